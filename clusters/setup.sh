@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Everything fftune needs on a fresh Debian 12 machine, or in its image: system packages, a virtual
+# environment, pinned Python packages. Idempotent: what is there is left alone.
+#
+#   clusters/setup.sh [--dev] [--venv DIR] [--python PROGRAM]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+venv=.venv
+python=python3
+groups=()
+while [ $# -gt 0 ]; do
+    case $1 in
+        --dev) groups=(--group dev) ;;
+        --venv) venv=$2; shift ;;
+        --python) python=$2; shift ;;
+        *) echo "setup: unknown option '$1'" >&2; exit 2 ;;
+    esac
+    shift
+done
+
+stamp=$venv/.fftune-setup
+wanted=$(cat pyproject.toml constraints.txt clusters/setup.sh; echo "$PWD ${groups[*]-}")
+if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+    exit 0
+fi
+
+# FFCV compiles against OpenCV and TurboJPEG; it has no wheel.
+packages=(g++ libopencv-dev libturbojpeg0-dev pkg-config python3-dev python3-venv)
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    root=()
+    if [ "$(id -u)" -ne 0 ]; then
+        command -v sudo >/dev/null || { echo "setup: needs root or sudo to install ${missing[*]}" >&2; exit 2; }
+        root=(sudo)
+    fi
+    echo "setup: installing system packages: ${missing[*]}" >&2
+    "${root[@]}" apt-get update -qq >&2
+    "${root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
+fi
+
+# `python3 -m venv` on an existing folder mends it and keeps what it holds.
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+"$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "setup: needs Python 3.11 or newer, found $("$venv/bin/python" --version)" >&2
+    exit 2
+}
+[ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet "$(grep '^uv==' constraints.txt)"
+echo "setup: installing Python packages into $venv" >&2
+"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --constraints constraints.txt \
+    --editable '.[ffcv,cluster]' "${groups[@]}"
+printf '%s' "$wanted" > "$stamp"

@@ -1,0 +1,269 @@
+"""Settings as frozen values, checked once, and their exact JSON.
+
+Every message names the setting by its full path, as in `base.attack.steps`.
+Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
+"""
+
+import dataclasses
+import difflib
+import hashlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+
+from fftune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+Norm = Literal["linf", "l2"]
+Goal = Literal["adversarial", "targeted", "hypocritical", "stability"]
+Loss = Literal["ce", "kl"]
+Start = Literal["uniform", "gaussian", "none"]
+Search = Literal["pgd"]
+Objective = Literal["standard", "pgd_at", "trades", "thrm"]
+Split = Literal["train", "validation", "test"]
+Strategy = Literal["gap", "grid"]
+Selection = Literal["validation", "test"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreatModel:
+    """Every x' in [0, 1] with ||x' - x||_norm <= eps, pixels scaled to [0, 1]."""
+
+    norm: Norm = "linf"
+    eps: float = 8 / 255
+
+    def __post_init__(self) -> None:
+        require("eps", 0 <= self.eps < math.inf, "finite and >= 0", self.eps)
+        if self.norm == "linf":
+            require("eps", self.eps <= 1, "<= 1 for linf, as pixels lie in [0, 1]", self.eps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackConfig:
+    """One search for a point of a ball: how it starts, how far and how often it steps."""
+
+    threat: ThreatModel = field(default_factory=ThreatModel)
+    search: Search = "pgd"
+    steps: int = 20
+    step_size: float | None = None
+    """Length of a step; none stands for eps / 4 (Tao et al. 2022, A.2)."""
+    start: Start = "uniform"
+    """`uniform` in the ball; `gaussian` with deviation .01, as the authors' code has it for
+    THRM and TRADES; `none` at x itself."""
+
+    def __post_init__(self) -> None:
+        require("steps", self.steps >= 0, ">= 0", self.steps)
+        require("step_size", self.step_length >= 0, ">= 0", self.step_size)
+
+    @property
+    def step_length(self) -> float:
+        """`step_size`, or eps / 4."""
+        return self.threat.eps / 4 if self.step_size is None else self.step_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSpec:
+    """A data set and its disjoint, stratified parts; `test` is all that the other two leave."""
+
+    name: str = "digits"
+    train_size: int = 100
+    validation_size: int = 500
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        require("train_size", self.train_size >= 1, ">= 1", self.train_size)
+        require("validation_size", self.validation_size >= 1, ">= 1", self.validation_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OptimizerConfig:
+    """SGD with momentum under a one-cycle learning rate (Smith & Topin 2018)."""
+
+    epochs: int = 40
+    batch_size: int = 50
+    lr: float = 0.05
+    """The peak of the cycle."""
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+
+    def __post_init__(self) -> None:
+        require("epochs", self.epochs >= 1, ">= 1", self.epochs)
+        require("batch_size", self.batch_size >= 2, ">= 2 for BatchNorm", self.batch_size)
+        require("lr", self.lr > 0, "> 0", self.lr)
+        require("momentum", 0 <= self.momentum < 1, "in [0, 1)", self.momentum)
+        require("weight_decay", self.weight_decay >= 0, ">= 0", self.weight_decay)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """One training run, complete: the same config gives the same weights."""
+
+    objective: Objective = "standard"
+    lam: float = 0.0
+    """The weight of the second term; 0 is standard training."""
+    attack: AttackConfig = field(default_factory=lambda: AttackConfig(steps=10))
+    data: DataSpec = field(default_factory=DataSpec)
+    model: str = "small_cnn"
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    seed: int = 0
+    threads: int = 1
+    """CPU threads of torch; equal threads are part of what makes rows equal."""
+
+    def __post_init__(self) -> None:
+        require("lam", self.lam >= 0, ">= 0", self.lam)
+        require("lam", math.isfinite(self.lam), "finite", self.lam)
+        require("seed", self.seed >= 0, ">= 0", self.seed)
+        require("threads", self.threads >= 1, ">= 1", self.threads)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputSpec:
+    """What a net must know of its data: (C, H, W), the classes, and how to normalise."""
+
+    shape: tuple[int, int, int]
+    classes: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A net that anybody can build again: its factory, its inputs and its weights' hash."""
+
+    factory: str
+    """`fftune:NAME`, a net of this package."""
+    inputs: InputSpec
+    weights: str
+    """Absolute path of a state_dict."""
+    hash: str
+    """`weights_hash` of the net; another one is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatteryConfig:
+    """A named set of attacks, run on every example of a split, a block at a time."""
+
+    name: Literal["risks"] = "risks"
+    steps: int = 20
+    block_size: int = 256
+    """The unit of work: consecutive ids that are attacked together, wherever they run."""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require("steps", self.steps >= 0, ">= 0", self.steps)
+        require("block_size", self.block_size >= 1, ">= 1", self.block_size)
+
+
+PAPER_LAMBDAS = (0.0, 1.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SweepConfig:
+    """A study: which lambdas are trained, how each is judged, where the points are chosen."""
+
+    name: str = "study"
+    experiment: str = "fftune"
+    """MLflow experiment; studies of one experiment share data, threat and battery."""
+    base: TrainConfig = field(default_factory=TrainConfig)
+    battery: BatteryConfig = field(default_factory=BatteryConfig)
+    strategy: Strategy = "gap"
+    trials: int = 9
+    """How many lambdas `gap` tries; `grid` tries each of `lam`."""
+    lam: tuple[float, ...] = PAPER_LAMBDAS
+    """The grid (the papers' nine); `gap` searches from its least to its greatest."""
+    selection: Selection = "validation"
+    """Where the front's points are chosen; `test` does as the papers did, and is optimistic."""
+
+    def __post_init__(self) -> None:
+        require("name", is_plain(self.name), "letters, digits, '.', '_' or '-'", self.name)
+        require("experiment", self.experiment != "", "non-empty", self.experiment)
+        require("trials", self.trials >= 1, ">= 1", self.trials)
+        require("lam", len(set(self.lam)) == len(self.lam) > 0, "distinct values", self.lam)
+        for lam in self.lam:
+            require("lam", 0 <= lam < math.inf, ">= 0 and finite", lam)
+        if self.strategy == "gap":
+            require("lam", len(self.lam) > 1, "a range of at least two values for 'gap'", self.lam)
+        require("base.lam", self.base.lam == 0, "left to the search (see lam)", self.base.lam)
+
+    @property
+    def planned(self) -> int:
+        """How many trials make the study complete."""
+        return len(self.lam) if self.strategy == "grid" else self.trials
+
+
+def require(setting: str, holds: bool, rule: str, value: object) -> None:
+    """Raise `ConfigError` unless `holds`. NaN fails every comparison, so it fails here."""
+    if not holds:
+        raise ConfigError(f"{setting} must be {rule}, got {value!r}")
+
+
+def is_plain(name: str) -> bool:
+    """Whether `name` can name a folder: no separators, not hidden, not empty."""
+    return name != "" and name[0] != "." and all(c.isalnum() or c in "._-" for c in name)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error about a misspelt name: the nearest known one, or all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+
+
+def to_json(config: Any) -> str:
+    """Every setting, defaults included; `from_json` gives back an equal value."""
+    return json.dumps(dataclasses.asdict(config), indent=2, allow_nan=False) + "\n"
+
+
+def from_json(cls: type[T], text: str) -> T:
+    """Build the dataclass `cls` from what `to_json` wrote.
+
+    Raises:
+        ConfigError: a key is unknown (the nearest is named), a value is missing, of the
+            wrong type or out of range. The message names the full path.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(cls).validate_json(_refuse_unknown(cls, text), strict=True)
+    except ValidationError as error:
+        raise ConfigError("; ".join(map(_explain, error.errors()))) from None
+
+
+def config_hash(config: Any) -> str:
+    """16 hex digits that name these settings."""
+    return hashlib.sha256(to_json(config).encode()).hexdigest()[:16]
+
+
+def _refuse_unknown(cls: type[Any], text: str) -> str:
+    """The text itself, once every key in it is known to be a field."""
+    try:
+        data = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"not JSON: {error}") from None
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"settings must be a JSON object, got {type(data).__name__}")
+    _check_keys(cls, data, "")
+    return text
+
+
+def _check_keys(cls: type[Any], data: Mapping[str, Any], at: str) -> None:
+    fields = {f.name: f.type for f in dataclasses.fields(cls)}
+    for key, value in data.items():
+        if key not in fields:
+            raise ConfigError(f"unknown setting {at + key!r}; {nearest(key, fields)}")
+        if dataclasses.is_dataclass(fields[key]) and isinstance(value, Mapping):
+            _check_keys(cast("type[Any]", fields[key]), value, f"{at}{key}.")
+
+
+def _explain(error: "ErrorDetails") -> str:
+    at = ".".join(map(str, error["loc"]))
+    if error["type"] == "value_error":  # our own rule, which begins with its setting
+        rule = str(error["ctx"]["error"])
+        return f"{at}.{rule}" if at else rule
+    return f"{at}: {error['msg']}, got {error['input']!r}"

@@ -1,0 +1,81 @@
+"""A data set in memory: pixels as stored, made floats a batch at a time."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from fftune.config import InputSpec, Split
+
+Batch = tuple[Tensor, Tensor, Tensor]
+"""ids (B,) int64, x (B, C, H, W) float32 in [0, 1], y (B,) int64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """What is known of a data set beside its examples."""
+
+    name: str
+    classes: tuple[str, ...]
+    levels: int
+    """The largest stored value; it stands for a pixel of 1."""
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    """Of pixels in [0, 1], a value a channel; the nets normalise with them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Dataset:
+    """Examples of one split, in the order of their ids."""
+
+    source: Source
+    split: Split
+    ids: Tensor
+    """(N,) int64: positions in the data set's official order."""
+    pixels: Tensor
+    """(N, C, H, W) uint8, from 0 to `source.levels`."""
+    y: Tensor
+    """(N,) int64."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of one image."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    @property
+    def inputs(self) -> InputSpec:
+        """What a net for these images must know."""
+        source = self.source
+        return InputSpec(
+            shape=self.shape, classes=len(source.classes), mean=source.mean, std=source.std
+        )
+
+    def select(self, rows: Tensor, split: Split) -> "Dataset":
+        """The examples at these positions, as a split of its own, in the order of their ids."""
+        rows = rows.sort().values
+        return replace(
+            self, split=split, ids=self.ids[rows], pixels=self.pixels[rows], y=self.y[rows]
+        )
+
+    def batches(self, size: int, order: Tensor | None = None) -> Iterator[Batch]:
+        """All examples, `size` at a time; the last batch may be smaller.
+
+        Args:
+            order: (N,) int64 positions, default as they stand.
+        """
+        order = torch.arange(len(self)) if order is None else order
+        for rows in order.split(size):
+            yield self.ids[rows], self.pixels[rows] / self.source.levels, self.y[rows]
+
+    def hash(self) -> str:
+        """16 hex digits of ids, pixels and labels: equal wherever the examples are equal."""
+        digest = hashlib.sha256(repr((self.source.levels, *self.pixels.shape)).encode())
+        for part in (self.ids, self.pixels, self.y):
+            digest.update(part.contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]

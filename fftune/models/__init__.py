@@ -1,0 +1,42 @@
+"""Nets by name, with normalisation inside: they take images in [0, 1] and return logits."""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from fftune.config import InputSpec, ModelSpec, nearest
+from fftune.errors import ConfigError, ModelError
+from fftune.models.modes import eval_mode
+from fftune.models.small_cnn import SmallCNN
+from fftune.models.weights import read_weights, save_weights, weights_hash
+
+__all__ = ["MODELS", "eval_mode", "load_model", "make_model", "save_weights", "weights_hash"]
+
+MODELS: dict[str, Callable[[InputSpec], nn.Module]] = {"small_cnn": SmallCNN}
+
+
+def make_model(name: str, inputs: InputSpec, *, seed: int = 0) -> nn.Module:
+    """A freshly initialised net in train mode; the same seed gives the same weights.
+
+    Raises:
+        ConfigError: there is no net of that name, or it cannot take such images.
+    """
+    if name not in MODELS:
+        raise ConfigError(f"model must be one that exists, got {name!r}; {nearest(name, MODELS)}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return MODELS[name](inputs)
+
+
+def load_model(spec: ModelSpec) -> nn.Module:
+    """The net of a spec, in eval mode.
+
+    Raises:
+        ModelError: the weights are missing, damaged, of another net, or not those of the hash.
+    """
+    model = make_model(spec.factory.removeprefix("fftune:"), spec.inputs)
+    read_weights(model, spec.weights)
+    if (found := weights_hash(model)) != spec.hash:
+        raise ModelError(f"weights {spec.weights!r} have hash {found}, expected {spec.hash}")
+    return model.eval()

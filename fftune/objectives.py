@@ -1,0 +1,83 @@
+"""What training minimises: functions of logits, and how their second half is crafted."""
+
+from dataclasses import dataclass
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from fftune.attacks.losses import kl
+from fftune.config import Goal, Loss, Objective
+
+
+def standard(logits: Tensor, y: Tensor) -> Tensor:
+    """CE(p(x), y), the mean over the batch."""
+    return F.cross_entropy(logits, y)
+
+
+def pgd_at(logits_adv: Tensor, y: Tensor) -> Tensor:
+    """CE(p(x_adv), y). Tao et al. 2022, eq. 1 (Madry et al. 2018)."""
+    return F.cross_entropy(logits_adv, y)
+
+
+def trades(logits: Tensor, logits_sta: Tensor, y: Tensor, *, lam: float) -> Tensor:
+    """CE(p(x), y) + lam * KL(p(x) || p(x_sta)). Tao et al. 2022, eq. 2 (Zhang et al. 2019).
+
+    Args:
+        logits: (B, K) on the clean batch; the KL's gradient flows through them as well.
+        logits_sta: (B, K) on the same batch after a search with goal "stability".
+        lam: the weight of stability risk, >= 0.
+    """
+    return F.cross_entropy(logits, y) + lam * kl(logits, logits_sta).mean()
+
+
+def thrm(logits: Tensor, logits_hyp: Tensor, y: Tensor, *, lam: float) -> Tensor:
+    """CE(p(x), y) + lam * KL(p(x) || p(x_hyp)). Tao et al. 2022, eq. 3.
+
+    Args:
+        logits: (B, K) on the clean batch; the KL's gradient flows through them as well.
+        logits_hyp: (B, K) on the same batch after a search with goal "hypocritical".
+        lam: the weight of hypocritical risk, >= 0.
+    """
+    return F.cross_entropy(logits, y) + lam * kl(logits, logits_hyp).mean()
+
+
+@dataclass(frozen=True, slots=True)
+class Crafting:
+    """The search whose result an objective trains on."""
+
+    goal: Goal
+    loss: Loss
+
+
+CRAFTING: dict[Objective, Crafting | None] = {
+    "standard": None,
+    "pgd_at": Crafting("adversarial", "ce"),
+    "trades": Crafting("stability", "kl"),
+    "thrm": Crafting("hypocritical", "ce"),
+}
+
+
+def crafting(objective: Objective, lam: float) -> Crafting | None:
+    """None where training is standard: by name, or because lambda is 0.
+
+    With lambda = 0 no joint forward may happen either: its second half, weighted by zero,
+    would still move BatchNorm's statistics.
+    """
+    if objective in ("trades", "thrm") and lam == 0:
+        return None
+    return CRAFTING[objective]
+
+
+def loss_of(
+    objective: Objective, logits: Tensor, logits_pert: Tensor, y: Tensor, *, lam: float
+) -> Tensor:
+    """The objective's value, a scalar, from the two halves of a joint forward."""
+    match objective:
+        case "standard":
+            return standard(logits, y)
+        case "pgd_at":
+            return pgd_at(logits_pert, y)
+        case "trades":
+            return trades(logits, logits_pert, y, lam=lam)
+        case "thrm":
+            return thrm(logits, logits_pert, y, lam=lam)

@@ -1,0 +1,134 @@
+"""From rows to counts to risks. Counts add up; rates are derived; undefined is nan, never 0."""
+
+from dataclasses import dataclass, fields
+from math import nan
+
+from scipy.stats import binomtest
+
+from fftune.errors import DataError
+from fftune.outcomes import Outcomes
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """`count` of `n`, as a fraction with its uncertainty."""
+
+    count: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        """Count / n; nan where there is nothing to count."""
+        return self.count / self.n if self.n else nan
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The 95 % interval of Wilson (1927)."""
+        if not self.n:
+            return nan, nan
+        interval = binomtest(self.count, self.n).proportion_ci(0.95, method="wilson")
+        return float(interval.low), float(interval.high)
+
+    def __str__(self) -> str:
+        if not self.n:
+            return "undefined (n = 0)"
+        low, high = self.interval
+        return f"{self.value:.1%} (95 % CI {low:.1%} to {high:.1%}, n = {self.n:,})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RiskCounts:
+    """Of `total` examples: how many were wrong, and what an adversary and a friend changed.
+
+    `fooled` and `concealed` count what either could do to an example, so that the identities
+    of Theorems 4.3 and 4.4 hold exactly. The papers' columns A and F are the last iterates'
+    predictions on all of D; `regained` and `spoiled` count where these betray their purpose.
+    """
+
+    total: int = 0
+    wrong: int = 0
+    fooled: int = 0  # right when clean, wrong under the adversary
+    concealed: int = 0  # wrong when clean, right under the false friend
+    regained: int = 0  # wrong when clean, right under the *adversary*
+    spoiled: int = 0  # right when clean, wrong under the *false friend*
+
+    @classmethod
+    def of(cls, outcomes: Outcomes, *, attack: str, split: str) -> "RiskCounts":
+        """Count one attack's rows for both goals on one split.
+
+        Raises:
+            DataError: a goal is missing, or the goals speak of different examples.
+        """
+        one = outcomes.where(attack=attack, split=split)
+        adv, hyp = (one.where(goal=goal).to_pandas() for goal in ("adversarial", "hypocritical"))
+        if not len(adv) or adv["id"].tolist() != hyp["id"].tolist():
+            raise DataError(f"{attack} on {split} needs both goals on the same examples")
+        right = adv["pred_clean"] == adv["y"]
+        right_adv = adv["pred_pert"] == adv["y"]
+        right_hyp = hyp["pred_pert"] == hyp["y"]
+        return cls(
+            total=len(adv),
+            wrong=int((~right).sum()),
+            fooled=int((right & ~right_adv).sum()),
+            concealed=int((~right & right_hyp).sum()),
+            regained=int((~right & right_adv).sum()),
+            spoiled=int((right & ~right_hyp).sum()),
+        )
+
+    def __add__(self, other: "RiskCounts") -> "RiskCounts":
+        return RiskCounts(
+            **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}
+        )
+
+    @property
+    def natural_risk(self) -> Rate:
+        """R_nat: the share of clean examples that the model gets wrong."""
+        return Rate(self.wrong, self.total)
+
+    @property
+    def adversarial_risk(self) -> Rate:
+        """R_adv on D+ (def. 4.1): right answers that an adversary can turn."""
+        return Rate(self.fooled, self.total - self.wrong)
+
+    @property
+    def hypocritical_risk(self) -> Rate:
+        """R_hyp on D- (def. 4.2): mistakes that a friend can hide. Conditional on D-."""
+        return Rate(self.concealed, self.wrong)
+
+    @property
+    def adversarial_risk_all(self) -> Rate:
+        """R_adv on D: wrong already, or made wrong (Theorem 4.3)."""
+        return Rate(self.wrong + self.fooled, self.total)
+
+    @property
+    def hypocritical_risk_all(self) -> Rate:
+        """R_hyp on D: right already, or made right (Theorem 4.4)."""
+        return Rate(self.total - self.wrong + self.concealed, self.total)
+
+    @property
+    def clean_accuracy(self) -> Rate:
+        """The papers' column D."""
+        return Rate(self.total - self.wrong, self.total)
+
+    @property
+    def adversarial_accuracy(self) -> Rate:
+        """The papers' column A: right after the adversary's last iterate."""
+        return Rate(self.total - self.wrong - self.fooled + self.regained, self.total)
+
+    @property
+    def hypocritical_accuracy(self) -> Rate:
+        """The papers' column F: right after the false friend's last iterate."""
+        return Rate(self.total - self.wrong - self.spoiled + self.concealed, self.total)
+
+    @property
+    def violations(self) -> int:
+        """Last iterates that did the opposite of their goal; the identities hold without them."""
+        return self.regained + self.spoiled
+
+    def rates(self) -> dict[str, Rate]:
+        """Every rate by its name."""
+        return {name: getattr(self, name) for name in RATES}
+
+
+RATES = tuple(name for name, value in vars(RiskCounts).items() if isinstance(value, property))
+RATES = tuple(name for name in RATES if name != "violations")

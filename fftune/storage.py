@@ -1,0 +1,66 @@
+"""Where results land: whole files or none, in folders that explain themselves.
+
+<root>/studies/<name>/{config.json, trials/<n>/..., front.json, report.html}
+<root>/mlflow.db, <root>/mlflow/         what MLflow keeps, unless it is told otherwise
+<root>/reports/                          comparisons of several studies
+"""
+
+import contextlib
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from fftune.errors import StorageError
+
+DEFAULT_ROOT = Path("~/.local/share/fftune")
+
+
+def storage_root(given: str | None = None) -> Path:
+    """The absolute root: `given`, or `FFTUNE_STORAGE`, or a folder in the user's home.
+
+    Raises:
+        StorageError: a root that somebody named does not exist or cannot be written.
+    """
+    named = given or os.environ.get("FFTUNE_STORAGE")
+    if named and "://" in named:
+        raise StorageError(f"storage {named!r} is not a folder that this machine can see")
+    root = Path(named or DEFAULT_ROOT).expanduser().absolute()
+    if not named:
+        root.mkdir(parents=True, exist_ok=True)
+    if not root.is_dir():
+        raise StorageError(f"storage {str(root)!r} does not exist; make it, or name another")
+    if not os.access(root, os.W_OK | os.X_OK):
+        raise StorageError(f"storage {str(root)!r} cannot be written")
+    return root
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then give it its name.
+
+    Whoever looks sees the old file or the new one, never half of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    os.close(handle)
+    try:
+        write(Path(name))
+        with open(name, "rb") as file:
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_whole` for text."""
+    write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """64 hex digits of the file's content."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,75 @@
+"""The ball that a search may not leave: where it starts, how it steps, how it is sent back."""
+
+import torch
+from torch import Tensor
+
+from fftune.config import AttackConfig, Norm, ThreatModel
+from fftune.noise import Noise
+
+GAUSSIAN_START = 0.01
+"""Deviation of the start that the authors' code uses for THRM and TRADES."""
+
+
+def start(x: Tensor, config: AttackConfig, noise: Noise, ids: Tensor) -> Tensor:
+    """A point of the ball around each `x` for the search to begin from.
+
+    Args:
+        x: (B, C, H, W) float, pixels in [0, 1].
+        noise: the branch of this attack and restart.
+        ids: (B,) int64, the examples' ids.
+    """
+    if config.start == "none":
+        return x.clone()
+    shape = tuple(x.shape[1:])
+    if config.start == "gaussian":
+        delta = GAUSSIAN_START * noise.normal(ids, shape)
+    elif config.threat.norm == "linf":
+        delta = config.threat.eps * (2 * noise.uniform(ids, shape) - 1)
+    else:
+        delta = config.threat.eps * _uniform_in_unit_ball(noise, ids, shape)
+    return project(x + delta.to(x), x, config.threat)
+
+
+def step(x: Tensor, grad: Tensor, length: float, norm: Norm) -> Tensor:
+    """Move `x` by `length` in the direction of steepest ascent of `norm`.
+
+    Every coordinate by `length` for linf; along the gradient for l2, where an example whose
+    gradient is zero stays.
+    """
+    if norm == "linf":
+        return x + length * grad.sign()
+    return x + length * grad / _spread(_l2(grad), grad).clamp_min(torch.finfo(grad.dtype).tiny)
+
+
+def project(x_pert: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
+    """The nearest point of the ball around `x`, then of [0, 1], which never leads out of it."""
+    delta = x_pert - x
+    if threat.norm == "linf":
+        delta = delta.clamp(-threat.eps, threat.eps)
+    else:
+        norm = _spread(_l2(delta), delta).clamp_min(torch.finfo(delta.dtype).tiny)
+        delta = delta * (threat.eps / norm).clamp_max(1)
+    return (x + delta).clamp(0, 1)
+
+
+def distance(x_pert: Tensor, x: Tensor, norm: Norm) -> Tensor:
+    """(B,) float, ||x_pert - x||_norm of each example."""
+    delta = x_pert - x
+    return delta.abs().flatten(1).amax(1) if norm == "linf" else _l2(delta)
+
+
+def _l2(delta: Tensor) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+    return norm
+
+
+def _spread(values: Tensor, like: Tensor) -> Tensor:
+    """(B,) as (B, 1, 1, 1)."""
+    return values.view(-1, *[1] * (like.dim() - 1))
+
+
+def _uniform_in_unit_ball(noise: Noise, ids: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """Uniform in the l2 ball of radius 1: a normal direction, a radius of U^(1/d)."""
+    direction = noise.fold("direction").normal(ids, shape)
+    radius = noise.fold("radius").uniform(ids, (1,)).flatten() ** (1 / direction[0].numel())
+    return direction * _spread(radius / _l2(direction), direction)
