@@ -66,6 +66,11 @@ class StudyFolder:
         )
 
     @property
+    def begun(self) -> bool:
+        """Whether any trial has ever started; until then a study may still change."""
+        return (self.path / "trials").exists()
+
+    @property
     def ended(self) -> int:
         """How many trials are finished or failed."""
         return len([*self._records("result.json")]) + len([*self._records("failure.json")])
@@ -97,7 +102,7 @@ def open_study(config: SweepConfig, root: Path, *, resume: bool) -> Iterator[Stu
         raise StudyError(f"study {config.name!r} is being written by another driver") from None
     try:
         study = StudyFolder(path, config)
-        if (path / "config.json").exists():
+        if study.begun:
             _check_same(study, resume=resume)
         write_text(path / "config.json", to_json(config))
         yield study
