@@ -37,7 +37,7 @@ DOORS = {
     "ray": {"sweep.on_ray"},
     "plotly": {"report"},
     "tyro": {"cli", "sweep.cli", "report.cli"},
-    "pandas": {"outcomes", "report", "train.checkpoint"},
+    "pandas": {"outcomes", "report", "sweep.trial"},
     "pyarrow": {"outcomes", "evaluate.run"},
     "sklearn": {"data"},
     "scipy": {"risk"},

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import pytest
 
 from fftune.config import Resources, SweepConfig
@@ -104,6 +105,10 @@ def test_sigkill_and_ctrl_c_lose_nothing(root: Path) -> None:
     lams = sorted(json.loads(path.read_text())["lam"] for path in after)
     assert len(set(lams)) == 4
     assert (lams[0], lams[-1]) == (0, 100)
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    ends = [run.info.status for run in client.search_runs(["1"])]
+    assert sorted(set(ends)) == ["FINISHED", "KILLED"]
+    assert ends.count("FINISHED") == 4 + 1  # and the front
 
 
 def command(root: Path, *, resume: bool = False) -> list[str]:
