@@ -12,6 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
+
 CHECKOUT = Path(__file__).parents[2]
 LOCAL = CHECKOUT / "clusters/local.sh"
 RAY = Path(sys.executable).with_name("ray")

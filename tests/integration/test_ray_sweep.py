@@ -19,6 +19,8 @@ from fftune.outcomes import Outcomes
 from fftune.sweep.on_ray import cluster
 from fftune.sweep.run import sweep
 
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
+
 CHECKOUT = Path(__file__).parents[2]
 
 
@@ -107,7 +109,7 @@ def test_sigkill_and_ctrl_c_lose_nothing(root: Path) -> None:
     assert (lams[0], lams[-1]) == (0, 100)
     client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     ends = [run.info.status for run in client.search_runs(["1"])]
-    assert sorted(set(ends)) == ["FINISHED", "KILLED"]
+    assert set(ends) <= {"FINISHED", "KILLED"}
     assert ends.count("FINISHED") == 4 + 1  # and the front
 
 
