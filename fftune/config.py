@@ -69,16 +69,29 @@ class AttackConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSpec:
-    """A data set and its disjoint, stratified parts; `test` is all that the other two leave."""
+    """A data set and its disjoint, stratified parts.
+
+    Where the set has an official test part, `test` is that part, and the other two come from the
+    official training part. Where it has none, `test` is all that the other two leave.
+    """
 
     name: str = "digits"
-    train_size: int = 100
+    """A set by name, `folder:PATH`, or `synthetic:shape=3x32x32,classes=10,train=1000,...`."""
+    train_size: int | None = 100
+    """None stands for all that validation leaves of the official training part."""
     validation_size: int = 500
     split_seed: int = 0
+    image_size: int | None = None
+    """Side of the central square that is cut from photographs, after their shorter side was made
+    8/7 of it; None leaves images as they are stored, and then they must be of one size."""
 
     def __post_init__(self) -> None:
-        require("train_size", self.train_size >= 1, ">= 1", self.train_size)
-        require("validation_size", self.validation_size >= 1, ">= 1", self.validation_size)
+        require(
+            "train_size", self.train_size is None or self.train_size >= 1, ">= 1", self.train_size
+        )
+        require("validation_size", self.validation_size >= 0, ">= 0", self.validation_size)
+        size = self.image_size
+        require("image_size", size is None or size >= 1, ">= 1", size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,7 +19,7 @@ class Source:
 
     name: str
     classes: tuple[str, ...]
-    levels: int
+    levels: int = 255
     """The largest stored value; it stands for a pixel of 1."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
