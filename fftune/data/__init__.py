@@ -4,9 +4,11 @@ from fftune.config import DataSpec, Split
 from fftune.data.catalog import open_parts
 from fftune.data.dataset import Dataset, Source
 from fftune.data.images import Central
+from fftune.data.loaders import Loader, open_loader
 from fftune.data.parts import place
+from fftune.data.sharding import is_padding
 
-__all__ = ["Dataset", "Source", "load"]
+__all__ = ["Dataset", "Loader", "Source", "is_padding", "load", "open_loader"]
 
 
 def load(spec: DataSpec, split: Split) -> Dataset:

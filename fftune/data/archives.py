@@ -6,6 +6,7 @@ Nothing is fetched. torchvision checks each file's MD5 before it is read.
 import pickle
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import torch
 from fftune.data.dataset import Source
 from fftune.data.folders import Floats, natural
 from fftune.data.images import Array
-from fftune.data.parts import Part, PartName, Parts
+from fftune.data.parts import LazyParts, Part, PartName, Parts
 from fftune.errors import DataError
 
 
@@ -82,7 +83,7 @@ def opened(read: Callable[[bool], Opened], *, name: str, mean: Floats, std: Floa
         DataError: a file is missing or is not the one that was published.
     """
     names: tuple[PartName, PartName] = ("train", "test")
-    return {part: _part(part, read, name=name, mean=mean, std=std) for part in names}
+    return LazyParts({n: partial(_part, n, read, name=name, mean=mean, std=std) for n in names})
 
 
 def _part(

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fftune.config import nearest
+from fftune.config import is_plain, nearest
 from fftune.data import archives
+from fftune.data.betons import stored_parts
 from fftune.data.digits import digits
 from fftune.data.folders import IMAGENET_MEAN, IMAGENET_STD, Floats, folder, parquet
 from fftune.data.images import Array
@@ -89,12 +90,14 @@ def data_root() -> Path:
     return Path(os.environ.get("FFTUNE_DATA") or DEFAULT_ROOT).expanduser().absolute()
 
 
-def open_parts(name: str, source: Path | None = None) -> Parts:
+def open_parts(name: str, source: Path | None = None, *, betons: bool = True) -> Parts:
     """The official parts of a data set, listed but not decoded.
 
     Args:
-        name: a known set, `digits`, `synthetic:...` or `folder:PATH`.
+        name: a known set, `digits`, `synthetic:...`, `folder:PATH`, or any name under which
+            betons were written.
         source: the folder of a known set; by default it is looked for under `data_root()`.
+        betons: take betons, where they are, rather than what they were made of.
 
     Raises:
         DataError: there is no such set, or its files are missing or not what they should be.
@@ -103,9 +106,12 @@ def open_parts(name: str, source: Path | None = None) -> Parts:
     if kind == "synthetic":
         return synthetic(rest)
     if kind == "folder":
-        return _user_folder(Path(rest).expanduser())
+        return _user_folder(Path(rest).expanduser(), betons=betons)
     if name == "digits":
         return {"whole": _embedded()}
+    stored = stored_parts(data_root() / name) if betons and not source and is_plain(name) else None
+    if stored:
+        return stored
     if name in KNOWN:
         return _known(name, KNOWN[name], [source] if source else _places(name))
     raise DataError(f"data.name: no data set {name!r}; {nearest(name, SPELLINGS)}")
@@ -139,12 +145,12 @@ def _has_parts(place: Path) -> bool:
     return any((place / part).is_dir() for part in ("train", "test", "val"))
 
 
-def _user_folder(path: Path) -> Parts:
+def _user_folder(path: Path, *, betons: bool) -> Parts:
     if path.is_file():
         return parquet(path)
     if not path.is_dir():
         raise DataError(f"data.name: there is no folder or file {str(path)!r}")
-    return folder(path)
+    return (stored_parts(path) if betons else None) or folder(path)
 
 
 def _embedded() -> Part:

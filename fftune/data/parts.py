@@ -1,6 +1,7 @@
 """An official part of a data set: its labels and images, none of them decoded yet."""
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,6 +14,8 @@ from fftune.data.dataset import Dataset, Source
 from fftune.data.images import Frame, Images, Pixels
 from fftune.data.splits import split_rows
 from fftune.errors import DataError
+
+log = logging.getLogger(__name__)
 
 PartName = Literal["train", "test", "whole"]
 """`whole` where a data set has no official division."""
@@ -27,6 +30,8 @@ class Part:
     y: Tensor
     """(N,) int64."""
     images: Images
+    ids: Tensor | None = None
+    """(N,) int64; none stands for the positions themselves."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -41,24 +46,32 @@ class Part:
         Raises:
             DataError: one cannot be decoded, or they are not all of one size.
         """
-        ids = rows.sort().values
-        if not len(ids):
+        rows = rows.sort().values
+        if not len(rows):
             raise DataError(f"data set {self.source.name!r} has no examples for {split!r}")
-        first = self.images.read(int(ids[0])).pixels
-        pixels = np.empty((len(ids), *first.shape), np.uint8)
-        for position, i in enumerate(ids.tolist()):
-            pixels[position] = self.of_shape(i, first.shape)
+        first = self.images.read(int(rows[0])).pixels
+        pixels = np.empty((len(rows), *first.shape), np.uint8)
+        converted = 0
+        for position, i in enumerate(rows.tolist()):
+            picture = self.images.read(i)
+            pixels[position] = self.checked(picture.pixels, i, first.shape)
+            converted += picture.converted
+        if converted:
+            log.info("%s: %d grey images became colour", self.source.name, converted)
         return Dataset(
             source=self.source,
             split=split,
-            ids=ids,
+            ids=self.ids_of(rows),
             pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
-            y=self.y[ids],
+            y=self.y[rows],
         )
 
-    def of_shape(self, i: int, shape: tuple[int, ...]) -> Pixels:
-        """One image, which must have this (H, W, C)."""
-        pixels = self.images.read(i).pixels
+    def ids_of(self, rows: Tensor) -> Tensor:
+        """(len(rows),) int64, the ids at these positions."""
+        return rows if self.ids is None else self.ids[rows]
+
+    def checked(self, pixels: Pixels, i: int, shape: tuple[int, ...]) -> Pixels:
+        """The image at position `i`, which must have this (H, W, C)."""
         if pixels.shape != shape:
             height, width = pixels.shape[:2]
             raise DataError(
@@ -70,6 +83,22 @@ class Part:
 
 Parts = Mapping[PartName, Part]
 """`{"train", "test"}`, one of them, or `{"whole"}`."""
+
+
+class LazyParts(Parts):
+    """Parts that are opened when they are asked for, as that may take minutes."""
+
+    def __init__(self, openers: Mapping[PartName, Callable[[], Part]]) -> None:
+        self._openers = openers
+
+    def __getitem__(self, name: PartName) -> Part:
+        return self._openers[name]()
+
+    def __iter__(self) -> Iterator[PartName]:
+        return iter(self._openers)
+
+    def __len__(self) -> int:
+        return len(self._openers)
 
 
 def place(parts: Parts, spec: DataSpec, split: Split) -> tuple[Part, Tensor]:
