@@ -28,6 +28,7 @@ Split = Literal["train", "validation", "test"]
 Engine = Literal["auto", "ffcv", "memory", "torch"]
 Strategy = Literal["gap", "grid"]
 Selection = Literal["validation", "test"]
+Backend = Literal["inline", "ray"]
 
 T = TypeVar("T")
 
@@ -252,6 +253,22 @@ class SweepConfig:
         return len(self.lam) if self.strategy == "grid" else self.trials
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """Where a sweep runs and what a trial takes; none of it may change a number."""
+
+    address: str | None = None
+    """A Ray cluster to join; without it `RAY_ADDRESS`, else a private one on this machine."""
+    concurrency: int | None = None
+    """Trials at once; none stands for as many as the cluster holds."""
+    gpus: float = 0.0
+    """GPUs of one trial; fractions share one."""
+
+    def __post_init__(self) -> None:
+        require("concurrency", (self.concurrency or 1) >= 1, ">= 1", self.concurrency)
+        require("gpus", 0 <= self.gpus < math.inf, ">= 0", self.gpus)
+
+
 def require(setting: str, holds: bool, rule: str, value: object) -> None:
     """Raise `ConfigError` unless `holds`. NaN fails every comparison, so it fails here."""
     if not holds:
@@ -322,3 +339,19 @@ def _explain(error: "ErrorDetails") -> str:
         rule = str(error["ctx"]["error"])
         return f"{at}.{rule}" if at else rule
     return f"{at}: {error['msg']}, got {error['input']!r}"
+
+
+def flat(config: Any) -> dict[str, Any]:
+    """Every leaf setting by its full path, as in `base.attack.steps`."""
+    leaves: dict[str, Any] = {}
+    for f in dataclasses.fields(config):
+        value = getattr(config, f.name)
+        inner = flat(value) if dataclasses.is_dataclass(value) else None
+        leaves |= {f"{f.name}.{k}": v for k, v in inner.items()} if inner else {f.name: value}
+    return leaves
+
+
+def differences(old: Any, new: Any) -> str:
+    """What changed from one config to another, one setting after the other."""
+    was, now = flat(old), flat(new)
+    return ", ".join(f"{k} was {was.get(k)!r}, now {now[k]!r}" for k in now if was.get(k) != now[k])

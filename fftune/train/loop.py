@@ -43,15 +43,24 @@ def train(config: TrainConfig, *, on_epoch: Callable[[Epoch], None] = lambda _: 
         DivergedError: the loss is nan or infinite.
         ConfigError, DataError: the settings do not fit the data.
     """
-    data = load(config.data, "train")
-    size = config.optimizer.batch_size
-    require("optimizer.batch_size", size <= len(data), f"<= train_size {len(data)}", size)
-    model = make_model(config.model, data.inputs, seed=config.seed)
+    data, model = prepare(config)
     history = []
     for epoch in _epochs(model, data, config):
         history.append(epoch)
         on_epoch(epoch)
     return Checkpoint(config=config, inputs=data.inputs, model=model.eval(), history=history)
+
+
+def prepare(config: TrainConfig) -> tuple[Dataset, nn.Module]:
+    """The training data and the fresh net. A driver calls it to fail before anything starts.
+
+    Raises:
+        ConfigError, DataError: the settings do not fit the data.
+    """
+    data = load(config.data, "train")
+    size = config.optimizer.batch_size
+    require("optimizer.batch_size", size <= len(data), f"<= train_size {len(data)}", size)
+    return data, make_model(config.model, data.inputs, seed=config.seed)
 
 
 def _epochs(model: nn.Module, data: Dataset, config: TrainConfig) -> Iterator[Epoch]:

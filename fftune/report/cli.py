@@ -1,0 +1,30 @@
+"""`python -m fftune.report STUDY [STUDY ...]`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import tyro
+
+from fftune.cli import parse
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """Lay the fronts of finished studies side by side."""
+
+    studies: tyro.conf.Positional[tuple[str, ...]]
+    """Names of studies."""
+    storage: str | None = None
+    """The folder that holds their results; default `FFTUNE_STORAGE`, else one in the home
+    folder."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse, read, publish."""
+    command = parse(Report, arguments, prog="python -m fftune.report")
+    from fftune.config import require
+    from fftune.report import publish
+    from fftune.storage import storage_root
+
+    require("studies", len(command.studies) > 0, "one or more names", command.studies)
+    print(publish(command.studies, storage_root(command.storage)))

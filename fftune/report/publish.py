@@ -1,0 +1,67 @@
+"""Put a report where people look: a file, MLflow, and the terminal."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fftune.report.page import page
+from fftune.report.results import Result, read_results
+from fftune.report.sentences import caveats, headlines
+from fftune.report.tables import hypervolumes, table
+from fftune.storage import write_text
+from fftune.tracking import Tracking, log_front, open_tracking, save_view
+
+
+def publish(names: Sequence[str], root: Path) -> str:
+    """Write the report of some studies; what a terminal should say of it.
+
+    One study's report lies in its folder, a comparison in `reports/`. Every front becomes a
+    run in its MLflow experiment, and the page that compares them gets its address.
+
+    Raises:
+        StudyError: a study has no front, or the studies are not comparable.
+    """
+    results = read_results(names, root)
+    place = root / "studies" / names[0] / "report.html"
+    if len(names) > 1:
+        place = root / "reports" / f"{'+'.join(names)}.html"
+    write_text(place, page(results))
+    views = dict.fromkeys(_to_mlflow(result, root) for result in results)
+    return "\n".join(
+        [
+            table(results).to_string(index=False),
+            "",
+            hypervolumes(results).to_string(index=False),
+            "",
+            *caveats(results),
+            "",
+            f"report  {place}",
+            *views,
+            "",
+            *headlines(results),
+        ]
+    )
+
+
+def _to_mlflow(result: Result, root: Path) -> str:
+    """Log the front; how to see it."""
+    tracking = open_tracking(root, result.config.experiment)
+    front = result.front
+    log_front(
+        tracking,
+        f"{front.study} front",
+        front.curve("test"),
+        tags={"fftune.study": front.study, "fftune.kind": "front"},
+        metrics={
+            "front/hypervolume": front.hypervolume("test"),
+            "front/hypervolume_validation": front.hypervolume("validation"),
+        },
+        report=page([result]),
+    )
+    return _how_to_see(tracking)
+
+
+def _how_to_see(tracking: Tracking) -> str:
+    address = save_view(tracking)
+    if tracking.uri.startswith("http"):
+        return f"fronts  {address}"
+    return f"fronts  {address}\n        after: mlflow ui --backend-store-uri {tracking.uri}"

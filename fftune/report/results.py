@@ -1,0 +1,58 @@
+"""Finished studies, read back from their folders."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fftune.config import SweepConfig, ThreatModel, from_json, nearest
+from fftune.errors import StudyError
+from fftune.sweep.front import Front, Point
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A study's settings and its front."""
+
+    config: SweepConfig
+    front: Front
+
+    @property
+    def threat(self) -> ThreatModel:
+        """What the models were trained and judged against."""
+        return self.config.base.attack.threat
+
+    @property
+    def weakest(self) -> Point:
+        """The model with the least lambda; at 0 it is one of standard training."""
+        return self.front.points[0]
+
+
+def read_results(names: Sequence[str], root: Path) -> list[Result]:
+    """The studies of these names.
+
+    Raises:
+        StudyError: one does not exist or has no front; or they are not comparable, because
+            they were judged on other data, by another battery or under another threat.
+    """
+    results = [_read(name, root / "studies") for name in names]
+    for result in results[1:]:
+        if (was := _terms(results[0])) != (now := _terms(result)):
+            differ = next(f"{k}: {was[k]} and {now[k]}" for k in was if was[k] != now[k])
+            raise StudyError(f"studies {names[0]!r} and {result.config.name!r} differ in {differ}")
+    return results
+
+
+def _read(name: str, studies: Path) -> Result:
+    folder = studies / name
+    if not (folder / "front.json").exists():
+        known = [path.parent.name for path in studies.glob("*/front.json")]
+        raise StudyError(f"study {name!r} has no front; {nearest(name, known)}")
+    config = from_json(SweepConfig, (folder / "config.json").read_text(encoding="utf-8"))
+    return Result(config, Front.read(folder / "front.json"))
+
+
+def _terms(result: Result) -> dict[str, object]:
+    """What two studies must share for their fronts to be comparable."""
+    config = result.config
+    terms = {"data": config.base.data, "battery": config.battery, "threat": result.threat}
+    return terms | {"selection": config.selection}

@@ -1,0 +1,71 @@
+"""From a sweep's settings to its front."""
+
+import logging
+from pathlib import Path
+
+from fftune.config import Backend, Resources, SweepConfig
+from fftune.errors import FftuneError
+from fftune.sweep.front import Front
+from fftune.sweep.inline import run_inline
+from fftune.sweep.progress import Progress
+from fftune.sweep.search import open_search
+from fftune.sweep.study import StudyFolder, open_study
+from fftune.sweep.trial import TrialRunner
+from fftune.tracking import open_tracking
+from fftune.train import prepare
+
+log = logging.getLogger(__name__)
+
+
+def sweep(
+    config: SweepConfig,
+    *,
+    root: Path,
+    backend: Backend = "ray",
+    resources: Resources | None = None,
+    resume: bool = False,
+) -> Front:
+    """Train and judge a model at each lambda that the search asks for; keep all of it.
+
+    A finished study is not run again: its front is given back.
+
+    Args:
+        root: where results land; see `fftune.storage`.
+        backend: "ray" runs several trials at once on a cluster; "inline" one after the other
+            in this process. Equal lambdas give equal rows.
+        resume: go on with a study that was interrupted.
+
+    Raises:
+        UserError: something about the request that the user can mend; nothing was lost.
+        FftuneError: no trial gave a model.
+    """
+    resources = resources or Resources()
+    prepare(config.base)
+    with open_study(config, root, resume=resume) as study:
+        if study.remaining:
+            log.info("study %s in %s", config.name, study.path)
+            _run(study, root, backend, resources)
+        front = study.front()
+        if not front.points:
+            raise FftuneError(f"all trials failed; the first: {front.failures[0].reason}")
+        front.write(study.path / "front.json")
+    return front
+
+
+def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources) -> None:
+    config = study.config
+    progress = Progress(
+        study=config.name, planned=config.planned, ended=study.ended, selection=config.selection
+    )
+    if backend == "inline":
+        run_inline(_runner(study, root), open_search(study), progress)
+        return
+    from fftune.sweep.on_ray import cluster, run_on_ray
+
+    with cluster(resources, threads=config.base.threads) as concurrency:
+        runner, search = _runner(study, root), open_search(study)
+        run_on_ray(runner, search, progress, gpus=resources.gpus, concurrency=concurrency)
+
+
+def _runner(study: StudyFolder, root: Path) -> TrialRunner:
+    return TrialRunner(study=study, tracking=open_tracking(root, study.config.experiment))

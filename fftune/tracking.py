@@ -1,0 +1,254 @@
+"""The door to MLflow: a run per trial, a run per front, and a page that compares fronts."""
+
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fftune.errors import StorageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Metric
+
+# MLflow reads these when it is imported.
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+FLUSH_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tracking:
+    """Which MLflow experiment to write to; plain values that travel to any worker."""
+
+    uri: str
+    experiment_id: str
+
+    def client(self) -> "MlflowClient":
+        """A client of this store."""
+        from mlflow import MlflowClient
+
+        return MlflowClient(self.uri)
+
+
+def open_tracking(root: Path, experiment: str) -> Tracking:
+    """The experiment, made if need be. The driver does this once, before any worker writes.
+
+    The store is `MLFLOW_TRACKING_URI`, or a sqlite file in `root`: four processes that open
+    one fresh sqlite database at once fail, as each tries to create its tables.
+
+    Raises:
+        StorageError: the store does not answer.
+    """
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    named = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = named or f"sqlite:///{root / 'mlflow.db'}"
+    place = None if named else (root / "mlflow").as_uri()
+    client = MlflowClient(uri)
+    try:
+        found = client.get_experiment_by_name(experiment)
+        number = found.experiment_id if found else client.create_experiment(experiment, place)
+    except (MlflowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
+    return Tracking(uri=uri, experiment_id=number)
+
+
+class Run:
+    """One MLflow run. Metrics are gathered and written in batches: one at a time is 50x slower."""
+
+    def __init__(
+        self, tracking: Tracking, name: str, *, tags: Mapping[str, str], params: Mapping[str, Any]
+    ) -> None:
+        from mlflow.entities import Param
+
+        self._client = tracking.client()
+        run = self._client.create_run(tracking.experiment_id, run_name=name, tags=dict(tags))
+        self.id: str = run.info.run_id
+        self._waiting: list[Metric] = []
+        self._flushed = time.monotonic()
+        self._client.log_batch(self.id, params=[Param(k, str(v)) for k, v in params.items()])
+
+    def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
+        """Remember metrics of one step; they are written within seconds, and at the end."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._waiting += [Metric(name, value, now, step) for name, value in values.items()]
+        if time.monotonic() - self._flushed > FLUSH_SECONDS:
+            self.flush()
+
+    def text(self, name: str, text: str) -> None:
+        """Keep `text` as the artifact `name`."""
+        self._client.log_text(self.id, text, name)
+
+    def file(self, path: Path) -> None:
+        """Keep a copy of a file as an artifact."""
+        self._client.log_artifact(self.id, str(path))
+
+    def flush(self) -> None:
+        """Write what is waiting, at most 1,000 metrics a call as MLflow demands."""
+        for i in range(0, len(self._waiting), 1000):
+            self._client.log_batch(self.id, metrics=self._waiting[i : i + 1000])
+        self._waiting, self._flushed = [], time.monotonic()
+
+    def end(self, status: str = "FINISHED") -> None:
+        """Write what is waiting and close the run: FINISHED, FAILED or KILLED."""
+        self.flush()
+        self._client.set_terminated(self.id, status)
+
+
+def discard_runs(tracking: Tracking, tags: Mapping[str, str]) -> None:
+    """Delete the runs that carry all these tags: what a killed driver left, or an older front."""
+    client = tracking.client()
+    found = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    for run in client.search_runs([tracking.experiment_id], found):
+        client.delete_run(run.info.run_id)
+
+
+def log_front(
+    tracking: Tracking,
+    name: str,
+    points: Sequence[tuple[float, float]],
+    *,
+    tags: Mapping[str, str],
+    metrics: Mapping[str, float],
+    report: str,
+) -> None:
+    """A run whose *steps* are the front's points, so that MLflow draws it as a curve.
+
+    Args:
+        points: (natural risk, hypocritical risk), sorted by the first.
+        metrics: numbers about the front as a whole.
+        report: a page to keep with it.
+    """
+    discard_runs(tracking, tags)
+    run = Run(tracking, name, tags=tags, params={})
+    for step, (natural, hypocritical) in enumerate(points):
+        curve = {"front/natural_risk": natural, "front/hypocritical_risk": hypocritical}
+        run.metrics(curve, step)
+    run.metrics(metrics)
+    run.text("report.html", report)
+    run.end()
+
+
+VIEW = "fftune"
+"""The name under which the comparison is saved in each experiment."""
+
+
+def save_view(tracking: Tracking) -> str:
+    """Save the page that compares fronts in the experiment; its address in MLflow's own pages.
+
+    Uses MLflow's tag for shared views (3.15 and later). The format is MLflow's own business,
+    so its minor version is pinned.
+    """
+    now = int(time.time() * 1000)
+    view = {"name": VIEW, "createdAt": now, "updatedAt": now, "state": _view_state()}
+    client = tracking.client()
+    client.set_experiment_tag(
+        tracking.experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(view)
+    )
+    base = tracking.uri if tracking.uri.startswith("http") else "http://127.0.0.1:5000"
+    return (
+        f"{base}/#/experiments/{tracking.experiment_id}/runs?viewStateShareKey={VIEW}"
+        "&compareRunsMode=CHART&workflowType=machine_learning"
+    )
+
+
+def _view_state() -> str:
+    """MLflow's record of a page with four charts: points, fronts, lambda and hypervolume."""
+    risks = ("natural_risk", "hypocritical_risk")
+    charts = [
+        _chart("points", "SCATTER", xaxis=_axis(risks[0]), yaxis=_axis(risks[1])),
+        _chart(
+            "fronts",
+            "LINE",
+            metricKey=f"front/{risks[1]}",
+            selectedMetricKeys=[f"front/{risks[1]}"],
+            xAxisKey="metric",
+            selectedXAxisMetricKey=f"front/{risks[0]}",
+            yAxisKey="metric",
+            yAxisExpressions=[],
+            xAxisScaleType="linear",
+            scaleType="linear",
+            range={},
+            lineSmoothness=0,
+            useGlobalXaxisKey=False,
+            useGlobalLineSmoothing=False,
+            ignoreOutliers=False,
+            displayPoints=True,
+        ),
+        _chart(
+            "lambda", "PARALLEL", selectedParams=["lam"], selectedMetrics=risks, showAllRuns=False
+        ),
+        _chart(
+            "volume",
+            "BAR",
+            metricKey="front/hypervolume",
+            dataAccessKey="front/hypervolume",
+        ),
+    ]
+    section = {
+        "uuid": VIEW,
+        "name": "Pareto fronts",
+        "display": True,
+        "isReordered": True,
+        "deleted": False,
+        "isGenerated": False,
+        "columns": 2,
+        "cardHeight": 430,
+    }
+    state = {
+        "searchFilter": "",
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "startTime": "ALL",
+        "lifecycleFilter": "Active",
+        "datasetsFilter": [],
+        "modelVersionFilter": "All Runs",
+        "selectedColumns": ["params.`lam`", *(f"metrics.`{risk}`" for risk in risks)],
+        "columnOrder": [],
+        "columnWidths": {},
+        "runsHidden": [],
+        "runsHiddenMode": "SHOWALL",
+        "viewMaximized": False,
+        "useGroupedValuesInCharts": True,
+        "hideEmptyCharts": True,
+        "groupBy": None,
+        "groupsExpanded": {},
+        "runsExpanded": {},
+        "runsPinned": [],
+        "autoRefreshEnabled": False,
+        "globalLineChartConfig": {
+            "xAxisKey": "step",
+            "lineSmoothness": 0,
+            "selectedXAxisMetricKey": "",
+        },
+        "compareRunCharts": charts,
+        "compareRunSections": [section],
+        "isAccordionReordered": True,
+        "runListHidden": True,
+    }
+    return json.dumps(state)
+
+
+def _chart(uuid: str, kind: str, **settings: object) -> dict[str, object]:
+    return {
+        "uuid": uuid,
+        "type": kind,
+        "runsCountToCompare": 100,
+        "metricSectionId": VIEW,
+        "deleted": False,
+        "isGenerated": False,
+        **settings,
+    }
+
+
+def _axis(metric: str) -> dict[str, str]:
+    return {"key": metric, "type": "METRIC", "dataAccessKey": metric}
