@@ -103,6 +103,8 @@ def _sized(command: Write) -> WriteConfig:
 def _set_name(command: Write) -> str:
     kind, _, rest = command.name.partition(":")
     name = Path(rest).stem if kind == "folder" else kind
+    if kind == "synthetic" and rest:
+        name += "-" + rest.replace("=", "").replace(",", "-")
     name += "" if command.kind == "quality" else f"-{command.kind}"
     name += "" if command.phase is None else f"-phase{command.phase}"
     if not is_plain(name):

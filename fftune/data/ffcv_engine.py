@@ -64,6 +64,8 @@ class FfcvDecoder:
         else:
             operation = ffcv["RandomResizedCrop"]((resized_crop, resized_crop))
         self._records = reader.metadata["f0"]
+        self._memory = memory.schedule_epoch([]).__enter__().state
+        self._threads = workers or cores()
         operation.accept_field(field)
         operation.accept_globals(self._records, memory.compile_reader())
         try:
@@ -73,12 +75,10 @@ class FfcvDecoder:
                 f"beton {str(beton)!r} holds images of several sizes; "
                 "augmentation.resized_crop, or write.image_size, makes them alike"
             ) from None
-        self._decode = _compile(operation.generate_code())
-        self._memory = memory.schedule_epoch([]).__enter__().state
-        self._threads = workers or cores()
+        self._decode = _decoder(operation)
         with warnings.catch_warnings():  # that some functions cannot be kept on disk is known
             warnings.simplefilter("ignore", ffcv["NumbaWarning"])
-            self(np.zeros(0, np.uint64))  # compiles
+            self(np.zeros(0, np.uint64))  # compiles, unless an earlier loader has
 
     def __call__(self, rows: np.ndarray[Any, np.dtype[np.uint64]]) -> Tensor:
         """(B, C, H, W) uint8 in memory of its own."""
@@ -92,6 +92,17 @@ class FfcvDecoder:
         """The images at the positions of each batch, decoded ahead."""
         rows = (batch.numpy().astype(np.uint64) for batch in batches)
         return ahead(self, rows, threads=self._threads)
+
+
+_DECODERS: dict[type, Any] = {}
+"""Compiled once a process: nothing in them is of one beton."""
+
+
+def _decoder(operation: Any) -> Any:
+    kind = type(operation)
+    if kind not in _DECODERS:
+        _DECODERS[kind] = _compile(operation.generate_code())
+    return _DECODERS[kind]
 
 
 def _compile(code: Any, signature: Any = None) -> Any:

@@ -37,7 +37,7 @@ class InMemory:
 
     def __init__(self, part: Part, rows: Tensor, split: Split) -> None:
         self._at = torch.full((len(part),), -1)
-        self._at[rows] = torch.arange(len(rows))
+        self._at[rows.sort().values] = torch.arange(len(rows))  # the order of `Part.read`
         self._pixels = part.read(rows, split).pixels if len(rows) else torch.zeros(0)
 
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
@@ -81,7 +81,7 @@ def _stacked(images: list[Tensor | DataError]) -> Tensor | DataError:
     if errors:
         return errors[0]
     if len({image.shape for image in pixels}) > 1:
-        return DataError("images of one batch differ in size; data.image_size makes them alike")
+        return DataError("images of one batch differ in size; an image_size makes them alike")
     return torch.stack(pixels)
 
 

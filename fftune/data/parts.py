@@ -76,7 +76,7 @@ class Part:
             height, width = pixels.shape[:2]
             raise DataError(
                 f"image {self.images.where(i)!r} is {width} x {height}, another of its set "
-                f"{shape[1]} x {shape[0]}; data.image_size makes them alike"
+                f"{shape[1]} x {shape[0]}; an image_size makes them alike"
             )
         return pixels
 

@@ -55,7 +55,8 @@ def made_of(part: Part, recipe: Recipe, net: nn.Module | None = None) -> tuple[P
         ModelError: the net does not fit the data.
     """
     if (net is not None) != (recipe.kind == "poisoning"):
-        raise ConfigError(f"net is needed for poisoning, and for nothing else, not {recipe.kind}")
+        needs = "needs a net" if net is None else "needs no net"
+        raise ConfigError(f"net: {recipe.kind} {needs}")
     data = part.read(torch.arange(len(part)), "train")
     noise = Noise(recipe.seed).fold(recipe.kind, data.source.name)
     pixels, y, settings = data.pixels, data.y, asdict(recipe)
@@ -65,6 +66,7 @@ def made_of(part: Part, recipe: Recipe, net: nn.Module | None = None) -> tuple[P
         y = random_labels(data, noise)
     elif net is not None:
         attack = poison_attack(recipe)
+        _check_fit(net, data)
         pixels, settings["attack"] = poisoned(data, net, attack, noise), asdict(attack)
     made = Made(
         kind=recipe.kind,
@@ -141,6 +143,18 @@ def rounded(x_pert: Tensor, pixels: Tensor, threat: ThreatModel, levels: int) ->
             delta = torch.where(outside.view(-1, 1, 1, 1), delta * 0.999, delta)
             steps = delta.round()
     return (pixels + steps).clamp(0, levels).to(torch.uint8)
+
+
+def _check_fit(net: nn.Module, data: Dataset) -> None:
+    count, classes = min(2, len(data)), len(data.source.classes)
+    try:
+        with eval_mode(net), torch.no_grad():
+            shape = tuple(net(data.pixels[:count] / data.source.levels).shape)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"net does not fit the images {data.shape}: {reason}") from None
+    if shape != (count, classes):
+        raise ModelError(f"net returned {shape}, expected {(count, classes)}")
 
 
 def read_net(place: str) -> nn.Module:
