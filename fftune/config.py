@@ -121,7 +121,8 @@ class LoaderConfig:
     batch_size: int = 128
     engine: Engine = "auto"
     """`memory` below 1 GB; above it `ffcv`, where it is installed and a beton is there, or
-    `torch`. All deliver the same examples in the same order with the same pixels."""
+    `torch`. All deliver the same examples in the same order, with the same pixels unless they
+    are stored as JPEG: FFCV's decoder rounds otherwise than PIL's."""
     shuffle: bool = False
     """In another order every epoch, which (seed, epoch) determines."""
     drop_last: bool = False
