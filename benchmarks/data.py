@@ -1,6 +1,6 @@
 """Images per second of our engines, of bare FFCV and of torchvision's DataLoader.
 
-    python benchmarks/data.py [--repeats 5] [--json FILE]
+    python benchmarks/data.py [--sizes 32 64 224] [--repeats 5] [--json FILE]
 
 All on one pinned core with one thread of torch, one round after the other so that a slow minute
 hits everybody, the median of the rounds reported. Everybody delivers a training batch: float32 in
@@ -173,7 +173,7 @@ def _figure(case: Case, name: str, times: list[tuple[float, float]]) -> Figure:
     )
 
 
-def cases(scratch: Path) -> list[Case]:
+def cases(scratch: Path, sizes: list[int]) -> list[Case]:
     """Real CIFAR-10, Tiny-ImageNet and ImageNet images, the last stored at 256 pixels."""
     sets = [
         (32, "cifar10-png", "cifar10/test", WriteConfig(), 1),
@@ -181,7 +181,7 @@ def cases(scratch: Path) -> list[Case]:
         (224, "imagenet-sample-50", "imagenet-sample/train", WriteConfig(shorter_side=256), 8),
     ]
     made = []
-    for size, archive, place, config, repeats in sets:
+    for size, archive, place, config, repeats in (row for row in sets if row[0] in sizes):
         folder = DATASETS / place
         if not folder.is_dir():
             with tarfile.open(SHARED / f"data/{archive}.tar.xz") as tar:
@@ -196,24 +196,25 @@ def cases(scratch: Path) -> list[Case]:
     return made
 
 
-def report(figures: list[Figure]) -> Iterator[str]:
+def report(size: int, figures: list[Figure]) -> Iterator[str]:
     yield "  px  contestant                   img/s    lowest   highest  CPU us"
-    for f in figures:
+    rate = {}
+    for f in (figure for figure in figures if figure.size == size):
+        rate[f.contestant] = f.images_per_second
         rates = f"{f.images_per_second:9,.0f} {f.lowest:9,.0f} {f.highest:9,.0f}"
         yield f"{f.size:4d}  {f.contestant:24s} {rates} {f.cpu_microseconds:7.0f}"
-    for size in dict.fromkeys(f.size for f in figures):
-        rate = {f.contestant: f.images_per_second for f in figures if f.size == size}
-        mine = rate["ours, ffcv"]
-        yield (
-            f"{size} px: ours is {mine / rate['FFCV, same work']:.2f} of FFCV doing the same work, "
-            f"{mine / rate['torchvision, 1 worker']:.1f} times torchvision with 1 worker, "
-            f"{mine / rate['torchvision, 2 workers']:.1f} with 2"
-        )
+    mine = rate["ours, ffcv"]
+    yield (
+        f"{size} px: ours is {mine / rate['FFCV, same work']:.2f} of FFCV doing the same work, "
+        f"{mine / rate['torchvision, 1 worker']:.1f} times torchvision with 1 worker, "
+        f"{mine / rate['torchvision, 2 workers']:.1f} with 2"
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 224])
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     core = max(os.sched_getaffinity(0))
@@ -222,8 +223,10 @@ def main() -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "ffcv"))
     print(f"{time.strftime('%Y-%m-%d')}, {platform.machine()}, core {core}, {packages}")
     with TemporaryDirectory() as scratch:
-        figures = [f for case in cases(Path(scratch)) for f in measured(case, arguments.repeats)]
-    print("\n".join(report(figures)))
+        figures = []
+        for case in cases(Path(scratch), arguments.sizes):
+            figures += measured(case, arguments.repeats)
+            print("\n".join(report(figures[-1].size, figures)), flush=True)
     if arguments.json:
         arguments.json.write_text(json.dumps([asdict(figure) for figure in figures], indent=2))
 
