@@ -37,7 +37,7 @@ DOORS = {
     "ray": {"sweep.on_ray"},
     "plotly": {"report"},
     "tyro": {"cli", "data.cli", "sweep.cli", "report.cli"},
-    "pandas": {"outcomes", "report", "train.checkpoint"},
+    "pandas": {"outcomes", "report", "sweep.trial"},
     "pyarrow": {"outcomes", "evaluate.run", "data.folders"},
     "ffcv": {"data.ffcv_engine"},
     "numba": {"data.ffcv_engine"},
