@@ -1,26 +1,28 @@
-"""Data sets by name, their stratified parts, and the batches of them."""
+"""Data sets by name or path, their stratified parts, and the batches of them."""
 
-from fftune.config import DataSpec, Split, nearest
-from fftune.data.dataset import Dataset, Source
-from fftune.data.digits import digits
-from fftune.data.splits import stratified
-from fftune.errors import DataError
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["SOURCES", "Dataset", "Source", "load"]
+if TYPE_CHECKING:
+    from fftune.data.catalog import load
+    from fftune.data.dataset import Dataset, Source
+    from fftune.data.loaders import Loader, open_loader
+    from fftune.data.sharding import is_padding
 
-SOURCES = {"digits": digits}
-"""Each gives its whole official set."""
+__all__ = ["Dataset", "Loader", "Source", "is_padding", "load", "open_loader"]
+
+_HOMES = {
+    "Dataset": "dataset",
+    "Loader": "loaders",
+    "Source": "dataset",
+    "is_padding": "sharding",
+    "load": "catalog",
+    "open_loader": "loaders",
+}
 
 
-def load(spec: DataSpec, split: Split) -> Dataset:
-    """One part of a data set.
-
-    Raises:
-        DataError: there is no such data set, or it is too small for the parts asked for.
-    """
-    if spec.name not in SOURCES:
-        raise DataError(f"data.name: no data set {spec.name!r}; {nearest(spec.name, SOURCES)}")
-    whole = SOURCES[spec.name]()
-    sizes = {"train": spec.train_size, "validation": spec.validation_size}
-    parts = stratified(whole.y, sizes, rest="test", seed=spec.split_seed)
-    return whole.select(parts[split], split)
+def __getattr__(name: str) -> Any:
+    """Import torch when it is needed: `python -m fftune.data --help` has to answer at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,0 +1,121 @@
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from fftune.config import DataSpec
+from fftune.data import load
+from fftune.data.cli import main
+from fftune.data.sidecar import read_sidecar
+from fftune.errors import ConfigError, DataError
+
+SET = "synthetic:shape=3x8x8,classes=4,train=40,test=8"
+STORED = "synthetic-shape3x8x8-classes4-train40-test8"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "datasets"
+
+
+def test_what_is_written_is_found_listed_and_verified(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["write", SET, "--validation-size", "8"])
+    main(["verify", STORED])
+    main(["list"])
+    out = capsys.readouterr().out
+    assert out.count(f"{STORED}/train.beton: 40 examples of 4 classes, 3x8x8") == 2
+    assert f"data sets in {root}" in out and f"{STORED} " in out
+    sidecar = read_sidecar(root / STORED / "train.beton")
+    assert {role: part.size for role, part in sidecar.splits.items()} == {"train": 32, "select": 8}
+    spec = DataSpec(name=STORED, train_size=None, validation_size=8)
+    exact = DataSpec(name=SET, train_size=None, validation_size=8)
+    assert load(spec, "validation").hash() == load(exact, "validation").hash()
+
+
+def test_the_digits_can_be_written(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["write", "digits"])
+    assert "1,797 examples of 10 classes, 1x8x8" in capsys.readouterr().out
+    assert read_sidecar(root / "digits/whole.beton").splits == {}
+
+
+def test_a_poisoned_set_keeps_its_test_part(
+    tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = tmp_path / "own.py"
+    net.write_text(
+        "import torch\n"
+        "def net():\n"
+        "    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))\n"
+    )
+    main(["write", SET, "--kind", "poisoning", "--net", f"{net}:net", "--threat.eps", "0.05"])
+    folder = next(root.glob("*poisoning*"))
+    train, test = (read_sidecar(folder / f"{part}.beton") for part in ("train", "test"))
+    assert train.made is not None and train.made.net is not None and test.made is None
+    settings = json.loads(train.made.settings)
+    assert settings["threat"] == {"norm": "linf", "eps": 0.05}
+    assert settings["attack"]["step_size"] == 0.05 / 5
+    clean = load(DataSpec(name=SET, train_size=None, validation_size=0), "test")
+    assert test.content == clean.hash()
+
+
+def test_a_phase_of_fastat_sets_the_sizes(tmp_path: Path, draw: object, root: Path) -> None:
+    assert callable(draw)
+    for part in ("train", "val"):
+        draw(f"photos/{part}/a/0.png", size=(400, 300))
+    main(["write", "imagenet", "--source", str(tmp_path / "photos"), "--phase", "2"])
+    train, test = (
+        read_sidecar(root / f"imagenet-phase2/{part}.beton") for part in ("train", "test")
+    )
+    assert train.shape == (3, 352, 469) and test.shape == (3, 224, 224)
+
+
+def test_damage_is_found_by_verify(root: Path) -> None:
+    main(["write", SET])
+    path = root / STORED / "train.beton"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(DataError, match="damaged: its checksum is another one"):
+        main(["verify", str(path)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "VERB is missing"),
+        (["wrte"], "did you mean 'write'"),
+        (["verify"], "names must hold"),
+        (["verify", "nothing"], "is no beton, nor a folder or data set with betons"),
+        (["write", "cifr10"], "did you mean 'cifar10'"),
+        (["write", SET, "--part", "whole"], "has no whole part, only train, test"),
+        (["write", SET, "--qualty", "3"], "did you mean --quality"),
+        (["write", SET, "--quality", "101"], "quality must be in 1 ... 100, got 101"),
+        (["write", SET, "--page-mib", "3"], "page_mib must be"),
+        (["write", SET, "--kind", "poisoning"], "net: poisoning needs a net"),
+        (["write", SET, "--net", "x"], "net is used by poisoning alone"),
+        (["write", SET, "--train-size", "39", "--validation-size", "5"], "cannot be split into"),
+    ],
+)
+def test_a_mistake_is_one_line(arguments: list[str], message: str) -> None:
+    with pytest.raises((ConfigError, DataError), match=message.replace("(", r"\(")) as caught:
+        main(arguments)
+    assert "\n" not in str(caught.value)
+
+
+def test_help_answers_at_once() -> None:
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "fftune.data", "write", "--help"],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0 and "--skip-bad" in done.stdout
+    assert " torch\n" not in done.stderr and " numpy\n" not in done.stderr
+    assert time.monotonic() - began < 5  # a busy machine is no defect; an import of torch is
