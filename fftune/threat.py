@@ -30,7 +30,7 @@ def start(x: Tensor, config: AttackConfig, noise: Noise, ids: Tensor) -> Tensor:
     return project(x + delta.to(x), x, config.threat)
 
 
-def step(x: Tensor, grad: Tensor, length: float, norm: Norm) -> Tensor:
+def step(x: Tensor, grad: Tensor, length: float | Tensor, norm: Norm) -> Tensor:
     """Move `x` by `length` in the direction of steepest ascent of `norm`.
 
     Every coordinate by `length` for linf; along the gradient for l2, where an example whose
