@@ -30,6 +30,7 @@ Precision = Literal["fp32", "bf16", "auto"]
 Device = Literal["cpu", "cuda"]
 Objective = Literal["standard", "pgd_at", "trades", "thrm"]
 Split = Literal["train", "validation", "test"]
+Engine = Literal["auto", "ffcv", "memory", "torch"]
 Strategy = Literal["gap", "grid"]
 Selection = Literal["validation", "test"]
 Backend = Literal["inline", "ray"]
@@ -88,16 +89,70 @@ class AttackConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSpec:
-    """A data set and its disjoint, stratified parts; `test` is all that the other two leave."""
+    """A data set and its disjoint, stratified parts.
+
+    Where the set has an official test part, `test` is that part, and the other two come from the
+    official training part. Where it has none, `test` is all that the other two leave.
+    """
 
     name: str = "digits"
-    train_size: int = 100
+    """A set by name, `folder:PATH`, or `synthetic:shape=3x32x32,classes=10,train=1000,...`."""
+    train_size: int | None = 100
+    """None stands for all that validation leaves of the official training part."""
     validation_size: int = 500
     split_seed: int = 0
+    image_size: int | None = None
+    """Side of the central square that is cut from photographs, after their shorter side was made
+    8/7 of it; None leaves images as they are stored, and then they must be of one size."""
 
     def __post_init__(self) -> None:
-        require("train_size", self.train_size >= 1, ">= 1", self.train_size)
-        require("validation_size", self.validation_size >= 1, ">= 1", self.validation_size)
+        require(
+            "train_size", self.train_size is None or self.train_size >= 1, ">= 1", self.train_size
+        )
+        require("validation_size", self.validation_size >= 0, ">= 0", self.validation_size)
+        size = self.image_size
+        require("image_size", size is None or size >= 1, ">= 1", size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """What happens to a training image, keyed by (seed, epoch, id) and equal in every engine."""
+
+    crop_padding: int = 0
+    """A random crop of the image padded by so many zeros on each side."""
+    flip: bool = False
+    """Every second image, at random, is mirrored."""
+    resized_crop: int | None = None
+    """FFCV's RandomResizedCrop to this side, for photographs. Not reproducible: FFCV draws it
+    from a stream that cannot be seeded, and no other engine has it."""
+
+    def __post_init__(self) -> None:
+        require("crop_padding", 0 <= self.crop_padding < 2**15, "in [0, 32768)", self.crop_padding)
+        size = self.resized_crop
+        require("resized_crop", size is None or size >= 1, ">= 1", size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderConfig:
+    """How the examples of a split are delivered."""
+
+    batch_size: int = 128
+    engine: Engine = "auto"
+    """`memory` below 1 GB; above it `ffcv`, where it is installed and a beton is there, or
+    `torch`. All deliver the same examples in the same order with the same pixels."""
+    shuffle: bool = False
+    """In another order every epoch, which (seed, epoch) determines."""
+    drop_last: bool = False
+    """Leave out a last batch that is not full."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+    workers: int | None = None
+    """Threads of `ffcv`, processes of `torch`; none stands for what the CPU affinity allows."""
+
+    def __post_init__(self) -> None:
+        require("batch_size", self.batch_size >= 1, ">= 1", self.batch_size)
+        require("seed", self.seed >= 0, ">= 0", self.seed)
+        require("workers", self.workers is None or self.workers >= 0, ">= 0", self.workers)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,6 +51,8 @@ SCHEMA = pa.schema(
         ("status", _NAME),
     ]
 )
+# Names as plain strings: dictionaries can be neither sorted nor compared.
+_PLAIN = pa.schema([(f.name, pa.string() if f.type == _NAME else f.type) for f in SCHEMA])
 KEY = SCHEMA.names[: SCHEMA.names.index("defense_repeat") + 1]
 """The columns that say which row it is; the others say what happened."""
 
@@ -68,15 +70,11 @@ class Outcomes:
         Raises:
             DataError: two rows have one key.
         """
-        tables = [part.cast(SCHEMA) for part in parts]
-        table = pa.concat_tables([SCHEMA.empty_table(), *tables]).unify_dictionaries()
-        # Dictionaries cannot be sorted by; their values can.
-        plain = {n: table[n].cast(pa.string()) for n in KEY if table.schema.field(n).type == _NAME}
-        order = pa.table({n: plain.get(n, table[n]) for n in KEY})
-        rows = pa.compute.sort_indices(order, sort_keys=[(n, "ascending") for n in KEY])
-        if order.group_by(KEY).aggregate([]).num_rows != len(order):
+        table = pa.concat_tables([_PLAIN.empty_table(), *(part.cast(_PLAIN) for part in parts)])
+        if table.group_by(KEY).aggregate([]).num_rows != len(table):
             raise DataError("outcomes hold two rows for one key")
-        return cls(table.take(rows).combine_chunks())
+        table = table.sort_by([(name, "ascending") for name in KEY])
+        return cls(table.combine_chunks().cast(SCHEMA))
 
     @classmethod
     def read(cls, *paths: Path) -> "Outcomes":
@@ -113,14 +111,12 @@ class Outcomes:
 
 def rows(count: int, columns: dict[str, Sequence[Any] | Any]) -> pa.Table:
     """`count` rows; a column is a sequence of that length, or one value for all of them."""
-    arrays = []
-    for field in SCHEMA:
-        value = columns[field.name] if field.name != "schema_version" else SCHEMA_VERSION
-        spread = value if hasattr(value, "__len__") and not isinstance(value, str) else None
-        kind = pa.string() if field.type == _NAME else field.type
-        array = pa.array(spread if spread is not None else [value] * count, kind)
-        arrays.append(array.cast(field.type))
-    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+    columns = {"schema_version": SCHEMA_VERSION, **columns}
+    spread = {
+        name: [value] * count if isinstance(value, str) or not hasattr(value, "__len__") else value
+        for name, value in columns.items()
+    }
+    return pa.Table.from_arrays([pa.array(spread[f.name], f.type) for f in _PLAIN], schema=_PLAIN)
 
 
 def _read(path: Path) -> pa.Table:

@@ -1,26 +1,22 @@
-"""Data sets by name, their stratified parts, and the batches of them."""
+"""Data sets by name or path, their stratified parts, and the batches of them."""
 
-from fftune.config import DataSpec, Split, nearest
+from fftune.config import DataSpec, Split
+from fftune.data.catalog import open_parts
 from fftune.data.dataset import Dataset, Source
-from fftune.data.digits import digits
-from fftune.data.splits import stratified
-from fftune.errors import DataError
+from fftune.data.images import Central
+from fftune.data.loaders import Loader, open_loader
+from fftune.data.parts import place
+from fftune.data.sharding import is_padding
 
-__all__ = ["SOURCES", "Dataset", "Source", "load"]
-
-SOURCES = {"digits": digits}
-"""Each gives its whole official set."""
+__all__ = ["Dataset", "Loader", "Source", "is_padding", "load", "open_loader"]
 
 
 def load(spec: DataSpec, split: Split) -> Dataset:
-    """One part of a data set.
+    """One part of a data set, in memory.
 
     Raises:
         DataError: there is no such data set, or it is too small for the parts asked for.
     """
-    if spec.name not in SOURCES:
-        raise DataError(f"data.name: no data set {spec.name!r}; {nearest(spec.name, SOURCES)}")
-    whole = SOURCES[spec.name]()
-    sizes = {"train": spec.train_size, "validation": spec.validation_size}
-    parts = stratified(whole.y, sizes, rest="test", seed=spec.split_seed)
-    return whole.select(parts[split], split)
+    part, rows = place(open_parts(spec.name), spec, split)
+    frame = Central(spec.image_size) if spec.image_size else None
+    return part.framed(frame).read(rows, split)

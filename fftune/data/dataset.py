@@ -4,7 +4,9 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fftune.config import InputSpec, Split
@@ -19,7 +21,7 @@ class Source:
 
     name: str
     classes: tuple[str, ...]
-    levels: int
+    levels: int = 255
     """The largest stored value; it stands for a pixel of 1."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -75,7 +77,28 @@ class Dataset:
 
     def hash(self) -> str:
         """16 hex digits of ids, pixels and labels: equal wherever the examples are equal."""
-        digest = hashlib.sha256(repr((self.source.levels, *self.pixels.shape)).encode())
-        for part in (self.ids, self.pixels, self.y):
-            digest.update(part.contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
+        content = hashlib.sha256(self.pixels.contiguous().numpy().data)
+        shapes = np.broadcast_to(np.array(self.shape), (len(self), 3))
+        return content_hash(
+            self.source.levels, shapes, self.ids.numpy(), self.y.numpy(), content.digest()
+        )
+
+
+def content_hash(
+    levels: int,
+    shapes: NDArray[np.int64],
+    ids: NDArray[np.int64],
+    y: NDArray[np.int64],
+    pixels: bytes,
+) -> str:
+    """16 hex digits that name these examples.
+
+    Args:
+        shapes: (N, 3), of each image (C, H, W).
+        pixels: SHA-256 of all pixels, channels first.
+    """
+    digest = hashlib.sha256(repr((levels, len(ids))).encode())
+    for part in (shapes, ids, y):
+        digest.update(np.ascontiguousarray(part, np.dtype("<i8")).data)
+    digest.update(pixels)
+    return digest.hexdigest()[:16]

@@ -1,0 +1,80 @@
+#!/usr/bin/env bash
+# A real Ray head on this machine, which nobody else can reach: loopback only, with a token.
+#
+#   eval "$(clusters/local.sh start)"     start it; the output tells `ray job` where it is
+#   ray job submit --working-dir . -- python -m fftune.sweep thrm --scale tiny
+#   clusters/local.sh stop                end it, and nothing but it
+#
+# Settings: FFTUNE_CLUSTER_DIR (token, pid, log), FFTUNE_STORAGE (results), FFTUNE_RAY_PORT,
+# FFTUNE_RAY_DASHBOARD_PORT, FFTUNE_RAY_CLIENT_PORT, FFTUNE_RAY_WORKER_PORTS (first), FFTUNE_RAY_CPUS.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")/.." && pwd)
+venv=${FFTUNE_VENV:-$here/.venv}
+state=${FFTUNE_CLUSTER_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/fftune/cluster}
+port=${FFTUNE_RAY_PORT:-6391}
+dashboard=${FFTUNE_RAY_DASHBOARD_PORT:-8291}
+client=${FFTUNE_RAY_CLIENT_PORT:-10081}
+workers=${FFTUNE_RAY_WORKER_PORTS:-21000}
+
+die() { echo "local.sh: $*" >&2; exit 2; }
+alive() { [ -s "$state/pid" ] && kill -0 "$(cat "$state/pid")" 2>/dev/null; }
+in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+
+settings() {
+    printf 'export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=%q\n' "$state/token"
+    printf 'export RAY_API_SERVER_ADDRESS=http://127.0.0.1:%s\n' "$dashboard"
+    printf 'export PATH=%q:$PATH\n' "$venv/bin"
+}
+
+start() {
+    [ -x "$venv/bin/ray" ] || die "no ray in $venv; run make setup first"
+    alive && die "already running (pid $(cat "$state/pid")); stop it first"
+    for p in "$port" "$dashboard" "$client"; do
+        in_use "$p" && die "port $p is in use; choose another (see the head of this file)"
+    done
+    umask 077
+    mkdir -p "$state"
+    # Sockets live below the temporary folder, and their paths must be short.
+    temp=$(mktemp -d "${TMPDIR:-/tmp}/fftune-ray.XXXXXX")
+    echo "$temp" > "$state/temp"
+    [ -s "$state/token" ] || "$venv/bin/python" -c 'import secrets; print(secrets.token_hex(32))' > "$state/token"
+    export FFTUNE_STORAGE=${FFTUNE_STORAGE:-$HOME/.local/share/fftune}
+    mkdir -p "$FFTUNE_STORAGE"
+    # Jobs find `python` on the head's PATH.
+    PATH="$venv/bin:$PATH" RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$state/token" \
+        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_DEDUP_LOGS=0 \
+        setsid "$venv/bin/ray" start --head --block --port "$port" \
+        --dashboard-host 127.0.0.1 --dashboard-port "$dashboard" --ray-client-server-port "$client" \
+        --min-worker-port "$workers" --max-worker-port $((workers + 999)) \
+        --num-cpus "${FFTUNE_RAY_CPUS:-$(nproc)}" --temp-dir "$temp" --disable-usage-stats \
+        > "$state/log" 2>&1 < /dev/null &
+    echo $! > "$state/pid"
+    for _ in $(seq 90); do
+        alive || die "the head ended: $(tail -n 1 "$state/log")"
+        in_use "$dashboard" && { settings; return; }
+        sleep 1
+    done
+    stop
+    die "the dashboard did not answer on port $dashboard; see $state/log"
+}
+
+stop() {
+    alive || { echo "local.sh: not running" >&2; return; }
+    pid=$(cat "$state/pid")
+    kill -TERM "$pid"
+    for _ in $(seq 30); do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 1
+    done
+    # The head leads a process group of its own: whatever is left in it is ours.
+    kill -KILL -- "-$pid" 2>/dev/null || true
+    rm -rf "$(cat "$state/temp")" "$state/pid" "$state/temp"
+}
+
+case ${1:-} in
+    start) start ;;
+    stop) stop ;;
+    settings) settings ;;
+    *) die "usage: clusters/local.sh start|stop|settings" ;;
+esac

@@ -1,0 +1,36 @@
+"""Work done by threads ahead of its consumer, in order, and never more than a few items ahead."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ahead(
+    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int
+) -> Iterator[Result]:
+    """`map(work, items)`, computed up to two items a thread in advance.
+
+    The threads end when the consumer does, early or not; what `work` raises is raised here.
+    """
+    waiting: deque[Future[Result]] = deque()
+    with ThreadPoolExecutor(threads, thread_name_prefix="fftune-data") as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()
+
+
+def cores() -> int:
+    """How many CPUs this process may use, which is fewer than there are under an affinity."""
+    return len(os.sched_getaffinity(0))

@@ -1,0 +1,159 @@
+"""The data sets of both papers: what they hold, how they are normalised, where they are found."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from fftune.config import is_plain, nearest
+from fftune.data import archives
+from fftune.data.betons import stored_parts
+from fftune.data.digits import digits
+from fftune.data.folders import IMAGENET_MEAN, IMAGENET_STD, Floats, folder, parquet
+from fftune.data.images import Array
+from fftune.data.parts import Part, Parts
+from fftune.data.synthetic import synthetic
+from fftune.errors import DataError
+
+DEFAULT_ROOT = "~/.cache/fftune/datasets"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a named data set before its files are seen."""
+
+    classes: int
+    train: int
+    test: int
+    """Official counts. A subset is usable; `data list` says that it is one."""
+    mean: Floats
+    std: Floats
+    folders: tuple[str, ...] = ()
+    """Its names under the root, beside its own."""
+    archive: archives.Archive | None = None
+    """Finds the files of torchvision."""
+
+
+KNOWN: Mapping[str, Known] = {
+    "mnist": Known(
+        classes=10,
+        train=60_000,
+        test=10_000,
+        mean=(0.1307,),
+        std=(0.3081,),
+        archive=archives.mnist,
+    ),
+    "cifar10": Known(
+        classes=10,
+        train=50_000,
+        test=10_000,
+        mean=(0.4914, 0.4822, 0.4465),
+        std=(0.2471, 0.2435, 0.2616),
+        archive=archives.cifar10,
+    ),
+    "cifar100": Known(
+        classes=100,
+        train=50_000,
+        test=10_000,
+        mean=(0.5071, 0.4865, 0.4409),
+        std=(0.2673, 0.2564, 0.2762),
+        archive=archives.cifar100,
+    ),
+    "svhn": Known(
+        classes=10,
+        train=73_257,
+        test=26_032,
+        mean=(0.4377, 0.4438, 0.4728),
+        std=(0.1980, 0.2010, 0.1970),
+        archive=archives.svhn,
+    ),
+    "tiny-imagenet": Known(
+        classes=200,
+        train=100_000,
+        test=10_000,
+        mean=(0.4802, 0.4481, 0.3975),
+        std=(0.2770, 0.2691, 0.2821),
+        folders=("tiny-imagenet-200",),
+    ),
+    "imagenet": Known(
+        classes=1000,
+        train=1_281_167,
+        test=50_000,
+        mean=IMAGENET_MEAN,
+        std=IMAGENET_STD,
+    ),
+}
+
+
+def data_root() -> Path:
+    """Where data sets are found: `FFTUNE_DATA`, or a folder in the user's cache."""
+    return Path(os.environ.get("FFTUNE_DATA") or DEFAULT_ROOT).expanduser().absolute()
+
+
+def open_parts(name: str, source: Path | None = None, *, betons: bool = True) -> Parts:
+    """The official parts of a data set, listed but not decoded.
+
+    Args:
+        name: a known set, `digits`, `synthetic:...`, `folder:PATH`, or any name under which
+            betons were written.
+        source: the folder of a known set; by default it is looked for under `data_root()`.
+        betons: take betons, where they are, rather than what they were made of.
+
+    Raises:
+        DataError: there is no such set, or its files are missing or not what they should be.
+    """
+    kind, _, rest = name.partition(":")
+    if kind == "synthetic":
+        return synthetic(rest)
+    if kind == "folder":
+        return _user_folder(Path(rest).expanduser(), betons=betons)
+    if name == "digits":
+        return {"whole": _embedded()}
+    stored = stored_parts(data_root() / name) if betons and not source and is_plain(name) else None
+    if stored:
+        return stored
+    if name in KNOWN:
+        return _known(name, KNOWN[name], [source] if source else _places(name))
+    raise DataError(f"data.name: no data set {name!r}; {nearest(name, SPELLINGS)}")
+
+
+SPELLINGS = ("digits", *KNOWN, "folder:PATH", "synthetic")
+
+
+def _known(name: str, known: Known, places: list[Path]) -> Parts:
+    for place in places:
+        read = known.archive(place) if known.archive else None
+        if read:
+            return archives.opened(read, name=name, mean=known.mean, std=known.std)
+    found = next((place for place in places if _has_parts(place)), None)
+    if found is None:
+        tried = " or ".join(repr(str(place)) for place in places)
+        raise DataError(f"data set {name!r} is not in {tried}; FFTUNE_DATA names another folder")
+    parts = folder(found, name=name, mean=known.mean, std=known.std)
+    classes = len(next(iter(parts.values())).source.classes)
+    if classes > known.classes:
+        raise DataError(f"{str(found)!r} has {classes} classes, {name!r} has {known.classes}")
+    return parts
+
+
+def _places(name: str) -> list[Path]:
+    root = data_root()
+    return [root / folder for folder in (name, *KNOWN[name].folders)]
+
+
+def _has_parts(place: Path) -> bool:
+    return any((place / part).is_dir() for part in ("train", "test", "val"))
+
+
+def _user_folder(path: Path, *, betons: bool) -> Parts:
+    if path.is_file():
+        return parquet(path)
+    if not path.is_dir():
+        raise DataError(f"data.name: there is no folder or file {str(path)!r}")
+    return (stored_parts(path) if betons else None) or folder(path)
+
+
+def _embedded() -> Part:
+    whole = digits()
+    pixels = whole.pixels.permute(0, 2, 3, 1).contiguous().numpy()
+    return Part(source=whole.source, name="whole", y=whole.y, images=Array("digits", pixels))

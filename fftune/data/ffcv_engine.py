@@ -1,0 +1,131 @@
+"""The door to FFCV: its compiled decoders, without the loader around them.
+
+FFCV's loader reuses a batch's memory for the next one, blocks for ever when its thread fails,
+leaves threads behind and sets the thread count of the whole process. Its decoders do none of
+that: compiled machine code that fills an array it is given. So the threads and the memory here
+are our own, and the rest is FFCV's.
+"""
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fftune.data.ahead import ahead, cores
+from fftune.errors import DataError
+
+log = logging.getLogger(__name__)
+COMPILED = "~/.cache/fftune/numba"
+"""Machine code, shared by the processes of this machine."""
+
+
+@cache
+def why_missing() -> str:
+    """Why FFCV cannot be used here, and how that is mended; empty where it can."""
+    try:
+        _ffcv()
+    except (ImportError, OSError, RuntimeError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return (
+            f"FFCV is not usable here ({reason}): install the system packages libopencv-dev, "
+            "libturbojpeg0-dev and pkg-config, then the extra 'fftune[ffcv]'"
+        )
+    return ""
+
+
+class FfcvDecoder:
+    """Batches of pixels from a beton.
+
+    Args:
+        resized_crop: the side of FFCV's RandomResizedCrop; none delivers images as stored.
+
+    Raises:
+        DataError: FFCV is missing, or the images differ in size and are not to be cropped.
+    """
+
+    def __init__(
+        self, beton: Path, *, resized_crop: int | None = None, workers: int | None
+    ) -> None:
+        if missing := why_missing():
+            raise DataError(f"data.engine: {missing}")
+        ffcv = _ffcv()
+        reader = ffcv["Reader"](str(beton))
+        memory = ffcv["OSCacheManager"](reader)
+        field = reader.handlers["image"]
+        if resized_crop is None:
+            operation = field.get_decoder_class()()
+        else:
+            operation = ffcv["RandomResizedCrop"]((resized_crop, resized_crop))
+        self._records = reader.metadata["f0"]
+        operation.accept_field(field)
+        operation.accept_globals(self._records, memory.compile_reader())
+        try:
+            _, self._buffers = operation.declare_state_and_memory(ffcv["INITIAL_STATE"])
+        except TypeError:
+            raise DataError(
+                f"beton {str(beton)!r} holds images of several sizes; "
+                "augmentation.resized_crop, or write.image_size, makes them alike"
+            ) from None
+        self._decode = _compile(operation.generate_code())
+        self._memory = memory.schedule_epoch([]).__enter__().state
+        self._threads = workers or cores()
+        with warnings.catch_warnings():  # that some functions cannot be kept on disk is known
+            warnings.simplefilter("ignore", ffcv["NumbaWarning"])
+            self(np.zeros(0, np.uint64))  # compiles
+
+    def __call__(self, rows: np.ndarray[Any, np.dtype[np.uint64]]) -> Tensor:
+        """(B, C, H, W) uint8 in memory of its own."""
+        buffers = self._buffers if isinstance(self._buffers, tuple) else (self._buffers,)
+        arrays = tuple(np.empty((len(rows), *map(int, b.shape)), b.dtype) for b in buffers)
+        target = arrays if isinstance(self._buffers, tuple) else arrays[0]
+        self._decode(rows, target, self._records, self._memory)
+        return torch.from_numpy(arrays[0]).permute(0, 3, 1, 2).contiguous()
+
+    def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """The images at the positions of each batch, decoded ahead."""
+        rows = (batch.numpy().astype(np.uint64) for batch in batches)
+        return ahead(self, rows, threads=self._threads)
+
+
+def _compile(code: Any, signature: Any = None) -> Any:
+    """As FFCV compiles, but kept on disk, and never parallel inside: our threads are around it."""
+    from numba import njit
+
+    return njit(signature, fastmath=True, nogil=True, error_model="numpy", cache=True)(code)
+
+
+@cache
+def _ffcv() -> dict[str, Any]:
+    """What of FFCV is used, imported with its side effects undone."""
+    # With TBB, which OpenCV brings, a process that ever forked hangs at its end.
+    os.environ.setdefault("NUMBA_THREADING_LAYER", "omp")
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(COMPILED).expanduser()))
+    from numba import config
+
+    config.reload_config()  # type: ignore[no-untyped-call]  # somebody may have imported numba before
+    threads = torch.get_num_threads()
+    try:
+        from ffcv.fields.rgb_image import RandomResizedCropRGBImageDecoder
+        from ffcv.memory_managers import OSCacheManager
+        from ffcv.pipeline.compiler import Compiler
+        from ffcv.pipeline.graph import INITIAL_STATE
+        from ffcv.reader import Reader
+        from numba.core.errors import NumbaWarning
+    finally:
+        torch.set_num_threads(threads)
+    Compiler.compile = _compile
+    Compiler.num_threads = 1
+    return {
+        "Reader": Reader,
+        "OSCacheManager": OSCacheManager,
+        "RandomResizedCrop": RandomResizedCropRGBImageDecoder,
+        "INITIAL_STATE": INITIAL_STATE,
+        "NumbaWarning": NumbaWarning,
+    }

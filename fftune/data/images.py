@@ -1,0 +1,192 @@
+"""Images from files and arrays, one at a time, as uint8 with channels last.
+
+What PIL reads without complaint but another reader would read otherwise is refused here: a
+16-bit image, a colour image in a grey set. Grey images of a colour set are converted and counted.
+"""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import IO, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+
+from fftune.errors import DataError
+
+Pixels = NDArray[np.uint8]
+"""(H, W, C)."""
+Frame = Callable[[Image.Image], Image.Image]
+
+GREY = frozenset({"1", "L", "LA"})
+COLOUR = frozenset({"RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB"})
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded image; `converted` where a grey one was made colour."""
+
+    pixels: Pixels
+    converted: bool = False
+
+
+class Images(Protocol):
+    """A sequence of images, decoded when they are asked for."""
+
+    def __len__(self) -> int: ...
+
+    def read(self, i: int) -> Picture:
+        """Raises `DataError` with the image's place when it cannot be decoded."""
+
+    def where(self, i: int) -> str:
+        """The image's place, for messages."""
+
+    def framed(self, frame: Frame) -> "Images":
+        """The same images, each framed after decoding.
+
+        Raises:
+            DataError: they are pixels already, of the size that they have.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Image files, framed after decoding."""
+
+    paths: Sequence[str]
+    channels: int
+    frame: Frame | None = None
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, i: int) -> Picture:
+        try:
+            with open(self.paths[i], "rb") as file:
+                return decode(file, self.channels, self.where(i), self.frame)
+        except OSError as error:
+            raise DataError(f"image {self.where(i)!r}: {error.strerror or error}") from None
+
+    def where(self, i: int) -> str:
+        return self.paths[i]
+
+    def framed(self, frame: Frame) -> "Images":
+        return replace(self, frame=frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """Encoded images out of a larger file, such as a Parquet column."""
+
+    file: str
+    contents: Sequence[bytes]
+    channels: int
+    frame: Frame | None = None
+
+    def __len__(self) -> int:
+        return len(self.contents)
+
+    def read(self, i: int) -> Picture:
+        return decode(io.BytesIO(self.contents[i]), self.channels, self.where(i), self.frame)
+
+    def where(self, i: int) -> str:
+        return f"{self.file}, row {i}"
+
+    def framed(self, frame: Frame) -> "Images":
+        return replace(self, frame=frame)
+
+
+@dataclass(frozen=True, slots=True)
+class Array:
+    """Images that are in memory already, (N, H, W, C)."""
+
+    name: str
+    pixels: NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def read(self, i: int) -> Picture:
+        return Picture(self.pixels[i])
+
+    def where(self, i: int) -> str:
+        return f"{self.name}, image {i}"
+
+    def framed(self, frame: Frame) -> "Images":  # noqa: ARG002
+        raise DataError(f"the images of {self.name!r} have a size of their own, and no other")
+
+
+def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> Picture:
+    """One image, with `channels` 1 or 3.
+
+    Raises:
+        DataError: it is damaged, has 16 bits a channel, or has colours in a grey set.
+    """
+    try:
+        with Image.open(file) as image:
+            grey = is_grey(image, where)
+            if channels == 1 and not grey:
+                raise DataError(f"image {where!r} has colours, but its set is grey")
+            whole = image.convert("L" if channels == 1 else "RGB")
+    # PIL reports damage by these, SyntaxError for a broken PNG among them.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
+        raise DataError(f"image {where!r} cannot be decoded: {reason}") from None
+    pixels = np.asarray(whole if frame is None else frame(whole))
+    return Picture(pixels.reshape(*pixels.shape[:2], channels), converted=grey and channels == 3)
+
+
+def is_grey(image: Image.Image, where: str) -> bool:
+    """Whether an opened image has one channel.
+
+    Raises:
+        DataError: its mode is none that 8 bits a channel can hold.
+    """
+    if image.mode not in GREY | COLOUR:
+        raise DataError(f"image {where!r} has mode {image.mode!r}, expected 8 bits a channel")
+    return image.mode in GREY
+
+
+def has_colour(paths: Sequence[str]) -> bool:
+    """Whether any of up to 200 files, evenly spaced, has more than one channel.
+
+    Only headers are read; where the probe missed a colour image, decoding it is a `DataError`.
+    """
+    for path in paths[:: max(1, len(paths) // 200)]:
+        try:
+            with Image.open(path) as image:
+                if not is_grey(image, path):
+                    return True
+        except (OSError, SyntaxError, ValueError):
+            continue  # reported with its path when it is read
+    return not paths
+
+
+@dataclass(frozen=True, slots=True)
+class Shorter:
+    """Resize the shorter side to `side`, bicubic, as the authors of FastAT prepare ImageNet."""
+
+    side: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        width, height = (self.side * length // min(image.size) for length in image.size)
+        return image.resize((width, height), Image.Resampling.BICUBIC)
+
+
+@dataclass(frozen=True, slots=True)
+class Central:
+    """The central square of side `crop`, after torchvision made the shorter side 8/7 of it.
+
+    224 of 256, as everybody evaluates ImageNet, and other sizes in proportion.
+    """
+
+    crop: int
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        from torchvision.transforms import functional
+
+        cut: Image.Image = functional.center_crop(
+            functional.resize(image, [round(self.crop * 8 / 7)]), [self.crop]
+        )
+        return cut

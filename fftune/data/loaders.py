@@ -1,0 +1,219 @@
+"""Batches of a split: one interface, three engines, the same examples in the same order."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from functools import cache
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from fftune.config import DataSpec, Engine, LoaderConfig, Split
+from fftune.data.ahead import cores
+from fftune.data.augment import augmented
+from fftune.data.betons import Stored
+from fftune.data.catalog import open_parts
+from fftune.data.dataset import Batch
+from fftune.data.ffcv_engine import FfcvDecoder, why_missing
+from fftune.data.images import Central
+from fftune.data.parts import Part, place
+from fftune.data.sharding import epoch_order, marked, share
+from fftune.errors import DataError
+from fftune.noise import Noise
+
+log = logging.getLogger(__name__)
+SMALL = 10**9
+"""Bytes of pixels up to which a split is simply held in memory."""
+
+
+class Pixels(Protocol):
+    """What an engine is: pixels at given positions, a batch at a time, in memory of their own."""
+
+    def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        """(B, C, H, W) uint8 for each (B,) int64 of positions."""
+
+
+class InMemory:
+    """The pixels of some positions as one uint8 tensor."""
+
+    def __init__(self, part: Part, rows: Tensor, split: Split) -> None:
+        self._at = torch.full((len(part),), -1)
+        self._at[rows] = torch.arange(len(rows))
+        self._pixels = part.read(rows, split).pixels if len(rows) else torch.zeros(0)
+
+    def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        return (self._pixels[self._at[rows]] for rows in batches)
+
+
+class TorchWorkers:
+    """torch's DataLoader over the images of a part, decoded by processes."""
+
+    def __init__(self, part: Part, *, workers: int | None) -> None:
+        self._part = part
+        self._workers = max(cores() - 1, 0) if workers is None else workers
+
+    def __len__(self) -> int:
+        return len(self._part)
+
+    def __getitem__(self, row: int) -> Tensor | DataError:
+        try:
+            pixels = self._part.images.read(row).pixels
+        except DataError as error:  # as a value: a raised one comes back as a page of text
+            return error
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1)
+
+    def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
+        loader: Any = torch.utils.data.DataLoader(
+            self,  # type: ignore[arg-type]  # it asks for a map of positions, no more
+            batch_sampler=[rows.tolist() for rows in batches],
+            num_workers=self._workers,
+            collate_fn=_stacked,
+            generator=torch.Generator(),  # else it draws a seed from the global one
+        )
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+
+def _stacked(images: list[Tensor | DataError]) -> Tensor | DataError:
+    pixels = [image for image in images if isinstance(image, Tensor)]
+    errors = [image for image in images if isinstance(image, DataError)]
+    if errors:
+        return errors[0]
+    if len({image.shape for image in pixels}) > 1:
+        return DataError("images of one batch differ in size; data.image_size makes them alike")
+    return torch.stack(pixels)
+
+
+class Loader:
+    """Delivers the examples of a split, epoch after epoch."""
+
+    def __init__(
+        self,
+        part: Part,
+        rows: Tensor,
+        pixels: Pixels,
+        config: LoaderConfig,
+        *,
+        rank: int = 0,
+        ranks: int = 1,
+        pad: bool = False,
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.part, self.rows, self.config = part, rows, config
+        self._pixels, self._device = pixels, torch.device(device)
+        self._rank, self._ranks, self._pad = rank, ranks, pad
+        self._noise = Noise(config.seed).fold("train", part.source.name)
+
+    def __len__(self) -> int:
+        """Batches an epoch, for this rank."""
+        return len(self._schedule(0)[0])
+
+    def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch, from the batch `start` on.
+
+        Each is the consumer's to keep. Padding, where it was asked for, has negative ids.
+        """
+        batches, padding = self._schedule(epoch)
+        batches, padding = batches[start:], padding[start:]
+        if not batches:
+            return
+        delivered = self._pixels.batches([self.rows[positions] for positions in batches])
+        for positions, extra, pixels in zip(batches, padding, delivered, strict=True):
+            yield self._batch(self.rows[positions], extra, pixels, epoch)
+
+    def _schedule(self, epoch: int) -> tuple[list[Tensor], list[Tensor]]:
+        """Positions in `rows` and marks of padding, a tensor a batch."""
+        count, config = len(self.rows), self.config
+        order = epoch_order(count, self._noise, epoch) if config.shuffle else torch.arange(count)
+        mine, padding = share(order, self._rank, self._ranks, pad=self._pad)
+        if config.drop_last:
+            mine = mine[: len(mine) // config.batch_size * config.batch_size]
+            padding = padding[: len(mine)]
+        if not len(mine):
+            return [], []
+        return list(mine.split(config.batch_size)), list(padding.split(config.batch_size))
+
+    def _batch(self, rows: Tensor, padding: Tensor, pixels: Tensor, epoch: int) -> Batch:
+        config, device = self.config, self._device
+        ids, y = self.part.ids_of(rows).to(device), self.part.y[rows].to(device)
+        pixels = augmented(
+            pixels.to(device), ids, config.augmentation, seed=config.seed, epoch=epoch
+        )
+        x = pixels.to(torch.float32).div_(self.part.source.levels)
+        return marked(ids, padding.to(device)), x, y
+
+
+def open_loader(
+    spec: DataSpec,
+    split: Split,
+    config: LoaderConfig,
+    *,
+    ids: Tensor | None = None,
+    rank: int = 0,
+    ranks: int = 1,
+    pad: bool = False,
+    device: str | torch.device = "cpu",
+) -> Loader:
+    """The loader of a split.
+
+    Args:
+        ids: deliver these examples of the split only, in this order unless shuffled.
+        rank, ranks: this process's share of every epoch.
+        pad: make the shares of all ranks equal.
+
+    Raises:
+        DataError: the data set is missing or damaged, or the engine cannot deliver it.
+    """
+    part, rows = place(open_parts(spec.name), spec, split)
+    part = part.framed(Central(spec.image_size) if spec.image_size else None)
+    rows = rows.sort().values
+    if ids is not None:
+        rows = _rows_of(part, rows, ids)
+    pixels = _engine(part, rows, split, config)
+    return Loader(part, rows, pixels, config, rank=rank, ranks=ranks, pad=pad, device=device)
+
+
+def _rows_of(part: Part, rows: Tensor, ids: Tensor) -> Tensor:
+    """The positions of these ids among those of a split."""
+    known = dict(zip(part.ids_of(rows).tolist(), rows.tolist(), strict=True))
+    if foreign := [i for i in ids.tolist() if i not in known]:
+        raise DataError(f"id {foreign[0]} is not in this split of {part.source.name!r}")
+    return torch.tensor([known[i] for i in ids.tolist()], dtype=torch.int64)
+
+
+def _engine(part: Part, rows: Tensor, split: Split, config: LoaderConfig) -> Pixels:
+    crop = config.augmentation.resized_crop
+    engine = _chosen(part, rows, config)
+    if crop is not None and engine != "ffcv":
+        raise DataError("augmentation.resized_crop: only the engine 'ffcv' has it")
+    if engine == "memory":
+        return InMemory(part, rows, split)
+    if engine == "torch":
+        return TorchWorkers(part, workers=config.workers)
+    if not isinstance(part.images, Stored):
+        name = part.source.name
+        raise DataError(f"data.engine: {name!r} has no beton; `fftune data write {name}` makes one")
+    if part.images.frame is not None:
+        raise DataError(f"data.image_size: {str(part.images.beton.path)!r} is stored otherwise")
+    beton = part.images.beton.path
+    return FfcvDecoder(beton, resized_crop=crop, workers=config.workers)
+
+
+def _chosen(part: Part, rows: Tensor, config: LoaderConfig) -> Engine:
+    if config.engine != "auto":
+        return config.engine
+    if config.augmentation.resized_crop is not None:
+        return "ffcv"
+    if not len(rows) or len(rows) * part.images.read(int(rows[0])).pixels.nbytes <= SMALL:
+        return "memory"
+    if isinstance(part.images, Stored) and not why_missing():
+        return "ffcv"
+    _say_once(part.source.name, why_missing() or "it has no beton")
+    return "torch"
+
+
+@cache
+def _say_once(name: str, reason: str) -> None:
+    log.warning("%s is read by torch's DataLoader, 6 to 30 times slower: %s", name, reason)

@@ -1,0 +1,173 @@
+"""What stands beside a beton: a JSON file that says what is in it and how it was made.
+
+FFCV reads a damaged beton without a word. So no beton is read before its checksum has been
+compared with its sidecar's, once for every state of the file.
+"""
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from fftune.config import from_json, require, to_json
+from fftune.data.dataset import Source
+from fftune.errors import ConfigError, DataError
+from fftune.storage import sha256, write_text
+
+Mode = Literal["raw", "jpg", "mixed"]
+VERIFIED = "~/.cache/fftune/verified"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteConfig:
+    """How images become a beton."""
+
+    mode: Mode = "raw"
+    """`raw` keeps every pixel; `jpg` and `mixed` (every second image) do not, and are for training
+    on photographs only."""
+    quality: int = 90
+    """Of JPEG, 1 to 100."""
+    shorter_side: int | None = None
+    """Training photographs are resized to this, keeping their aspect."""
+    image_size: int | None = None
+    """Test photographs are cut to this square, as `DataSpec.image_size` does in memory."""
+    page_mib: int = 8
+    """No image may take more; a power of two."""
+    skip_bad: bool = False
+    """Leave out images that cannot be decoded, and list them, rather than stop."""
+    threads: int | None = None
+    """That decode; none stands for the CPUs this process may use. They change no byte."""
+
+    def __post_init__(self) -> None:
+        require("quality", 1 <= self.quality <= 100, "in 1 ... 100", self.quality)
+        for setting in ("shorter_side", "image_size", "threads"):
+            value = getattr(self, setting)
+            require(setting, value is None or value >= 1, ">= 1", value)
+        power = self.page_mib & (self.page_mib - 1) == 0
+        require("page_mib", power and 2 <= self.page_mib <= 2048, "2, 4, ... 2048", self.page_mib)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """How substandard data was made of its parent."""
+
+    kind: str
+    parent: str
+    """The parent's content hash."""
+    seed: int
+    constants: str
+    settings: str
+    """JSON of all that the making depends on."""
+    net: str | None = None
+    """Hash of the weights against which a poison was crafted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitRecord:
+    """A part that the trainer will draw from this one with the same seed."""
+
+    size: int
+    seed: int
+    ids: str
+    """16 hex digits of its ids."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sidecar:
+    """Everything about a beton but its examples."""
+
+    source: Source
+    part: str
+    """`train`, `test`, or `whole` where there is no official division."""
+    origin: str
+    """What was read: the set's name and its folder."""
+    count: int
+    per_class: tuple[int, ...]
+    shape: tuple[int, int, int] | None
+    """(C, H, W), or none where images differ in size."""
+    converted: int
+    """Grey images that became colour."""
+    skipped: tuple[str, ...]
+    """Images that could not be decoded."""
+    content: str
+    """Hash of ids, pixels and labels before encoding: equal on every machine."""
+    bytes: int
+    sha256: str
+    """Of the file."""
+    beton_version: int
+    ffcv: str | None
+    """The release installed where it was written, if any; fftune writes the format itself."""
+    fftune: str
+    write: WriteConfig
+    splits: dict[str, SplitRecord]
+    """Which role has which examples: `train`, `select`, `report`."""
+    made: Made | None = None
+
+
+def sidecar_path(beton: Path) -> Path:
+    """`train.beton` has `train.json`."""
+    return beton.with_suffix(".json")
+
+
+def read_sidecar(beton: Path) -> Sidecar:
+    """What is written beside a beton.
+
+    Raises:
+        DataError: nothing is, or it is no sidecar.
+    """
+    path = sidecar_path(beton)
+    try:
+        return from_json(Sidecar, path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        missing = f"beton {str(beton)!r} has no sidecar {path.name!r}"
+        raise DataError(f"{missing}; `fftune data write` makes both") from None
+    except OSError as error:
+        raise DataError(f"sidecar {str(path)!r}: {error.strerror}") from None
+    except (ConfigError, UnicodeDecodeError) as error:
+        raise DataError(f"sidecar {str(path)!r} is damaged: {error}") from None
+
+
+def write_sidecar(beton: Path, sidecar: Sidecar) -> None:
+    """Whole or not at all."""
+    write_text(sidecar_path(beton), to_json(sidecar))
+
+
+def verified(beton: Path, *, again: bool = False) -> Sidecar:
+    """The sidecar of a beton whose bytes are those that were written.
+
+    A file that was verified before is told by its size, time and inode; `again` reads it anyway.
+
+    Raises:
+        DataError: a byte differs, or the file or its sidecar cannot be read.
+    """
+    sidecar = read_sidecar(beton)
+    try:
+        state = beton.stat()
+        if not beton.is_file():
+            raise DataError(f"beton {str(beton)!r} is not a file")
+        if state.st_size != sidecar.bytes:
+            raise DataError(
+                f"beton {str(beton)!r} has {state.st_size:,} bytes, {sidecar.bytes:,} were written"
+            )
+        seen = [sidecar.sha256, state.st_size, state.st_mtime_ns, state.st_ino]
+        if again or _remembered(beton) != seen:
+            if sha256(beton) != sidecar.sha256:
+                raise DataError(f"beton {str(beton)!r} is damaged: its checksum is another one")
+            write_text(_memory(beton), json.dumps(seen))
+    except OSError as error:
+        raise DataError(f"beton {str(beton)!r}: {error.strerror}") from None
+    return sidecar
+
+
+def _memory(beton: Path) -> Path:
+    name = hashlib.sha256(os.fsencode(beton.resolve())).hexdigest()[:32]
+    return Path(VERIFIED).expanduser() / f"{name}.json"
+
+
+def _remembered(beton: Path) -> object:
+    try:
+        return json.loads(_memory(beton).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None

@@ -1,0 +1,232 @@
+"""Betons out of parts: every image decoded once, the file whole or not there at all."""
+
+import errno
+import hashlib
+import io
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from fftune.config import DataSpec
+from fftune.data.ahead import ahead, cores
+from fftune.data.beton import JPG, RAW, VERSION, BetonWriter
+from fftune.data.dataset import content_hash
+from fftune.data.images import Central, Frame, Pixels, Shorter
+from fftune.data.parts import Part
+from fftune.data.sidecar import Made, Sidecar, SplitRecord, WriteConfig, write_sidecar
+from fftune.data.splits import split_rows
+from fftune.errors import DataError
+from fftune.storage import sha256, write_whole
+
+log = logging.getLogger(__name__)
+SECONDS_BETWEEN_LINES = 2.0
+IMAGES_A_JOB = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """An image as it will be written, or why it cannot be."""
+
+    row: int
+    pixels: Pixels | None
+    content: bytes = b""
+    mode: int = RAW
+    converted: bool = False
+    error: str = ""
+
+
+def write_beton(
+    part: Part,
+    path: Path,
+    config: WriteConfig,
+    *,
+    origin: str,
+    splits: dict[str, SplitRecord],
+    made: Made | None = None,
+) -> Sidecar:
+    """Write a part, and its sidecar beside it.
+
+    Raises:
+        DataError: an image is bad (unless `config.skip_bad`), all are, or the disk is full.
+            Nothing is left behind.
+    """
+    part = part.framed(frame_for(part, config))
+    tally = _Tally(part)
+    try:
+        write_whole(path, lambda temporary: _fill(temporary, part, config, tally))
+        summary, size = sha256(path), path.stat().st_size
+    except OSError as error:
+        full = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
+        raise DataError(f"cannot write {str(path)!r}: {full}; nothing was left behind") from None
+    sidecar = Sidecar(
+        source=part.source,
+        part=part.name,
+        origin=origin,
+        count=len(tally.ids),
+        per_class=tuple(np.bincount(tally.y, minlength=len(part.source.classes)).tolist()),
+        shape=tally.shape,
+        converted=tally.converted,
+        skipped=tuple(tally.skipped),
+        content=tally.hash(),
+        bytes=size,
+        sha256=summary,
+        beton_version=VERSION,
+        ffcv=_release("ffcv"),
+        fftune=_release("fftune") or "",
+        write=config,
+        splits=splits,
+        made=made,
+    )
+    write_sidecar(path, sidecar)
+    return sidecar
+
+
+def frame_for(part: Part, config: WriteConfig) -> Frame | None:
+    """Training photographs keep their aspect; test photographs are cut, and exactly so."""
+    if part.name != "test" and config.shorter_side is not None:
+        return Shorter(config.shorter_side)
+    return Central(config.image_size) if config.image_size is not None else None
+
+
+def split_records(part: Part, spec: DataSpec, *, selection: str) -> dict[str, SplitRecord]:
+    """Which examples of this part train, select a model, and report it.
+
+    With `selection="test"` the test set selects as well, which is optimistic.
+    """
+    if part.name == "test":
+        roles = ("select", "report") if selection == "test" else ("report",)
+        return dict.fromkeys(roles, _record(part, torch.arange(len(part)), 0))
+    rows = split_rows(part.y, spec, official_test=part.name == "train")
+    roles_of = {"train": rows["train"], "select": rows["validation"], "report": rows.get("test")}
+    if selection == "test":
+        roles_of["select"] = roles_of["report"]
+    return {
+        role: _record(part, found, spec.split_seed)
+        for role, found in roles_of.items()
+        if found is not None and len(found)
+    }
+
+
+def _record(part: Part, rows: torch.Tensor, seed: int) -> SplitRecord:
+    ids = part.ids_of(rows.sort().values).numpy().astype("<i8")
+    return SplitRecord(size=len(ids), seed=seed, ids=hashlib.sha256(ids.data).hexdigest()[:16])
+
+
+class _Tally:
+    """What has been written so far."""
+
+    def __init__(self, part: Part) -> None:
+        self.part = part
+        self.ids: list[int] = []
+        self.y: list[int] = []
+        self.shapes: list[tuple[int, int, int]] = []
+        self.skipped: list[str] = []
+        self.converted = 0
+        self.pixels = hashlib.sha256()
+
+    def add(self, image: Encoded, pixels: Pixels) -> None:
+        height, width, channels = pixels.shape
+        self.ids.append(int(self.part.ids_of(torch.tensor([image.row]))))
+        self.y.append(int(self.part.y[image.row]))
+        self.shapes.append((channels, height, width))
+        self.converted += image.converted
+        self.pixels.update(np.ascontiguousarray(pixels.transpose(2, 0, 1)).data)
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        kinds = set(self.shapes)
+        return kinds.pop() if len(kinds) == 1 else None
+
+    def hash(self) -> str:
+        shapes, ids, y = (np.array(part, np.int64) for part in (self.shapes, self.ids, self.y))
+        return content_hash(self.part.source.levels, shapes, ids, y, self.pixels.digest())
+
+
+def _fill(path: Path, part: Part, config: WriteConfig, tally: _Tally) -> None:
+    grey = len(part.source.mean) == 1
+    if grey and config.mode != "raw":
+        raise DataError(f"write.mode: the images of {part.source.name!r} are grey, store them raw")
+    mixed_sizes = part.name != "test" and config.shorter_side is not None
+    with path.open("wb") as file:
+        writer = BetonWriter(file, len(part), grey=grey, page=config.page_mib << 20)
+        for image in _reported(part, _encoded(part, config)):
+            if image.pixels is None:
+                tally.skipped.append(image.error)
+                continue
+            if not mixed_sizes:
+                part.checked(image.pixels, image.row, writer.shape or image.pixels.shape)
+            tally.add(image, image.pixels)
+            _append(writer, image, part, tally)
+        if not writer.count:
+            raise DataError(f"{part.source.name!r} has no image that can be decoded")
+        writer.finish()
+
+
+def _append(writer: BetonWriter, image: Encoded, part: Part, tally: _Tally) -> None:
+    assert image.pixels is not None
+    y, i = tally.y[-1], tally.ids[-1]
+    try:
+        writer.add(image.content, image.pixels.shape, y=y, i=i, mode=image.mode)
+    except DataError as error:
+        where = part.images.where(image.row)
+        raise DataError(f"image {where!r} {error}; write.page_mib makes it larger") from None
+
+
+def _encoded(part: Part, config: WriteConfig) -> Iterator[Encoded]:
+    rows = range(len(part))
+    jobs = (rows[begin : begin + IMAGES_A_JOB] for begin in rows[::IMAGES_A_JOB])
+
+    def encode(job: range) -> list[Encoded]:
+        return [_encode(part, config, row) for row in job]
+
+    return chain.from_iterable(ahead(encode, jobs, threads=config.threads or cores()))
+
+
+def _encode(part: Part, config: WriteConfig, row: int) -> Encoded:
+    try:
+        picture = part.images.read(row)
+    except DataError as error:
+        if not config.skip_bad:
+            raise
+        return Encoded(row, None, error=str(error))
+    pixels = np.ascontiguousarray(picture.pixels)
+    if config.mode == "raw" or (config.mode == "mixed" and row % 2 == 0):
+        return Encoded(row, pixels, pixels.tobytes(), RAW, picture.converted)
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", quality=config.quality)
+    return Encoded(row, pixels, file.getvalue(), JPG, picture.converted)
+
+
+def _reported(part: Part, images: Iterator[Encoded]) -> Iterator[Encoded]:
+    """The same images, with a line now and then that says when it will be over."""
+    total, began = len(part), time.monotonic()
+    said = began
+    for done, image in enumerate(images, 1):
+        yield image
+        now = time.monotonic()
+        if now - said >= SECONDS_BETWEEN_LINES or done == total:
+            said, rate = now, done / max(now - began, 1e-9)
+            log.info(
+                "%s %s: %d of %d images, %.0f/s, %.0f s left",
+                part.source.name,
+                part.name,
+                done,
+                total,
+                rate,
+                (total - done) / rate,
+            )
+
+
+def _release(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

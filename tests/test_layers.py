@@ -1,0 +1,119 @@
+"""The house of DESIGN section 3: who may import whom, and where each framework has its door."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "fftune"
+
+RANKS = {
+    "errors": 0,
+    "config": 1,
+    "noise": 1,
+    "storage": 1,
+    "recipes": 2,
+    "threat": 2,
+    "models": 2,
+    "attacks": 3,
+    "outcomes": 3,
+    "objectives": 4,
+    "risk": 4,
+    "pareto": 4,
+    "data": 4,
+    "tracking": 4,
+    "train": 5,
+    "evaluate": 6,
+    "sweep": 7,
+    "report": 8,
+    "cli": 9,
+}
+DOORS = {
+    "mlflow": {"tracking"},
+    "optuna": {"sweep"},
+    "ray": {"sweep.on_ray"},
+    "plotly": {"report"},
+    "tyro": {"cli", "sweep.cli", "report.cli"},
+    "pandas": {"outcomes", "report", "train.checkpoint"},
+    "pyarrow": {"outcomes", "evaluate.run"},
+    "sklearn": {"data"},
+    "scipy": {"risk"},
+    "pydantic": {"config"},
+    "pydantic_core": {"config"},
+    "filelock": {"sweep.study"},
+    "numpy": {"noise", "pareto", "sweep.gap"},
+    "torch": {
+        *("threat", "noise", "models", "attacks", "objectives", "data", "train"),
+        *("evaluate", "sweep.trial"),
+    },
+}
+"""Which modules, or packages of modules, may import each framework."""
+
+
+def modules() -> dict[str, Path]:
+    """Every module by its name below `fftune`, packages without their `__init__`."""
+    paths = sorted(PACKAGE.rglob("*.py"))
+    names = (".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in paths)
+    return {
+        n.removesuffix(".__init__").removesuffix("__init__"): p
+        for n, p in zip(names, paths, strict=True)
+    }
+
+
+def imports(path: Path) -> set[str]:
+    """Every module that a file imports, wherever in the file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def rank(module: str) -> int:
+    package, _, rest = module.partition(".")
+    return RANKS["cli"] if rest in ("cli", "__main__") else RANKS[package]
+
+
+@pytest.mark.parametrize("name", [name for name in modules() if name])
+def test_imports_go_down(name: str) -> None:
+    own = name.partition(".")[0]
+    for target in imports(modules()[name]):
+        first, _, rest = target.partition(".")
+        if first != "fftune" or rest in ("", "__version__"):
+            continue
+        other = ".".join(part for part in rest.split(".")[:2])
+        lower = rank(other if other in modules() else other.partition(".")[0]) < rank(name)
+        assert lower or other.partition(".")[0] == own or rank(name) == 9, (
+            f"{name} imports {target}"
+        )
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_frameworks_have_doors(name: str) -> None:
+    for target in imports(modules()[name]):
+        framework = target.partition(".")[0]
+        if framework in ("fftune", *sys.stdlib_module_names):
+            continue
+        doors = DOORS.get(framework, set())
+        assert any(name == d or name.startswith(f"{d}.") for d in doors), f"{name}: {framework}"
+
+
+def test_no_room_without_a_subject() -> None:
+    banned = {"utils", "common", "helpers", "base", "misc"}
+    assert not banned & {path.stem for path in PACKAGE.rglob("*.py")}
+
+
+def test_the_core_needs_torch_and_numpy_alone() -> None:
+    code = (
+        "import sys, fftune.attacks, fftune.objectives, fftune.models, fftune.noise, fftune.pareto;"
+        "heavy = {'ray', 'mlflow', 'optuna', 'pandas', 'pyarrow', 'ffcv', 'tyro', 'sklearn'};"
+        "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

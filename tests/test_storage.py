@@ -1,0 +1,44 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from fftune.errors import StorageError
+from fftune.storage import sha256, storage_root, write_text, write_whole
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+
+    def fail(part: Path) -> None:
+        part.write_text("half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, fail)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.txt"]
+
+
+def test_sha256(tmp_path) -> None:
+    write_text(tmp_path / "a", "abc")
+    assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
+
+
+def test_a_named_root_must_exist(tmp_path, monkeypatch) -> None:
+    assert storage_root(str(tmp_path)) == tmp_path
+    with pytest.raises(StorageError, match="does not exist"):
+        storage_root(str(tmp_path / "missing"))
+    monkeypatch.setenv("FFTUNE_STORAGE", str(tmp_path / "elsewhere"))
+    with pytest.raises(StorageError, match="elsewhere' does not exist"):
+        storage_root()
+    with pytest.raises(StorageError, match="not a folder"):
+        storage_root("s3://bucket/x")
+
+
+def test_the_default_root_is_made(tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("FFTUNE_STORAGE", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert storage_root() == tmp_path / ".local/share/fftune"
+    assert storage_root().is_dir()
