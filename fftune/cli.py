@@ -20,6 +20,7 @@ from fftune.errors import ConfigError, FftuneError
 
 VERBS = {
     "sweep": "train a front of models, natural against hypocritical risk",
+    "evaluate": "attack a net, and count what was fooled and what was concealed",
     "report": "lay the fronts of finished studies side by side",
 }
 

@@ -230,6 +230,8 @@ class BatteryConfig:
     """Of `risks` and `targets`; the other batteries are as their sources have them."""
     tier: Tier = "standard"
     """How long the ensembles search; see `fftune.evaluate.tiers`."""
+    examples: int | None = None
+    """How many examples of the split, evenly spread over its ids; none is all."""
     block_size: int = 256
     """The unit of work: consecutive ids that are attacked together, wherever they run."""
     seed: int = 0
@@ -242,6 +244,8 @@ class BatteryConfig:
 
     def __post_init__(self) -> None:
         require("steps", self.steps >= 0, ">= 0", self.steps)
+        few = self.examples is None or self.examples >= 1
+        require("examples", few, ">= 1", self.examples)
         require("block_size", self.block_size >= 1, ">= 1", self.block_size)
         require("threads", self.threads >= 1, ">= 1", self.threads)
 

@@ -58,6 +58,14 @@ def distance(x_pert: Tensor, x: Tensor, norm: Norm) -> Tensor:
     return delta.abs().flatten(1).amax(1) if norm == "linf" else _l2(delta)
 
 
+def is_inside(x_pert: Tensor, x: Tensor, threat: ThreatModel) -> bool:
+    """Whether every example lies in its ball and in [0, 1], up to the rounding of floats."""
+    if not len(x):
+        return True
+    near = float(distance(x_pert, x, threat.norm).max()) <= threat.eps * (1 + 1e-5) + 1e-6
+    return near and float(x_pert.min()) >= 0 and float(x_pert.max()) <= 1
+
+
 def _l2(delta: Tensor) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
     return norm

@@ -10,13 +10,22 @@ class Counted(nn.Module):
     Searches pack, repeat and drop rows; `narrowed` keeps the accounts with the examples.
     """
 
-    def __init__(self, model: nn.Module, logits_clean: Tensor, rows: Tensor | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        logits_clean: Tensor,
+        rows: Tensor | None = None,
+        *,
+        examples: int | None = None,
+    ) -> None:
+        """Account for `examples` of a block, of which `rows` (default all) are in the batch."""
         super().__init__()
         self.model = model
         self.logits_clean = logits_clean
         self.rows = torch.arange(len(logits_clean)) if rows is None else rows
+        size = len(logits_clean) if examples is None else examples
         self.forwards, self.backwards, self.queries, self.flat = torch.zeros(
-            4, len(logits_clean), dtype=torch.int64
+            4, size, dtype=torch.int64
         )
         """(B,) passes; gradients taken; passes without a gradient; gradients that were zero."""
 
@@ -31,8 +40,8 @@ class Counted(nn.Module):
         return logits
 
     def select(self, rows: Tensor) -> "Counted":
-        """The same net and accounts for some rows of the block; rows may repeat."""
-        part = Counted(self.model, self.logits_clean, self.rows[rows.cpu()])
+        """The same net and accounts for some rows of the batch; rows may repeat."""
+        part = Counted(self.model, self.logits_clean[rows], self.rows[rows.cpu()], examples=0)
         part.forwards, part.backwards = self.forwards, self.backwards
         part.queries, part.flat = self.queries, self.flat
         return part
@@ -46,7 +55,7 @@ def narrowed(model: nn.Module, rows: Tensor) -> nn.Module:
 def clean_logits(model: nn.Module, x: Tensor) -> Tensor:
     """(B, K) at the unperturbed `x`: remembered by a `Counted` net, else computed."""
     if isinstance(model, Counted):
-        return model.logits_clean[model.rows.to(x.device)]
+        return model.logits_clean
     with torch.no_grad():
         logits: Tensor = model(x)
     return logits

@@ -13,7 +13,6 @@ from fftune.attacks.goals import is_toward, success
 from fftune.config import Goal, Loss, Search
 from fftune.errors import ConfigError
 
-
 TINY = 1e-12
 
 

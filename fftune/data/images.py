@@ -113,7 +113,7 @@ class Array:
     def where(self, i: int) -> str:
         return f"{self.name}, image {i}"
 
-    def framed(self, frame: Frame) -> "Images":  # noqa: ARG002
+    def framed(self, frame: Frame) -> "Images":
         raise DataError(f"the images of {self.name!r} have a size of their own, and no other")
 
 
