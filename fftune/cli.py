@@ -102,14 +102,17 @@ def _one_line(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def _unboxed(box: str) -> str:
-    """The first paragraph of a box, and the options that it offers instead."""
-    lines = [line.strip("│ ") for line in box.splitlines()]
-    rule = next((i for i, line in enumerate(lines) if line.startswith("───")), len(lines))
-    what = " ".join(line for line in lines[:rule] if line and line[0] not in "╭╰")
-    what = re.sub(r"^Error parsing [A-Z]\w*: ", "", what)
-    offers = dict.fromkeys(m[0] for line in lines[rule:] if (m := re.match(r"--[\w.-]+", line)))
+    """The first paragraph of a box, drawn in Unicode or in ASCII, and what it offers instead."""
+    title, *body = box.splitlines()
+    lines = [line.strip("│╰╯ ") for line in (body if title[0] == "╭" else body[1:])]
+    rule = next((i for i, line in enumerate(lines) if re.match("──|---", line)), len(lines))
+    what = " ".join(filter(None, lines[:rule]))
+    # "Error parsing config.battery: steps must be ..." keeps its rule, "--trials: ..." its flag.
+    what = re.sub(r"^Error parsing (?:[^-][^:]*: )?", "", what)
+    offers = [m[0] for line in lines[rule:] if (m := re.match(r"--\w[\w.-]*", line))]
     subcommands = next((line for line in lines[rule:] if line.startswith("Available ")), "")
-    hint = f"; did you mean {' or '.join(offers)}?" if offers else ""
+    unknown = what.startswith("Unrecognized") and offers
+    hint = f"; did you mean {' or '.join(dict.fromkeys(offers))}?" if unknown else ""
     return what.rstrip(".") + hint + (f"; {subcommands}" if subcommands else "")
 
 

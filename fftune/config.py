@@ -318,7 +318,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """The end of an error about a misspelt name: the nearest known one, or all of them."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
 
 
 def to_json(config: Any) -> str:

@@ -1,4 +1,7 @@
 import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
 
 # Before torch is imported: rows are equal to the bit only for equal thread counts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -7,6 +10,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fftune import recipes
+from fftune.config import SweepConfig
 from fftune.noise import Noise
 
 
@@ -35,3 +40,34 @@ def noise() -> Noise:
 @pytest.fixture
 def linear(rng: torch.Generator) -> TwoClass:
     return TwoClass(torch.randn(12, generator=rng))
+
+
+@pytest.fixture(scope="session")
+def empty_mlflow(tmp_path_factory) -> Path:
+    """A fresh database: creating its tables takes seconds, copying it none."""
+    from fftune.tracking import open_tracking
+
+    root = tmp_path_factory.mktemp("mlflow")
+    open_tracking(root, "Default")
+    return root / "mlflow.db"
+
+
+@pytest.fixture
+def root(tmp_path: Path, empty_mlflow: Path) -> Path:
+    """A storage root."""
+    shutil.copy(empty_mlflow, tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def quick() -> SweepConfig:
+    """The tiny THRM study with three lambdas, two epochs and a two-step battery."""
+    config = recipes.thrm("tiny")
+    optimizer = replace(config.base.optimizer, epochs=2)
+    return replace(
+        config,
+        name="quick",
+        trials=3,
+        base=replace(config.base, optimizer=optimizer),
+        battery=replace(config.battery, steps=2),
+    )

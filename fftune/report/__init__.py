@@ -1,5 +1,4 @@
-"""Reports: what a study found, in sentences, tables and curves."""
+"""Reports: what a study found, in sentences, tables and curves. `publish.publish` writes them.
 
-from fftune.report.publish import publish
-
-__all__ = ["publish"]
+Imports nothing by itself, so that `python -m fftune.report --help` answers at once.
+"""

@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     """Parse, read, publish."""
     command = parse(Report, arguments, prog="python -m fftune.report")
     from fftune.config import require
-    from fftune.report import publish
+    from fftune.report.publish import publish
     from fftune.storage import storage_root
 
     require("studies", len(command.studies) > 0, "one or more names", command.studies)

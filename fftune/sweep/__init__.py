@@ -1,7 +1,5 @@
-"""Sweeps: search lambda, train and judge each trial, keep the front."""
+"""Sweeps: search lambda, train and judge each trial, keep the front.
 
-from fftune.sweep.front import Front, Point
-from fftune.sweep.gap import GapSampler
-from fftune.sweep.run import sweep
-
-__all__ = ["Front", "GapSampler", "Point", "sweep"]
+Imports nothing by itself, so that `python -m fftune.sweep --help` answers at once:
+`run.sweep` runs a study, `front.Front` is its result, `gap.GapSampler` its search rule.
+"""

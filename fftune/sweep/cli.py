@@ -55,9 +55,9 @@ def main(arguments: Sequence[str]) -> None:
 
         print(to_json(command.config) + str(cost(command.config)))
         return
-    from fftune.report import publish
+    from fftune.report.publish import publish
     from fftune.storage import storage_root
-    from fftune.sweep import sweep
+    from fftune.sweep.run import sweep
 
     root = storage_root(command.storage)
     sweep(

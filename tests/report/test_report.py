@@ -1,0 +1,146 @@
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from fftune.config import SweepConfig
+from fftune.errors import StudyError
+from fftune.report.publish import publish
+from fftune.report.page import page
+from fftune.report.results import Result, read_results
+from fftune.report.sentences import caveats, headlines
+from fftune.report.tables import table
+from fftune.risk import RiskCounts
+from fftune.storage import write_text
+from fftune.sweep.front import Failure, Front, Point
+
+
+def study(config: SweepConfig, name: str, **changes: object) -> Result:
+    """The prototype's numbers: 175 mistakes of 1,197, of which 173 can be hidden."""
+    weak = RiskCounts(total=1197, wrong=175, concealed=173, fooled=900)
+    robust = RiskCounts(total=1197, wrong=199, concealed=151, fooled=500)
+    half = RiskCounts(total=500, wrong=60, concealed=50)
+    points = tuple(
+        Point(
+            trial=i,
+            lam=lam,
+            seed=0,
+            model_hash=f"{name}-{i}" if lam else "the same net",
+            validation=replace(half, wrong=60 + i, concealed=50 - 10 * i),
+            test=counts,
+            train_seconds=1.0,
+            evaluate_seconds=1.0,
+        )
+        for i, (lam, counts) in enumerate([(0.0, weak), (100.0, robust)])
+    )
+    front = Front(study=name, objective="thrm", selection="validation", points=points)
+    return Result(replace(config, name=name), replace(front, **changes))
+
+
+def test_the_sentence(quick: SweepConfig) -> None:
+    assert headlines([study(quick, "thrm-tiny")]) == [
+        "The model trained with lambda = 0 (standard training) errs on 14.6% of 1,197 clean test "
+        "images, yet scores 99.8% once a false friend has touched them: hypocritical risk 98.9%, "
+        "173 of its 175 mistakes (95 % interval 95.9% to 99.7%)."
+    ]
+
+
+def test_one_net_of_two_studies_is_told_once(quick: SweepConfig) -> None:
+    assert len(headlines([study(quick, "a"), study(quick, "b")])) == 1
+
+
+def test_the_table_has_a_row_a_model(quick: SweepConfig) -> None:
+    rows = table([study(quick, "a"), study(quick, "b")]).to_dict("records")
+    assert len(rows) == 4
+    assert rows[0] == {
+        "study": "a",
+        "lambda": "0",
+        "front": "*",
+        "natural risk": "14.6 (12.7-16.7)",
+        "hypocritical risk": "98.9 (95.9-99.7)",
+        "n-": "175",
+        "D": "85.4",
+        "A": "10.2",
+        "F": "99.8",
+        "last-iterate violations": "0",
+    }
+
+
+def test_selection_on_test_says_optimistic(quick: SweepConfig) -> None:
+    honest, loose = study(quick, "a"), study(replace(quick, selection="test"), "a")
+    assert "optimistic" not in " ".join(caveats([honest]))
+    assert "optimistic" in " ".join(caveats([loose]))
+
+
+def test_the_page_needs_no_network(quick: SweepConfig) -> None:
+    html = page([study(quick, "a"), study(quick, "b")])
+    assert not re.findall(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=", html)
+    assert html.count("a model's") == 0
+    for part in ("173 of its 175 mistakes", "Plotly.newPlot", "98.9 (95.9-99.7)", "lower bound"):
+        assert part in html
+
+
+def test_failures_are_shown_and_escaped(quick: SweepConfig) -> None:
+    failure = Failure(trial=2, lam=9.0, reason="loss is <nan>")
+    html = page([study(quick, "a", failures=(failure,))])
+    assert "lambda 9: loss is &lt;nan&gt;" in html
+
+
+def write(result: Result, root: Path) -> None:
+    from fftune.config import to_json
+
+    folder = root / "studies" / result.config.name
+    result.front.write(folder / "front.json")
+    write_text(folder / "config.json", to_json(result.config))
+
+
+def test_studies_that_cannot_be_compared(quick: SweepConfig, tmp_path: Path) -> None:
+    other = replace(quick, battery=replace(quick.battery, steps=50))
+    write(study(quick, "a"), tmp_path)
+    write(study(other, "b"), tmp_path)
+    with pytest.raises(StudyError, match=r"'a' and 'b' differ in battery: .*steps=2.*steps=50"):
+        read_results(["a", "b"], tmp_path)
+    with pytest.raises(StudyError, match="study 'c' has no front; known: a, b"):
+        read_results(["c"], tmp_path)
+
+
+def test_published_fronts_stand_in_one_mlflow_experiment(quick, root: Path) -> None:
+    """Twice over: publishing again replaces, it does not pile up."""
+    write(study(quick, "a"), root)
+    write(study(quick, "b"), root)
+    for _ in range(2):
+        said = publish(["a", "b"], root)
+    assert (root / "reports/a+b.html").exists()
+    assert said.endswith(headlines([study(quick, "a")])[0])
+
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(quick.experiment)
+    runs = client.search_runs([experiment.experiment_id])
+    assert sorted(r.info.run_name for r in runs) == ["a front", "b front"]
+    curve = {
+        name: [m.value for m in client.get_metric_history(runs[0].info.run_id, f"front/{name}")]
+        for name in ("natural_risk", "hypocritical_risk")
+    }
+    assert curve == {
+        "natural_risk": [175 / 1197, 199 / 1197],
+        "hypocritical_risk": [173 / 175, 151 / 199],
+    }
+    assert [f.path for f in client.list_artifacts(runs[0].info.run_id)] == ["report.html"]
+
+
+def test_the_comparison_is_saved_as_a_view_of_mlflow(quick, root: Path) -> None:
+    import json
+
+    write(study(quick, "a"), root)
+    said = publish(["a"], root)
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name(quick.experiment)
+    view = json.loads(experiment.tags["mlflow.sharedViewState.fftune"])
+    state = json.loads(view["state"])
+    (line,) = (c for c in state["compareRunCharts"] if c["type"] == "LINE")
+    assert line["selectedXAxisMetricKey"] == "front/natural_risk"
+    assert line["selectedMetricKeys"] == ["front/hypocritical_risk"]
+    address = f"/#/experiments/{experiment.experiment_id}/runs?viewStateShareKey=fftune"
+    assert address in said
