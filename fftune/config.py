@@ -156,6 +156,43 @@ class LoaderConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WriteConfig:
+    """How images become a beton, FFCV's file."""
+
+    mode: Literal["raw", "jpg", "mixed"] = "raw"
+    """`raw` keeps every pixel; `jpg`, and `mixed` for every second image, do not. A test part is
+    always raw: JPEG moves pixels by a quarter of eps = 8/255."""
+    quality: int = 90
+    """Of JPEG, 1 to 100."""
+    sizes: Literal["equal", "mixed"] = "equal"
+    """`mixed` lets training photographs differ; augmentation.resized_crop reads them."""
+    shorter_side: int | None = None
+    """What the shorter side of training photographs becomes, bicubic; implies mixed sizes."""
+    image_size: int | None = None
+    """Side of the central square, as in `DataSpec`; training photographs of mixed sizes are
+    not cut."""
+    page_mib: int = 8
+    """No image may take more; a power of two."""
+    skip_bad: bool = False
+    """Leave out images that cannot be decoded, and list them, rather than stop."""
+    threads: int | None = None
+    """That decode; none stands for what the CPU affinity allows. They change no byte."""
+
+    def __post_init__(self) -> None:
+        require("quality", 1 <= self.quality <= 100, "in 1 ... 100", self.quality)
+        for setting in ("shorter_side", "image_size", "threads"):
+            value = getattr(self, setting)
+            require(setting, value is None or value >= 1, ">= 1", value)
+        power = self.page_mib & (self.page_mib - 1) == 0
+        require("page_mib", power and 2 <= self.page_mib <= 2048, "2, 4, ... 2048", self.page_mib)
+
+    @property
+    def mixed_sizes(self) -> bool:
+        """Whether training photographs may differ in size."""
+        return self.sizes == "mixed" or self.shorter_side is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
     """SGD with momentum under a one-cycle learning rate (Smith & Topin 2018)."""
 

@@ -1,22 +1,28 @@
 """Data sets by name or path, their stratified parts, and the batches of them."""
 
-from fftune.config import DataSpec, Split
-from fftune.data.catalog import open_parts
-from fftune.data.dataset import Dataset, Source
-from fftune.data.images import Central
-from fftune.data.loaders import Loader, open_loader
-from fftune.data.parts import place
-from fftune.data.sharding import is_padding
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fftune.data.catalog import load
+    from fftune.data.dataset import Dataset, Source
+    from fftune.data.loaders import Loader, open_loader
+    from fftune.data.sharding import is_padding
 
 __all__ = ["Dataset", "Loader", "Source", "is_padding", "load", "open_loader"]
 
+_HOMES = {
+    "Dataset": "dataset",
+    "Loader": "loaders",
+    "Source": "dataset",
+    "is_padding": "sharding",
+    "load": "catalog",
+    "open_loader": "loaders",
+}
 
-def load(spec: DataSpec, split: Split) -> Dataset:
-    """One part of a data set, in memory.
 
-    Raises:
-        DataError: there is no such data set, or it is too small for the parts asked for.
-    """
-    part, rows = place(open_parts(spec.name), spec, split)
-    frame = Central(spec.image_size) if spec.image_size else None
-    return part.framed(frame).read(rows, split)
+def __getattr__(name: str) -> Any:
+    """Import torch when it is needed: `python -m fftune.data --help` has to answer at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

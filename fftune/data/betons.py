@@ -41,7 +41,7 @@ class Stored:
 
     def framed(self, frame: Frame) -> Images:
         """The images themselves where they were framed so before they were written."""
-        size = self.sidecar.write.image_size
+        size = self.sidecar.write.image_size if self.sidecar.shape else None
         if size is not None and frame == Central(size):
             return self
         if size is not None:

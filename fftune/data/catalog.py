@@ -5,13 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from fftune.config import is_plain, nearest
+from torch import Tensor
+
+from fftune.config import DataSpec, Split, is_plain, nearest
 from fftune.data import archives
 from fftune.data.betons import stored_parts
+from fftune.data.dataset import Dataset
 from fftune.data.digits import digits
 from fftune.data.folders import IMAGENET_MEAN, IMAGENET_STD, Floats, folder, parquet
-from fftune.data.images import Array
-from fftune.data.parts import Part, Parts
+from fftune.data.images import Array, Central
+from fftune.data.parts import Part, Parts, place
 from fftune.data.synthetic import synthetic
 from fftune.errors import DataError
 
@@ -85,6 +88,27 @@ KNOWN: Mapping[str, Known] = {
 }
 
 
+def load(spec: DataSpec, split: Split) -> Dataset:
+    """One part of a data set, in memory.
+
+    Raises:
+        DataError: there is no such data set, or it is too small for the parts asked for.
+    """
+    part, rows = place_framed(spec, split)
+    return part.read(rows, split)
+
+
+def place_framed(spec: DataSpec, split: Split) -> tuple[Part, Tensor]:
+    """The official part that a split comes from, its images cut to `spec.image_size`, and the
+    (N,) int64 positions of the split there, ascending.
+
+    Raises:
+        DataError: as `load` does.
+    """
+    part, rows = place(open_parts(spec.name), spec, split)
+    return part.framed(Central(spec.image_size) if spec.image_size else None), rows.sort().values
+
+
 def data_root() -> Path:
     """Where data sets are found: `FFTUNE_DATA`, or a folder in the user's cache."""
     return Path(os.environ.get("FFTUNE_DATA") or DEFAULT_ROOT).expanduser().absolute()
@@ -121,13 +145,13 @@ SPELLINGS = ("digits", *KNOWN, "folder:PATH", "synthetic")
 
 
 def _known(name: str, known: Known, places: list[Path]) -> Parts:
-    for place in places:
-        read = known.archive(place) if known.archive else None
+    for path in places:
+        read = known.archive(path) if known.archive else None
         if read:
             return archives.opened(read, name=name, mean=known.mean, std=known.std)
-    found = next((place for place in places if _has_parts(place)), None)
+    found = next((path for path in places if _has_parts(path)), None)
     if found is None:
-        tried = " or ".join(repr(str(place)) for place in places)
+        tried = " or ".join(repr(str(path)) for path in places)
         raise DataError(f"data set {name!r} is not in {tried}; FFTUNE_DATA names another folder")
     parts = folder(found, name=name, mean=known.mean, std=known.std)
     classes = len(next(iter(parts.values())).source.classes)
@@ -141,8 +165,8 @@ def _places(name: str) -> list[Path]:
     return [root / folder for folder in (name, *KNOWN[name].folders)]
 
 
-def _has_parts(place: Path) -> bool:
-    return any((place / part).is_dir() for part in ("train", "test", "val"))
+def _has_parts(path: Path) -> bool:
+    return any((path / part).is_dir() for part in ("train", "test", "val"))
 
 
 def _user_folder(path: Path, *, betons: bool) -> Parts:

@@ -12,11 +12,10 @@ from fftune.config import DataSpec, Engine, LoaderConfig, Split
 from fftune.data.ahead import cores
 from fftune.data.augment import augmented
 from fftune.data.betons import Stored
-from fftune.data.catalog import open_parts
+from fftune.data.catalog import place_framed
 from fftune.data.dataset import Batch
 from fftune.data.ffcv_engine import FfcvDecoder, why_missing
-from fftune.data.images import Central
-from fftune.data.parts import Part, place
+from fftune.data.parts import Part
 from fftune.data.sharding import epoch_order, marked, share
 from fftune.errors import DataError
 from fftune.noise import Noise
@@ -166,9 +165,7 @@ def open_loader(
     Raises:
         DataError: the data set is missing or damaged, or the engine cannot deliver it.
     """
-    part, rows = place(open_parts(spec.name), spec, split)
-    part = part.framed(Central(spec.image_size) if spec.image_size else None)
-    rows = rows.sort().values
+    part, rows = place_framed(spec, split)
     if ids is not None:
         rows = _rows_of(part, rows, ids)
     pixels = _engine(part, rows, split, config)

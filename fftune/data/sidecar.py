@@ -9,44 +9,13 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from fftune.config import from_json, require, to_json
+from fftune.config import WriteConfig, from_json, to_json
 from fftune.data.dataset import Source
 from fftune.errors import ConfigError, DataError
 from fftune.storage import sha256, write_text
 
-Mode = Literal["raw", "jpg", "mixed"]
 VERIFIED = "~/.cache/fftune/verified"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WriteConfig:
-    """How images become a beton."""
-
-    mode: Mode = "raw"
-    """`raw` keeps every pixel; `jpg` and `mixed` (every second image) do not, and are for training
-    on photographs only."""
-    quality: int = 90
-    """Of JPEG, 1 to 100."""
-    shorter_side: int | None = None
-    """Training photographs are resized to this, keeping their aspect."""
-    image_size: int | None = None
-    """Test photographs are cut to this square, as `DataSpec.image_size` does in memory."""
-    page_mib: int = 8
-    """No image may take more; a power of two."""
-    skip_bad: bool = False
-    """Leave out images that cannot be decoded, and list them, rather than stop."""
-    threads: int | None = None
-    """That decode; none stands for the CPUs this process may use. They change no byte."""
-
-    def __post_init__(self) -> None:
-        require("quality", 1 <= self.quality <= 100, "in 1 ... 100", self.quality)
-        for setting in ("shorter_side", "image_size", "threads"):
-            value = getattr(self, setting)
-            require(setting, value is None or value >= 1, ">= 1", value)
-        power = self.page_mib & (self.page_mib - 1) == 0
-        require("page_mib", power and 2 <= self.page_mib <= 2048, "2, 4, ... 2048", self.page_mib)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import io
 import logging
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from itertools import chain
 from pathlib import Path
@@ -15,13 +15,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fftune.config import DataSpec
+from fftune.config import DataSpec, WriteConfig
 from fftune.data.ahead import ahead, cores
 from fftune.data.beton import JPG, RAW, VERSION, BetonWriter
 from fftune.data.dataset import content_hash
 from fftune.data.images import Central, Frame, Pixels, Shorter
 from fftune.data.parts import Part
-from fftune.data.sidecar import Made, Sidecar, SplitRecord, WriteConfig, write_sidecar
+from fftune.data.sidecar import Made, Sidecar, SplitRecord, write_sidecar
 from fftune.data.splits import split_rows
 from fftune.errors import DataError
 from fftune.storage import sha256, write_whole
@@ -58,6 +58,7 @@ def write_beton(
         DataError: an image is bad (unless `config.skip_bad`), all are, or the disk is full.
             Nothing is left behind.
     """
+    config = replace(config, mode="raw") if part.name == "test" else config
     part = part.framed(frame_for(part, config))
     tally = _Tally(part)
     try:
@@ -90,9 +91,9 @@ def write_beton(
 
 
 def frame_for(part: Part, config: WriteConfig) -> Frame | None:
-    """Training photographs keep their aspect; test photographs are cut, and exactly so."""
-    if part.name != "test" and config.shorter_side is not None:
-        return Shorter(config.shorter_side)
+    """Training photographs of mixed sizes keep their aspect; all others are cut alike."""
+    if part.name != "test" and config.mixed_sizes:
+        return Shorter(config.shorter_side) if config.shorter_side is not None else None
     return Central(config.image_size) if config.image_size is not None else None
 
 
@@ -104,6 +105,8 @@ def split_records(part: Part, spec: DataSpec, *, selection: str) -> dict[str, Sp
     if part.name == "test":
         roles = ("select", "report") if selection == "test" else ("report",)
         return dict.fromkeys(roles, _record(part, torch.arange(len(part)), 0))
+    if part.name == "whole" and spec.train_size is None:
+        return {}  # how it will be divided is not known yet
     rows = split_rows(part.y, spec, official_test=part.name == "train")
     roles_of = {"train": rows["train"], "select": rows["validation"], "report": rows.get("test")}
     if selection == "test":
@@ -154,14 +157,13 @@ def _fill(path: Path, part: Part, config: WriteConfig, tally: _Tally) -> None:
     grey = len(part.source.mean) == 1
     if grey and config.mode != "raw":
         raise DataError(f"write.mode: the images of {part.source.name!r} are grey, store them raw")
-    mixed_sizes = part.name != "test" and config.shorter_side is not None
     with path.open("wb") as file:
         writer = BetonWriter(file, len(part), grey=grey, page=config.page_mib << 20)
         for image in _reported(part, _encoded(part, config)):
             if image.pixels is None:
                 tally.skipped.append(image.error)
                 continue
-            if not mixed_sizes:
+            if part.name == "test" or not config.mixed_sizes:
                 part.checked(image.pixels, image.row, writer.shape or image.pixels.shape)
             tally.add(image, image.pixels)
             _append(writer, image, part, tally)

@@ -42,7 +42,7 @@ def cost(config: SweepConfig) -> Cost:
 
 def _training(config: TrainConfig, *, lam: float) -> tuple[int, int]:
     """Forward and backward passes of one training run."""
-    seen = config.optimizer.epochs * config.data.train_size
+    seen = config.optimizer.epochs * len(load(config.data, "train"))
     craft = crafting(config.objective, lam)
     if craft is None:
         return seen, seen

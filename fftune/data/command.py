@@ -1,0 +1,168 @@
+"""What `fftune.data list`, `write` and `verify` do. Results go to stdout."""
+
+import hashlib
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fftune.config import WriteConfig, is_plain
+from fftune.data.betons import stored_part
+from fftune.data.catalog import KNOWN, data_root, open_parts
+from fftune.data.cli import PHASES, List, Verify, Write
+from fftune.data.dataset import content_hash
+from fftune.data.ffcv_engine import why_missing
+from fftune.data.parts import Part
+from fftune.data.sidecar import Made, Sidecar, verified
+from fftune.data.substandard import Recipe, made_of, read_net
+from fftune.data.writing import split_records, write_beton
+from fftune.errors import ConfigError, DataError
+
+log = logging.getLogger(__name__)
+
+
+def show(_: List) -> None:
+    """A line for every set that is known or found."""
+    root = data_root()
+    here = (path.name for path in sorted(root.glob("*")) if any(path.glob("*.beton")))
+    print(f"data sets in {root} (FFTUNE_DATA names another folder)")
+    print(f"FFCV: {why_missing() or 'usable'}")
+    print(f"{'set':24s} {'classes':>7s} {'train':>19s} {'test':>17s}  stored as")
+    for name in dict.fromkeys(["digits", *KNOWN, *here]):
+        print(f"{name:24s} {_found(name)}")
+
+
+def write(command: Write) -> None:
+    """Betons of every part, and a line for each.
+
+    Raises:
+        DataError, ConfigError, ModelError: nothing of the part at fault is left behind.
+    """
+    config = _sized(command)
+    parts = open_parts(command.name, command.source, betons=False)
+    folder = (command.out or data_root()) / _set_name(command)
+    for name in [command.part] if command.part else list(parts):
+        if name not in parts:
+            raise DataError(f"{command.name!r} has no {name} part, only {', '.join(parts)}")
+        part, made = _kind_of(parts[name], command)
+        sidecar = write_beton(
+            part,
+            folder / f"{name}.beton",
+            config,
+            origin=f"{command.name} from {command.source or data_root()}",
+            splits=split_records(part, command.spec, selection=command.selection),
+            made=made,
+        )
+        print(f"{folder / name}.beton: {_summary(sidecar)}")
+    if command.selection == "test":
+        log.warning("models will be selected by the test set: their test results are optimistic")
+
+
+def verify(command: Verify) -> None:
+    """A line for every beton that is as it was written.
+
+    Raises:
+        DataError: one is not.
+    """
+    if not command.names:
+        raise ConfigError("names must hold a beton, a folder or a data set")
+    for path in (path for name in command.names for path in _betons(name)):
+        sidecar = verified(path, again=True)
+        part = stored_part(path)
+        if sidecar.write.mode == "raw" and (found := stored_hash(part)) != sidecar.content:
+            raise DataError(f"beton {str(path)!r} has content {found}, not {sidecar.content}")
+        print(f"{path}: {_summary(sidecar)}")
+
+
+def stored_hash(part: Part) -> str:
+    """`content_hash` of what a part holds now."""
+    digest, shapes = hashlib.sha256(), []
+    for i in range(len(part)):
+        pixels = part.images.read(i).pixels.transpose(2, 0, 1)
+        shapes.append(pixels.shape)
+        digest.update(np.ascontiguousarray(pixels).data)
+    ids = part.ids_of(torch.arange(len(part))).numpy()
+    return content_hash(part.source.levels, np.array(shapes), ids, part.y.numpy(), digest.digest())
+
+
+def _sized(command: Write) -> WriteConfig:
+    if command.phase is None:
+        return command.write
+    sizes = PHASES[command.phase]
+    return replace(
+        command.write,
+        sizes=sizes.sizes,
+        shorter_side=sizes.shorter_side,
+        image_size=sizes.image_size,
+    )
+
+
+def _set_name(command: Write) -> str:
+    kind, _, rest = command.name.partition(":")
+    name = Path(rest).stem if kind == "folder" else kind
+    name += "" if command.kind == "quality" else f"-{command.kind}"
+    name += "" if command.phase is None else f"-phase{command.phase}"
+    if not is_plain(name):
+        raise ConfigError(f"name must be one that a folder can have, got {name!r}")
+    return name
+
+
+def _kind_of(part: Part, command: Write) -> tuple[Part, Made | None]:
+    """The part as it is to be written; a test part is never substandard."""
+    if command.kind == "quality":
+        if command.net is not None:
+            raise ConfigError("net is used by poisoning alone (see kind)")
+        return part, None
+    if part.name == "test":
+        return part, None
+    recipe = Recipe(
+        kind=command.kind, seed=command.seed, threat=command.threat, constants=command.constants
+    )
+    return made_of(part, recipe, read_net(command.net) if command.net else None)
+
+
+def _betons(name: str) -> Iterator[Path]:
+    path = Path(name).expanduser()
+    if path.suffix == ".beton":
+        yield path
+        return
+    folder = path if path.is_dir() else data_root() / name
+    found = sorted(folder.glob("*.beton"))
+    if not found:
+        raise DataError(f"{name!r} is no beton, nor a folder or data set with betons")
+    yield from found
+
+
+def _found(name: str) -> str:
+    try:
+        parts = open_parts(name)
+        opened = {part: parts[part] for part in parts}
+    except DataError as error:
+        missing = name in KNOWN and "is not in" in str(error)
+        return f"{'-':>7s} {'-':>19s} {'-':>17s}  -" if missing else f"damaged: {error}"
+    first = next(iter(opened.values()))
+    known = KNOWN.get(name)
+    counts = {part: f"{len(opened[part]):,}" for part in opened}
+    if known:
+        official = {"train": known.train, "test": known.test}
+        counts = {part: f"{count} of {official[part]:,}" for part, count in counts.items()}
+    train, test = counts.get("train", counts.get("whole", "-")), counts.get("test", "-")
+    kind = type(first.images).__name__.lower()
+    return f"{len(first.source.classes):7d} {train:>19s} {test:>17s}  {kind}"
+
+
+def _summary(sidecar: Sidecar) -> str:
+    shape = "x".join(map(str, sidecar.shape)) if sidecar.shape else "mixed sizes"
+    words = [
+        f"{sidecar.count:,} examples of {len(sidecar.source.classes)} classes, {shape}",
+        f"{sidecar.bytes / 1e6:.1f} MB",
+        f"content {sidecar.content}",
+    ]
+    if sidecar.converted:
+        words.append(f"{sidecar.converted:,} grey images made colour")
+    if sidecar.skipped:
+        words.append(f"{len(sidecar.skipped):,} bad images skipped: {'; '.join(sidecar.skipped)}")
+    return ", ".join(words)

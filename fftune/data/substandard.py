@@ -1,0 +1,173 @@
+"""Training data that should teach nothing true: Tao et al. 2022, section 3.2 and A.3.
+
+`noise` replaces images by uniform noise, `mislabeling` labels by random ones; `poisoning` perturbs
+images so that a naturally trained net takes them for another class. What a net trained on such
+data gets right on a test set, a false friend has lent it. Ids stay the parent's.
+"""
+
+import importlib.util
+import json
+import logging
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks import pgd
+from fftune.config import AttackConfig, ModelSpec, ThreatModel, from_json
+from fftune.data.dataset import Dataset
+from fftune.data.images import Array
+from fftune.data.parts import Part
+from fftune.data.sidecar import Made
+from fftune.errors import ConfigError, ModelError
+from fftune.models import eval_mode, load_model, weights_hash
+from fftune.noise import Noise
+
+log = logging.getLogger(__name__)
+Kind = Literal["noise", "mislabeling", "poisoning"]
+Constants = Literal["paper", "code"]
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a parent becomes substandard."""
+
+    kind: Kind
+    seed: int = 0
+    threat: ThreatModel
+    """Of poisoning alone: linf with eps 8/255, or l2 with .5, in the paper."""
+    constants: Constants = "paper"
+    """The authors' `code` starts the search for a poison at the image itself."""
+
+
+def made_of(part: Part, recipe: Recipe, net: nn.Module | None = None) -> tuple[Part, Made]:
+    """The substandard copy of a part, and what made it.
+
+    Args:
+        net: naturally trained on the parent, takes images in [0, 1]; for poisoning alone.
+
+    Raises:
+        ConfigError: poisoning without a net, or a net without poisoning.
+        ModelError: the net does not fit the data.
+    """
+    if (net is not None) != (recipe.kind == "poisoning"):
+        raise ConfigError(f"net is needed for poisoning, and for nothing else, not {recipe.kind}")
+    data = part.read(torch.arange(len(part)), "train")
+    noise = Noise(recipe.seed).fold(recipe.kind, data.source.name)
+    pixels, y, settings = data.pixels, data.y, asdict(recipe)
+    if recipe.kind == "noise":
+        pixels = uniform_pixels(data, noise)
+    elif recipe.kind == "mislabeling":
+        y = random_labels(data, noise)
+    elif net is not None:
+        attack = poison_attack(recipe)
+        pixels, settings["attack"] = poisoned(data, net, attack, noise), asdict(attack)
+    made = Made(
+        kind=recipe.kind,
+        parent=data.hash(),
+        seed=recipe.seed,
+        constants=recipe.constants,
+        settings=json.dumps(settings, sort_keys=True),
+        net=None if net is None else weights_hash(net),
+    )
+    images = Array(data.source.name, pixels.permute(0, 2, 3, 1).contiguous().numpy())
+    source = replace(part.source, name=f"{part.source.name}-{recipe.kind}")
+    return Part(source=source, name=part.name, y=y, images=images, ids=data.ids), made
+
+
+def uniform_pixels(data: Dataset, noise: Noise) -> Tensor:
+    """(N, C, H, W) uint8, every level equally likely."""
+    drawn = [
+        (noise.uniform(ids, data.shape) * (data.source.levels + 1)).to(torch.uint8)
+        for ids in data.ids.split(BATCH)
+    ]
+    return torch.cat(drawn)
+
+
+def random_labels(data: Dataset, noise: Noise) -> Tensor:
+    """(N,) int64, every class equally likely, the true one among them."""
+    classes = len(data.source.classes)
+    return (noise.uniform(data.ids, (1,)).flatten().to(torch.float64) * classes).to(torch.int64)
+
+
+def targets(y: Tensor, classes: int) -> Tensor:
+    """The next class: a fixed permutation without fixed point, as in the authors' code."""
+    return (y + 1) % classes
+
+
+def poison_attack(recipe: Recipe) -> AttackConfig:
+    """PGD, 100 steps of eps / 5 (A.3)."""
+    return AttackConfig(
+        threat=recipe.threat,
+        steps=100,
+        step_size=recipe.threat.eps / 5,
+        start="none" if recipe.constants == "code" else "uniform",
+    )
+
+
+def poisoned(data: Dataset, net: nn.Module, attack: AttackConfig, noise: Noise) -> Tensor:
+    """(N, C, H, W) uint8 that `net` takes for the next class, inside the ball after rounding."""
+    crafted, hits = [], 0
+    for rows in torch.arange(len(data)).split(BATCH):
+        pixels, ids = data.pixels[rows], data.ids[rows]
+        x, t = pixels / data.source.levels, targets(data.y[rows], len(data.source.classes))
+        with eval_mode(net):
+            x_pert = pgd(net, x, t, config=attack, goal="targeted", loss="ce", noise=noise, ids=ids)
+            stored = rounded(x_pert, pixels, attack.threat, data.source.levels)
+            with torch.no_grad():
+                hits += int((net(stored / data.source.levels).argmax(1) == t).sum())
+        crafted.append(stored)
+        log.info("poisoning: %d of %d, %d taken for the target", rows[-1] + 1, len(data), hits)
+    return torch.cat(crafted)
+
+
+def rounded(x_pert: Tensor, pixels: Tensor, threat: ThreatModel, levels: int) -> Tensor:
+    """(B, C, H, W) uint8 near `x_pert` that does not leave the ball around `pixels`.
+
+    Rounding alone lengthens an l2 perturbation of .5 on CIFAR-10 by about 1 %: it is shortened
+    until what is left of it after rounding fits.
+    """
+    delta, reach = x_pert * levels - pixels, threat.eps * levels
+    if threat.norm == "linf":
+        # 8 / 255 * 255 may come out as 7.999...: the ball's own edge belongs to it.
+        steps = delta.round().clamp(-int(reach + 1e-6), int(reach + 1e-6))
+    else:
+        steps = delta.round()
+        while (outside := steps.flatten(1).to(torch.float64).norm(dim=1) > reach).any():
+            delta = torch.where(outside.view(-1, 1, 1, 1), delta * 0.999, delta)
+            steps = delta.round()
+    return (pixels + steps).clamp(0, levels).to(torch.uint8)
+
+
+def read_net(place: str) -> nn.Module:
+    """A net from a checkpoint folder, or from `FILE.py:FACTORY`, called without arguments.
+
+    Raises:
+        ModelError: there is none.
+    """
+    path, _, factory = place.partition(":")
+    if factory:
+        return _called(Path(path), factory)
+    folder = Path(path)
+    try:
+        spec = from_json(ModelSpec, (folder / "model.json").read_text(encoding="utf-8"))
+    except OSError:
+        raise ModelError(f"net {place!r} is neither a checkpoint nor FILE.py:FACTORY") from None
+    return load_model(replace(spec, weights=str(folder / "weights.pt")))
+
+
+def _called(path: Path, factory: str) -> nn.Module:
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise ModelError(f"net: there is no Python file {str(path)!r}")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    make: Callable[[], nn.Module] | None = getattr(module, factory, None)
+    net = make() if callable(make) else None
+    if not isinstance(net, nn.Module):
+        raise ModelError(f"net: {factory!r} of {str(path)!r} is no function that returns a module")
+    return net.eval()
