@@ -74,7 +74,8 @@ class Paired:
         low, high = self.interval
         return (
             f"{100 * self.gain:+.1f} points (95 % CI {100 * low:+.1f} to {100 * high:+.1f}, "
-            f"{self.gained} gained, {self.lost} lost, n = {self.n:,}, McNemar p = {self.p_value:.2g})"
+            f"{self.gained} gained, {self.lost} lost, n = {self.n:,}, "
+            f"McNemar p = {self.p_value:.2g})"
         )
 
 

@@ -172,7 +172,10 @@ class UnionCounts:
         right = each["right_clean"].first()
         ever = each[["right", "wrong", "changed"]].any()
         adversary, friend = (frame["goal"] == g for g in ("adversarial", "hypocritical"))
-        mended, spoiled = ~frame["right_clean"] & frame["right"], frame["right_clean"] & frame["wrong"]
+        mended, spoiled = (
+            ~frame["right_clean"] & frame["right"],
+            frame["right_clean"] & frame["wrong"],
+        )
         return cls(
             total=len(right),
             wrong=int((~right).sum()),

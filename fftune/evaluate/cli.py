@@ -8,7 +8,15 @@ from typing import Annotated
 import tyro
 
 from fftune.cli import parse
-from fftune.config import BatteryConfig, DataSpec, ModelSpec, Split, ThreatModel, TrainConfig, from_json
+from fftune.config import (
+    BatteryConfig,
+    DataSpec,
+    ModelSpec,
+    Split,
+    ThreatModel,
+    TrainConfig,
+    from_json,
+)
 from fftune.errors import ConfigError
 
 USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--SETTING VALUE ...]

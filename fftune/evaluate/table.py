@@ -1,7 +1,12 @@
 """What a battery came to, as text: an attack a line, each rate with its n and interval."""
 
+from typing import TYPE_CHECKING
+
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate, UnionCounts
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 BY = ["split", "goal", "attack", "target", "protocol", "tier"]
 MEANING = {
@@ -31,23 +36,27 @@ def table(outcomes: Outcomes) -> str:
             accuracy = Rate(int(rows["right"].sum()), len(rows))
             lines.append(f"  {goal:13s}{name:22s}{protocol:7s}{tier:9s}accuracy {accuracy}")
             lines.append(f"{'':16s}{MEANING[str(goal)]}: {risk}")
-            lines += _remarks(rows["status"].value_counts().to_dict())
-        lines += _union(UnionCounts.of(outcomes, split=str(split)))
+            lines += _remarks(rows["status"])
+        lines += _union(UnionCounts.of(outcomes, split=str(split)), set(part["goal"]))
     return "\n".join(lines)
 
 
-def _remarks(statuses: dict[str, int]) -> list[str]:
-    return [f"{'':16s}{n} rows: {status}" for status, n in statuses.items() if status != "ok" and n]
+def _remarks(statuses: "pd.Series[str]") -> list[str]:
+    counts = statuses.value_counts()
+    return [f"{'':16s}{n} rows: {status}" for status, n in counts.items() if status != "ok" and n]
 
 
-def _union(counts: UnionCounts) -> list[str]:
+def _union(counts: UnionCounts, goals: set[str]) -> list[str]:
     """The worst case over everything that was tried, a lower bound of each risk."""
-    worst = Rate(counts.total - counts.ever_wrong, counts.total)
+    lines = ["  worst case over all of these, each a lower bound of the risk:"]
+    if "adversarial" in goals:
+        worst = Rate(counts.total - counts.ever_wrong, counts.total)
+        lines.append(f"{'':16s}accuracy {worst}")
+        lines.append(f"{'':16s}adversarial risk on D+ {counts.adversarial_risk}")
+    if goals & {"hypocritical", "targeted"}:
+        lines.append(f"{'':16s}hypocritical risk on D- {counts.hypocritical_risk}")
     return [
-        f"  worst case over all of these: accuracy {worst}",
-        f"{'':16s}adversarial risk on D+ {counts.adversarial_risk}",
-        f"{'':16s}hypocritical risk on D- {counts.hypocritical_risk}",
-        f"{'':16s}stability risk on D {counts.stability_risk_all}",
+        *lines,
+        f"{'':16s}stability risk {counts.stability_risk_all}",
         f"{'':16s}last iterates that betrayed their goal: {counts.violations} rows",
-        "  An attack's number is a lower bound of the risk; hypocritical risk is conditional on D-.",
     ]

@@ -59,7 +59,7 @@ def folded(model: nn.Module) -> nn.Module:
 def has_bf16(device: str) -> bool:
     """Whether the hardware multiplies bf16 itself; elsewhere it would only be slower."""
     if device == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 

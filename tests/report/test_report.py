@@ -7,8 +7,8 @@ import pytest
 
 from fftune.config import SweepConfig
 from fftune.errors import StudyError
-from fftune.report.publish import publish
 from fftune.report.page import page
+from fftune.report.publish import publish
 from fftune.report.results import Result, read_results
 from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import table

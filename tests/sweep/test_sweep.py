@@ -15,9 +15,9 @@ from fftune.config import SweepConfig, TrainConfig, from_json
 from fftune.errors import ConfigError, FftuneError, StudyError
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
-from fftune.sweep.run import sweep
 from fftune.sweep.cost import cost
 from fftune.sweep.front import Front
+from fftune.sweep.run import sweep
 from fftune.sweep.trial import TrialRunner
 
 CALL = TrialRunner.__call__
