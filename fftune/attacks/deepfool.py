@@ -45,26 +45,24 @@ def deepfool(
         found.stop = False  # narrowed here: what has crossed outside the ball leaves as well
         x_pert = rows.x
         for i in range(config.steps + 1):
-            reached, exits = _boundaries(rows, x_pert, config.targets)
+            reached, _ = rows.ask(x_pert)
             offer_nearest(found, rows, x_pert, reached, config.threat)
             found.keep(~reached)  # crossed, inside the ball or outside
             if i == config.steps or not len(found.active):
                 return
+            # Gradients are what costs: only those still on their way need them.
             rows, x_pert = rows.select(~reached), x_pert[~reached]
-            exits = [(lead[~reached], w[~reached]) for lead, w in exits]
-            step = _nearest(x_pert, exits, config.threat.norm)
+            step = _nearest(x_pert, _boundaries(rows, x_pert, config.targets), config.threat.norm)
             x_pert = (x_pert + (1 + OVERSHOOT) * step).clamp(0, 1)
 
     return in_packs(rows, 1, config, search)
 
 
-def _boundaries(
-    rows: Rows, x_pert: Tensor, targets: int
-) -> tuple[Tensor, list[tuple[Tensor, Tensor]]]:
-    """(R,) bool, goal reached; and of each boundary its lead (R,) and the lead's gradient."""
+def _boundaries(rows: Rows, x_pert: Tensor, targets: int) -> list[tuple[Tensor, Tensor]]:
+    """Of each boundary: the goal's lead there, (R,), and the lead's gradient."""
     if is_toward(rows.aim.goal):
-        reached, lead, w = rows.gradient(x_pert)
-        return reached, [(lead, w)]
+        _, lead, w = rows.gradient(x_pert)
+        return [(lead, w)]
     x_pert = x_pert.detach().requires_grad_(True)
     with torch.enable_grad():
         logits = rows.model(x_pert)
@@ -73,8 +71,7 @@ def _boundaries(
         rivals = logits.detach().scatter(1, label, -torch.inf).topk(count, dim=1).indices
         leads = (logits.gather(1, rivals) - logits.gather(1, label)).unbind(1)
         grads = [torch.autograd.grad(lead.sum(), x_pert, retain_graph=True)[0] for lead in leads]
-    exits = [(lead.detach(), w) for lead, w in zip(leads, grads, strict=True)]
-    return rows.aim.reached(logits.detach()), exits
+    return [(lead.detach(), w) for lead, w in zip(leads, grads, strict=True)]
 
 
 def _nearest(x: Tensor, exits: list[tuple[Tensor, Tensor]], norm: Norm) -> Tensor:

@@ -56,14 +56,13 @@ def pgd(
                     return
             x_pert = step(x_pert, grad, config.step_length, config.threat.norm)
             x_pert = project(x_pert, rows.x, config.threat)
-        undecided = torch.zeros_like(found.won[: len(rows)])
         if config.protocol == "strong":
             found.offer(x_pert, *rows.ask(x_pert))
-        elif config.restarts > 1:
-            won, _ = rows.ask(x_pert)
-            found.offer(x_pert, won, undecided.float())
-        else:
-            found.offer(x_pert, undecided, undecided.float())
+            return
+        # Every last iterate is as good as another: only success tells restarts apart.
+        score = found.score.new_zeros(len(rows))
+        won = rows.ask(x_pert)[0] if config.restarts > 1 else torch.zeros_like(found.won)
+        found.offer(x_pert, won, score)
 
     return in_packs(rows, config.restarts, config, search)
 

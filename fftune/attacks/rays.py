@@ -36,8 +36,9 @@ def rays(
     so on; a flip is kept when it reaches the goal at a smaller radius. An example stops as soon
     as that radius is at most eps, as in the authors' code, under either protocol.
 
-    An adversary begins at radius 1, where most directions lead somewhere else. A friend has one
-    label to reach, which a ruined image will not have, and begins at eps.
+    The search begins at radius 1, where an adversary's directions all lead somewhere else. A
+    friend has one label to reach, which such a ruined image seldom has: where the first direction
+    does not reach it, the radius is eps from then on.
 
     Args:
         config: `steps` counts queries.
@@ -63,14 +64,15 @@ def rays(
 def _flip_blocks(rows: Rows, found: Found, config: AttackConfig) -> None:
     if not len(rows):
         return
-    signs = torch.ones_like(rows.x)
-    radius = signs.new_full((len(rows),), config.threat.eps if is_toward(rows.aim.goal) else 1)
+    signs, eps = torch.ones_like(rows.x), config.threat.eps
     better, _ = rows.ask(rows.x)
-    radius, asked = radius.masked_fill(better, 0), torch.ones_like(rows.job)
-    for flips in _blocks(rows.x[0].numel()):
-        x_pert = _along(rows.x, signs, radius)
-        offer_nearest(found, rows, x_pert, better, config.threat)
-        going = ~(better & (radius <= config.threat.eps)) & (asked < config.steps)
+    radius = signs.new_ones(len(rows)).masked_fill(better, 0)
+    asked = torch.ones_like(rows.job)
+    for turn, flips in enumerate(_blocks(rows.x[0].numel())):
+        if turn == 2 and is_toward(rows.aim.goal):
+            radius = torch.where(radius == 1, eps, radius)
+        offer_nearest(found, rows, _along(rows.x, signs, radius), better, config.threat)
+        going = ~(better & (radius <= eps)) & (asked < config.steps)
         found.keep(going)
         rows, signs, radius, asked = rows.select(going), signs[going], radius[going], asked[going]
         if not len(rows):

@@ -161,11 +161,13 @@ def _search(
     if not is_inside(attempt.x_pert, attempt.x, part.config.threat):
         raise AssertionError(f"{part.config.search} left the ball of {part.config.threat}")
     attempt.won = success(probe.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
-    if net is subject.net:
-        return at[:0]
+    lost = at[~attempt.won[at]]
+    if net is subject.net or not len(lost):
+        return lost[:0]
     with torch.no_grad():
-        claimed = success(probe.goal, net(x_pert).argmax(1), attempt.clean[at].argmax(1), label)
-    return at[claimed & ~attempt.won[at]]
+        pred = net(x_pert[~attempt.won[at]]).argmax(1)
+    clean, label = attempt.clean[lost].argmax(1), attempt.label[lost]
+    return lost[success(probe.goal, pred, clean, label)]
 
 
 def _rows(subject: Subject, attempt: _Attempt, probe: Probe, seed: int) -> pa.Table:
