@@ -1,6 +1,6 @@
 """One probe on one block: the unit of work, which is computed alike wherever it runs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pyarrow as pa
 import torch
@@ -33,6 +33,8 @@ class Subject:
     columns: dict[str, str]
     """`dataset_hash`, `split` and `model_hash`."""
     device: Device = "cpu"
+    clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
+    """(B, K) logits of a block, by its ids, so that every probe can share them."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -91,7 +93,10 @@ def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < subject.classes:
         found = f"{int(y.min())} to {int(y.max())}"
         raise DataError(f"labels must be from 0 to {subject.classes - 1}, got {found}")
-    clean = logits_of(subject, x)
+    key = tuple(ids.tolist())
+    if key not in subject.clean:
+        subject.clean[key] = logits_of(subject, x)
+    clean = subject.clean[key]
     if probe.scope == "wrong":
         kept = clean.argmax(1) != y
         ids, x, y, clean = ids[kept.cpu()], x[kept], y[kept], clean[kept]
