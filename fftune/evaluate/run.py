@@ -152,10 +152,15 @@ def _canary(
 def _refuse_flat(outcomes: Outcomes) -> None:
     """A net without gradients looks robust to every search that follows them.
 
+    Only what holds a search without gradients can still be scored: the canary, and ensembles at
+    full length.
+
     Raises:
-        ModelError: some attack found all gradients of all examples to be zero.
+        ModelError: some other attack found all gradients of all examples to be zero.
     """
     frame = outcomes.to_pandas()
+    ensemble = frame["attack"].isin(["strong", "autoattack"]) & (frame["tier"] == "full")
+    frame = frame[~ensemble & (frame["attack"] != "canary")]
     flat = frame["status"].str.startswith("zero-gradient")
     for attack, share in flat.groupby(frame["attack"].astype(str)).mean().items():
         if share == 1:

@@ -19,6 +19,8 @@ MEANING = {
 
 def table(outcomes: Outcomes) -> str:
     """Accuracy and risk under every attack; then the worst case over all of them."""
+    if not len(outcomes):
+        return "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
     frame = outcomes.to_pandas().astype(dict.fromkeys(BY, str))
     # The friend's target is the example's own label: no column of its own.
     frame.loc[frame["goal"] != "targeted", "target"] = ""

@@ -51,6 +51,7 @@ def folded(model: nn.Module) -> nn.Module:
         traced.set_submodule(str(before.target), fuse_conv_bn_eval(conv, norm))
         node.replace_all_uses_with(before)
         traced.graph.erase_node(node)
+    traced.delete_all_unused_submodules()
     traced.recompile()
     return traced
 
@@ -71,7 +72,9 @@ class Converted(nn.Module):
     def __init__(self, model: nn.Module, dtype: torch.dtype | None) -> None:
         super().__init__()
         self.dtype = dtype
-        self.model = model.to(dtype=dtype, memory_format=torch.channels_last)
+        self.model = model.to(memory_format=torch.channels_last)
+        if dtype is not None:
+            self.model = self.model.to(dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         inner = x.to(dtype=self.dtype or x.dtype, memory_format=torch.channels_last)
