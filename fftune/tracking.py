@@ -105,11 +105,21 @@ class Run:
 
 
 def discard_runs(tracking: Tracking, tags: Mapping[str, str]) -> None:
-    """Delete the runs that carry all these tags: what a killed driver left, or an older front."""
+    """Delete the runs that carry all these tags: an earlier attempt, or an older front."""
     client = tracking.client()
-    found = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-    for run in client.search_runs([tracking.experiment_id], found):
+    for run in client.search_runs([tracking.experiment_id], _carrying(tags)):
         client.delete_run(run.info.run_id)
+
+
+def end_stale_runs(tracking: Tracking, tags: Mapping[str, str]) -> None:
+    """Close what a dead driver left open among the runs that carry all these tags."""
+    client, stale = tracking.client(), f"{_carrying(tags)} and attributes.status = 'RUNNING'"
+    for run in client.search_runs([tracking.experiment_id], stale):
+        client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _carrying(tags: Mapping[str, str]) -> str:
+    return " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
 
 
 def log_front(

@@ -2,9 +2,9 @@
 
 import json
 import os
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -96,13 +96,13 @@ def test_help_answers_without_the_heavy_frameworks(arguments) -> None:
         "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'pandas', 'plotly'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    began = time.process_time()
+    began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout
-    assert time.process_time() - began < 1
+    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < 1
 
 
 def test_the_top_level_command() -> None:

@@ -38,7 +38,7 @@ DOORS = {
     "ray": {"sweep.on_ray"},
     "plotly": {"report"},
     "tyro": {"cli", "data.cli", "evaluate.cli", "sweep.cli", "report.cli"},
-    "pandas": {"outcomes", "report", "train.checkpoint", "evaluate.table"},
+    "pandas": {"outcomes", "report", "sweep.trial", "evaluate.table"},
     "pyarrow": {"outcomes", "evaluate.run", "evaluate.block", "data.folders"},
     "ffcv": {"data.ffcv_engine"},
     "numba": {"data.ffcv_engine"},

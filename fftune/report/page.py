@@ -49,6 +49,9 @@ li, footer {{ color: #4a5157; }}
 """
 
 
+PLAIN = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+
+
 def page(results: Sequence[Result]) -> str:
     """The report of one study, or of several side by side."""
     failed = [
@@ -59,7 +62,7 @@ def page(results: Sequence[Result]) -> str:
     return PAGE.format(
         title=escape("fftune: " + " and ".join(r.config.name for r in results)),
         findings="\n".join(f'<p class="finding">{escape(s)}</p>' for s in headlines(results)),
-        figure=fronts(results).to_html(full_html=False, include_plotlyjs=True),
+        figure=fronts(results).to_html(full_html=False, include_plotlyjs=True, config=PLAIN),
         caveats="".join(f"<li>{escape(line)}</li>" for line in caveats(results)),
         table=table(results).to_html(index=False, border=0),
         hypervolumes=hypervolumes(results).to_html(index=False, border=0),

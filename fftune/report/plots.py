@@ -10,6 +10,9 @@ from fftune.sweep.front import Point
 
 COLORS = ("#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#a67c00", "#495057")
 
+LABELS = ("top right", "bottom left", "top left", "bottom right")
+"""Where each study's points carry their lambda, so that neighbours can be told apart."""
+
 
 def fronts(results: Sequence[Result]) -> go.Figure:
     """Natural risk (x) against hypocritical risk (y) on the test split, a curve a study.
@@ -21,12 +24,16 @@ def fronts(results: Sequence[Result]) -> go.Figure:
         color, members = COLORS[i % len(COLORS)], result.front.members
         others = [point for point in result.front.points if point not in members]
         shown = sorted(members, key=lambda p: p.test.natural_risk.value)
-        figure.add_trace(_trace(result.config.name, shown, color))
+        figure.add_trace(_trace(result.config.name, shown, color, LABELS[i % len(LABELS)]))
         if others:
-            figure.add_trace(_trace(f"{result.config.name}, dominated", others, color, faint=True))
+            figure.add_trace(_trace(f"{result.config.name}, dominated", others, color))
     figure.update_layout(
         template="plotly_white",
-        xaxis={"title": "natural risk", "tickformat": ".0%", "rangemode": "tozero"},
+        xaxis={
+            "title": "natural risk (numbers at points: lambda)",
+            "tickformat": ".0%",
+            "rangemode": "tozero",
+        },
         yaxis={"title": "hypocritical risk (on the model's own mistakes)", "tickformat": ".0%"},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02},
         margin={"l": 70, "r": 30, "t": 30, "b": 60},
@@ -35,7 +42,9 @@ def fronts(results: Sequence[Result]) -> go.Figure:
     return figure
 
 
-def _trace(name: str, points: Sequence[Point], color: str, *, faint: bool = False) -> go.Scatter:
+def _trace(name: str, points: Sequence[Point], color: str, labels: str | None = None) -> go.Scatter:
+    """A curve with labels on that side of its points; without a side, faint points."""
+    faint = labels is None
     natural = [point.test.natural_risk for point in points]
     hypocritical = [point.test.hypocritical_risk for point in points]
     return go.Scatter(
@@ -45,7 +54,8 @@ def _trace(name: str, points: Sequence[Point], color: str, *, faint: bool = Fals
         error_y=None if faint else _bars(hypocritical, color),
         mode="markers" if faint else "lines+markers+text",
         text=[f"{point.lam:.3g}" for point in points],
-        textposition="top right",
+        textposition=labels,
+        textfont={"color": color},
         name=name,
         line={"color": color},
         marker={"color": color, "size": 9, "symbol": "circle-open" if faint else "circle"},

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -31,13 +32,17 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def cluster(resources: Resources, *, threads: int) -> Iterator[int]:
-    """A connection to Ray, and how many trials fit at once.
+    """A connection to Ray, and how many trials fit at once. One that is open already is used.
 
     Raises:
         ClusterError: the cluster cannot be reached, or can never run one trial.
     """
+    if ray.is_initialized():
+        yield _concurrency(resources, threads)
+        return
     address = resources.address or os.environ.get("RAY_ADDRESS") or "local"
     log.info("Ray: %s", "starting on this machine" if address == "local" else f"joining {address}")
+    _require_answer(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {"include_dashboard": False, "num_cpus": _usable_cpus()}
@@ -49,6 +54,21 @@ def cluster(resources: Resources, *, threads: int) -> Iterator[int]:
         yield _concurrency(resources, threads)
     finally:
         ray.shutdown()
+
+
+def _require_answer(address: str) -> None:
+    """Knock first: Ray would wait for minutes at a door that nobody opens.
+
+    Raises:
+        ClusterError: nothing listens there.
+    """
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host:
+        return  # "local" and "auto" name no door
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except (OSError, ValueError) as error:
+        raise ClusterError(f"cluster {address!r} cannot be reached: {error}") from None
 
 
 def run_on_ray(

@@ -10,8 +10,8 @@ from fftune.sweep.inline import run_inline
 from fftune.sweep.progress import Progress
 from fftune.sweep.search import open_search
 from fftune.sweep.study import StudyFolder, open_study
-from fftune.sweep.trial import TrialRunner
-from fftune.tracking import open_tracking
+from fftune.sweep.trial import TrialRunner, tags
+from fftune.tracking import end_stale_runs, open_tracking
 from fftune.train import prepare
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources)
     if backend == "inline":
         run_inline(_runner(study, root), open_search(study), progress)
         return
-    from fftune.sweep.on_ray import cluster, run_on_ray
+    from fftune.sweep.on_ray import cluster, run_on_ray  # importing Ray takes seconds
 
     with cluster(resources, threads=config.base.threads) as concurrency:
         runner, search = _runner(study, root), open_search(study)
@@ -68,4 +68,6 @@ def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources)
 
 
 def _runner(study: StudyFolder, root: Path) -> TrialRunner:
-    return TrialRunner(study=study, tracking=open_tracking(root, study.config.experiment))
+    tracking = open_tracking(root, study.config.experiment)
+    end_stale_runs(tracking, tags(study.config.name, "trial"))
+    return TrialRunner(study=study, tracking=tracking)

@@ -16,11 +16,7 @@ OBJECTIVES = ("natural_risk", "hypocritical_risk")
 
 
 def open_search(study: StudyFolder) -> optuna.Study:
-    """The Optuna study in the folder's journal, ready to be asked.
-
-    Trials that a dead driver left running are settled first: told, if their result is on
-    disk; else failed and queued again with the same lambda.
-    """
+    """The Optuna study in the folder's journal, settled and ready to be asked."""
     config = study.config
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     search = optuna.create_study(
@@ -30,20 +26,29 @@ def open_search(study: StudyFolder) -> optuna.Study:
         directions=["minimize"] * len(OBJECTIVES),
         load_if_exists=True,
     )
+    _settle(search, study)
+    if config.strategy == "grid":
+        known = {lam for t in search.get_trials(deepcopy=False) for lam in _lambdas(t)}
+        for lam in sorted(set(config.lam) - known, key=config.lam.index):
+            search.enqueue_trial({"lam": lam})
+    return search
+
+
+def _settle(search: optuna.Study, study: StudyFolder) -> None:
+    """Settle the trials that a dead driver left running.
+
+    Told, if their result is on disk; else failed, and queued again with the same lambda unless
+    their failure is on disk.
+    """
     for trial in search.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        lam = trial.params.get("lam")
-        if (point := study.point(trial.number)) is not None:
-            tell(search, trial.number, point, config)
+        point = study.point(trial.number)
+        if point is not None:
+            tell(search, trial.number, point, study.config)
             continue
         search.tell(trial.number, state=TrialState.FAIL)
-        if lam is not None and not (study.trial(trial.number) / "failure.json").exists():
+        lam, failed = trial.params.get("lam"), study.failed(trial.number)
+        if lam is not None and not failed:
             search.enqueue_trial({"lam": lam}, user_attrs={"retry_of": trial.number})
-    if config.strategy == "grid":
-        known = {value for t in search.get_trials(deepcopy=False) for value in _lambdas(t)}
-        for lam in config.lam:
-            if lam not in known:
-                search.enqueue_trial({"lam": lam})
-    return search
 
 
 def storage(study: StudyFolder) -> BaseStorage:

@@ -41,14 +41,18 @@ class StudyFolder:
 
     def fail(self, failure: Failure) -> None:
         """Record a trial as failed, unless its own process has done so already."""
-        path = self.trial(failure.trial) / "failure.json"
-        if not path.exists():
-            write_text(path, json.dumps(asdict(failure), indent=2) + "\n")
+        if not self.failed(failure.trial):
+            text = json.dumps(asdict(failure), indent=2) + "\n"
+            write_text(self.trial(failure.trial) / "failure.json", text)
 
     def point(self, number: int) -> Point | None:
         """What a trial came to, if it is finished."""
         path = self.trial(number) / "result.json"
         return point_from_dict(json.loads(path.read_text())) if path.exists() else None
+
+    def failed(self, number: int) -> bool:
+        """Whether a trial has a recorded failure."""
+        return (self.trial(number) / "failure.json").exists()
 
     def failure(self, number: int) -> Failure:
         """Why a trial failed."""
@@ -64,6 +68,11 @@ class StudyFolder:
             points=by_lambda([point_from_dict(data) for data in self._records("result.json")]),
             failures=tuple(sorted(failures, key=lambda f: f.trial)),
         )
+
+    @property
+    def begun(self) -> bool:
+        """Whether any trial has ever started; until then a study may still change."""
+        return (self.path / "trials").exists()
 
     @property
     def ended(self) -> int:
@@ -97,7 +106,7 @@ def open_study(config: SweepConfig, root: Path, *, resume: bool) -> Iterator[Stu
         raise StudyError(f"study {config.name!r} is being written by another driver") from None
     try:
         study = StudyFolder(path, config)
-        if (path / "config.json").exists():
+        if study.begun:
             _check_same(study, resume=resume)
         write_text(path / "config.json", to_json(config))
         yield study

@@ -5,13 +5,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
+import pandas as pd
 import torch
 
 from fftune.config import Selection, flat, to_json
 from fftune.evaluate import evaluate, probes
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
-from fftune.storage import write_text
+from fftune.storage import write_text, write_whole
 from fftune.sweep.front import Failure, Point
 from fftune.sweep.study import StudyFolder
 from fftune.tracking import Run, Tracking, discard_runs
@@ -65,6 +66,8 @@ class TrialRunner:
         with _threads(config.threads):
             checkpoint = train(config, on_epoch=lambda epoch: _log_epoch(run, epoch))
             model = checkpoint.save(folder / "checkpoint")
+            history = pd.DataFrame([asdict(epoch) for epoch in checkpoint.history])
+            write_whole(folder / "history.parquet", history.to_parquet)
             trained = time.perf_counter()
             threat = config.attack.threat
             parts = [

@@ -1,17 +1,16 @@
 """What training leaves behind: a net, the settings that made it, and its history."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 from torch import nn
 
 from fftune.config import InputSpec, ModelSpec, TrainConfig, from_json, to_json
 from fftune.errors import ModelError
 from fftune.models import save_weights, weights_hash
-from fftune.storage import write_text, write_whole
+from fftune.storage import write_text
 
 if TYPE_CHECKING:
     from fftune.train.loop import Epoch
@@ -27,7 +26,7 @@ class Checkpoint:
     history: "Sequence[Epoch]"
 
     def save(self, folder: Path) -> ModelSpec:
-        """Write weights and settings to `folder`, the history beside it.
+        """Write weights and settings to `folder`.
 
         `model.json` is written last and names the weights' hash: where it stands, the
         checkpoint is complete.
@@ -38,9 +37,7 @@ class Checkpoint:
             weights=str(folder / "weights.pt"),
             hash=weights_hash(self.model),
         )
-        history = pd.DataFrame([asdict(epoch) for epoch in self.history])
         save_weights(self.model, folder / "weights.pt")
-        write_whole(folder.parent / "history.parquet", history.to_parquet)
         write_text(folder / "config.json", to_json(self.config))
         write_text(folder / "model.json", to_json(spec))
         return spec
@@ -52,8 +49,6 @@ def read_spec(folder: Path) -> ModelSpec:
     Raises:
         ModelError: there is no complete checkpoint.
     """
-    from dataclasses import replace
-
     try:
         text = (folder / "model.json").read_text(encoding="utf-8")
     except OSError:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 import optuna
+import pandas as pd
 import pytest
 from filelock import FileLock
 from optuna.storages import JournalStorage
@@ -46,6 +47,9 @@ def test_a_study_leaves_what_design_says(quick: SweepConfig, root: Path) -> None
         }
         config = from_json(TrainConfig, (trial / "config.json").read_text())
         assert config == replace(quick.base, lam=p.lam)
+        history = pd.read_parquet(trial / "history.parquet")
+        assert history["epoch"].tolist() == [1, 2]
+        assert history["loss"].notna().all()
         outcomes = Outcomes.read(trial / "outcomes.parquet")
         assert RiskCounts.of(outcomes, attack="pgd-2", split="test") == p.test
         assert RiskCounts.of(outcomes, attack="pgd-2", split="validation") == p.validation

@@ -1,0 +1,45 @@
+"""What the set-up promises: pins of no host in particular, FFCV compiled, a free second call."""
+
+import re
+import subprocess
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parents[2]
+PINS = dict(re.findall(r"^([\w.-]+)==(\S+)$", (CHECKOUT / "constraints.txt").read_text(), re.M))
+
+
+def test_pins_are_exact_and_name_no_host() -> None:
+    text = (CHECKOUT / "constraints.txt").read_text()
+    assert len(PINS) == len(text.splitlines())
+    assert "://" not in text
+
+
+def test_every_package_of_the_card_is_installed_at_its_pin() -> None:
+    card = ("ray", "torch", "torchvision", "ffcv", "mlflow", "optuna", "pandas", "pytest")
+    assert {name: version(name) for name in card} == {name: PINS[name] for name in card}
+
+
+def test_ffcv_and_torchvision_import() -> None:
+    """torchvision's operators are compiled against one torch: a mismatch shows here."""
+    code = (
+        "import os; os.environ['NUMBA_THREADING_LAYER'] = 'omp'\n"
+        "import torch, torchvision, ffcv.libffcv\n"
+        "boxes, scores = torch.tensor([[0., 0., 1., 1.]]), torch.tensor([1.])\n"
+        "assert torchvision.ops.nms(boxes, scores, 0.5).tolist() == [0]"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_second_call_takes_seconds() -> None:
+    setup = [CHECKOUT / "clusters/setup.sh", "--dev"]
+    if not (CHECKOUT / ".venv/.fftune-setup").exists():
+        pytest.skip("this checkout was not set up by clusters/setup.sh")
+    began = time.monotonic()
+    subprocess.run(setup, check=True)
+    assert time.monotonic() - began < 5
