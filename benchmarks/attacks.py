@@ -74,18 +74,21 @@ def autoattack(models: Path) -> None:
     rival.run("torchattacks APGD-CE", APGD_CE)
     tier("screen")
     rival.run("torchattacks APGD-T", APGD_T)
-    tier("standard")
     rival.run("torchattacks FAB-T", FAB_T)
-    tier("full")
     rival.run("torchattacks Square", SQUARE)
-    print(f"torchattacks AutoAttack, full length: {rival.seconds:.1f} s; {len(rival.left)} robust")
-    default = Rival(net, data)
-    default.run("torchattacks AutoAttack, its defaults of 10 steps", DEFAULT)
+    tier("standard")
+    print(
+        f"torchattacks AutoAttack, full length: {rival.seconds:.1f} s; {len(rival.left)} robust",
+        flush=True,
+    )
+    tier("full")
     for name, robust in ours.items():
         differ = sorted(robust ^ rival.left)
         print(
             f"ours, {name}: {len(robust)} robust; others than torchattacks' full length: {differ}"
         )
+    default = Rival(net, data)
+    default.run("torchattacks AutoAttack, its defaults of 10 steps", DEFAULT)
     every = fixed_parts(net, data)
     differ = sorted(every ^ rival.left)
     print(f"ours, fixed: {len(every)} robust; others than torchattacks' full length: {differ}")

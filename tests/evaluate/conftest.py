@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from fftune.data import Dataset, Source
-from fftune.evaluate.block import Subject
 
 SHARED = Path(os.environ.get("FFTUNE_SHARED", Path(__file__).parents[3] / "shared"))
 
@@ -50,13 +49,6 @@ def blobs(toy: nn.Module) -> Dataset:
     y = torch.where(torch.arange(100) % 3 > 0, pred, (pred + 1) % 8)
     ids = 3 * torch.arange(100)
     return Dataset(source=source, split="test", ids=ids, pixels=pixels, y=y)
-
-
-def subject_of(net: nn.Module, data: Dataset, **more: nn.Module) -> Subject:
-    columns = {"dataset_hash": data.hash(), "split": data.split, "model_hash": "m"}
-    search_net = more.get("search_net", net)
-    classes = len(data.source.classes)
-    return Subject(net=net, search_net=search_net, classes=classes, columns=columns)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow.compute as pc
 import pytest
 import torch
-from conftest import subject_of
+from subjects import subject_of
 from torch import nn
 
 from fftune.config import AttackConfig, ThreatModel

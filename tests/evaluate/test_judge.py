@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import subject_of
+from subjects import subject_of
 from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, ThreatModel

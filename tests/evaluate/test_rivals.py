@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from conftest import subject_of
+from subjects import subject_of
 
 from fftune.config import AttackConfig, Loss, ThreatModel
 from fftune.evaluate.battery import Probe
