@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from fftune.comparison import Paired
 from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel
 from fftune.data import Dataset, load
-from fftune.evaluate import Probe, judge
+from fftune.evaluate import Probe, judge, probes
 from fftune.evaluate.block import Subject, attack_block
 from fftune.evaluate.run import spread
 from fftune.evaluate.tiers import CANARY, CANARY_LENGTHS, TIERS, Part
@@ -150,24 +150,15 @@ def hypocritical(models: Path) -> None:
     subject = subject_of(net, data)
     hundred, seconds = timed(lambda: single(subject, data, "pgd-100", pgd, "ce", "hypocritical"))
     report("PGD-100", seconds, hundred, data)
-    outcomes, seconds = timed(lambda: strong_alone(net, data, battery))
+    outcomes, seconds = timed(
+        lambda: judge(net, data, battery, threat=THREAT, chosen=probes(battery, THREAT)[-1:])
+    )
     strong = outcomes.where(attack="strong")
     report("strong, canary included", seconds, strong, data)
     twenty = single(subject, data, "pgd-20", replace(pgd, steps=20), "ce", "hypocritical")
     print(f"PGD-20: concealed {rate(twenty)}\nPGD-100: concealed {rate(hundred)}")
     print(f"strong: concealed {rate(strong)}")
     print(f"strong against PGD-20: {Paired.of(strong, twenty)}")
-
-
-def strong_alone(net: nn.Module, data: Dataset, battery: BatteryConfig) -> Outcomes:
-    from fftune.evaluate import battery as named
-
-    whole = named.hypocritical
-    named.hypocritical = lambda threat, tier: whole(threat, tier)[-1:]
-    try:
-        return judge(net, data, battery, threat=THREAT)
-    finally:
-        named.hypocritical = whole
 
 
 def table14(models: Path) -> None:

@@ -1,7 +1,7 @@
 """From a net and a split to rows, a block at a time."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -43,19 +43,28 @@ def spread(dataset: Dataset, examples: int | None) -> Dataset:
 
 
 def judge(
-    net: nn.Module, dataset: Dataset, battery: BatteryConfig, *, threat: ThreatModel
+    net: nn.Module,
+    dataset: Dataset,
+    battery: BatteryConfig,
+    *,
+    threat: ThreatModel,
+    chosen: Sequence[Probe] | None = None,
 ) -> Outcomes:
     """`evaluate` for a net and a data set in memory. The net is given back as it was.
 
     The ensembles' tier is decided once, for the whole set: `standard` becomes `full` where the
     canary finds something that the gradient searches missed, or where gradients vanish.
+
+    Args:
+        chosen: some of the battery's probes; default all of them.
     """
     cuda = battery.device == "cpu" or torch.cuda.is_available()
     require("device", cuda, "one that torch sees; there is no CUDA device", battery.device)
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
     with eval_mode(net), _threads(battery.threads):
         subject = _subject(net, dataset, battery)
-        chosen = probes(battery, threat, classes=subject.classes)
+        if chosen is None:
+            chosen = probes(battery, threat, classes=subject.classes)
         tables = {p: _attack(subject, dataset, p, battery, noise) for p in chosen}
         for probe in chosen:
             if probe.tier == "standard":
