@@ -21,6 +21,7 @@ from fftune.errors import ConfigError, FftuneError
 VERBS = {
     "data": "list, write and verify data sets",
     "sweep": "train a front of models, natural against hypocritical risk",
+    "evaluate": "attack a net, and count what was fooled and what was concealed",
     "report": "lay the fronts of finished studies side by side",
 }
 

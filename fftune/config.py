@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Norm = Literal["linf", "l2"]
-Goal = Literal["adversarial", "targeted", "hypocritical", "stability"]
-Loss = Literal["ce", "kl"]
+Goal = Literal["adversarial", "targeted", "hypocritical", "stability", "hedge", "label_free"]
+Loss = Literal["ce", "margin", "dlr", "kl"]
 Start = Literal["uniform", "gaussian", "none"]
-Search = Literal["pgd"]
+Search = Literal["fgsm", "pgd", "cw", "deepfool", "apgd", "fab", "square", "rays"]
+Protocol = Literal["fixed", "strong"]
+Battery = Literal["risks", "nine", "autoattack", "hypocritical", "targets"]
+Tier = Literal["screen", "standard", "full"]
+Precision = Literal["fp32", "bf16", "auto"]
+Device = Literal["cpu", "cuda"]
 Objective = Literal["standard", "pgd_at", "trades", "thrm"]
 Split = Literal["train", "validation", "test"]
 Engine = Literal["auto", "ffcv", "memory", "torch"]
@@ -53,15 +58,28 @@ class AttackConfig:
     threat: ThreatModel = field(default_factory=ThreatModel)
     search: Search = "pgd"
     steps: int = 20
+    """Iterations; for `square` and `rays`, queries an example."""
     step_size: float | None = None
-    """Length of a step; none stands for eps / 4 (Tao et al. 2022, A.2)."""
+    """Length of a step of `pgd` and `cw`; none stands for eps / 4 (Tao et al. 2022, A.2).
+    The other searches choose theirs."""
     start: Start = "uniform"
     """`uniform` in the ball; `gaussian` with deviation .01, as the authors' code has it for
-    THRM and TRADES; `none` at x itself."""
+    THRM and TRADES; `none` at x itself. For `pgd`, `cw` and `apgd`."""
+    restarts: int = 1
+    """Tried one after another, until one succeeds."""
+    targets: int = 0
+    """For "adversarial" `apgd` and `fab`: how many of the likeliest other classes are aimed at,
+    one after another; at most classes - 1. 0 aims at none in particular. For `deepfool`: how
+    many boundaries are looked at; 0 is all."""
+    protocol: Protocol = "fixed"
+    """`fixed` takes every step; `strong` stops an example at its first success, which may be x
+    itself, and else keeps its best iterate."""
 
     def __post_init__(self) -> None:
         require("steps", self.steps >= 0, ">= 0", self.steps)
         require("step_size", self.step_length >= 0, ">= 0", self.step_size)
+        require("restarts", self.restarts >= 1, ">= 1", self.restarts)
+        require("targets", self.targets >= 0, ">= 0", self.targets)
 
     @property
     def step_length(self) -> float:
@@ -231,27 +249,43 @@ class ModelSpec:
     """A net that anybody can build again: its factory, its inputs and its weights' hash."""
 
     factory: str
-    """`fftune:NAME`, a net of this package."""
-    inputs: InputSpec
-    weights: str
-    """Absolute path of a state_dict."""
-    hash: str
-    """`weights_hash` of the net; another one is refused."""
+    """`fftune:NAME`, a net of this package, or `path/to/file.py:FUNCTION`, one of the user's:
+    it is called without arguments and takes images in [0, 1]."""
+    inputs: InputSpec | None = None
+    """What a net of this package is built for; a user's own knows by itself."""
+    weights: str = ""
+    """Path of a state_dict; empty where the user's function has loaded them already."""
+    hash: str = ""
+    """`weights_hash` of the net; another one is refused. Empty takes the net as it is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatteryConfig:
     """A named set of attacks, run on every example of a split, a block at a time."""
 
-    name: Literal["risks"] = "risks"
+    name: Battery = "risks"
     steps: int = 20
+    """Of `risks` and `targets`; the other batteries are as their sources have them."""
+    tier: Tier = "standard"
+    """How long the ensembles search; see `fftune.evaluate.tiers`."""
+    examples: int | None = None
+    """How many examples of the split, evenly spread over its ids; none is all."""
     block_size: int = 256
     """The unit of work: consecutive ids that are attacked together, wherever they run."""
     seed: int = 0
+    threads: int = 1
+    """CPU threads of torch; equal threads are part of what makes rows equal."""
+    device: Device = "cpu"
+    precision: Precision = "auto"
+    """Of the `strong` searches, whose successes are confirmed in fp32 on the untouched net;
+    `auto` is bf16 where the hardware has it."""
 
     def __post_init__(self) -> None:
         require("steps", self.steps >= 0, ">= 0", self.steps)
+        few = self.examples is None or self.examples >= 1
+        require("examples", few, ">= 1", self.examples)
         require("block_size", self.block_size >= 1, ">= 1", self.block_size)
+        require("threads", self.threads >= 1, ">= 1", self.threads)
 
 
 PAPER_LAMBDAS = (0.0, 1.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)

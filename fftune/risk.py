@@ -132,3 +132,88 @@ class RiskCounts:
 
 RATES = tuple(name for name, value in vars(RiskCounts).items() if isinstance(value, property))
 RATES = tuple(name for name in RATES if name != "violations")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnionCounts:
+    """What all attacks together could do to each of `total` examples, x itself included.
+
+    On unions theorems 4.3 to 4.5 and lemma C.1 (Tao et al. 2022) are facts about integers; on
+    raw last iterates they are not, and `violations` says how often.
+    """
+
+    total: int
+    wrong: int
+    fooled: int  # right when clean, wrong at some point that was tried
+    concealed: int  # wrong when clean, right at some point that was tried
+    swayed: int  # wrong when clean, predicted otherwise, rightly or not, at some point
+    ever_wrong: int  # wrong at some point, x itself included
+    ever_right: int
+    changed: int  # predicted otherwise than x at some point
+    violations: int  # rows in which an adversary made it right, or a friend made it wrong
+
+    @classmethod
+    def of(cls, outcomes: Outcomes, *, split: str) -> "UnionCounts":
+        """Count all rows of a split, whatever their attacks and goals.
+
+        Raises:
+            DataError: there are no rows, or an example has several clean predictions.
+        """
+        frame = outcomes.where(split=split).to_pandas()
+        if not len(frame):
+            raise DataError(f"there are no outcomes on {split!r}")
+        frame["right"] = frame["pred_pert"] == frame["y"]
+        frame["wrong"] = ~frame["right"]
+        frame["right_clean"] = frame["pred_clean"] == frame["y"]
+        frame["changed"] = frame["pred_pert"] != frame["pred_clean"]
+        each = frame.groupby("id")
+        if (each["pred_clean"].nunique() > 1).any():
+            raise DataError(f"outcomes on {split!r} are of more than one net")
+        right = each["right_clean"].first()
+        ever = each[["right", "wrong", "changed"]].any()
+        adversary, friend = (frame["goal"] == g for g in ("adversarial", "hypocritical"))
+        mended, spoiled = (
+            ~frame["right_clean"] & frame["right"],
+            frame["right_clean"] & frame["wrong"],
+        )
+        return cls(
+            total=len(right),
+            wrong=int((~right).sum()),
+            fooled=int((right & ever["wrong"]).sum()),
+            concealed=int((~right & ever["right"]).sum()),
+            swayed=int((~right & ever["changed"]).sum()),
+            ever_wrong=int((~right | ever["wrong"]).sum()),
+            ever_right=int((right | ever["right"]).sum()),
+            changed=int(ever["changed"].sum()),
+            violations=int((adversary & mended | friend & spoiled).sum()),
+        )
+
+    @property
+    def adversarial_risk(self) -> Rate:
+        """R_adv on D+."""
+        return Rate(self.fooled, self.total - self.wrong)
+
+    @property
+    def hypocritical_risk(self) -> Rate:
+        """R_hyp on D-."""
+        return Rate(self.concealed, self.wrong)
+
+    @property
+    def stability_risk(self) -> Rate:
+        """R_sta on D-; at least the hypocritical risk there (lemma C.1)."""
+        return Rate(self.swayed, self.wrong)
+
+    @property
+    def stability_risk_all(self) -> Rate:
+        """R_sta on D: the share of predictions that some attack changed."""
+        return Rate(self.changed, self.total)
+
+    def broken_identities(self) -> tuple[str, ...]:
+        """Which of the paper's identities do not hold; none can fail unless rows are corrupt."""
+        identities = {
+            "theorem 4.3": self.ever_wrong == self.wrong + self.fooled,
+            "theorem 4.4": self.ever_right == self.total - (self.wrong - self.concealed),
+            "theorem 4.5": self.changed == self.fooled + self.swayed,
+            "lemma C.1": self.concealed <= self.swayed,
+        }
+        return tuple(name for name, holds in identities.items() if not holds)

@@ -30,7 +30,7 @@ def start(x: Tensor, config: AttackConfig, noise: Noise, ids: Tensor) -> Tensor:
     return project(x + delta.to(x), x, config.threat)
 
 
-def step(x: Tensor, grad: Tensor, length: float, norm: Norm) -> Tensor:
+def step(x: Tensor, grad: Tensor, length: float | Tensor, norm: Norm) -> Tensor:
     """Move `x` by `length` in the direction of steepest ascent of `norm`.
 
     Every coordinate by `length` for linf; along the gradient for l2, where an example whose
@@ -56,6 +56,14 @@ def distance(x_pert: Tensor, x: Tensor, norm: Norm) -> Tensor:
     """(B,) float, ||x_pert - x||_norm of each example."""
     delta = x_pert - x
     return delta.abs().flatten(1).amax(1) if norm == "linf" else _l2(delta)
+
+
+def is_inside(x_pert: Tensor, x: Tensor, threat: ThreatModel) -> bool:
+    """Whether every example lies in its ball and in [0, 1], up to the rounding of floats."""
+    if not len(x):
+        return True
+    near = float(distance(x_pert, x, threat.norm).max()) <= threat.eps * (1 + 1e-5) + 1e-6
+    return near and float(x_pert.min()) >= 0 and float(x_pert.max()) <= 1
 
 
 def _l2(delta: Tensor) -> Tensor:

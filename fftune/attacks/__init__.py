@@ -4,12 +4,29 @@ from typing import Protocol
 
 from torch import Tensor, nn
 
+from fftune.attacks.apgd import apgd
+from fftune.attacks.deepfool import deepfool
+from fftune.attacks.fab import fab
 from fftune.attacks.goals import success
-from fftune.attacks.pgd import pgd
+from fftune.attacks.pgd import cw, fgsm, pgd
+from fftune.attacks.rays import rays
+from fftune.attacks.square import square
 from fftune.config import AttackConfig, Goal, Loss, Search
 from fftune.noise import Noise
 
-__all__ = ["SEARCHES", "Attack", "pgd", "success"]
+__all__ = [
+    "SEARCHES",
+    "Attack",
+    "apgd",
+    "cw",
+    "deepfool",
+    "fab",
+    "fgsm",
+    "pgd",
+    "rays",
+    "square",
+    "success",
+]
 
 
 class Attack(Protocol):
@@ -29,4 +46,13 @@ class Attack(Protocol):
     ) -> Tensor: ...
 
 
-SEARCHES: dict[Search, Attack] = {"pgd": pgd}
+SEARCHES: dict[Search, Attack] = {
+    "fgsm": fgsm,
+    "pgd": pgd,
+    "cw": cw,
+    "deepfool": deepfool,
+    "apgd": apgd,
+    "fab": fab,
+    "square": square,
+    "rays": rays,
+}

@@ -18,5 +18,12 @@ def success(goal: Goal, pred: Tensor, pred_clean: Tensor, y: Tensor) -> Tensor:
             return pred != y
         case "targeted" | "hypocritical":
             return pred == y
-        case "stability":
+        case "stability" | "label_free":
             return pred != pred_clean
+        case "hedge":  # a defence, which has nothing to succeed in: it runs its steps
+            return pred != pred
+
+
+def is_toward(goal: Goal) -> bool:
+    """Whether the goal is to be predicted as a label, rather than as any other."""
+    return goal in ("targeted", "hypocritical")

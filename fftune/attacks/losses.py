@@ -1,41 +1,120 @@
-"""What a search climbs: one number an example, larger is nearer to the goal."""
+"""What a search climbs: one number an example, larger is nearer to the goal.
 
-from collections.abc import Callable
+z_(1) >= z_(2) >= ... are the sorted logits. Every loss is defined for two and three classes.
+"""
+
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from fftune.config import Goal, Loss
+from fftune.attacks.goals import is_toward, success
+from fftune.config import Goal, Loss, Search
 from fftune.errors import ConfigError
 
-AttackLoss = Callable[[Tensor], Tensor]
+TINY = 1e-12
 
 
-def attack_loss(model: nn.Module, x: Tensor, y: Tensor, *, goal: Goal, loss: Loss) -> AttackLoss:
-    """The function from (B, K) logits of perturbed inputs to the (B,) loss that is maximised.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """A goal and the loss that stands for it, for the rows of a batch.
 
-    "adversarial" climbs the cross-entropy of `y` (Madry et al. 2018), "targeted" and
-    "hypocritical" descend it (Tao et al. 2022, sec. 3.1), "stability" climbs
-    KL(p(x) || p(x')) (Zhang et al. 2019; Tao et al. 2022, eq. 2).
-
-    Args:
-        x: (B, C, H, W), the unperturbed inputs.
-        y: (B,) int64, the label that the goal speaks of.
-
-    Raises:
-        ConfigError: the goal has no such loss.
+    "adversarial" climbs the loss of `y` (Madry et al. 2018), "targeted" and "hypocritical"
+    descend it (Tao et al. 2022, sec. 3.1). "stability" climbs KL(p(x) || p(x')) (Zhang et al.
+    2019; Tao et al. 2022, eq. 2), or is adversarial to the clean prediction. "hedge" climbs the
+    cross-entropy of all classes at once (Wu et al. 2021, alg. 1), "label_free" descends it.
     """
-    match goal, loss:
-        case "adversarial", "ce":
-            return lambda logits: F.cross_entropy(logits, y, reduction="none")
-        case (("targeted" | "hypocritical"), "ce"):
-            return lambda logits: -F.cross_entropy(logits, y, reduction="none")
-        case "stability", "kl":
-            with torch.no_grad():
-                logits_clean = model(x)
-            return lambda logits: kl(logits_clean, logits)
-    raise ConfigError(f"loss {loss!r} is not defined for goal {goal!r}")
+
+    goal: Goal
+    loss: Loss
+    y: Tensor
+    """(B,) int64, the label that the goal speaks of."""
+    logits_clean: Tensor | None = None
+    """(B, K), where the goal or the protocol asks for them."""
+    target: Tensor | None = None
+    """(B,) int64, the class that an adversary pulls towards; none leaves it open."""
+
+    def __post_init__(self) -> None:
+        if not is_defined(self.goal, self.loss):
+            raise ConfigError(f"loss {self.loss!r} is not defined for goal {self.goal!r}")
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """(B,), the loss of perturbed inputs' (B, K) logits, which is maximised."""
+        if self.goal in ("hedge", "label_free"):
+            every = all_classes(logits)
+            return every if self.goal == "hedge" else -every
+        if self.loss == "kl":
+            assert self.logits_clean is not None
+            return kl(self.logits_clean, logits)
+        if self.loss == "ce":
+            ce = F.cross_entropy(logits, self.label, reduction="none")
+            return -ce if is_toward(self.goal) else ce
+        if is_toward(self.goal):
+            return -margin(logits, self.y) / (scale(logits, 4) if self.loss == "dlr" else 1)
+        if self.target is None:
+            return margin(logits, self.label) / (scale(logits, 3) if self.loss == "dlr" else 1)
+        lead = _pick(logits, self.target) - _pick(logits, self.label)
+        return lead / (scale(logits, 4) if self.loss == "dlr" else 1)
+
+    @property
+    def label(self) -> Tensor:
+        """(B,) int64: whose score is moved; for "stability" the clean prediction's."""
+        if self.goal != "stability":
+            return self.y
+        assert self.logits_clean is not None
+        return self.logits_clean.argmax(1)
+
+    def reached(self, logits: Tensor) -> Tensor:
+        """(B,) bool: do these logits serve the goal?"""
+        pred = logits.argmax(1)
+        clean = pred if self.logits_clean is None else self.logits_clean.argmax(1)
+        return success(self.goal, pred, clean, self.y)
+
+    def select(self, rows: Tensor) -> "Aim":
+        """The aim of some rows, in the order given; rows may repeat."""
+        clean, target = self.logits_clean, self.target
+        return replace(
+            self,
+            y=self.y[rows],
+            logits_clean=None if clean is None else clean[rows],
+            target=None if target is None else target[rows],
+        )
+
+
+def is_defined(goal: Goal, loss: Loss) -> bool:
+    """Whether the goal has such a loss."""
+    if goal in ("hedge", "label_free"):
+        return loss == "ce"
+    return loss != "kl" or goal == "stability"
+
+
+def require_margin(search: Search, loss: Loss) -> None:
+    """Refuse any other loss, for searches that are made for the margin."""
+    if loss != "margin":
+        raise ConfigError(f"loss of {search!r} must be 'margin', got {loss!r}")
+
+
+def margin(logits: Tensor, y: Tensor) -> Tensor:
+    """(B,) max_{j != y} z_j - z_y (Carlini & Wagner 2017); positive where the net is wrong."""
+    rivals = logits.scatter(1, y[:, None], -torch.inf)
+    return rivals.amax(1) - _pick(logits, y)
+
+
+def scale(logits: Tensor, last: int) -> Tensor:
+    """(B,) what DLR divides by, so that rescaled logits change nothing (Croce & Hein 2020).
+
+    z_(1) - z_(3) for `last` = 3 and z_(1) - (z_(3) + z_(4)) / 2 for `last` = 4. With three
+    classes the latter is z_(1) - (z_(2) + z_(3)) / 2: over z_(1) - z_(3) a lead of the third
+    class over the first would be constant, without a gradient. With two classes any such ratio
+    is constant, so the margin itself is left.
+    """
+    if logits.shape[1] < 3:
+        return torch.ones_like(logits[:, 0])
+    z = logits.topk(min(last, logits.shape[1]), dim=1).values
+    below = z[:, 2] if last == 3 else z[:, -2:].mean(1)
+    # Equal logits have no scale; the sum keeps the division finite.
+    return z[:, 0] - below + TINY
 
 
 def kl(logits_p: Tensor, logits_q: Tensor) -> Tensor:
@@ -43,3 +122,12 @@ def kl(logits_p: Tensor, logits_q: Tensor) -> Tensor:
     log_p, log_q = logits_p.log_softmax(1), logits_q.log_softmax(1)
     # kl_div(q, p) is KL(p || q): the first argument is the *second* distribution.
     return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
+
+
+def all_classes(logits: Tensor) -> Tensor:
+    """(B,) the sum over all classes c of CE(c), K KL(uniform || p) + K log K."""
+    return -logits.log_softmax(1).sum(1)
+
+
+def _pick(logits: Tensor, y: Tensor) -> Tensor:
+    return logits.gather(1, y[:, None]).squeeze(1)

@@ -1,12 +1,15 @@
-"""Projected gradient ascent on the goal's loss."""
+"""Projected gradient ascent on the goal's loss, and the two attacks that are cases of it."""
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.losses import attack_loss
+from fftune.attacks.active import Found, Rows, begin, in_packs
+from fftune.attacks.losses import require_margin
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.noise import Noise
-from fftune.threat import project, start, step
+from fftune.threat import project, step
 
 
 def pgd(
@@ -23,8 +26,9 @@ def pgd(
     """Perturb `x` to make the model wrong about `y`, to make it look right, or to sway it.
 
     Madry et al. 2018 for "adversarial"; Tao et al. 2022, sec. 3.1, for "hypocritical", which
-    differs in the sign of the loss and in nothing else. All steps are taken and the last
-    iterate is returned, as the papers do.
+    differs in the sign of the loss and in nothing else. Under `fixed` all steps are taken and
+    the last iterate is returned, as the papers do; of several restarts, the first whose last
+    iterate succeeds (Wu et al. 2021, table 3).
 
     Args:
         model: takes (B, C, H, W) in [0, 1], returns (B, K) logits; used in the mode it is in.
@@ -38,12 +42,62 @@ def pgd(
         (B, C, H, W) inside `config.threat`, detached. `x` and the model's parameter
         gradients are left as they were.
     """
-    x_pert = start(x, config, noise.fold("pgd", 0), ids)
-    climb = attack_loss(model, x, y, goal=goal, loss=loss)
-    for _ in range(config.steps):
-        x_pert.requires_grad_(True)
-        with torch.enable_grad():
-            (grad,) = torch.autograd.grad(climb(model(x_pert)).sum(), x_pert)
-        x_pert = step(x_pert.detach(), grad, config.step_length, config.threat.norm)
-        x_pert = project(x_pert, x, config.threat)
-    return x_pert
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
+
+    def search(rows: Rows, found: Found) -> None:
+        x_pert = rows.start(config, noise.fold("pgd"))
+        for _ in range(config.steps):
+            won, value, grad = rows.gradient(x_pert)
+            if config.protocol == "strong":
+                kept = found.offer(x_pert, won, value)
+                if kept is not None:
+                    rows, x_pert, grad = rows.select(kept), x_pert[kept], grad[kept]
+                if not len(rows):
+                    return
+            x_pert = step(x_pert, grad, config.step_length, config.threat.norm)
+            x_pert = project(x_pert, rows.x, config.threat)
+        if config.protocol == "strong":
+            found.offer(x_pert, *rows.ask(x_pert))
+            return
+        # Every last iterate is as good as another: only success tells restarts apart.
+        score = found.score.new_zeros(len(rows))
+        won = rows.ask(x_pert)[0] if config.restarts > 1 else torch.zeros_like(found.won)
+        found.offer(x_pert, won, score)
+
+    return in_packs(rows, config.restarts, config, search)
+
+
+def fgsm(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    config: AttackConfig,
+    goal: Goal,
+    loss: Loss,
+    noise: Noise,
+    ids: Tensor,
+) -> Tensor:
+    """One step of length eps from x itself (Goodfellow et al. 2015). See `pgd`."""
+    config = replace(config, steps=1, step_size=config.threat.eps, start="none", restarts=1)
+    return pgd(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
+
+
+def cw(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    config: AttackConfig,
+    goal: Goal,
+    loss: Loss,
+    noise: Noise,
+    ids: Tensor,
+) -> Tensor:
+    """PGD on the margin (Carlini & Wagner 2017), which both papers call C&W. See `pgd`.
+
+    Raises:
+        ConfigError: the loss is another one.
+    """
+    require_margin("cw", loss)
+    return pgd(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)

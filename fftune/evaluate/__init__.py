@@ -1,6 +1,19 @@
 """Evaluation: batteries of attacks on the blocks of a data set, as rows."""
 
-from fftune.evaluate.battery import Probe, probes
-from fftune.evaluate.run import evaluate
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Probe", "evaluate", "probes"]
+if TYPE_CHECKING:
+    from fftune.evaluate.battery import Probe, probes
+    from fftune.evaluate.run import evaluate, judge
+
+__all__ = ["Probe", "evaluate", "judge", "probes"]
+
+_HOMES = {"Probe": "battery", "evaluate": "run", "judge": "run", "probes": "battery"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch when it is needed: `python -m fftune.evaluate --help` has to answer at once."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,29 +1,144 @@
 """Named sets of attacks."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Literal
 
-from fftune.config import AttackConfig, BatteryConfig, Goal, Loss, ThreatModel
+from fftune.config import AttackConfig, BatteryConfig, Goal, Loss, Protocol, ThreatModel, Tier
+from fftune.evaluate.tiers import (
+    CANARY_LENGTHS,
+    TIERS,
+    Part,
+    adversarial_parts,
+    hypocritical_parts,
+)
+
+RAYS_QUERIES = 10_000
+"""Of `nine`; P2 prints no budget, only that RayS takes 1,000 to 40,000."""
+CW_STEPS = 20
+DEEPFOOL_STEPS = 50
+"""Of `nine`; P2 prints neither, so these are ours."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """One attack of a battery, for one goal."""
+    """One attack of a battery, for one goal: a search, or several on what the last one left."""
 
     attack: str
     goal: Goal
-    loss: Loss
-    config: AttackConfig
+    parts: tuple[Part, ...]
+    tier: Tier = "full"
+    scope: Literal["all", "wrong"] = "all"
+    """`wrong`: only examples that the net gets wrong when clean, D-."""
+    target: int | None = None
+    """The class of goal "targeted"."""
+
+    @property
+    def config(self) -> AttackConfig:
+        """The first part's."""
+        return self.parts[0].config
+
+    @property
+    def protocol(self) -> Protocol:
+        """`fixed` where every part is."""
+        fixed = all(part.config.protocol == "fixed" for part in self.parts)
+        return "fixed" if fixed else "strong"
 
 
-def probes(battery: BatteryConfig, threat: ThreatModel) -> tuple[Probe, ...]:
+def probes(
+    battery: BatteryConfig, threat: ThreatModel, *, classes: int = 0, tier: Tier | None = None
+) -> tuple[Probe, ...]:
     """The attacks that a battery stands for.
 
-    `risks`: PGD for an adversary and for a false friend, with one and the same random start:
-    the papers' columns A and F (Tao et al. 2022, A.2: 20 steps of eps / 4).
+    Args:
+        classes: how many the net tells apart, for `targets`.
+        tier: of the ensembles; default the battery's own.
     """
-    config = AttackConfig(threat=threat, steps=battery.steps)
-    name = f"pgd-{battery.steps}"
+    tier = tier or battery.tier
+    match battery.name:
+        case "risks":
+            return risks(threat, battery.steps)
+        case "nine":
+            return nine(threat)
+        case "autoattack":
+            return (autoattack(threat, tier),)
+        case "hypocritical":
+            return hypocritical(threat, tier)
+        case "targets":
+            return targets(threat, battery.steps, classes)
+
+
+def risks(threat: ThreatModel, steps: int) -> tuple[Probe, ...]:
+    """PGD for an adversary and for a false friend, with one and the same random start.
+
+    The papers' columns A and F (Tao et al. 2022, A.2: 20 steps of eps / 4).
+    """
+    config = AttackConfig(threat=threat, steps=steps)
     return (
-        Probe(attack=name, goal="adversarial", loss="ce", config=config),
-        Probe(attack=name, goal="hypocritical", loss="ce", config=config),
+        _single(f"pgd-{steps}", "adversarial", "ce", config),
+        _single(f"pgd-{steps}", "hypocritical", "ce", config),
     )
+
+
+def nine(threat: ThreatModel) -> tuple[Probe, ...]:
+    """The nine attacks of Wu et al. 2021, table 1, each on all examples (B.2; alg. 2: eps / 2)."""
+    pgd = AttackConfig(threat=threat, steps=20, step_size=threat.eps / 2)
+    apgd = AttackConfig(threat=threat, search="apgd", steps=100)
+    deepfool = AttackConfig(threat=threat, search="deepfool", steps=DEEPFOOL_STEPS, targets=9)
+    fab = AttackConfig(threat=threat, search="fab", steps=100, targets=9, start="none")
+    random = {
+        "square": AttackConfig(threat=threat, search="square", steps=5000, start="none"),
+        "rays": AttackConfig(threat=threat, search="rays", steps=RAYS_QUERIES, start="none"),
+    }
+    if threat.norm != "linf":
+        del random["rays"]
+    return (
+        _single("pgd-20", "adversarial", "ce", pgd),
+        _single("cw", "adversarial", "margin", replace(pgd, search="cw", steps=CW_STEPS)),
+        _single("deepfool", "adversarial", "margin", deepfool),
+        _single("apgd-ce", "adversarial", "ce", apgd),
+        _single("apgd-t", "adversarial", "dlr", replace(apgd, targets=9)),
+        _single("fab-t", "adversarial", "margin", fab),
+        *(_single(name, "adversarial", "margin", config) for name, config in random.items()),
+        autoattack(threat, "full"),
+    )
+
+
+def autoattack(threat: ThreatModel, tier: Tier) -> Probe:
+    """Croce & Hein 2020, which only the full length may be called."""
+    parts = adversarial_parts(TIERS[tier], threat)
+    name = "autoattack" if tier == "full" else "strong"
+    return Probe(attack=name, goal="adversarial", parts=parts, tier=tier)
+
+
+def hypocritical(threat: ThreatModel, tier: Tier) -> tuple[Probe, ...]:
+    """Tao et al. 2022, table 14, and `strong`, whose first part is their PGD-20 itself."""
+    pgd = AttackConfig(threat=threat, steps=20)
+    strong = (Part(config=pgd, loss="ce"), *hypocritical_parts(TIERS[tier], threat))
+    return (
+        _single("fgsm", "hypocritical", "ce", replace(pgd, search="fgsm", steps=1, start="none")),
+        _single("pgd-20", "hypocritical", "ce", pgd),
+        _single("pgd-100", "hypocritical", "ce", replace(pgd, steps=100)),
+        _single("cw-100", "hypocritical", "margin", replace(pgd, search="cw", steps=100)),
+        Probe(attack="strong", goal="hypocritical", parts=strong, tier=tier),
+    )
+
+
+def targets(threat: ThreatModel, steps: int, classes: int) -> tuple[Probe, ...]:
+    """Tao et al. 2022, fig. 3: on D-, towards every class, and towards each example's own."""
+    part = Part(config=AttackConfig(threat=threat, steps=steps), loss="ce")
+    every = tuple(
+        Probe(attack=f"pgd-{steps}", goal="targeted", parts=(part,), scope="wrong", target=target)
+        for target in range(classes)
+    )
+    own = Probe(attack=f"pgd-{steps}", goal="hypocritical", parts=(part,), scope="wrong")
+    return (*every, own)
+
+
+def canary(probe: Probe) -> Probe:
+    """FAB and Square, for the goal and the threat of an ensemble."""
+    parts = adversarial_parts if probe.goal == "adversarial" else hypocritical_parts
+    return replace(probe, attack="canary", parts=parts(CANARY_LENGTHS, probe.config.threat))
+
+
+def _single(attack: str, goal: Goal, loss: Loss, config: AttackConfig) -> Probe:
+    return Probe(attack=attack, goal=goal, parts=(Part(config=config, loss=loss),))

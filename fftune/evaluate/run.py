@@ -1,19 +1,24 @@
 """From a net and a split to rows, a block at a time."""
 
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks import SEARCHES, success
-from fftune.config import BatteryConfig, DataSpec, ModelSpec, Split, ThreatModel, config_hash
-from fftune.data import load
-from fftune.data.dataset import Batch
+from fftune.config import BatteryConfig, DataSpec, ModelSpec, Split, ThreatModel, require
+from fftune.data import Dataset, load
 from fftune.errors import ModelError
-from fftune.evaluate.battery import Probe, probes
-from fftune.models import eval_mode, load_model
+from fftune.evaluate.battery import Probe, canary, probes
+from fftune.evaluate.block import Subject, attack_block
+from fftune.evaluate.tiers import CANARY
+from fftune.models import eval_mode, load_model, search_copy, weights_hash
 from fftune.noise import Noise
-from fftune.outcomes import Outcomes, rows
-from fftune.threat import distance
+from fftune.outcomes import Outcomes
+
+log = logging.getLogger(__name__)
 
 
 def evaluate(
@@ -22,77 +27,161 @@ def evaluate(
     """Attack every example of a split with every probe of a battery.
 
     Raises:
-        ModelError: the net does not return finite logits, a row an example.
+        ModelError: the net cannot be built, does not return finite logits of the data's classes,
+            a row an example, or has no gradients.
+        ConfigError: the device does not exist.
     """
-    net, dataset = load_model(model), load(data, split)
-    subject = {"dataset_hash": dataset.hash(), "split": split, "model_hash": model.hash}
-    noise = Noise(battery.seed).fold(dataset.source.name, split)
-    blocks = [
-        attack_block(net, block, probe, noise=noise, subject=subject)
-        for block in dataset.batches(battery.block_size)
-        for probe in probes(battery, threat)
-    ]
-    return Outcomes.of(blocks)
+    dataset = spread(load(data, split), battery.examples)
+    return judge(load_model(model), dataset, battery, threat=threat)
 
 
-def attack_block(
-    model: nn.Module, block: Batch, probe: Probe, *, noise: Noise, subject: dict[str, str]
-) -> pa.Table:
-    """The rows of one probe on one block, which depend on nothing but the arguments.
+def spread(dataset: Dataset, examples: int | None) -> Dataset:
+    """So many examples, evenly spread over the ids, as many sets are sorted by class."""
+    if examples is None or examples >= len(dataset):
+        return dataset
+    return dataset.select(torch.arange(examples) * len(dataset) // examples, dataset.split)
 
-    The verdict is taken from the stored perturbed inputs, the whole block at once.
+
+def judge(
+    net: nn.Module,
+    dataset: Dataset,
+    battery: BatteryConfig,
+    *,
+    threat: ThreatModel,
+    chosen: Sequence[Probe] | None = None,
+) -> Outcomes:
+    """`evaluate` for a net and a data set in memory. The net is given back as it was.
+
+    The ensembles' tier is decided once, for the whole set: `standard` becomes `full` where the
+    canary finds something that the gradient searches missed, or where gradients vanish.
 
     Args:
-        noise: the branch for (data set, split).
-        subject: the columns that say what is judged: `dataset_hash`, `split`, `model_hash`.
+        chosen: some of the battery's probes; default all of them.
     """
-    ids, x, y = block
-    with eval_mode(model):
-        pred_clean = predict(model, x)
-        x_pert = SEARCHES[probe.config.search](
-            model, x, y, config=probe.config, goal=probe.goal, loss=probe.loss, noise=noise, ids=ids
-        )
-        pred_pert = predict(model, x_pert)
-    return rows(
-        len(ids),
-        {
-            **subject,
-            "id": ids.numpy(),
-            "attack": probe.attack,
-            "config_hash": config_hash(probe.config),
-            "norm": probe.config.threat.norm,
-            "eps": probe.config.threat.eps,
-            "goal": probe.goal,
-            "target": y.numpy() if probe.goal == "hypocritical" else -1,
-            "seed": noise.seed,
-            "restart": 0,
-            "protocol": "fixed",
-            "tier": "full",
-            "defense": "none",
-            "defense_repeat": 0,
-            "y": y.numpy(),
-            "pred_clean": pred_clean.numpy(),
-            "pred_pert": pred_pert.numpy(),
-            "success": success(probe.goal, pred_pert, pred_clean, y).numpy(),
-            "queries": 0,
-            "forwards": probe.config.steps,
-            "backwards": probe.config.steps,
-            "distance": distance(x_pert, x, probe.config.threat.norm).numpy(),
-            "status": "ok",
-        },
+    cuda = battery.device == "cpu" or torch.cuda.is_available()
+    require("device", cuda, "one that torch sees; there is no CUDA device", battery.device)
+    noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
+    with eval_mode(net), _threads(battery.threads):
+        subject = _subject(net, dataset, battery)
+        if chosen is None:
+            chosen = probes(battery, threat, classes=subject.classes)
+        tables = {p: _attack(subject, dataset, p, battery, noise) for p in chosen}
+        for probe in chosen:
+            if probe.tier == "standard":
+                tables |= _canary(subject, dataset, tables, probe, battery, noise)
+    outcomes = Outcomes.of(table for parts in tables.values() for table in parts)
+    _refuse_flat(outcomes)
+    return outcomes
+
+
+def _subject(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Subject:
+    columns = {"dataset_hash": dataset.hash(), "split": dataset.split}
+    columns["model_hash"] = weights_hash(net)
+    net = net.to(battery.device)
+    return Subject(
+        net=net,
+        search_net=search_copy(net, battery.precision),
+        classes=len(dataset.source.classes),
+        columns=columns,
+        device=battery.device,
     )
 
 
-def predict(model: nn.Module, x: Tensor) -> Tensor:
-    """(B,) int64, the class of the largest logit.
+def _attack(
+    subject: Subject, dataset: Dataset, probe: Probe, battery: BatteryConfig, noise: Noise
+) -> list[pa.Table]:
+    """One probe on every block."""
+    log.info(
+        "%s, goal %s, tier %s: %d examples", probe.attack, probe.goal, probe.tier, len(dataset)
+    )
+    return [
+        table
+        for block in dataset.batches(battery.block_size)
+        for table in _within_memory(subject, block, probe, noise)
+    ]
+
+
+def _within_memory(
+    subject: Subject, block: tuple[Tensor, Tensor, Tensor], probe: Probe, noise: Noise
+) -> Iterator[pa.Table]:
+    """The block's rows; where memory does not suffice, in two halves, which is said and kept."""
+    try:
+        yield attack_block(subject, block, probe, noise=noise)
+        return
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        half = (len(block[0]) + 1) // 2
+        if half == len(block[0]) or not _is_out_of_memory(error):
+            raise
+    log.warning("out of memory with %d examples a block; going on with %d", len(block[0]), half)
+    for part in zip(*(whole.split(half) for whole in block), strict=True):
+        for table in _within_memory(subject, part, probe, noise):
+            status = [f"{s}, block of {half}" for s in table["status"].to_pylist()]
+            at = table.schema.get_field_index("status")
+            column = pa.array(status).cast(table.schema.field(at).type)
+            yield table.set_column(at, table.schema.field(at), column)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Torch's CPU allocator raises a plain RuntimeError."""
+    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return named or "allocate memory" in str(error) or "not enough memory" in str(error)
+
+
+def _canary(
+    subject: Subject,
+    dataset: Dataset,
+    tables: dict[Probe, list[pa.Table]],
+    probe: Probe,
+    battery: BatteryConfig,
+    noise: Noise,
+) -> dict[Probe, list[pa.Table]]:
+    """Try FAB and Square on a fixed few survivors; the whole set at `full` if that helps."""
+    frame = Outcomes.of(tables[probe]).to_pandas()
+    survivors = torch.tensor(frame.loc[~frame["success"], "id"].to_numpy())
+    draw = noise.fold("canary").uniform(survivors, (1,)).flatten()
+    chosen = survivors[draw.argsort()[:CANARY]]
+    few = dataset.select(torch.isin(dataset.ids, chosen).nonzero().flatten(), dataset.split)
+    tried = canary(probe)
+    found = _attack(subject, few, tried, battery, noise) if len(few) else []
+    wins = sum(table["success"].to_pylist().count(True) for table in found)
+    flat = int((frame["status"].str.startswith("zero-gradient")).sum())
+    log.info("canary: FAB and Square found %d of %d survivors", wins, len(few))
+    if not wins and not flat:
+        return {tried: found}
+    log.warning("tier full: canary found %d, %d examples without gradients", wins, flat)
+    (full,) = (
+        p
+        for p in probes(battery, probe.config.threat, tier="full")
+        if p.goal == probe.goal and p.tier == "full" and len(p.parts) > 1
+    )
+    again = _attack(subject, dataset, full, battery, noise)
+    return {probe: [], tried: found, full: again}
+
+
+def _refuse_flat(outcomes: Outcomes) -> None:
+    """A net without gradients looks robust to every search that follows them.
+
+    Only what holds a search without gradients can still be scored: the canary, and ensembles at
+    full length.
 
     Raises:
-        ModelError: the output is not (B, K), or holds a nan or an infinity.
+        ModelError: some other attack found all gradients of all examples to be zero.
     """
-    with torch.no_grad():
-        logits: Tensor = model(x)
-    if logits.dim() != 2 or len(logits) != len(x):
-        raise ModelError(f"net returned {tuple(logits.shape)}, expected ({len(x)}, classes)")
-    if not logits.isfinite().all():
-        raise ModelError("net returned logits that are not finite")
-    return logits.argmax(1)
+    frame = outcomes.to_pandas()
+    ensemble = frame["attack"].isin(["strong", "autoattack"]) & (frame["tier"] == "full")
+    frame = frame[~ensemble & (frame["attack"] != "canary")]
+    flat = frame["status"].str.startswith("zero-gradient")
+    for attack, share in flat.groupby(frame["attack"].astype(str)).mean().items():
+        if share == 1:
+            raise ModelError(f"net's gradients are zero everywhere: {attack} cannot be scored")
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch on `count` CPU threads inside the block: other counts give other last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

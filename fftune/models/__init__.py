@@ -8,10 +8,22 @@ from torch import nn
 from fftune.config import InputSpec, ModelSpec, nearest
 from fftune.errors import ConfigError, ModelError
 from fftune.models.modes import eval_mode
+from fftune.models.searching import search_copy
 from fftune.models.small_cnn import SmallCNN
+from fftune.models.user import user_model
 from fftune.models.weights import read_weights, save_weights, weights_hash
 
-__all__ = ["MODELS", "eval_mode", "load_model", "make_model", "save_weights", "weights_hash"]
+__all__ = [
+    "MODELS",
+    "eval_mode",
+    "load_model",
+    "make_model",
+    "save_weights",
+    "search_copy",
+    "weights_hash",
+]
+
+OURS = "fftune:"
 
 MODELS: dict[str, Callable[[InputSpec], nn.Module]] = {"small_cnn": SmallCNN}
 
@@ -33,10 +45,17 @@ def load_model(spec: ModelSpec) -> nn.Module:
     """The net of a spec, in eval mode.
 
     Raises:
-        ModelError: the weights are missing, damaged, of another net, or not those of the hash.
+        ModelError: the net cannot be built, or the weights are missing, damaged, of another
+            net, or not those of the hash.
     """
-    model = make_model(spec.factory.removeprefix("fftune:"), spec.inputs)
-    read_weights(model, spec.weights)
-    if (found := weights_hash(model)) != spec.hash:
+    if spec.factory.startswith(OURS):
+        if spec.inputs is None:
+            raise ModelError(f"model {spec.factory!r} needs to know its inputs")
+        model = make_model(spec.factory.removeprefix(OURS), spec.inputs)
+    else:
+        model = user_model(spec.factory)
+    if spec.weights:
+        read_weights(model, spec.weights)
+    if spec.hash and (found := weights_hash(model)) != spec.hash:
         raise ModelError(f"weights {spec.weights!r} have hash {found}, expected {spec.hash}")
     return model.eval()

@@ -3,12 +3,15 @@
 import hashlib
 import pickle
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from fftune.errors import ModelError
 from fftune.storage import write_whole
+
+CONTAINERS = ("state_dict", "model_state_dict", "model", "state")
 
 
 def weights_hash(model: nn.Module) -> str:
@@ -28,12 +31,26 @@ def save_weights(model: nn.Module, path: Path) -> None:
 def read_weights(model: nn.Module, path: str) -> None:
     """Fill `model` from a state_dict; nothing in the file is executed.
 
+    What training scripts wrap around it is taken off: a dictionary with the state_dict under one
+    of `CONTAINERS`, a list of one, the prefix that DataParallel adds.
+
     Raises:
         ModelError: the file is missing or damaged, or its tensors are of another net.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(state)
+        model.load_state_dict(_unwrapped(state))
     except (OSError, EOFError, pickle.UnpicklingError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"weights {path!r} cannot be used: {reason}") from None
+
+
+def _unwrapped(state: Any) -> dict[str, Any]:
+    for key in CONTAINERS:
+        if isinstance(state, dict) and isinstance(state.get(key), dict | list):
+            state = state[key]
+    if isinstance(state, list) and len(state) == 1:
+        state = state[0]
+    if not isinstance(state, dict):
+        raise RuntimeError(f"holds {type(state).__name__}, not a state_dict")
+    return {str(key).removeprefix("module."): value for key, value in state.items()}

@@ -3,11 +3,19 @@ import math
 import pytest
 import torch
 
-from fftune.attacks.losses import attack_loss, kl
+from fftune.attacks.losses import Aim, all_classes, kl, margin
+from fftune.config import Goal, Loss
 from fftune.errors import ConfigError
 
 P = torch.tensor([[0.7, 0.2, 0.1]], dtype=torch.float64)
 Q = torch.tensor([[0.1, 0.3, 0.6]], dtype=torch.float64)
+FOUR = torch.tensor([[4.0, 1.0, 3.0, -2.0]])
+
+
+def loss_of(logits, y: int, goal: Goal, loss: Loss, target: int | None = None) -> float:
+    aimed = None if target is None else torch.tensor([target])
+    aim = Aim(goal=goal, loss=loss, y=torch.tensor([y]), logits_clean=logits, target=aimed)
+    return aim(logits).item()
 
 
 def test_kl_is_from_the_first_to_the_second() -> None:
@@ -16,17 +24,90 @@ def test_kl_is_from_the_first_to_the_second() -> None:
     assert kl(Q.log(), P.log()).item() != pytest.approx(by_hand, rel=0.01)
 
 
-def test_signs_of_the_goals(linear) -> None:
-    x, y, logits = torch.rand(1, 3, 2, 2), torch.tensor([2]), Q.log()
-    adversarial = attack_loss(linear, x, y, goal="adversarial", loss="ce")(logits)
-    targeted = attack_loss(linear, x, y, goal="targeted", loss="ce")(logits)
-    hypocritical = attack_loss(linear, x, y, goal="hypocritical", loss="ce")(logits)
-    assert adversarial.item() == pytest.approx(-math.log(0.6))
-    assert targeted.item() == hypocritical.item() == pytest.approx(math.log(0.6))
+def test_cross_entropy_by_goal() -> None:
+    assert loss_of(Q.log(), 2, "adversarial", "ce") == pytest.approx(-math.log(0.6))
+    assert loss_of(Q.log(), 2, "targeted", "ce") == pytest.approx(math.log(0.6))
+    assert loss_of(Q.log(), 2, "hypocritical", "ce") == pytest.approx(math.log(0.6))
+    every = -math.log(0.1) - math.log(0.3) - math.log(0.6)
+    assert loss_of(Q.log(), 2, "hedge", "ce") == pytest.approx(every)
+    assert loss_of(Q.log(), 2, "label_free", "ce") == pytest.approx(-every)
 
 
-def test_a_goal_without_that_loss_is_refused(linear) -> None:
-    with pytest.raises(ConfigError, match="'kl' is not defined for goal 'adversarial'"):
-        attack_loss(
-            linear, torch.rand(1, 3, 2, 2), torch.tensor([0]), goal="adversarial", loss="kl"
-        )
+def test_all_classes_is_a_kl_from_uniform() -> None:
+    uniform = torch.full((1, 3), 1 / 3, dtype=torch.float64)
+    by_kl = 3 * kl(uniform.log(), Q.log()) + 3 * math.log(3)
+    torch.testing.assert_close(all_classes(Q.log()), by_kl)
+
+
+@pytest.mark.parametrize(
+    ("y", "goal", "target", "value"),
+    [
+        (0, "adversarial", None, 3 - 4),
+        (2, "adversarial", None, 4 - 3),
+        (0, "adversarial", 1, 1 - 4),
+        (2, "hypocritical", None, 3 - 4),
+        (0, "targeted", None, 4 - 3),
+    ],
+)
+def test_margin_by_hand(y, goal, target, value) -> None:
+    assert loss_of(FOUR, y, goal, "margin", target) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("y", "goal", "target", "value"),
+    [
+        (0, "adversarial", None, (3 - 4) / (4 - 1)),
+        (2, "adversarial", None, (4 - 3) / (4 - 1)),
+        (0, "adversarial", 3, (-2 - 4) / (4 - (1 - 2) / 2)),
+        (1, "hypocritical", None, (1 - 4) / (4 - (1 - 2) / 2)),
+    ],
+)
+def test_dlr_by_hand(y, goal, target, value) -> None:
+    assert loss_of(FOUR, y, goal, "dlr", target) == pytest.approx(value)
+
+
+@pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
+@pytest.mark.parametrize("logits", [[2.0, -1.0], [0.5, 2.0, -1.0], [0.5, 2.0, -1.0, 0.1, 3.0]])
+def test_no_loss_is_flat_before_the_goal(goal, logits) -> None:
+    """With two or three classes some DLR ratios would be constant."""
+    z = torch.tensor([logits])
+    for y in range(len(logits)):
+        for loss in ("ce", "margin", "dlr"):
+            leaf = z.clone().requires_grad_()
+            aim = Aim(goal=goal, loss=loss, y=torch.tensor([y]))
+            (grad,) = torch.autograd.grad(aim(leaf).sum(), leaf)
+            if not aim.reached(z):
+                assert grad.abs().max() > 1e-3
+                higher = aim(z + 1e-3 * grad / grad.norm())
+                assert higher > aim(z)
+
+
+@pytest.mark.parametrize("target", [0, 2])
+def test_targeted_dlr_of_three_classes_is_not_flat(target) -> None:
+    leaf = torch.tensor([[0.5, 2.0, -1.0]]).requires_grad_()
+    aim = Aim(goal="adversarial", loss="dlr", y=torch.tensor([1]), target=torch.tensor([target]))
+    (grad,) = torch.autograd.grad(aim(leaf).sum(), leaf)
+    assert grad.abs().max() > 1e-3
+
+
+def test_dlr_ignores_the_scale_of_the_logits() -> None:
+    for y in range(4):
+        one, ten = (loss_of(s * FOUR, y, "adversarial", "dlr") for s in (1, 10))
+        assert one == pytest.approx(ten, rel=1e-5)
+
+
+def test_equal_logits_stay_finite() -> None:
+    z = torch.zeros(1, 5)
+    for loss in ("margin", "dlr"):
+        assert math.isfinite(loss_of(z, 1, "adversarial", loss))
+        assert math.isfinite(loss_of(z, 1, "hypocritical", loss))
+
+
+def test_margin_is_positive_where_the_net_is_wrong() -> None:
+    assert (margin(FOUR.expand(4, 4), torch.arange(4)) > 0).tolist() == [False, True, True, True]
+
+
+@pytest.mark.parametrize(("goal", "loss"), [("adversarial", "kl"), ("hedge", "margin")])
+def test_a_goal_without_that_loss_is_refused(goal, loss) -> None:
+    with pytest.raises(ConfigError, match=f"{loss!r} is not defined for goal {goal!r}"):
+        loss_of(FOUR, 0, goal, loss)

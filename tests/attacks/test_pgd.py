@@ -4,9 +4,11 @@ from torch import nn
 
 from fftune.attacks import pgd
 from fftune.attacks.losses import kl
-from fftune.config import AttackConfig, Goal, Norm, ThreatModel
+from fftune.config import AttackConfig, DataSpec, Goal, Norm, ThreatModel
+from fftune.data import load
 from fftune.models import eval_mode, make_model
 from fftune.noise import Noise
+from fftune.threat import start
 
 EPS = 0.05
 
@@ -112,3 +114,26 @@ def small_model() -> nn.Module:
 
     inputs = InputSpec(shape=(1, 8, 8), classes=10, mean=(0.3,), std=(0.4,))
     return make_model("small_cnn", inputs)
+
+
+def plain_pgd(model, x, y, config: AttackConfig, goal: Goal, noise: Noise, ids) -> torch.Tensor:
+    """The loop of Madry et al. 2018 as anybody would write it."""
+    sign = 1 if goal == "adversarial" else -1
+    x_pert = start(x, config, noise.fold("pgd", 0), ids)
+    for _ in range(config.steps):
+        x_pert.requires_grad_()
+        loss = sign * nn.functional.cross_entropy(model(x_pert), y, reduction="sum")
+        (grad,) = torch.autograd.grad(loss, x_pert)
+        x_pert = x_pert.detach() + config.step_length * grad.sign()
+        x_pert = (x + (x_pert - x).clamp(-EPS, EPS)).clamp(0, 1)
+    return x_pert
+
+
+@pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
+def test_it_is_the_plain_loop_to_the_bit(goal: Goal, noise) -> None:
+    data = load(DataSpec(), "test")
+    model = make_model("small_cnn", data.inputs).eval()
+    ids, x, y = next(data.batches(64))
+    config = AttackConfig(threat=ThreatModel(eps=EPS), steps=20)
+    x_pert = pgd(model, x, y, config=config, goal=goal, loss="ce", noise=noise, ids=ids)
+    assert torch.equal(x_pert, plain_pgd(model, x, y, config, goal, noise, ids))

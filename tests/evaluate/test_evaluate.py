@@ -11,7 +11,7 @@ from fftune.config import ModelSpec, ThreatModel
 from fftune.data import load
 from fftune.errors import ModelError
 from fftune.evaluate import evaluate, probes
-from fftune.evaluate.run import attack_block, predict
+from fftune.evaluate.block import Subject, attack_block, logits_of
 from fftune.models import load_model
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes
@@ -21,7 +21,10 @@ from fftune.train import train
 
 SWEEP = recipes.thrm("tiny")
 THREAT = SWEEP.base.attack.threat
-SUBJECT = {"dataset_hash": "d", "split": "validation", "model_hash": "m"}
+
+
+def subject(net: nn.Module, **columns: str) -> Subject:
+    return Subject(net=net, search_net=net, classes=10, columns=columns)
 
 
 @pytest.fixture(scope="module")
@@ -64,18 +67,19 @@ def test_rows_are_those_of_a_plain_reading(spec: ModelSpec, outcomes: Outcomes) 
         net, x, y, config=probe.config, goal="hypocritical", loss="ce", noise=noise, ids=ids
     )
     part = outcomes.where(goal="hypocritical").table.slice(0, 256)
-    assert part["pred_clean"].to_pylist() == predict(net, x).tolist()
-    assert part["pred_pert"].to_pylist() == predict(net, x_hyp).tolist()
-    assert part["success"].to_pylist() == (predict(net, x_hyp) == y).tolist()
+    assert part["pred_clean"].to_pylist() == logits_of(subject(net), x).argmax(1).tolist()
+    pred = logits_of(subject(net), x_hyp).argmax(1)
+    assert part["pred_pert"].to_pylist() == pred.tolist()
+    assert part["success"].to_pylist() == (pred == y).tolist()
     assert part["distance"].to_pylist() == distance(x_hyp, x, "linf").tolist()
 
 
 def test_blocks_may_run_in_any_order(spec: ModelSpec, outcomes: Outcomes) -> None:
     data, net = load(SWEEP.base.data, "validation"), load_model(spec)
     noise = Noise(0).fold("digits", "validation")
-    subject = {"dataset_hash": data.hash(), "split": "validation", "model_hash": spec.hash}
+    judged = subject(net, dataset_hash=data.hash(), split="validation", model_hash=spec.hash)
     blocks = [
-        attack_block(net, block, probe, noise=noise, subject=subject)
+        attack_block(judged, block, probe, noise=noise)
         for probe in reversed(probes(SWEEP.battery, THREAT))
         for block in reversed(list(data.batches(256)))
     ]
@@ -117,4 +121,4 @@ class Broken(nn.Module):
 )
 def test_a_broken_net_is_reported_not_scored(logits, message) -> None:
     with pytest.raises(ModelError, match=message):
-        predict(Broken(logits), torch.rand(2, 1, 8, 8))
+        logits_of(subject(Broken(logits)), torch.rand(2, 1, 8, 8))

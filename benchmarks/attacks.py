@@ -1,0 +1,367 @@
+"""Ours against torchattacks, and against what is known: CPU-seconds, passes, verdicts.
+
+    python benchmarks/attacks.py STUDY --models FOLDER
+
+STUDY is `autoattack`, `natural`, `hypocritical`, `table14` or `brackets`. FOLDER holds the nets
+and `architectures.py`; data sets are found by `FFTUNE_DATA`. One thread; seconds are those of the
+process, so that a busy machine disturbs them little.
+"""
+
+import argparse
+import importlib.util
+import resource
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fftune.comparison import Paired
+from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel
+from fftune.data import Dataset, load
+from fftune.evaluate import Probe, judge, probes
+from fftune.evaluate.block import Subject, attack_block
+from fftune.evaluate.run import spread
+from fftune.evaluate.tiers import CANARY, CANARY_LENGTHS, TIERS, Part
+from fftune.models import search_copy
+from fftune.noise import Noise
+from fftune.outcomes import Outcomes
+from fftune.risk import Rate
+
+THREAT = ThreatModel(eps=8 / 255)
+CLASSES = 10
+
+
+def main() -> None:
+    studies: dict[str, Callable[[Path], None]] = {
+        "autoattack": autoattack,
+        "natural": natural,
+        "hypocritical": hypocritical,
+        "table14": table14,
+        "brackets": brackets,
+    }
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=studies)
+    parser.add_argument("--models", type=Path, required=True)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    print(
+        f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, seed 0"
+    )
+    net, (_, x, _) = read(given.models, "fastat_small"), next(sample("cifar10", 64).batches(64))
+    net(x.requires_grad_()).sum().backward()  # what torch does once is nobody's cost
+    studies[given.study](given.models)
+
+
+def autoattack(models: Path) -> None:
+    """`fastat_small`, 256 images: every tier against torchattacks' same four parts."""
+    net, data = read(models, "fastat_small"), sample("cifar10", 256)
+    for tier, lengths in TIERS.items():
+        print(f"{tier}: {lengths}")
+    print(f"canary of {CANARY}: {CANARY_LENGTHS}")
+    rival = Rival(net, data)
+    ours: dict[str, set[int]] = {}
+
+    def tier(name: str) -> None:
+        battery = BatteryConfig(name="autoattack", tier=name)
+        outcomes, seconds = timed(lambda: judge(net, data, battery, threat=THREAT))
+        ours[name] = survivors(outcomes)
+        report(f"ours, {name}", seconds, outcomes, data)
+
+    tier("standard")
+    rival.run("torchattacks APGD-CE", APGD_CE)
+    tier("screen")
+    rival.run("torchattacks APGD-T", APGD_T)
+    rival.run("torchattacks FAB-T", FAB_T)
+    rival.run("torchattacks Square", SQUARE)
+    tier("standard")
+    print(
+        f"torchattacks AutoAttack, full length: {rival.seconds:.1f} s; {len(rival.left)} robust",
+        flush=True,
+    )
+    tier("full")
+    for name, robust in ours.items():
+        differ = sorted(robust ^ rival.left)
+        print(
+            f"ours, {name}: {len(robust)} robust; others than torchattacks' full length: {differ}"
+        )
+    default = Rival(net, data)
+    default.run("torchattacks AutoAttack, its defaults of 10 steps", DEFAULT)
+    every = fixed_parts(net, data)
+    differ = sorted(every ^ rival.left)
+    print(f"ours, fixed: {len(every)} robust; others than torchattacks' full length: {differ}")
+
+
+def fixed_parts(net: nn.Module, data: Dataset) -> set[int]:
+    """The four parts on all examples at full length; who survives them all."""
+    config = AttackConfig(threat=THREAT, search="apgd", steps=100)
+    fab = replace(config, search="fab", targets=9, start="none")
+    parts: dict[str, tuple[AttackConfig, Loss]] = {
+        "apgd-ce": (config, "ce"),
+        "apgd-t": (replace(config, targets=9), "dlr"),
+        "fab-t": (fab, "margin"),
+        "square": (replace(config, search="square", steps=5000), "margin"),
+    }
+    left, total, subject = set(data.ids.tolist()), 0.0, subject_of(net, data)
+    for name, (config, loss) in parts.items():
+        outcomes, seconds = timed(lambda c=config, at=loss, n=name: single(subject, data, n, c, at))
+        left &= survivors(outcomes)
+        total += seconds
+        report(f"ours, fixed {name}", seconds, outcomes, data)
+    print(f"ours, fixed, all four: {total:.1f} s")
+    return left
+
+
+def natural(models: Path) -> None:
+    """`natural_small`, 256 images: six attacks, ours `strong`, against torchattacks'."""
+    net, data = read(models, "natural_small"), sample("cifar10", 256)
+    pgd = AttackConfig(threat=THREAT, steps=20, protocol="strong")
+    apgd = replace(pgd, search="apgd", steps=100)
+    fab = replace(pgd, search="fab", steps=100, targets=9, start="none")
+    attacks: dict[str, tuple[AttackConfig, Loss, Make]] = {
+        "PGD-20": (pgd, "ce", PGD),
+        "C&W": (replace(pgd, search="cw"), "margin", CW),
+        "DeepFool": (replace(pgd, search="deepfool", steps=50, targets=9), "margin", DEEPFOOL),
+        "APGD-CE": (apgd, "ce", APGD_CE),
+        "APGD-T": (replace(apgd, targets=9), "dlr", APGD_T),
+        "FAB": (fab, "margin", FAB_T),
+    }
+    mine, theirs, subject = 0.0, 0.0, subject_of(net, data)
+    for name, (config, loss, make) in attacks.items():
+        outcomes, seconds = timed(lambda c=config, at=loss, n=name: single(subject, data, n, c, at))
+        report(f"ours, {name}", seconds, outcomes, data)
+        rival = Rival(net, data, all_examples=True)
+        rival.run(f"torchattacks {name}", make)
+        mine, theirs = mine + seconds, theirs + rival.seconds
+        print(f"  verdicts that differ: {sorted(survivors(outcomes) ^ rival.left)}")
+    print(f"together: ours {mine:.2f} s, torchattacks {theirs:.2f} s, {theirs / mine:.1f} x")
+
+
+def hypocritical(models: Path) -> None:
+    """`fastat_small`, D- of 1,000 images: `strong` against PGD-20 and PGD-100."""
+    net, data = read(models, "fastat_small"), sample("cifar10", 1000)
+    with torch.no_grad():
+        right = torch.cat([net(x).argmax(1) == y for _, x, y in data.batches(256)])
+    data = data.select((~right).nonzero().flatten(), data.split)
+    pgd = AttackConfig(threat=THREAT, steps=100)
+    battery = BatteryConfig(name="hypocritical", tier="standard")
+    subject = subject_of(net, data)
+    hundred, seconds = timed(lambda: single(subject, data, "pgd-100", pgd, "ce", "hypocritical"))
+    report("PGD-100", seconds, hundred, data)
+    outcomes, seconds = timed(
+        lambda: judge(net, data, battery, threat=THREAT, chosen=probes(battery, THREAT)[-1:])
+    )
+    strong = outcomes.where(attack="strong")
+    report("strong, canary included", seconds, strong, data)
+    twenty = single(subject, data, "pgd-20", replace(pgd, steps=20), "ce", "hypocritical")
+    print(f"PGD-20: concealed {rate(twenty)}\nPGD-100: concealed {rate(hundred)}")
+    print(f"strong: concealed {rate(strong)}")
+    print(f"strong against PGD-20: {Paired.of(strong, twenty)}")
+
+
+def table14(models: Path) -> None:
+    """`fastat_small`, 1,000 images: Tao et al. 2022, table 14, and `strong`."""
+    net, data = read(models, "fastat_small"), sample("cifar10", 1000)
+    battery = BatteryConfig(name="hypocritical", tier="standard")
+    outcomes = judge(net, data, battery, threat=THREAT)
+    for attack in ("fgsm", "pgd-20", "pgd-100", "cw-100", "strong"):
+        rows = outcomes.where(attack=attack)
+        frame = rows.to_pandas()
+        right = Rate(int((frame["pred_pert"] == frame["y"]).sum()), len(frame))
+        print(f"{attack:8s} F {right}; concealed of D- {rate(rows)}")
+    best = AttackConfig(threat=THREAT, protocol="strong", step_size=THREAT.eps / 4)
+    subject = subject_of(net, data)
+    few, many = (
+        single(subject, data, f"best-{steps}", replace(best, steps=steps), "ce", "hypocritical")
+        for steps in (20, 100)
+    )
+    print(f"best iterate kept, PGD-100 against PGD-20: {Paired.of(many, few)}")
+    last = (outcomes.where(attack=f"pgd-{steps}") for steps in (100, 20))
+    print(f"last iterate, PGD-100 against PGD-20: {Paired.of(*last, wrong_only=True)}")
+
+
+def brackets(models: Path) -> None:
+    """All 10,000 test images at `standard`, between verified bound and published PGD figure."""
+    cases = (
+        ("wk_mnist_0.1", "mnist", 0.1, 94.2, 95.95),
+        ("cifar_resnet2b", "cifar10", 2 / 255, 26.88, 54.82 + 0.5),
+        ("cifar_resnet2b", "cifar10", 1 / 255, 57.16, 62.24 + 0.5),
+    )
+    for name, source, eps, low, high in cases:
+        data = load(DataSpec(name=source), "test")
+        battery, threat = BatteryConfig(name="autoattack"), ThreatModel(eps=eps)
+        net = read(models, name)
+        outcomes, seconds = timed(
+            lambda n=net, d=data, b=battery, t=threat: judge(n, d, b, threat=t)
+        )
+        left = Rate(len(survivors(outcomes)), len(data))
+        holds = low <= 100 * left.value <= high
+        print(f"{name} at {eps:.4f}: A {left}; {low} <= A <= {high:.2f}: {holds}")
+        report(f"ours, standard, {name}", seconds, outcomes, data)
+
+
+def subject_of(net: nn.Module, data: Dataset) -> Subject:
+    columns = {"dataset_hash": "", "split": data.split, "model_hash": ""}
+    return Subject(net=net, search_net=search_copy(net, "auto"), classes=CLASSES, columns=columns)
+
+
+def single(
+    subject: Subject,
+    data: Dataset,
+    name: str,
+    config: AttackConfig,
+    loss: Loss,
+    goal: Goal = "adversarial",
+) -> Outcomes:
+    """One search on every example."""
+    probe = Probe(attack=name, goal=goal, parts=(Part(config=config, loss=loss),))
+    noise = Noise(0).fold(data.source.name, data.split)
+    return Outcomes.of(attack_block(subject, b, probe, noise=noise) for b in data.batches(256))
+
+
+Make = Callable[[nn.Module], Any]
+
+
+def APGD_CE(net: nn.Module) -> Any:  # noqa: N802
+    return rivals().APGD(net, eps=THREAT.eps, steps=100, loss="ce", seed=0)
+
+
+def APGD_T(net: nn.Module) -> Any:  # noqa: N802
+    return rivals().APGDT(net, eps=THREAT.eps, steps=100, n_classes=CLASSES, seed=0)
+
+
+def FAB_T(net: nn.Module) -> Any:  # noqa: N802
+    eps = THREAT.eps
+    return rivals().FAB(net, eps=eps, steps=100, multi_targeted=True, n_classes=CLASSES, seed=0)
+
+
+def SQUARE(net: nn.Module) -> Any:  # noqa: N802
+    return rivals().Square(net, eps=THREAT.eps, n_queries=5000, seed=0)
+
+
+def DEFAULT(net: nn.Module) -> Any:  # noqa: N802
+    return rivals().AutoAttack(net, eps=THREAT.eps, n_classes=CLASSES, seed=0)
+
+
+def PGD(net: nn.Module) -> Any:  # noqa: N802
+    return rivals().PGD(net, eps=THREAT.eps, alpha=THREAT.eps / 4, steps=20)
+
+
+def CW(net: nn.Module) -> Any:  # noqa: N802
+    """The l2 attack with Adam; the only C&W that torchattacks has."""
+    return rivals().CW(net)
+
+
+def DEEPFOOL(net: nn.Module) -> Any:  # noqa: N802
+    return rivals().DeepFool(net, steps=50)
+
+
+def rivals() -> Any:
+    import torchattacks
+
+    return torchattacks
+
+
+class Counter(nn.Module):
+    """Rows that went through the net, and those of them that were differentiated."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net, self.forwards, self.backwards = net, 0, 0
+        self.eval()  # torchattacks leaves the net in the mode that this module was in
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += len(x)
+        logits: Tensor = self.net(x)
+        if logits.requires_grad:
+            logits.register_hook(self._differentiated)
+        return logits
+
+    def _differentiated(self, grad: Tensor) -> None:
+        self.backwards += len(grad)
+
+
+class Rival:
+    """torchattacks' attacks one after another, each on what the ones before left."""
+
+    def __init__(self, net: nn.Module, data: Dataset, *, all_examples: bool = False) -> None:
+        self.net, self.data, self.all_examples = net, data, all_examples
+        self.seconds, self.left = 0.0, set(data.ids.tolist())
+
+    def run(self, name: str, make: Make) -> None:
+        counter, began, n, outside = Counter(self.net), seconds_used(), len(self.data), 0
+        torch.manual_seed(0)
+        for ids, x, y in self.data.batches(256):
+            at = torch.tensor([i in self.left or self.all_examples for i in ids.tolist()])
+            # torchattacks attacks wrong examples too; AutoAttack, as published, does not.
+            with torch.no_grad():
+                at &= torch.full_like(at, self.all_examples) | (counter(x).argmax(1) == y)
+                self.left -= set(ids[(self.net(x).argmax(1) != y)].tolist())
+            x_adv = make(counter)(x[at], y[at]).detach()
+            with torch.no_grad():
+                fooled = self.net(x_adv).argmax(1) != y[at]
+            inside = (x_adv - x[at]).abs().flatten(1).amax(1) <= THREAT.eps + 1e-6
+            outside += int((fooled & ~inside).sum())
+            self.left -= set(ids[at][fooled].tolist())
+        spent = seconds_used() - began
+        self.seconds += spent
+        print(
+            f"{name:50s}{spent:9.2f} CPU-s {counter.forwards / n:9.1f} forwards "
+            f"{counter.backwards / n:9.1f} backwards an example; {len(self.left)} robust"
+            + (f" ({outside} fooled outside the ball only)" if outside else ""),
+            flush=True,
+        )
+
+
+def read(models: Path, name: str) -> nn.Module:
+    spec = importlib.util.spec_from_file_location("architectures", models / "architectures.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    net: nn.Module = module.load(name)
+    return net
+
+
+def sample(name: str, count: int) -> Dataset:
+    """So many test images, evenly over all ids: folders of images keep no official order."""
+    return spread(load(DataSpec(name=name), "test"), count)
+
+
+def timed(job: Callable[[], Outcomes]) -> tuple[Outcomes, float]:
+    began = seconds_used()
+    return job(), seconds_used() - began
+
+
+def seconds_used() -> float:
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def survivors(outcomes: Outcomes) -> set[int]:
+    """Examples that no attack but the canary made wrong, and that were right."""
+    frame = outcomes.to_pandas()
+    frame = frame[frame["attack"] != "canary"]
+    right = (frame["pred_pert"] == frame["y"]) & (frame["pred_clean"] == frame["y"])
+    return set(frame.loc[right, "id"])
+
+
+def report(name: str, seconds: float, outcomes: Outcomes, data: Dataset) -> None:
+    frame, n = outcomes.to_pandas(), len(data)
+    print(
+        f"{name:50s}{seconds:9.2f} CPU-s {frame['forwards'].sum() / n:9.1f} forwards "
+        f"{frame['backwards'].sum() / n:9.1f} backwards an example; "
+        f"{len(survivors(outcomes))} robust, tier {sorted(set(frame['tier']))}",
+        flush=True,
+    )
+
+
+def rate(outcomes: Outcomes) -> Rate:
+    frame = outcomes.to_pandas()
+    frame = frame[frame["pred_clean"] != frame["y"]]
+    return Rate(int(frame["success"].sum()), len(frame))
+
+
+if __name__ == "__main__":
+    main()

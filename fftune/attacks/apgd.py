@@ -1,0 +1,131 @@
+"""Auto-PGD: gradient ascent with momentum that halves its step where it has stopped helping."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks.active import Found, Rows, aimed, begin, in_packs, target_count
+from fftune.config import AttackConfig, Goal, Loss
+from fftune.noise import Noise
+from fftune.threat import project, step
+
+MOMENTUM = 0.75
+RHO = 0.75
+"""The step is halved where fewer than this share of the steps since the last check rose."""
+FIRST_CHECK, SHORTER, SHORTEST = 0.22, 0.03, 0.06
+"""Of all steps: until the first check; by how much each wait is shorter; the least wait."""
+
+
+def apgd(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    config: AttackConfig,
+    goal: Goal,
+    loss: Loss,
+    noise: Noise,
+    ids: Tensor,
+) -> Tensor:
+    """Auto-PGD (Croce & Hein 2020, alg. 1), for every goal. Shapes and promises as `pgd`.
+
+    With `config.targets`, an adversary aims at the likeliest other classes one after another
+    (APGD-T). The best iterate is returned, which is a success wherever one was met.
+    """
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
+    targets = target_count(rows, config)
+
+    def search(rows: Rows, found: Found) -> None:
+        _climb(aimed(rows, targets), found, config, noise.fold("apgd"))
+
+    return in_packs(rows, max(1, targets) * config.restarts, config, search)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Climb:
+    """Where each row stands, and what it stood on; all (R,) or (R, C, H, W)."""
+
+    x: Tensor
+    before: Tensor
+    grad: Tensor
+    loss: Tensor
+    x_best: Tensor
+    grad_best: Tensor
+    loss_best: Tensor
+    length: Tensor
+    rises: Tensor
+    """Steps since the last check that raised the loss."""
+    halved: Tensor
+    loss_checked: Tensor
+    """The best loss at the last check."""
+
+    def select(self, kept: Tensor) -> "_Climb":
+        return _Climb(**{f.name: getattr(self, f.name)[kept] for f in fields(self)})
+
+    def moved(self, x: Tensor, loss: Tensor, grad: Tensor) -> None:
+        """Note a step."""
+        self.rises += (loss > self.loss).int()
+        self.before, self.x, self.loss, self.grad = self.x, x, loss, grad
+        better = loss > self.loss_best
+        self.x_best = torch.where(_wide(better), x, self.x_best)
+        self.grad_best = torch.where(_wide(better), grad, self.grad_best)
+        self.loss_best = torch.where(better, loss, self.loss_best)
+
+    def check(self, steps: int) -> None:
+        """Halve a row's step and go back to its best point, where the last `steps` were vain.
+
+        That is where too few of them rose, or where the best loss is that of the last check,
+        whose step was kept.
+        """
+        idle = ~self.halved & (self.loss_checked >= self.loss_best)
+        self.halved = (self.rises <= RHO * steps) | idle
+        self.length = torch.where(self.halved, self.length / 2, self.length)
+        self.x = torch.where(_wide(self.halved), self.x_best, self.x)
+        self.grad = torch.where(_wide(self.halved), self.grad_best, self.grad)
+        self.loss_checked = self.loss_best
+        self.rises = torch.zeros_like(self.rises)
+
+
+def _climb(rows: Rows, found: Found, config: AttackConfig, noise: Noise) -> None:
+    threat, steps = config.threat, config.steps
+    climb, won = _at_start(rows, rows.start(config, noise), 2 * threat.eps)
+    wait, waited = max(int(FIRST_CHECK * steps), 1), 0
+    for i in range(steps + 1):
+        kept = found.offer(climb.x, won, climb.loss)
+        if kept is not None:
+            rows, climb = rows.select(kept), climb.select(kept)
+        if i == steps or not len(rows):
+            return
+        if waited == wait:
+            climb.check(wait)
+            wait, waited = max(wait - max(int(SHORTER * steps), 1), int(SHORTEST * steps), 1), 0
+        ahead = project(step(climb.x, climb.grad, _wide(climb.length), threat.norm), rows.x, threat)
+        if i > 0:
+            drift = MOMENTUM * (ahead - climb.x) + (1 - MOMENTUM) * (climb.x - climb.before)
+            ahead = project(climb.x + drift, rows.x, threat)
+        won, loss, grad = rows.gradient(ahead)
+        climb.moved(ahead, loss, grad)
+        waited += 1
+
+
+def _at_start(rows: Rows, x_pert: Tensor, length: float) -> tuple[_Climb, Tensor]:
+    won, loss, grad = rows.gradient(x_pert)
+    return _Climb(
+        x=x_pert,
+        before=x_pert,
+        grad=grad,
+        loss=loss,
+        x_best=x_pert,
+        grad_best=grad,
+        loss_best=loss,
+        length=torch.full_like(loss, length),
+        rises=torch.zeros_like(loss, dtype=torch.int32),
+        halved=torch.ones_like(won),
+        loss_checked=loss,
+    ), won
+
+
+def _wide(values: Tensor) -> Tensor:
+    """(R,) as (R, 1, 1, 1)."""
+    return values.view(-1, 1, 1, 1)

@@ -1,0 +1,69 @@
+"""How often a net was asked and differentiated, counted where it happens."""
+
+import torch
+from torch import Tensor, nn
+
+
+class Counted(nn.Module):
+    """A net that counts the passes of each example of a block, and remembers the clean ones.
+
+    Searches pack, repeat and drop rows; `narrowed` keeps the accounts with the examples.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        logits_clean: Tensor,
+        rows: Tensor | None = None,
+        *,
+        examples: int | None = None,
+    ) -> None:
+        """Account for `examples` of a block, of which `rows` (default all) are in the batch."""
+        super().__init__()
+        self.model = model
+        self.logits_clean = logits_clean
+        self.rows = torch.arange(len(logits_clean)) if rows is None else rows
+        size = len(logits_clean) if examples is None else examples
+        self.forwards, self.backwards, self.queries, self.flat = torch.zeros(
+            4, size, dtype=torch.int64
+        )
+        """(B,) passes; gradients taken; passes without a gradient; gradients that were zero."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x)
+        _tally(self.forwards, self.rows)
+        if logits.requires_grad:
+            logits.register_hook(lambda _: _tally(self.backwards, self.rows))
+            x.register_hook(lambda grad: _tally(self.flat, self.rows[_is_zero(grad).cpu()]))
+        else:
+            _tally(self.queries, self.rows)
+        return logits
+
+    def select(self, rows: Tensor) -> "Counted":
+        """The same net and accounts for some rows of the batch; rows may repeat."""
+        part = Counted(self.model, self.logits_clean[rows], self.rows[rows.cpu()], examples=0)
+        part.forwards, part.backwards = self.forwards, self.backwards
+        part.queries, part.flat = self.queries, self.flat
+        return part
+
+
+def narrowed(model: nn.Module, rows: Tensor) -> nn.Module:
+    """`model` for some rows of the batch; only a `Counted` one knows the difference."""
+    return model.select(rows) if isinstance(model, Counted) else model
+
+
+def clean_logits(model: nn.Module, x: Tensor) -> Tensor:
+    """(B, K) at the unperturbed `x`: remembered by a `Counted` net, else computed."""
+    if isinstance(model, Counted):
+        return model.logits_clean
+    with torch.no_grad():
+        logits: Tensor = model(x)
+    return logits
+
+
+def _tally(counts: Tensor, rows: Tensor) -> None:
+    counts.index_add_(0, rows, torch.ones_like(rows))
+
+
+def _is_zero(grad: Tensor) -> Tensor:
+    return (grad == 0).flatten(1).all(1)

@@ -1,0 +1,84 @@
+"""DeepFool: step to the nearest linearised boundary until it is crossed."""
+
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks.active import Found, Rows, begin, in_packs
+from fftune.attacks.fab import offer_nearest
+from fftune.attacks.goals import is_toward
+from fftune.attacks.hyperplane import to_hyperplane
+from fftune.attacks.losses import require_margin
+from fftune.config import AttackConfig, Goal, Loss, Norm
+from fftune.noise import Noise
+from fftune.threat import distance
+
+OVERSHOOT = 0.02
+
+
+def deepfool(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    config: AttackConfig,
+    goal: Goal,
+    loss: Loss,
+    noise: Noise,  # noqa: ARG001  the search draws nothing
+    ids: Tensor,
+) -> Tensor:
+    """DeepFool (Moosavi-Dezfooli et al. 2016, alg. 2), for every goal with a boundary.
+
+    An adversary takes the nearest of the boundaries to `config.targets` other classes; a friend
+    has one boundary, which its label's strongest rival of the moment draws. Steps keep to
+    [0, 1]. Promises as `pgd`.
+
+    Returns:
+        (B, C, H, W): the crossing, or x itself where there is none inside `config.threat`.
+
+    Raises:
+        ConfigError: the loss is not "margin", or the goal has no boundary.
+    """
+    require_margin("deepfool", loss)
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
+
+    def search(rows: Rows, found: Found) -> None:
+        found.stop = False  # narrowed here: what has crossed outside the ball leaves as well
+        x_pert = rows.x
+        for i in range(config.steps + 1):
+            reached, _ = rows.ask(x_pert)
+            offer_nearest(found, rows, x_pert, reached, config.threat)
+            found.keep(~reached)  # crossed, inside the ball or outside
+            if i == config.steps or not len(found.active):
+                return
+            # Gradients are what costs: only those still on their way need them.
+            rows, x_pert = rows.select(~reached), x_pert[~reached]
+            step = _nearest(x_pert, _boundaries(rows, x_pert, config.targets), config.threat.norm)
+            x_pert = (x_pert + (1 + OVERSHOOT) * step).clamp(0, 1)
+
+    return in_packs(rows, 1, config, search)
+
+
+def _boundaries(rows: Rows, x_pert: Tensor, targets: int) -> list[tuple[Tensor, Tensor]]:
+    """Of each boundary: the goal's lead there, (R,), and the lead's gradient."""
+    if is_toward(rows.aim.goal):
+        _, lead, w = rows.gradient(x_pert)
+        return [(lead, w)]
+    x_pert = x_pert.detach().requires_grad_(True)
+    with torch.enable_grad():
+        logits = rows.model(x_pert)
+        label = rows.aim.label[:, None]
+        count = min(targets or logits.shape[1], logits.shape[1] - 1)
+        rivals = logits.detach().scatter(1, label, -torch.inf).topk(count, dim=1).indices
+        leads = (logits.gather(1, rivals) - logits.gather(1, label)).unbind(1)
+        grads = [torch.autograd.grad(lead.sum(), x_pert, retain_graph=True)[0] for lead in leads]
+    return [(lead.detach(), w) for lead, w in zip(leads, grads, strict=True)]
+
+
+def _nearest(x: Tensor, exits: list[tuple[Tensor, Tensor]], norm: Norm) -> Tensor:
+    """(R, C, H, W): the shortest of the steps onto the boundaries."""
+    steps = torch.stack([to_hyperplane(x, w, -lead, norm) for lead, w in exits])
+    lengths = torch.stack([distance(x + step, x, norm) for step in steps])
+    # A flat boundary is no exit: its step has length 0.
+    flat = torch.stack([(w == 0).flatten(1).all(1) for _, w in exits])
+    choice = lengths.masked_fill(flat, torch.inf).argmin(0)
+    return steps[choice, torch.arange(len(x), device=x.device)]

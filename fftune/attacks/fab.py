@@ -1,0 +1,105 @@
+"""FAB: the smallest perturbation, found by steps onto the linearised boundary."""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks.active import Found, Rows, aimed, begin, in_packs, target_count
+from fftune.attacks.hyperplane import to_hyperplane
+from fftune.attacks.losses import require_margin
+from fftune.config import AttackConfig, Goal, Loss, Norm, ThreatModel
+from fftune.noise import Noise
+from fftune.threat import distance, project
+
+OVERSHOOT = 1.05
+ALPHA_MAX = 0.1
+"""Largest share of the step that starts from x instead of from the iterate."""
+BACKWARD = 0.9
+"""After a success the iterate goes back to this share of its way from x."""
+
+
+def fab(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    config: AttackConfig,
+    goal: Goal,
+    loss: Loss,
+    noise: Noise,
+    ids: Tensor,
+) -> Tensor:
+    """Fast Adaptive Boundary attack, targeted (Croce & Hein 2020, alg. 1). Promises as `pgd`.
+
+    An adversary crosses the boundaries to the `config.targets` likeliest other classes one
+    after another; a friend crosses the one boundary of its label, which its strongest rival of
+    the moment draws. The first restart begins at x, later ones at half the radius.
+
+    Returns:
+        (B, C, H, W): the nearest success inside `config.threat`, or x itself where none was
+        found. Under `strong`, the first one inside.
+
+    Raises:
+        ConfigError: the loss is not "margin", or the goal has no boundary to cross.
+    """
+    require_margin("fab", loss)
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
+    targets = target_count(rows, config)
+
+    def search(rows: Rows, found: Found) -> None:
+        _approach(aimed(rows, targets), found, config, _starts(rows, config, targets, noise))
+
+    return in_packs(rows, max(1, targets) * config.restarts, config, search)
+
+
+def _starts(rows: Rows, config: AttackConfig, targets: int, noise: Noise) -> Tensor:
+    if config.restarts == 1:
+        return rows.x.clone()
+    half = replace(config, threat=replace(config.threat, eps=config.threat.eps / 2))
+    first = (rows.job < max(1, targets)).view(-1, 1, 1, 1)
+    return torch.where(first, rows.x, rows.start(half, noise.fold("fab")))
+
+
+def _approach(rows: Rows, found: Found, config: AttackConfig, x_pert: Tensor) -> None:
+    norm = config.threat.norm
+    reached, lead, w = rows.gradient(x_pert)
+    for i in range(config.steps + 1):
+        kept = offer_nearest(found, rows, x_pert, reached, config.threat)
+        if kept is not None:
+            rows, reached, x_pert = rows.select(kept), reached[kept], x_pert[kept]
+            lead, w = lead[kept], w[kept]
+        if i == config.steps or not len(rows):
+            return
+        if bool(reached.any()):
+            back = reached.nonzero().flatten()
+            x_pert[back] = rows.x[back] + BACKWARD * (x_pert[back] - rows.x[back])
+            _, lead[back], w[back] = rows.select(back).gradient(x_pert[back])
+        x_pert = _step(x_pert, rows.x, lead, w, norm)
+        reached, lead, w = rows.gradient(x_pert)
+
+
+def _step(x_pert: Tensor, x: Tensor, lead: Tensor, w: Tensor, norm: Norm) -> Tensor:
+    """Onto the linearised boundary and a little beyond, drawn towards x (eq. 9).
+
+    Args:
+        lead: (R,), by how much the goal's logit leads; the boundary is where it is 0.
+        w: (R, C, H, W), its gradient.
+    """
+    here = to_hyperplane(x_pert, w, -lead, norm)
+    way = (w * (x_pert - x)).flatten(1).sum(1)
+    there = to_hyperplane(x, w, way - lead, norm)
+    near, far = distance(x_pert + here, x_pert, norm), distance(x + there, x, norm)
+    alpha = (near / (near + far).clamp_min(1e-30)).clamp_max(ALPHA_MAX).view(-1, 1, 1, 1)
+    ahead = (1 - alpha) * (x_pert + OVERSHOOT * here) + alpha * (x + OVERSHOOT * there)
+    return ahead.clamp(0, 1)
+
+
+def offer_nearest(
+    found: Found, rows: Rows, x_pert: Tensor, reached: Tensor, threat: ThreatModel
+) -> Tensor | None:
+    """Offer those successes that lie inside the ball; the nearest of them is the best."""
+    away = distance(x_pert, rows.x, threat.norm)
+    inside = reached & (away <= threat.eps)
+    x_pert = project(x_pert, rows.x, threat)
+    return found.offer(x_pert, inside, torch.where(inside, -away, -torch.inf))

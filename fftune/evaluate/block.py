@@ -1,0 +1,220 @@
+"""One probe on one block: the unit of work, which is computed alike wherever it runs."""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks import SEARCHES, success
+from fftune.attacks.counted import Counted
+from fftune.config import Device, config_hash
+from fftune.data.dataset import Batch
+from fftune.errors import DataError, ModelError
+from fftune.evaluate.battery import Probe
+from fftune.evaluate.tiers import Part
+from fftune.noise import Noise
+from fftune.outcomes import rows
+from fftune.threat import distance, is_inside
+
+MINIMAL = ("deepfool", "fab", "rays")
+"""Searches for the nearest success; where none lies in the ball, they give x itself back."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Subject:
+    """What is judged, and how rows name it. The net is in eval mode."""
+
+    net: nn.Module
+    """Untouched, in fp32: it gives every verdict, and `fixed` searches ask it."""
+    search_net: nn.Module
+    """What `strong` searches ask; see `models.searching`."""
+    classes: int
+    columns: dict[str, str]
+    """`dataset_hash`, `split` and `model_hash`."""
+    device: Device = "cpu"
+    clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
+    """(B, K) logits of a block, by its ids, so that every probe can share them."""
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Attempt:
+    """A probe on its way through a block of B examples."""
+
+    ids: Tensor
+    x: Tensor
+    y: Tensor
+    label: Tensor
+    """(B,) int64, the label that the goal speaks of."""
+    clean: Tensor
+    """(B, K), the untouched net's logits of x."""
+    x_pert: Tensor
+    pred: Tensor
+    """(B,) int64, the untouched net's verdict on `x_pert`, the whole block at once."""
+    won: Tensor
+    counts: Tensor
+    """(4, B): forwards, backwards, queries, and gradients that were zero."""
+
+
+def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) -> pa.Table:
+    """The rows of one probe on one block, which depend on nothing but the arguments.
+
+    Args:
+        noise: the branch for (data set, split).
+
+    Raises:
+        ModelError: the net does not return finite logits of its classes, a row an example.
+        DataError: a label is not one of the classes.
+    """
+    attempt = _begin(subject, block, probe)
+    for part in probe.parts if len(attempt.y) else ():
+        _run(subject, attempt, part, probe, noise)
+    return _rows(subject, attempt, probe, noise.seed)
+
+
+def logits_of(subject: Subject, x: Tensor) -> Tensor:
+    """(B, K) of the untouched net.
+
+    Raises:
+        ModelError: the output is not (B, K), or holds a nan or an infinity.
+    """
+    with torch.no_grad():
+        logits: Tensor = subject.net(x)
+    expected = (len(x), subject.classes)
+    if tuple(logits.shape) != expected:
+        raise ModelError(f"net returned {tuple(logits.shape)}, expected {expected}")
+    if not logits.isfinite().all():
+        raise ModelError("net returned logits that are not finite")
+    return logits
+
+
+def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
+    ids, x, y = block[0], block[1].to(subject.device), block[2].to(subject.device)
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < subject.classes:
+        found = f"{int(y.min())} to {int(y.max())}"
+        raise DataError(f"labels must be from 0 to {subject.classes - 1}, got {found}")
+    key = tuple(ids.tolist())
+    if key not in subject.clean:
+        subject.clean[key] = logits_of(subject, x)
+    clean = subject.clean[key]
+    if probe.scope == "wrong":
+        kept = clean.argmax(1) != y
+        ids, x, y, clean = ids[kept.cpu()], x[kept], y[kept], clean[kept]
+    label = y if probe.target is None else torch.full_like(y, probe.target)
+    pred = clean.argmax(1)
+    won = torch.zeros_like(y, dtype=torch.bool)
+    return _Attempt(
+        ids=ids,
+        x=x,
+        y=y,
+        label=label,
+        clean=clean,
+        x_pert=x,
+        pred=pred,
+        # Under `strong`, x itself is the first thing that is tried.
+        won=success(probe.goal, pred, pred, label) if probe.protocol == "strong" else won,
+        counts=torch.zeros(4, len(y), dtype=torch.int64),
+    )
+
+
+def _run(subject: Subject, attempt: _Attempt, part: Part, probe: Probe, noise: Noise) -> None:
+    """Let one search try the examples that are not decided, and take its verdicts.
+
+    A `fixed` search tries all, so that it is the same search as if it ran alone. Where the copy
+    that `strong` searches ask claims a success which the untouched net denies, the search is
+    run again on the untouched net.
+    """
+    fixed = part.config.protocol == "fixed"
+    at = (~attempt.won | fixed).nonzero().flatten()
+    net = subject.net if fixed else subject.search_net
+    denied = _search(net, subject, attempt, part, probe, at, noise)
+    if not fixed and len(denied):
+        _search(subject.net, subject, attempt, part, probe, denied, noise)
+
+
+def _search(
+    net: nn.Module,
+    subject: Subject,
+    attempt: _Attempt,
+    part: Part,
+    probe: Probe,
+    at: Tensor,
+    noise: Noise,
+) -> Tensor:
+    """Search for the examples `at` of the block; the successes that were claimed and denied."""
+    if not len(at):
+        return at
+    counted = Counted(net, attempt.clean[at], at.cpu(), examples=len(attempt.y))
+    x, label = attempt.x[at], attempt.label[at]
+    x_pert = SEARCHES[part.config.search](
+        counted,
+        x,
+        label,
+        config=part.config,
+        goal=probe.goal,
+        loss=part.loss,
+        noise=noise,
+        ids=attempt.ids[at.cpu()],
+    )
+    attempt.counts += torch.stack(
+        [counted.forwards, counted.backwards, counted.queries, counted.flat]
+    )
+    open_ = ~attempt.won[at]
+    attempt.x_pert = attempt.x_pert.clone()
+    attempt.x_pert[at[open_]] = x_pert[open_]
+    attempt.pred = logits_of(subject, attempt.x_pert).argmax(1)
+    if not is_inside(attempt.x_pert, attempt.x, part.config.threat):
+        raise AssertionError(f"{part.config.search} left the ball of {part.config.threat}")
+    attempt.won = success(probe.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
+    lost = at[~attempt.won[at]]
+    if net is subject.net or not len(lost):
+        return lost[:0]
+    with torch.no_grad():
+        pred = net(x_pert[~attempt.won[at]]).argmax(1)
+    clean, label = attempt.clean[lost].argmax(1), attempt.label[lost]
+    return lost[success(probe.goal, pred, clean, label)]
+
+
+def _rows(subject: Subject, attempt: _Attempt, probe: Probe, seed: int) -> pa.Table:
+    config, (forwards, backwards, queries, _) = probe.config, attempt.counts.numpy()
+    target = attempt.label.cpu().numpy() if probe.goal in ("hypocritical", "targeted") else -1
+    return rows(
+        len(attempt.y),
+        {
+            **subject.columns,
+            "id": attempt.ids.numpy(),
+            "attack": probe.attack,
+            "config_hash": config_hash(config if len(probe.parts) == 1 else probe),
+            "norm": config.threat.norm,
+            "eps": config.threat.eps,
+            "goal": probe.goal,
+            "target": target,
+            "seed": seed,
+            "restart": 0,
+            "protocol": probe.protocol,
+            "tier": probe.tier,
+            "defense": "none",
+            "defense_repeat": 0,
+            "y": attempt.y.cpu().numpy(),
+            "pred_clean": attempt.clean.argmax(1).cpu().numpy(),
+            "pred_pert": attempt.pred.cpu().numpy(),
+            "success": attempt.won.cpu().numpy(),
+            "queries": queries,
+            "forwards": forwards,
+            "backwards": backwards,
+            "distance": distance(attempt.x_pert, attempt.x, config.threat.norm).cpu().numpy(),
+            "status": _status(attempt, probe),
+        },
+    )
+
+
+def _status(attempt: _Attempt, probe: Probe) -> list[str]:
+    """What a row's reader must know: gradients vanished, or nothing lies in the ball."""
+    _, backwards, _, flat = attempt.counts
+    vanished = ((backwards > 0) & (flat == backwards)).tolist()
+    single = len(probe.parts) == 1 and probe.config.search in MINIMAL
+    missed = (~attempt.won.cpu() & single).tolist()
+    return [
+        "zero-gradient" if zero else "not-found" if miss else "ok"
+        for zero, miss in zip(vanished, missed, strict=True)
+    ]

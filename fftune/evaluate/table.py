@@ -1,0 +1,64 @@
+"""What a battery came to, as text: an attack a line, each rate with its n and interval."""
+
+from typing import TYPE_CHECKING
+
+from fftune.outcomes import Outcomes
+from fftune.risk import Rate, UnionCounts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+BY = ["split", "goal", "attack", "target", "protocol", "tier"]
+MEANING = {
+    "adversarial": "fooled, of those right when clean",
+    "hypocritical": "concealed, of those wrong when clean",
+    "targeted": "predicted as the target, of those wrong when clean",
+    "stability": "prediction changed",
+}
+
+
+def table(outcomes: Outcomes) -> str:
+    """Accuracy and risk under every attack; then the worst case over all of them."""
+    if not len(outcomes):
+        return "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
+    frame = outcomes.to_pandas().astype(dict.fromkeys(BY, str))
+    # The friend's target is the example's own label: no column of its own.
+    frame.loc[frame["goal"] != "targeted", "target"] = ""
+    frame["right_clean"] = frame["pred_clean"] == frame["y"]
+    frame["right"] = frame["pred_pert"] == frame["y"]
+    lines = []
+    for split, part in frame.groupby("split"):
+        clean = part.drop_duplicates("id")["right_clean"]
+        lines.append(f"{split}: clean accuracy {Rate(int(clean.sum()), len(clean))}")
+        for (goal, attack, target, protocol, tier), rows in part.groupby(BY[1:]):
+            name = f"{attack} to class {target}" if target else str(attack)
+            base = rows[rows["right_clean"]] if goal == "adversarial" else rows
+            base = rows[~rows["right_clean"]] if goal in ("hypocritical", "targeted") else base
+            risk = Rate(int(base["success"].sum()), len(base))
+            accuracy = Rate(int(rows["right"].sum()), len(rows))
+            lines.append(f"  {goal:13s}{name:22s}{protocol:7s}{tier:9s}accuracy {accuracy}")
+            lines.append(f"{'':16s}{MEANING[str(goal)]}: {risk}")
+            lines += _remarks(rows["status"])
+        lines += _union(UnionCounts.of(outcomes, split=str(split)), set(part["goal"]))
+    return "\n".join(lines)
+
+
+def _remarks(statuses: "pd.Series[str]") -> list[str]:
+    counts = statuses.value_counts()
+    return [f"{'':16s}{n} rows: {status}" for status, n in counts.items() if status != "ok" and n]
+
+
+def _union(counts: UnionCounts, goals: set[str]) -> list[str]:
+    """The worst case over everything that was tried, a lower bound of each risk."""
+    lines = ["  worst case over all of these, each a lower bound of the risk:"]
+    if "adversarial" in goals:
+        worst = Rate(counts.total - counts.ever_wrong, counts.total)
+        lines.append(f"{'':16s}accuracy {worst}")
+        lines.append(f"{'':16s}adversarial risk on D+ {counts.adversarial_risk}")
+    if goals & {"hypocritical", "targeted"}:
+        lines.append(f"{'':16s}hypocritical risk on D- {counts.hypocritical_risk}")
+    return [
+        *lines,
+        f"{'':16s}stability risk {counts.stability_risk_all}",
+        f"{'':16s}last iterates that betrayed their goal: {counts.violations} rows",
+    ]

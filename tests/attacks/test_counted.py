@@ -1,0 +1,72 @@
+import torch
+from torch import nn
+
+from fftune.attacks import SEARCHES
+from fftune.attacks.counted import Counted, clean_logits, narrowed
+from fftune.config import AttackConfig, Search, ThreatModel
+from fftune.noise import Noise
+
+
+def counted(model: nn.Module, x: torch.Tensor) -> Counted:
+    with torch.no_grad():
+        return Counted(model, model(x))
+
+
+def run(net: nn.Module, x: torch.Tensor, search: Search, loss="ce", **settings) -> Counted:
+    config = AttackConfig(threat=ThreatModel(eps=0.01), search=search, **settings)
+    model = counted(net, x)
+    SEARCHES[search](
+        model, x, torch.ones(len(x)).long(), config=config, goal="adversarial", loss=loss,
+        noise=Noise(0), ids=torch.arange(len(x)),
+    )  # fmt: skip
+    return model
+
+
+def test_pgd_asks_once_a_step(linear, rng) -> None:
+    model = run(linear, torch.rand(3, 3, 2, 2, generator=rng), "pgd", steps=5)
+    assert model.forwards.tolist() == model.backwards.tolist() == [5, 5, 5]
+    assert model.queries.tolist() == model.flat.tolist() == [0, 0, 0]
+
+
+def test_decided_examples_cost_nothing_more(linear) -> None:
+    """Far from the boundary, on the wrong side, and the two in turn."""
+    away = linear.weight.detach().view(1, 3, 2, 2).sign() * 0.4
+    x = torch.cat([0.5 + away, 0.5 - away, 0.5 + away])
+    model = run(linear, x, "pgd", steps=5, protocol="strong")
+    assert model.backwards.tolist() == [5, 0, 5]
+    assert model.forwards.tolist() == [6, 0, 6]
+    assert model.queries.tolist() == [1, 0, 1]
+
+
+def test_square_counts_queries(linear) -> None:
+    away = linear.weight.detach().view(1, 3, 2, 2).sign() * 0.4
+    model = run(linear, 0.5 + away, "square", "margin", steps=37)
+    assert model.queries.tolist() == model.forwards.tolist() == [37]
+    assert model.backwards.tolist() == [0]
+
+
+def test_rays_keeps_its_budget(linear) -> None:
+    away = linear.weight.detach().view(1, 3, 2, 2).sign() * 0.4
+    model = run(linear, 0.5 + away, "rays", "margin", steps=50)
+    # A binary search that has begun is finished: ten queries at most.
+    assert 50 <= model.queries.item() <= 60
+
+
+def test_rows_that_repeat_are_counted_each(linear, rng) -> None:
+    x = torch.rand(4, 3, 2, 2, generator=rng)
+    model = counted(linear, x)
+    rows = torch.tensor([2, 2, 0])
+    part = narrowed(narrowed(model, rows), torch.tensor([True, True, False]))
+    assert torch.equal(clean_logits(part, x[[2, 2]]), model.logits_clean[[2, 2]])
+    with torch.no_grad():
+        part(x[[2, 2]])
+    assert model.forwards.tolist() == model.queries.tolist() == [0, 0, 2, 0]
+
+
+def test_zero_gradients_are_noticed(rng) -> None:
+    class Step(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([0 * x.sum((1, 2, 3)), 1 + 0 * x.sum((1, 2, 3))], 1)
+
+    model = run(Step(), torch.rand(2, 3, 2, 2, generator=rng), "pgd", steps=4)
+    assert model.flat.tolist() == model.backwards.tolist() == [4, 4]

@@ -1,0 +1,73 @@
+import subprocess
+import sys
+
+import pytest
+
+from fftune.errors import ConfigError, ModelError
+from fftune.evaluate.cli import main
+from fftune.outcomes import Outcomes
+
+FILE = """
+import torch
+from torch import nn
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+def five():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    (tmp_path / "mine.py").write_text(FILE)
+    return tmp_path / "mine.py"
+
+
+def test_a_users_net_from_flags_to_rows(file, tmp_path, capsys) -> None:
+    rows = tmp_path / "rows.parquet"
+    few = ["--battery.steps", "3", "--battery.examples", "40", "--eps", "0.1"]
+    net = ["--model", f"{file}:net", "--data", "digits", "--battery", "risks"]
+    main([*net, *few, "--rows", str(rows)])
+    said = capsys.readouterr().out
+    assert "pgd-3" in said and "clean accuracy" in said and "n = 40" in said
+    outcomes = Outcomes.read(rows)
+    assert len(outcomes) == 80
+    assert outcomes.values("eps") == {0.1}
+
+
+def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys) -> None:
+    few = ["--battery.steps=2", "--battery.examples=40", f"--rows={tmp_path / 'r.parquet'}"]
+    main(["--model", f"{file}:net", "--battery=targets", "--data=digits", *few])
+    said = capsys.readouterr().out
+    assert all(f"pgd-2 to class {target} " in said for target in range(10))
+    assert said.count("predicted as the target") == 10
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "message"),
+    [
+        ([], ConfigError, "CHECKPOINT is missing"),
+        (["--battery", "risks"], ConfigError, "model is missing"),
+        (["--model", "{file}:net", "--battery", "nines"], ConfigError, "nines"),
+        (["--model", "{file}:net", "--eps", "-1"], ConfigError, "eps must be finite and >= 0"),
+        (["--model", "{file}:five"], ModelError, "expected"),
+        (["{folder}/nothing"], ModelError, "no complete checkpoint"),
+        (["--model", "{file}:net", "--weights", "{file}"], ModelError, "cannot be used"),
+    ],
+)
+def test_bad_input_is_one_line(file, tmp_path, flags, error, message, capsys) -> None:
+    flags = [flag.format(file=file, folder=tmp_path) for flag in flags]
+    with pytest.raises(error, match=message) as caught:
+        main(flags)
+    assert "\n" not in str(caught.value)
+
+
+def test_help_answers_without_the_heavy_frameworks() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "fftune.evaluate", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "usage: python -m fftune.evaluate CHECKPOINT" in done.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not loaded & {"torch", "ray", "mlflow"}

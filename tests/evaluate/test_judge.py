@@ -1,0 +1,153 @@
+"""The driver: tiers are decided once, and what cannot be scored is reported."""
+
+import logging
+from dataclasses import replace
+
+import pytest
+import torch
+from subjects import subject_of
+from torch import Tensor, nn
+
+from fftune.config import BatteryConfig, ThreatModel
+from fftune.errors import ConfigError, DataError, ModelError
+from fftune.evaluate import judge
+from fftune.evaluate import run as driver
+from fftune.evaluate.tiers import CANARY
+from fftune.risk import UnionCounts
+
+THREAT = ThreatModel(eps=0.02)
+AUTO = BatteryConfig(name="autoattack", block_size=50)
+
+
+class Masked(nn.Module):
+    """The toy net behind rounding: right, but its gradients point nowhere useful."""
+
+    def __init__(self, net: nn.Module, levels: int) -> None:
+        super().__init__()
+        self.net, self.levels = net, levels
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.net(x)
+        return (
+            (logits * self.levels).round() / self.levels + 1e-6 * logits.sin().detach() + 0 * logits
+        )
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Tiers and canary in a few steps."""
+    from fftune.evaluate import tiers
+
+    for name, lengths in tiers.TIERS.items():
+        few = replace(
+            lengths, ce=8, dlr=8, margin=8, fab=min(8, lengths.fab), square=min(60, lengths.square)
+        )
+        monkeypatch.setitem(tiers.TIERS, name, few)
+    from fftune.evaluate import battery
+
+    monkeypatch.setattr(battery, "CANARY_LENGTHS", replace(tiers.CANARY_LENGTHS, fab=5, square=200))
+
+
+def test_the_canary_is_few_survivors_and_keeps_its_tier(quick, toy, blobs) -> None:
+    outcomes = judge(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
+    assert outcomes.values("tier") == {"standard"}
+    few = outcomes.where(attack="canary")
+    survivors = set(outcomes.where(attack="strong", success=False).table["id"].to_pylist())
+    assert len(few) == CANARY
+    assert set(few.table["id"].to_pylist()) <= survivors
+    again = judge(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
+    assert again.table.equals(outcomes.table)
+
+
+def test_a_masked_net_is_searched_at_full_length(quick, toy, blobs, caplog) -> None:
+    """No gradient finds anything; Square does, on the canary, and so the whole set is repeated."""
+    caplog.set_level(logging.WARNING)
+    net = Masked(toy, 4)
+    big = ThreatModel(eps=0.2)
+    with pytest.raises(ModelError, match="gradients are zero"):
+        judge(net, blobs, BatteryConfig(name="risks"), threat=big)
+    outcomes = judge(net, blobs, AUTO, threat=big)
+    assert outcomes.values("attack") == {"autoattack", "canary"}
+    assert set(outcomes.where(attack="autoattack").values("tier")) == {"full"}
+    assert "tier full" in caplog.text
+    assert len(outcomes.where(attack="autoattack", success=True)) > 60
+
+
+def test_modes_and_parameters_are_given_back(toy, blobs) -> None:
+    toy.train()
+    toy.norm.eval()
+    try:
+        before = {name: value.clone() for name, value in toy.state_dict().items()}
+        judge(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
+        assert toy.training and toy.conv.training and not toy.norm.training
+        assert all(torch.equal(value, before[name]) for name, value in toy.state_dict().items())
+        assert all(p.grad is None and p.requires_grad for p in toy.parameters())
+    finally:
+        toy.eval()
+
+
+def test_examples_are_spread_over_the_ids(toy, blobs) -> None:
+    outcomes = judge(toy, driver.spread(blobs, 4), BatteryConfig(steps=1), threat=THREAT)
+    assert sorted(outcomes.values("id")) == [0, 75, 150, 225]
+
+
+def test_a_net_of_other_classes_is_refused(blobs) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 5))
+    with pytest.raises(ModelError, match=r"returned \(100, 5\), expected \(100, 8\)"):
+        judge(net, blobs, BatteryConfig(), threat=THREAT)
+
+
+def test_labels_outside_the_classes_are_refused(toy, blobs) -> None:
+    bad = replace(blobs, y=blobs.y + 8)
+    with pytest.raises(DataError, match="labels must be from 0 to 7, got 8 to 15"):
+        judge(toy, bad, BatteryConfig(), threat=THREAT)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused(toy, blobs) -> None:
+    with pytest.raises(ConfigError, match="there is no CUDA device"):
+        judge(toy, blobs, BatteryConfig(device="cuda"), threat=THREAT)
+
+
+def test_without_mistakes_the_hypocritical_risk_is_undefined(toy, blobs) -> None:
+    from fftune.evaluate.table import table
+
+    kept = (torch.arange(100) % 3 > 0).nonzero().flatten()
+    outcomes = judge(toy, blobs.select(kept, "test"), BatteryConfig(steps=2), threat=THREAT)
+    assert "concealed, of those wrong when clean: undefined (n = 0)" in table(outcomes)
+    targets = BatteryConfig(name="targets", steps=2)
+    nothing = judge(toy, blobs.select(kept, "test"), targets, threat=THREAT)
+    assert "undefined (n = 0)" in table(nothing)
+
+
+def test_out_of_memory_goes_on_with_smaller_blocks(toy, blobs, monkeypatch, caplog) -> None:
+    whole = driver.attack_block
+
+    def scarce(subject, block, probe, *, noise):
+        if len(block[0]) > 13:
+            raise torch.OutOfMemoryError("too much")
+        return whole(subject, block, probe, noise=noise)
+
+    monkeypatch.setattr(driver, "attack_block", scarce)
+    outcomes = judge(toy, blobs, BatteryConfig(steps=2, block_size=50), threat=THREAT)
+    assert len(outcomes) == 200
+    assert "out of memory with 50 examples a block; going on with 25" in caplog.text
+    assert outcomes.values("status") == {"ok, block of 13, block of 25"}
+    monkeypatch.setattr(driver, "attack_block", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        judge(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
+
+
+@pytest.mark.parametrize("name", ["risks", "targets", "hypocritical", "autoattack"])
+def test_the_identities_hold_on_unions_of_every_battery(name, quick, toy, blobs) -> None:
+    outcomes = judge(toy, blobs, BatteryConfig(name=name, steps=5), threat=THREAT)
+    counts = UnionCounts.of(outcomes, split="test")
+    assert counts.broken_identities() == ()
+    assert counts.wrong == 34
+
+
+def test_subjects_travel(toy, blobs) -> None:
+    import pickle
+
+    subject = subject_of(toy, blobs)
+    assert pickle.loads(pickle.dumps(subject)).columns == subject.columns
