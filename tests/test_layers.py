@@ -51,8 +51,7 @@ DOORS = {
     "filelock": {"sweep.study"},
     "numpy": {"noise", "pareto", "comparison", "sweep.gap", "data"},
     "torch": {
-        *("threat", "noise", "models", "attacks", "objectives", "data", "train"),
-        *("evaluate", "sweep.trial"),
+        *("threat", "noise", "models", "attacks", "objectives", "data", "train", "evaluate"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 
 import pyarrow as pa
 import torch
@@ -14,7 +13,7 @@ from fftune.errors import ModelError
 from fftune.evaluate.battery import Probe, canary, probes
 from fftune.evaluate.block import Subject, attack_block
 from fftune.evaluate.tiers import CANARY
-from fftune.models import eval_mode, load_model, search_copy, weights_hash
+from fftune.models import eval_mode, load_model, search_copy, torch_threads, weights_hash
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes
 
@@ -61,7 +60,7 @@ def judge(
     cuda = battery.device == "cpu" or torch.cuda.is_available()
     require("device", cuda, "one that torch sees; there is no CUDA device", battery.device)
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
-    with eval_mode(net), _threads(battery.threads):
+    with eval_mode(net), torch_threads(battery.threads):
         subject = _subject(net, dataset, battery)
         if chosen is None:
             chosen = probes(battery, threat, classes=subject.classes)
@@ -174,14 +173,3 @@ def _refuse_flat(outcomes: Outcomes) -> None:
     for attack, share in flat.groupby(frame["attack"].astype(str)).mean().items():
         if share == 1:
             raise ModelError(f"net's gradients are zero everywhere: {attack} cannot be scored")
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Torch on `count` CPU threads inside the block: other counts give other last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -7,7 +7,7 @@ from torch import nn
 
 from fftune.config import InputSpec, ModelSpec, nearest
 from fftune.errors import ConfigError, ModelError
-from fftune.models.modes import eval_mode
+from fftune.models.modes import eval_mode, torch_threads
 from fftune.models.searching import search_copy
 from fftune.models.small_cnn import SmallCNN
 from fftune.models.user import user_model
@@ -20,6 +20,7 @@ __all__ = [
     "make_model",
     "save_weights",
     "search_copy",
+    "torch_threads",
     "weights_hash",
 ]
 

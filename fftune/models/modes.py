@@ -1,8 +1,9 @@
-"""The modes of a net's modules: forced for a while, and given back as they were."""
+"""Modes that a block of code forces for a while: of a net's modules, of torch's threads."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
 from torch import nn
 
 
@@ -19,3 +20,14 @@ def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, training in modes:
             module.training = training
+
+
+@contextmanager
+def torch_threads(count: int) -> Iterator[None]:
+    """Torch on `count` CPU threads inside the block: other counts give other last bits."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

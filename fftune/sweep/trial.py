@@ -1,15 +1,13 @@
 """One trial: train at one lambda, judge on both splits, keep everything. Any backend runs it."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 
 import pandas as pd
-import torch
 
 from fftune.config import Selection, flat, to_json
 from fftune.evaluate import evaluate, probes
+from fftune.models import torch_threads
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text, write_whole
@@ -63,7 +61,7 @@ class TrialRunner:
         config = replace(sweep.base, lam=lam)
         write_text(folder / "config.json", to_json(config))
         began = time.perf_counter()
-        with _threads(config.threads):
+        with torch_threads(config.threads):
             checkpoint = train(config, on_epoch=lambda epoch: _log_epoch(run, epoch))
             model = checkpoint.save(folder / "checkpoint")
             history = pd.DataFrame([asdict(epoch) for epoch in checkpoint.history])
@@ -108,14 +106,3 @@ def _log_epoch(run: Run, epoch: Epoch) -> None:
 def _values(counts: RiskCounts) -> dict[str, float]:
     """The defined rates; MLflow cannot draw a nan."""
     return {name: rate.value for name, rate in counts.rates().items() if rate.n}
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Torch on `count` CPU threads inside the block: other counts give other last bits."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -143,8 +143,8 @@ def test_the_second_process_hardly_compiles(tmp_path: Path) -> None:
         print(spent)
     """
     cache = str(tmp_path / "numba")
-    first, second = (float(run(code, NUMBA_CACHE_DIR=cache)) for _ in range(2))
-    assert second <= 1.0 < first
+    first, *later = (float(run(code, NUMBA_CACHE_DIR=cache)) for _ in range(3))
+    assert min(later) <= 1.0 < first  # the least: CPU time, too, swells beside a busy neighbour
 
 
 def test_a_process_on_one_cpu_ends_after_forks_spawns_and_broken_loops(tmp_path: Path) -> None:
