@@ -27,7 +27,7 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def sh(*arguments: object, env: dict[str, str], timeout: int = 240):
+def sh(*arguments: object, env: dict[str, str], timeout: int = 280):
     return subprocess.run(
         [*map(str, arguments)],
         cwd=CHECKOUT,
