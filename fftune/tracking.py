@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,11 +111,18 @@ def discard_runs(tracking: Tracking, tags: Mapping[str, str]) -> None:
         client.delete_run(run.info.run_id)
 
 
-def end_stale_runs(tracking: Tracking, tags: Mapping[str, str]) -> None:
-    """Close what a dead driver left open among the runs that carry all these tags."""
+def end_stale_runs(
+    tracking: Tracking, tags: Mapping[str, str], finished: Callable[[Mapping[str, str]], bool]
+) -> None:
+    """Close what a dead driver left open among the runs that carry all these tags.
+
+    Args:
+        finished: from a run's tags, whether its work was complete before the driver died.
+    """
     client, stale = tracking.client(), f"{_carrying(tags)} and attributes.status = 'RUNNING'"
     for run in client.search_runs([tracking.experiment_id], stale):
-        client.set_terminated(run.info.run_id, "KILLED")
+        status = "FINISHED" if finished(run.data.tags) else "KILLED"
+        client.set_terminated(run.info.run_id, status)
 
 
 def _carrying(tags: Mapping[str, str]) -> str:

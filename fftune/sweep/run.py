@@ -69,5 +69,9 @@ def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources)
 
 def _runner(study: StudyFolder, root: Path) -> TrialRunner:
     tracking = open_tracking(root, study.config.experiment)
-    end_stale_runs(tracking, tags(study.config.name, "trial"))
+    end_stale_runs(
+        tracking,
+        tags(study.config.name, "trial"),
+        lambda of: study.point(int(of["fftune.trial"])) is not None,
+    )
     return TrialRunner(study=study, tracking=tracking)

@@ -42,6 +42,7 @@ class TrialRunner:
             self.study.fail(Failure(trial=number, lam=lam, reason=reason))
             run.end("FAILED")
             raise
+        run.flush()  # before the result is on disk, so that a finished trial is whole in MLflow too
         self.study.finish(point)
         run.end()
         return point

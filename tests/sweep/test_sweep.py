@@ -135,9 +135,13 @@ def test_a_result_on_disk_is_told_not_repeated(quick, root: Path, monkeypatch) -
     with pytest.raises(KeyboardInterrupt):
         run(quick, root)
     stop_at(monkeypatch, -1, ran)
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    (last,) = client.search_runs(["1"], "tags.`fftune.trial` = '1'")
+    client.update_run(last.info.run_id, "RUNNING")  # as if it had died before closing the run
     front = run(quick, root, resume=True)
     assert [number for number, _ in ran] == [0, 1, 2]
     assert len(front.points) == 3
+    assert {r.info.status for r in client.search_runs(["1"])} == {"FINISHED"}
 
 
 def test_a_finished_study_is_not_run_again(quick: SweepConfig, root: Path, monkeypatch) -> None:
