@@ -1,0 +1,73 @@
+"""Settings as frozen values, checked once, and their exact JSON.
+
+Every message names the setting by its full path, as in `base.attack.steps`.
+Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
+"""
+
+from fftune.config.attack import AttackConfig, ThreatModel
+from fftune.config.checks import is_plain, nearest, require
+from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig
+from fftune.config.evaluation import BatteryConfig
+from fftune.config.exact import config_hash, differences, flat, from_json, to_json
+from fftune.config.models import InputSpec, ModelSpec
+from fftune.config.study import PAPER_LAMBDAS, Resources, SweepConfig
+from fftune.config.training import OptimizerConfig, TrainConfig
+from fftune.config.vocabulary import (
+    Backend,
+    Battery,
+    Device,
+    Engine,
+    Goal,
+    Loss,
+    Norm,
+    Objective,
+    Precision,
+    Protocol,
+    Search,
+    Selection,
+    Split,
+    Start,
+    Strategy,
+    Tier,
+)
+
+__all__ = [
+    "PAPER_LAMBDAS",
+    "AttackConfig",
+    "Augmentation",
+    "Backend",
+    "Battery",
+    "BatteryConfig",
+    "DataSpec",
+    "Device",
+    "Engine",
+    "Goal",
+    "InputSpec",
+    "LoaderConfig",
+    "Loss",
+    "ModelSpec",
+    "Norm",
+    "Objective",
+    "OptimizerConfig",
+    "Precision",
+    "Protocol",
+    "Resources",
+    "Search",
+    "Selection",
+    "Split",
+    "Start",
+    "Strategy",
+    "SweepConfig",
+    "ThreatModel",
+    "Tier",
+    "TrainConfig",
+    "WriteConfig",
+    "config_hash",
+    "differences",
+    "flat",
+    "from_json",
+    "is_plain",
+    "nearest",
+    "require",
+    "to_json",
+]

@@ -1,0 +1,56 @@
+"""What a perturbation may be, and how it is searched."""
+
+import math
+from dataclasses import dataclass, field
+
+from fftune.config.checks import require
+from fftune.config.vocabulary import Norm, Protocol, Search, Start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ThreatModel:
+    """Every x' in [0, 1] with ||x' - x||_norm <= eps, pixels scaled to [0, 1]."""
+
+    norm: Norm = "linf"
+    eps: float = 8 / 255
+
+    def __post_init__(self) -> None:
+        require("eps", 0 <= self.eps < math.inf, "finite and >= 0", self.eps)
+        if self.norm == "linf":
+            require("eps", self.eps <= 1, "<= 1 for linf, as pixels lie in [0, 1]", self.eps)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackConfig:
+    """One search for a point of a ball: how it starts, how far and how often it steps."""
+
+    threat: ThreatModel = field(default_factory=ThreatModel)
+    search: Search = "pgd"
+    steps: int = 20
+    """Iterations; for `square` and `rays`, queries an example."""
+    step_size: float | None = None
+    """Length of a step of `pgd` and `cw`; none stands for eps / 4 (Tao et al. 2022, A.2).
+    The other searches choose theirs."""
+    start: Start = "uniform"
+    """`uniform` in the ball; `gaussian` with deviation .01, as the authors' code has it for
+    THRM and TRADES; `none` at x itself. For `pgd`, `cw` and `apgd`."""
+    restarts: int = 1
+    """Tried one after another, until one succeeds."""
+    targets: int = 0
+    """For "adversarial" `apgd` and `fab`: how many of the likeliest other classes are aimed at,
+    one after another; at most classes - 1. 0 aims at none in particular. For `deepfool`: how
+    many boundaries are looked at; 0 is all."""
+    protocol: Protocol = "fixed"
+    """`fixed` takes every step; `strong` stops an example at its first success, which may be x
+    itself, and else keeps its best iterate."""
+
+    def __post_init__(self) -> None:
+        require("steps", self.steps >= 0, ">= 0", self.steps)
+        require("step_size", self.step_length >= 0, ">= 0", self.step_size)
+        require("restarts", self.restarts >= 1, ">= 1", self.restarts)
+        require("targets", self.targets >= 0, ">= 0", self.targets)
+
+    @property
+    def step_length(self) -> float:
+        """`step_size`, or eps / 4."""
+        return self.threat.eps / 4 if self.step_size is None else self.step_size

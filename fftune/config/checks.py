@@ -1,0 +1,24 @@
+"""How a setting is refused: one clear line that names it."""
+
+import difflib
+from collections.abc import Iterable
+
+from fftune.errors import ConfigError
+
+
+def require(setting: str, holds: bool, rule: str, value: object) -> None:
+    """Raise `ConfigError` unless `holds`. NaN fails every comparison, so it fails here."""
+    if not holds:
+        raise ConfigError(f"{setting} must be {rule}, got {value!r}")
+
+
+def is_plain(name: str) -> bool:
+    """Whether `name` can name a folder: no separators, not hidden, not empty."""
+    return name != "" and name[0] != "." and all(c.isalnum() or c in "._-" for c in name)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error about a misspelt name: the nearest known one, or all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"

@@ -1,0 +1,113 @@
+"""Which examples, how they are delivered, and how they are stored."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from fftune.config.checks import require
+from fftune.config.vocabulary import Engine
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSpec:
+    """A data set and its disjoint, stratified parts.
+
+    Where the set has an official test part, `test` is that part, and the other two come from the
+    official training part. Where it has none, `test` is all that the other two leave.
+    """
+
+    name: str = "digits"
+    """A set by name, `folder:PATH`, or `synthetic:shape=3x32x32,classes=10,train=1000,...`."""
+    train_size: int | None = 100
+    """None stands for all that validation leaves of the official training part."""
+    validation_size: int = 500
+    split_seed: int = 0
+    image_size: int | None = None
+    """Side of the central square that is cut from photographs, after their shorter side was made
+    8/7 of it; None leaves images as they are stored, and then they must be of one size."""
+
+    def __post_init__(self) -> None:
+        require(
+            "train_size", self.train_size is None or self.train_size >= 1, ">= 1", self.train_size
+        )
+        require("validation_size", self.validation_size >= 0, ">= 0", self.validation_size)
+        size = self.image_size
+        require("image_size", size is None or size >= 1, ">= 1", size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Augmentation:
+    """What happens to a training image, keyed by (seed, epoch, id) and equal in every engine."""
+
+    crop_padding: int = 0
+    """A random crop of the image padded by so many zeros on each side."""
+    flip: bool = False
+    """Every second image, at random, is mirrored."""
+    resized_crop: int | None = None
+    """FFCV's RandomResizedCrop to this side, for photographs. Not reproducible: FFCV draws it
+    from a stream that cannot be seeded, and no other engine has it."""
+
+    def __post_init__(self) -> None:
+        require("crop_padding", 0 <= self.crop_padding < 2**15, "in [0, 32768)", self.crop_padding)
+        size = self.resized_crop
+        require("resized_crop", size is None or size >= 1, ">= 1", size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoaderConfig:
+    """How the examples of a split are delivered."""
+
+    batch_size: int = 128
+    engine: Engine = "auto"
+    """`memory` below 1 GB; above it `ffcv`, where it is installed and a beton is there, or
+    `torch`. All deliver the same examples in the same order, with the same pixels unless they
+    are stored as JPEG: FFCV's decoder rounds otherwise than PIL's."""
+    shuffle: bool = False
+    """In another order every epoch, which (seed, epoch) determines."""
+    drop_last: bool = False
+    """Leave out a last batch that is not full."""
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    seed: int = 0
+    workers: int | None = None
+    """Threads of `ffcv`, processes of `torch`; none stands for what the CPU affinity allows."""
+
+    def __post_init__(self) -> None:
+        require("batch_size", self.batch_size >= 1, ">= 1", self.batch_size)
+        require("seed", self.seed >= 0, ">= 0", self.seed)
+        require("workers", self.workers is None or self.workers >= 0, ">= 0", self.workers)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteConfig:
+    """How images become a beton, FFCV's file."""
+
+    mode: Literal["raw", "jpg", "mixed"] = "raw"
+    """`raw` keeps every pixel; `jpg`, and `mixed` for every second image, do not. A test part is
+    always raw: JPEG moves pixels by a quarter of eps = 8/255."""
+    quality: int = 90
+    """Of JPEG, 1 to 100."""
+    sizes: Literal["equal", "mixed"] = "equal"
+    """`mixed` lets training photographs differ; augmentation.resized_crop reads them."""
+    shorter_side: int | None = None
+    """What the shorter side of training photographs becomes, bicubic; implies mixed sizes."""
+    image_size: int | None = None
+    """Side of the central square, as in `DataSpec`; training photographs of mixed sizes are
+    not cut."""
+    page_mib: int = 8
+    """No image may take more; a power of two."""
+    skip_bad: bool = False
+    """Leave out images that cannot be decoded, and list them, rather than stop."""
+    threads: int | None = None
+    """That decode; none stands for what the CPU affinity allows. They change no byte."""
+
+    def __post_init__(self) -> None:
+        require("quality", 1 <= self.quality <= 100, "in 1 ... 100", self.quality)
+        for setting in ("shorter_side", "image_size", "threads"):
+            value = getattr(self, setting)
+            require(setting, value is None or value >= 1, ">= 1", value)
+        power = self.page_mib & (self.page_mib - 1) == 0
+        require("page_mib", power and 2 <= self.page_mib <= 2048, "2, 4, ... 2048", self.page_mib)
+
+    @property
+    def mixed_sizes(self) -> bool:
+        """Whether training photographs may differ in size."""
+        return self.sizes == "mixed" or self.shorter_side is not None
