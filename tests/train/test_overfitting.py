@@ -63,11 +63,11 @@ def test_only_one_step_training_is_watched() -> None:
 
 def test_a_run_that_overfits_ends_early_and_says_so(monkeypatch) -> None:
     accuracies = iter([0.6, 0.7, 0.1])
-    monkeypatch.setattr(Watch, "_accuracy", lambda self, model: next(accuracies))
+    monkeypatch.setattr(Watch, "_accuracy", lambda *_: next(accuracies))
     kept = []
     checkpoint = train(
         tiny("fast_at", epochs=9),
-        on_epoch=lambda epoch, model: kept.append(weights_hash(copy.deepcopy(model))),
+        on_epoch=lambda _, model: kept.append(weights_hash(copy.deepcopy(model))),
     )
     assert [e.robust_accuracy for e in checkpoint.history] == [0.6, 0.7, 0.1]
     assert "fell from 0.700 to 0.100" in checkpoint.stopped

@@ -20,7 +20,7 @@ from tests.train.conftest import tiny
 CONFIG = tiny("thrm", epochs=4, lam=5.0)
 
 
-class Interrupted(Exception):
+class CrashError(Exception):
     """Stands for a crash."""
 
 
@@ -34,7 +34,7 @@ def crash(monkeypatch):
 
         def call(self, *args, **kwargs):
             if next(count) == step:
-                raise Interrupted
+                raise CrashError
             return original(self, *args, **kwargs)
 
         monkeypatch.setattr(Stepper, "__call__", call)
@@ -45,7 +45,7 @@ def crash(monkeypatch):
 
 def interrupted(config: TrainConfig, folder: Path, crash, step: int) -> None:
     crash(step)
-    with pytest.raises(Interrupted):
+    with pytest.raises(CrashError):
         train(config, folder=folder, save_seconds=0)
 
 

@@ -71,7 +71,7 @@ def test_adversarial_training_looks_at_the_perturbed_batch_only() -> None:
     model = make_model("small_cnn", data.inputs)
     ids, x, y = next(data.batches(50))
     seen: list[int] = []
-    model.register_forward_pre_hook(lambda module, args: seen.append(len(args[0])))
+    model.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
     stepper = Stepper(config=config, model=model, wrapped=model, processes=1, device="cpu")
     stepper((ids, x, y), real=50, examples=50, noise=Noise(0))
     assert seen == [50] * 11  # ten steps of PGD, one training forward
