@@ -30,6 +30,7 @@ from fftune.config.vocabulary import (
     Start,
     Strategy,
     Tier,
+    TrainPrecision,
 )
 
 __all__ = [
@@ -64,6 +65,7 @@ __all__ = [
     "ThreatModel",
     "Tier",
     "TrainConfig",
+    "TrainPrecision",
     "WriteConfig",
     "config_hash",
     "differences",
