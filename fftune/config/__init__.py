@@ -11,10 +11,11 @@ from fftune.config.evaluation import BatteryConfig
 from fftune.config.exact import config_hash, differences, flat, from_json, to_json
 from fftune.config.models import InputSpec, ModelSpec
 from fftune.config.study import PAPER_LAMBDAS, Resources, SweepConfig
-from fftune.config.training import OptimizerConfig, TrainConfig
+from fftune.config.training import OptimizerConfig, Phase, TrainConfig
 from fftune.config.vocabulary import (
     Backend,
     Battery,
+    Constants,
     Device,
     Engine,
     Goal,
@@ -29,6 +30,7 @@ from fftune.config.vocabulary import (
     Start,
     Strategy,
     Tier,
+    TrainPrecision,
 )
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "Backend",
     "Battery",
     "BatteryConfig",
+    "Constants",
     "DataSpec",
     "Device",
     "Engine",
@@ -49,6 +52,7 @@ __all__ = [
     "Norm",
     "Objective",
     "OptimizerConfig",
+    "Phase",
     "Precision",
     "Protocol",
     "Resources",
@@ -61,6 +65,7 @@ __all__ = [
     "ThreatModel",
     "Tier",
     "TrainConfig",
+    "TrainPrecision",
     "WriteConfig",
     "config_hash",
     "differences",

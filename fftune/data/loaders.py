@@ -1,10 +1,12 @@
 """Batches of a split: one interface, three engines, the same examples in the same order."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from fftune.config import DataSpec, Engine, LoaderConfig, Split
 from fftune.data.ahead import cores
 from fftune.data.augment import augmented
 from fftune.data.betons import Stored
+from fftune.data.buffers import Buffers
 from fftune.data.catalog import place_framed
 from fftune.data.dataset import Batch
 from fftune.data.ffcv_engine import FfcvDecoder, why_missing
@@ -29,7 +32,7 @@ class Pixels(Protocol):
     """What an engine is: pixels at given positions, a batch at a time, in memory of their own."""
 
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """(B, C, H, W) uint8 for each (B,) int64 of positions."""
+        """(B, C, H, W) uint8 for each (B,) int64 of positions, the consumer's to change."""
 
 
 class InMemory:
@@ -38,10 +41,13 @@ class InMemory:
     def __init__(self, part: Part, rows: Tensor, split: Split) -> None:
         self._at = torch.full((len(part),), -1)
         self._at[rows.sort().values] = torch.arange(len(rows))  # the order of `Part.read`
-        self._pixels = part.read(rows, split).pixels if len(rows) else torch.zeros(0)
+        self.pixels = part.read(rows, split).pixels if len(rows) else torch.zeros(0)
+        self._buffers = Buffers()
 
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        return (self._pixels[self._at[rows]] for rows in batches)
+        for rows in batches:
+            batch = self._buffers.take((len(rows), *self.pixels.shape[1:]))
+            yield torch.index_select(self.pixels, 0, self._at[rows], out=batch)
 
 
 class TorchWorkers:
@@ -102,17 +108,36 @@ class Loader:
     ) -> None:
         self.part, self.rows, self.config = part, rows, config
         self._pixels, self._device = pixels, torch.device(device)
-        self._rank, self._ranks, self._pad = rank, ranks, pad
+        self._buffers = Buffers()
+        self.rank, self.ranks, self._pad = rank, ranks, pad
         self._noise = Noise(config.seed).fold("train", part.source.name)
 
     def __len__(self) -> int:
         """Batches an epoch, for this rank."""
         return len(self._schedule(0)[0])
 
+    def hash(self) -> str:
+        """16 hex digits of what is delivered: ids, labels and images.
+
+        A beton stands for its images with its content hash; images in memory with their pixels;
+        those that a DataLoader will decode with their names.
+        """
+        digest = hashlib.sha256(self.part.source.name.encode())
+        for column in (self.part.ids_of(self.rows), self.part.y[self.rows]):
+            digest.update(column.numpy().data)
+        if isinstance(self.part.images, Stored):
+            digest.update(self.part.images.sidecar.content.encode())
+        elif isinstance(self._pixels, InMemory):
+            digest.update(self._pixels.pixels.contiguous().numpy().data)
+        else:
+            digest.update("\n".join(map(self.part.images.where, self.rows.tolist())).encode())
+        return digest.hexdigest()[:16]
+
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from the batch `start` on.
 
-        Each is the consumer's to keep. Padding, where it was asked for, has negative ids.
+        Each is the consumer's to keep. Padding, where it was asked for, has negative ids. Ids
+        stay on the CPU, where noise is drawn by them.
         """
         batches, padding = self._schedule(epoch)
         batches, padding = batches[start:], padding[start:]
@@ -126,7 +151,7 @@ class Loader:
         """Positions in `rows` and marks of padding, a tensor a batch."""
         count, config = len(self.rows), self.config
         order = epoch_order(count, self._noise, epoch) if config.shuffle else torch.arange(count)
-        mine, padding = share(order, self._rank, self._ranks, pad=self._pad)
+        mine, padding = share(order, self.rank, self.ranks, pad=self._pad)
         if config.drop_last:
             mine = mine[: len(mine) // config.batch_size * config.batch_size]
             padding = padding[: len(mine)]
@@ -136,12 +161,26 @@ class Loader:
 
     def _batch(self, rows: Tensor, padding: Tensor, pixels: Tensor, epoch: int) -> Batch:
         config, device = self.config, self._device
-        ids, y = self.part.ids_of(rows).to(device), self.part.y[rows].to(device)
+        ids, y = self.part.ids_of(rows), self.part.y[rows].to(device)
         pixels = augmented(
-            pixels.to(device), ids, config.augmentation, seed=config.seed, epoch=epoch
+            pixels.to(device), ids.to(device), config.augmentation, seed=config.seed, epoch=epoch
         )
-        x = pixels.to(torch.float32).div_(self.part.source.levels)
-        return marked(ids, padding.to(device)), x, y
+        return marked(ids, padding), self._floats(pixels), y
+
+    def _floats(self, pixels: Tensor) -> Tensor:
+        """Pixels in [0, 1], float32, as they lie in memory."""
+        levels = self.part.source.levels
+        if self._device.type != "cpu":
+            return pixels.to(torch.float32).div_(levels)
+        last = not pixels.is_contiguous()
+        lie = (0, 2, 3, 1) if last else (0, 1, 2, 3)
+        source = pixels.permute(lie)
+        x = self._buffers.take(tuple(source.shape), torch.float32)
+        # In one pass, where torch makes floats of all bytes before it divides the first.
+        np.divide(
+            source.numpy(), np.float32(levels), out=x.numpy(), dtype=np.float32, casting="unsafe"
+        )
+        return x.permute(0, 3, 1, 2) if last else x
 
 
 def open_loader(
