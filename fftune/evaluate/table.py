@@ -34,9 +34,9 @@ def table(outcomes: Outcomes) -> str:
         clean = part.drop_duplicates("id")["right_clean"]
         # Attacks at a class other than y are on D- alone: no accuracy is known there.
         only_wrong = "targeted" in set(part["goal"]) and not clean.any()
-        accuracy = f"clean accuracy {Rate(int(clean.sum()), len(clean))}"
+        known = f"clean accuracy {Rate(int(clean.sum()), len(clean))}"
         wrong = f"only the {len(clean)} examples that are wrong when clean"
-        lines.append(f"{split}: {wrong if only_wrong else accuracy}")
+        lines.append(f"{split}: {wrong if only_wrong else known}")
         for (goal, attack, target, protocol, tier), rows in part.groupby(BY[1:]):
             name = f"{attack} to class {target}" if target else str(attack)
             base = rows[rows["right_clean"]] if goal == "adversarial" else rows
