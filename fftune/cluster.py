@@ -23,11 +23,8 @@ log = logging.getLogger(__name__)
 
 
 @contextmanager
-def cluster(resources: Resources, *, echo: bool = False) -> Iterator[None]:
+def cluster(resources: Resources) -> Iterator[None]:
     """A connection to Ray while the block runs. One that is open already is used.
-
-    Args:
-        echo: repeat what workers log.
 
     Raises:
         ClusterError: the cluster cannot be reached.
@@ -38,7 +35,7 @@ def cluster(resources: Resources, *, echo: bool = False) -> Iterator[None]:
     address = resources.address or os.environ.get("RAY_ADDRESS") or "local"
     log.info("Ray: %s", "starting on this machine" if address == "local" else f"joining {address}")
     _require_answer(address)
-    options: dict[str, Any] = {"log_to_driver": echo, "logging_level": logging.ERROR}
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {"include_dashboard": False, "num_cpus": _usable_cpus()}
     try:

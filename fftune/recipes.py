@@ -144,8 +144,8 @@ def _small(_objective: Objective, basis: Basis) -> TrainConfig:
         data=DataSpec(name=basis.data or "cifar10", train_size=5000, validation_size=0),
         augmentation=Augmentation(crop_padding=4, flip=True),
         model="small_resnet",
-        optimizer=OptimizerConfig(epochs=20, batch_size=100, lr=0.1),
-        threads=2,
+        width=16,
+        optimizer=OptimizerConfig(epochs=15, batch_size=100, lr=0.1),
     )
 
 

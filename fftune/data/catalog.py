@@ -66,8 +66,8 @@ KNOWN: Mapping[str, Known] = {
         classes=10,
         train=73_257,
         test=26_032,
-        mean=(0.4377, 0.4438, 0.4728),
-        std=(0.1980, 0.2010, 0.1970),
+        mean=(0.5, 0.5, 0.5),
+        std=(0.5, 0.5, 0.5),
         archive=archives.svhn,
     ),
     "tiny-imagenet": Known(

@@ -2,7 +2,9 @@
 
 import json
 import logging
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,7 @@ from fftune.train.loop import train
 log = logging.getLogger(__name__)
 FAILURES = 3
 """Times that dead workers are replaced before the run is given up."""
+LOG, REPEAT_SECONDS = "train.log", 1.0
 FAILED = "failed.json"
 """What a worker says that no replacement would mend."""
 
@@ -78,7 +81,8 @@ def train_on_ray(
     )
     (folder / FAILED).unlink(missing_ok=True)
     try:
-        trainer.fit()
+        with _repeated(folder / LOG):
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
         reason = str(error).strip().splitlines()[-1]
         raise FftuneError(f"workers died more than {FAILURES} times; the last: {reason}") from None
@@ -91,9 +95,37 @@ def train_on_ray(
     return checkpoint
 
 
+@contextmanager
+def _repeated(path: Path) -> Iterator[None]:
+    """Log here what the leading worker logs to a file: Ray's own way brings all of Ray's noise."""
+    over = threading.Event()
+
+    def repeat() -> None:
+        seen = path.stat().st_size if path.exists() else 0
+        last = False
+        while not last:
+            last = over.wait(REPEAT_SECONDS)
+            text = path.read_bytes()[seen:] if path.exists() else b""
+            whole = text[: text.rfind(b"\n") + 1]
+            seen += len(whole)
+            for line in whole.decode().splitlines():
+                log.info(line)
+
+    thread = threading.Thread(target=repeat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def _worker(settings: dict[str, Any]) -> None:
     """What every process does; Ray has set torch.distributed up."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    if Group.current().leads:
+        ours = logging.getLogger("fftune")
+        ours.setLevel(logging.INFO)
+        ours.addHandler(logging.FileHandler(settings["folder"] / LOG))
     try:
         train(**settings)
     except FftuneError as error:  # the next attempt would end alike, so none is made

@@ -84,7 +84,7 @@ def train_anywhere(
     from fftune.cluster import cluster  # importing Ray takes seconds
     from fftune.train.on_ray import train_on_ray
 
-    with cluster(resources, echo=True):
+    with cluster(resources):
         return train_on_ray(
             config,
             folder=folder,
