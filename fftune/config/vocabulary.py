@@ -4,9 +4,9 @@ from typing import Literal
 
 Norm = Literal["linf", "l2"]
 Goal = Literal["adversarial", "targeted", "hypocritical", "stability", "hedge", "label_free"]
-Loss = Literal["ce", "margin", "dlr", "kl"]
+Loss = Literal["ce", "margin", "dlr", "kl", "linear"]
 Start = Literal["uniform", "gaussian", "none"]
-Search = Literal["fgsm", "pgd", "cw", "deepfool", "apgd", "fab", "square", "rays"]
+Search = Literal["fgsm", "pgd", "cw", "deepfool", "apgd", "fab", "square", "rays", "pgd_hedged"]
 Protocol = Literal["fixed", "strong"]
 Battery = Literal["risks", "nine", "autoattack", "hypocritical", "targets"]
 Tier = Literal["screen", "standard", "full"]
