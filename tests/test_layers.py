@@ -19,6 +19,8 @@ RANKS = {
     "threat": 2,
     "models": 2,
     "attacks": 3,
+    "defenses": 4,
+    "doctor": 7,
     "outcomes": 3,
     "objectives": 4,
     "risk": 4,
@@ -52,6 +54,7 @@ DOORS = {
     "numpy": {"noise", "pareto", "comparison", "sweep.gap", "data"},
     "torch": {
         *("threat", "noise", "models", "attacks", "objectives", "data", "train", "evaluate"),
+        *("defenses", "doctor"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""

@@ -7,6 +7,7 @@ Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
 from fftune.config.attack import AttackConfig, ThreatModel
 from fftune.config.checks import is_plain, nearest, require
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig
+from fftune.config.defense import DefenseConfig, HedgeConfig
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.exact import config_hash, differences, flat, from_json, to_json
 from fftune.config.models import InputSpec, ModelSpec
@@ -15,6 +16,7 @@ from fftune.config.training import OptimizerConfig, TrainConfig
 from fftune.config.vocabulary import (
     Backend,
     Battery,
+    Defense,
     Device,
     Engine,
     Goal,
@@ -39,9 +41,12 @@ __all__ = [
     "Battery",
     "BatteryConfig",
     "DataSpec",
+    "Defense",
+    "DefenseConfig",
     "Device",
     "Engine",
     "Goal",
+    "HedgeConfig",
     "InputSpec",
     "LoaderConfig",
     "Loss",

@@ -7,6 +7,7 @@ Goal = Literal["adversarial", "targeted", "hypocritical", "stability", "hedge", 
 Loss = Literal["ce", "margin", "dlr", "kl", "linear"]
 Start = Literal["uniform", "gaussian", "none"]
 Search = Literal["fgsm", "pgd", "cw", "deepfool", "apgd", "fab", "square", "rays", "pgd_hedged"]
+Defense = Literal["none", "random", "hedge", "hedge_one_class"]
 Protocol = Literal["fixed", "strong"]
 Battery = Literal["risks", "nine", "autoattack", "hypocritical", "targets"]
 Tier = Literal["screen", "standard", "full"]
