@@ -3,7 +3,7 @@ import math
 import pytest
 from test_risk import outcomes
 
-from fftune.comparison import Paired, risk_gap
+from fftune.comparison import Moved, Paired, moved, risk_gap
 from fftune.errors import DataError
 from fftune.outcomes import Outcomes
 
@@ -77,3 +77,16 @@ def test_seeds_are_a_level_of_their_own() -> None:
     _, low, high = risk_gap(seeds, still)
     _, low_pooled, high_pooled = risk_gap([seeds[1]], still)
     assert high - low > 0.3 > 5 * (high_pooled - low_pooled)
+
+
+def test_moved_predictions_are_listed_by_hand() -> None:
+    a = friend([0] * 4, [1, 1, 1, 0], [0, 2, 1, 0])
+    b = friend([0] * 4, [1, 1, 1, 0], [0, 1, 0, 0])
+    (two, three) = moved(a, b)
+    assert two == Moved(
+        id=1, attack=two.attack, goal="hypocritical", target=two.target, pred=(2, 1)
+    )
+    assert (three.id, three.pred) == (2, (1, 0))
+    assert moved(a, a) == ()
+    with pytest.raises(DataError, match="same rows"):
+        moved(a, friend([0] * 3, [1, 1, 1], [0, 2, 1]))
