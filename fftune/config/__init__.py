@@ -12,10 +12,11 @@ from fftune.config.evaluation import BatteryConfig
 from fftune.config.exact import config_hash, differences, flat, from_json, to_json
 from fftune.config.models import InputSpec, ModelSpec
 from fftune.config.study import PAPER_LAMBDAS, Resources, SweepConfig
-from fftune.config.training import OptimizerConfig, TrainConfig
+from fftune.config.training import OptimizerConfig, Phase, TrainConfig
 from fftune.config.vocabulary import (
     Backend,
     Battery,
+    Constants,
     Defense,
     Device,
     Engine,
@@ -40,6 +41,7 @@ __all__ = [
     "Backend",
     "Battery",
     "BatteryConfig",
+    "Constants",
     "DataSpec",
     "Defense",
     "DefenseConfig",
@@ -54,6 +56,7 @@ __all__ = [
     "Norm",
     "Objective",
     "OptimizerConfig",
+    "Phase",
     "Precision",
     "Protocol",
     "Resources",

@@ -39,7 +39,8 @@ class AttackConfig:
     The other searches choose theirs."""
     start: Start = "uniform"
     """`uniform` in the ball; `gaussian` with deviation .01, as the authors' code has it for
-    THRM and TRADES; `none` at x itself. For `pgd`, `cw` and `apgd`."""
+    THRM and TRADES; `sphere`, for l2, uniform on the ball's surface, as that code has it for
+    PGD-AT; `none` at x itself. For `pgd`, `cw` and `apgd`."""
     restarts: int = 1
     """Tried one after another, until one succeeds."""
     targets: int = 0
@@ -57,6 +58,8 @@ class AttackConfig:
         require("targets", self.targets >= 0, ">= 0", self.targets)
         may = self.threat.clamp or self.search in UNCLAMPED
         require("clamp", may, f"on for search {self.search!r}", self.threat.clamp)
+        round_ball = self.start != "sphere" or self.threat.norm == "l2"
+        require("start", round_ball, "another than 'sphere' for linf", self.start)
 
     @property
     def step_length(self) -> float:

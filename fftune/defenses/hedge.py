@@ -67,6 +67,6 @@ def _drawn(model: nn.Module, x: Tensor, steps: int, noise: Noise, ids: Tensor) -
     """(B, steps) int64: a class for each example and step."""
     with torch.no_grad():
         first = narrowed(model, torch.zeros(1, dtype=torch.int64, device=x.device))
-        classes = first(x[:1]).shape[1]
+        classes = int(first(x[:1]).shape[1])
     drawn = noise.fold("classes").uniform(ids, (steps,)) * classes
     return drawn.long().clamp_max(classes - 1).to(x.device)

@@ -79,12 +79,10 @@ def accuracies(task: LinearTask, *, loss: str = "linear", steps: int = 1) -> Lin
     )
     defense = HedgeConfig(eps_d=eps_d, steps=steps, step_size=eps_d / steps, start="none")
     defense = replace(defense, loss="linear" if loss == "linear" else "ce")
-    x_adv = pgd(
-        net, x, y, config=attack, goal="adversarial", loss="linear", noise=noise, ids=ids
-    )
+    x_adv = pgd(net, x, y, config=attack, goal="adversarial", loss="linear", noise=noise, ids=ids)
 
     def right(pixels: Tensor) -> float:
-        return (net(pixels).argmax(1) == y).double().mean().item()
+        return float((net(pixels).argmax(1) == y).double().mean())
 
     def hedged(pixels: Tensor) -> Tensor:
         return hedge(net, pixels, config=defense, noise=noise, ids=ids)

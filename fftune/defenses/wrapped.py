@@ -1,5 +1,6 @@
 """A net behind a defence, which is a net again: for defenders, and for attackers who know."""
 
+from dataclasses import dataclass
 from math import log
 from typing import Any
 
@@ -86,3 +87,26 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(_ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
         return grads[0], None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Through:
+    """How an attacker who knows of a defence asks a net: behind it."""
+
+    defense: HedgeConfig
+    draws: int = 1
+    """Over which each gradient is taken."""
+    known: int | None = None
+    """Which of the defender's draws the attacker has got hold of; none draws its own."""
+
+    def wrap(self, model: nn.Module, *, ids: Tensor, noise: Noise, defender: Noise) -> Defended:
+        """`model` behind the defence.
+
+        Args:
+            noise: the attacker's branch.
+            defender: the defender's, of which only a known draw is read.
+        """
+        if self.known is not None:
+            return Defended(model, self.defense, noise=defender.fold(self.known), ids=ids)
+        mine = noise.fold("aware")
+        return Defended(model, self.defense, noise=mine, ids=ids, draws=self.draws, fresh=True)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fftune.config import AttackConfig, BatteryConfig, Goal, Loss, Protocol, ThreatModel, Tier
+from fftune.defenses import Through
 from fftune.evaluate.tiers import (
     CANARY_LENGTHS,
     TIERS,
@@ -31,6 +32,8 @@ class Probe:
     """`wrong`: only examples that the net gets wrong when clean, D-."""
     target: int | None = None
     """The class of goal "targeted"."""
+    through: Through | None = None
+    """How an attacker who knows a defence asks the net; none asks the bare one."""
 
     @property
     def config(self) -> AttackConfig:

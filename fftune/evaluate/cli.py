@@ -7,10 +7,11 @@ from typing import Annotated
 
 import tyro
 
-from fftune.cli import parse
+from fftune.cli import parse, spelled_out
 from fftune.config import (
     BatteryConfig,
     DataSpec,
+    DefenseConfig,
     ModelSpec,
     Split,
     ThreatModel,
@@ -19,7 +20,8 @@ from fftune.config import (
 )
 from fftune.errors import ConfigError
 
-USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--SETTING VALUE ...]
+USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
+                                             [--SETTING VALUE ...]
        python -m fftune.evaluate --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
 
 CHECKPOINT is the folder of a trained net; its data and threat are the defaults.
@@ -27,6 +29,7 @@ CHECKPOINT is the folder of a trained net; its data and threat are the defaults.
 
 SHORT = {
     "--battery": "--battery.name",
+    "--defense": "--defense.names",
     "--data": "--data.name",
     "--examples": "--battery.examples",
     "--tier": "--battery.tier",
@@ -41,6 +44,7 @@ class Evaluate:
     battery: BatteryConfig = field(default_factory=BatteryConfig)
     data: DataSpec = field(default_factory=DataSpec)
     threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
+    defense: DefenseConfig = field(default_factory=DefenseConfig)
     split: Split = "test"
     model: str = ""
     """`path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; a further
@@ -66,22 +70,30 @@ def main(arguments: Sequence[str]) -> None:
     import logging
 
     from fftune.evaluate import evaluate
+    from fftune.evaluate.defense_table import defense_table, undefended
     from fftune.evaluate.table import table
     from fftune.storage import storage_root
 
     name = f"{Path(spec.weights or spec.factory).stem}-{command.battery.name}.parquet"
     rows = Path(command.rows) if command.rows else storage_root(command.storage) / "rows" / name
     outcomes = evaluate(
-        spec, command.data, command.battery, threat=command.threat, split=command.split
+        spec,
+        command.data,
+        command.battery,
+        threat=command.threat,
+        split=command.split,
+        defense=command.defense,
     )
-    print(table(outcomes))
+    print(table(undefended(outcomes)))
+    if command.defense.names:
+        print("\n" + defense_table(outcomes))
     outcomes.write(rows)
     logging.getLogger(__name__).info("rows are in %s", rows)
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Evaluate, Path | None]:
     """The command, and the checkpoint's folder."""
-    flags = [_long(argument) for argument in arguments]
+    flags = spelled_out(arguments, SHORT)
     checkpoint = None if flags[0].startswith("-") else Path(flags.pop(0))
     default = Evaluate()
     if checkpoint is not None:
@@ -92,12 +104,6 @@ def _parse(arguments: Sequence[str]) -> tuple[Evaluate, Path | None]:
         config = from_json(TrainConfig, text)
         default = Evaluate(data=config.data, threat=config.attack.threat)
     return parse(Evaluate, flags, prog="python -m fftune.evaluate", default=default), checkpoint
-
-
-def _long(argument: str) -> str:
-    """`--battery NAME` is short for `--battery.name NAME`."""
-    flag, equals, value = argument.partition("=")
-    return SHORT.get(flag, flag) + equals + value
 
 
 def _spec(command: Evaluate, checkpoint: Path | None) -> ModelSpec:
