@@ -40,7 +40,15 @@ DOORS = {
     "optuna": {"sweep"},
     "ray": {"cluster", "sweep.on_ray", "train.on_ray"},
     "plotly": {"report"},
-    "tyro": {"cli", "data.cli", "train.cli", "evaluate.cli", "sweep.cli", "report.cli"},
+    "tyro": {
+        "cli",
+        "data.cli",
+        "train.cli",
+        "evaluate.cli",
+        "doctor.cli",
+        "sweep.cli",
+        "report.cli",
+    },
     "pandas": {"outcomes", "report", "train.epoch", "evaluate.table", "evaluate.defense_table"},
     "pyarrow": {"outcomes", "evaluate.run", "evaluate.block", "data.folders"},
     "ffcv": {"data.ffcv_engine"},
@@ -119,7 +127,8 @@ def test_no_room_without_a_subject() -> None:
 
 def test_the_core_needs_torch_and_numpy_alone() -> None:
     code = (
-        "import sys, fftune.attacks, fftune.objectives, fftune.models, fftune.noise, fftune.pareto;"
+        "import sys, fftune.attacks, fftune.defenses, fftune.objectives, fftune.models;"
+        "import fftune.noise, fftune.pareto;"
         "heavy = {'ray', 'mlflow', 'optuna', 'pandas', 'pyarrow', 'ffcv', 'tyro', 'sklearn'};"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )

@@ -7,7 +7,7 @@ Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
 from fftune.config.attack import AttackConfig, ThreatModel
 from fftune.config.checks import is_plain, nearest, require
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig
-from fftune.config.defense import DefenseConfig, HedgeConfig
+from fftune.config.defense import DefenseConfig, HedgeConfig, named
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.exact import config_hash, differences, flat, from_json, to_json
 from fftune.config.models import InputSpec, ModelSpec
@@ -75,6 +75,7 @@ __all__ = [
     "flat",
     "from_json",
     "is_plain",
+    "named",
     "nearest",
     "require",
     "to_json",

@@ -119,9 +119,8 @@ def _friends(part: pd.DataFrame) -> list[str]:
     for name, chosen in (("all friends", blind), ("all, noise known", hyp)):
         for defense in defenses:
             right = chosen[chosen["defense"] == defense].groupby("id")["right"].any()
-            lines.append(
-                f"  hypocritical risk on D-, {name}, {defense}: {Rate(int(right.sum()), len(right))}"
-            )
+            risk = Rate(int(right.sum()), len(right))
+            lines.append(f"  hypocritical risk on D-, {name}, {defense}: {risk}")
     title = "mistakes that false friends conceal (D-), under the first draw of each defence"
     return ["", title, *_grid(rows), "", *lines]
 

@@ -120,6 +120,22 @@ def judge(
     return outcomes
 
 
+def attacked(
+    net: nn.Module,
+    dataset: Dataset,
+    battery: BatteryConfig,
+    chosen: Sequence[Probe],
+    *,
+    guard: Guard | None = None,
+) -> Outcomes:
+    """The rows of some probes, whatever they are like: nothing is refused or searched again."""
+    noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
+    with eval_mode(net), torch_threads(battery.threads):
+        subject = replace(_subject(net, dataset, battery), guard=guard)
+        tables = [t for p in chosen for t in _attack(subject, dataset, p, battery, noise)]
+    return Outcomes.of(tables)
+
+
 def _subject(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Subject:
     columns = {"dataset_hash": dataset.hash(), "split": dataset.split}
     columns["model_hash"] = weights_hash(net)
