@@ -17,7 +17,7 @@ from fftune.config import (
 from fftune.errors import ConfigError
 from fftune.evaluate.cli import parse_net
 
-USAGE = """usage: python -m fftune.doctor CHECKPOINT [--examples N] [--defense NAME] [--SETTING VALUE]
+USAGE = """usage: python -m fftune.doctor CHECKPOINT [--examples N] [--defense NAME] [--SETTING ...]
        python -m fftune.doctor --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
 
 Prints each check as pass or FAIL with its numbers; exit code 1 where one fails.
