@@ -30,7 +30,7 @@ from fftune.noise import Noise
 
 THREAT = ThreatModel(eps=8 / 255)
 HEDGE = HedgeConfig()
-BATCHES = (16, 128, 256)
+BATCHES = (128, 16, 256)
 ROUNDS = 7
 
 

@@ -66,10 +66,6 @@ def main(arguments: Sequence[str]) -> None:
 
     net = load_model(spec)
     dataset = sample(command.data, command.split, command.battery.examples)
-    checks = lint(net, dataset, command.battery, threat=command.threat)
-    print(f"the evaluation, {command.split}, n = {len(dataset):,}")
-    print(*(f"  {check}" for check in checks), sep="\n")
-    print(f"obfuscated gradients, defence {command.defense}")
     found = behaviours(
         net,
         dataset,
@@ -78,6 +74,10 @@ def main(arguments: Sequence[str]) -> None:
         defense=command.defense,
         settings=command.settings,
     )
+    checks = lint(net, dataset, command.battery, threat=command.threat)
+    print(f"the evaluation, {command.split}, n = {len(dataset):,}")
+    print(*(f"  {check}" for check in checks), sep="\n")
+    print(f"obfuscated gradients, defence {command.defense}")
     print(*(f"  {check}" for check in found), sep="\n")
     print(
         f"An attack counts as better from {MARGIN:.0%} of the examples and p < {LEVEL} (McNemar) "

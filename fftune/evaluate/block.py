@@ -72,7 +72,7 @@ def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) 
         ModelError: the net does not return finite logits of its classes, a row an example.
         DataError: a label is not one of the classes.
     """
-    attempt = _searched(subject, block, probe, noise)
+    attempt = searched(subject, block, probe, noise)
     tables = [_rows(subject, attempt, probe, noise.seed)]
     if subject.guard is not None and len(attempt.y):
         under = subject.guard.verdicts(subject.net, attempt.x_pert, attempt.ids, probe.attack)
@@ -86,7 +86,7 @@ def margins(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) -> di
     The first less the second of the sorted logits of the perturbed input, which rows do not
     keep: the block is attacked again, which gives the same bits.
     """
-    attempt = _searched(subject, block, probe, noise)
+    attempt = searched(subject, block, probe, noise)
     if not len(attempt.y):
         return {}
     first, second = logits_of(subject, attempt.x_pert).topk(2, dim=1).values.unbind(1)
@@ -109,7 +109,8 @@ def logits_of(subject: Subject, x: Tensor) -> Tensor:
     return logits
 
 
-def _searched(subject: Subject, block: Batch, probe: Probe, noise: Noise) -> _Attempt:
+def searched(subject: Subject, block: Batch, probe: Probe, noise: Noise) -> _Attempt:
+    """The perturbed examples themselves, which rows do not keep. See `attack_block`."""
     attempt = _begin(subject, block, probe)
     for part in probe.parts if len(attempt.y) else ():
         _run(subject, attempt, part, probe, noise)

@@ -128,10 +128,15 @@ def attacked(
     *,
     guard: Guard | None = None,
 ) -> Outcomes:
-    """The rows of some probes, whatever they are like: nothing is refused or searched again."""
+    """The rows of some probes, whatever they are like: no result is refused or searched again.
+
+    Raises:
+        ModelError: the net does not take the images, or does not return logits of their classes.
+    """
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
     with eval_mode(net), torch_threads(battery.threads):
         subject = replace(_subject(net, dataset, battery), guard=guard)
+        _try_out(subject, dataset)
         tables = [t for p in chosen for t in _attack(subject, dataset, p, battery, noise)]
     return Outcomes.of(tables)
 
