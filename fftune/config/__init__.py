@@ -32,6 +32,7 @@ from fftune.config.vocabulary import (
     Start,
     Strategy,
     Tier,
+    TrainPrecision,
 )
 
 __all__ = [
@@ -69,6 +70,7 @@ __all__ = [
     "ThreatModel",
     "Tier",
     "TrainConfig",
+    "TrainPrecision",
     "WriteConfig",
     "config_hash",
     "differences",
