@@ -116,7 +116,8 @@ def judge(
                 tables |= _canary(subject, dataset, tables, probe, battery, noise)
     outcomes = Outcomes.of(table for parts in tables.values() for table in parts)
     _refuse_flat(outcomes)
-    _doubt_chance(outcomes, subject.classes)
+    if any(probe.scope == "all" for probe in chosen):
+        _doubt_chance(outcomes, subject.classes)
     return outcomes
 
 
@@ -194,9 +195,8 @@ def _attack(
     subject: Subject, dataset: Dataset, probe: Probe, battery: BatteryConfig, noise: Noise
 ) -> list[pa.Table]:
     """One probe on every block."""
-    log.info(
-        "%s, goal %s, tier %s: %d examples", probe.attack, probe.goal, probe.tier, len(dataset)
-    )
+    goal = probe.goal if probe.target is None else f"{probe.goal} at class {probe.target}"
+    log.info("%s, goal %s, tier %s: %d examples", probe.attack, goal, probe.tier, len(dataset))
     return [
         table
         for block in dataset.batches(battery.block_size)

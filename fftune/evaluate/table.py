@@ -32,7 +32,11 @@ def table(outcomes: Outcomes) -> str:
     lines = []
     for split, part in frame.groupby("split"):
         clean = part.drop_duplicates("id")["right_clean"]
-        lines.append(f"{split}: clean accuracy {Rate(int(clean.sum()), len(clean))}")
+        # Attacks at a class other than y are on D- alone: no accuracy is known there.
+        only_wrong = "targeted" in set(part["goal"]) and not clean.any()
+        known = f"clean accuracy {Rate(int(clean.sum()), len(clean))}"
+        wrong = f"only the {len(clean)} examples that are wrong when clean"
+        lines.append(f"{split}: {wrong if only_wrong else known}")
         for (goal, attack, target, protocol, tier), rows in part.groupby(BY[1:]):
             name = f"{attack} to class {target}" if target else str(attack)
             base = rows[rows["right_clean"]] if goal == "adversarial" else rows
