@@ -96,7 +96,7 @@ def linear(_given: argparse.Namespace) -> None:
 def analysis(given: argparse.Namespace) -> None:
     """PGD-20 on the bare net, then who was put right and who wrong, and how steep each was."""
     net = read(given)
-    data = sample(DataSpec(name="folder:cifar10"), "test", given.examples)
+    data = sample(DataSpec(name="cifar10"), "test", given.examples)
     ids, x, y = next(data.batches(given.examples))
     noise = Noise(0).fold(data.source.name, data.split)
     config = AttackConfig(threat=THREAT, steps=20, step_size=THREAT.eps / 2)

@@ -68,6 +68,8 @@ def probes(
             return hypocritical(threat, tier)
         case "targets":
             return targets(threat, battery.steps, classes)
+        case "fast_at":
+            return fast_at(threat)
 
 
 def risks(threat: ThreatModel, steps: int) -> tuple[Probe, ...]:
@@ -135,6 +137,18 @@ def targets(threat: ThreatModel, steps: int, classes: int) -> tuple[Probe, ...]:
     )
     own = Probe(attack=f"pgd-{steps}", goal="hypocritical", parts=(part,), scope="wrong")
     return (*every, own)
+
+
+def fast_at(threat: ThreatModel) -> tuple[Probe, ...]:
+    """Wu et al. 2021, table 3: PGD on FastAT's ImageNet nets, ten restarts until one succeeds.
+
+    Steps of 1/255 are those of FastAT's code (Wong et al. 2020); the table does not print any.
+    """
+    config = AttackConfig(threat=threat, step_size=1 / 255, restarts=10)
+    return tuple(
+        _single(f"pgd-{steps}", "adversarial", "ce", replace(config, steps=steps))
+        for steps in (10, 50, 100)
+    )
 
 
 def canary(probe: Probe) -> Probe:

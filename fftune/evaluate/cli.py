@@ -77,7 +77,8 @@ def main(arguments: Sequence[str]) -> None:
     from fftune.evaluate.table import table
     from fftune.storage import storage_root
 
-    name = f"{Path(spec.weights or spec.factory).stem}-{command.battery.name}.parquet"
+    what = "-".join((command.battery.name, *command.defense.names))
+    name = f"{Path(spec.weights or spec.factory).stem}-{what}.parquet"
     rows = Path(command.rows) if command.rows else storage_root(command.storage) / "rows" / name
     outcomes = evaluate(
         spec,

@@ -6,7 +6,7 @@ from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.data import Dataset
 from fftune.defenses import hedge
 from fftune.errors import ConfigError, ModelError
-from fftune.evaluate import judge
+from fftune.evaluate import judge, probes
 from fftune.evaluate.defense_table import defense_frame, defense_table, flip_counts, undefended
 from fftune.evaluate.table import table
 from fftune.noise import Noise
@@ -115,3 +115,16 @@ def test_bad_defences_are_one_line(toy, blobs) -> None:
 def test_an_undefended_battery_has_no_defended_rows(toy, blobs: Dataset) -> None:
     plain = judge(toy, blobs, BATTERY, threat=THREAT)
     assert plain.values("defense") == {"none"} and plain.values("attack") == {"pgd-3"}
+
+
+def test_fast_at_stops_at_the_first_restart_that_succeeds() -> None:
+    """P2's table 3: PGD-10, 50 and 100, ten restarts, steps of 1/255."""
+    found = probes(BatteryConfig(name="fast_at"), ThreatModel(eps=4 / 255))
+    assert [(p.attack, p.config.steps) for p in found] == [
+        ("pgd-10", 10),
+        ("pgd-50", 50),
+        ("pgd-100", 100),
+    ]
+    assert {(p.config.restarts, p.config.step_length, p.protocol) for p in found} == {
+        (10, 1 / 255, "fixed")
+    }
