@@ -5,12 +5,13 @@ import torch
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.data import Dataset
 from fftune.defenses import hedge
-from fftune.errors import ConfigError, ModelError
+from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluate import judge, probes
 from fftune.evaluate.defense_table import defense_frame, defense_table, flip_counts, undefended
 from fftune.evaluate.table import table
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes
+from fftune.risk import RiskCounts
 
 THREAT = ThreatModel(eps=0.05)
 BATTERY = BatteryConfig(steps=3, block_size=40, precision="fp32")
@@ -128,3 +129,10 @@ def test_fast_at_stops_at_the_first_restart_that_succeeds() -> None:
     assert {(p.config.restarts, p.config.step_length, p.protocol) for p in found} == {
         (10, 1 / 255, "fixed")
     }
+
+
+def test_risks_are_of_one_defence_at_a_time(outcomes) -> None:
+    with pytest.raises(DataError, match="choose one defense"):
+        RiskCounts.of(outcomes, attack="pgd-3", split="test")
+    one = outcomes.where(defense="hedge", defense_repeat=2)
+    assert RiskCounts.of(one, attack="pgd-3", split="test").total == 100
