@@ -23,6 +23,7 @@ VERBS = {
     "train": "train one net, as published or at a smaller scale",
     "sweep": "train a front of models, natural against hypocritical risk",
     "evaluate": "attack a net, and count what was fooled and what was concealed",
+    "doctor": "tell a robust net from one that hides its gradients, and check the evaluation",
     "report": "lay the fronts of finished studies side by side",
 }
 

@@ -63,6 +63,8 @@ class RiskCounts:
         adv, hyp = (one.where(goal=goal).to_pandas() for goal in ("adversarial", "hypocritical"))
         if not len(adv) or adv["id"].tolist() != hyp["id"].tolist():
             raise DataError(f"{attack} on {split} needs both goals on the same examples")
+        if adv["id"].duplicated().any():
+            raise DataError(f"{attack} on {split} has several rows an example: choose one defense")
         right = adv["pred_clean"] == adv["y"]
         right_adv = adv["pred_pert"] == adv["y"]
         right_hyp = hyp["pred_pert"] == hyp["y"]

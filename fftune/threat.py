@@ -44,14 +44,17 @@ def step(x: Tensor, grad: Tensor, length: float | Tensor, norm: Norm) -> Tensor:
 
 
 def project(x_pert: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
-    """The nearest point of the ball around `x`, then of [0, 1], which never leads out of it."""
+    """The nearest point of the ball around `x`, then of [0, 1], which never leads out of it.
+
+    Without `threat.clamp`, of the ball alone.
+    """
     delta = x_pert - x
     if threat.norm == "linf":
         delta = delta.clamp(-threat.eps, threat.eps)
     else:
         norm = _spread(_l2(delta), delta).clamp_min(torch.finfo(delta.dtype).tiny)
         delta = delta * (threat.eps / norm).clamp_max(1)
-    return (x + delta).clamp(0, 1)
+    return (x + delta).clamp(0, 1) if threat.clamp else x + delta
 
 
 def distance(x_pert: Tensor, x: Tensor, norm: Norm) -> Tensor:
@@ -65,7 +68,7 @@ def is_inside(x_pert: Tensor, x: Tensor, threat: ThreatModel) -> bool:
     if not len(x):
         return True
     near = float(distance(x_pert, x, threat.norm).max()) <= threat.eps * (1 + 1e-5) + 1e-6
-    return near and float(x_pert.min()) >= 0 and float(x_pert.max()) <= 1
+    return near and not (threat.clamp and (float(x_pert.min()) < 0 or float(x_pert.max()) > 1))
 
 
 def _l2(delta: Tensor) -> Tensor:

@@ -20,6 +20,8 @@ RANKS = {
     "threat": 2,
     "models": 2,
     "attacks": 3,
+    "defenses": 4,
+    "doctor": 7,
     "outcomes": 3,
     "objectives": 4,
     "risk": 4,
@@ -39,8 +41,16 @@ DOORS = {
     "optuna": {"sweep"},
     "ray": {"cluster", "sweep.on_ray", "train.on_ray"},
     "plotly": {"report"},
-    "tyro": {"cli", "data.cli", "train.cli", "evaluate.cli", "sweep.cli", "report.cli"},
-    "pandas": {"outcomes", "report", "train.epoch", "evaluate.table"},
+    "tyro": {
+        "cli",
+        "data.cli",
+        "train.cli",
+        "evaluate.cli",
+        "doctor.cli",
+        "sweep.cli",
+        "report.cli",
+    },
+    "pandas": {"outcomes", "report", "train.epoch", "evaluate.table", "evaluate.defense_table"},
     "pyarrow": {"outcomes", "evaluate.run", "evaluate.block", "data.folders"},
     "ffcv": {"data.ffcv_engine"},
     "numba": {"data.ffcv_engine"},
@@ -54,7 +64,7 @@ DOORS = {
     "numpy": {"noise", "pareto", "comparison", "sweep.gap", "data"},
     "torch": {
         *("threat", "noise", "models", "attacks", "objectives", "certified", "data", "train"),
-        "evaluate",
+        *("defenses", "evaluate", "doctor"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""
@@ -118,8 +128,8 @@ def test_no_room_without_a_subject() -> None:
 
 def test_the_core_needs_torch_and_numpy_alone() -> None:
     code = (
-        "import sys, fftune.attacks, fftune.objectives, fftune.models, fftune.noise, fftune.pareto;"
-        "import fftune.certified;"
+        "import sys, fftune.attacks, fftune.defenses, fftune.objectives, fftune.models;"
+        "import fftune.noise, fftune.pareto, fftune.certified;"
         "heavy = {'ray', 'mlflow', 'optuna', 'pandas', 'pyarrow', 'ffcv', 'tyro', 'sklearn'};"
         "heavy.add('torchvision');"
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"

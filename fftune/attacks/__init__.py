@@ -8,7 +8,7 @@ from fftune.attacks.apgd import apgd
 from fftune.attacks.deepfool import deepfool
 from fftune.attacks.fab import fab
 from fftune.attacks.goals import success
-from fftune.attacks.pgd import cw, fgsm, pgd
+from fftune.attacks.pgd import cw, fgsm, pgd, pgd_hedged
 from fftune.attacks.rays import rays
 from fftune.attacks.square import square
 from fftune.config import AttackConfig, Goal, Loss, Search
@@ -23,6 +23,7 @@ __all__ = [
     "fab",
     "fgsm",
     "pgd",
+    "pgd_hedged",
     "rays",
     "square",
     "success",
@@ -55,4 +56,5 @@ SEARCHES: dict[Search, Attack] = {
     "fab": fab,
     "square": square,
     "rays": rays,
+    "pgd_hedged": pgd_hedged,
 }

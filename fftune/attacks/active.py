@@ -52,13 +52,14 @@ class Rows:
             logits: Tensor = self.model(x_pert)
             return self.aim.reached(logits), self.aim(logits)
 
-    def gradient(self, x_pert: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(R,) bool, (R,) and (R, C, H, W): goal reached, the loss and its gradient."""
+    def gradient(self, x_pert: Tensor, step: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+        """(R,) bool, (R,) and (R, C, H, W): goal reached, the loss, and the gradient to climb."""
         x_pert = x_pert.detach().requires_grad_(True)
         with torch.enable_grad():
             logits = self.model(x_pert)
             loss = self.aim(logits)
-            (grad,) = torch.autograd.grad(loss.sum(), x_pert)
+            climbed = loss if self.aim.turns is None else self.aim.at(step)(logits)
+            (grad,) = torch.autograd.grad(climbed.sum(), x_pert)
         return self.aim.reached(logits.detach()), loss.detach(), grad
 
     def start(self, config: AttackConfig, noise: Noise) -> Tensor:
@@ -155,9 +156,11 @@ def begin(
         raise DataError(f"inputs must lie in [0, 1], got {low:g} to {high:g}")
     asks = config.protocol == "strong" or config.targets or goal in ("stability", "label_free")
     clean = clean_logits(model, x) if asks else None
+    turns = None if y.dim() == 1 else y
+    y = y if turns is None else y[:, 0]
     if len(y) and (int(y.min()) < 0 or (clean is not None and int(y.max()) >= clean.shape[1])):
         raise DataError(f"labels must be classes of the net, got {int(y.min())} to {int(y.max())}")
-    aim = Aim(goal=goal, loss=loss, y=y, logits_clean=clean)
+    aim = Aim(goal=goal, loss=loss, y=y, logits_clean=clean, turns=turns)
     return Rows(model=model, x=x, aim=aim, ids=ids, job=torch.zeros_like(y))
 
 

@@ -4,7 +4,15 @@ import torch
 from torch import Tensor, nn
 
 
-class Counted(nn.Module):
+class Rowwise(nn.Module):
+    """A net that knows which examples are in its batch."""
+
+    def select(self, rows: Tensor) -> "Rowwise":
+        """The same net for some rows of the batch; rows may repeat."""
+        raise NotImplementedError
+
+
+class Counted(Rowwise):
     """A net that counts the passes of each example of a block, and remembers the clean ones.
 
     Searches pack, repeat and drop rows; `narrowed` keeps the accounts with the examples.
@@ -48,8 +56,8 @@ class Counted(nn.Module):
 
 
 def narrowed(model: nn.Module, rows: Tensor) -> nn.Module:
-    """`model` for some rows of the batch; only a `Counted` one knows the difference."""
-    return model.select(rows) if isinstance(model, Counted) else model
+    """`model` for some rows of the batch; only a `Rowwise` one knows the difference."""
+    return model.select(rows) if isinstance(model, Rowwise) else model
 
 
 def clean_logits(model: nn.Module, x: Tensor) -> Tensor:

@@ -24,6 +24,7 @@ class Aim:
     descend it (Tao et al. 2022, sec. 3.1). "stability" climbs KL(p(x) || p(x')) (Zhang et al.
     2019; Tao et al. 2022, eq. 2), or is adversarial to the clean prediction. "hedge" climbs the
     cross-entropy of all classes at once (Wu et al. 2021, alg. 1), "label_free" descends it.
+    Loss "linear" is a class's negated score, as their section 5 has it.
     """
 
     goal: Goal
@@ -34,6 +35,8 @@ class Aim:
     """(B, K), where the goal or the protocol asks for them."""
     target: Tensor | None = None
     """(B,) int64, the class that an adversary pulls towards; none leaves it open."""
+    turns: Tensor | None = None
+    """(B, steps) int64, the label whose loss is climbed at each step; -1 is all classes."""
 
     def __post_init__(self) -> None:
         if not is_defined(self.goal, self.loss):
@@ -42,7 +45,7 @@ class Aim:
     def __call__(self, logits: Tensor) -> Tensor:
         """(B,), the loss of perturbed inputs' (B, K) logits, which is maximised."""
         if self.goal in ("hedge", "label_free"):
-            every = all_classes(logits)
+            every = -logits.sum(1) if self.loss == "linear" else all_classes(logits)
             return every if self.goal == "hedge" else -every
         if self.loss == "kl":
             assert self.logits_clean is not None
@@ -50,6 +53,9 @@ class Aim:
         if self.loss == "ce":
             ce = F.cross_entropy(logits, self.label, reduction="none")
             return -ce if is_toward(self.goal) else ce
+        if self.loss == "linear":
+            score = _pick(logits, self.label)
+            return score if is_toward(self.goal) else -score
         if is_toward(self.goal):
             return -margin(logits, self.y) / (scale(logits, 4) if self.loss == "dlr" else 1)
         if self.target is None:
@@ -65,6 +71,15 @@ class Aim:
         assert self.logits_clean is not None
         return self.logits_clean.argmax(1)
 
+    def at(self, step: int) -> "Aim":
+        """What one step climbs."""
+        if self.turns is None:
+            return self
+        y = self.turns[:, step]
+        every = bool((y < 0).any())
+        loss: Loss = "ce" if every and self.loss != "linear" else self.loss
+        return replace(self, y=y, goal="hedge" if every else self.goal, loss=loss)
+
     def reached(self, logits: Tensor) -> Tensor:
         """(B,) bool: do these logits serve the goal?"""
         pred = logits.argmax(1)
@@ -73,19 +88,20 @@ class Aim:
 
     def select(self, rows: Tensor) -> "Aim":
         """The aim of some rows, in the order given; rows may repeat."""
-        clean, target = self.logits_clean, self.target
+        clean, target, turns = self.logits_clean, self.target, self.turns
         return replace(
             self,
             y=self.y[rows],
             logits_clean=None if clean is None else clean[rows],
             target=None if target is None else target[rows],
+            turns=None if turns is None else turns[rows],
         )
 
 
 def is_defined(goal: Goal, loss: Loss) -> bool:
     """Whether the goal has such a loss."""
     if goal in ("hedge", "label_free"):
-        return loss == "ce"
+        return loss in ("ce", "linear")
     return loss != "kl" or goal == "stability"
 
 

@@ -1,4 +1,4 @@
-"""Projected gradient ascent on the goal's loss, and the two attacks that are cases of it."""
+"""Projected gradient ascent on the goal's loss, and the attacks that are cases of it."""
 
 from dataclasses import replace
 
@@ -33,7 +33,8 @@ def pgd(
     Args:
         model: takes (B, C, H, W) in [0, 1], returns (B, K) logits; used in the mode it is in.
         x: (B, C, H, W) float, pixels in [0, 1].
-        y: (B,) int64, the label that the goal speaks of.
+        y: (B,) int64, the label that the goal speaks of; or (B, steps), a label for each
+            step to climb, of which -1 stands for all classes and the first is the goal's.
         noise: the branch for (data set, split); the attack goes on from there.
         ids: (B,) int64, the examples' ids, which key the random start. The goal does not, so
             that "targeted" at the true class and "hypocritical" are one and the same.
@@ -46,8 +47,8 @@ def pgd(
 
     def search(rows: Rows, found: Found) -> None:
         x_pert = rows.start(config, noise.fold("pgd"))
-        for _ in range(config.steps):
-            won, value, grad = rows.gradient(x_pert)
+        for k in range(config.steps):
+            won, value, grad = rows.gradient(x_pert, k)
             if config.protocol == "strong":
                 kept = found.offer(x_pert, won, value)
                 if kept is not None:
@@ -101,3 +102,23 @@ def cw(
     """
     require_margin("cw", loss)
     return pgd(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
+
+
+def pgd_hedged(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    config: AttackConfig,
+    goal: Goal,
+    loss: Loss,
+    noise: Noise,
+    ids: Tensor,
+) -> Tensor:
+    """PGD with a hedge step after each of its own, inside the same ball (Wu et al. 2021, B.11).
+
+    The paper's authors tried it against their defence and found it weak. See `pgd`.
+    """
+    turns = torch.stack([y, torch.full_like(y, -1)], 1).repeat(1, max(1, config.steps))
+    config = replace(config, steps=2 * config.steps, step_size=config.step_length)
+    return pgd(model, x, turns, config=config, goal=goal, loss=loss, noise=noise, ids=ids)

@@ -7,6 +7,7 @@ Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
 from fftune.config.attack import AttackConfig, ThreatModel
 from fftune.config.checks import is_plain, nearest, require
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig
+from fftune.config.defense import DefenseConfig, HedgeConfig, named
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.exact import config_hash, differences, flat, from_json, to_json
 from fftune.config.models import InputSpec, ModelSpec
@@ -16,6 +17,7 @@ from fftune.config.vocabulary import (
     Backend,
     Battery,
     Constants,
+    Defense,
     Device,
     Engine,
     Goal,
@@ -42,9 +44,12 @@ __all__ = [
     "BatteryConfig",
     "Constants",
     "DataSpec",
+    "Defense",
+    "DefenseConfig",
     "Device",
     "Engine",
     "Goal",
+    "HedgeConfig",
     "InputSpec",
     "LoaderConfig",
     "Loss",
@@ -72,6 +77,7 @@ __all__ = [
     "flat",
     "from_json",
     "is_plain",
+    "named",
     "nearest",
     "require",
     "to_json",

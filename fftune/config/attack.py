@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from fftune.config.checks import require
 from fftune.config.vocabulary import Norm, Protocol, Search, Start
 
+UNCLAMPED = ("fgsm", "pgd", "cw", "pgd_hedged")
+"""Searches that can go without the walls of [0, 1]."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreatModel:
@@ -13,6 +16,9 @@ class ThreatModel:
 
     norm: Norm = "linf"
     eps: float = 8 / 255
+    clamp: bool = True
+    """Off lets x' leave [0, 1], as Hedge Defense is printed (Wu et al. 2021, alg. 1); only `pgd`
+    and its cases can."""
 
     def __post_init__(self) -> None:
         require("eps", 0 <= self.eps < math.inf, "finite and >= 0", self.eps)
@@ -50,6 +56,8 @@ class AttackConfig:
         require("step_size", self.step_length >= 0, ">= 0", self.step_size)
         require("restarts", self.restarts >= 1, ">= 1", self.restarts)
         require("targets", self.targets >= 0, ">= 0", self.targets)
+        may = self.threat.clamp or self.search in UNCLAMPED
+        require("clamp", may, f"on for search {self.search!r}", self.threat.clamp)
         round_ball = self.start != "sphere" or self.threat.norm == "l2"
         require("start", round_ball, "another than 'sphere' for linf", self.start)
 

@@ -5,11 +5,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fftune.evaluate.battery import Probe, probes
-    from fftune.evaluate.run import evaluate, judge
+    from fftune.evaluate.run import attacked, evaluate, judge
 
-__all__ = ["Probe", "evaluate", "judge", "probes"]
+__all__ = ["Probe", "attacked", "evaluate", "judge", "probes"]
 
-_HOMES = {"Probe": "battery", "evaluate": "run", "judge": "run", "probes": "battery"}
+_HOMES = {
+    "Probe": "battery",
+    "attacked": "run",
+    "evaluate": "run",
+    "judge": "run",
+    "probes": "battery",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fftune.config import AttackConfig, BatteryConfig, Goal, Loss, Protocol, ThreatModel, Tier
+from fftune.defenses import Through
 from fftune.evaluate.tiers import (
     CANARY_LENGTHS,
     TIERS,
@@ -31,6 +32,8 @@ class Probe:
     """`wrong`: only examples that the net gets wrong when clean, D-."""
     target: int | None = None
     """The class of goal "targeted"."""
+    through: Through | None = None
+    """How an attacker who knows a defence asks the net; none asks the bare one."""
 
     @property
     def config(self) -> AttackConfig:
@@ -65,6 +68,8 @@ def probes(
             return hypocritical(threat, tier)
         case "targets":
             return targets(threat, battery.steps, classes)
+        case "fast_at":
+            return fast_at(threat)
 
 
 def risks(threat: ThreatModel, steps: int) -> tuple[Probe, ...]:
@@ -132,6 +137,18 @@ def targets(threat: ThreatModel, steps: int, classes: int) -> tuple[Probe, ...]:
     )
     own = Probe(attack=f"pgd-{steps}", goal="hypocritical", parts=(part,), scope="wrong")
     return (*every, own)
+
+
+def fast_at(threat: ThreatModel) -> tuple[Probe, ...]:
+    """Wu et al. 2021, table 3: PGD on FastAT's ImageNet nets, ten restarts until one succeeds.
+
+    Steps of 1/255 are those of FastAT's code (Wong et al. 2020); the table does not print any.
+    """
+    config = AttackConfig(threat=threat, step_size=1 / 255, restarts=10)
+    return tuple(
+        _single(f"pgd-{steps}", "adversarial", "ce", replace(config, steps=steps))
+        for steps in (10, 50, 100)
+    )
 
 
 def canary(probe: Probe) -> Probe:

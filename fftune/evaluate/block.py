@@ -12,6 +12,7 @@ from fftune.config import Device, config_hash
 from fftune.data.dataset import Batch
 from fftune.errors import DataError, ModelError
 from fftune.evaluate.battery import Probe
+from fftune.evaluate.defended import Guard, Verdict, defended_hash
 from fftune.evaluate.tiers import Part
 from fftune.noise import Noise
 from fftune.outcomes import rows
@@ -33,6 +34,8 @@ class Subject:
     columns: dict[str, str]
     """`dataset_hash`, `split` and `model_hash`."""
     device: Device = "cpu"
+    guard: Guard | None = None
+    """The defences under which everything is scored too."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
     """(B, K) logits of a block, by its ids, so that every probe can share them."""
 
@@ -59,6 +62,9 @@ class _Attempt:
 def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) -> pa.Table:
     """The rows of one probe on one block, which depend on nothing but the arguments.
 
+    Where the subject has a guard, the same perturbed examples are scored again under each draw
+    of each defence, in rows of their own.
+
     Args:
         noise: the branch for (data set, split).
 
@@ -66,7 +72,12 @@ def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) 
         ModelError: the net does not return finite logits of its classes, a row an example.
         DataError: a label is not one of the classes.
     """
-    return _rows(subject, _searched(subject, block, probe, noise), probe, noise.seed)
+    attempt = searched(subject, block, probe, noise)
+    tables = [_rows(subject, attempt, probe, noise.seed)]
+    if subject.guard is not None and len(attempt.y):
+        under = subject.guard.verdicts(subject.net, attempt.x_pert, attempt.ids, probe.attack)
+        tables += [_rows(subject, attempt, probe, noise.seed, verdict) for verdict in under]
+    return pa.concat_tables(tables)
 
 
 def margins(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) -> dict[int, float]:
@@ -75,7 +86,7 @@ def margins(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) -> di
     The first less the second of the sorted logits of the perturbed input, which rows do not
     keep: the block is attacked again, which gives the same bits.
     """
-    attempt = _searched(subject, block, probe, noise)
+    attempt = searched(subject, block, probe, noise)
     if not len(attempt.y):
         return {}
     first, second = logits_of(subject, attempt.x_pert).topk(2, dim=1).values.unbind(1)
@@ -98,7 +109,8 @@ def logits_of(subject: Subject, x: Tensor) -> Tensor:
     return logits
 
 
-def _searched(subject: Subject, block: Batch, probe: Probe, noise: Noise) -> _Attempt:
+def searched(subject: Subject, block: Batch, probe: Probe, noise: Noise) -> _Attempt:
+    """The perturbed examples themselves, which rows do not keep. See `attack_block`."""
     attempt = _begin(subject, block, probe)
     for part in probe.parts if len(attempt.y) else ():
         _run(subject, attempt, part, probe, noise)
@@ -163,8 +175,13 @@ def _search(
         return at
     counted = Counted(net, attempt.clean[at], at.cpu(), examples=len(attempt.y))
     x, label = attempt.x[at], attempt.label[at]
+    asked: nn.Module = counted
+    if probe.through is not None:
+        assert subject.guard is not None
+        ids, defender = attempt.ids[at.cpu()], subject.guard.noise
+        asked = probe.through.wrap(counted, ids=ids, noise=noise, defender=defender)
     x_pert = SEARCHES[part.config.search](
-        counted,
+        asked,
         x,
         label,
         config=part.config,
@@ -192,8 +209,18 @@ def _search(
     return lost[success(probe.goal, pred, clean, label)]
 
 
-def _rows(subject: Subject, attempt: _Attempt, probe: Probe, seed: int) -> pa.Table:
-    config, (forwards, backwards, queries, _) = probe.config, attempt.counts.numpy()
+def _rows(
+    subject: Subject, attempt: _Attempt, probe: Probe, seed: int, under: Verdict | None = None
+) -> pa.Table:
+    """The attack's own rows, or those of one draw of a defence, whose passes they then count."""
+    config, clean = probe.config, attempt.clean.argmax(1)
+    which = config if len(probe.parts) == 1 and probe.through is None else probe
+    if under is None:
+        pred, counts, won = attempt.pred, attempt.counts, attempt.won
+    else:
+        pred, counts = under.pred, under.counts
+        won = success(probe.goal, pred, clean, attempt.label)
+    forwards, backwards, queries = counts[:3].numpy()
     target = attempt.label.cpu().numpy() if probe.goal in ("hypocritical", "targeted") else -1
     return rows(
         len(attempt.y),
@@ -201,7 +228,7 @@ def _rows(subject: Subject, attempt: _Attempt, probe: Probe, seed: int) -> pa.Ta
             **subject.columns,
             "id": attempt.ids.numpy(),
             "attack": probe.attack,
-            "config_hash": config_hash(config if len(probe.parts) == 1 else probe),
+            "config_hash": config_hash(which) if under is None else defended_hash(which, under),
             "norm": config.threat.norm,
             "eps": config.threat.eps,
             "goal": probe.goal,
@@ -210,12 +237,12 @@ def _rows(subject: Subject, attempt: _Attempt, probe: Probe, seed: int) -> pa.Ta
             "restart": 0,
             "protocol": probe.protocol,
             "tier": probe.tier,
-            "defense": "none",
-            "defense_repeat": 0,
+            "defense": "none" if under is None else under.defense,
+            "defense_repeat": 0 if under is None else under.repeat,
             "y": attempt.y.cpu().numpy(),
-            "pred_clean": attempt.clean.argmax(1).cpu().numpy(),
-            "pred_pert": attempt.pred.cpu().numpy(),
-            "success": attempt.won.cpu().numpy(),
+            "pred_clean": clean.cpu().numpy(),
+            "pred_pert": pred.cpu().numpy(),
+            "success": won.cpu().numpy(),
             "queries": queries,
             "forwards": forwards,
             "backwards": backwards,

@@ -1,9 +1,9 @@
 """`python -m fftune.evaluate CHECKPOINT --battery NAME ...`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
@@ -11,6 +11,7 @@ from fftune.cli import parse, spelled_out
 from fftune.config import (
     BatteryConfig,
     DataSpec,
+    DefenseConfig,
     ModelSpec,
     Split,
     ThreatModel,
@@ -19,7 +20,8 @@ from fftune.config import (
 )
 from fftune.errors import ConfigError
 
-USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--SETTING VALUE ...]
+USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
+                                             [--SETTING VALUE ...]
        python -m fftune.evaluate --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
 
 CHECKPOINT is the folder of a trained net; its data and threat are the defaults.
@@ -27,6 +29,7 @@ CHECKPOINT is the folder of a trained net; its data and threat are the defaults.
 
 SHORT = {
     "--battery": "--battery.name",
+    "--defense": "--defense.names",
     "--data": "--data.name",
     "--examples": "--battery.examples",
     "--tier": "--battery.tier",
@@ -41,6 +44,7 @@ class Evaluate:
     battery: BatteryConfig = field(default_factory=BatteryConfig)
     data: DataSpec = field(default_factory=DataSpec)
     threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
+    defense: DefenseConfig = field(default_factory=DefenseConfig)
     split: Split = "test"
     model: str = ""
     """`path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; a further
@@ -53,6 +57,10 @@ class Evaluate:
     """The folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
 
 
+C = TypeVar("C", bound=Any)
+"""A dataclass with `data`, `threat`, `model` and `weights`, as `Evaluate` has them."""
+
+
 def main(arguments: Sequence[str]) -> None:
     """Parse, attack, print, write."""
     if not arguments or list(arguments) in (["-h"], ["--help"]):
@@ -60,47 +68,56 @@ def main(arguments: Sequence[str]) -> None:
         if not arguments:
             raise ConfigError("CHECKPOINT is missing, and so is --model")
         return
-    command, checkpoint = _parse(arguments)
-    spec = _spec(command, checkpoint)
+    command, spec = parse_net(Evaluate, arguments, SHORT, prog="python -m fftune.evaluate")
 
     import logging
 
     from fftune.evaluate import evaluate
+    from fftune.evaluate.defense_table import defense_table, undefended
     from fftune.evaluate.table import table
     from fftune.storage import storage_root
 
-    name = f"{Path(spec.weights or spec.factory).stem}-{command.battery.name}.parquet"
+    what = "-".join((command.battery.name, *command.defense.names))
+    name = f"{Path(spec.weights or spec.factory).stem}-{what}.parquet"
     rows = Path(command.rows) if command.rows else storage_root(command.storage) / "rows" / name
     outcomes = evaluate(
-        spec, command.data, command.battery, threat=command.threat, split=command.split
+        spec,
+        command.data,
+        command.battery,
+        threat=command.threat,
+        split=command.split,
+        defense=command.defense,
     )
-    print(table(outcomes))
+    print(table(undefended(outcomes)))
+    if command.defense.names:
+        print("\n" + defense_table(outcomes))
     outcomes.write(rows)
     logging.getLogger(__name__).info("rows are in %s", rows)
 
 
-def _parse(arguments: Sequence[str]) -> tuple[Evaluate, Path | None]:
-    """The command, and the checkpoint's folder."""
-    flags = spelled_out(arguments, SHORT)
+def parse_net(
+    cls: type[C], arguments: Sequence[str], short: Mapping[str, str], *, prog: str
+) -> tuple[C, ModelSpec]:
+    """A command about one net, and the net: CHECKPOINT, or `--model` with its data.
+
+    Raises:
+        ConfigError: neither is named, or both are.
+        ModelError: there is no complete checkpoint.
+    """
+    flags = spelled_out(arguments, short)
     checkpoint = None if flags[0].startswith("-") else Path(flags.pop(0))
-    default = Evaluate()
-    if checkpoint is not None:
-        from fftune.train.checkpoint import read_spec
-
-        read_spec(checkpoint)  # whatever is missing there is better said than guessed
-        text = (checkpoint / "config.json").read_text(encoding="utf-8")
-        config = from_json(TrainConfig, text)
-        default = Evaluate(data=config.data, threat=config.attack.threat)
-    return parse(Evaluate, flags, prog="python -m fftune.evaluate", default=default), checkpoint
-
-
-def _spec(command: Evaluate, checkpoint: Path | None) -> ModelSpec:
     if checkpoint is None:
+        command = parse(cls, flags, prog=prog, default=cls())
         if not command.model:
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
-        return ModelSpec(factory=command.model, weights=command.weights)
-    if command.model or command.weights:
-        raise ConfigError("model contradicts CHECKPOINT: name one of them")
+        return command, ModelSpec(factory=command.model, weights=command.weights)
     from fftune.train.checkpoint import read_spec
 
-    return read_spec(checkpoint)
+    spec = read_spec(checkpoint)  # whatever is missing there is better said than guessed
+    text = (checkpoint / "config.json").read_text(encoding="utf-8")
+    config = from_json(TrainConfig, text)
+    default = replace(cls(), data=config.data, threat=config.attack.threat)
+    command = parse(cls, flags, prog=prog, default=default)
+    if command.model or command.weights:
+        raise ConfigError("model contradicts CHECKPOINT: name one of them")
+    return command, spec

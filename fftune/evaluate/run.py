@@ -2,17 +2,29 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from fftune.config import BatteryConfig, DataSpec, ModelSpec, Split, ThreatModel, require
+from fftune.config import (
+    BatteryConfig,
+    DataSpec,
+    DefenseConfig,
+    ModelSpec,
+    Split,
+    ThreatModel,
+    require,
+)
 from fftune.data import Dataset
 from fftune.data.catalog import place_framed
+from fftune.defenses import refuse_without_gradients
 from fftune.errors import ModelError
+from fftune.evaluate.aware import aware_probes
 from fftune.evaluate.battery import Probe, canary, probes
 from fftune.evaluate.block import Subject, attack_block, logits_of
+from fftune.evaluate.defended import Guard
 from fftune.evaluate.tiers import CANARY
 from fftune.models import eval_mode, load_model, search_copy, torch_threads, weights_hash
 from fftune.noise import Noise
@@ -21,9 +33,18 @@ from fftune.risk import Rate
 
 log = logging.getLogger(__name__)
 
+HEDGED_ON = 32
+"""Examples whose gradients are looked at before a hedge is believed in."""
+
 
 def evaluate(
-    model: ModelSpec, data: DataSpec, battery: BatteryConfig, *, threat: ThreatModel, split: Split
+    model: ModelSpec,
+    data: DataSpec,
+    battery: BatteryConfig,
+    *,
+    threat: ThreatModel,
+    split: Split,
+    defense: DefenseConfig | None = None,
 ) -> Outcomes:
     """Attack every example of a split with every probe of a battery.
 
@@ -33,7 +54,8 @@ def evaluate(
         ConfigError: the device does not exist.
     """
     net = load_model(model)  # first: it fails at once, where images take their time
-    return judge(net, sample(data, split, battery.examples), battery, threat=threat)
+    dataset = sample(data, split, battery.examples)
+    return judge(net, dataset, battery, threat=threat, defense=defense)
 
 
 def sample(data: DataSpec, split: Split, examples: int | None) -> Dataset:
@@ -54,6 +76,7 @@ def judge(
     *,
     threat: ThreatModel,
     chosen: Sequence[Probe] | None = None,
+    defense: DefenseConfig | None = None,
 ) -> Outcomes:
     """`evaluate` for a net and a data set in memory. The net is given back as it was.
 
@@ -62,6 +85,11 @@ def judge(
 
     Args:
         chosen: some of the battery's probes; default all of them.
+        defense: defences under which all is scored too; attackers who know them then join the
+            battery.
+
+    Raises:
+        ModelError: a defence is to follow the gradients of a net that has none.
     """
     cuda = battery.device == "cpu" or torch.cuda.is_available()
     require("device", cuda, "one that torch sees; there is no CUDA device", battery.device)
@@ -71,6 +99,17 @@ def judge(
         _try_out(subject, dataset)
         if chosen is None:
             chosen = probes(battery, threat, classes=subject.classes)
+        guard = Guard.of(
+            defense or DefenseConfig(),
+            threat,
+            source=dataset.source.name,
+            split=dataset.split,
+            attacks=len(chosen),
+        )
+        if guard is not None:
+            _refuse_unhedgeable(subject, dataset, guard)
+            subject = replace(subject, guard=guard)
+            chosen = (*chosen, *aware_probes(chosen, guard, threat))
         tables = {p: _attack(subject, dataset, p, battery, noise) for p in chosen}
         for probe in chosen:
             if probe.tier == "standard":
@@ -80,6 +119,27 @@ def judge(
     if any(probe.scope == "all" for probe in chosen):
         _doubt_chance(outcomes, subject.classes)
     return outcomes
+
+
+def attacked(
+    net: nn.Module,
+    dataset: Dataset,
+    battery: BatteryConfig,
+    chosen: Sequence[Probe],
+    *,
+    guard: Guard | None = None,
+) -> Outcomes:
+    """The rows of some probes, whatever they are like: no result is refused or searched again.
+
+    Raises:
+        ModelError: the net does not take the images, or does not return logits of their classes.
+    """
+    noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
+    with eval_mode(net), torch_threads(battery.threads):
+        subject = replace(_subject(net, dataset, battery), guard=guard)
+        _try_out(subject, dataset)
+        tables = [t for p in chosen for t in _attack(subject, dataset, p, battery, noise)]
+    return Outcomes.of(tables)
 
 
 def _subject(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Subject:
@@ -123,6 +183,12 @@ def _doubt_chance(outcomes: Outcomes, classes: int) -> None:
             right,
             classes,
         )
+
+
+def _refuse_unhedgeable(subject: Subject, dataset: Dataset, guard: Guard) -> None:
+    if any(config.steps for config in guard.hedges.values()):
+        _, x, _ = next(dataset.batches(HEDGED_ON))
+        refuse_without_gradients(subject.net, x.to(subject.device))
 
 
 def _attack(
@@ -173,14 +239,14 @@ def _canary(
     noise: Noise,
 ) -> dict[Probe, list[pa.Table]]:
     """Try FAB and Square on a fixed few survivors; the whole set at `full` if that helps."""
-    frame = Outcomes.of(tables[probe]).to_pandas()
+    frame = Outcomes.of(tables[probe]).where(defense="none").to_pandas()
     survivors = torch.tensor(frame.loc[~frame["success"], "id"].to_numpy())
     draw = noise.fold("canary").uniform(survivors, (1,)).flatten()
     chosen = survivors[draw.argsort()[:CANARY]]
     few = dataset.select(torch.isin(dataset.ids, chosen).nonzero().flatten(), dataset.split)
     tried = canary(probe)
     found = _attack(subject, few, tried, battery, noise) if len(few) else []
-    wins = sum(table["success"].to_pylist().count(True) for table in found)
+    wins = int(Outcomes.of(found).where(defense="none").to_pandas()["success"].sum())
     flat = int((frame["status"].str.startswith("zero-gradient")).sum())
     log.info("canary: FAB and Square found %d of %d survivors", wins, len(few))
     if not wins and not flat:

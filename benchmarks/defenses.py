@@ -1,0 +1,170 @@
+"""Hedge Defense: what it costs, what it is worth, and where section 5's closed forms stand.
+
+    python benchmarks/defenses.py STUDY [--models FOLDER] [--model NAME] [--examples N]
+
+STUDY is `speed` (20 hedge steps against 20 forward and backward passes of the same net), `linear`
+(section 5 and appendix C), or `analysis` (local Lipschitz differences, SSIM, second attacks).
+FOLDER holds the nets and `architectures.py`; data sets are found by `FFTUNE_DATA`. One thread;
+seconds are those of the process, so that a busy machine disturbs them little.
+"""
+
+import argparse
+import importlib.util
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks import pgd
+from fftune.attacks.losses import all_classes
+from fftune.config import AttackConfig, DataSpec, HedgeConfig, ThreatModel, named
+from fftune.defenses import hedge
+from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attack
+from fftune.defenses.linear import LinearTask, accuracies
+from fftune.evaluate.defended import predict
+from fftune.evaluate.run import sample
+from fftune.noise import Noise
+
+THREAT = ThreatModel(eps=8 / 255)
+HEDGE = HedgeConfig()
+BATCHES = (128, 16, 256)
+ROUNDS = 7
+
+
+def main() -> None:
+    studies = {"speed": speed, "linear": linear, "analysis": analysis}
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=studies)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--model", default="fastat_small")
+    parser.add_argument("--examples", type=int, default=256)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    print(
+        f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, seed 0"
+    )
+    if given.study != "linear" and given.models is None:
+        parser.error("--models is missing")
+    studies[given.study](given)
+
+
+def speed(given: argparse.Namespace) -> None:
+    """Interleaved rounds; the ratio of each round, and their median."""
+    net = read(given)
+    for size in BATCHES:
+        x, ids = torch.rand(size, 3, 32, 32), torch.arange(size)
+        noise = Noise(0).fold("defense")
+        passes(net, x)
+        ratios, seconds = [], []
+        for _ in range(ROUNDS):
+            plain = timed(lambda x=x: passes(net, x))
+            ours = timed(lambda x=x, i=ids, n=noise: hedge(net, x, config=HEDGE, noise=n, ids=i))
+            ratios.append(ours / plain)
+            seconds.append(ours)
+        print(
+            f"{given.model}, batch {size}: K = {HEDGE.steps} in "
+            f"{statistics.median(seconds):.3f} CPU-s, {statistics.median(ratios):.3f}x of as many "
+            f"forward and backward passes ({ROUNDS} rounds, {min(ratios):.3f} to {max(ratios):.3f})"
+        )
+
+
+def passes(net: nn.Module, x: Tensor) -> None:
+    """As many forward and backward passes as the hedge takes, and nothing else."""
+    for _ in range(HEDGE.steps):
+        x = x.detach().requires_grad_(True)
+        torch.autograd.grad(all_classes(net(x)).sum(), x)
+
+
+def linear(_given: argparse.Namespace) -> None:
+    """Section 5: zeta .5, eps 1, 1 < |x| <= 4."""
+    for label, task in (
+        ("k_f > k_t", LinearTask()),
+        ("k_t > k_f", LinearTask(k_t=1.0, k_f=0.125)),
+    ):
+        for loss in ("linear", "ce"):
+            found = accuracies(task, loss=loss)
+            print(
+                f"{label}, hedge climbs {loss}: natural {found.natural:.4f}, "
+                f"attacked {found.attacked:.4f}, hedged {found.hedged:.4f}, "
+                f"natural and hedged {found.natural_hedged:.4f}"
+            )
+
+
+def analysis(given: argparse.Namespace) -> None:
+    """PGD-20 on the bare net, then who was put right and who wrong, and how steep each was."""
+    net = read(given)
+    data = sample(DataSpec(name="cifar10"), "test", given.examples)
+    ids, x, y = next(data.batches(given.examples))
+    noise = Noise(0).fold(data.source.name, data.split)
+    config = AttackConfig(threat=THREAT, steps=20, step_size=THREAT.eps / 2)
+    x_adv = pgd(net, x, y, config=config, goal="adversarial", loss="ce", noise=noise, ids=ids)
+    defender = Noise(0).fold("defense", data.source.name, data.split, 0)
+    with torch.no_grad():
+        before = net(x_adv).argmax(1)
+    for name in ("random", "hedge"):
+        defense = named(name, HEDGE)
+        after = predict(net, x_adv, config=defense, noise=defender, ids=ids)
+        mended, spoiled = (before != y) & (after == y), (before == y) & (after != y)
+        other = (before != y) & (after != y) & (after != before)
+        print(
+            f"{name}: n = {len(y)}, FtoT {int(mended.sum())}, TtoF {int(spoiled.sum())}, "
+            f"FtoF {int(other.sum())}"
+        )
+        for kind, rows, false in (("FtoT", mended, before), ("TtoF", spoiled, after)):
+            lipschitz(net, x_adv[rows], false[rows], y[rows], noise, ids[rows], f"{name} {kind}")
+    similarity(x, x_adv, hedge(net, x_adv, config=HEDGE, noise=defender, ids=ids))
+    print(second_attack(net, x, y, config=config, noise=noise, ids=ids))
+
+
+def lipschitz(
+    net: nn.Module, x: Tensor, false: Tensor, true: Tensor, noise: Noise, ids: Tensor, label: str
+) -> None:
+    if not len(x):
+        return
+    for score in ("logit", "log_prob"):
+        steep = gradient_gap(net, x, false, true, score=score)
+        far = ratio_gap(net, x, false, true, score=score, eps=THREAT.eps, noise=noise, ids=ids)
+        for how, gap in (("gradient 1-norm", steep), ("largest of 32 ratios", far)):
+            share = float((gap > 0).float().mean())
+            print(
+                f"  {label}, {score}, {how}: false - true {float(gap.median()):+.3g} (median), "
+                f"positive for {share:.1%} of {len(x)}"
+            )
+
+
+def similarity(x: Tensor, x_adv: Tensor, x_hed: Tensor) -> None:
+    """SSIM by scikit-image (Wang et al. 2004), means over the images."""
+    from skimage.metrics import structural_similarity
+
+    for label, images in (("adversarial", x_adv), ("hedge", x_hed), ("natural", x)):
+        scores = [
+            structural_similarity(one.numpy(), two.numpy(), channel_axis=0, data_range=1.0)
+            for one, two in zip(x, images, strict=True)
+        ]
+        share = sum(score > 0.9 for score in scores) / len(scores)
+        print(f"SSIM to natural, {label}: mean {statistics.mean(scores):.4f}, {share:.1%} over .90")
+
+
+def timed(job: Callable[[], object]) -> float:
+    """CPU seconds of this process."""
+    begin = time.process_time()
+    job()
+    return time.process_time() - begin
+
+
+def read(given: argparse.Namespace) -> nn.Module:
+    """A net of the folder, in eval mode."""
+    file = given.models / "architectures.py"
+    spec = importlib.util.spec_from_file_location("architectures", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    net: nn.Module = module.load(given.model)
+    return net
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""What is done to an input before a net predicts it."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from fftune.config.attack import ThreatModel
+from fftune.config.checks import require
+from fftune.config.vocabulary import Defense, Norm, Start
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeConfig:
+    """One search for a safer point of a ball (Wu et al. 2021, alg. 1; constants of sec. 4.1).
+
+    Without steps it is their uniform random perturbation; without a radius too, no defence.
+    """
+
+    norm: Norm = "linf"
+    eps_d: float = 8 / 255
+    steps: int = 20
+    """K."""
+    step_size: float | None = None
+    """None stands for eps_d / 2."""
+    classes: Literal["all", "one"] = "all"
+    """Whose loss a step climbs: that of all classes, or of one drawn for each example and step
+    (alg. 4)."""
+    clamp: bool = True
+    """Keeps pixels in [0, 1], which the paper does not print."""
+    start: Start = "uniform"
+    loss: Literal["ce", "linear"] = "ce"
+    """`linear` is the score of section 5."""
+
+    def __post_init__(self) -> None:
+        _check(self.eps_d, self.steps, self.step_size)
+        if self.norm == "linf":
+            require("eps_d", self.eps_d <= 1, "<= 1 for linf, as pixels lie in [0, 1]", self.eps_d)
+
+    @property
+    def threat(self) -> ThreatModel:
+        """The defender's ball."""
+        return ThreatModel(norm=self.norm, eps=self.eps_d, clamp=self.clamp)
+
+    @property
+    def step_length(self) -> float:
+        """`step_size`, or eps_d / 2."""
+        return self.eps_d / 2 if self.step_size is None else self.step_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DefenseConfig:
+    """Defences that a battery's examples are scored under, beside none at all."""
+
+    names: tuple[Defense, ...] = ()
+    norm: Norm | None = None
+    """None stands for the attackers'."""
+    eps_d: float | None = None
+    """None stands for the attackers' radius, as in Wu et al. 2021."""
+    steps: int = 20
+    """K of the hedges."""
+    step_size: float | None = None
+    """None stands for eps_d / 2."""
+    clamp: bool = True
+    repeats: int = 3
+    """Draws of each defence; all attacks on an example meet the same ones."""
+    seed: int = 0
+    """The defender's; its noise shares no key with the attackers', whatever their seed."""
+    draws: int = 4
+    """Draws that an attacker averages over at each step (EOT); five times as many where the
+    defence takes no steps, as they cost so little."""
+
+    def __post_init__(self) -> None:
+        require("names", len(set(self.names)) == len(self.names), "each named once", self.names)
+        _check(0 if self.eps_d is None else self.eps_d, self.steps, self.step_size)
+        require("repeats", self.repeats >= 1, ">= 1", self.repeats)
+        require("draws", self.draws >= 1, ">= 1", self.draws)
+
+    def hedges(self, threat: ThreatModel) -> dict[Defense, HedgeConfig]:
+        """Each named defence; what is not set follows the attackers' threat."""
+        full = HedgeConfig(
+            norm=self.norm or threat.norm,
+            eps_d=threat.eps if self.eps_d is None else self.eps_d,
+            steps=self.steps,
+            step_size=self.step_size,
+            clamp=self.clamp,
+        )
+        return {name: named(name, full) for name in self.names}
+
+
+def named(name: Defense, full: HedgeConfig) -> HedgeConfig:
+    """What `full` is under a name: with fewer steps, or a class at a time."""
+    match name:
+        case "hedge":
+            return full
+        case "hedge_one_class":
+            return replace(full, classes="one")
+        case "random":
+            return replace(full, steps=0)
+        case "none":
+            return replace(full, steps=0, eps_d=0)
+
+
+def _check(eps_d: float, steps: int, step_size: float | None) -> None:
+    require("eps_d", 0 <= eps_d < math.inf, "finite and >= 0", eps_d)
+    require("steps", steps >= 0, ">= 0", steps)
+    require("step_size", step_size is None or step_size >= 0, ">= 0", step_size)

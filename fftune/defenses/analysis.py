@@ -1,0 +1,124 @@
+"""Why a hedge mends or spoils a prediction (Wu et al. 2021, 4.2.2 and B.10)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks import pgd
+from fftune.config import AttackConfig
+from fftune.noise import Noise
+
+Score = Literal["logit", "log_prob"]
+"""f_c of a class. The paper does not say which; of the probability's logarithm, the predicted
+class is flat by construction where it is sure, so that the two can differ in sign."""
+
+SAMPLES = 32
+
+
+def gradient_gap(
+    net: nn.Module, x: Tensor, false: Tensor, true: Tensor, *, score: Score = "logit"
+) -> Tensor:
+    """(B,) ||grad f_false||_1 - ||grad f_true||_1: the local slopes for l_inf steps.
+
+    Positive where the true class is the smoother one, on which Hedge Defense relies.
+
+    Args:
+        x: (B, C, H, W) in [0, 1].
+        false, true: (B,) int64, the classes compared.
+    """
+    return _slope(net, x, false, score) - _slope(net, x, true, score)
+
+
+def ratio_gap(
+    net: nn.Module,
+    x: Tensor,
+    false: Tensor,
+    true: Tensor,
+    *,
+    score: Score = "logit",
+    eps: float,
+    noise: Noise,
+    ids: Tensor,
+) -> Tensor:
+    """(B,) the same by sampling: the largest |f_c(x') - f_c(x)| / ||x' - x||_inf of each class.
+
+    Over `SAMPLES` points, uniform in the l_inf ball of radius `eps`: a lower bound of each
+    Lipschitz constant, from the same points for both classes.
+    """
+    largest = x.new_zeros(2, len(x))
+    with torch.no_grad():
+        at = _scores(net(x), score)
+        for draw in range(SAMPLES):
+            delta = eps * (2 * noise.fold("lipschitz", draw).uniform(ids, tuple(x.shape[1:])) - 1)
+            away = delta.to(x).flatten(1).abs().amax(1)
+            change = (_scores(net(x + delta.to(x)), score) - at).abs()
+            for row, label in zip(largest, (false, true), strict=True):
+                row.copy_(torch.maximum(row, change.gather(1, label[:, None]).squeeze(1) / away))
+    return largest[0] - largest[1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecondAttack:
+    """What became of the naturally right examples (B.10)."""
+
+    correct: int
+    flipped: int  # by the first attack
+    flipped_again: int  # of these, by a second one, on the false prediction
+    returned: int  # of these, to the truth
+    survived: int  # right after the first attack
+    survivors_flipped: int  # of these, by the second
+
+    def __str__(self) -> str:
+        return (
+            f"second attack: {self.correct} right, {self.flipped} flipped; a second attack flips "
+            f"{self.flipped_again} of these, {self.returned} back to the truth, and "
+            f"{self.survivors_flipped} of the {self.survived} that survived"
+        )
+
+
+def second_attack(
+    net: nn.Module, x: Tensor, y: Tensor, *, config: AttackConfig, noise: Noise, ids: Tensor
+) -> SecondAttack:
+    """Attack the predictions of adversarial examples, from there, in a ball of the same radius.
+
+    Args:
+        x: (B, C, H, W) in [0, 1].
+        y: (B,) int64, the true classes.
+    """
+    with torch.no_grad():
+        right = net(x).argmax(1) == y
+    x, y, ids = x[right], y[right], ids[right.cpu()]
+
+    def attacked(x: Tensor, label: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
+        x_adv = pgd(
+            net, x, label, config=config, goal="adversarial", loss="ce", noise=noise, ids=ids
+        )
+        with torch.no_grad():
+            return x_adv, net(x_adv).argmax(1)
+
+    x_adv, first = attacked(x, y, noise)
+    _, second = attacked(x_adv, first, noise.fold("second"))
+    flipped = first != y
+    return SecondAttack(
+        correct=len(y),
+        flipped=int(flipped.sum()),
+        flipped_again=int((flipped & (second != first)).sum()),
+        returned=int((flipped & (second == y)).sum()),
+        survived=int((~flipped).sum()),
+        survivors_flipped=int((~flipped & (second != first)).sum()),
+    )
+
+
+def _slope(net: nn.Module, x: Tensor, label: Tensor, score: Score) -> Tensor:
+    x = x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        chosen = _scores(net(x), score).gather(1, label[:, None])
+        (grad,) = torch.autograd.grad(chosen.sum(), x)
+    norm: Tensor = grad.abs().flatten(1).sum(1)
+    return norm
+
+
+def _scores(logits: Tensor, score: Score) -> Tensor:
+    return logits if score == "logit" else logits.log_softmax(1)

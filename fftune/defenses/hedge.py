@@ -1,0 +1,72 @@
+"""Hedge Defense: the one PGD, against all classes at once."""
+
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks import pgd
+from fftune.attacks.counted import narrowed
+from fftune.attacks.losses import all_classes
+from fftune.config import AttackConfig, Goal, HedgeConfig
+from fftune.errors import ModelError
+from fftune.noise import Noise
+
+
+def hedge(model: nn.Module, x: Tensor, *, config: HedgeConfig, noise: Noise, ids: Tensor) -> Tensor:
+    """Push inputs to where the classes' losses sum highest (Wu et al. 2021, alg. 1).
+
+    Nobody needs to know whether an input was attacked. No steps are the paper's uniform random
+    perturbation, to the bit; `classes="one"` is its algorithm 4.
+
+    Args:
+        model: takes (B, C, H, W) in [0, 1], returns (B, K) logits; used in the mode it is in.
+        x: (B, C, H, W) float, pixels in [0, 1], attacked or not.
+        noise: the defender's branch, of which attackers know nothing.
+        ids: (B,) int64, the examples' ids, which key the random start.
+
+    Returns:
+        (B, C, H, W) inside `config.threat`, detached. `x` and the model's parameter
+        gradients are left as they were.
+    """
+    search = AttackConfig(
+        threat=config.threat,
+        steps=config.steps,
+        step_size=config.step_length,
+        start=config.start,
+    )
+    goal: Goal = "hedge"
+    y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+    if config.classes == "one" and config.steps and len(x):
+        goal, y = "adversarial", _drawn(model, x, config.steps, noise, ids)
+    x_hed: Tensor = pgd(
+        model, x, y, config=search, goal=goal, loss=config.loss, noise=noise, ids=ids
+    )
+    return x_hed
+
+
+def refuse_without_gradients(model: nn.Module, x: Tensor) -> None:
+    """Refuse nets that no hedge can follow, for it would pass random noise off as a defence.
+
+    Args:
+        x: (B, C, H, W), a few examples.
+
+    Raises:
+        ModelError: the logits do not depend on the input by any differentiable way, or the
+            gradient is zero for every example.
+    """
+    x = x.detach().requires_grad_(True)
+    with torch.enable_grad():
+        logits: Tensor = model(x)
+        if not logits.requires_grad:
+            raise ModelError("net has no input gradients: Hedge Defense cannot follow them")
+        (grad,) = torch.autograd.grad(all_classes(logits).sum(), x, allow_unused=True)
+    if grad is None or not bool(grad.any()):
+        raise ModelError("net's input gradients are zero: Hedge Defense cannot follow them")
+
+
+def _drawn(model: nn.Module, x: Tensor, steps: int, noise: Noise, ids: Tensor) -> Tensor:
+    """(B, steps) int64: a class for each example and step."""
+    with torch.no_grad():
+        first = narrowed(model, torch.zeros(1, dtype=torch.int64, device=x.device))
+        classes = int(first(x[:1]).shape[1])
+    drawn = noise.fold("classes").uniform(ids, (steps,)) * classes
+    return drawn.long().clamp_max(classes - 1).to(x.device)

@@ -1,0 +1,1 @@
+"""Does the net hide its gradients, and can its evaluation be believed?"""

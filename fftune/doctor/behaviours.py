@@ -1,0 +1,135 @@
+"""The five behaviours of obfuscated gradients (Athalye et al. 2018, 3.1; Wu et al. 2021, E.1).
+
+A net that shows one of them is not robust but hard to follow for gradients. Passing proves
+nothing: attacks that fail prove nothing.
+"""
+
+from dataclasses import replace
+from itertools import pairwise
+from math import prod, sqrt
+
+from torch import nn
+
+from fftune.comparison import Paired
+from fftune.config import (
+    AttackConfig,
+    BatteryConfig,
+    Defense,
+    DefenseConfig,
+    Loss,
+    Protocol,
+    ThreatModel,
+)
+from fftune.data import Dataset
+from fftune.doctor.check import MARGIN, Check, beats, is_full
+from fftune.evaluate import Probe, attacked
+from fftune.evaluate.defended import Guard
+from fftune.evaluate.tiers import Part
+from fftune.outcomes import Outcomes
+from fftune.risk import Rate
+
+STEPS = 20
+UNBOUNDED_STEPS = 50
+QUERIES = 1000
+SAMPLES = 100
+GROWTH = (0.5, 1.0, 2.0, 4.0)
+"""Radii that success is to grow with, in multiples of eps."""
+
+
+def behaviours(
+    net: nn.Module,
+    dataset: Dataset,
+    battery: BatteryConfig,
+    *,
+    threat: ThreatModel,
+    defense: Defense = "none",
+    settings: DefenseConfig | None = None,
+) -> list[Check]:
+    """The five, on the bare net or under the first draw of a defence.
+
+    Attacks are crafted on the bare net, as Wu et al. do. There each keeps its first success, x
+    itself included; under a defence it takes all its steps, for the first success is the nearest
+    to the boundary and the easiest to undo.
+    """
+    protocol: Protocol = "strong" if defense == "none" else "fixed"
+    names = () if defense == "none" else (defense,)
+    asked = replace(settings or DefenseConfig(), names=names, repeats=1)
+    guard = Guard.of(asked, threat, source=dataset.source.name, split=dataset.split, attacks=1)
+    outcomes = attacked(net, dataset, battery, probes(dataset, threat, protocol), guard=guard)
+    return verdicts(outcomes.where(defense=defense))
+
+
+def probes(dataset: Dataset, threat: ThreatModel, protocol: Protocol) -> tuple[Probe, ...]:
+    """Every attack that the five compare."""
+    diameter = 1 if threat.norm == "linf" else sqrt(prod(dataset.shape))
+    cube = ThreatModel(norm=threat.norm, eps=diameter)
+    pgd = AttackConfig(threat=threat, steps=STEPS, protocol=protocol)
+    square = replace(pgd, search="square", steps=QUERIES, start="none")
+    return (
+        _probe("fgsm", "ce", replace(pgd, search="fgsm", steps=1, start="none")),
+        _probe("square", "margin", square),
+        _probe("unbounded", "ce", replace(pgd, threat=cube, steps=UNBOUNDED_STEPS)),
+        _probe("random", "ce", replace(pgd, steps=0, restarts=SAMPLES)),
+        *(
+            _probe(f"pgd x{times:g}", "ce", replace(pgd, threat=_larger(threat, times)))
+            for times in GROWTH
+        ),
+    )
+
+
+def verdicts(outcomes: Outcomes) -> list[Check]:
+    """The five, from rows of one net under one defence or none."""
+    by = {attack: outcomes.where(attack=attack) for attack in outcomes.values("attack")}
+    pgd = by["pgd x1"]
+    return [
+        _no_better("one step is no better than many", f"FGSM - PGD-{STEPS}", by["fgsm"], pgd),
+        _no_better(
+            "black-box attacks are no better than gradients",
+            f"Square-{QUERIES} - PGD-{STEPS}",
+            by["square"],
+            pgd,
+        ),
+        _unbounded(_rate(by["unbounded"])),
+        _no_better(
+            "random points are no better than gradients",
+            f"best of {SAMPLES} random points - PGD-{STEPS}",
+            by["random"],
+            pgd,
+        ),
+        _growth([by[f"pgd x{times:g}"] for times in GROWTH]),
+    ]
+
+
+def _no_better(name: str, what: str, weak: Outcomes, strong: Outcomes) -> Check:
+    paired = Paired.of(weak, strong)
+    return Check(name=name, passed=not beats(paired), evidence=f"{what}: {paired}")
+
+
+def _unbounded(rate: Rate) -> Check:
+    evidence = f"success {rate} of PGD-{UNBOUNDED_STEPS} anywhere in [0, 1]"
+    name = "without a bound every example falls"
+    return Check(name=name, passed=is_full(rate), evidence=evidence)
+
+
+def _growth(steps: list[Outcomes]) -> Check:
+    """Success never shrinks with the radius, and from eps to the largest it grows, or is full."""
+    rates = [_rate(step) for step in steps]
+    shrinks = any(beats(Paired.of(small, large)) for small, large in pairwise(steps))
+    grown = Paired.of(steps[-1], steps[GROWTH.index(1.0)])
+    passed = not shrinks and (beats(grown) or rates[-1].value >= 1 - MARGIN)
+    sizes = ", ".join(f"{t:g} eps {r.value:.1%}" for t, r in zip(GROWTH, rates, strict=True))
+    evidence = f"success at {sizes}; {GROWTH[-1]:g} eps - eps: {grown}"
+    return Check(name="a larger bound helps the attacker", passed=passed, evidence=evidence)
+
+
+def _rate(outcomes: Outcomes) -> Rate:
+    return Rate(outcomes.table["success"].to_pylist().count(True), len(outcomes))
+
+
+def _larger(threat: ThreatModel, times: float) -> ThreatModel:
+    eps = times * threat.eps
+    return replace(threat, eps=min(1.0, eps) if threat.norm == "linf" else eps)
+
+
+def _probe(attack: str, loss: Loss, config: AttackConfig) -> Probe:
+    return Probe(attack=attack, goal="adversarial", parts=(Part(config=config, loss=loss),))

@@ -1,0 +1,87 @@
+"""`python -m fftune.doctor CHECKPOINT`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from fftune.config import (
+    BatteryConfig,
+    DataSpec,
+    Defense,
+    DefenseConfig,
+    Split,
+    ThreatModel,
+)
+from fftune.errors import ConfigError
+from fftune.evaluate.cli import parse_net
+
+USAGE = """usage: python -m fftune.doctor CHECKPOINT [--examples N] [--defense NAME] [--SETTING ...]
+       python -m fftune.doctor --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
+
+Prints each check as pass or FAIL with its numbers; exit code 1 where one fails.
+`python -m fftune.doctor --model FILE.py:FUNCTION --help` lists every setting."""
+
+SHORT = {
+    "--data": "--data.name",
+    "--examples": "--battery.examples",
+    "--device": "--battery.device",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doctor:
+    """Look for the five behaviours of obfuscated gradients, and for flaws of the evaluation."""
+
+    battery: BatteryConfig = field(default_factory=lambda: BatteryConfig(examples=200))
+    """Its examples, seed, threads and device; the doctor brings its own attacks."""
+    data: DataSpec = field(default_factory=DataSpec)
+    threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
+    defense: Defense = "none"
+    """Judge the five under this defence."""
+    settings: DefenseConfig = field(default_factory=DefenseConfig)
+    """Of the defence; its names and repeats are not used."""
+    split: Split = "test"
+    model: str = ""
+    """`path/to/file.py:FUNCTION` of your own net."""
+    weights: str = ""
+    """Its state_dict, where the function does not load it."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse, examine, print."""
+    if not arguments or list(arguments) in (["-h"], ["--help"]):
+        print(USAGE)
+        if not arguments:
+            raise ConfigError("CHECKPOINT is missing, and so is --model")
+        return
+    command, spec = parse_net(Doctor, arguments, SHORT, prog="python -m fftune.doctor")
+
+    from fftune.doctor.behaviours import behaviours
+    from fftune.doctor.check import LEVEL, MARGIN
+    from fftune.doctor.lint import lint
+    from fftune.evaluate.run import sample
+    from fftune.models import load_model
+
+    net = load_model(spec)
+    dataset = sample(command.data, command.split, command.battery.examples)
+    found = behaviours(
+        net,
+        dataset,
+        command.battery,
+        threat=command.threat,
+        defense=command.defense,
+        settings=command.settings,
+    )
+    checks = lint(net, dataset, command.battery, threat=command.threat)
+    print(f"the evaluation, {command.split}, n = {len(dataset):,}")
+    print(*(f"  {check}" for check in checks), sep="\n")
+    print(f"obfuscated gradients, defence {command.defense}")
+    print(*(f"  {check}" for check in found), sep="\n")
+    print(
+        f"An attack counts as better from {MARGIN:.0%} of the examples and p < {LEVEL} (McNemar) "
+        "on. To pass proves nothing."
+    )
+    if not all(check.passed for check in (*checks, *found)):
+        raise SystemExit(1)

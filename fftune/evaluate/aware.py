@@ -1,0 +1,63 @@
+"""Attackers who know that a defence will be applied."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from fftune.config import AttackConfig, Goal, ThreatModel
+from fftune.defenses import Through
+from fftune.evaluate.battery import Probe
+from fftune.evaluate.defended import CLEAN, Guard
+from fftune.evaluate.tiers import Part
+
+AWARE = ("aware", "eot", "known", "pgd-hedged", "label-free")
+"""How their names begin."""
+MORE_DRAWS = 5
+"""Times as many draws where the defence takes no steps."""
+
+
+def is_aware(attack: str) -> bool:
+    """Whether an attack's name is one of theirs."""
+    return attack.startswith(AWARE)
+
+
+def aware_probes(battery: Sequence[Probe], guard: Guard, threat: ThreatModel) -> tuple[Probe, ...]:
+    """The control, and for each goal of a battery all that its attackers could do better.
+
+    Each goes as many steps of the same length as the battery's own PGD. Behind each defence:
+    `aware` (Wu et al. 2021, alg. 6), `eot` over its random start (Athalye et al. 2018), and
+    `known`, by one who has got hold of the defender's first draw. `pgd-hedged` takes a hedge step
+    inside each attack step (B.11), `label-free` is algorithm 5. Transfer from the undefended net
+    is what the battery itself does.
+    """
+    still = AttackConfig(threat=threat, steps=0, start="none")
+    probes = [_probe(CLEAN, "adversarial", still)]
+    goals = dict.fromkeys(probe.goal for probe in battery)
+    for goal in goals:
+        if goal not in ("adversarial", "hypocritical"):
+            continue
+        plain = _plain(battery, goal, threat)
+        for name, defense in guard.hedges.items():
+            draws = guard.draws * (1 if defense.steps else MORE_DRAWS)
+            for attack, through in (
+                ("aware", Through(defense=defense)),
+                ("eot", Through(defense=defense, draws=draws)),
+                ("known", Through(defense=defense, known=0)),
+            ):
+                probe = _probe(f"{attack}-{name}", goal, plain)
+                probes.append(replace(probe, through=through))
+        probes.append(_probe("pgd-hedged", goal, replace(plain, search="pgd_hedged")))
+        if goal == "adversarial":
+            probes.append(_probe("label-free", "label_free", plain))
+    return tuple(probes)
+
+
+def _plain(battery: Sequence[Probe], goal: Goal, threat: ThreatModel) -> AttackConfig:
+    """The battery's PGD for a goal; P2's where it has none."""
+    for probe in battery:
+        if probe.goal == goal and probe.config.search == "pgd" and probe.protocol == "fixed":
+            return probe.config
+    return AttackConfig(threat=threat, steps=20, step_size=threat.eps / 2)
+
+
+def _probe(attack: str, goal: Goal, config: AttackConfig) -> Probe:
+    return Probe(attack=attack, goal=goal, parts=(Part(config=config, loss="ce"),))

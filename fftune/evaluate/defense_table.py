@@ -1,0 +1,216 @@
+"""What defences are worth: the paper's table, and beside it the attackers who know them."""
+
+from collections.abc import Iterable, Sequence
+
+import pandas as pd
+
+from fftune.comparison import Paired
+from fftune.evaluate.aware import is_aware
+from fftune.evaluate.defended import CLEAN
+from fftune.outcomes import Outcomes
+from fftune.risk import Rate
+
+ATTACKS = ("pgd-20", "cw", "deepfool", "apgd-ce", "apgd-t", "fab-t", "square", "rays", "autoattack")
+"""In the order of Wu et al. 2021, table 1; others follow."""
+DEFENSES = ("none", "random", "hedge", "hedge_one_class")
+
+
+def undefended(outcomes: Outcomes) -> Outcomes:
+    """The rows of a battery alone: no defence, nobody who knows of one."""
+    plain = outcomes.where(defense="none")
+    chosen = (a for a in plain.values("attack") if a != CLEAN and not is_aware(a))
+    return Outcomes.of(plain.where(attack=a).table for a in chosen)
+
+
+def defense_table(outcomes: Outcomes) -> str:
+    """Accuracies and concealed mistakes under each defence, on every split.
+
+    The battery, whose attacks know of no defence, is never shown without those who do.
+    """
+    frame = defense_frame(outcomes)
+    lines: list[str] = []
+    for split, part in frame.groupby("split"):
+        repeats = int(part.loc[part["attack"] != CLEAN, "defense_repeat"].max()) + 1
+        lines.append(
+            f"{split}, under defences: n = {part['id'].nunique():,}, {repeats} draws of each; "
+            "mean accuracy in % (its variance over draws)"
+        )
+        lines += _natural(part, repeats)
+        goals = set(part["goal"])
+        if "adversarial" in goals:
+            lines += _adversaries(part)
+        if "hypocritical" in goals:
+            lines += _friends(part)
+    return "\n".join(lines)
+
+
+def defense_frame(outcomes: Outcomes) -> pd.DataFrame:
+    """The rows, with `right`, and `before`: what the bare net said of the same input."""
+    names = ["split", "attack", "goal", "defense"]
+    frame = outcomes.to_pandas().astype(dict.fromkeys(names, str))
+    frame = frame[frame["attack"] != "canary"]
+    frame.loc[frame["attack"] == CLEAN, "goal"] = CLEAN
+    frame["right"] = frame["pred_pert"] == frame["y"]
+    key = ["split", "goal", "attack", "target", "id"]
+    bare = frame[frame["defense"] == "none"].set_index(key)["pred_pert"].rename("before")
+    return frame.join(bare, on=key)
+
+
+def _natural(part: pd.DataFrame, repeats: int) -> list[str]:
+    """Clean accuracy, and the control: right under every one of as many draws as attacks."""
+    clean = part[part["attack"] == CLEAN]
+    control = int(clean["defense_repeat"].max()) + 1
+    rows = [["", "natural", f"right in {control} draws of {control}"]]
+    for defense in _defenses(part):
+        one = clean[clean["defense"] == defense]
+        first = one[one["defense_repeat"] < repeats]
+        always = one.groupby("id")["right"].all()
+        rows.append([defense, _mean(first), f"{100 * always.mean():.2f}"])
+    return [*_grid(rows), "  the second column is noise alone, which is no adversary", ""]
+
+
+def _adversaries(part: pd.DataFrame) -> list[str]:
+    adv = part[part["goal"].isin(["adversarial", "label_free"])]
+    battery = adv[~adv["attack"].map(is_aware)]
+    aware = adv[adv["attack"].map(is_aware)]
+    unknown = adv[~adv["attack"].str.startswith("known")]
+    attacks, defenses = _attacks(battery), _defenses(part)
+    rows = [["crafted on the bare net", *attacks, "worst case"]]
+    for defense in defenses:
+        one = battery[battery["defense"] == defense]
+        rows.append(
+            [defense, *(_mean(one[one["attack"] == a]) for a in attacks), _mean(_worst(one))]
+        )
+    lines = [*_grid(rows), "", *_gains(battery, defenses), ""]
+    rows = [["attackers who know", *defenses]]
+    for attack in _attacks(aware):
+        one = aware[aware["attack"] == attack]
+        rows.append([attack, *(_cell(one, attack, defense) for defense in defenses)])
+    # Whoever knows the first draw is only measured on that.
+    everyone = adv[adv["defense_repeat"] == 0]
+    for name, chosen in (("best of all", unknown), ("best, noise known*", everyone)):
+        rows.append([name, *(_mean(_worst(chosen[chosen["defense"] == d])) for d in defenses)])
+    lines += [*_grid(rows), "  * the defender's first draw alone, which `known-...` has", ""]
+    return [*lines, *_gains(unknown, defenses), "", *_flips(battery, attacks, defenses)]
+
+
+def _friends(part: pd.DataFrame) -> list[str]:
+    """What false friends conceal, and what a defence unmasks, on the net's own mistakes D-."""
+    hyp = part[(part["goal"] == "hypocritical") & (part["pred_clean"] != part["y"])]
+    hyp, defenses = hyp[hyp["defense_repeat"] == 0], _defenses(part)
+    if not len(hyp):
+        return ["", "no mistakes to conceal: risks on D- are undefined (n = 0)"]
+    head = [f"concealed of {hyp['id'].nunique()}", "none"]
+    rows = [head + [f"{d}{of}" for d in defenses[1:] for of in (" leaves", "unmasks", "as itself")]]
+    lines = []
+    for attack in _attacks(hyp):
+        one = hyp[hyp["attack"] == attack].set_index("defense")
+        cells = [attack, f"{one.loc[['none'], 'right'].sum()}"]
+        for defense in defenses[1:]:
+            under = one.loc[[defense]]
+            was = under[under["before"] == under["y"]]
+            unmasked = int((~was["right"]).sum())
+            itself = int((was["pred_pert"] == was["pred_clean"]).sum())
+            cells += [f"{under['right'].sum()}", f"{unmasked} of {len(was)}", f"{itself}"]
+            if not is_aware(attack):
+                lines.append(f"  {defense} unmasks {attack}: {Rate(unmasked, len(was))}")
+        rows.append(cells)
+    blind = hyp[~hyp["attack"].str.startswith("known")]
+    for name, chosen in (("all friends", blind), ("all, noise known", hyp)):
+        for defense in defenses:
+            right = chosen[chosen["defense"] == defense].groupby("id")["right"].any()
+            risk = Rate(int(right.sum()), len(right))
+            lines.append(f"  hypocritical risk on D-, {name}, {defense}: {risk}")
+    title = "mistakes that false friends conceal (D-), under the first draw of each defence"
+    return ["", title, *_grid(rows), "", *lines]
+
+
+def _gains(adv: pd.DataFrame, defenses: Sequence[str]) -> list[str]:
+    """Each defence against none: worst case of the attacks given, first draw, paired."""
+    first = _worst(adv[adv["defense_repeat"] == 0]).set_index(["defense", "id"])["right"]
+    return [
+        f"  {defense} - none, worst case of {adv['attack'].nunique()} attacks: "
+        f"{_paired(first[defense], first['none'])}"
+        for defense in defenses[1:]
+    ]
+
+
+def _flips(battery: pd.DataFrame, attacks: Sequence[str], defenses: Sequence[str]) -> list[str]:
+    """What a defence does to single predictions (Wu et al. 2021, fig. 2a), means over draws."""
+    rows = [["counts", *(f"{d} {c}" for d in defenses[1:] for c in ("FtoT", "TtoF", "FtoF"))]]
+    for attack in attacks:
+        cells = [attack]
+        for defense in defenses[1:]:
+            one = battery[(battery["attack"] == attack) & (battery["defense"] == defense)]
+            counts = flip_counts(one)
+            cells += [f"{counts[name]:.1f}" for name in ("FtoT", "TtoF", "FtoF")]
+        rows.append(cells)
+    return _grid(rows)
+
+
+def flip_counts(rows: pd.DataFrame) -> dict[str, float]:
+    """FtoT, TtoF, FtoF (to another false class) and what stayed, a mean over the draws.
+
+    Args:
+        rows: of `defense_frame`, one attack under one defence.
+    """
+    draws = max(1, rows["defense_repeat"].nunique())
+    was, same = rows["before"] == rows["y"], rows["before"] == rows["pred_pert"]
+    counts = {
+        "FtoT": ~was & rows["right"],
+        "TtoF": was & ~rows["right"],
+        "FtoF": ~was & ~rows["right"] & ~same,
+        "same": same,
+    }
+    return {name: float(mask.sum()) / draws for name, mask in counts.items()}
+
+
+def _worst(rows: pd.DataFrame) -> pd.DataFrame:
+    """Per example and draw: right under every attack?"""
+    return rows.groupby(["defense", "defense_repeat", "id"])["right"].all().reset_index()
+
+
+def _mean(rows: pd.DataFrame) -> str:
+    """Accuracy in percent, and its variance over draws where there are several."""
+    each = 100 * rows.groupby("defense_repeat")["right"].mean()
+    spread = f" ({each.var():.2f})" if len(each) > 1 else ""
+    return f"{each.mean():.2f}{spread}" if len(each) else "-"
+
+
+def _cell(rows: pd.DataFrame, attack: str, defense: str) -> str:
+    one = rows[rows["defense"] == defense]
+    if attack == f"known-{defense}":
+        return _mean(one[one["defense_repeat"] == 0]) + "*"
+    return _mean(one)
+
+
+def _paired(first: "pd.Series[bool]", second: "pd.Series[bool]") -> Paired:
+    second = second[first.index]
+    return Paired(
+        n=len(first),
+        both=int((first & second).sum()),
+        gained=int((first & ~second).sum()),
+        lost=int((~first & second).sum()),
+    )
+
+
+def _attacks(rows: pd.DataFrame) -> list[str]:
+    return _ordered(rows["attack"].unique(), ATTACKS)
+
+
+def _defenses(rows: pd.DataFrame) -> list[str]:
+    return _ordered(rows["defense"].unique(), DEFENSES)
+
+
+def _ordered(names: Iterable[str], order: Sequence[str]) -> list[str]:
+    found = set(names)
+    return [name for name in order if name in found] + sorted(found - set(order))
+
+
+def _grid(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  "
+        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]

@@ -1,0 +1,41 @@
+import subprocess
+import sys
+
+import pytest
+
+from fftune.doctor.cli import main
+from fftune.errors import ConfigError, ModelError
+
+FILE = """
+import torch
+from torch import nn
+
+def five():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+"""
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "message"),
+    [
+        ([], ConfigError, "CHECKPOINT is missing"),
+        (["--data", "digits"], ConfigError, "model is missing"),
+        (["{folder}/nothing"], ModelError, "no complete checkpoint"),
+        (["--model", "{folder}/m.py:five", "--defense", "hedg"], ConfigError, "hedg"),
+        (["--model", "{folder}/m.py:five", "--settings.eps-d=-1"], ConfigError, "eps_d must be"),
+        (["--model", "{folder}/m.py:five", "--examples", "8"], ModelError, "expected"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, flags, error, message) -> None:
+    (tmp_path / "m.py").write_text(FILE)
+    with pytest.raises(error, match=message) as caught:
+        main([flag.format(folder=tmp_path) for flag in flags])
+    assert "\n" not in str(caught.value)
+
+
+def test_help_answers_without_the_heavy_frameworks() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "fftune.doctor", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "usage: python -m fftune.doctor CHECKPOINT" in done.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not loaded & {"torch", "ray", "mlflow"}
