@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fftune.attacks.losses import kl
 from fftune.config import Goal, Loss, Objective
+from fftune.errors import ConfigError
 
 
 def standard(logits: Tensor, y: Tensor) -> Tensor:
@@ -56,6 +57,7 @@ class Crafting:
 
 CRAFTING: dict[Objective, Crafting | None] = {
     "standard": None,
+    "hinge": None,
     "pgd_at": Crafting("adversarial", "ce", joint=False),
     "fast_at": Crafting("adversarial", "ce", joint=False),
     "trades": Crafting("stability", "kl", joint=True),
@@ -82,6 +84,8 @@ def loss_of(objective: Objective, logits: Tensor, y: Tensor, *, lam: float) -> T
             its perturbed counterpart, where it looks at both.
         y: (B,) int64.
     """
+    if objective == "hinge":
+        raise ConfigError("objective 'hinge' needs a threshold: see models.linf_recipe.hinge_mix")
     craft = crafting(objective, lam)
     if craft is None or not craft.joint:
         return pgd_at(logits, y) if craft else standard(logits, y)

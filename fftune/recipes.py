@@ -50,6 +50,8 @@ def training(objective: Objective, basis: Basis) -> TrainConfig:
     Tao et al. 2022, appendix A; FastAT is Wong et al. 2020, on CIFAR-10 and on ImageNet.
     """
     config = SCALES[basis.scale](objective, basis)
+    if objective == "hinge":
+        return _of_kind(_distance(config, basis), basis.kind)
     config = replace(
         config,
         objective=objective,
@@ -59,6 +61,26 @@ def training(objective: Objective, basis: Basis) -> TrainConfig:
         attack=_attack(objective, basis, config.attack.threat),
     )
     return _of_kind(config, basis.kind)
+
+
+def _distance(config: TrainConfig, basis: Basis) -> TrainConfig:
+    """The l_inf-distance net's recipe (Zhang et al. 2021; Tao et al. 2022, appendix G)."""
+    full = basis.scale == "full"
+    return replace(
+        config,
+        objective="hinge",
+        model="linf_dist",
+        width=None if full else 128,
+        attack=_attack("standard", basis, config.attack.threat),
+        optimizer=OptimizerConfig(
+            algorithm="adam_lp",
+            epochs=800 if full else config.optimizer.epochs,
+            batch_size=512 if full else config.optimizer.batch_size,
+            lr=0.02,
+            schedule="held_cosine",
+            weight_decay=5e-3,
+        ),
+    )
 
 
 def thrm(scale: Scale) -> SweepConfig:

@@ -27,6 +27,7 @@ class OptimizerConfig:
     """What moves the weights, how fast, and for how long."""
 
     algorithm: Algorithm = "sgd"
+    """`adam_lp` is Adam with the l_p weight decay of `linf_dist` (Zhang et al. 2021)."""
     epochs: int = 40
     """0 leaves the net as it was initialised: P1's "naive"."""
     batch_size: int = 50
@@ -38,7 +39,8 @@ class OptimizerConfig:
     """The learning rate: `one_cycle`'s peak, `step`'s first; unused by `linear`."""
     schedule: Schedule = "one_cycle"
     """`one_cycle` (Smith & Topin 2018), by step; `step`, times `decay` at each milestone;
-    `linear` between knots, by step, as FastAT's cycle and phases are."""
+    `linear` between knots, by step, as FastAT's cycle and phases are; `held_cosine`, by step,
+    `linf_dist`'s: held for an eighth of the run, then half a cosine to 0."""
     milestones: tuple[int, ...] = ()
     """Of `step`: the epochs, counted from 0, from whose beginning on the rate is decayed."""
     decay: float = 0.1
@@ -139,6 +141,12 @@ class TrainConfig:
             for size in {self.optimizer.batch_size, *(phase.batch_size for phase in self.phases)}:
                 rule = f"divisible by {workers} workers"
                 require("optimizer.batch_size", size % workers == 0, rule, size)
+        distance = self.model == "linf_dist"
+        for setting, own in (
+            ("objective", self.objective == "hinge"),
+            ("optimizer.algorithm", self.optimizer.algorithm == "adam_lp"),
+        ):
+            require(setting, distance or not own, "another than linf_dist's own", self.model)
         if self.phases:
             total = sum(phase.epochs for phase in self.phases)
             same = total == self.optimizer.epochs

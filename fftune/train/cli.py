@@ -84,6 +84,7 @@ recipes:
   pgd_at    cross-entropy on adversarial examples (Madry et al. 2018)
   trades    with lam times the divergence under attack (Zhang et al. 2019)
   thrm      with lam times the divergence under a false friend (Tao et al. 2022)
+  linf_dist the l_inf-distance net, whose risks can be bounded (Zhang et al. 2021)
   fast_at   one long step from a random start (Wong et al. 2020)
   PATH.py   a file of yours that defines recipe(scale) -> TrainConfig
 
@@ -153,7 +154,7 @@ def _name(recipe: str, settings: Settings) -> str:
 
 
 def _config(recipe: str, settings: Settings) -> TrainConfig:
-    known = {name: name for name in get_args(Objective)}
+    known = {"linf_dist" if name == "hinge" else name: name for name in get_args(Objective)}
     objectives: dict[str, Objective] = known
     if recipe in objectives:
         return recipes.training(objectives[recipe], settings.basis())

@@ -9,13 +9,18 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from fftune.config import OptimizerConfig, TrainConfig
+from fftune.models import linf_recipe
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """SGD with momentum, or AdamW; fused, which updates all weights in one pass."""
+    """SGD with momentum, or Adam; fused, which updates all weights in one pass."""
     settings = config.optimizer
+    if settings.algorithm == "adam_lp":  # the net itself decays: see `LinfDist.decay`
+        return torch.optim.Adam(
+            model.parameters(), config.lr, linf_recipe.BETAS, linf_recipe.ADAM_EPS, fused=True
+        )
     decay = settings.weight_decay
     groups = [
         {"params": [*_parameters(model, norms=False)], "weight_decay": decay},
@@ -25,8 +30,6 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
         },
     ]
     groups = [group for group in groups if group["params"]]
-    if settings.algorithm == "adamw":
-        return torch.optim.AdamW(groups, config.lr, fused=True)
     return torch.optim.SGD(groups, config.lr, settings.momentum, fused=True)
 
 
@@ -41,6 +44,9 @@ def make_schedule(
     settings = config.optimizer
     if settings.schedule == "one_cycle":
         return OneCycleLR(optimizer, config.lr, total_steps=max(sum(steps), 1))
+    if settings.schedule == "held_cosine":
+        total = max(sum(steps), 1)
+        return LambdaLR(optimizer, lambda step: linf_recipe.lr_at(min(step / total, 1)))
     if settings.schedule == "step":
         return LambdaLR(optimizer, _by_step(lambda t: _decayed(settings, t), steps))
     # Rates are absolute, so the optimizer's own is made 1.

@@ -17,6 +17,7 @@ from fftune.errors import DivergedError, ModelError
 from fftune.models import make_model
 from fftune.noise import Noise
 from fftune.train.checkpoint import Checkpoint
+from fftune.train.distance import DistanceTraining
 from fftune.train.epoch import Epoch
 from fftune.train.feed import Feed, open_feed
 from fftune.train.folder import RunFolder
@@ -24,7 +25,7 @@ from fftune.train.group import Group
 from fftune.train.optimizer import make_optimizer, make_schedule
 from fftune.train.overfitting import Watch
 from fftune.train.progress import Heartbeat
-from fftune.train.step import Stepper
+from fftune.train.step import Stepper, objective_of
 from fftune.train.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -60,6 +61,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     watch: Watch | None
+    distance: DistanceTraining | None
     heartbeat: Heartbeat
     save_seconds: float
     """No more work than this is lost with a crash."""
@@ -98,10 +100,12 @@ class Run:
         model = model.to(memory_format=torch.channels_last)
         optimizer = make_optimizer(model, config)
         steps = [feed.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
+        distance = DistanceTraining.of(model, config, sum(steps))
         stepper = Stepper(
             config=config,
             model=model,
             wrapped=group.wrap(model, device),
+            loss=distance.loss if distance else objective_of(config),
             processes=group.size,
             device=device,
         )
@@ -117,6 +121,7 @@ class Run:
             optimizer=optimizer,
             schedule=make_schedule(optimizer, config, steps),
             watch=Watch.of(config, group),
+            distance=distance,
             heartbeat=Heartbeat(epochs=config.optimizer.epochs, steps=sum(steps), name=name),
             save_seconds=save_seconds,
         )
@@ -129,6 +134,8 @@ class Run:
             self.tally = None
             self._save_if_due()
             yield epoch
+        if self.distance:
+            self.distance.finish()
 
     def checkpoint(self) -> Checkpoint:
         """The net as it is."""
@@ -193,6 +200,11 @@ class Run:
             self._save_if_due()
         return self._close(tally, epoch)
 
+    def _done(self, epoch: int) -> int:
+        """Steps of the whole run that are done."""
+        step = self.tally.step if self.tally else 0
+        return sum(map(self.feed.steps, range(1, epoch))) + step
+
     def _fresh(self, epoch: int) -> Tally:
         return Tally(
             losses=torch.zeros(self.feed.steps(epoch), device=self.device),
@@ -207,7 +219,11 @@ class Run:
         torch.manual_seed(noise.fold("torch", tally.step).key(self.group.rank) % 2**63)
         self.model.train()
         self.optimizer.zero_grad()
+        if self.distance:
+            self.distance.before_step(self._done(epoch))
         loss, right = self.stepper(batch, real=real, examples=examples, noise=noise)
+        if self.distance:
+            self.distance.before_update(self.optimizer.param_groups[0]["lr"])
         self.optimizer.step()
         self.schedule.step()
         tally.losses[tally.step] = loss
@@ -282,7 +298,7 @@ class Run:
             self._require_finite(tally.losses, epoch)
         seen = sum(self.feed.share(epoch, step)[0] for step in range(tally.step))
         self.heartbeat.beat(
-            done=sum(map(self.feed.steps, range(1, epoch))) + tally.step,
+            done=self._done(epoch),
             epoch=epoch,
             step=tally.step,
             of=len(tally.losses),

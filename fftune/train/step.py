@@ -1,5 +1,6 @@
 """One step of training: craft, one forward, one backward."""
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -23,6 +24,8 @@ class Stepper:
     """The net itself, which is searched."""
     wrapped: nn.Module
     """What averages its gradients over all processes."""
+    loss: Callable[[Tensor, Tensor], Tensor]
+    """The objective, of the logits and y."""
     processes: int
     device: str
 
@@ -52,7 +55,7 @@ class Stepper:
             with self._synchronised(last=left == 0):
                 with autocast(self.config, self.device):
                     logits = self.wrapped(inputs)
-                    loss = loss_of(self.config.objective, logits, y, lam=self.config.lam)
+                    loss = self.loss(logits, y)
                 # DDP averages over the processes, whose shares of a last step may differ.
                 (loss * (counted * self.processes / examples)).backward()
             total += loss.detach() * counted
@@ -87,6 +90,15 @@ class Stepper:
             return nullcontext()
         context: AbstractContextManager[None] = self.wrapped.no_sync()  # type: ignore[operator]
         return context
+
+
+def objective_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    """The objective as a function of the logits and y."""
+
+    def loss(logits: Tensor, y: Tensor) -> Tensor:
+        return loss_of(config.objective, logits, y, lam=config.lam)
+
+    return loss
 
 
 def autocast(config: TrainConfig, device: str) -> torch.autocast:

@@ -13,7 +13,7 @@ from fftune.objectives import loss_of
 from fftune.train import check, train
 from fftune.train.checkpoint import read_spec
 from fftune.train.epoch import read_history
-from fftune.train.step import Stepper
+from fftune.train.step import Stepper, objective_of
 from tests.train.conftest import tiny
 
 
@@ -72,10 +72,18 @@ def test_adversarial_training_looks_at_the_perturbed_batch_only() -> None:
     ids, x, y = next(data.batches(50))
     seen: list[int] = []
     model.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
-    stepper = Stepper(config=config, model=model, wrapped=model, processes=1, device="cpu")
+    stepper = Stepper(
+        config=config,
+        model=model,
+        wrapped=model,
+        loss=objective_of(config),
+        processes=1,
+        device="cpu",
+    )
     stepper((ids, x, y), real=50, examples=50, noise=Noise(0))
     assert seen == [50] * 11  # ten steps of PGD, one training forward
-    joint = replace(stepper, config=tiny("thrm", lam=1.0))
+    config = tiny("thrm", lam=1.0)
+    joint = replace(stepper, config=config, loss=objective_of(config))
     seen.clear()
     joint((ids, x, y), real=50, examples=50, noise=Noise(0))
     assert seen == [50] * 10 + [100]
@@ -94,6 +102,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
             config=replace(config, optimizer=optimizer),
             model=model,
             wrapped=model,
+            loss=objective_of(config),
             processes=1,
             device="cpu",
         )
