@@ -39,5 +39,67 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 1.0)) 
     return float(area)
 
 
+def curve_at(points: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
+    """The second risk along the front, at first risks `at`, on lines between its points.
+
+    nan outside the front's range: a front is never extrapolated.
+
+    Args:
+        points: (n, 2), smaller is better; they need not be a front.
+        at: (m,)
+    """
+    front, at = _front(points), np.asarray(at, dtype=np.float64)
+    if not len(front):
+        return np.full(at.shape, np.nan)
+    return np.interp(at, front[:, 0], front[:, 1], left=np.nan, right=np.nan)
+
+
+def gap_at(first: ArrayLike, second: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
+    """The second risk of the first front less that of the second one, at equal first risks."""
+    return curve_at(first, at) - curve_at(second, at)
+
+
+def common_range(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
+    """The first risks that both fronts span, (low, high); (nan, nan) where there are none."""
+    one, two = _front(first)[:, 0], _front(second)[:, 0]
+    if not len(one) or not len(two):
+        return np.nan, np.nan
+    low, high = max(one.min(), two.min()), min(one.max(), two.max())
+    return (float(low), float(high)) if low <= high else (np.nan, np.nan)
+
+
+def cost_to_reach(points: ArrayLike, costs: ArrayLike, share: float = 0.95) -> float:
+    """What had been spent when the points tried so far had `share` of the final hypervolume.
+
+    Args:
+        points: (n, 2) in the order in which they were tried.
+        costs: (n,), of each.
+    """
+    p, spent = _pairs(points), np.cumsum(np.asarray(costs, dtype=np.float64))
+    goal = share * hypervolume(p)
+    reached = (i for i in range(len(p)) if hypervolume(p[: i + 1]) >= goal)
+    first = next(reached, None)
+    return float(spent[first]) if first is not None else np.nan
+
+
+def monotonicity_violations(points: ArrayLike) -> list[tuple[int, int]]:
+    """Neighbours (i, i + 1), by lambda, of which the second trades nothing.
+
+    More lambda should cost natural risk and save hypocritical risk; where both rise, or both
+    fall, one of the two dominates the other. Seeds' noise suffices for it.
+
+    Args:
+        points: (n, 2), sorted by lambda.
+    """
+    steps = np.diff(_pairs(points), axis=0)
+    return [(int(i), int(i) + 1) for i in np.flatnonzero(steps.prod(axis=1) > 0)]
+
+
+def _front(points: ArrayLike) -> NDArray[np.float64]:
+    """(k, 2): the non-dominated points, each once, by the first risk."""
+    p = _pairs(points)
+    return np.unique(p[non_dominated(p)], axis=0)
+
+
 def _pairs(points: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(points, dtype=np.float64).reshape(-1, 2)

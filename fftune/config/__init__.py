@@ -10,7 +10,8 @@ from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.exact import config_hash, differences, flat, from_json, to_json
 from fftune.config.models import InputSpec, ModelSpec
-from fftune.config.study import PAPER_LAMBDAS, Resources, SweepConfig
+from fftune.config.space import Dimension, Settings, Value, is_whole, with_settings
+from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, SweepConfig
 from fftune.config.training import OptimizerConfig, TrainConfig
 from fftune.config.vocabulary import (
     Backend,
@@ -40,6 +41,7 @@ __all__ = [
     "BatteryConfig",
     "DataSpec",
     "Device",
+    "Dimension",
     "Engine",
     "Goal",
     "InputSpec",
@@ -54,20 +56,25 @@ __all__ = [
     "Resources",
     "Search",
     "Selection",
+    "Settings",
     "Split",
     "Start",
+    "StoppingConfig",
     "Strategy",
     "SweepConfig",
     "ThreatModel",
     "Tier",
     "TrainConfig",
+    "Value",
     "WriteConfig",
     "config_hash",
     "differences",
     "flat",
     "from_json",
     "is_plain",
+    "is_whole",
     "nearest",
     "require",
     "to_json",
+    "with_settings",
 ]
