@@ -11,7 +11,7 @@ import logging
 import re
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
@@ -20,6 +20,7 @@ from fftune.errors import ConfigError, FftuneError
 
 VERBS = {
     "data": "list, write and verify data sets",
+    "train": "train one net, as published or at a smaller scale",
     "sweep": "train a front of models, natural against hypocritical risk",
     "evaluate": "attack a net, and count what was fooled and what was concealed",
     "report": "lay the fronts of finished studies side by side",
@@ -85,6 +86,15 @@ def parse_known(cls: Callable[..., T], arguments: Sequence[str]) -> T:
     with _one_line(arguments):
         known, _ = tyro.cli(cls, args=list(arguments), return_unknown_args=True, add_help=False)
     return known
+
+
+def spelled_out(arguments: Sequence[str], short: Mapping[str, str]) -> list[str]:
+    """The arguments with short flags, as in `--data NAME`, made the long ones they stand for."""
+    long = []
+    for argument in arguments:
+        flag, equals, value = argument.partition("=")
+        long.append(short.get(flag, flag) + equals + value)
+    return long
 
 
 @contextlib.contextmanager

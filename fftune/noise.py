@@ -54,7 +54,10 @@ class Noise:
             row[:] = read(self._stream(i), row.size)
         return torch.from_numpy(out).reshape(len(ids), *shape)
 
-    def _stream(self, i: int) -> np.random.Generator:
+    def key(self, i: int) -> int:
+        """128 bits for what draws from a stream of its own kind."""
         text = repr((self.seed, self.path, i)).encode()
-        key = int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
-        return np.random.Generator(np.random.Philox(key=key))
+        return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
+
+    def _stream(self, i: int) -> np.random.Generator:
+        return np.random.Generator(np.random.Philox(key=self.key(i)))

@@ -15,7 +15,10 @@ def standard(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def pgd_at(logits_adv: Tensor, y: Tensor) -> Tensor:
-    """CE(p(x_adv), y). Tao et al. 2022, eq. 1 (Madry et al. 2018)."""
+    """CE(p(x_adv), y). Tao et al. 2022, eq. 1 (Madry et al. 2018).
+
+    FastAT minimises the same, with one long step from a random start (Wong et al. 2020).
+    """
     return F.cross_entropy(logits_adv, y)
 
 
@@ -47,13 +50,16 @@ class Crafting:
 
     goal: Goal
     loss: Loss
+    joint: bool
+    """Whether the clean batch takes part, in one forward with the perturbed one."""
 
 
 CRAFTING: dict[Objective, Crafting | None] = {
     "standard": None,
-    "pgd_at": Crafting("adversarial", "ce"),
-    "trades": Crafting("stability", "kl"),
-    "thrm": Crafting("hypocritical", "ce"),
+    "pgd_at": Crafting("adversarial", "ce", joint=False),
+    "fast_at": Crafting("adversarial", "ce", joint=False),
+    "trades": Crafting("stability", "kl", joint=True),
+    "thrm": Crafting("hypocritical", "ce", joint=True),
 }
 
 
@@ -68,16 +74,17 @@ def crafting(objective: Objective, lam: float) -> Crafting | None:
     return CRAFTING[objective]
 
 
-def loss_of(
-    objective: Objective, logits: Tensor, logits_pert: Tensor, y: Tensor, *, lam: float
-) -> Tensor:
-    """The objective's value, a scalar, from the two halves of a joint forward."""
-    match objective:
-        case "standard":
-            return standard(logits, y)
-        case "pgd_at":
-            return pgd_at(logits_pert, y)
-        case "trades":
-            return trades(logits, logits_pert, y, lam=lam)
-        case "thrm":
-            return thrm(logits, logits_pert, y, lam=lam)
+def loss_of(objective: Objective, logits: Tensor, y: Tensor, *, lam: float) -> Tensor:
+    """The objective's value, a scalar.
+
+    Args:
+        logits: (B, K) on the batch that the objective looks at, or (2B, K) on the clean batch and
+            its perturbed counterpart, where it looks at both.
+        y: (B,) int64.
+    """
+    craft = crafting(objective, lam)
+    if craft is None or not craft.joint:
+        return pgd_at(logits, y) if craft else standard(logits, y)
+    clean, perturbed = logits.chunk(2)
+    function = trades if objective == "trades" else thrm
+    return function(clean, perturbed, y, lam=lam)

@@ -1,17 +1,21 @@
-"""Built-in studies. A recipe is a function of the scale; `8 / 255` stays `8 / 255`."""
+"""Built-in trainings and studies: functions of the scale, in which `8 / 255` stays `8 / 255`."""
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from fftune.config import (
     AttackConfig,
+    Augmentation,
     BatteryConfig,
+    Constants,
     DataSpec,
+    Norm,
     Objective,
     OptimizerConfig,
+    Phase,
     SweepConfig,
     ThreatModel,
     TrainConfig,
@@ -19,8 +23,42 @@ from fftune.config import (
 )
 from fftune.errors import ConfigError
 
-Scale = Literal["tiny"]
+Scale = Literal["tiny", "small", "full"]
+TrainingData = Literal["quality", "noise", "mislabeling", "poisoning", "naive"]
 Recipe = Callable[[Scale], SweepConfig]
+
+LAM = 6.0
+"""The papers' default weight, where no sweep chooses it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What the other defaults of a training follow from; none is the scale's own."""
+
+    scale: Scale = "tiny"
+    kind: TrainingData = "quality"
+    data: str | None = None
+    model: str | None = None
+    norm: Norm = "linf"
+    eps: float | None = None
+    constants: Constants = "paper"
+
+
+def training(objective: Objective, basis: Basis) -> TrainConfig:
+    """A training as the papers describe it, or of their kind at a smaller scale.
+
+    Tao et al. 2022, appendix A; FastAT is Wong et al. 2020, on CIFAR-10 and on ImageNet.
+    """
+    config = SCALES[basis.scale](objective, basis)
+    config = replace(
+        config,
+        objective=objective,
+        lam=LAM if objective in ("trades", "thrm") else 0.0,
+        model=basis.model or config.model,
+        constants=basis.constants,
+        attack=_attack(objective, basis, config.attack.threat),
+    )
+    return _of_kind(config, basis.kind)
 
 
 def thrm(scale: Scale) -> SweepConfig:
@@ -37,7 +75,7 @@ RECIPES: dict[str, Recipe] = {"thrm": thrm, "trades": trades}
 
 
 def find(name: str) -> Recipe:
-    """A built-in recipe, or the function `recipe` of a user's own file.
+    """A built-in study, or the function `recipe` of a user's own file.
 
     Raises:
         ConfigError: there is no such recipe or file, or the file has no such function.
@@ -46,6 +84,16 @@ def find(name: str) -> Recipe:
         return RECIPES[name]
     if not name.endswith(".py"):
         raise ConfigError(f"recipe {name!r} does not exist; {nearest(name, RECIPES)}, or PATH.py")
+    recipe: Recipe = own(name)
+    return recipe
+
+
+def own(name: str) -> Callable[..., Any]:
+    """The function `recipe` of a user's file.
+
+    Raises:
+        ConfigError: there is no such file, or it has no such function.
+    """
     path = Path(name)
     if not path.is_file():
         raise ConfigError(f"recipe {name!r} does not exist: there is no such file")
@@ -53,25 +101,155 @@ def find(name: str) -> Recipe:
     assert spec is not None and spec.loader is not None  # a .py file has a loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    recipe: Recipe | None = getattr(module, "recipe", None)
+    recipe = getattr(module, "recipe", None)
     if not callable(recipe):
         raise ConfigError(f"recipe {name!r} does not define a function recipe(scale)")
-    return recipe
+    found: Callable[..., Any] = recipe
+    return found
 
 
 def _lambda_sweep(objective: Objective, scale: Scale) -> SweepConfig:
+    base = replace(training(objective, Basis(scale=scale)), lam=0.0)
+    if base.data.validation_size == 0:  # a point of a front is chosen on images of its own
+        base = replace(base, data=replace(base.data, validation_size=1000))
     return SweepConfig(
         name=f"{objective}-{scale}",
-        experiment=f"digits-{scale}",
-        base=replace(TINY, objective=objective),
+        experiment=f"{base.data.name}-{scale}",
+        base=base,
         battery=BatteryConfig(name="risks", steps=20),
     )
 
 
-TINY = TrainConfig(
-    attack=AttackConfig(threat=ThreatModel(norm="linf", eps=0.15), steps=10),
-    data=DataSpec(name="digits", train_size=100, validation_size=500),
-    model="small_cnn",
-    optimizer=OptimizerConfig(epochs=40, batch_size=50, lr=0.05),
+def _tiny(_objective: Objective, basis: Basis) -> TrainConfig:
+    """The handwritten digits that scikit-learn carries: seconds a training on one CPU core."""
+    return TrainConfig(
+        attack=AttackConfig(threat=ThreatModel(eps=0.15)),
+        data=DataSpec(name=basis.data or "digits", train_size=100, validation_size=500),
+        model="small_cnn",
+        optimizer=OptimizerConfig(epochs=40, batch_size=50, lr=0.05),
+    )
+
+
+def _small(_objective: Objective, basis: Basis) -> TrainConfig:
+    """5,000 images of CIFAR-10 and a small residual net: minutes a training on two CPU cores."""
+    return TrainConfig(
+        data=DataSpec(name=basis.data or "cifar10", train_size=5000, validation_size=1000),
+        augmentation=Augmentation(crop_padding=4, flip=True),
+        model="small_resnet",
+        optimizer=OptimizerConfig(epochs=20, batch_size=100, lr=0.1),
+        threads=2,
+    )
+
+
+def _full(objective: Objective, basis: Basis) -> TrainConfig:
+    """The papers' own data, nets and schedules."""
+    name = basis.data or "cifar10"
+    if name not in SCHEDULES:
+        known = ", ".join(SCHEDULES)
+        raise ConfigError(f"data.name has no full-scale recipe for {name!r}; known: {known}")
+    if name == "imagenet":
+        return _imagenet()
+    model = basis.model or "resnet18"
+    optimizer = replace(SCHEDULES[name], lr=_lr(name, model, basis))
+    if objective == "fast_at":
+        optimizer = FAST_AT
+    return TrainConfig(
+        data=DataSpec(name=name, train_size=None, validation_size=0),
+        augmentation=Augmentation(crop_padding=4, flip=name != "svhn"),
+        model=model,
+        optimizer=optimizer,
+        precision="bf16" if objective == "fast_at" else "fp32",
+    )
+
+
+def _imagenet() -> TrainConfig:
+    """FastAT in three phases of growing images (Wong et al. 2020, section 5.2 and its code)."""
+    return TrainConfig(
+        attack=AttackConfig(threat=ThreatModel(eps=4 / 255)),
+        data=DataSpec(name="imagenet", train_size=None, validation_size=0, image_size=288),
+        augmentation=Augmentation(flip=True),
+        engine="ffcv",
+        model="resnet50",
+        optimizer=SCHEDULES["imagenet"],
+        phases=(
+            Phase(epochs=6, batch_size=512, resized_crop=128, data="imagenet-phase1"),
+            Phase(epochs=6, batch_size=224, resized_crop=224, data="imagenet-phase2"),
+            Phase(epochs=3, batch_size=128, resized_crop=288, data="imagenet-phase3"),
+        ),
+        precision="bf16",
+    )
+
+
+SCALES: dict[Scale, Callable[[Objective, Basis], TrainConfig]] = {
+    "tiny": _tiny,
+    "small": _small,
+    "full": _full,
+}
+
+_CIFAR = OptimizerConfig(
+    epochs=110, batch_size=128, lr=0.1, schedule="step", milestones=(100, 105), weight_decay=5e-4
 )
-"""The handwritten digits that scikit-learn carries: seconds a trial on one CPU core."""
+_SVHN = replace(_CIFAR, epochs=60, lr=0.01, milestones=(50, 55))
+
+SCHEDULES: dict[str, OptimizerConfig] = {
+    "cifar10": _CIFAR,
+    "cifar100": _CIFAR,
+    "svhn": _SVHN,
+    "tiny-imagenet": replace(_SVHN, lr=0.1, batch_size=64),
+    "imagenet": OptimizerConfig(
+        epochs=15,
+        batch_size=128,
+        schedule="linear",
+        knots=((0, 0.0), (1, 0.4), (6, 0.04), (12, 0.004), (15, 0.0004)),
+        weight_decay=1e-4,
+        decay_norm=False,
+    ),
+}
+"""Tao et al. 2022, A.1, and FastAT's on ImageNet."""
+
+FAST_AT = OptimizerConfig(
+    epochs=15,
+    batch_size=128,
+    schedule="linear",
+    knots=((0, 0.0), (7.5, 0.2), (15, 0.0)),
+    weight_decay=5e-4,
+)
+"""Wong et al. 2020 on CIFAR-10: one cycle up to .2 and down again."""
+
+
+def _lr(data: str, model: str, basis: Basis) -> float:
+    """The first learning rate: .01 instead of .1 where the paper, or the code, says so."""
+    unlearnable = basis.kind in ("noise", "mislabeling")
+    slow = model in ("mlp", "vgg16") and unlearnable
+    if basis.constants == "code":
+        slow = model == "mlp" or (model == "vgg16" and unlearnable)
+    return 0.01 if slow else SCHEDULES[data].lr
+
+
+def _attack(objective: Objective, basis: Basis, threat: ThreatModel) -> AttackConfig:
+    """10 steps of eps / 4 from a random start; FastAT's one of 1.25 eps."""
+    eps = basis.eps if basis.eps is not None else threat.eps if basis.norm == "linf" else 0.5
+    threat = ThreatModel(norm=basis.norm, eps=eps)
+    if objective == "fast_at":
+        return AttackConfig(threat=threat, steps=1, step_size=1.25 * eps)
+    if basis.constants == "code" and objective in ("trades", "thrm"):
+        return AttackConfig(threat=threat, steps=10, start="gaussian")
+    if basis.constants == "code" and basis.norm == "l2":
+        return AttackConfig(threat=threat, steps=10, start="sphere")
+    return AttackConfig(threat=threat, steps=10)
+
+
+def _of_kind(config: TrainConfig, kind: TrainingData) -> TrainConfig:
+    """The same on training data that should teach nothing true (Tao et al. 2022, 3.2)."""
+    if kind == "quality":
+        return config
+    if kind == "naive":
+        return replace(config, optimizer=replace(config.optimizer, epochs=0, schedule="step"))
+    config = replace(config, data=replace(config.data, name=f"{config.data.name}-{kind}"))
+    if kind == "poisoning":
+        return config
+    return replace(
+        config,
+        augmentation=Augmentation(),
+        optimizer=replace(config.optimizer, weight_decay=0.0),
+    )

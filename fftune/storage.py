@@ -9,10 +9,12 @@ import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from fftune.errors import StorageError
+from filelock import FileLock, Timeout
+
+from fftune.errors import StorageError, StudyError
 
 DEFAULT_ROOT = Path("~/.local/share/fftune")
 
@@ -40,7 +42,17 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then give it its name.
 
     Whoever looks sees the old file or the new one, never half of it.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
     """
+    try:
+        _write_whole(path, write)
+    except OSError as error:
+        raise StorageError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
+
+
+def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     os.close(handle)
@@ -53,6 +65,25 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+@contextlib.contextmanager
+def locked(folder: Path, what: str) -> Iterator[None]:
+    """Nobody else on this file system writes `folder` while the block runs.
+
+    Raises:
+        StudyError: somebody does already.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise StudyError(f"{what} is being written by another driver") from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

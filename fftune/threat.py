@@ -25,6 +25,8 @@ def start(x: Tensor, config: AttackConfig, noise: Noise, ids: Tensor) -> Tensor:
         delta = GAUSSIAN_START * noise.normal(ids, shape)
     elif config.threat.norm == "linf":
         delta = config.threat.eps * (2 * noise.uniform(ids, shape) - 1)
+    elif config.start == "sphere":
+        delta = config.threat.eps * _uniform_on_unit_sphere(noise, ids, shape)
     else:
         delta = config.threat.eps * _uniform_in_unit_ball(noise, ids, shape)
     return project(x + delta.to(x), x, config.threat)
@@ -78,6 +80,11 @@ def _spread(values: Tensor, like: Tensor) -> Tensor:
 
 def _uniform_in_unit_ball(noise: Noise, ids: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Uniform in the l2 ball of radius 1: a normal direction, a radius of U^(1/d)."""
-    direction = noise.fold("direction").normal(ids, shape)
+    direction = _uniform_on_unit_sphere(noise, ids, shape)
     radius = noise.fold("radius").uniform(ids, (1,)).flatten() ** (1 / direction[0].numel())
-    return direction * _spread(radius / _l2(direction), direction)
+    return direction * _spread(radius, direction)
+
+
+def _uniform_on_unit_sphere(noise: Noise, ids: Tensor, shape: tuple[int, ...]) -> Tensor:
+    direction = noise.fold("direction").normal(ids, shape)
+    return direction / _spread(_l2(direction), direction)

@@ -84,6 +84,10 @@ class Run:
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
+    def tag(self, name: str, value: str) -> None:
+        """Say something about the run that was not known at its start."""
+        self._client.set_tag(self.id, name, value)
+
     def text(self, name: str, text: str) -> None:
         """Keep `text` as the artifact `name`."""
         self._client.log_text(self.id, text, name)

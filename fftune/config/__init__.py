@@ -12,10 +12,11 @@ from fftune.config.exact import config_hash, differences, flat, from_json, to_js
 from fftune.config.models import InputSpec, ModelSpec
 from fftune.config.space import Dimension, Settings, Value, is_whole, with_settings
 from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, SweepConfig
-from fftune.config.training import OptimizerConfig, TrainConfig
+from fftune.config.training import OptimizerConfig, Phase, TrainConfig
 from fftune.config.vocabulary import (
     Backend,
     Battery,
+    Constants,
     Device,
     Engine,
     Goal,
@@ -39,6 +40,7 @@ __all__ = [
     "Backend",
     "Battery",
     "BatteryConfig",
+    "Constants",
     "DataSpec",
     "Device",
     "Dimension",
@@ -51,6 +53,7 @@ __all__ = [
     "Norm",
     "Objective",
     "OptimizerConfig",
+    "Phase",
     "Precision",
     "Protocol",
     "Resources",

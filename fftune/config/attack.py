@@ -33,7 +33,8 @@ class AttackConfig:
     The other searches choose theirs."""
     start: Start = "uniform"
     """`uniform` in the ball; `gaussian` with deviation .01, as the authors' code has it for
-    THRM and TRADES; `none` at x itself. For `pgd`, `cw` and `apgd`."""
+    THRM and TRADES; `sphere`, for l2, uniform on the ball's surface, as that code has it for
+    PGD-AT; `none` at x itself. For `pgd`, `cw` and `apgd`."""
     restarts: int = 1
     """Tried one after another, until one succeeds."""
     targets: int = 0
@@ -49,6 +50,8 @@ class AttackConfig:
         require("step_size", self.step_length >= 0, ">= 0", self.step_size)
         require("restarts", self.restarts >= 1, ">= 1", self.restarts)
         require("targets", self.targets >= 0, ">= 0", self.targets)
+        round_ball = self.start != "sphere" or self.threat.norm == "l2"
+        require("start", round_ball, "another than 'sphere' for linf", self.start)
 
     @property
     def step_length(self) -> float:

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from fftune.config.vocabulary import Constants
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
@@ -22,6 +24,9 @@ class ModelSpec:
     it is called without arguments and takes images in [0, 1]."""
     inputs: InputSpec | None = None
     """What a net of this package is built for; a user's own knows by itself."""
+    width: int | None = None
+    """Channels of its first stage; none is the published net."""
+    constants: Constants = "paper"
     weights: str = ""
     """Path of a state_dict; empty where the user's function has loaded them already."""
     hash: str = ""

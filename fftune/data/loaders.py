@@ -1,5 +1,6 @@
 """Batches of a split: one interface, three engines, the same examples in the same order."""
 
+import hashlib
 import logging
 from collections.abc import Iterator, Sequence
 from functools import cache
@@ -38,10 +39,10 @@ class InMemory:
     def __init__(self, part: Part, rows: Tensor, split: Split) -> None:
         self._at = torch.full((len(part),), -1)
         self._at[rows.sort().values] = torch.arange(len(rows))  # the order of `Part.read`
-        self._pixels = part.read(rows, split).pixels if len(rows) else torch.zeros(0)
+        self.pixels = part.read(rows, split).pixels if len(rows) else torch.zeros(0)
 
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        return (self._pixels[self._at[rows]] for rows in batches)
+        return (self.pixels[self._at[rows]] for rows in batches)
 
 
 class TorchWorkers:
@@ -102,17 +103,35 @@ class Loader:
     ) -> None:
         self.part, self.rows, self.config = part, rows, config
         self._pixels, self._device = pixels, torch.device(device)
-        self._rank, self._ranks, self._pad = rank, ranks, pad
+        self.rank, self.ranks, self._pad = rank, ranks, pad
         self._noise = Noise(config.seed).fold("train", part.source.name)
 
     def __len__(self) -> int:
         """Batches an epoch, for this rank."""
         return len(self._schedule(0)[0])
 
+    def hash(self) -> str:
+        """16 hex digits of what is delivered: ids, labels and images.
+
+        A beton stands for its images with its content hash; images in memory with their pixels;
+        those that a DataLoader will decode with their names.
+        """
+        digest = hashlib.sha256(self.part.source.name.encode())
+        for column in (self.part.ids_of(self.rows), self.part.y[self.rows]):
+            digest.update(column.numpy().data)
+        if isinstance(self.part.images, Stored):
+            digest.update(self.part.images.sidecar.content.encode())
+        elif isinstance(self._pixels, InMemory):
+            digest.update(self._pixels.pixels.contiguous().numpy().data)
+        else:
+            digest.update("\n".join(map(self.part.images.where, self.rows.tolist())).encode())
+        return digest.hexdigest()[:16]
+
     def epoch(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """The batches of an epoch, from the batch `start` on.
 
-        Each is the consumer's to keep. Padding, where it was asked for, has negative ids.
+        Each is the consumer's to keep. Padding, where it was asked for, has negative ids. Ids
+        stay on the CPU, where noise is drawn by them.
         """
         batches, padding = self._schedule(epoch)
         batches, padding = batches[start:], padding[start:]
@@ -126,7 +145,7 @@ class Loader:
         """Positions in `rows` and marks of padding, a tensor a batch."""
         count, config = len(self.rows), self.config
         order = epoch_order(count, self._noise, epoch) if config.shuffle else torch.arange(count)
-        mine, padding = share(order, self._rank, self._ranks, pad=self._pad)
+        mine, padding = share(order, self.rank, self.ranks, pad=self._pad)
         if config.drop_last:
             mine = mine[: len(mine) // config.batch_size * config.batch_size]
             padding = padding[: len(mine)]
@@ -136,12 +155,12 @@ class Loader:
 
     def _batch(self, rows: Tensor, padding: Tensor, pixels: Tensor, epoch: int) -> Batch:
         config, device = self.config, self._device
-        ids, y = self.part.ids_of(rows).to(device), self.part.y[rows].to(device)
+        ids, y = self.part.ids_of(rows), self.part.y[rows].to(device)
         pixels = augmented(
-            pixels.to(device), ids, config.augmentation, seed=config.seed, epoch=epoch
+            pixels.to(device), ids.to(device), config.augmentation, seed=config.seed, epoch=epoch
         )
         x = pixels.to(torch.float32).div_(self.part.source.levels)
-        return marked(ids, padding.to(device)), x, y
+        return marked(ids, padding), x, y
 
 
 def open_loader(

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from fftune.cli import parse
+from fftune.cli import parse, spelled_out
 from fftune.config import (
     BatteryConfig,
     DataSpec,
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _parse(arguments: Sequence[str]) -> tuple[Evaluate, Path | None]:
     """The command, and the checkpoint's folder."""
-    flags = [_long(argument) for argument in arguments]
+    flags = spelled_out(arguments, SHORT)
     checkpoint = None if flags[0].startswith("-") else Path(flags.pop(0))
     default = Evaluate()
     if checkpoint is not None:
@@ -86,12 +86,6 @@ def _parse(arguments: Sequence[str]) -> tuple[Evaluate, Path | None]:
         config = from_json(TrainConfig, text)
         default = Evaluate(data=config.data, threat=config.attack.threat)
     return parse(Evaluate, flags, prog="python -m fftune.evaluate", default=default), checkpoint
-
-
-def _long(argument: str) -> str:
-    """`--battery NAME` is short for `--battery.name NAME`."""
-    flag, equals, value = argument.partition("=")
-    return SHORT.get(flag, flag) + equals + value
 
 
 def _spec(command: Evaluate, checkpoint: Path | None) -> ModelSpec:

@@ -5,17 +5,20 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from fftune.config import InputSpec, ModelSpec, nearest
+from fftune.config import Constants, InputSpec, ModelSpec, nearest
 from fftune.errors import ConfigError, ModelError
-from fftune.models.modes import eval_mode, torch_threads
+from fftune.models.modes import device_of, eval_mode, torch_threads
 from fftune.models.searching import search_copy
 from fftune.models.small_cnn import SmallCNN
+from fftune.models.small_resnet import SmallResNet
 from fftune.models.user import user_model
 from fftune.models.weights import read_weights, save_weights, weights_hash
 
 __all__ = [
     "MODELS",
+    "device_of",
     "eval_mode",
+    "factory_of",
     "load_model",
     "make_model",
     "save_weights",
@@ -26,10 +29,25 @@ __all__ = [
 
 OURS = "fftune:"
 
-MODELS: dict[str, Callable[[InputSpec], nn.Module]] = {"small_cnn": SmallCNN}
+MODELS: dict[str, Callable[..., nn.Module]] = {
+    "small_cnn": SmallCNN,
+    "small_resnet": SmallResNet,
+}
 
 
-def make_model(name: str, inputs: InputSpec, *, seed: int = 0) -> nn.Module:
+def factory_of(name: str) -> str:
+    """How a `ModelSpec` names the net that `make_model` knows as `name`."""
+    return name if ".py:" in name else OURS + name
+
+
+def make_model(
+    name: str,
+    inputs: InputSpec,
+    *,
+    seed: int = 0,
+    width: int | None = None,
+    constants: Constants = "paper",
+) -> nn.Module:
     """A freshly initialised net in train mode; the same seed gives the same weights.
 
     Raises:
@@ -39,7 +57,7 @@ def make_model(name: str, inputs: InputSpec, *, seed: int = 0) -> nn.Module:
         raise ConfigError(f"model must be one that exists, got {name!r}; {nearest(name, MODELS)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return MODELS[name](inputs)
+        return MODELS[name](inputs, width=width)
 
 
 def load_model(spec: ModelSpec) -> nn.Module:

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
+from fftune.config import Device
+from fftune.errors import ConfigError
+
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
@@ -31,3 +34,16 @@ def torch_threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def device_of(device: Device) -> str:
+    """What a setting stands for: `auto` is CUDA where torch sees it.
+
+    Raises:
+        ConfigError: CUDA was asked for, and torch sees none.
+    """
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device must be one that torch sees; there is no CUDA device")
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return device

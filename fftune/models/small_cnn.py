@@ -13,7 +13,7 @@ class SmallCNN(nn.Module):
     The second and the third convolution halve the image: 8 x 8 digits end as 128 features.
     """
 
-    def __init__(self, inputs: InputSpec) -> None:
+    def __init__(self, inputs: InputSpec, *, width: int | None = None) -> None:
         super().__init__()
         channels, height, width = inputs.shape
         if height % 4 or width % 4:

@@ -1,27 +1,17 @@
 """The door to Ray Tune: several trials at once, on this machine or on a cluster."""
 
 import logging
-import os
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
-from math import floor, inf
 from typing import Any
 
-# Ray reads these when it is imported.
-os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listeners on loopback only
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes turn to noise in a job's log
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see fftune.cli
+from fftune.cluster import fits  # before Ray, whose start it sets
 
+# isort: split
 import optuna
-import ray
 from ray import tune
 from ray.tune.search.optuna import OptunaSearch
 
 from fftune.config import Resources, SweepConfig
-from fftune.errors import ClusterError
 from fftune.sweep.front import Failure
 from fftune.sweep.progress import Progress
 from fftune.sweep.search import OBJECTIVES, objectives, storage, suggest
@@ -30,61 +20,24 @@ from fftune.sweep.trial import TrialRunner
 log = logging.getLogger(__name__)
 
 
-@contextmanager
-def cluster(resources: Resources, *, threads: int) -> Iterator[int]:
-    """A connection to Ray, and how many trials fit at once. One that is open already is used.
-
-    Raises:
-        ClusterError: the cluster cannot be reached, or can never run one trial.
-    """
-    if ray.is_initialized():
-        yield _concurrency(resources, threads)
-        return
-    address = resources.address or os.environ.get("RAY_ADDRESS") or "local"
-    log.info("Ray: %s", "starting on this machine" if address == "local" else f"joining {address}")
-    _require_answer(address)
-    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if address == "local":
-        options |= {"include_dashboard": False, "num_cpus": _usable_cpus()}
-    try:
-        ray.init(address=address, **options)
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        raise ClusterError(f"cluster {address!r} cannot be reached: {_line(error)}") from None
-    try:
-        yield _concurrency(resources, threads)
-    finally:
-        ray.shutdown()
-
-
-def _require_answer(address: str) -> None:
-    """Knock first: Ray would wait for minutes at a door that nobody opens.
-
-    Raises:
-        ClusterError: nothing listens there.
-    """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
-    if not host:
-        return  # "local" and "auto" name no door
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, ValueError) as error:
-        raise ClusterError(f"cluster {address!r} cannot be reached: {error}") from None
-
-
 def run_on_ray(
     runner: TrialRunner,
     search: optuna.Study,
     progress: Progress,
-    *,
-    gpus: float,
-    concurrency: int,
+    resources: Resources,
 ) -> None:
-    """Run what remains of the study as one Tune run."""
+    """Run what remains of the study as one Tune run, on the cluster that is connected.
+
+    Raises:
+        ClusterError: the cluster can never run one trial.
+    """
     config = runner.study.config
-    per_trial = {"CPU": config.base.threads, "GPU": gpus}
-    log.info("%d trials, %d at once, %s each", runner.study.remaining, concurrency, per_trial)
+    needs, concurrency = per_trial(config, resources), at_once(config, resources)
+    log.info("%d trials, %d at once, %s each", runner.study.remaining, concurrency, needs)
+    # A trial whose workers train elsewhere must not take their place.
+    own = needs if config.base.workers == 1 else {"CPU": 0.0, "memory": 1.0}
     tune.Tuner(
-        tune.with_resources(tune.with_parameters(_trial, runner=runner), per_trial),
+        tune.with_resources(tune.with_parameters(_trial, runner=runner), own),
         tune_config=tune.TuneConfig(
             search_alg=_search_alg(runner, search),
             num_samples=runner.study.remaining,
@@ -142,25 +95,17 @@ class _Reporter(tune.Callback):
         self._progress.failed(self._study.failure(number))
 
 
-def _concurrency(resources: Resources, threads: int) -> int:
-    """How many trials the cluster holds at once.
+def at_once(config: SweepConfig, resources: Resources) -> int:
+    """How many trials the connected cluster runs at once.
 
     Raises:
-        ClusterError: not even one. Ray would wait for ever.
+        ClusterError: not even one.
     """
-    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    fits = inf
-    for name, wanted in (("CPU", threads), ("GPU", resources.gpus)):
-        has = total.get(name, 0)
-        if wanted > has:
-            raise ClusterError(f"a trial needs {wanted:g} {name}s, the cluster has {has:g}")
-        fits = min(fits, has // wanted) if wanted else fits
-    return min(floor(fits), resources.concurrency or floor(fits))
+    most = fits("a trial", per_trial(config, resources))
+    return min(most, resources.concurrency or most)
 
 
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0))
-
-
-def _line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0]
+def per_trial(config: SweepConfig, resources: Resources) -> dict[str, float]:
+    """What one trial takes, its workers together."""
+    workers = config.base.workers
+    return {"CPU": config.base.threads * workers, "GPU": resources.gpus * workers}

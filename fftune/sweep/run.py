@@ -12,7 +12,7 @@ from fftune.sweep.search import open_search
 from fftune.sweep.study import StudyFolder, open_study
 from fftune.sweep.trial import TrialRunner, tags
 from fftune.tracking import end_stale_runs, open_tracking
-from fftune.train import prepare
+from fftune.train import check
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def sweep(
         FftuneError: no trial gave a model.
     """
     resources = resources or Resources()
-    prepare(config.base)
+    check(config.base)
     with open_study(config, root, resume=resume) as study:
         if study.remaining:
             log.info("study %s in %s", config.name, study.path)
@@ -58,20 +58,21 @@ def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources)
         study=config.name, planned=config.planned, ended=study.ended, selection=config.selection
     )
     if backend == "inline":
-        run_inline(_runner(study, root), open_search(study), progress)
+        run_inline(_runner(study, root, resources), open_search(study), progress)
         return
-    from fftune.sweep.on_ray import cluster, run_on_ray  # importing Ray takes seconds
+    from fftune.cluster import cluster  # importing Ray takes seconds
+    from fftune.sweep.on_ray import at_once, run_on_ray
 
-    with cluster(resources, threads=config.base.threads) as concurrency:
-        runner, search = _runner(study, root), open_search(study)
-        run_on_ray(runner, search, progress, gpus=resources.gpus, concurrency=concurrency)
+    with cluster(resources):
+        at_once(config, resources)  # refuses before MLflow and Optuna hear of the study
+        run_on_ray(_runner(study, root, resources), open_search(study), progress, resources)
 
 
-def _runner(study: StudyFolder, root: Path) -> TrialRunner:
+def _runner(study: StudyFolder, root: Path, resources: Resources) -> TrialRunner:
     tracking = open_tracking(root, study.config.experiment)
     end_stale_runs(
         tracking,
         tags(study.config.name, "trial"),
         lambda of: study.point(int(of["fftune.trial"])) is not None,
     )
-    return TrialRunner(study=study, tracking=tracking)
+    return TrialRunner(study=study, tracking=tracking, resources=resources)

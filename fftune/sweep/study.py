@@ -8,11 +8,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from fftune.config import SweepConfig, differences, from_json, to_json
 from fftune.errors import ConfigError, StudyError
-from fftune.storage import write_text
+from fftune.storage import locked, write_text
 from fftune.sweep.front import Failure, Front, Point, by_lambda, point_from_dict, point_to_dict
 
 
@@ -98,20 +96,12 @@ def open_study(config: SweepConfig, root: Path, *, resume: bool) -> Iterator[Stu
             and `resume` was not asked for.
     """
     path = root / "studies" / config.name
-    path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StudyError(f"study {config.name!r} is being written by another driver") from None
-    try:
+    with locked(path, f"study {config.name!r}"):
         study = StudyFolder(path, config)
         if study.begun:
             _check_same(study, resume=resume)
         write_text(path / "config.json", to_json(config))
         yield study
-    finally:
-        lock.release()
 
 
 def _check_same(study: StudyFolder, *, resume: bool) -> None:

@@ -1,20 +1,20 @@
 """One trial: train at one lambda, judge on both splits, keep everything. Any backend runs it."""
 
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, field, replace
 
-import pandas as pd
-
-from fftune.config import Selection, flat, to_json
+from fftune.config import Resources, Selection, config_hash, flat, to_json
 from fftune.evaluate import evaluate, probes
 from fftune.models import torch_threads
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
-from fftune.storage import write_text, write_whole
+from fftune.storage import write_text
 from fftune.sweep.front import Failure, Point
 from fftune.sweep.study import StudyFolder
 from fftune.tracking import Run, Tracking, discard_runs
-from fftune.train import Epoch, train
+from fftune.train.checkpoint import read_spec
+from fftune.train.record import train_anywhere
+from fftune.train.states import States
 
 SPLITS: tuple[Selection, Selection] = ("validation", "test")
 
@@ -25,6 +25,7 @@ class TrialRunner:
 
     study: StudyFolder
     tracking: Tracking
+    resources: Resources = field(default_factory=Resources)
 
     def __call__(self, number: int, lam: float) -> Point:
         """Run one trial from scratch; what it leaves is complete only with its result.
@@ -44,6 +45,7 @@ class TrialRunner:
             raise
         run.flush()  # before the result is on disk, so that a finished trial is whole in MLflow too
         self.study.finish(point)
+        self._states(lam).clear()
         run.end()
         return point
 
@@ -57,16 +59,19 @@ class TrialRunner:
             params={**flat(config), "strategy": sweep.strategy, "battery": sweep.battery.name},
         )
 
+    def _states(self, lam: float) -> States:
+        """Where another attempt at the same training, under another number, can go on."""
+        config = replace(self.study.config.base, lam=lam)
+        return States(self.study.path / "states" / config_hash(config))
+
     def _measure(self, number: int, lam: float, run: Run) -> Point:
         sweep, folder = self.study.config, self.study.trial(number)
         config = replace(sweep.base, lam=lam)
         write_text(folder / "config.json", to_json(config))
         began = time.perf_counter()
         with torch_threads(config.threads):
-            checkpoint = train(config, on_epoch=lambda epoch: _log_epoch(run, epoch))
-            model = checkpoint.save(folder / "checkpoint")
-            history = pd.DataFrame([asdict(epoch) for epoch in checkpoint.history])
-            write_whole(folder / "history.parquet", history.to_parquet)
+            train_anywhere(config, folder, run, self.resources, states=self._states(lam).folder)
+            model = read_spec(folder / "checkpoint")
             trained = time.perf_counter()
             threat = config.attack.threat
             parts = [
@@ -96,12 +101,6 @@ def tags(study: str, kind: str, trial: int | None = None) -> dict[str, str]:
     """The tags by which a run is found again."""
     number = {} if trial is None else {"fftune.trial": str(trial)}
     return {"fftune.study": study, "fftune.kind": kind, **number}
-
-
-def _log_epoch(run: Run, epoch: Epoch) -> None:
-    values = asdict(epoch)
-    step = values.pop("epoch")
-    run.metrics({f"train/{name}": value for name, value in values.items()}, step)
 
 
 def _values(counts: RiskCounts) -> dict[str, float]:

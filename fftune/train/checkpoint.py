@@ -1,19 +1,18 @@
 """What training leaves behind: a net, the settings that made it, and its history."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from torch import nn
-
 from fftune.config import InputSpec, ModelSpec, TrainConfig, from_json, to_json
 from fftune.errors import ModelError
-from fftune.models import save_weights, weights_hash
 from fftune.storage import write_text
+from fftune.train.epoch import Epoch, read_history
 
 if TYPE_CHECKING:
-    from fftune.train.loop import Epoch
+    from torch import nn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -22,8 +21,12 @@ class Checkpoint:
 
     config: TrainConfig
     inputs: InputSpec
-    model: nn.Module
-    history: "Sequence[Epoch]"
+    model: "nn.Module"
+    history: Sequence[Epoch]
+    data_hash: str
+    """Of the examples that it was trained on."""
+    stopped: str = ""
+    """Why training ended before its last epoch."""
 
     def save(self, folder: Path) -> ModelSpec:
         """Write weights and settings to `folder`.
@@ -31,14 +34,20 @@ class Checkpoint:
         `model.json` is written last and names the weights' hash: where it stands, the
         checkpoint is complete.
         """
+        from fftune.models import factory_of, save_weights, weights_hash
+
         spec = ModelSpec(
-            factory=f"fftune:{self.config.model}",
+            factory=factory_of(self.config.model),
+            width=self.config.width,
+            constants=self.config.constants,
             inputs=self.inputs,
             weights=str(folder / "weights.pt"),
             hash=weights_hash(self.model),
         )
         save_weights(self.model, folder / "weights.pt")
         write_text(folder / "config.json", to_json(self.config))
+        made = {"data_hash": self.data_hash, "epochs": len(self.history), "stopped": self.stopped}
+        write_text(folder / "training.json", json.dumps(made, indent=2) + "\n")
         write_text(folder / "model.json", to_json(spec))
         return spec
 
@@ -54,3 +63,24 @@ def read_spec(folder: Path) -> ModelSpec:
     except OSError:
         raise ModelError(f"no complete checkpoint in {str(folder)!r}") from None
     return replace(from_json(ModelSpec, text), weights=str(folder / "weights.pt"))
+
+
+def read_checkpoint(folder: Path, history: Path) -> Checkpoint:
+    """What `Checkpoint.save` left in `folder`, and the history beside it.
+
+    Raises:
+        ModelError: there is no complete checkpoint.
+    """
+    from fftune.models import load_model
+
+    spec = read_spec(folder)
+    assert spec.inputs is not None  # `save` has written it
+    made = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    return Checkpoint(
+        config=from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8")),
+        inputs=spec.inputs,
+        model=load_model(spec),
+        history=read_history(history),
+        data_hash=made["data_hash"],
+        stopped=made["stopped"],
+    )

@@ -1,122 +1,103 @@
-"""The training loop: craft, one joint forward, one step. It knows nothing of Ray."""
+"""From a run's settings to its checkpoint, in one process or in one of several."""
 
-import math
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from fftune.attacks import SEARCHES
-from fftune.config import TrainConfig, require
-from fftune.data import Dataset, load
-from fftune.data.dataset import Batch
-from fftune.errors import DivergedError
-from fftune.models import eval_mode, make_model
-from fftune.noise import Noise
-from fftune.objectives import crafting, loss_of, standard
+from fftune.config import TrainConfig
+from fftune.models import device_of, make_model, torch_threads
 from fftune.train.checkpoint import Checkpoint
+from fftune.train.epoch import Epoch
+from fftune.train.feed import check_feed
+from fftune.train.folder import RunFolder
+from fftune.train.group import Group
+from fftune.train.run import Run
+
+log = logging.getLogger(__name__)
+
+OnEpoch = Callable[[Epoch, nn.Module], None]
+OnResume = Callable[[Sequence[Epoch]], None]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
-    """What one pass over the training data came to."""
-
-    epoch: int
-    """Counted from 1."""
-    lr: float
-    loss: float
-    """The objective's mean over the examples, in train mode, as the weights moved."""
-    accuracy: float
-    """On the clean half of the batches, likewise."""
-    seconds: float
-
-
-def train(config: TrainConfig, *, on_epoch: Callable[[Epoch], None] = lambda _: None) -> Checkpoint:
-    """Train one net from scratch in this process.
+def train(
+    config: TrainConfig,
+    *,
+    folder: Path | None = None,
+    states: Path | None = None,
+    on_epoch: OnEpoch = lambda _epoch, _model: None,
+    on_resume: OnResume = lambda _history: None,
+    save_seconds: float = 120.0,
+) -> Checkpoint:
+    """Train one net, as the process that torch.distributed says this is, or alone.
 
     Args:
-        on_epoch: called after every epoch, in order.
+        folder: where the run keeps what it needs to go on, goes on from, and leaves what it came
+            to; see `RunFolder`. A run that has ended there is given back. None keeps nothing.
+        states: where what it needs to go on is, if another attempt may find it there that has
+            another folder; it then outlives the run.
+        on_epoch: called by the leading process after every epoch, with the net in train mode.
+        on_resume: called by it with the epochs of a run that is taken up again.
+        save_seconds: between two states, at most one step's work more than this is lost.
 
     Raises:
         DivergedError: the loss is nan or infinite.
         ConfigError, DataError: the settings do not fit the data.
+        ModelError: `folder` holds the state of a run with other settings or other data.
+        StorageError: there is no room for a state or a checkpoint.
     """
-    data, model = prepare(config)
-    history = []
-    for epoch in _epochs(model, data, config):
-        history.append(epoch)
-        on_epoch(epoch)
-    return Checkpoint(config=config, inputs=data.inputs, model=model.eval(), history=history)
+    group, device = Group.current(), device_of(config.device)
+    place = RunFolder(folder, states) if folder else None
+    if place and (done := place.finished()):
+        return done
+    with torch_threads(config.threads), _own_randomness(device):
+        run = Run.begin(config, group, device=device, folder=place, save_seconds=save_seconds)
+        _go_on(run, on_resume)
+        for epoch in run.epochs():
+            if group.leads:
+                on_epoch(epoch, run.model)
+        if states:
+            run.save()
+        checkpoint = run.checkpoint()
+    if place and group.leads:
+        place.finish(checkpoint)
+    return checkpoint
 
 
-def prepare(config: TrainConfig) -> tuple[Dataset, nn.Module]:
-    """The training data and the fresh net. A driver calls it to fail before anything starts.
+def _go_on(run: Run, on_resume: OnResume) -> None:
+    """Take a run up where its newest state stands; all processes take the same one."""
+    state = run.folder.states.newest() if run.folder and run.group.leads else None
+    state = run.group.leaders(state)
+    if state is None:
+        return
+    run.load_state_dict(state)
+    if run.group.leads:
+        step = run.tally.step if run.tally else 0
+        log.info("going on after epoch %d, step %d", len(run.history), step)
+        on_resume(run.history)
+
+
+def check(config: TrainConfig) -> None:
+    """Fail before anything starts: a driver calls it. Decodes one image, and trains nothing.
 
     Raises:
-        ConfigError, DataError: the settings do not fit the data.
+        ConfigError, DataError, ModelError: the settings do not fit each other or the data.
     """
-    data = load(config.data, "train")
-    size = config.optimizer.batch_size
-    require("optimizer.batch_size", size <= len(data), f"<= train_size {len(data)}", size)
-    return data, make_model(config.model, data.inputs, seed=config.seed)
-
-
-def _epochs(model: nn.Module, data: Dataset, config: TrainConfig) -> Iterator[Epoch]:
-    settings, noise = config.optimizer, Noise(config.seed).fold("train", data.source.name)
-    optimizer = torch.optim.SGD(
-        model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay
+    make_model(
+        config.model,
+        check_feed(config),
+        seed=config.seed,
+        width=config.width,
+        constants=config.constants,
     )
-    steps = settings.epochs * math.ceil(len(data) / settings.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, settings.lr, total_steps=steps)
-    for epoch in range(1, settings.epochs + 1):
-        began, lr = time.perf_counter(), optimizer.param_groups[0]["lr"]
-        order = noise.fold("order", epoch).permutation(len(data))
-        total, right = torch.zeros(()), torch.zeros((), dtype=torch.int64)
-        for batch in data.batches(settings.batch_size, order):
-            loss, logits = _objective(model.train(), batch, config, noise.fold("epoch", epoch))
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            total += loss.detach() * len(logits)
-            right += (logits.detach().argmax(1) == batch[2]).sum()
-        mean = float(total) / len(data)
-        if not math.isfinite(mean):
-            raise DivergedError(f"loss is {mean} in epoch {epoch} (lam {config.lam:g}, lr {lr:g})")
-        yield Epoch(
-            epoch=epoch,
-            lr=lr,
-            loss=mean,
-            accuracy=int(right) / len(data),
-            seconds=time.perf_counter() - began,
-        )
 
 
-def _objective(
-    model: nn.Module, batch: Batch, config: TrainConfig, noise: Noise
-) -> tuple[Tensor, Tensor]:
-    """The loss and the (B, K) logits of the clean batch.
-
-    Crafted in eval mode; both halves then go through one joint forward in train mode, as the
-    authors' code does, so that BatchNorm sees the statistics of both.
-    """
-    ids, x, y = batch
-    craft = crafting(config.objective, config.lam)
-    if craft is None:
-        logits = model(x)
-        return standard(logits, y), logits
-    with eval_mode(model):
-        x_pert = SEARCHES[config.attack.search](
-            model,
-            x,
-            y,
-            config=config.attack,
-            goal=craft.goal,
-            loss=craft.loss,
-            noise=noise,
-            ids=ids,
-        )
-    logits, logits_pert = model(torch.cat([x, x_pert])).chunk(2)
-    return loss_of(config.objective, logits, logits_pert, y, lam=config.lam), logits
+@contextmanager
+def _own_randomness(device: str) -> Iterator[None]:
+    """Torch's generators inside the block leave those outside as they were."""
+    devices = [torch.cuda.current_device()] if device == "cuda" else []
+    with torch.random.fork_rng(devices):
+        yield

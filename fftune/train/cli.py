@@ -1,0 +1,164 @@
+"""`python -m fftune.train RECIPE ...`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, get_args
+
+import tyro
+
+from fftune import recipes
+from fftune.cli import parse, parse_known, spelled_out
+from fftune.config import Constants, Norm, Objective, Resources, TrainConfig, nearest, to_json
+from fftune.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Name:
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Threat:
+    norm: Norm = "linf"
+    eps: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attack:
+    threat: _Threat = field(default_factory=_Threat)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """The flags that other settings' defaults follow from."""
+
+    scale: recipes.Scale = "tiny"
+    kind: recipes.TrainingData = "quality"
+    data: _Name = field(default_factory=_Name)
+    model: str | None = None
+    attack: _Attack = field(default_factory=_Attack)
+    constants: Constants = "paper"
+
+    def basis(self) -> recipes.Basis:
+        """As recipes take them."""
+        threat = self.attack.threat
+        return recipes.Basis(
+            scale=self.scale,
+            kind=self.kind,
+            data=self.data.name,
+            model=self.model,
+            norm=threat.norm,
+            eps=threat.eps,
+            constants=self.constants,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train one net."""
+
+    config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
+    resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
+    scale: recipes.Scale = "tiny"
+    """`tiny`: the embedded digits, seconds; `small`: 5,000 images of CIFAR-10, minutes; `full`:
+    as published."""
+    kind: recipes.TrainingData = "quality"
+    """The training data; all but `quality` and `naive` are written by `fftune.data write`."""
+    name: str = "run"
+    """Of the run's folder; default RECIPE-SCALE, and what else is not usual."""
+    storage: str | None = None
+    """A folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
+    resume: bool = False
+    """Go on with a run that was interrupted."""
+    dry_run: bool = False
+    """Print the settings and what they would cost, and stop."""
+
+
+USAGE = """usage: python -m fftune.train RECIPE [--scale tiny|small|full] [--SETTING VALUE ...]
+
+recipes:
+  standard  cross-entropy on clean images
+  pgd_at    cross-entropy on adversarial examples (Madry et al. 2018)
+  trades    with lam times the divergence under attack (Zhang et al. 2019)
+  thrm      with lam times the divergence under a false friend (Tao et al. 2022)
+  fast_at   one long step from a random start (Wong et al. 2020)
+  PATH.py   a file of yours that defines recipe(scale) -> TrainConfig
+
+`python -m fftune.train RECIPE --help` lists every setting."""
+
+SHORT = {"--data": "--data.name"}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse, train, say where the net is."""
+    command = _parse(arguments)
+    if command is None:
+        return
+    from fftune.train.cost import cost
+
+    if command.dry_run:
+        print(to_json(command.config) + str(cost(command.config)))
+        return
+    from fftune.storage import storage_root
+    from fftune.train.record import run_recorded
+
+    checkpoint, folder = run_recorded(
+        command.config,
+        name=command.name,
+        root=storage_root(command.storage),
+        resources=command.resources,
+        resume=command.resume,
+    )
+    if checkpoint.stopped:
+        print(f"stopped early: {checkpoint.stopped}")
+    last = f", train accuracy {checkpoint.history[-1].accuracy:.3f}" if checkpoint.history else ""
+    print(f"{folder / 'checkpoint'}: {len(checkpoint.history)} epochs{last}")
+
+
+def _parse(arguments: Sequence[str]) -> Train | None:
+    """The command, or None where help was asked for and printed."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(USAGE)
+        if not arguments:
+            raise ConfigError("RECIPE is missing")
+        return None
+    recipe, *rest = arguments
+    flags = spelled_out(rest, SHORT)
+    settings = parse_known(Settings, flags)
+    default = Train(
+        config=_config(recipe, settings),
+        scale=settings.scale,
+        kind=settings.kind,
+        name=_name(recipe, settings),
+    )
+    return parse(Train, flags, prog=f"python -m fftune.train {recipe}", default=default)
+
+
+def _name(recipe: str, settings: Settings) -> str:
+    """RECIPE-SCALE, and what else is not usual."""
+    threat = settings.attack.threat
+    special = [
+        None if settings.kind == "quality" else settings.kind,
+        settings.data.name,
+        settings.model,
+        None if threat.norm == "linf" else threat.norm,
+        None if settings.constants == "paper" else settings.constants,
+    ]
+    words = [Path(recipe).stem, settings.scale, *filter(None, special)]
+    return "".join(c if c.isalnum() or c in "._-" else "-" for c in "-".join(words))
+
+
+def _config(recipe: str, settings: Settings) -> TrainConfig:
+    known = {name: name for name in get_args(Objective)}
+    objectives: dict[str, Objective] = known
+    if recipe in objectives:
+        return recipes.training(objectives[recipe], settings.basis())
+    if not recipe.endswith(".py"):
+        raise ConfigError(
+            f"recipe {recipe!r} does not exist; {nearest(recipe, objectives)}, or PATH.py"
+        )
+    config = recipes.own(recipe)(settings.scale)
+    if not isinstance(config, TrainConfig):
+        raise ConfigError(f"recipe {recipe!r} returned {type(config).__name__}, not TrainConfig")
+    return config

@@ -1,0 +1,61 @@
+"""The processes that train one net together, and what they tell each other."""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """This process's place among `size`; alone, all of it is free."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def current(cls) -> "Group":
+        """As torch.distributed has been set up, or alone."""
+        if not dist.is_initialized():
+            return cls()
+        return cls(rank=dist.get_rank(), size=dist.get_world_size())
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process speaks and writes for all."""
+        return self.rank == 0
+
+    def total(self, values: Tensor) -> Tensor:
+        """The sum over all processes."""
+        if self.size > 1:
+            values = values.clone()
+            dist.all_reduce(values)
+        return values
+
+    def leaders(self, value: T) -> T:
+        """What the leading process has."""
+        if self.size == 1:
+            return value
+        box: list[Any] = [value]
+        dist.broadcast_object_list(box)
+        return box[0]  # type: ignore[no-any-return]
+
+    def wrap(self, model: nn.Module, device: str) -> nn.Module:
+        """The net whose backward averages gradients over all processes.
+
+        BatchNorm's statistics are those of all processes on CUDA, and of each alone on the CPU,
+        where torch has no synchronised BatchNorm.
+        """
+        if self.size == 1:
+            return model
+        if device != "cpu":
+            return DistributedDataParallel(
+                nn.SyncBatchNorm.convert_sync_batchnorm(model),
+                device_ids=[torch.cuda.current_device()],
+            )
+        return DistributedDataParallel(model)

@@ -1,0 +1,86 @@
+"""What moves the weights, and how far at each step."""
+
+import itertools
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
+
+from fftune.config import OptimizerConfig, TrainConfig
+
+NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+    """SGD with momentum, or AdamW; fused, which updates all weights in one pass."""
+    settings = config.optimizer
+    decay = settings.weight_decay
+    groups = [
+        {"params": [*_parameters(model, norms=False)], "weight_decay": decay},
+        {
+            "params": [*_parameters(model, norms=True)],
+            "weight_decay": decay if settings.decay_norm else 0.0,
+        },
+    ]
+    groups = [group for group in groups if group["params"]]
+    if settings.algorithm == "adamw":
+        return torch.optim.AdamW(groups, config.lr, fused=True)
+    return torch.optim.SGD(groups, config.lr, settings.momentum, fused=True)
+
+
+def make_schedule(
+    optimizer: torch.optim.Optimizer, config: TrainConfig, steps: list[int]
+) -> LRScheduler:
+    """The learning rate of every step.
+
+    Args:
+        steps: of each epoch.
+    """
+    settings = config.optimizer
+    if settings.schedule == "one_cycle":
+        return OneCycleLR(optimizer, config.lr, total_steps=max(sum(steps), 1))
+    if settings.schedule == "step":
+        return LambdaLR(optimizer, _by_step(lambda t: _decayed(settings, t), steps))
+    # Rates are absolute, so the optimizer's own is made 1.
+    for group in optimizer.param_groups:
+        group["lr"] = 1.0
+    # FastAT's code takes the rate that stands at the end of a step.
+    by_step = _by_step(lambda t: between(settings.knots, t), steps, ends=True)
+    return LambdaLR(optimizer, by_step)
+
+
+def between(knots: tuple[tuple[float, float], ...], epoch: float) -> float:
+    """The rate at `epoch`, on the straight line between the knots around it."""
+    for (before, low), (after, high) in itertools.pairwise(knots):
+        if epoch <= after:
+            return low + (high - low) * (epoch - before) / (after - before)
+    return knots[-1][1]
+
+
+def _decayed(settings: OptimizerConfig, epoch: float) -> float:
+    """The share of the rate that is left, milestones being passed at their epoch's beginning."""
+    passed = sum(epoch >= milestone for milestone in settings.milestones)
+    return settings.decay**passed
+
+
+def _by_step(
+    rate: Callable[[float], float], steps: list[int], *, ends: bool = False
+) -> Callable[[int], float]:
+    """A rate by epoch as one by step, taken where each step begins, or `ends`."""
+    starts = [0, *itertools.accumulate(steps)]
+
+    def at(step: int) -> float:
+        epoch = min(bisect_right(starts, step), len(steps)) - 1
+        if epoch < 0:  # a run without steps
+            return rate(0)
+        return rate(epoch + min((step - starts[epoch] + ends) / steps[epoch], 1))
+
+    return at
+
+
+def _parameters(model: nn.Module, *, norms: bool) -> Iterator[nn.Parameter]:
+    for module in model.modules():
+        if isinstance(module, NORMS) == norms:
+            yield from module.parameters(recurse=False)

@@ -1,0 +1,116 @@
+"""A training run with a name: its folder, its lock, its MLflow run."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from math import isfinite
+from pathlib import Path
+
+from fftune.config import Resources, TrainConfig, differences, flat, from_json, to_json
+from fftune.errors import StudyError
+from fftune.models import device_of
+from fftune.storage import locked, write_text
+from fftune.tracking import Run, discard_runs, open_tracking
+from fftune.train.checkpoint import Checkpoint
+from fftune.train.epoch import Epoch
+from fftune.train.folder import RunFolder
+from fftune.train.loop import check, train
+
+log = logging.getLogger(__name__)
+
+
+def run_recorded(
+    config: TrainConfig, *, name: str, root: Path, resources: Resources, resume: bool
+) -> tuple[Checkpoint, Path]:
+    """Train in `<root>/runs/<name>`, with every epoch in MLflow; a finished run is given back.
+
+    Raises:
+        StudyError: the run exists with other settings, is unfinished and `resume` was not asked
+            for, or is being trained by another process.
+    """
+    check(config)
+    with open_run(config, root / "runs" / name, resume=resume) as folder:
+        done = RunFolder(folder).finished()
+        if done is not None:
+            return done, folder
+        run = start_run(config, name, root)
+        try:
+            checkpoint = train_anywhere(config, folder, run, resources)
+        except BaseException:
+            run.end("FAILED")
+            raise
+        run.file(folder / "history.parquet")
+        run.tag("fftune.stopped", checkpoint.stopped)
+        run.tag("fftune.data_hash", checkpoint.data_hash)
+        run.end()
+    return checkpoint, folder
+
+
+def train_anywhere(
+    config: TrainConfig,
+    folder: Path,
+    run: Run,
+    resources: Resources,
+    *,
+    states: Path | None = None,
+) -> Checkpoint:
+    """In this process, or by several on Ray; every epoch goes to MLflow either way.
+
+    Args:
+        states: as in `train`.
+    """
+
+    def log_all(history: Sequence[Epoch]) -> None:
+        for epoch in history:
+            log_epoch(run, epoch)
+
+    if config.workers == 1:
+        return train(
+            config,
+            folder=folder,
+            states=states,
+            on_epoch=lambda epoch, _model: log_epoch(run, epoch),
+            on_resume=log_all,
+        )
+    from fftune.cluster import cluster  # importing Ray takes seconds
+    from fftune.train.on_ray import train_on_ray
+
+    with cluster(resources, echo=True):
+        return train_on_ray(
+            config, folder=folder, states=states, gpus=resources.gpus, on_history=log_all
+        )
+
+
+def start_run(config: TrainConfig, name: str, root: Path) -> Run:
+    """The run's place in MLflow; an earlier attempt's is discarded."""
+    tracking = open_tracking(root, f"train-{config.data.name}")
+    tags = {"fftune.run": name, "fftune.kind": "train"}
+    discard_runs(tracking, tags)
+    params = {**flat(config), "device": device_of(config.device)}
+    return Run(tracking, name, tags=tags, params=params)
+
+
+def log_epoch(run: Run, epoch: Epoch) -> None:
+    """What was measured in an epoch."""
+    values = asdict(epoch)
+    step = values.pop("epoch")
+    run.metrics({f"train/{k}": value for k, value in values.items() if isfinite(value)}, step)
+
+
+@contextmanager
+def open_run(config: TrainConfig, folder: Path, *, resume: bool) -> Iterator[Path]:
+    """The run's folder, locked against a second process while the block runs."""
+    with locked(folder, f"run {folder.name!r}"):
+        kept = folder / "config.json"
+        if kept.exists():
+            old = from_json(TrainConfig, kept.read_text(encoding="utf-8"))
+            if old != config:
+                raise StudyError(
+                    f"run {folder.name!r} exists with other settings "
+                    f"({differences(old, config)}); use --name"
+                )
+            if not resume and not (folder / "checkpoint" / "model.json").exists():
+                raise StudyError(f"run {folder.name!r} is unfinished; --resume goes on with it")
+        write_text(kept, to_json(config))
+        yield folder

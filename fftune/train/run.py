@@ -1,0 +1,290 @@
+"""A training run on its way: its net, what moves it, and how far it is."""
+
+import logging
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fftune.config import TrainConfig, to_json
+from fftune.data.dataset import Batch
+from fftune.errors import DivergedError, ModelError
+from fftune.models import make_model
+from fftune.noise import Noise
+from fftune.train.checkpoint import Checkpoint
+from fftune.train.epoch import Epoch
+from fftune.train.feed import Feed, open_feed
+from fftune.train.folder import RunFolder
+from fftune.train.group import Group
+from fftune.train.optimizer import make_optimizer, make_schedule
+from fftune.train.overfitting import Watch
+from fftune.train.progress import Heartbeat
+from fftune.train.step import Stepper
+from fftune.train.validation import Validation
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Tally:
+    """How far an epoch is. The tensors stay on the device: reading them would wait for it."""
+
+    losses: Tensor
+    """(steps,), the sum over this process's examples of each step; 0 for those to come."""
+    right: Tensor
+    """A scalar, this process's right predictions."""
+    lr: float
+    """Of the first step."""
+    step: int = 0
+    """Steps that are done."""
+    seconds: float = 0.0
+    """Spent before this process took the epoch up."""
+
+
+@dataclass(kw_only=True)
+class Run:
+    """Epochs one after the other, from wherever the run is."""
+
+    config: TrainConfig
+    group: Group
+    device: str
+    folder: RunFolder | None
+    feed: Feed
+    model: nn.Module
+    stepper: Stepper
+    optimizer: torch.optim.Optimizer
+    schedule: torch.optim.lr_scheduler.LRScheduler
+    watch: Watch | None
+    heartbeat: Heartbeat
+    save_seconds: float
+    """No more work than this is lost with a crash."""
+    saved: float = field(default_factory=time.perf_counter)
+    history: list[Epoch] = field(default_factory=list)
+    tally: Tally | None = None
+    """Of the epoch after `history`, if it has begun."""
+    best: float = -1.0
+    stopped: str = ""
+    """Why training ended before its last epoch."""
+
+    @classmethod
+    def begin(
+        cls,
+        config: TrainConfig,
+        group: Group,
+        *,
+        device: str,
+        folder: RunFolder | None,
+        save_seconds: float,
+    ) -> "Run":
+        """A run before its first step.
+
+        Raises:
+            ConfigError, DataError: the settings do not fit the data.
+        """
+        feed = open_feed(config, group, device=device)
+        model = make_model(
+            config.model,
+            feed.inputs,
+            seed=config.seed,
+            width=config.width,
+            constants=config.constants,
+        ).to(device)
+        optimizer = make_optimizer(model, config)
+        steps = [feed.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
+        stepper = Stepper(
+            config=config,
+            model=model,
+            wrapped=group.wrap(model, device),
+            processes=group.size,
+            device=device,
+        )
+        name = f"{config.objective} lam={config.lam:g}"
+        return cls(
+            config=config,
+            group=group,
+            device=device,
+            folder=folder,
+            feed=feed,
+            model=model,
+            stepper=stepper,
+            optimizer=optimizer,
+            schedule=make_schedule(optimizer, config, steps),
+            watch=Watch.of(config, group),
+            heartbeat=Heartbeat(epochs=config.optimizer.epochs, steps=sum(steps), name=name),
+            save_seconds=save_seconds,
+        )
+
+    def epochs(self) -> Iterator[Epoch]:
+        """Train to the end, an epoch at a time."""
+        while len(self.history) < self.config.optimizer.epochs and not self.stopped:
+            epoch = self._epoch(len(self.history) + 1)
+            self.history.append(epoch)
+            self.tally = None
+            self._save_if_due()
+            yield epoch
+
+    def checkpoint(self) -> Checkpoint:
+        """The net as it is."""
+        return Checkpoint(
+            config=self.config,
+            inputs=self.feed.inputs,
+            model=self.model.eval(),
+            history=self.history,
+            data_hash=self.feed.hash,
+            stopped=self.stopped,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the run needs to go on: what is not here is a function of the settings."""
+        return {
+            "config": to_json(self.config),
+            "data_hash": self.feed.hash,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "watch": self.watch.state_dict() if self.watch else None,
+            "history": [asdict(epoch) for epoch in self.history],
+            "tally": asdict(self.tally) if self.tally else None,
+            "best": self.best,
+            "stopped": self.stopped,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from where `state_dict` was called.
+
+        Raises:
+            ModelError: the state is of a run with other settings or other data.
+        """
+        for name, own in (("config", to_json(self.config)), ("data_hash", self.feed.hash)):
+            if state[name] != own:
+                what = "settings" if name == "config" else "training data"
+                raise ModelError(f"the saved state is of a run with other {what}")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.history = [Epoch(**record) for record in state["history"]]
+        self.tally = Tally(**state["tally"]) if state["tally"] else None
+        if self.tally:
+            self.tally.losses = self.tally.losses.to(self.device)
+            self.tally.right = self.tally.right.to(self.device)
+        self.best, self.stopped = state["best"], state["stopped"]
+        if self.watch:
+            self.watch.load_state_dict(state["watch"])
+
+    def _epoch(self, epoch: int) -> Epoch:
+        """What remains of an epoch."""
+        self.tally = tally = self.tally or self._fresh(epoch)
+        began = time.perf_counter() - tally.seconds
+        if self.watch:
+            self.watch.batch = next(self.feed.batches(epoch))
+        noise = Noise(self.config.seed).fold("train", self.feed.source(epoch), "epoch", epoch)
+        for batch in self.feed.batches(epoch, start=tally.step):
+            self._take(batch, tally, epoch, noise)
+            tally.seconds = time.perf_counter() - began
+            if self.group.leads and self.heartbeat.due:
+                self._beat(tally, epoch)
+            self._save_if_due()
+        return self._close(tally, epoch)
+
+    def _fresh(self, epoch: int) -> Tally:
+        return Tally(
+            losses=torch.zeros(self.feed.steps(epoch), device=self.device),
+            right=torch.zeros((), device=self.device),
+            lr=self.optimizer.param_groups[0]["lr"],
+        )
+
+    def _take(self, batch: Batch, tally: Tally, epoch: int, noise: Noise) -> None:
+        """One step."""
+        real, examples = self.feed.share(epoch, tally.step)
+        # Dropout, in nets that have it, must not depend on where a run was interrupted.
+        torch.manual_seed(noise.fold("torch", tally.step).key(self.group.rank) % 2**63)
+        self.model.train()
+        self.optimizer.zero_grad()
+        loss, right = self.stepper(batch, real=real, examples=examples, noise=noise)
+        self.optimizer.step()
+        self.schedule.step()
+        tally.losses[tally.step] = loss
+        tally.right += right
+        tally.step += 1
+
+    def _close(self, tally: Tally, epoch: int) -> Epoch:
+        """The epoch's record, over all processes.
+
+        Raises:
+            DivergedError: a loss was not finite.
+        """
+        losses, examples = self.group.total(tally.losses), self.feed.examples(epoch)
+        self._require_finite(losses, epoch)
+        record = Epoch(
+            epoch=epoch,
+            lr=tally.lr,
+            loss=float(losses.sum()) / examples,
+            accuracy=float(self.group.total(tally.right)) / examples,
+            seconds=tally.seconds,
+            examples_per_second=examples / tally.seconds,
+        )
+        if self.watch:
+            robust, self.stopped = self.watch.look(self.model, epoch)
+            record = replace(record, robust_accuracy=robust)
+        every = self.config.validate_every
+        if every and (epoch % every == 0 or epoch == self.config.optimizer.epochs):
+            record = replace(record, validation_accuracy=self._validated())
+        return record
+
+    def _require_finite(self, losses: Tensor, epoch: int) -> None:
+        """Name the first step whose loss was no number."""
+        bad = (~losses.isfinite()).nonzero().flatten().tolist()
+        if not bad:
+            return
+        step = bad[0]
+        last = self.history[-1].loss if self.history else math.nan
+        if step:
+            last = float(losses[step - 1]) / self.feed.share(epoch, step - 1)[1]
+        raise DivergedError(
+            f"loss is {float(losses[step])} in epoch {epoch}, step {step + 1} "
+            f"(lam {self.config.lam:g}, lr {self.config.lr:g}); the last finite one was {last:.4g}"
+        )
+
+    @cached_property
+    def _validation(self) -> Validation:
+        return Validation(self.config, self.device)
+
+    def _validated(self) -> float:
+        """Accuracy on the validation split; the best net so far is kept."""
+        value = self._validation.accuracy(self.model) if self.group.leads else 0.0
+        value = self.group.leaders(value)
+        if value > self.best and self.folder and self.group.leads:
+            self.checkpoint().save(self.folder.best)
+        self.best = max(self.best, value)
+        return value
+
+    def _save_if_due(self) -> None:
+        if time.perf_counter() - self.saved >= self.save_seconds:
+            self.save()
+
+    def save(self) -> None:
+        """Keep the state, where it is to be kept."""
+        if self.folder is None or not self.group.leads:
+            return
+        step = self.tally.step if self.tally else 0
+        self.folder.states.save(self.state_dict(), epoch=len(self.history), step=step)
+        self.saved = time.perf_counter()
+
+    def _beat(self, tally: Tally, epoch: int) -> None:
+        if self.group.size == 1:  # the others would wait for a leader that has raised
+            self._require_finite(tally.losses, epoch)
+        seen = sum(self.feed.share(epoch, step)[0] for step in range(tally.step))
+        self.heartbeat.beat(
+            done=sum(map(self.feed.steps, range(1, epoch))) + tally.step,
+            epoch=epoch,
+            step=tally.step,
+            of=len(tally.losses),
+            loss=float(tally.losses.sum()) / seen,
+            accuracy=float(tally.right) / seen,
+            rate=seen * self.group.size / tally.seconds,
+        )

@@ -1,0 +1,82 @@
+"""What a run needs to go on: kept so that a crash, or a damaged file, costs little."""
+
+import json
+import logging
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fftune.storage import sha256, write_text, write_whole
+
+log = logging.getLogger(__name__)
+KEPT = 2
+"""States; the older one is for the case that the newer is damaged."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Saved:
+    """A state on disk."""
+
+    file: str
+    sha256: str
+    epoch: int
+    step: int
+    """Steps of `epoch` that are done."""
+
+
+@dataclass(frozen=True, slots=True)
+class States:
+    """A folder with the last states of one run, and a list of them, `states.json`."""
+
+    folder: Path
+
+    def save(self, state: dict[str, Any], *, epoch: int, step: int) -> None:
+        """Keep a state; it counts once the list names it, which is written last.
+
+        Raises:
+            StorageError: there is no room. What was kept before stays.
+        """
+        path = self.folder / f"{epoch}-{step}.pt"
+        write_whole(path, lambda part: torch.save(state, part))
+        saved = Saved(file=path.name, sha256=sha256(path), epoch=epoch, step=step)
+        kept = [saved, *(old for old in self.saved() if old.file != saved.file)][:KEPT]
+        text = json.dumps([asdict(one) for one in kept], indent=2) + "\n"
+        write_text(self.folder / "states.json", text)
+        for path in self.folder.glob("*.pt"):
+            if path.name not in {one.file for one in kept}:
+                path.unlink()
+
+    def newest(self) -> dict[str, Any] | None:
+        """The newest state that is whole, or None. Nothing in a file is executed."""
+        for saved in self.saved():
+            path = self.folder / saved.file
+            try:
+                if sha256(path) == saved.sha256:
+                    state: dict[str, Any] = torch.load(path, weights_only=True)
+                    return state
+                reason = "its checksum is another"
+            except (OSError, pickle.UnpicklingError, RuntimeError) as error:
+                reason = str(error).splitlines()[0]
+            log.warning("state %s cannot be used (%s); going back", str(path), reason)
+        return None
+
+    def saved(self) -> list[Saved]:
+        """The list, newest first; empty where there is none."""
+        try:
+            text = (self.folder / "states.json").read_text(encoding="utf-8")
+            return [Saved(**record) for record in json.loads(text)]
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError) as error:
+            log.warning("states in %s cannot be listed: %s", str(self.folder), error)
+            return []
+
+    def clear(self) -> None:
+        """Forget all states, once the run has ended."""
+        for path in (self.folder / "states.json", *self.folder.glob("*.pt")):
+            path.unlink(missing_ok=True)
+        if self.folder.is_dir():
+            self.folder.rmdir()

@@ -1,0 +1,93 @@
+"""One step of training: craft, one forward, one backward."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks import SEARCHES
+from fftune.config import TrainConfig
+from fftune.data.dataset import Batch
+from fftune.models import eval_mode
+from fftune.noise import Noise
+from fftune.objectives import Crafting, crafting, loss_of
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stepper:
+    """Turns batches into gradients of the objective's mean over the whole step."""
+
+    config: TrainConfig
+    model: nn.Module
+    """The net itself, which is searched."""
+    wrapped: nn.Module
+    """What averages its gradients over all processes."""
+    processes: int
+    device: str
+
+    def __call__(
+        self, batch: Batch, *, real: int, examples: int, noise: Noise
+    ) -> tuple[Tensor, Tensor]:
+        """Add this process's gradients.
+
+        Args:
+            batch: this process's share of the step.
+            real: how many of it count; the rest, at its end, is padding.
+            examples: of the step, over all processes.
+            noise: the branch of this epoch.
+
+        Returns:
+            The sum of the losses and the number of right predictions, as scalars on the device:
+            reading them would wait for it.
+        """
+        ids, x, y = (column[: max(real, 1)] for column in batch)  # all processes must take part
+        count = min(self.config.optimizer.accumulate, len(y))
+        parts = [*zip(ids.chunk(count), x.chunk(count), y.chunk(count), strict=True)]
+        total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        for left, (ids, x, y) in zip(reversed(range(len(parts))), parts, strict=True):
+            counted = min(len(y), real)
+            inputs = self._inputs(ids, x, y, noise)
+            with self._synchronised(last=left == 0):
+                with autocast(self.config, self.device):
+                    logits = self.wrapped(inputs)
+                    loss = loss_of(self.config.objective, logits, y, lam=self.config.lam)
+                # DDP averages over the processes, whose shares of a last step may differ.
+                (loss * (counted * self.processes / examples)).backward()
+            total += loss.detach() * counted
+            right += (logits.detach()[:counted].argmax(1) == y[:counted]).sum()
+        return total, right
+
+    def _inputs(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        """What the objective looks at: crafted in eval mode, as the authors' code does."""
+        craft = crafting(self.config.objective, self.config.lam)
+        if craft is None:
+            return x
+        with eval_mode(self.model), autocast(self.config, self.device):
+            x_pert = self._search(craft, ids, x, y, noise)
+        return torch.cat([x, x_pert]) if craft.joint else x_pert
+
+    def _search(self, craft: Crafting, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        attack = self.config.attack
+        return SEARCHES[attack.search](
+            self.model,
+            x,
+            y,
+            config=attack,
+            goal=craft.goal,
+            loss=craft.loss,
+            noise=noise,
+            ids=ids,
+        )
+
+    def _synchronised(self, *, last: bool) -> AbstractContextManager[None]:
+        """Gradients are exchanged once a step, with its last part."""
+        if last or self.processes == 1:
+            return nullcontext()
+        context: AbstractContextManager[None] = self.wrapped.no_sync()  # type: ignore[operator]
+        return context
+
+
+def autocast(config: TrainConfig, device: str) -> torch.autocast:
+    """bf16 where the precision says so: products in bf16, sums and losses in fp32."""
+    return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16")
