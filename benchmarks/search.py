@@ -116,7 +116,7 @@ def genetic(curve: Curve, trials: int, seed: int) -> list[float]:
     return _ask(study, SweepConfig(strategy="random", trials=trials), curve, trials)
 
 
-def spaced(curve: Curve, trials: int, seed: int) -> list[float]:
+def spaced(_curve: Curve, trials: int, _seed: int) -> list[float]:
     """Equal steps of log(1 + lambda); it must know its budget before it begins."""
     return list(np.expm1(np.linspace(0, TOP, trials)))
 
@@ -146,7 +146,9 @@ def rules() -> dict[str, tuple[Rule, int]]:
 
 
 def replay(rule: Rule, seeds: int, curves: Sequence[Curve], trials: int) -> tuple[Points, Points]:
-    """(curves, trials): shares after each trial, means over seeds; and after `BUDGET` below (1, 1)."""
+    """Means over seeds: (curves, trials), shares after each trial; (curves,), after `BUDGET` of
+    them the share below (1, 1).
+    """
     fixed = rule is spaced
     shares = np.empty((seeds, len(curves), trials))
     absolute = np.empty((seeds, len(curves)))
@@ -171,16 +173,18 @@ def table(title: str, curves: Sequence[Curve], trials: int, goal: float | None) 
         found[name] = replay(rule, seeds, curves, budget)
         seconds[name] = (time.process_time() - began) / (seeds * len(curves) * budget)
     grid = float(found["grid (the papers' nine)"][0].mean(axis=0)[-1])
-    print("| rule | 9 trials, mean | worst | 6 | 7 | 8 | trials to reach the grid's "
-          f"{goal or grid:.3f} | below (1, 1), 9 trials, mean | worst | ms a proposal |")  # fmt: skip
-    print("|---|---|---|---|---|---|---|---|---|---|")
+    aim = goal or grid
+    columns = ["rule", "9 trials, mean", "worst", "6", "7", "8", f"trials to reach {aim:.3f}"]
+    columns += ["below (1, 1), 9 trials, mean", "worst", "ms a proposal"]
+    print(f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|")
     for name, (shares, absolute) in found.items():
         mean = shares.mean(axis=0)
-        reached = np.flatnonzero(mean >= (goal or grid) - 1e-9)
+        reached = np.flatnonzero(mean >= aim - 1e-9)
         need = str(reached[0] + 1) if len(reached) else f"> {len(mean)}"
         cells = [mean[8], shares[:, 8].min(), *mean[5:8]]
-        print(f"| {name} | {' | '.join(f'{c:.3f}' for c in cells)} | {need} | "
-              f"{absolute.mean():.3f} | {absolute.min():.3f} | {1000 * seconds[name]:.1f} |")  # fmt: skip
+        shown = [name, *(f"{cell:.3f}" for cell in cells), need]
+        shown += [f"{absolute.mean():.3f}", f"{absolute.min():.3f}", f"{1000 * seconds[name]:.1f}"]
+        print(f"| {' | '.join(shown)} |")
     return grid
 
 
@@ -201,7 +205,8 @@ def leave_one_out(curves: Sequence[Curve]) -> None:
         ]
     )
     print(f"\nMargin of `gap`, leave one curve out, {BUDGET} trials; margins {MARGINS}\n")
-    print("| left out | margin chosen on the others | share | share with margin 0 |\n|---|---|---|---|")
+    print("| left out | margin chosen on the others | share | share with margin 0 |")
+    print("|---|---|---|---|")
     kept = []
     for i, curve in enumerate(curves):
         best = int(np.argmax(np.delete(shares, i, axis=1).mean(axis=1)))

@@ -221,12 +221,12 @@ def front_gap(
     for draw in range(len(drawn)):
         weights = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
         fronts = [np.stack([_drawn_risks(t, weights, rng) for t in side]) for side in sides]
-        drawn[draw] = gap_at(*fronts, natural)
+        drawn[draw] = gap_at(fronts[0], fronts[1], natural)
     enough = np.isfinite(drawn).mean(axis=0) >= 0.9 if len(natural) else np.empty(0, dtype=bool)
     below, above = np.full((2, len(natural)), nan)
     if enough.any():
         below[enough], above[enough] = _quantiles(drawn[:, enough])
-    return GapBand(natural=natural, gap=gap_at(*found, natural), low=below, high=above)
+    return GapBand(natural=natural, gap=gap_at(found[0], found[1], natural), low=below, high=above)
 
 
 def _seed_risks(tables: NDArray[np.bool_], weights: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Fronts of two risks that are both to be small."""
+"""Fronts of risks that are all to be small; most of it is about two."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,13 +11,32 @@ def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
     beat each other. A point with a nan is on no front and beats nobody.
 
     Args:
-        points: (n, 2), smaller is better.
+        points: (n, d), smaller is better.
     """
-    p = _pairs(points)
+    p = np.asarray(points, dtype=np.float64)
+    p = p.reshape(len(p), -1)
     no_worse = (p[:, None] <= p[None]).all(axis=2)
     better = (p[:, None] < p[None]).any(axis=2)
     beaten = (no_worse & better).any(axis=0)
     return np.asarray(~beaten & ~np.isnan(p).any(axis=1))
+
+
+def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
+    """(n,): 0 on the front, 1 on the front of what is left, and so on (Deb et al. 2002).
+
+    A point with a nan comes last.
+
+    Args:
+        points: (n, d), smaller is better.
+    """
+    p = np.atleast_2d(np.asarray(points, dtype=np.float64))
+    ranks = np.full(len(p), -1, dtype=np.int64)
+    rank = 0
+    while (left := np.flatnonzero(ranks < 0)).size:
+        front = non_dominated(p[left])
+        ranks[left[front] if front.any() else left] = rank
+        rank += 1
+    return ranks
 
 
 def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 1.0)) -> float:
@@ -51,7 +70,8 @@ def curve_at(points: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
     front, at = _front(points), np.asarray(at, dtype=np.float64)
     if not len(front):
         return np.full(at.shape, np.nan)
-    return np.interp(at, front[:, 0], front[:, 1], left=np.nan, right=np.nan)
+    curve = np.interp(at, front[:, 0], front[:, 1], left=np.nan, right=np.nan)
+    return np.asarray(curve, dtype=np.float64)
 
 
 def gap_at(first: ArrayLike, second: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:

@@ -36,7 +36,7 @@ RANKS = {
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweep"},
-    "ray": {"cluster", "sweep.on_ray", "train.on_ray"},
+    "ray": {"sweep.scheduler", "cluster", "sweep.on_ray", "train.on_ray"},
     "plotly": {"report"},
     "tyro": {"cli", "data.cli", "train.cli", "evaluate.cli", "sweep.cli", "report.cli"},
     "pandas": {"outcomes", "report", "train.epoch", "evaluate.table"},

@@ -72,7 +72,9 @@ class Dimension:
         low, high, *rest = values.split(":")
         scale = rest[0] if rest else "linear"
         if rest[1:] or scale not in SCALES:
-            raise ConfigError(f"space: {path} must be LOW:HIGH[:{'|'.join(SCALES)}], got {values!r}")
+            raise ConfigError(
+                f"space: {path} must be LOW:HIGH[:{'|'.join(SCALES)}], got {values!r}"
+            )
         ends = [_value(low), _value(high)]
         if any(isinstance(end, str) for end in ends):
             raise ConfigError(f"space: {path} must have numbers as ends, got {values!r}")

@@ -78,6 +78,8 @@ class SweepConfig:
         require("sampler_seed", self.sampler_seed >= 0, ">= 0", self.sampler_seed)
         require("seeds", self.seeds >= 1, ">= 1", self.seeds)
         require("attempts", self.attempts >= 1, ">= 1", self.attempts)
+        alone = not self.stopping.rungs or self.base.workers == 1
+        require("stopping.rungs", alone, "empty where base.workers > 1", self.stopping.rungs)
         check_space(self.base, self.space)
         self._check_strategy()
         if "lam" in (d.path for d in self.dimensions):

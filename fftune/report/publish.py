@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from fftune.report.gaps import gaps
 from fftune.report.page import page
 from fftune.report.results import Result, read_results
 from fftune.report.sentences import caveats, headlines
@@ -24,7 +25,8 @@ def publish(names: Sequence[str], root: Path) -> str:
     place = root / "studies" / names[0] / "report.html"
     if len(names) > 1:
         place = root / "reports" / f"{'+'.join(names)}.html"
-    write_text(place, page(results))
+    between = gaps(results)
+    write_text(place, page(results, between))
     views = dict.fromkeys(_to_mlflow(result, root) for result in results)
     return "\n".join(
         [
@@ -37,6 +39,7 @@ def publish(names: Sequence[str], root: Path) -> str:
             f"report  {place}",
             *views,
             "",
+            *map(str, between),
             *headlines(results),
         ]
     )

@@ -8,7 +8,7 @@ import tyro
 
 from fftune import recipes
 from fftune.cli import parse, parse_known
-from fftune.config import Backend, Resources, SweepConfig, to_json
+from fftune.config import Backend, Dimension, Resources, SweepConfig, to_json
 from fftune.errors import ConfigError
 
 
@@ -34,6 +34,25 @@ class Sweep(Scale):
     """Go on with a study that was interrupted."""
     dry_run: bool = False
     """Print the settings and what they would cost, and stop."""
+
+
+DIMENSIONS = tyro.constructors.ConstructorRegistry()
+"""Dimensions are one word each, as in `--space lam=0:100:log1p optimizer.lr=0.01:0.2:log`."""
+
+
+@DIMENSIONS.primitive_rule
+def _dimension(
+    info: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[Dimension] | None:
+    if info.type is not Dimension:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH=LOW:HIGH[:SCALE]|PATH=A,B",
+        instance_from_str=lambda words: Dimension.parse(words[0]),
+        is_instance=lambda value: isinstance(value, Dimension),
+        str_from_instance=lambda value: [str(value)],
+    )
 
 
 USAGE = """usage: python -m fftune.sweep RECIPE [--scale tiny] [--SETTING VALUE ...]
@@ -85,4 +104,5 @@ def _parse(arguments: Sequence[str]) -> Sweep | None:
     recipe = recipes.find(name)
     scale = parse_known(Scale, flags).scale
     default = Sweep(scale=scale, config=recipe(scale))
-    return parse(Sweep, flags, prog=f"python -m fftune.sweep {name}", default=default)
+    with DIMENSIONS:
+        return parse(Sweep, flags, prog=f"python -m fftune.sweep {name}", default=default)

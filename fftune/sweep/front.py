@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import groupby
-from math import isnan
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
@@ -180,8 +180,7 @@ class Front:
             "settings": dict(trial.settings),
             "seeds": [p.seed for p in trial.points],
         } | {
-            split: {rate: _plain(trial.estimate(split, rate)) for rate in RISKS}
-            for split in SPLITS
+            split: {rate: _plain(trial.estimate(split, rate)) for rate in RISKS} for split in SPLITS
         }
 
     @classmethod
@@ -244,4 +243,5 @@ def _plain(estimate: Estimate) -> dict[str, float | int | None]:
 
 
 def _estimate(data: Mapping[str, Any]) -> Estimate:
-    return Estimate(**{k: float("nan") if v is None else v for k, v in data.items()})
+    values: dict[str, Any] = {k: nan if v is None else v for k, v in data.items()}
+    return Estimate(**values)

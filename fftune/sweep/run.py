@@ -73,6 +73,6 @@ def _runner(study: StudyFolder, root: Path, resources: Resources) -> TrialRunner
     end_stale_runs(
         tracking,
         tags(study.config.name, "trial"),
-        lambda of: study.point(int(of["fftune.trial"])) is not None,
+        lambda of: bool(study.points(int(of["fftune.trial"]))),
     )
     return TrialRunner(study=study, tracking=tracking, resources=resources)

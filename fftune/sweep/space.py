@@ -34,10 +34,9 @@ def corners(config: SweepConfig) -> list[Settings]:
     At most half of the trials, so that the search is left with something to choose.
     """
     paths = [d.path for d in config.dimensions]
-    each = [
-        tuple(map(int, d.ends)) if _whole(d, config) else d.ends for d in config.dimensions
-    ]
-    first, *others, last = [dict(zip(paths, ends, strict=True)) for ends in product(*each)]
+    each = [tuple(map(int, d.ends)) if _whole(d, config) else d.ends for d in config.dimensions]
+    every: list[Settings] = [dict(zip(paths, ends, strict=True)) for ends in product(*each)]
+    first, *others, last = every
     return [first, last, *others][: max(2, config.trials // 2)]
 
 
@@ -45,8 +44,8 @@ def _suggest(trial: optuna.Trial, dimension: Dimension, config: SweepConfig) -> 
     name, low, high = _name(dimension, config), dimension.low, dimension.high
     log = dimension.scale == "log"
     if dimension.choices:
-        value: Value = trial.suggest_categorical(name, dimension.choices)
-        return value
+        choice: Any = trial.suggest_categorical(name, dimension.choices)
+        return choice  # type: ignore[no-any-return]
     if _whole(dimension, config):
         return int(trial.suggest_int(name, int(low), int(high), log=log))
     if _bent(dimension, config):

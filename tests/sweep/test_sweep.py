@@ -197,10 +197,10 @@ def test_cost_by_hand(quick: SweepConfig) -> None:
 def fail_at(monkeypatch, numbers: set[int]) -> None:
     original = TrialRunner._measure
 
-    def measure(self, number, lam, run):
+    def measure(self, number, *others):
         if number in numbers:
             raise RuntimeError(f"trial {number} broke")
-        return original(self, number, lam, run)
+        return original(self, number, *others)
 
     monkeypatch.setattr(TrialRunner, "_measure", measure)
 
@@ -209,14 +209,14 @@ def stop_at(monkeypatch, stop: int, ran: list | None = None, *, after: bool = Fa
     """Count the trials that run; interrupt one before it starts, or after its last file."""
     ran = [] if ran is None else ran
 
-    def call(self, number, lam):
-        ran.append((number, lam))
+    def call(self, number, settings, *report):
+        ran.append((number, settings["lam"]))
         if number == stop and not after:
             raise KeyboardInterrupt
-        point = CALL(self, number, lam)
+        points = CALL(self, number, settings, *report)
         if number == stop:
             raise KeyboardInterrupt
-        return point
+        return points
 
     monkeypatch.setattr(TrialRunner, "__call__", call)
     return ran
