@@ -14,7 +14,8 @@ def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
         points: (n, d), smaller is better.
     """
     p = np.asarray(points, dtype=np.float64)
-    p = p.reshape(len(p), -1)
+    if not p.size:
+        return np.zeros(0, dtype=np.bool_)
     no_worse = (p[:, None] <= p[None]).all(axis=2)
     better = (p[:, None] < p[None]).any(axis=2)
     beaten = (no_worse & better).any(axis=0)
@@ -103,16 +104,16 @@ def cost_to_reach(points: ArrayLike, costs: ArrayLike, share: float = 0.95) -> f
 
 
 def monotonicity_violations(points: ArrayLike) -> list[tuple[int, int]]:
-    """Neighbours (i, i + 1), by lambda, of which the second trades nothing.
+    """Neighbours (i, i + 1), by lambda, where natural risk falls or hypocritical risk rises.
 
-    More lambda should cost natural risk and save hypocritical risk; where both rise, or both
-    fall, one of the two dominates the other. Seeds' noise suffices for it.
+    More lambda should do the opposite of both. Seeds' noise suffices to break it.
 
     Args:
         points: (n, 2), sorted by lambda.
     """
     steps = np.diff(_pairs(points), axis=0)
-    return [(int(i), int(i) + 1) for i in np.flatnonzero(steps.prod(axis=1) > 0)]
+    broken = (steps[:, 0] < 0) | (steps[:, 1] > 0)
+    return [(int(i), int(i) + 1) for i in np.flatnonzero(broken)]
 
 
 def _front(points: ArrayLike) -> NDArray[np.float64]:

@@ -43,6 +43,8 @@ class Gap:
         """Where the band leaves zero."""
         band, (one, two) = self.band, self.names
         span = f"{band.natural[0]:.1%} to {band.natural[-1]:.1%}"
+        if not np.isfinite(band.low).any():
+            return f"From {span} nine in ten draws reach nothing: no verdict."
         better, worse = float(np.mean(band.high < 0)), float(np.mean(band.low > 0))
         if not better and not worse:
             return f"From {span} the band holds zero everywhere: no winner."

@@ -1,6 +1,7 @@
 """The Optuna side of a study: its storage, its sampler, and its recovery after a crash."""
 
 import math
+import warnings
 from collections.abc import Sequence
 
 import optuna
@@ -27,7 +28,9 @@ def open_search(study: StudyFolder) -> optuna.Study:
         directions=["minimize"] * len(OBJECTIVES),
         load_if_exists=True,
     )
-    search.set_metric_names(list(OBJECTIVES))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        search.set_metric_names(list(OBJECTIVES))  # what plots and the dashboard call them
     _settle(search, study)
     enqueue(search, config)
     return search
