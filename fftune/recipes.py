@@ -111,13 +111,21 @@ def own(name: str) -> Callable[..., Any]:
 def _lambda_sweep(objective: Objective, scale: Scale) -> SweepConfig:
     base = replace(training(objective, Basis(scale=scale)), lam=0.0)
     if base.data.validation_size == 0:  # a point of a front is chosen on images of its own
-        base = replace(base, data=replace(base.data, validation_size=1000))
+        base = replace(base, data=_with_validation(base.data))
     return SweepConfig(
         name=f"{objective}-{scale}",
         experiment=f"{base.data.name}-{scale}",
         base=base,
         battery=BatteryConfig(name="risks", steps=20),
     )
+
+
+def _with_validation(data: DataSpec) -> DataSpec:
+    """A tenth of the training images, or 1,000 of them all, taken out for choosing."""
+    if data.train_size is None:
+        return replace(data, validation_size=1000)
+    kept = data.train_size // 10
+    return replace(data, train_size=data.train_size - kept, validation_size=kept)
 
 
 def _tiny(_objective: Objective, basis: Basis) -> TrainConfig:
@@ -133,7 +141,7 @@ def _tiny(_objective: Objective, basis: Basis) -> TrainConfig:
 def _small(_objective: Objective, basis: Basis) -> TrainConfig:
     """5,000 images of CIFAR-10 and a small residual net: minutes a training on two CPU cores."""
     return TrainConfig(
-        data=DataSpec(name=basis.data or "cifar10", train_size=5000, validation_size=1000),
+        data=DataSpec(name=basis.data or "cifar10", train_size=5000, validation_size=0),
         augmentation=Augmentation(crop_padding=4, flip=True),
         model="small_resnet",
         optimizer=OptimizerConfig(epochs=20, batch_size=100, lr=0.1),

@@ -38,20 +38,26 @@ def test_gradients_numerically(logits) -> None:
         assert torch.autograd.gradcheck(lambda a, b, lam=lam: trades(a, b, Y, lam=lam), logits)
 
 
-def test_pgd_at_looks_at_the_perturbed_half_only(logits) -> None:
+def test_each_objective_takes_the_half_that_it_looks_at(logits) -> None:
     clean, pert = logits
-    assert loss_of("pgd_at", clean, pert, Y, lam=0) == pgd_at(pert, Y) == standard(pert, Y)
-    assert loss_of("standard", clean, pert, Y, lam=0) == standard(clean, Y)
+    both = torch.cat([clean, pert])
+    assert loss_of("pgd_at", pert, Y, lam=0) == pgd_at(pert, Y) == standard(pert, Y)
+    assert loss_of("fast_at", pert, Y, lam=0) == pgd_at(pert, Y)
+    assert loss_of("standard", clean, Y, lam=0) == standard(clean, Y)
+    assert loss_of("thrm", both, Y, lam=2.0) == thrm(clean, pert, Y, lam=2.0)
+    assert loss_of("trades", both, Y, lam=2.0) == trades(clean, pert, Y, lam=2.0)
+    assert loss_of("thrm", clean, Y, lam=0.0) == standard(clean, Y)
 
 
 def test_what_each_objective_crafts() -> None:
     assert crafting("standard", 0) is None
     assert crafting("thrm", 0) is None
     assert crafting("trades", 0) is None
-    goals = {name: crafting(name, 1) for name in ("pgd_at", "trades", "thrm")}
-    assert {name: (c.goal, c.loss) for name, c in goals.items() if c} == {
-        "pgd_at": ("adversarial", "ce"),
-        "trades": ("stability", "kl"),
-        "thrm": ("hypocritical", "ce"),
+    goals = {name: crafting(name, 1) for name in ("pgd_at", "fast_at", "trades", "thrm")}
+    assert {name: (c.goal, c.loss, c.joint) for name, c in goals.items() if c} == {
+        "pgd_at": ("adversarial", "ce", False),
+        "fast_at": ("adversarial", "ce", False),
+        "trades": ("stability", "kl", True),
+        "thrm": ("hypocritical", "ce", True),
     }
     assert crafting("pgd_at", 0) is not None

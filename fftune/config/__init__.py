@@ -31,6 +31,7 @@ from fftune.config.vocabulary import (
     Start,
     Strategy,
     Tier,
+    TrainPrecision,
 )
 
 __all__ = [
@@ -68,6 +69,7 @@ __all__ = [
     "ThreatModel",
     "Tier",
     "TrainConfig",
+    "TrainPrecision",
     "Value",
     "WriteConfig",
     "config_hash",

@@ -22,7 +22,7 @@ def augmented(
     """Crop each image at random out of its padded self, and flip every second at random.
 
     Args:
-        pixels: (B, C, H, W) uint8; padding is 0.
+        pixels: (B, C, H, W) uint8, which is changed where nothing is cropped; padding is 0.
         ids: (B,) int64, on the same device.
     """
     if not (config.crop_padding or config.flip):
@@ -31,8 +31,11 @@ def augmented(
     choices = 2 * padding + 1
     top, left = (bits >> 32) % choices, (bits >> 16 & 0xFFFF) % choices
     flips = (bits & 1 if config.flip else torch.zeros_like(bits)).to(torch.bool)
+    on_cpu = pixels.device.type == "cpu"
+    if on_cpu and not padding:
+        return _flipped(pixels, flips)
     padded = F.pad(pixels, [padding] * 4) if padding else pixels
-    move = _sliced if pixels.device.type == "cpu" else _gathered
+    move = _sliced if on_cpu else _gathered
     return move(padded, top, left, flips, (pixels.shape[2], pixels.shape[3]))
 
 
@@ -51,6 +54,14 @@ def _mixed(z: Tensor) -> Tensor:
 
 def _shifted(z: Tensor, n: int) -> Tensor:
     return z >> n & ((1 << (64 - n)) - 1)
+
+
+def _flipped(pixels: Tensor, flips: Tensor) -> Tensor:
+    """In place and image by image, for which torch has a quick way where channels come last."""
+    for i in flips.nonzero().flatten().tolist():
+        image = pixels[i : i + 1]
+        image.copy_(image.flip(3))
+    return pixels
 
 
 def _gathered(

@@ -18,7 +18,7 @@ from fftune.data.ffcv_engine import why_missing
 from fftune.data.parts import Part
 from fftune.data.sidecar import Made, Sidecar, verified
 from fftune.data.substandard import Recipe, made_of, read_net
-from fftune.data.writing import split_records, write_beton
+from fftune.data.writing import frame_for, split_records, write_beton
 from fftune.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def write(command: Write) -> None:
     for name in [command.part] if command.part else list(parts):
         if name not in parts:
             raise DataError(f"{command.name!r} has no {name} part, only {', '.join(parts)}")
-        part, made = _kind_of(parts[name], command)
+        part, made = _kind_of(parts[name], command, config)
         sidecar = write_beton(
             part,
             folder / f"{name}.beton",
@@ -112,7 +112,7 @@ def _set_name(command: Write) -> str:
     return name
 
 
-def _kind_of(part: Part, command: Write) -> tuple[Part, Made | None]:
+def _kind_of(part: Part, command: Write, config: WriteConfig) -> tuple[Part, Made | None]:
     """The part as it is to be written; a test part is never substandard."""
     if command.kind == "quality":
         if command.net is not None:
@@ -123,7 +123,13 @@ def _kind_of(part: Part, command: Write) -> tuple[Part, Made | None]:
     recipe = Recipe(
         kind=command.kind, seed=command.seed, threat=command.threat, constants=command.constants
     )
-    return made_of(part, recipe, read_net(command.net) if command.net else None)
+    if config.mixed_sizes:
+        raise ConfigError(
+            f"kind: images of {command.kind} data have one size; --image-size gives it, "
+            "without sizes, shorter_side or phase"
+        )
+    net = read_net(command.net) if command.net else None
+    return made_of(part, recipe, net, frame=frame_for(part, config))
 
 
 def _betons(name: str) -> Iterator[Path]:

@@ -16,9 +16,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fftune.data.ahead import ahead, cores
+from fftune.data.buffers import Buffers
+from fftune.data.images import Pixels
 from fftune.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -69,24 +72,38 @@ class FfcvDecoder:
         operation.accept_field(field)
         operation.accept_globals(self._records, memory.compile_reader())
         try:
-            _, self._buffers = operation.declare_state_and_memory(ffcv["INITIAL_STATE"])
+            _, wanted = operation.declare_state_and_memory(ffcv["INITIAL_STATE"])
         except TypeError:
             raise DataError(
                 f"beton {str(beton)!r} holds images of several sizes; "
                 "augmentation.resized_crop, or write.image_size, makes them alike"
             ) from None
+        images, *scratch = wanted if isinstance(wanted, tuple) else (wanted,)
+        self._shape = tuple(map(int, images.shape))
+        self._scratch = int(scratch[0].shape[0]) if scratch else None
+        self._buffers, self._scratches = Buffers(), Buffers(spare=self._threads)
         self._decode = _decoder(operation)
         with warnings.catch_warnings():  # that some functions cannot be kept on disk is known
             warnings.simplefilter("ignore", ffcv["NumbaWarning"])
-            self(np.zeros(0, np.uint64))  # compiles, unless an earlier loader has
+            self._fill(np.zeros((0, *self._shape), np.uint8), np.zeros(0, np.uint64))  # compiles
 
-    def __call__(self, rows: np.ndarray[Any, np.dtype[np.uint64]]) -> Tensor:
-        """(B, C, H, W) uint8 in memory of its own."""
-        buffers = self._buffers if isinstance(self._buffers, tuple) else (self._buffers,)
-        arrays = tuple(np.empty((len(rows), *map(int, b.shape)), b.dtype) for b in buffers)
-        target = arrays if isinstance(self._buffers, tuple) else arrays[0]
-        self._decode(rows, target, self._records, self._memory)
-        return torch.from_numpy(arrays[0]).permute(0, 3, 1, 2).contiguous()
+    def __call__(self, rows: NDArray[np.uint64]) -> Tensor:
+        """(B, C, H, W) uint8 in memory of its own; resized crops lie there channels last."""
+        stored = self._buffers.take((len(rows), *self._shape))
+        self._fill(stored.numpy(), rows)
+        images = stored.permute(0, 3, 1, 2)
+        if self._scratch is not None:
+            return images
+        return self._buffers.take(tuple(images.shape)).copy_(images)
+
+    def _fill(self, images: Pixels, rows: NDArray[np.uint64]) -> None:
+        if self._scratch is None:
+            self._decode(rows, images, self._records, self._memory)
+            return
+        scratch = self._scratches.take((1, self._scratch)).numpy()
+        for i in range(max(len(rows), 1)):  # one by one, so that scratch for one image will do
+            now = slice(i, i + 1)
+            self._decode(rows[now], (images[now], scratch), self._records, self._memory)
 
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """The images at the positions of each batch, decoded ahead."""

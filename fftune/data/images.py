@@ -103,6 +103,8 @@ class Array:
 
     name: str
     pixels: NDArray[np.uint8]
+    frame: Frame | None = None
+    """How they were framed before."""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -114,6 +116,8 @@ class Array:
         return f"{self.name}, image {i}"
 
     def framed(self, frame: Frame) -> "Images":
+        if frame == self.frame:
+            return self
         raise DataError(f"the images of {self.name!r} have a size of their own, and no other")
 
 

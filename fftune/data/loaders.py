@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +14,7 @@ from fftune.config import DataSpec, Engine, LoaderConfig, Split
 from fftune.data.ahead import cores
 from fftune.data.augment import augmented
 from fftune.data.betons import Stored
+from fftune.data.buffers import Buffers
 from fftune.data.catalog import place_framed
 from fftune.data.dataset import Batch
 from fftune.data.ffcv_engine import FfcvDecoder, why_missing
@@ -30,7 +32,7 @@ class Pixels(Protocol):
     """What an engine is: pixels at given positions, a batch at a time, in memory of their own."""
 
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        """(B, C, H, W) uint8 for each (B,) int64 of positions."""
+        """(B, C, H, W) uint8 for each (B,) int64 of positions, the consumer's to change."""
 
 
 class InMemory:
@@ -40,9 +42,12 @@ class InMemory:
         self._at = torch.full((len(part),), -1)
         self._at[rows.sort().values] = torch.arange(len(rows))  # the order of `Part.read`
         self.pixels = part.read(rows, split).pixels if len(rows) else torch.zeros(0)
+        self._buffers = Buffers()
 
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
-        return (self.pixels[self._at[rows]] for rows in batches)
+        for rows in batches:
+            batch = self._buffers.take((len(rows), *self.pixels.shape[1:]))
+            yield torch.index_select(self.pixels, 0, self._at[rows], out=batch)
 
 
 class TorchWorkers:
@@ -103,6 +108,7 @@ class Loader:
     ) -> None:
         self.part, self.rows, self.config = part, rows, config
         self._pixels, self._device = pixels, torch.device(device)
+        self._buffers = Buffers()
         self.rank, self.ranks, self._pad = rank, ranks, pad
         self._noise = Noise(config.seed).fold("train", part.source.name)
 
@@ -159,8 +165,22 @@ class Loader:
         pixels = augmented(
             pixels.to(device), ids.to(device), config.augmentation, seed=config.seed, epoch=epoch
         )
-        x = pixels.to(torch.float32).div_(self.part.source.levels)
-        return marked(ids, padding), x, y
+        return marked(ids, padding), self._floats(pixels), y
+
+    def _floats(self, pixels: Tensor) -> Tensor:
+        """Pixels in [0, 1], float32, as they lie in memory."""
+        levels = self.part.source.levels
+        if self._device.type != "cpu":
+            return pixels.to(torch.float32).div_(levels)
+        last = not pixels.is_contiguous()
+        lie = (0, 2, 3, 1) if last else (0, 1, 2, 3)
+        source = pixels.permute(lie)
+        x = self._buffers.take(tuple(source.shape), torch.float32)
+        # In one pass, where torch makes floats of all bytes before it divides the first.
+        np.divide(
+            source.numpy(), np.float32(levels), out=x.numpy(), dtype=np.float32, casting="unsafe"
+        )
+        return x.permute(0, 3, 1, 2) if last else x
 
 
 def open_loader(

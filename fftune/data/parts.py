@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fftune.config import DataSpec, Split
 from fftune.data.dataset import Dataset, Source
+from fftune.data.free_memory import check_fits
 from fftune.data.images import Frame, Images, Pixels
 from fftune.data.splits import split_rows
 from fftune.errors import DataError
@@ -44,17 +45,19 @@ class Part:
         """Decode the images at these positions into memory.
 
         Raises:
-            DataError: one cannot be decoded, or they are not all of one size.
+            DataError: one cannot be decoded, they are not all of one size, or more than fits.
         """
         rows = rows.sort().values
         if not len(rows):
             raise DataError(f"data set {self.source.name!r} has no examples for {split!r}")
         first = self.images.read(int(rows[0])).pixels
-        pixels = np.empty((len(rows), *first.shape), np.uint8)
+        check_fits(self.source.name, len(rows), len(rows) * first.nbytes)
+        height, width, channels = first.shape
+        pixels = np.empty((len(rows), channels, height, width), np.uint8)
         converted = 0
         for position, i in enumerate(rows.tolist()):
             picture = self.images.read(i)
-            pixels[position] = self.checked(picture.pixels, i, first.shape)
+            pixels[position] = self.checked(picture.pixels, i, first.shape).transpose(2, 0, 1)
             converted += picture.converted
         if converted:
             log.info("%s: %d grey images became colour", self.source.name, converted)
@@ -62,7 +65,7 @@ class Part:
             source=self.source,
             split=split,
             ids=self.ids_of(rows),
-            pixels=torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous(),
+            pixels=torch.from_numpy(pixels),
             y=self.y[rows],
         )
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fftune.attacks import pgd
 from fftune.config import AttackConfig, ModelSpec, ThreatModel, from_json
 from fftune.data.dataset import Dataset
-from fftune.data.images import Array
+from fftune.data.images import Array, Frame
 from fftune.data.parts import Part
 from fftune.data.sidecar import Made
 from fftune.errors import ConfigError, ModelError
@@ -44,10 +44,13 @@ class Recipe:
     """The authors' `code` starts the search for a poison at the image itself."""
 
 
-def made_of(part: Part, recipe: Recipe, net: nn.Module | None = None) -> tuple[Part, Made]:
+def made_of(
+    part: Part, recipe: Recipe, net: nn.Module | None = None, *, frame: Frame | None = None
+) -> tuple[Part, Made]:
     """The substandard copy of a part, and what made it.
 
     Args:
+        frame: cuts photographs of several sizes alike before they are changed.
         net: naturally trained on the parent, takes images in [0, 1]; for poisoning alone.
 
     Raises:
@@ -57,7 +60,7 @@ def made_of(part: Part, recipe: Recipe, net: nn.Module | None = None) -> tuple[P
     if (net is not None) != (recipe.kind == "poisoning"):
         needs = "needs a net" if net is None else "needs no net"
         raise ConfigError(f"net: {recipe.kind} {needs}")
-    data = part.read(torch.arange(len(part)), "train")
+    data = part.framed(frame).read(torch.arange(len(part)), "train")
     noise = Noise(recipe.seed).fold(recipe.kind, data.source.name)
     pixels, y, settings = data.pixels, data.y, asdict(recipe)
     if recipe.kind == "noise":
@@ -76,7 +79,7 @@ def made_of(part: Part, recipe: Recipe, net: nn.Module | None = None) -> tuple[P
         settings=json.dumps(settings, sort_keys=True),
         net=None if net is None else weights_hash(net),
     )
-    images = Array(data.source.name, pixels.permute(0, 2, 3, 1).contiguous().numpy())
+    images = Array(data.source.name, pixels.permute(0, 2, 3, 1).contiguous().numpy(), frame)
     source = replace(part.source, name=f"{part.source.name}-{recipe.kind}")
     return Part(source=source, name=part.name, y=y, images=images, ids=data.ids), made
 

@@ -5,14 +5,20 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from fftune.config import Constants, InputSpec, ModelSpec, nearest
+from fftune.config import Constants, InputSpec, ModelSpec, nearest, require
 from fftune.errors import ConfigError, ModelError
+from fftune.models.imagenet_resnet import resnet50, resnet101
+from fftune.models.linf_dist import LinfDist
+from fftune.models.mlp import MLP
 from fftune.models.modes import device_of, eval_mode, torch_threads
+from fftune.models.resnet18 import ResNet18
 from fftune.models.searching import search_copy
 from fftune.models.small_cnn import SmallCNN
 from fftune.models.small_resnet import SmallResNet
 from fftune.models.user import user_model
+from fftune.models.vgg16 import VGG16
 from fftune.models.weights import read_weights, save_weights, weights_hash
+from fftune.models.wrn28_10 import WRN28x10
 
 __all__ = [
     "MODELS",
@@ -32,7 +38,17 @@ OURS = "fftune:"
 MODELS: dict[str, Callable[..., nn.Module]] = {
     "small_cnn": SmallCNN,
     "small_resnet": SmallResNet,
+    "mlp": MLP,
+    "vgg16": VGG16,
+    "resnet18": ResNet18,
+    "wrn28_10": WRN28x10,
+    "linf_dist": LinfDist,
+    "resnet50": resnet50,
+    "resnet101": resnet101,
 }
+
+TWO_READINGS = ("mlp", "wrn28_10")
+"""Nets that the paper and its authors' code build or initialise differently."""
 
 
 def factory_of(name: str) -> str:
@@ -50,13 +66,27 @@ def make_model(
 ) -> nn.Module:
     """A freshly initialised net in train mode; the same seed gives the same weights.
 
+    Args:
+        name: one of `MODELS`, or a function of the user's (`user_model`), which knows its
+            inputs by itself and has no other width.
+        width: channels of the first stage or hidden units; none is the published net.
+
     Raises:
-        ConfigError: there is no net of that name, or it cannot take such images.
+        ConfigError: there is no net of that name, or it cannot take such images or width.
+        ModelError: the user's function gives no net.
     """
-    if name not in MODELS:
+    require("width", width is None or width >= 1, ">= 1", width)
+    own = ".py:" in name
+    if own and width is not None:
+        raise ConfigError(f"width must be left out for a net of one's own, got {width!r} ({name})")
+    if not own and name not in MODELS:
         raise ConfigError(f"model must be one that exists, got {name!r}; {nearest(name, MODELS)}")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        if own:
+            return user_model(name).train()
+        if name in TWO_READINGS:
+            return MODELS[name](inputs, width=width, constants=constants)
         return MODELS[name](inputs, width=width)
 
 
@@ -70,7 +100,8 @@ def load_model(spec: ModelSpec) -> nn.Module:
     if spec.factory.startswith(OURS):
         if spec.inputs is None:
             raise ModelError(f"model {spec.factory!r} needs to know its inputs")
-        model = make_model(spec.factory.removeprefix(OURS), spec.inputs)
+        name = spec.factory.removeprefix(OURS)
+        model = make_model(name, spec.inputs, width=spec.width, constants=spec.constants)
     else:
         model = user_model(spec.factory)
     if spec.weights:

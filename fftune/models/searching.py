@@ -11,6 +11,7 @@ from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from fftune.config import Precision
+from fftune.models.linf_dist import LinfDist
 
 log = logging.getLogger(__name__)
 
@@ -19,10 +20,14 @@ UNTRACEABLE = (fx.proxy.TraceError, AttributeError, NotImplementedError, Runtime
 
 
 def search_copy(model: nn.Module, precision: Precision) -> nn.Module:
-    """A frozen copy in eval mode, without BatchNorms where they follow convolutions."""
+    """A frozen copy in eval mode, without BatchNorms where they follow convolutions.
+
+    A net of distances stays in fp32: bf16 has no use for it, nor has its certificate for bf16.
+    """
     frozen = copy.deepcopy(model).eval().requires_grad_(False)
     device = next((p.device.type for p in model.parameters()), "cpu")
     half = precision == "bf16" or (precision == "auto" and has_bf16(device))
+    half = half and not any(isinstance(module, LinfDist) for module in frozen.modules())
     return Converted(folded(frozen), torch.bfloat16 if half else None)
 
 

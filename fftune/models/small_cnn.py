@@ -6,25 +6,29 @@ from fftune.config import InputSpec
 from fftune.errors import ConfigError
 from fftune.models.normalize import Normalize
 
+WIDTH = 16
+
 
 class SmallCNN(nn.Module):
-    """Three 3x3 convolutions of 16, 32 and 32 channels, each with BatchNorm, and one linear layer.
+    """Three 3x3 convolutions of w, 2w and 2w channels, each with BatchNorm, and one linear layer.
 
-    The second and the third convolution halve the image: 8 x 8 digits end as 128 features.
+    The second and the third convolution halve the image: 8 x 8 digits end as 128 features
+    at w = 16.
     """
 
     def __init__(self, inputs: InputSpec, *, width: int | None = None) -> None:
         super().__init__()
-        channels, height, width = inputs.shape
-        if height % 4 or width % 4:
+        channels, height, breadth = inputs.shape
+        width = width or WIDTH
+        if height % 4 or breadth % 4:
             raise ConfigError(f"model 'small_cnn' needs sides that 4 divides, got {inputs.shape}")
         self.layers = nn.Sequential(
             Normalize(inputs.mean, inputs.std),
-            *_block(channels, 16, stride=1),
-            *_block(16, 32, stride=2),
-            *_block(32, 32, stride=2),
+            *_block(channels, width, stride=1),
+            *_block(width, 2 * width, stride=2),
+            *_block(2 * width, 2 * width, stride=2),
             nn.Flatten(),
-            nn.Linear(32 * (height // 4) * (width // 4), inputs.classes),
+            nn.Linear(2 * width * (height // 4) * (breadth // 4), inputs.classes),
         )
 
     def forward(self, x: Tensor) -> Tensor:

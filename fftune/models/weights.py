@@ -32,14 +32,15 @@ def read_weights(model: nn.Module, path: str) -> None:
     """Fill `model` from a state_dict; nothing in the file is executed.
 
     What training scripts wrap around it is taken off: a dictionary with the state_dict under one
-    of `CONTAINERS`, a list of one, the prefix that DataParallel adds.
+    of `CONTAINERS`, a list of one, the prefix that DataParallel adds. Where this package puts
+    normalisation before somebody else's net (`normalize` and `net`), that net's own file will do.
 
     Raises:
         ModelError: the file is missing or damaged, or its tensors are of another net.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(_unwrapped(state))
+        model.load_state_dict(_named(_unwrapped(state), model))
     except (OSError, EOFError, pickle.UnpicklingError, RuntimeError) as error:
         reason = str(error).splitlines()[0]
         raise ModelError(f"weights {path!r} cannot be used: {reason}") from None
@@ -54,3 +55,12 @@ def _unwrapped(state: Any) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise RuntimeError(f"holds {type(state).__name__}, not a state_dict")
     return {str(key).removeprefix("module."): value for key, value in state.items()}
+
+
+def _named(state: dict[str, Any], model: nn.Module) -> dict[str, Any]:
+    """`state` itself, or under the names that its tensors have in `model`."""
+    own = model.state_dict()
+    inside = {f"net.{key}": value for key, value in state.items()}
+    if state.keys() & own.keys() or not inside.keys() & own.keys():
+        return state
+    return {key: value for key, value in own.items() if key.startswith("normalize.")} | inside

@@ -69,6 +69,8 @@ class Train:
     """Of the run's folder; default RECIPE-SCALE, and what else is not usual."""
     storage: str | None = None
     """A folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
+    save_seconds: float = 120.0
+    """Between two states of a run: no more work than this is lost with a crash."""
     resume: bool = False
     """Go on with a run that was interrupted."""
     dry_run: bool = False
@@ -108,6 +110,7 @@ def main(arguments: Sequence[str]) -> None:
         name=command.name,
         root=storage_root(command.storage),
         resources=command.resources,
+        save_seconds=command.save_seconds,
         resume=command.resume,
     )
     if checkpoint.stopped:

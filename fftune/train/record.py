@@ -23,7 +23,13 @@ log = logging.getLogger(__name__)
 
 
 def run_recorded(
-    config: TrainConfig, *, name: str, root: Path, resources: Resources, resume: bool
+    config: TrainConfig,
+    *,
+    name: str,
+    root: Path,
+    resources: Resources,
+    resume: bool,
+    save_seconds: float = 120.0,
 ) -> tuple[Checkpoint, Path]:
     """Train in `<root>/runs/<name>`, with every epoch in MLflow; a finished run is given back.
 
@@ -38,7 +44,7 @@ def run_recorded(
             return done, folder
         run = start_run(config, name, root)
         try:
-            checkpoint = train_anywhere(config, folder, run, resources)
+            checkpoint = train_anywhere(config, folder, run, resources, save_seconds=save_seconds)
         except BaseException:
             run.end("FAILED")
             raise
@@ -57,11 +63,12 @@ def train_anywhere(
     *,
     states: Path | None = None,
     on_epoch: OnEpoch = lambda _epoch, _model: None,
+    save_seconds: float = 120.0,
 ) -> Checkpoint:
     """In this process, or by several on Ray; every epoch goes to MLflow either way.
 
     Args:
-        states: as in `train`.
+        states, save_seconds: as in `train`.
         on_epoch: as in `train`, after the epoch was logged; not called by several workers.
     """
 
@@ -80,13 +87,19 @@ def train_anywhere(
             states=states,
             on_epoch=log_then_call,
             on_resume=log_all,
+            save_seconds=save_seconds,
         )
     from fftune.cluster import cluster  # importing Ray takes seconds
     from fftune.train.on_ray import train_on_ray
 
     with cluster(resources, echo=True):
         return train_on_ray(
-            config, folder=folder, states=states, gpus=resources.gpus, on_history=log_all
+            config,
+            folder=folder,
+            states=states,
+            gpus=resources.gpus,
+            on_history=log_all,
+            save_seconds=save_seconds,
         )
 
 

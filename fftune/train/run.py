@@ -94,6 +94,8 @@ class Run:
             width=config.width,
             constants=config.constants,
         ).to(device)
+        # A quarter faster on a CPU, and what an accelerator's convolutions want.
+        model = model.to(memory_format=torch.channels_last)
         optimizer = make_optimizer(model, config)
         steps = [feed.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
         stepper = Stepper(

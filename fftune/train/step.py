@@ -42,6 +42,7 @@ class Stepper:
             reading them would wait for it.
         """
         ids, x, y = (column[: max(real, 1)] for column in batch)  # all processes must take part
+        x = x.contiguous(memory_format=torch.channels_last)
         count = min(self.config.optimizer.accumulate, len(y))
         parts = [*zip(ids.chunk(count), x.chunk(count), y.chunk(count), strict=True)]
         total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)

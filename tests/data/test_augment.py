@@ -70,7 +70,10 @@ def test_every_crop_and_both_directions_are_equally_likely() -> None:
 def test_what_is_not_asked_for_is_not_done() -> None:
     pixels = images(20)
     assert augmented(pixels, IDS[:20], Augmentation(), seed=0, epoch=0) is pixels
-    flipped = augmented(pixels, IDS[:20], Augmentation(flip=True), seed=0, epoch=0)
+    flipped = augmented(pixels.clone(), IDS[:20], Augmentation(flip=True), seed=0, epoch=0)
+    last = pixels.clone(memory_format=torch.channels_last)
+    assert torch.equal(augmented(last, IDS[:20], Augmentation(flip=True), seed=0, epoch=0), flipped)
+    assert last.is_contiguous(memory_format=torch.channels_last)
     same = (flipped == pixels).flatten(1).all(1)
     mirrored = (flipped == pixels.flip(3)).flatten(1).all(1)
     assert (same ^ mirrored).all() and same.any() and mirrored.any()

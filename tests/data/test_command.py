@@ -75,6 +75,21 @@ def test_a_phase_of_fastat_sets_the_sizes(tmp_path: Path, draw: object, root: Pa
     assert train.shape == (3, 352, 469) and test.shape == (3, 224, 224)
 
 
+def test_substandard_photographs_are_cut_alike(tmp_path: Path, draw: object, root: Path) -> None:
+    assert callable(draw)
+    for i, size in enumerate([(40, 30), (33, 52)]):
+        draw(f"photos/train/a/{i}.png", size=size)
+    write = ["write", f"folder:{tmp_path}/photos", "--kind", "noise"]
+    with pytest.raises(DataError, match="an image_size makes them alike"):
+        main(write)
+    with pytest.raises(ConfigError, match="kind: images of noise data have one size; --image-size"):
+        main([*write, "--phase", "2"])
+    main([*write, "--image-size", "16"])
+    assert read_sidecar(root / "photos-noise/train.beton").shape == (3, 16, 16)
+    stored = DataSpec(name="photos-noise", train_size=None, validation_size=0, image_size=16)
+    assert load(stored, "train").shape == (3, 16, 16)
+
+
 def test_damage_is_found_by_verify(root: Path) -> None:
     main(["write", SET])
     path = root / STORED / "train.beton"

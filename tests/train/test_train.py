@@ -1,25 +1,20 @@
+import math
 from dataclasses import replace
 
 import pytest
 import torch
 
-from fftune import recipes
 from fftune.config import Objective, TrainConfig, from_json
+from fftune.data import load
 from fftune.errors import ConfigError, DivergedError, ModelError
-from fftune.models import load_model, weights_hash
-from fftune.train import train
+from fftune.models import load_model, make_model, weights_hash
+from fftune.noise import Noise
+from fftune.objectives import loss_of
+from fftune.train import check, train
 from fftune.train.checkpoint import read_spec
-
-TINY = recipes.thrm("tiny").base
-SHORT = replace(TINY, optimizer=replace(TINY.optimizer, epochs=3))
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+from fftune.train.epoch import read_history
+from fftune.train.step import Stepper
+from tests.train.conftest import tiny
 
 
 def weights(config: TrainConfig) -> str:
@@ -28,13 +23,13 @@ def weights(config: TrainConfig) -> str:
 
 @pytest.mark.parametrize("objective", ["thrm", "trades"])
 def test_lambda_zero_is_standard_training_to_the_bit(objective: Objective) -> None:
-    standard = weights(replace(SHORT, objective="standard"))
-    assert weights(replace(SHORT, objective=objective, lam=0.0)) == standard
-    assert weights(replace(SHORT, objective=objective, lam=1e-9)) != standard  # a joint forward
+    standard = weights(tiny("standard"))
+    assert weights(tiny(objective, lam=0.0)) == standard
+    assert weights(tiny(objective, lam=1e-9)) != standard  # a joint forward
 
 
 def test_the_config_gives_the_weights() -> None:
-    config = replace(SHORT, lam=5.0)
+    config = tiny("thrm", lam=5.0)
     assert weights(config) == weights(config)
     assert weights(config) != weights(replace(config, seed=1))
     assert weights(config) != weights(replace(config, objective="trades"))
@@ -42,40 +37,136 @@ def test_the_config_gives_the_weights() -> None:
 
 def test_training_learns_and_counts_its_epochs() -> None:
     seen = []
-    checkpoint = train(replace(TINY, objective="standard"), on_epoch=seen.append)
+    config = tiny(epochs=40)
+    checkpoint = train(config, on_epoch=lambda epoch, _model: seen.append(epoch))
     assert seen == checkpoint.history
     assert [epoch.epoch for epoch in seen] == list(range(1, 41))
     assert seen[-1].accuracy == 1.0
     assert seen[-1].loss < 0.1 < seen[0].loss
-    assert max(epoch.lr for epoch in seen) == pytest.approx(TINY.optimizer.lr, rel=0.01)
+    assert max(epoch.lr for epoch in seen) == pytest.approx(config.optimizer.lr, rel=0.01)
     assert not checkpoint.model.training
 
 
-def test_a_loss_that_is_no_number_names_epoch_and_lambda() -> None:
-    config = replace(SHORT, lam=3.0, optimizer=replace(SHORT.optimizer, lr=1e30))
-    with pytest.raises(DivergedError, match=r"loss is (nan|inf) in epoch \d+ \(lam 3, lr "):
+def test_training_leaves_the_generators_of_others_alone() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    train(tiny(epochs=1))
+    assert torch.rand(3).equal(expected)
+
+
+def test_no_epochs_leave_the_net_as_it_was_initialised() -> None:
+    """P1's "naive": no weight moves, and BatchNorm keeps mean 0 and variance 1."""
+    config = tiny(epochs=0)
+    checkpoint = train(config)
+    fresh = make_model("small_cnn", load(config.data, "train").inputs, seed=config.seed)
+    assert weights_hash(checkpoint.model) == weights_hash(fresh)
+    assert checkpoint.history == []
+
+
+def test_adversarial_training_looks_at_the_perturbed_batch_only() -> None:
+    """One step by hand: the loss on x_adv alone, so that BatchNorm never sees x."""
+    config = tiny("pgd_at", epochs=1, lam=0.0)
+    data = load(config.data, "train")
+    model = make_model("small_cnn", data.inputs)
+    ids, x, y = next(data.batches(50))
+    seen: list[int] = []
+    model.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    stepper = Stepper(config=config, model=model, wrapped=model, processes=1, device="cpu")
+    stepper((ids, x, y), real=50, examples=50, noise=Noise(0))
+    assert seen == [50] * 11  # ten steps of PGD, one training forward
+    joint = replace(stepper, config=tiny("thrm", lam=1.0))
+    seen.clear()
+    joint((ids, x, y), real=50, examples=50, noise=Noise(0))
+    assert seen == [50] * 10 + [100]
+
+
+def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
+    """With a net without BatchNorm; `examples` and padding are weighed as they should."""
+    config = tiny("standard", epochs=1)
+    data = load(config.data, "train")
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    batch = next(data.batches(50))
+
+    def gradient(accumulate: int, real: int, examples: int) -> torch.Tensor:
+        optimizer = replace(config.optimizer, accumulate=accumulate)
+        stepper = Stepper(
+            config=replace(config, optimizer=optimizer),
+            model=model,
+            wrapped=model,
+            processes=1,
+            device="cpu",
+        )
+        model.zero_grad()
+        stepper(batch, real=real, examples=examples, noise=Noise(0))
+        grad = model[1].weight.grad
+        assert grad is not None
+        return grad.clone()
+
+    torch.testing.assert_close(gradient(7, 50, 50), gradient(1, 50, 50))
+    model.zero_grad()
+    _, x, y = batch
+    (loss_of("standard", model(x[:20]), y[:20], lam=0) * 20 / 30).backward()
+    torch.testing.assert_close(gradient(1, 20, 30), model[1].weight.grad)
+    assert not gradient(1, 0, 50).any()  # nothing but padding
+
+
+def test_a_loss_that_is_no_number_names_epoch_step_and_lambda() -> None:
+    config = tiny("thrm", lam=3.0)
+    config = replace(config, optimizer=replace(config.optimizer, lr=1e30))
+    where = r"loss is (nan|inf) in epoch 1, step 2 \(lam 3, lr 1e\+30\); the last finite one was \d"
+    with pytest.raises(DivergedError, match=where):
         train(config)
 
 
 def test_a_batch_larger_than_the_data_is_refused() -> None:
-    config = replace(SHORT, optimizer=replace(SHORT.optimizer, batch_size=101))
-    with pytest.raises(
-        ConfigError, match="optimizer.batch_size must be <= train_size 100, got 101"
-    ):
-        train(config)
+    config = tiny()
+    config = replace(config, optimizer=replace(config.optimizer, batch_size=101))
+    for function in (train, check):
+        with pytest.raises(ConfigError, match="optimizer.batch_size must be <= train_size 100"):
+            function(config)
+
+
+def test_cuda_that_is_not_there_is_refused() -> None:
+    if torch.cuda.is_available():
+        pytest.skip("CUDA is there")
+    with pytest.raises(ConfigError, match="device must be one that torch sees"):
+        train(tiny(device="cuda"))
+
+
+def test_bf16_trains_to_nearly_the_same_loss() -> None:
+    full, half = (train(tiny(epochs=10, precision=p)).history[-1].loss for p in ("fp32", "bf16"))
+    assert full != half
+    assert half == pytest.approx(full, rel=0.05)
+
+
+def test_the_best_net_on_the_validation_split_is_kept(tmp_path) -> None:
+    checkpoint = train(tiny(epochs=5, validate_every=2), folder=tmp_path)
+    looked = {e.epoch: e.validation_accuracy for e in checkpoint.history}
+    assert [e for e, value in looked.items() if not math.isnan(value)] == [2, 4, 5]
+    best = load_model(read_spec(tmp_path / "best"))
+    data = load(checkpoint.config.data, "validation")
+    _, x, y = next(data.batches(500))
+    accuracy = float((best(x).argmax(1) == y).float().mean())
+    assert accuracy == pytest.approx(max(looked[e] for e in (2, 4, 5)))
 
 
 def test_checkpoint_round_trip(tmp_path) -> None:
-    checkpoint = train(replace(SHORT, lam=2.0))
-    spec = checkpoint.save(tmp_path / "checkpoint")
-    assert read_spec(tmp_path / "checkpoint") == spec
-    assert weights_hash(load_model(spec)) == spec.hash
+    checkpoint = train(tiny("thrm", lam=2.0), folder=tmp_path)
+    spec = read_spec(tmp_path / "checkpoint")
+    assert weights_hash(load_model(spec)) == spec.hash == weights_hash(checkpoint.model)
     text = (tmp_path / "checkpoint/config.json").read_text()
     assert from_json(TrainConfig, text) == checkpoint.config
+    kept = read_history(tmp_path / "history.parquet")
+    assert [(e.epoch, e.loss) for e in kept] == [(e.epoch, e.loss) for e in checkpoint.history]
+    assert not (tmp_path / "states").exists()
+    again = train(tiny("thrm", lam=2.0), folder=tmp_path)  # ended: given back, not trained again
+    assert weights_hash(again.model) == spec.hash
+    assert again.data_hash == checkpoint.data_hash
 
 
 def test_a_checkpoint_may_move_but_not_be_partial(tmp_path) -> None:
-    train(SHORT).save(tmp_path / "checkpoint")
+    train(tiny()).save(tmp_path / "checkpoint")
     (tmp_path / "checkpoint").rename(tmp_path / "moved")
     assert load_model(read_spec(tmp_path / "moved"))
     (tmp_path / "moved/model.json").unlink()

@@ -1,0 +1,119 @@
+"""One net trained by two processes on Ray Train: the card's path, on a CPU."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fftune.train.epoch import read_history
+from tests.integration.test_ffcv_real import DATASETS
+from tests.integration.test_jobs import cluster, settings, submit
+
+__all__ = ["cluster", "settings"]
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+
+NETS = Path(__file__).parents[1] / "train/user_net.py"
+PLAIN = ["--model", f"{NETS}:plain", "--data.train-size", "100", "--optimizer.epochs", "60"]
+
+
+def train(root: Path, *flags: str, recipe: str = "thrm", **env: str) -> subprocess.Popen[str]:
+    """`python -m fftune.train` in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "fftune.train", recipe, "--storage", str(root), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "FFTUNE_DATA": str(DATASETS), **env},
+    )
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    out, log = process.communicate(timeout=580)
+    assert process.returncode == 0, out + log
+    return out + log
+
+
+def losses(root: Path, name: str) -> list[float]:
+    return [epoch.loss for epoch in read_history(root / "runs" / name / "history.parquet")]
+
+
+def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The processes that train, by what Ray calls them."""
+    family = psutil.Process(process.pid).children(recursive=True)
+    return [p for p in family if "RayTrainWorker" in " ".join(p.cmdline())]
+
+
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(root: Path) -> None:
+    """Two workers, one killed mid-run: the losses of one process without any mishap."""
+    finished(train(root, *PLAIN, "--name", "alone"))
+    run = train(root, *PLAIN, "--name", "pair", "--workers", "2", "--save-seconds", "0")
+    states = root / "runs/pair/states/states.json"
+    waited = time.monotonic()
+    while not (states.exists() and "3-" in states.read_text()):
+        assert run.poll() is None, run.communicate()
+        assert time.monotonic() - waited < 300
+        time.sleep(0.05)
+    workers = workers_of(run)
+    assert len(workers) == 2
+    workers[-1].kill()
+    log = finished(run)
+    assert "going on after epoch" in log
+    alone, pair = losses(root, "alone"), losses(root, "pair")
+    assert len(alone) == len(pair) == 60
+    assert max(abs(a - b) for a, b in zip(alone, pair, strict=True)) <= 1e-4
+
+
+def test_the_same_as_a_job(cluster: dict[str, str]) -> None:
+    flags = f"--workers 2 --optimizer.epochs 3 --model {NETS.relative_to(Path.cwd())}:plain"
+    done = submit(cluster, *f"python -m fftune.train thrm {flags}".split())
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "runs/thrm-tiny" in done.stdout
+    assert len(losses(Path(cluster["FFTUNE_STORAGE"]), "thrm-tiny")) == 3
+
+
+def test_more_workers_than_the_cluster_holds(root: Path) -> None:
+    run = train(root, *PLAIN, "--workers", "50")
+    _, log = run.communicate(timeout=200)
+    assert run.returncode == 2
+    assert "fftune: training needs 50 CPUs, the cluster has" in log.splitlines()[-1]
+
+
+@pytest.fixture
+def betons(tmp_path: Path) -> Path:
+    """A data root with Tiny-ImageNet-20 and the photographs in FastAT's three sizes."""
+    if not (DATASETS / "tiny-imagenet-200").is_dir():
+        pytest.skip("no real images")
+    write = [sys.executable, "-m", "fftune.data", "write"]
+    sources = {"tiny-imagenet": "tiny-imagenet-200", "imagenet": "imagenet-sample"}
+    for name, folder in sources.items():
+        phases = [["--phase", str(n)] for n in (1, 2, 3)] if name == "imagenet" else [[]]
+        for phase in phases:
+            source = ["--source", str(DATASETS / folder), "--out", str(tmp_path)]
+            subprocess.run([*write, name, *source, *phase], check=True, timeout=200)
+    return tmp_path
+
+
+def test_tiny_imagenet_through_ffcv_on_two_workers(root: Path, betons: Path) -> None:
+    """Two epochs of THRM with a narrow ResNet-18, from a beton."""
+    flags = (
+        "--data tiny-imagenet --scale full --data.train-size 512 --engine ffcv --width 8 "
+        "--optimizer.epochs 2 --optimizer.batch-size 64 --attack.steps 2 --workers 2 --name tiny"
+    )
+    log = finished(train(root, *flags.split(), FFTUNE_DATA=str(betons)))
+    found = losses(root, "tiny")
+    assert len(found) == 2
+    assert found[1] < found[0]
+    assert "2 epochs" in log
+
+
+def test_the_three_phases_of_fast_at_on_photographs(root: Path, betons: Path) -> None:
+    recipe = Path(__file__).parents[2] / "experiments/fast_at_photographs.py"
+    finished(train(root, "--name", "photos", recipe=str(recipe), FFTUNE_DATA=str(betons)))
+    history = read_history(root / "runs/photos/history.parquet")
+    assert len(history) == 3
+    assert all(0 <= epoch.robust_accuracy <= 1 for epoch in history)

@@ -1,0 +1,145 @@
+"""A run that was interrupted ends with the weights of one that was not."""
+
+import errno
+import json
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from fftune.config import TrainConfig
+from fftune.errors import ModelError, StorageError
+from fftune.models import weights_hash
+from fftune.train import train
+from fftune.train.states import States
+from fftune.train.step import Stepper
+from tests.train.conftest import tiny
+
+CONFIG = tiny("thrm", epochs=4, lam=5.0)
+
+
+class CrashError(Exception):
+    """Stands for a crash."""
+
+
+@pytest.fixture
+def crash(monkeypatch):
+    """Let training fail before the given step of the whole process."""
+    original = Stepper.__call__
+
+    def at(step: int) -> None:
+        count = iter(range(10**6))
+
+        def call(self, *args, **kwargs):
+            if next(count) == step:
+                raise CrashError
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(Stepper, "__call__", call)
+
+    yield at
+    monkeypatch.undo()
+
+
+def interrupted(config: TrainConfig, folder: Path, crash, step: int) -> None:
+    crash(step)
+    with pytest.raises(CrashError):
+        train(config, folder=folder, save_seconds=0)
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> str:
+    return weights_hash(train(CONFIG).model)
+
+
+@pytest.mark.parametrize("step", [1, 2, 5])
+def test_the_weights_are_those_of_a_run_without_a_crash(tmp_path, crash, step, undisturbed) -> None:
+    interrupted(CONFIG, tmp_path, crash, step)
+    crash(10**5)
+    resumed = []
+    checkpoint = train(CONFIG, folder=tmp_path, on_resume=resumed.extend)
+    assert weights_hash(checkpoint.model) == undisturbed
+    assert len(resumed) == step // 2  # two steps an epoch
+    assert [epoch.epoch for epoch in checkpoint.history] == [1, 2, 3, 4]
+    assert [e.loss for e in checkpoint.history] == [e.loss for e in train(CONFIG).history]
+
+
+def test_a_truncated_state_is_noticed_and_the_one_before_taken(
+    tmp_path, crash, undisturbed, caplog
+) -> None:
+    interrupted(CONFIG, tmp_path, crash, 5)
+    newest = States(tmp_path / "states").saved()[0]
+    path = tmp_path / "states" / newest.file
+    path.write_bytes(path.read_bytes()[:-100])
+    crash(10**5)
+    with caplog.at_level(logging.WARNING):
+        checkpoint = train(CONFIG, folder=tmp_path)
+    assert f"{newest.file} cannot be used (its checksum is another); going back" in caplog.text
+    assert weights_hash(checkpoint.model) == undisturbed
+
+
+def test_two_states_are_kept_and_a_damaged_list_is_said(tmp_path, crash, caplog) -> None:
+    interrupted(CONFIG, tmp_path, crash, 5)
+    states = States(tmp_path / "states")
+    assert sorted(p.name for p in states.folder.glob("*.pt")) == ["2-0.pt", "2-1.pt"]
+    assert [(s.epoch, s.step) for s in states.saved()] == [(2, 1), (2, 0)]
+    (states.folder / "states.json").write_text("[{")
+    with caplog.at_level(logging.WARNING):
+        assert states.newest() is None
+    assert "cannot be listed" in caplog.text
+
+
+def test_a_state_of_other_settings_or_other_data_is_refused(tmp_path, crash) -> None:
+    interrupted(CONFIG, tmp_path, crash, 3)
+    crash(10**5)
+    with pytest.raises(ModelError, match="of a run with other settings"):
+        train(replace(CONFIG, lam=6.0), folder=tmp_path)
+    states = States(tmp_path / "states")
+    state = states.newest()
+    assert state is not None
+    states.save(state | {"data_hash": "0" * 16}, epoch=9, step=0)
+    with pytest.raises(ModelError, match="of a run with other training data"):
+        train(CONFIG, folder=tmp_path)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path, crash, monkeypatch, undisturbed) -> None:
+    interrupted(CONFIG, tmp_path, crash, 3)
+    crash(10**5)
+    before = sorted(tmp_path.rglob("*"))
+    save = torch.save
+
+    def full(value, path):
+        save(value, path)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(StorageError, match=r"\.pt' cannot be written: No space left on device"):
+        train(CONFIG, folder=tmp_path, save_seconds=0)
+    assert sorted(tmp_path.rglob("*")) == before
+    monkeypatch.setattr(torch, "save", save)
+    assert weights_hash(train(CONFIG, folder=tmp_path).model) == undisturbed
+
+
+def test_states_elsewhere_outlive_the_run(tmp_path) -> None:
+    first = train(CONFIG, folder=tmp_path / "a", states=tmp_path / "states")
+    assert json.loads((tmp_path / "states/states.json").read_text())[0]["epoch"] == 4
+    epochs = []
+    again = train(
+        CONFIG,
+        folder=tmp_path / "b",
+        states=tmp_path / "states",
+        on_epoch=lambda epoch, _model: epochs.append(epoch),
+    )
+    assert not epochs
+    assert weights_hash(again.model) == weights_hash(first.model)
+
+
+def test_dropout_does_not_depend_on_where_a_run_was_interrupted(tmp_path, crash) -> None:
+    factory = Path(__file__).with_name("user_net.py")
+    config = tiny(epochs=3, model=f"{factory}:dropping")
+    expected = weights_hash(train(config).model)
+    interrupted(config, tmp_path, crash, 3)
+    crash(10**5)
+    assert weights_hash(train(config, folder=tmp_path).model) == expected
