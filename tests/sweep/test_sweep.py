@@ -244,7 +244,7 @@ def test_only_deaths_under_the_same_driver_count(quick: SweepConfig, tmp_path: P
 
 
 def test_a_trial_left_behind_is_stopped_and_is_no_score(quick, root: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Ladder, "goes_on", lambda self, trial, rung, mark: trial != 1)
+    monkeypatch.setattr(Ladder, "goes_on", lambda _self, trial, _rung, _mark: trial != 1)
     config = replace(quick, stopping=StoppingConfig(rungs=(1,), examples=50, steps=1))
     front = run(config, root)
 
