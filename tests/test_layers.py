@@ -28,6 +28,7 @@ RANKS = {
     "comparison": 5,
     "data": 4,
     "tracking": 4,
+    "unsent": 3,
     "train": 5,
     "evaluate": 6,
     "sweep": 7,
