@@ -33,7 +33,8 @@ class Sweep(Scale):
     resume: bool = False
     """Go on with a study that was interrupted."""
     dry_run: bool = False
-    """Print the settings and what they would cost, and stop."""
+    """Print the settings, what they would cost, and for how long on how many devices like the one
+    that is here, and stop."""
 
 
 DIMENSIONS = tyro.constructors.ConstructorRegistry()
@@ -70,9 +71,11 @@ def main(arguments: Sequence[str]) -> None:
     if command is None:
         return
     if command.dry_run:
-        from fftune.sweep.cost import cost
+        from fftune.sweep.cost import cost, hours
+        from fftune.train.rates import measure
 
-        print(to_json(command.config) + str(cost(command.config)))
+        found = cost(command.config)
+        print(to_json(command.config) + f"{found}\n{hours(found, measure(command.config.base))}")
         return
     from fftune.report.publish import publish
     from fftune.storage import storage_root

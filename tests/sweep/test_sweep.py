@@ -16,12 +16,13 @@ from fftune.config import StoppingConfig, SweepConfig, TrainConfig, from_json
 from fftune.errors import ConfigError, FftuneError, StudyError
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
-from fftune.sweep.cost import cost
+from fftune.sweep.cost import Cost, cost, hours
 from fftune.sweep.front import Front
 from fftune.sweep.run import sweep
 from fftune.sweep.stopping import Ladder
 from fftune.sweep.study import StudyFolder
 from fftune.sweep.trial import TrialRunner
+from fftune.train.rates import Rates
 
 CALL = TrialRunner.__call__
 
@@ -189,11 +190,20 @@ def test_cost_by_hand(quick: SweepConfig) -> None:
     judged = 2 * 1697
     plain, robust = 2 * 100 * 1, 2 * 100 * (10 + 2)
     found = cost(quick)
-    assert found.trials == 3
+    assert (found.trials, found.epochs) == (3, 6)
     assert found.forwards == plain + 2 * robust + 3 * judged * (2 + 2)
     assert found.backwards == plain + 2 * robust + 3 * judged * 2
     trades = cost(replace(quick, base=replace(quick.base, objective="trades")))
     assert trades.forwards == found.forwards + 2 * 2 * 100  # the clean reference of the KL
+
+
+def test_hours_by_hand() -> None:
+    """3,600 s of passes in nine trials: on four devices three rounds of 400 s."""
+    found = Cost(trials=9, epochs=18, forwards=1000, backwards=500)
+    rates = Rates(forward=1.6, backward=4.0, device="cpu")
+    assert found.hours(rates, 1) == pytest.approx(1)
+    assert found.hours(rates, 4) == pytest.approx(3 / 9)
+    assert "1 worker 1 h, 2 workers 0.56 h, 4 workers 0.33 h" in hours(found, rates)
 
 
 def test_seeds_repeat_a_point_and_the_search_is_told_their_mean(quick, root: Path) -> None:
