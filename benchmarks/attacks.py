@@ -23,7 +23,7 @@ from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, Thr
 from fftune.data import Dataset, load
 from fftune.evaluate import Probe, judge, probes
 from fftune.evaluate.block import Subject, attack_block
-from fftune.evaluate.run import spread
+from fftune.evaluate.run import sample
 from fftune.evaluate.tiers import CANARY, CANARY_LENGTHS, TIERS, Part
 from fftune.models import search_copy
 from fftune.noise import Noise
@@ -50,14 +50,14 @@ def main() -> None:
     print(
         f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, seed 0"
     )
-    net, (_, x, _) = read(given.models, "fastat_small"), next(sample("cifar10", 64).batches(64))
+    net, (_, x, _) = read(given.models, "fastat_small"), next(images("cifar10", 64).batches(64))
     net(x.requires_grad_()).sum().backward()  # what torch does once is nobody's cost
     studies[given.study](given.models)
 
 
 def autoattack(models: Path) -> None:
     """`fastat_small`, 256 images: every tier against torchattacks' same four parts."""
-    net, data = read(models, "fastat_small"), sample("cifar10", 256)
+    net, data = read(models, "fastat_small"), images("cifar10", 256)
     for tier, lengths in TIERS.items():
         print(f"{tier}: {lengths}")
     print(f"canary of {CANARY}: {CANARY_LENGTHS}")
@@ -116,7 +116,7 @@ def fixed_parts(net: nn.Module, data: Dataset) -> set[int]:
 
 def natural(models: Path) -> None:
     """`natural_small`, 256 images: six attacks, ours `strong`, against torchattacks'."""
-    net, data = read(models, "natural_small"), sample("cifar10", 256)
+    net, data = read(models, "natural_small"), images("cifar10", 256)
     pgd = AttackConfig(threat=THREAT, steps=20, protocol="strong")
     apgd = replace(pgd, search="apgd", steps=100)
     fab = replace(pgd, search="fab", steps=100, targets=9, start="none")
@@ -135,13 +135,23 @@ def natural(models: Path) -> None:
         rival = Rival(net, data, all_examples=True)
         rival.run(f"torchattacks {name}", make)
         mine, theirs = mine + seconds, theirs + rival.seconds
-        print(f"  verdicts that differ: {sorted(survivors(outcomes) ^ rival.left)}")
+        robust = survivors(outcomes)
+        print(f"  fooled in the ball by torchattacks alone: {sorted(robust - rival.left)}")
+        print(f"  fooled in the ball by ours alone: {sorted(rival.left - robust)}")
+        if name in NO_RADIUS:
+            print(
+                f"  torchattacks' {name} seeks the least l2 distance and knows no radius: it left "
+                f"{len(rival.unmoved)} robust at any distance; verdicts in the ball cannot be equal"
+            )
     print(f"together: ours {mine:.2f} s, torchattacks {theirs:.2f} s, {theirs / mine:.1f} x")
+
+
+NO_RADIUS = ("C&W", "DeepFool")
 
 
 def hypocritical(models: Path) -> None:
     """`fastat_small`, D- of 1,000 images: `strong` against PGD-20 and PGD-100."""
-    net, data = read(models, "fastat_small"), sample("cifar10", 1000)
+    net, data = read(models, "fastat_small"), images("cifar10", 1000)
     with torch.no_grad():
         right = torch.cat([net(x).argmax(1) == y for _, x, y in data.batches(256)])
     data = data.select((~right).nonzero().flatten(), data.split)
@@ -163,7 +173,7 @@ def hypocritical(models: Path) -> None:
 
 def table14(models: Path) -> None:
     """`fastat_small`, 1,000 images: Tao et al. 2022, table 14, and `strong`."""
-    net, data = read(models, "fastat_small"), sample("cifar10", 1000)
+    net, data = read(models, "fastat_small"), images("cifar10", 1000)
     battery = BatteryConfig(name="hypocritical", tier="standard")
     outcomes = judge(net, data, battery, threat=THREAT)
     for attack in ("fgsm", "pgd-20", "pgd-100", "cw-100", "strong"):
@@ -289,6 +299,9 @@ class Rival:
     def __init__(self, net: nn.Module, data: Dataset, *, all_examples: bool = False) -> None:
         self.net, self.data, self.all_examples = net, data, all_examples
         self.seconds, self.left = 0.0, set(data.ids.tolist())
+        self.unmoved = set(self.left)
+        """Those that nothing fooled, whether inside the ball or outside; `left` counts only what
+        lies inside, as ours does."""
 
     def run(self, name: str, make: Make) -> None:
         counter, began, n, outside = Counter(self.net), seconds_used(), len(self.data), 0
@@ -298,19 +311,21 @@ class Rival:
             # torchattacks attacks wrong examples too; AutoAttack, as published, does not.
             with torch.no_grad():
                 at &= torch.full_like(at, self.all_examples) | (counter(x).argmax(1) == y)
-                self.left -= set(ids[(self.net(x).argmax(1) != y)].tolist())
+                wrong = set(ids[(self.net(x).argmax(1) != y)].tolist())
+                self.left, self.unmoved = self.left - wrong, self.unmoved - wrong
             x_adv = make(counter)(x[at], y[at]).detach()
             with torch.no_grad():
                 fooled = self.net(x_adv).argmax(1) != y[at]
             inside = (x_adv - x[at]).abs().flatten(1).amax(1) <= THREAT.eps + 1e-6
             outside += int((fooled & ~inside).sum())
-            self.left -= set(ids[at][fooled].tolist())
+            self.left -= set(ids[at][fooled & inside].tolist())
+            self.unmoved -= set(ids[at][fooled].tolist())
         spent = seconds_used() - began
         self.seconds += spent
         print(
             f"{name:50s}{spent:9.2f} CPU-s {counter.forwards / n:9.1f} forwards "
             f"{counter.backwards / n:9.1f} backwards an example; {len(self.left)} robust"
-            + (f" ({outside} fooled outside the ball only)" if outside else ""),
+            + (f", {outside} more fooled, but outside the ball" if outside else ""),
             flush=True,
         )
 
@@ -324,9 +339,9 @@ def read(models: Path, name: str) -> nn.Module:
     return net
 
 
-def sample(name: str, count: int) -> Dataset:
+def images(name: str, count: int) -> Dataset:
     """So many test images, evenly over all ids: folders of images keep no official order."""
-    return spread(load(DataSpec(name=name), "test"), count)
+    return sample(DataSpec(name=name), "test", count)
 
 
 def timed(job: Callable[[], Outcomes]) -> tuple[Outcomes, float]:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from fftune.errors import DataError
-from fftune.outcomes import Outcomes
+from fftune.outcomes import KEY, Outcomes
 from fftune.pareto import common_range, gap_at
 from fftune.risk import Rate
 
@@ -78,6 +78,40 @@ class Paired:
             f"{self.gained} gained, {self.lost} lost, n = {self.n:,}, "
             f"McNemar p = {self.p_value:.2g})"
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """A row whose prediction two runs do not share."""
+
+    id: int
+    attack: str
+    goal: str
+    target: int
+    pred: tuple[int, int]
+
+
+def moved(first: Outcomes, second: Outcomes) -> tuple[Moved, ...]:
+    """The rows whose predictions two runs of the same attacks do not share, by key.
+
+    Another block size, machine or thread count may move one in a thousand; equal ones none.
+    `fftune.evaluate.block.margins` says how near each was to either side.
+
+    Raises:
+        DataError: the runs have other rows.
+    """
+    one, two = (outcomes.to_pandas() for outcomes in (first, second))
+    if not one[KEY].astype(object).equals(two[KEY].astype(object)):
+        raise DataError("predictions are compared between two runs with the same rows")
+    pred, other = one["pred_pert"], two["pred_pert"]
+    differ = (pred != other).to_numpy()
+    named = zip(
+        *(one.loc[differ, name] for name in ("id", "attack", "goal", "target")), strict=True
+    )
+    return tuple(
+        Moved(id=int(i), attack=attack, goal=goal, target=int(target), pred=(int(a), int(b)))
+        for (i, attack, goal, target), a, b in zip(named, pred[differ], other[differ], strict=True)
+    )
 
 
 def risk_gap(

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 from test_risk import outcomes
 
-from fftune.comparison import Estimate, Paired, front_gap, risk_gap, risks_over_seeds
+from fftune.comparison import (
+    Estimate,
+    Moved,
+    Paired,
+    front_gap,
+    moved,
+    risk_gap,
+    risks_over_seeds,
+)
 from fftune.errors import DataError
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate
@@ -122,3 +130,16 @@ def test_the_gap_between_two_fronts() -> None:
 def test_fronts_apart_are_not_compared() -> None:
     band = front_gap(steps((100, 80), (200, 80)), steps((300, 100), (500, 100)), draws=10)
     assert len(band.natural) == len(band.gap) == 0
+
+
+def test_moved_predictions_are_listed_by_hand() -> None:
+    a = friend([0] * 4, [1, 1, 1, 0], [0, 2, 1, 0])
+    b = friend([0] * 4, [1, 1, 1, 0], [0, 1, 0, 0])
+    (two, three) = moved(a, b)
+    assert two == Moved(
+        id=1, attack=two.attack, goal="hypocritical", target=two.target, pred=(2, 1)
+    )
+    assert (three.id, three.pred) == (2, (1, 0))
+    assert moved(a, a) == ()
+    with pytest.raises(DataError, match="same rows"):
+        moved(a, friend([0] * 3, [1, 1, 1], [0, 2, 1]))

@@ -66,10 +66,20 @@ def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) 
         ModelError: the net does not return finite logits of its classes, a row an example.
         DataError: a label is not one of the classes.
     """
-    attempt = _begin(subject, block, probe)
-    for part in probe.parts if len(attempt.y) else ():
-        _run(subject, attempt, part, probe, noise)
-    return _rows(subject, attempt, probe, noise.seed)
+    return _rows(subject, _searched(subject, block, probe, noise), probe, noise.seed)
+
+
+def margins(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) -> dict[int, float]:
+    """How near each verdict of `attack_block` was to another: by id, in logits.
+
+    The first less the second of the sorted logits of the perturbed input, which rows do not
+    keep: the block is attacked again, which gives the same bits.
+    """
+    attempt = _searched(subject, block, probe, noise)
+    if not len(attempt.y):
+        return {}
+    first, second = logits_of(subject, attempt.x_pert).topk(2, dim=1).values.unbind(1)
+    return dict(zip(attempt.ids.tolist(), (first - second).tolist(), strict=True))
 
 
 def logits_of(subject: Subject, x: Tensor) -> Tensor:
@@ -86,6 +96,13 @@ def logits_of(subject: Subject, x: Tensor) -> Tensor:
     if not logits.isfinite().all():
         raise ModelError("net returned logits that are not finite")
     return logits
+
+
+def _searched(subject: Subject, block: Batch, probe: Probe, noise: Noise) -> _Attempt:
+    attempt = _begin(subject, block, probe)
+    for part in probe.parts if len(attempt.y) else ():
+        _run(subject, attempt, part, probe, noise)
+    return attempt
 
 
 def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:

@@ -25,7 +25,13 @@ USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--SETTI
 CHECKPOINT is the folder of a trained net; its data and threat are the defaults.
 `python -m fftune.evaluate --model FILE.py:FUNCTION --help` lists every setting."""
 
-SHORT = {"--battery": "--battery.name", "--data": "--data.name"}
+SHORT = {
+    "--battery": "--battery.name",
+    "--data": "--data.name",
+    "--examples": "--battery.examples",
+    "--tier": "--battery.tier",
+    "--device": "--battery.device",
+}
 
 
 @dataclass(frozen=True, kw_only=True)

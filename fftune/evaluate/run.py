@@ -8,14 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, Split, ThreatModel, require
-from fftune.data import Dataset, load
+from fftune.data import Dataset
+from fftune.data.catalog import place_framed
 from fftune.errors import ModelError
 from fftune.evaluate.battery import Probe, canary, probes
-from fftune.evaluate.block import Subject, attack_block
+from fftune.evaluate.block import Subject, attack_block, logits_of
 from fftune.evaluate.tiers import CANARY
 from fftune.models import eval_mode, load_model, search_copy, torch_threads, weights_hash
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes
+from fftune.risk import Rate
 
 log = logging.getLogger(__name__)
 
@@ -26,19 +28,23 @@ def evaluate(
     """Attack every example of a split with every probe of a battery.
 
     Raises:
-        ModelError: the net cannot be built, does not return finite logits of the data's classes,
-            a row an example, or has no gradients.
+        ModelError: the net cannot be built, does not take the data's images, does not return
+            finite logits of its classes, a row an example, or has no gradients.
         ConfigError: the device does not exist.
     """
-    dataset = spread(load(data, split), battery.examples)
-    return judge(load_model(model), dataset, battery, threat=threat)
+    net = load_model(model)  # first: it fails at once, where images take their time
+    return judge(net, sample(data, split, battery.examples), battery, threat=threat)
 
 
-def spread(dataset: Dataset, examples: int | None) -> Dataset:
-    """So many examples, evenly spread over the ids, as many sets are sorted by class."""
-    if examples is None or examples >= len(dataset):
-        return dataset
-    return dataset.select(torch.arange(examples) * len(dataset) // examples, dataset.split)
+def sample(data: DataSpec, split: Split, examples: int | None) -> Dataset:
+    """So many examples of a split, evenly spread over its ids, as many sets are sorted by class.
+
+    Only they are decoded. None is all.
+    """
+    part, rows = place_framed(data, split)
+    if examples is not None and examples < len(rows):
+        rows = rows[torch.arange(examples) * len(rows) // examples]
+    return part.read(rows, split)
 
 
 def judge(
@@ -62,6 +68,7 @@ def judge(
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
     with eval_mode(net), torch_threads(battery.threads):
         subject = _subject(net, dataset, battery)
+        _try_out(subject, dataset)
         if chosen is None:
             chosen = probes(battery, threat, classes=subject.classes)
         tables = {p: _attack(subject, dataset, p, battery, noise) for p in chosen}
@@ -70,6 +77,8 @@ def judge(
                 tables |= _canary(subject, dataset, tables, probe, battery, noise)
     outcomes = Outcomes.of(table for parts in tables.values() for table in parts)
     _refuse_flat(outcomes)
+    if any(probe.scope == "all" for probe in chosen):
+        _doubt_chance(outcomes, subject.classes)
     return outcomes
 
 
@@ -86,13 +95,42 @@ def _subject(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Subjec
     )
 
 
+def _try_out(subject: Subject, dataset: Dataset) -> None:
+    """Ask the net about one image, so that a net for other images is refused in one line.
+
+    Raises:
+        ModelError: its `forward` fails, or does not return finite logits of the data's classes.
+    """
+    _, x, _ = next(dataset.batches(1))
+    try:
+        logits_of(subject, x.to(subject.device))
+    except (ModelError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever the user's code raises
+        shape = " x ".join(map(str, dataset.shape))
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ModelError(f"net does not take images of {shape}: {reason}") from error
+
+
+def _doubt_chance(outcomes: Outcomes, classes: int) -> None:
+    """Say so where the clean net is no better than a guess: images or scaling may be others'."""
+    frame = outcomes.to_pandas().drop_duplicates("id")
+    right = Rate(int((frame["pred_clean"] == frame["y"]).sum()), len(frame))
+    if right.n and right.interval[0] <= 1 / classes:
+        log.warning(
+            "clean accuracy %s is no better than chance, 1 of %d: are these the net's images, "
+            "in [0, 1], its labels in this order, and its normalisation inside it?",
+            right,
+            classes,
+        )
+
+
 def _attack(
     subject: Subject, dataset: Dataset, probe: Probe, battery: BatteryConfig, noise: Noise
 ) -> list[pa.Table]:
     """One probe on every block."""
-    log.info(
-        "%s, goal %s, tier %s: %d examples", probe.attack, probe.goal, probe.tier, len(dataset)
-    )
+    goal = probe.goal if probe.target is None else f"{probe.goal} at class {probe.target}"
+    log.info("%s, goal %s, tier %s: %d examples", probe.attack, goal, probe.tier, len(dataset))
     return [
         table
         for block in dataset.batches(battery.block_size)

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fftune.evaluate.tiers import CANARY, CANARY_LENGTHS, TIERS
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate, UnionCounts
 
@@ -9,6 +10,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BY = ["split", "goal", "attack", "target", "protocol", "tier"]
+ENSEMBLES = ("strong", "autoattack", "canary")
+"""Attacks of several searches, for which the tier says how long each took."""
 MEANING = {
     "adversarial": "fooled, of those right when clean",
     "hypocritical": "concealed, of those wrong when clean",
@@ -29,18 +32,32 @@ def table(outcomes: Outcomes) -> str:
     lines = []
     for split, part in frame.groupby("split"):
         clean = part.drop_duplicates("id")["right_clean"]
-        lines.append(f"{split}: clean accuracy {Rate(int(clean.sum()), len(clean))}")
+        # Attacks at a class other than y are on D- alone: no accuracy is known there.
+        only_wrong = "targeted" in set(part["goal"]) and not clean.any()
+        known = f"clean accuracy {Rate(int(clean.sum()), len(clean))}"
+        wrong = f"only the {len(clean)} examples that are wrong when clean"
+        lines.append(f"{split}: {wrong if only_wrong else known}")
         for (goal, attack, target, protocol, tier), rows in part.groupby(BY[1:]):
             name = f"{attack} to class {target}" if target else str(attack)
             base = rows[rows["right_clean"]] if goal == "adversarial" else rows
             base = rows[~rows["right_clean"]] if goal in ("hypocritical", "targeted") else base
             risk = Rate(int(base["success"].sum()), len(base))
             accuracy = Rate(int(rows["right"].sum()), len(rows))
-            lines.append(f"  {goal:13s}{name:22s}{protocol:7s}{tier:9s}accuracy {accuracy}")
+            length = str(tier) if attack in ENSEMBLES else ""
+            lines.append(f"  {goal:13s}{name:22s}{protocol:7s}{length:9s}accuracy {accuracy}")
             lines.append(f"{'':16s}{MEANING[str(goal)]}: {risk}")
             lines += _remarks(rows["status"])
         lines += _union(UnionCounts.of(outcomes, split=str(split)), set(part["goal"]))
-    return "\n".join(lines)
+    ensembles = set(frame["tier"][frame["attack"].isin(ENSEMBLES)])
+    return "\n".join([*lines, *_lengths(ensembles)])
+
+
+def _lengths(tiers: set[str]) -> list[str]:
+    """How long the ensembles searched, which is fixed before anything is run."""
+    lines = [f"tier {name}: {lengths}" for name, lengths in TIERS.items() if name in tiers]
+    if "standard" in tiers:
+        lines.append(f"canary, of {CANARY} survivors: {CANARY_LENGTHS}")
+    return lines
 
 
 def _remarks(statuses: "pd.Series[str]") -> list[str]:

@@ -30,6 +30,17 @@ class Lengths:
     square: int
     """Queries."""
 
+    def __str__(self) -> str:
+        aimed = f"{self.targets} x "
+        steps = {
+            "APGD-CE": f"{self.ce}" if self.ce else "",
+            "APGD-DLR": f"{self.dlr} (adversaries: {aimed}{self.dlr})" if self.dlr else "",
+            "APGD-margin": f"{self.margin} (false friends)" if self.margin else "",
+            "FAB": f"{self.fab} (adversaries: {aimed}{self.fab})" if self.fab else "",
+            "Square": f"{self.square} queries" if self.square else "",
+        }
+        return ", ".join(f"{name} {length}" for name, length in steps.items() if length)
+
 
 TIERS: dict[Tier, Lengths] = {
     "screen": Lengths(ce=20, dlr=20, margin=20, targets=3, fab=0, square=0),

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ def read_weights(model: nn.Module, path: str) -> None:
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(_named(_unwrapped(state), model))
     except (OSError, EOFError, pickle.UnpicklingError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
+        # Torch names the tensors that do not fit in the lines after the first.
+        lines = [line.strip() for line in str(error).splitlines()[:2]]
+        reason = textwrap.shorten(" ".join(lines), 240, placeholder=" ...")
         raise ModelError(f"weights {path!r} cannot be used: {reason}") from None
 
 

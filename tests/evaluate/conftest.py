@@ -73,8 +73,7 @@ def cifar10() -> Dataset:
     import subprocess
 
     from fftune.config import DataSpec
-    from fftune.data import load
-    from fftune.evaluate.run import spread
+    from fftune.evaluate.run import sample
 
     archive = SHARED / "data" / "cifar10-png.tar.xz"
     if not archive.exists():
@@ -83,4 +82,4 @@ def cifar10() -> Dataset:
     if not (root / "cifar10").exists():
         root.mkdir(parents=True, exist_ok=True)
         subprocess.run(["tar", "xJf", archive, "-C", root], check=True)
-    return spread(load(DataSpec(name=f"folder:{root / 'cifar10'}"), "test"), 256)
+    return sample(DataSpec(name=f"folder:{root / 'cifar10'}"), "test", 256)

@@ -1,6 +1,8 @@
 """Exactness: a block is computed alike wherever, whenever and however often it runs."""
 
 import multiprocessing
+import os
+import signal
 from dataclasses import replace
 
 import pyarrow.compute as pc
@@ -9,9 +11,10 @@ import torch
 from subjects import subject_of
 from torch import nn
 
-from fftune.config import AttackConfig, ThreatModel
+from fftune.comparison import moved
+from fftune.config import AttackConfig, BatteryConfig, ThreatModel
 from fftune.evaluate.battery import Probe, canary, hypocritical, nine, probes, risks, targets
-from fftune.evaluate.block import attack_block
+from fftune.evaluate.block import attack_block, margins
 from fftune.evaluate.tiers import Part
 from fftune.models import search_copy
 from fftune.noise import Noise
@@ -74,15 +77,118 @@ def test_other_processes_give_equal_bits(toy, blobs) -> None:
     assert Outcomes.of(parts).table.equals(run(subject, blobs, probe).table)
 
 
+def _killed(subject, blocks, probe, folder) -> None:
+    """A worker that keeps two blocks' rows and is killed in the third."""
+    torch.set_num_threads(1)
+    for i, block in enumerate(blocks):
+        if i == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        rows = attack_block(subject, block, probe, noise=NOISE)
+        Outcomes.of([rows]).write(folder / f"{i}.parquet")
+
+
+@pytest.mark.parametrize("probe", [PROBES[0], PROBES[4], short(hypocritical(THREAT, "full")[-1])])
+def test_killed_half_way_and_resumed_gives_equal_bits(probe, toy, blobs, tmp_path) -> None:
+    subject = subject_of(toy, blobs, search_net=search_copy(toy, "fp32"))
+    blocks = list(blobs.batches(20))
+    worker = multiprocessing.get_context("fork").Process(
+        target=_killed, args=(subject, blocks, probe, tmp_path)
+    )
+    worker.start()
+    worker.join()
+    assert worker.exitcode == -signal.SIGKILL
+    kept = Outcomes.read(*tmp_path.iterdir())
+    assert len(kept) == 40
+    fresh = subject_of(toy, blobs, search_net=search_copy(toy, "fp32"))
+    # The second block is retried as well: its rows must be the same again.
+    again = attack_block(fresh, blocks[1], probe, noise=NOISE)
+    assert Outcomes.of([again]).table.equals(Outcomes.read(tmp_path / "1.parquet").table)
+    rest = [attack_block(fresh, block, probe, noise=NOISE) for block in blocks[2:]]
+    whole = run(subject, blobs, probe, 20)
+    assert Outcomes.of([kept.table, *rest]).table.equals(whole.table)
+
+
+def between_sizes(subject, data, chosen, noise, whole: int, size: int) -> tuple[list, int]:
+    """Every row whose prediction two block sizes do not share, with its margins in either, and
+    how many rows there are."""
+    listed, total = [], 0
+    for probe in chosen:
+        one, other = (
+            Outcomes.of(attack_block(subject, b, probe, noise=noise) for b in data.batches(n))
+            for n in (whole, size)
+        )
+        total += len(one)
+        rows = moved(one, other)
+        if rows:
+            near = [
+                {i: m for b in data.batches(n) for i, m in
+                 margins(subject, b, probe, noise=noise).items()}
+                for n in (whole, size)
+            ]  # fmt: skip
+            listed += [(row, *(at[row.id] for at in near)) for row in rows]
+    return listed, total
+
+
 @pytest.mark.parametrize("size", [1, 7, 256])
 def test_other_block_sizes_move_at_most_one_prediction_in_a_thousand(size, toy, blobs) -> None:
-    subject, moved, total = subject_of(toy, blobs), [], 0
-    for probe in PROBES[:4]:
-        one, other = run(subject, blobs, probe), run(subject, blobs, probe, size)
-        differ = pc.not_equal(one.table["pred_pert"], other.table["pred_pert"])
-        moved += [(probe.attack, i) for i in one.table["id"].filter(differ).to_pylist()]
-        total += len(one)
-    assert len(moved) <= 0.001 * total, moved
+    listed, total = between_sizes(subject_of(toy, blobs), blobs, PROBES[:4], NOISE, 40, size)
+    assert len(listed) <= 0.001 * total, listed
+
+
+class ByCompany(nn.Module):
+    """The toy net, but an example on its own has a larger first logit."""
+
+    def __init__(self, net: nn.Module, more: float) -> None:
+        super().__init__()
+        self.net, self.more = net, more
+
+    def forward(self, x):
+        return self.net(x) + self.more * (len(x) == 1) * torch.eye(8)[0]
+
+
+def test_what_block_sizes_move_is_listed_with_its_margins(toy, blobs) -> None:
+    """No step is taken, so that the margins are those of the clean logits."""
+    probe = short(risks(ThreatModel(eps=0.0), 0)[0])
+    with torch.no_grad():
+        logits = toy(blobs.pixels / 255)
+    alone = logits + 0.4 * torch.eye(8)[0]
+    subject = subject_of(ByCompany(toy, 0.4), blobs)
+    listed, total = between_sizes(subject, blobs, [probe], NOISE, 100, 1)
+    differ = (logits.argmax(1) != alone.argmax(1)).nonzero().flatten()
+    assert total == 100 and 0 < len(differ) < 100
+    assert [row.id for row, *_ in listed] == blobs.ids[differ].tolist()
+    for (row, *near), at in zip(listed, differ.tolist(), strict=True):
+        assert row.pred == (int(logits[at].argmax()), 0)
+        for margin, z in zip(near, (logits[at], alone[at]), strict=True):
+            first, second = z.topk(2).values.tolist()
+            assert margin == pytest.approx(first - second, abs=1e-4)
+            assert 0 <= margin <= 0.4 + 1e-4
+
+
+REAL = ThreatModel(eps=8 / 255)
+
+
+def of_a_real_net(shared_net, cifar10, name: str, count: int, chosen):
+    data = cifar10.select(torch.arange(count) * len(cifar10) // count, "test")
+    net = shared_net(name)
+    subject = subject_of(net, data, search_net=search_copy(net, "fp32"))
+    noise = Noise(0).fold("cifar10", "test")
+    for size in (1, 7):
+        listed, total = between_sizes(subject, data, chosen, noise, 256, size)
+        print(f"{name}: blocks of 256 and {size}: {len(listed)} of {total} moved: {listed}")
+        assert len(listed) <= 0.001 * total, listed
+        subject.clean.clear()
+
+
+def test_real_predictions_stay_between_block_sizes(shared_net, cifar10) -> None:
+    of_a_real_net(shared_net, cifar10, "fastat_small", 16, risks(REAL, 5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fastat_small", "natural_small"])
+def test_many_real_predictions_stay_between_block_sizes(name, shared_net, cifar10) -> None:
+    strong = probes(BatteryConfig(name="autoattack", tier="screen"), REAL)
+    of_a_real_net(shared_net, cifar10, name, 256, (*risks(REAL, 20), *strong))
 
 
 def test_strong_holds_everything_that_its_fixed_first_part_found(toy, blobs) -> None:
@@ -170,8 +276,6 @@ def test_targets_speak_of_wrong_examples_and_name_their_class(toy, blobs) -> Non
 
 
 def test_only_the_full_length_is_called_autoattack() -> None:
-    from fftune.config import BatteryConfig
-
     for tier, name in (("screen", "strong"), ("standard", "strong"), ("full", "autoattack")):
         (probe,) = probes(BatteryConfig(name="autoattack", tier=tier), THREAT)
         assert probe.attack == name

@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 
@@ -38,12 +39,15 @@ def test_a_users_net_from_flags_to_rows(file, tmp_path, capsys) -> None:
     assert outcomes.values("eps") == {0.1}
 
 
-def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys) -> None:
+def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> None:
     few = ["--battery.steps=2", "--battery.examples=40", f"--rows={tmp_path / 'r.parquet'}"]
     main(["--model", f"{file}:net", "--battery=targets", "--data=digits", *few])
     said = capsys.readouterr().out
     assert all(f"pgd-2 to class {target} " in said for target in range(10))
     assert said.count("predicted as the target") == 10
+    assert "clean accuracy" not in said
+    assert re.search(r"only the \d+ examples that are wrong when clean", said)
+    assert "better than chance" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import torch
 from subjects import subject_of
 from torch import Tensor, nn
 
-from fftune.config import BatteryConfig, ThreatModel
+from fftune.config import BatteryConfig, DataSpec, ThreatModel
+from fftune.data import load
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluate import judge
 from fftune.evaluate import run as driver
@@ -86,14 +87,33 @@ def test_modes_and_parameters_are_given_back(toy, blobs) -> None:
         toy.eval()
 
 
-def test_examples_are_spread_over_the_ids(toy, blobs) -> None:
-    outcomes = judge(toy, driver.spread(blobs, 4), BatteryConfig(steps=1), threat=THREAT)
-    assert sorted(outcomes.values("id")) == [0, 75, 150, 225]
+def test_examples_are_spread_over_the_ids() -> None:
+    whole = load(DataSpec(), "test")
+    few, at = driver.sample(DataSpec(), "test", 4), torch.arange(4) * len(whole) // 4
+    assert torch.equal(few.ids, whole.ids[at])
+    assert torch.equal(few.pixels, whole.pixels[at]) and torch.equal(few.y, whole.y[at])
+    for many in (None, len(whole), 10**6):
+        assert driver.sample(DataSpec(), "test", many).hash() == whole.hash()
+
+
+def test_a_net_for_other_images_is_refused_in_one_line(blobs) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(99, 8))
+    with pytest.raises(ModelError, match="net does not take images of 1 x 6 x 6: ") as caught:
+        judge(net, blobs, BatteryConfig(), threat=THREAT)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_net_that_only_guesses_is_doubted(toy, blobs, caplog) -> None:
+    judge(toy, blobs, BatteryConfig(steps=0), threat=THREAT)
+    assert not caplog.text
+    others = replace(blobs, y=(blobs.y + 4) % 8)
+    judge(toy, others, BatteryConfig(steps=0), threat=THREAT)
+    assert "no better than chance, 1 of 8" in caplog.text
 
 
 def test_a_net_of_other_classes_is_refused(blobs) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(36, 5))
-    with pytest.raises(ModelError, match=r"returned \(100, 5\), expected \(100, 8\)"):
+    with pytest.raises(ModelError, match=r"returned \(1, 5\), expected \(1, 8\)"):
         judge(net, blobs, BatteryConfig(), threat=THREAT)
 
 

@@ -73,7 +73,7 @@ def test_the_net_is_equation_4() -> None:
     assert len(net.hidden) == 5
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(seed=st.integers(0, 2**31), size=st.floats(1e-3, 1.0), spread=st.floats(0.1, 30))
 def test_no_logit_moves_further_than_the_pixels(seed, size, spread) -> None:
     """|g(x) - g(x')| <= |x - x'| / .2009, for any weights and shifts."""
