@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
-
-import numpy as np
+from math import isfinite
 
 from fftune.comparison import GapBand, front_gap
 from fftune.outcomes import Outcomes
@@ -34,7 +33,7 @@ class Gap:
         low, high = 100 * band.low[middle], 100 * band.high[middle]
         told += (
             f" (95 % band {low:+.1f} to {high:+.1f})."
-            if np.isfinite(low)
+            if isfinite(low)
             else " (no band: too few draws reach it)."
         )
         return f"{told} {self._verdict()}"
@@ -43,9 +42,9 @@ class Gap:
         """Where the band leaves zero."""
         band, (one, two) = self.band, self.names
         span = f"{band.natural[0]:.1%} to {band.natural[-1]:.1%}"
-        if not np.isfinite(band.low).any():
+        if not any(map(isfinite, band.low)):
             return f"From {span} nine in ten draws reach nothing: no verdict."
-        better, worse = float(np.mean(band.high < 0)), float(np.mean(band.low > 0))
+        better, worse = float((band.high < 0).mean()), float((band.low > 0).mean())
         if not better and not worse:
             return f"From {span} the band holds zero everywhere: no winner."
         parts = [
@@ -60,7 +59,7 @@ def gaps(results: Sequence[Result]) -> list[Gap]:
     """Of every two studies whose rows are at hand."""
     return [
         Gap((a.config.name, b.config.name), front_gap(_rows(a), _rows(b)))
-        for a, b in combinations([r for r in results if r.folder and r.front.members], 2)
+        for a, b in combinations(_with_rows(results), 2)
     ]
 
 
@@ -69,3 +68,8 @@ def _rows(result: Result) -> list[list[Outcomes]]:
     assert result.folder is not None
     study = StudyFolder(result.folder, result.config)
     return [study.rows(member.trial, "test") for member in result.front.members]
+
+
+def _with_rows(results: Sequence[Result]) -> list[Result]:
+    """Those that have a front, and the rows it was counted from."""
+    return [r for r in results if r.front.members and r.folder and (r.folder / "trials").exists()]

@@ -4,7 +4,6 @@ from itertools import product
 from math import expm1, log1p
 from typing import Any
 
-import numpy as np
 import optuna
 
 from fftune.config import Dimension, Settings, SweepConfig, Value, is_whole
@@ -50,7 +49,7 @@ def _suggest(trial: optuna.Trial, dimension: Dimension, config: SweepConfig) -> 
         return int(trial.suggest_int(name, int(low), int(high), log=log))
     if _bent(dimension, config):
         value = expm1(trial.suggest_float(name, log1p(low), log1p(high)))
-        return float(np.clip(value, low, high))  # the ends themselves, not their neighbours
+        return min(max(float(value), low), high)  # the ends themselves, not their neighbours
     return float(trial.suggest_float(name, low, high, log=log))
 
 

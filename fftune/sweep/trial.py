@@ -5,9 +5,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
-
-from torch import nn
 
 from fftune.config import (
     Resources,
@@ -18,10 +17,9 @@ from fftune.config import (
     to_json,
     with_settings,
 )
-from fftune.data import load
 from fftune.errors import FftuneError
 from fftune.evaluate import evaluate, judge, probes
-from fftune.evaluate.run import spread
+from fftune.evaluate.run import sample
 from fftune.models import torch_threads
 from fftune.objectives import crafting
 from fftune.outcomes import Outcomes
@@ -216,13 +214,13 @@ class Rungs:
     study: StudyFolder
     report: Report
 
-    def __call__(self, epoch: Epoch, model: nn.Module) -> None:
+    def __call__(self, epoch: Epoch, model: Any) -> None:
         """Judge by the hypocritical attack alone, at few steps, on a part of validation."""
         sweep = self.study.config
         if epoch.epoch not in sweep.stopping.rungs:
             return
         base, stopping = sweep.base, sweep.stopping
-        dataset = spread(load(base.data, "validation"), stopping.examples)
+        dataset = sample(base.data, "validation", stopping.examples)
         battery = replace(sweep.battery, name="risks", steps=stopping.steps, examples=None)
         threat = base.attack.threat
         friend = [p for p in probes(battery, threat) if p.goal == "hypocritical"]
