@@ -10,6 +10,7 @@ from scipy.stats import binomtest
 
 from fftune.errors import DataError
 from fftune.outcomes import KEY, Outcomes
+from fftune.pareto import common_range, gap_at
 from fftune.risk import Rate
 
 
@@ -141,6 +142,148 @@ def risk_gap(
     everyone = np.ones(len(ids), dtype=np.int64)
     low, high = np.nanquantile(gaps, [0.025, 0.975])
     return _risk(tables[0], everyone) - _risk(tables[1], everyone), float(low), float(high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """A rate over training seeds: its mean, how far the seeds scatter, its 95 % interval."""
+
+    mean: float
+    sd: float
+    """Between seeds; nan for one."""
+    low: float
+    high: float
+    seeds: int
+
+    @classmethod
+    def of(cls, rates: Sequence[Rate]) -> "Estimate":
+        """From counts alone: of one seed with Wilson's interval, of several without any.
+
+        Counts cannot tell how far errors of several nets are on the same images.
+        """
+        values = np.array([rate.value for rate in rates])
+        low, high = rates[0].interval if len(rates) == 1 else (nan, nan)
+        sd = float(values.std(ddof=1)) if len(rates) > 1 else nan
+        return cls(mean=float(values.mean()), sd=sd, low=low, high=high, seeds=len(rates))
+
+    def __str__(self) -> str:
+        if np.isnan(self.mean):
+            return "undefined"
+        spread = "" if self.seeds == 1 else f", sd {self.sd:.1%} over {self.seeds} seeds"
+        return f"{self.mean:.1%} (95 % CI {self.low:.1%} to {self.high:.1%}{spread})"
+
+
+def risks_over_seeds(
+    outcomes: Sequence[Outcomes], *, draws: int = 2000, seed: int = 0
+) -> dict[str, Estimate]:
+    """Natural and hypocritical risk of one recipe, trained with several seeds.
+
+    Two-level bootstrap: seeds are drawn, then examples, the same for all seeds.
+
+    Args:
+        outcomes: the "hypocritical" rows of one attack on one split, a training seed each.
+
+    Raises:
+        DataError: the rows are not of the same examples.
+    """
+    ids = outcomes[0].table["id"].to_pylist() if outcomes else []
+    tables = np.stack([_table(o, ids) for o in outcomes])  # (S, 2, N)
+    found = _seed_risks(tables, np.ones(len(ids), dtype=np.int64))  # (S, 2)
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((draws, 2))
+    for draw in range(draws):
+        weights = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
+        kept = rng.integers(len(tables), size=len(tables))
+        drawn[draw] = _seed_risks(tables, weights)[kept].mean(axis=0)
+    sd = found.std(axis=0, ddof=1) if len(tables) > 1 else np.full(2, nan)
+    low, high = _quantiles(drawn)
+    return {
+        name: Estimate(
+            mean=float(found[:, i].mean()),
+            sd=float(sd[i]),
+            low=float(low[i]),
+            high=float(high[i]),
+            seeds=len(tables),
+        )
+        for i, name in enumerate(("natural_risk", "hypocritical_risk"))
+    }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapBand:
+    """Hypocritical risk of a first front less that of a second, at equal natural risk.
+
+    Only where both fronts have points on either side: nothing is extrapolated.
+    """
+
+    natural: NDArray[np.float64]
+    """(G,), over the common range; empty where there is none."""
+    gap: NDArray[np.float64]
+    low: NDArray[np.float64]
+    """The 95 % band, at each natural risk by itself; nan where under nine in ten draws reach."""
+    high: NDArray[np.float64]
+
+
+def front_gap(
+    first: Sequence[Sequence[Outcomes]],
+    second: Sequence[Sequence[Outcomes]],
+    *,
+    grid: int = 25,
+    draws: int = 1000,
+    seed: int = 0,
+) -> GapBand:
+    """Which of two methods hides less at the same natural risk, with a bootstrap band.
+
+    In each draw seeds are drawn for every trial and examples for all of them at once (all nets
+    have seen the same images); fronts, curves and gap are then computed anew.
+
+    Args:
+        first, second: for each point of a front, in any order, the "hypocritical" rows of one
+            attack on one split, a training seed each.
+
+    Raises:
+        DataError: the rows are not of the same examples.
+    """
+    ids = first[0][0].table["id"].to_pylist()
+    sides = [[np.stack([_table(o, ids) for o in t]) for t in side] for side in (first, second)]
+    everyone = np.ones(len(ids), dtype=np.int64)
+    found = [np.stack([_seed_risks(t, everyone).mean(axis=0) for t in side]) for side in sides]
+    low, high = common_range(*found)
+    natural = np.linspace(low, high, grid) if low < high else np.empty(0)
+    rng = np.random.default_rng(seed)
+    drawn = np.empty((draws if len(natural) else 0, len(natural)))
+    for draw in range(len(drawn)):
+        weights = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
+        fronts = [np.stack([_drawn_risks(t, weights, rng) for t in side]) for side in sides]
+        drawn[draw] = gap_at(fronts[0], fronts[1], natural)
+    enough = np.isfinite(drawn).mean(axis=0) >= 0.9 if len(natural) else np.empty(0, dtype=bool)
+    below, above = np.full((2, len(natural)), nan)
+    if enough.any():
+        below[enough], above[enough] = _quantiles(drawn[:, enough])
+    return GapBand(natural=natural, gap=gap_at(found[0], found[1], natural), low=below, high=above)
+
+
+def _seed_risks(tables: NDArray[np.bool_], weights: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(S, 2): natural and hypocritical risk of each seed; nan where a seed has no mistakes."""
+    wrong, concealed = (tables @ weights).T
+    ratio = np.divide(concealed, wrong, out=np.full(len(wrong), nan), where=wrong > 0)
+    return np.stack([wrong / weights.sum(), ratio], axis=1)
+
+
+def _drawn_risks(
+    tables: NDArray[np.bool_], weights: NDArray[np.int64], rng: np.random.Generator
+) -> NDArray[np.float64]:
+    kept = rng.integers(len(tables), size=len(tables))
+    risks: NDArray[np.float64] = _seed_risks(tables, weights)[kept].mean(axis=0)
+    return risks
+
+
+def _quantiles(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(2, ...): the 95 % interval along the first axis; nan where no draw is defined."""
+    if not np.isfinite(drawn).any(axis=0).all():
+        return np.full((2, *drawn.shape[1:]), nan)
+    interval: NDArray[np.float64] = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    return interval
 
 
 def _table(outcomes: Outcomes, ids: list[int]) -> NDArray[np.bool_]:

@@ -1,4 +1,4 @@
-"""Fronts of two risks that are both to be small."""
+"""Fronts of risks that are all to be small; most of it is about two."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,13 +11,33 @@ def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
     beat each other. A point with a nan is on no front and beats nobody.
 
     Args:
-        points: (n, 2), smaller is better.
+        points: (n, d), smaller is better.
     """
-    p = _pairs(points)
+    p = np.asarray(points, dtype=np.float64)
+    if not p.size:
+        return np.zeros(0, dtype=np.bool_)
     no_worse = (p[:, None] <= p[None]).all(axis=2)
     better = (p[:, None] < p[None]).any(axis=2)
     beaten = (no_worse & better).any(axis=0)
     return np.asarray(~beaten & ~np.isnan(p).any(axis=1))
+
+
+def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
+    """(n,): 0 on the front, 1 on the front of what is left, and so on (Deb et al. 2002).
+
+    A point with a nan comes last.
+
+    Args:
+        points: (n, d), smaller is better.
+    """
+    p = np.atleast_2d(np.asarray(points, dtype=np.float64))
+    ranks = np.full(len(p), -1, dtype=np.int64)
+    rank = 0
+    while (left := np.flatnonzero(ranks < 0)).size:
+        front = non_dominated(p[left])
+        ranks[left[front] if front.any() else left] = rank
+        rank += 1
+    return ranks
 
 
 def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 1.0)) -> float:
@@ -37,6 +57,69 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 1.0)) 
         area += (reference[0] - first) * (ceiling - second)
         ceiling = second
     return float(area)
+
+
+def curve_at(points: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
+    """The second risk along the front, at first risks `at`, on lines between its points.
+
+    nan outside the front's range: a front is never extrapolated.
+
+    Args:
+        points: (n, 2), smaller is better; they need not be a front.
+        at: (m,)
+    """
+    front, at = _front(points), np.asarray(at, dtype=np.float64)
+    if not len(front):
+        return np.full(at.shape, np.nan)
+    curve = np.interp(at, front[:, 0], front[:, 1], left=np.nan, right=np.nan)
+    return np.asarray(curve, dtype=np.float64)
+
+
+def gap_at(first: ArrayLike, second: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
+    """The second risk of the first front less that of the second one, at equal first risks."""
+    return curve_at(first, at) - curve_at(second, at)
+
+
+def common_range(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
+    """The first risks that both fronts span, (low, high); (nan, nan) where there are none."""
+    one, two = _front(first)[:, 0], _front(second)[:, 0]
+    if not len(one) or not len(two):
+        return np.nan, np.nan
+    low, high = max(one.min(), two.min()), min(one.max(), two.max())
+    return (float(low), float(high)) if low <= high else (np.nan, np.nan)
+
+
+def cost_to_reach(points: ArrayLike, costs: ArrayLike, share: float = 0.95) -> float:
+    """What had been spent when the points tried so far had `share` of the final hypervolume.
+
+    Args:
+        points: (n, 2) in the order in which they were tried.
+        costs: (n,), of each.
+    """
+    p, spent = _pairs(points), np.cumsum(np.asarray(costs, dtype=np.float64))
+    goal = share * hypervolume(p)
+    reached = (i for i in range(len(p)) if hypervolume(p[: i + 1]) >= goal)
+    first = next(reached, None)
+    return float(spent[first]) if first is not None else np.nan
+
+
+def monotonicity_violations(points: ArrayLike) -> list[tuple[int, int]]:
+    """Neighbours (i, i + 1), by lambda, where natural risk falls or hypocritical risk rises.
+
+    More lambda should do the opposite of both. Seeds' noise suffices to break it.
+
+    Args:
+        points: (n, 2), sorted by lambda.
+    """
+    steps = np.diff(_pairs(points), axis=0)
+    broken = (steps[:, 0] < 0) | (steps[:, 1] > 0)
+    return [(int(i), int(i) + 1) for i in np.flatnonzero(broken)]
+
+
+def _front(points: ArrayLike) -> NDArray[np.float64]:
+    """(k, 2): the non-dominated points, each once, by the first risk."""
+    p = _pairs(points)
+    return np.unique(p[non_dominated(p)], axis=0)
 
 
 def _pairs(points: ArrayLike) -> NDArray[np.float64]:

@@ -77,6 +77,18 @@ class RiskCounts:
             spoiled=int((right & ~right_hyp).sum()),
         )
 
+    @classmethod
+    def of_friend(cls, outcomes: Outcomes) -> "RiskCounts":
+        """Count rows of one "hypocritical" attack alone; what an adversary could do stays 0."""
+        frame = outcomes.where(goal="hypocritical").to_pandas()
+        wrong, right_hyp = frame["pred_clean"] != frame["y"], frame["pred_pert"] == frame["y"]
+        return cls(
+            total=len(frame),
+            wrong=int(wrong.sum()),
+            concealed=int((wrong & right_hyp).sum()),
+            spoiled=int((~wrong & ~right_hyp).sum()),
+        )
+
     def __add__(self, other: "RiskCounts") -> "RiskCounts":
         return RiskCounts(
             **{f.name: getattr(self, f.name) + getattr(other, f.name) for f in fields(self)}

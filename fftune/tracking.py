@@ -1,22 +1,30 @@
 """The door to MLflow: a run per trial, a run per front, and a page that compares fronts."""
 
 import json
+import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fftune.errors import StorageError
+from fftune.storage import write_text
+from fftune.unsent import Unsent, kept
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import Metric
 
 # MLflow reads these when it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+
+# Seven attempts, its default, take four minutes in which a trial stands still.
+os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
+
+log = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 5.0
 
@@ -27,6 +35,8 @@ class Tracking:
 
     uri: str
     experiment_id: str
+    unsent: Path
+    """Where is kept what the store missed."""
 
     def client(self) -> "MlflowClient":
         """A client of this store."""
@@ -57,62 +67,147 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
     except (MlflowException, OSError) as error:
         reason = str(error).splitlines()[0]
         raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
-    return Tracking(uri=uri, experiment_id=number)
+    return Tracking(uri=uri, experiment_id=number, unsent=root / "mlflow-unsent")
 
 
 class Run:
-    """One MLflow run. Metrics are gathered and written in batches: one at a time is 50x slower."""
+    """One MLflow run. Metrics are gathered and written in batches: one at a time is 50x slower.
+
+    Where the server goes away, the run goes on: what it says is kept on disk, and `send_unsent`
+    sends it later.
+    """
 
     def __init__(
         self, tracking: Tracking, name: str, *, tags: Mapping[str, str], params: Mapping[str, Any]
     ) -> None:
-        from mlflow.entities import Param
-
-        self._client = tracking.client()
-        run = self._client.create_run(tracking.experiment_id, run_name=name, tags=dict(tags))
-        self.id: str = run.info.run_id
-        self._waiting: list[Metric] = []
+        self._tracking, self._client = tracking, tracking.client()
+        self._unsent = Unsent(tracking.unsent)
+        self._waiting: list[tuple[str, float, int, int]] = []
         self._flushed = time.monotonic()
-        self._client.log_batch(self.id, params=[Param(k, str(v)) for k, v in params.items()])
+        self.id = ""
+        plain = {key: str(value) for key, value in params.items()}
+        self._say("begin", name, dict(tags), plain, int(time.time() * 1000))
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Remember metrics of one step; they are written within seconds, and at the end."""
-        from mlflow.entities import Metric
-
         now = int(time.time() * 1000)
-        self._waiting += [Metric(name, value, now, step) for name, value in values.items()]
+        self._waiting += [(name, value, now, step) for name, value in values.items()]
         if time.monotonic() - self._flushed > FLUSH_SECONDS:
             self.flush()
 
     def tag(self, name: str, value: str) -> None:
         """Say something about the run that was not known at its start."""
-        self._client.set_tag(self.id, name, value)
+        self._say("tag", name, value)
 
     def text(self, name: str, text: str) -> None:
         """Keep `text` as the artifact `name`."""
-        self._client.log_text(self.id, text, name)
+        self._say("text", name, text)
 
     def file(self, path: Path) -> None:
         """Keep a copy of a file as an artifact."""
-        self._client.log_artifact(self.id, str(path))
+        self._say("file", str(path))
 
     def flush(self) -> None:
         """Write what is waiting, at most 1,000 metrics a call as MLflow demands."""
         for i in range(0, len(self._waiting), 1000):
-            self._client.log_batch(self.id, metrics=self._waiting[i : i + 1000])
+            self._say("metrics", self._waiting[i : i + 1000])
         self._waiting, self._flushed = [], time.monotonic()
 
     def end(self, status: str = "FINISHED") -> None:
         """Write what is waiting and close the run: FINISHED, FAILED or KILLED."""
         self.flush()
-        self._client.set_terminated(self.id, status)
+        self._say("end", status, int(time.time() * 1000))
+
+    def _say(self, call: str, *arguments: Any) -> None:
+        """To the server; or, once it was gone, to a file, so that nothing overtakes."""
+        if not self._unsent:
+            with _reachable() as there:
+                self.id = _tell(self._client, self._tracking, self.id, call, arguments)
+            if there:
+                return
+            self._unsent.keep("run", self.id)
+        self._unsent.keep(call, *arguments)
+
+
+def _tell(
+    client: "MlflowClient", tracking: Tracking, run: str, call: str, arguments: Sequence[Any]
+) -> str:
+    """One call of a run; the run's id."""
+    from mlflow.entities import Metric, Param
+
+    match call, arguments:
+        case "run", (known,):
+            return str(known)
+        case "discard", (tags,):
+            discard_runs(tracking, tags)
+        case "begin", (name, tags, params, at):
+            where = tracking.experiment_id
+            run = client.create_run(where, start_time=at, run_name=name, tags=tags).info.run_id
+            client.log_batch(run, params=[Param(k, v) for k, v in params.items()])
+        case "metrics", (values,):
+            client.log_batch(run, metrics=[Metric(*value) for value in values])
+        case "tag", (name, value):
+            client.set_tag(run, name, value)
+        case "text", (name, text):
+            client.log_text(run, text, name)
+        case "file", (path,):
+            client.log_artifact(run, path)
+        case "end", (status, at):
+            client.set_terminated(run, status, at)
+    return run
+
+
+class _There:
+    """Whether the server answered; true until the block has failed."""
+
+    def __init__(self) -> None:
+        self.answer = True
+
+    def __bool__(self) -> bool:
+        return self.answer
+
+
+@contextmanager
+def _reachable() -> Iterator[_There]:
+    """Swallow that a server does not answer, and only that: what it refuses is a defect."""
+    from mlflow.exceptions import MlflowException
+
+    there = _There()
+    try:
+        yield there
+    except MlflowException as error:
+        if error.error_code not in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
+            raise
+        there.answer = False
+    except ConnectionError:
+        there.answer = False
+
+
+def send_unsent(tracking: Tracking) -> None:
+    """Tell the server what it missed; what it misses again is kept."""
+    for path, calls in kept(tracking.unsent):
+        run, told = "", 0
+        with _reachable() as there:
+            client = tracking.client()
+            for call, *arguments in calls:
+                run = _tell(client, tracking, run, call, arguments)
+                told += 1
+        if not there:
+            left = [["run", run], *calls[told:]] if told else calls
+            write_text(path, "".join(json.dumps(call) + "\n" for call in left))
+            return
+        path.unlink()
+        log.info("MLflow has now what was kept in %s", path)
 
 
 def discard_runs(tracking: Tracking, tags: Mapping[str, str]) -> None:
     """Delete the runs that carry all these tags: an earlier attempt, or an older front."""
-    client = tracking.client()
-    for run in client.search_runs([tracking.experiment_id], _carrying(tags)):
-        client.delete_run(run.info.run_id)
+    with _reachable() as there:
+        client = tracking.client()
+        for run in client.search_runs([tracking.experiment_id], _carrying(tags)):
+            client.delete_run(run.info.run_id)
+    if not there:
+        Unsent(tracking.unsent).keep("discard", dict(tags))
 
 
 def end_stale_runs(
@@ -123,10 +218,12 @@ def end_stale_runs(
     Args:
         finished: from a run's tags, whether its work was complete before the driver died.
     """
-    client, stale = tracking.client(), f"{_carrying(tags)} and attributes.status = 'RUNNING'"
-    for run in client.search_runs([tracking.experiment_id], stale):
-        status = "FINISHED" if finished(run.data.tags) else "KILLED"
-        client.set_terminated(run.info.run_id, status)
+    stale = f"{_carrying(tags)} and attributes.status = 'RUNNING'"
+    with _reachable():
+        client = tracking.client()
+        for run in client.search_runs([tracking.experiment_id], stale):
+            status = "FINISHED" if finished(run.data.tags) else "KILLED"
+            client.set_terminated(run.info.run_id, status)
 
 
 def _carrying(tags: Mapping[str, str]) -> str:

@@ -1,11 +1,21 @@
 import math
 
+import numpy as np
 import pytest
 from test_risk import outcomes
 
-from fftune.comparison import Moved, Paired, moved, risk_gap
+from fftune.comparison import (
+    Estimate,
+    Moved,
+    Paired,
+    front_gap,
+    moved,
+    risk_gap,
+    risks_over_seeds,
+)
 from fftune.errors import DataError
 from fftune.outcomes import Outcomes
+from fftune.risk import Rate
 
 
 def friend(y, clean, pert, success=None, ids=None) -> Outcomes:
@@ -77,6 +87,49 @@ def test_seeds_are_a_level_of_their_own() -> None:
     _, low, high = risk_gap(seeds, still)
     _, low_pooled, high_pooled = risk_gap([seeds[1]], still)
     assert high - low > 0.3 > 5 * (high_pooled - low_pooled)
+
+
+def test_estimates_over_seeds_by_hand() -> None:
+    """Natural risks .4 and .6; hypocritical risks .5 and 1."""
+    y = [0] * 10
+    one = friend(y, [1] * 4 + [0] * 6, [0, 0, 1, 1] + [0] * 6)
+    two = friend(y, [1] * 6 + [0] * 4, [0] * 10)
+    found = risks_over_seeds([one, two], draws=500)
+    natural, hypocritical = found["natural_risk"], found["hypocritical_risk"]
+    assert natural.mean == pytest.approx(0.5) and natural.sd == pytest.approx(0.2 / math.sqrt(2))
+    assert hypocritical.mean == pytest.approx(0.75) and natural.seeds == 2
+    assert 0 < natural.low < 0.4 < 0.6 < natural.high < 1
+    assert found == risks_over_seeds([one, two], draws=500)
+
+
+def test_an_estimate_of_one_seed_is_wilsons() -> None:
+    found = Estimate.of([Rate(30, 100)])
+    assert (found.mean, found.low, found.high) == pytest.approx((0.3, *Rate(30, 100).interval))
+    assert math.isnan(found.sd)
+
+
+def steps(*points: tuple[int, int], n: int = 1000) -> list[list[Outcomes]]:
+    """A front of one seed: of n examples so many wrong, and so many of those concealed."""
+    return [
+        [friend([0] * n, [1] * wrong + [0] * (n - wrong), [0] * hid + [1] * (n - hid))]
+        for wrong, hid in points
+    ]
+
+
+def test_the_gap_between_two_fronts() -> None:
+    """Risks (.1, .8) (.4, .2) against (.2, .8) (.5, .2): at equal natural risk .2 apart."""
+    band = front_gap(steps((100, 80), (400, 80)), steps((200, 160), (500, 100)), draws=200)
+    assert (band.natural[0], band.natural[-1]) == pytest.approx((0.2, 0.4))
+    assert band.gap == pytest.approx(-0.2)
+    inside = ~np.isnan(band.low)
+    assert inside.sum() > 15
+    assert (band.low[inside] < -0.2).all() and (band.high[inside] > -0.2).all()
+    assert (band.high[inside] < 0).all()
+
+
+def test_fronts_apart_are_not_compared() -> None:
+    band = front_gap(steps((100, 80), (200, 80)), steps((300, 100), (500, 100)), draws=10)
+    assert len(band.natural) == len(band.gap) == 0
 
 
 def test_moved_predictions_are_listed_by_hand() -> None:

@@ -30,6 +30,7 @@ RANKS = {
     "comparison": 5,
     "data": 4,
     "tracking": 4,
+    "unsent": 3,
     "train": 5,
     "evaluate": 6,
     "sweep": 7,
@@ -39,7 +40,7 @@ RANKS = {
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweep"},
-    "ray": {"cluster", "sweep.on_ray", "train.on_ray"},
+    "ray": {"sweep.scheduler", "cluster", "sweep.on_ray", "train.on_ray"},
     "plotly": {"report"},
     "tyro": {
         "cli",

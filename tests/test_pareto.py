@@ -5,7 +5,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fftune.pareto import hypervolume, non_dominated
+from fftune.pareto import (
+    common_range,
+    cost_to_reach,
+    curve_at,
+    front_ranks,
+    gap_at,
+    hypervolume,
+    monotonicity_violations,
+    non_dominated,
+)
 
 POINTS = st.lists(st.tuples(st.integers(0, 9), st.integers(0, 9)), max_size=12)
 
@@ -42,3 +51,70 @@ def test_points_that_add_nothing() -> None:
     assert hypervolume([(1.0, 0.0), (0.0, 1.0), (math.inf, 0), (math.nan, 0)]) == 0
     assert hypervolume([(0.5, 0.5), (0.5, 0.5), (0.6, 0.6)]) == pytest.approx(0.25)
     assert hypervolume(np.empty((0, 2))) == 0
+
+
+def test_hypervolume_cases_of_optuna() -> None:
+    """Its published 2-D cases: infinities, nan, duplicates, the empty set, points on the edge."""
+    assert hypervolume([(-math.inf, 0.5)]) == math.inf
+    assert hypervolume([(-math.inf, -math.inf), (0.1, 0.1)]) == math.inf
+    assert hypervolume([(math.inf, -math.inf)]) == 0
+    assert hypervolume([(math.nan, 0.1), (0.5, 0.5)]) == pytest.approx(0.25)
+    stairs = [(i, 4 - i) for i in range(5)]
+    assert hypervolume(stairs * 3, (5, 5)) == hypervolume(stairs, (5, 5)) == 25 - 10
+    assert hypervolume([*stairs, (5, 0), (0, 5), (6, 6)], (5, 5)) == 15
+    assert hypervolume([(0, 0)], (0, 0)) == 0
+
+
+@given(POINTS)
+def test_ranks_peel_front_after_front(points) -> None:
+    ranks = front_ranks(np.array(points, dtype=float).reshape(-1, 2))
+    left = list(range(len(points)))
+    rank = 0
+    while left:
+        front = non_dominated([points[i] for i in left])
+        found = [i for i, on in zip(left, front, strict=True) if on]
+        assert all(ranks[i] == rank for i in found)
+        left, rank = [i for i in left if i not in found], rank + 1
+
+
+def test_ranks_in_three_dimensions_by_hand() -> None:
+    points = [(0, 0, 1), (1, 1, 1), (0, 1, 0), (2, 2, 2), (math.nan, 0, 0)]
+    assert front_ranks(points).tolist() == [0, 1, 0, 2, 3]
+
+
+STAIRS = [(0.1, 0.9), (0.3, 0.5), (0.5, 0.3), (0.4, 0.8)]
+
+
+def test_a_curve_runs_between_the_fronts_points_and_ends_with_them() -> None:
+    found = curve_at(STAIRS, [0.05, 0.1, 0.2, 0.4, 0.5, 0.6])
+    np.testing.assert_allclose(found, [np.nan, 0.9, 0.7, 0.4, 0.3, np.nan])
+    assert np.isnan(curve_at([], [0.1])).all()
+
+
+def test_fronts_are_compared_in_their_common_range_only() -> None:
+    other = [(0.2, 0.8), (0.6, 0.4)]
+    assert common_range(STAIRS, other) == (0.2, 0.5)
+    np.testing.assert_allclose(gap_at(STAIRS, other, [0.2, 0.4, 0.55]), [-0.1, -0.2, np.nan])
+    np.testing.assert_allclose(gap_at(other, STAIRS, [0.2, 0.4]), [0.1, 0.2])
+    apart = common_range(STAIRS, [(0.7, 0.1), (0.9, 0.0)])
+    assert all(map(math.isnan, apart)) and all(map(math.isnan, common_range(STAIRS, [])))
+
+
+def test_published_gap_at_equal_natural_risk() -> None:
+    """CIFAR-10: THRM with lambda 40 against TRADES with lambda 5 and 10."""
+    thrm, trades = [(18.81, 69.06)], [(17.94, 76.81), (20.51, 69.82)]
+    assert gap_at(thrm, trades, [18.81]) == pytest.approx(-5.4, abs=0.05)
+
+
+def test_cost_to_reach_a_share_of_the_front() -> None:
+    """Hypervolumes .25, .25, .6: 95 % of the last is there with the last trial only."""
+    points = [(0.5, 0.5), (0.6, 0.6), (0.2, 0.25)]
+    assert cost_to_reach(points, [1, 2, 4]) == 7
+    assert cost_to_reach(points, [1, 2, 4], share=0.4) == 1
+
+
+def test_monotonicity_violations_are_those_of_the_paper() -> None:
+    """P1, THRM: Tiny-ImageNet from lambda 5 to 10, CIFAR-10 from 1 to 5."""
+    tiny = [(37.46, 74.11), (42.09, 52.17), (40.46, 56.03), (41.64, 41.62)]
+    assert monotonicity_violations(tiny) == [(1, 2)]
+    assert monotonicity_violations([(5.9, 94.92), (8.75, 96.0), (9.88, 93.02)]) == [(0, 1)]

@@ -11,7 +11,8 @@ from fftune.config.defense import DefenseConfig, HedgeConfig, named
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.exact import config_hash, differences, flat, from_json, to_json
 from fftune.config.models import InputSpec, ModelSpec
-from fftune.config.study import PAPER_LAMBDAS, Resources, SweepConfig
+from fftune.config.space import Dimension, Settings, Value, is_whole, with_settings
+from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, SweepConfig
 from fftune.config.training import OptimizerConfig, Phase, TrainConfig
 from fftune.config.vocabulary import (
     Backend,
@@ -47,6 +48,7 @@ __all__ = [
     "Defense",
     "DefenseConfig",
     "Device",
+    "Dimension",
     "Engine",
     "Goal",
     "HedgeConfig",
@@ -63,22 +65,27 @@ __all__ = [
     "Resources",
     "Search",
     "Selection",
+    "Settings",
     "Split",
     "Start",
+    "StoppingConfig",
     "Strategy",
     "SweepConfig",
     "ThreatModel",
     "Tier",
     "TrainConfig",
     "TrainPrecision",
+    "Value",
     "WriteConfig",
     "config_hash",
     "differences",
     "flat",
     "from_json",
     "is_plain",
+    "is_whole",
     "named",
     "nearest",
     "require",
     "to_json",
+    "with_settings",
 ]

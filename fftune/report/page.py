@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from html import escape
 
 from fftune import __version__
-from fftune.config import to_json
-from fftune.report.plots import fronts
+from fftune.config import Settings, to_json
+from fftune.report.gaps import Gap
+from fftune.report.plots import fronts, gap
 from fftune.report.results import Result
 from fftune.report.sentences import caveats, headlines
-from fftune.report.tables import hypervolumes, table
+from fftune.report.tables import hypervolumes, means, table
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -35,9 +36,10 @@ li, footer {{ color: #4a5157; }}
 <h2>Natural against hypocritical risk</h2>
 {figure}
 <ul>{caveats}</ul>
+{gaps}
 <h2>Every model, on the test images (percent)</h2>
 <p>* on the front. D, A, F: accuracy on clean images, and after an adversary or a false friend.</p>
-<div class="scroll">{table}</div>
+{means}<div class="scroll">{table}</div>
 <h2>Fronts</h2>
 <div class="scroll">{hypervolumes}</div>
 {failures}
@@ -52,10 +54,10 @@ li, footer {{ color: #4a5157; }}
 PLAIN = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
 
-def page(results: Sequence[Result]) -> str:
-    """The report of one study, or of several side by side."""
+def page(results: Sequence[Result], between: Sequence[Gap] = ()) -> str:
+    """The report of one study, or of several side by side, with the gaps between them."""
     failed = [
-        f"{result.config.name}, lambda {failure.lam:g}: {failure.reason}"
+        f"{result.config.name}, {_named(failure.settings, failure.lam)}: {failure.reason}"
         for result in results
         for failure in result.front.failures
     ]
@@ -64,12 +66,36 @@ def page(results: Sequence[Result]) -> str:
         findings="\n".join(f'<p class="finding">{escape(s)}</p>' for s in headlines(results)),
         figure=fronts(results).to_html(full_html=False, include_plotlyjs=True, config=PLAIN),
         caveats="".join(f"<li>{escape(line)}</li>" for line in caveats(results)),
+        gaps="".join(map(_gap, between)),
+        means=_means(results),
         table=table(results).to_html(index=False, border=0),
         hypervolumes=hypervolumes(results).to_html(index=False, border=0),
         failures=_list("Failed trials", failed),
         settings="\n".join(_settings(result) for result in results),
         version=__version__,
     )
+
+
+def _gap(found: Gap) -> str:
+    """The band between two fronts, and what it says."""
+    told = f'<h2>At equal natural risk</h2><p class="finding">{escape(str(found))}</p>'
+    if not len(found.band.natural):
+        return told
+    figure = gap(found.names, found.band)
+    return told + str(figure.to_html(full_html=False, include_plotlyjs=False, config=PLAIN))
+
+
+def _means(results: Sequence[Result]) -> str:
+    rows = means(results)
+    if rows.empty:
+        return ""
+    told = "<p>Means over training seeds, with two-level bootstrap intervals (percent):</p>"
+    return f'{told}<div class="scroll">{rows.to_html(index=False, border=0)}</div>'
+
+
+def _named(settings: Settings, lam: float) -> str:
+    others = "".join(f", {path} {value}" for path, value in settings.items() if path != "lam")
+    return f"lambda {lam:g}{others}"
 
 
 def _list(title: str, lines: Sequence[str]) -> str:

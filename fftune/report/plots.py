@@ -1,39 +1,42 @@
-"""Fronts as curves."""
+"""Fronts as curves, and the gap between two of them."""
 
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
+from fftune.comparison import Estimate, GapBand
+from fftune.config import Selection
 from fftune.report.results import Result
-from fftune.risk import Rate
-from fftune.sweep.front import Point
+from fftune.sweep.front import RISKS, Repeats
 
 COLORS = ("#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#a67c00", "#495057")
 
 LABELS = ("top right", "bottom left", "top left", "bottom right")
 """Where each study's points carry their lambda, so that neighbours can be told apart."""
 
+NATURAL = {"tickformat": ".0%", "rangemode": "tozero"}
+
 
 def fronts(results: Sequence[Result]) -> go.Figure:
     """Natural risk (x) against hypocritical risk (y) on the test split, a curve a study.
 
-    Members of a front are joined and carry 95 % intervals; dominated models are faint.
+    Members of a front are joined and carry 95 % intervals; dominated models are faint. The same
+    members on the validation split, which chose them, are dotted.
     """
     figure = go.Figure()
     for i, result in enumerate(results):
         color, members = COLORS[i % len(COLORS)], result.front.members
-        others = [point for point in result.front.points if point not in members]
-        shown = sorted(members, key=lambda p: p.test.natural_risk.value)
-        figure.add_trace(_trace(result.config.name, shown, color, LABELS[i % len(LABELS)]))
+        others = [trial for trial in result.front.trials if trial not in members]
+        shown = sorted(members, key=lambda t: t.risks("test"))
+        name = result.config.name
+        figure.add_trace(_trace(name, shown, color, LABELS[i % len(LABELS)]))
         if others:
-            figure.add_trace(_trace(f"{result.config.name}, dominated", others, color))
+            figure.add_trace(_trace(f"{name}, dominated", others, color))
+        if result.config.selection == "validation":
+            figure.add_trace(_selected(f"{name}, on validation", members, color))
     figure.update_layout(
         template="plotly_white",
-        xaxis={
-            "title": "natural risk (numbers at points: lambda)",
-            "tickformat": ".0%",
-            "rangemode": "tozero",
-        },
+        xaxis={"title": "natural risk (numbers at points: lambda)", **NATURAL},
         yaxis={"title": "hypocritical risk (on the model's own mistakes)", "tickformat": ".0%"},
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.02},
         margin={"l": 70, "r": 30, "t": 30, "b": 60},
@@ -42,36 +45,102 @@ def fronts(results: Sequence[Result]) -> go.Figure:
     return figure
 
 
-def _trace(name: str, points: Sequence[Point], color: str, labels: str | None = None) -> go.Scatter:
+def gap(names: tuple[str, str], band: GapBand) -> go.Figure:
+    """Hypocritical risk of the first front less that of the second, at equal natural risk."""
+    figure = go.Figure()
+    color, line = COLORS[3], {"width": 0}
+    figure.add_trace(
+        go.Scatter(x=band.natural, y=band.high, line=line, mode="lines", showlegend=False)
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=band.natural,
+            y=band.low,
+            line=line,
+            mode="lines",
+            fill="tonexty",
+            fillcolor="rgba(134, 46, 156, 0.18)",
+            name="95 % band (seeds and examples)",
+        )
+    )
+    figure.add_trace(
+        go.Scatter(
+            x=band.natural,
+            y=band.gap,
+            mode="lines",
+            line={"color": color},
+            name=" less ".join(names),
+        )
+    )
+    figure.add_hline(y=0, line={"color": "#495057", "width": 1})
+    figure.update_layout(
+        template="plotly_white",
+        xaxis={"title": "natural risk, where both fronts have points", "tickformat": ".0%"},
+        yaxis={"title": "difference in hypocritical risk", "tickformat": "+.0%"},
+        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02},
+        margin={"l": 70, "r": 30, "t": 30, "b": 60},
+        height=360,
+    )
+    return figure
+
+
+def _trace(
+    name: str, trials: Sequence[Repeats], color: str, labels: str | None = None
+) -> go.Scatter:
     """A curve with labels on that side of its points; without a side, faint points."""
     faint = labels is None
-    natural = [point.test.natural_risk for point in points]
-    hypocritical = [point.test.hypocritical_risk for point in points]
+    natural, hypocritical = (_rates(trials, risk, "test") for risk in RISKS)
     return go.Scatter(
-        x=[rate.value for rate in natural],
-        y=[rate.value for rate in hypocritical],
+        x=[rate.mean for rate in natural],
+        y=[rate.mean for rate in hypocritical],
         error_x=None if faint else _bars(natural, color),
         error_y=None if faint else _bars(hypocritical, color),
         mode="markers" if faint else "lines+markers+text",
-        text=[f"{point.lam:.3g}" for point in points],
+        text=[f"{trial.lam:.3g}" for trial in trials],
         textposition=labels,
         textfont={"color": color},
         name=name,
         line={"color": color},
         marker={"color": color, "size": 9, "symbol": "circle-open" if faint else "circle"},
         opacity=0.45 if faint else 1,
-        customdata=[(str(n), str(h)) for n, h in zip(natural, hypocritical, strict=True)],
-        hovertemplate="lambda %{text}<br>natural risk %{customdata[0]}"
+        customdata=[
+            (str(n), str(h), _others(t))
+            for n, h, t in zip(natural, hypocritical, trials, strict=True)
+        ],
+        hovertemplate="lambda %{text}%{customdata[2]}<br>natural risk %{customdata[0]}"
         "<br>hypocritical risk %{customdata[1]}<extra></extra>",
     )
 
 
-def _bars(rates: Sequence[Rate], color: str) -> dict[str, object]:
+def _selected(name: str, members: Sequence[Repeats], color: str) -> go.Scatter:
+    """The members where they were chosen."""
+    natural, hypocritical = (_rates(members, risk, "validation") for risk in RISKS)
+    return go.Scatter(
+        x=[rate.mean for rate in natural],
+        y=[rate.mean for rate in hypocritical],
+        mode="lines",
+        name=name,
+        line={"color": color, "dash": "dot", "width": 1},
+        opacity=0.7,
+        hoverinfo="skip",
+    )
+
+
+def _rates(trials: Sequence[Repeats], risk: str, split: Selection) -> list[Estimate]:
+    return [trial.estimate(split, risk) for trial in trials]
+
+
+def _others(trial: Repeats) -> str:
+    """What else was searched."""
+    return "".join(f"<br>{k} {v}" for k, v in trial.settings.items() if k != "lam")
+
+
+def _bars(rates: Sequence[Estimate], color: str) -> dict[str, object]:
     return {
         "type": "data",
         "symmetric": False,
-        "array": [rate.interval[1] - rate.value for rate in rates],
-        "arrayminus": [rate.value - rate.interval[0] for rate in rates],
+        "array": [rate.high - rate.mean for rate in rates],
+        "arrayminus": [rate.mean - rate.low for rate in rates],
         "color": color,
         "thickness": 1,
         "width": 3,

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from fftune.errors import StorageError
+from fftune.report.gaps import gaps
 from fftune.report.page import page
 from fftune.report.results import Result, read_results
 from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import hypervolumes, table
 from fftune.storage import write_text
-from fftune.tracking import Tracking, log_front, open_tracking, save_view
+from fftune.tracking import Tracking, log_front, open_tracking, save_view, send_unsent
 
 
 def publish(names: Sequence[str], root: Path) -> str:
@@ -24,7 +26,8 @@ def publish(names: Sequence[str], root: Path) -> str:
     place = root / "studies" / names[0] / "report.html"
     if len(names) > 1:
         place = root / "reports" / f"{'+'.join(names)}.html"
-    write_text(place, page(results))
+    between = gaps(results)
+    write_text(place, page(results, between))
     views = dict.fromkeys(_to_mlflow(result, root) for result in results)
     return "\n".join(
         [
@@ -37,20 +40,26 @@ def publish(names: Sequence[str], root: Path) -> str:
             f"report  {place}",
             *views,
             "",
+            *map(str, between),
             *headlines(results),
         ]
     )
 
 
 def _to_mlflow(result: Result, root: Path) -> str:
-    """Log the front; how to see it."""
-    tracking = open_tracking(root, result.config.experiment)
+    """Log the front; how to see it, or why not."""
+    try:
+        tracking = open_tracking(root, result.config.experiment)
+    except StorageError as error:
+        return f"fronts  not in MLflow: {error}; fftune report {result.config.name} tries again"
+    send_unsent(tracking)
     front = result.front
     log_front(
         tracking,
         f"{front.study} front",
         front.curve("test"),
-        tags={"fftune.study": front.study, "fftune.kind": "front"},
+        tags={"fftune.study": front.study, "fftune.kind": "front"}
+        | {"fftune.objective": front.objective, "fftune.data": result.config.base.data.name},
         metrics={
             "front/hypervolume": front.hypervolume("test"),
             "front/hypervolume_validation": front.hypervolume("validation"),

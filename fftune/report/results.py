@@ -15,6 +15,8 @@ class Result:
 
     config: SweepConfig
     front: Front
+    folder: Path | None = None
+    """Where its rows are."""
 
     @property
     def threat(self) -> ThreatModel:
@@ -48,7 +50,7 @@ def _read(name: str, studies: Path) -> Result:
         known = [path.parent.name for path in studies.glob("*/front.json")]
         raise StudyError(f"study {name!r} has no front; {nearest(name, known)}")
     config = from_json(SweepConfig, (folder / "config.json").read_text(encoding="utf-8"))
-    return Result(config, Front.read(folder / "front.json"))
+    return Result(config, Front.read(folder / "front.json"), folder)
 
 
 def _terms(result: Result) -> dict[str, object]:

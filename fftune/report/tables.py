@@ -1,27 +1,39 @@
-"""Every trained model of some studies, a row each."""
+"""Every trained model of some studies, a row each; every point, with means over its seeds."""
 
 from collections.abc import Sequence
 
 import pandas as pd
 
+from fftune.config import Selection
+from fftune.pareto import cost_to_reach, monotonicity_violations
 from fftune.report.results import Result
 from fftune.risk import Rate
+from fftune.sweep.front import RISKS, Point, Repeats
 
 
 def table(results: Sequence[Result]) -> pd.DataFrame:
-    """One row a model, on the test split; rates in percent, as the papers print them."""
+    """One row a model, on the test split; rates in percent, as the papers print them.
+
+    Both risks stand on the validation split as well, where the front was chosen.
+    """
+    repeated = any(result.config.seeds > 1 for result in results)
     rows = [
         {
             "study": result.config.name,
-            "lambda": f"{point.lam:.4g}",
-            "front": "*" if point in result.front.members else "",
+            **_settings(point),
+            **({"seed": point.seed} if repeated else {}),
+            "front": "*" if point.trial in _on_front(result) else "",
             "natural risk": _with_interval(point.test.natural_risk),
             "hypocritical risk": _with_interval(point.test.hypocritical_risk),
             "n-": f"{point.test.wrong:,}",
+            "validation": f"{_percent(point.validation.natural_risk)}, "
+            f"{_percent(point.validation.hypocritical_risk)}",
             "D": _percent(point.test.clean_accuracy),
             "A": _percent(point.test.adversarial_accuracy),
             "F": _percent(point.test.hypocritical_accuracy),
             "last-iterate violations": str(point.test.violations),
+            "crafted": f"{point.crafted:,}",
+            "train s": f"{point.train_seconds:.0f}",
         }
         for result in results
         for point in result.front.points
@@ -29,20 +41,74 @@ def table(results: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def hypervolumes(results: Sequence[Result]) -> pd.DataFrame:
-    """The area each front dominates below the reference (1, 1)."""
+def means(results: Sequence[Result]) -> pd.DataFrame:
+    """One row a point that was trained with several seeds: mean, deviation, two-level interval."""
     rows = [
         {
             "study": result.config.name,
-            "points on front": len(result.front.members),
-            "trials": len(result.front.points),
-            "failed": len(result.front.failures),
-            "hypervolume, test": f"{result.front.hypervolume('test'):.3f}",
-            "hypervolume, validation": f"{result.front.hypervolume('validation'):.3f}",
+            **_settings(trial),
+            "front": "*" if trial.trial in _on_front(result) else "",
+            "seeds": len(trial.points),
+            **{f"{_named(risk)}, {split}": _mean(trial, split, risk)
+               for split in ("test", "validation") for risk in RISKS},
         }
         for result in results
-    ]
+        if result.config.seeds > 1
+        for trial in result.front.trials
+    ]  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def hypervolumes(results: Sequence[Result]) -> pd.DataFrame:
+    """The area each front dominates below the reference (1, 1), and what it cost."""
+    return pd.DataFrame([_front_row(result) for result in results])
+
+
+def _front_row(result: Result) -> dict[str, object]:
+    front = result.front
+    order = sorted(front.trials, key=lambda t: t.trial)
+    risks = [t.risks("test") for t in order]
+    crafted = [sum(p.crafted for p in t.points) for t in order]
+    seconds = [sum(p.train_seconds + p.evaluate_seconds for p in t.points) for t in order]
+    row = {
+        "study": result.config.name,
+        "points on front": len(front.members),
+        "trials": len(front.trials),
+        "failed": len(front.failures),
+        "hypervolume, test": f"{front.hypervolume('test'):.3f}",
+        "hypervolume, validation": f"{front.hypervolume('validation'):.3f}",
+        "crafted": f"{sum(crafted):,}",
+        "crafted to 95 % of it": f"{cost_to_reach(risks, crafted):,.0f}",
+        "seconds": f"{sum(seconds):,.0f}",
+        "seconds to 95 % of it": f"{cost_to_reach(risks, seconds):,.0f}",
+    }
+    if set(front.trials[0].settings) <= {"lam"}:  # only then neighbours mean anything
+        row["not monotone"] = len(monotonicity_violations([t.risks("test") for t in front.trials]))
+    if result.config.stopping.rungs:
+        row |= {"stopped": len(front.stopped), "epochs saved": front.epochs_saved}
+    return row
+
+
+def _on_front(result: Result) -> set[int]:
+    return {member.trial for member in result.front.members}
+
+
+def _settings(of: Point | Repeats) -> dict[str, object]:
+    """Lambda, and what else was searched."""
+    others = {k: v for k, v in of.settings.items() if k != "lam"}
+    return {"lambda": f"{of.lam:.4g}"} | {
+        k: f"{v:.4g}" if isinstance(v, float) else v for k, v in others.items()
+    }
+
+
+def _mean(trial: Repeats, split: Selection, risk: str) -> str:
+    found = trial.estimate(split, risk)
+    low, high = 100 * found.low, 100 * found.high
+    return f"{100 * found.mean:.1f}, sd {100 * found.sd:.1f} ({low:.1f}-{high:.1f})"
+
+
+def _named(risk: str) -> str:
+    return risk.replace("_", " ")
 
 
 def _percent(rate: Rate) -> str:

@@ -8,7 +8,7 @@ import tyro
 
 from fftune import recipes
 from fftune.cli import parse, parse_known
-from fftune.config import Backend, Resources, SweepConfig, to_json
+from fftune.config import Backend, Dimension, Resources, SweepConfig, to_json
 from fftune.errors import ConfigError
 
 
@@ -33,7 +33,27 @@ class Sweep(Scale):
     resume: bool = False
     """Go on with a study that was interrupted."""
     dry_run: bool = False
-    """Print the settings and what they would cost, and stop."""
+    """Print the settings, what they would cost, and for how long on how many devices like the one
+    that is here, and stop."""
+
+
+DIMENSIONS = tyro.constructors.ConstructorRegistry()
+"""Dimensions are one word each, as in `--space lam=0:100:log1p optimizer.lr=0.01:0.2:log`."""
+
+
+@DIMENSIONS.primitive_rule
+def _dimension(
+    info: tyro.constructors.PrimitiveTypeInfo,
+) -> tyro.constructors.PrimitiveConstructorSpec[Dimension] | None:
+    if info.type is not Dimension:
+        return None
+    return tyro.constructors.PrimitiveConstructorSpec(
+        nargs=1,
+        metavar="PATH=LOW:HIGH[:SCALE]|PATH=A,B",
+        instance_from_str=lambda words: Dimension.parse(words[0]),
+        is_instance=lambda value: isinstance(value, Dimension),
+        str_from_instance=lambda value: [str(value)],
+    )
 
 
 USAGE = """usage: python -m fftune.sweep RECIPE [--scale tiny] [--SETTING VALUE ...]
@@ -51,9 +71,11 @@ def main(arguments: Sequence[str]) -> None:
     if command is None:
         return
     if command.dry_run:
-        from fftune.sweep.cost import cost
+        from fftune.sweep.cost import cost, hours
+        from fftune.train.rates import measure
 
-        print(to_json(command.config) + str(cost(command.config)))
+        found = cost(command.config)
+        print(to_json(command.config) + f"{found}\n{hours(found, measure(command.config.base))}")
         return
     from fftune.report.publish import publish
     from fftune.storage import storage_root
@@ -85,4 +107,5 @@ def _parse(arguments: Sequence[str]) -> Sweep | None:
     recipe = recipes.find(name)
     scale = parse_known(Scale, flags).scale
     default = Sweep(scale=scale, config=recipe(scale))
-    return parse(Sweep, flags, prog=f"python -m fftune.sweep {name}", default=default)
+    with DIMENSIONS:
+        return parse(Sweep, flags, prog=f"python -m fftune.sweep {name}", default=default)

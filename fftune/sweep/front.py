@@ -1,19 +1,28 @@
 """The result of a study: every trial's counts, and which of them form the front."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from itertools import groupby
+from math import isnan, nan
 from pathlib import Path
 from typing import Any
 
-from fftune.config import Objective, Selection
+from fftune.comparison import Estimate
+from fftune.config import Objective, Selection, Settings
 from fftune.errors import StudyError
 from fftune.pareto import hypervolume, non_dominated
 from fftune.risk import Rate, RiskCounts
 from fftune.storage import write_text
 
+SPLITS: tuple[Selection, Selection] = ("validation", "test")
 REFERENCE = (1.0, 1.0)
 """The corner from which hypervolume is measured: all wrong, and all of it concealable."""
+
+
+Estimates = Mapping[str, Mapping[str, Estimate]]
+"""By split and by rate, of one trial over its seeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,12 +31,16 @@ class Point:
 
     trial: int
     lam: float
+    settings: Settings = field(default_factory=dict)
+    """What the search chose, by the paths of the fields."""
     seed: int
     model_hash: str
     validation: RiskCounts
     test: RiskCounts
     train_seconds: float
     evaluate_seconds: float
+    crafted: int = 0
+    """Examples that training perturbed: what it cost on any machine."""
 
     def counts(self, selection: Selection) -> RiskCounts:
         """The counts on a split."""
@@ -40,10 +53,63 @@ class Failure:
 
     trial: int
     lam: float
+    settings: Settings = field(default_factory=dict)
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """A trial that was left behind by others, and what it did not cost."""
+
+    trial: int
+    lam: float
+    settings: Settings = field(default_factory=dict)
+    epoch: int
+    """After which it was stopped."""
+    epochs_saved: int
+    """Of all its seeds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeats:
+    """The models of one trial, a training seed each."""
+
+    points: tuple[Point, ...]
+    estimates: Estimates = field(default_factory=dict)
+    """Two-level bootstrap intervals; needed for several seeds only."""
+
+    @property
+    def trial(self) -> int:
+        """The trial's number."""
+        return self.points[0].trial
+
+    @property
+    def lam(self) -> float:
+        """The trial's lambda."""
+        return self.points[0].lam
+
+    @property
+    def settings(self) -> Settings:
+        """What the search chose."""
+        return self.points[0].settings
+
+    def estimate(self, split: Selection, rate: str) -> Estimate:
+        """A rate over the seeds; of one seed, with the interval of its examples."""
+        if split in self.estimates:
+            return self.estimates[split][rate]
+        rates = [getattr(point.counts(split), rate) for point in self.points]
+        return Estimate.of(rates)
+
+    def risks(self, split: Selection) -> tuple[float, float]:
+        """Mean natural and hypocritical risk over the seeds."""
+        natural, hypocritical = (self.estimate(split, rate).mean for rate in RISKS)
+        return natural, hypocritical
+
+
+RISKS = ("natural_risk", "hypocritical_risk")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Front:
     """A study's points. Which of them are on the front is decided on the selection split."""
 
@@ -51,19 +117,36 @@ class Front:
     objective: Objective
     selection: Selection
     points: tuple[Point, ...]
-    """All finished trials, by lambda."""
+    """All trained models of finished trials, by lambda."""
     failures: tuple[Failure, ...] = ()
+    stopped: tuple[Stopped, ...] = ()
+    estimates: Mapping[int, Estimates] = field(default_factory=dict)
+    """By trial, where points were repeated."""
+
+    @cached_property
+    def trials(self) -> tuple[Repeats, ...]:
+        """The finished trials, by lambda."""
+        each = groupby(self.points, key=lambda p: p.trial)
+        return tuple(
+            Repeats(points=tuple(points), estimates=self.estimates.get(trial, {}))
+            for trial, points in each
+        )
+
+    @cached_property
+    def members(self) -> tuple[Repeats, ...]:
+        """The non-dominated trials, by natural risk on the selection split."""
+        kept = non_dominated([t.risks(self.selection) for t in self.trials])
+        members = [t for t, on_front in zip(self.trials, kept, strict=True) if on_front]
+        return tuple(sorted(members, key=lambda t: t.risks(self.selection)))
 
     @property
-    def members(self) -> tuple[Point, ...]:
-        """The non-dominated points, by natural risk on the selection split."""
-        kept = non_dominated([_risks(p.counts(self.selection)) for p in self.points])
-        members = [p for p, on_front in zip(self.points, kept, strict=True) if on_front]
-        return tuple(sorted(members, key=lambda p: _risks(p.counts(self.selection))))
+    def epochs_saved(self) -> int:
+        """By stopping trials early."""
+        return sum(stop.epochs_saved for stop in self.stopped)
 
     def curve(self, split: Selection) -> list[tuple[float, float]]:
         """(natural, hypocritical) risk of the members on a split, by natural risk."""
-        return sorted(_risks(p.counts(split)) for p in self.members)
+        return sorted(t.risks(split) for t in self.members)
 
     def hypervolume(self, split: Selection) -> float:
         """Of the members, on a split, below `REFERENCE`."""
@@ -79,11 +162,26 @@ class Front:
             "selection": self.selection,
             "optimistic": self.selection == "test",
             "reference": REFERENCE,
-            "hypervolume": {split: self.hypervolume(split) for split in ("validation", "test")},
+            "hypervolume": {split: self.hypervolume(split) for split in SPLITS},
+            "trials": [self._summary(t) | {"on_front": t.trial in members} for t in self.trials],
             "points": [point_to_dict(p) | {"on_front": p.trial in members} for p in self.points],
             "failures": [asdict(failure) for failure in self.failures],
+            "stopped": [asdict(stop) for stop in self.stopped],
+            "epochs_saved": self.epochs_saved,
         }
         write_text(path, json.dumps(data, indent=2) + "\n")
+
+    @staticmethod
+    def _summary(trial: Repeats) -> dict[str, Any]:
+        """A trial's means over its seeds."""
+        return {
+            "trial": trial.trial,
+            "lam": trial.lam,
+            "settings": dict(trial.settings),
+            "seeds": [p.seed for p in trial.points],
+        } | {
+            split: {rate: _plain(trial.estimate(split, rate)) for rate in RISKS} for split in SPLITS
+        }
 
     @classmethod
     def read(cls, path: Path) -> "Front":
@@ -102,18 +200,24 @@ class Front:
             selection=data["selection"],
             points=tuple(point_from_dict(p) for p in data["points"]),
             failures=tuple(Failure(**f) for f in data["failures"]),
+            stopped=tuple(Stopped(**s) for s in data["stopped"]),
+            estimates={
+                t["trial"]: {s: {r: _estimate(e) for r, e in t[s].items()} for s in SPLITS}
+                for t in data["trials"]
+                if len(t["seeds"]) > 1
+            },
         )
 
 
 def by_lambda(points: Sequence[Point]) -> tuple[Point, ...]:
-    """Sorted by lambda, then by trial."""
-    return tuple(sorted(points, key=lambda p: (p.lam, p.trial)))
+    """Sorted by lambda, then by trial and seed."""
+    return tuple(sorted(points, key=lambda p: (p.lam, p.trial, p.seed)))
 
 
 def point_from_dict(data: dict[str, Any]) -> Point:
     """A point from its JSON; derived rates in it are ignored."""
     fields = {name: data[name] for name in Point.__slots__}
-    for split in ("validation", "test"):
+    for split in SPLITS:
         fields[split] = RiskCounts(**{n: data[split][n] for n in RiskCounts.__slots__})
     return Point(**fields)
 
@@ -121,7 +225,7 @@ def point_from_dict(data: dict[str, Any]) -> Point:
 def point_to_dict(point: Point) -> dict[str, Any]:
     """A point's JSON: its counts, and every rate with its interval for readers in a hurry."""
     data = asdict(point)
-    for split in ("validation", "test"):
+    for split in SPLITS:
         data[split] |= {name: _rate(rate) for name, rate in getattr(point, split).rates().items()}
     return data
 
@@ -134,5 +238,10 @@ def _rate(rate: Rate) -> dict[str, float | int | None]:
     return {"count": rate.count, "n": rate.n, "value": rate.value, "low": low, "high": high}
 
 
-def _risks(counts: RiskCounts) -> tuple[float, float]:
-    return counts.natural_risk.value, counts.hypocritical_risk.value
+def _plain(estimate: Estimate) -> dict[str, float | int | None]:
+    return {k: None if isnan(v) else v for k, v in asdict(estimate).items()}
+
+
+def _estimate(data: Mapping[str, Any]) -> Estimate:
+    values: dict[str, Any] = {k: nan if v is None else v for k, v in data.items()}
+    return Estimate(**values)

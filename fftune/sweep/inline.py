@@ -4,9 +4,11 @@ import logging
 
 import optuna
 
-from fftune.sweep.front import Failure
+from fftune.risk import RiskCounts
 from fftune.sweep.progress import Progress
-from fftune.sweep.search import suggest, tell
+from fftune.sweep.search import tell
+from fftune.sweep.space import suggest
+from fftune.sweep.stopping import Ladder, Mark, StoppedError
 from fftune.sweep.trial import TrialRunner
 
 log = logging.getLogger(__name__)
@@ -15,16 +17,26 @@ log = logging.getLogger(__name__)
 def run_inline(runner: TrialRunner, search: optuna.Study, progress: Progress) -> None:
     """Run what remains of the study."""
     config = runner.study.config
+    ladder = Ladder(eta=config.stopping.eta)
     for _ in range(runner.study.remaining):
         trial = search.ask()
-        lam = suggest(trial, config)
+        settings = suggest(trial, config)
+
+        def climb(epoch: int, counts: RiskCounts, number: int = trial.number) -> None:
+            if not ladder.goes_on(number, epoch, Mark.of(counts)):
+                raise StoppedError(epoch)
+
         try:
-            point = runner(trial.number, lam)
+            points = runner(trial.number, settings, climb)
+        except StoppedError as stopped:
+            tell(search, trial.number, (), config)
+            progress.stopped(runner.stopped(trial.number, settings, stopped.epoch))
         except Exception as error:
             log.debug("trial %d", trial.number, exc_info=True)
-            failure = Failure(trial=trial.number, lam=lam, reason=str(error))
+            reason = str(error) or type(error).__name__
+            failure = runner.failure(trial.number, settings, reason)
             tell(search, trial.number, failure, config)
             progress.failed(failure)
         else:
-            tell(search, trial.number, point, config)
-            progress.finished(point)
+            tell(search, trial.number, points, config)
+            progress.finished(points)

@@ -2,6 +2,7 @@
 
 import logging
 from functools import partial
+from math import nan
 from typing import Any
 
 from fftune.cluster import fits  # before Ray, whose start it sets
@@ -9,12 +10,14 @@ from fftune.cluster import fits  # before Ray, whose start it sets
 # isort: split
 import optuna
 from ray import tune
-from ray.tune.search.optuna import OptunaSearch
 
 from fftune.config import Resources, SweepConfig
-from fftune.sweep.front import Failure
+from fftune.risk import RiskCounts
 from fftune.sweep.progress import Progress
-from fftune.sweep.search import OBJECTIVES, objectives, storage, suggest
+from fftune.sweep.scheduler import FrontScheduler, UntoldSearch
+from fftune.sweep.search import OBJECTIVES, objectives, storage
+from fftune.sweep.space import suggest
+from fftune.sweep.stopping import Mark
 from fftune.sweep.trial import TrialRunner
 
 log = logging.getLogger(__name__)
@@ -36,10 +39,14 @@ def run_on_ray(
     log.info("%d trials, %d at once, %s each", runner.study.remaining, concurrency, needs)
     # A trial whose workers train elsewhere must not take their place.
     own = needs if config.base.workers == 1 else {"CPU": 0.0, "memory": 1.0}
+    scheduler = FrontScheduler(
+        OBJECTIVES, rungs=config.stopping.rungs, eta=config.stopping.eta, time_attr="epoch"
+    )
     tune.Tuner(
         tune.with_resources(tune.with_parameters(_trial, runner=runner), own),
         tune_config=tune.TuneConfig(
-            search_alg=_search_alg(runner, search),
+            search_alg=_search_alg(runner, search, scheduler),
+            scheduler=scheduler,
             num_samples=runner.study.remaining,
             max_concurrent_trials=concurrency,
             reuse_actors=True,  # a fresh actor imports torch for seconds
@@ -47,16 +54,21 @@ def run_on_ray(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(runner.study.path),
-            callbacks=[_Reporter(runner, progress)],
+            # Of workers' deaths; a trial catches its own exceptions.
+            failure_config=tune.FailureConfig(max_failures=config.attempts - 1),
+            callbacks=[_Reporter(runner, progress, scheduler)],
             verbose=0,
         ),
     ).fit()
 
 
-def _search_alg(runner: TrialRunner, search: optuna.Study) -> OptunaSearch:
+def _search_alg(
+    runner: TrialRunner, search: optuna.Study, scheduler: FrontScheduler
+) -> UntoldSearch:
     """Ray's own door to Optuna, on the study's journal; each trial learns its number."""
     config = runner.study.config
-    return OptunaSearch(
+    return UntoldSearch(
+        scheduler,
         partial(_space, config=config),
         metric=list(OBJECTIVES),
         mode=["min"] * len(OBJECTIVES),
@@ -66,33 +78,50 @@ def _search_alg(runner: TrialRunner, search: optuna.Study) -> OptunaSearch:
     )
 
 
-def _space(trial: Any, config: SweepConfig) -> dict[str, int]:
-    """Draw lambda; the number comes along as a constant."""
-    suggest(trial, config)
-    return {"number": trial.number}
+def _space(trial: Any, config: SweepConfig) -> dict[str, Any]:
+    """Draw the settings; they and the number come along as constants."""
+    return {"settings": dict(suggest(trial, config)), "number": trial.number}
 
 
 def _trial(parameters: dict[str, Any], runner: TrialRunner) -> None:
-    """What a worker does: one trial, then one report."""
-    point = runner(parameters["number"], parameters["lam"])
-    tune.report(dict(zip(OBJECTIVES, objectives(point, runner.study.config), strict=True)))
+    """What a worker does: one trial, a report at each rung, one at the end.
+
+    A failure is reported as undefined values, and lies on disk: were it raised, Ray would end
+    the worker too, and the next one would import torch for seconds.
+    """
+
+    def climb(epoch: int, counts: RiskCounts) -> None:
+        mark = Mark.of(counts)
+        low = {f"{name}_low": end for name, end in zip(OBJECTIVES, mark.optimistic, strict=True)}
+        tune.report(dict(zip(OBJECTIVES, mark.values, strict=True)) | low | {"epoch": epoch})
+
+    try:
+        points = runner(parameters["number"], parameters["settings"], climb)
+        values = objectives(points, runner.study.config)
+    except Exception:
+        log.debug("trial %d", parameters["number"], exc_info=True)
+        values = (nan, nan)
+    tune.report(dict(zip(OBJECTIVES, values, strict=True)))
 
 
 class _Reporter(tune.Callback):
-    """One line an ended trial; a record for those that died without leaving their own."""
+    """One line an ended trial; a record for those that did not leave their own."""
 
-    def __init__(self, runner: TrialRunner, progress: Progress) -> None:
-        self._study, self._progress = runner.study, progress
+    def __init__(self, runner: TrialRunner, progress: Progress, scheduler: FrontScheduler) -> None:
+        self._runner, self._progress, self._scheduler = runner, progress, scheduler
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        point = self._study.point(trial.config["number"])
-        assert point is not None  # a trial reports after its result is on disk
-        self._progress.finished(point)
+        number, settings = trial.config["number"], trial.config["settings"]
+        if (rung := self._scheduler.stopped.get(trial.trial_id)) is not None:
+            self._progress.stopped(self._runner.stopped(number, settings, int(rung)))
+        elif points := self._runner.study.points(number):
+            self._progress.finished(points)
+        else:
+            self._progress.failed(self._runner.failure(number, settings, "it left no result"))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        number, lam = trial.config["number"], trial.config["lam"]
-        self._study.fail(Failure(trial=number, lam=lam, reason="its worker died"))
-        self._progress.failed(self._study.failure(number))
+        number, settings = trial.config["number"], trial.config["settings"]
+        self._progress.failed(self._runner.failure(number, settings, "its worker died"))
 
 
 def at_once(config: SweepConfig, resources: Resources) -> int:

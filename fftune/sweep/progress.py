@@ -2,10 +2,11 @@
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from fftune.config import Selection
-from fftune.sweep.front import Failure, Point
+from fftune.config import Selection, Settings
+from fftune.sweep.front import Failure, Point, Repeats, Stopped
 
 log = logging.getLogger("fftune.sweep")
 
@@ -24,19 +25,25 @@ class Progress:
     def __post_init__(self) -> None:
         self.already = self.ended
 
-    def finished(self, point: Point) -> None:
-        """A trial gave a model."""
-        counts = point.counts(self.selection)
-        seconds = point.train_seconds + point.evaluate_seconds
+    def finished(self, points: Sequence[Point]) -> None:
+        """A trial gave a model for each seed."""
+        trial = Repeats(points=tuple(points))
+        natural, hypocritical = trial.risks(self.selection)
+        seconds = sum(point.train_seconds + point.evaluate_seconds for point in points)
+        seeds = f", means of {len(points)} seeds" if len(points) > 1 else ""
         self._line(
-            f"lam {point.lam:g}: natural_risk {counts.natural_risk.value:.3f}, "
-            f"hypocritical_risk {counts.hypocritical_risk.value:.3f} on {self.selection}, "
-            f"{seconds:.1f} s"
+            f"{_named(trial.settings)}: natural_risk {natural:.3f}, "
+            f"hypocritical_risk {hypocritical:.3f} on {self.selection}{seeds}, {seconds:.1f} s"
         )
 
     def failed(self, failure: Failure) -> None:
         """A trial gave none."""
-        self._line(f"lam {failure.lam:g}: failed: {failure.reason}")
+        self._line(f"{_named(failure.settings)}: failed: {failure.reason}")
+
+    def stopped(self, stop: Stopped) -> None:
+        """A trial was left behind."""
+        saved = f"{stop.epochs_saved} epochs saved"
+        self._line(f"{_named(stop.settings)}: stopped after epoch {stop.epoch}, {saved}")
 
     def _line(self, what: str) -> None:
         self.ended += 1
@@ -47,3 +54,9 @@ class Progress:
     @property
     def _open(self) -> bool:
         return self.ended < self.planned
+
+
+def _named(settings: Settings) -> str:
+    """As in "lam 6, optimizer.lr 0.05"."""
+    values = ((k, f"{v:g}" if isinstance(v, float | int) else v) for k, v in settings.items())
+    return ", ".join(f"{path} {value}" for path, value in values)

@@ -11,7 +11,7 @@ from fftune.sweep.progress import Progress
 from fftune.sweep.search import open_search
 from fftune.sweep.study import StudyFolder, open_study
 from fftune.sweep.trial import TrialRunner, tags
-from fftune.tracking import end_stale_runs, open_tracking
+from fftune.tracking import end_stale_runs, open_tracking, send_unsent
 from fftune.train import check
 
 log = logging.getLogger(__name__)
@@ -70,9 +70,10 @@ def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources)
 
 def _runner(study: StudyFolder, root: Path, resources: Resources) -> TrialRunner:
     tracking = open_tracking(root, study.config.experiment)
+    send_unsent(tracking)
     end_stale_runs(
         tracking,
         tags(study.config.name, "trial"),
-        lambda of: study.point(int(of["fftune.trial"])) is not None,
+        lambda of: bool(study.points(int(of["fftune.trial"]))),
     )
     return TrialRunner(study=study, tracking=tracking, resources=resources)

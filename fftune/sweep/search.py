@@ -1,6 +1,8 @@
 """The Optuna side of a study: its storage, its sampler, and its recovery after a crash."""
 
 import math
+import warnings
+from collections.abc import Sequence
 
 import optuna
 from optuna.storages import BaseStorage, JournalStorage
@@ -8,8 +10,8 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from fftune.config import SweepConfig
-from fftune.sweep.front import Failure, Point
-from fftune.sweep.gap import GapSampler
+from fftune.sweep.front import Failure, Point, Repeats
+from fftune.sweep.samplers import enqueue, make_sampler
 from fftune.sweep.study import StudyFolder
 
 OBJECTIVES = ("natural_risk", "hypocritical_risk")
@@ -22,33 +24,33 @@ def open_search(study: StudyFolder) -> optuna.Study:
     search = optuna.create_study(
         study_name=config.name,
         storage=storage(study),
-        sampler=GapSampler(),
+        sampler=make_sampler(config),
         directions=["minimize"] * len(OBJECTIVES),
         load_if_exists=True,
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        search.set_metric_names(list(OBJECTIVES))  # what plots and the dashboard call them
     _settle(search, study)
-    if config.strategy == "grid":
-        known = {lam for t in search.get_trials(deepcopy=False) for lam in _lambdas(t)}
-        for lam in sorted(set(config.lam) - known, key=config.lam.index):
-            search.enqueue_trial({"lam": lam})
+    enqueue(search, config)
     return search
 
 
 def _settle(search: optuna.Study, study: StudyFolder) -> None:
     """Settle the trials that a dead driver left running.
 
-    Told, if their result is on disk; else failed, and queued again with the same lambda unless
-    their failure is on disk.
+    Told, if their result is on disk, or that they were stopped; else failed, and queued again
+    with the same parameters unless their failure is on disk.
     """
     for trial in search.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        point = study.point(trial.number)
-        if point is not None:
-            tell(search, trial.number, point, study.config)
+        points = study.points(trial.number)
+        if points or study.was_stopped(trial.number):
+            tell(search, trial.number, points, study.config)
             continue
         search.tell(trial.number, state=TrialState.FAIL)
-        lam, failed = trial.params.get("lam"), study.failed(trial.number)
-        if lam is not None and not failed:
-            search.enqueue_trial({"lam": lam}, user_attrs={"retry_of": trial.number})
+        if trial.params and not study.failed(trial.number):
+            again = {"retry_of": trial.number}
+            search.enqueue_trial(trial.params, user_attrs=again, skip_if_exists=False)
 
 
 def storage(study: StudyFolder) -> BaseStorage:
@@ -56,31 +58,26 @@ def storage(study: StudyFolder) -> BaseStorage:
     return JournalStorage(JournalFileBackend(str(study.path / "optuna.journal")))
 
 
-def suggest(trial: optuna.Trial, config: SweepConfig) -> float:
-    """The trial's lambda."""
-    return float(trial.suggest_float("lam", min(config.lam), max(config.lam)))
+def objectives(points: Sequence[Point], config: SweepConfig) -> tuple[float, float]:
+    """What the search is told: both risks on the split that selects, means over the seeds."""
+    return Repeats(points=tuple(points)).risks(config.selection)
 
 
-def objectives(point: Point, config: SweepConfig) -> tuple[float, float]:
-    """What the search is told: both risks on the split that selects."""
-    counts = point.counts(config.selection)
-    return counts.natural_risk.value, counts.hypocritical_risk.value
-
-
-def tell(search: optuna.Study, number: int, point: Point | Failure, config: SweepConfig) -> None:
+def tell(
+    search: optuna.Study, number: int, points: Sequence[Point] | Failure, config: SweepConfig
+) -> None:
     """Tell the search what a trial came to. A failed trial is failed, not a bad score.
 
-    So is one without a single mistake: its hypocritical risk is undefined, and Optuna knows
-    no such value.
+    So is one without a single mistake: its hypocritical risk is undefined, and Optuna knows no
+    such value. A trial without models was stopped: it is pruned, and has no score either.
     """
-    values = objectives(point, config) if isinstance(point, Point) else (math.nan, math.nan)
+    if not isinstance(points, Failure) and not points:
+        search.tell(number, state=TrialState.PRUNED)
+        return
+    values = (math.nan, math.nan)
+    if not isinstance(points, Failure):
+        values = objectives(points, config)
     if all(map(math.isfinite, values)):
         search.tell(number, values)
     else:
         search.tell(number, state=TrialState.FAIL)
-
-
-def _lambdas(trial: optuna.trial.FrozenTrial) -> list[float]:
-    """The lambda a trial has, or waits with."""
-    waiting = trial.system_attrs.get("fixed_params", {})
-    return [value for value in (trial.params.get("lam"), waiting.get("lam")) if value is not None]

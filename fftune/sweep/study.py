@@ -2,16 +2,28 @@
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fftune.config import SweepConfig, differences, from_json, to_json
+from fftune.comparison import risks_over_seeds
+from fftune.config import Selection, SweepConfig, differences, from_json, to_json
 from fftune.errors import ConfigError, StudyError
+from fftune.evaluate import probes
+from fftune.outcomes import Outcomes
 from fftune.storage import locked, write_text
-from fftune.sweep.front import Failure, Front, Point, by_lambda, point_from_dict, point_to_dict
+from fftune.sweep.front import (
+    SPLITS,
+    Failure,
+    Front,
+    Point,
+    Stopped,
+    by_lambda,
+    point_from_dict,
+    point_to_dict,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +37,11 @@ class StudyFolder:
         """The folder of one trial."""
         return self.path / "trials" / str(number)
 
+    def seed_folder(self, number: int, seed: int) -> Path:
+        """Where one model of a trial is: the trial's own folder, unless it has several."""
+        folder = self.trial(number)
+        return folder if self.config.seeds == 1 else folder / "seeds" / str(seed)
+
     def clear(self, number: int) -> Path:
         """The folder of one trial, without what an interrupted attempt left."""
         folder = self.trial(number)
@@ -32,10 +49,16 @@ class StudyFolder:
         folder.mkdir(parents=True)
         return folder
 
-    def finish(self, point: Point) -> None:
+    def finish(self, points: Sequence[Point]) -> None:
         """Record a trial as finished: the last file to be written in its folder."""
-        text = json.dumps(point_to_dict(point), indent=2) + "\n"
-        write_text(self.trial(point.trial) / "result.json", text)
+        for point in points:
+            text = json.dumps(point_to_dict(point), indent=2) + "\n"
+            write_text(self.seed_folder(point.trial, point.seed) / "result.json", text)
+        if self.config.seeds > 1:
+            first = points[0]
+            data = {"trial": first.trial, "lam": first.lam, "settings": dict(first.settings)}
+            data["seeds"] = [point.seed for point in points]
+            write_text(self.trial(first.trial) / "result.json", json.dumps(data, indent=2) + "\n")
 
     def fail(self, failure: Failure) -> None:
         """Record a trial as failed, unless its own process has done so already."""
@@ -43,10 +66,18 @@ class StudyFolder:
             text = json.dumps(asdict(failure), indent=2) + "\n"
             write_text(self.trial(failure.trial) / "failure.json", text)
 
-    def point(self, number: int) -> Point | None:
-        """What a trial came to, if it is finished."""
-        path = self.trial(number) / "result.json"
-        return point_from_dict(json.loads(path.read_text())) if path.exists() else None
+    def stop(self, stop: Stopped) -> None:
+        """Record a trial as stopped early."""
+        text = json.dumps(asdict(stop), indent=2) + "\n"
+        write_text(self.trial(stop.trial) / "stopped.json", text)
+
+    def points(self, number: int) -> tuple[Point, ...]:
+        """What a trial came to, a model a seed; empty unless it is finished."""
+        folder = self.trial(number)
+        if not (folder / "result.json").exists():
+            return ()
+        paths = (self.seed_folder(number, s) / "result.json" for s in self.config.training_seeds)
+        return tuple(point_from_dict(json.loads(path.read_text())) for path in paths)
 
     def failed(self, number: int) -> bool:
         """Whether a trial has a recorded failure."""
@@ -56,16 +87,71 @@ class StudyFolder:
         """Why a trial failed."""
         return Failure(**json.loads((self.trial(number) / "failure.json").read_text()))
 
+    def was_stopped(self, number: int) -> bool:
+        """Whether a trial was stopped early."""
+        return (self.trial(number) / "stopped.json").exists()
+
+    def begin_attempt(self, key: str, session: str) -> list[str]:
+        """Note that a driver's worker begins; how training with these settings failed so far.
+
+        An attempt that the same driver has begun and nobody has ended is a worker's death. One
+        that another driver has begun says nothing: the driver itself may have been killed.
+        """
+        record = self._attempts(key)
+        if record["open"] == session:
+            record["failures"].append("its worker died")
+        self._write_attempts(key, record | {"open": session})
+        failures: list[str] = record["failures"]
+        return failures
+
+    def fail_attempt(self, key: str, reason: str) -> list[str]:
+        """Note why an attempt failed; all such reasons."""
+        record = self._attempts(key)
+        failures: list[str] = [*record["failures"], reason]
+        self._write_attempts(key, record | {"failures": failures})
+        return failures
+
+    def end_attempt(self, key: str) -> None:
+        """Note that a worker is done with these settings, one way or another."""
+        self._write_attempts(key, self._attempts(key) | {"open": ""})
+
+    def _attempts(self, key: str) -> dict[str, Any]:
+        path = self.path / "attempts" / f"{key}.json"
+        record: dict[str, Any] = {"open": "", "failures": []}
+        return record | (json.loads(path.read_text()) if path.exists() else {})
+
+    def _write_attempts(self, key: str, record: Mapping[str, Any]) -> None:
+        write_text(self.path / "attempts" / f"{key}.json", json.dumps(record) + "\n")
+
     def front(self) -> Front:
         """The front of all that is finished."""
         failures = [Failure(**data) for data in self._records("failure.json")]
+        stopped = [Stopped(**data) for data in self._records("stopped.json")]
+        numbers = [data["trial"] for data in self._records("result.json")]
+        trials = {number: self.points(number) for number in numbers}
         return Front(
             study=self.config.name,
             objective=self.config.base.objective,
             selection=self.config.selection,
-            points=by_lambda([point_from_dict(data) for data in self._records("result.json")]),
+            points=by_lambda([point for points in trials.values() for point in points]),
             failures=tuple(sorted(failures, key=lambda f: f.trial)),
+            stopped=tuple(sorted(stopped, key=lambda s: s.trial)),
+            estimates={
+                number: {split: risks_over_seeds(self.rows(number, split)) for split in SPLITS}
+                for number in (trials if self.config.seeds > 1 else ())
+            },
         )
+
+    def rows(self, number: int, split: Selection) -> list[Outcomes]:
+        """The hypocritical attack's rows of one trial, a training seed each."""
+        attack = probes(self.config.battery, self.config.base.attack.threat)[0].attack
+        folders = [self.seed_folder(number, seed) for seed in self.config.training_seeds]
+        return [
+            Outcomes.read(folder / "outcomes.parquet").where(
+                goal="hypocritical", attack=attack, split=split
+            )
+            for folder in folders
+        ]
 
     @property
     def begun(self) -> bool:
@@ -74,8 +160,9 @@ class StudyFolder:
 
     @property
     def ended(self) -> int:
-        """How many trials are finished or failed."""
-        return len([*self._records("result.json")]) + len([*self._records("failure.json")])
+        """How many trials are finished, failed or stopped."""
+        kinds = ("result.json", "failure.json", "stopped.json")
+        return sum(len([*self._records(kind)]) for kind in kinds)
 
     @property
     def remaining(self) -> int:

@@ -7,6 +7,8 @@ from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 
+from torch import nn
+
 from fftune.config import Resources, TrainConfig, differences, flat, from_json, to_json
 from fftune.errors import StudyError
 from fftune.models import device_of
@@ -15,7 +17,7 @@ from fftune.tracking import Run, discard_runs, open_tracking
 from fftune.train.checkpoint import Checkpoint
 from fftune.train.epoch import Epoch
 from fftune.train.folder import RunFolder
-from fftune.train.loop import check, train
+from fftune.train.loop import OnEpoch, check, train
 
 log = logging.getLogger(__name__)
 
@@ -60,13 +62,19 @@ def train_anywhere(
     resources: Resources,
     *,
     states: Path | None = None,
+    on_epoch: OnEpoch = lambda _epoch, _model: None,
     save_seconds: float = 120.0,
 ) -> Checkpoint:
     """In this process, or by several on Ray; every epoch goes to MLflow either way.
 
     Args:
         states, save_seconds: as in `train`.
+        on_epoch: as in `train`, after the epoch was logged; not called by several workers.
     """
+
+    def log_then_call(epoch: Epoch, model: nn.Module) -> None:
+        log_epoch(run, epoch)
+        on_epoch(epoch, model)
 
     def log_all(history: Sequence[Epoch]) -> None:
         for epoch in history:
@@ -77,7 +85,7 @@ def train_anywhere(
             config,
             folder=folder,
             states=states,
-            on_epoch=lambda epoch, _model: log_epoch(run, epoch),
+            on_epoch=log_then_call,
             on_resume=log_all,
             save_seconds=save_seconds,
         )

@@ -1,7 +1,10 @@
 """Whole studies on a real Ray cluster of this machine."""
 
+import contextlib
 import json
 import os
+import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,13 +14,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import mlflow
+import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 
-from fftune.config import Resources, SweepConfig
+from fftune.cluster import cluster
+from fftune.config import Dimension, Resources, StoppingConfig, SweepConfig
 from fftune.errors import ClusterError, FftuneError
 from fftune.outcomes import Outcomes
-from fftune.sweep.on_ray import cluster
 from fftune.sweep.run import sweep
+from fftune.sweep.scheduler import FrontScheduler, UntoldSearch
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
 
@@ -27,7 +34,7 @@ CHECKOUT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def _ray() -> Iterator[None]:
     """One cluster for all studies of this process: starting Ray takes ten seconds."""
-    with cluster(Resources(), threads=1):
+    with cluster(Resources()):
         yield
 
 
@@ -86,16 +93,24 @@ def test_an_address_where_nobody_answers(root: Path) -> None:
 
 
 @pytest.mark.timeout(600)
-def test_sigkill_and_ctrl_c_lose_nothing(root: Path) -> None:
-    """The driver dies twice, by SIGKILL and by Ctrl-C; --resume repeats no finished trial.
+@pytest.mark.parametrize(
+    "deaths",
+    [
+        pytest.param((signal.SIGKILL,), id="SIGKILL"),
+        pytest.param((signal.SIGKILL, signal.SIGINT), id="both", marks=pytest.mark.slow),
+    ],
+)
+def test_a_dead_driver_loses_nothing(root: Path, deaths) -> None:
+    """The driver dies by SIGKILL, and by Ctrl-C; --resume repeats no finished trial.
 
     The end runs inline: a study belongs to no backend.
     """
-    killed, _ = interrupt(root, signal.SIGKILL, finished=1)
-    assert killed == -signal.SIGKILL
-    stopped, said = interrupt(root, signal.SIGINT, finished=2, resume=True)
-    assert stopped == 130
-    assert said.endswith("fftune: interrupted; the same command with --resume goes on\n")
+    for finished, how in enumerate(deaths, start=1):
+        code, said = interrupt(root, how, finished=finished, resume=finished > 1)
+        assert code == (130 if how == signal.SIGINT else -how)
+        if how == signal.SIGINT:
+            told = "fftune: interrupted; the same command with --resume goes on\n"
+            assert said.endswith(told)
     before = stamps(root)
 
     finish = [*command(root, resume=True), "--backend", "inline"]
@@ -112,6 +127,95 @@ def test_sigkill_and_ctrl_c_lose_nothing(root: Path) -> None:
     ends = [run.info.status for run in client.search_runs(["1"])]
     assert set(ends) <= {"FINISHED", "KILLED"}
     assert ends.count("FINISHED") == 4 + 1  # and the front
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("moments", [3, 20])
+def test_killed_at_random_moments_the_front_is_the_same(root, tmp_path, moments: int) -> None:
+    """SIGKILL at seeded moments, then an undisturbed end: every trial as if nothing had been."""
+    calm = tmp_path / "calm"
+    calm.mkdir()
+    shutil.copy(root / "mlflow.db", calm)
+    inline = ["--backend", "inline"]
+    began = time.monotonic()
+    subprocess.run([*command(calm), *inline], cwd=CHECKOUT, check=True, capture_output=True)
+    took = time.monotonic() - began
+    draw, seen = random.Random(moments), {}
+    for _ in range(moments):
+        driver = subprocess.Popen(
+            [*command(root, resume=True), *inline], cwd=CHECKOUT, stderr=subprocess.DEVNULL
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            driver.wait(draw.uniform(0.1, 0.9) * took)
+        driver.kill()
+        driver.wait()
+        now = stamps(root)
+        assert seen.items() <= now.items()  # no finished trial was touched again
+        seen = now
+    subprocess.run(
+        [*command(root, resume=True), *inline], cwd=CHECKOUT, check=True, capture_output=True
+    )
+    assert results(root) == results(calm)
+
+
+def results(root: Path) -> dict[float, list]:
+    """By lambda, the net and its counts."""
+    found = (json.loads(path.read_text()) for path in stamps(root))
+    return {p["lam"]: [p["model_hash"], p["validation"], p["test"]] for p in found}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_ray")
+def test_a_trial_left_behind_is_stopped_on_ray(quick: SweepConfig, root: Path) -> None:
+    """With a learning rate of 1e-7 nothing is learned; with 1e30 the loss is no number."""
+    rates = Dimension(path="optimizer.lr", choices=(0.05, 1e-7, 1e30))
+    base = replace(quick.base, optimizer=replace(quick.base.optimizer, epochs=12))
+    stopping = StoppingConfig(rungs=(8,), examples=500, steps=2)
+    config = replace(quick, strategy="grid", space=(rates,), base=base, stopping=stopping)
+
+    front = sweep(config, root=root, resources=Resources(concurrency=1))
+
+    assert [p.settings for p in front.points] == [{"optimizer.lr": 0.05}]
+    assert [(s.settings, s.epoch) for s in front.stopped] == [({"optimizer.lr": 1e-7}, 8)]
+    assert front.epochs_saved == 4
+    assert [f.settings for f in front.failures] == [{"optimizer.lr": 1e30}]
+    journal = JournalFileBackend(str(root / "studies/quick/optuna.journal"))
+    search = optuna.load_study(study_name="quick", storage=JournalStorage(journal))
+    assert [t.state.name for t in search.trials] == ["COMPLETE", "PRUNED", "FAIL"]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_ray")
+def test_the_scheduler_works_alone() -> None:
+    """A stock Tune run: the third trial is dominated at step 2, and Optuna hears no score of it."""
+    from ray import tune
+
+    def climb(config):
+        for step in (1, 2, 3):
+            x = config["x"]
+            tune.report({"a": x, "b": 1 - x if x < 0.9 else 5.0, "step": step})
+
+    scheduler = FrontScheduler(["a", "b"], rungs=[2], time_attr="step")
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    search = UntoldSearch(
+        scheduler,
+        space,
+        metric=["a", "b"],
+        mode=["min", "min"],
+        points_to_evaluate=[{"x": 0.1}, {"x": 0.5}, {"x": 0.95}],
+    )
+    tune.Tuner(
+        climb,
+        tune_config=tune.TuneConfig(
+            scheduler=scheduler, search_alg=search, num_samples=3, max_concurrent_trials=1
+        ),
+        run_config=tune.RunConfig(verbose=0),
+    ).fit()
+    assert list(scheduler.stopped.values()) == [2]
+    assert scheduler.saved(3) == 1
+    states = [(t.params["x"], t.state.name) for t in search._ot_study.trials]
+    assert states == [(0.1, "COMPLETE"), (0.5, "COMPLETE"), (0.95, "PRUNED")]
 
 
 def command(root: Path, *, resume: bool = False) -> list[str]:

@@ -61,10 +61,13 @@ def test_the_table_has_a_row_a_model(quick: SweepConfig) -> None:
         "natural risk": "14.6 (12.7-16.7)",
         "hypocritical risk": "98.9 (95.9-99.7)",
         "n-": "175",
+        "validation": "12.0, 83.3",
         "D": "85.4",
         "A": "10.2",
         "F": "99.8",
         "last-iterate violations": "0",
+        "crafted": "0",
+        "train s": "1",
     }
 
 

@@ -14,6 +14,7 @@ def point(trial: int, lam: float, validation: tuple[int, int], test: tuple[int, 
     return Point(
         trial=trial,
         lam=lam,
+        settings={"lam": lam},
         seed=0,
         model_hash=f"{trial:016x}",
         validation=counts[0],

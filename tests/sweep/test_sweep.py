@@ -12,14 +12,17 @@ from filelock import FileLock
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from fftune.config import SweepConfig, TrainConfig, from_json
+from fftune.config import StoppingConfig, SweepConfig, TrainConfig, from_json
 from fftune.errors import ConfigError, FftuneError, StudyError
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
-from fftune.sweep.cost import cost
+from fftune.sweep.cost import Cost, cost, hours
 from fftune.sweep.front import Front
 from fftune.sweep.run import sweep
+from fftune.sweep.stopping import Ladder
+from fftune.sweep.study import StudyFolder
 from fftune.sweep.trial import TrialRunner
+from fftune.train.rates import Rates
 
 CALL = TrialRunner.__call__
 
@@ -187,20 +190,95 @@ def test_cost_by_hand(quick: SweepConfig) -> None:
     judged = 2 * 1697
     plain, robust = 2 * 100 * 1, 2 * 100 * (10 + 2)
     found = cost(quick)
-    assert found.trials == 3
+    assert (found.trials, found.epochs) == (3, 6)
     assert found.forwards == plain + 2 * robust + 3 * judged * (2 + 2)
     assert found.backwards == plain + 2 * robust + 3 * judged * 2
     trades = cost(replace(quick, base=replace(quick.base, objective="trades")))
     assert trades.forwards == found.forwards + 2 * 2 * 100  # the clean reference of the KL
 
 
+def test_hours_by_hand() -> None:
+    """3,600 s of passes in nine trials: on four devices three rounds of 400 s."""
+    found = Cost(trials=9, epochs=18, forwards=1000, backwards=500)
+    rates = Rates(forward=1.6, backward=4.0, device="cpu")
+    assert found.hours(rates, 1) == pytest.approx(1)
+    assert found.hours(rates, 4) == pytest.approx(3 / 9)
+    assert "1 worker 1 h, 2 workers 0.56 h, 4 workers 0.33 h" in hours(found, rates)
+
+
+def test_seeds_repeat_a_point_and_the_search_is_told_their_mean(quick, root: Path) -> None:
+    config = replace(quick, strategy="grid", lam=(0.0,), seeds=2)
+    front = run(config, root)
+
+    assert [(p.trial, p.seed) for p in front.points] == [(0, 0), (0, 1)]
+    assert len({p.model_hash for p in front.points}) == 2
+    seeds = root / "studies/quick/trials/0/seeds"
+    for seed in (0, 1):
+        trained = from_json(TrainConfig, (seeds / str(seed) / "config.json").read_text())
+        assert trained == replace(quick.base, seed=seed)
+    (trial,) = front.members
+    for split in ("validation", "test"):
+        each = [p.counts(split).hypocritical_risk.value for p in front.points]
+        found = trial.estimate(split, "hypocritical_risk")
+        assert found.mean == pytest.approx(sum(each) / 2)
+        assert found.sd == pytest.approx(abs(each[0] - each[1]) / 2**0.5)
+        assert found.low <= min(each) and max(each) <= found.high
+    assert tuple(search_of(root).trials[0].values) == trial.risks("validation")
+    assert Front.read(root / "studies/quick/front.json") == front
+    assert run(config, root) == front
+
+
+def test_a_trial_that_fails_twice_is_tried_a_third_time(quick, root: Path, monkeypatch) -> None:
+    original, calls = TrialRunner._measure, []
+
+    def measure(self, number, *others):
+        calls.append(number)
+        if len(calls) < 3:
+            raise RuntimeError("out of luck")
+        return original(self, number, *others)
+
+    monkeypatch.setattr(TrialRunner, "_measure", measure)
+    front = run(replace(quick, strategy="grid", lam=(0.0,)), root)
+    assert calls == [0, 0, 0]
+    assert len(front.points) == 1 and front.failures == ()
+
+
+def test_only_deaths_under_the_same_driver_count(quick: SweepConfig, tmp_path: Path) -> None:
+    study = StudyFolder(tmp_path, quick)
+    assert study.begin_attempt("k", "driver 1") == []
+    assert study.begin_attempt("k", "driver 2") == []  # driver 1 may itself have been killed
+    assert study.begin_attempt("k", "driver 2") == ["its worker died"]
+    assert study.fail_attempt("k", "broke") == ["its worker died", "broke"]
+    study.end_attempt("k")
+    assert study.begin_attempt("k", "driver 2") == ["its worker died", "broke"]
+
+
+def test_a_trial_left_behind_is_stopped_and_is_no_score(quick, root: Path, monkeypatch) -> None:
+    monkeypatch.setattr(Ladder, "goes_on", lambda _self, trial, _rung, _mark: trial != 1)
+    config = replace(quick, stopping=StoppingConfig(rungs=(1,), examples=50, steps=1))
+    front = run(config, root)
+
+    (stop,) = front.stopped
+    assert (stop.trial, stop.lam, stop.epoch, stop.epochs_saved) == (1, 100, 1, 1)
+    assert [p.trial for p in front.points] == [0, 2] and front.failures == ()
+    assert front.epochs_saved == 1
+    states = [(t.state.name, t.values) for t in search_of(root).trials]
+    assert states[1] == ("PRUNED", None)
+    assert [state for state, _ in states] == ["COMPLETE", "PRUNED", "COMPLETE"]
+    assert not (root / "studies/quick/trials/1/result.json").exists()
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    (last,) = client.search_runs(["1"], "tags.`fftune.trial` = '1'")
+    assert last.info.status == "KILLED"
+    assert run(config, root) == front
+
+
 def fail_at(monkeypatch, numbers: set[int]) -> None:
     original = TrialRunner._measure
 
-    def measure(self, number, lam, run):
+    def measure(self, number, *others):
         if number in numbers:
             raise RuntimeError(f"trial {number} broke")
-        return original(self, number, lam, run)
+        return original(self, number, *others)
 
     monkeypatch.setattr(TrialRunner, "_measure", measure)
 
@@ -209,14 +287,14 @@ def stop_at(monkeypatch, stop: int, ran: list | None = None, *, after: bool = Fa
     """Count the trials that run; interrupt one before it starts, or after its last file."""
     ran = [] if ran is None else ran
 
-    def call(self, number, lam):
-        ran.append((number, lam))
+    def call(self, number, settings, *report):
+        ran.append((number, settings["lam"]))
         if number == stop and not after:
             raise KeyboardInterrupt
-        point = CALL(self, number, lam)
+        points = CALL(self, number, settings, *report)
         if number == stop:
             raise KeyboardInterrupt
-        return point
+        return points
 
     monkeypatch.setattr(TrialRunner, "__call__", call)
     return ran

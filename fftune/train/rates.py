@@ -1,0 +1,62 @@
+"""How fast this machine passes a net: what turns counted passes into hours."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from statistics import median
+
+import torch
+
+from fftune.config import TrainConfig
+from fftune.models import device_of, make_model, torch_threads
+from fftune.train.feed import check_feed
+
+REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rates:
+    """Seconds of one example, in a full batch, on the device that trains."""
+
+    forward: float
+    backward: float
+    """Of the backward pass alone."""
+    device: str
+
+
+def measure(config: TrainConfig) -> Rates:
+    """Time forward and backward passes of random images; medians of a few, after a first one."""
+    inputs, device = check_feed(config), device_of(config.device)
+    with torch_threads(config.threads):
+        model = make_model(
+            config.model, inputs, seed=0, width=config.width, constants=config.constants
+        ).to(device)
+        size = config.optimizer.batch_size
+        x = torch.rand(size, *inputs.shape, device=device, requires_grad=True)
+
+        def forward() -> None:
+            with torch.no_grad():
+                model(x)
+
+        def both() -> None:
+            model(x).sum().backward()
+
+        once, twice = (_seconds(call, device) / size for call in (forward, both))
+    return Rates(forward=once, backward=max(twice - once, 0.0), device=device)
+
+
+def _seconds(call: Callable[[], None], device: str) -> float:
+    call()
+    found = []
+    for _ in range(REPEATS):
+        _wait(device)
+        began = time.perf_counter()
+        call()
+        _wait(device)
+        found.append(time.perf_counter() - began)
+    return median(found)
+
+
+def _wait(device: str) -> None:
+    if device == "cuda":
+        torch.cuda.synchronize()
