@@ -112,7 +112,7 @@ def test_tiny_imagenet_through_ffcv_on_two_workers(root: Path, betons: Path) -> 
 
 
 def test_the_three_phases_of_fast_at_on_photographs(root: Path, betons: Path) -> None:
-    recipe = Path(__file__).parents[2] / "experiments/fast_at_photographs.py"
+    recipe = Path(__file__).parents[2] / "experiments/2026-11-21-fast-at-photographs.py"
     finished(train(root, "--name", "photos", recipe=str(recipe), FFTUNE_DATA=str(betons)))
     history = read_history(root / "runs/photos/history.parquet")
     assert len(history) == 3

@@ -1,7 +1,7 @@
 """FastAT's three ImageNet phases at the smallest scale: 50 photographs, a narrow ResNet-50.
 
     python -m fftune.data write imagenet --source FOLDER --phase 1    (and 2, and 3)
-    python -m fftune.train experiments/fast_at_photographs.py
+    python -m fftune.train experiments/2026-11-21-fast-at-photographs.py
 
 The path that ImageNet takes on a GPU, on a CPU in a minute; its accuracy means nothing.
 """
