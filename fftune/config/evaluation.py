@@ -22,7 +22,8 @@ class BatteryConfig:
     seed: int = 0
     threads: int = 1
     """CPU threads of torch; equal threads are part of what makes rows equal."""
-    device: Device = "cpu"
+    device: Device = "auto"
+    """`auto` is CUDA where torch sees it."""
     precision: Precision = "auto"
     """Of the `strong` searches, whose successes are confirmed in fp32 on the untouched net;
     `auto` is bf16 where the hardware has it."""

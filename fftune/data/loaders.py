@@ -160,12 +160,18 @@ class Loader:
         return list(mine.split(config.batch_size)), list(padding.split(config.batch_size))
 
     def _batch(self, rows: Tensor, padding: Tensor, pixels: Tensor, epoch: int) -> Batch:
-        config, device = self.config, self._device
-        ids, y = self.part.ids_of(rows), self.part.y[rows].to(device)
+        config, moved = self.config, self._moved
+        ids, y = self.part.ids_of(rows), moved(self.part.y[rows])
         pixels = augmented(
-            pixels.to(device), ids.to(device), config.augmentation, seed=config.seed, epoch=epoch
+            moved(pixels), moved(ids), config.augmentation, seed=config.seed, epoch=epoch
         )
         return marked(ids, padding), self._floats(pixels), y
+
+    def _moved(self, values: Tensor) -> Tensor:
+        """On the device; to an accelerator through pinned memory, so that nobody waits."""
+        if self._device.type != "cuda":
+            return values.to(self._device)
+        return values.pin_memory().to(self._device, non_blocking=True)
 
     def _floats(self, pixels: Tensor) -> Tensor:
         """Pixels in [0, 1], float32, as they lie in memory."""

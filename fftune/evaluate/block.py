@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fftune.attacks import SEARCHES, success
 from fftune.attacks.counted import Counted
-from fftune.config import Device, config_hash
+from fftune.config import config_hash
 from fftune.data.dataset import Batch
 from fftune.errors import DataError, ModelError
 from fftune.evaluate.battery import Probe
@@ -33,7 +33,7 @@ class Subject:
     classes: int
     columns: dict[str, str]
     """`dataset_hash`, `split` and `model_hash`."""
-    device: Device = "cpu"
+    device: str = "cpu"
     guard: Guard | None = None
     """The defences under which everything is scored too."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)

@@ -15,7 +15,6 @@ from fftune.config import (
     ModelSpec,
     Split,
     ThreatModel,
-    require,
 )
 from fftune.data import Dataset
 from fftune.data.catalog import place_framed
@@ -26,7 +25,7 @@ from fftune.evaluate.battery import Probe, canary, probes
 from fftune.evaluate.block import Subject, attack_block, logits_of
 from fftune.evaluate.defended import Guard
 from fftune.evaluate.tiers import CANARY
-from fftune.models import eval_mode, load_model, search_copy, torch_threads, weights_hash
+from fftune.models import device_of, eval_mode, load_model, search_copy, torch_threads, weights_hash
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate
@@ -91,8 +90,6 @@ def judge(
     Raises:
         ModelError: a defence is to follow the gradients of a net that has none.
     """
-    cuda = battery.device == "cpu" or torch.cuda.is_available()
-    require("device", cuda, "one that torch sees; there is no CUDA device", battery.device)
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
     with eval_mode(net), torch_threads(battery.threads):
         subject = _subject(net, dataset, battery)
@@ -145,13 +142,14 @@ def attacked(
 def _subject(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Subject:
     columns = {"dataset_hash": dataset.hash(), "split": dataset.split}
     columns["model_hash"] = weights_hash(net)
-    net = net.to(battery.device)
+    device = device_of(battery.device)
+    net = net.to(device)
     return Subject(
         net=net,
         search_net=search_copy(net, battery.precision),
         classes=len(dataset.source.classes),
         columns=columns,
-        device=battery.device,
+        device=device,
     )
 
 

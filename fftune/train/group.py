@@ -1,5 +1,6 @@
 """The processes that train one net together, and what they tell each other."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -8,6 +9,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -53,6 +55,11 @@ class Group:
         """
         if self.size == 1:
             return model
+        if self.leads and any(
+            isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()
+        ):
+            whose = "each process alone" if device == "cpu" else "all processes"
+            log.info("BatchNorm takes the statistics of %s", whose)
         if device != "cpu":
             return DistributedDataParallel(
                 nn.SyncBatchNorm.convert_sync_batchnorm(model),

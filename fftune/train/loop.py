@@ -9,11 +9,12 @@ import torch
 from torch import nn
 
 from fftune.config import TrainConfig
-from fftune.models import device_of, make_model, torch_threads
+from fftune.models import device_of, torch_threads
 from fftune.train.checkpoint import Checkpoint
 from fftune.train.epoch import Epoch
 from fftune.train.feed import check_feed
 from fftune.train.folder import RunFolder
+from fftune.train.fresh import fresh_model
 from fftune.train.group import Group
 from fftune.train.run import Run
 
@@ -86,13 +87,8 @@ def check(config: TrainConfig) -> None:
     Raises:
         ConfigError, DataError, ModelError: the settings do not fit each other or the data.
     """
-    make_model(
-        config.model,
-        check_feed(config),
-        seed=config.seed,
-        width=config.width,
-        constants=config.constants,
-    )
+    device_of(config.device)
+    fresh_model(config, check_feed(config))
 
 
 @contextmanager

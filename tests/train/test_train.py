@@ -1,5 +1,6 @@
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -133,6 +134,20 @@ def test_a_batch_larger_than_the_data_is_refused() -> None:
     config = replace(config, optimizer=replace(config.optimizer, batch_size=101))
     for function in (train, check):
         with pytest.raises(ConfigError, match="optimizer.batch_size must be <= train_size 100"):
+            function(config)
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        ("five", r"returned \(1, 5\) for one image, expected \(1, 10\)"),
+        ("colour", r"does not take \(1, 8, 8\): .*expected input.* to have 3 channels"),
+    ],
+)
+def test_a_net_that_does_not_fit_the_data_is_refused(net: str, message: str) -> None:
+    config = tiny(model=f"{Path(__file__).with_name('user_net.py')}:{net}")
+    for function in (train, check):
+        with pytest.raises(ModelError, match=message):
             function(config)
 
 

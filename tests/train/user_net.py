@@ -9,3 +9,11 @@ def plain() -> nn.Module:
 
 def dropping() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 32), nn.Dropout(), nn.Linear(32, 10))
+
+
+def five() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+
+
+def colour() -> nn.Module:
+    return nn.Conv2d(3, 1, 3)
