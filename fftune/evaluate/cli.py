@@ -77,9 +77,8 @@ def main(arguments: Sequence[str]) -> None:
     from fftune.evaluate.table import table
     from fftune.storage import storage_root
 
-    what = "-".join((command.battery.name, *command.defense.names))
-    name = f"{Path(spec.weights or spec.factory).stem}-{what}.parquet"
-    rows = Path(command.rows) if command.rows else storage_root(command.storage) / "rows" / name
+    named = Path(command.rows) if command.rows else None
+    folder = named.parent if named else storage_root(command.storage) / "rows"
     outcomes = evaluate(
         spec,
         command.data,
@@ -91,8 +90,21 @@ def main(arguments: Sequence[str]) -> None:
     print(table(undefended(outcomes)))
     if command.defense.names:
         print("\n" + defense_table(outcomes))
+    # Other weights of the same net have rows of their own.
+    weights = str(outcomes.table["model_hash"][0])[:8]
+    what = "-".join((command.battery.name, *command.defense.names))
+    rows = named or folder / f"{_label(spec)}-{weights}-{what}.parquet"
     outcomes.write(rows)
     logging.getLogger(__name__).info("rows are in %s", rows)
+
+
+def _label(spec: ModelSpec) -> str:
+    """What a net is called: the last part of its factory, or the run that left its checkpoint."""
+    if spec.weights:
+        path = Path(spec.weights)
+        inside = path.parent.name == "checkpoint"
+        return path.parents[1].name if inside else path.stem
+    return spec.factory.rpartition(":")[2]
 
 
 def parse_net(

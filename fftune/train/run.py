@@ -90,7 +90,7 @@ class Run:
         """
         feed = open_feed(config, group, device=device)
         # Channels last is a quarter faster on a CPU, and what an accelerator's convolutions want.
-        model = fresh_model(config, feed.inputs).to(device, memory_format=torch.channels_last)
+        model = fresh_model(config, feed.inputs).to(device).to(memory_format=torch.channels_last)
         optimizer = make_optimizer(model, config)
         steps = [feed.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
         distance = DistanceTraining.of(model, config, sum(steps))
