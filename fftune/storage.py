@@ -6,6 +6,7 @@
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import tempfile
@@ -49,7 +50,8 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     try:
         _write_whole(path, write)
     except OSError as error:
-        raise StorageError(f"{str(path)!r} cannot be written: {error.strerror or error}") from error
+        why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
+        raise StorageError(f"cannot write {str(path)!r}: {why}; nothing was left behind") from error
 
 
 def _write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -15,7 +15,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
         part.write_text("half")
         raise OSError("disk full")
 
-    with pytest.raises(OSError, match="disk full"):
+    with pytest.raises(StorageError, match="disk full; nothing was left behind"):
         write_whole(path, fail)
     assert path.read_text() == "old"
     assert os.listdir(tmp_path) == ["a.txt"]

@@ -1,6 +1,5 @@
 """Betons out of parts: every image decoded once, the file whole or not there at all."""
 
-import errno
 import hashlib
 import io
 import logging
@@ -55,18 +54,14 @@ def write_beton(
     """Write a part, and its sidecar beside it.
 
     Raises:
-        DataError: an image is bad (unless `config.skip_bad`), all are, or the disk is full.
-            Nothing is left behind.
+        DataError: an image is bad (unless `config.skip_bad`), or all are.
+        StorageError: the disk is full. Nothing is left behind.
     """
     config = replace(config, mode="raw") if part.name == "test" else config
     part = part.framed(frame_for(part, config))
     tally = _Tally(part)
-    try:
-        write_whole(path, lambda temporary: _fill(temporary, part, config, tally))
-        summary, size = sha256(path), path.stat().st_size
-    except OSError as error:
-        full = "the disk is full" if error.errno == errno.ENOSPC else error.strerror
-        raise DataError(f"cannot write {str(path)!r}: {full}; nothing was left behind") from None
+    write_whole(path, lambda temporary: _fill(temporary, part, config, tally))
+    summary, size = sha256(path), path.stat().st_size
     sidecar = Sidecar(
         source=part.source,
         part=part.name,

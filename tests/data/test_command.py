@@ -58,7 +58,7 @@ def test_a_poisoned_set_keeps_its_test_part(
     train, test = (read_sidecar(folder / f"{part}.beton") for part in ("train", "test"))
     assert train.made is not None and train.made.net is not None and test.made is None
     settings = json.loads(train.made.settings)
-    assert settings["threat"] == {"norm": "linf", "eps": 0.05}
+    assert settings["threat"] == {"norm": "linf", "eps": 0.05, "clamp": True}
     assert settings["attack"]["step_size"] == 0.05 / 5
     clean = load(DataSpec(name=SET, train_size=None, validation_size=0), "test")
     assert test.content == clean.hash()

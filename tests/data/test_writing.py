@@ -14,7 +14,7 @@ from fftune.data.betons import stored_part
 from fftune.data.catalog import open_parts
 from fftune.data.parts import Part
 from fftune.data.writing import write_beton
-from fftune.errors import DataError
+from fftune.errors import DataError, StorageError
 
 Draw = Callable[..., Path]
 
@@ -87,14 +87,14 @@ def test_a_full_disk_is_said_and_nothing_is_left(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(BetonWriter, "finish", full)
-    with pytest.raises(DataError, match="the disk is full; nothing was left behind"):
+    with pytest.raises(StorageError, match="the disk is full; nothing was left behind"):
         write(part, tmp_path / "out/train.beton")
     assert left(tmp_path) == []
 
 
 def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, part: Part) -> None:
     (tmp_path / "out").write_text("a file where a folder should be")
-    with pytest.raises(DataError, match=r"cannot write .*train\.beton"):
+    with pytest.raises(StorageError, match=r"cannot write .*train\.beton"):
         write(part, tmp_path / "out/train.beton")
 
 

@@ -14,7 +14,7 @@ from fftune.train import train
 from fftune.train.epoch import read_history
 from fftune.train.feed import open_feed
 from fftune.train.group import Group
-from tests.train.conftest import tiny
+from tests.train.tinies import tiny
 
 FACTORY = f"{Path(__file__).with_name('user_net.py')}:plain"
 

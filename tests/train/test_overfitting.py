@@ -11,7 +11,7 @@ from fftune.models import weights_hash
 from fftune.train import train
 from fftune.train.group import Group
 from fftune.train.overfitting import Watch
-from tests.train.conftest import tiny
+from tests.train.tinies import tiny
 
 
 @pytest.fixture

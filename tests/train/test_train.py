@@ -15,7 +15,7 @@ from fftune.train import check, train
 from fftune.train.checkpoint import read_spec
 from fftune.train.epoch import read_history
 from fftune.train.step import Stepper, objective_of
-from tests.train.conftest import tiny
+from tests.train.tinies import tiny
 
 
 def weights(config: TrainConfig) -> str:
