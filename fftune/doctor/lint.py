@@ -10,6 +10,7 @@ from fftune.data import Dataset
 from fftune.doctor.check import MARGIN, Check, beats
 from fftune.evaluate import Probe, attacked
 from fftune.evaluate.tiers import Part
+from fftune.models import device_of
 from fftune.risk import Rate, UnionCounts
 
 TOLERANCE = 1e-3
@@ -21,7 +22,8 @@ def lint(
 ) -> list[Check]:
     """All checks of a net in eval mode on a data set."""
     _, x, y = next(dataset.batches(len(dataset)))
-    x, y = x.to(battery.device), y.to(battery.device)
+    device = device_of(battery.device)
+    x, y = x.to(device), y.to(device)
     return [
         eval_mode_holds(net, x),
         input_range(x),
