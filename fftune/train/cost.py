@@ -1,11 +1,11 @@
 """What a training would cost, before it runs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fftune.config import TrainConfig
 from fftune.data.catalog import place_framed
 from fftune.objectives import crafting
-from fftune.train.feed import phases_of
+from fftune.train.feed import phases_of, spec_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,8 +31,7 @@ def cost(config: TrainConfig) -> Passes:
     """Of a whole run."""
     seen = 0
     for phase in phases_of(config):
-        spec = replace(config.data, name=phase.data)
-        seen += phase.epochs * len(place_framed(spec, "train")[1])
+        seen += phase.epochs * len(place_framed(spec_of(config, phase), "train")[1])
     if not config.optimizer.epochs:
         return Passes(forwards=0, backwards=0)
     craft = crafting(config.objective, config.lam)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
-from fftune.config import InputSpec, LoaderConfig, Phase, TrainConfig, require
+from fftune.config import DataSpec, InputSpec, LoaderConfig, Phase, TrainConfig, require
 from fftune.data import Loader, open_loader
 from fftune.data.catalog import place_framed
 from fftune.data.dataset import Batch
@@ -83,7 +83,7 @@ def check_feed(config: TrainConfig) -> InputSpec:
         DataError: the data are missing or damaged.
     """
     for phase in phases_of(config):
-        part, rows = place_framed(replace(config.data, name=phase.data), "train")
+        part, rows = place_framed(spec_of(config, phase), "train")
         size, found = phase.batch_size, len(rows)
         require("optimizer.batch_size", size <= found, f"<= train_size {found}", size)
         height, width, channels = part.images.read(int(rows[0])).pixels.shape
@@ -96,6 +96,12 @@ def check_feed(config: TrainConfig) -> InputSpec:
         mean=source.mean,
         std=source.std,
     )
+
+
+def spec_of(config: TrainConfig, phase: Phase) -> DataSpec:
+    """The data of a phase; what is cropped at random is not cut to a central square before."""
+    size = None if phase.resized_crop else config.data.image_size
+    return replace(config.data, name=phase.data, image_size=size)
 
 
 def phases_of(config: TrainConfig) -> tuple[Phase, ...]:
@@ -111,7 +117,7 @@ def phases_of(config: TrainConfig) -> tuple[Phase, ...]:
 
 
 def _loader(config: TrainConfig, phase: Phase, group: Group, device: str) -> Loader:
-    spec = replace(config.data, name=phase.data)
+    spec = spec_of(config, phase)
     settings = LoaderConfig(
         batch_size=phase.batch_size // group.size,
         engine=config.engine,

@@ -69,7 +69,7 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(root: Path) -> None:
 
 
 def test_the_same_as_a_job(cluster: dict[str, str]) -> None:
-    flags = f"--workers 2 --optimizer.epochs 3 --model {NETS.relative_to(Path.cwd())}:plain"
+    flags = "--workers 2 --optimizer.epochs 3"
     done = submit(cluster, *f"python -m fftune.train thrm {flags}".split())
     assert done.returncode == 0, done.stdout + done.stderr
     assert "runs/thrm-tiny" in done.stdout
