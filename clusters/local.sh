@@ -6,7 +6,8 @@
 #   clusters/local.sh stop                end it, and nothing but it
 #
 # Settings: FFTUNE_CLUSTER_DIR (token, pid, log), FFTUNE_STORAGE (results), FFTUNE_RAY_PORT,
-# FFTUNE_RAY_DASHBOARD_PORT, FFTUNE_RAY_CLIENT_PORT, FFTUNE_RAY_WORKER_PORTS (first), FFTUNE_RAY_CPUS.
+# FFTUNE_RAY_DASHBOARD_PORT, FFTUNE_RAY_CLIENT_PORT, FFTUNE_RAY_AGENT_PORT, FFTUNE_RAY_WORKER_PORTS
+# (first), FFTUNE_RAY_CPUS.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -15,6 +16,7 @@ state=${FFTUNE_CLUSTER_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/fftune/cluster
 port=${FFTUNE_RAY_PORT:-6391}
 dashboard=${FFTUNE_RAY_DASHBOARD_PORT:-8291}
 client=${FFTUNE_RAY_CLIENT_PORT:-10081}
+agent=${FFTUNE_RAY_AGENT_PORT:-52391}
 workers=${FFTUNE_RAY_WORKER_PORTS:-21000}
 
 die() { echo "local.sh: $*" >&2; exit 2; }
@@ -30,7 +32,7 @@ settings() {
 start() {
     [ -x "$venv/bin/ray" ] || die "no ray in $venv; run make setup first"
     alive && die "already running (pid $(cat "$state/pid")); stop it first"
-    for p in "$port" "$dashboard" "$client"; do
+    for p in "$port" "$dashboard" "$client" "$agent"; do
         in_use "$p" && die "port $p is in use; choose another (see the head of this file)"
     done
     umask 077
@@ -47,12 +49,14 @@ start() {
         setsid "$venv/bin/ray" start --head --block --port "$port" \
         --dashboard-host 127.0.0.1 --dashboard-port "$dashboard" --ray-client-server-port "$client" \
         --min-worker-port "$workers" --max-worker-port $((workers + 999)) \
+        --dashboard-agent-listen-port "$agent" \
         --num-cpus "${FFTUNE_RAY_CPUS:-$(nproc)}" --temp-dir "$temp" --disable-usage-stats \
         > "$state/log" 2>&1 < /dev/null &
     echo $! > "$state/pid"
     for _ in $(seq 90); do
         alive || die "the head ended: $(tail -n 1 "$state/log")"
-        in_use "$dashboard" && { settings; return; }
+        # The dashboard answers before the agent that starts jobs does.
+        in_use "$dashboard" && in_use "$agent" && { settings; return; }
         sleep 1
     done
     stop

@@ -42,7 +42,7 @@ def sh(*arguments: object, env: dict[str, str], timeout: int = 280):
 def settings(tmp_path_factory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("cluster")
     (root / "results").mkdir()
-    ports = free_ports(3)
+    ports = free_ports(4)
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
         "FFTUNE_VENV": str(Path(sys.executable).parents[1]),
@@ -51,6 +51,7 @@ def settings(tmp_path_factory) -> dict[str, str]:
         "FFTUNE_RAY_PORT": str(ports[0]),
         "FFTUNE_RAY_DASHBOARD_PORT": str(ports[1]),
         "FFTUNE_RAY_CLIENT_PORT": str(ports[2]),
+        "FFTUNE_RAY_AGENT_PORT": str(ports[3]),
         "FFTUNE_RAY_WORKER_PORTS": "24000",
     }
 
