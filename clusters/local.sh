@@ -50,7 +50,7 @@ start() {
         --dashboard-host 127.0.0.1 --dashboard-port "$dashboard" --ray-client-server-port "$client" \
         --min-worker-port "$workers" --max-worker-port $((workers + 999)) \
         --dashboard-agent-listen-port "$agent" \
-        --num-cpus "${FFTUNE_RAY_CPUS:-$(nproc)}" --temp-dir "$temp" --disable-usage-stats \
+        --num-cpus "${FFTUNE_RAY_CPUS:-$(env -u OMP_NUM_THREADS nproc)}" --temp-dir "$temp" --disable-usage-stats \
         > "$state/log" 2>&1 < /dev/null &
     echo $! > "$state/pid"
     for _ in $(seq 90); do
