@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks import pgd
-from fftune.config import AttackConfig, ModelSpec, ThreatModel, from_json
+from fftune.config import AttackConfig, Constants, ModelSpec, ThreatModel, from_json
 from fftune.data.dataset import Dataset
 from fftune.data.images import Array, Frame
 from fftune.data.parts import Part
@@ -28,7 +28,6 @@ from fftune.noise import Noise
 
 log = logging.getLogger(__name__)
 Kind = Literal["noise", "mislabeling", "poisoning"]
-Constants = Literal["paper", "code"]
 BATCH = 256
 
 
