@@ -31,6 +31,7 @@ RANKS = {
     "data": 4,
     "tracking": 4,
     "unsent": 3,
+    "metrics": 3,
     "train": 5,
     "evaluate": 6,
     "sweep": 7,
@@ -40,7 +41,7 @@ RANKS = {
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweep"},
-    "ray": {"sweep.scheduler", "cluster", "sweep.on_ray", "train.on_ray"},
+    "ray": {"sweep.scheduler", "cluster", "metrics", "sweep.on_ray", "train.on_ray"},
     "plotly": {"report"},
     "tyro": {
         "cli",
