@@ -3,6 +3,7 @@
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ CALLS = (
 
 
 def test_without_ray_nothing_is_counted_or_imported() -> None:
-    code = f"{CALLS}import sys; sys.exit(str({{'ray', 'torch'}} & set(sys.modules)) if 'ray' in sys.modules else 0)"
+    code = f"{CALLS}import sys; sys.exit('ray' in sys.modules)"
     root = Path(__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -49,8 +50,6 @@ def test_names_are_prometheus_names() -> None:
     ],
 )
 def test_passes_of_one_example(recipe: str, lam: float, forwards: int, backwards: int) -> None:
-    from dataclasses import replace
-
     base = recipes.thrm("tiny").base
     config = replace(base, objective=recipe, lam=lam, attack=replace(base.attack, steps=10))
     assert per_example(config) == Passes(forwards=forwards, backwards=backwards)
