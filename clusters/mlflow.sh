@@ -18,6 +18,9 @@ tables=$place/postgres
 port=${FFTUNE_MLFLOW_PORT:-5000}
 # Postgres wants short paths for sockets, and a lock per machine.
 run=${XDG_RUNTIME_DIR:-/tmp}/fftune-mlflow-$(id -u)-$port
+# PostgreSQL refuses to be root; its package made a user for that.
+as=()
+[ "$(id -u)" -ne 0 ] || as=(setpriv --reuid postgres --regid postgres --init-groups --)
 
 die() { echo "mlflow.sh: $*" >&2; exit 2; }
 alive() { [ -s "$run/pid" ] && kill -0 "$(cat "$run/pid")" 2>/dev/null; }
@@ -28,14 +31,17 @@ postgres() { # a program of the newest PostgreSQL that Debian's packages have in
     local newest
     newest=$(find /usr/lib/postgresql -mindepth 1 -maxdepth 1 2>/dev/null | sort -V | tail -n 1)
     PATH=${newest:+$newest/bin:}$PATH command -v "$1" > /dev/null || die "no PostgreSQL; install the package 'postgresql'"
-    PATH=${newest:+$newest/bin:}$PATH "$@"
+    PATH=${newest:+$newest/bin:}$PATH "${as[@]}" "$@"
 }
 
 database() {
+    mkdir -p "$storage"
     umask 077
     mkdir -p "$run" "$place"
+    [ ${#as[@]} -eq 0 ] || chown postgres "$run" "$place"
     # No password: nobody but this user gets at a socket in a folder of mode 700.
-    [ -s "$tables/PG_VERSION" ] || postgres initdb -D "$tables" -U mlflow --auth=trust > "$place/initdb.log"
+    [ -s "$tables/PG_VERSION" ] || postgres initdb -D "$tables" -U mlflow --auth=trust \
+        --encoding=UTF8 --locale=C > "$place/initdb.log"
     postgres pg_ctl -D "$tables" status > /dev/null 2>&1 ||
         postgres pg_ctl -D "$tables" -w -l "$place/postgres.log" \
             -o "-c listen_addresses='' -c unix_socket_directories=$run" start > /dev/null
