@@ -7,7 +7,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import floor, inf
+from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 # Ray reads these when it is imported.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listeners on loopback only
@@ -17,9 +19,10 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes turn to noise in a
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see fftune.cli
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fftune.config import Resources
-from fftune.errors import ClusterError
+from fftune.errors import ClusterError, StorageError
 
 log = logging.getLogger(__name__)
 
@@ -78,6 +81,32 @@ def could_hold(needs: Mapping[str, float]) -> int:
         return sum(_times(resources, needs) * count for resources, count in nodes)
 
     return int(min(max(holds(_nodes_now()), holds(_nodes_to_be())), sys.maxsize))
+
+
+def require_seen(folder: Path) -> None:
+    """Fail where a node does not see what this process writes into a folder.
+
+    Nodes that join later are not asked.
+
+    Raises:
+        StorageError: one line that names the node.
+    """
+    here = ray.get_runtime_context().get_node_id()
+    others = [node for node in _nodes() if node["Alive"] and node["NodeID"] != here]
+    marker = folder / f".seen-{uuid4().hex}"
+    marker.touch()
+    try:
+        for node in others:
+            place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
+            look = ray.remote(Path.exists).options(num_cpus=0, scheduling_strategy=place)
+            if not ray.get(look.remote(marker)):
+                address = node["NodeManagerAddress"]
+                raise StorageError(
+                    f"storage {str(folder)!r} is not seen by node {address}; name a folder that "
+                    "all nodes share"
+                )
+    finally:
+        marker.unlink()
 
 
 def living_nodes() -> set[str]:

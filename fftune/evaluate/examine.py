@@ -75,9 +75,10 @@ def examine(
         examinations[name] = Examination(spec=spec, case=case.on(device), cache=cache)
     with cluster(resources):
         needs = {"CPU": battery.threads, "GPU": resources.gpus}
-        pool = Pool(needs, most=resources.concurrency, study=f"evaluate-{battery.name}")
-        found = pool.run(tuple(examinations.values()))
-    return results | dict(zip(examinations, found, strict=True))
+        with Pool(needs, most=resources.concurrency, study=f"evaluate-{battery.name}") as pool:
+            found = pool.run(tuple(examinations.values()))
+    results |= dict(zip(examinations, found, strict=True))
+    return {name: results[name] for name in nets}
 
 
 def _inline(

@@ -124,7 +124,7 @@ class _Actor:
 
 
 class Pool:
-    """As many actors as the cluster holds, and there is work for.
+    """As many actors as the cluster holds, and there is work for; they end with the `with` block.
 
     Args:
         needs: what an actor takes, as in {"CPU": 1, "GPU": 0.5}.
@@ -145,13 +145,28 @@ class Pool:
         self._looked = -POLL
         self._room = 0
 
+    def __enter__(self) -> "Pool":
+        """
+        Raises:
+            ClusterError: the cluster can never hold one actor.
+        """
+        fits("an actor", self._needs)
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        busy = [actor for actor, _ in self._busy.values()]
+        for actor in (*self._coming.values(), *self._idle, *busy):
+            ray.kill(actor.handle)
+        self._coming, self._idle, self._busy = {}, [], {}
+        self._metrics.queue(0)
+        self._metrics.actors(0)
+
     def run(self, examinations: Sequence[Examination]) -> list[Result]:
         """Examine all of them; what was known already is not done again.
 
         Raises:
-            ClusterError: the cluster can never hold one actor, or none of them starts.
+            ClusterError: no actor starts.
         """
-        fits("an actor", self._needs)
         sittings = [Sitting(plan=plan(e.case), cache=e.cache) for e in examinations]
         expense = Expense()
         queue = Queue(sittings, expense)
@@ -159,14 +174,22 @@ class Pool:
         progress.planned(queue.asked + queue.known)
         progress.known(queue.known)
         self._examinations = dict(zip(sittings, examinations, strict=True))
-        try:
-            while len(queue) or self._busy:
-                self._grow(len(queue))
-                self._assign(queue)
-                self._collect(queue, progress)
-        finally:
-            self._close()
+        while len(queue) or self._busy:
+            self._grow(len(queue))
+            self._assign(queue)
+            self._collect(queue, progress)
         return [sitting.result for sitting in sittings]
+
+    def start(self, actors: int) -> float:
+        """Wait until so many actors have started; how many seconds that took.
+
+        `run` needs no such wait: it begins with the first that is there.
+        """
+        began = time.perf_counter()
+        while len(self._idle) < actors:
+            self._grow(actors)
+            self._await_one()
+        return time.perf_counter() - began
 
     def _grow(self, waiting: int) -> None:
         """Ask for actors that there is room and work for."""
@@ -188,18 +211,23 @@ class Pool:
             )
         self._metrics.queue(len(queue))
 
-    def _collect(self, queue: Queue, progress: Progress) -> None:
-        """Wait until something happens, and take it."""
+    def _await_one(self) -> Any:
+        """The reference of a task that has ended; None if for a moment none does."""
         pending = [*self._busy, *self._coming]
         if not pending:  # no node has room: wait for one
             time.sleep(POLL)
-            return
-        ready, _ = ray.wait(pending, num_returns=1, timeout=POLL)
-        for reference in ready:
-            if reference in self._coming:
-                self._started(reference)
-            else:
-                self._ended(reference, queue, progress)
+            return None
+        for reference in ray.wait(pending, num_returns=1, timeout=POLL)[0]:
+            if reference in self._busy:
+                return reference
+            self._started(reference)
+        return None
+
+    def _collect(self, queue: Queue, progress: Progress) -> None:
+        """Wait until something happens, and take it."""
+        reference = self._await_one()
+        if reference is not None:
+            self._ended(reference, queue, progress)
         self._metrics.actors(len(self._busy) + len(self._idle))
         at_work = [item.task for _, item in self._busy.values()]
         progress.beat([*(item.task for item in queue), *at_work], len(self._busy))
@@ -276,14 +304,6 @@ class Pool:
             )
             self._parcels[sitting] = ray.put(parcel)
         return self._parcels[sitting]
-
-    def _close(self) -> None:
-        busy = [actor for actor, _ in self._busy.values()]
-        for actor in (*self._coming.values(), *self._idle, *busy):
-            ray.kill(actor.handle)
-        self._coming, self._idle, self._busy = {}, [], {}
-        self._metrics.queue(0)
-        self._metrics.actors(0)
 
 
 _COUNTED = ("forwards", "backwards", "success")

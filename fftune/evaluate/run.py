@@ -53,7 +53,7 @@ def evaluate(
     with examined(net, case) as subject:
         try_out(subject, case)
         cache = Cache(root, case, identity(model, net), subject.device) if root else None
-        return carry_out(plan(case), _inline(subject, case, cache))
+        return carry_out(plan(case), by_this_process(subject, case, cache))
 
 
 def sample(data: DataSpec, split: Split, examples: int | None) -> Dataset:
@@ -109,7 +109,7 @@ def judge(
     case = case_of(net, dataset, battery, threat=threat, chosen=chosen, defense=defense)
     with examined(net, case) as subject:
         try_out(subject, case)
-        return carry_out(plan(case), _inline(subject, case))
+        return carry_out(plan(case), by_this_process(subject, case))
 
 
 def attacked(
@@ -135,7 +135,7 @@ def attacked(
     )
     with examined(net, case) as subject:
         _try_images(subject, dataset)
-        return carry_out(once(case), _inline(subject, case))
+        return carry_out(once(case), by_this_process(subject, case))
 
 
 def try_out(subject: Subject, case: Case) -> None:
@@ -164,7 +164,7 @@ def _try_images(subject: Subject, dataset: Dataset) -> None:
         raise ModelError(f"net does not take images of {shape}: {reason}") from error
 
 
-def _inline(
+def by_this_process(
     subject: Subject, case: Case, cache: Cache | None = None
 ) -> Callable[[Sequence[Task]], Tables]:
     """Does tasks one after the other; those that are known already it looks up."""

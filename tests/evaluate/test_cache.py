@@ -11,7 +11,7 @@ from fftune.evaluate import case as cases
 from fftune.evaluate.cache import Cache, identity
 from fftune.evaluate.case import Case, Task, perform
 from fftune.evaluate.plan import carry_out, plan
-from fftune.evaluate.run import _inline, case_of
+from fftune.evaluate.run import by_this_process, case_of
 
 THREAT = ThreatModel(eps=0.02)
 RISKS = BatteryConfig(name="risks", block_size=40)
@@ -20,7 +20,7 @@ NET = "net"
 
 def run(toy, case: Case, root):
     with cases.examined(toy, case) as subject:
-        return carry_out(plan(case), _inline(subject, case, Cache(root, case, NET, "cpu")))
+        return carry_out(plan(case), by_this_process(subject, case, Cache(root, case, NET, "cpu")))
 
 
 @pytest.fixture

@@ -13,7 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from fftune.cluster import could_hold, fits, living_nodes  # before Ray, whose start it sets
+from fftune.cluster import (  # before Ray, whose start it sets
+    could_hold,
+    fits,
+    living_nodes,
+    require_seen,
+)
 
 # isort: split
 import ray
@@ -21,7 +26,7 @@ from ray.cluster_utils import Cluster
 from ray.util.state import list_actors
 
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
-from fftune.errors import ClusterError, ConfigError
+from fftune.errors import ClusterError, ConfigError, StorageError
 from fftune.evaluate.examine import examine
 from fftune.evaluate.queue import Result
 from fftune.outcomes import Outcomes
@@ -139,6 +144,16 @@ def test_what_no_node_has_is_refused(nodes) -> None:
             backend="ray",
             resources=Resources(),
         )
+
+
+def test_a_folder_that_a_node_does_not_see_is_refused(nodes, tmp_path) -> None:
+    """The driver's own file descriptors lead nowhere in other processes."""
+    require_seen(tmp_path)
+    open_here = os.open(tmp_path, os.O_RDONLY | os.O_CLOEXEC)
+    with pytest.raises(StorageError, match="is not seen by node .*; name a folder that all"):
+        require_seen(Path(f"/proc/self/fd/{open_here}"))
+    os.close(open_here)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.slow

@@ -1,0 +1,95 @@
+"""What the pool of actors costs, and what it gains: one loop against one actor and two.
+
+    python benchmarks/pool.py --models MODELS [--rounds 5] [--seconds 60]
+
+Each round does the same tasks in turn by a loop in this process, by a pool of one actor and by a
+pool of two, one thread each. The start of the actors is not part of it and is printed.
+"""
+
+import argparse
+import statistics
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fftune.cluster import cluster
+from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
+from fftune.evaluate.case import Case, examined
+from fftune.evaluate.plan import carry_out, plan
+from fftune.evaluate.pool import Examination, Pool
+from fftune.evaluate.run import by_this_process, case_of, sample
+from fftune.models import load_model
+from fftune.outcomes import Outcomes
+
+NEEDS = {"CPU": 1, "GPU": 0}
+
+
+def main() -> None:
+    """Print a line a round, then the medians."""
+    arguments = _arguments()
+    torch.set_num_threads(1)
+    spec = ModelSpec(factory=f"{arguments.models}/architectures.py:load:fastat_small")
+    case, alone = _sized(spec, arguments.seconds)
+    print(f"{len(case.dataset)} images, blocks of {case.battery.block_size}, {alone:.0f} s alone")
+    ratios: dict[int, list[float]] = {1: [], 2: []}
+    with cluster(Resources(address="local")):
+        for number in range(arguments.rounds):
+            alone, rows = _loop(spec, case)
+            for actors, found in ratios.items():
+                start, seconds, same = _pool(spec, case, actors)
+                assert same.table.equals(rows.table)
+                found.append(seconds / alone)
+                print(
+                    f"round {number + 1}: loop {alone:.1f} s; {actors} actors {seconds:.1f} s "
+                    f"after {start:.1f} s of starting",
+                    flush=True,
+                )
+    one, two = (statistics.median(found) for found in ratios.values())
+    print(f"median of {arguments.rounds}: one actor {one:.3f} of the loop's time (at most 1.05)")
+    print(f"two actors {1 / two:.2f} times as fast as the loop (at least 1.7)")
+
+
+def _sized(spec: ModelSpec, seconds: float) -> tuple[Case, float]:
+    """So many images that the loop takes about so long: measured on few of them."""
+    battery = BatteryConfig(name="hypocritical", tier="screen", examples=32, block_size=16)
+    took, _ = _loop(spec, _case(spec, battery))
+    blocks = max(4, round(1.15 * seconds / took * 2))
+    case = _case(spec, replace(battery, examples=16 * blocks))
+    return case, took * blocks / 2
+
+
+def _case(spec: ModelSpec, battery: BatteryConfig) -> Case:
+    dataset = sample(DataSpec(name="cifar10"), "test", battery.examples)
+    case = case_of(load_model(spec), dataset, battery, threat=ThreatModel())
+    return case.on("cpu")
+
+
+def _loop(spec: ModelSpec, case: Case) -> tuple[float, Outcomes]:
+    began = time.perf_counter()
+    with examined(load_model(spec), case) as subject:
+        rows = carry_out(plan(case), by_this_process(subject, case))
+    return time.perf_counter() - began, rows
+
+
+def _pool(spec: ModelSpec, case: Case, actors: int) -> tuple[float, float, Outcomes]:
+    with Pool(NEEDS, most=actors, study="benchmark") as pool:
+        start = pool.start(actors)
+        began = time.perf_counter()
+        (result,) = pool.run([Examination(spec=spec, case=case)])
+        seconds = time.perf_counter() - began
+    assert result.outcomes is not None and not result.lost
+    return start, seconds, result.outcomes
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", type=Path, required=True, help="folder of architectures.py")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=60, help="of the loop's work")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()
