@@ -40,6 +40,7 @@ RANKS = {
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweep"},
+    "sqlalchemy": {"sweep.database"},
     "ray": {"sweep.scheduler", "cluster", "sweep.on_ray", "train.on_ray"},
     "plotly": {"report"},
     "tyro": {

@@ -13,9 +13,10 @@ from ray import tune
 
 from fftune.config import Resources, SweepConfig
 from fftune.risk import RiskCounts
+from fftune.sweep.database import open_storage
 from fftune.sweep.progress import Progress
 from fftune.sweep.scheduler import FrontScheduler, UntoldSearch
-from fftune.sweep.search import OBJECTIVES, objectives, storage
+from fftune.sweep.search import OBJECTIVES, objectives
 from fftune.sweep.space import suggest
 from fftune.sweep.stopping import Mark
 from fftune.sweep.trial import TrialRunner
@@ -65,7 +66,7 @@ def run_on_ray(
 def _search_alg(
     runner: TrialRunner, search: optuna.Study, scheduler: FrontScheduler
 ) -> UntoldSearch:
-    """Ray's own door to Optuna, on the study's journal; each trial learns its number."""
+    """Ray's own door to Optuna, on the study's storage; each trial learns its number."""
     config = runner.study.config
     return UntoldSearch(
         scheduler,
@@ -74,7 +75,7 @@ def _search_alg(
         mode=["min"] * len(OBJECTIVES),
         sampler=search.sampler,
         study_name=config.name,
-        storage=storage(runner.study),
+        storage=open_storage(runner.study),
     )
 
 
