@@ -237,14 +237,14 @@ def log_front(
     *,
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
-    report: str,
+    pages: Mapping[str, str],
 ) -> None:
     """A run whose *steps* are the front's points, so that MLflow draws it as a curve.
 
     Args:
         points: (natural risk, hypocritical risk), sorted by the first.
         metrics: numbers about the front as a whole.
-        report: a page to keep with it.
+        pages: HTML to keep with it, by file name.
     """
     discard_runs(tracking, tags)
     run = Run(tracking, name, tags=tags, params={})
@@ -252,7 +252,8 @@ def log_front(
         curve = {"front/natural_risk": natural, "front/hypocritical_risk": hypocritical}
         run.metrics(curve, step)
     run.metrics(metrics)
-    run.text("report.html", report)
+    for file, html in pages.items():
+        run.text(file, html)
     run.end()
 
 

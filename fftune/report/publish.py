@@ -1,10 +1,11 @@
 """Put a report where people look: a file, MLflow, and the terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from fftune.errors import StorageError
 from fftune.report.gaps import gaps
+from fftune.report.history import history
 from fftune.report.page import page
 from fftune.report.results import Result, read_results
 from fftune.report.sentences import caveats, headlines
@@ -16,8 +17,9 @@ from fftune.tracking import Tracking, log_front, open_tracking, save_view, send_
 def publish(names: Sequence[str], root: Path) -> str:
     """Write the report of some studies; what a terminal should say of it.
 
-    One study's report lies in its folder, a comparison in `reports/`. Every front becomes a
-    run in its MLflow experiment, and the page that compares them gets its address.
+    One study's report lies in its folder, a comparison in `reports/`; how each search went, in
+    `search.html`. Every front becomes a run in its MLflow experiment, and the page that compares
+    them gets its address.
 
     Raises:
         StudyError: a study has no front, or the studies are not comparable.
@@ -28,7 +30,8 @@ def publish(names: Sequence[str], root: Path) -> str:
         place = root / "reports" / f"{'+'.join(names)}.html"
     between = gaps(results)
     write_text(place, page(results, between))
-    views = dict.fromkeys(_to_mlflow(result, root) for result in results)
+    views = dict.fromkeys(_to_mlflow(result, _history(result), root) for result in results)
+    searches = (root / "studies" / name / SEARCH for name in names)
     return "\n".join(
         [
             table(results).to_string(index=False),
@@ -38,6 +41,7 @@ def publish(names: Sequence[str], root: Path) -> str:
             *caveats(results),
             "",
             f"report  {place}",
+            *(f"search  {path}" for path in searches if path.exists()),
             *views,
             "",
             *map(str, between),
@@ -46,7 +50,19 @@ def publish(names: Sequence[str], root: Path) -> str:
     )
 
 
-def _to_mlflow(result: Result, root: Path) -> str:
+SEARCH = "search.html"
+
+
+def _history(result: Result) -> dict[str, str]:
+    """How the search went, put beside the study's report; nothing where that is not known."""
+    html = history(result)
+    if html is None or result.folder is None:
+        return {}
+    write_text(result.folder / SEARCH, html)
+    return {SEARCH: html}
+
+
+def _to_mlflow(result: Result, more: Mapping[str, str], root: Path) -> str:
     """Log the front; how to see it, or why not."""
     try:
         tracking = open_tracking(root, result.config.experiment)
@@ -64,7 +80,7 @@ def _to_mlflow(result: Result, root: Path) -> str:
             "front/hypervolume": front.hypervolume("test"),
             "front/hypervolume_validation": front.hypervolume("validation"),
         },
-        report=page([result]),
+        pages={"report.html": page([result]), **more},
     )
     return _how_to_see(tracking)
 

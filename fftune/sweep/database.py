@@ -25,7 +25,7 @@ from fftune.errors import StorageError, StudyError
 from fftune.storage import write_text
 from fftune.sweep.study import StudyFolder
 
-JOURNAL = "optuna.journal"
+JOURNAL, RECORD = "optuna.journal", "search.json"
 OWNER = "fftune.owner"
 """Of a study in a database: the mark of its folder."""
 
@@ -68,7 +68,7 @@ def open_or_create(
     )
     known = _record(study)
     mine = known if known.get("storage") == here else {"storage": here, "owner": uuid4().hex}
-    write_text(study.path / "search.json", json.dumps(mine) + "\n")
+    write_text(study.path / RECORD, json.dumps(mine) + "\n")
     with _reached(here):
         if study.begun and name not in optuna.get_all_study_names(storage):
             raise StudyError(f"study {name!r} has trials, but {_told(here)} does not know it")
@@ -85,6 +85,21 @@ def open_or_create(
         if here != JOURNAL:
             search.set_user_attr(OWNER, mine["owner"])
     return search
+
+
+def read_search(study: StudyFolder) -> optuna.Study | None:
+    """The Optuna study of a folder, to look at; None where there is none.
+
+    Raises:
+        StorageError: its database does not answer.
+        StudyError: it is in another storage than `FFTUNE_DB` says.
+    """
+    if not study.begun or not ({JOURNAL, RECORD} & {path.name for path in study.path.iterdir()}):
+        return None
+    storage = open_storage(study)
+    with _reached(_place()):
+        known = study.config.name in optuna.get_all_study_names(storage)
+        return optuna.load_study(study_name=study.config.name, storage=storage) if known else None
 
 
 @contextmanager
@@ -120,7 +135,7 @@ def _told(place: str) -> str:
 
 def _record(study: StudyFolder) -> dict[str, str]:
     """What `search.json` says; studies without one have a journal."""
-    path = study.path / "search.json"
+    path = study.path / RECORD
     record: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     return record
 

@@ -104,7 +104,7 @@ def test_more_than_the_cluster_has_is_refused(quick: SweepConfig, root: Path) ->
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 def test_an_interrupted_driver_and_a_dead_head(root: Path) -> None:
     """First Ctrl-C, then SIGKILL of all that is Ray's head; --resume repeats no finished trial."""
     log = root / "log"
