@@ -3,21 +3,16 @@
 import os
 import shutil
 import signal
-import socket
 import subprocess
-import sys
 import tempfile
-import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import optuna
 import pytest
+from mlflow_server import free_port, served, wait_for
 
 from fftune.config import SweepConfig
 from fftune.errors import StorageError
@@ -30,24 +25,6 @@ psycopg = pytest.importorskip("psycopg")
 PASSWORD = "friend"
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian's, not on PATH
 PATH = os.pathsep.join([*map(str, BINARIES), os.environ["PATH"]])
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return free.getsockname()[1]
-
-
-def wait_for(answers: Callable[[], object], process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until it answers without an error."""
-    deadline = time.monotonic() + 120
-    while True:
-        try:
-            answers()
-        except (psycopg.OperationalError, urllib.error.URLError, ConnectionError):
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
-            time.sleep(0.1)
-        else:
-            return
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +52,12 @@ def postgres() -> Iterator[str]:
             cwd=folder, stdout=file, stderr=file, **owner,
         )  # fmt: skip
     try:
-        wait_for(lambda: psycopg.connect(address + "postgres").close(), server, log)
+        wait_for(
+            lambda: psycopg.connect(address + "postgres").close(),
+            server,
+            log,
+            psycopg.OperationalError,
+        )
         yield address
     finally:
         server.send_signal(signal.SIGINT)  # "fast shutdown": it ends its children first
@@ -90,27 +72,8 @@ def database(postgres: str, name: str) -> str:
     return postgres + name
 
 
-@contextmanager
-def served(url: str, folder: Path, port: int) -> Iterator[str]:
-    """The address of `mlflow server` on a database."""
-    address, log = f"http://127.0.0.1:{port}", folder / "mlflow.log"
-    where = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    stores = ["--backend-store-uri", url, "--artifacts-destination", str(folder / "artifacts")]
-    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    with log.open("ab") as file:
-        server = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", "server", *where, *stores],
-            env={**os.environ, **quiet}, stdout=file, stderr=file, start_new_session=True,
-        )  # fmt: skip
-    try:
-        wait_for(lambda: urllib.request.urlopen(f"{address}/health").close(), server, log)
-        yield address
-    finally:
-        os.killpg(server.pid, signal.SIGTERM)  # its workers too: the session is its own
-        server.wait(60)
-
-
-@pytest.mark.timeout(600)
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_a_study_on_postgres(
     quick: SweepConfig, root: Path, postgres: str, monkeypatch, caplog
 ) -> None:
@@ -164,6 +127,7 @@ def test_a_study_on_postgres(
     assert PASSWORD not in written and "***" in written
 
 
+@pytest.mark.slow
 def test_a_password_that_is_wrong(quick, root: Path, postgres: str, monkeypatch) -> None:
     monkeypatch.setenv("FFTUNE_DB", postgres.replace(PASSWORD, "foe") + "postgres")
     with pytest.raises(StorageError, match=r"FFTUNE_DB .*me:\*\*\*@.* password authentication"):
