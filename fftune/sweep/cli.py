@@ -77,11 +77,13 @@ def main(arguments: Sequence[str]) -> None:
         found = cost(command.config)
         print(to_json(command.config) + f"{found}\n{hours(found, measure(command.config.base))}")
         return
-    from fftune.report.publish import publish
     from fftune.storage import storage_root
+
+    root = storage_root(command.storage)  # a wrong one is told before the long imports
+
+    from fftune.report.publish import publish
     from fftune.sweep.run import sweep
 
-    root = storage_root(command.storage)
     sweep(
         command.config,
         root=root,

@@ -20,6 +20,7 @@ from fftune.config import (
 from fftune.errors import FftuneError
 from fftune.evaluate import evaluate, judge, probes
 from fftune.evaluate.run import sample
+from fftune.metrics import Metrics
 from fftune.models import torch_threads
 from fftune.objectives import crafting
 from fftune.outcomes import Outcomes
@@ -175,6 +176,7 @@ class TrialRunner:
             folder,
             run,
             self.resources,
+            metrics=Metrics(study=sweep.name, run=str(folder.relative_to(self.study.path))),
             states=self._states(config).folder,
             on_epoch=rungs,
         )
