@@ -38,6 +38,8 @@ def history(result: Result) -> str | None:
     figures = pictures(search) if search else {}
     if not figures:
         return None
+    for figure in figures.values():
+        figure.update_layout(title=None)  # the heading says more
     parts = [
         f"<h2>{escape(title)}</h2>"
         + figure.to_html(full_html=False, include_plotlyjs=i == 0, config=PLAIN)
