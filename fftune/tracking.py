@@ -67,9 +67,16 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
         found = client.get_experiment_by_name(experiment)
         number = found.experiment_id if found else client.create_experiment(experiment, place)
     except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(_first_cause(error)).splitlines()[0]
         raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
     return Tracking(uri=uri, experiment_id=number, unsent=root / "mlflow-unsent")
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What began a chain of errors, as in "[Errno 111] Connection refused"."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
 
 
 class Run:

@@ -43,6 +43,13 @@ MISTAKES = [
     (["thrm", "--base.data.name", "digit"], "no data set 'digit'; did you mean 'digits'"),
     (["thrm", "--base.model", "small_cn"], "did you mean 'small_cnn'"),
     (["thrm", "--base.optimizer.batch-size", "101"], "batch_size must be <= train_size 100"),
+    (["thrm", "--space", "lam=5:1"], "space: lam must be a range with low < high, got (5.0, 1.0)"),
+    (["thrm", "--space", "lam"], "space must be PATH=LOW:HIGH[:SCALE]"),
+    (["thrm", "--space", "lam=0:9", "optimizer.lrr=0.1:0.2"], "did you mean 'optimizer.lr'?"),
+    (
+        ["thrm", "--strategy=gap", "--space", "lam=0:9", "optimizer.lr=0.1:0.2"],
+        "one range of float",
+    ),
     (["thrm", "--storage", "/nowhere"], "storage '/nowhere' does not exist"),
 ]
 

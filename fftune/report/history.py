@@ -2,10 +2,11 @@
 
 import logging
 from html import escape
+from pathlib import Path
 
+from fftune.config import SweepConfig
 from fftune.errors import UserError
 from fftune.report.page import PLAIN
-from fftune.report.results import Result
 from fftune.sweep.database import read_search
 from fftune.sweep.history import pictures
 from fftune.sweep.study import StudyFolder
@@ -26,12 +27,10 @@ PAGE = """<!doctype html>
 """
 
 
-def history(result: Result) -> str | None:
+def history(config: SweepConfig, folder: Path) -> str | None:
     """The page; None where the search is out of reach, or has no complete trial."""
-    if result.folder is None:
-        return None
     try:
-        search = read_search(StudyFolder(result.folder, result.config))
+        search = read_search(StudyFolder(folder, config))
     except UserError as error:
         log.warning("no history of the search: %s", error)
         return None
@@ -46,7 +45,7 @@ def history(result: Result) -> str | None:
         for i, (title, figure) in enumerate(figures.items())
     ]
     return PAGE.format(
-        title=escape(f"fftune: the search of {result.config.name}"),
-        selection=result.config.selection,
+        title=escape(f"fftune: the search of {config.name}"),
+        selection=config.selection,
         figures="\n".join(parts),
     )

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from fftune.config import SweepConfig
 from fftune.errors import StorageError
 from fftune.report.gaps import gaps
 from fftune.report.history import history
@@ -30,7 +31,9 @@ def publish(names: Sequence[str], root: Path) -> str:
         place = root / "reports" / f"{'+'.join(names)}.html"
     between = gaps(results)
     write_text(place, page(results, between))
-    views = dict.fromkeys(_to_mlflow(result, _history(result), root) for result in results)
+    views = dict.fromkeys(
+        _to_mlflow(result, _history(result.config, root), root) for result in results
+    )
     searches = (root / "studies" / name / SEARCH for name in names)
     return "\n".join(
         [
@@ -53,12 +56,13 @@ def publish(names: Sequence[str], root: Path) -> str:
 SEARCH = "search.html"
 
 
-def _history(result: Result) -> dict[str, str]:
+def _history(config: SweepConfig, root: Path) -> dict[str, str]:
     """How the search went, put beside the study's report; nothing where that is not known."""
-    html = history(result)
-    if html is None or result.folder is None:
+    folder = root / "studies" / config.name
+    html = history(config, folder)
+    if html is None:
         return {}
-    write_text(result.folder / SEARCH, html)
+    write_text(folder / SEARCH, html)
     return {SEARCH: html}
 
 

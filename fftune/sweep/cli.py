@@ -9,7 +9,7 @@ import tyro
 from fftune import recipes
 from fftune.cli import parse, parse_known
 from fftune.config import Backend, Dimension, Resources, SweepConfig, to_json
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +50,22 @@ def _dimension(
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar="PATH=LOW:HIGH[:SCALE]|PATH=A,B",
-        instance_from_str=lambda words: Dimension.parse(words[0]),
+        instance_from_str=lambda words: _parsed(words[0]),
         is_instance=lambda value: isinstance(value, Dimension),
         str_from_instance=lambda value: [str(value)],
     )
+
+
+def _parsed(word: str) -> Dimension:
+    """A dimension; what is wrong with it is told as it is.
+
+    Raises:
+        UserError: tyro takes a `ValueError`, as `ConfigError` is one, for a word of another kind.
+    """
+    try:
+        return Dimension.parse(word)
+    except ConfigError as error:
+        raise UserError(str(error)) from None
 
 
 USAGE = """usage: python -m fftune.sweep RECIPE [--scale tiny] [--SETTING VALUE ...]

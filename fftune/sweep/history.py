@@ -7,8 +7,6 @@ import optuna
 from optuna import visualization
 from optuna.trial import FrozenTrial, TrialState
 
-from fftune.sweep.search import OBJECTIVES
-
 
 def pictures(search: optuna.Study) -> dict[str, Any]:
     """Plotly figures by title; none while no trial is complete.
@@ -18,7 +16,7 @@ def pictures(search: optuna.Study) -> dict[str, Any]:
     complete = search.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
         return {}
-    names = [name.replace("_", " ") for name in OBJECTIVES]
+    names = [name.replace("_", " ") for name in search.metric_names or ()]
     several = len(set().union(*(trial.params for trial in complete))) > 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
