@@ -93,7 +93,7 @@ def _means(results: Sequence[Result]) -> str:
     return f'{told}<div class="scroll">{rows.to_html(index=False, border=0)}</div>'
 
 
-def _named(settings: Settings, lam: float) -> str:
+def _named(settings: Settings, lam: float | None) -> str:
     others = "".join(f", {path} {value}" for path, value in settings.items() if path != "lam")
     return f"lambda {lam:g}{others}"
 

@@ -1,0 +1,64 @@
+"""One hedge: the net's answers behind it, on both splits."""
+
+import time
+from dataclasses import dataclass
+
+from fftune.config import HedgeTrial, Settings, to_json
+from fftune.evaluate.hedged import AWARE, check_hedge, judge_hedge
+from fftune.outcomes import Outcomes
+from fftune.risk import RiskCounts, UnionCounts
+from fftune.storage import write_text
+from fftune.sweep.front import SPLITS, Point
+from fftune.sweep.runner import Report, Runner
+from fftune.sweep.trial import values
+from fftune.tracking import Run
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeRunner(Runner):
+    """Puts one net behind a hedge with each of the settings."""
+
+    @staticmethod
+    def check(base: HedgeTrial) -> None:
+        """Asks the net about a few images."""
+        check_hedge(base)
+
+    def measure(
+        self, number: int, settings: Settings, config: HedgeTrial, run: Run, report: Report
+    ) -> Point:
+        """Judge; the examples were crafted by whichever trial came first."""
+        folder = self.study.seed_folder(number, config.seed)
+        write_text(folder / "config.json", to_json(config))
+        began = time.perf_counter()
+        outcomes = judge_hedge(config, self.study.path.parents[1] / "crafted")
+        outcomes.write(folder / "outcomes.parquet")
+        attack = f"{config.attack.search}-{config.attack.steps}"
+        validation, test = (RiskCounts.of(outcomes, attack=attack, split=s) for s in SPLITS)
+        aware = _tried(outcomes)
+        run.metrics(
+            values(test)
+            | {f"validation/{k}": v for k, v in values(validation).items()}
+            | {f"aware/{k}": v for k, v in values(aware).items()}
+        )
+        for name in ("config.json", "outcomes.parquet"):
+            run.file(folder / name)
+        return Point(
+            trial=number,
+            settings=settings,
+            seed=config.seed,
+            model_hash=next(iter(outcomes.values("model_hash"))),
+            validation=validation,
+            test=test,
+            train_seconds=0.0,
+            evaluate_seconds=time.perf_counter() - began,
+            aware=aware,
+        )
+
+
+def _tried(outcomes: Outcomes) -> RiskCounts:
+    """By everything that was tried on the examples which an attacker who knows was let at."""
+    few = outcomes.where(split="test").among(outcomes.where(attack=AWARE).values("id"))
+    union = UnionCounts.of(few, split="test")
+    return RiskCounts(
+        total=union.total, wrong=union.wrong, fooled=union.fooled, concealed=union.concealed
+    )
