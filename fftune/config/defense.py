@@ -60,7 +60,7 @@ class HedgeTrial(HedgeConfig):
     examples: int | None = 512
     """Of the test split, evenly spread over its ids, and as many of validation; where the data
     have no validation split, these are parted in two halves. None is all."""
-    aware: int = 128
+    aware: int = 64
     """So many of the test examples are also attacked through the hedge (Wu et al. 2021, alg. 6),
     as the other figures flatter a defence."""
     block_size: int = 256

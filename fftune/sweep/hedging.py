@@ -3,15 +3,21 @@
 import time
 from dataclasses import dataclass
 
-from fftune.config import HedgeTrial, Settings, to_json
+from fftune.config import HedgeTrial, Settings, config_hash, to_json, with_settings
+from fftune.evaluate.exhibit import Exhibit
+from fftune.evaluate.exhibited import exhibit
 from fftune.evaluate.hedged import AWARE, check_hedge, judge_hedge
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts, UnionCounts
 from fftune.storage import write_text
-from fftune.sweep.front import SPLITS, Point
+from fftune.sweep.front import SPLITS, Front, Point, Repeats
 from fftune.sweep.runner import Report, Runner
+from fftune.sweep.study import StudyFolder
 from fftune.sweep.trial import values
 from fftune.tracking import Run
+
+EXHIBIT = "exhibit.json"
+"""In a study's folder: the chosen hedge on single images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +28,18 @@ class HedgeRunner(Runner):
     def check(base: HedgeTrial) -> None:
         """Asks the net about a few images."""
         check_hedge(base)
+
+    @staticmethod
+    def conclude(study: StudyFolder, front: Front) -> None:
+        """Look at single images behind the hedge that was chosen."""
+        base: HedgeTrial = study.config.base
+        best, path = chosen(front, base), study.path / EXHIBIT
+        if best is None:
+            return
+        config = with_settings(base, best.settings)
+        if path.exists() and Exhibit.read(path).settings == config_hash(config):
+            return
+        exhibit(config, study.path.parents[1] / "crafted").write(path)
 
     def measure(
         self, number: int, settings: Settings, config: HedgeTrial, run: Run, report: Report
@@ -53,6 +71,13 @@ class HedgeRunner(Runner):
             evaluate_seconds=time.perf_counter() - began,
             aware=aware,
         )
+
+
+def chosen(front: Front, base: HedgeTrial) -> Repeats | None:
+    """The hedge with the least adversarial risk on the split that selects, then natural risk."""
+    hedges = [t for t in front.trials if with_settings(base, t.settings).eps_d]
+    risks = ("adversarial_risk_all", "natural_risk")
+    return min(hedges, key=lambda t: t.risks(front.selection, risks), default=None)
 
 
 def _tried(outcomes: Outcomes) -> RiskCounts:

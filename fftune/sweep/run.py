@@ -54,6 +54,7 @@ def sweep(
         if not front.points:
             raise FftuneError(f"all trials failed; the first: {front.failures[0].reason}")
         front.write(study.path / "front.json")
+        kind_of(config).conclude(study, front)
     return front
 
 

@@ -9,7 +9,7 @@ from uuid import uuid4
 from fftune.config import Resources, Settings, config_hash, flat, with_settings
 from fftune.errors import FftuneError
 from fftune.risk import RiskCounts
-from fftune.sweep.front import Failure, Point, Stopped
+from fftune.sweep.front import Failure, Front, Point, Stopped
 from fftune.sweep.stopping import StoppedError
 from fftune.sweep.study import StudyFolder
 from fftune.tracking import Run, Tracking, discard_runs
@@ -55,6 +55,10 @@ class Runner:
     def params(self, config: Any) -> dict[str, Any]:
         """What MLflow should know of a point."""
         return {**flat(config), "strategy": self.study.config.rule}
+
+    @staticmethod
+    def conclude(study: StudyFolder, front: Front) -> None:
+        """Whatever a finished study is worth a look at, beside its front."""
 
     def forget(self, config: Any) -> None:
         """Nobody will go on where an attempt with this config has ended."""
