@@ -182,7 +182,7 @@ def defended_rows(
         "restart": 0,
         "protocol": "fixed",
         "tier": "full",
-        "defense": _name(config),
+        "defense": name_of(config),
         "defense_repeat": 0,
         "y": crafted.y.numpy(),
         "pred_clean": clean.numpy(),
@@ -205,7 +205,8 @@ def defended_rows(
     return Outcomes.of(rows(len(clean), columns) for columns in goals)
 
 
-def _name(config: HedgeConfig) -> Defense:
+def name_of(config: HedgeConfig) -> Defense:
+    """What a hedge comes to, as rows call it."""
     if not config.eps_d:
         return "none"
     if not config.steps:

@@ -27,6 +27,10 @@ DRAWS = 20
 """Over which that attacker averages where the defence is noise alone, as they cost so little."""
 
 
+BARE = HedgeTrial(eps_d=0).hedge
+"""No defence."""
+
+
 def check_hedge(config: HedgeTrial) -> None:
     """Fail before anything starts.
 
@@ -67,8 +71,11 @@ def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
     parts = parts_of(config.data, config.examples)
     for dataset in parts.values():
         crafted = crafted_once(cache, net, dataset, battery, config.attack, model_hash=model_hash)
-        rows = defended_rows(net, crafted, hedge, battery=battery, seed=config.seed)
-        tables.append(rows.table)
+        for one in dict.fromkeys(
+            (hedge, BARE)
+        ):  # the bare net's answers tell what the hedge has changed
+            rows = defended_rows(net, crafted, one, battery=battery, seed=config.seed)
+            tables.append(rows.table)
     few = spread(parts["test"], config.aware)
     through = Through(defense=hedge, draws=1 if hedge.steps else DRAWS)
     known = craft(net, few, battery, config.attack, model_hash=model_hash, through=through)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from fftune.config import Dimension
+from fftune.config import Dimension, Value
 from fftune.evaluate.exhibit import Exhibit, Surface
 from fftune.report.hedges import PIXEL, HedgeResult
 from fftune.report.plots import COLORS, LAYOUT, NATURAL
@@ -105,7 +105,9 @@ def ablation(result: HedgeResult) -> list[go.Figure]:
     varied = result.config.dimensions
     if result.config.rule != "grid" or len(varied) > 2:
         return []
-    return [_curves(result, varied[0])] if len(varied) == 1 else _maps(result, varied)
+    if len(varied) == 2:
+        return _maps(result, varied)
+    return [_curves(result, varied[0]), _counts(result, varied[0])]
 
 
 def _curves(result: HedgeResult, varied: Dimension) -> go.Figure:
@@ -123,6 +125,26 @@ def _curves(result: HedgeResult, varied: Dimension) -> go.Figure:
     )
     figure.update_layout(
         **LAYOUT, xaxis={"title": _title(varied)}, yaxis={"tickformat": ".0%"}, height=440
+    )
+    return figure
+
+
+def _counts(result: HedgeResult, varied: Dimension) -> go.Figure:
+    """What the defence mended and what it spoiled, of all images (figures 3a and 3c)."""
+    points = sorted(result.front.points, key=lambda p: p.settings[varied.path])
+    x = [_value(varied, p.settings[varied.path]) for p in points]
+    flipped = [result.flips(point) for point in points]
+    figure = go.Figure()
+    for name, color in zip(flipped[0], COLORS, strict=False):
+        line = {"color": color}
+        figure.add_trace(
+            go.Scatter(
+                x=x, y=[f[name] for f in flipped], name=name, mode="lines+markers", line=line
+            )
+        )
+    n = points[0].validation.total + points[0].test.total
+    figure.update_layout(
+        **LAYOUT, xaxis={"title": _title(varied)}, yaxis={"title": f"images of {n:,}"}, height=380
     )
     return figure
 
@@ -148,7 +170,7 @@ def _maps(result: HedgeResult, varied: Sequence[Dimension]) -> list[go.Figure]:
 
 
 def _map(
-    found: dict[tuple[float, float], RiskCounts],
+    found: dict[tuple[Value, Value], RiskCounts],
     across: Dimension,
     up: Dimension,
     name: str,
@@ -210,7 +232,7 @@ def slopes(shown: Exhibit) -> go.Figure:
             figure.add_trace(bars, row=i // 2 + 1, col=i % 2 + 1)
     figure.add_vline(x=0, line={"color": "#495057", "width": 1})
     figure.update_layout(**LAYOUT, barmode="overlay", height=520)
-    figure.update_layout(margin={"t": 70})
+    figure.update_layout(margin={"t": 80}, legend={"y": 1.08})
     return figure
 
 
@@ -244,8 +266,8 @@ def surface(one: Surface) -> go.Figure:
     return figure
 
 
-def _value(varied: Dimension, value: float) -> float:
-    return PIXEL * value if varied.path in RADII else value
+def _value(varied: Dimension, value: Value) -> float:
+    return (PIXEL if varied.path in RADII else 1) * float(value)
 
 
 def _title(varied: Dimension) -> str:

@@ -8,6 +8,8 @@ import pandas as pd
 
 from fftune.config import HedgeSweep, HedgeTrial, Settings, with_settings
 from fftune.evaluate.exhibit import Exhibit
+from fftune.evaluate.hedged import AWARE
+from fftune.outcomes import Outcomes
 from fftune.risk import Rate, RiskCounts
 from fftune.sweep.front import Front, Point
 from fftune.sweep.hedging import EXHIBIT, chosen
@@ -23,6 +25,21 @@ class HedgeResult:
     config: HedgeSweep
     front: Front
     exhibit: Exhibit | None
+    folder: Path
+
+    def flips(self, point: Point) -> dict[str, int]:
+        """FtoT and TtoF that the defence brought about on the adversary's images."""
+        rows = Outcomes.read(self.folder / "trials" / str(point.trial) / "outcomes.parquet")
+        frame = rows.where(goal="adversarial").to_pandas()
+        frame = frame[frame["attack"] != AWARE].astype({"defense": str, "split": str})
+        frame["right"] = frame["pred_pert"] == frame["y"]
+        bare = frame["defense"] == "none"
+        key = ["split", "id"]
+        was = frame[bare].set_index(key)["right"]
+        behind = frame if bare.all() else frame[~bare]
+        now = behind.set_index(key)["right"].reindex(was.index)
+        mended, spoiled = int((~was & now).sum()), int((was & ~now).sum())
+        return {"FtoT": mended, "TtoF": spoiled, "FtoT - TtoF": mended - spoiled}
 
     def trial(self, settings: Settings) -> HedgeTrial:
         """The base with a trial's settings."""
@@ -54,7 +71,7 @@ def read_hedges(config: HedgeSweep, folder: Path) -> HedgeResult:
     """The study in `folder`."""
     path = folder / EXHIBIT
     shown = Exhibit.read(path) if path.exists() else None
-    return HedgeResult(config, Front.read(folder / "front.json"), shown)
+    return HedgeResult(config, Front.read(folder / "front.json"), shown, folder)
 
 
 def hedge_headlines(result: HedgeResult) -> list[str]:
@@ -129,7 +146,7 @@ def _ordered(result: HedgeResult) -> Sequence[Point]:
 
 
 def _row(result: HedgeResult, point: Point) -> dict[str, object]:
-    counts, aware = point.test, point.aware
+    counts, aware, flips = point.test, point.aware, result.flips(point)
     others = {
         path: f"{value:.4g}" if isinstance(value, float) else value
         for path, value in point.settings.items()
@@ -141,6 +158,8 @@ def _row(result: HedgeResult, point: Point) -> dict[str, object]:
         "clean": _percent(counts.clean_accuracy),
         "robust": _with_interval(_robust(counts)),
         "A": _percent(counts.adversarial_accuracy),
+        "FtoT, all images": flips["FtoT"],
+        "TtoF": flips["TtoF"],
         "hypocritical risk": _with_interval(counts.hypocritical_risk),
         "n-": f"{counts.wrong:,}",
         "robust, attackers know": _with_interval(_robust(aware)) if aware else "",

@@ -4,6 +4,7 @@ import time
 from dataclasses import dataclass
 
 from fftune.config import HedgeTrial, Settings, config_hash, to_json, with_settings
+from fftune.evaluate.crafted import name_of
 from fftune.evaluate.exhibit import Exhibit
 from fftune.evaluate.exhibited import exhibit
 from fftune.evaluate.hedged import AWARE, check_hedge, judge_hedge
@@ -50,9 +51,10 @@ class HedgeRunner(Runner):
         began = time.perf_counter()
         outcomes = judge_hedge(config, self.study.path.parents[1] / "crafted")
         outcomes.write(folder / "outcomes.parquet")
+        behind = outcomes.where(defense=name_of(config.hedge))
         attack = f"{config.attack.search}-{config.attack.steps}"
-        validation, test = (RiskCounts.of(outcomes, attack=attack, split=s) for s in SPLITS)
-        aware = _tried(outcomes)
+        validation, test = (RiskCounts.of(behind, attack=attack, split=s) for s in SPLITS)
+        aware = _tried(behind)
         run.metrics(
             values(test)
             | {f"validation/{k}": v for k, v in values(validation).items()}
@@ -64,7 +66,7 @@ class HedgeRunner(Runner):
             trial=number,
             settings=settings,
             seed=config.seed,
-            model_hash=next(iter(outcomes.values("model_hash"))),
+            model_hash=next(iter(behind.values("model_hash"))),
             validation=validation,
             test=test,
             train_seconds=0.0,

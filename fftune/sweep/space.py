@@ -1,5 +1,6 @@
 """A study's space as Optuna sees it: parameters of its own axes, and back to settings."""
 
+from collections.abc import Hashable
 from itertools import product
 from math import expm1, log1p
 from typing import Any, TypeGuard
@@ -37,8 +38,10 @@ def corners(config: Study) -> list[Settings]:
     each = [tuple(map(int, d.ends)) if _whole(d, config) else d.ends for d in config.dimensions]
     every: list[Settings] = [dict(zip(paths, ends, strict=True)) for ends in product(*each)]
     first, *others, last = every
-    effects = {config.effect(s): s for s in reversed([*config.known, first, last, *others])}
-    return list(reversed(effects.values()))[: max(2, config.trials // 2)]
+    distinct: dict[Hashable, Settings] = {}
+    for settings in (*config.known, first, last, *others):
+        distinct.setdefault(config.effect(settings), settings)
+    return list(distinct.values())[: max(2, config.trials // 2)]
 
 
 def _suggest(trial: optuna.Trial, dimension: Dimension, config: Study) -> Value:

@@ -20,7 +20,18 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from fftune.cluster import cluster
-from fftune.config import Dimension, Resources, StoppingConfig, SweepConfig
+from fftune.config import (
+    AttackConfig,
+    DataSpec,
+    Dimension,
+    HedgeSweep,
+    HedgeTrial,
+    ModelSpec,
+    Resources,
+    StoppingConfig,
+    SweepConfig,
+    ThreatModel,
+)
 from fftune.errors import ClusterError, FftuneError
 from fftune.outcomes import Outcomes
 from fftune.sweep.run import sweep
@@ -56,6 +67,37 @@ def test_rays_rows_equal_inline_rows_to_the_bit(quick: SweepConfig, root: Path) 
     for lam, outcomes in inline.items():
         assert outcomes.table.equals(ray[lam].table)
         assert len(outcomes) == 2 * 1697
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("_ray")
+def test_hedges_on_ray_give_inlines_rows_and_counts(root: Path) -> None:
+    trial = HedgeTrial(
+        net=ModelSpec(factory=f"{CHECKOUT / 'tests/sweep/digit_nets.py'}:means"),
+        data=DataSpec(name="digits", validation_size=0),
+        attack=AttackConfig(threat=ThreatModel(eps=0.15), steps=2),
+        examples=60,
+        aware=8,
+        eps_d=0.1,
+    )
+    space = (Dimension(path="steps", choices=(0, 1, 3)),)
+    config = HedgeSweep(name="quick", base=trial, strategy="grid", space=space)
+    counts, rows = {}, {}
+    for backend in ("inline", "ray"):
+        (root / backend).mkdir()
+        front = sweep(config, root=root / backend, backend=backend)
+        counts[backend] = {
+            p.settings["steps"]: (p.validation, p.test, p.aware) for p in front.points
+        }
+        rows[backend] = {
+            p.settings["steps"]: Outcomes.read(
+                root / f"{backend}/studies/quick/trials/{p.trial}/outcomes.parquet"
+            )
+            for p in front.points
+        }
+    assert counts["inline"] == counts["ray"] and set(counts["ray"]) == {0, 1, 3}
+    assert all(rows["ray"][k].table.equals(rows["inline"][k].table) for k in rows["ray"])
+    assert len([*(root / "ray/crafted").glob("*.pt")]) == 2
 
 
 @pytest.mark.usefixtures("_ray")
