@@ -3,7 +3,8 @@
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from math import floor, inf
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 # Ray reads these when it is imported.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listeners on loopback only
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # a busy machine needs over the 30
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes turn to noise in a job's log
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see fftune.cli
 
@@ -52,17 +54,56 @@ def cluster(resources: Resources) -> Iterator[None]:
 def fits(what: str, needs: Mapping[str, float]) -> int:
     """How many of something the connected cluster holds at once, by what one of it needs.
 
+    Nodes that an autoscaler would start count as if they were there.
+
     Raises:
         ClusterError: not even one. Ray would wait for ever.
     """
-    total: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-    count = inf
+    nodes = [resources for resources, _ in (*_nodes_now(), *_nodes_to_be())]
     for name, wanted in needs.items():
-        has = total.get(name, 0)
+        has = sum(node.get(name, 0) for node in nodes)
         if wanted > has:
             raise ClusterError(f"{what} needs {wanted:g} {name}s, the cluster has {has:g}")
-        count = min(count, has // wanted) if wanted else count
-    return floor(count)
+    count = could_hold(needs)
+    if not count:
+        together = " and ".join(f"{wanted:g} {name}s" for name, wanted in needs.items() if wanted)
+        raise ClusterError(f"{what} needs {together} on one node, and no node has them")
+    return count
+
+
+def could_hold(needs: Mapping[str, float]) -> int:
+    """How many of something the nodes hold that are there, or that an autoscaler would start."""
+
+    def holds(nodes: Sequence[tuple[Mapping[str, float], float]]) -> float:
+        return sum(_times(resources, needs) * count for resources, count in nodes)
+
+    return int(min(max(holds(_nodes_now()), holds(_nodes_to_be())), sys.maxsize))
+
+
+def living_nodes() -> set[str]:
+    """The ids of the nodes that are alive."""
+    return {node["NodeID"] for node in _nodes() if node["Alive"]}
+
+
+def _nodes() -> list[dict[str, Any]]:
+    nodes: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return nodes
+
+
+def _times(resources: Mapping[str, float], needs: Mapping[str, float]) -> int:
+    each = [resources.get(name, 0) // wanted for name, wanted in needs.items() if wanted]
+    return floor(min(each, default=1))
+
+
+def _nodes_now() -> list[tuple[Mapping[str, float], float]]:
+    return [(node["Resources"], 1) for node in _nodes() if node["Alive"]]
+
+
+def _nodes_to_be() -> list[tuple[Mapping[str, float], float]]:
+    """The autoscaler's kinds of nodes, and how many of each it may start; -1 is any number."""
+    config = ray._private.state.state.get_cluster_config()
+    kinds = config.node_group_configs if config is not None else ()
+    return [(dict(k.resources), inf if k.max_count < 0 else k.max_count) for k in kinds]
 
 
 def _require_answer(address: str) -> None:

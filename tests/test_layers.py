@@ -31,6 +31,7 @@ RANKS = {
     "data": 4,
     "tracking": 4,
     "unsent": 3,
+    "metrics": 3,
     "train": 5,
     "evaluate": 6,
     "sweep": 7,
@@ -40,7 +41,10 @@ RANKS = {
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweep"},
-    "ray": {"sweep.scheduler", "cluster", "sweep.on_ray", "train.on_ray"},
+    "ray": {
+        *("cluster", "metrics", "evaluate.pool"),
+        *("sweep.scheduler", "sweep.on_ray", "train.on_ray"),
+    },
     "plotly": {"report"},
     "tyro": {
         "cli",
@@ -51,8 +55,15 @@ DOORS = {
         "sweep.cli",
         "report.cli",
     },
-    "pandas": {"outcomes", "report", "train.epoch", "evaluate.table", "evaluate.defense_table"},
-    "pyarrow": {"outcomes", "evaluate.run", "evaluate.block", "data.folders"},
+    "pandas": {
+        "outcomes",
+        "report",
+        "train.epoch",
+        "evaluate.plan",
+        "evaluate.table",
+        "evaluate.defense_table",
+    },
+    "pyarrow": {"outcomes", "evaluate", "data.folders"},
     "ffcv": {"data.ffcv_engine"},
     "numba": {"data.ffcv_engine"},
     "PIL": {"data", "evaluate.exhibited"},
@@ -63,7 +74,7 @@ DOORS = {
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "filelock": {"storage"},
-    "numpy": {"noise", "pareto", "comparison", "sweep.gap", "data"},
+    "numpy": {"noise", "pareto", "comparison", "sweep.gap", "data", "evaluate.pool"},
     "torch": {
         *("threat", "noise", "models", "attacks", "objectives", "certified", "data", "train"),
         *("defenses", "evaluate", "doctor"),

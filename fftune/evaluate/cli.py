@@ -1,5 +1,6 @@
 """`python -m fftune.evaluate CHECKPOINT --battery NAME ...`."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -7,12 +8,14 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from fftune.cli import parse, spelled_out
+from fftune.cli import parse, parse_known, spelled_out
 from fftune.config import (
+    Backend,
     BatteryConfig,
     DataSpec,
     DefenseConfig,
     ModelSpec,
+    Resources,
     Split,
     ThreatModel,
     TrainConfig,
@@ -22,9 +25,11 @@ from fftune.errors import ConfigError
 
 USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
                                              [--SETTING VALUE ...]
+       python -m fftune.evaluate STUDY ...
        python -m fftune.evaluate --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
 
-CHECKPOINT is the folder of a trained net; its data and threat are the defaults.
+CHECKPOINT is the folder of a trained net, STUDY the name or the folder of a sweep, of which all
+nets are examined; their data and threat are the defaults.
 `python -m fftune.evaluate --model FILE.py:FUNCTION --help` lists every setting."""
 
 SHORT = {
@@ -39,12 +44,20 @@ SHORT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Attack a net with a battery; print what the attacks came to, and keep the rows."""
+    """Attack nets with a battery; print what the attacks came to, and keep the rows.
+
+    Run again, the same command computes nothing twice: every block of rows that was done is kept.
+    """
 
     battery: BatteryConfig = field(default_factory=BatteryConfig)
     data: DataSpec = field(default_factory=DataSpec)
     threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
     defense: DefenseConfig = field(default_factory=DefenseConfig)
+    resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
+    backend: Backend | None = None
+    """`ray` spreads blocks over actors, each of `--battery.threads` CPUs and `--gpus` GPUs;
+    `inline` does one after the other in this process. Default `ray` inside a job, or where an
+    address is named; else `inline`. Rows are equal."""
     split: Split = "test"
     model: str = ""
     """`path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; a further
@@ -52,7 +65,7 @@ class Evaluate:
     weights: str = ""
     """Its state_dict, where the function does not load it."""
     rows: str | None = None
-    """Parquet file for the rows; default in the folder of results."""
+    """Parquet file for the rows of one net; default in the folder of results."""
     storage: str | None = None
     """The folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
 
@@ -68,34 +81,87 @@ def main(arguments: Sequence[str]) -> None:
         if not arguments:
             raise ConfigError("CHECKPOINT is missing, and so is --model")
         return
-    command, spec = parse_net(Evaluate, arguments, SHORT, prog="python -m fftune.evaluate")
+    command, nets = _parse(arguments)
+    if command.rows and len(nets) > 1:
+        raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")
 
-    import logging
-
-    from fftune.evaluate import evaluate
-    from fftune.evaluate.defense_table import defense_table, undefended
-    from fftune.evaluate.table import table
+    from fftune.evaluate.examine import examine
+    from fftune.evaluate.record import Record
     from fftune.storage import storage_root
 
-    named = Path(command.rows) if command.rows else None
-    folder = named.parent if named else storage_root(command.storage) / "rows"
-    outcomes = evaluate(
-        spec,
+    root = storage_root(command.storage)
+    record = Record(
+        root=root,
+        battery=command.battery,
+        threat=command.threat,
+        defense=command.defense,
+        data=command.data.name,
+        rows=Path(command.rows) if command.rows else None,
+    )
+    results = examine(
+        nets,
         command.data,
         command.battery,
         threat=command.threat,
         split=command.split,
         defense=command.defense,
+        backend=command.backend or _where(command.resources),
+        resources=command.resources,
+        root=root,
     )
-    print(table(undefended(outcomes)))
-    if command.defense.names:
-        print("\n" + defense_table(outcomes))
-    # Other weights of the same net have rows of their own.
-    weights = str(outcomes.table["model_hash"][0])[:8]
-    what = "-".join((command.battery.name, *command.defense.names))
-    rows = named or folder / f"{_label(spec)}-{weights}-{what}.parquet"
-    outcomes.write(rows)
-    logging.getLogger(__name__).info("rows are in %s", rows)
+    for name, result in results.items():
+        print(record.keep(name, result))
+    record.finish(results)
+
+
+def _where(resources: Resources) -> Backend:
+    """On Ray, if somebody has said where it is."""
+    return "ray" if resources.address or os.environ.get("RAY_ADDRESS") else "inline"
+
+
+def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
+    """The command, and the nets by name."""
+    prog = "python -m fftune.evaluate"
+    first = arguments[0]
+    if not first.startswith("-") and not (Path(first) / "model.json").exists():
+        storage = parse_known(_Storage, arguments[1:]).storage
+        checkpoints = study_checkpoints(first, storage)
+        if checkpoints:
+            one = next(iter(checkpoints.values()))
+            command, _ = parse_net(Evaluate, [str(one), *arguments[1:]], SHORT, prog=prog)
+            from fftune.train.checkpoint import read_spec
+
+            return command, {name: read_spec(path) for name, path in checkpoints.items()}
+    command, spec = parse_net(Evaluate, arguments, SHORT, prog=prog)
+    return command, {_label(spec): spec}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Storage:
+    storage: str | None = None
+
+
+def study_checkpoints(study: str, storage: str | None) -> dict[str, Path]:
+    """The complete checkpoints of a study by name, as in `thrm-tiny-3`; none if it is no study.
+
+    Args:
+        study: its name below `<storage>/studies`, or its folder.
+    """
+    from fftune.storage import storage_root
+
+    folder = Path(study)
+    if not (folder / "trials").is_dir():
+        folder = storage_root(storage) / "studies" / study
+    found = sorted(folder.glob("trials/**/checkpoint/model.json"), key=_numbers)
+    paths = (path.parent for path in found)
+    return {
+        "-".join((folder.name, *p.relative_to(folder / "trials").parent.parts)): p for p in paths
+    }
+
+
+def _numbers(path: Path) -> list[int]:
+    """Trial and seed, so that trial 10 follows trial 9."""
+    return [int(part) for part in path.parts if part.isdigit()]
 
 
 def _label(spec: ModelSpec) -> str:

@@ -1,36 +1,27 @@
-"""From a net and a split to rows, a block at a time."""
+"""From a net and a split to rows, in this process."""
 
-import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
-import pyarrow as pa
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from fftune.config import (
-    BatteryConfig,
-    DataSpec,
-    DefenseConfig,
-    ModelSpec,
-    Split,
-    ThreatModel,
-)
+from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ModelSpec, Split, ThreatModel
 from fftune.data import Dataset
 from fftune.data.catalog import place_framed
 from fftune.defenses import refuse_without_gradients
 from fftune.errors import ModelError
-from fftune.evaluate.aware import aware_probes
-from fftune.evaluate.battery import Probe, canary, probes
-from fftune.evaluate.block import Subject, attack_block, logits_of
+from fftune.evaluate.battery import Probe
+from fftune.evaluate.block import Subject, logits_of
+from fftune.evaluate.cache import Cache, identity
+from fftune.evaluate.case import Case, Task, examined, perform
 from fftune.evaluate.defended import Guard
-from fftune.evaluate.tiers import CANARY
-from fftune.models import device_of, eval_mode, load_model, search_copy, torch_threads, weights_hash
-from fftune.noise import Noise
+from fftune.evaluate.expense import Expense
+from fftune.evaluate.plan import Tables, carry_out, once, plan
+from fftune.evaluate.progress import Progress
+from fftune.models import load_model, weights_hash
 from fftune.outcomes import Outcomes
-from fftune.risk import Rate
-
-log = logging.getLogger(__name__)
 
 HEDGED_ON = 32
 """Examples whose gradients are looked at before a hedge is believed in."""
@@ -44,8 +35,12 @@ def evaluate(
     threat: ThreatModel,
     split: Split,
     defense: DefenseConfig | None = None,
+    root: Path | None = None,
 ) -> Outcomes:
     """Attack every example of a split with every probe of a battery.
+
+    Args:
+        root: keep every block there as it is done, and take from there what was done before.
 
     Raises:
         ModelError: the net cannot be built, does not take the data's images, does not return
@@ -54,7 +49,11 @@ def evaluate(
     """
     net = load_model(model)  # first: it fails at once, where images take their time
     dataset = sample(data, split, battery.examples)
-    return judge(net, dataset, battery, threat=threat, defense=defense)
+    case = case_of(net, dataset, battery, threat=threat, defense=defense)
+    with examined(net, case) as subject:
+        try_out(subject, case)
+        cache = Cache(root, case, identity(model, net), subject.device) if root else None
+        return carry_out(plan(case), _inline(subject, case, cache))
 
 
 def sample(data: DataSpec, split: Split, examples: int | None) -> Dataset:
@@ -68,6 +67,26 @@ def sample(data: DataSpec, split: Split, examples: int | None) -> Dataset:
     return part.read(rows, split)
 
 
+def case_of(
+    net: nn.Module,
+    dataset: Dataset,
+    battery: BatteryConfig,
+    *,
+    threat: ThreatModel,
+    chosen: Sequence[Probe] | None = None,
+    defense: DefenseConfig | None = None,
+) -> Case:
+    """The case of a net in memory; see `Case.of`."""
+    return Case.of(
+        dataset,
+        battery,
+        model_hash=weights_hash(net),
+        threat=threat,
+        chosen=chosen,
+        defense=defense,
+    )
+
+
 def judge(
     net: nn.Module,
     dataset: Dataset,
@@ -79,9 +98,6 @@ def judge(
 ) -> Outcomes:
     """`evaluate` for a net and a data set in memory. The net is given back as it was.
 
-    The ensembles' tier is decided once, for the whole set: `standard` becomes `full` where the
-    canary finds something that the gradient searches missed, or where gradients vanish.
-
     Args:
         chosen: some of the battery's probes; default all of them.
         defense: defences under which all is scored too; attackers who know them then join the
@@ -90,32 +106,10 @@ def judge(
     Raises:
         ModelError: a defence is to follow the gradients of a net that has none.
     """
-    noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
-    with eval_mode(net), torch_threads(battery.threads):
-        subject = _subject(net, dataset, battery)
-        _try_out(subject, dataset)
-        if chosen is None:
-            chosen = probes(battery, threat, classes=subject.classes)
-        guard = Guard.of(
-            defense or DefenseConfig(),
-            threat,
-            source=dataset.source.name,
-            split=dataset.split,
-            attacks=len(chosen),
-        )
-        if guard is not None:
-            _refuse_unhedgeable(subject, dataset, guard)
-            subject = replace(subject, guard=guard)
-            chosen = (*chosen, *aware_probes(chosen, guard, threat))
-        tables = {p: _attack(subject, dataset, p, battery, noise) for p in chosen}
-        for probe in chosen:
-            if probe.tier == "standard":
-                tables |= _canary(subject, dataset, tables, probe, battery, noise)
-    outcomes = Outcomes.of(table for parts in tables.values() for table in parts)
-    _refuse_flat(outcomes)
-    if any(probe.scope == "all" for probe in chosen):
-        _doubt_chance(outcomes, subject.classes)
-    return outcomes
+    case = case_of(net, dataset, battery, threat=threat, chosen=chosen, defense=defense)
+    with examined(net, case) as subject:
+        try_out(subject, case)
+        return carry_out(plan(case), _inline(subject, case))
 
 
 def attacked(
@@ -131,34 +125,34 @@ def attacked(
     Raises:
         ModelError: the net does not take the images, or does not return logits of their classes.
     """
-    noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
-    with eval_mode(net), torch_threads(battery.threads):
-        subject = replace(_subject(net, dataset, battery), guard=guard)
-        _try_out(subject, dataset)
-        tables = [t for p in chosen for t in _attack(subject, dataset, p, battery, noise)]
-    return Outcomes.of(tables)
-
-
-def _subject(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Subject:
-    columns = {"dataset_hash": dataset.hash(), "split": dataset.split}
-    columns["model_hash"] = weights_hash(net)
-    device = device_of(battery.device)
-    net = net.to(device)
-    return Subject(
-        net=net,
-        search_net=search_copy(net, battery.precision),
-        classes=len(dataset.source.classes),
-        columns=columns,
-        device=device,
+    case = Case(
+        dataset=dataset,
+        dataset_hash=dataset.hash(),
+        model_hash=weights_hash(net),
+        battery=battery,
+        probes=tuple(chosen),
+        guard=guard,
     )
+    with examined(net, case) as subject:
+        _try_images(subject, dataset)
+        return carry_out(once(case), _inline(subject, case))
 
 
-def _try_out(subject: Subject, dataset: Dataset) -> None:
-    """Ask the net about one image, so that a net for other images is refused in one line.
+def try_out(subject: Subject, case: Case) -> None:
+    """Ask the net for little before it is asked for much.
 
     Raises:
-        ModelError: its `forward` fails, or does not return finite logits of the data's classes.
+        ModelError: its `forward` fails, does not return finite logits of the data's classes, or
+            a defence is to follow gradients that it does not have.
     """
+    _try_images(subject, case.dataset)
+    if case.guard is not None and any(config.steps for config in case.guard.hedges.values()):
+        _, x, _ = next(case.dataset.batches(HEDGED_ON))
+        refuse_without_gradients(subject.net, x.to(subject.device))
+
+
+def _try_images(subject: Subject, dataset: Dataset) -> None:
+    """Ask the net about one image, so that a net for other images is refused in one line."""
     _, x, _ = next(dataset.batches(1))
     try:
         logits_of(subject, x.to(subject.device))
@@ -170,108 +164,25 @@ def _try_out(subject: Subject, dataset: Dataset) -> None:
         raise ModelError(f"net does not take images of {shape}: {reason}") from error
 
 
-def _doubt_chance(outcomes: Outcomes, classes: int) -> None:
-    """Say so where the clean net is no better than a guess: images or scaling may be others'."""
-    frame = outcomes.to_pandas().drop_duplicates("id")
-    right = Rate(int((frame["pred_clean"] == frame["y"]).sum()), len(frame))
-    if right.n and right.interval[0] <= 1 / classes:
-        log.warning(
-            "clean accuracy %s is no better than chance, 1 of %d: are these the net's images, "
-            "in [0, 1], its labels in this order, and its normalisation inside it?",
-            right,
-            classes,
-        )
+def _inline(
+    subject: Subject, case: Case, cache: Cache | None = None
+) -> Callable[[Sequence[Task]], Tables]:
+    """Does tasks one after the other; those that are known already it looks up."""
+    expense = Expense()
+    progress = Progress(expense)
 
+    def work(tasks: Sequence[Task]) -> Tables:
+        tables = {} if cache is None else cache.known(tasks)
+        left = [task for task in tasks if task not in tables]
+        progress.planned(len(tasks))
+        progress.known(len(tables))
+        for at, task in enumerate(left):
+            began = time.perf_counter()
+            tables[task] = perform(subject, case, task)
+            if cache is not None:
+                cache.put(task, tables[task])
+            progress.done(task, time.perf_counter() - began)
+            progress.beat(left[at + 1 :], 1, str(task))
+        return tables
 
-def _refuse_unhedgeable(subject: Subject, dataset: Dataset, guard: Guard) -> None:
-    if any(config.steps for config in guard.hedges.values()):
-        _, x, _ = next(dataset.batches(HEDGED_ON))
-        refuse_without_gradients(subject.net, x.to(subject.device))
-
-
-def _attack(
-    subject: Subject, dataset: Dataset, probe: Probe, battery: BatteryConfig, noise: Noise
-) -> list[pa.Table]:
-    """One probe on every block."""
-    goal = probe.goal if probe.target is None else f"{probe.goal} at class {probe.target}"
-    log.info("%s, goal %s, tier %s: %d examples", probe.attack, goal, probe.tier, len(dataset))
-    return [
-        table
-        for block in dataset.batches(battery.block_size)
-        for table in _within_memory(subject, block, probe, noise)
-    ]
-
-
-def _within_memory(
-    subject: Subject, block: tuple[Tensor, Tensor, Tensor], probe: Probe, noise: Noise
-) -> Iterator[pa.Table]:
-    """The block's rows; where memory does not suffice, in two halves, which is said and kept."""
-    try:
-        yield attack_block(subject, block, probe, noise=noise)
-        return
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        half = (len(block[0]) + 1) // 2
-        if half == len(block[0]) or not _is_out_of_memory(error):
-            raise
-    log.warning("out of memory with %d examples a block; going on with %d", len(block[0]), half)
-    for part in zip(*(whole.split(half) for whole in block), strict=True):
-        for table in _within_memory(subject, part, probe, noise):
-            status = [f"{s}, block of {half}" for s in table["status"].to_pylist()]
-            at = table.schema.get_field_index("status")
-            column = pa.array(status).cast(table.schema.field(at).type)
-            yield table.set_column(at, table.schema.field(at), column)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch's CPU allocator raises a plain RuntimeError."""
-    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return named or "allocate memory" in str(error) or "not enough memory" in str(error)
-
-
-def _canary(
-    subject: Subject,
-    dataset: Dataset,
-    tables: dict[Probe, list[pa.Table]],
-    probe: Probe,
-    battery: BatteryConfig,
-    noise: Noise,
-) -> dict[Probe, list[pa.Table]]:
-    """Try FAB and Square on a fixed few survivors; the whole set at `full` if that helps."""
-    frame = Outcomes.of(tables[probe]).where(defense="none").to_pandas()
-    survivors = torch.tensor(frame.loc[~frame["success"], "id"].to_numpy())
-    draw = noise.fold("canary").uniform(survivors, (1,)).flatten()
-    chosen = survivors[draw.argsort()[:CANARY]]
-    few = dataset.select(torch.isin(dataset.ids, chosen).nonzero().flatten(), dataset.split)
-    tried = canary(probe)
-    found = _attack(subject, few, tried, battery, noise) if len(few) else []
-    wins = int(Outcomes.of(found).where(defense="none").to_pandas()["success"].sum())
-    flat = int((frame["status"].str.startswith("zero-gradient")).sum())
-    log.info("canary: FAB and Square found %d of %d survivors", wins, len(few))
-    if not wins and not flat:
-        return {tried: found}
-    log.warning("tier full: canary found %d, %d examples without gradients", wins, flat)
-    (full,) = (
-        p
-        for p in probes(battery, probe.config.threat, tier="full")
-        if p.goal == probe.goal and p.tier == "full" and len(p.parts) > 1
-    )
-    again = _attack(subject, dataset, full, battery, noise)
-    return {probe: [], tried: found, full: again}
-
-
-def _refuse_flat(outcomes: Outcomes) -> None:
-    """A net without gradients looks robust to every search that follows them.
-
-    Only what holds a search without gradients can still be scored: the canary, and ensembles at
-    full length.
-
-    Raises:
-        ModelError: some other attack found all gradients of all examples to be zero.
-    """
-    frame = outcomes.to_pandas()
-    ensemble = frame["attack"].isin(["strong", "autoattack"]) & (frame["tier"] == "full")
-    frame = frame[~ensemble & (frame["attack"] != "canary")]
-    flat = frame["status"].str.startswith("zero-gradient")
-    for attack, share in flat.groupby(frame["attack"].astype(str)).mean().items():
-        if share == 1:
-            raise ModelError(f"net's gradients are zero everywhere: {attack} cannot be scored")
+    return work

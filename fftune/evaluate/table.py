@@ -1,5 +1,7 @@
 """What a battery came to, as text: an attack a line, each rate with its n and interval."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fftune.evaluate.tiers import CANARY, CANARY_LENGTHS, TIERS
@@ -24,11 +26,7 @@ def table(outcomes: Outcomes) -> str:
     """Accuracy and risk under every attack; then the worst case over all of them."""
     if not len(outcomes):
         return "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
-    frame = outcomes.to_pandas().astype(dict.fromkeys(BY, str))
-    # The friend's target is the example's own label: no column of its own.
-    frame.loc[frame["goal"] != "targeted", "target"] = ""
-    frame["right_clean"] = frame["pred_clean"] == frame["y"]
-    frame["right"] = frame["pred_pert"] == frame["y"]
+    frame = _framed(outcomes)
     lines = []
     for split, part in frame.groupby("split"):
         clean = part.drop_duplicates("id")["right_clean"]
@@ -37,19 +35,71 @@ def table(outcomes: Outcomes) -> str:
         known = f"clean accuracy {Rate(int(clean.sum()), len(clean))}"
         wrong = f"only the {len(clean)} examples that are wrong when clean"
         lines.append(f"{split}: {wrong if only_wrong else known}")
-        for (goal, attack, target, protocol, tier), rows in part.groupby(BY[1:]):
-            name = f"{attack} to class {target}" if target else str(attack)
-            base = rows[rows["right_clean"]] if goal == "adversarial" else rows
-            base = rows[~rows["right_clean"]] if goal in ("hypocritical", "targeted") else base
-            risk = Rate(int(base["success"].sum()), len(base))
-            accuracy = Rate(int(rows["right"].sum()), len(rows))
-            length = str(tier) if attack in ENSEMBLES else ""
-            lines.append(f"  {goal:13s}{name:22s}{protocol:7s}{length:9s}accuracy {accuracy}")
-            lines.append(f"{'':16s}{MEANING[str(goal)]}: {risk}")
-            lines += _remarks(rows["status"])
+        for line in _lines(part):
+            length = line.tier if line.attack in ENSEMBLES else ""
+            name = f"{line.name:22s}{line.protocol:7s}{length:9s}"
+            lines.append(f"  {line.goal:13s}{name}accuracy {line.accuracy}")
+            lines.append(f"{'':16s}{MEANING[line.goal]}: {line.risk}")
+            lines += _remarks(line.statuses)
         lines += _union(UnionCounts.of(outcomes, split=str(split)), set(part["goal"]))
     ensembles = set(frame["tier"][frame["attack"].isin(ENSEMBLES)])
     return "\n".join([*lines, *_lengths(ensembles)])
+
+
+def values(outcomes: Outcomes) -> dict[str, float]:
+    """The defined rates by name, as in `accuracy/pgd-20 adversarial`, for charts of MLflow."""
+    found: dict[str, Rate] = {}
+    frame = _framed(outcomes)
+    for split, part in frame.groupby("split"):
+        union = UnionCounts.of(outcomes, split=str(split))
+        clean = part.drop_duplicates("id")["right_clean"]
+        found["clean_accuracy"] = Rate(int(clean.sum()), len(clean))
+        found["worst_case/accuracy"] = Rate(union.total - union.ever_wrong, union.total)
+        found["worst_case/adversarial_risk"] = union.adversarial_risk
+        found["worst_case/hypocritical_risk"] = union.hypocritical_risk
+        for line in _lines(part):
+            found[f"accuracy/{line.name} {line.goal}"] = line.accuracy
+            found[f"risk/{line.name} {line.goal}"] = line.risk
+    return {name: rate.value for name, rate in found.items() if rate.n}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Line:
+    """What one attack came to."""
+
+    goal: str
+    attack: str
+    name: str
+    protocol: str
+    tier: str
+    accuracy: Rate
+    risk: Rate
+    statuses: "pd.Series[str]"
+
+
+def _framed(outcomes: Outcomes) -> "pd.DataFrame":
+    frame = outcomes.to_pandas().astype(dict.fromkeys(BY, str))
+    # The friend's target is the example's own label: no column of its own.
+    frame.loc[frame["goal"] != "targeted", "target"] = ""
+    frame["right_clean"] = frame["pred_clean"] == frame["y"]
+    frame["right"] = frame["pred_pert"] == frame["y"]
+    return frame
+
+
+def _lines(part: "pd.DataFrame") -> Iterator[_Line]:
+    for (goal, attack, target, protocol, tier), rows in part.groupby(BY[1:]):
+        base = rows[rows["right_clean"]] if goal == "adversarial" else rows
+        base = rows[~rows["right_clean"]] if goal in ("hypocritical", "targeted") else base
+        yield _Line(
+            goal=str(goal),
+            attack=str(attack),
+            name=f"{attack} to class {target}" if target else str(attack),
+            protocol=str(protocol),
+            tier=str(tier),
+            accuracy=Rate(int(rows["right"].sum()), len(rows)),
+            risk=Rate(int(base["success"].sum()), len(base)),
+            statuses=rows["status"],
+        )
 
 
 def _lengths(tiers: set[str]) -> list[str]:

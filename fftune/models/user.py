@@ -18,10 +18,11 @@ def user_model(factory: str) -> nn.Module:
     Raises:
         ModelError: there is no such file or function, it fails, or returns something else.
     """
-    path, _, call = factory.rpartition(".py:")
-    name, *argument = call.split(":", 1)
-    file = Path(f"{path}.py")
-    if not path or not file.is_file():
+    file = source_of(factory)
+    name, *argument = factory.rpartition(".py:")[2].split(":", 1)
+    if file is None:
+        raise ModelError(f"model {factory!r} is no FILE.py:FUNCTION")
+    if not file.is_file():
         raise ModelError(f"model {factory!r}: there is no file {str(file)!r}")
     try:
         function = getattr(_module(file), name, None)
@@ -36,6 +37,12 @@ def user_model(factory: str) -> nn.Module:
     if not isinstance(model, nn.Module):
         raise ModelError(f"model {factory!r} returned {type(model).__name__}, not a module")
     return model
+
+
+def source_of(factory: str) -> Path | None:
+    """The file that a user's net comes from; None where the factory names no file."""
+    path, found, _ = factory.rpartition(".py:")
+    return Path(f"{path}.py") if found and path else None
 
 
 def _module(file: Path) -> object:

@@ -8,6 +8,7 @@ from typing import Any
 from fftune.config import Settings, SweepConfig, TrainConfig, config_hash, to_json
 from fftune.evaluate import evaluate, judge, probes
 from fftune.evaluate.run import sample
+from fftune.metrics import Metrics
 from fftune.models import torch_threads
 from fftune.objectives import crafting
 from fftune.outcomes import Outcomes
@@ -78,6 +79,7 @@ class TrialRunner(Runner):
             folder,
             run,
             self.resources,
+            metrics=Metrics(study=sweep.name, run=str(folder.relative_to(self.study.path))),
             states=self._states(config).folder,
             on_epoch=rungs,
         )

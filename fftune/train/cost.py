@@ -32,11 +32,14 @@ def cost(config: TrainConfig) -> Passes:
     seen = 0
     for phase in phases_of(config):
         seen += phase.epochs * len(place_framed(spec_of(config, phase), "train")[1])
-    if not config.optimizer.epochs:
-        return Passes(forwards=0, backwards=0)
+    return per_example(config) * (seen if config.optimizer.epochs else 0)
+
+
+def per_example(config: TrainConfig) -> Passes:
+    """Of one example in one epoch."""
     craft = crafting(config.objective, config.lam)
     if craft is None:
-        return Passes(forwards=seen, backwards=seen)
+        return Passes(forwards=1, backwards=1)
     reference = 1 if craft.goal == "stability" else 0
     steps, trained = config.attack.steps, 2 if craft.joint else 1
-    return Passes(forwards=seen * (steps + reference + trained), backwards=seen * (steps + trained))
+    return Passes(forwards=steps + reference + trained, backwards=steps + trained)

@@ -18,12 +18,14 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from fftune import errors
 from fftune.config import TrainConfig
 from fftune.errors import FftuneError
+from fftune.metrics import Metrics
 from fftune.storage import write_text
 from fftune.train.checkpoint import Checkpoint
 from fftune.train.epoch import Epoch
 from fftune.train.folder import RunFolder
 from fftune.train.group import Group
 from fftune.train.loop import train
+from fftune.train.record import count_epoch
 
 log = logging.getLogger(__name__)
 FAILURES = 3
@@ -37,6 +39,7 @@ def train_on_ray(
     config: TrainConfig,
     *,
     folder: Path,
+    metrics: Metrics,
     states: Path | None = None,
     gpus: float = 0.0,
     on_history: Callable[[Sequence[Epoch]], None] = lambda _history: None,
@@ -48,6 +51,7 @@ def train_on_ray(
 
     Args:
         folder, states: as in `train`; all workers must see them.
+        metrics: where the leading worker counts epochs.
         gpus: of one worker.
         on_history: called with all epochs, once, at the end.
 
@@ -64,6 +68,7 @@ def train_on_ray(
         train_loop_config={
             "config": config,
             "folder": folder,
+            "metrics": metrics,
             "states": states,
             "save_seconds": save_seconds,
         },
@@ -122,12 +127,14 @@ def _repeated(path: Path) -> Iterator[None]:
 
 def _worker(settings: dict[str, Any]) -> None:
     """What every process does; Ray has set torch.distributed up."""
+    metrics, config = settings["metrics"], settings["config"]
+    arguments = {name: value for name, value in settings.items() if name != "metrics"}
     if Group.current().leads:
         ours = logging.getLogger("fftune")
         ours.setLevel(logging.INFO)
         ours.addHandler(logging.FileHandler(settings["folder"] / LOG))
     try:
-        train(**settings)
+        train(**arguments, on_epoch=lambda epoch, _: count_epoch(metrics, epoch, config))
     except FftuneError as error:  # the next attempt would end alike, so none is made
         failed = {"error": type(error).__name__, "message": str(error)}
         if Group.current().leads:

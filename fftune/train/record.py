@@ -7,14 +7,17 @@ from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from fftune.config import Resources, TrainConfig, differences, flat, from_json, to_json
 from fftune.errors import StudyError
+from fftune.metrics import Metrics
 from fftune.models import device_of
 from fftune.storage import locked, write_text
 from fftune.tracking import Run, discard_runs, open_tracking
 from fftune.train.checkpoint import Checkpoint
+from fftune.train.cost import per_example
 from fftune.train.epoch import Epoch
 from fftune.train.folder import RunFolder
 from fftune.train.loop import OnEpoch, check, train
@@ -44,7 +47,14 @@ def run_recorded(
             return done, folder
         run = start_run(config, name, root)
         try:
-            checkpoint = train_anywhere(config, folder, run, resources, save_seconds=save_seconds)
+            checkpoint = train_anywhere(
+                config,
+                folder,
+                run,
+                resources,
+                metrics=Metrics(study=name, run=name),
+                save_seconds=save_seconds,
+            )
         except BaseException:
             run.end("FAILED")
             raise
@@ -61,6 +71,7 @@ def train_anywhere(
     run: Run,
     resources: Resources,
     *,
+    metrics: Metrics,
     states: Path | None = None,
     on_epoch: OnEpoch = lambda _epoch, _model: None,
     save_seconds: float = 120.0,
@@ -74,6 +85,7 @@ def train_anywhere(
 
     def log_then_call(epoch: Epoch, model: nn.Module) -> None:
         log_epoch(run, epoch)
+        count_epoch(metrics, epoch, config)
         on_epoch(epoch, model)
 
     def log_all(history: Sequence[Epoch]) -> None:
@@ -96,6 +108,7 @@ def train_anywhere(
         return train_on_ray(
             config,
             folder=folder,
+            metrics=metrics,
             states=states,
             gpus=resources.gpus,
             on_history=log_all,
@@ -117,6 +130,21 @@ def log_epoch(run: Run, epoch: Epoch) -> None:
     values = asdict(epoch)
     step = values.pop("epoch")
     run.metrics({f"train/{k}": value for k, value in values.items() if isfinite(value)}, step)
+
+
+def count_epoch(metrics: Metrics, epoch: Epoch, config: TrainConfig) -> None:
+    """What an epoch took, for those who watch the cluster."""
+    examples = round(epoch.examples_per_second * epoch.seconds)
+    passes = per_example(config) * examples
+    metrics.epoch(
+        examples=examples,
+        forwards=passes.forwards,
+        backwards=passes.backwards,
+        loss=epoch.loss,
+        accuracy=epoch.accuracy,
+    )
+    if device_of(config.device) == "cuda":
+        metrics.gpu_memory(torch.cuda.max_memory_allocated())
 
 
 @contextmanager

@@ -22,7 +22,8 @@ def five():
 
 
 @pytest.fixture
-def file(tmp_path):
+def file(tmp_path, root, monkeypatch):
+    monkeypatch.setenv("FFTUNE_STORAGE", str(root))
     (tmp_path / "mine.py").write_text(FILE)
     return tmp_path / "mine.py"
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fftune.config import BatteryConfig, DataSpec, ThreatModel
 from fftune.data import load
 from fftune.errors import ConfigError, DataError, ModelError
-from fftune.evaluate import judge
+from fftune.evaluate import case, judge
 from fftune.evaluate import run as driver
 from fftune.evaluate.tiers import CANARY
 from fftune.risk import UnionCounts
@@ -141,19 +141,19 @@ def test_without_mistakes_the_hypocritical_risk_is_undefined(toy, blobs) -> None
 
 
 def test_out_of_memory_goes_on_with_smaller_blocks(toy, blobs, monkeypatch, caplog) -> None:
-    whole = driver.attack_block
+    whole = case.attack_block
 
     def scarce(subject, block, probe, *, noise):
         if len(block[0]) > 13:
             raise torch.OutOfMemoryError("too much")
         return whole(subject, block, probe, noise=noise)
 
-    monkeypatch.setattr(driver, "attack_block", scarce)
+    monkeypatch.setattr(case, "attack_block", scarce)
     outcomes = judge(toy, blobs, BatteryConfig(steps=2, block_size=50), threat=THREAT)
     assert len(outcomes) == 200
     assert "out of memory with 50 examples a block; going on with 25" in caplog.text
     assert outcomes.values("status") == {"ok, block of 13, block of 25"}
-    monkeypatch.setattr(driver, "attack_block", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(case, "attack_block", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         judge(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
 

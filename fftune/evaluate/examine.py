@@ -1,0 +1,111 @@
+"""Several nets under one battery, here or on a cluster."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from fftune.config import (
+    Backend,
+    BatteryConfig,
+    DataSpec,
+    DefenseConfig,
+    Device,
+    ModelSpec,
+    Resources,
+    Split,
+    ThreatModel,
+)
+from fftune.errors import ConfigError, FftuneError
+from fftune.evaluate.cache import Cache, identity
+from fftune.evaluate.case import examined
+from fftune.evaluate.queue import Result
+from fftune.evaluate.run import case_of, evaluate, sample, try_out
+from fftune.models import load_model
+
+log = logging.getLogger("fftune.evaluate")
+
+
+def examine(
+    nets: Mapping[str, ModelSpec],
+    data: DataSpec,
+    battery: BatteryConfig,
+    *,
+    threat: ThreatModel,
+    split: Split,
+    defense: DefenseConfig | None = None,
+    backend: Backend = "inline",
+    resources: Resources | None = None,
+    root: Path | None = None,
+) -> dict[str, Result]:
+    """`evaluate` for each of several nets; where one cannot be examined, the others are.
+
+    Args:
+        nets: by names of the caller's.
+        backend: "ray" puts every block of every net on one pool of actors. Rows are equal.
+        root: keep every block there, and take from there what was done before.
+
+    Raises:
+        ClusterError: the cluster cannot be reached, or can never hold one actor.
+        ConfigError: CUDA is asked for, and no actor has a GPU.
+    """
+    if backend == "inline":
+        results = {}
+        for name, spec in nets.items():
+            if len(nets) > 1:
+                log.info("%s", name)
+            results[name] = _inline(spec, data, battery, threat, split, defense, root)
+        return results
+    resources = resources or Resources()
+    device = _device(battery.device, resources.gpus)
+    dataset = sample(data, split, battery.examples)
+    results, examinations = {}, {}
+    from fftune.cluster import cluster  # importing Ray takes seconds
+    from fftune.evaluate.pool import Examination, Pool
+
+    for name, spec in nets.items():
+        try:
+            net = load_model(spec)
+            case = case_of(net, dataset, battery, threat=threat, defense=defense)
+            with examined(net, case.on("cpu")) as subject:
+                try_out(subject, case)
+        except FftuneError as error:
+            results[name] = Result(error=error)
+            continue
+        cache = Cache(root, case, identity(spec, net), device) if root else None
+        examinations[name] = Examination(spec=spec, case=case.on(device), cache=cache)
+    with cluster(resources):
+        needs = {"CPU": battery.threads, "GPU": resources.gpus}
+        pool = Pool(needs, most=resources.concurrency, study=f"evaluate-{battery.name}")
+        found = pool.run(tuple(examinations.values()))
+    return results | dict(zip(examinations, found, strict=True))
+
+
+def _inline(
+    spec: ModelSpec,
+    data: DataSpec,
+    battery: BatteryConfig,
+    threat: ThreatModel,
+    split: Split,
+    defense: DefenseConfig | None,
+    root: Path | None,
+) -> Result:
+    try:
+        outcomes = evaluate(
+            spec, data, battery, threat=threat, split=split, defense=defense, root=root
+        )
+    except FftuneError as error:
+        return Result(error=error)
+    return Result(outcomes=outcomes)
+
+
+def _device(wanted: Device, gpus: float) -> Device:
+    """What an actor computes on: the driver's own devices say nothing about it.
+
+    Raises:
+        ConfigError: CUDA without a GPU.
+    """
+    if wanted == "cuda" and not gpus:
+        raise ConfigError("gpus must be > 0 for device 'cuda' on Ray, got 0")
+    if wanted == "auto":
+        return "cuda" if gpus else "cpu"
+    return wanted

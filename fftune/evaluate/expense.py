@@ -1,0 +1,64 @@
+"""What tasks cost, so that the longest begin first and the end can be told beforehand."""
+
+from collections.abc import Iterable
+
+from fftune.config import AttackConfig
+from fftune.evaluate.battery import Probe
+from fftune.evaluate.case import Task
+
+BACKWARD = 2
+"""Forward passes that one backward pass costs."""
+
+
+class Expense:
+    """Seconds of a task: as its probe's other tasks took, or guessed from its passes."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[Probe, float] = {}
+        self._examples: dict[Probe, int] = {}
+
+    def measured(self, task: Task, seconds: float) -> None:
+        """Learn what a task took."""
+        probe, examples = task.probe, max(len(task.rows), 1)
+        self._seconds[probe] = self._seconds.get(probe, 0.0) + seconds
+        self._examples[probe] = self._examples.get(probe, 0) + examples
+
+    def of(self, task: Task) -> float:
+        """Seconds; in units of a forward pass while nothing was measured yet."""
+        probe = task.probe
+        if probe in self._seconds:
+            return len(task.rows) * self._seconds[probe] / self._examples[probe]
+        return len(task.rows) * passes(probe) * self._pace
+
+    def left(self, tasks: Iterable[Task]) -> float:
+        """Seconds that these tasks would take one worker; nan while nothing was measured."""
+        return sum(map(self.of, tasks)) if self._seconds else float("nan")
+
+    @property
+    def _pace(self) -> float:
+        """Seconds a guessed pass, over all that was measured."""
+        guessed = sum(passes(probe) * n for probe, n in self._examples.items())
+        return sum(self._seconds.values()) / guessed if guessed else 1.0
+
+
+def passes(probe: Probe) -> float:
+    """Forward passes an example that a probe would take if it never succeeded early, roughly."""
+    through = probe.through
+    behind = 1 if through is None else (through.defense.steps + 1) * max(through.draws, 1)
+    return 1 + behind * sum(_passes(part.config) for part in probe.parts)
+
+
+def _passes(config: AttackConfig) -> float:
+    targets, step = max(config.targets, 1), 1 + BACKWARD
+    match config.search:
+        case "square" | "rays":
+            return config.steps
+        case "deepfool":
+            return config.steps * (1 + BACKWARD * (targets + 1)) / 10  # it ends at the boundary
+        case "fab":
+            return config.steps * targets * (2 + 2 * BACKWARD)
+        case "apgd":
+            return config.steps * targets * step
+        case "pgd_hedged":
+            return config.steps * 2 * step
+    return config.steps * max(config.restarts, 1) * step

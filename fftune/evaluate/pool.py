@@ -1,0 +1,294 @@
+"""The door to Ray actors: many nets, many attacks, many blocks, on all that a cluster has.
+
+Where a task runs changes none of its rows. Actors come with nodes and go with them; what an actor
+had in hand when it died is done by another.
+"""
+
+import io
+import logging
+import time
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from fftune.cluster import could_hold, fits, living_nodes  # before Ray, whose start it sets
+
+# isort: split
+import ray
+from ray.exceptions import RayActorError, RayError, RayTaskError
+
+from fftune.config import ModelSpec
+from fftune.errors import ClusterError, FftuneError, ModelError
+from fftune.evaluate.block import Subject
+from fftune.evaluate.cache import Cache
+from fftune.evaluate.case import Case, Task, perform, subject_of
+from fftune.evaluate.expense import Expense
+from fftune.evaluate.plan import plan
+from fftune.evaluate.progress import Progress
+from fftune.evaluate.queue import Item, Queue, Result, Sitting
+from fftune.metrics import Metrics
+from fftune.models import load_model, torch_threads, weights_hash
+
+log = logging.getLogger("fftune.evaluate")
+
+SUBJECTS = 4
+"""Nets that an actor keeps at hand."""
+STARTS = 3
+"""An actor that cannot start so often in a row never will."""
+POLL = 1.0
+"""Seconds after which the driver looks for nodes that came or went."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Examination:
+    """A net and its case, as any process can take them up."""
+
+    spec: ModelSpec
+    case: Case
+    cache: Cache | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Parcel:
+    """An examination in Ray's object store; a node receives it once."""
+
+    spec: ModelSpec
+    weights: bytes
+    case: Case
+    """Without pixels, which many parcels share."""
+    pixels: "ray.ObjectRef[NDArray[np.uint8]]"
+
+
+class _Worker:
+    """What an actor does: any task of any examination."""
+
+    def __init__(self) -> None:
+        self._opened: dict[bytes, tuple[Case, Subject]] = {}
+
+    def node(self) -> str:
+        """Where it is; also the sign that it has started."""
+        return ray.get_runtime_context().get_node_id()
+
+    def perform(self, parcel: "list[ray.ObjectRef[_Parcel]]", task: Task) -> tuple[pa.Table, float]:
+        """The rows, and how many seconds they took. In a list, or Ray would unpack it each time."""
+        case, subject = self._open(parcel[0])
+        began = time.perf_counter()
+        with torch_threads(case.battery.threads):
+            table = perform(subject, case, task)
+        return table, time.perf_counter() - began
+
+    def _open(self, reference: "ray.ObjectRef[_Parcel]") -> tuple[Case, Subject]:
+        key = reference.binary()
+        if key not in self._opened:
+            if len(self._opened) >= SUBJECTS:
+                del self._opened[next(iter(self._opened))]
+            parcel = ray.get(reference)
+            with warnings.catch_warnings():  # of an array that must not be written, nor is
+                warnings.simplefilter("ignore")
+                pixels = torch.from_numpy(ray.get(parcel.pixels))
+            case = replace(parcel.case, dataset=replace(parcel.case.dataset, pixels=pixels))
+            self._opened[key] = case, subject_of(_net(parcel), case)
+        return self._opened[key]
+
+
+def _net(parcel: _Parcel) -> nn.Module:
+    """The net of a parcel, of whose weights no file is needed.
+
+    Raises:
+        ModelError: it is another one here than in the driver.
+    """
+    where = f"on node {ray.util.get_node_ip_address()}"  # type: ignore[no-untyped-call]
+    try:
+        net = load_model(replace(parcel.spec, weights="", hash=""))
+    except ModelError as error:
+        raise ModelError(f"{error}, {where}") from None
+    net.load_state_dict(torch.load(io.BytesIO(parcel.weights), weights_only=True))
+    if weights_hash(net) != parcel.case.model_hash:
+        raise ModelError(f"model {parcel.spec.factory!r} is another one {where}")
+    return net
+
+
+class _Actor:
+    """A worker as the driver sees it."""
+
+    def __init__(self, handle: Any) -> None:
+        self.handle = handle
+        self.node = ""
+
+
+class Pool:
+    """As many actors as the cluster holds, and there is work for.
+
+    Args:
+        needs: what an actor takes, as in {"CPU": 1, "GPU": 0.5}.
+        most: actors at once; none stands for as many as there is room for.
+        study: how metrics name this work.
+    """
+
+    def __init__(self, needs: Mapping[str, float], *, most: int | None, study: str) -> None:
+        self._needs = dict(needs)
+        self._most = most
+        self._metrics = Metrics(study=study)
+        self._coming: dict[Any, _Actor] = {}
+        self._idle: list[_Actor] = []
+        self._busy: dict[Any, tuple[_Actor, Item]] = {}
+        self._parcels: dict[Sitting, Any] = {}
+        self._pixels: dict[str, Any] = {}
+        self._failed_starts = 0
+        self._looked = -POLL
+        self._room = 0
+
+    def run(self, examinations: Sequence[Examination]) -> list[Result]:
+        """Examine all of them; what was known already is not done again.
+
+        Raises:
+            ClusterError: the cluster can never hold one actor, or none of them starts.
+        """
+        fits("an actor", self._needs)
+        sittings = [Sitting(plan=plan(e.case), cache=e.cache) for e in examinations]
+        expense = Expense()
+        queue = Queue(sittings, expense)
+        progress = Progress(expense)
+        progress.planned(queue.asked + queue.known)
+        progress.known(queue.known)
+        self._examinations = dict(zip(sittings, examinations, strict=True))
+        try:
+            while len(queue) or self._busy:
+                self._grow(len(queue))
+                self._assign(queue)
+                self._collect(queue, progress)
+        finally:
+            self._close()
+        return [sitting.result for sitting in sittings]
+
+    def _grow(self, waiting: int) -> None:
+        """Ask for actors that there is room and work for."""
+        if time.monotonic() - self._looked >= POLL:
+            self._looked, self._room = time.monotonic(), could_hold(self._needs)
+        have = len(self._coming) + len(self._idle) + len(self._busy)
+        wanted = min(waiting + len(self._busy), self._room, self._most or self._room)
+        for _ in range(wanted - have):
+            options = {"num_cpus": self._needs["CPU"], "num_gpus": self._needs["GPU"]}
+            actor = _Actor(ray.remote(_Worker).options(**options).remote())
+            self._coming[actor.handle.node.remote()] = actor
+
+    def _assign(self, queue: Queue) -> None:
+        while self._idle and len(queue):
+            actor, item = self._idle.pop(), queue.next()
+            self._busy[actor.handle.perform.remote([self._parcel(item.sitting)], item.task)] = (
+                actor,
+                item,
+            )
+        self._metrics.queue(len(queue))
+
+    def _collect(self, queue: Queue, progress: Progress) -> None:
+        """Wait until something happens, and take it."""
+        pending = [*self._busy, *self._coming]
+        if not pending:  # no node has room: wait for one
+            time.sleep(POLL)
+            return
+        ready, _ = ray.wait(pending, num_returns=1, timeout=POLL)
+        for reference in ready:
+            if reference in self._coming:
+                self._started(reference)
+            else:
+                self._ended(reference, queue, progress)
+        self._metrics.actors(len(self._busy) + len(self._idle))
+        at_work = [item.task for _, item in self._busy.values()]
+        progress.beat([*(item.task for item in queue), *at_work], len(self._busy))
+
+    def _started(self, reference: Any) -> None:
+        actor = self._coming.pop(reference)
+        try:
+            actor.node = ray.get(reference)
+        except RayError as error:
+            self._failed_starts += 1
+            if self._failed_starts >= STARTS:
+                raise ClusterError(f"no actor could start: {_first_line(error)}") from None
+            return
+        self._failed_starts = 0
+        self._idle.append(actor)
+
+    def _ended(self, reference: Any, queue: Queue, progress: Progress) -> None:
+        actor, item = self._busy.pop(reference)
+        try:
+            table, seconds = ray.get(reference)
+        except RayError as error:
+            self._failed(actor, item, queue, error)
+            return
+        self._idle.append(actor)
+        progress.done(item.task, seconds)
+        self._count(item.task, table)
+        before = queue.asked
+        queue.done(item, table)
+        progress.planned(queue.asked - before)
+        if item.sitting.over:
+            self._parcels.pop(item.sitting, None)
+
+    def _failed(self, actor: _Actor, item: Item, queue: Queue, error: RayError) -> None:
+        """Do the item again, unless it failed too often or will always fail."""
+        cause = error.cause if isinstance(error, RayTaskError) else error
+        if isinstance(cause, FftuneError):
+            self._idle.append(actor)
+            queue.refused(item, cause)
+            return
+        ray.kill(actor.handle)  # whatever befell it may have spoilt it, as CUDA's errors do
+        if isinstance(error, RayActorError) and actor.node not in living_nodes():
+            log.warning("a node is gone; %s is done elsewhere", item.task)
+            queue.again(item)
+        elif queue.failed(item, _first_line(cause)):
+            self._metrics.retry(item.task.probe.attack)
+        else:
+            self._metrics.failed(item.task.probe.attack)
+
+    def _count(self, task: Task, table: pa.Table) -> None:
+        total = {name: int(pa.compute.sum(table[name]).as_py() or 0) for name in _COUNTED}
+        self._metrics.block(
+            attack=task.probe.attack,
+            goal=task.probe.goal,
+            examples=len(table),
+            forwards=total["forwards"],
+            backwards=total["backwards"],
+            successes=total["success"],
+        )
+
+    def _parcel(self, sitting: Sitting) -> Any:
+        """The reference to what an actor needs, put into the store when it is first asked for."""
+        if sitting not in self._parcels:
+            examination = self._examinations[sitting]
+            weights = io.BytesIO()
+            torch.save(load_model(examination.spec).state_dict(), weights)
+            case = examination.case
+            if case.dataset_hash not in self._pixels:
+                self._pixels[case.dataset_hash] = ray.put(case.dataset.pixels.numpy())
+            parcel = _Parcel(
+                spec=examination.spec,
+                weights=weights.getvalue(),
+                case=replace(case, dataset=replace(case.dataset, pixels=torch.empty(0))),
+                pixels=self._pixels[case.dataset_hash],
+            )
+            self._parcels[sitting] = ray.put(parcel)
+        return self._parcels[sitting]
+
+    def _close(self) -> None:
+        busy = [actor for actor, _ in self._busy.values()]
+        for actor in (*self._coming.values(), *self._idle, *busy):
+            ray.kill(actor.handle)
+        self._coming, self._idle, self._busy = {}, [], {}
+        self._metrics.queue(0)
+        self._metrics.actors(0)
+
+
+_COUNTED = ("forwards", "backwards", "success")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0].strip() if lines else type(error).__name__
