@@ -247,19 +247,20 @@ def log_front(
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
     pages: Mapping[str, str],
+    risk: str = "hypocritical_risk",
 ) -> None:
     """A run whose *steps* are the front's points, so that MLflow draws it as a curve.
 
     Args:
-        points: (natural risk, hypocritical risk), sorted by the first.
+        points: (natural risk, the other), sorted by the first.
+        risk: the name of the other.
         metrics: numbers about the front as a whole.
         pages: HTML to keep with it, by file name.
     """
     discard_runs(tracking, tags)
     run = Run(tracking, name, tags=tags, params={})
-    for step, (natural, hypocritical) in enumerate(points):
-        curve = {"front/natural_risk": natural, "front/hypocritical_risk": hypocritical}
-        run.metrics(curve, step)
+    for step, (natural, other) in enumerate(points):
+        run.metrics({"front/natural_risk": natural, f"front/{risk}": other}, step)
     run.metrics(metrics)
     for file, html in pages.items():
         run.text(file, html)

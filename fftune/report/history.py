@@ -4,7 +4,7 @@ import logging
 from html import escape
 from pathlib import Path
 
-from fftune.config import SweepConfig
+from fftune.config import Study
 from fftune.errors import UserError
 from fftune.report.page import PLAIN
 from fftune.sweep.database import read_search
@@ -27,7 +27,7 @@ PAGE = """<!doctype html>
 """
 
 
-def history(config: SweepConfig, folder: Path) -> str | None:
+def history(config: Study, folder: Path) -> str | None:
     """The page; None where the search is out of reach, or has no complete trial."""
     try:
         search = read_search(StudyFolder(folder, config))

@@ -23,7 +23,18 @@ from fftune.cluster import cluster  # before Ray, whose start it sets
 # isort: split
 import ray
 
-from fftune.config import Dimension, Resources, StoppingConfig, SweepConfig
+from fftune.config import (
+    AttackConfig,
+    DataSpec,
+    Dimension,
+    HedgeSweep,
+    HedgeTrial,
+    ModelSpec,
+    Resources,
+    StoppingConfig,
+    SweepConfig,
+    ThreatModel,
+)
 from fftune.errors import ClusterError
 from fftune.outcomes import Outcomes
 from fftune.sweep.run import sweep
@@ -91,6 +102,37 @@ def rows_by_lambda(root: Path) -> dict[float, Outcomes]:
         json.loads(path.read_text())["lam"]: Outcomes.read(path.with_name("outcomes.parquet"))
         for path in root.glob("studies/quick/trials/*/result.json")
     }
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("address")
+def test_hedges_on_ray_give_inlines_rows_and_counts(root: Path) -> None:
+    trial = HedgeTrial(
+        net=ModelSpec(factory=f"{CHECKOUT / 'tests/sweep/digit_nets.py'}:means"),
+        data=DataSpec(name="digits", validation_size=0),
+        attack=AttackConfig(threat=ThreatModel(eps=0.15), steps=2),
+        examples=60,
+        aware=8,
+        eps_d=0.1,
+    )
+    space = (Dimension(path="steps", choices=(0, 1, 3)),)
+    config = HedgeSweep(name="quick", base=trial, strategy="grid", space=space)
+    counts, rows = {}, {}
+    for backend in ("inline", "ray"):
+        (root / backend).mkdir()
+        front = sweep(config, root=root / backend, backend=backend)
+        counts[backend] = {
+            p.settings["steps"]: (p.validation, p.test, p.aware) for p in front.points
+        }
+        rows[backend] = {
+            p.settings["steps"]: Outcomes.read(
+                root / f"{backend}/studies/quick/trials/{p.trial}/outcomes.parquet"
+            )
+            for p in front.points
+        }
+    assert counts["inline"] == counts["ray"] and set(counts["ray"]) == {0, 1, 3}
+    assert all(rows["ray"][k].table.equals(rows["inline"][k].table) for k in rows["ray"])
+    assert len([*(root / "ray/crafted").glob("*.pt")]) == 2
 
 
 @pytest.mark.usefixtures("address")
