@@ -96,6 +96,11 @@ class Outcomes:
             mask = (pa.compute.field(name) == value) & mask
         return Outcomes(self.table.filter(mask)) if equal else self
 
+    def among(self, ids: Iterable[int]) -> "Outcomes":
+        """The rows of these examples."""
+        wanted = pa.array(sorted(ids), pa.int64())
+        return Outcomes(self.table.filter(pa.compute.is_in(self.table["id"], value_set=wanted)))
+
     def values(self, column: str) -> set[Any]:
         """The distinct values of a column."""
         return set(self.table[column].unique().to_pylist())

@@ -12,10 +12,13 @@ from fftune.config import (
     BatteryConfig,
     Constants,
     DataSpec,
+    HedgeSweep,
+    HedgeTrial,
     Norm,
     Objective,
     OptimizerConfig,
     Phase,
+    Study,
     SweepConfig,
     ThreatModel,
     TrainConfig,
@@ -25,7 +28,7 @@ from fftune.errors import ConfigError
 
 Scale = Literal["tiny", "small", "full"]
 TrainingData = Literal["quality", "noise", "mislabeling", "poisoning", "naive"]
-Recipe = Callable[[Scale], SweepConfig]
+Recipe = Callable[[Scale], Study]
 
 LAM = 6.0
 """The papers' default weight, where no sweep chooses it."""
@@ -93,7 +96,14 @@ def trades(scale: Scale) -> SweepConfig:
     return _lambda_sweep("trades", scale)
 
 
-RECIPES: dict[str, Recipe] = {"thrm": thrm, "trades": trades}
+def hedge(scale: Scale) -> HedgeSweep:
+    """Radius, K and step of Hedge Defense on one net (Wu et al. 2021): --checkpoint or --model."""
+    if scale == "full":
+        return HedgeSweep(name="hedge", trials=64, base=HedgeTrial(examples=None, aware=1000))
+    return HedgeSweep(name="hedge")
+
+
+RECIPES: dict[str, Recipe] = {"thrm": thrm, "trades": trades, "hedge": hedge}
 
 
 def find(name: str) -> Recipe:

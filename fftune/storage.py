@@ -2,6 +2,7 @@
 
 <root>/studies/<name>/{config.json, trials/<n>/..., front.json, report.html}
 <root>/mlflow.db, <root>/mlflow/         what MLflow keeps, unless it is told otherwise
+<root>/crafted/                          perturbed examples that hedge sweeps share
 <root>/reports/                          comparisons of several studies
 """
 
@@ -86,6 +87,14 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """One after another on this file system: waits for whoever is making `path`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        yield
 
 
 def write_text(path: Path, text: str) -> None:

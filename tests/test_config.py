@@ -15,6 +15,7 @@ from fftune.config import (
     differences,
     flat,
     from_json,
+    study_of,
     to_json,
 )
 from fftune.errors import ConfigError
@@ -24,7 +25,7 @@ THRM = recipes.thrm("tiny")
 
 @pytest.mark.parametrize("recipe", list(recipes.RECIPES.values()))
 def test_a_run_can_be_rebuilt_from_its_json(recipe) -> None:
-    assert from_json(SweepConfig, to_json(recipe("tiny"))) == recipe("tiny")
+    assert study_of(to_json(recipe("tiny"))) == recipe("tiny")
 
 
 @given(st.floats(0, 1, allow_nan=False))

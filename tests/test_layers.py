@@ -41,6 +41,7 @@ RANKS = {
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweep"},
+    "sqlalchemy": {"sweep.database"},
     "ray": {
         *("cluster", "metrics", "evaluate.pool"),
         *("sweep.scheduler", "sweep.on_ray", "train.on_ray"),
@@ -66,7 +67,8 @@ DOORS = {
     "pyarrow": {"outcomes", "evaluate", "data.folders"},
     "ffcv": {"data.ffcv_engine"},
     "numba": {"data.ffcv_engine"},
-    "PIL": {"data"},
+    "PIL": {"data", "evaluate.exhibited"},
+    "skimage": {"evaluate.exhibited"},
     "torchvision": {"data", "models.imagenet_resnet"},
     "sklearn": {"data"},
     "scipy": {"risk", "comparison"},

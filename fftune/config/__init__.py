@@ -7,12 +7,13 @@ Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
 from fftune.config.attack import AttackConfig, ThreatModel
 from fftune.config.checks import is_plain, nearest, require
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig
-from fftune.config.defense import DefenseConfig, HedgeConfig, named
+from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial, named
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.exact import config_hash, differences, flat, from_json, to_json
+from fftune.config.hedging import HedgeSweep, study_of
 from fftune.config.models import InputSpec, ModelSpec
 from fftune.config.space import Dimension, Settings, Value, is_whole, with_settings
-from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, SweepConfig
+from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, Study, SweepConfig
 from fftune.config.training import OptimizerConfig, Phase, TrainConfig
 from fftune.config.vocabulary import (
     Backend,
@@ -52,6 +53,8 @@ __all__ = [
     "Engine",
     "Goal",
     "HedgeConfig",
+    "HedgeSweep",
+    "HedgeTrial",
     "InputSpec",
     "LoaderConfig",
     "Loss",
@@ -70,6 +73,7 @@ __all__ = [
     "Start",
     "StoppingConfig",
     "Strategy",
+    "Study",
     "SweepConfig",
     "ThreatModel",
     "Tier",
@@ -86,6 +90,7 @@ __all__ = [
     "named",
     "nearest",
     "require",
+    "study_of",
     "to_json",
     "with_settings",
 ]

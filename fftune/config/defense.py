@@ -1,12 +1,14 @@
 """What is done to an input before a net predicts it."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from fftune.config.attack import ThreatModel
+from fftune.config.attack import AttackConfig, ThreatModel
 from fftune.config.checks import require
-from fftune.config.vocabulary import Defense, Norm, Start
+from fftune.config.data import DataSpec
+from fftune.config.models import ModelSpec
+from fftune.config.vocabulary import Defense, Device, Norm, Start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,56 @@ class HedgeConfig:
     def step_length(self) -> float:
         """`step_size`, or eps_d / 2."""
         return self.eps_d / 2 if self.step_size is None else self.step_size
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeTrial(HedgeConfig):
+    """A hedge, tried on a net and on images that were attacked without knowing of it."""
+
+    net: ModelSpec = field(default_factory=lambda: ModelSpec(factory=""))
+    data: DataSpec = field(default_factory=lambda: DataSpec(name="cifar10", validation_size=0))
+    attack: AttackConfig = field(default_factory=AttackConfig)
+    """For both goals on the bare net; `cw` climbs the margin, the others the cross-entropy."""
+    examples: int | None = 512
+    """Of the test split, evenly spread over its ids, and as many of validation; where the data
+    have no validation split, these are parted in two halves. None is all."""
+    aware: int = 64
+    """So many of the test examples are also attacked through the hedge (Wu et al. 2021, alg. 6),
+    as the other figures flatter a defence."""
+    block_size: int = 256
+    """The unit of work, as of a battery."""
+    seed: int = 0
+    """Of the defender's noise, and on a branch of their own of the attackers'."""
+    threads: int = 1
+    device: Device = "auto"
+
+    def __post_init__(self) -> None:
+        HedgeConfig.__post_init__(self)  # slots leave no super()
+        few = self.examples is None or self.examples >= 2
+        require("examples", few, ">= 2", self.examples)
+        require("aware", self.aware >= 1, ">= 1", self.aware)
+        require("block_size", self.block_size >= 1, ">= 1", self.block_size)
+        require("seed", self.seed >= 0, ">= 0", self.seed)
+        require("threads", self.threads >= 1, ">= 1", self.threads)
+        search = self.attack.search
+        require("attack.search", search in PLAIN, f"one of {', '.join(PLAIN)}", search)
+
+    @property
+    def hedge(self) -> HedgeConfig:
+        """The defence alone. What cannot matter is left out, so that equal ones are equal."""
+        one = HedgeConfig(**{f.name: getattr(self, f.name) for f in fields(HedgeConfig)})
+        if not self.eps_d:
+            return replace(one, steps=0, step_size=None)
+        return one if self.steps else replace(one, step_size=None)
+
+    @property
+    def workers(self) -> int:
+        """A trial is one process."""
+        return 1
+
+
+PLAIN = ("fgsm", "pgd", "cw", "apgd")
+"""Searches that keep their last or best iterate: what Wu et al. 2021 plot hedges against."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

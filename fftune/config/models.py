@@ -1,6 +1,7 @@
 """A net that anybody can build again."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from fftune.config.vocabulary import Constants
 
@@ -31,3 +32,19 @@ class ModelSpec:
     """Path of a state_dict; empty where the user's function has loaded them already."""
     hash: str = ""
     """`weights_hash` of the net; another one is refused. Empty takes the net as it is."""
+
+    @property
+    def label(self) -> str:
+        """What the net is called: by its function, or by the run that left its checkpoint."""
+        if not self.weights:
+            return self.factory.rpartition(":")[2]
+        path = Path(self.weights)
+        inside = path.parent.name == "checkpoint"
+        return path.parents[1].name if inside else path.stem
+
+    def absolute(self) -> "ModelSpec":
+        """The same for a process that stands in another folder."""
+        file, own, function = self.factory.rpartition(".py:")
+        factory = f"{Path(file).absolute()}{own}{function}" if own else self.factory
+        weights = str(Path(self.weights).absolute()) if self.weights else ""
+        return replace(self, factory=factory, weights=weights)

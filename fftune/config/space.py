@@ -17,7 +17,10 @@ SCALES: dict[str, Axis] = {"linear": "linear", "log": "log", "log1p": "log1p"}
 Settings = Mapping[str, Any]
 """Values by the paths of their fields, as in {"lam": 6.0, "optimizer.lr": 0.1}."""
 
-FIXED = ("seed", "threads", "data", "engine", "device", "workers", "min_workers")
+FIXED = (
+    *("seed", "threads", "data", "engine", "device", "workers", "min_workers"),
+    *("net", "examples", "aware", "block_size"),
+)
 """What no search may move: a study's points are judged on the same examples, and may not depend
 on where they ran; seeds are repeated, not searched."""
 

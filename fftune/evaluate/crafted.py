@@ -1,24 +1,30 @@
 """Examples crafted once, so that each trial of a hedge sweep pays for its defence alone."""
 
+import hashlib
 import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fftune.config import AttackConfig, BatteryConfig, HedgeConfig, ThreatModel
+from fftune import __version__
+from fftune.attacks import success
+from fftune.config import AttackConfig, BatteryConfig, Defense, Goal, HedgeConfig, Norm, config_hash
 from fftune.data import Dataset
+from fftune.defenses import Through
 from fftune.errors import DataError
 from fftune.evaluate.battery import Probe
 from fftune.evaluate.block import Subject, searched
-from fftune.evaluate.defended import predict
+from fftune.evaluate.defended import Guard, predict
 from fftune.evaluate.tiers import Part
-from fftune.models import eval_mode, torch_threads
+from fftune.models import device_of, eval_mode, torch_threads
 from fftune.noise import Noise
-from fftune.risk import RiskCounts
-from fftune.storage import write_whole
+from fftune.outcomes import Outcomes, rows
+from fftune.storage import in_turn, write_whole
+from fftune.threat import distance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -27,8 +33,12 @@ class Crafted:
 
     source: str
     split: str
+    dataset_hash: str
     model_hash: str
-    threat: ThreatModel
+    attack: str
+    attack_hash: str
+    norm: Norm
+    eps: float
     ids: Tensor
     y: Tensor
     x: Tensor
@@ -39,8 +49,6 @@ class Crafted:
     def write(self, path: Path) -> None:
         """One file, whole or not at all."""
         fields = {name: getattr(self, name) for name in self.__slots__}
-        fields |= {"norm": self.threat.norm, "eps": self.threat.eps}
-        del fields["threat"]
         write_whole(path, lambda part: torch.save(fields, part))
 
     @classmethod
@@ -51,10 +59,8 @@ class Crafted:
             DataError: the file is missing or damaged.
         """
         try:
-            fields = torch.load(path, weights_only=True)
-            threat = ThreatModel(norm=fields.pop("norm"), eps=fields.pop("eps"))
-            return cls(threat=threat, **fields)
-        except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, KeyError) as error:
+            return cls(**torch.load(path, weights_only=True))
+        except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, TypeError) as error:
             reason = str(error).splitlines()[0]
             raise DataError(f"crafted examples {str(path)!r} cannot be read: {reason}") from None
 
@@ -66,25 +72,44 @@ def craft(
     attack: AttackConfig,
     *,
     model_hash: str,
+    through: Through | None = None,
 ) -> Crafted:
-    """Both goals on every example, with one attack, a block at a time."""
+    """Both goals on every example, with one attack, a block at a time.
+
+    Args:
+        battery: how it is run; its own attacks are not asked.
+        through: how attackers who know of a defence ask the net.
+    """
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
-    part = Part(config=attack, loss="ce")
-    adversary = Probe(attack="crafted", goal="adversarial", parts=(part,))
+    part = Part(config=attack, loss="margin" if attack.search == "cw" else "ce")
+    name = f"{attack.search}-{attack.steps}" if through is None else "aware-hedge"
+    adversary = Probe(attack=name, goal="adversarial", parts=(part,), through=through)
     friend = replace(adversary, goal="hypocritical")
     blocks = []
+    device = device_of(battery.device)
     with eval_mode(net), torch_threads(battery.threads):
-        classes = len(dataset.source.classes)
-        subject = Subject(net=net, search_net=net, classes=classes, columns={})
+        net = net.to(device)
+        subject = Subject(
+            net=net,
+            search_net=net,
+            classes=len(dataset.source.classes),
+            columns={},
+            device=device,
+            guard=_nobody(dataset),
+        )
         for block in dataset.batches(battery.block_size):
             pair = [searched(subject, block, probe, noise).x_pert for probe in (adversary, friend)]
-            blocks.append((*block, *pair))
+            blocks.append((*block, *(x_pert.cpu() for x_pert in pair)))
     ids, x, y, x_adv, x_hyp = (torch.cat(parts) for parts in zip(*blocks, strict=True))
     return Crafted(
         source=dataset.source.name,
         split=dataset.split,
+        dataset_hash=dataset.hash(),
         model_hash=model_hash,
-        threat=attack.threat,
+        attack=name,
+        attack_hash=config_hash(attack if through is None else adversary),
+        norm=attack.threat.norm,
+        eps=attack.threat.eps,
         ids=ids,
         y=y,
         x=x,
@@ -93,31 +118,103 @@ def craft(
     )
 
 
-def defended_counts(
-    net: nn.Module, crafted: Crafted, config: HedgeConfig, *, battery: BatteryConfig, seed: int = 0
-) -> RiskCounts:
-    """The risks of the defended net, whose own mistakes under one draw make up its D-.
+def crafted_once(
+    folder: Path,
+    net: nn.Module,
+    dataset: Dataset,
+    battery: BatteryConfig,
+    attack: AttackConfig,
+    *,
+    model_hash: str,
+) -> Crafted:
+    """What `craft` gives, read from `folder` if it was crafted there before.
 
-    Attackers do not know the defence: the figures flatter it, and a front of them ranks
-    settings, it does not prove any.
+    A file is named by all that its content depends on: net, images, attack, how it is run, and
+    the versions of the code. Whoever comes second waits for the first.
+    """
+    versions = (__version__, torch.__version__)
+    what = (model_hash, dataset.hash(), dataset.split, config_hash(attack), config_hash(battery))
+    name = hashlib.sha256(repr((*what, *versions)).encode()).hexdigest()[:16]
+    path = folder / f"{name}.pt"
+    with in_turn(path):
+        if path.exists():
+            return Crafted.read(path)
+        crafted = craft(net, dataset, battery, attack, model_hash=model_hash)
+        crafted.write(path)
+    return crafted
+
+
+def defended_rows(
+    net: nn.Module, crafted: Crafted, config: HedgeConfig, *, battery: BatteryConfig, seed: int = 0
+) -> Outcomes:
+    """Rows of the net behind a defence, which is the net that is judged.
+
+    So `pred_clean` is what it says of the clean image behind that same draw, and `model_hash`
+    names both. Where attackers do not know the defence, the figures flatter it: a front of them
+    ranks settings, it does not prove any.
     """
     noise = Noise(seed).fold("defense", crafted.source, crafted.split, 0)
+    device = device_of(battery.device)
 
-    def right(inputs: Tensor) -> Tensor:
+    def said(inputs: Tensor) -> Tensor:
         size = battery.block_size
         blocks: Sequence[tuple[Tensor, Tensor]] = [
             *zip(inputs.split(size), crafted.ids.split(size), strict=True)
         ]
-        preds = [predict(net, x, config=config, noise=noise, ids=ids) for x, ids in blocks]
-        return torch.cat(preds) == crafted.y
+        preds = [
+            predict(net, x.to(device), config=config, noise=noise, ids=ids) for x, ids in blocks
+        ]
+        return torch.cat(preds).cpu()
 
     with eval_mode(net), torch_threads(battery.threads):
-        clean, adv, hyp = (right(x) for x in (crafted.x, crafted.x_adv, crafted.x_hyp))
-    return RiskCounts(
-        total=len(clean),
-        wrong=int((~clean).sum()),
-        fooled=int((clean & ~adv).sum()),
-        concealed=int((~clean & hyp).sum()),
-        regained=int((~clean & adv).sum()),
-        spoiled=int((clean & ~hyp).sum()),
-    )
+        net = net.to(device)
+        clean, adv, hyp = (said(x) for x in (crafted.x, crafted.x_adv, crafted.x_hyp))
+    shared = {
+        "dataset_hash": crafted.dataset_hash,
+        "split": crafted.split,
+        "id": crafted.ids.numpy(),
+        "model_hash": f"{crafted.model_hash}+{config_hash(config)}",
+        "attack": crafted.attack,
+        "config_hash": crafted.attack_hash,
+        "norm": crafted.norm,
+        "eps": crafted.eps,
+        "seed": seed,
+        "restart": 0,
+        "protocol": "fixed",
+        "tier": "full",
+        "defense": name_of(config),
+        "defense_repeat": 0,
+        "y": crafted.y.numpy(),
+        "pred_clean": clean.numpy(),
+        "queries": 1,
+        "forwards": config.steps + 1,
+        "backwards": config.steps,
+        "status": "ok",
+    }
+
+    def of(goal: Goal, x_pert: Tensor, pred: Tensor) -> Any:
+        return shared | {
+            "goal": goal,
+            "target": crafted.y.numpy() if goal == "hypocritical" else -1,
+            "pred_pert": pred.numpy(),
+            "success": success(goal, pred, clean, crafted.y).numpy(),
+            "distance": distance(x_pert, crafted.x, crafted.norm).numpy(),
+        }
+
+    goals = (of("adversarial", crafted.x_adv, adv), of("hypocritical", crafted.x_hyp, hyp))
+    return Outcomes.of(rows(len(clean), columns) for columns in goals)
+
+
+def name_of(config: HedgeConfig) -> Defense:
+    """What a hedge comes to, as rows call it."""
+    if not config.eps_d:
+        return "none"
+    if not config.steps:
+        return "random"
+    return "hedge" if config.classes == "all" else "hedge_one_class"
+
+
+def _nobody(dataset: Dataset) -> Guard:
+    """A guard that gives away nothing: attackers draw noise of their own."""
+    noise = Noise(0).fold("nobody", dataset.source.name)
+    return Guard(hedges={}, repeats=1, control=1, noise=noise, draws=1)

@@ -11,24 +11,26 @@ from fftune.report.results import Result
 from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import hypervolumes, means, table
 
+STYLE = """
+body { font: 16px/1.5 system-ui, sans-serif; color: #1c2024; max-width: 72rem;
+       margin: 2rem auto; padding: 0 1.25rem; }
+h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2.5rem; }
+.finding { font-size: 1.15rem; border-left: 4px solid #0b6e99; padding-left: 1rem; }
+.scroll { overflow-x: auto; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
+th, td { padding: .3rem .7rem; border-bottom: 1px solid #dde1e5; text-align: right; }
+th:first-child, td:first-child { text-align: left; }
+pre { background: #f4f6f8; padding: 1rem; overflow-x: auto; font-size: .8rem; }
+li, footer { color: #4a5157; }
+"""
+
 PAGE = """<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{title}</title>
-<style>
-body {{ font: 16px/1.5 system-ui, sans-serif; color: #1c2024; max-width: 72rem;
-       margin: 2rem auto; padding: 0 1.25rem; }}
-h1 {{ font-size: 1.5rem; }} h2 {{ font-size: 1.1rem; margin-top: 2.5rem; }}
-.finding {{ font-size: 1.15rem; border-left: 4px solid #0b6e99; padding-left: 1rem; }}
-.scroll {{ overflow-x: auto; }}
-table {{ border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }}
-th, td {{ padding: .3rem .7rem; border-bottom: 1px solid #dde1e5; text-align: right; }}
-th:first-child, td:first-child {{ text-align: left; }}
-pre {{ background: #f4f6f8; padding: 1rem; overflow-x: auto; font-size: .8rem; }}
-li, footer {{ color: #4a5157; }}
-</style>
+<style>{style}</style>
 </head>
 <body>
 <h1>{title}</h1>
@@ -62,6 +64,7 @@ def page(results: Sequence[Result], between: Sequence[Gap] = ()) -> str:
         for failure in result.front.failures
     ]
     return PAGE.format(
+        style=STYLE,
         title=escape("fftune: " + " and ".join(r.config.name for r in results)),
         findings="\n".join(f'<p class="finding">{escape(s)}</p>' for s in headlines(results)),
         figure=fronts(results).to_html(full_html=False, include_plotlyjs=True, config=PLAIN),
@@ -93,7 +96,7 @@ def _means(results: Sequence[Result]) -> str:
     return f'{told}<div class="scroll">{rows.to_html(index=False, border=0)}</div>'
 
 
-def _named(settings: Settings, lam: float) -> str:
+def _named(settings: Settings, lam: float | None) -> str:
     others = "".join(f", {path} {value}" for path, value in settings.items() if path != "lam")
     return f"lambda {lam:g}{others}"
 

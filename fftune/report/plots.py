@@ -14,6 +14,11 @@ COLORS = ("#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#a67c00", "#495057")
 LABELS = ("top right", "bottom left", "top left", "bottom right")
 """Where each study's points carry their lambda, so that neighbours can be told apart."""
 
+LAYOUT = {
+    "template": "plotly_white",
+    "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02},
+    "margin": {"l": 70, "r": 30, "t": 30, "b": 60},
+}
 NATURAL = {"tickformat": ".0%", "rangemode": "tozero"}
 
 
@@ -35,11 +40,9 @@ def fronts(results: Sequence[Result]) -> go.Figure:
         if result.config.selection == "validation":
             figure.add_trace(_selected(f"{name}, on validation", members, color))
     figure.update_layout(
-        template="plotly_white",
+        **LAYOUT,
         xaxis={"title": "natural risk (numbers at points: lambda)", **NATURAL},
         yaxis={"title": "hypocritical risk (on the model's own mistakes)", "tickformat": ".0%"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02},
-        margin={"l": 70, "r": 30, "t": 30, "b": 60},
         height=560,
     )
     return figure
@@ -74,11 +77,9 @@ def gap(names: tuple[str, str], band: GapBand) -> go.Figure:
     )
     figure.add_hline(y=0, line={"color": "#495057", "width": 1})
     figure.update_layout(
-        template="plotly_white",
+        **LAYOUT,
         xaxis={"title": "natural risk, where both fronts have points", "tickformat": ".0%"},
         yaxis={"title": "difference in hypocritical risk", "tickformat": "+.0%"},
-        legend={"orientation": "h", "yanchor": "bottom", "y": 1.02},
-        margin={"l": 70, "r": 30, "t": 30, "b": 60},
         height=360,
     )
     return figure

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fftune.config import SweepConfig, ThreatModel, from_json, nearest
+from fftune.config import Study, SweepConfig, ThreatModel, nearest, study_of
 from fftune.errors import StudyError
 from fftune.sweep.front import Front, Point
 
@@ -44,13 +44,24 @@ def read_results(names: Sequence[str], root: Path) -> list[Result]:
     return results
 
 
-def _read(name: str, studies: Path) -> Result:
+def read_config(name: str, studies: Path) -> Study:
+    """The settings of a finished study.
+
+    Raises:
+        StudyError: it has no front.
+    """
     folder = studies / name
     if not (folder / "front.json").exists():
         known = [path.parent.name for path in studies.glob("*/front.json")]
         raise StudyError(f"study {name!r} has no front; {nearest(name, known)}")
-    config = from_json(SweepConfig, (folder / "config.json").read_text(encoding="utf-8"))
-    return Result(config, Front.read(folder / "front.json"), folder)
+    return study_of((folder / "config.json").read_text(encoding="utf-8"))
+
+
+def _read(name: str, studies: Path) -> Result:
+    config = read_config(name, studies)
+    if not isinstance(config, SweepConfig):
+        raise StudyError(f"study {name!r} trains nothing; hedges have a report of their own")
+    return Result(config, Front.read(studies / name / "front.json"), studies / name)
 
 
 def _terms(result: Result) -> dict[str, object]:

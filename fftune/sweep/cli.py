@@ -1,15 +1,27 @@
 """`python -m fftune.sweep RECIPE ...`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Annotated
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
 
 from fftune import recipes
-from fftune.cli import parse, parse_known
-from fftune.config import Backend, Dimension, Resources, SweepConfig, to_json
-from fftune.errors import ConfigError
+from fftune.cli import parse, parse_known, spelled_out
+from fftune.config import (
+    Backend,
+    Dimension,
+    HedgeSweep,
+    ModelSpec,
+    Resources,
+    Study,
+    SweepConfig,
+    TrainConfig,
+    from_json,
+    to_json,
+)
+from fftune.errors import ConfigError, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +33,10 @@ class Scale:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep(Scale):
-    """Search lambda for the front of natural against hypocritical risk."""
+class Command(Scale):
+    """A study, where it runs and where it lands."""
 
-    config: Annotated[SweepConfig, tyro.conf.arg(name="")] = field(default_factory=SweepConfig)
+    config: Any
     resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
     backend: Backend = "ray"
     """`ray` runs trials side by side; `inline` one after the other in this process."""
@@ -35,6 +47,47 @@ class Sweep(Scale):
     dry_run: bool = False
     """Print the settings, what they would cost, and for how long on how many devices like the one
     that is here, and stop."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sweep(Command):
+    """Search lambda for the front of natural against hypocritical risk."""
+
+    config: Annotated[SweepConfig, tyro.conf.arg(name="")] = field(default_factory=SweepConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hedge(Command):
+    """Search a hedge's radius, steps and step size: what it costs, and against whom it helps."""
+
+    config: Annotated[HedgeSweep, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(
+        default_factory=HedgeSweep
+    )
+    checkpoint: str = ""
+    """The folder of a trained net; its data and threat are the defaults."""
+    model: str = ""
+    """Or `path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]."""
+    weights: str = ""
+    """Its state_dict, where the function does not load it."""
+
+
+SHORT = {
+    "--data": "--base.data.name",
+    "--examples": "--base.examples",
+    "--aware": "--base.aware",
+    "--eps": "--base.attack.threat.eps",
+    "--device": "--base.device",
+}
+"""Of a hedge sweep, as in `fftune.evaluate`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net:
+    """Which net a hedge sweep is about."""
+
+    checkpoint: str = ""
+    model: str = ""
+    weights: str = ""
 
 
 DIMENSIONS = tyro.constructors.ConstructorRegistry()
@@ -50,10 +103,22 @@ def _dimension(
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar="PATH=LOW:HIGH[:SCALE]|PATH=A,B",
-        instance_from_str=lambda words: Dimension.parse(words[0]),
+        instance_from_str=lambda words: _parsed(words[0]),
         is_instance=lambda value: isinstance(value, Dimension),
         str_from_instance=lambda value: [str(value)],
     )
+
+
+def _parsed(word: str) -> Dimension:
+    """A dimension; what is wrong with it is told as it is.
+
+    Raises:
+        UserError: tyro takes a `ValueError`, as `ConfigError` is one, for a word of another kind.
+    """
+    try:
+        return Dimension.parse(word)
+    except ConfigError as error:
+        raise UserError(str(error)) from None
 
 
 USAGE = """usage: python -m fftune.sweep RECIPE [--scale tiny] [--SETTING VALUE ...]
@@ -71,28 +136,43 @@ def main(arguments: Sequence[str]) -> None:
     if command is None:
         return
     if command.dry_run:
-        from fftune.sweep.cost import cost, hours
-        from fftune.train.rates import measure
-
-        found = cost(command.config)
-        print(to_json(command.config) + f"{found}\n{hours(found, measure(command.config.base))}")
+        print(to_json(command.config) + _told_cost(command.config))
         return
-    from fftune.report.publish import publish
     from fftune.storage import storage_root
+
+    root = storage_root(command.storage)  # a wrong one is told before the long imports
+
+    from fftune.report.publish import publish
     from fftune.sweep.run import sweep
 
-    root = storage_root(command.storage)
+    config = command.config
+    if isinstance(config, HedgeSweep):
+        from fftune.evaluate.hedged import pinned
+
+        config = replace(config, base=pinned(config.base))
     sweep(
-        command.config,
+        config,
         root=root,
         backend=command.backend,
         resources=command.resources,
         resume=command.resume,
     )
-    print(publish([command.config.name], root))
+    print(publish([config.name], root))
 
 
-def _parse(arguments: Sequence[str]) -> Sweep | None:
+def _told_cost(config: Study) -> str:
+    from fftune.sweep.cost import cost, hedge_cost, hours
+
+    if isinstance(config, HedgeSweep):
+        return hedge_cost(config)
+    from fftune.train.rates import measure
+
+    assert isinstance(config, SweepConfig)
+    found = cost(config)
+    return f"{found}\n{hours(found, measure(config.base))}"
+
+
+def _parse(arguments: Sequence[str]) -> Command | None:
     """The command, or None where help was asked for and printed.
 
     Two passes: the recipe and the scale give the defaults that the other flags change.
@@ -106,6 +186,36 @@ def _parse(arguments: Sequence[str]) -> Sweep | None:
     name, *flags = arguments
     recipe = recipes.find(name)
     scale = parse_known(Scale, flags).scale
-    default = Sweep(scale=scale, config=recipe(scale))
+    config, prog = recipe(scale), f"python -m fftune.sweep {name}"
     with DIMENSIONS:
-        return parse(Sweep, flags, prog=f"python -m fftune.sweep {name}", default=default)
+        if isinstance(config, HedgeSweep):
+            return _parse_hedge(spelled_out(flags, SHORT), Hedge(scale=scale, config=config), prog)
+        assert isinstance(config, SweepConfig)
+        return parse(Sweep, flags, prog=prog, default=Sweep(scale=scale, config=config))
+
+
+def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
+    """The command with its net, whose checkpoint gives the defaults that the flags change."""
+    named = parse_known(Net, flags)
+    if named.checkpoint:
+        from fftune.train.checkpoint import read_spec
+
+        folder = Path(named.checkpoint)
+        net = read_spec(folder)
+        trained = from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
+        attack = replace(default.config.base.attack, threat=trained.attack.threat)
+        base = replace(default.config.base, net=net, data=trained.data, attack=attack)
+        default = replace(default, config=replace(default.config, base=base))
+    command = parse(Hedge, flags, prog=prog, default=default)
+    config, base = command.config, command.config.base
+    if bool(command.model) == bool(command.checkpoint) and not base.net.factory:
+        raise ConfigError("model is missing: name a --checkpoint, or --model FILE.py:FUNCTION")
+    if command.model:
+        if command.checkpoint:
+            raise ConfigError("model contradicts checkpoint: name one of them")
+        base = replace(base, net=ModelSpec(factory=command.model, weights=command.weights))
+    if command.weights and not command.model:
+        raise ConfigError("weights must come with --model")
+    name = f"hedge-{base.net.label}" if config.name == default.config.name else config.name
+    base = replace(base, net=base.net.absolute())
+    return replace(command, config=replace(config, name=name, base=base))

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, replace
 from math import ceil
 
-from fftune.config import SweepConfig
+from fftune.config import HedgeSweep, SweepConfig
 from fftune.data import load
+from fftune.data.catalog import place_framed
 from fftune.evaluate import probes
+from fftune.train.cost import Passes
 from fftune.train.cost import cost as training_cost
 from fftune.train.rates import Rates
 
@@ -67,6 +69,25 @@ def cost(config: SweepConfig) -> Cost:
         forwards=trained.forwards + planned * forwards,
         backwards=trained.backwards + planned * backwards,
     )
+
+
+def hedge_cost(config: HedgeSweep) -> str:
+    """A hedge sweep, whose every trial takes at most the greatest K: crafting, hedging, knowing."""
+    base, planned = config.base, config.planned
+    found = {split: len(place_framed(base.data, split)[1]) for split in ("validation", "test")}
+    test = min(found["test"], base.examples or found["test"])
+    both = test + min(found["validation"], base.examples or test)
+    few, most = min(base.aware, test), _most_steps(config)
+    once = Passes(forwards=1, backwards=1) * (2 * both * base.attack.steps)
+    hedged = Passes(forwards=most + 1, backwards=most) * 3
+    aware = Passes(forwards=most + 1, backwards=most + 1) * (2 * base.attack.steps)
+    total = once + (hedged * both + (aware + hedged) * few) * planned
+    return f"{planned} trials, at most {total}"
+
+
+def _most_steps(config: HedgeSweep) -> int:
+    tried = [e for d in config.dimensions if d.path == "steps" for e in d.ends]
+    return int(max(tried, default=config.base.steps))
 
 
 def _tries_zero(config: SweepConfig) -> bool:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import groupby
 from math import isnan, nan
@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from fftune.comparison import Estimate
-from fftune.config import Objective, Selection, Settings
+from fftune.config import Selection, Settings
 from fftune.errors import StudyError
 from fftune.pareto import hypervolume, non_dominated
 from fftune.risk import Rate, RiskCounts
 from fftune.storage import write_text
 
+RISKS = ("natural_risk", "hypocritical_risk")
 SPLITS: tuple[Selection, Selection] = ("validation", "test")
 REFERENCE = (1.0, 1.0)
 """The corner from which hypervolume is measured: all wrong, and all of it concealable."""
@@ -30,7 +31,8 @@ class Point:
     """One trained model, judged on the split that selects and on the split that reports."""
 
     trial: int
-    lam: float
+    lam: float | None = None
+    """None where the study trains nothing."""
     settings: Settings = field(default_factory=dict)
     """What the search chose, by the paths of the fields."""
     seed: int
@@ -41,6 +43,9 @@ class Point:
     evaluate_seconds: float
     crafted: int = 0
     """Examples that training perturbed: what it cost on any machine."""
+    aware: RiskCounts | None = None
+    """Of a defence: on a part of the test split, by everything tried, attackers who know it
+    included."""
 
     def counts(self, selection: Selection) -> RiskCounts:
         """The counts on a split."""
@@ -52,7 +57,7 @@ class Failure:
     """A trial that gave no model, and why."""
 
     trial: int
-    lam: float
+    lam: float | None = None
     settings: Settings = field(default_factory=dict)
     reason: str
 
@@ -62,7 +67,7 @@ class Stopped:
     """A trial that was left behind by others, and what it did not cost."""
 
     trial: int
-    lam: float
+    lam: float | None = None
     settings: Settings = field(default_factory=dict)
     epoch: int
     """After which it was stopped."""
@@ -84,7 +89,7 @@ class Repeats:
         return self.points[0].trial
 
     @property
-    def lam(self) -> float:
+    def lam(self) -> float | None:
         """The trial's lambda."""
         return self.points[0].lam
 
@@ -100,13 +105,9 @@ class Repeats:
         rates = [getattr(point.counts(split), rate) for point in self.points]
         return Estimate.of(rates)
 
-    def risks(self, split: Selection) -> tuple[float, float]:
-        """Mean natural and hypocritical risk over the seeds."""
-        natural, hypocritical = (self.estimate(split, rate).mean for rate in RISKS)
-        return natural, hypocritical
-
-
-RISKS = ("natural_risk", "hypocritical_risk")
+    def risks(self, split: Selection, names: Sequence[str] = RISKS) -> tuple[float, ...]:
+        """Means over the seeds: natural and hypocritical risk."""
+        return tuple(self.estimate(split, name).mean for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +115,8 @@ class Front:
     """A study's points. Which of them are on the front is decided on the selection split."""
 
     study: str
-    objective: Objective
+    objective: str
+    """What its points are points of: a training's objective, or `hedge`."""
     selection: Selection
     points: tuple[Point, ...]
     """All trained models of finished trials, by lambda."""
@@ -122,6 +124,8 @@ class Front:
     stopped: tuple[Stopped, ...] = ()
     estimates: Mapping[int, Estimates] = field(default_factory=dict)
     """By trial, where points were repeated."""
+    risks: tuple[str, ...] = RISKS
+    """What is to be small."""
 
     @cached_property
     def trials(self) -> tuple[Repeats, ...]:
@@ -135,18 +139,25 @@ class Front:
     @cached_property
     def members(self) -> tuple[Repeats, ...]:
         """The non-dominated trials, by natural risk on the selection split."""
-        kept = non_dominated([t.risks(self.selection) for t in self.trials])
+        kept = non_dominated([t.risks(self.selection, self.risks) for t in self.trials])
         members = [t for t, on_front in zip(self.trials, kept, strict=True) if on_front]
-        return tuple(sorted(members, key=lambda t: t.risks(self.selection)))
+        return tuple(sorted(members, key=lambda t: t.risks(self.selection, self.risks)))
 
     @property
     def epochs_saved(self) -> int:
         """By stopping trials early."""
         return sum(stop.epochs_saved for stop in self.stopped)
 
+    def against(self, risk: str) -> "Front":
+        """The same trials, traded between natural risk and one other."""
+        return replace(self, risks=(RISKS[0], risk))
+
     def curve(self, split: Selection) -> list[tuple[float, float]]:
-        """(natural, hypocritical) risk of the members on a split, by natural risk."""
-        return sorted(t.risks(split) for t in self.members)
+        """(natural risk, the other) of the members on a split, by natural risk."""
+        first, second = self.risks  # of more, see `against`
+        return sorted(
+            (t.estimate(split, first).mean, t.estimate(split, second).mean) for t in self.members
+        )
 
     def hypervolume(self, split: Selection) -> float:
         """Of the members, on a split, below `REFERENCE`."""
@@ -162,7 +173,8 @@ class Front:
             "selection": self.selection,
             "optimistic": self.selection == "test",
             "reference": REFERENCE,
-            "hypervolume": {split: self.hypervolume(split) for split in SPLITS},
+            "risks": self.risks,
+            "hypervolume": self._hypervolumes(),
             "trials": [self._summary(t) | {"on_front": t.trial in members} for t in self.trials],
             "points": [point_to_dict(p) | {"on_front": p.trial in members} for p in self.points],
             "failures": [asdict(failure) for failure in self.failures],
@@ -171,8 +183,15 @@ class Front:
         }
         write_text(path, json.dumps(data, indent=2) + "\n")
 
-    @staticmethod
-    def _summary(trial: Repeats) -> dict[str, Any]:
+    def _hypervolumes(self) -> dict[str, Any]:
+        """By split; of several fronts by the risk that is traded first."""
+        each: dict[str, Any] = {
+            risk: {split: self.against(risk).hypervolume(split) for split in SPLITS}
+            for risk in self.risks[1:]
+        }
+        return each if len(each) > 1 else each[self.risks[1]]
+
+    def _summary(self, trial: Repeats) -> dict[str, Any]:
         """A trial's means over its seeds."""
         return {
             "trial": trial.trial,
@@ -180,7 +199,8 @@ class Front:
             "settings": dict(trial.settings),
             "seeds": [p.seed for p in trial.points],
         } | {
-            split: {rate: _plain(trial.estimate(split, rate)) for rate in RISKS} for split in SPLITS
+            split: {rate: _plain(trial.estimate(split, rate)) for rate in self.risks}
+            for split in SPLITS
         }
 
     @classmethod
@@ -198,6 +218,7 @@ class Front:
             study=data["study"],
             objective=data["objective"],
             selection=data["selection"],
+            risks=tuple(data.get("risks", RISKS)),
             points=tuple(point_from_dict(p) for p in data["points"]),
             failures=tuple(Failure(**f) for f in data["failures"]),
             stopped=tuple(Stopped(**s) for s in data["stopped"]),
@@ -211,22 +232,24 @@ class Front:
 
 def by_lambda(points: Sequence[Point]) -> tuple[Point, ...]:
     """Sorted by lambda, then by trial and seed."""
-    return tuple(sorted(points, key=lambda p: (p.lam, p.trial, p.seed)))
+    return tuple(sorted(points, key=lambda p: (p.lam or 0.0, p.trial, p.seed)))
 
 
 def point_from_dict(data: dict[str, Any]) -> Point:
     """A point from its JSON; derived rates in it are ignored."""
-    fields = {name: data[name] for name in Point.__slots__}
-    for split in SPLITS:
-        fields[split] = RiskCounts(**{n: data[split][n] for n in RiskCounts.__slots__})
+    fields = {name: data[name] for name in Point.__slots__ if name in data}
+    for name in (*SPLITS, "aware"):
+        if fields.get(name):
+            fields[name] = RiskCounts(**{n: data[name][n] for n in RiskCounts.__slots__})
     return Point(**fields)
 
 
 def point_to_dict(point: Point) -> dict[str, Any]:
     """A point's JSON: its counts, and every rate with its interval for readers in a hurry."""
     data = asdict(point)
-    for split in SPLITS:
-        data[split] |= {name: _rate(rate) for name, rate in getattr(point, split).rates().items()}
+    for name in (*SPLITS, "aware"):
+        if counts := getattr(point, name):
+            data[name] |= {name: _rate(rate) for name, rate in counts.rates().items()}
     return data
 
 

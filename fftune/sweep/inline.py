@@ -6,15 +6,15 @@ import optuna
 
 from fftune.risk import RiskCounts
 from fftune.sweep.progress import Progress
+from fftune.sweep.runner import Runner
 from fftune.sweep.search import tell
 from fftune.sweep.space import suggest
 from fftune.sweep.stopping import Ladder, Mark, StoppedError
-from fftune.sweep.trial import TrialRunner
 
 log = logging.getLogger(__name__)
 
 
-def run_inline(runner: TrialRunner, search: optuna.Study, progress: Progress) -> None:
+def run_inline(runner: Runner, search: optuna.Study, progress: Progress) -> None:
     """Run what remains of the study."""
     config = runner.study.config
     ladder = Ladder(eta=config.stopping.eta)

@@ -11,20 +11,21 @@ from fftune.cluster import fits  # before Ray, whose start it sets
 import optuna
 from ray import tune
 
-from fftune.config import Resources, SweepConfig
+from fftune.config import Resources, Study
 from fftune.risk import RiskCounts
+from fftune.sweep.database import open_storage
 from fftune.sweep.progress import Progress
+from fftune.sweep.runner import Runner
 from fftune.sweep.scheduler import FrontScheduler, UntoldSearch
-from fftune.sweep.search import OBJECTIVES, objectives, storage
+from fftune.sweep.search import objectives
 from fftune.sweep.space import suggest
 from fftune.sweep.stopping import Mark
-from fftune.sweep.trial import TrialRunner
 
 log = logging.getLogger(__name__)
 
 
 def run_on_ray(
-    runner: TrialRunner,
+    runner: Runner,
     search: optuna.Study,
     progress: Progress,
     resources: Resources,
@@ -40,7 +41,7 @@ def run_on_ray(
     # A trial whose workers train elsewhere must not take their place.
     own = needs if config.base.workers == 1 else {"CPU": 0.0, "memory": 1.0}
     scheduler = FrontScheduler(
-        OBJECTIVES, rungs=config.stopping.rungs, eta=config.stopping.eta, time_attr="epoch"
+        config.risks, rungs=config.stopping.rungs, eta=config.stopping.eta, time_attr="epoch"
     )
     tune.Tuner(
         tune.with_resources(tune.with_parameters(_trial, runner=runner), own),
@@ -62,52 +63,51 @@ def run_on_ray(
     ).fit()
 
 
-def _search_alg(
-    runner: TrialRunner, search: optuna.Study, scheduler: FrontScheduler
-) -> UntoldSearch:
-    """Ray's own door to Optuna, on the study's journal; each trial learns its number."""
+def _search_alg(runner: Runner, search: optuna.Study, scheduler: FrontScheduler) -> UntoldSearch:
+    """Ray's own door to Optuna, on the study's storage; each trial learns its number."""
     config = runner.study.config
     return UntoldSearch(
         scheduler,
         partial(_space, config=config),
-        metric=list(OBJECTIVES),
-        mode=["min"] * len(OBJECTIVES),
+        metric=list(config.risks),
+        mode=["min"] * len(config.risks),
         sampler=search.sampler,
         study_name=config.name,
-        storage=storage(runner.study),
+        storage=open_storage(runner.study),
     )
 
 
-def _space(trial: Any, config: SweepConfig) -> dict[str, Any]:
+def _space(trial: Any, config: Study) -> dict[str, Any]:
     """Draw the settings; they and the number come along as constants."""
     return {"settings": dict(suggest(trial, config)), "number": trial.number}
 
 
-def _trial(parameters: dict[str, Any], runner: TrialRunner) -> None:
+def _trial(parameters: dict[str, Any], runner: Runner) -> None:
     """What a worker does: one trial, a report at each rung, one at the end.
 
     A failure is reported as undefined values, and lies on disk: were it raised, Ray would end
     the worker too, and the next one would import torch for seconds.
     """
+    config = runner.study.config
 
     def climb(epoch: int, counts: RiskCounts) -> None:
         mark = Mark.of(counts)
-        low = {f"{name}_low": end for name, end in zip(OBJECTIVES, mark.optimistic, strict=True)}
-        tune.report(dict(zip(OBJECTIVES, mark.values, strict=True)) | low | {"epoch": epoch})
+        low = {f"{name}_low": end for name, end in zip(config.risks, mark.optimistic, strict=True)}
+        tune.report(dict(zip(config.risks, mark.values, strict=True)) | low | {"epoch": epoch})
 
     try:
         points = runner(parameters["number"], parameters["settings"], climb)
-        values = objectives(points, runner.study.config)
+        values = objectives(points, config)
     except Exception:
         log.debug("trial %d", parameters["number"], exc_info=True)
-        values = (nan, nan)
-    tune.report(dict(zip(OBJECTIVES, values, strict=True)))
+        values = (nan,) * len(config.risks)
+    tune.report(dict(zip(config.risks, values, strict=True)))
 
 
 class _Reporter(tune.Callback):
     """One line an ended trial; a record for those that did not leave their own."""
 
-    def __init__(self, runner: TrialRunner, progress: Progress, scheduler: FrontScheduler) -> None:
+    def __init__(self, runner: Runner, progress: Progress, scheduler: FrontScheduler) -> None:
         self._runner, self._progress, self._scheduler = runner, progress, scheduler
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
@@ -124,7 +124,7 @@ class _Reporter(tune.Callback):
         self._progress.failed(self._runner.failure(number, settings, "its worker died"))
 
 
-def at_once(config: SweepConfig, resources: Resources) -> int:
+def at_once(config: Study, resources: Resources) -> int:
     """How many trials the connected cluster runs at once.
 
     Raises:
@@ -134,7 +134,7 @@ def at_once(config: SweepConfig, resources: Resources) -> int:
     return min(most, resources.concurrency or most)
 
 
-def per_trial(config: SweepConfig, resources: Resources) -> dict[str, float]:
+def per_trial(config: Study, resources: Resources) -> dict[str, float]:
     """What one trial takes, its workers together."""
     workers = config.base.workers
     return {"CPU": config.base.threads * workers, "GPU": resources.gpus * workers}

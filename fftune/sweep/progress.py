@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from fftune.config import Selection, Settings
-from fftune.sweep.front import Failure, Point, Repeats, Stopped
+from fftune.sweep.front import RISKS, Failure, Point, Repeats, Stopped
 
 log = logging.getLogger("fftune.sweep")
 
@@ -19,6 +19,7 @@ class Progress:
     planned: int
     ended: int
     selection: Selection
+    risks: tuple[str, ...] = RISKS
     began: float = field(default_factory=time.monotonic)
     already: int = field(init=False)
 
@@ -28,13 +29,11 @@ class Progress:
     def finished(self, points: Sequence[Point]) -> None:
         """A trial gave a model for each seed."""
         trial = Repeats(points=tuple(points))
-        natural, hypocritical = trial.risks(self.selection)
+        named = zip(self.risks, trial.risks(self.selection, self.risks), strict=True)
+        risks = ", ".join(f"{name} {value:.3f}" for name, value in named)
         seconds = sum(point.train_seconds + point.evaluate_seconds for point in points)
         seeds = f", means of {len(points)} seeds" if len(points) > 1 else ""
-        self._line(
-            f"{_named(trial.settings)}: natural_risk {natural:.3f}, "
-            f"hypocritical_risk {hypocritical:.3f} on {self.selection}{seeds}, {seconds:.1f} s"
-        )
+        self._line(f"{_named(trial.settings)}: {risks} on {self.selection}{seeds}, {seconds:.1f} s")
 
     def failed(self, failure: Failure) -> None:
         """A trial gave none."""

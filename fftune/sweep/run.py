@@ -1,24 +1,30 @@
 """From a sweep's settings to its front."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
-from fftune.config import Backend, Resources, SweepConfig
+from fftune.config import Backend, HedgeSweep, Resources, Study, SweepConfig
 from fftune.errors import FftuneError
+from fftune.sweep.database import answering, open_storage
 from fftune.sweep.front import Front
+from fftune.sweep.hedging import HedgeRunner
 from fftune.sweep.inline import run_inline
 from fftune.sweep.progress import Progress
+from fftune.sweep.runner import Runner, tags
 from fftune.sweep.search import open_search
 from fftune.sweep.study import StudyFolder, open_study
-from fftune.sweep.trial import TrialRunner, tags
+from fftune.sweep.trial import TrialRunner
 from fftune.tracking import end_stale_runs, open_tracking, send_unsent
-from fftune.train import check
+
+RUNNERS: Mapping[type[Study], type[Runner]] = {SweepConfig: TrialRunner, HedgeSweep: HedgeRunner}
+"""What a trial does, by the kind of study."""
 
 log = logging.getLogger(__name__)
 
 
 def sweep(
-    config: SweepConfig,
+    config: Study,
     *,
     root: Path,
     backend: Backend = "ray",
@@ -40,22 +46,34 @@ def sweep(
         FftuneError: no trial gave a model.
     """
     resources = resources or Resources()
-    check(config.base)
+    kind_of(config).check(config.base)
     with open_study(config, root, resume=resume) as study:
         if study.remaining:
             log.info("study %s in %s", config.name, study.path)
-            _run(study, root, backend, resources)
+            with answering():
+                _run(study, root, backend, resources)
         front = study.front()
         if not front.points:
             raise FftuneError(f"all trials failed; the first: {front.failures[0].reason}")
         front.write(study.path / "front.json")
+        kind_of(config).conclude(study, front)
     return front
+
+
+def kind_of(config: Study) -> type[Runner]:
+    """What its trials do."""
+    return RUNNERS[type(config)]
 
 
 def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources) -> None:
     config = study.config
+    open_storage(study)  # refuses before a cluster is started
     progress = Progress(
-        study=config.name, planned=config.planned, ended=study.ended, selection=config.selection
+        study=config.name,
+        planned=config.planned,
+        ended=study.ended,
+        selection=config.selection,
+        risks=config.risks,
     )
     if backend == "inline":
         run_inline(_runner(study, root, resources), open_search(study), progress)
@@ -68,7 +86,7 @@ def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources)
         run_on_ray(_runner(study, root, resources), open_search(study), progress, resources)
 
 
-def _runner(study: StudyFolder, root: Path, resources: Resources) -> TrialRunner:
+def _runner(study: StudyFolder, root: Path, resources: Resources) -> Runner:
     tracking = open_tracking(root, study.config.experiment)
     send_unsent(tracking)
     end_stale_runs(
@@ -76,4 +94,4 @@ def _runner(study: StudyFolder, root: Path, resources: Resources) -> TrialRunner
         tags(study.config.name, "trial"),
         lambda of: bool(study.points(int(of["fftune.trial"]))),
     )
-    return TrialRunner(study=study, tracking=tracking, resources=resources)
+    return kind_of(study.config)(study=study, tracking=tracking, resources=resources)

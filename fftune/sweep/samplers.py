@@ -5,12 +5,12 @@ import warnings
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
-from fftune.config import SweepConfig
+from fftune.config import Study
 from fftune.sweep.gap import GapSampler
 from fftune.sweep.space import corners, params_of
 
 
-def make_sampler(config: SweepConfig) -> BaseSampler:
+def make_sampler(config: Study) -> BaseSampler:
     """The sampler of a study's strategy; `grid` asks it only for what is queued."""
     seed, begins = config.sampler_seed, len(config.dimensions) and len(corners(config))
     with warnings.catch_warnings():
@@ -27,7 +27,7 @@ def make_sampler(config: SweepConfig) -> BaseSampler:
     return GapSampler(scale=scale, margin=config.margin)
 
 
-def enqueue(search: optuna.Study, config: SweepConfig) -> None:
+def enqueue(search: optuna.Study, config: Study) -> None:
     """Queue what a strategy tries before it is asked: the grid, or the corners. Once only."""
     queued = {"grid": config.grid, "gp": None, "tpe": None}.get(config.rule, ())
     for settings in corners(config) if queued is None else queued:

@@ -1,15 +1,16 @@
 """A study's space as Optuna sees it: parameters of its own axes, and back to settings."""
 
+from collections.abc import Hashable
 from itertools import product
 from math import expm1, log1p
-from typing import Any
+from typing import Any, TypeGuard
 
 import optuna
 
-from fftune.config import Dimension, Settings, SweepConfig, Value, is_whole
+from fftune.config import Dimension, Settings, Study, SweepConfig, Value, is_whole
 
 
-def suggest(trial: optuna.Trial, config: SweepConfig) -> Settings:
+def suggest(trial: optuna.Trial, config: Study) -> Settings:
     """The trial's settings, drawn by the study's sampler."""
     if _plain(config):
         low, high = min(config.lam), max(config.lam)
@@ -17,7 +18,7 @@ def suggest(trial: optuna.Trial, config: SweepConfig) -> Settings:
     return {d.path: _suggest(trial, d, config) for d in config.dimensions}
 
 
-def params_of(settings: Settings, config: SweepConfig) -> dict[str, Any]:
+def params_of(settings: Settings, config: Study) -> dict[str, Any]:
     """What Optuna calls these settings, for a trial that is to be queued."""
     if _plain(config):
         return dict(settings)
@@ -27,19 +28,23 @@ def params_of(settings: Settings, config: SweepConfig) -> dict[str, Any]:
     }
 
 
-def corners(config: SweepConfig) -> list[Settings]:
-    """Where `gp` and `tpe` begin: the least and the greatest, then the other corners.
+def corners(config: Study) -> list[Settings]:
+    """Where `gp` and `tpe` begin: what is known, the least and the greatest, the other corners.
 
-    At most half of the trials, so that the search is left with something to choose.
+    Those of equal effect once; at most half of the trials, so that the search is left with
+    something to choose.
     """
     paths = [d.path for d in config.dimensions]
     each = [tuple(map(int, d.ends)) if _whole(d, config) else d.ends for d in config.dimensions]
     every: list[Settings] = [dict(zip(paths, ends, strict=True)) for ends in product(*each)]
     first, *others, last = every
-    return [first, last, *others][: max(2, config.trials // 2)]
+    distinct: dict[Hashable, Settings] = {}
+    for settings in (*config.known, first, last, *others):
+        distinct.setdefault(config.effect(settings), settings)
+    return list(distinct.values())[: max(2, config.trials // 2)]
 
 
-def _suggest(trial: optuna.Trial, dimension: Dimension, config: SweepConfig) -> Value:
+def _suggest(trial: optuna.Trial, dimension: Dimension, config: Study) -> Value:
     name, low, high = _name(dimension, config), dimension.low, dimension.high
     log = dimension.scale == "log"
     if dimension.choices:
@@ -53,20 +58,21 @@ def _suggest(trial: optuna.Trial, dimension: Dimension, config: SweepConfig) -> 
     return float(trial.suggest_float(name, low, high, log=log))
 
 
-def _plain(config: SweepConfig) -> bool:
+def _plain(config: Study) -> TypeGuard[SweepConfig]:
     """Whether Optuna is asked for lambda as it is: `gap` bends the axis by itself."""
-    return not config.space and config.rule in ("gap", "grid")
+    by_lambda = isinstance(config, SweepConfig) and not config.space
+    return by_lambda and config.rule in ("gap", "grid")
 
 
-def _bent(dimension: Dimension, config: SweepConfig) -> bool:
+def _bent(dimension: Dimension, config: Study) -> bool:
     """Whether Optuna is asked for log(1 + value), for it knows no such axis."""
     ranged = not dimension.choices and not _whole(dimension, config)
     return ranged and dimension.scale == "log1p" and config.rule != "gap"
 
 
-def _name(dimension: Dimension, config: SweepConfig) -> str:
+def _name(dimension: Dimension, config: Study) -> str:
     return f"log1p({dimension.path})" if _bent(dimension, config) else dimension.path
 
 
-def _whole(dimension: Dimension, config: SweepConfig) -> bool:
+def _whole(dimension: Dimension, config: Study) -> bool:
     return not dimension.choices and is_whole(config.base, dimension.path)

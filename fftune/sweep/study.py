@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fftune.comparison import risks_over_seeds
-from fftune.config import Selection, SweepConfig, differences, from_json, to_json
+from fftune.config import Selection, Study, SweepConfig, differences, study_of, to_json
 from fftune.errors import ConfigError, StudyError
 from fftune.evaluate import probes
 from fftune.outcomes import Outcomes
@@ -31,7 +31,7 @@ class StudyFolder:
     """`<root>/studies/<name>`: whatever is complete in it stays true."""
 
     path: Path
-    config: SweepConfig
+    config: Study
 
     def trial(self, number: int) -> Path:
         """The folder of one trial."""
@@ -56,7 +56,11 @@ class StudyFolder:
             write_text(self.seed_folder(point.trial, point.seed) / "result.json", text)
         if self.config.seeds > 1:
             first = points[0]
-            data = {"trial": first.trial, "lam": first.lam, "settings": dict(first.settings)}
+            data: dict[str, Any] = {
+                "trial": first.trial,
+                "lam": first.lam,
+                "settings": dict(first.settings),
+            }
             data["seeds"] = [point.seed for point in points]
             write_text(self.trial(first.trial) / "result.json", json.dumps(data, indent=2) + "\n")
 
@@ -131,8 +135,9 @@ class StudyFolder:
         trials = {number: self.points(number) for number in numbers}
         return Front(
             study=self.config.name,
-            objective=self.config.base.objective,
+            objective=self.config.method,
             selection=self.config.selection,
+            risks=self.config.risks,
             points=by_lambda([point for points in trials.values() for point in points]),
             failures=tuple(sorted(failures, key=lambda f: f.trial)),
             stopped=tuple(sorted(stopped, key=lambda s: s.trial)),
@@ -144,6 +149,7 @@ class StudyFolder:
 
     def rows(self, number: int, split: Selection) -> list[Outcomes]:
         """The hypocritical attack's rows of one trial, a training seed each."""
+        assert isinstance(self.config, SweepConfig)  # only trainings have several
         attack = probes(self.config.battery, self.config.base.attack.threat)[0].attack
         folders = [self.seed_folder(number, seed) for seed in self.config.training_seeds]
         return [
@@ -175,7 +181,7 @@ class StudyFolder:
 
 
 @contextmanager
-def open_study(config: SweepConfig, root: Path, *, resume: bool) -> Iterator[StudyFolder]:
+def open_study(config: Study, root: Path, *, resume: bool) -> Iterator[StudyFolder]:
     """The study's folder, locked against a second driver while the block runs.
 
     Raises:
@@ -194,7 +200,7 @@ def open_study(config: SweepConfig, root: Path, *, resume: bool) -> Iterator[Stu
 def _check_same(study: StudyFolder, *, resume: bool) -> None:
     name, new = study.config.name, study.config
     try:
-        old = from_json(SweepConfig, (study.path / "config.json").read_text())
+        old = study_of((study.path / "config.json").read_text())
     except ConfigError as error:
         raise StudyError(f"study {name!r} has settings of another version: {error}") from None
     more = resume and new.trials > old.trials

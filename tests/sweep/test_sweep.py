@@ -229,7 +229,7 @@ def test_seeds_repeat_a_point_and_the_search_is_told_their_mean(quick, root: Pat
 
 
 def test_a_trial_that_fails_twice_is_tried_a_third_time(quick, root: Path, monkeypatch) -> None:
-    original, calls = TrialRunner._measure, []
+    original, calls = TrialRunner.measure, []
 
     def measure(self, number, *others):
         calls.append(number)
@@ -237,7 +237,7 @@ def test_a_trial_that_fails_twice_is_tried_a_third_time(quick, root: Path, monke
             raise RuntimeError("out of luck")
         return original(self, number, *others)
 
-    monkeypatch.setattr(TrialRunner, "_measure", measure)
+    monkeypatch.setattr(TrialRunner, "measure", measure)
     front = run(replace(quick, strategy="grid", lam=(0.0,)), root)
     assert calls == [0, 0, 0]
     assert len(front.points) == 1 and front.failures == ()
@@ -273,14 +273,14 @@ def test_a_trial_left_behind_is_stopped_and_is_no_score(quick, root: Path, monke
 
 
 def fail_at(monkeypatch, numbers: set[int]) -> None:
-    original = TrialRunner._measure
+    original = TrialRunner.measure
 
     def measure(self, number, *others):
         if number in numbers:
             raise RuntimeError(f"trial {number} broke")
         return original(self, number, *others)
 
-    monkeypatch.setattr(TrialRunner, "_measure", measure)
+    monkeypatch.setattr(TrialRunner, "measure", measure)
 
 
 def stop_at(monkeypatch, stop: int, ran: list | None = None, *, after: bool = False) -> list:

@@ -1,0 +1,73 @@
+"""A study of a defence: which hedge, for one net."""
+
+import json
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+
+from fftune.config.defense import HedgeTrial
+from fftune.config.exact import from_json
+from fftune.config.space import Dimension, Settings, with_settings
+from fftune.config.study import Study, SweepConfig
+
+PAPER_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeSweep(Study):
+    """Radius, steps and step size of a hedge against natural, adversarial, hypocritical risk."""
+
+    base: HedgeTrial = field(default_factory=HedgeTrial)
+    trials: int = 16
+
+    def __post_init__(self) -> None:
+        Study.__post_init__(self)  # slots leave no super()
+
+    @property
+    def method(self) -> str:
+        """All its points are hedges of one net."""
+        return "hedge"
+
+    @property
+    def risks(self) -> tuple[str, ...]:
+        """Natural risk, and both that it is traded for."""
+        return ("natural_risk", "adversarial_risk_all", "hypocritical_risk")
+
+    @property
+    def dimensions(self) -> tuple[Dimension, ...]:
+        """`space`; or from no defence to twice the attackers' radius, and K up to the paper's."""
+        eps = self.base.attack.threat.eps
+        return self.space or (
+            Dimension(path="eps_d", low=0.0, high=2 * eps),
+            Dimension(path="steps", low=0, high=PAPER_STEPS),
+            Dimension(path="step_size", low=eps / 16, high=eps, scale="log"),
+        )
+
+    @property
+    def known(self) -> tuple[Settings, ...]:
+        """No defence, random noise of the attackers' radius, and the paper's hedge."""
+        eps = self.base.attack.threat.eps
+        pairs = ((0.0, 0), (eps, 0), (eps, PAPER_STEPS))
+        each = [{"eps_d": eps_d, "steps": k, "step_size": eps / 2} for eps_d, k in pairs]
+        return () if self.space else tuple(each)
+
+    def effect(self, settings: Settings) -> Hashable:
+        """The defence without what cannot matter: without a radius all are none."""
+        changed = with_settings(self.base, settings)
+        return changed.attack, changed.hedge
+
+    @property
+    def _bisectable(self) -> bool:
+        return False  # three risks
+
+
+def study_of(text: str) -> Study:
+    """The study whose settings `to_json` wrote, of either kind.
+
+    Raises:
+        ConfigError: as `from_json` does.
+    """
+    try:
+        hedged = "eps_d" in json.loads(text)["base"]
+    except (ValueError, LookupError, TypeError):
+        hedged = False  # what is wrong with it, `from_json` says
+    return from_json(HedgeSweep if hedged else SweepConfig, text)

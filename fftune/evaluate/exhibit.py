@@ -1,0 +1,129 @@
+"""What a hedge does to single images, as a report shows it: counts, slopes, pictures."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from fftune.errors import DataError
+from fftune.storage import write_text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Flips:
+    """What a defence did to the answers on attacked images (Wu et al. 2021, fig. 2a)."""
+
+    attack: str
+    defense: str
+    n: int
+    right_before: int
+    right_after: int
+    false_to_true: int
+    true_to_false: int
+    false_to_false: int
+    """To another false class."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gaps:
+    """Slope of the false class less that of the true one, an example each (fig. 2b)."""
+
+    estimator: str
+    false_to_true: tuple[float, ...]
+    true_to_false: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Similarity:
+    """SSIM (Wang et al. 2004) between two versions of the same images (fig. 2c)."""
+
+    pair: str
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """One image and what the bare net says of it."""
+
+    caption: str
+    png: str
+    """Base64."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Strip:
+    """One example on its way: natural, attacked, hedged, and the differences."""
+
+    kind: str
+    id: int
+    pictures: tuple[Picture, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surface:
+    """Loss of two classes around an attacked image (fig. 1), on the same plane."""
+
+    id: int
+    false: str
+    true: str
+    at: tuple[float, ...]
+    """Along either axis, in units of eps_d."""
+    false_loss: tuple[tuple[float, ...], ...]
+    true_loss: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """Accuracies of the linear model that explains the hedge (section 5), in closed form."""
+
+    case: str
+    natural: float
+    attacked: float
+    hedged: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exhibit:
+    """One hedge on one net."""
+
+    settings: str
+    """Hash of the trial's config: whether it is still the hedge that was chosen."""
+    hedge: str
+    n: int
+    flips: tuple[Flips, ...]
+    gaps: tuple[Gaps, ...]
+    similarities: tuple[Similarity, ...]
+    second_attack: str
+    linear: tuple[Linear, ...]
+    strips: tuple[Strip, ...]
+    surfaces: tuple[Surface, ...]
+
+    def write(self, path: Path) -> None:
+        """One JSON file."""
+        write_text(path, json.dumps(asdict(self)) + "\n")
+
+    @classmethod
+    def read(cls, path: Path) -> "Exhibit":
+        """What `write` wrote.
+
+        Raises:
+            DataError: the file is damaged.
+        """
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            return cls(
+                **{k: data[k] for k in ("settings", "hedge", "n", "second_attack")},
+                flips=tuple(Flips(**one) for one in data["flips"]),
+                gaps=tuple(Gaps(**one) for one in data["gaps"]),
+                similarities=tuple(Similarity(**one) for one in data["similarities"]),
+                linear=tuple(Linear(**one) for one in data["linear"]),
+                strips=tuple(_strip(one) for one in data["strips"]),
+                surfaces=tuple(Surface(**one) for one in data["surfaces"]),
+            )
+        except (OSError, ValueError, LookupError, TypeError) as error:
+            raise DataError(f"exhibit {str(path)!r} cannot be read: {error}") from None
+
+
+def _strip(data: dict[str, Any]) -> Strip:
+    pictures = tuple(Picture(**one) for one in data["pictures"])
+    return Strip(kind=data["kind"], id=data["id"], pictures=pictures)

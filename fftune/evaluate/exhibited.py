@@ -1,0 +1,292 @@
+"""Looks at single images behind one hedge (Wu et al. 2021, 4.2 and appendix B)."""
+
+import base64
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from skimage.metrics import structural_similarity
+from torch import Tensor, nn
+
+from fftune.config import HedgeConfig, HedgeTrial, config_hash, named
+from fftune.defenses import hedge
+from fftune.defenses.analysis import Score, gradient_gap, ratio_gap, second_attack
+from fftune.defenses.linear import LinearTask, accuracies
+from fftune.evaluate.crafted import Crafted, crafted_once
+from fftune.evaluate.exhibit import (
+    Exhibit,
+    Flips,
+    Gaps,
+    Linear,
+    Picture,
+    Similarity,
+    Strip,
+    Surface,
+)
+from fftune.evaluate.hedged import battery_of, parts_of
+from fftune.models import device_of, eval_mode, load_model, torch_threads, weights_hash
+from fftune.noise import Noise
+
+CLOSE = 64
+"""Examples of each kind whose slopes and similarities are looked at; pictures of `SHOWN`."""
+SHOWN = 4
+SECOND = 128
+"""Examples of the second attack."""
+SIDE = 21
+"""Points of a loss surface along either axis."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Behind:
+    """Attacked images, and what a defence made of them."""
+
+    x: Tensor
+    """(N, C, H, W), attacked."""
+    x_def: Tensor
+    before: Tensor
+    """(N,) int64, the bare net's answers to `x`."""
+    after: Tensor
+    """(N,) int64, to `x_def`."""
+
+
+def exhibit(config: HedgeTrial, cache: Path) -> Exhibit:
+    """Look at the test examples behind the config's hedge; crafted ones are read from `cache`."""
+    net, battery, device = load_model(config.net), battery_of(config), device_of(config.device)
+    test = parts_of(config.data, config.examples)["test"]
+    crafted = crafted_once(cache, net, test, battery, config.attack, model_hash=weights_hash(net))
+    classes = test.source.classes
+    with eval_mode(net), torch_threads(config.threads):
+        net = net.to(device)
+        look = _Look(net=net, config=config, crafted=crafted, classes=classes, device=device)
+        return look.exhibit()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Look:
+    net: nn.Module
+    config: HedgeTrial
+    crafted: Crafted
+    classes: tuple[str, ...]
+    device: str
+
+    def exhibit(self) -> Exhibit:
+        c, config = self.crafted, self.config
+        hedged = self._behind(c.x_adv, config.hedge)
+        friendly = self._behind(c.x_hyp, config.hedge)
+        few = slice(0, SECOND)
+        noise = Noise(config.seed).fold(c.source, c.split, "exhibit")
+        x, y = c.x[few].to(self.device), c.y[few].to(self.device)
+        return Exhibit(
+            settings=config_hash(config),
+            hedge=_told(config.hedge),
+            n=len(c.ids),
+            flips=tuple(self._flips(hedged, friendly)),
+            gaps=tuple(self._gaps(hedged, noise)),
+            similarities=tuple(self._similarities(hedged, friendly)),
+            second_attack=str(
+                second_attack(self.net, x, y, config=config.attack, noise=noise, ids=c.ids[few])
+            ),
+            linear=tuple(_linear()),
+            strips=tuple(self._strips(hedged, friendly)),
+            surfaces=tuple(self._surfaces(hedged, noise)),
+        )
+
+    def _behind(self, x: Tensor, config: HedgeConfig) -> _Behind:
+        """Behind the first draw of a defence, a block at a time."""
+        c = self.crafted
+        noise = Noise(self.config.seed).fold("defense", c.source, c.split, 0)
+        size = self.config.block_size
+        parts = [
+            hedge(self.net, part.to(self.device), config=config, noise=noise, ids=ids).cpu()
+            for part, ids in zip(x.split(size), c.ids.split(size), strict=True)
+        ]
+        x_def = torch.cat(parts)
+        return _Behind(x=x, x_def=x_def, before=self._said(x), after=self._said(x_def))
+
+    def _said(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            parts = [
+                self.net(part.to(self.device)).argmax(1).cpu()
+                for part in x.split(self.config.block_size)
+            ]
+        return torch.cat(parts)
+
+    def _flips(self, hedged: _Behind, friendly: _Behind) -> Iterator[Flips]:
+        random = named("random", self.config.hedge)
+        c = self.crafted
+        for attack, x_pert, behind in (
+            (c.attack, c.x_adv, hedged),
+            (f"{c.attack}, false friend", c.x_hyp, friendly),
+        ):
+            for defense, one in (("random", self._behind(x_pert, random)), ("hedge", behind)):
+                was, now = one.before == c.y, one.after == c.y
+                yield Flips(
+                    attack=attack,
+                    defense=defense,
+                    n=len(c.y),
+                    right_before=int(was.sum()),
+                    right_after=int(now.sum()),
+                    false_to_true=int((~was & now).sum()),
+                    true_to_false=int((was & ~now).sum()),
+                    false_to_false=int((~was & ~now & (one.before != one.after)).sum()),
+                )
+
+    def _kinds(self, one: _Behind) -> dict[str, Tensor]:
+        """Positions of FtoT and TtoF."""
+        was, now = one.before == self.crafted.y, one.after == self.crafted.y
+        return {
+            "FtoT": (~was & now).nonzero().flatten()[:CLOSE],
+            "TtoF": (was & ~now).nonzero().flatten()[:CLOSE],
+        }
+
+    def _false(self, one: _Behind, kind: str) -> Tensor:
+        """(N,) the false class that an answer came from, or went to."""
+        return one.before if kind == "FtoT" else one.after
+
+    def _gaps(self, hedged: _Behind, noise: Noise) -> Iterator[Gaps]:
+        """By gradient norms of the logit and of the log-probability, and by sampling."""
+        kinds = self._kinds(hedged)
+        scores: tuple[Score, ...] = ("logit", "log_prob")
+        for score in scores:
+            for sampled in (False, True):
+                found = {
+                    kind: self._gap(hedged, kind, at, score, noise if sampled else None)
+                    for kind, at in kinds.items()
+                }
+                what = "largest sampled ratio" if sampled else "l_1 norm of the gradient"
+                yield Gaps(
+                    estimator=f"{what}, {score}",
+                    false_to_true=found["FtoT"],
+                    true_to_false=found["TtoF"],
+                )
+
+    def _gap(
+        self, one: _Behind, kind: str, at: Tensor, score: Score, noise: Noise | None
+    ) -> tuple[float, ...]:
+        if not len(at):
+            return ()
+        x, ids = one.x[at].to(self.device), self.crafted.ids[at]
+        false = self._false(one, kind)[at].to(self.device)
+        true = self.crafted.y[at].to(self.device)
+        if noise is None:
+            gap = gradient_gap(self.net, x, false, true, score=score)
+        else:
+            eps = self.config.eps_d
+            gap = ratio_gap(self.net, x, false, true, score=score, eps=eps, noise=noise, ids=ids)
+        return tuple(gap.tolist())
+
+    def _similarities(self, hedged: _Behind, friendly: _Behind) -> Iterator[Similarity]:
+        c = self.crafted
+        for pair, a, b in (
+            ("adversarial - natural", c.x_adv, c.x),
+            ("hypocritical - natural", c.x_hyp, c.x),
+            ("hedged adversarial - natural", hedged.x_def, c.x),
+            ("hedged adversarial - adversarial", hedged.x_def, c.x_adv),
+            ("hedged hypocritical - natural", friendly.x_def, c.x),
+        ):
+            yield Similarity(pair=pair, values=tuple(similarity(a[:CLOSE], b[:CLOSE])))
+
+    def _strips(self, hedged: _Behind, friendly: _Behind) -> Iterator[Strip]:
+        c, names = self.crafted, {"FtoT": "mended (FtoT)", "TtoF": "spoiled (TtoF)"}
+        for kind, at in self._kinds(hedged).items():
+            for i in at[:SHOWN].tolist():
+                yield self._strip(names[kind], hedged, "adversarial", i)
+        concealed = (friendly.before == c.y) & (self._said(c.x) != c.y)
+        for name, mask in (
+            ("a false friend unmasked", concealed & (friendly.after != c.y)),
+            ("a false friend believed", concealed & (friendly.after == c.y)),
+        ):
+            for i in mask.nonzero().flatten()[: SHOWN // 2].tolist():
+                yield self._strip(name, friendly, "hypocritical", i)
+
+    def _strip(self, kind: str, one: _Behind, attacked: str, i: int) -> Strip:
+        c, scale = self.crafted, 0.5 / max(self.config.attack.threat.eps, self.config.eps_d)
+        clean = self._said(c.x[i : i + 1])[0]
+        said = [self.classes[int(label)] for label in (clean, one.before[i], one.after[i])]
+        diff = one.x[i] - c.x[i], one.x_def[i] - one.x[i]
+        pictures = (
+            ("natural", c.x[i], said[0]),
+            (attacked, one.x[i], said[1]),
+            ("hedged", one.x_def[i], said[2]),
+            ("attack's part", 0.5 + scale * diff[0], f"x {scale:.3g}"),
+            ("hedge's part", 0.5 + scale * diff[1], f"x {scale:.3g}"),
+        )
+        truth = self.classes[int(c.y[i])]
+        return Strip(
+            kind=f"{kind}, {truth}",
+            id=int(c.ids[i]),
+            pictures=tuple(
+                Picture(caption=f"{name}: {label}", png=png(x)) for name, x, label in pictures
+            ),
+        )
+
+    def _surfaces(self, hedged: _Behind, noise: Noise) -> Iterator[Surface]:
+        """Along the hedge's own way and along random signs, from the first mended image on."""
+        c, radius = self.crafted, self.config.eps_d
+        for i in self._kinds(hedged)["FtoT"][:1].tolist():
+            x, shape = hedged.x[i], tuple(hedged.x.shape[1:])
+            signs = noise.fold("surface").uniform(c.ids[i : i + 1], shape)[0].sub(0.5).sign()
+            u, v = (hedged.x_def[i] - x).sign() * radius, signs * radius
+            at = torch.linspace(-2, 2, SIDE)
+            grid = x + at.view(-1, 1, 1, 1, 1) * u + at.view(1, -1, 1, 1, 1) * v
+            points = grid.flatten(0, 1).clamp(0, 1).to(self.device)
+            with torch.no_grad():
+                logits = torch.cat([self.net(p) for p in points.split(self.config.block_size)])
+            false, true = int(hedged.before[i]), int(c.y[i])
+            losses = [
+                F.cross_entropy(logits, torch.full_like(logits[:, 0], k).long(), reduction="none")
+                for k in (false, true)
+            ]
+            one, two = (tuple(map(tuple, loss.view(SIDE, SIDE).tolist())) for loss in losses)
+            yield Surface(
+                id=int(c.ids[i]),
+                false=self.classes[false],
+                true=self.classes[true],
+                at=tuple(at.tolist()),
+                false_loss=one,
+                true_loss=two,
+            )
+
+
+def similarity(a: Tensor, b: Tensor) -> list[float]:
+    """SSIM of each pair of images, by scikit-image with its default 7 x 7 window.
+
+    Args:
+        a, b: (N, C, H, W) in [0, 1].
+    """
+    return [
+        float(structural_similarity(p, q, channel_axis=0, data_range=1.0))
+        for p, q in zip(a.numpy(), b.numpy(), strict=True)
+    ]
+
+
+def png(x: Tensor) -> str:
+    """Base64 of a PNG of (C, H, W) in [0, 1], C of 1 or 3."""
+    pixels = (x.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
+    file = io.BytesIO()
+    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def _linear() -> Iterator[Linear]:
+    """Section 5's task, its mirror, and what becomes of both under cross-entropy."""
+    task = LinearTask()
+    mirror = replace(task, k_t=task.k_f, k_f=task.k_t)
+    for case, which, loss in (
+        ("linear loss, k_f > k_t", task, "linear"),
+        ("linear loss, k_t > k_f", mirror, "linear"),
+        ("cross-entropy, k_f > k_t", task, "ce"),
+        ("cross-entropy, k_t > k_f", mirror, "ce"),
+    ):
+        found = accuracies(which, loss=loss)
+        yield Linear(case=case, natural=found.natural, attacked=found.attacked, hedged=found.hedged)
+
+
+def _told(config: HedgeConfig) -> str:
+    if not config.steps:
+        return f"uniform noise, eps_d {config.eps_d:.4g}"
+    return f"eps_d {config.eps_d:.4g}, K {config.steps}, step {config.step_length:.3g}"

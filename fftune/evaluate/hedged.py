@@ -1,0 +1,119 @@
+"""A hedge on trial: rows of one net behind it, on the examples that choose and those that report.
+
+The examples were crafted once, on the bare net; what each trial pays for is its defence, and an
+attacker who knows it on a part of them.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fftune.config import AttackConfig, BatteryConfig, DataSpec, HedgeTrial, Split, ThreatModel
+from fftune.data import Dataset
+from fftune.defenses import Through, refuse_without_gradients
+from fftune.evaluate.battery import Probe
+from fftune.evaluate.crafted import craft, crafted_once, defended_rows
+from fftune.evaluate.defended import CLEAN
+from fftune.evaluate.run import HEDGED_ON, attacked, sample
+from fftune.evaluate.tiers import Part
+from fftune.models import device_of, load_model, torch_threads, weights_hash
+from fftune.noise import Noise
+from fftune.outcomes import Outcomes
+
+AWARE = "aware-hedge"
+"""The attacker who knows: Wu et al. 2021, alg. 6, with a draw of its own at every step."""
+DRAWS = 20
+"""Over which that attacker averages where the defence is noise alone, as they cost so little."""
+
+
+BARE = HedgeTrial(eps_d=0).hedge
+"""No defence."""
+
+
+def check_hedge(config: HedgeTrial) -> None:
+    """Fail before anything starts.
+
+    Raises:
+        ModelError: the net cannot be built, does not take the data's images, does not return
+            logits of their classes, or has no gradients that a hedge could follow.
+        DataError: the data are missing.
+    """
+    net = load_model(config.net)
+    few = sample(config.data, "test", HEDGED_ON)
+    still = AttackConfig(threat=ThreatModel(eps=0), steps=0, start="none")
+    probe = Probe(attack=CLEAN, goal="adversarial", parts=(Part(config=still, loss="ce"),))
+    attacked(net, few, battery_of(config), (probe,))
+    with torch_threads(config.threads):
+        device = device_of(config.device)
+        refuse_without_gradients(net.to(device), next(few.batches(len(few)))[1].to(device))
+
+
+def pinned(config: HedgeTrial) -> HedgeTrial:
+    """The same about these weights alone, so that a study cannot go on with others.
+
+    Raises:
+        ModelError: the net cannot be built.
+    """
+    net = load_model(config.net)
+    return replace(config, net=replace(config.net, hash=weights_hash(net)))
+
+
+def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
+    """Rows on `validation`, which chooses, and on `test`, which reports.
+
+    Args:
+        cache: a folder for crafted examples, shared by all trials and studies.
+    """
+    net, battery = load_model(config.net), battery_of(config)
+    model_hash, hedge = weights_hash(net), config.hedge
+    tables = []
+    parts = parts_of(config.data, config.examples)
+    for dataset in parts.values():
+        crafted = crafted_once(cache, net, dataset, battery, config.attack, model_hash=model_hash)
+        for one in dict.fromkeys(
+            (hedge, BARE)
+        ):  # the bare net's answers tell what the hedge has changed
+            rows = defended_rows(net, crafted, one, battery=battery, seed=config.seed)
+            tables.append(rows.table)
+    few = spread(parts["test"], config.aware)
+    through = Through(defense=hedge, draws=1 if hedge.steps else DRAWS)
+    known = craft(net, few, battery, config.attack, model_hash=model_hash, through=through)
+    tables.append(defended_rows(net, known, hedge, battery=battery, seed=config.seed).table)
+    return Outcomes.of(tables)
+
+
+def parts_of(data: DataSpec, examples: int | None) -> dict[Split, Dataset]:
+    """The examples that choose and those that report.
+
+    Where the data have a validation split, so many of it and so many of the test split. Else the
+    chosen test examples are parted by a hash of their ids: which part one is in does not depend
+    on the others.
+    """
+    test = sample(data, "test", examples)
+    if data.validation_size:
+        return {"validation": sample(data, "validation", examples), "test": test}
+    chooses = Noise(0).fold("chooses", test.source.name).uniform(test.ids, (1,)).flatten() < 0.5
+    splits: tuple[Split, ...] = ("validation", "test")
+    return {
+        split: test.select(rows.nonzero().flatten(), split)
+        for split, rows in zip(splits, (chooses, ~chooses), strict=True)
+    }
+
+
+def spread(dataset: Dataset, count: int) -> Dataset:
+    """So many of the examples, evenly spread over their ids."""
+    if count >= len(dataset):
+        return dataset
+    return dataset.select(torch.arange(count) * len(dataset) // count, dataset.split)
+
+
+def battery_of(config: HedgeTrial) -> BatteryConfig:
+    """How attacks are run."""
+    return BatteryConfig(
+        steps=config.attack.steps,
+        block_size=config.block_size,
+        seed=config.seed,
+        threads=config.threads,
+        device=config.device,
+    )

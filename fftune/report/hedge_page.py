@@ -1,0 +1,132 @@
+"""The report of a hedge study as one HTML file that works without a network."""
+
+from html import escape
+from typing import Any
+
+from fftune import __version__
+from fftune.config import to_json
+from fftune.evaluate.exhibit import Exhibit, Strip
+from fftune.report.hedge_plots import (
+    RISK_TITLES,
+    ablation,
+    flips,
+    hedge_front,
+    similarities,
+    slopes,
+    surface,
+)
+from fftune.report.hedges import HedgeResult, hedge_caveats, hedge_headlines, hedge_table
+from fftune.report.page import PLAIN, STYLE
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}
+.strip {{ display: flex; flex-wrap: wrap; gap: .75rem; margin: 0 0 1rem; }}
+.strip figure {{ margin: 0; width: 8.5rem; }}
+.strip img {{ width: 100%; image-rendering: pixelated; border: 1px solid #dde1e5; }}
+.strip figcaption {{ font-size: .78rem; color: #4a5157; }}
+h3 {{ font-size: 1rem; margin: 1.25rem 0 .4rem; }}
+</style>
+</head>
+<body>
+<h1>{title}</h1>
+{findings}
+{figures}
+<ul>{caveats}</ul>
+<h2>Every hedge (percent)</h2>
+<p>* on the front of all three risks, as chosen.</p>
+<div class="scroll">{table}</div>
+{exhibit}
+{failures}
+<h2>Settings</h2>
+<details><summary>{name}</summary><pre>{settings}</pre></details>
+<footer>fftune {version}</footer>
+</body>
+</html>
+"""
+
+
+def hedge_page(result: HedgeResult) -> str:
+    """Fronts or ablations, the table, and the chosen hedge on single images."""
+    figures = _Figures()
+    maps = ablation(result)
+    parts = [figures.html(f) for f in maps] if maps else _fronts(result, figures)
+    title = "Over a grid, on all images" if maps else "What a hedge costs, and what it is worth"
+    failed = [f"{result.told(f.settings)}: {f.reason}" for f in result.front.failures]
+    return PAGE.format(
+        title=escape(f"fftune: {result.config.name}"),
+        style=STYLE,
+        findings="\n".join(f'<p class="finding">{escape(s)}</p>' for s in hedge_headlines(result)),
+        figures=f"<h2>{title}</h2>" + "\n".join(parts),
+        caveats="".join(f"<li>{escape(line)}</li>" for line in hedge_caveats(result)),
+        table=hedge_table(result).to_html(index=False, border=0),
+        exhibit=_exhibit(result.exhibit, figures) if result.exhibit else "",
+        failures=_failures(failed),
+        name=escape(result.config.name),
+        settings=escape(to_json(result.config)),
+        version=__version__,
+    )
+
+
+class _Figures:
+    """Figures as HTML, of which the first one brings plotly along."""
+
+    def __init__(self) -> None:
+        self._first = True
+
+    def html(self, figure: Any) -> str:
+        text = figure.to_html(full_html=False, include_plotlyjs=self._first, config=PLAIN)
+        self._first = False
+        return str(text)
+
+
+def _fronts(result: HedgeResult, figures: _Figures) -> list[str]:
+    return [figures.html(hedge_front(result, risk)) for risk in RISK_TITLES]
+
+
+def _exhibit(shown: Exhibit, figures: _Figures) -> str:
+    rows = "".join(
+        f"<tr><td>{escape(one.case)}</td>"
+        + "".join(f"<td>{v:.4f}</td>" for v in (one.natural, one.attacked, one.hedged))
+        + "</tr>"
+        for one in shown.linear
+    )
+    parts = [
+        f"<h2>The chosen hedge on single images ({escape(shown.hedge)})</h2>",
+        "<p>What it changes, beside uniform noise of the same radius.</p>",
+        figures.html(flips(shown)),
+        f"<p>{escape(shown.second_attack)}.</p>",
+        "<h2>Slope of the false class less that of the true one, at attacked images</h2>",
+        "<p>Hedge Defense relies on the false class being the steeper one: above zero.</p>",
+        figures.html(slopes(shown)),
+        *(_surface(figures.html(surface(one)), one.id) for one in shown.surfaces),
+        "<h2>How alike the images are</h2>",
+        figures.html(similarities(shown)),
+        "<h2>Pictures</h2>",
+        *map(_strip, shown.strips),
+        "<h2>The linear model that explains it, in closed form</h2>",
+        f"<table><tr><th></th><th>natural</th><th>attacked</th><th>hedged</th></tr>{rows}</table>",
+    ]
+    return "\n".join(parts)
+
+
+def _surface(figure: str, number: int) -> str:
+    return f"<h2>Loss of both classes around attacked image {number}</h2>{figure}"
+
+
+def _strip(strip: Strip) -> str:
+    pictures = "".join(
+        f'<figure><img alt="{escape(p.caption)}" src="data:image/png;base64,{p.png}">'
+        f"<figcaption>{escape(p.caption)}</figcaption></figure>"
+        for p in strip.pictures
+    )
+    return f'<h3>{strip.id}: {escape(strip.kind)}</h3><div class="strip">{pictures}</div>'
+
+
+def _failures(lines: list[str]) -> str:
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f"<h2>Failed trials</h2><ul>{items}</ul>" if lines else ""

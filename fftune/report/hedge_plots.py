@@ -1,0 +1,289 @@
+"""Figures of a hedge study: fronts, ablations, and the hedge that was chosen, looked at closely."""
+
+from collections.abc import Callable, Sequence
+
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from fftune.config import Dimension, Value
+from fftune.evaluate.exhibit import Exhibit, Surface
+from fftune.report.hedges import PIXEL, HedgeResult
+from fftune.report.plots import COLORS, LAYOUT, NATURAL
+from fftune.risk import Rate, RiskCounts
+from fftune.sweep.front import Point
+
+RISK_TITLES = {
+    "adversarial_risk_all": "adversarial risk on D (1 - robust accuracy)",
+    "hypocritical_risk": "hypocritical risk (on the defended net's own mistakes)",
+}
+RADII = ("eps_d", "attack.threat.eps", "step_size")
+
+
+def hedge_front(result: HedgeResult, risk: str) -> go.Figure:
+    """Natural risk (x) against another, on the split that reports.
+
+    The front, chosen on the other split, is joined. Diamonds: the same hedges against attackers
+    who know them, on a part of the images.
+    """
+    front = result.front.against(risk)
+    members = {t.trial for t in front.members}
+    points = sorted(result.front.points, key=lambda p: p.test.natural_risk.value)
+    figure = go.Figure()
+    for name, shown, on in (
+        ("front", [p for p in points if p.trial in members], True),
+        ("dominated", [p for p in points if p.trial not in members], False),
+    ):
+        rates = [getattr(p.test, risk) for p in shown]
+        figure.add_trace(
+            go.Scatter(
+                x=[p.test.natural_risk.value for p in shown],
+                y=[rate.value for rate in rates],
+                error_y=_bars(rates, COLORS[0]) if on else None,
+                mode="lines+markers" if on else "markers",
+                marker={"color": COLORS[0], "size": 9, "symbol": "circle" if on else "circle-open"},
+                line={"color": COLORS[0]},
+                opacity=1 if on else 0.5,
+                name=f"{name}, attackers do not know",
+                text=[result.told(p.settings) for p in shown],
+                customdata=[str(rate) for rate in rates],
+                hovertemplate="%{text}<br>natural risk %{x:.1%}<br>%{customdata}<extra></extra>",
+            )
+        )
+    figure.add_trace(_known(result, points, risk))
+    _name_few(figure, result, risk)
+    figure.update_layout(
+        **LAYOUT,
+        xaxis={"title": "natural risk", **NATURAL, "rangemode": "normal"},
+        yaxis={"title": RISK_TITLES[risk], "tickformat": ".0%"},
+        height=480,
+    )
+    return figure
+
+
+def _known(result: HedgeResult, points: Sequence[Point], risk: str) -> go.Scatter:
+    pairs = [(p, p.aware) for p in points if p.aware]
+    return go.Scatter(
+        x=[counts.natural_risk.value for _, counts in pairs],
+        y=[getattr(counts, risk).value for _, counts in pairs],
+        error_y=_bars([getattr(counts, risk) for _, counts in pairs], COLORS[1]),
+        mode="markers",
+        marker={"color": COLORS[1], "size": 8, "symbol": "diamond-open"},
+        opacity=0.75,
+        name="attackers know, on a part of the images",
+        text=[result.told(p.settings) for p, _ in pairs],
+        customdata=[str(getattr(counts, risk)) for _, counts in pairs],
+        hovertemplate="%{text}<br>natural risk %{x:.1%}<br>%{customdata}<extra></extra>",
+    )
+
+
+def _name_few(figure: go.Figure, result: HedgeResult, risk: str) -> None:
+    """Arrows to the bare net and to the chosen hedge."""
+    for what, point in (("no defence", result.undefended), ("chosen", result.chosen)):
+        if point is not None:
+            figure.add_annotation(
+                x=point.test.natural_risk.value,
+                y=getattr(point.test, risk).value,
+                text=what,
+                showarrow=True,
+                ax=30,
+                ay=-30,
+            )
+
+
+SHOWN: tuple[tuple[str, str, Callable[[RiskCounts], Rate]], ...] = (
+    ("clean accuracy", COLORS[5], lambda c: c.clean_accuracy),
+    ("A, attackers do not know", COLORS[0], lambda c: c.adversarial_accuracy),
+    ("hypocritical risk on D-", COLORS[2], lambda c: c.hypocritical_risk),
+)
+
+
+def ablation(result: HedgeResult) -> list[go.Figure]:
+    """Of a grid: curves over one setting, or maps over two (Wu et al. 2021, fig. 3 and 7).
+
+    On all images, those that choose and those that report: nothing is chosen here.
+    """
+    varied = result.config.dimensions
+    if result.config.rule != "grid" or len(varied) > 2:
+        return []
+    if len(varied) == 2:
+        return _maps(result, varied)
+    return [_curves(result, varied[0]), _counts(result, varied[0])]
+
+
+def _curves(result: HedgeResult, varied: Dimension) -> go.Figure:
+    points = sorted(result.front.points, key=lambda p: p.settings[varied.path])
+    x = [_value(varied, p.settings[varied.path]) for p in points]
+    figure = go.Figure()
+    for name, color, rate in SHOWN:
+        figure.add_trace(_line(name, color, x, [rate(p.validation + p.test) for p in points]))
+    knows = [(at, p.aware) for at, p in zip(x, points, strict=True) if p.aware]
+    rates = [counts.adversarial_accuracy for _, counts in knows]
+    figure.add_trace(
+        _line(
+            "right after every attacker, some who know", COLORS[1], [at for at, _ in knows], rates
+        )
+    )
+    figure.update_layout(
+        **LAYOUT, xaxis={"title": _title(varied)}, yaxis={"tickformat": ".0%"}, height=440
+    )
+    return figure
+
+
+def _counts(result: HedgeResult, varied: Dimension) -> go.Figure:
+    """What the defence mended and what it spoiled, of all images (figures 3a and 3c)."""
+    points = sorted(result.front.points, key=lambda p: p.settings[varied.path])
+    x = [_value(varied, p.settings[varied.path]) for p in points]
+    flipped = [result.flips(point) for point in points]
+    figure = go.Figure()
+    for name, color in zip(flipped[0], COLORS, strict=False):
+        line = {"color": color}
+        figure.add_trace(
+            go.Scatter(
+                x=x, y=[f[name] for f in flipped], name=name, mode="lines+markers", line=line
+            )
+        )
+    n = points[0].validation.total + points[0].test.total
+    figure.update_layout(
+        **LAYOUT, xaxis={"title": _title(varied)}, yaxis={"title": f"images of {n:,}"}, height=380
+    )
+    return figure
+
+
+def _line(name: str, color: str, x: Sequence[float], rates: Sequence[Rate]) -> go.Scatter:
+    return go.Scatter(
+        x=x,
+        y=[rate.value for rate in rates],
+        error_y=_bars(rates, color),
+        name=name,
+        mode="lines+markers",
+        line={"color": color},
+    )
+
+
+def _maps(result: HedgeResult, varied: Sequence[Dimension]) -> list[go.Figure]:
+    across, up = varied
+    found = {
+        (p.settings[across.path], p.settings[up.path]): p.validation + p.test
+        for p in result.front.points
+    }
+    return [_map(found, across, up, name, rate) for name, _, rate in SHOWN]
+
+
+def _map(
+    found: dict[tuple[Value, Value], RiskCounts],
+    across: Dimension,
+    up: Dimension,
+    name: str,
+    rate: Callable[[RiskCounts], Rate],
+) -> go.Figure:
+    values = [
+        [rate(found[a, b]).value if (a, b) in found else None for a in across.choices]
+        for b in up.choices
+    ]
+    figure = go.Figure(
+        go.Heatmap(
+            x=[f"{_value(across, a):g}" for a in across.choices],
+            y=[f"{_value(up, b):g}" for b in up.choices],
+            z=values,
+            colorscale="Viridis",
+            texttemplate="%{z:.1%}",
+            colorbar={"tickformat": ".0%"},
+        )
+    )
+    figure.update_layout(
+        **LAYOUT,
+        title={"text": name, "font": {"size": 14}},
+        xaxis={"title": _title(across), "type": "category"},
+        yaxis={"title": _title(up), "type": "category"},
+        height=380,
+    )
+    return figure
+
+
+def flips(shown: Exhibit) -> go.Figure:
+    """FtoT, TtoF and FtoF of the hedge beside random noise of its radius."""
+    figure = go.Figure()
+    for i, one in enumerate(shown.flips):
+        figure.add_trace(
+            go.Bar(
+                x=["false to true", "true to false", "false to false"],
+                y=[one.false_to_true, one.true_to_false, one.false_to_false],
+                name=f"{one.defense}, {one.attack}",
+                marker={"color": COLORS[i]},
+            )
+        )
+    figure.update_layout(
+        **LAYOUT, barmode="group", yaxis={"title": f"images of {shown.n}"}, height=380
+    )
+    return figure
+
+
+def slopes(shown: Exhibit) -> go.Figure:
+    """Slope of the false class less that of the true one: histograms by estimator."""
+    figure = make_subplots(rows=2, cols=2, subplot_titles=[g.estimator for g in shown.gaps])
+    for i, gaps in enumerate(shown.gaps):
+        for name, values, color in (
+            ("false to true", gaps.false_to_true, COLORS[0]),
+            ("true to false", gaps.true_to_false, COLORS[1]),
+        ):
+            bars = go.Histogram(
+                x=values, name=name, marker={"color": color}, opacity=0.6, showlegend=i == 0
+            )
+            figure.add_trace(bars, row=i // 2 + 1, col=i % 2 + 1)
+    figure.add_vline(x=0, line={"color": "#495057", "width": 1})
+    figure.update_layout(**LAYOUT, barmode="overlay", height=520)
+    figure.update_layout(margin={"t": 80}, legend={"y": 1.08})
+    return figure
+
+
+def similarities(shown: Exhibit) -> go.Figure:
+    """SSIM of each pair of versions."""
+    figure = go.Figure(
+        [
+            go.Box(x=one.values, name=one.pair, marker={"color": COLORS[i]}, showlegend=False)
+            for i, one in enumerate(shown.similarities)
+        ]
+    )
+    figure.update_layout(**LAYOUT, xaxis={"title": "SSIM"}, height=340)
+    figure.update_layout(margin={"l": 220})
+    return figure
+
+
+def surface(one: Surface) -> go.Figure:
+    """Losses of the false and of the true class around an attacked image, on one colour scale."""
+    titles = [f"false class: {one.false}", f"true class: {one.true}"]
+    figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.12)
+    highest = max(max(map(max, z)) for z in (one.false_loss, one.true_loss))
+    for i, z in enumerate((one.false_loss, one.true_loss)):
+        contour = go.Contour(
+            x=one.at, y=one.at, z=z, zmin=0, zmax=highest, colorscale="Viridis", showscale=i == 1
+        )
+        figure.add_trace(contour, row=1, col=i + 1)
+    figure.update_xaxes(title="random signs, in eps_d")
+    figure.update_yaxes(title="the hedge's way, in eps_d")
+    figure.update_layout(**LAYOUT, height=420)
+    figure.update_layout(margin={"t": 60})
+    return figure
+
+
+def _value(varied: Dimension, value: Value) -> float:
+    return (PIXEL if varied.path in RADII else 1) * float(value)
+
+
+def _title(varied: Dimension) -> str:
+    names = {"attack.threat.eps": "eps_a", "steps": "K"}
+    name = names.get(varied.path, varied.path)
+    return f"{name}, in 1/{PIXEL}" if varied.path in RADII else name
+
+
+def _bars(rates: Sequence[Rate], color: str) -> dict[str, object]:
+    ends = [rate.interval for rate in rates]
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [high - r.value for r, (_, high) in zip(rates, ends, strict=True)],
+        "arrayminus": [r.value - low for r, (low, _) in zip(rates, ends, strict=True)],
+        "color": color,
+        "thickness": 1,
+        "width": 3,
+    }

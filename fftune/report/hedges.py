@@ -1,0 +1,193 @@
+"""Finished hedge studies: what was found, in sentences and in a table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from fftune.config import HedgeSweep, HedgeTrial, Settings, with_settings
+from fftune.evaluate.exhibit import Exhibit
+from fftune.evaluate.hedged import AWARE
+from fftune.outcomes import Outcomes
+from fftune.risk import Rate, RiskCounts
+from fftune.sweep.front import Front, Point
+from fftune.sweep.hedging import EXHIBIT, chosen
+
+PIXEL = 255
+"""Radii are told in steps of 8-bit pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class HedgeResult:
+    """A hedge study's settings, its points, and single images behind the chosen hedge."""
+
+    config: HedgeSweep
+    front: Front
+    exhibit: Exhibit | None
+    folder: Path
+
+    def flips(self, point: Point) -> dict[str, int]:
+        """FtoT and TtoF that the defence brought about on the adversary's images."""
+        rows = Outcomes.read(self.folder / "trials" / str(point.trial) / "outcomes.parquet")
+        frame = rows.where(goal="adversarial").to_pandas()
+        frame = frame[frame["attack"] != AWARE].astype({"defense": str, "split": str})
+        frame["right"] = frame["pred_pert"] == frame["y"]
+        bare = frame["defense"] == "none"
+        key = ["split", "id"]
+        was = frame[bare].set_index(key)["right"]
+        behind = frame if bare.all() else frame[~bare]
+        now = behind.set_index(key)["right"].reindex(was.index)
+        mended, spoiled = int((~was & now).sum()), int((was & ~now).sum())
+        return {"FtoT": mended, "TtoF": spoiled, "FtoT - TtoF": mended - spoiled}
+
+    def trial(self, settings: Settings) -> HedgeTrial:
+        """The base with a trial's settings."""
+        return with_settings(self.config.base, settings)
+
+    def told(self, settings: Settings) -> str:
+        """A hedge in a few words."""
+        one = self.trial(settings).hedge
+        if not one.eps_d:
+            return "none"
+        radius = f"{PIXEL * one.eps_d:.3g}/{PIXEL}"
+        if not one.steps:
+            return f"random {radius}"
+        return f"hedge {radius}, K {one.steps}, step {PIXEL * one.step_length:.2g}/{PIXEL}"
+
+    @property
+    def undefended(self) -> Point | None:
+        """The bare net, where the study has tried it."""
+        return next((p for p in self.front.points if not self.trial(p.settings).eps_d), None)
+
+    @property
+    def chosen(self) -> Point | None:
+        """The hedge of the least adversarial risk where points are chosen."""
+        best = chosen(self.front, self.config.base)
+        return best.points[0] if best else None
+
+
+def read_hedges(config: HedgeSweep, folder: Path) -> HedgeResult:
+    """The study in `folder`."""
+    path = folder / EXHIBIT
+    shown = Exhibit.read(path) if path.exists() else None
+    return HedgeResult(config, Front.read(folder / "front.json"), shown, folder)
+
+
+def hedge_headlines(result: HedgeResult) -> list[str]:
+    """The chosen hedge beside the bare net, and never without the attacker who knows it."""
+    point, bare = result.chosen, result.undefended
+    if point is None:
+        return ["No hedge was tried: every trial had a radius of 0."]
+    lines = [
+        f"Chosen: {result.told(point.settings)}. Against attackers who do not know it, robust "
+        f"accuracy is {_spoken(_robust(point.test))}"
+        + (f"; without a defence {_spoken(_robust(bare.test))}" if bare else "")
+        + f". It is right on {_spoken(point.test.clean_accuracy)} of clean images"
+        + (f", the bare net on {_spoken(bare.test.clean_accuracy)}." if bare else ".")
+    ]
+    if point.aware:
+        knows = f"Attackers who know it, added to those, leave {_spoken(_robust(point.aware))}"
+        if bare and bare.aware:
+            knows += f"; on the same images the bare net keeps {_spoken(_robust(bare.aware))}"
+        lines.append(knows + ".")
+    lines.append(
+        "False friends who do not know it conceal "
+        f"{_spoken(point.test.hypocritical_risk)} of its mistakes"
+        + (f"; of the bare net's {_spoken(bare.test.hypocritical_risk)}." if bare else ".")
+    )
+    return lines
+
+
+def hedge_caveats(result: HedgeResult) -> list[str]:
+    """What a reader must know before quoting a number."""
+    base = result.config.base
+    attack, threat = base.attack, base.attack.threat
+    n = result.front.points[0]
+    halves = (
+        "Validation images chose, test images report"
+        if base.data.validation_size
+        else "The data have no validation split that the net has not seen: the test images were "
+        "parted by a hash of their ids, one part chose, the other reports"
+    )
+    chose = (
+        "; but the points were chosen on the part that reports: optimistic"
+        if result.config.selection == "test"
+        else ""
+    )
+    return [
+        f"Net {base.net.label}, {base.data.name}; {threat.norm}, eps "
+        f"{PIXEL * threat.eps:.3g}/{PIXEL}. Crafted once on the bare net by {attack.search}-"
+        f"{attack.steps} with steps of {PIXEL * attack.step_length:.2g}/{PIXEL}, last iterate: the "
+        "protocol of Wu et al. 2021, which knows of no defence and flatters it.",
+        "Attackers who know the hedge climb through it (their algorithm 6, the defence's "
+        "derivative taken for the identity, noise of their own at every step), on "
+        f"{n.aware.total if n.aware else 0} of the images that report; stronger ones are in "
+        "`python -m fftune.evaluate ... --defense hedge random`.",
+        "Robust accuracy is 1 - adversarial risk on D: right on the clean image and on the "
+        "attacked one, behind one and the same draw. A, as Wu et al. print it, asks only for the "
+        "second. Hypocritical risk is conditional on the defended net's own mistakes.",
+        f"{halves}: {n.validation.total:,} and {n.test.total:,}{chose}. Intervals are Wilson's, "
+        "95 %; one draw of each defence.",
+    ]
+
+
+def hedge_table(result: HedgeResult) -> pd.DataFrame:
+    """One row a hedge, on the split that reports; rates in percent."""
+    members = {t.trial for t in result.front.members}
+    rows = [
+        _row(result, p) | {"front": "*" if p.trial in members else ""} for p in _ordered(result)
+    ]
+    return pd.DataFrame(rows)
+
+
+def _ordered(result: HedgeResult) -> Sequence[Point]:
+    return sorted(result.front.points, key=lambda p: p.test.natural_risk.value)
+
+
+def _row(result: HedgeResult, point: Point) -> dict[str, object]:
+    counts, aware, flips = point.test, point.aware, result.flips(point)
+    others = {
+        path: f"{value:.4g}" if isinstance(value, float) else value
+        for path, value in point.settings.items()
+        if path not in ("eps_d", "steps", "step_size")
+    }
+    return {
+        "defence": result.told(point.settings),
+        **others,
+        "clean": _percent(counts.clean_accuracy),
+        "robust": _with_interval(_robust(counts)),
+        "A": _percent(counts.adversarial_accuracy),
+        "FtoT, all images": flips["FtoT"],
+        "TtoF": flips["TtoF"],
+        "hypocritical risk": _with_interval(counts.hypocritical_risk),
+        "n-": f"{counts.wrong:,}",
+        "robust, attackers know": _with_interval(_robust(aware)) if aware else "",
+        "hypocritical, friends know": _with_interval(aware.hypocritical_risk) if aware else "",
+        "n": f"{aware.total:,}" if aware else "",
+        "s": f"{point.evaluate_seconds:.0f}",
+    }
+
+
+def _robust(counts: RiskCounts) -> Rate:
+    """Right on the clean image and on the attacked one."""
+    risk = counts.adversarial_risk_all
+    return Rate(risk.n - risk.count, risk.n)
+
+
+def _spoken(rate: Rate) -> str:
+    if not rate.n:
+        return "none (n = 0)"
+    low, high = rate.interval
+    return f"{rate.value:.1%} ({low:.1%} to {high:.1%}, n = {rate.n:,})"
+
+
+def _percent(rate: Rate) -> str:
+    return f"{100 * rate.value:.1f}" if rate.n else "undefined"
+
+
+def _with_interval(rate: Rate) -> str:
+    if not rate.n:
+        return "undefined"
+    low, high = (100 * end for end in rate.interval)
+    return f"{100 * rate.value:.1f} ({low:.1f}-{high:.1f})"

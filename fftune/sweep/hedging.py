@@ -1,0 +1,91 @@
+"""One hedge: the net's answers behind it, on both splits."""
+
+import time
+from dataclasses import dataclass
+
+from fftune.config import HedgeTrial, Settings, config_hash, to_json, with_settings
+from fftune.evaluate.crafted import name_of
+from fftune.evaluate.exhibit import Exhibit
+from fftune.evaluate.exhibited import exhibit
+from fftune.evaluate.hedged import AWARE, check_hedge, judge_hedge
+from fftune.outcomes import Outcomes
+from fftune.risk import RiskCounts, UnionCounts
+from fftune.storage import write_text
+from fftune.sweep.front import SPLITS, Front, Point, Repeats
+from fftune.sweep.runner import Report, Runner
+from fftune.sweep.study import StudyFolder
+from fftune.sweep.trial import values
+from fftune.tracking import Run
+
+EXHIBIT = "exhibit.json"
+"""In a study's folder: the chosen hedge on single images."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HedgeRunner(Runner):
+    """Puts one net behind a hedge with each of the settings."""
+
+    @staticmethod
+    def check(base: HedgeTrial) -> None:
+        """Asks the net about a few images."""
+        check_hedge(base)
+
+    @staticmethod
+    def conclude(study: StudyFolder, front: Front) -> None:
+        """Look at single images behind the hedge that was chosen."""
+        base: HedgeTrial = study.config.base
+        best, path = chosen(front, base), study.path / EXHIBIT
+        if best is None:
+            return
+        config = with_settings(base, best.settings)
+        if path.exists() and Exhibit.read(path).settings == config_hash(config):
+            return
+        exhibit(config, study.path.parents[1] / "crafted").write(path)
+
+    def measure(
+        self, number: int, settings: Settings, config: HedgeTrial, run: Run, report: Report
+    ) -> Point:
+        """Judge; the examples were crafted by whichever trial came first."""
+        folder = self.study.seed_folder(number, config.seed)
+        write_text(folder / "config.json", to_json(config))
+        began = time.perf_counter()
+        outcomes = judge_hedge(config, self.study.path.parents[1] / "crafted")
+        outcomes.write(folder / "outcomes.parquet")
+        behind = outcomes.where(defense=name_of(config.hedge))
+        attack = f"{config.attack.search}-{config.attack.steps}"
+        validation, test = (RiskCounts.of(behind, attack=attack, split=s) for s in SPLITS)
+        aware = _tried(behind)
+        run.metrics(
+            values(test)
+            | {f"validation/{k}": v for k, v in values(validation).items()}
+            | {f"aware/{k}": v for k, v in values(aware).items()}
+        )
+        for name in ("config.json", "outcomes.parquet"):
+            run.file(folder / name)
+        return Point(
+            trial=number,
+            settings=settings,
+            seed=config.seed,
+            model_hash=next(iter(behind.values("model_hash"))),
+            validation=validation,
+            test=test,
+            train_seconds=0.0,
+            evaluate_seconds=time.perf_counter() - began,
+            aware=aware,
+        )
+
+
+def chosen(front: Front, base: HedgeTrial) -> Repeats | None:
+    """The hedge with the least adversarial risk on the split that selects, then natural risk."""
+    hedges = [t for t in front.trials if with_settings(base, t.settings).eps_d]
+    risks = ("adversarial_risk_all", "natural_risk")
+    return min(hedges, key=lambda t: t.risks(front.selection, risks), default=None)
+
+
+def _tried(outcomes: Outcomes) -> RiskCounts:
+    """By everything that was tried on the examples which an attacker who knows was let at."""
+    few = outcomes.where(split="test").among(outcomes.where(attack=AWARE).values("id"))
+    union = UnionCounts.of(few, split="test")
+    return RiskCounts(
+        total=union.total, wrong=union.wrong, fooled=union.fooled, concealed=union.concealed
+    )

@@ -1,0 +1,173 @@
+"""One trial, whatever it tries: attempts, seeds, and a run in MLflow. Any backend runs it."""
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import uuid4
+
+from fftune.config import Resources, Settings, config_hash, flat, with_settings
+from fftune.errors import FftuneError
+from fftune.risk import RiskCounts
+from fftune.sweep.front import Failure, Front, Point, Stopped
+from fftune.sweep.stopping import StoppedError
+from fftune.sweep.study import StudyFolder
+from fftune.tracking import Run, Tracking, discard_runs
+
+log = logging.getLogger(__name__)
+
+Report = Callable[[int, RiskCounts], None]
+"""Called at each rung with the epoch and what was counted there; may raise `StoppedError`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Runner:
+    """All that a trial needs but its number and its settings; travels to any worker.
+
+    What a trial does is `measure`, which each kind of study has its own of.
+    """
+
+    study: StudyFolder
+    tracking: Tracking
+    resources: Resources = field(default_factory=Resources)
+    session: str = field(default_factory=lambda: uuid4().hex)
+    """Of the driver: a worker that finds its own driver's attempt unended has died once."""
+
+    @staticmethod
+    def check(base: Any) -> None:
+        """Fail before anything starts: a driver calls it.
+
+        Raises:
+            UserError: the base does not fit itself, the data or the machine.
+        """
+        raise NotImplementedError
+
+    def measure(
+        self, number: int, settings: Settings, config: Any, run: Run, report: Report
+    ) -> Point:
+        """One point, with all that it leaves in its folder but its result.
+
+        Args:
+            config: the base with the settings in it, and the seed of this point.
+        """
+        raise NotImplementedError
+
+    def params(self, config: Any) -> dict[str, Any]:
+        """What MLflow should know of a point."""
+        return {**flat(config), "strategy": self.study.config.rule}
+
+    @staticmethod
+    def conclude(study: StudyFolder, front: Front) -> None:
+        """Whatever a finished study is worth a look at, beside its front."""
+
+    def forget(self, config: Any) -> None:
+        """Nobody will go on where an attempt with this config has ended."""
+
+    def stopped(self, number: int, settings: Settings, epoch: int) -> Stopped:
+        """Record a trial as stopped after an epoch; what that saved."""
+        raise NotImplementedError
+
+    def __call__(
+        self, number: int, settings: Settings, report: Report = lambda _epoch, _counts: None
+    ) -> tuple[Point, ...]:
+        """Run one trial, once more where it fails; what it leaves is complete with its result.
+
+        One seed after another, in the process that the trial has: they are one point's.
+
+        Raises:
+            DivergedError: training failed; recorded in the trial's folder.
+            StoppedError: `report` said so.
+        """
+        key = config_hash(self.config(settings))
+        self._refuse(number, settings, self.study.begin_attempt(key, self.session))
+        try:
+            while True:
+                self.study.clear(number)
+                try:
+                    return self._run_seeds(number, settings, report)
+                except StoppedError:
+                    raise
+                except Exception as error:
+                    reason = str(error) or type(error).__name__
+                    failures = self.study.fail_attempt(key, reason)
+                    # What fails alike every time need not be seen three times.
+                    if isinstance(error, FftuneError) or len(failures) >= self._attempts:
+                        self.failure(number, settings, reason)
+                        raise
+                    log.warning("trial %d failed, once more: %s", number, reason)
+        finally:
+            self.study.end_attempt(key)
+
+    def _refuse(self, number: int, settings: Settings, failures: Sequence[str]) -> None:
+        """Record a trial as failed whose worker has died too often.
+
+        Raises:
+            FftuneError: it has failed.
+        """
+        if len(failures) >= self._attempts:
+            self.failure(number, settings, failures[-1])
+        if self.study.failed(number):
+            raise FftuneError(self.study.failure(number).reason)
+
+    def failure(self, number: int, settings: Settings, reason: str) -> Failure:
+        """Record a trial as failed; the record that stands."""
+        lam = getattr(self.config(settings), "lam", None)
+        self.study.fail(Failure(trial=number, lam=lam, settings=settings, reason=reason))
+        return self.study.failure(number)
+
+    @property
+    def _attempts(self) -> int:
+        return self.study.config.attempts
+
+    def _run_seeds(self, number: int, settings: Settings, report: Report) -> tuple[Point, ...]:
+        sweep = self.study.config
+        discard_runs(self.tracking, tags(sweep.name, "trial", number))
+        points = []
+        for seed in sweep.training_seeds:
+            config = replace(self.config(settings), seed=seed)
+            # The first seed stands for all at the rungs; the others follow once it got through.
+            at_rung = report if seed == sweep.base.seed else lambda _epoch, _counts: None
+            points.append(self._run_seed(number, settings, config, at_rung))
+        self.study.finish(points)
+        for seed in sweep.training_seeds:
+            self.forget(replace(self.config(settings), seed=seed))
+        return tuple(points)
+
+    def _run_seed(self, number: int, settings: Settings, config: Any, report: Report) -> Point:
+        run = self._start_run(number, settings, config)
+        try:
+            point = self.measure(number, settings, config, run, report)
+        except Exception as error:
+            run.end("KILLED" if isinstance(error, StoppedError) else "FAILED")
+            raise
+        run.end()  # before the result is on disk: a finished trial is whole in MLflow too
+        return point
+
+    def config(self, settings: Settings) -> Any:
+        """The base with these settings."""
+        return with_settings(self.study.config.base, settings)
+
+    def _start_run(self, number: int, settings: Settings, config: Any) -> Run:
+        sweep = self.study.config
+        values = " ".join(f"{path}={_short(value)}" for path, value in settings.items())
+        seed = f" seed={config.seed}" if sweep.seeds > 1 else ""
+        return Run(
+            self.tracking,
+            f"{sweep.name} {values}{seed}",
+            tags=tags(sweep.name, "trial", number)
+            | {
+                "fftune.objective": getattr(config, "objective", sweep.method),
+                "fftune.seed": str(config.seed),
+            },
+            params=self.params(config),
+        )
+
+
+def tags(study: str, kind: str, trial: int | None = None) -> dict[str, str]:
+    """The tags by which a run is found again."""
+    number = {} if trial is None else {"fftune.trial": str(trial)}
+    return {"fftune.study": study, "fftune.kind": kind, **number}
+
+
+def _short(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,183 @@
+"""Hedge sweeps in one process: the second kind of study."""
+
+import json
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fftune.config import (
+    AttackConfig,
+    BatteryConfig,
+    DataSpec,
+    DefenseConfig,
+    Dimension,
+    HedgeSweep,
+    HedgeTrial,
+    ModelSpec,
+    ThreatModel,
+    study_of,
+    to_json,
+)
+from fftune.errors import ConfigError, FftuneError, ModelError, StudyError
+from fftune.evaluate import judge
+from fftune.evaluate.exhibit import Exhibit
+from fftune.evaluate.hedged import parts_of, pinned
+from fftune.models import load_model
+from fftune.outcomes import Outcomes
+from fftune.report.publish import publish
+from fftune.risk import RiskCounts
+from fftune.sweep.cli import main
+from fftune.sweep.front import Front
+from fftune.sweep.run import sweep
+from fftune.sweep.space import corners
+
+NETS = Path(__file__).with_name("digit_nets.py")
+THREAT = ThreatModel(eps=0.15)
+DIGITS = DataSpec(name="digits", validation_size=0)
+
+
+def study(**base: object) -> HedgeSweep:
+    trial = HedgeTrial(
+        net=ModelSpec(factory=f"{NETS}:means"),
+        data=DIGITS,
+        attack=AttackConfig(threat=THREAT, steps=2),
+        examples=60,
+        aware=8,
+    )
+    return HedgeSweep(name="quick", trials=4, base=replace(trial, **base))
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory, empty_mlflow) -> tuple[Path, HedgeSweep, Front]:
+    root = tmp_path_factory.mktemp("hedges")
+    shutil.copy(empty_mlflow, root)
+    config = replace(study(), strategy="grid", space=(Dimension(path="steps", choices=(0, 2)),))
+    config = replace(config, base=pinned(replace(config.base, eps_d=0.1)))
+    return root, config, sweep(config, root=root, backend="inline")
+
+
+def test_what_is_known_comes_first_and_equal_ones_once() -> None:
+    config = replace(study(), trials=16)
+    pairs = [(s["eps_d"], s["steps"]) for s in corners(config)]
+    assert pairs[:3] == [(0, 0), (0.15, 0), (0.15, 20)]
+    # Of the cube's eight corners: no radius and no steps leave three that differ.
+    assert sorted(pairs[3:]) == [(0.3, 0), (0.3, 20), (0.3, 20)]
+
+
+def test_every_risk_is_searched_and_settings_survive_their_json() -> None:
+    config = study()
+    assert config.risks == ("natural_risk", "adversarial_risk_all", "hypocritical_risk")
+    assert config.rule == "gp"
+    assert study_of(to_json(config)) == config
+    with pytest.raises(ConfigError, match="space must be one range of floats"):
+        replace(config, strategy="gap")
+    with pytest.raises(ConfigError, match=r"space must be without .*data"):
+        replace(config, space=(Dimension(path="data.name", choices=("digits", "mnist")),))
+
+
+def test_the_counts_are_those_of_an_evaluation(done) -> None:
+    _, config, front = done
+    test = parts_of(DIGITS, 60)["test"]
+    net, base = load_model(config.base.net), config.base
+    settings = DefenseConfig(names=("random", "hedge"), eps_d=0.1, steps=2, repeats=1)
+    rows = judge(net, test, BatteryConfig(steps=2), threat=THREAT, defense=settings).to_pandas()
+    rows = rows[rows["defense_repeat"] == 0].sort_values("id")
+    for point, defense in zip(front.points, ("random", "hedge"), strict=True):
+        one = rows[rows["defense"] == defense]
+        clean = one[one["attack"] == "clean"]
+        adv, hyp = (
+            one[(one["attack"] == "pgd-2") & (one["goal"] == goal)]
+            for goal in ("adversarial", "hypocritical")
+        )
+        right, y = (clean["pred_pert"] == clean["y"]).to_numpy(), clean["y"].to_numpy()
+        assert point.test.total == len(test) and point.test.wrong == (~right).sum()
+        assert point.test.fooled == (right & (adv["pred_pert"].to_numpy() != y)).sum()
+        assert point.test.concealed == (~right & (hyp["pred_pert"].to_numpy() == y)).sum()
+        assert point.aware.total == base.aware
+
+
+def test_two_halves_by_id_alone() -> None:
+    few, many = (parts_of(DIGITS, n) for n in (60, 400))
+    assert len(few["validation"]) + len(few["test"]) == 60
+    assert 150 < len(many["validation"]) < 250
+    for split, other in (("validation", "test"), ("test", "validation")):
+        assert not set(few[split].ids.tolist()) & set(many[other].ids.tolist())
+    apart = parts_of(replace(DIGITS, validation_size=100), 60)
+    assert [len(apart[s]) for s in ("validation", "test")] == [60, 60]
+
+
+def test_whoever_knows_is_added_never_left_out(done) -> None:
+    root, _, front = done
+    for point in front.points:
+        rows = Outcomes.read(root / f"studies/quick/trials/{point.trial}/outcomes.parquet")
+        behind = rows.where(model_hash=point.model_hash, split="test")
+        few = behind.among(behind.where(attack="aware-hedge").values("id"))
+        blind = RiskCounts.of(few, attack="pgd-2", split="test")
+        assert point.aware.total == blind.total == 8 and point.aware.wrong == blind.wrong
+        assert point.aware.fooled >= blind.fooled and point.aware.concealed >= blind.concealed
+
+
+def test_a_finished_study_is_kept_and_a_longer_one_goes_on(done, monkeypatch) -> None:
+    root, config, front = done
+    assert Front.read(root / "studies/quick/front.json") == front
+    crafted = sorted((root / "crafted").glob("*.pt"))
+    assert len(crafted) == 2  # a file a split, for both trials
+    monkeypatch.setattr("fftune.sweep.hedging.judge_hedge", None)
+    assert sweep(config, root=root, backend="inline") == front
+    with pytest.raises(StudyError, match="base.examples was 60, now 61"):
+        other = replace(config, base=replace(config.base, examples=61))
+        sweep(other, root=root, backend="inline")
+
+
+def test_the_report_shows_both_sides_and_needs_no_network(done) -> None:
+    root, _, front = done
+    told = publish(["quick"], root)
+    assert "Chosen: " in told and "Attackers who know it" in told
+    text = (root / "studies/quick/report.html").read_text()
+    assert "data:image/png;base64," in text and "closed form" in text
+    assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=\"http", text)
+    shown = Exhibit.read(root / "studies/quick/exhibit.json")
+    for one in shown.flips:
+        assert one.right_after - one.right_before == one.false_to_true - one.true_to_false
+    (adversarial,) = (f for f in shown.flips if (f.attack, f.defense) == ("pgd-2", "random"))
+    a = front.points[0].test.adversarial_accuracy
+    assert adversarial.right_after == a.count and adversarial.n == a.n
+    assert [f"{row.hedged:.4f}" for row in shown.linear] == ["1.0000", "0.6667", "0.9167", "0.9167"]
+    history = json.loads((root / "studies/quick/front.json").read_text())
+    assert set(history["hypervolume"]) == {"adversarial_risk_all", "hypocritical_risk"}
+
+
+def test_a_search_on_three_risks(root: Path) -> None:
+    front = sweep(replace(study(), trials=4), root=root, backend="inline")
+    assert [p.trial for p in front.points] == [0, 1, 2, 3]
+    assert front.points[0].settings["eps_d"] == 0
+    assert {t.trial for t in front.against("hypocritical_risk").members} <= {
+        t.trial for t in front.members
+    }
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "message"),
+    [
+        ((), ConfigError, "model is missing: name a --checkpoint"),
+        (("--model", "a.py:f", "--checkpoint", "x"), ModelError, "no complete checkpoint in 'x'"),
+        (("--model", "a.py:f", "--base.eps-d", "-1"), ConfigError, "eps_d must be finite and >= 0"),
+        (("--model", "a.py:f", "--base.steps", "-1"), ConfigError, "base.steps must be >= 0"),
+        (("--model", "a.py:f", "--space", "steps=-1:5"), ConfigError, "space: steps: steps must"),
+        (("--model", "a.py:f", "--space", "radius=0:1"), ConfigError, "unknown setting 'radius'"),
+        (("--model", "a.py:f", "--aware", "0"), ConfigError, "aware must be >= 1"),
+        (("--model", f"{NETS}:rounded", "--data", "digits"), FftuneError, "no input gradients"),
+        (
+            ("--model", f"{NETS}:nine", "--data", "digits"),
+            ModelError,
+            r"\(1, 9\), expected \(1, 10",
+        ),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, flags, error, message) -> None:
+    with pytest.raises(error, match=message) as found:
+        main(["hedge", *flags, "--backend", "inline", "--storage", str(tmp_path)])
+    assert "\n" not in str(found.value)
