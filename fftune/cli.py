@@ -27,6 +27,16 @@ VERBS = {
     "report": "lay the fronts of finished studies side by side",
 }
 
+AGAIN = {
+    "data": "run it again: no half-written file was left",
+    "train": "the same command with --resume goes on",
+    "sweep": "the same command with --resume goes on",
+    "evaluate": "run it again: finished blocks are kept",
+    "doctor": "run it again: it starts anew",
+    "report": "run it again: the studies are as they were",
+}
+"""What to do after Ctrl-C."""
+
 T = TypeVar("T")
 
 
@@ -57,7 +67,8 @@ def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> N
         print(f"fftune: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("fftune: interrupted; the same command with --resume goes on", file=sys.stderr)
+        verb = command.__module__.split(".")[1]  # of fftune.<verb>.cli
+        print(f"fftune: interrupted; {AGAIN[verb]}", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)
 

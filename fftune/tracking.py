@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # MLflow reads these when it is imported.
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "WARNING")
+# stdout carries results; with a server it would carry a line a run as well.
+os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 
 # Seven attempts, its default, take four minutes in which a trial stands still.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
@@ -65,9 +67,16 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
         found = client.get_experiment_by_name(experiment)
         number = found.experiment_id if found else client.create_experiment(experiment, place)
     except (MlflowException, OSError) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(_first_cause(error)).splitlines()[0]
         raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
     return Tracking(uri=uri, experiment_id=number, unsent=root / "mlflow-unsent")
+
+
+def _first_cause(error: BaseException) -> BaseException:
+    """What began a chain of errors, as in "[Errno 111] Connection refused"."""
+    while cause := error.__cause__ or error.__context__:
+        error = cause
+    return error
 
 
 class Run:
@@ -237,7 +246,7 @@ def log_front(
     *,
     tags: Mapping[str, str],
     metrics: Mapping[str, float],
-    report: str,
+    pages: Mapping[str, str],
     risk: str = "hypocritical_risk",
 ) -> None:
     """A run whose *steps* are the front's points, so that MLflow draws it as a curve.
@@ -246,14 +255,15 @@ def log_front(
         points: (natural risk, the other), sorted by the first.
         risk: the name of the other.
         metrics: numbers about the front as a whole.
-        report: a page to keep with it.
+        pages: HTML to keep with it, by file name.
     """
     discard_runs(tracking, tags)
     run = Run(tracking, name, tags=tags, params={})
     for step, (natural, other) in enumerate(points):
         run.metrics({"front/natural_risk": natural, f"front/{risk}": other}, step)
     run.metrics(metrics)
-    run.text("report.html", report)
+    for file, html in pages.items():
+        run.text(file, html)
     run.end()
 
 

@@ -1,5 +1,6 @@
 """The command line as a user meets it."""
 
+import importlib
 import json
 import os
 import resource
@@ -8,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from fftune.cli import VERBS, run
 
 ROOT = Path(__file__).parents[1]
 
@@ -40,6 +43,13 @@ MISTAKES = [
     (["thrm", "--base.data.name", "digit"], "no data set 'digit'; did you mean 'digits'"),
     (["thrm", "--base.model", "small_cn"], "did you mean 'small_cnn'"),
     (["thrm", "--base.optimizer.batch-size", "101"], "batch_size must be <= train_size 100"),
+    (["thrm", "--space", "lam=5:1"], "space: lam must be a range with low < high, got (5.0, 1.0)"),
+    (["thrm", "--space", "lam"], "space must be PATH=LOW:HIGH[:SCALE]"),
+    (["thrm", "--space", "lam=0:9", "optimizer.lrr=0.1:0.2"], "did you mean 'optimizer.lr'?"),
+    (
+        ["thrm", "--strategy=gap", "--space", "lam=0:9", "optimizer.lr=0.1:0.2"],
+        "one range of float",
+    ),
     (["thrm", "--storage", "/nowhere"], "storage '/nowhere' does not exist"),
 ]
 
@@ -48,7 +58,6 @@ MISTAKES = [
     ("arguments", "message"), MISTAKES, ids=lambda v: " ".join(v) if isinstance(v, list) else ""
 )
 def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, tmp_path, capsys) -> None:
-    from fftune.cli import run
     from fftune.sweep.cli import main
 
     storage = [] if "--storage" in arguments else ["--storage", str(tmp_path)]
@@ -103,6 +112,40 @@ def test_help_answers_without_the_heavy_frameworks(arguments) -> None:
     assert done.returncode == 0, done.stderr
     assert "usage" in done.stdout
     assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < 1
+
+
+def test_a_storage_that_is_missing_is_told_before_the_long_imports() -> None:
+    code = (
+        "import importlib, sys\n"
+        "from fftune.errors import StorageError\n"
+        "words = ['sweep thrm', 'train thrm', 'report a', 'evaluate --model a.py:b']\n"
+        "for verb, *more in map(str.split, words):\n"
+        "    try: importlib.import_module(f'fftune.{verb}.cli').main([*more, '--storage', '/no'])\n"
+        "    except StorageError as error: print(verb, error)\n"
+        "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'pandas', 'plotly'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = "storage '/no' does not exist; make it, or name another"
+    verbs = ("sweep", "train", "report", "evaluate")
+    assert done.stdout.splitlines() == [f"{verb} {told}" for verb in verbs]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_after_ctrl_c_no_verb_promises_a_flag_that_it_lacks(verb: str, capsys) -> None:
+    def command(_arguments) -> None:
+        raise KeyboardInterrupt
+
+    command.__module__ = f"fftune.{verb}.cli"
+    with pytest.raises(SystemExit) as stop:
+        run(command, [])
+    assert stop.value.code == 130
+    said = capsys.readouterr().err
+    assert said.startswith("fftune: interrupted; ") and said.count("\n") == 1
+    classes = vars(importlib.import_module(command.__module__)).values()
+    resumes = any("resume" in getattr(one, "__dataclass_fields__", ()) for one in classes)
+    assert ("--resume" in said) == resumes
 
 
 def test_the_top_level_command() -> None:

@@ -41,6 +41,7 @@ RANKS = {
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweep"},
+    "sqlalchemy": {"sweep.database"},
     "ray": {
         *("cluster", "metrics", "evaluate.pool"),
         *("sweep.scheduler", "sweep.on_ray", "train.on_ray"),

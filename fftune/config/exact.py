@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 
 from fftune.config.checks import nearest
 from fftune.errors import ConfigError
@@ -73,8 +73,13 @@ def _check_keys(cls: type[Any], data: Mapping[str, Any], at: str) -> None:
     for key, value in data.items():
         if key not in fields:
             raise ConfigError(f"unknown setting {at + key!r}; {nearest(key, fields)}")
-        if dataclasses.is_dataclass(fields[key]) and isinstance(value, Mapping):
-            _check_keys(cast("type[Any]", fields[key]), value, f"{at}{key}.")
+        for kind in filter(dataclasses.is_dataclass, (fields[key], *get_args(fields[key]))):
+            if isinstance(value, Mapping):
+                _check_keys(cast("type[Any]", kind), value, f"{at}{key}.")
+            elif isinstance(value, list):  # of the elements of a tuple, as in `space.0.low`
+                for i, one in enumerate(value):
+                    if isinstance(one, Mapping):
+                        _check_keys(cast("type[Any]", kind), one, f"{at}{key}.{i}.")
 
 
 def _explain(error: "ErrorDetails") -> str:

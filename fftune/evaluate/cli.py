@@ -86,11 +86,13 @@ def main(arguments: Sequence[str]) -> None:
     if command.rows and len(nets) > 1:
         raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")
 
-    from fftune.evaluate.examine import examine
-    from fftune.evaluate.record import Record
     from fftune.storage import storage_root
 
-    root = storage_root(command.storage)
+    root = storage_root(command.storage)  # a wrong one is told before the long imports
+
+    from fftune.evaluate.examine import examine
+    from fftune.evaluate.record import Record
+
     record = Record(
         root=root,
         battery=command.battery,

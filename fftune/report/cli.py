@@ -23,8 +23,11 @@ def main(arguments: Sequence[str]) -> None:
     """Parse, read, publish."""
     command = parse(Report, arguments, prog="python -m fftune.report")
     from fftune.config import require
-    from fftune.report.publish import publish
     from fftune.storage import storage_root
 
     require("studies", len(command.studies) > 0, "one or more names", command.studies)
-    print(publish(command.studies, storage_root(command.storage)))
+    root = storage_root(command.storage)  # a wrong one is told before the long imports
+
+    from fftune.report.publish import publish
+
+    print(publish(command.studies, root))

@@ -8,6 +8,7 @@ from fftune.errors import StorageError, StudyError
 from fftune.report.gaps import gaps
 from fftune.report.hedge_page import hedge_page
 from fftune.report.hedges import hedge_caveats, hedge_headlines, hedge_table, read_hedges
+from fftune.report.history import history
 from fftune.report.page import page
 from fftune.report.results import read_config, read_results
 from fftune.report.sentences import caveats, headlines
@@ -20,8 +21,9 @@ from fftune.tracking import Tracking, log_front, open_tracking, save_view, send_
 def publish(names: Sequence[str], root: Path) -> str:
     """Write the report of some studies; what a terminal should say of it.
 
-    One study's report lies in its folder, a comparison in `reports/`. Every front becomes a
-    run in its MLflow experiment, and the page that compares them gets its address.
+    One study's report lies in its folder, a comparison in `reports/`; how each search went, in
+    `search.html`. Every front becomes a run in its MLflow experiment, and the page that compares
+    them gets its address.
 
     Raises:
         StudyError: a study has no front, or the studies are not comparable.
@@ -35,7 +37,16 @@ def publish(names: Sequence[str], root: Path) -> str:
         place = root / "reports" / f"{'+'.join(names)}.html"
     between = gaps(results)
     write_text(place, page(results, between))
-    views = dict.fromkeys(_to_mlflow(r.config, r.front, page([r]), root) for r in results)
+    views = dict.fromkeys(
+        _to_mlflow(
+            result.config,
+            result.front,
+            {"report.html": page([result]), **_history(result.config, root)},
+            root,
+        )
+        for result in results
+    )
+    searches = (root / "studies" / name / SEARCH for name in names)
     return "\n".join(
         [
             table(results).to_string(index=False),
@@ -45,12 +56,26 @@ def publish(names: Sequence[str], root: Path) -> str:
             *caveats(results),
             "",
             f"report  {place}",
+            *(f"search  {path}" for path in searches if path.exists()),
             *views,
             "",
             *map(str, between),
             *headlines(results),
         ]
     )
+
+
+SEARCH = "search.html"
+
+
+def _history(config: Study, root: Path) -> dict[str, str]:
+    """How the search went, put beside the study's report; nothing where that is not known."""
+    folder = root / "studies" / config.name
+    html = history(config, folder)
+    if html is None:
+        return {}
+    write_text(folder / SEARCH, html)
+    return {SEARCH: html}
 
 
 def _publish_hedges(hedged: Mapping[str, HedgeSweep], kinds: Collection[str], root: Path) -> str:
@@ -68,21 +93,23 @@ def _publish_hedges(hedged: Mapping[str, HedgeSweep], kinds: Collection[str], ro
         result = read_hedges(config, root / "studies" / name)
         place, text = root / "studies" / name / "report.html", hedge_page(result)
         write_text(place, text)
+        more = _history(config, root)
         told += [
             hedge_table(result).to_string(index=False),
             "",
             *hedge_caveats(result),
             "",
             f"report  {place}",
-            _to_mlflow(config, result.front, text, root),
+            *(f"search  {place.with_name(file)}" for file in more),
+            _to_mlflow(config, result.front, {"report.html": text, **more}, root),
             "",
             *hedge_headlines(result),
         ]
     return "\n".join(told)
 
 
-def _to_mlflow(config: Study, front: Front, text: str, root: Path) -> str:
-    """Log the front against each risk; how to see it, or why not."""
+def _to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: Path) -> str:
+    """Log the front against each risk, with its pages; how to see it, or why not."""
     try:
         tracking = open_tracking(root, config.experiment)
     except StorageError as error:
@@ -100,7 +127,7 @@ def _to_mlflow(config: Study, front: Front, text: str, root: Path) -> str:
                 "front/hypervolume": one.hypervolume("test"),
                 "front/hypervolume_validation": one.hypervolume("validation"),
             },
-            report=text,
+            pages=pages,
             risk=risk,
         )
     return _how_to_see(tracking)

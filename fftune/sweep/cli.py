@@ -20,7 +20,7 @@ from fftune.config import (
     from_json,
     to_json,
 )
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, UserError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +103,22 @@ def _dimension(
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
         metavar="PATH=LOW:HIGH[:SCALE]|PATH=A,B",
-        instance_from_str=lambda words: Dimension.parse(words[0]),
+        instance_from_str=lambda words: _parsed(words[0]),
         is_instance=lambda value: isinstance(value, Dimension),
         str_from_instance=lambda value: [str(value)],
     )
+
+
+def _parsed(word: str) -> Dimension:
+    """A dimension; what is wrong with it is told as it is.
+
+    Raises:
+        UserError: tyro takes a `ValueError`, as `ConfigError` is one, for a word of another kind.
+    """
+    try:
+        return Dimension.parse(word)
+    except ConfigError as error:
+        raise UserError(str(error)) from None
 
 
 USAGE = """usage: python -m fftune.sweep RECIPE [--scale tiny] [--SETTING VALUE ...]
@@ -126,11 +138,14 @@ def main(arguments: Sequence[str]) -> None:
     if command.dry_run:
         print(to_json(command.config) + _told_cost(command.config))
         return
-    from fftune.report.publish import publish
     from fftune.storage import storage_root
+
+    root = storage_root(command.storage)  # a wrong one is told before the long imports
+
+    from fftune.report.publish import publish
     from fftune.sweep.run import sweep
 
-    root, config = storage_root(command.storage), command.config
+    config = command.config
     if isinstance(config, HedgeSweep):
         from fftune.evaluate.hedged import pinned
 

@@ -13,10 +13,11 @@ from ray import tune
 
 from fftune.config import Resources, Study
 from fftune.risk import RiskCounts
+from fftune.sweep.database import open_storage
 from fftune.sweep.progress import Progress
 from fftune.sweep.runner import Runner
 from fftune.sweep.scheduler import FrontScheduler, UntoldSearch
-from fftune.sweep.search import objectives, storage
+from fftune.sweep.search import objectives
 from fftune.sweep.space import suggest
 from fftune.sweep.stopping import Mark
 
@@ -63,7 +64,7 @@ def run_on_ray(
 
 
 def _search_alg(runner: Runner, search: optuna.Study, scheduler: FrontScheduler) -> UntoldSearch:
-    """Ray's own door to Optuna, on the study's journal; each trial learns its number."""
+    """Ray's own door to Optuna, on the study's storage; each trial learns its number."""
     config = runner.study.config
     return UntoldSearch(
         scheduler,
@@ -72,7 +73,7 @@ def _search_alg(runner: Runner, search: optuna.Study, scheduler: FrontScheduler)
         mode=["min"] * len(config.risks),
         sampler=search.sampler,
         study_name=config.name,
-        storage=storage(runner.study),
+        storage=open_storage(runner.study),
     )
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fftune.config import Backend, HedgeSweep, Resources, Study, SweepConfig
 from fftune.errors import FftuneError
+from fftune.sweep.database import answering, open_storage
 from fftune.sweep.front import Front
 from fftune.sweep.hedging import HedgeRunner
 from fftune.sweep.inline import run_inline
@@ -49,7 +50,8 @@ def sweep(
     with open_study(config, root, resume=resume) as study:
         if study.remaining:
             log.info("study %s in %s", config.name, study.path)
-            _run(study, root, backend, resources)
+            with answering():
+                _run(study, root, backend, resources)
         front = study.front()
         if not front.points:
             raise FftuneError(f"all trials failed; the first: {front.failures[0].reason}")
@@ -65,6 +67,7 @@ def kind_of(config: Study) -> type[Runner]:
 
 def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources) -> None:
     config = study.config
+    open_storage(study)  # refuses before a cluster is started
     progress = Progress(
         study=config.name,
         planned=config.planned,

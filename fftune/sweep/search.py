@@ -1,31 +1,29 @@
-"""The Optuna side of a study: its storage, its sampler, and its recovery after a crash."""
+"""The Optuna side of a study: its sampler, what it is told, and its recovery after a crash."""
 
 import math
 import warnings
 from collections.abc import Sequence
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage
-from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from fftune.config import Study
+from fftune.sweep.database import open_or_create
 from fftune.sweep.front import Failure, Point, Repeats
 from fftune.sweep.samplers import enqueue, make_sampler
 from fftune.sweep.study import StudyFolder
 
 
 def open_search(study: StudyFolder) -> optuna.Study:
-    """The Optuna study in the folder's journal, settled and ready to be asked."""
+    """The Optuna study of a folder, settled and ready to be asked.
+
+    Raises:
+        StorageError: the database of `FFTUNE_DB` does not answer.
+        StudyError: the study is not the one that this folder began there.
+    """
     config = study.config
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search = optuna.create_study(
-        study_name=config.name,
-        storage=storage(study),
-        sampler=make_sampler(config),
-        directions=["minimize"] * len(config.risks),
-        load_if_exists=True,
-    )
+    search = open_or_create(study, make_sampler(config), config.risks)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         search.set_metric_names(list(config.risks))  # what plots and the dashboard call them
@@ -49,11 +47,6 @@ def _settle(search: optuna.Study, study: StudyFolder) -> None:
         if trial.params and not study.failed(trial.number):
             again = {"retry_of": trial.number}
             search.enqueue_trial(trial.params, user_attrs=again, skip_if_exists=False)
-
-
-def storage(study: StudyFolder) -> BaseStorage:
-    """The journal file of a study; other tools of Optuna open it as well."""
-    return JournalStorage(JournalFileBackend(str(study.path / "optuna.journal")))
 
 
 def objectives(points: Sequence[Point], config: Study) -> tuple[float, ...]:

@@ -98,18 +98,21 @@ def main(arguments: Sequence[str]) -> None:
     command = _parse(arguments)
     if command is None:
         return
-    from fftune.train.cost import cost
-
     if command.dry_run:
+        from fftune.train.cost import cost
+
         print(to_json(command.config) + str(cost(command.config)))
         return
     from fftune.storage import storage_root
+
+    root = storage_root(command.storage)  # a wrong one is told before the long imports
+
     from fftune.train.record import run_recorded
 
     checkpoint, folder = run_recorded(
         command.config,
         name=command.name,
-        root=storage_root(command.storage),
+        root=root,
         resources=command.resources,
         save_seconds=command.save_seconds,
         resume=command.resume,

@@ -1,25 +1,28 @@
 """Whole studies on a real Ray cluster of this machine."""
 
-import contextlib
 import json
-import os
-import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import optuna
+import psutil
 import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from fftune.cluster import cluster
+from fftune.cluster import cluster  # before Ray, whose start it sets
+
+# isort: split
+import ray
+
 from fftune.config import (
     AttackConfig,
     DataSpec,
@@ -32,7 +35,7 @@ from fftune.config import (
     SweepConfig,
     ThreatModel,
 )
-from fftune.errors import ClusterError, FftuneError
+from fftune.errors import ClusterError
 from fftune.outcomes import Outcomes
 from fftune.sweep.run import sweep
 from fftune.sweep.scheduler import FrontScheduler, UntoldSearch
@@ -43,10 +46,55 @@ CHECKOUT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def _ray() -> Iterator[None]:
-    """One cluster for all studies of this process: starting Ray takes ten seconds."""
+def address() -> Iterator[str]:
+    """Of one cluster for all studies of this process: starting Ray takes ten seconds."""
     with cluster(Resources()):
-        yield
+        yield ray.get_runtime_context().gcs_address
+
+
+def test_an_address_where_nobody_answers(quick: SweepConfig, root: Path) -> None:
+    """Before a cluster is there: one that is connected already would be used."""
+    nobody = Resources(address="127.0.0.1:1")
+    with pytest.raises(ClusterError, match=r"^cluster '127.0.0.1:1' cannot be reached: .*refused"):
+        sweep(quick, root=root, resources=nobody)
+
+
+LAMS, RATES = (0.0, 20.0, 5.0), (0.05, 1e30)
+"""With a learning rate of 1e30 the loss is no number."""
+
+
+@pytest.mark.timeout(600)
+def test_a_dead_driver_loses_nothing_and_rays_rows_equal_inline_rows(
+    quick: SweepConfig, root: Path, tmp_path: Path, address: str
+) -> None:
+    """The driver on Ray dies by SIGKILL; --resume ends inline: a study belongs to no backend.
+
+    Two trials are finished by then, two have failed, and the fifth has begun.
+    """
+    space = (Dimension(path="lam", choices=LAMS), Dimension(path="optimizer.lr", choices=RATES))
+    config = replace(quick, strategy="grid", space=space)
+    words = "--base.optimizer.epochs 2 --battery.steps 2 --trials 3 --strategy grid --space"
+    flags = [*words.split(), *map(str, space), "--address", address]
+    kill_when(command(root, *flags), root / "studies/quick/trials/4/config.json")
+    by_ray = rows_by_lambda(root)
+    assert set(by_ray) == {0, 20}
+    before = stamps(root)
+
+    front = sweep(config, root=root, backend="inline", resume=True)
+
+    assert before.items() <= stamps(root).items()
+    assert [f.lam for f in front.failures] == [0, 20, 5]
+    for failure in front.failures:
+        assert re.match(rf"loss is .* in epoch 1, .*\(lam {failure.lam:g}, ", failure.reason)
+    calm = tmp_path / "calm"
+    calm.mkdir()
+    shutil.copy(root / "mlflow.db", calm)
+    undisturbed = sweep(config, root=calm, backend="inline")
+    assert [p.model_hash for p in front.points] == [p.model_hash for p in undisturbed.points]
+    inline = rows_by_lambda(calm)
+    for lam, outcomes in by_ray.items():  # to the bit
+        assert outcomes.table.equals(inline[lam].table)
+        assert len(outcomes) == 2 * 1697
 
 
 def rows_by_lambda(root: Path) -> dict[float, Outcomes]:
@@ -56,21 +104,8 @@ def rows_by_lambda(root: Path) -> dict[float, Outcomes]:
     }
 
 
-@pytest.mark.usefixtures("_ray")
-def test_rays_rows_equal_inline_rows_to_the_bit(quick: SweepConfig, root: Path) -> None:
-    config = replace(quick, strategy="grid", lam=(0.0, 20.0))
-    for backend in ("inline", "ray"):
-        (root / backend).mkdir()
-        sweep(config, root=root / backend, backend=backend)
-    inline, ray = rows_by_lambda(root / "inline"), rows_by_lambda(root / "ray")
-    assert inline.keys() == ray.keys() == {0.0, 20.0}
-    for lam, outcomes in inline.items():
-        assert outcomes.table.equals(ray[lam].table)
-        assert len(outcomes) == 2 * 1697
-
-
 @pytest.mark.slow
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("address")
 def test_hedges_on_ray_give_inlines_rows_and_counts(root: Path) -> None:
     trial = HedgeTrial(
         net=ModelSpec(factory=f"{CHECKOUT / 'tests/sweep/digit_nets.py'}:means"),
@@ -100,21 +135,7 @@ def test_hedges_on_ray_give_inlines_rows_and_counts(root: Path) -> None:
     assert len([*(root / "ray/crafted").glob("*.pt")]) == 2
 
 
-@pytest.mark.usefixtures("_ray")
-def test_a_diverging_trial_keeps_its_reason(quick: SweepConfig, root: Path) -> None:
-    wild = replace(quick.base, optimizer=replace(quick.base.optimizer, lr=1e30))
-    config = replace(quick, base=wild, strategy="grid", lam=(0.0, 7.0))
-    with pytest.raises(FftuneError, match=r"all trials failed; the first: loss is .* in epoch 1"):
-        sweep(config, root=root, resources=Resources(concurrency=1))
-    reasons = [
-        json.loads((root / f"studies/quick/trials/{n}/failure.json").read_text())["reason"]
-        for n in (0, 1)
-    ]
-    assert "(lam 0, " in reasons[0]
-    assert "(lam 7, " in reasons[1]
-
-
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("address")
 def test_more_than_the_cluster_has_is_refused(quick: SweepConfig, root: Path) -> None:
     greedy = replace(quick, base=replace(quick.base, threads=4096))
     with pytest.raises(ClusterError, match="a trial needs 4096 CPUs, the cluster has"):
@@ -124,39 +145,28 @@ def test_more_than_the_cluster_has_is_refused(quick: SweepConfig, root: Path) ->
     assert not (root / "studies/quick/trials").exists()
 
 
-def test_an_address_where_nobody_answers(root: Path) -> None:
-    where = ["--address", "127.0.0.1:1"]
-    done = subprocess.run(
-        [*command(root), *where], cwd=CHECKOUT, capture_output=True, text=True, timeout=60
-    )
-    assert done.returncode == 2
-    last = done.stderr.splitlines()[-1]
-    assert last.startswith("fftune: cluster '127.0.0.1:1' cannot be reached: ")
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_an_interrupted_driver_and_a_dead_head(root: Path) -> None:
+    """First Ctrl-C, then SIGKILL of all that is Ray's head; --resume repeats no finished trial."""
+    log = root / "log"
+    driver = start(small(root), log)
+    wait_for(lambda: len(stamps(root)) == 1, driver, log)
+    driver.send_signal(signal.SIGINT)
+    assert driver.wait(120) == 130
+    told = "fftune: interrupted; the same command with --resume goes on\n"
+    assert log.read_text().endswith(told)
 
-
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize(
-    "deaths",
-    [
-        pytest.param((signal.SIGKILL,), id="SIGKILL"),
-        pytest.param((signal.SIGKILL, signal.SIGINT), id="both", marks=pytest.mark.slow),
-    ],
-)
-def test_a_dead_driver_loses_nothing(root: Path, deaths) -> None:
-    """The driver dies by SIGKILL, and by Ctrl-C; --resume repeats no finished trial.
-
-    The end runs inline: a study belongs to no backend.
-    """
-    for finished, how in enumerate(deaths, start=1):
-        code, said = interrupt(root, how, finished=finished, resume=finished > 1)
-        assert code == (130 if how == signal.SIGINT else -how)
-        if how == signal.SIGINT:
-            told = "fftune: interrupted; the same command with --resume goes on\n"
-            assert said.endswith(told)
+    driver = start(small(root, "--resume"), log)
+    wait_for(lambda: len(stamps(root)) == 2, driver, log)
+    for process in psutil.Process(driver.pid).children(recursive=True):
+        if process.name() in ("gcs_server", "raylet"):
+            process.kill()
+    assert driver.wait(300) != 0
     before = stamps(root)
+    assert len(before) < 4
 
-    finish = [*command(root, resume=True), "--backend", "inline"]
-    done = subprocess.run(finish, cwd=CHECKOUT, capture_output=True, text=True)
+    done = subprocess.run(small(root, "--resume"), cwd=CHECKOUT, capture_output=True, text=True)
 
     assert done.returncode == 0, done.stderr
     after = stamps(root)
@@ -172,43 +182,7 @@ def test_a_dead_driver_loses_nothing(root: Path, deaths) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize("moments", [3, 20])
-def test_killed_at_random_moments_the_front_is_the_same(root, tmp_path, moments: int) -> None:
-    """SIGKILL at seeded moments, then an undisturbed end: every trial as if nothing had been."""
-    calm = tmp_path / "calm"
-    calm.mkdir()
-    shutil.copy(root / "mlflow.db", calm)
-    inline = ["--backend", "inline"]
-    began = time.monotonic()
-    subprocess.run([*command(calm), *inline], cwd=CHECKOUT, check=True, capture_output=True)
-    took = time.monotonic() - began
-    draw, seen = random.Random(moments), {}
-    for _ in range(moments):
-        driver = subprocess.Popen(
-            [*command(root, resume=True), *inline], cwd=CHECKOUT, stderr=subprocess.DEVNULL
-        )
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            driver.wait(draw.uniform(0.1, 0.9) * took)
-        driver.kill()
-        driver.wait()
-        now = stamps(root)
-        assert seen.items() <= now.items()  # no finished trial was touched again
-        seen = now
-    subprocess.run(
-        [*command(root, resume=True), *inline], cwd=CHECKOUT, check=True, capture_output=True
-    )
-    assert results(root) == results(calm)
-
-
-def results(root: Path) -> dict[float, list]:
-    """By lambda, the net and its counts."""
-    found = (json.loads(path.read_text()) for path in stamps(root))
-    return {p["lam"]: [p["model_hash"], p["validation"], p["test"]] for p in found}
-
-
-@pytest.mark.slow
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("address")
 def test_a_trial_left_behind_is_stopped_on_ray(quick: SweepConfig, root: Path) -> None:
     """With a learning rate of 1e-7 nothing is learned; with 1e30 the loss is no number."""
     rates = Dimension(path="optimizer.lr", choices=(0.05, 1e-7, 1e30))
@@ -228,7 +202,7 @@ def test_a_trial_left_behind_is_stopped_on_ray(quick: SweepConfig, root: Path) -
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_ray")
+@pytest.mark.usefixtures("address")
 def test_the_scheduler_works_alone() -> None:
     """A stock Tune run: the third trial is dominated at step 2, and Optuna hears no score of it."""
     from ray import tune
@@ -260,11 +234,15 @@ def test_the_scheduler_works_alone() -> None:
     assert states == [(0.1, "COMPLETE"), (0.5, "COMPLETE"), (0.95, "PRUNED")]
 
 
-def command(root: Path, *, resume: bool = False) -> list[str]:
-    settings = "--trials 4 --concurrency 1 --base.optimizer.epochs 8 --battery.steps 4 --name quick"
-    flags = ["--resume"] if resume else []
-    where = ["--storage", str(root)]
-    return [sys.executable, "-m", "fftune.sweep", "thrm", *settings.split(), *where, *flags]
+def command(root: Path, *flags: str) -> list[str]:
+    where = ["--storage", str(root), "--name", "quick", "--concurrency", "1"]
+    return [sys.executable, "-m", "fftune.sweep", "thrm", *where, *flags]
+
+
+def small(root: Path, *flags: str) -> list[str]:
+    """Four trials of some seconds."""
+    settings = "--trials 4 --base.optimizer.epochs 8 --battery.steps 4"
+    return command(root, *settings.split(), *flags)
 
 
 def stamps(root: Path) -> dict[Path, int]:
@@ -273,16 +251,22 @@ def stamps(root: Path) -> dict[Path, int]:
     return {path: path.stat().st_mtime_ns for path in results}
 
 
-def interrupt(root: Path, how: signal.Signals, *, finished: int, resume: bool = False):
-    """Run until so many trials are finished, then send the signal; exit code and log."""
-    log = root / f"{how.name}.log"
+def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("w") as file:
-        driver = subprocess.Popen(command(root, resume=resume), cwd=CHECKOUT, stderr=file)
-        deadline = time.monotonic() + 300
-        while len(stamps(root)) < finished and time.monotonic() < deadline:
-            assert driver.poll() is None, log.read_text()
-            time.sleep(0.05)
-        os.kill(driver.pid, how)
-        code = driver.wait(120)
-    assert finished <= len(stamps(root)) < 4
-    return code, log.read_text()
+        return subprocess.Popen(arguments, cwd=CHECKOUT, stdout=file, stderr=file)
+
+
+def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert driver.poll() is None and time.monotonic() < deadline, log.read_text()
+        time.sleep(0.02)
+
+
+def kill_when(arguments: list[str], there: Path) -> None:
+    """SIGKILL the driver as soon as a file is there."""
+    log = there.parents[4] / "log"
+    driver = start(arguments, log)
+    wait_for(there.exists, driver, log)
+    driver.kill()
+    assert driver.wait(60) == -signal.SIGKILL

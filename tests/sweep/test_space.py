@@ -1,5 +1,6 @@
 """Spaces, strategies and what Optuna is asked for."""
 
+import json
 from dataclasses import replace
 from math import log1p
 
@@ -32,6 +33,29 @@ def test_a_dimension_is_one_word(text: str) -> None:
 def test_a_study_with_a_space_is_rebuilt_from_its_json() -> None:
     study = config(LAM, LR, METHOD, EPOCHS, Dimension(path="attack.steps", choices=(1, 10)))
     assert from_json(SweepConfig, to_json(study)) == study
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"lowest": 1.0}, r"unknown setting 'space.1.lowest'; did you mean 'low'\?"),
+        ({"low": 5.0, "high": 1.0}, r"optimizer.lr must be a range with low < high"),
+        ({"path": "optimizer.lrr"}, r"space: unknown setting 'optimizer.lrr'; .*'optimizer.lr'\?"),
+        ({"low": "0.1"}, r"space.1.low"),
+    ],
+)
+def test_a_wrong_dimension_in_a_json_is_one_clear_line(change: dict, told: str) -> None:
+    data = json.loads(to_json(config(LAM, LR)))
+    data["space"][1] |= change
+    with pytest.raises(ConfigError, match=told) as error:
+        from_json(SweepConfig, json.dumps(data))
+    assert "\n" not in str(error.value)
+
+
+def test_a_dimension_in_a_json_that_is_no_object() -> None:
+    data = json.loads(to_json(config(LAM))) | {"space": ["lam=0:1"]}
+    with pytest.raises(ConfigError, match="space.0"):
+        from_json(SweepConfig, json.dumps(data))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,51 @@
+"""How a study's search went, as one HTML file that works without a network."""
+
+import logging
+from html import escape
+from pathlib import Path
+
+from fftune.config import Study
+from fftune.errors import UserError
+from fftune.report.page import PLAIN
+from fftune.sweep.database import read_search
+from fftune.sweep.history import pictures
+from fftune.sweep.study import StudyFolder
+
+log = logging.getLogger(__name__)
+
+PAGE = """<!doctype html>
+<html lang="en">
+<head><meta charset="utf-8"><title>{title}</title>
+<style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; }}</style>
+</head>
+<body>
+<h1>{title}</h1>
+<p>What the search was told, on the {selection} images; Optuna's own plots.</p>
+{figures}
+</body>
+</html>
+"""
+
+
+def history(config: Study, folder: Path) -> str | None:
+    """The page; None where the search is out of reach, or has no complete trial."""
+    try:
+        search = read_search(StudyFolder(folder, config))
+    except UserError as error:
+        log.warning("no history of the search: %s", error)
+        return None
+    figures = pictures(search) if search else {}
+    if not figures:
+        return None
+    for figure in figures.values():
+        figure.update_layout(title=None)  # the heading says more
+    parts = [
+        f"<h2>{escape(title)}</h2>"
+        + figure.to_html(full_html=False, include_plotlyjs=i == 0, config=PLAIN)
+        for i, (title, figure) in enumerate(figures.items())
+    ]
+    return PAGE.format(
+        title=escape(f"fftune: the search of {config.name}"),
+        selection=config.selection,
+        figures="\n".join(parts),
+    )

@@ -1,0 +1,153 @@
+"""Where Optuna keeps a study: a journal in the study's folder, or the database of `FFTUNE_DB`.
+
+<study>/search.json    which of them the study began with, and the mark that is its own there
+
+Either way one driver at a time: the folder is locked, and a study in a database belongs to the
+one folder that began it. Any tool of Optuna, such as its dashboard, opens the same storage.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from uuid import uuid4
+
+import optuna
+from optuna.exceptions import DuplicatedStudyError, StorageInternalError
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from fftune.errors import StorageError, StudyError
+from fftune.storage import write_text
+from fftune.sweep.study import StudyFolder
+
+JOURNAL, RECORD = "optuna.journal", "search.json"
+OWNER = "fftune.owner"
+"""Of a study in a database: the mark of its folder."""
+
+
+def open_storage(study: StudyFolder) -> BaseStorage:
+    """The storage of a study, which may be new.
+
+    Raises:
+        StorageError: `FFTUNE_DB` cannot be opened.
+        StudyError: the study began with another storage.
+    """
+    here, began = _place(), _record(study).get("storage", JOURNAL)
+    if study.begun and here != began:
+        raise StudyError(
+            f"study {study.config.name!r} began with {_told(began)}, this is {_told(here)}"
+        )
+    if here == JOURNAL:
+        return JournalStorage(JournalFileBackend(str(study.path / JOURNAL)))
+    with _reached(here, (*ERRORS, ImportError, RuntimeError)):  # of drivers, of Optuna's tables
+        # A database may drop a connection on which nothing is said for the hours of a trial.
+        return RDBStorage(os.environ["FFTUNE_DB"], engine_kwargs={"pool_pre_ping": True})
+
+
+def open_or_create(
+    study: StudyFolder, sampler: BaseSampler, objectives: Sequence[str]
+) -> optuna.Study:
+    """The Optuna study, made on the first start; its objectives are to be small.
+
+    Raises:
+        StorageError: the database does not answer.
+        StudyError: it is another folder's, or gone.
+    """
+    name, storage, here = study.config.name, open_storage(study), _place()
+    make = partial(
+        optuna.create_study,
+        study_name=name,
+        storage=storage,
+        sampler=sampler,
+        directions=["minimize"] * len(objectives),
+    )
+    known = _record(study)
+    mine = known if known.get("storage") == here else {"storage": here, "owner": uuid4().hex}
+    write_text(study.path / RECORD, json.dumps(mine) + "\n")
+    with _reached(here):
+        if study.begun and name not in optuna.get_all_study_names(storage):
+            raise StudyError(f"study {name!r} has trials, but {_told(here)} does not know it")
+        try:
+            search = make()
+        except DuplicatedStudyError:
+            search = make(load_if_exists=True)
+            # Without a mark, its driver died before it left one, if this is the same folder's.
+            owner = search.user_attrs.get(OWNER, mine["owner"] if mine is known else "")
+            if here != JOURNAL and owner != mine["owner"]:
+                raise StudyError(
+                    f"study {name!r} in {_told(here)} belongs to another folder; use --name"
+                ) from None
+        if here != JOURNAL:
+            search.set_user_attr(OWNER, mine["owner"])
+    return search
+
+
+def read_search(study: StudyFolder) -> optuna.Study | None:
+    """The Optuna study of a folder, to look at; None where there is none.
+
+    Raises:
+        StorageError: its database does not answer.
+        StudyError: it is in another storage than `FFTUNE_DB` says.
+    """
+    if not study.begun or not ({JOURNAL, RECORD} & {path.name for path in study.path.iterdir()}):
+        return None
+    storage = open_storage(study)
+    with _reached(_place()):
+        known = study.config.name in optuna.get_all_study_names(storage)
+        return optuna.load_study(study_name=study.config.name, storage=storage) if known else None
+
+
+@contextmanager
+def answering() -> Iterator[None]:
+    """Say in one line that the database went away while a study ran.
+
+    Raises:
+        StorageError: it did.
+    """
+    with _reached(_place()):
+        yield
+
+
+def _place() -> str:
+    """What stands for the storage in records and messages; a password does not.
+
+    Raises:
+        StorageError: `FFTUNE_DB` is no URL.
+    """
+    url = os.environ.get("FFTUNE_DB")
+    if not url:
+        return JOURNAL
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        example = "sqlite:////home/me/optuna.db or postgresql://me@host/optuna"
+        raise StorageError(f"FFTUNE_DB is no database URL, such as {example}") from None
+
+
+def _told(place: str) -> str:
+    return "its journal (without FFTUNE_DB)" if place == JOURNAL else f"FFTUNE_DB {place!r}"
+
+
+def _record(study: StudyFolder) -> dict[str, str]:
+    """What `search.json` says; studies without one have a journal."""
+    path = study.path / RECORD
+    record: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    return record
+
+
+ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError, StorageInternalError)
+
+
+@contextmanager
+def _reached(place: str, errors: tuple[type[Exception], ...] = ERRORS) -> Iterator[None]:
+    """One line for what a database complains of."""
+    try:
+        yield
+    except errors as error:
+        reason = str(error.__cause__ or error).splitlines()[0]
+        raise StorageError(f"{_told(place)} cannot be used: {reason}") from None

@@ -1,0 +1,43 @@
+"""Optuna's own pictures of a search: what was tried when, and what came of it."""
+
+import warnings
+from typing import Any
+
+import optuna
+from optuna import visualization
+from optuna.trial import FrozenTrial, TrialState
+
+
+def pictures(search: optuna.Study) -> dict[str, Any]:
+    """Plotly figures by title; none while no trial is complete.
+
+    Parallel coordinates only from two parameters on: with one they are a slice on its side.
+    """
+    complete = search.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    if not complete:
+        return {}
+    names = [name.replace("_", " ") for name in search.metric_names or ()]
+    several = len(set().union(*(trial.params for trial in complete))) > 1
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        found = {"Pareto front": visualization.plot_pareto_front(search, target_names=names)}
+        for i, name in enumerate(names):
+            of: dict[str, Any] = {"target": _Value(i), "target_name": name}
+            history = visualization.plot_optimization_history(search, **of)
+            found[f"{name.capitalize()}, trial by trial"] = history
+            found[f"{name.capitalize()}, slice"] = visualization.plot_slice(search, **of)
+            if several:
+                parallel = visualization.plot_parallel_coordinate(search, **of)
+                found[f"{name.capitalize()}, parallel coordinates"] = parallel
+        found["Timeline"] = visualization.plot_timeline(search)
+    return found
+
+
+class _Value:
+    """One objective of a trial."""
+
+    def __init__(self, index: int) -> None:
+        self._index = index
+
+    def __call__(self, trial: FrozenTrial) -> float:
+        return float(trial.values[self._index])

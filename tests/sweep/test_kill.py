@@ -1,0 +1,102 @@
+"""SIGKILL at any moment costs time and nothing else."""
+
+import json
+import multiprocessing
+import random
+import shutil
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import mlflow
+import psutil
+import pytest
+from optuna.trial import TrialState
+
+from fftune.config import SweepConfig
+from fftune.sweep import trial
+from fftune.sweep.front import Front
+from fftune.sweep.run import sweep
+from fftune.sweep.search import open_search
+from fftune.sweep.study import StudyFolder
+
+PROCESSES = multiprocessing.get_context("fork")  # what is imported here need not be imported there
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize(
+    ("moments", "trials", "epochs"),
+    [pytest.param(3, 3, 2, id="3"), pytest.param(20, 6, 12, id="20", marks=pytest.mark.slow)],
+)
+def test_killed_at_random_moments_the_front_is_the_same(
+    quick: SweepConfig, root: Path, tmp_path: Path, monkeypatch, moments, trials, epochs
+) -> None:
+    """Drivers die at seeded moments of their own CPU time, that a busy machine moves them little.
+
+    They keep a state after every step, the undisturbed one keeps none.
+    """
+    optimizer = replace(quick.base.optimizer, epochs=epochs)
+    config = replace(quick, trials=trials, base=replace(quick.base, optimizer=optimizer))
+    calm = tmp_path / "calm"
+    calm.mkdir()
+    shutil.copy(root / "mlflow.db", calm)
+    undisturbed = sweep(config, root=calm, backend="inline")
+    # The first trial has imported things, which is not repeated.
+    took = trials * median(p.train_seconds + p.evaluate_seconds for p in undisturbed.points)
+
+    eager = partial(trial.train_anywhere, save_seconds=0.0)
+    monkeypatch.setattr(trial, "train_anywhere", eager)
+    draw, seen, died = random.Random(moments), {}, 0
+    for _ in range(moments):
+        died += kill_after(config, root, draw.uniform(0, 2) * took / moments)
+        now = stamps(root)
+        assert seen.items() <= now.items()  # no finished trial was touched again
+        seen = now
+    assert died > moments / 2
+    front = sweep(config, root=root, backend="inline", resume=True)
+
+    assert found(front) == found(undisturbed)
+    assert [m.lam for m in front.members] == [m.lam for m in undisturbed.members]
+    assert_each_trial_counts_once(config, root)
+
+
+def kill_after(config: SweepConfig, root: Path, seconds: float) -> bool:
+    """Let a driver go on with the study for so much CPU time; whether it had to be killed."""
+    driver = PROCESSES.Process(
+        target=sweep, args=(config,), kwargs={"root": root, "backend": "inline", "resume": True}
+    )
+    driver.start()
+    process = psutil.Process(driver.pid)
+    while driver.is_alive() and sum(process.cpu_times()[:2]) < seconds:
+        time.sleep(0.005)
+    driver.kill()
+    driver.join()
+    assert driver.exitcode in (0, -9)
+    return driver.exitcode == -9
+
+
+def stamps(root: Path) -> dict[Path, int]:
+    """When each finished trial was finished."""
+    results = root.glob("studies/quick/trials/*/result.json")
+    return {path: path.stat().st_mtime_ns for path in results}
+
+
+def found(front: Front) -> dict[float, tuple]:
+    """By lambda, the net and its counts; a trial's number may be another after a crash."""
+    return {p.lam: (p.model_hash, p.validation, p.test) for p in front.points}
+
+
+def assert_each_trial_counts_once(config: SweepConfig, root: Path) -> None:
+    """In Optuna, in MLflow and on disk."""
+    study = StudyFolder(root / "studies/quick", config)
+    complete = open_search(study).get_trials(states=(TrialState.COMPLETE,))
+    lams = sorted(json.loads(path.read_text())["lam"] for path in stamps(root))
+    assert len(lams) == len(set(lams)) == config.trials
+    assert sorted(t.params["lam"] for t in complete) == lams
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    runs = client.search_runs([client.get_experiment_by_name(config.experiment).experiment_id])
+    finished = [float(r.data.params["lam"]) for r in runs if r.info.status == "FINISHED"]
+    assert sorted(finished) == lams
+    assert {r.info.status for r in runs} <= {"FINISHED", "KILLED", "FAILED"}
