@@ -203,8 +203,10 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
         folder = Path(named.checkpoint)
         net = read_spec(folder)
         trained = from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
-        attack = replace(default.config.base.attack, threat=trained.attack.threat)
-        base = replace(default.config.base, net=net, data=trained.data, attack=attack)
+        threat = trained.attack.threat
+        attack = replace(default.config.base.attack, threat=threat)
+        base = default.config.base
+        base = replace(base, net=net, data=trained.data, attack=attack, norm=threat.norm)
         default = replace(default, config=replace(default.config, base=base))
     command = parse(Hedge, flags, prog=prog, default=default)
     config, base = command.config, command.config.base
