@@ -32,6 +32,7 @@ from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.sweep.cli import main
 from fftune.sweep.front import Front
+from fftune.sweep.hedging import chosen
 from fftune.sweep.run import sweep
 from fftune.sweep.space import corners
 from fftune.train import train
@@ -203,3 +204,12 @@ def test_a_checkpoint_brings_its_data_and_its_threat(tmp_path, monkeypatch, caps
     # 16 trials, and 40 attacked through it by 2 x 20 steps of 21 passes, then hedged thrice.
     forwards = 2 * 80 * 20 + 16 * (80 * 63 + 40 * (40 * 21 + 63))
     assert cost.startswith(f"16 trials, at most {forwards:,} forward")
+
+
+def test_nothing_is_chosen_from_a_grid_over_the_attack(done) -> None:
+    _, config, front = done
+    assert chosen(front, config.base) is not None
+    weaker = replace(front.points[1], settings={"steps": 2, "attack.threat.eps": 0.01})
+    assert chosen(replace(front, points=(front.points[0], weaker)), config.base) is None
+    bare = tuple(replace(p, settings={"eps_d": 0.0}) for p in front.points)
+    assert chosen(replace(front, points=bare), config.base) is None
