@@ -40,7 +40,7 @@ start() {
     # Sockets live below the temporary folder, and their paths must be short.
     temp=$(mktemp -d "${TMPDIR:-/tmp}/fftune-ray.XXXXXX")
     echo "$temp" > "$state/temp"
-    [ -s "$state/token" ] || "$venv/bin/python" -c 'import secrets; print(secrets.token_hex(32))' > "$state/token"
+    "$here/clusters/token.sh" "$state/token"
     export FFTUNE_STORAGE=${FFTUNE_STORAGE:-$HOME/.local/share/fftune}
     mkdir -p "$FFTUNE_STORAGE"
     # Jobs find `python` on the head's PATH.

@@ -3,14 +3,17 @@
 # environment, pinned Python packages. Idempotent: what is there is left alone.
 #
 #   clusters/setup.sh [--dev] [--venv DIR] [--python PROGRAM]
+#   clusters/setup.sh --system [--python PROGRAM]     into PROGRAM's own environment: images have one
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 venv=.venv
 python=python3
 groups=()
+system=
 while [ $# -gt 0 ]; do
     case $1 in
+        --system) system=yes ;;
         --dev) groups=(--group dev) ;;
         --venv) venv=$2; shift ;;
         --python) python=$2; shift ;;
@@ -19,14 +22,21 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-stamp=$venv/.fftune-setup
+# FFCV compiles against OpenCV and TurboJPEG; it has no wheel.
+packages=(g++ libopencv-dev libturbojpeg0-dev pkg-config)
+if [ -n "$system" ]; then
+    bin=$(dirname "$("$python" -c 'import sys; print(sys.executable)')")
+    stamp=$bin/../.fftune-setup
+else
+    bin=$venv/bin
+    stamp=$venv/.fftune-setup
+    packages+=(python3-dev python3-venv)
+fi
 wanted=$(cat pyproject.toml constraints.txt clusters/setup.sh; echo "$PWD ${groups[*]-}")
-if [ -x "$venv/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
+if [ -x "$bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; then
     exit 0
 fi
 
-# FFCV compiles against OpenCV and TurboJPEG; it has no wheel.
-packages=(g++ libopencv-dev libturbojpeg0-dev pkg-config python3-dev python3-venv)
 missing=()
 for package in "${packages[@]}"; do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package")
@@ -43,13 +53,13 @@ if [ ${#missing[@]} -gt 0 ]; then
 fi
 
 # `python3 -m venv` on an existing folder mends it and keeps what it holds.
-[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-"$venv/bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
-    echo "setup: needs Python 3.11 or newer, found $("$venv/bin/python" --version)" >&2
+[ -x "$bin/python" ] || "$python" -m venv "$venv"
+"$bin/python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "setup: needs Python 3.11 or newer, found $("$bin/python" --version)" >&2
     exit 2
 }
-[ -x "$venv/bin/uv" ] || "$venv/bin/python" -m pip install --quiet "$(grep '^uv==' constraints.txt)"
-echo "setup: installing Python packages into $venv" >&2
-"$venv/bin/uv" pip install --quiet --python "$venv/bin/python" --constraints constraints.txt \
+[ -x "$bin/uv" ] || "$bin/python" -m pip install --quiet "$(grep '^uv==' constraints.txt)"
+echo "setup: installing Python packages into ${bin%/bin}" >&2
+"$bin/uv" pip install --quiet --python "$bin/python" --constraints constraints.txt \
     --editable '.[ffcv,cluster]' "${groups[@]}"
 printf '%s' "$wanted" > "$stamp"

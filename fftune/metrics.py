@@ -1,7 +1,7 @@
 """The door to Ray's metrics: what pools and trainers count for Prometheus, and dashboards show.
 
-Ray exports each name with the prefix `ray_`. It drops the label of the process, and of the gauges
-of one node that then have equal labels it keeps one: hence `run` and `process`.
+Ray exports each name with the prefix `ray_`. It may drop the label of the process, and of gauges of
+one node that then have equal labels it keeps one: hence `run` and `process`.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Weights on disk and their name: a hash of every tensor."""
 
 import hashlib
-import pickle
+import re
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -40,13 +40,36 @@ def read_weights(model: nn.Module, path: str) -> None:
         ModelError: the file is missing or damaged, or its tensors are of another net.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-        model.load_state_dict(_named(_unwrapped(state), model))
-    except (OSError, EOFError, pickle.UnpicklingError, RuntimeError) as error:
+        model.load_state_dict(_named(_unwrapped(read_plain(path)), model))
+    except RuntimeError as error:
         # Torch names the tensors that do not fit in the lines after the first.
         lines = [line.strip() for line in str(error).splitlines()[:2]]
         reason = textwrap.shorten(" ".join(lines), 240, placeholder=" ...")
         raise ModelError(f"weights {path!r} cannot be used: {reason}") from None
+
+
+def read_plain(path: str) -> Any:
+    """What `torch.save` wrote, if that is tensors and plain values; nothing in it is executed.
+
+    Raises:
+        ModelError: the file is missing or damaged, or holds what only running code could make.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # bytes at random raise almost anything
+        raise ModelError(f"weights {path!r} {_refusal(error)}") from error
+
+
+def _refusal(error: Exception) -> str:
+    """Why, without torch's own advice, which is to run what the file says."""
+    if code := re.search(r"GLOBAL (\S+)|(TorchScript) archive", str(error)):
+        return (
+            f"hold more than tensors ({code[1] or code[2]}), and code in a file of weights is "
+            "never run; save model.state_dict() alone, or load them in a FILE.py:FUNCTION of yours"
+        )
+    readable = isinstance(error, OSError | RuntimeError)
+    reason = str(error).splitlines()[0] if readable else "torch.save wrote no such file"
+    return f"cannot be used: {reason}"
 
 
 def _unwrapped(state: Any) -> dict[str, Any]:

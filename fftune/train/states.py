@@ -2,13 +2,14 @@
 
 import json
 import logging
-import pickle
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from fftune.errors import ModelError
+from fftune.models.weights import read_plain
 from fftune.storage import sha256, write_text, write_whole
 
 log = logging.getLogger(__name__)
@@ -55,11 +56,11 @@ class States:
             path = self.folder / saved.file
             try:
                 if sha256(path) == saved.sha256:
-                    state: dict[str, Any] = torch.load(path, weights_only=True)
+                    state: dict[str, Any] = read_plain(str(path))
                     return state
                 reason = "its checksum is another"
-            except (OSError, pickle.UnpicklingError, RuntimeError) as error:
-                reason = str(error).splitlines()[0]
+            except (OSError, ModelError) as error:
+                reason = str(error)
             log.warning("state %s cannot be used (%s); going back", str(path), reason)
         return None
 

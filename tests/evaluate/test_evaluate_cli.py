@@ -1,10 +1,14 @@
 import re
 import subprocess
 import sys
+import time
+from dataclasses import replace
 
 import pytest
 
+from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
+from fftune.evaluate import evaluate
 from fftune.evaluate.cli import main
 from fftune.outcomes import Outcomes
 
@@ -38,6 +42,28 @@ def test_a_users_net_from_flags_to_rows(file, tmp_path, capsys) -> None:
     outcomes = Outcomes.read(rows)
     assert len(outcomes) == 80
     assert outcomes.values("eps") == {0.1}
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(file, root, tmp_path) -> None:
+    net = [f"--model={file}:net", "--data=digits", "--battery=risks", "--examples=120"]
+    few = ["--battery.steps=3", "--battery.block-size=4"]
+    command = [sys.executable, "-m", "fftune.evaluate", *net, *few]
+    first = subprocess.Popen([*command, f"--rows={tmp_path / 'never.parquet'}"])
+    while len(list(root.glob("blocks/*/*.parquet"))) < 5:
+        time.sleep(0.01)
+    first.kill()
+    assert first.wait() == -9 and not (tmp_path / "never.parquet").exists()
+    done = len(list(root.glob("blocks/*/*.parquet")))
+    assert 5 <= done < 60
+    rows = tmp_path / "rows.parquet"
+    again = subprocess.run([*command, f"--rows={rows}"], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert f"{done} of 60 blocks are known already" in again.stderr
+    spec, battery = ModelSpec(factory=f"{file}:net"), BatteryConfig(examples=120, steps=3)
+    whole = evaluate(
+        spec, DataSpec(), replace(battery, block_size=4), threat=ThreatModel(), split="test"
+    )
+    assert Outcomes.read(rows).table.equals(whole.table)
 
 
 def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> None:

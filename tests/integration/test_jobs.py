@@ -1,11 +1,14 @@
 """`ray job submit` against the head that clusters/local.sh starts, as the README tells it."""
 
+import json
 import os
 import re
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -75,6 +78,16 @@ def submit(env: dict[str, str], *arguments: str) -> subprocess.CompletedProcess[
     return sh(RAY, "job", "submit", "--working-dir", ".", "--", *arguments, env=env)
 
 
+def driver_exit_code(cluster: dict[str, str], said: str) -> int:
+    job = re.search(r"raysubmit_\w+", said)
+    assert job
+    ask = (
+        "from ray.job_submission import JobSubmissionClient as Client;"
+        f"print(Client('{cluster['RAY_API_SERVER_ADDRESS']}').get_job_info('{job[0]}').driver_exit_code)"
+    )
+    return int(sh(sys.executable, "-c", ask, env=cluster).stdout)
+
+
 def test_a_sweep_as_a_job(cluster: dict[str, str]) -> None:
     quick = "--trials 2 --base.optimizer.epochs 2 --battery.steps 2"
     done = submit(cluster, *f"python -m fftune.sweep thrm --scale tiny {quick}".split())
@@ -88,17 +101,73 @@ def test_a_sweep_as_a_job(cluster: dict[str, str]) -> None:
     assert (study / "report.html").exists()
 
 
+def test_a_battery_on_all_nets_of_a_study_as_a_job(cluster: dict[str, str]) -> None:
+    """After the sweep above: the job finds its cluster, and every net its blocks."""
+    battery = "--battery risks --battery.steps 2 --examples 64 --battery.block-size 16"
+    command = f"python -m fftune.evaluate thrm-tiny {battery}".split()
+    done = submit(cluster, *command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "thrm-tiny-0\n" in done.stdout and "thrm-tiny-1\n" in done.stdout
+    assert done.stdout.count("pgd-2 ") == 4
+    rows = sorted(Path(cluster["FFTUNE_STORAGE"], "rows").glob("thrm-tiny-*-risks.parquet"))
+    assert len(rows) == 2
+    again = submit(cluster, *command)
+    assert again.returncode == 0
+    assert "16 of 16 blocks are known already" in again.stdout
+
+
+@pytest.mark.slow
+def test_a_job_that_is_stopped_goes_on(cluster: dict[str, str]) -> None:
+    sweep = "python -m fftune.sweep trades --scale tiny --trials 4 --base.optimizer.epochs 4"
+    client = ["--no-wait", "--working-dir", ".", "--", *sweep.split()]
+    begun = sh(RAY, "job", "submit", *client, env=cluster)
+    job = re.search(r"raysubmit_\w+", begun.stdout)[0]
+    trials = Path(cluster["FFTUNE_STORAGE"], "studies/trades-tiny/trials")
+    while not list(trials.glob("*/result.json")):
+        time.sleep(0.5)
+    stopped = sh(RAY, "job", "stop", job, env=cluster)
+    assert stopped.returncode == 0, stopped.stdout
+    finished = {p: p.read_text() for p in trials.glob("*/result.json")}
+    assert 1 <= len(finished) < 4
+    done = submit(cluster, *f"{sweep} --resume".split())
+    assert done.returncode == 0, done.stdout
+    assert len(list(trials.glob("*/result.json"))) == 4
+    assert all(path.read_text() == text for path, text in finished.items())
+
+
+@pytest.mark.slow
+def test_two_jobs_at_once_leave_each_other_alone(cluster: dict[str, str]) -> None:
+    """One result, whether a study had the cluster for itself or not."""
+    storage = Path(cluster["FFTUNE_STORAGE"])
+    quick = "--trials 3 --base.optimizer.epochs 2 --battery.steps 2"
+    names = ("alone", "first", "second")
+    commands = [f"python -m fftune.sweep thrm --name {name} {quick}".split() for name in names]
+    with ThreadPoolExecutor() as both:
+        assert submit(cluster, *commands[0]).returncode == 0
+        done = [both.submit(submit, cluster, *command) for command in commands[1:]]
+        assert [run.result().returncode for run in done] == [0, 0]
+    fronts = [json.loads((storage / f"studies/{n}/front.json").read_text()) for n in names]
+    lams = [sorted(point["lam"] for point in front["points"]) for front in fronts]
+    assert len(lams[0]) == 3 and {0.0, 100.0} < set(lams[0])
+    for lam in (0.0, 100.0):
+        tests = [next(p["test"] for p in front["points"] if p["lam"] == lam) for front in fronts]
+        assert tests[0] == tests[1] == tests[2]
+
+
+@pytest.mark.slow
+def test_a_failed_run_is_exit_code_1(cluster: dict[str, str]) -> None:
+    wild = "python -m fftune.train standard --name wild --optimizer.lr 1e30"
+    done = submit(cluster, *wild.split())
+    assert done.returncode == 1
+    assert "fftune: loss is" in done.stdout
+    assert driver_exit_code(cluster, done.stdout) == 1
+
+
 def test_the_users_mistake_is_exit_code_2(cluster: dict[str, str]) -> None:
     done = submit(cluster, "python", "-m", "fftune.sweep", "thrn")
     assert done.returncode == 1  # all that the submitting command tells
     assert "fftune: recipe 'thrn' does not exist; did you mean 'thrm'" in done.stdout
-    job = re.search(r"raysubmit_\w+", done.stdout)
-    assert job
-    ask = (
-        "from ray.job_submission import JobSubmissionClient as Client;"
-        f"print(Client('{cluster['RAY_API_SERVER_ADDRESS']}').get_job_info('{job[0]}').driver_exit_code)"
-    )
-    assert sh(sys.executable, "-c", ask, env=cluster).stdout.strip() == "2"
+    assert driver_exit_code(cluster, done.stdout) == 2
 
 
 def test_nobody_gets_in_without_the_token(cluster: dict[str, str]) -> None:

@@ -1,0 +1,102 @@
+"""clusters/mlflow.sh: MLflow's server on a PostgreSQL of its own, which listens on no port."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.clusters.files import CLUSTERS
+from tests.integration.test_jobs import free_ports
+
+SCRIPT = CLUSTERS / "mlflow.sh"
+INSTALLED = any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb")
+PROGRAMS = Path(sys.executable).parent
+
+
+def run(what: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([SCRIPT, what], env=env, capture_output=True, text=True, timeout=280)
+
+
+def test_your_own_server_is_used_and_none_started(tmp_path: Path) -> None:
+    env = {"MLFLOW_TRACKING_URI": "https://mlflow.example.org", "PATH": os.environ["PATH"]}
+    done = run("start", {**env, "FFTUNE_STORAGE": str(tmp_path)})
+    assert (done.returncode, done.stdout) == (0, "https://mlflow.example.org\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_are_one_line(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        env = {"PATH": os.environ["PATH"], "FFTUNE_STORAGE": str(tmp_path)}
+        done = run("start", {**env, "FFTUNE_MLFLOW_PORT": port})
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == (
+        f"mlflow.sh: port {port} is in use; choose another with FFTUNE_MLFLOW_PORT\n"
+    )
+    done = run("strat", env)
+    assert (done.returncode, done.stderr) == (
+        2,
+        "mlflow.sh: usage: clusters/mlflow.sh start|run|stop\n",
+    )
+
+
+@pytest.fixture
+def server() -> Iterator[dict[str, str]]:
+    """The environment of a head.
+
+    Run by root, the script becomes `postgres`, who must get there: not into pytest's own folders.
+    """
+    root = Path(tempfile.mkdtemp(prefix="fftune-mlflow-"))
+    root.chmod(0o755)
+    (port,) = free_ports(1)
+    env = {
+        "PATH": f"{PROGRAMS}:/usr/bin:/bin",
+        "HOME": str(root),
+        "XDG_RUNTIME_DIR": str(root),
+        "FFTUNE_STORAGE": str(root / "storage"),
+        "FFTUNE_MLFLOW_HOST": "127.0.0.1",
+        "FFTUNE_MLFLOW_ADDRESS": "127.0.0.1",
+        "FFTUNE_MLFLOW_PORT": str(port),
+    }
+    yield env
+    stopped = run("stop", env)
+    assert stopped.returncode == 0, stopped.stderr
+    shutil.rmtree(root)
+
+
+@pytest.mark.slow  # MLflow makes its tables
+@pytest.mark.skipif(not INSTALLED, reason="PostgreSQL is not installed (package 'postgresql')")
+def test_runs_survive_the_server(server: dict[str, str]) -> None:
+    started = run("start", server)
+    assert started.returncode == 0, started.stderr
+    uri = started.stdout.strip()
+    assert uri == f"http://127.0.0.1:{server['FFTUNE_MLFLOW_PORT']}"
+    assert run("start", server).stdout.strip() == uri  # it runs already
+    assert_only_mlflow_listens(server)
+
+    from mlflow import MlflowClient
+
+    run_id = MlflowClient(uri).create_run("0").info.run_id
+    MlflowClient(uri).log_metric(run_id, "risk", 0.25)
+    MlflowClient(uri).log_text(run_id, "page", "report.html")
+    assert run("stop", server).returncode == 0
+    assert run("start", server).stdout.strip() == uri
+    assert MlflowClient(uri).get_run(run_id).data.metrics == {"risk": 0.25}
+    assert [a.path for a in MlflowClient(uri).list_artifacts(run_id)] == ["report.html"]
+
+
+def assert_only_mlflow_listens(env: dict[str, str]) -> None:
+    """Of all that was started: the server's port, and PostgreSQL's socket in a private folder."""
+    tables = Path(env["FFTUNE_STORAGE"], "mlflow-server/postgres")
+    postmaster = psutil.Process(int((tables / "postmaster.pid").read_text().split()[0]))
+    assert [c for c in postmaster.net_connections("inet") if c.status == psutil.CONN_LISTEN] == []
+    (folder,) = Path(env["XDG_RUNTIME_DIR"]).glob("fftune-mlflow-*")
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert tables.stat().st_mode & 0o777 == 0o700

@@ -1,0 +1,200 @@
+"""The pool on a cluster of several nodes, which die: rows are those of one process."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from fftune.cluster import could_hold, fits, living_nodes  # before Ray, whose start it sets
+
+# isort: split
+import ray
+from ray.cluster_utils import Cluster
+from ray.util.state import list_actors
+
+from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
+from fftune.errors import ClusterError, ConfigError
+from fftune.evaluate.examine import examine
+from fftune.evaluate.queue import Result
+from fftune.outcomes import Outcomes
+
+pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
+
+CHECKOUT = Path(__file__).parents[2]
+NETS = Path(__file__).with_name("pool_net.py")
+BATTERY = BatteryConfig(name="risks", steps=3, examples=240, block_size=8)
+TASKS = 2 * 30
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Cluster]:
+    """A head and two nodes that may die, a CPU each."""
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    for _ in range(2):
+        cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+    yield cluster
+    ray.shutdown()
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def inline() -> Result:
+    return examined("net")
+
+
+def examined(function: str, *, root: Path | None = None, backend: str = "inline") -> Result:
+    spec = ModelSpec(factory=f"{NETS}:{function}")
+    threat = ThreatModel(eps=0.1)
+    settings = {"threat": threat, "split": "test", "backend": backend, "root": root}
+    return examine({"net": spec}, DataSpec(), BATTERY, **settings)["net"]
+
+
+def blocks(root: Path) -> int:
+    return len(list(root.glob("blocks/*/*.parquet")))
+
+
+def wait_for(root: Path, done: int) -> None:
+    """Until so many blocks are done."""
+    while blocks(root) < done:
+        time.sleep(0.02)
+
+
+def lose_a_node(cluster: Cluster, _draw: random.Random) -> None:
+    """One node dies without grace, another joins."""
+    victim = next(iter(cluster.worker_nodes))
+    cluster.remove_node(victim, allow_graceful=False)
+    cluster.add_node(num_cpus=1)
+
+
+def kill_an_actor(_cluster: Cluster, draw: random.Random) -> None:
+    alive = [a for a in list_actors(filters=[("state", "=", "ALIVE")], detail=True) if a.pid]
+    if alive:  # on a busy machine the run may be over before its accident
+        os.kill(draw.choice(alive).pid, signal.SIGKILL)
+
+
+def survive(seeds: Iterable[int], cluster: Cluster, root: Path, inline: Result) -> None:
+    """Accidents at random moments of one run move no row."""
+    accidents = sorted((random.Random(seed).randrange(1, TASKS - 6), seed) for seed in seeds)
+    with ThreadPoolExecutor() as beside:  # nodes can be added by the main thread alone
+        run = beside.submit(examined, "net", root=root, backend="ray")
+        for moment, seed in accidents:
+            wait_for(root, moment)
+            (lose_a_node, kill_an_actor)[seed % 2](cluster, random.Random(seed))
+        result = run.result(300)
+    assert not result.lost and result.error is None
+    assert result.outcomes.table.equals(inline.outcomes.table)
+    assert blocks(root) == TASKS
+
+
+def test_nodes_and_actors_die_at_random_and_no_row_moves(nodes, tmp_path, inline) -> None:
+    survive(range(3), nodes, tmp_path, inline)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", range(3, 23, 4))
+def test_whenever_they_die(first, nodes, tmp_path, inline) -> None:
+    survive(range(first, first + 4), nodes, tmp_path, inline)
+
+
+@pytest.mark.slow
+def test_a_block_that_always_kills_is_recorded_and_the_others_are_scored(
+    nodes, tmp_path, monkeypatch
+) -> None:
+    """Of 15 examples the second block has 7, which this net does not survive."""
+    monkeypatch.setenv("FFTUNE_TEST_DRIVER", str(os.getpid()))
+    spec = ModelSpec(factory=f"{NETS}:suicidal")
+    battery = BatteryConfig(name="risks", steps=1, examples=15, block_size=8)
+    settings = {"threat": ThreatModel(eps=0.1), "split": "test", "root": tmp_path}
+    result = examine({"net": spec}, DataSpec(), battery, backend="ray", **settings)["net"]
+    assert len(result.lost) == 2  # of either goal
+    assert all("failed 3 times" in lost.reason for lost in result.lost)
+    assert len(result.outcomes) == 2 * 8
+
+
+def test_what_no_node_has_is_refused(nodes) -> None:
+    """Nodes are looked at one by one: two CPUs on two nodes are not two on one."""
+    nodes.wait_for_nodes()
+    with pytest.raises(ClusterError, match="an actor needs 4096 CPUs, the cluster has"):
+        fits("an actor", {"CPU": 4096})
+    with pytest.raises(ClusterError, match="an actor needs 2 CPUs on one node, and no node has"):
+        fits("an actor", {"CPU": 2, "GPU": 0})
+    assert could_hold({"CPU": 1, "GPU": 0}) == len(living_nodes()) == 3
+    assert could_hold({"CPU": 0.5, "GPU": 0}) == 6
+    with pytest.raises(ConfigError, match="gpus must be > 0 for device 'cuda'"):
+        examine(
+            {"net": ModelSpec(factory=f"{NETS}:net")},
+            DataSpec(),
+            BatteryConfig(device="cuda"),
+            threat=ThreatModel(),
+            split="test",
+            backend="ray",
+            resources=Resources(),
+        )
+
+
+@pytest.mark.slow
+def test_the_driver_is_killed_and_the_same_command_goes_on(nodes, tmp_path, inline, root) -> None:
+    command = [sys.executable, "-m", "fftune.evaluate", "--model", f"{NETS}:net", "--data=digits"]
+    command += ["--battery=risks", "--battery.steps=3", "--examples=240", "--eps=0.1"]
+    command += ["--battery.block-size=8", f"--storage={root}", f"--rows={tmp_path / 'r.parquet'}"]
+    command += [f"--address={nodes.address}"]
+    first = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE)
+    wait_for(root, TASKS // 3)
+    first.kill()
+    assert first.wait(300) == -signal.SIGKILL
+    before = blocks(root)
+    assert TASKS // 3 <= before < TASKS
+    again = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=300)
+    assert again.returncode == 0, again.stderr
+    assert f"{before} of {TASKS} blocks are known already" in again.stderr
+    assert Outcomes.read(tmp_path / "r.parquet").table.equals(inline.outcomes.table)
+    assert not (tmp_path / "r.missing.json").exists()
+
+
+@pytest.mark.slow
+def test_a_worker_out_of_memory_is_replaced(tmp_path, inline) -> None:
+    """A node of its own, whose memory monitor kills the one that eats too much."""
+    meal = tmp_path / "meal"
+    meal.touch()
+    code = f"""
+import json
+from pathlib import Path
+import psutil
+memory = psutil.virtual_memory()
+import os
+share = (memory.total - memory.available + 2**30) / memory.total
+os.environ["RAY_memory_usage_threshold"] = str(share)
+os.environ["RAY_memory_monitor_refresh_ms"] = "100"
+from fftune.config import *
+from fftune.evaluate.examine import examine
+spec = ModelSpec(factory={f"{NETS}:hungry"!r})
+battery = BatteryConfig(name="risks", steps=3, examples=240, block_size=8)
+Path({str(meal)!r}).unlink()
+import threading, time
+threading.Timer(25, Path({str(meal)!r}).touch).start()
+result = examine({{"net": spec}}, DataSpec(), battery, threat=ThreatModel(eps=0.1), split="test",
+                 backend="ray", resources=Resources(address="local"))["net"]
+print(json.dumps([len(result.lost), len(result.outcomes)]))
+result.outcomes.write(Path({str(tmp_path / "rows.parquet")!r}))
+"""
+    environment = os.environ | {"FFTUNE_TEST_MEAL": str(meal)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=CHECKOUT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=400,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [0, 2 * 240]
+    assert not meal.exists()
