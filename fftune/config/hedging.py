@@ -36,8 +36,9 @@ class HedgeSweep(Study):
     def dimensions(self) -> tuple[Dimension, ...]:
         """`space`; or from no defence to twice the attackers' radius, and K up to the paper's."""
         eps = self.base.attack.threat.eps
+        most = min(2 * eps, 1.0) if self.base.norm == "linf" else 2 * eps
         return self.space or (
-            Dimension(path="eps_d", low=0.0, high=2 * eps),
+            Dimension(path="eps_d", low=0.0, high=most),
             Dimension(path="steps", low=0, high=PAPER_STEPS),
             Dimension(path="step_size", low=eps / 16, high=eps, scale="log"),
         )

@@ -61,7 +61,8 @@ class Evaluate:
     split: Split = "test"
     model: str = ""
     """`path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; a further
-    `:NAME` is passed to the function."""
+    `:NAME` is passed to the function. Or a net of ours, as in `resnet50`, for `weights` of
+    torchvision's or FastAT's; without any it is as initialised."""
     weights: str = ""
     """Its state_dict, where the function does not load it."""
     rows: str | None = None
@@ -190,7 +191,9 @@ def parse_net(
         command = parse(cls, flags, prog=prog, default=cls())
         if not command.model:
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
-        return command, ModelSpec(factory=command.model, weights=command.weights)
+        from fftune.evaluate.named import spec_of
+
+        return command, spec_of(command.model, command.weights, command.data)
     from fftune.train.checkpoint import read_spec
 
     spec = read_spec(checkpoint)  # whatever is missing there is better said than guessed

@@ -166,7 +166,16 @@ def _maps(result: HedgeResult, varied: Sequence[Dimension]) -> list[go.Figure]:
         (p.settings[across.path], p.settings[up.path]): p.validation + p.test
         for p in result.front.points
     }
-    return [_map(found, across, up, name, rate) for name, _, rate in SHOWN]
+    knows = {
+        (p.settings[across.path], p.settings[up.path]): p.aware
+        for p in result.front.points
+        if p.aware
+    }
+    told = "right after every attacker, some who know (on a part of the images)"
+    return [
+        *(_map(found, across, up, name, rate) for name, _, rate in SHOWN),
+        _map(knows, across, up, told, lambda counts: counts.adversarial_accuracy),
+    ]
 
 
 def _map(

@@ -78,7 +78,7 @@ def hedge_headlines(result: HedgeResult) -> list[str]:
     """The chosen hedge beside the bare net, and never without the attacker who knows it."""
     point, bare = result.chosen, result.undefended
     if point is None:
-        return ["No hedge was tried: every trial had a radius of 0."]
+        return ["No hedge is chosen here: none was tried, or the attack is one of what is varied."]
     lines = [
         f"Chosen: {result.told(point.settings)}. Against attackers who do not know it, robust "
         f"accuracy is {_spoken(_robust(point.test))}"
@@ -115,10 +115,12 @@ def hedge_caveats(result: HedgeResult) -> list[str]:
         if result.config.selection == "test"
         else ""
     )
+    varied = any(d.path.startswith("attack.") for d in result.config.dimensions)
+    radius = "as in the table" if varied else f"{PIXEL * threat.eps:.3g}/{PIXEL}"
+    step = "eps / 4" if attack.step_size is None else f"{PIXEL * attack.step_size:.2g}/{PIXEL}"
     return [
-        f"Net {base.net.label}, {base.data.name}; {threat.norm}, eps "
-        f"{PIXEL * threat.eps:.3g}/{PIXEL}. Crafted once on the bare net by {attack.search}-"
-        f"{attack.steps} with steps of {PIXEL * attack.step_length:.2g}/{PIXEL}, last iterate: the "
+        f"Net {base.net.label}, {base.data.name}; {threat.norm}, eps {radius}. Crafted once on the "
+        f"bare net by {attack.search}-{attack.steps} with steps of {step}, last iterate: the "
         "protocol of Wu et al. 2021, which knows of no defence and flatters it.",
         "Attackers who know the hedge climb through it (their algorithm 6, the defence's "
         "derivative taken for the identity, noise of their own at every step), on "

@@ -37,7 +37,16 @@ def publish(names: Sequence[str], root: Path) -> str:
         place = root / "reports" / f"{'+'.join(names)}.html"
     between = gaps(results)
     write_text(place, page(results, between))
-    views = dict.fromkeys(_to_mlflow(r.config, r.front, page([r]), root) for r in results)
+    views = dict.fromkeys(
+        _to_mlflow(
+            result.config,
+            result.front,
+            {"report.html": page([result]), **_history(result.config, root)},
+            root,
+        )
+        for result in results
+    )
+    searches = (root / "studies" / name / SEARCH for name in names)
     return "\n".join(
         [
             table(results).to_string(index=False),
@@ -47,7 +56,7 @@ def publish(names: Sequence[str], root: Path) -> str:
             *caveats(results),
             "",
             f"report  {place}",
-            *(line for name in names for line in _search_line(name, root)),
+            *(f"search  {path}" for path in searches if path.exists()),
             *views,
             "",
             *map(str, between),
@@ -69,11 +78,6 @@ def _history(config: Study, root: Path) -> dict[str, str]:
     return {SEARCH: html}
 
 
-def _search_line(name: str, root: Path) -> list[str]:
-    path = root / "studies" / name / SEARCH
-    return [f"search  {path}"] if path.exists() else []
-
-
 def _publish_hedges(hedged: Mapping[str, HedgeSweep], kinds: Collection[str], root: Path) -> str:
     """A page a study: what a hedge is worth is told of one net at a time.
 
@@ -89,23 +93,23 @@ def _publish_hedges(hedged: Mapping[str, HedgeSweep], kinds: Collection[str], ro
         result = read_hedges(config, root / "studies" / name)
         place, text = root / "studies" / name / "report.html", hedge_page(result)
         write_text(place, text)
+        more = _history(config, root)
         told += [
             hedge_table(result).to_string(index=False),
             "",
             *hedge_caveats(result),
             "",
             f"report  {place}",
-            _to_mlflow(config, result.front, text, root),
-            *_search_line(name, root),
+            *(f"search  {place.with_name(file)}" for file in more),
+            _to_mlflow(config, result.front, {"report.html": text, **more}, root),
             "",
             *hedge_headlines(result),
         ]
     return "\n".join(told)
 
 
-def _to_mlflow(config: Study, front: Front, text: str, root: Path) -> str:
-    """Log the front against each risk; how to see it, or why not."""
-    pages = {"report.html": text, **_history(config, root)}
+def _to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: Path) -> str:
+    """Log the front against each risk, with its pages; how to see it, or why not."""
     try:
         tracking = open_tracking(root, config.experiment)
     except StorageError as error:

@@ -13,7 +13,6 @@ from fftune.config import (
     Backend,
     Dimension,
     HedgeSweep,
-    ModelSpec,
     Resources,
     Study,
     SweepConfig,
@@ -66,7 +65,8 @@ class Hedge(Command):
     checkpoint: str = ""
     """The folder of a trained net; its data and threat are the defaults."""
     model: str = ""
-    """Or `path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]."""
+    """Or `path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; or a net of
+    ours, as in `resnet50`."""
     weights: str = ""
     """Its state_dict, where the function does not load it."""
 
@@ -203,8 +203,10 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
         folder = Path(named.checkpoint)
         net = read_spec(folder)
         trained = from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
-        attack = replace(default.config.base.attack, threat=trained.attack.threat)
-        base = replace(default.config.base, net=net, data=trained.data, attack=attack)
+        threat = trained.attack.threat
+        attack = replace(default.config.base.attack, threat=threat)
+        base = default.config.base
+        base = replace(base, net=net, data=trained.data, attack=attack, norm=threat.norm)
         default = replace(default, config=replace(default.config, base=base))
     command = parse(Hedge, flags, prog=prog, default=default)
     config, base = command.config, command.config.base
@@ -213,7 +215,9 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
     if command.model:
         if command.checkpoint:
             raise ConfigError("model contradicts checkpoint: name one of them")
-        base = replace(base, net=ModelSpec(factory=command.model, weights=command.weights))
+        from fftune.evaluate.named import spec_of
+
+        base = replace(base, net=spec_of(command.model, command.weights, base.data))
     if command.weights and not command.model:
         raise ConfigError("weights must come with --model")
     name = f"hedge-{base.net.label}" if config.name == default.config.name else config.name

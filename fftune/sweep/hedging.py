@@ -76,8 +76,14 @@ class HedgeRunner(Runner):
 
 
 def chosen(front: Front, base: HedgeTrial) -> Repeats | None:
-    """The hedge with the least adversarial risk on the split that selects, then natural risk."""
-    hedges = [t for t in front.trials if with_settings(base, t.settings).eps_d]
+    """The hedge with the least adversarial risk on the split that selects, then natural risk.
+
+    None where attacks differ, as in a grid over eps: the weakest one would choose.
+    """
+    tried = [(t, with_settings(base, t.settings)) for t in front.trials]
+    if len({one.attack for _, one in tried}) > 1:
+        return None
+    hedges = [t for t, one in tried if one.eps_d]
     risks = ("adversarial_risk_all", "natural_risk")
     return min(hedges, key=lambda t: t.risks(front.selection, risks), default=None)
 

@@ -27,12 +27,15 @@ from fftune.evaluate.exhibit import Exhibit
 from fftune.evaluate.hedged import parts_of, pinned
 from fftune.models import load_model
 from fftune.outcomes import Outcomes
+from fftune.recipes import Basis, training
 from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.sweep.cli import main
 from fftune.sweep.front import Front
+from fftune.sweep.hedging import chosen
 from fftune.sweep.run import sweep
 from fftune.sweep.space import corners
+from fftune.train import train
 
 NETS = Path(__file__).with_name("digit_nets.py")
 THREAT = ThreatModel(eps=0.15)
@@ -181,3 +184,32 @@ def test_bad_input_is_one_line(tmp_path, flags, error, message) -> None:
     with pytest.raises(error, match=message) as found:
         main(["hedge", *flags, "--backend", "inline", "--storage", str(tmp_path)])
     assert "\n" not in str(found.value)
+
+
+def test_a_checkpoint_brings_its_data_and_its_threat(tmp_path, monkeypatch, capsys) -> None:
+    trained = training("standard", Basis(eps=0.2))
+    optimizer = replace(trained.optimizer, epochs=0, schedule="step")
+    folder = tmp_path / "plain" / "checkpoint"
+    train(replace(trained, optimizer=optimizer)).save(folder)
+    monkeypatch.chdir(tmp_path)
+    main(["hedge", "--checkpoint", "plain/checkpoint", "--examples", "40", "--dry-run"])
+    said = capsys.readouterr().out
+    text, _, cost = said.rpartition("}\n")
+    config = study_of(text + "}")
+    base = config.base
+    assert config.name == "hedge-plain" and base.examples == 40
+    assert base.data == trained.data and base.attack.threat.eps == 0.2
+    assert base.net.weights == str(folder / "weights.pt")
+    # 40 of either split; crafted once by 2 x 20 steps, hedged thrice by K = 20 at most in each of
+    # 16 trials, and 40 attacked through it by 2 x 20 steps of 21 passes, then hedged thrice.
+    forwards = 2 * 80 * 20 + 16 * (80 * 63 + 40 * (40 * 21 + 63))
+    assert cost.startswith(f"16 trials, at most {forwards:,} forward")
+
+
+def test_nothing_is_chosen_from_a_grid_over_the_attack(done) -> None:
+    _, config, front = done
+    assert chosen(front, config.base) is not None
+    weaker = replace(front.points[1], settings={"steps": 2, "attack.threat.eps": 0.01})
+    assert chosen(replace(front, points=(front.points[0], weaker)), config.base) is None
+    bare = tuple(replace(p, settings={"eps_d": 0.0}) for p in front.points)
+    assert chosen(replace(front, points=bare), config.base) is None

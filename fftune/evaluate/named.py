@@ -1,0 +1,27 @@
+"""A net of this package for somebody else's weights, as in `--model resnet50 --weights FILE`."""
+
+from fftune.config import DataSpec, InputSpec, ModelSpec, Split
+from fftune.data.catalog import place_framed
+from fftune.models import MODELS, factory_of
+
+
+def spec_of(model: str, weights: str, data: DataSpec, split: Split = "test") -> ModelSpec:
+    """The net that `--model` names: one of ours, built for the data's images, or a user's own.
+
+    Without weights ours is as initialised. One image is decoded.
+
+    Raises:
+        DataError: the data are missing.
+    """
+    if model not in MODELS:
+        return ModelSpec(factory=model, weights=weights)
+    part, rows = place_framed(data, split)
+    height, width, channels = part.images.read(int(rows[0])).pixels.shape
+    source = part.source
+    inputs = InputSpec(
+        shape=(channels, height, width),
+        classes=len(source.classes),
+        mean=source.mean,
+        std=source.std,
+    )
+    return ModelSpec(factory=factory_of(model), inputs=inputs, weights=weights)
