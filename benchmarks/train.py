@@ -1,6 +1,7 @@
 """How fast training is, and where the time goes, beside a plain reading of the authors' loop.
 
     python benchmarks/train.py [--model resnet18] [--width W] [--batch 64] [--steps 3] [--threads 1]
+                               [--objectives thrm ...] [--precisions fp32 bf16]
 
 Every objective on CIFAR-10's shapes (random images: speed does not see them), ours and the plain
 loop in turn in one process, the median of `--rounds`. The plain loop is what the papers' code does:
@@ -45,6 +46,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--objectives", nargs="*", default=OBJECTIVES)
+    every = get_args(TrainPrecision)
+    parser.add_argument("--precisions", nargs="*", default=every, choices=every)
     given = parser.parse_args()
     print(
         f"torch {torch.__version__}, {hardware(given.device)}, {given.threads} threads; "
@@ -76,8 +79,7 @@ def compare(objective: Objective, given: argparse.Namespace) -> None:
         config, optimizer=replace(config.optimizer, batch_size=given.batch), precision="fp32"
     )
     loops: dict[str, Callable[[], Timed]] = {"plain fp32": partial(plain, config, given.device)}
-    precisions: tuple[TrainPrecision, ...] = get_args(TrainPrecision)
-    for precision in precisions:
+    for precision in given.precisions:
         loops[f"ours {precision}"] = partial(
             ours, replace(config, precision=precision), given.device
         )

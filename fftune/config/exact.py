@@ -73,13 +73,14 @@ def _check_keys(cls: type[Any], data: Mapping[str, Any], at: str) -> None:
     for key, value in data.items():
         if key not in fields:
             raise ConfigError(f"unknown setting {at + key!r}; {nearest(key, fields)}")
-        for kind in filter(dataclasses.is_dataclass, (fields[key], *get_args(fields[key]))):
-            if isinstance(value, Mapping):
-                _check_keys(cast("type[Any]", kind), value, f"{at}{key}.")
-            elif isinstance(value, list):  # of the elements of a tuple, as in `space.0.low`
+        kind = fields[key]
+        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
+            _check_keys(cast("type[Any]", kind), value, f"{at}{key}.")
+        if isinstance(value, list):  # of the elements of a tuple, as in `space.0.low`
+            for element in filter(dataclasses.is_dataclass, get_args(kind)):
                 for i, one in enumerate(value):
                     if isinstance(one, Mapping):
-                        _check_keys(cast("type[Any]", kind), one, f"{at}{key}.{i}.")
+                        _check_keys(cast("type[Any]", element), one, f"{at}{key}.{i}.")
 
 
 def _explain(error: "ErrorDetails") -> str:

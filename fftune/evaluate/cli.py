@@ -101,6 +101,7 @@ def main(arguments: Sequence[str]) -> None:
         data=command.data.name,
         rows=Path(command.rows) if command.rows else None,
     )
+    record.begin()
     results = examine(
         nets,
         command.data,
@@ -191,6 +192,8 @@ def parse_net(
         command = parse(cls, flags, prog=prog, default=cls())
         if not command.model:
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
+        if ".py:" in command.model:
+            return command, ModelSpec(factory=command.model, weights=command.weights)
         from fftune.evaluate.named import spec_of
 
         return command, spec_of(command.model, command.weights, command.data)

@@ -31,6 +31,14 @@ class Record:
     rows: Path | None = None
     """Of the only net; else each has its file in `<root>/rows`."""
 
+    def begin(self) -> None:
+        """Refuse what could not be recorded in the end.
+
+        Raises:
+            StorageError: MLflow does not answer.
+        """
+        send_unsent(self._tracking)
+
     def keep(self, name: str, result: Result) -> str:
         """Write a net's rows, tell MLflow, and give back the text for the user."""
         if result.outcomes is None:
@@ -64,9 +72,7 @@ class Record:
 
     @cached_property
     def _tracking(self) -> Tracking:
-        tracking = open_tracking(self.root, f"evaluate-{Path(self.data).name}")
-        send_unsent(tracking)
-        return tracking
+        return open_tracking(self.root, f"evaluate-{Path(self.data).name}")
 
     def _named(self, name: str, outcomes: Outcomes) -> str:
         """Other weights of the same net have rows of their own."""

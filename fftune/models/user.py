@@ -20,10 +20,9 @@ def user_model(factory: str) -> nn.Module:
     """
     file = source_of(factory)
     name, *argument = factory.rpartition(".py:")[2].split(":", 1)
-    if file is None:
-        raise ModelError(f"model {factory!r} is no FILE.py:FUNCTION")
-    if not file.is_file():
-        raise ModelError(f"model {factory!r}: there is no file {str(file)!r}")
+    if file is None or not file.is_file():
+        named = f"{str(file)!r}" if file else "in it; it is FILE.py:FUNCTION"
+        raise ModelError(f"model {factory!r}: there is no file {named}")
     try:
         function = getattr(_module(file), name, None)
         if not callable(function):

@@ -146,6 +146,30 @@ def test_what_no_node_has_is_refused(nodes) -> None:
         )
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(3 * 3600)
+def test_the_nine_on_a_real_net_survive_a_node(nodes, tmp_path) -> None:
+    """`fastat_small`, 128 images of CIFAR-10; a node is lost after a third, another joins."""
+    shared = Path(os.environ.get("FFTUNE_SHARED", CHECKOUT.parent / "shared"))
+    data = Path(os.environ.get("FFTUNE_DATA", "~/.cache/fftune/datasets")).expanduser()
+    if not (shared / "models").exists() or not (data / "cifar10").exists():
+        pytest.skip("the shared nets or images are not here")
+    nets = {"net": ModelSpec(factory=f"{shared / 'models/architectures.py'}:load:fastat_small")}
+    cifar10 = DataSpec(name=f"folder:{data / 'cifar10'}")
+    battery = BatteryConfig(name="nine", examples=128, block_size=16)
+    settings = {"threat": ThreatModel(), "split": "test"}
+    alone = examine(nets, cifar10, battery, **settings)["net"]
+    with ThreadPoolExecutor() as beside:
+        settings |= {"backend": "ray", "root": tmp_path}
+        run = beside.submit(examine, nets, cifar10, battery, **settings)
+        wait_for(tmp_path, 9 * 8 // 3)
+        lose_a_node(nodes, random.Random(0))
+        pooled = run.result()["net"]
+    assert not pooled.lost
+    assert pooled.outcomes.table.equals(alone.outcomes.table)
+    assert len(alone.outcomes) == 9 * 128
+
+
 def test_a_folder_that_a_node_does_not_see_is_refused(nodes, tmp_path) -> None:
     """The driver's own file descriptors lead nowhere in other processes."""
     require_seen(tmp_path)
