@@ -69,7 +69,8 @@ class _Parcel:
 class _Worker:
     """What an actor does: any task of any examination."""
 
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics
         self._opened: dict[bytes, tuple[Case, Subject]] = {}
 
     def node(self) -> str:
@@ -82,6 +83,8 @@ class _Worker:
         began = time.perf_counter()
         with torch_threads(case.battery.threads):
             table = perform(subject, case, task)
+        if subject.device == "cuda":
+            self._metrics.gpu_memory(torch.cuda.max_memory_allocated())
         return table, time.perf_counter() - began
 
     def _open(self, reference: "ray.ObjectRef[_Parcel]") -> tuple[Case, Subject]:
@@ -199,16 +202,15 @@ class Pool:
         wanted = min(waiting + len(self._busy), self._room, self._most or self._room)
         for _ in range(wanted - have):
             options = {"num_cpus": self._needs["CPU"], "num_gpus": self._needs["GPU"]}
-            actor = _Actor(ray.remote(_Worker).options(**options).remote())
+            actor = _Actor(ray.remote(_Worker).options(**options).remote(self._metrics))
             self._coming[actor.handle.node.remote()] = actor
 
     def _assign(self, queue: Queue) -> None:
         while self._idle and len(queue):
             actor, item = self._idle.pop(), queue.next()
-            self._busy[actor.handle.perform.remote([self._parcel(item.sitting)], item.task)] = (
-                actor,
-                item,
-            )
+            parcel = self._parcel(item.sitting)
+            reference = actor.handle.perform.remote([parcel], item.task)
+            self._busy[reference] = actor, item
         self._metrics.queue(len(queue))
 
     def _await_one(self) -> Any:
@@ -229,8 +231,9 @@ class Pool:
         if reference is not None:
             self._ended(reference, queue, progress)
         self._metrics.actors(len(self._busy) + len(self._idle))
-        at_work = [item.task for _, item in self._busy.values()]
-        progress.beat([*(item.task for item in queue), *at_work], len(self._busy))
+        if progress.due:
+            at_work = [item.task for _, item in self._busy.values()]
+            progress.beat([*(item.task for item in queue), *at_work], len(self._busy))
 
     def _started(self, reference: Any) -> None:
         actor = self._coming.pop(reference)
@@ -277,11 +280,12 @@ class Pool:
             self._metrics.failed(item.task.probe.attack)
 
     def _count(self, task: Task, table: pa.Table) -> None:
-        total = {name: int(pa.compute.sum(table[name]).as_py() or 0) for name in _COUNTED}
+        bare = table.filter(pa.compute.field("defense") == "none")
+        total = {name: int(pa.compute.sum(bare[name]).as_py() or 0) for name in _COUNTED}
         self._metrics.block(
             attack=task.probe.attack,
             goal=task.probe.goal,
-            examples=len(table),
+            examples=len(bare),
             forwards=total["forwards"],
             backwards=total["backwards"],
             successes=total["success"],

@@ -38,17 +38,19 @@ class Progress:
         self._done += 1
         self._examples += len(task.rows)
 
+    @property
+    def due(self) -> bool:
+        """Whether the last line is old enough for another."""
+        return time.monotonic() - self._last >= EVERY
+
     def beat(self, left: Sequence[Task], workers: int, doing: str = "") -> None:
-        """Write a line if the last one is old enough.
+        """Write a line.
 
         Args:
             left: tasks that are not done.
             workers: how many are at work.
         """
-        now = time.monotonic()
-        if now - self._last < EVERY:
-            return
-        self._last = now
+        self._last = now = time.monotonic()
         rest = self._expense.left(left) / max(workers, 1)
         log.info(
             "%d of %d blocks, %s%.3g examples/s%s%s",

@@ -182,7 +182,8 @@ def by_this_process(
             if cache is not None:
                 cache.put(task, tables[task])
             progress.done(task, time.perf_counter() - began)
-            progress.beat(left[at + 1 :], 1, str(task))
+            if progress.due:
+                progress.beat(left[at + 1 :], 1, str(task))
         return tables
 
     return work
