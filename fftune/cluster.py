@@ -78,7 +78,8 @@ def could_hold(needs: Mapping[str, float]) -> int:
     """How many of something the nodes hold that are there, or that an autoscaler would start."""
 
     def holds(nodes: Sequence[tuple[Mapping[str, float], float]]) -> float:
-        return sum(_times(resources, needs) * count for resources, count in nodes)
+        each = ((_times(resources, needs), count) for resources, count in nodes)
+        return sum(times * count for times, count in each if times)  # 0 times infinity is no number
 
     return int(min(max(holds(_nodes_now()), holds(_nodes_to_be())), sys.maxsize))
 

@@ -101,6 +101,7 @@ def test_a_sweep_as_a_job(cluster: dict[str, str]) -> None:
     assert (study / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_battery_on_all_nets_of_a_study_as_a_job(cluster: dict[str, str]) -> None:
     """After the sweep above: the job finds its cluster by itself."""
     battery = "--battery risks --battery.steps 2 --examples 64 --battery.block-size 16"

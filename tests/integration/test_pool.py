@@ -125,6 +125,7 @@ def test_a_block_that_always_kills_is_recorded_and_the_others_are_scored(
     assert len(result.outcomes) == 2 * 8
 
 
+@pytest.mark.slow
 def test_what_no_node_has_is_refused(nodes) -> None:
     """Nodes are looked at one by one: two CPUs on two nodes are not two on one."""
     nodes.wait_for_nodes()
@@ -170,6 +171,7 @@ def test_the_nine_on_a_real_net_survive_a_node(nodes, tmp_path) -> None:
     assert len(alone.outcomes) == 9 * 128
 
 
+@pytest.mark.slow
 def test_a_folder_that_a_node_does_not_see_is_refused(nodes, tmp_path) -> None:
     """The driver's own file descriptors lead nowhere in other processes."""
     require_seen(tmp_path)

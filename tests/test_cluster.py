@@ -1,0 +1,46 @@
+"""What a cluster holds, counted by hand: nodes are looked at one by one, and those to come."""
+
+import pytest
+
+from fftune import cluster
+from fftune.errors import ClusterError
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """Sets the nodes that are there, and the kinds that an autoscaler would start."""
+
+    def set_to(now, to_be=()) -> None:
+        monkeypatch.setattr(cluster, "_nodes_now", lambda: [(node, 1) for node in now])
+        monkeypatch.setattr(cluster, "_nodes_to_be", lambda: list(to_be))
+
+    return set_to
+
+
+def test_two_halves_on_two_nodes_are_no_whole(nodes) -> None:
+    nodes([{"CPU": 1}, {"CPU": 1}])
+    assert cluster.fits("an actor", {"CPU": 1, "GPU": 0}) == 2
+    assert cluster.could_hold({"CPU": 0.5}) == 4
+    with pytest.raises(ClusterError, match="an actor needs 2 CPUs on one node, and no node has"):
+        cluster.fits("an actor", {"CPU": 2, "GPU": 0})
+    with pytest.raises(ClusterError, match="an actor needs 3 CPUs, the cluster has 2"):
+        cluster.fits("an actor", {"CPU": 3})
+
+
+def test_the_scarcest_resource_counts(nodes) -> None:
+    nodes([{"CPU": 16, "GPU": 1}, {"CPU": 64}])
+    assert cluster.fits("a trial", {"CPU": 4, "GPU": 0.5}) == 2
+    assert cluster.fits("a trial", {"CPU": 4}) == 20
+    with pytest.raises(ClusterError, match="a trial needs 2 GPUs, the cluster has 1"):
+        cluster.fits("a trial", {"CPU": 1, "GPU": 2})
+
+
+def test_a_cluster_that_is_scaled_to_zero_is_not_refused(nodes) -> None:
+    """A head without CPUs, and four machines that Ray would start."""
+    nodes([{"CPU": 0}], [({"CPU": 0}, 1), ({"CPU": 8, "GPU": 1}, 4)])
+    assert cluster.fits("a trial", {"CPU": 4, "GPU": 1}) == 4
+    nodes([{"CPU": 0}], [({"CPU": 8}, float("inf"))])
+    assert cluster.fits("a trial", {"CPU": 4}) > 10**9
+    with pytest.raises(ClusterError, match="needs 1 GPUs, the cluster has 0"):
+        cluster.fits("a trial", {"CPU": 4, "GPU": 1})
+    assert cluster.could_hold({"CPU": 4, "GPU": 1}) == 0
