@@ -78,11 +78,13 @@ def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources)
     if backend == "inline":
         run_inline(_runner(study, root, resources), open_search(study), progress)
         return
-    from fftune.cluster import cluster  # importing Ray takes seconds
+    from fftune.cluster import cluster, require_seen  # importing Ray takes seconds
     from fftune.sweep.on_ray import at_once, run_on_ray
 
     with cluster(resources):
-        at_once(config, resources)  # refuses before MLflow and Optuna hear of the study
+        # Both refuse before MLflow and Optuna hear of the study.
+        at_once(config, resources)
+        require_seen(root)
         run_on_ray(_runner(study, root, resources), open_search(study), progress, resources)
 
 

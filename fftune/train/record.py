@@ -101,10 +101,11 @@ def train_anywhere(
             on_resume=log_all,
             save_seconds=save_seconds,
         )
-    from fftune.cluster import cluster  # importing Ray takes seconds
+    from fftune.cluster import cluster, require_seen  # importing Ray takes seconds
     from fftune.train.on_ray import train_on_ray
 
     with cluster(resources):
+        require_seen(folder)
         return train_on_ray(
             config,
             folder=folder,
