@@ -10,6 +10,7 @@ from fftune.config import HedgeSweep, HedgeTrial, Settings, with_settings
 from fftune.evaluate.exhibit import Exhibit
 from fftune.evaluate.hedged import AWARE
 from fftune.outcomes import Outcomes
+from fftune.report.tables import percent, with_interval
 from fftune.risk import Rate, RiskCounts
 from fftune.sweep.front import Front, Point
 from fftune.sweep.hedging import EXHIBIT, chosen
@@ -157,15 +158,15 @@ def _row(result: HedgeResult, point: Point) -> dict[str, object]:
     return {
         "defence": result.told(point.settings),
         **others,
-        "clean": _percent(counts.clean_accuracy),
-        "robust": _with_interval(_robust(counts)),
-        "A": _percent(counts.adversarial_accuracy),
+        "clean": percent(counts.clean_accuracy),
+        "robust": with_interval(_robust(counts)),
+        "A": percent(counts.adversarial_accuracy),
         "FtoT, all images": flips["FtoT"],
         "TtoF": flips["TtoF"],
-        "hypocritical risk": _with_interval(counts.hypocritical_risk),
+        "hypocritical risk": with_interval(counts.hypocritical_risk),
         "n-": f"{counts.wrong:,}",
-        "robust, attackers know": _with_interval(_robust(aware)) if aware else "",
-        "hypocritical, friends know": _with_interval(aware.hypocritical_risk) if aware else "",
+        "robust, attackers know": with_interval(_robust(aware)) if aware else "",
+        "hypocritical, friends know": with_interval(aware.hypocritical_risk) if aware else "",
         "n": f"{aware.total:,}" if aware else "",
         "s": f"{point.evaluate_seconds:.0f}",
     }
@@ -182,14 +183,3 @@ def _spoken(rate: Rate) -> str:
         return "none (n = 0)"
     low, high = rate.interval
     return f"{rate.value:.1%} ({low:.1%} to {high:.1%}, n = {rate.n:,})"
-
-
-def _percent(rate: Rate) -> str:
-    return f"{100 * rate.value:.1f}" if rate.n else "undefined"
-
-
-def _with_interval(rate: Rate) -> str:
-    if not rate.n:
-        return "undefined"
-    low, high = (100 * end for end in rate.interval)
-    return f"{100 * rate.value:.1f} ({low:.1f}-{high:.1f})"

@@ -23,14 +23,14 @@ def table(results: Sequence[Result]) -> pd.DataFrame:
             **_settings(point),
             **({"seed": point.seed} if repeated else {}),
             "front": "*" if point.trial in _on_front(result) else "",
-            "natural risk": _with_interval(point.test.natural_risk),
-            "hypocritical risk": _with_interval(point.test.hypocritical_risk),
+            "natural risk": with_interval(point.test.natural_risk),
+            "hypocritical risk": with_interval(point.test.hypocritical_risk),
             "n-": f"{point.test.wrong:,}",
-            "validation": f"{_percent(point.validation.natural_risk)}, "
-            f"{_percent(point.validation.hypocritical_risk)}",
-            "D": _percent(point.test.clean_accuracy),
-            "A": _percent(point.test.adversarial_accuracy),
-            "F": _percent(point.test.hypocritical_accuracy),
+            "validation": f"{percent(point.validation.natural_risk)}, "
+            f"{percent(point.validation.hypocritical_risk)}",
+            "D": percent(point.test.clean_accuracy),
+            "A": percent(point.test.adversarial_accuracy),
+            "F": percent(point.test.hypocritical_accuracy),
             "last-iterate violations": str(point.test.violations),
             "crafted": f"{point.crafted:,}",
             "train s": f"{point.train_seconds:.0f}",
@@ -111,11 +111,13 @@ def _named(risk: str) -> str:
     return risk.replace("_", " ")
 
 
-def _percent(rate: Rate) -> str:
+def percent(rate: Rate) -> str:
+    """As in 8.5; "undefined" where n is 0."""
     return f"{100 * rate.value:.1f}" if rate.n else "undefined"
 
 
-def _with_interval(rate: Rate) -> str:
+def with_interval(rate: Rate) -> str:
+    """As in 8.5 (7.1-10.2), in percent."""
     if not rate.n:
         return "undefined"
     low, high = (100 * end for end in rate.interval)
