@@ -235,10 +235,10 @@ def front_gap(
     """Which of two methods hides less at the same natural risk, with a bootstrap band.
 
     In each draw seeds are drawn for every trial and examples for all of them at once (all nets
-    have seen the same images); fronts, curves and gap are then computed anew.
+    have seen the same images); the curves through the same members are then computed anew.
 
     Args:
-        first, second: for each point of a front, in any order, the "hypocritical" rows of one
+        first, second: for each member of a front, in any order, the "hypocritical" rows of one
             attack on one split, a training seed each.
 
     Raises:

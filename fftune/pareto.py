@@ -59,19 +59,24 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 1.0)) 
     return float(area)
 
 
-def curve_at(points: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
-    """The second risk along the front, at first risks `at`, on lines between its points.
+def curve_at(members: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
+    """The second risk along a front, at first risks `at`, on lines between its members.
 
-    nan outside the front's range: a front is never extrapolated.
+    Members were chosen elsewhere (on validation data): none is dropped here, beaten or not. Of
+    members with the same first risk the one with the smaller second risk counts.
+
+    nan outside the members' range: a front is never extrapolated.
 
     Args:
-        points: (n, 2), smaller is better; they need not be a front.
+        members: (n, 2), in any order.
         at: (m,)
     """
-    front, at = _front(points), np.asarray(at, dtype=np.float64)
-    if not len(front):
+    x, y = _pairs(members).T
+    order, at = np.lexsort((y, x)), np.asarray(at, dtype=np.float64)
+    if not len(order):
         return np.full(at.shape, np.nan)
-    curve = np.interp(at, front[:, 0], front[:, 1], left=np.nan, right=np.nan)
+    x, first = np.unique(x[order], return_index=True)
+    curve = np.interp(at, x, y[order][first], left=np.nan, right=np.nan)
     return np.asarray(curve, dtype=np.float64)
 
 
@@ -81,8 +86,8 @@ def gap_at(first: ArrayLike, second: ArrayLike, at: ArrayLike) -> NDArray[np.flo
 
 
 def common_range(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
-    """The first risks that both fronts span, (low, high); (nan, nan) where there are none."""
-    one, two = _front(first)[:, 0], _front(second)[:, 0]
+    """The first risks that the members of both fronts span, (low, high); else (nan, nan)."""
+    one, two = _pairs(first)[:, 0], _pairs(second)[:, 0]
     if not len(one) or not len(two):
         return np.nan, np.nan
     low, high = max(one.min(), two.min()), min(one.max(), two.max())
@@ -114,12 +119,6 @@ def monotonicity_violations(points: ArrayLike) -> list[tuple[int, int]]:
     steps = np.diff(_pairs(points), axis=0)
     broken = (steps[:, 0] < 0) | (steps[:, 1] > 0)
     return [(int(i), int(i) + 1) for i in np.flatnonzero(broken)]
-
-
-def _front(points: ArrayLike) -> NDArray[np.float64]:
-    """(k, 2): the non-dominated points, each once, by the first risk."""
-    p = _pairs(points)
-    return np.unique(p[non_dominated(p)], axis=0)
 
 
 def _pairs(points: ArrayLike) -> NDArray[np.float64]:

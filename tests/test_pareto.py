@@ -82,13 +82,18 @@ def test_ranks_in_three_dimensions_by_hand() -> None:
     assert front_ranks(points).tolist() == [0, 1, 0, 2, 3]
 
 
-STAIRS = [(0.1, 0.9), (0.3, 0.5), (0.5, 0.3), (0.4, 0.8)]
+STAIRS = [(0.1, 0.9), (0.5, 0.3), (0.3, 0.5)]
 
 
-def test_a_curve_runs_between_the_fronts_points_and_ends_with_them() -> None:
+def test_a_curve_runs_between_the_members_and_ends_with_them() -> None:
     found = curve_at(STAIRS, [0.05, 0.1, 0.2, 0.4, 0.5, 0.6])
     np.testing.assert_allclose(found, [np.nan, 0.9, 0.7, 0.4, 0.3, np.nan])
     assert np.isnan(curve_at([], [0.1])).all()
+
+
+def test_a_curve_keeps_the_members_that_new_data_beat() -> None:
+    found = curve_at([*STAIRS, (0.4, 0.8), (0.3, 0.9)], [0.3, 0.35, 0.4, 0.45])
+    np.testing.assert_allclose(found, [0.5, 0.65, 0.8, 0.55])
 
 
 def test_fronts_are_compared_in_their_common_range_only() -> None:
