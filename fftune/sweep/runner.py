@@ -81,22 +81,35 @@ class Runner:
         key = config_hash(self.config(settings))
         self._refuse(number, settings, self.study.begin_attempt(key, self.session))
         try:
-            while True:
-                self.study.clear(number)
-                try:
-                    return self._run_seeds(number, settings, report)
-                except StoppedError:
-                    raise
-                except Exception as error:
-                    reason = str(error) or type(error).__name__
-                    failures = self.study.fail_attempt(key, reason)
-                    # What fails alike every time need not be seen three times.
-                    if isinstance(error, FftuneError) or len(failures) >= self._attempts:
-                        self.failure(number, settings, reason)
-                        raise
-                    log.warning("trial %d failed, once more: %s", number, reason)
+            points, runs = self._attempt(number, settings, key, report)
         finally:
             self.study.end_attempt(key)
+        # After the result: no run of MLflow is finished where its trial is not. What a death
+        # leaves open here is ended by the next driver.
+        for run in runs:
+            run.end()
+        for point in points:
+            self.forget(replace(self.config(settings), seed=point.seed))
+        return points
+
+    def _attempt(
+        self, number: int, settings: Settings, key: str, report: Report
+    ) -> tuple[tuple[Point, ...], list[Run]]:
+        """Until a trial is finished, or has failed too often; its points and their open runs."""
+        while True:
+            self.study.clear(number)
+            try:
+                return self._run_seeds(number, settings, report)
+            except StoppedError:
+                raise
+            except Exception as error:
+                reason = str(error) or type(error).__name__
+                failures = self.study.fail_attempt(key, reason)
+                # What fails alike every time need not be seen three times.
+                if isinstance(error, FftuneError) or len(failures) >= self._attempts:
+                    self.failure(number, settings, reason)
+                    raise
+                log.warning("trial %d failed, once more: %s", number, reason)
 
     def _refuse(self, number: int, settings: Settings, failures: Sequence[str]) -> None:
         """Record a trial as failed whose worker has died too often.
@@ -119,29 +132,27 @@ class Runner:
     def _attempts(self) -> int:
         return self.study.config.attempts
 
-    def _run_seeds(self, number: int, settings: Settings, report: Report) -> tuple[Point, ...]:
+    def _run_seeds(
+        self, number: int, settings: Settings, report: Report
+    ) -> tuple[tuple[Point, ...], list[Run]]:
         sweep = self.study.config
         discard_runs(self.tracking, tags(sweep.name, "trial", number))
+        runs: list[Run] = []
         points = []
-        for seed in sweep.training_seeds:
-            config = replace(self.config(settings), seed=seed)
-            # The first seed stands for all at the rungs; the others follow once it got through.
-            at_rung = report if seed == sweep.base.seed else lambda _epoch, _counts: None
-            points.append(self._run_seed(number, settings, config, at_rung))
-        self.study.finish(points)
-        for seed in sweep.training_seeds:
-            self.forget(replace(self.config(settings), seed=seed))
-        return tuple(points)
-
-    def _run_seed(self, number: int, settings: Settings, config: Any, report: Report) -> Point:
-        run = self._start_run(number, settings, config)
         try:
-            point = self.measure(number, settings, config, run, report)
+            for seed in sweep.training_seeds:
+                config = replace(self.config(settings), seed=seed)
+                # The first seed stands for all at the rungs; others follow once it got through.
+                at_rung = report if seed == sweep.base.seed else lambda _epoch, _counts: None
+                runs.append(self._start_run(number, settings, config))
+                points.append(self.measure(number, settings, config, runs[-1], at_rung))
+                runs[-1].flush()  # a finished trial is whole in MLflow too
+            self.study.finish(points)
         except Exception as error:
-            run.end("KILLED" if isinstance(error, StoppedError) else "FAILED")
+            for run in runs:
+                run.end("KILLED" if isinstance(error, StoppedError) else "FAILED")
             raise
-        run.end()  # before the result is on disk: a finished trial is whole in MLflow too
-        return point
+        return tuple(points), runs
 
     def config(self, settings: Settings) -> Any:
         """The base with these settings."""

@@ -64,6 +64,25 @@ def test_killed_at_random_moments_the_front_is_the_same(
     assert_each_trial_counts_once(config, root)
 
 
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_killed_just_before_a_result_is_on_disk(quick, root: Path, monkeypatch, seeds) -> None:
+    """MLflow does not call finished what will be done again."""
+
+    class Death(BaseException):
+        """Nobody handles it."""
+
+    def die(*_) -> None:
+        raise Death
+
+    config = replace(quick, trials=1, seeds=seeds)
+    with monkeypatch.context() as patched:
+        patched.setattr(StudyFolder, "finish", die)
+        with pytest.raises(Death):
+            sweep(config, root=root, backend="inline")
+    sweep(config, root=root, backend="inline", resume=True)
+    assert_each_trial_counts_once(config, root)
+
+
 def kill_after(config: SweepConfig, root: Path, seconds: float) -> bool:
     """Let a driver go on with the study for so much CPU time; whether it had to be killed."""
     driver = PROCESSES.Process(
@@ -100,5 +119,5 @@ def assert_each_trial_counts_once(config: SweepConfig, root: Path) -> None:
     client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     runs = client.search_runs([client.get_experiment_by_name(config.experiment).experiment_id])
     finished = [float(r.data.params["lam"]) for r in runs if r.info.status == "FINISHED"]
-    assert sorted(finished) == lams
+    assert sorted(finished) == sorted(lams * config.seeds)
     assert {r.info.status for r in runs} <= {"FINISHED", "KILLED", "FAILED"}
