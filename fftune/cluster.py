@@ -18,7 +18,10 @@ os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # a busy machine n
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes turn to noise in a job's log
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see fftune.cli
 
+import grpc
 import ray
+from ray._private.grpc_utils import init_grpc_channel
+from ray.exceptions import AuthenticationError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fftune.config import Resources
@@ -140,15 +143,35 @@ def _require_answer(address: str) -> None:
     """Knock first: Ray would wait for minutes at a door that nobody opens.
 
     Raises:
-        ClusterError: nothing listens there.
+        ClusterError: nothing listens there, or our token is not the cluster's.
     """
-    host, _, port = address.removeprefix("ray://").rpartition(":")
+    door = address.removeprefix("ray://")
+    host, _, port = door.rpartition(":")
     if not host:
         return  # "local" and "auto" name no door
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
         raise ClusterError(f"cluster {address!r} cannot be reached: {error}") from None
+    if _refuses(door):
+        raise ClusterError(
+            f"cluster {address!r} wants another token, or one at all; set RAY_AUTH_MODE=token and "
+            "name the token's file in RAY_AUTH_TOKEN_PATH"
+        )
+
+
+def _refuses(door: str) -> bool:
+    """Whether a cluster says that our token, or the lack of one, does not open it."""
+    try:
+        with init_grpc_channel(door) as channel:
+            ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
+            ask(b"", timeout=5)
+    except AuthenticationError:  # a token is to be shown, and none is at hand
+        return True
+    except grpc.RpcError as error:
+        # What else is wrong Ray says when it joins.
+        return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)
+    return False
 
 
 def _usable_cpus() -> int:

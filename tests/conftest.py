@@ -5,6 +5,8 @@ from pathlib import Path
 
 # Before torch is imported: rows are equal to the bit only for equal thread counts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Before Ray is: its workers would starve beside the tests of another process.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 import pytest
 import torch

@@ -20,6 +20,18 @@ pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
 CHECKOUT = Path(__file__).parents[2]
 LOCAL = CHECKOUT / "clusters/local.sh"
 RAY = Path(sys.executable).with_name("ray")
+JOIN = """
+import sys
+from fftune.cli import run
+from fftune.cluster import cluster
+from fftune.config import Resources
+
+def join(_):
+    with cluster(Resources(address=f"127.0.0.1:{sys.argv[1]}")):
+        pass
+
+run(join, [])
+"""
 
 
 def free_ports(count: int) -> list[int]:
@@ -56,6 +68,7 @@ def settings(tmp_path_factory) -> dict[str, str]:
         "FFTUNE_RAY_CLIENT_PORT": str(ports[2]),
         "FFTUNE_RAY_AGENT_PORT": str(ports[3]),
         "FFTUNE_RAY_WORKER_PORTS": "24000",
+        "RAY_worker_niceness": "0",  # the tests beside this one would starve it
     }
 
 
@@ -175,6 +188,13 @@ def test_nobody_gets_in_without_the_token(cluster: dict[str, str]) -> None:
     refused = submit(wrong, "python", "--version")
     assert refused.returncode != 0
     assert re.search("401|403|[Aa]uthenti", refused.stdout + refused.stderr)
+    for env in (stranger, wrong, {**stranger, "RAY_AUTH_MODE": "token"}):
+        joined = sh(sys.executable, "-c", JOIN, cluster["FFTUNE_RAY_PORT"], env=env)
+        assert joined.returncode == 2
+        line = "fftune: cluster '127.0.0.1:[0-9]+' wants another token, or one at all; set .*"
+        assert re.fullmatch(line, joined.stderr.splitlines()[1])
+        assert len(joined.stderr.splitlines()) == 2  # it is said first that it joins
+    assert sh(sys.executable, "-c", JOIN, cluster["FFTUNE_RAY_PORT"], env=cluster).returncode == 0
 
 
 def test_the_token_is_private_and_never_printed(cluster: dict[str, str]) -> None:
