@@ -46,6 +46,7 @@ DOORS = {
         *("cluster", "metrics", "evaluate.pool"),
         *("sweep.scheduler", "sweep.on_ray", "train.on_ray"),
     },
+    "grpc": {"cluster"},
     "plotly": {"report"},
     "tyro": {
         "cli",

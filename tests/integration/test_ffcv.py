@@ -163,6 +163,7 @@ def test_the_second_process_hardly_compiles(tmp_path: Path) -> None:
     assert min(later) <= 1.0 < first
 
 
+@pytest.mark.slow
 def test_a_process_on_one_cpu_ends_after_forks_spawns_and_broken_loops(tmp_path: Path) -> None:
     spec = written(tmp_path)
     script = tmp_path / "job.py"
