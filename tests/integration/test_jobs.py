@@ -101,6 +101,12 @@ def driver_exit_code(cluster: dict[str, str], said: str) -> int:
     return int(sh(sys.executable, "-c", ask, env=cluster).stdout)
 
 
+def test_the_tests_of_clusters_share_a_worker(request) -> None:
+    """pytest-xdist writes the group into the name, and nothing else tells that it heeds it."""
+    alone = "PYTEST_XDIST_WORKER" not in os.environ
+    assert alone or request.node.nodeid.endswith("@ray")
+
+
 def test_a_sweep_as_a_job(cluster: dict[str, str]) -> None:
     quick = "--trials 2 --base.optimizer.epochs 2 --battery.steps 2"
     done = submit(cluster, *f"python -m fftune.sweep thrm --scale tiny {quick}".split())
