@@ -76,7 +76,9 @@ DOORS = {
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "filelock": {"storage"},
-    "numpy": {"noise", "pareto", "comparison", "sweep.gap", "data", "evaluate.pool"},
+    "numpy": {
+        *("noise", "pareto", "comparison", "sweep.gap", "data", "evaluate.pool", "report.gaps"),
+    },
     "torch": {
         *("threat", "noise", "models", "attacks", "objectives", "certified", "data", "train"),
         *("defenses", "evaluate", "doctor"),

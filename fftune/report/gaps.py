@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import combinations
 from math import isfinite
 
+import numpy as np
+
 from fftune.comparison import GapBand, front_gap
 from fftune.outcomes import Outcomes
 from fftune.report.results import Result
@@ -41,10 +43,13 @@ class Gap:
     def _verdict(self) -> str:
         """Where the band leaves zero."""
         band, (one, two) = self.band, self.names
-        span = f"{band.natural[0]:.1%} to {band.natural[-1]:.1%}"
-        if not any(map(isfinite, band.low)):
+        reached = np.isfinite(band.low)
+        if not reached.any():
+            span = f"{band.natural[0]:.1%} to {band.natural[-1]:.1%}"
             return f"From {span} nine in ten draws reach nothing: no verdict."
-        better, worse = float((band.high < 0).mean()), float((band.low > 0).mean())
+        ends = band.natural[reached][[0, -1]]
+        span = f"{ends[0]:.1%} to {ends[1]:.1%}, where nine in ten draws reach,"
+        better, worse = (float(np.mean(b[reached])) for b in (band.high < 0, band.low > 0))
         if not better and not worse:
             return f"From {span} the band holds zero everywhere: no winner."
         parts = [
@@ -52,7 +57,7 @@ class Gap:
             for name, share in ((one, better), (two, worse))
             if share
         ]
-        return f"Of the range from {span}, {' and '.join(parts)} of it, pointwise."
+        return f"From {span} {' and '.join(parts)} of the range, pointwise."
 
 
 def gaps(results: Sequence[Result]) -> list[Gap]:

@@ -14,6 +14,7 @@ the lower end of its interval as `<metric>_low`. `scheduler.stopped` tells after
 stopped and when, and `scheduler.saved(last)` how much of `time_attr` that saved.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
@@ -88,6 +89,13 @@ class UntoldSearch(OptunaSearch):
     def __init__(self, scheduler: FrontScheduler, space: Any, **options: Any) -> None:
         super().__init__(space, **options)
         self._scheduler = scheduler
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | None:
+        """As in `OptunaSearch`, without its warning that a search which thinks was training."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="Define-by-run function")
+            suggested: dict[str, Any] | None = super().suggest(trial_id)
+        return suggested
 
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
