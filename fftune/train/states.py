@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,8 @@ class States:
         kept = [saved, *(old for old in self.saved() if old.file != saved.file)][:KEPT]
         text = json.dumps([asdict(one) for one in kept], indent=2) + "\n"
         write_text(self.folder / "states.json", text)
-        for path in self.folder.glob("*.pt"):
-            if path.name not in {one.file for one in kept}:
+        for path in self.folder.iterdir():  # older states, and what a killed writer left
+            if path.name not in {"states.json", *(one.file for one in kept)}:
                 path.unlink()
 
     def newest(self) -> dict[str, Any] | None:
@@ -77,7 +78,6 @@ class States:
 
     def clear(self) -> None:
         """Forget all states, once the run has ended."""
-        for path in (self.folder / "states.json", *self.folder.glob("*.pt")):
-            path.unlink(missing_ok=True)
+        (self.folder / "states.json").unlink(missing_ok=True)  # first: it names none that is gone
         if self.folder.is_dir():
-            self.folder.rmdir()
+            shutil.rmtree(self.folder)

@@ -91,6 +91,19 @@ def test_two_states_are_kept_and_a_damaged_list_is_said(tmp_path, crash, caplog)
     assert "cannot be listed" in caplog.text
 
 
+def test_what_a_killed_writer_left_goes_with_the_next_state_and_the_last(tmp_path) -> None:
+    states = States(tmp_path / "states")
+    for number in range(2):
+        states.folder.mkdir(exist_ok=True)
+        (states.folder / f".7-{number}.pt.k1ll3d").touch()
+        states.save({"epoch": number}, epoch=number, step=0)
+        assert not list(states.folder.glob(".*"))
+    (states.folder / ".8-0.pt.k1ll3d").touch()
+    states.clear()
+    assert not states.folder.exists()
+    states.clear()
+
+
 def test_a_state_of_other_settings_or_other_data_is_refused(tmp_path, crash) -> None:
     interrupted(CONFIG, tmp_path, crash, 3)
     crash(10**5)
