@@ -184,21 +184,29 @@ def test_an_interrupted_driver_and_a_dead_head(root: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("address")
 def test_a_trial_left_behind_is_stopped_on_ray(quick: SweepConfig, root: Path) -> None:
-    """With a learning rate of 1e-7 nothing is learned; with 1e30 the loss is no number."""
-    rates = Dimension(path="optimizer.lr", choices=(0.05, 1e-7, 1e30))
+    """Slow standard training is worse than quick THRM in both risks; 1e30 gives no number."""
+    lams = Dimension(path="lam", choices=(9.0, 0.0))
+    rates = Dimension(path="optimizer.lr", choices=(0.05, 0.005, 1e30))
     base = replace(quick.base, optimizer=replace(quick.base.optimizer, epochs=12))
     stopping = StoppingConfig(rungs=(8,), examples=500, steps=2)
-    config = replace(quick, strategy="grid", space=(rates,), base=base, stopping=stopping)
+    config = replace(quick, strategy="grid", space=(lams, rates), base=base, stopping=stopping)
+    alone = root / "alone"
+    alone.mkdir()
+    shutil.copy(root / "mlflow.db", alone)
 
     front = sweep(config, root=root, resources=Resources(concurrency=1))
 
-    assert [p.settings for p in front.points] == [{"optimizer.lr": 0.05}]
-    assert [(s.settings, s.epoch) for s in front.stopped] == [({"optimizer.lr": 1e-7}, 8)]
+    (stop,) = front.stopped
+    assert (stop.settings, stop.epoch) == ({"lam": 0.0, "optimizer.lr": 0.005}, 8)
     assert front.epochs_saved == 4
-    assert [f.settings for f in front.failures] == [{"optimizer.lr": 1e30}]
+    assert [f.settings["optimizer.lr"] for f in front.failures] == [1e30] * 2
     journal = JournalFileBackend(str(root / "studies/quick/optuna.journal"))
     search = optuna.load_study(study_name="quick", storage=JournalStorage(journal))
-    assert [t.state.name for t in search.trials] == ["COMPLETE", "PRUNED", "FAIL"]
+    states = [t.state.name for t in search.trials]
+    assert sorted(states) == ["COMPLETE"] * 3 + ["FAIL"] * 2 + ["PRUNED"]
+    inline = sweep(config, root=alone, backend="inline")
+    assert front.stopped == inline.stopped
+    assert [p.model_hash for p in front.points] == [p.model_hash for p in inline.points]
 
 
 @pytest.mark.slow

@@ -1,14 +1,18 @@
 """One net trained by two processes on Ray Train: the card's path, on a CPU."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import pytest
 
+from fftune.train.checkpoint import read_spec
 from fftune.train.epoch import read_history
 from tests.integration.test_ffcv_real import DATASETS
 from tests.integration.test_jobs import cluster, settings, submit
@@ -42,10 +46,22 @@ def losses(root: Path, name: str) -> list[float]:
     return [epoch.loss for epoch in read_history(root / "runs" / name / "history.parquet")]
 
 
-def workers_of(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The processes that train, by what Ray calls them."""
-    family = psutil.Process(process.pid).children(recursive=True)
-    return [p for p in family if "RayTrainWorker" in " ".join(p.cmdline())]
+def kill_a_worker(of: int, states: Path, alive: Callable[[], bool]) -> None:
+    """One of the two processes that train, once three epochs are on disk."""
+    waited = time.monotonic()
+    while not (states.exists() and '"epoch": 3' in states.read_text()):
+        assert alive()
+        assert time.monotonic() - waited < 300
+        time.sleep(0.05)
+    family = psutil.Process(of).children(recursive=True)
+    workers = [p for p in family if "RayTrainWorker" in " ".join(p.cmdline())]
+    assert len(workers) == 2
+    workers[-1].kill()
+
+
+def assert_alike(alone: list[float], pair: list[float]) -> None:
+    assert len(alone) == len(pair) == 60
+    assert max(abs(a - b) for a, b in zip(alone, pair, strict=True)) <= 1e-4
 
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(root: Path) -> None:
@@ -53,27 +69,46 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(root: Path) -> None:
     finished(train(root, *PLAIN, "--name", "alone"))
     run = train(root, *PLAIN, "--name", "pair", "--workers", "2", "--save-seconds", "0")
     states = root / "runs/pair/states/states.json"
-    waited = time.monotonic()
-    while not (states.exists() and "3-" in states.read_text()):
-        assert run.poll() is None, run.communicate()
-        assert time.monotonic() - waited < 300
-        time.sleep(0.05)
-    workers = workers_of(run)
-    assert len(workers) == 2
-    workers[-1].kill()
-    log = finished(run)
-    assert "going on after epoch" in log
-    alone, pair = losses(root, "alone"), losses(root, "pair")
-    assert len(alone) == len(pair) == 60
-    assert max(abs(a - b) for a, b in zip(alone, pair, strict=True)) <= 1e-4
+    kill_a_worker(run.pid, states, lambda: run.poll() is None)
+    assert "going on after epoch" in finished(run)
+    assert_alike(losses(root, "alone"), losses(root, "pair"))
 
 
 def test_the_same_as_a_job(cluster: dict[str, str]) -> None:
-    flags = "--workers 2 --optimizer.epochs 3"
-    done = submit(cluster, *f"python -m fftune.train thrm {flags}".split())
+    """Its workers are the head's children, not the job's."""
+    root = Path(cluster["FFTUNE_STORAGE"])
+    finished(train(root, *PLAIN, "--name", "alone"))
+    pair = [*PLAIN, "--name", "pair", "--workers", "2", "--save-seconds", "0"]
+    head = int(Path(cluster["FFTUNE_CLUSTER_DIR"], "pid").read_text())
+    with ThreadPoolExecutor() as beside:
+        job = beside.submit(submit, cluster, "python", "-m", "fftune.train", "thrm", *pair)
+        kill_a_worker(head, root / "runs/pair/states/states.json", lambda: not job.done())
+        done = job.result()
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "runs/thrm-tiny" in done.stdout
-    assert len(losses(Path(cluster["FFTUNE_STORAGE"]), "thrm-tiny")) == 3
+    assert "going on after epoch" in done.stdout
+    assert_alike(losses(root, "alone"), losses(root, "pair"))
+
+
+def test_a_killed_trainer_goes_on_when_asked(root: Path) -> None:
+    """Bit for bit: one process, killed without grace, resumed by the same command."""
+    finished(train(root, *PLAIN, "--name", "alone"))
+    flags = [*PLAIN, "--name", "killed", "--save-seconds", "0"]
+    run = train(root, *flags)
+    states = root / "runs/killed/states/states.json"
+    while not (states.exists() and '"epoch": 3' in states.read_text()):
+        assert run.poll() is None, run.communicate()
+        time.sleep(0.02)
+    run.kill()
+    assert run.wait() == -signal.SIGKILL
+    refused = train(root, *flags)
+    assert refused.communicate()[1].splitlines()[-1] == (
+        "fftune: run 'killed' is unfinished; --resume goes on with it"
+    )
+    assert refused.returncode == 2
+    assert "going on after epoch" in finished(train(root, *flags, "--resume"))
+    assert losses(root, "killed") == losses(root, "alone")
+    hashes = {read_spec(root / "runs" / name / "checkpoint").hash for name in ("alone", "killed")}
+    assert len(hashes) == 1
 
 
 def test_more_workers_than_the_cluster_holds(root: Path) -> None:
