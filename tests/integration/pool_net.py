@@ -30,7 +30,7 @@ class Hungry(Slow):
     def forward(self, x: Tensor) -> Tensor:
         meal = Path(os.environ["FFTUNE_TEST_MEAL"])
         if _mine(meal):
-            self.eaten = torch.ones(int(1.5 * 2**30), dtype=torch.uint8)
+            self.eaten = torch.ones(4 * 2**30, dtype=torch.uint8)
             time.sleep(60)
         return super().forward(x)
 

@@ -212,7 +212,7 @@ from pathlib import Path
 import psutil
 memory = psutil.virtual_memory()
 import os
-share = (memory.total - memory.available + 2**30) / memory.total
+share = (memory.total - memory.available + 3 * 2**30) / memory.total
 os.environ["RAY_memory_usage_threshold"] = str(share)
 os.environ["RAY_memory_monitor_refresh_ms"] = "100"
 from fftune.config import *
