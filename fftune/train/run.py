@@ -36,9 +36,9 @@ class Tally:
     """How far an epoch is. The tensors stay on the device: reading them would wait for it."""
 
     losses: Tensor
-    """(steps,), the sum over this process's examples of each step; 0 for those to come."""
+    """(steps,), the sum over the examples of each step; 0 for those to come."""
     right: Tensor
-    """A scalar, this process's right predictions."""
+    """A scalar, the right predictions."""
     lr: float
     """Of the first step."""
     step: int = 0
@@ -219,6 +219,8 @@ class Run:
             self.distance.before_update(self.optimizer.param_groups[0]["lr"])
         self.optimizer.step()
         self.schedule.step()
+        # Over all processes at once: from the leading one's state any number of them may go on.
+        loss, right = self.group.total(torch.stack([loss, right]))
         tally.losses[tally.step] = loss
         tally.right += right
         tally.step += 1
@@ -229,13 +231,13 @@ class Run:
         Raises:
             DivergedError: a loss was not finite.
         """
-        losses, examples = self.group.total(tally.losses), self.feed.examples(epoch)
+        losses, examples = tally.losses, self.feed.examples(epoch)
         self._require_finite(losses, epoch)
         record = Epoch(
             epoch=epoch,
             lr=tally.lr,
             loss=float(losses.sum()) / examples,
-            accuracy=float(self.group.total(tally.right)) / examples,
+            accuracy=float(tally.right) / examples,
             seconds=tally.seconds,
             examples_per_second=examples / tally.seconds,
         )
@@ -289,7 +291,7 @@ class Run:
     def _beat(self, tally: Tally, epoch: int) -> None:
         if self.group.size == 1:  # the others would wait for a leader that has raised
             self._require_finite(tally.losses, epoch)
-        seen = sum(self.feed.share(epoch, step)[0] for step in range(tally.step))
+        seen = sum(self.feed.share(epoch, step)[1] for step in range(tally.step))
         self.heartbeat.beat(
             done=self._done(epoch),
             epoch=epoch,
@@ -297,5 +299,5 @@ class Run:
             of=len(tally.losses),
             loss=float(tally.losses.sum()) / seen,
             accuracy=float(tally.right) / seen,
-            rate=seen * self.group.size / tally.seconds,
+            rate=seen / tally.seconds,
         )

@@ -14,6 +14,7 @@ from fftune.train import train
 from fftune.train.epoch import read_history
 from fftune.train.feed import open_feed
 from fftune.train.group import Group
+from fftune.train.step import Stepper
 from tests.train.tinies import tiny
 
 FACTORY = f"{Path(__file__).with_name('user_net.py')}:plain"
@@ -29,11 +30,26 @@ def config_of(workers: int) -> TrainConfig:
     )
 
 
+class CrashError(Exception):
+    """Stands for a crash."""
+
+
 def _one_of_two(rank: int, folder: Path) -> None:
-    """What each process does."""
+    """What each process does: it crashes in the middle of the fourth epoch, and goes on."""
     dist.init_process_group(
         "gloo", rank=rank, world_size=2, init_method=f"file://{folder / 'meeting'}"
     )
+    original, steps = Stepper.__call__, iter(range(7))
+
+    def fails(self, *args, **settings):
+        if next(steps, None) is None:
+            raise CrashError
+        return original(self, *args, **settings)
+
+    Stepper.__call__ = fails
+    with pytest.raises(CrashError):
+        train(config_of(2), folder=folder, save_seconds=0)
+    Stepper.__call__ = original
     checkpoint = train(config_of(2), folder=folder)
     (folder / f"hash-{rank}").write_text(weights_hash(checkpoint.model))
     dist.destroy_process_group()
