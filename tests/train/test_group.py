@@ -62,7 +62,7 @@ def test_two_processes_give_the_losses_of_one(tmp_path) -> None:
     together = read_history(tmp_path / "history.parquet")
     assert len(together) == 25
     for a, b in zip(alone.history, together, strict=True):
-        assert abs(a.loss - b.loss) <= 1e-4
+        assert abs(a.loss - b.loss) <= 1e-5  # half of an epoch counted twice makes 3.5e-5
     assert abs(alone.history[-1].accuracy - together[-1].accuracy) <= 1.5 / 91
     assert (tmp_path / "hash-0").read_text() == (tmp_path / "hash-1").read_text()
 
