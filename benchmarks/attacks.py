@@ -214,7 +214,9 @@ def brackets(models: Path) -> None:
 
 def subject_of(net: nn.Module, data: Dataset) -> Subject:
     columns = {"dataset_hash": "", "split": data.split, "model_hash": ""}
-    return Subject(net=net, search_net=search_copy(net, "auto"), classes=CLASSES, columns=columns)
+    few = next(data.batches(4))[1]
+    copies = {"twin": search_copy(net, "fp32", few), "search_net": search_copy(net, "auto", few)}
+    return Subject(net=net, **copies, classes=CLASSES, columns=columns)
 
 
 def single(

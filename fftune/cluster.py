@@ -57,6 +57,15 @@ def cluster(resources: Resources) -> Iterator[None]:
         ray.shutdown()
 
 
+def stand_in(folder: Path) -> None:
+    """In a worker: stand where the driver does, as far as this node has that folder.
+
+    Ray puts workers into folders of their own, and paths in settings may begin at the driver's.
+    """
+    if folder.is_dir():
+        os.chdir(folder)
+
+
 def fits(what: str, needs: Mapping[str, float]) -> int:
     """How many of something the connected cluster holds at once, by what one of it needs.
 

@@ -1,5 +1,7 @@
 """What a cluster holds, counted by hand: nodes are looked at one by one, and those to come."""
 
+from pathlib import Path
+
 import pytest
 
 from fftune import cluster
@@ -44,3 +46,12 @@ def test_a_cluster_that_is_scaled_to_zero_is_not_refused(nodes) -> None:
     with pytest.raises(ClusterError, match="needs 1 GPUs, the cluster has 0"):
         cluster.fits("a trial", {"CPU": 4, "GPU": 1})
     assert cluster.could_hold({"CPU": 4, "GPU": 1}) == 0
+
+
+def test_a_worker_stands_where_the_driver_does_if_it_can(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "driver").mkdir()
+    cluster.stand_in(tmp_path / "driver")
+    assert Path.cwd() == tmp_path / "driver"
+    cluster.stand_in(tmp_path / "elsewhere")
+    assert Path.cwd() == tmp_path / "driver"

@@ -27,9 +27,12 @@ class Subject:
     """What is judged, and how rows name it. The net is in eval mode."""
 
     net: nn.Module
-    """Untouched, in fp32: it gives every verdict, and `fixed` searches ask it."""
+    """Untouched, in fp32: it gives every verdict."""
+    twin: nn.Module
+    """The same function in fp32, faster: what `fixed` searches and defences ask; see
+    `models.searching`."""
     search_net: nn.Module
-    """What `strong` searches ask; see `models.searching`."""
+    """What `strong` searches ask, perhaps in bf16."""
     classes: int
     columns: dict[str, str]
     """`dataset_hash`, `split` and `model_hash`."""
@@ -75,7 +78,9 @@ def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) 
     attempt = searched(subject, block, probe, noise)
     tables = [_rows(subject, attempt, probe, noise.seed)]
     if subject.guard is not None and len(attempt.y):
-        under = subject.guard.verdicts(subject.net, attempt.x_pert, attempt.ids, probe.attack)
+        under = subject.guard.verdicts(
+            subject.net, attempt.x_pert, attempt.ids, probe.attack, twin=subject.twin
+        )
         tables += [_rows(subject, attempt, probe, noise.seed, verdict) for verdict in under]
     return pa.concat_tables(tables)
 
@@ -155,9 +160,11 @@ def _run(subject: Subject, attempt: _Attempt, part: Part, probe: Probe, noise: N
     """
     fixed = part.config.protocol == "fixed"
     at = (~attempt.won | fixed).nonzero().flatten()
-    net = subject.net if fixed else subject.search_net
-    denied = _search(net, subject, attempt, part, probe, at, noise)
-    if not fixed and len(denied):
+    if fixed:
+        _search(subject.twin, subject, attempt, part, probe, at, noise)
+        return
+    denied = _search(subject.search_net, subject, attempt, part, probe, at, noise)
+    if len(denied):
         _search(subject.net, subject, attempt, part, probe, denied, noise)
 
 
@@ -201,7 +208,7 @@ def _search(
         raise AssertionError(f"{part.config.search} left the ball of {part.config.threat}")
     attempt.won = success(probe.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
     lost = at[~attempt.won[at]]
-    if net is subject.net or not len(lost):
+    if net is subject.net or part.config.protocol == "fixed" or not len(lost):
         return lost[:0]
     with torch.no_grad():
         pred = net(x_pert[~attempt.won[at]]).argmax(1)

@@ -23,7 +23,7 @@ from fftune.storage import sha256, write_whole
 
 log = logging.getLogger(__name__)
 
-ENGINE = 1
+ENGINE = 2
 """Raised by every change to the attacks or to scoring that moves a row."""
 
 

@@ -16,10 +16,13 @@ from fftune.evaluate.aware import aware_probes
 from fftune.evaluate.battery import Probe, probes
 from fftune.evaluate.block import Subject, attack_block
 from fftune.evaluate.defended import Guard
-from fftune.models import device_of, eval_mode, search_copy, torch_threads
+from fftune.models import device_of, eval_mode, search_copy, takes_bf16, torch_threads
 from fftune.noise import Noise
 
 log = logging.getLogger(__name__)
+
+COMPARED = 4
+"""Examples on which a net's copies must answer as it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +117,13 @@ def examined(net: nn.Module, case: Case) -> Iterator[Subject]:
 def subject_of(net: nn.Module, case: Case) -> Subject:
     """A net in eval mode as the subject of a case, on the device that its battery names."""
     device = device_of(case.battery.device)
-    net = net.to(device)
+    net, precision = net.to(device), case.battery.precision
+    few = next(case.dataset.batches(COMPARED))[1].to(device)
+    twin = search_copy(net, "fp32", few)
     return Subject(
         net=net,
-        search_net=search_copy(net, case.battery.precision),
+        twin=twin,
+        search_net=search_copy(net, precision, few) if takes_bf16(net, precision) else twin,
         classes=case.classes,
         columns={
             "dataset_hash": case.dataset_hash,

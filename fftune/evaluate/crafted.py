@@ -18,9 +18,11 @@ from fftune.defenses import Through
 from fftune.errors import DataError
 from fftune.evaluate.battery import Probe
 from fftune.evaluate.block import Subject, searched
+from fftune.evaluate.cache import ENGINE
+from fftune.evaluate.case import COMPARED
 from fftune.evaluate.defended import Guard, predict
 from fftune.evaluate.tiers import Part
-from fftune.models import device_of, eval_mode, torch_threads
+from fftune.models import device_of, eval_mode, search_copy, torch_threads
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes, rows
 from fftune.storage import in_turn, write_whole
@@ -89,9 +91,11 @@ def craft(
     device = device_of(battery.device)
     with eval_mode(net), torch_threads(battery.threads):
         net = net.to(device)
+        twin = search_copy(net, "fp32", next(dataset.batches(COMPARED))[1].to(device))
         subject = Subject(
             net=net,
-            search_net=net,
+            twin=twin,
+            search_net=twin,
             classes=len(dataset.source.classes),
             columns={},
             device=device,
@@ -132,7 +136,7 @@ def crafted_once(
     A file is named by all that its content depends on: net, images, attack, how it is run, and
     the versions of the code. Whoever comes second waits for the first.
     """
-    versions = (__version__, torch.__version__)
+    versions = (__version__, torch.__version__, ENGINE)
     what = (model_hash, dataset.hash(), dataset.split, config_hash(attack), config_hash(battery))
     name = hashlib.sha256(repr((*what, *versions)).encode()).hexdigest()[:16]
     path = folder / f"{name}.pt"
@@ -162,12 +166,14 @@ def defended_rows(
             *zip(inputs.split(size), crafted.ids.split(size), strict=True)
         ]
         preds = [
-            predict(net, x.to(device), config=config, noise=noise, ids=ids) for x, ids in blocks
+            predict(net, x.to(device), twin=twin, config=config, noise=noise, ids=ids)
+            for x, ids in blocks
         ]
         return torch.cat(preds).cpu()
 
     with eval_mode(net), torch_threads(battery.threads):
         net = net.to(device)
+        twin = search_copy(net, "fp32", crafted.x[:COMPARED].to(device))
         clean, adv, hyp = (said(x) for x in (crafted.x, crafted.x_adv, crafted.x_hyp))
     shared = {
         "dataset_hash": crafted.dataset_hash,

@@ -56,7 +56,9 @@ class Guard:
             draws=config.draws,
         )
 
-    def verdicts(self, net: nn.Module, x: Tensor, ids: Tensor, attack: str) -> Iterator[Verdict]:
+    def verdicts(
+        self, net: nn.Module, x: Tensor, ids: Tensor, attack: str, *, twin: nn.Module
+    ) -> Iterator[Verdict]:
         """Predictions on (B, C, H, W) inputs of the examples `ids`.
 
         A draw is keyed by its repeat and the example's id alone: all attacks meet the same one,
@@ -64,7 +66,8 @@ class Guard:
         """
         for name, config in self.hedges.items():
             for repeat in range(self.control if attack == CLEAN else self.repeats):
-                pred = predict(net, x, config=config, noise=self.noise.fold(repeat), ids=ids)
+                noise = self.noise.fold(repeat)
+                pred = predict(net, x, twin=twin, config=config, noise=noise, ids=ids)
                 passes = (config.steps + 1, config.steps, 1, 0)
                 yield Verdict(
                     defense=name,
@@ -75,9 +78,17 @@ class Guard:
                 )
 
 
-def predict(net: nn.Module, x: Tensor, *, config: HedgeConfig, noise: Noise, ids: Tensor) -> Tensor:
-    """(B,) int64: what the net says of inputs after a defence."""
-    x_hed = hedge(net, x, config=config, noise=noise, ids=ids)
+def predict(
+    net: nn.Module,
+    x: Tensor,
+    *,
+    twin: nn.Module,
+    config: HedgeConfig,
+    noise: Noise,
+    ids: Tensor,
+) -> Tensor:
+    """(B,) int64: what the net says of inputs after a defence, which follows the twin's slopes."""
+    x_hed = hedge(twin, x, config=config, noise=noise, ids=ids)
     with torch.no_grad():
         logits: Tensor = net(x_hed)
     return logits.argmax(1)

@@ -10,6 +10,7 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fftune.cluster import could_hold, fits, living_nodes  # before Ray, whose start it sets
+from fftune.cluster import (  # before Ray, whose start it sets
+    could_hold,
+    fits,
+    living_nodes,
+    stand_in,
+)
 
 # isort: split
 import ray
@@ -69,7 +75,8 @@ class _Parcel:
 class _Worker:
     """What an actor does: any task of any examination."""
 
-    def __init__(self, metrics: Metrics) -> None:
+    def __init__(self, metrics: Metrics, driver: Path) -> None:
+        stand_in(driver)
         self._metrics = metrics
         self._opened: dict[bytes, tuple[Case, Subject]] = {}
 
@@ -202,7 +209,7 @@ class Pool:
         wanted = min(waiting + len(self._busy), self._room, self._most or self._room)
         for _ in range(wanted - have):
             options = {"num_cpus": self._needs["CPU"], "num_gpus": self._needs["GPU"]}
-            actor = _Actor(ray.remote(_Worker).options(**options).remote(self._metrics))
+            actor = _Actor(ray.remote(_Worker).options(**options).remote(self._metrics, Path.cwd()))
             self._coming[actor.handle.node.remote()] = actor
 
     def _assign(self, queue: Queue) -> None:

@@ -12,7 +12,7 @@ from fftune.models.linf_dist import LinfDist
 from fftune.models.mlp import MLP
 from fftune.models.modes import device_of, eval_mode, torch_threads
 from fftune.models.resnet18 import ResNet18
-from fftune.models.searching import search_copy
+from fftune.models.searching import search_copy, takes_bf16
 from fftune.models.small_cnn import SmallCNN
 from fftune.models.small_resnet import SmallResNet
 from fftune.models.user import user_model
@@ -29,6 +29,7 @@ __all__ = [
     "make_model",
     "save_weights",
     "search_copy",
+    "takes_bf16",
     "torch_threads",
     "weights_hash",
 ]

@@ -3,9 +3,10 @@
 import logging
 from functools import partial
 from math import nan
+from pathlib import Path
 from typing import Any
 
-from fftune.cluster import fits  # before Ray, whose start it sets
+from fftune.cluster import fits, stand_in  # before Ray, whose start it sets
 
 # isort: split
 import optuna
@@ -44,7 +45,7 @@ def run_on_ray(
         config.risks, rungs=config.stopping.rungs, eta=config.stopping.eta, time_attr="epoch"
     )
     tune.Tuner(
-        tune.with_resources(tune.with_parameters(_trial, runner=runner), own),
+        tune.with_resources(tune.with_parameters(_trial, runner=runner, driver=Path.cwd()), own),
         tune_config=tune.TuneConfig(
             search_alg=_search_alg(runner, search, scheduler),
             scheduler=scheduler,
@@ -82,12 +83,13 @@ def _space(trial: Any, config: Study) -> dict[str, Any]:
     return {"settings": dict(suggest(trial, config)), "number": trial.number}
 
 
-def _trial(parameters: dict[str, Any], runner: Runner) -> None:
+def _trial(parameters: dict[str, Any], runner: Runner, driver: Path) -> None:
     """What a worker does: one trial, a report at each rung, one at the end.
 
     A failure is reported as undefined values, and lies on disk: were it raised, Ray would end
     the worker too, and the next one would import torch for seconds.
     """
+    stand_in(driver)
     config = runner.study.config
 
     def climb(epoch: int, counts: RiskCounts) -> None:

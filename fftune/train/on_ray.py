@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fftune.cluster import fits  # before Ray, whose start it sets
+from fftune.cluster import fits, stand_in  # before Ray, whose start it sets
 
 # isort: split
 import ray.train
@@ -71,6 +71,7 @@ def train_on_ray(
             "metrics": metrics,
             "states": states,
             "save_seconds": save_seconds,
+            "driver": Path.cwd(),
         },
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ScalingConfig(
@@ -127,8 +128,9 @@ def _repeated(path: Path) -> Iterator[None]:
 
 def _worker(settings: dict[str, Any]) -> None:
     """What every process does; Ray has set torch.distributed up."""
-    metrics, config = settings["metrics"], settings["config"]
-    arguments = {name: value for name, value in settings.items() if name != "metrics"}
+    arguments = dict(settings)
+    metrics, config = arguments.pop("metrics"), settings["config"]
+    stand_in(arguments.pop("driver"))
     if Group.current().leads:
         ours = logging.getLogger("fftune")
         ours.setLevel(logging.INFO)

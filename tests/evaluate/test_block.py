@@ -8,7 +8,7 @@ from dataclasses import replace
 import pyarrow.compute as pc
 import pytest
 import torch
-from subjects import subject_of
+from subjects import few, subject_of
 from torch import nn
 
 from fftune.comparison import moved
@@ -53,11 +53,11 @@ PROBES = [
     "probe", PROBES, ids=lambda p: f"{p.attack}-{p.goal}-{p.config.threat.norm}"
 )
 def test_any_order_and_again_gives_equal_bits(probe: Probe, toy, blobs) -> None:
-    subject = subject_of(toy, blobs, search_net=search_copy(toy, "fp32"))
+    subject = subject_of(toy, blobs)
     whole = run(subject, blobs, probe)
     blocks = list(blobs.batches(40))
     order = [blocks[2], blocks[0], blocks[1]]
-    fresh = subject_of(toy, blobs, search_net=search_copy(toy, "fp32"))
+    fresh = subject_of(toy, blobs)
     parts = [attack_block(fresh, block, probe, noise=NOISE) for block in order]
     assert Outcomes.of(parts).table.equals(whole.table)
 
@@ -89,7 +89,7 @@ def _killed(subject, blocks, probe, folder) -> None:
 
 @pytest.mark.parametrize("probe", [PROBES[0], PROBES[4], short(hypocritical(THREAT, "full")[-1])])
 def test_killed_half_way_and_resumed_gives_equal_bits(probe, toy, blobs, tmp_path) -> None:
-    subject = subject_of(toy, blobs, search_net=search_copy(toy, "fp32"))
+    subject = subject_of(toy, blobs)
     blocks = list(blobs.batches(20))
     worker = multiprocessing.get_context("fork").Process(
         target=_killed, args=(subject, blocks, probe, tmp_path)
@@ -99,7 +99,7 @@ def test_killed_half_way_and_resumed_gives_equal_bits(probe, toy, blobs, tmp_pat
     assert worker.exitcode == -signal.SIGKILL
     kept = Outcomes.read(*tmp_path.iterdir())
     assert len(kept) == 40
-    fresh = subject_of(toy, blobs, search_net=search_copy(toy, "fp32"))
+    fresh = subject_of(toy, blobs)
     # The second block is retried as well: its rows must be the same again.
     again = attack_block(fresh, blocks[1], probe, noise=NOISE)
     assert Outcomes.of([again]).table.equals(Outcomes.read(tmp_path / "1.parquet").table)
@@ -171,7 +171,7 @@ REAL = ThreatModel(eps=8 / 255)
 def of_a_real_net(shared_net, cifar10, name: str, count: int, chosen):
     data = cifar10.select(torch.arange(count) * len(cifar10) // count, "test")
     net = shared_net(name)
-    subject = subject_of(net, data, search_net=search_copy(net, "fp32"))
+    subject = subject_of(net, data)
     noise = Noise(0).fold("cifar10", "test")
     for size in (1, 7):
         listed, total = between_sizes(subject, data, chosen, noise, 256, size)
@@ -193,7 +193,7 @@ def test_many_real_predictions_stay_between_block_sizes(name, shared_net, cifar1
 
 def test_strong_holds_everything_that_its_fixed_first_part_found(toy, blobs) -> None:
     *_, pgd20, _, _, strong = hypocritical(THREAT, "screen")
-    subject = subject_of(toy, blobs, search_net=search_copy(toy, "fp32"))
+    subject = subject_of(toy, blobs)
     fixed, best = (run(subject, blobs, probe).to_pandas() for probe in (pgd20, strong))
     wrong = fixed["pred_clean"] != fixed["y"]
     assert bool((best["success"] | ~fixed["success"] | ~wrong).all())
@@ -227,10 +227,29 @@ def test_a_search_net_that_lies_changes_no_verdict(toy, blobs) -> None:
     assert honest["success"].mean() > 0.4
 
 
+class Contrary(Optimist):
+    """Says the opposite."""
+
+    def forward(self, x):
+        return -self.net(x)
+
+
+def test_a_twin_that_lies_leads_fixed_searches_astray_and_changes_no_verdict(toy, blobs) -> None:
+    probe = risks(THREAT, 10)[0]
+    honest = subject_of(toy, blobs)
+    lied_to = replace(honest, twin=Contrary(toy))
+    found, astray = (run(subject, blobs, probe).to_pandas() for subject in (honest, lied_to))
+    right = found["pred_clean"] == found["y"]
+    assert found["success"][right].mean() > 0.2
+    assert astray["success"][right].sum() == 0
+    assert (astray["pred_pert"] == astray["y"])[right].all()
+
+
 def test_bf16_search_is_confirmed_in_fp32(toy, blobs) -> None:
     probe = short(probes_of("strong"))
     exact = run(subject_of(toy, blobs), blobs, probe)
-    half = run(subject_of(toy, blobs, search_net=search_copy(toy, "bf16")), blobs, probe)
+    copied = search_copy(toy, "bf16", few(blobs))
+    half = run(subject_of(toy, blobs, search_net=copied), blobs, probe)
     # Another search net may find other points; what it found must be true.
     differ = pc.sum(pc.not_equal(half.table["success"], exact.table["success"])).as_py()
     assert differ <= 2
@@ -241,7 +260,7 @@ def probes_of(name: str) -> Probe:
 
 
 def test_folded_copies_say_the_same(toy, blobs) -> None:
-    copy = search_copy(toy, "fp32")
+    copy = search_copy(toy, "fp32", few(blobs))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in copy.modules())
     assert not any(parameter.requires_grad for parameter in copy.parameters())
     x = blobs.pixels / 255

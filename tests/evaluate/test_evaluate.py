@@ -24,7 +24,7 @@ THREAT = SWEEP.base.attack.threat
 
 
 def subject(net: nn.Module, **columns: str) -> Subject:
-    return Subject(net=net, search_net=net, classes=10, columns=columns)
+    return Subject(net=net, twin=net, search_net=net, classes=10, columns=columns)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,8 @@ __all__ = ["cluster", "settings"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
-NETS = Path(__file__).parents[1] / "train/user_net.py"
+CHECKOUT = Path(__file__).parents[2]
+NETS = Path("tests/train/user_net.py")
 PLAIN = ["--model", f"{NETS}:plain", "--data.train-size", "100", "--optimizer.epochs", "60"]
 
 
@@ -32,6 +33,7 @@ def train(root: Path, *flags: str, recipe: str = "thrm", **env: str) -> subproce
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        cwd=CHECKOUT,  # where the net's path begins, for the workers, too
         env={**os.environ, "FFTUNE_DATA": str(DATASETS), **env},
     )
 

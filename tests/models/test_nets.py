@@ -167,8 +167,8 @@ def test_one_step_searching_and_the_way_to_disk(name, tmp_path) -> None:
         model(x)
     exact = copy.deepcopy(model).double()  # in which folding BatchNorm must be invisible
     with eval_mode(model), eval_mode(exact), torch.no_grad():
-        logits, copied = model(x), search_copy(model, "fp32")(x)
-        known, folded = exact(x.double()), search_copy(exact, "fp32")(x.double())
+        logits, copied = model(x), search_copy(model, "fp32", x)(x)
+        known, folded = exact(x.double()), search_copy(exact, "fp32", x.double())(x.double())
     assert model.training
     torch.testing.assert_close(folded, known, rtol=1e-7, atol=1e-7)
     size = 1 + float(logits.abs().max())
@@ -238,3 +238,23 @@ def test_the_users_own_net_is_seeded_and_has_no_width(tmp_path) -> None:
 
 def test_every_net_is_tried_here() -> None:
     assert set(NARROW) == set(MODELS)
+
+
+class Fickle(nn.Module):
+    """Draws at random, which tracing would freeze into one draw."""
+
+    def __init__(self, spread: float) -> None:
+        super().__init__()
+        self.conv, self.norm, self.spread = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), spread
+
+    def forward(self, x):
+        return self.norm(self.conv(x + self.spread * torch.rand(1))).mean((2, 3))
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0])
+def test_a_net_that_draws_at_random_goes_on_doing_so_in_its_copy(spread: float) -> None:
+    x = torch.rand(4, 3, 8, 8)
+    copied = search_copy(Fickle(spread).eval(), "fp32", x)
+    norms = [m for m in copied.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(norms) == (spread > 0)
+    assert torch.equal(copied(x), copied(x)) == (spread == 0)
