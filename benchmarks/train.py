@@ -29,7 +29,7 @@ from fftune.recipes import Basis, training
 from fftune.train.feed import check_feed, open_feed
 from fftune.train.group import Group
 from fftune.train.optimizer import make_optimizer
-from fftune.train.step import Stepper, objective_of
+from fftune.train.step import Stepper, folded_of, objective_of
 
 T = TypeVar("T")
 OBJECTIVES = tuple(name for name in get_args(Objective) if name != "hinge")
@@ -130,6 +130,7 @@ def ours(config: TrainConfig, device: str) -> Timed:
     stepper = Clocked(
         config=config,
         model=model,
+        folded=folded_of(model, config, feed.inputs, device),
         wrapped=model,
         loss=objective_of(config),
         processes=1,

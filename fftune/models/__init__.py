@@ -7,6 +7,7 @@ from torch import nn
 
 from fftune.config import Constants, InputSpec, ModelSpec, nearest, require
 from fftune.errors import ConfigError, ModelError
+from fftune.models.folding import Folded, fold
 from fftune.models.imagenet_resnet import resnet50, resnet101
 from fftune.models.linf_dist import LinfDist
 from fftune.models.mlp import MLP
@@ -22,9 +23,11 @@ from fftune.models.wrn28_10 import WRN28x10
 
 __all__ = [
     "MODELS",
+    "Folded",
     "device_of",
     "eval_mode",
     "factory_of",
+    "fold",
     "load_model",
     "make_model",
     "save_weights",

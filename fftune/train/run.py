@@ -25,7 +25,7 @@ from fftune.train.group import Group
 from fftune.train.optimizer import make_optimizer, make_schedule
 from fftune.train.overfitting import Watch
 from fftune.train.progress import Heartbeat
-from fftune.train.step import Stepper, objective_of
+from fftune.train.step import Stepper, folded_of, objective_of
 from fftune.train.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -94,10 +94,12 @@ class Run:
         optimizer = make_optimizer(model, config)
         steps = [feed.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
         distance = DistanceTraining.of(model, config, sum(steps))
+        wrapped = group.wrap(model, device)
         stepper = Stepper(
             config=config,
             model=model,
-            wrapped=group.wrap(model, device),
+            folded=folded_of(model, config, feed.inputs, device),
+            wrapped=wrapped,
             loss=distance.loss if distance else objective_of(config),
             processes=group.size,
             device=device,

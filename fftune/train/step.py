@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks import SEARCHES
-from fftune.config import TrainConfig
+from fftune.config import InputSpec, TrainConfig
 from fftune.data.dataset import Batch
-from fftune.models import eval_mode
+from fftune.models import Folded, eval_mode, fold
 from fftune.noise import Noise
 from fftune.objectives import Crafting, crafting, loss_of
 
@@ -21,7 +21,9 @@ class Stepper:
 
     config: TrainConfig
     model: nn.Module
-    """The net itself, which is searched."""
+    """The net itself."""
+    folded: Folded | None = None
+    """Its copy without BatchNorms, which searches ask in its place; none asks the net."""
     wrapped: nn.Module
     """What averages its gradients over all processes."""
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -67,6 +69,8 @@ class Stepper:
         craft = crafting(self.config.objective, self.config.lam)
         if craft is None:
             return x
+        if self.folded:
+            self.folded.refresh()
         with eval_mode(self.model), autocast(self.config, self.device):
             x_pert = self._search(craft, ids, x, y, noise)
         return torch.cat([x, x_pert]) if craft.joint else x_pert
@@ -74,7 +78,7 @@ class Stepper:
     def _search(self, craft: Crafting, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
         attack = self.config.attack
         return SEARCHES[attack.search](
-            self.model,
+            self.folded.net if self.folded else self.model,
             x,
             y,
             config=attack,
@@ -90,6 +94,17 @@ class Stepper:
             return nullcontext()
         context: AbstractContextManager[None] = self.wrapped.no_sync()  # type: ignore[operator]
         return context
+
+
+def folded_of(
+    model: nn.Module, config: TrainConfig, inputs: InputSpec, device: str
+) -> Folded | None:
+    """What crafting asks in a net's place; None where nothing is crafted or can be folded."""
+    if crafting(config.objective, config.lam) is None:
+        return None
+    pixels = torch.rand(2, *inputs.shape, generator=torch.Generator().manual_seed(0))
+    with eval_mode(model), torch.random.fork_rng(devices=[]):
+        return fold(model, pixels.to(device))
 
 
 def objective_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:

@@ -238,23 +238,3 @@ def test_the_users_own_net_is_seeded_and_has_no_width(tmp_path) -> None:
 
 def test_every_net_is_tried_here() -> None:
     assert set(NARROW) == set(MODELS)
-
-
-class Fickle(nn.Module):
-    """Draws at random, which tracing would freeze into one draw."""
-
-    def __init__(self, spread: float) -> None:
-        super().__init__()
-        self.conv, self.norm, self.spread = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), spread
-
-    def forward(self, x):
-        return self.norm(self.conv(x + self.spread * torch.rand(1))).mean((2, 3))
-
-
-@pytest.mark.parametrize("spread", [0.0, 1.0])
-def test_a_net_that_draws_at_random_goes_on_doing_so_in_its_copy(spread: float) -> None:
-    x = torch.rand(4, 3, 8, 8)
-    copied = search_copy(Fickle(spread).eval(), "fp32", x)
-    norms = [m for m in copied.modules() if isinstance(m, nn.BatchNorm2d)]
-    assert len(norms) == (spread > 0)
-    assert torch.equal(copied(x), copied(x)) == (spread == 0)
