@@ -2,8 +2,9 @@
 
     python experiments/2026-11-21-hedge-ablations.py GRID... -- --model FILE.py:FUNCTION [FLAG ...]
 
-A GRID is one of `GRIDS`; the flags are those of `python -m fftune.sweep hedge`. Each grid is a
-study `hedge-GRID` with a report that holds its curves or maps.
+A GRID is `k`, `eps-d`, `eps-a` or `map`, with `-cw` for figure 3 or `-pgd` for figure 7; the flags
+are those of `python -m fftune.sweep hedge`. Each is a study `hedge-GRID` with a report that holds
+its curves or maps.
 """
 
 import sys
@@ -22,24 +23,28 @@ FIXED_STEP = ("--base.step-size", repr(4 / 255))
 """eta, which the paper does not vary with eps_d."""
 EPS_D, EPS_A = f"eps_d={pixels(4, 8, 16, 32)}", f"attack.threat.eps={pixels(2, 4, 6, 8)}"
 GRIDS = {
-    "k": ("--space", "steps=0,1,2,3,5,10,20"),  # figure 3a
-    "eps-d": ("--space", f"eps_d={pixels(1, 2, 4, 8, 16, 32)}", *FIXED_STEP),  # 3b
-    "eps-a": ("--space", f"attack.threat.eps={pixels(1, 2, 4, 6, 8)}"),  # 3c
-    "map-cw": ("--space", EPS_A, EPS_D, *FIXED_STEP, "--base.attack.search", "cw"),  # 3d
-    "map-pgd": ("--space", EPS_A, EPS_D, *FIXED_STEP),  # 7
+    "k": ("--space", "steps=0,1,2,3,5,10,20"),  # a
+    "eps-d": ("--space", f"eps_d={pixels(1, 2, 4, 8, 16, 32)}", *FIXED_STEP),  # b
+    "eps-a": ("--space", f"attack.threat.eps={pixels(1, 2, 4, 6, 8)}"),  # c
+    "map": ("--space", EPS_A, EPS_D, *FIXED_STEP),  # d
 }
+FIGURES = {"cw": 3, "pgd": 7}
+"""The paper's figures, by the search that attacks."""
 
 
 def ablate(arguments: list[str]) -> None:
     """One grid after another."""
     at = arguments.index("--") if "--" in arguments else len(arguments)
     names, flags = arguments[:at], arguments[at + 1 :]
-    unknown = [name for name in names if name not in GRIDS]
+    known = [f"{grid}-{search}" for search in FIGURES for grid in GRIDS]
+    unknown = [name for name in names if name not in known]
     if unknown or not names:
-        raise ConfigError(f"grids must be some of {', '.join(GRIDS)}, got {unknown or names}")
+        raise ConfigError(f"grids must be some of {', '.join(known)}, got {unknown or names}")
     for name in names:
-        print(f"\n# {name}\n")
-        main(["hedge", "--name", f"hedge-{name}", "--strategy", "grid", *GRIDS[name], *flags])
+        grid, _, search = name.rpartition("-")
+        print(f"\n# {name}, figure {FIGURES[search]}\n")
+        settings = [*GRIDS[grid], "--base.attack.search", search, *flags]
+        main(["hedge", "--name", f"hedge-{name}", "--strategy", "grid", *settings])
 
 
 run(ablate, sys.argv[1:])

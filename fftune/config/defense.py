@@ -56,7 +56,8 @@ class HedgeTrial(HedgeConfig):
     net: ModelSpec = field(default_factory=lambda: ModelSpec(factory=""))
     data: DataSpec = field(default_factory=lambda: DataSpec(name="cifar10", validation_size=0))
     attack: AttackConfig = field(default_factory=AttackConfig)
-    """For both goals on the bare net; `cw` climbs the margin, the others the cross-entropy."""
+    """For both goals on the bare net; `cw` climbs the margin, the others the cross-entropy. No
+    step size stands for eps / 2, as in Wu et al. 2021; see `crafting`."""
     examples: int | None = 512
     """Of the test split, evenly spread over its ids, and as many of validation; where the data
     have no validation split, these are parted in two halves. None is all."""
@@ -88,6 +89,13 @@ class HedgeTrial(HedgeConfig):
         if not self.eps_d:
             return replace(one, steps=0, step_size=None)
         return one if self.steps else replace(one, step_size=None)
+
+    @property
+    def crafting(self) -> AttackConfig:
+        """`attack` with its step size written out."""
+        half = self.attack.threat.eps / 2
+        size = self.attack.step_size
+        return replace(self.attack, step_size=half if size is None else size)
 
     @property
     def workers(self) -> int:

@@ -57,7 +57,7 @@ def exhibit(config: HedgeTrial, cache: Path) -> Exhibit:
     """Look at the test examples behind the config's hedge; crafted ones are read from `cache`."""
     net, battery, device = load_model(config.net), battery_of(config), device_of(config.device)
     test = parts_of(config.data, config.examples)["test"]
-    crafted = crafted_once(cache, net, test, battery, config.attack, model_hash=weights_hash(net))
+    crafted = crafted_once(cache, net, test, battery, config.crafting, model_hash=weights_hash(net))
     classes = test.source.classes
     with eval_mode(net), torch_threads(config.threads):
         net = net.to(device)
@@ -88,7 +88,7 @@ class _Look:
             gaps=tuple(self._gaps(hedged, noise)),
             similarities=tuple(self._similarities(hedged, friendly)),
             second_attack=str(
-                second_attack(self.net, x, y, config=config.attack, noise=noise, ids=c.ids[few])
+                second_attack(self.net, x, y, config=config.crafting, noise=noise, ids=c.ids[few])
             ),
             linear=tuple(_linear()),
             strips=tuple(self._strips(hedged, friendly)),

@@ -70,7 +70,7 @@ def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
     tables = []
     parts = parts_of(config.data, config.examples)
     for dataset in parts.values():
-        crafted = crafted_once(cache, net, dataset, battery, config.attack, model_hash=model_hash)
+        crafted = crafted_once(cache, net, dataset, battery, config.crafting, model_hash=model_hash)
         for one in dict.fromkeys(
             (hedge, BARE)
         ):  # the bare net's answers tell what the hedge has changed
@@ -78,7 +78,7 @@ def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
             tables.append(rows.table)
     few = spread(parts["test"], config.aware)
     through = Through(defense=hedge, draws=1 if hedge.steps else DRAWS)
-    known = craft(net, few, battery, config.attack, model_hash=model_hash, through=through)
+    known = craft(net, few, battery, config.crafting, model_hash=model_hash, through=through)
     tables.append(defended_rows(net, known, hedge, battery=battery, seed=config.seed).table)
     return Outcomes.of(tables)
 

@@ -118,11 +118,9 @@ def _curves(result: HedgeResult, varied: Dimension) -> go.Figure:
         figure.add_trace(_line(name, color, x, [rate(p.validation + p.test) for p in points]))
     knows = [(at, p.aware) for at, p in zip(x, points, strict=True) if p.aware]
     rates = [counts.adversarial_accuracy for _, counts in knows]
-    figure.add_trace(
-        _line(
-            "right after every attacker, some who know", COLORS[1], [at for at, _ in knows], rates
-        )
-    )
+    few = f" (n = {knows[0][1].total:,})" if knows else ""
+    name = f"right after every attacker, some who know{few}"
+    figure.add_trace(_line(name, COLORS[1], [at for at, _ in knows], rates))
     figure.update_layout(
         **LAYOUT, xaxis={"title": _title(varied)}, yaxis={"tickformat": ".0%"}, height=440
     )

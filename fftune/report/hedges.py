@@ -92,18 +92,20 @@ def hedge_headlines(result: HedgeResult) -> list[str]:
         if bare and bare.aware:
             knows += f"; on the same images the bare net keeps {_spoken(_robust(bare.aware))}"
         lines.append(knows + ".")
-    lines.append(
+    friends = (
         "False friends who do not know it conceal "
         f"{_spoken(point.test.hypocritical_risk)} of its mistakes"
         + (f"; of the bare net's {_spoken(bare.test.hypocritical_risk)}." if bare else ".")
     )
-    return lines
+    if point.aware:
+        friends += f" Those who know it conceal {_spoken(point.aware.hypocritical_risk)}."
+    return [*lines, friends]
 
 
 def hedge_caveats(result: HedgeResult) -> list[str]:
     """What a reader must know before quoting a number."""
     base = result.config.base
-    attack, threat = base.attack, base.attack.threat
+    attack, threat = base.crafting, base.attack.threat
     n = result.front.points[0]
     halves = (
         "Validation images chose, test images report"
@@ -118,7 +120,8 @@ def hedge_caveats(result: HedgeResult) -> list[str]:
     )
     varied = any(d.path.startswith("attack.") for d in result.config.dimensions)
     radius = "as in the table" if varied else f"{PIXEL * threat.eps:.3g}/{PIXEL}"
-    step = "eps / 4" if attack.step_size is None else f"{PIXEL * attack.step_size:.2g}/{PIXEL}"
+    written = base.attack.step_size is not None or not varied
+    step = f"{PIXEL * attack.step_length:.2g}/{PIXEL}" if written else "eps / 2"
     return [
         f"Net {base.net.label}, {base.data.name}; {threat.norm}, eps {radius}. Crafted once on the "
         f"bare net by {attack.search}-{attack.steps} with steps of {step}, last iterate: the "

@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from fftune.config import Selection, Settings
 from fftune.sweep.front import RISKS, Failure, Point, Repeats, Stopped
@@ -31,9 +32,19 @@ class Progress:
         trial = Repeats(points=tuple(points))
         named = zip(self.risks, trial.risks(self.selection, self.risks), strict=True)
         risks = ", ".join(f"{name} {value:.3f}" for name, value in named)
+        risks += f" on {self.selection}{self._known(points)}"
         seconds = sum(point.train_seconds + point.evaluate_seconds for point in points)
         seeds = f", means of {len(points)} seeds" if len(points) > 1 else ""
-        self._line(f"{_named(trial.settings)}: {risks} on {self.selection}{seeds}, {seconds:.1f} s")
+        self._line(f"{_named(trial.settings)}: {risks}{seeds}, {seconds:.1f} s")
+
+    def _known(self, points: Sequence[Point]) -> str:
+        """What attackers who know a defence come to, on the few images that they try."""
+        aware = [point.aware for point in points if point.aware]
+        if not aware:
+            return ""
+        means = (fmean(getattr(counts, name).value for counts in aware) for name in self.risks)
+        told = ", ".join(f"{value:.3f}" for value in means)
+        return f" (known to attackers: {told}, n = {aware[0].total})"
 
     def failed(self, failure: Failure) -> None:
         """A trial gave none."""

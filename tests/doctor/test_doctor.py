@@ -66,7 +66,7 @@ def test_the_five_are_judged_under_a_defence_too(fitted, digits) -> None:
 
 def test_a_sound_evaluation_passes(fitted, digits) -> None:
     checks = lint(fitted, digits, BATTERY, threat=THREAT)
-    assert len(checks) == 6
+    assert len(checks) == 7
     assert not failed(checks), checks
 
 
@@ -92,6 +92,34 @@ class WantsNormalised(nn.Module):
         return self.net((x * self.std + self.mean - 0.5) ** 3 + 0.5)
 
 
+class WantsBytes(Scaled):
+    """Divides by 255 what was divided already."""
+
+    def forward(self, x):
+        return self.net(x / 255)
+
+
+class WantsSigns(Scaled):
+    """Wants [-1, 1], of which it sees the dark half: in [0, 1] there is nothing."""
+
+    def forward(self, x):
+        return self.net((x.clamp_max(0) + 1) / 2)
+
+
+class Shuffled(Scaled):
+    """Its classes are in another order."""
+
+    def forward(self, x):
+        return self.net(x).roll(3, 1)
+
+
+class Misleading(Scaled):
+    """Its gradients point the other way, so that an adversary mends."""
+
+    def forward(self, x):
+        return self.net(2 * x.detach() - x)
+
+
 class Rounded(Scaled):
     def forward(self, x):
         return self.net((x * 16).round() / 16)
@@ -103,6 +131,10 @@ def test_each_flaw_is_named(fitted, digits) -> None:
         TrainBatchNorm(fitted): {"eval mode", "no dependence on the batch"},
         WantsNormalised(fitted, mean, std): {"normalisation inside the net"},
         Rounded(fitted): {"gradients"},
+        WantsBytes(fitted): {"input range"},
+        WantsSigns(fitted): {"input range"},
+        Shuffled(fitted): {"better than chance"},
+        Misleading(fitted): {"identities of the risks"},
     }
     for net, names in flaws.items():
         assert names <= failed(lint(net, digits, BATTERY, threat=THREAT)), names

@@ -46,7 +46,7 @@ def study(**base: object) -> HedgeSweep:
     trial = HedgeTrial(
         net=ModelSpec(factory=f"{NETS}:means"),
         data=DIGITS,
-        attack=AttackConfig(threat=THREAT, steps=2),
+        attack=AttackConfig(threat=THREAT, steps=2, step_size=THREAT.eps / 4),  # as `risks`
         examples=60,
         aware=8,
     )
@@ -100,6 +100,14 @@ def test_the_counts_are_those_of_an_evaluation(done) -> None:
         assert point.test.fooled == (right & (adv["pred_pert"].to_numpy() != y)).sum()
         assert point.test.concealed == (~right & (hyp["pred_pert"].to_numpy() == y)).sum()
         assert point.aware.total == base.aware
+
+
+def test_crafting_goes_half_the_radius_a_step_as_the_paper_does() -> None:
+    assert HedgeTrial().crafting.step_length == pytest.approx(4 / 255)
+    wide = HedgeTrial(attack=AttackConfig(threat=ThreatModel(eps=16 / 255)))
+    assert wide.crafting.step_length == pytest.approx(8 / 255)
+    own = HedgeTrial(attack=AttackConfig(step_size=2 / 255))
+    assert own.crafting == own.attack
 
 
 def test_two_halves_by_id_alone() -> None:
