@@ -16,6 +16,7 @@ from fftune.config import HedgeConfig, HedgeTrial, config_hash, named
 from fftune.defenses import hedge
 from fftune.defenses.analysis import Score, gradient_gap, ratio_gap, second_attack
 from fftune.defenses.linear import LinearTask, accuracies
+from fftune.evaluate.case import COMPARED
 from fftune.evaluate.crafted import Crafted, crafted_once
 from fftune.evaluate.exhibit import (
     Exhibit,
@@ -28,7 +29,7 @@ from fftune.evaluate.exhibit import (
     Surface,
 )
 from fftune.evaluate.hedged import battery_of, parts_of
-from fftune.models import device_of, eval_mode, load_model, torch_threads, weights_hash
+from fftune.models import device_of, eval_mode, load_model, search_copy, torch_threads, weights_hash
 from fftune.noise import Noise
 
 CLOSE = 64
@@ -61,13 +62,18 @@ def exhibit(config: HedgeTrial, cache: Path) -> Exhibit:
     classes = test.source.classes
     with eval_mode(net), torch_threads(config.threads):
         net = net.to(device)
-        look = _Look(net=net, config=config, crafted=crafted, classes=classes, device=device)
+        twin = search_copy(net, "fp32", crafted.x[:COMPARED].to(device))
+        look = _Look(
+            net=net, twin=twin, config=config, crafted=crafted, classes=classes, device=device
+        )
         return look.exhibit()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Look:
     net: nn.Module
+    twin: nn.Module
+    """Whose slopes a defence follows, as in the study's rows."""
     config: HedgeTrial
     crafted: Crafted
     classes: tuple[str, ...]
@@ -101,7 +107,7 @@ class _Look:
         noise = Noise(self.config.seed).fold("defense", c.source, c.split, 0)
         size = self.config.block_size
         parts = [
-            hedge(self.net, part.to(self.device), config=config, noise=noise, ids=ids).cpu()
+            hedge(self.twin, part.to(self.device), config=config, noise=noise, ids=ids).cpu()
             for part, ids in zip(x.split(size), c.ids.split(size), strict=True)
         ]
         x_def = torch.cat(parts)
@@ -273,14 +279,18 @@ def png(x: Tensor) -> str:
 
 
 def _linear() -> Iterator[Linear]:
-    """Section 5's task, its mirror, and what becomes of both under cross-entropy."""
+    """Section 5's task, its mirror, both under cross-entropy, and appendix C's other cases."""
     task = LinearTask()
     mirror = replace(task, k_t=task.k_f, k_f=task.k_t)
+    band, biased = LinearTask(zeta=0, least=0, most=1), LinearTask(zeta=1.5)
     for case, which, loss in (
         ("linear loss, k_f > k_t", task, "linear"),
         ("linear loss, k_t > k_f", mirror, "linear"),
         ("cross-entropy, k_f > k_t", task, "ce"),
         ("cross-entropy, k_t > k_f", mirror, "ce"),
+        ("C.1: within eps of the boundary, no bias", band, "linear"),
+        ("C.3: a bias of 1.5 eps", biased, "linear"),
+        ("C.3: the same, eps_d = 2 eps", replace(biased, eps_d=2), "linear"),
     ):
         found = accuracies(which, loss=loss)
         yield Linear(case=case, natural=found.natural, attacked=found.attacked, hedged=found.hedged)
