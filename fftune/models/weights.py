@@ -62,7 +62,7 @@ def read_weights(model: nn.Module, path: str) -> None:
 
 
 def read_plain(path: str) -> Any:
-    """What `write_plain` or `torch.save` wrote, if that is tensors and plain values; nothing in it is executed.
+    """What `torch.save` wrote, if that is tensors and plain values; nothing in it is executed.
 
     Raises:
         ModelError: the file is missing or damaged, or holds what only running code could make.
