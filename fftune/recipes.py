@@ -23,6 +23,7 @@ from fftune.config import (
     ThreatModel,
     TrainConfig,
     nearest,
+    substandard_name,
 )
 from fftune.errors import ConfigError
 
@@ -285,7 +286,8 @@ def _of_kind(config: TrainConfig, kind: TrainingData) -> TrainConfig:
         return config
     if kind == "naive":
         return replace(config, optimizer=replace(config.optimizer, epochs=0, schedule="step"))
-    config = replace(config, data=replace(config.data, name=f"{config.data.name}-{kind}"))
+    name = substandard_name(config.data.name, kind, config.attack.threat.norm)
+    config = replace(config, data=replace(config.data, name=name))
     if kind == "poisoning":
         return config
     return replace(

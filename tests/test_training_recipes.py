@@ -75,6 +75,14 @@ def test_substandard_data(kind: TrainingData, augmentation, decay: float, name: 
     assert config.data.name == name
 
 
+def test_poisons_of_another_norm_are_other_data() -> None:
+    """PoisoningLinf and PoisoningL2 in the authors' code."""
+    for norm, name in (("linf", "cifar10-poisoning"), ("l2", "cifar10-poisoning-l2")):
+        basis = Basis(scale="full", kind="poisoning", norm=norm)
+        assert training("standard", basis).data.name == name
+    assert training("standard", Basis(kind="noise", norm="l2")).data.name == "digits-noise"
+
+
 def test_a_naive_net_is_not_trained() -> None:
     assert training("standard", Basis(scale="full", kind="naive")).optimizer.epochs == 0
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fftune.config.checks import require
-from fftune.config.vocabulary import Engine
+from fftune.config.vocabulary import Engine, Norm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,11 @@ class DataSpec:
         require("validation_size", self.validation_size >= 0, ">= 0", self.validation_size)
         size = self.image_size
         require("image_size", size is None or size >= 1, ">= 1", size)
+
+
+def substandard_name(parent: str, kind: str, norm: Norm) -> str:
+    """What the set is called that was made of `parent`; a poison is of one norm."""
+    return f"{parent}-{kind}" + ("-l2" if kind == "poisoning" and norm == "l2" else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -38,7 +38,8 @@ class Write:
     part: Literal["train", "test", "whole"] | None = None
     """Only this part."""
     kind: Literal["quality", "noise", "mislabeling", "poisoning"] = "quality"
-    """Substandard kinds change the training part, and `NAME-KIND` is what the set is called."""
+    """Substandard kinds change the training part, and `NAME-KIND` is what the set is called, or
+    `NAME-poisoning-l2`."""
     net: str | None = None
     """Of poisoning: a naturally trained net, as a checkpoint folder or FILE.py:FACTORY."""
     threat: ThreatModel = field(default_factory=ThreatModel)

@@ -17,7 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks import pgd
-from fftune.config import AttackConfig, Constants, ModelSpec, ThreatModel, from_json
+from fftune.config import (
+    AttackConfig,
+    Constants,
+    ModelSpec,
+    ThreatModel,
+    from_json,
+    substandard_name,
+)
 from fftune.data.dataset import Dataset
 from fftune.data.images import Array, Frame
 from fftune.data.parts import Part
@@ -79,7 +86,8 @@ def made_of(
         net=None if net is None else weights_hash(net),
     )
     images = Array(data.source.name, pixels.permute(0, 2, 3, 1).contiguous().numpy(), frame)
-    source = replace(part.source, name=f"{part.source.name}-{recipe.kind}")
+    name = substandard_name(part.source.name, recipe.kind, recipe.threat.norm)
+    source = replace(part.source, name=name)
     return Part(source=source, name=part.name, y=y, images=images, ids=data.ids), made
 
 

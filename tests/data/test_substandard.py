@@ -81,6 +81,8 @@ def test_poison_reaches_its_target_and_stays_in_the_ball(norm: Norm, eps: float)
     data, parent = made.read(rows, "train"), part.read(rows, "train")
     assert torch.equal(data.y, parent.y) and torch.equal(data.ids, parent.ids)
     assert how.net == weights_hash(net) and '"steps": 100' in how.settings
+    names = {"linf": "synthetic-poisoning", "l2": "synthetic-poisoning-l2"}
+    assert made.source.name == names[norm]
     moved = data.pixels.long() - parent.pixels.long()
     if norm == "linf":
         assert moved.abs().max() == 8
