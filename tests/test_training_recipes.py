@@ -122,6 +122,17 @@ def test_where_the_authors_code_differs() -> None:
     assert (thrm.constants, paper.constants) == ("code", "paper")
 
 
+@pytest.mark.parametrize("objective", ["trades", "thrm"])
+def test_the_codes_rate_from_lambda_ten_on_is_cifar10s_alone(objective: Objective) -> None:
+    """The rule stands in the script of CIFAR-10, whichever of its data are trained on."""
+    own = {"svhn": 0.01, "cifar100": 0.1, "tiny-imagenet": 0.1, "cifar10": 0.05}
+    for data, lr in own.items():
+        basis = Basis(scale="full", data=data, constants="code")
+        assert replace(training(objective, basis), lam=10.0).lr == lr
+    poisoned = training(objective, Basis(scale="full", kind="poisoning", constants="code"))
+    assert replace(poisoned, lam=10.0).lr == 0.05
+
+
 def test_fast_at_on_cifar10() -> None:
     """Wong et al. 2020: 15 epochs, one cycle up to .2, one step of 10/255 in a ball of 8/255."""
     config = training("fast_at", Basis(scale="full"))
