@@ -45,7 +45,8 @@ class Write:
     threat: ThreatModel = field(default_factory=ThreatModel)
     """Of poisoning: linf with eps 8/255, or l2 with .5."""
     constants: Literal["paper", "code"] = "paper"
-    """Of poisoning: `code` starts its search at the image, as the authors' code does."""
+    """Of poisoning: `code` starts its search at the image, and truncates what it finds to whole
+    levels, as the authors' code does."""
     seed: int = 0
     """Of noise, mislabeling, poisoning."""
     phase: Literal[1, 2, 3] | None = None
