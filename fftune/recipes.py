@@ -67,6 +67,32 @@ def training(objective: Objective, basis: Basis) -> TrainConfig:
     return _of_kind(config, basis.kind)
 
 
+def trades_official(basis: Basis) -> TrainConfig:
+    """TRADES with the constants of its own authors' code for CIFAR-10 (Zhang et al. 2019).
+
+    The net is still one that normalises its inputs, which theirs did not.
+
+    Raises:
+        ConfigError: that code has no such constants.
+    """
+    if basis.norm != "linf":
+        raise ConfigError(f"attack.threat.norm must be linf in trades_official, got {basis.norm!r}")
+    full = basis.scale == "full"
+    if full and basis.data not in (None, "cifar10"):
+        raise ConfigError(f"data.name must be cifar10 in trades_official, got {basis.data!r}")
+    config = training("trades", replace(basis, kind="quality"))
+    threat = ThreatModel(eps=0.031 if basis.eps is None else basis.eps)
+    optimizer = replace(config.optimizer, weight_decay=2e-4)
+    if full:  # the code counts from 1, and slows down in its epoch 75
+        optimizer = replace(optimizer, epochs=76, milestones=(74,))
+    config = replace(
+        config,
+        attack=AttackConfig(threat=threat, steps=10, step_size=0.007, start="narrow"),
+        optimizer=optimizer,
+    )
+    return _of_kind(config, basis.kind)
+
+
 def _distance(config: TrainConfig, basis: Basis) -> TrainConfig:
     """The l_inf-distance net's recipe (Zhang et al. 2021; Tao et al. 2022, appendix G)."""
     full = basis.scale == "full"

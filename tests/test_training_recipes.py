@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from fftune.config import Augmentation, Objective, TrainConfig, from_json, to_json
+from fftune.config import Augmentation, Objective, ThreatModel, TrainConfig, from_json, to_json
 from fftune.errors import ConfigError
-from fftune.recipes import Basis, TrainingData, training
+from fftune.recipes import Basis, TrainingData, trades_official, training
 
 CROP_AND_FLIP = Augmentation(crop_padding=4, flip=True)
 CROP = Augmentation(crop_padding=4)
@@ -131,6 +131,28 @@ def test_the_codes_rate_from_lambda_ten_on_is_cifar10s_alone(objective: Objectiv
         assert replace(training(objective, basis), lam=10.0).lr == lr
     poisoned = training(objective, Basis(scale="full", kind="poisoning", constants="code"))
     assert replace(poisoned, lam=10.0).lr == 0.05
+
+
+def test_trades_by_its_own_authors() -> None:
+    """76 epochs, the last two at a tenth, wd 2e-4; ten steps of .007 in .031 from sigma .001."""
+    config = trades_official(Basis(scale="full"))
+    settings, attack = config.optimizer, config.attack
+    assert (config.objective, config.lam, config.model) == ("trades", 6, "resnet18")
+    assert (settings.epochs, settings.batch_size, settings.lr) == (76, 128, 0.1)
+    assert (settings.schedule, settings.milestones, settings.decay) == ("step", (74,), 0.1)
+    assert (settings.momentum, settings.weight_decay, settings.decay_norm) == (0.9, 2e-4, True)
+    assert config.augmentation == CROP_AND_FLIP and config.data.name == "cifar10"
+    assert (attack.threat, attack.steps) == (ThreatModel(eps=0.031), 10)
+    assert (attack.step_size, attack.start) == (0.007, "narrow")
+    tiny = trades_official(Basis())
+    assert (tiny.data.name, tiny.optimizer.epochs, tiny.attack.start) == ("digits", 40, "narrow")
+
+
+def test_trades_by_its_own_authors_is_for_linf_and_cifar10() -> None:
+    with pytest.raises(ConfigError, match="norm must be linf in trades_official, got 'l2'"):
+        trades_official(Basis(norm="l2"))
+    with pytest.raises(ConfigError, match="data.name must be cifar10 in trades_official"):
+        trades_official(Basis(scale="full", data="svhn"))
 
 
 def test_fast_at_on_cifar10() -> None:
