@@ -48,6 +48,7 @@ class OptimizerConfig:
     knots: tuple[tuple[float, float], ...] = ()
     """Of `linear`: (epoch, learning rate), from epoch 0 to the last."""
     momentum: float = 0.9
+    """Of `sgd`, the same at every step of every schedule."""
     weight_decay: float = 5e-4
     decay_norm: bool = True
     """Whether weight decay takes BatchNorm's parameters too; FastAT's on ImageNet does not."""
