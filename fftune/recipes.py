@@ -310,6 +310,8 @@ def _of_kind(config: TrainConfig, kind: TrainingData) -> TrainConfig:
     """The same on training data that should teach nothing true (Tao et al. 2022, 3.2)."""
     if kind == "quality":
         return config
+    if config.phases:  # each of them reads a set of its own, and there are no such sets
+        raise ConfigError(f"kind must be quality for {config.data.name}, got {kind!r}")
     if kind == "naive":
         return replace(config, optimizer=replace(config.optimizer, epochs=0, schedule="step"))
     name = substandard_name(config.data.name, kind, config.attack.threat.norm)

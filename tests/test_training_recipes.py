@@ -182,6 +182,12 @@ def test_fast_at_on_imagenet(eps: float, step: float) -> None:
     assert config.data.image_size == 288
 
 
+@pytest.mark.parametrize("kind", ["noise", "mislabeling", "poisoning", "naive"])
+def test_phases_read_ordinary_images_and_no_others(kind: TrainingData) -> None:
+    with pytest.raises(ConfigError, match=f"^kind must be quality for imagenet, got '{kind}'$"):
+        training("standard", Basis(scale="full", data="imagenet", kind=kind))
+
+
 @pytest.mark.parametrize("objective", get_args(Objective))
 @pytest.mark.parametrize("scale", ["tiny", "small", "full"])
 def test_a_training_can_be_rebuilt_from_its_json(objective: Objective, scale) -> None:
