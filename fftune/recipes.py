@@ -233,7 +233,13 @@ def _imagenet() -> TrainConfig:
     """FastAT in three phases of growing images (Wong et al. 2020, section 5.2 and its code)."""
     return TrainConfig(
         attack=AttackConfig(threat=ThreatModel(eps=4 / 255)),
-        data=DataSpec(name="imagenet", train_size=None, validation_size=0, image_size=288),
+        data=DataSpec(
+            name="imagenet",
+            train_size=None,
+            validation_size=0,
+            image_size=288,
+            image_resize=False,
+        ),
         augmentation=Augmentation(flip=True),
         engine="ffcv",
         model="resnet50",

@@ -179,7 +179,7 @@ def test_fast_at_on_imagenet(eps: float, step: float) -> None:
     assert (config.model, config.precision, config.augmentation.flip) == ("resnet50", "bf16", True)
     assert config.attack.threat.eps == eps
     assert config.attack.step_length == pytest.approx(step)
-    assert config.data.image_size == 288
+    assert (config.data.image_size, config.data.image_resize) == (288, False)
 
 
 @pytest.mark.parametrize("kind", ["noise", "mislabeling", "poisoning", "naive"])

@@ -22,8 +22,11 @@ class DataSpec:
     validation_size: int = 500
     split_seed: int = 0
     image_size: int | None = None
-    """Side of the central square that is cut from photographs, after their shorter side was made
-    8/7 of it; None leaves images as they are stored, and then they must be of one size."""
+    """Side of the central square that is cut from photographs; None leaves images as they are
+    stored, and then they must be of one size."""
+    image_resize: bool = True
+    """Whether photographs' shorter side is made 8/7 of `image_size` before; FastAT cuts its 288
+    pixels from photographs as they are."""
 
     def __post_init__(self) -> None:
         require(
@@ -97,6 +100,8 @@ class WriteConfig:
     image_size: int | None = None
     """Side of the central square, as in `DataSpec`; training photographs of mixed sizes are
     not cut."""
+    image_resize: bool = True
+    """As in `DataSpec`."""
     page_mib: int = 8
     """No image may take more; a power of two."""
     skip_bad: bool = False

@@ -14,7 +14,7 @@ from fftune.errors import ConfigError
 PHASES: dict[int, WriteConfig] = {
     1: WriteConfig(shorter_side=160, image_size=128),
     2: WriteConfig(shorter_side=352, image_size=224),
-    3: WriteConfig(sizes="mixed", image_size=288),
+    3: WriteConfig(sizes="mixed", image_size=288, image_resize=False),
 }
 """FastAT trains ImageNet at 128, 224 and 288 pixels, from images of 160, 352 and all (Wong et al.
 2020)."""

@@ -97,6 +97,7 @@ def _sized(command: Write) -> WriteConfig:
         sizes=sizes.sizes,
         shorter_side=sizes.shorter_side,
         image_size=sizes.image_size,
+        image_resize=sizes.image_resize,
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fftune.config import DataSpec
 from fftune.data import load
-from fftune.data.cli import main
+from fftune.data.cli import PHASES, main
 from fftune.data.sidecar import read_sidecar
 from fftune.errors import ConfigError, DataError
 
@@ -90,6 +90,10 @@ def test_a_phase_of_fastat_sets_the_sizes(tmp_path: Path, draw: object, root: Pa
         read_sidecar(root / f"imagenet-phase2/{part}.beton") for part in ("train", "test")
     )
     assert train.shape == (3, 352, 469) and test.shape == (3, 224, 224)
+    assert [PHASES[phase].image_resize for phase in (1, 2, 3)] == [True, True, False]
+    main(["write", "imagenet", "--source", str(tmp_path / "photos"), "--phase", "3"])
+    last = read_sidecar(root / "imagenet-phase3/test.beton")
+    assert last.shape == (3, 288, 288) and not last.write.image_resize
 
 
 def test_substandard_photographs_are_cut_alike(tmp_path: Path, draw: object, root: Path) -> None:
