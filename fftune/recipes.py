@@ -23,6 +23,7 @@ from fftune.config import (
     ThreatModel,
     TrainConfig,
     nearest,
+    substandard_name,
 )
 from fftune.errors import ConfigError
 
@@ -62,6 +63,32 @@ def training(objective: Objective, basis: Basis) -> TrainConfig:
         model=basis.model or config.model,
         constants=basis.constants,
         attack=_attack(objective, basis, config.attack.threat),
+    )
+    return _of_kind(config, basis.kind)
+
+
+def trades_official(basis: Basis) -> TrainConfig:
+    """TRADES with the constants of its own authors' code for CIFAR-10 (Zhang et al. 2019).
+
+    The net is still one that normalises its inputs, which theirs did not.
+
+    Raises:
+        ConfigError: that code has no such constants.
+    """
+    if basis.norm != "linf":
+        raise ConfigError(f"attack.threat.norm must be linf in trades_official, got {basis.norm!r}")
+    full = basis.scale == "full"
+    if full and basis.data not in (None, "cifar10"):
+        raise ConfigError(f"data.name must be cifar10 in trades_official, got {basis.data!r}")
+    config = training("trades", replace(basis, kind="quality"))
+    threat = ThreatModel(eps=0.031 if basis.eps is None else basis.eps)
+    optimizer = replace(config.optimizer, weight_decay=2e-4)
+    if full:  # the code counts from 1, and slows down in its epoch 75
+        optimizer = replace(optimizer, epochs=76, milestones=(74,))
+    config = replace(
+        config,
+        attack=AttackConfig(threat=threat, steps=10, step_size=0.007, start="narrow"),
+        optimizer=optimizer,
     )
     return _of_kind(config, basis.kind)
 
@@ -206,7 +233,13 @@ def _imagenet() -> TrainConfig:
     """FastAT in three phases of growing images (Wong et al. 2020, section 5.2 and its code)."""
     return TrainConfig(
         attack=AttackConfig(threat=ThreatModel(eps=4 / 255)),
-        data=DataSpec(name="imagenet", train_size=None, validation_size=0, image_size=288),
+        data=DataSpec(
+            name="imagenet",
+            train_size=None,
+            validation_size=0,
+            image_size=288,
+            image_resize=False,
+        ),
         augmentation=Augmentation(flip=True),
         engine="ffcv",
         model="resnet50",
@@ -283,9 +316,12 @@ def _of_kind(config: TrainConfig, kind: TrainingData) -> TrainConfig:
     """The same on training data that should teach nothing true (Tao et al. 2022, 3.2)."""
     if kind == "quality":
         return config
+    if config.phases:  # each of them reads a set of its own, and there are no such sets
+        raise ConfigError(f"kind must be quality for {config.data.name}, got {kind!r}")
     if kind == "naive":
         return replace(config, optimizer=replace(config.optimizer, epochs=0, schedule="step"))
-    config = replace(config, data=replace(config.data, name=f"{config.data.name}-{kind}"))
+    name = substandard_name(config.data.name, kind, config.attack.threat.norm)
+    config = replace(config, data=replace(config.data, name=name))
     if kind == "poisoning":
         return config
     return replace(

@@ -6,8 +6,8 @@ from torch import Tensor
 from fftune.config import AttackConfig, Norm, ThreatModel
 from fftune.noise import Noise
 
-GAUSSIAN_START = 0.01
-"""Deviation of the start that the authors' code uses for THRM and TRADES."""
+DEVIATIONS = {"gaussian": 0.01, "narrow": 0.001}
+"""Of the starts that the authors' code has for THRM and TRADES, and that of TRADES itself."""
 
 
 def start(x: Tensor, config: AttackConfig, noise: Noise, ids: Tensor) -> Tensor:
@@ -21,8 +21,8 @@ def start(x: Tensor, config: AttackConfig, noise: Noise, ids: Tensor) -> Tensor:
     if config.start == "none":
         return x.clone()
     shape = tuple(x.shape[1:])
-    if config.start == "gaussian":
-        delta = GAUSSIAN_START * noise.normal(ids, shape)
+    if config.start in DEVIATIONS:
+        delta = DEVIATIONS[config.start] * noise.normal(ids, shape)
     elif config.threat.norm == "linf":
         delta = config.threat.eps * (2 * noise.uniform(ids, shape) - 1)
     elif config.start == "sphere":

@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -227,12 +227,23 @@ def end_stale_runs(
     Args:
         finished: from a run's tags, whether its work was complete before the driver died.
     """
-    stale = f"{_carrying(tags)} and attributes.status = 'RUNNING'"
     with _reachable():
-        client = tracking.client()
-        for run in client.search_runs([tracking.experiment_id], stale):
+        for run in _open_runs(tracking, tags):
             status = "FINISHED" if finished(run.data.tags) else "KILLED"
-            client.set_terminated(run.info.run_id, status)
+            tracking.client().set_terminated(run.info.run_id, status)
+
+
+def left_open(tracking: Tracking, tags: Mapping[str, str]) -> bool:
+    """Whether a dead driver left a run open that carries all these tags; not, if nobody answers."""
+    found: Iterable[Any] = ()
+    with _reachable():
+        found = _open_runs(tracking, tags)
+    return any(found)
+
+
+def _open_runs(tracking: Tracking, tags: Mapping[str, str]) -> Iterable[Any]:
+    running = f"{_carrying(tags)} and attributes.status = 'RUNNING'"
+    return tracking.client().search_runs([tracking.experiment_id], running)
 
 
 def _carrying(tags: Mapping[str, str]) -> str:

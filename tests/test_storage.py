@@ -21,6 +21,12 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
     assert os.listdir(tmp_path) == ["a.txt"]
 
 
+def test_a_full_disk_is_called_so(tmp_path) -> None:
+    with pytest.raises(StorageError, match="cannot write .*: the disk is full; nothing was left"):
+        write_whole(tmp_path / "a", lambda _: Path("/dev/full").write_text("a"))
+    assert not os.listdir(tmp_path)
+
+
 def test_sha256(tmp_path) -> None:
     write_text(tmp_path / "a", "abc")
     assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")

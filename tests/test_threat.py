@@ -12,7 +12,7 @@ IDS = torch.arange(4)
 
 @given(
     norm=st.sampled_from(["linf", "l2"]),
-    kind=st.sampled_from(["uniform", "gaussian", "none"]),
+    kind=st.sampled_from(["uniform", "gaussian", "narrow", "none"]),
     eps=st.floats(0, 1),
     seed=st.integers(0, 1000),
 )
@@ -47,6 +47,13 @@ def test_steps_by_hand() -> None:
     linf, l2 = step(x, grad, 0.5, "linf"), step(x, grad, 0.5, "l2")
     assert linf.flatten(1).tolist() == [[0.5, -0.5], [0, 0]]
     assert l2.flatten(1).tolist() == [pytest.approx([0.3, -0.4]), [0, 0]]
+
+
+@pytest.mark.parametrize(("kind", "deviation"), [("gaussian", 0.01), ("narrow", 0.001)])
+def test_gaussian_starts_have_their_deviation(kind, deviation: float) -> None:
+    x = torch.full((4, 1, 100, 100), 0.5)
+    delta = start(x, AttackConfig(threat=ThreatModel(eps=0.5), start=kind), Noise(0), IDS) - x
+    assert delta.std().item() == pytest.approx(deviation, rel=0.02)  # 5 errors of 40,000 draws
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -5,9 +5,9 @@ from typing import get_args
 
 import pytest
 
-from fftune.config import Augmentation, Objective, TrainConfig, from_json, to_json
+from fftune.config import Augmentation, Objective, ThreatModel, TrainConfig, from_json, to_json
 from fftune.errors import ConfigError
-from fftune.recipes import Basis, TrainingData, training
+from fftune.recipes import Basis, TrainingData, trades_official, training
 
 CROP_AND_FLIP = Augmentation(crop_padding=4, flip=True)
 CROP = Augmentation(crop_padding=4)
@@ -75,6 +75,14 @@ def test_substandard_data(kind: TrainingData, augmentation, decay: float, name: 
     assert config.data.name == name
 
 
+def test_poisons_of_another_norm_are_other_data() -> None:
+    """PoisoningLinf and PoisoningL2 in the authors' code."""
+    for norm, name in (("linf", "cifar10-poisoning"), ("l2", "cifar10-poisoning-l2")):
+        basis = Basis(scale="full", kind="poisoning", norm=norm)
+        assert training("standard", basis).data.name == name
+    assert training("standard", Basis(kind="noise", norm="l2")).data.name == "digits-noise"
+
+
 def test_a_naive_net_is_not_trained() -> None:
     assert training("standard", Basis(scale="full", kind="naive")).optimizer.epochs == 0
 
@@ -114,6 +122,39 @@ def test_where_the_authors_code_differs() -> None:
     assert (thrm.constants, paper.constants) == ("code", "paper")
 
 
+@pytest.mark.parametrize("objective", ["trades", "thrm"])
+def test_the_codes_rate_from_lambda_ten_on_is_cifar10s_alone(objective: Objective) -> None:
+    """The rule stands in the script of CIFAR-10, whichever of its data are trained on."""
+    own = {"svhn": 0.01, "cifar100": 0.1, "tiny-imagenet": 0.1, "cifar10": 0.05}
+    for data, lr in own.items():
+        basis = Basis(scale="full", data=data, constants="code")
+        assert replace(training(objective, basis), lam=10.0).lr == lr
+    poisoned = training(objective, Basis(scale="full", kind="poisoning", constants="code"))
+    assert replace(poisoned, lam=10.0).lr == 0.05
+
+
+def test_trades_by_its_own_authors() -> None:
+    """76 epochs, the last two at a tenth, wd 2e-4; ten steps of .007 in .031 from sigma .001."""
+    config = trades_official(Basis(scale="full"))
+    settings, attack = config.optimizer, config.attack
+    assert (config.objective, config.lam, config.model) == ("trades", 6, "resnet18")
+    assert (settings.epochs, settings.batch_size, settings.lr) == (76, 128, 0.1)
+    assert (settings.schedule, settings.milestones, settings.decay) == ("step", (74,), 0.1)
+    assert (settings.momentum, settings.weight_decay, settings.decay_norm) == (0.9, 2e-4, True)
+    assert config.augmentation == CROP_AND_FLIP and config.data.name == "cifar10"
+    assert (attack.threat, attack.steps) == (ThreatModel(eps=0.031), 10)
+    assert (attack.step_size, attack.start) == (0.007, "narrow")
+    tiny = trades_official(Basis())
+    assert (tiny.data.name, tiny.optimizer.epochs, tiny.attack.start) == ("digits", 40, "narrow")
+
+
+def test_trades_by_its_own_authors_is_for_linf_and_cifar10() -> None:
+    with pytest.raises(ConfigError, match="norm must be linf in trades_official, got 'l2'"):
+        trades_official(Basis(norm="l2"))
+    with pytest.raises(ConfigError, match="data.name must be cifar10 in trades_official"):
+        trades_official(Basis(scale="full", data="svhn"))
+
+
 def test_fast_at_on_cifar10() -> None:
     """Wong et al. 2020: 15 epochs, one cycle up to .2, one step of 10/255 in a ball of 8/255."""
     config = training("fast_at", Basis(scale="full"))
@@ -138,7 +179,13 @@ def test_fast_at_on_imagenet(eps: float, step: float) -> None:
     assert (config.model, config.precision, config.augmentation.flip) == ("resnet50", "bf16", True)
     assert config.attack.threat.eps == eps
     assert config.attack.step_length == pytest.approx(step)
-    assert config.data.image_size == 288
+    assert (config.data.image_size, config.data.image_resize) == (288, False)
+
+
+@pytest.mark.parametrize("kind", ["noise", "mislabeling", "poisoning", "naive"])
+def test_phases_read_ordinary_images_and_no_others(kind: TrainingData) -> None:
+    with pytest.raises(ConfigError, match=f"^kind must be quality for imagenet, got '{kind}'$"):
+        training("standard", Basis(scale="full", data="imagenet", kind=kind))
 
 
 @pytest.mark.parametrize("objective", get_args(Objective))

@@ -6,7 +6,7 @@ Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
 
 from fftune.config.attack import AttackConfig, ThreatModel
 from fftune.config.checks import is_plain, nearest, require
-from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig
+from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig, substandard_name
 from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial, named
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.exact import config_hash, differences, flat, from_json, to_json
@@ -91,6 +91,7 @@ __all__ = [
     "nearest",
     "require",
     "study_of",
+    "substandard_name",
     "to_json",
     "with_settings",
 ]

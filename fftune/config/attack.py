@@ -39,8 +39,9 @@ class AttackConfig:
     The other searches choose theirs."""
     start: Start = "uniform"
     """`uniform` in the ball; `gaussian` with deviation .01, as the authors' code has it for
-    THRM and TRADES; `sphere`, for l2, uniform on the ball's surface, as that code has it for
-    PGD-AT; `none` at x itself. For `pgd`, `cw` and `apgd`."""
+    THRM and TRADES; `narrow` with .001, as the code of TRADES itself has it; `sphere`, for l2,
+    uniform on the ball's surface, as the former has it for PGD-AT; `none` at x itself. For `pgd`,
+    `cw` and `apgd`."""
     restarts: int = 1
     """Tried one after another, until one succeeds."""
     targets: int = 0

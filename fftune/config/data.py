@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from fftune.config.checks import require
-from fftune.config.vocabulary import Engine
+from fftune.config.vocabulary import Engine, Norm
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,8 +22,11 @@ class DataSpec:
     validation_size: int = 500
     split_seed: int = 0
     image_size: int | None = None
-    """Side of the central square that is cut from photographs, after their shorter side was made
-    8/7 of it; None leaves images as they are stored, and then they must be of one size."""
+    """Side of the central square that is cut from photographs; None leaves images as they are
+    stored, and then they must be of one size."""
+    image_resize: bool = True
+    """Whether photographs' shorter side is made 8/7 of `image_size` before; FastAT cuts its 288
+    pixels from photographs as they are."""
 
     def __post_init__(self) -> None:
         require(
@@ -32,6 +35,11 @@ class DataSpec:
         require("validation_size", self.validation_size >= 0, ">= 0", self.validation_size)
         size = self.image_size
         require("image_size", size is None or size >= 1, ">= 1", size)
+
+
+def substandard_name(parent: str, kind: str, norm: Norm) -> str:
+    """What the set is called that was made of `parent`; a poison is of one norm."""
+    return f"{parent}-{kind}" + ("-l2" if kind == "poisoning" and norm == "l2" else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +100,8 @@ class WriteConfig:
     image_size: int | None = None
     """Side of the central square, as in `DataSpec`; training photographs of mixed sizes are
     not cut."""
+    image_resize: bool = True
+    """As in `DataSpec`."""
     page_mib: int = 8
     """No image may take more; a power of two."""
     skip_bad: bool = False

@@ -18,7 +18,8 @@ from fftune.config.vocabulary import (
 )
 
 CODE_LR_FROM = 10.0
-"""From this lambda on the authors' code trains with `CODE_LR`; their paper does not say so."""
+"""From this lambda on the authors' code trains with `CODE_LR` on CIFAR-10, and nowhere else; their
+paper does not say so."""
 CODE_LR = 0.05
 
 
@@ -47,6 +48,7 @@ class OptimizerConfig:
     knots: tuple[tuple[float, float], ...] = ()
     """Of `linear`: (epoch, learning rate), from epoch 0 to the last."""
     momentum: float = 0.9
+    """Of `sgd`, the same at every step of every schedule."""
     weight_decay: float = 5e-4
     decay_norm: bool = True
     """Whether weight decay takes BatchNorm's parameters too; FastAT's on ImageNet does not."""
@@ -155,5 +157,7 @@ class TrainConfig:
     @property
     def lr(self) -> float:
         """`optimizer.lr`, or what the authors' code replaces it by."""
+        cifar10 = self.data.name.split("-")[0] == "cifar10"  # or what is made of it
         weighted = self.objective in ("trades", "thrm") and self.lam >= CODE_LR_FROM
-        return CODE_LR if self.constants == "code" and weighted else self.optimizer.lr
+        slower = self.constants == "code" and cifar10 and weighted
+        return CODE_LR if slower else self.optimizer.lr

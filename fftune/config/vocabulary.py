@@ -5,7 +5,7 @@ from typing import Literal
 Norm = Literal["linf", "l2"]
 Goal = Literal["adversarial", "targeted", "hypocritical", "stability", "hedge", "label_free"]
 Loss = Literal["ce", "margin", "dlr", "kl", "linear"]
-Start = Literal["uniform", "gaussian", "sphere", "none"]
+Start = Literal["uniform", "gaussian", "narrow", "sphere", "none"]
 Search = Literal["fgsm", "pgd", "cw", "deepfool", "apgd", "fab", "square", "rays", "pgd_hedged"]
 Defense = Literal["none", "random", "hedge", "hedge_one_class"]
 Protocol = Literal["fixed", "strong"]

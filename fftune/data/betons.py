@@ -41,12 +41,16 @@ class Stored:
 
     def framed(self, frame: Frame) -> Images:
         """The images themselves where they were framed so before they were written."""
-        size = self.sidecar.write.image_size if self.sidecar.shape else None
-        if size is not None and frame == Central(size):
+        write = self.sidecar.write
+        if write.image_size is None or self.sidecar.shape is None:
+            return replace(self, frame=frame)
+        if frame == Central(write.image_size, write.image_resize):
             return self
-        if size is not None:
-            raise DataError(f"{str(self.beton.path)!r} holds squares of {size}, not another size")
-        return replace(self, frame=frame)
+        how = "resized" if write.image_resize else "unresized"
+        raise DataError(
+            f"{str(self.beton.path)!r} holds squares of {write.image_size}, cut from {how} "
+            "photographs, and no others (image_size, image_resize)"
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
         """A worker opens the file itself instead of receiving it."""

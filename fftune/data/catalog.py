@@ -106,7 +106,8 @@ def place_framed(spec: DataSpec, split: Split) -> tuple[Part, Tensor]:
         DataError: as `load` does.
     """
     part, rows = place(open_parts(spec.name), spec, split)
-    return part.framed(Central(spec.image_size) if spec.image_size else None), rows.sort().values
+    frame = Central(spec.image_size, spec.image_resize) if spec.image_size else None
+    return part.framed(frame), rows.sort().values
 
 
 def data_root() -> Path:

@@ -14,7 +14,7 @@ from fftune.errors import ConfigError
 PHASES: dict[int, WriteConfig] = {
     1: WriteConfig(shorter_side=160, image_size=128),
     2: WriteConfig(shorter_side=352, image_size=224),
-    3: WriteConfig(sizes="mixed", image_size=288),
+    3: WriteConfig(sizes="mixed", image_size=288, image_resize=False),
 }
 """FastAT trains ImageNet at 128, 224 and 288 pixels, from images of 160, 352 and all (Wong et al.
 2020)."""
@@ -38,13 +38,15 @@ class Write:
     part: Literal["train", "test", "whole"] | None = None
     """Only this part."""
     kind: Literal["quality", "noise", "mislabeling", "poisoning"] = "quality"
-    """Substandard kinds change the training part, and `NAME-KIND` is what the set is called."""
+    """Substandard kinds change the training part, and `NAME-KIND` is what the set is called, or
+    `NAME-poisoning-l2`."""
     net: str | None = None
     """Of poisoning: a naturally trained net, as a checkpoint folder or FILE.py:FACTORY."""
     threat: ThreatModel = field(default_factory=ThreatModel)
     """Of poisoning: linf with eps 8/255, or l2 with .5."""
     constants: Literal["paper", "code"] = "paper"
-    """Of poisoning: `code` starts its search at the image, as the authors' code does."""
+    """Of poisoning: `code` starts its search at the image, and truncates what it finds to whole
+    levels, as the authors' code does."""
     seed: int = 0
     """Of noise, mislabeling, poisoning."""
     phase: Literal[1, 2, 3] | None = None

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fftune.config import WriteConfig, is_plain
+from fftune.config import WriteConfig, is_plain, substandard_name
 from fftune.data.betons import stored_part
 from fftune.data.catalog import KNOWN, data_root, open_parts
 from fftune.data.cli import PHASES, List, Verify, Write
@@ -97,6 +97,7 @@ def _sized(command: Write) -> WriteConfig:
         sizes=sizes.sizes,
         shorter_side=sizes.shorter_side,
         image_size=sizes.image_size,
+        image_resize=sizes.image_resize,
     )
 
 
@@ -105,7 +106,8 @@ def _set_name(command: Write) -> str:
     name = Path(rest).stem if kind == "folder" else kind
     if kind == "synthetic" and rest:
         name += "-" + rest.replace("=", "").replace(",", "-")
-    name += "" if command.kind == "quality" else f"-{command.kind}"
+    if command.kind != "quality":
+        name = substandard_name(name, command.kind, command.threat.norm)
     name += "" if command.phase is None else f"-phase{command.phase}"
     if not is_plain(name):
         raise ConfigError(f"name must be one that a folder can have, got {name!r}")

@@ -180,17 +180,19 @@ class Shorter:
 
 @dataclass(frozen=True, slots=True)
 class Central:
-    """The central square of side `crop`, after torchvision made the shorter side 8/7 of it.
+    """The central square of side `crop`, black where a photograph does not reach.
 
-    224 of 256, as everybody evaluates ImageNet, and other sizes in proportion.
+    With `resize`, after torchvision made the shorter side 8/7 of it: 224 of 256, as everybody
+    evaluates ImageNet, and other sizes in proportion.
     """
 
     crop: int
+    resize: bool = True
 
     def __call__(self, image: Image.Image) -> Image.Image:
         from torchvision.transforms import functional
 
-        cut: Image.Image = functional.center_crop(
-            functional.resize(image, [round(self.crop * 8 / 7)]), [self.crop]
-        )
+        if self.resize:
+            image = functional.resize(image, [round(self.crop * 8 / 7)])
+        cut: Image.Image = functional.center_crop(image, [self.crop])
         return cut

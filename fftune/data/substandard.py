@@ -17,7 +17,14 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks import pgd
-from fftune.config import AttackConfig, Constants, ModelSpec, ThreatModel, from_json
+from fftune.config import (
+    AttackConfig,
+    Constants,
+    ModelSpec,
+    ThreatModel,
+    from_json,
+    substandard_name,
+)
 from fftune.data.dataset import Dataset
 from fftune.data.images import Array, Frame
 from fftune.data.parts import Part
@@ -40,7 +47,8 @@ class Recipe:
     threat: ThreatModel
     """Of poisoning alone: linf with eps 8/255, or l2 with .5, in the paper."""
     constants: Constants = "paper"
-    """The authors' `code` starts the search for a poison at the image itself."""
+    """The authors' `code` starts the search for a poison at the image itself, and cuts off what
+    lies between two levels of a pixel."""
 
 
 def made_of(
@@ -69,7 +77,8 @@ def made_of(
     elif net is not None:
         attack = poison_attack(recipe)
         _check_fit(net, data)
-        pixels, settings["attack"] = poisoned(data, net, attack, noise), asdict(attack)
+        pixels = poisoned(data, net, attack, noise, constants=recipe.constants)
+        settings["attack"] = asdict(attack)
     made = Made(
         kind=recipe.kind,
         parent=data.hash(),
@@ -79,7 +88,8 @@ def made_of(
         net=None if net is None else weights_hash(net),
     )
     images = Array(data.source.name, pixels.permute(0, 2, 3, 1).contiguous().numpy(), frame)
-    source = replace(part.source, name=f"{part.source.name}-{recipe.kind}")
+    name = substandard_name(part.source.name, recipe.kind, recipe.threat.norm)
+    source = replace(part.source, name=name)
     return Part(source=source, name=part.name, y=y, images=images, ids=data.ids), made
 
 
@@ -113,20 +123,34 @@ def poison_attack(recipe: Recipe) -> AttackConfig:
     )
 
 
-def poisoned(data: Dataset, net: nn.Module, attack: AttackConfig, noise: Noise) -> Tensor:
-    """(N, C, H, W) uint8 that `net` takes for the next class, inside the ball after rounding."""
-    crafted, hits = [], 0
+def poisoned(
+    data: Dataset, net: nn.Module, attack: AttackConfig, noise: Noise, *, constants: Constants
+) -> Tensor:
+    """(N, C, H, W) uint8 that `net` takes for the next class; `stored` says how near the ball."""
+    crafted, hits, levels = [], 0, data.source.levels
     for rows in torch.arange(len(data)).split(BATCH):
         pixels, ids = data.pixels[rows], data.ids[rows]
-        x, t = pixels / data.source.levels, targets(data.y[rows], len(data.source.classes))
+        x, t = pixels / levels, targets(data.y[rows], len(data.source.classes))
         with eval_mode(net):
             x_pert = pgd(net, x, t, config=attack, goal="targeted", loss="ce", noise=noise, ids=ids)
-            stored = rounded(x_pert, pixels, attack.threat, data.source.levels)
+            crafted.append(stored(x_pert, pixels, attack.threat, levels, constants))
             with torch.no_grad():
-                hits += int((net(stored / data.source.levels).argmax(1) == t).sum())
-        crafted.append(stored)
+                hits += int((net(crafted[-1] / levels).argmax(1) == t).sum())
         log.info("poisoning: %d of %d, %d taken for the target", rows[-1] + 1, len(data), hits)
     return torch.cat(crafted)
+
+
+def stored(
+    x_pert: Tensor, pixels: Tensor, threat: ThreatModel, levels: int, constants: Constants
+) -> Tensor:
+    """(B, C, H, W) uint8 of a poison: `rounded` inside the ball, or as the authors' code does it.
+
+    That truncates, which may lead out of the ball: by a level where a float lies just below its
+    own, and by more for l2, as every pixel becomes darker.
+    """
+    if constants == "code":
+        return (x_pert * levels).to(torch.uint8)
+    return rounded(x_pert, pixels, threat, levels)
 
 
 def rounded(x_pert: Tensor, pixels: Tensor, threat: ThreatModel, levels: int) -> Tensor:

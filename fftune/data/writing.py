@@ -89,7 +89,7 @@ def frame_for(part: Part, config: WriteConfig) -> Frame | None:
     """Training photographs of mixed sizes keep their aspect; all others are cut alike."""
     if part.name != "test" and config.mixed_sizes:
         return Shorter(config.shorter_side) if config.shorter_side is not None else None
-    return Central(config.image_size) if config.image_size is not None else None
+    return Central(config.image_size, config.image_resize) if config.image_size else None
 
 
 def split_records(part: Part, spec: DataSpec, *, selection: str) -> dict[str, SplitRecord]:

@@ -23,9 +23,10 @@ from fftune.evaluate.case import COMPARED
 from fftune.evaluate.defended import Guard, predict
 from fftune.evaluate.tiers import Part
 from fftune.models import device_of, eval_mode, search_copy, torch_threads
+from fftune.models.weights import write_plain
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes, rows
-from fftune.storage import in_turn, write_whole
+from fftune.storage import in_turn
 from fftune.threat import distance
 
 
@@ -51,7 +52,7 @@ class Crafted:
     def write(self, path: Path) -> None:
         """One file, whole or not at all."""
         fields = {name: getattr(self, name) for name in self.__slots__}
-        write_whole(path, lambda part: torch.save(fields, part))
+        write_plain(fields, path)
 
     @classmethod
     def read(cls, path: Path) -> "Crafted":

@@ -1,6 +1,7 @@
 """Weights on disk and their name: a hash of every tensor."""
 
 import hashlib
+import io
 import re
 import textwrap
 from pathlib import Path
@@ -26,7 +27,19 @@ def weights_hash(model: nn.Module) -> str:
 
 def save_weights(model: nn.Module, path: Path) -> None:
     """The state_dict, whole or not at all."""
-    write_whole(path, lambda part: torch.save(model.state_dict(), part))
+    write_plain(model.state_dict(), path)
+
+
+def write_plain(value: object, path: Path) -> None:
+    """What `read_plain` reads, whole or not at all.
+
+    Raises:
+        StorageError: the disk is full, or the folder cannot be written.
+    """
+    # Torch's own writer calls a full disk "unexpected pos"; Python's says what it is.
+    packed = io.BytesIO()
+    torch.save(value, packed)
+    write_whole(path, lambda part: part.write_bytes(packed.getbuffer()))
 
 
 def read_weights(model: nn.Module, path: str) -> None:

@@ -69,8 +69,16 @@ def read_checkpoint(folder: Path, history: Path) -> Checkpoint:
     """What `Checkpoint.save` left in `folder`, and the history beside it.
 
     Raises:
-        ModelError: there is no complete checkpoint.
+        ModelError: there is no complete checkpoint, or a file of it is damaged.
     """
+    try:
+        return _read_checkpoint(folder, history)
+    except (OSError, ValueError, TypeError, KeyError) as error:  # JSON and Parquet report by these
+        reason = str(error).splitlines()[0]
+        raise ModelError(f"checkpoint {str(folder)!r} is damaged: {reason}") from error
+
+
+def _read_checkpoint(folder: Path, history: Path) -> Checkpoint:
     from fftune.models import load_model
 
     spec = read_spec(folder)

@@ -83,6 +83,7 @@ recipes:
   standard  cross-entropy on clean images
   pgd_at    cross-entropy on adversarial examples (Madry et al. 2018)
   trades    with lam times the divergence under attack (Zhang et al. 2019)
+  trades_official  the same with the constants of TRADES' own code for CIFAR-10
   thrm      with lam times the divergence under a false friend (Tao et al. 2022)
   linf_dist the l_inf-distance net, whose risks can be bounded (Zhang et al. 2021)
   fast_at   one long step from a random start (Wong et al. 2020)
@@ -90,6 +91,7 @@ recipes:
 
 `python -m fftune.train RECIPE --help` lists every setting."""
 
+OFFICIAL = "trades_official"
 SHORT = {"--data": "--data.name"}
 
 
@@ -161,10 +163,11 @@ def _config(recipe: str, settings: Settings) -> TrainConfig:
     objectives: dict[str, Objective] = known
     if recipe in objectives:
         return recipes.training(objectives[recipe], settings.basis())
+    if recipe == OFFICIAL:
+        return recipes.trades_official(settings.basis())
     if not recipe.endswith(".py"):
-        raise ConfigError(
-            f"recipe {recipe!r} does not exist; {nearest(recipe, objectives)}, or PATH.py"
-        )
+        near = nearest(recipe, [*objectives, OFFICIAL])
+        raise ConfigError(f"recipe {recipe!r} does not exist; {near}, or PATH.py")
     config = recipes.own(recipe)(settings.scale)
     if not isinstance(config, TrainConfig):
         raise ConfigError(f"recipe {recipe!r} returned {type(config).__name__}, not TrainConfig")

@@ -9,7 +9,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fftune.errors import ModelError
+from fftune.config import TrainConfig, differences, from_json
+from fftune.errors import ConfigError, ModelError
 from fftune.train.checkpoint import Checkpoint, read_checkpoint
 from fftune.train.epoch import write_history
 from fftune.train.states import States
@@ -46,8 +47,32 @@ class RunFolder:
             self.states.clear()
 
     def finished(self) -> Checkpoint | None:
-        """What a run that has ended came to."""
-        try:
-            return read_checkpoint(self.checkpoint, self.path / "history.parquet")
-        except ModelError:
+        """What a run that has ended came to.
+
+        Raises:
+            ModelError: it has ended, but its checkpoint is damaged.
+        """
+        if not self._complete:
             return None
+        return read_checkpoint(self.checkpoint, self.path / "history.parquet")
+
+    def require_settings(self, config: TrainConfig) -> None:
+        """Nobody is given what a run with other settings came to, nor overwrites it.
+
+        Raises:
+            ModelError: a run with other settings has ended here.
+        """
+        if not self._complete:
+            return
+        kept = self.checkpoint / "config.json"
+        try:
+            old = from_json(TrainConfig, kept.read_text(encoding="utf-8"))
+        except (OSError, ConfigError) as error:
+            raise ModelError(f"settings {str(kept)!r} cannot be used: {error}") from None
+        if old != config:
+            what = f"a run with other settings ({differences(old, config)})"
+            raise ModelError(f"folder {str(self.path)!r} holds {what}")
+
+    @property
+    def _complete(self) -> bool:
+        return (self.checkpoint / "model.json").exists()

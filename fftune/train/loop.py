@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from fftune.config import TrainConfig
+from fftune.errors import ModelError
 from fftune.models import device_of, torch_threads
 from fftune.train.checkpoint import Checkpoint
 from fftune.train.epoch import Epoch
@@ -47,12 +48,12 @@ def train(
     Raises:
         DivergedError: the loss is nan or infinite.
         ConfigError, DataError: the settings do not fit the data.
-        ModelError: `folder` holds the state of a run with other settings or other data.
+        ModelError: `folder` holds a run with other settings, or the state of one with other data.
         StorageError: there is no room for a state or a checkpoint.
     """
     group, device = Group.current(), device_of(config.device)
     place = RunFolder(folder, states) if folder else None
-    if place and (done := place.finished()):
+    if place and (done := _ended(place, config)):
         return done
     with torch_threads(config.threads), _own_randomness(device):
         run = Run.begin(config, group, device=device, folder=place, save_seconds=save_seconds)
@@ -66,6 +67,16 @@ def train(
     if place and group.leads:
         place.finish(checkpoint)
     return checkpoint
+
+
+def _ended(place: RunFolder, config: TrainConfig) -> Checkpoint | None:
+    """What the run came to, if it has ended and that can be read."""
+    place.require_settings(config)
+    try:
+        return place.finished()
+    except ModelError as error:
+        log.warning("%s; going back to the last state, or to the beginning", error)
+        return None
 
 
 def _go_on(run: Run, on_resume: OnResume) -> None:

@@ -43,7 +43,8 @@ def make_schedule(
     """
     settings = config.optimizer
     if settings.schedule == "one_cycle":
-        return OneCycleLR(optimizer, config.lr, total_steps=max(sum(steps), 1))
+        total = max(sum(steps), 1)
+        return OneCycleLR(optimizer, config.lr, total_steps=total, cycle_momentum=False)
     if settings.schedule == "held_cosine":
         total = max(sum(steps), 1)
         return LambdaLR(optimizer, lambda step: linf_recipe.lr_at(min(step / total, 1)))

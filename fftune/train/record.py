@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from fftune.config import Resources, TrainConfig, differences, flat, from_json, to_json
-from fftune.errors import StudyError
+from fftune.errors import ModelError, StudyError
 from fftune.metrics import Metrics
 from fftune.models import device_of
 from fftune.storage import locked, write_text
-from fftune.tracking import Run, discard_runs, open_tracking
+from fftune.tracking import Run, Tracking, discard_runs, left_open, open_tracking
 from fftune.train.checkpoint import Checkpoint
 from fftune.train.cost import per_example
 from fftune.train.epoch import Epoch
@@ -42,8 +42,10 @@ def run_recorded(
     """
     check(config)
     with open_run(config, root / "runs" / name, resume=resume) as folder:
-        done = RunFolder(folder).finished()
+        done = _finished(folder)
         if done is not None:
+            if left_open(_tracking(config, root), _tags(name)):
+                _tell_again(start_run(config, name, root), done, folder)
             return done, folder
         run = start_run(config, name, root)
         try:
@@ -58,11 +60,29 @@ def run_recorded(
         except BaseException:
             run.end("FAILED")
             raise
-        run.file(folder / "history.parquet")
-        run.tag("fftune.stopped", checkpoint.stopped)
-        run.tag("fftune.data_hash", checkpoint.data_hash)
-        run.end()
+        _close(run, checkpoint, folder)
     return checkpoint, folder
+
+
+def _finished(folder: Path) -> Checkpoint | None:
+    try:
+        return RunFolder(folder).finished()
+    except ModelError:
+        return None  # `train` says why
+
+
+def _tell_again(run: Run, checkpoint: Checkpoint, folder: Path) -> None:
+    """All that was measured: whoever trained it died before MLflow knew."""
+    for epoch in checkpoint.history:
+        log_epoch(run, epoch)
+    _close(run, checkpoint, folder)
+
+
+def _close(run: Run, checkpoint: Checkpoint, folder: Path) -> None:
+    run.file(folder / "history.parquet")
+    run.tag("fftune.stopped", checkpoint.stopped)
+    run.tag("fftune.data_hash", checkpoint.data_hash)
+    run.end()
 
 
 def train_anywhere(
@@ -119,11 +139,18 @@ def train_anywhere(
 
 def start_run(config: TrainConfig, name: str, root: Path) -> Run:
     """The run's place in MLflow; an earlier attempt's is discarded."""
-    tracking = open_tracking(root, f"train-{config.data.name}")
-    tags = {"fftune.run": name, "fftune.kind": "train"}
+    tracking, tags = _tracking(config, root), _tags(name)
     discard_runs(tracking, tags)
     params = {**flat(config), "device": device_of(config.device)}
     return Run(tracking, name, tags=tags, params=params)
+
+
+def _tracking(config: TrainConfig, root: Path) -> Tracking:
+    return open_tracking(root, f"train-{config.data.name}")
+
+
+def _tags(name: str) -> dict[str, str]:
+    return {"fftune.run": name, "fftune.kind": "train"}
 
 
 def log_epoch(run: Run, epoch: Epoch) -> None:

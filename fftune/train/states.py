@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fftune.errors import ModelError
-from fftune.models.weights import read_plain
-from fftune.storage import sha256, write_text, write_whole
+from fftune.models.weights import read_plain, write_plain
+from fftune.storage import sha256, write_text
 
 log = logging.getLogger(__name__)
 KEPT = 2
@@ -42,7 +40,7 @@ class States:
             StorageError: there is no room. What was kept before stays.
         """
         path = self.folder / f"{epoch}-{step}.pt"
-        write_whole(path, lambda part: torch.save(state, part))
+        write_plain(state, path)
         saved = Saved(file=path.name, sha256=sha256(path), epoch=epoch, step=step)
         kept = [saved, *(old for old in self.saved() if old.file != saved.file)][:KEPT]
         text = json.dumps([asdict(one) for one in kept], indent=2) + "\n"

@@ -8,7 +8,7 @@ import pytest
 
 from fftune.config import DataSpec
 from fftune.data import load
-from fftune.data.cli import main
+from fftune.data.cli import PHASES, main
 from fftune.data.sidecar import read_sidecar
 from fftune.errors import ConfigError, DataError
 
@@ -43,17 +43,22 @@ def test_the_digits_can_be_written(root: Path, capsys: pytest.CaptureFixture[str
     assert read_sidecar(root / "digits/whole.beton").splits == {}
 
 
-def test_a_poisoned_set_keeps_its_test_part(
-    tmp_path: Path, root: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    net = tmp_path / "own.py"
-    net.write_text(
+@pytest.fixture
+def net(tmp_path: Path) -> str:
+    path = tmp_path / "own.py"
+    path.write_text(
         "import torch\n"
         "def net():\n"
         "    torch.manual_seed(0)\n"
         "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4))\n"
     )
-    main(["write", SET, "--kind", "poisoning", "--net", f"{net}:net", "--threat.eps", "0.05"])
+    return f"{path}:net"
+
+
+def test_a_poisoned_set_keeps_its_test_part(
+    net: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["write", SET, "--kind", "poisoning", "--net", net, "--threat.eps", "0.05"])
     folder = next(root.glob("*poisoning*"))
     train, test = (read_sidecar(folder / f"{part}.beton") for part in ("train", "test"))
     assert train.made is not None and train.made.net is not None and test.made is None
@@ -62,6 +67,18 @@ def test_a_poisoned_set_keeps_its_test_part(
     assert settings["attack"]["step_size"] == 0.05 / 5
     clean = load(DataSpec(name=SET, train_size=None, validation_size=0), "test")
     assert test.content == clean.hash()
+
+
+def test_poisons_of_either_norm_stand_side_by_side(net: str, root: Path) -> None:
+    write = ["write", SET, "--kind", "poisoning", "--net", net]
+    main(write)
+    main([*write, "--threat.norm", "l2", "--threat.eps", "0.5"])
+    found = {}
+    for folder in root.glob("*poisoning*"):
+        made = read_sidecar(folder / "train.beton").made
+        assert made is not None
+        found[folder.name.removeprefix(STORED)] = json.loads(made.settings)["threat"]["norm"]
+    assert found == {"-poisoning": "linf", "-poisoning-l2": "l2"}
 
 
 def test_a_phase_of_fastat_sets_the_sizes(tmp_path: Path, draw: object, root: Path) -> None:
@@ -73,6 +90,10 @@ def test_a_phase_of_fastat_sets_the_sizes(tmp_path: Path, draw: object, root: Pa
         read_sidecar(root / f"imagenet-phase2/{part}.beton") for part in ("train", "test")
     )
     assert train.shape == (3, 352, 469) and test.shape == (3, 224, 224)
+    assert [PHASES[phase].image_resize for phase in (1, 2, 3)] == [True, True, False]
+    main(["write", "imagenet", "--source", str(tmp_path / "photos"), "--phase", "3"])
+    last = read_sidecar(root / "imagenet-phase3/test.beton")
+    assert last.shape == (3, 288, 288) and not last.write.image_resize
 
 
 def test_substandard_photographs_are_cut_alike(tmp_path: Path, draw: object, root: Path) -> None:

@@ -131,6 +131,17 @@ def test_photographs_are_cut_as_everybody_cuts_them(tmp_path: Path) -> None:
     )
 
 
+def test_fastat_cuts_photographs_as_they_are(tmp_path: Path, draw: Draw) -> None:
+    """288 of what is there: (400 - 288) / 2 = 56 columns and 6 rows lie on either side."""
+    path = draw("set/train/a/0.png", size=(400, 300))
+    name = f"folder:{tmp_path}/set"
+    spec = DataSpec(
+        name=name, train_size=None, validation_size=0, image_size=288, image_resize=False
+    )
+    expected = np.asarray(Image.open(path))[6:294, 56:344]
+    assert np.array_equal(load(spec, "train").pixels[0].permute(1, 2, 0).numpy(), expected)
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [

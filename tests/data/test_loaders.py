@@ -249,5 +249,19 @@ def test_stored_squares_are_those_of_the_source(
         config = LoaderConfig(engine=engine, workers=0)
         _, x, _ = joined(list(open_loader(stored, "train", config).epoch(0)))
         assert torch.equal(x, load(exact, "train").pixels / 255)
-    with pytest.raises(DataError, match="holds squares of 16, not another size"):
-        load(replace(stored, image_size=12), "train")
+    for other in (replace(stored, image_size=12), replace(stored, image_resize=False)):
+        with pytest.raises(DataError, match="holds squares of 16, cut from resized photographs"):
+            load(other, "train")
+
+
+def test_stored_squares_may_be_of_photographs_as_they_are(
+    tmp_path: Path, draw: Callable[..., Path], betons: Callable[..., Path]
+) -> None:
+    draw("photos/train/a/0.png", size=(50, 40))
+    source = f"folder:{tmp_path}/photos"
+    folder = betons(source, WriteConfig(image_size=16, image_resize=False))
+    exact = replace(everything_of(source), image_size=16, image_resize=False)
+    stored = replace(everything(folder), image_size=16, image_resize=False)
+    assert load(stored, "train").hash() == load(exact, "train").hash()
+    with pytest.raises(DataError, match="squares of 16, cut from unresized photographs"):
+        load(replace(stored, image_resize=True), "train")

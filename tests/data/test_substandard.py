@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fftune.config import InputSpec, ModelSpec, Norm, ThreatModel, to_json
+from fftune.config import Constants, InputSpec, ModelSpec, Norm, ThreatModel, to_json
 from fftune.data.catalog import open_parts
 from fftune.data.parts import Part
 from fftune.data.substandard import (
@@ -15,11 +15,13 @@ from fftune.data.substandard import (
     poison_attack,
     read_net,
     rounded,
+    stored,
     targets,
 )
 from fftune.errors import ConfigError, ModelError
 from fftune.models import make_model, save_weights, weights_hash
 
+CONSTANTS: tuple[Constants, ...] = ("paper", "code")
 ROWS = torch.arange(2000)
 
 
@@ -81,6 +83,8 @@ def test_poison_reaches_its_target_and_stays_in_the_ball(norm: Norm, eps: float)
     data, parent = made.read(rows, "train"), part.read(rows, "train")
     assert torch.equal(data.y, parent.y) and torch.equal(data.ids, parent.ids)
     assert how.net == weights_hash(net) and '"steps": 100' in how.settings
+    names = {"linf": "synthetic-poisoning", "l2": "synthetic-poisoning-l2"}
+    assert made.source.name == names[norm]
     moved = data.pixels.long() - parent.pixels.long()
     if norm == "linf":
         assert moved.abs().max() == 8
@@ -118,6 +122,25 @@ def test_the_authors_code_starts_at_the_image() -> None:
     assert starts == ["uniform", "none"]
     attack = poison_attack(Recipe(kind="poisoning", threat=threat))
     assert (attack.steps, attack.step_size) == (100, 8 / 255 / 5)
+
+
+def test_the_authors_code_truncates() -> None:
+    """The paper's poison goes to the nearest level."""
+    pixels = torch.tensor([100, 100, 100, 0, 255], dtype=torch.uint8).view(1, 1, 1, 5)
+    moved = torch.tensor([0.9, -0.1, 0.0, 3.6, -3.6]).view(1, 1, 1, 5)
+    x_pert, threat = (pixels + moved) / 255, ThreatModel()
+    found = {c: stored(x_pert, pixels, threat, 255, c).flatten().tolist() for c in CONSTANTS}
+    assert found == {"paper": [101, 100, 100, 4, 251], "code": [100, 99, 100, 3, 251]}
+
+
+def test_a_truncated_poison_may_leave_the_ball_by_a_level() -> None:
+    """Where a float lies just below its level, as in the authors' code; rounding never does."""
+    part = open_parts("synthetic:shape=3x8x8,classes=4,train=300,test=8")["train"]
+    poison = Recipe(kind="poisoning", threat=ThreatModel(), constants="code")
+    made, how = made_of(part, poison, Linear(192, 4))
+    rows = torch.arange(300)
+    moved = made.read(rows, "train").pixels.long() - part.read(rows, "train").pixels.long()
+    assert how.constants == "code" and (moved.min(), moved.max()) == (-9, 8)
 
 
 def test_targets_are_a_permutation_without_fixed_point() -> None:

@@ -67,6 +67,20 @@ def test_one_cycle_peaks_at_its_rate_and_ends_near_nothing() -> None:
     assert found[-1] < 1e-4
 
 
+@pytest.mark.parametrize("schedule", ["one_cycle", "step"])
+def test_momentum_is_what_the_setting_says_at_every_step(schedule) -> None:
+    settings = OptimizerConfig(epochs=5, momentum=0.8, schedule=schedule)
+    config = replace(TrainConfig(), optimizer=settings)
+    optimizer = make_optimizer(nn.Linear(2, 2), config)
+    schedule = make_schedule(optimizer, config, [4] * 5)
+    found = set()
+    for _ in range(20):
+        found.add(optimizer.param_groups[0]["momentum"])
+        optimizer.step()
+        schedule.step()
+    assert found == {0.8}
+
+
 def test_weight_decay_can_leave_batchnorm_out() -> None:
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 3))
     for decay_norm, expected in ((True, 7e-4), (False, 0.0)):

@@ -1,3 +1,4 @@
+import logging
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -187,6 +188,57 @@ def test_checkpoint_round_trip(tmp_path) -> None:
     again = train(tiny("thrm", lam=2.0), folder=tmp_path)  # ended: given back, not trained again
     assert weights_hash(again.model) == spec.hash
     assert again.data_hash == checkpoint.data_hash
+
+
+def test_a_run_of_other_settings_is_neither_given_back_nor_overwritten(tmp_path) -> None:
+    first = train(tiny(), folder=tmp_path)
+    other = r"holds a run with other settings \(seed was 0, now 1\)$"
+    with pytest.raises(ModelError, match=other):
+        train(tiny(seed=1), folder=tmp_path)
+    assert read_spec(tmp_path / "checkpoint").hash == weights_hash(first.model)
+
+
+@pytest.mark.parametrize(
+    "damaged", ["checkpoint/weights.pt", "checkpoint/training.json", "history.parquet"]
+)
+def test_a_damaged_checkpoint_is_made_again_with_a_warning(tmp_path, caplog, damaged) -> None:
+    hash_ = weights_hash(train(tiny(), folder=tmp_path).model)
+    path = tmp_path / damaged
+    path.write_bytes(path.read_bytes()[:-100])
+    with caplog.at_level(logging.WARNING):
+        epochs = []
+        train(tiny(), folder=tmp_path, on_epoch=lambda epoch, _model: epochs.append(epoch.epoch))
+    (line,) = caplog.messages
+    assert path.parent.name in line
+    assert line.endswith("; going back to the last state, or to the beginning")
+    assert epochs == [1, 2, 3]
+    assert read_spec(tmp_path / "checkpoint").hash == hash_
+    assert weights_hash(load_model(read_spec(tmp_path / "checkpoint"))) == hash_
+
+
+def test_a_damaged_checkpoint_is_made_again_from_the_last_state(tmp_path, caplog) -> None:
+    states = tmp_path / "states"
+    first = train(tiny(), folder=tmp_path / "a", states=states)
+    path = tmp_path / "a/checkpoint/weights.pt"
+    path.write_bytes(path.read_bytes()[:-100])
+    epochs = []
+    again = train(
+        tiny(),
+        folder=tmp_path / "a",
+        states=states,
+        on_epoch=lambda epoch, _model: epochs.append(epoch),
+    )
+    assert epochs == []
+    assert "going back to the last state" in caplog.text
+    assert weights_hash(again.model) == weights_hash(first.model)
+    assert load_model(read_spec(tmp_path / "a/checkpoint"))
+
+
+def test_settings_that_cannot_be_read_are_not_overwritten(tmp_path) -> None:
+    train(tiny(), folder=tmp_path)
+    (tmp_path / "checkpoint/config.json").write_text("{")
+    with pytest.raises(ModelError, match=r"settings '.*config.json' cannot be used: not JSON"):
+        train(tiny(), folder=tmp_path)
 
 
 def test_a_checkpoint_may_move_but_not_be_partial(tmp_path) -> None:
