@@ -8,6 +8,8 @@ from fftune.defenses import hedge
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluate import judge, probes
 from fftune.evaluate.defense_table import defense_frame, defense_table, flip_counts, undefended
+from fftune.evaluate.queue import Result
+from fftune.evaluate.record import Record
 from fftune.evaluate.table import table
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes
@@ -30,6 +32,30 @@ def test_rows_of_every_draw_beside_the_undefended_ones(outcomes, toy, blobs) -> 
         part = outcomes.where(attack=attack, goal="adversarial", defense=defense)
         assert len(part) == repeats * len(blobs)
     assert outcomes.where(defense="none").values("defense_repeat") == {0}
+
+
+def test_none_beside_a_defence_adds_nothing(toy, blobs) -> None:
+    """The bare net is always shown: its rows are not doubled, nor has it attackers of its own."""
+    few = blobs.select(torch.arange(20), "test")
+    hedge_alone, both, none = (
+        judge(toy, few, BATTERY, threat=THREAT, defense=DefenseConfig(names=names, steps=1))
+        for names in (("hedge",), ("none", "hedge"), ("none",))
+    )
+    assert both.table.equals(hedge_alone.table)
+    assert none.table.equals(judge(toy, few, BATTERY, threat=THREAT).table)
+    assert "n = 20)" in table(undefended(both)) and "n = 80" not in table(undefended(both))
+
+
+def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
+    few = blobs.select(torch.arange(20), "test")
+    for names, shown in ((("none",), ""), (("none", "random"), "-random")):
+        defense = DefenseConfig(names=names, steps=1, draws=1)
+        found = judge(toy, few, BATTERY, threat=THREAT, defense=defense)
+        record = Record(root=root, battery=BATTERY, threat=THREAT, defense=defense, data="blobs")
+        said = record.keep("toy", Result(outcomes=found))
+        assert ("under defences" in said) == bool(shown)
+        weights = found.table["model_hash"][0].as_py()[:8]
+        assert (root / "rows" / f"toy-{weights}-risks{shown}.parquet").exists()
 
 
 def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> None:
