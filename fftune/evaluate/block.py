@@ -24,7 +24,7 @@ MINIMAL = ("deepfool", "fab", "rays")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Subject:
-    """What is judged, and how rows name it. The net is in eval mode."""
+    """What is judged, and how rows name it. The net is in eval mode and frozen."""
 
     net: nn.Module
     """Untouched, in fp32: it gives every verdict."""

@@ -8,10 +8,10 @@ import torch
 from subjects import subject_of
 from torch import Tensor, nn
 
-from fftune.config import BatteryConfig, DataSpec, ThreatModel
+from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ThreatModel
 from fftune.data import load
 from fftune.errors import ConfigError, DataError, ModelError
-from fftune.evaluate import case, judge
+from fftune.evaluate import case, judge, probes
 from fftune.evaluate import run as driver
 from fftune.evaluate.tiers import CANARY
 from fftune.risk import UnionCounts
@@ -72,6 +72,51 @@ def test_a_masked_net_is_searched_at_full_length(quick, toy, blobs, caplog) -> N
     assert set(outcomes.where(attack="autoattack").values("tier")) == {"full"}
     assert "tier full" in caplog.text
     assert len(outcomes.where(attack="autoattack", success=True)) > 60
+
+
+class Detached(nn.Module):
+    """Answers as the net does, and lets no gradient pass; its parameters still have theirs."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x.detach())
+
+
+@pytest.mark.parametrize("defense", [(), ("random",), ("hedge",)])
+def test_attacks_that_follow_gradients_refuse_a_net_without(defense, toy, blobs) -> None:
+    settings = DefenseConfig(names=defense, steps=2)
+    batteries = [BatteryConfig(name=name) for name in ("risks", "nine", "hypocritical", "targets")]
+    for battery in [*batteries, BatteryConfig(name="autoattack", tier="screen")]:
+        with pytest.raises(ModelError, match="net has no input gradients: .* cannot be scored"):
+            judge(Detached(toy), blobs, battery, threat=THREAT, defense=settings)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("tier", ["standard", "full"])
+def test_what_asks_no_gradients_is_scored_without_them(tier, precision, quick, toy, blobs) -> None:
+    battery = BatteryConfig(name="autoattack", tier=tier, precision=precision)
+    big = ThreatModel(eps=0.2)
+    outcomes = judge(Detached(toy), blobs, battery, threat=big)
+    found = outcomes.where(attack="autoattack")
+    assert found.values("tier") == {"full"} and len(found) == 100
+    assert len(found.where(success=True)) > 60
+
+
+def test_square_and_rays_find_the_same_without_gradients(toy, blobs) -> None:
+    blind = []
+    for probe in probes(BatteryConfig(name="nine"), THREAT):
+        if probe.attack in ("square", "rays"):
+            config = replace(probe.config, steps=30)
+            blind.append(replace(probe, parts=(replace(probe.parts[0], config=config),)))
+    with_gradients, without = (
+        judge(net, blobs, BatteryConfig(), threat=THREAT, chosen=blind)
+        for net in (toy, Detached(toy))
+    )
+    assert without.values("attack") == {"square", "rays"}
+    assert without.table["pred_pert"].equals(with_gradients.table["pred_pert"])
 
 
 def test_modes_and_parameters_are_given_back(toy, blobs) -> None:
