@@ -130,6 +130,7 @@ def subject_of(net: nn.Module, case: Case) -> Subject:
             "split": case.dataset.split,
             "model_hash": case.model_hash,
         },
+        source=case.dataset.source.name,
         device=device,
         guard=case.guard,
     )

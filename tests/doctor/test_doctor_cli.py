@@ -34,7 +34,7 @@ def five():
         (["{folder}/nothing"], ModelError, "no complete checkpoint"),
         (["--model", "{folder}/m.py:five", "--defense", "hedg"], ConfigError, "hedg"),
         (["--model", "{folder}/m.py:five", "--settings.eps-d=-1"], ConfigError, "eps_d must be"),
-        (["--model", "{folder}/m.py:five", "--examples", "8"], ModelError, "expected"),
+        (["--model", "{folder}/m.py:five", "--examples", "8"], ModelError, "tells 5 classes apart"),
     ],
 )
 def test_bad_input_is_one_line(tmp_path, flags, error, message) -> None:
