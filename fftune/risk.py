@@ -2,15 +2,12 @@
 
 from dataclasses import dataclass, fields
 from math import nan
-from typing import TYPE_CHECKING
+from typing import Any
 
 from scipy.stats import binomtest
 
 from fftune.errors import DataError
 from fftune.outcomes import Outcomes
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,12 +238,17 @@ class UnionCounts:
         return tuple(name for name, holds in identities.items() if not holds)
 
 
-def _tried_by_all(frame: "pd.DataFrame") -> "pd.Index[int]":
-    """The ids of which each attack has a row; the canary tries but a few."""
+def _tried_by_all(frame: Any) -> list[int]:
+    """The ids of which each attack has a row; the canary tries but a few.
+
+    Args:
+        frame: a pandas table of rows.
+    """
     frame = frame[frame["attack"] != "canary"]
     attacks = frame[["attack", "goal", "target"]].astype(str)
     # A friend's target is the example's own label.
     attacks.loc[attacks["goal"] != "targeted", "target"] = ""
     attack = attacks.groupby(list(attacks)).ngroup()
     each = attack.groupby(frame["id"]).nunique()
-    return each.index[each == attack.nunique()]
+    tried: list[int] = each.index[each == attack.nunique()].tolist()
+    return tried
