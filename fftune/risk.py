@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, fields
 from math import nan
+from typing import Any
 
 from scipy.stats import binomtest
 
@@ -170,12 +171,16 @@ class UnionCounts:
     def of(cls, outcomes: Outcomes, *, split: str) -> "UnionCounts":
         """Count all rows of a split, whatever their attacks and goals.
 
+        An example is left out where an attack, the canary excepted, has no row of it: it would
+        count as one that had survived. So `total` is smaller where blocks were lost.
+
         Raises:
             DataError: there are no rows, or an example has several clean predictions.
         """
         frame = outcomes.where(split=split).to_pandas()
         if not len(frame):
             raise DataError(f"there are no outcomes on {split!r}")
+        frame = frame[frame["id"].isin(_tried_by_all(frame))].copy()
         frame["right"] = frame["pred_pert"] == frame["y"]
         frame["wrong"] = ~frame["right"]
         frame["right_clean"] = frame["pred_clean"] == frame["y"]
@@ -231,3 +236,19 @@ class UnionCounts:
             "lemma C.1": self.concealed <= self.swayed,
         }
         return tuple(name for name, holds in identities.items() if not holds)
+
+
+def _tried_by_all(frame: Any) -> list[int]:
+    """The ids of which each attack has a row; the canary tries but a few.
+
+    Args:
+        frame: a pandas table of rows.
+    """
+    frame = frame[frame["attack"] != "canary"]
+    attacks = frame[["attack", "goal", "target"]].astype(str)
+    # A friend's target is the example's own label.
+    attacks.loc[attacks["goal"] != "targeted", "target"] = ""
+    attack = attacks.groupby(list(attacks)).ngroup()
+    each = attack.groupby(frame["id"]).nunique()
+    tried: list[int] = each.index[each == attack.nunique()].tolist()
+    return tried

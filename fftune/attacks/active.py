@@ -14,7 +14,7 @@ from fftune.attacks.counted import clean_logits, narrowed
 from fftune.attacks.goals import is_toward
 from fftune.attacks.losses import Aim
 from fftune.config import AttackConfig, Goal, Loss
-from fftune.errors import DataError
+from fftune.errors import DataError, ModelError
 from fftune.noise import Noise
 from fftune.threat import start
 
@@ -59,7 +59,7 @@ class Rows:
             logits = self.model(x_pert)
             loss = self.aim(logits)
             climbed = loss if self.aim.turns is None else self.aim.at(step)(logits)
-            (grad,) = torch.autograd.grad(climbed.sum(), x_pert)
+            grad = slope(climbed.sum(), x_pert)
         return self.aim.reached(logits.detach()), loss.detach(), grad
 
     def start(self, config: AttackConfig, noise: Noise) -> Tensor:
@@ -133,6 +133,23 @@ class Found:
             self.active = examples
             self.offer(x, won, score)
         self.active = (~self.won).nonzero().flatten() if self.stop else _every(self.won)
+
+
+def slope(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
+    """The gradient of a value at x.
+
+    Args:
+        keep: the graph, for other values.
+
+    Raises:
+        ModelError: autograd knows of no way from x to the value.
+    """
+    grad = None
+    if value.requires_grad:
+        (grad,) = torch.autograd.grad(value, x, allow_unused=True, retain_graph=keep)
+    if grad is None:
+        raise ModelError("net has no input gradients that a search could follow")
+    return grad
 
 
 def begin(

@@ -15,7 +15,8 @@ class Rowwise(nn.Module):
 class Counted(Rowwise):
     """A net that counts the passes of each example of a block, and remembers the clean ones.
 
-    Searches pack, repeat and drop rows; `narrowed` keeps the accounts with the examples.
+    Searches pack, repeat and drop rows; `narrowed` keeps the accounts with the examples. A frozen
+    net that detaches its input has gradients too, all zero, and is counted so.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class Counted(Rowwise):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)
         _tally(self.forwards, self.rows)
+        if x.requires_grad and not logits.requires_grad:
+            logits = logits + 0 * x.flatten(1).sum(1, keepdim=True)
         if logits.requires_grad:
             logits.register_hook(lambda _: _tally(self.backwards, self.rows))
             x.register_hook(lambda grad: _tally(self.flat, self.rows[_is_zero(grad).cpu()]))

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.active import Found, Rows, begin, in_packs
+from fftune.attacks.active import Found, Rows, begin, in_packs, slope
 from fftune.attacks.fab import offer_nearest
 from fftune.attacks.goals import is_toward
 from fftune.attacks.hyperplane import to_hyperplane
@@ -70,7 +70,7 @@ def _boundaries(rows: Rows, x_pert: Tensor, targets: int) -> list[tuple[Tensor, 
         count = min(targets or logits.shape[1], logits.shape[1] - 1)
         rivals = logits.detach().scatter(1, label, -torch.inf).topk(count, dim=1).indices
         leads = (logits.gather(1, rivals) - logits.gather(1, label)).unbind(1)
-        grads = [torch.autograd.grad(lead.sum(), x_pert, retain_graph=True)[0] for lead in leads]
+        grads = [slope(lead.sum(), x_pert, keep=True) for lead in leads]
     return [(lead.detach(), w) for lead, w in zip(leads, grads, strict=True)]
 
 

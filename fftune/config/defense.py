@@ -112,6 +112,7 @@ class DefenseConfig:
     """Defences that a battery's examples are scored under, beside none at all."""
 
     names: tuple[Defense, ...] = ()
+    """`none` adds nothing, as the bare net is always shown."""
     norm: Norm | None = None
     """None stands for the attackers'."""
     eps_d: float | None = None
@@ -136,7 +137,7 @@ class DefenseConfig:
         require("draws", self.draws >= 1, ">= 1", self.draws)
 
     def hedges(self, threat: ThreatModel) -> dict[Defense, HedgeConfig]:
-        """Each named defence; what is not set follows the attackers' threat."""
+        """Each named defence but `none`; what is not set follows the attackers' threat."""
         full = HedgeConfig(
             norm=self.norm or threat.norm,
             eps_d=threat.eps if self.eps_d is None else self.eps_d,
@@ -144,7 +145,7 @@ class DefenseConfig:
             step_size=self.step_size,
             clamp=self.clamp,
         )
-        return {name: named(name, full) for name in self.names}
+        return {name: named(name, full) for name in self.names if name != "none"}
 
 
 def named(name: Defense, full: HedgeConfig) -> HedgeConfig:

@@ -61,11 +61,18 @@ def main(arguments: Sequence[str]) -> None:
     from fftune.doctor.behaviours import behaviours
     from fftune.doctor.check import LEVEL, MARGIN
     from fftune.doctor.lint import lint
-    from fftune.evaluate.run import sample
+    from fftune.evaluate.run import has_gradients, sample
     from fftune.models import load_model
 
     net = load_model(spec)
     dataset = sample(command.data, command.split, command.battery.examples)
+    followed = has_gradients(net, dataset, command.battery)
+    checks = lint(net, dataset, command.battery, threat=command.threat)
+    print(f"the evaluation, {command.split}, n = {len(dataset):,}")
+    print(*(f"  {check}" for check in checks), sep="\n")
+    if not followed:
+        print("obfuscated gradients: not looked for, as the net has none at all")
+        raise SystemExit(1)
     found = behaviours(
         net,
         dataset,
@@ -74,9 +81,6 @@ def main(arguments: Sequence[str]) -> None:
         defense=command.defense,
         settings=command.settings,
     )
-    checks = lint(net, dataset, command.battery, threat=command.threat)
-    print(f"the evaluation, {command.split}, n = {len(dataset):,}")
-    print(*(f"  {check}" for check in checks), sep="\n")
     print(f"obfuscated gradients, defence {command.defense}")
     print(*(f"  {check}" for check in found), sep="\n")
     print(

@@ -23,7 +23,7 @@ def is_aware(attack: str) -> bool:
 def aware_probes(battery: Sequence[Probe], guard: Guard, threat: ThreatModel) -> tuple[Probe, ...]:
     """The control, and for each goal of a battery all that its attackers could do better.
 
-    Each goes as many steps of the same length as the battery's own PGD. Behind each defence:
+    Each goes as many steps of the same length as the battery's longest PGD. Behind each defence:
     `aware` (Wu et al. 2021, alg. 6), `eot` over its random start (Athalye et al. 2018), and
     `known`, by one who has got hold of the defender's first draw. `pgd-hedged` takes a hedge step
     inside each attack step (B.11), `label-free` is algorithm 5. Transfer from the undefended net
@@ -52,11 +52,14 @@ def aware_probes(battery: Sequence[Probe], guard: Guard, threat: ThreatModel) ->
 
 
 def _plain(battery: Sequence[Probe], goal: Goal, threat: ThreatModel) -> AttackConfig:
-    """The battery's PGD for a goal; P2's where it has none."""
-    for probe in battery:
-        if probe.goal == goal and probe.config.search == "pgd" and probe.protocol == "fixed":
-            return probe.config
-    return AttackConfig(threat=threat, steps=20, step_size=threat.eps / 2)
+    """The battery's longest PGD for a goal; P2's where it has none."""
+    theirs = [
+        probe.config
+        for probe in battery
+        if probe.goal == goal and probe.config.search == "pgd" and probe.protocol == "fixed"
+    ]
+    own = AttackConfig(threat=threat, steps=20, step_size=threat.eps / 2)
+    return max(theirs, key=lambda config: config.steps, default=own)
 
 
 def _probe(attack: str, goal: Goal, config: AttackConfig) -> Probe:

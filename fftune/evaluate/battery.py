@@ -46,6 +46,14 @@ class Probe:
         fixed = all(part.config.protocol == "fixed" for part in self.parts)
         return "fixed" if fixed else "strong"
 
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether it says nothing of a net without them.
+
+        At tier `standard` an ensemble that finds none is searched again at `full`, by Square too.
+        """
+        return self.tier != "standard" and all(part.follows for part in self.parts)
+
 
 def probes(
     battery: BatteryConfig, threat: ThreatModel, *, classes: int = 0, tier: Tier | None = None

@@ -24,7 +24,7 @@ MINIMAL = ("deepfool", "fab", "rays")
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Subject:
-    """What is judged, and how rows name it. The net is in eval mode."""
+    """What is judged, and how rows name it. The net is in eval mode and frozen."""
 
     net: nn.Module
     """Untouched, in fp32: it gives every verdict."""
@@ -36,6 +36,8 @@ class Subject:
     classes: int
     columns: dict[str, str]
     """`dataset_hash`, `split` and `model_hash`."""
+    source: str = "the data set"
+    """Its name."""
     device: str = "cpu"
     guard: Guard | None = None
     """The defences under which everything is scored too."""
@@ -107,6 +109,9 @@ def logits_of(subject: Subject, x: Tensor) -> Tensor:
     with torch.no_grad():
         logits: Tensor = subject.net(x)
     expected = (len(x), subject.classes)
+    if logits.dim() == 2 and len(logits) == len(x) and logits.shape[1] != subject.classes:
+        told = f"net tells {logits.shape[1]} classes apart"
+        raise ModelError(f"{told}, {subject.source} has {subject.classes}")
     if tuple(logits.shape) != expected:
         raise ModelError(f"net returned {tuple(logits.shape)}, expected {expected}")
     if not logits.isfinite().all():

@@ -16,7 +16,7 @@ from fftune.evaluate.aware import aware_probes
 from fftune.evaluate.battery import Probe, probes
 from fftune.evaluate.block import Subject, attack_block
 from fftune.evaluate.defended import Guard
-from fftune.models import device_of, eval_mode, search_copy, takes_bf16, torch_threads
+from fftune.models import device_of, eval_mode, frozen, search_copy, takes_bf16, torch_threads
 from fftune.noise import Noise
 
 log = logging.getLogger(__name__)
@@ -110,7 +110,7 @@ class Case:
 @contextmanager
 def examined(net: nn.Module, case: Case) -> Iterator[Subject]:
     """The net, ready to be attacked while the block of code runs; then it is as it was."""
-    with eval_mode(net), torch_threads(case.battery.threads):
+    with eval_mode(net), frozen(net), torch_threads(case.battery.threads):
         yield subject_of(net, case)
 
 
@@ -130,6 +130,7 @@ def subject_of(net: nn.Module, case: Case) -> Subject:
             "split": case.dataset.split,
             "model_hash": case.model_hash,
         },
+        source=case.dataset.source.name,
         device=device,
         guard=case.guard,
     )

@@ -114,7 +114,8 @@ def main(arguments: Sequence[str]) -> None:
         root=root,
     )
     for name, result in results.items():
-        print(record.keep(name, result))
+        if result.error is None or len(results) > 1:  # of a single net it ends the command
+            print(record.keep(name, result))
     record.finish(results)
 
 

@@ -99,6 +99,7 @@ def craft(
             search_net=twin,
             classes=len(dataset.source.classes),
             columns={},
+            source=dataset.source.name,
             device=device,
             guard=_nobody(dataset),
         )

@@ -45,10 +45,11 @@ class Guard:
         cls, config: DefenseConfig, threat: ThreatModel, *, source: str, split: str, attacks: int
     ) -> "Guard | None":
         """The guard of a data set's split; None where no defence is named."""
-        if not config.names:
+        hedges = config.hedges(threat)
+        if not hedges:
             return None
         return cls(
-            hedges=config.hedges(threat),
+            hedges=hedges,
             repeats=config.repeats,
             control=max(attacks, config.repeats),
             # The attackers' branches begin with the data set's name and are shorter.

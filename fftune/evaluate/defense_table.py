@@ -35,6 +35,10 @@ def defense_table(outcomes: Outcomes) -> str:
             f"{split}, under defences: n = {part['id'].nunique():,}, {repeats} draws of each; "
             "mean accuracy in % (its variance over draws)"
         )
+        lines.append(
+            "  attacks were crafted once, only the defence was drawn again: its noise alone varies"
+        )
+        lines.append("  intervals and differences are of the first draw")
         lines += _natural(part, repeats)
         goals = set(part["goal"])
         if "adversarial" in goals:
@@ -45,7 +49,11 @@ def defense_table(outcomes: Outcomes) -> str:
 
 
 def defense_frame(outcomes: Outcomes) -> pd.DataFrame:
-    """The rows, with `right`, and `before`: what the bare net said of the same input."""
+    """The rows, with `right`; `before`, what the bare net said of the same input; `mistaken`.
+
+    Mistaken is a defended net about the clean image behind the same draw: the defence is part of
+    it. Where that block is missing, nobody knows, and no mistake is counted.
+    """
     names = ["split", "attack", "goal", "defense"]
     frame = outcomes.to_pandas().astype(dict.fromkeys(names, str))
     frame = frame[frame["attack"] != "canary"]
@@ -53,12 +61,18 @@ def defense_frame(outcomes: Outcomes) -> pd.DataFrame:
     frame["right"] = frame["pred_pert"] == frame["y"]
     key = ["split", "goal", "attack", "target", "id"]
     bare = frame[frame["defense"] == "none"].set_index(key)["pred_pert"].rename("before")
-    return frame.join(bare, on=key)
+    behind = ["split", "defense", "defense_repeat", "id"]
+    clean = frame[frame["attack"] == CLEAN].set_index(behind)["right"]
+    frame = frame.join(bare, on=key).join((~clean).rename("mistaken"), on=behind)
+    frame["mistaken"] = frame["mistaken"].eq(True)
+    return frame
 
 
 def _natural(part: pd.DataFrame, repeats: int) -> list[str]:
     """Clean accuracy, and the control: right under every one of as many draws as attacks."""
     clean = part[part["attack"] == CLEAN]
+    if not len(clean):
+        return ["  natural accuracy is missing, and with it whose mistakes are whose", ""]
     control = int(clean["defense_repeat"].max()) + 1
     rows = [["", "natural", f"right in {control} draws of {control}"]]
     for defense in _defenses(part):
@@ -66,7 +80,10 @@ def _natural(part: pd.DataFrame, repeats: int) -> list[str]:
         first = one[one["defense_repeat"] < repeats]
         always = one.groupby("id")["right"].all()
         rows.append([defense, _mean(first), f"{100 * always.mean():.2f}"])
-    return [*_grid(rows), "  the second column is noise alone, which is no adversary", ""]
+    note = "  the second column is noise alone, which is no adversary"
+    clean = clean[clean["defense_repeat"] == 0]
+    lines = [*_rates("natural", clean), *_gains("natural", clean)]
+    return [*_grid(rows), note, "", *lines, ""]
 
 
 def _adversaries(part: pd.DataFrame) -> list[str]:
@@ -81,7 +98,9 @@ def _adversaries(part: pd.DataFrame) -> list[str]:
         rows.append(
             [defense, *(_mean(one[one["attack"] == a]) for a in attacks), _mean(_worst(one))]
         )
-    lines = [*_grid(rows), "", *_gains(battery, defenses), ""]
+    name = f"worst case of {battery['attack'].nunique()} attacks"
+    worst = _worst(battery)
+    lines = [*_grid(rows), "", *_rates(name, worst), *_gains(name, worst), ""]
     rows = [["attackers who know", *defenses]]
     for attack in _attacks(aware):
         one = aware[aware["attack"] == attack]
@@ -91,17 +110,27 @@ def _adversaries(part: pd.DataFrame) -> list[str]:
     for name, chosen in (("best of all", unknown), ("best, noise known*", everyone)):
         rows.append([name, *(_mean(_worst(chosen[chosen["defense"] == d])) for d in defenses)])
     lines += [*_grid(rows), "  * the defender's first draw alone, which `known-...` has", ""]
-    return [*lines, *_gains(unknown, defenses), "", *_flips(battery, attacks, defenses)]
+    best = _worst(unknown)
+    lines += [*_rates("best of all", best), *_gains("best of all", best)]
+    lines += _rates("best, noise known", _worst(everyone))
+    return [*lines, "", *_flips(battery, attacks, defenses)]
 
 
 def _friends(part: pd.DataFrame) -> list[str]:
-    """What false friends conceal, and what a defence unmasks, on the net's own mistakes D-."""
-    hyp = part[(part["goal"] == "hypocritical") & (part["pred_clean"] != part["y"])]
-    hyp, defenses = hyp[hyp["defense_repeat"] == 0], _defenses(part)
+    """What false friends conceal: of the bare net's mistakes, and of each defended net's own."""
+    hyp = part[(part["goal"] == "hypocritical") & (part["defense_repeat"] == 0)]
+    elsewhere = bool((part["pred_clean"] == part["y"]).any())
+    return ["", *_unmasked(hyp), "", *_own_risks(hyp, elsewhere)]
+
+
+def _unmasked(hyp: pd.DataFrame) -> list[str]:
+    """How many of the bare net's mistakes a friend conceals, and a defence shows again."""
+    hyp = hyp[hyp["pred_clean"] != hyp["y"]]
     if not len(hyp):
-        return ["", "no mistakes to conceal: risks on D- are undefined (n = 0)"]
+        return ["the bare net has no mistakes to conceal (n = 0)"]
+    defenses = _defenses(hyp)
     head = [f"concealed of {hyp['id'].nunique()}", "none"]
-    rows = [head + [f"{d}{of}" for d in defenses[1:] for of in (" leaves", "unmasks", "as itself")]]
+    rows = [head + [f"{d} {of}" for d in defenses[1:] for of in ("leaves", "unmasks", "as itself")]]
     lines = []
     for attack in _attacks(hyp):
         one = hyp[hyp["attack"] == attack].set_index("defense")
@@ -115,23 +144,46 @@ def _friends(part: pd.DataFrame) -> list[str]:
             if not is_aware(attack):
                 lines.append(f"  {defense} unmasks {attack}: {Rate(unmasked, len(was))}")
         rows.append(cells)
+    title = "mistakes of the bare net that false friends conceal, under the first draw"
+    return [title, *_grid(rows), "", *lines]
+
+
+def _own_risks(hyp: pd.DataFrame, elsewhere: bool) -> list[str]:
+    """The hypocritical risk of each net, defence included, on what it gets wrong itself.
+
+    Args:
+        elsewhere: whether the bare net is right somewhere, where a defended one may be wrong.
+    """
+    lines = ["hypocritical risk of each net on its own mistakes (D-), behind its first draw"]
     blind = hyp[~hyp["attack"].str.startswith("known")]
     for name, chosen in (("all friends", blind), ("all, noise known", hyp)):
-        for defense in defenses:
-            right = chosen[chosen["defense"] == defense].groupby("id")["right"].any()
-            risk = Rate(int(right.sum()), len(right))
-            lines.append(f"  hypocritical risk on D-, {name}, {defense}: {risk}")
-    title = "mistakes that false friends conceal (D-), under the first draw of each defence"
-    return ["", title, *_grid(rows), "", *lines]
+        for defense in _defenses(hyp):
+            one = _shared(chosen[chosen["defense"] == defense])
+            if elsewhere and defense != "none" and (one["pred_clean"] != one["y"]).all():
+                risk = "unknown, as friends went to the bare net's mistakes alone"
+            else:
+                right = one[one["mistaken"]].groupby("id")["right"].any()
+                risk = str(Rate(int(right.sum()), len(right)))
+            lines.append(f"  {defense}, {name}: {risk}")
+    return lines
 
 
-def _gains(adv: pd.DataFrame, defenses: Sequence[str]) -> list[str]:
-    """Each defence against none: worst case of the attacks given, first draw, paired."""
-    first = _worst(adv[adv["defense_repeat"] == 0]).set_index(["defense", "id"])["right"]
+def _rates(name: str, rows: pd.DataFrame) -> list[str]:
+    """Each accuracy with its interval: first draw, a row an example and defence."""
+    first = rows[rows["defense_repeat"] == 0]
     return [
-        f"  {defense} - none, worst case of {adv['attack'].nunique()} attacks: "
-        f"{_paired(first[defense], first['none'])}"
-        for defense in defenses[1:]
+        f"  {defense}, {name}: {Rate(int(right.sum()), len(right))}"
+        for defense in _defenses(rows)
+        for right in [first.loc[first["defense"] == defense, "right"]]
+    ]
+
+
+def _gains(name: str, rows: pd.DataFrame) -> list[str]:
+    """Each defence against none, paired: as `_rates`."""
+    first = rows[rows["defense_repeat"] == 0].set_index(["defense", "id"])["right"]
+    return [
+        f"  {defense} - none, {name}: {_paired(first[defense], first['none'])}"
+        for defense in _defenses(rows)[1:]
     ]
 
 
@@ -167,7 +219,14 @@ def flip_counts(rows: pd.DataFrame) -> dict[str, float]:
 
 def _worst(rows: pd.DataFrame) -> pd.DataFrame:
     """Per example and draw: right under every attack?"""
-    return rows.groupby(["defense", "defense_repeat", "id"])["right"].all().reset_index()
+    key = ["defense", "defense_repeat", "id"]
+    return _shared(rows).groupby(key)["right"].all().reset_index()
+
+
+def _shared(rows: pd.DataFrame) -> pd.DataFrame:
+    """Those examples that every attack has rows of: others, of lost blocks, would look robust."""
+    attacks = rows.groupby("id")["attack"].nunique()
+    return rows[rows["id"].isin(attacks.index[attacks == rows["attack"].nunique()])]
 
 
 def _mean(rows: pd.DataFrame) -> str:

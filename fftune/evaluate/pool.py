@@ -122,7 +122,7 @@ def _net(parcel: _Parcel) -> nn.Module:
     net.load_state_dict(torch.load(io.BytesIO(parcel.weights), weights_only=True))
     if weights_hash(net) != parcel.case.model_hash:
         raise ModelError(f"model {parcel.spec.factory!r} is another one {where}")
-    return net
+    return net.requires_grad_(False)
 
 
 class _Actor:

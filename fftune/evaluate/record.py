@@ -45,7 +45,7 @@ class Record:
             return f"{name}: {result.error}"
         outcomes = result.outcomes
         text = table(undefended(outcomes))
-        if self.defense.names:
+        if self._defenses:
             text += "\n\n" + defense_table(outcomes)
         text += "".join(f"\n{'':2s}MISSING {lost}" for lost in result.lost)
         path = self.rows or self.root / "rows" / f"{self._named(name, outcomes)}.parquet"
@@ -70,6 +70,11 @@ class Record:
         if lost:
             raise FftuneError(f"{lost} blocks are missing; the same command tries them again")
 
+    @property
+    def _defenses(self) -> tuple[str, ...]:
+        """Those that rows were scored under, beside none."""
+        return tuple(self.defense.hedges(self.threat))
+
     @cached_property
     def _tracking(self) -> Tracking:
         return open_tracking(self.root, f"evaluate-{Path(self.data).name}")
@@ -77,7 +82,7 @@ class Record:
     def _named(self, name: str, outcomes: Outcomes) -> str:
         """Other weights of the same net have rows of their own."""
         weights = str(outcomes.table["model_hash"][0])[:8] if len(outcomes) else "empty"
-        return "-".join((name, weights, self.battery.name, *self.defense.names))
+        return "-".join((name, weights, self.battery.name, *self._defenses))
 
     def _write_lost(self, path: Path, result: Result) -> None:
         """What is missing, and why; nothing stands there when nothing is."""

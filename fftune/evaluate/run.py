@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ModelSpec, Split, ThreatModel
 from fftune.data import Dataset
@@ -125,7 +125,32 @@ def attacked(
     Raises:
         ModelError: the net does not take the images, or does not return logits of their classes.
     """
-    case = Case(
+    case = _bare_case(net, dataset, battery, chosen, guard)
+    with examined(net, case) as subject:
+        _try_images(subject, dataset)
+        return carry_out(once(case), by_this_process(subject, case))
+
+
+def has_gradients(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> bool:
+    """Whether autograd knows of a way from a net's logits to its images; a flat one is one, too.
+
+    Raises:
+        ModelError: the net does not take the images, or does not return logits of their classes.
+    """
+    with examined(net, _bare_case(net, dataset, battery)) as subject:
+        _try_images(subject, dataset)
+        return _has_gradients(subject, dataset)
+
+
+def _bare_case(
+    net: nn.Module,
+    dataset: Dataset,
+    battery: BatteryConfig,
+    chosen: Sequence[Probe] = (),
+    guard: Guard | None = None,
+) -> Case:
+    """The case of some probes, or of none, which nobody who knows a defence joins."""
+    return Case(
         dataset=dataset,
         dataset_hash=dataset.hash(),
         model_hash=weights_hash(net),
@@ -133,9 +158,6 @@ def attacked(
         probes=tuple(chosen),
         guard=guard,
     )
-    with examined(net, case) as subject:
-        _try_images(subject, dataset)
-        return carry_out(once(case), by_this_process(subject, case))
 
 
 def try_out(subject: Subject, case: Case) -> None:
@@ -143,12 +165,22 @@ def try_out(subject: Subject, case: Case) -> None:
 
     Raises:
         ModelError: its `forward` fails, does not return finite logits of the data's classes, or
-            a defence is to follow gradients that it does not have.
+            an attack or a defence is to follow gradients that it does not have.
     """
     _try_images(subject, case.dataset)
+    blind = [probe.attack for probe in case.probes if probe.needs_gradients]
+    if blind and not _has_gradients(subject, case.dataset):
+        raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")
     if case.guard is not None and any(config.steps for config in case.guard.hedges.values()):
         _, x, _ = next(case.dataset.batches(HEDGED_ON))
         refuse_without_gradients(subject.net, x.to(subject.device))
+
+
+def _has_gradients(subject: Subject, dataset: Dataset) -> bool:
+    _, x, _ = next(dataset.batches(1))
+    with torch.enable_grad():  # the net is frozen: what is left to learn is the input's part
+        logits: Tensor = subject.net(x.to(subject.device).requires_grad_(True))
+    return logits.requires_grad
 
 
 def _try_images(subject: Subject, dataset: Dataset) -> None:

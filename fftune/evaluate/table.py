@@ -41,26 +41,33 @@ def table(outcomes: Outcomes) -> str:
             lines.append(f"  {line.goal:13s}{name}accuracy {line.accuracy}")
             lines.append(f"{'':16s}{MEANING[line.goal]}: {line.risk}")
             lines += _remarks(line.statuses)
-        lines += _union(UnionCounts.of(outcomes, split=str(split)), set(part["goal"]))
+        lines += _union(
+            UnionCounts.of(outcomes, split=str(split)), set(part["goal"]), examples=len(clean)
+        )
     ensembles = set(frame["tier"][frame["attack"].isin(ENSEMBLES)])
     return "\n".join([*lines, *_lengths(ensembles)])
 
 
 def values(outcomes: Outcomes) -> dict[str, float]:
-    """The defined rates by name, as in `accuracy/pgd-20 adversarial`, for charts of MLflow."""
+    """The defined rates by name, as in `accuracy/pgd-20 adversarial`, for charts of MLflow.
+
+    `worst_case/n` is of how many examples the worst case is: fewer where blocks were lost.
+    """
     found: dict[str, Rate] = {}
+    sizes: dict[str, float] = {}
     frame = _framed(outcomes)
     for split, part in frame.groupby("split"):
         union = UnionCounts.of(outcomes, split=str(split))
         clean = part.drop_duplicates("id")["right_clean"]
         found["clean_accuracy"] = Rate(int(clean.sum()), len(clean))
+        sizes["worst_case/n"] = union.total
         found["worst_case/accuracy"] = Rate(union.total - union.ever_wrong, union.total)
         found["worst_case/adversarial_risk"] = union.adversarial_risk
         found["worst_case/hypocritical_risk"] = union.hypocritical_risk
         for line in _lines(part):
             found[f"accuracy/{line.name} {line.goal}"] = line.accuracy
             found[f"risk/{line.name} {line.goal}"] = line.risk
-    return {name: rate.value for name, rate in found.items() if rate.n}
+    return {name: rate.value for name, rate in found.items() if rate.n} | sizes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,9 +122,12 @@ def _remarks(statuses: "pd.Series[str]") -> list[str]:
     return [f"{'':16s}{n} rows: {status}" for status, n in counts.items() if status != "ok" and n]
 
 
-def _union(counts: UnionCounts, goals: set[str]) -> list[str]:
+def _union(counts: UnionCounts, goals: set[str], examples: int) -> list[str]:
     """The worst case over everything that was tried, a lower bound of each risk."""
     lines = ["  worst case over all of these, each a lower bound of the risk:"]
+    if counts.total < examples:
+        few = f"only the {counts.total:,} of {examples:,} examples that every attack has rows of"
+        lines.append(f"{'':16s}{few}")
     if "adversarial" in goals:
         worst = Rate(counts.total - counts.ever_wrong, counts.total)
         lines.append(f"{'':16s}accuracy {worst}")

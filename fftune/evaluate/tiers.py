@@ -57,6 +57,11 @@ class Part:
     config: AttackConfig
     loss: Loss
 
+    @property
+    def follows(self) -> bool:
+        """Whether it asks for gradients."""
+        return self.config.search not in ("square", "rays") and self.config.steps > 0
+
 
 def adversarial_parts(lengths: Lengths, threat: ThreatModel) -> tuple[Part, ...]:
     """APGD-CE, APGD-T, FAB-T and Square (Croce & Hein 2020), on what is still unbroken."""

@@ -11,7 +11,7 @@ from fftune.models.folding import Folded, fold
 from fftune.models.imagenet_resnet import resnet50, resnet101
 from fftune.models.linf_dist import LinfDist
 from fftune.models.mlp import MLP
-from fftune.models.modes import device_of, eval_mode, torch_threads
+from fftune.models.modes import device_of, eval_mode, frozen, torch_threads
 from fftune.models.resnet18 import ResNet18
 from fftune.models.searching import search_copy, takes_bf16
 from fftune.models.small_cnn import SmallCNN
@@ -28,6 +28,7 @@ __all__ = [
     "eval_mode",
     "factory_of",
     "fold",
+    "frozen",
     "load_model",
     "make_model",
     "save_weights",

@@ -26,6 +26,18 @@ def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
+def frozen(model: nn.Module) -> Iterator[nn.Module]:
+    """No parameter takes part in gradients inside the block, which then are of inputs alone."""
+    before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
+    model.requires_grad_(False)
+    try:
+        yield model
+    finally:
+        for parameter, learns in before:
+            parameter.requires_grad = learns
+
+
+@contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Torch on `count` CPU threads inside the block: other counts give other last bits."""
     before = torch.get_num_threads()

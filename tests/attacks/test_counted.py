@@ -1,9 +1,11 @@
+import pytest
 import torch
 from torch import nn
 
 from fftune.attacks import SEARCHES
 from fftune.attacks.counted import Counted, clean_logits, narrowed
 from fftune.config import AttackConfig, Search, ThreatModel
+from fftune.errors import ModelError
 from fftune.noise import Noise
 
 
@@ -61,6 +63,35 @@ def test_rows_that_repeat_are_counted_each(linear, rng) -> None:
     with torch.no_grad():
         part(x[[2, 2]])
     assert model.forwards.tolist() == model.queries.tolist() == [0, 0, 2, 0]
+
+
+class Detached(nn.Module):
+    """A frozen net that no gradient passes."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.detach().flatten(1)[:, :2]
+
+
+@pytest.mark.parametrize(("search", "loss"), [("pgd", "ce"), ("deepfool", "margin")])
+def test_a_net_without_gradients_is_one_line_and_where_counted_its_are_zero(
+    rng, noise, search, loss
+) -> None:
+    x = torch.tensor([0.1, 0.9]).expand(2, 2).reshape(2, 1, 1, 2)
+    model = run(Detached(), x, search, loss, steps=4)
+    assert model.flat.tolist() == model.backwards.tolist()
+    assert min(model.flat.tolist()) > 0
+    config = AttackConfig(search=search, steps=4, threat=ThreatModel(eps=0.1))
+    with pytest.raises(ModelError, match="no input gradients"):
+        SEARCHES[search](
+            Detached(),
+            x,
+            torch.ones(2, dtype=torch.int64),
+            config=config,
+            goal="adversarial",
+            loss=loss,
+            noise=noise,
+            ids=torch.arange(2),
+        )
 
 
 def test_zero_gradients_are_noticed(rng) -> None:

@@ -1,17 +1,25 @@
+from dataclasses import replace
+
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 
+from fftune.comparison import Paired
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.data import Dataset
 from fftune.defenses import hedge
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluate import judge, probes
+from fftune.evaluate.aware import aware_probes
+from fftune.evaluate.defended import CLEAN, Guard
 from fftune.evaluate.defense_table import defense_frame, defense_table, flip_counts, undefended
+from fftune.evaluate.queue import Result
+from fftune.evaluate.record import Record
 from fftune.evaluate.table import table
 from fftune.noise import Noise
-from fftune.outcomes import Outcomes
-from fftune.risk import RiskCounts
+from fftune.outcomes import Outcomes, rows
+from fftune.risk import Rate, RiskCounts
 
 THREAT = ThreatModel(eps=0.05)
 BATTERY = BatteryConfig(steps=3, block_size=40, precision="fp32")
@@ -32,6 +40,30 @@ def test_rows_of_every_draw_beside_the_undefended_ones(outcomes, toy, blobs) -> 
     assert outcomes.where(defense="none").values("defense_repeat") == {0}
 
 
+def test_none_beside_a_defence_adds_nothing(toy, blobs) -> None:
+    """The bare net is always shown: its rows are not doubled, nor has it attackers of its own."""
+    few = blobs.select(torch.arange(20), "test")
+    hedge_alone, both, none = (
+        judge(toy, few, BATTERY, threat=THREAT, defense=DefenseConfig(names=names, steps=1))
+        for names in (("hedge",), ("none", "hedge"), ("none",))
+    )
+    assert both.table.equals(hedge_alone.table)
+    assert none.table.equals(judge(toy, few, BATTERY, threat=THREAT).table)
+    assert "n = 20)" in table(undefended(both)) and "n = 80" not in table(undefended(both))
+
+
+def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
+    few = blobs.select(torch.arange(20), "test")
+    for names, shown in ((("none",), ""), (("none", "random"), "-random")):
+        defense = DefenseConfig(names=names, steps=1, draws=1)
+        found = judge(toy, few, BATTERY, threat=THREAT, defense=defense)
+        record = Record(root=root, battery=BATTERY, threat=THREAT, defense=defense, data="blobs")
+        said = record.keep("toy", Result(outcomes=found))
+        assert ("under defences" in said) == bool(shown)
+        weights = found.table["model_hash"][0].as_py()[:8]
+        assert (root / "rows" / f"toy-{weights}-risks{shown}.parquet").exists()
+
+
 def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> None:
     """The control's inputs are known: the images themselves."""
     ids, x, _ = next(blobs.batches(100))
@@ -40,10 +72,10 @@ def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> N
     noise = Noise(0).fold("defense", "blobs", "test", 1)
     with torch.no_grad():
         pred = toy(hedge(toy, x, config=config, noise=noise, ids=ids)).argmax(1)
-    rows = outcomes.where(attack="clean", defense="hedge", defense_repeat=1).to_pandas()
-    assert rows.sort_values("id")["pred_pert"].tolist() == pred.tolist()
-    assert rows["success"].tolist() == (rows["pred_pert"] != rows["y"]).tolist()
-    assert set(rows["forwards"]) == {3} and set(rows["backwards"]) == {2}
+    verdicts = outcomes.where(attack="clean", defense="hedge", defense_repeat=1).to_pandas()
+    assert verdicts.sort_values("id")["pred_pert"].tolist() == pred.tolist()
+    assert verdicts["success"].tolist() == (verdicts["pred_pert"] != verdicts["y"]).tolist()
+    assert set(verdicts["forwards"]) == {3} and set(verdicts["backwards"]) == {2}
 
 
 def test_without_a_radius_a_defence_changes_nothing(toy, blobs) -> None:
@@ -58,6 +90,21 @@ def test_without_a_radius_a_defence_changes_nothing(toy, blobs) -> None:
         for name in ("aware-hedge", "pgd-3")
     )
     assert one.equals(two)
+
+
+def test_who_knows_goes_as_many_steps_as_the_longest_pgd() -> None:
+    """Of `fast_at`, whose first is PGD-10; and of each goal by itself."""
+    threat = ThreatModel(eps=4 / 255)
+    battery = probes(BatteryConfig(name="fast_at"), threat)
+    guard = Guard.of(DEFENSE, threat, source="blobs", split="test", attacks=len(battery))
+    config = battery[2].config
+    assert (config.steps, config.restarts, config.step_length) == (100, 10, 1 / 255)
+    knowing = {p.attack: p.config for p in aware_probes(battery, guard, threat)}
+    assert knowing["aware-hedge"] == knowing["eot-random"] == knowing["label-free"] == config
+    assert knowing["pgd-hedged"] == replace(config, search="pgd_hedged")
+    mixed = [*battery, *probes(BatteryConfig(name="risks", steps=7), threat)]
+    steps = {(p.goal, p.config.steps) for p in aware_probes(mixed, guard, threat)[1:]}
+    assert steps == {("adversarial", 100), ("label_free", 100), ("hypocritical", 7)}
 
 
 def test_a_known_draw_is_attacked_best(outcomes) -> None:
@@ -78,16 +125,166 @@ ROWS = [  # id, y, pred_clean, bare verdict, verdicts of two draws
 
 
 def test_flips_by_hand() -> None:
-    rows = pd.DataFrame(
+    frame = pd.DataFrame(
         [
             {"id": i, "y": y, "before": bare, "pred_pert": pred, "defense_repeat": repeat}
             for i, y, _, bare, *draws in ROWS
             for repeat, pred in enumerate(draws)
         ]
     )
-    rows["right"] = rows["pred_pert"] == rows["y"]
-    assert flip_counts(rows) == {"FtoT": 1, "TtoF": 1, "FtoF": 0.5, "same": 1.5}
-    assert sum(flip_counts(rows).values()) == 4
+    frame["right"] = frame["pred_pert"] == frame["y"]
+    assert flip_counts(frame) == {"FtoT": 1, "TtoF": 1, "FtoF": 0.5, "same": 1.5}
+    assert sum(flip_counts(frame).values()) == 4
+
+
+Draws = dict[str, list[list[int]]]
+"""Of each defence: the predictions in each draw."""
+
+
+def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws]) -> Outcomes:
+    """Rows of examples of class 0, as `judge` would leave them."""
+    (bare,) = clean["none"]
+    found = {(CLEAN, "adversarial"): clean} | attacks
+    return Outcomes.of(
+        rows(
+            len(bare),
+            {"dataset_hash": "d", "split": "test", "model_hash": "m", "norm": "linf", "eps": 0.1}
+            | {"id": list(range(len(bare))), "attack": attack, "goal": goal, "target": -1}
+            | {"config_hash": "c", "seed": 0, "restart": 0, "protocol": "fixed", "tier": "full"}
+            | {"defense": defense, "defense_repeat": repeat, "y": 0, "pred_clean": bare}
+            | {"pred_pert": pred, "success": False, "queries": 0, "forwards": 0, "backwards": 0}
+            | {"distance": 0.0, "status": "ok"},
+        )
+        for (attack, goal), defenses in found.items()
+        for defense, draws in defenses.items()
+        for repeat, pred in enumerate(draws)
+    )
+
+
+BY_HAND = by_hand(
+    clean={
+        "none": [[0, 0, 0, 1]],
+        "random": [[0, 0, 0, 0], [0, 0, 0, 1]],
+        "hedge": [[0, 0, 2, 1], [0, 0, 0, 0]],
+    },
+    attacks={
+        ("pgd-20", "adversarial"): {
+            "none": [[0, 1, 1, 1]],
+            "random": [[0, 1, 1, 1], [0, 0, 1, 1]],
+            "hedge": [[0, 0, 1, 2], [1, 0, 0, 1]],
+        },
+        ("cw", "adversarial"): {
+            "none": [[1, 0, 1, 1]],
+            "random": [[0, 0, 1, 0], [1, 0, 1, 1]],
+            "hedge": [[0, 1, 0, 1], [0, 0, 0, 1]],
+        },
+        ("eot-hedge", "adversarial"): {
+            "none": [[0, 0, 0, 1]],
+            "random": [[0, 0, 0, 0], [0, 0, 0, 0]],
+            "hedge": [[0, 1, 1, 1], [0, 0, 1, 1]],
+        },
+        ("known-hedge", "adversarial"): {
+            "none": [[0, 0, 0, 1]],
+            "random": [[1, 0, 0, 0], [0, 0, 0, 0]],
+            "hedge": [[1, 1, 0, 0], [0, 1, 1, 1]],
+        },
+    },
+)
+
+
+def lines_of(said: str) -> set[str]:
+    """With single spaces, so that columns may be of any width."""
+    return {" ".join(line.split()) for line in said.splitlines()}
+
+
+def test_adversaries_by_hand() -> None:
+    """Of two draws: 50 and 100 % are 75 with a variance of 1,250; 25 and 50 % are 37.5, 312.5."""
+    said = lines_of(defense_table(BY_HAND))
+    assert {
+        "natural right in 2 draws of 2",
+        "none 75.00 75.00",
+        "random 87.50 (312.50) 75.00",
+        "hedge 75.00 (1250.00) 50.00",
+        "crafted on the bare net pgd-20 cw worst case",
+        "none 25.00 25.00 0.00",
+        "random 37.50 (312.50) 50.00 (1250.00) 25.00 (0.00)",
+        "hedge 50.00 (0.00) 62.50 (312.50) 37.50 (312.50)",
+        "eot-hedge 75.00 100.00 (0.00) 37.50 (312.50)",
+        "known-hedge 75.00 87.50 (312.50) 50.00*",
+        "best of all 0.00 25.00 (0.00) 25.00 (0.00)",
+        "best, noise known* 0.00 0.00 0.00",
+        "counts random FtoT random TtoF random FtoF hedge FtoT hedge TtoF hedge FtoF",
+        "pgd-20 0.5 0.0 0.0 1.5 0.5 0.5",
+        "cw 1.0 0.0 0.0 2.0 0.5 0.0",
+    } <= said
+    assert {
+        f"none, natural: {Rate(3, 4)}",
+        f"random, natural: {Rate(4, 4)}",
+        f"hedge, natural: {Rate(2, 4)}",
+        f"random - none, natural: {Paired(n=4, both=3, gained=1, lost=0)}",
+        f"hedge - none, natural: {Paired(n=4, both=2, gained=0, lost=1)}",
+        f"hedge, worst case of 2 attacks: {Rate(1, 4)}",
+        f"hedge - none, worst case of 2 attacks: {Paired(n=4, both=0, gained=1, lost=0)}",
+        f"hedge, best of all: {Rate(1, 4)}",
+        f"random, best of all: {Rate(1, 4)}",
+        f"random, best, noise known: {Rate(0, 4)}",
+        f"hedge, best, noise known: {Rate(0, 4)}",
+    } <= said
+
+
+def test_a_worst_case_is_of_examples_that_all_attacks_have_rows_for() -> None:
+    """Example 0, which fell to cw alone, has lost that block; 1 to 3 are left."""
+    frame = BY_HAND.to_pandas()
+    lost = (frame["attack"] == "cw") & (frame["id"] == 0)
+    said = lines_of(defense_table(Outcomes(BY_HAND.table.filter(pa.array(~lost)))))
+    assert f"none, worst case of 2 attacks: {Rate(0, 3)}" in said
+    assert f"hedge, best of all: {Rate(0, 3)}" in said
+    assert f"hedge, natural: {Rate(2, 4)}" in said
+
+
+def test_friends_by_hand() -> None:
+    """The bare net is wrong about 2 to 5, behind the hedge's first draw about 0, 1, 3, 4 and 5."""
+    clean = {"none": [[0, 0, 1, 1, 1, 1]], "hedge": [[2, 2, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]]}
+    still = [1, 1, 1, 1, 1, 1]
+    said = lines_of(
+        defense_table(
+            by_hand(
+                clean,
+                {
+                    ("pgd-20", "hypocritical"): {
+                        "none": [[0, 0, 0, 0, 0, 1]],
+                        "hedge": [[0, 0, 0, 1, 2, 1], still],
+                    },
+                    ("aware-hedge", "hypocritical"): {
+                        "none": [still],
+                        "hedge": [[1, 1, 1, 0, 1, 1], still],
+                    },
+                    ("known-hedge", "hypocritical"): {
+                        "none": [[1, 1, 1, 1, 1, 0]],
+                        "hedge": [[1, 1, 1, 1, 0, 1], still],
+                    },
+                },
+            )
+        )
+    )
+    assert {
+        "concealed of 4 none hedge leaves hedge unmasks hedge as itself",
+        "pgd-20 3 1 2 of 3 1",
+        "aware-hedge 0 1 0 of 0 0",
+        f"hedge unmasks pgd-20: {Rate(2, 3)}",
+        f"none, all friends: {Rate(3, 4)}",
+        f"hedge, all friends: {Rate(3, 5)}",
+        f"none, all, noise known: {Rate(4, 4)}",
+        f"hedge, all, noise known: {Rate(4, 5)}",
+    } <= said
+
+
+def test_friends_of_the_bare_nets_mistakes_alone_tell_no_risk_of_another(toy, blobs) -> None:
+    targets = BatteryConfig(name="targets", steps=1)
+    defense = DefenseConfig(names=("random",), repeats=1, draws=1)
+    said = lines_of(defense_table(judge(toy, blobs, targets, threat=THREAT, defense=defense)))
+    assert "random, all friends: unknown, as friends went to the bare net's mistakes alone" in said
+    assert any(line.startswith("none, all friends:") and "n = 34" in line for line in said)
 
 
 def test_the_table_says_all_of_it(outcomes, blobs) -> None:

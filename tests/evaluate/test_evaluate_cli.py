@@ -84,7 +84,7 @@ def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> N
         (["--battery", "risks"], ConfigError, "model is missing"),
         (["--model", "{file}:net", "--battery", "nines"], ConfigError, "nines"),
         (["--model", "{file}:net", "--eps", "-1"], ConfigError, "eps must be finite and >= 0"),
-        (["--model", "{file}:five"], ModelError, "expected"),
+        (["--model", "{file}:five"], ModelError, "^net tells 5 classes apart, digits has 10$"),
         (["{folder}/nothing"], ModelError, "no complete checkpoint"),
         (["--model", "{file}:net", "--weights", "{file}"], ModelError, "cannot be used"),
     ],
@@ -93,7 +93,8 @@ def test_bad_input_is_one_line(file, tmp_path, flags, error, message, capsys) ->
     flags = [flag.format(file=file, folder=tmp_path) for flag in flags]
     with pytest.raises(error, match=message) as caught:
         main(flags)
-    assert "\n" not in str(caught.value)
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 2
+    assert str(caught.value) not in capsys.readouterr().out  # said once, on stderr
 
 
 def test_help_answers_without_the_heavy_frameworks() -> None:

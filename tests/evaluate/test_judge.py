@@ -3,18 +3,21 @@
 import logging
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 import torch
 from subjects import subject_of
 from torch import Tensor, nn
 
-from fftune.config import BatteryConfig, DataSpec, ThreatModel
+from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ThreatModel
 from fftune.data import load
 from fftune.errors import ConfigError, DataError, ModelError
-from fftune.evaluate import case, judge
+from fftune.evaluate import case, judge, probes
 from fftune.evaluate import run as driver
+from fftune.evaluate.table import table, values
 from fftune.evaluate.tiers import CANARY
-from fftune.risk import UnionCounts
+from fftune.outcomes import Outcomes, rows
+from fftune.risk import Rate, UnionCounts
 
 THREAT = ThreatModel(eps=0.02)
 AUTO = BatteryConfig(name="autoattack", block_size=50)
@@ -74,6 +77,51 @@ def test_a_masked_net_is_searched_at_full_length(quick, toy, blobs, caplog) -> N
     assert len(outcomes.where(attack="autoattack", success=True)) > 60
 
 
+class Detached(nn.Module):
+    """Answers as the net does, and lets no gradient pass; its parameters still have theirs."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x.detach())
+
+
+@pytest.mark.parametrize("defense", [(), ("random",), ("hedge",)])
+def test_attacks_that_follow_gradients_refuse_a_net_without(defense, toy, blobs) -> None:
+    settings = DefenseConfig(names=defense, steps=2)
+    batteries = [BatteryConfig(name=name) for name in ("risks", "nine", "hypocritical", "targets")]
+    for battery in [*batteries, BatteryConfig(name="autoattack", tier="screen")]:
+        with pytest.raises(ModelError, match="net has no input gradients: .* cannot be scored"):
+            judge(Detached(toy), blobs, battery, threat=THREAT, defense=settings)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("tier", ["standard", "full"])
+def test_what_asks_no_gradients_is_scored_without_them(tier, precision, quick, toy, blobs) -> None:
+    battery = BatteryConfig(name="autoattack", tier=tier, precision=precision)
+    big = ThreatModel(eps=0.2)
+    outcomes = judge(Detached(toy), blobs, battery, threat=big)
+    found = outcomes.where(attack="autoattack")
+    assert found.values("tier") == {"full"} and len(found) == 100
+    assert len(found.where(success=True)) > 60
+
+
+def test_square_and_rays_find_the_same_without_gradients(toy, blobs) -> None:
+    blind = []
+    for probe in probes(BatteryConfig(name="nine"), THREAT):
+        if probe.attack in ("square", "rays"):
+            config = replace(probe.config, steps=30)
+            blind.append(replace(probe, parts=(replace(probe.parts[0], config=config),)))
+    with_gradients, without = (
+        judge(net, blobs, BatteryConfig(), threat=THREAT, chosen=blind)
+        for net in (toy, Detached(toy))
+    )
+    assert without.values("attack") == {"square", "rays"}
+    assert without.table["pred_pert"].equals(with_gradients.table["pred_pert"])
+
+
 def test_modes_and_parameters_are_given_back(toy, blobs) -> None:
     toy.train()
     toy.norm.eval()
@@ -113,7 +161,7 @@ def test_a_net_that_only_guesses_is_doubted(toy, blobs, caplog) -> None:
 
 def test_a_net_of_other_classes_is_refused(blobs) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(36, 5))
-    with pytest.raises(ModelError, match=r"returned \(1, 5\), expected \(1, 8\)"):
+    with pytest.raises(ModelError, match="^net tells 5 classes apart, blobs has 8$"):
         judge(net, blobs, BatteryConfig(), threat=THREAT)
 
 
@@ -130,8 +178,6 @@ def test_a_device_that_is_not_there_is_refused(toy, blobs) -> None:
 
 
 def test_without_mistakes_the_hypocritical_risk_is_undefined(toy, blobs) -> None:
-    from fftune.evaluate.table import table
-
     kept = (torch.arange(100) % 3 > 0).nonzero().flatten()
     outcomes = judge(toy, blobs.select(kept, "test"), BatteryConfig(steps=2), threat=THREAT)
     assert "concealed, of those wrong when clean: undefined (n = 0)" in table(outcomes)
@@ -171,3 +217,43 @@ def test_subjects_travel(toy, blobs) -> None:
 
     subject = subject_of(toy, blobs)
     assert pickle.loads(pickle.dumps(subject)).columns == subject.columns
+
+
+LOST = [  # id, clean, then pgd-20 and cw; all of class 0
+    (0, 0, 0, 1),
+    (1, 0, 0, 1),
+    (2, 0, 1, 0),
+    (3, 1, 1, 1),
+    (4, 0, 0, 0),
+]
+
+
+def battery_rows(attack: str, preds: dict[int, int], goal: str = "adversarial") -> pa.Table:
+    clean = {i: pred for i, pred, *_ in LOST}
+    return rows(
+        len(preds),
+        {"dataset_hash": "d", "split": "test", "model_hash": "m", "norm": "linf", "eps": 0.1}
+        | {"id": list(preds), "attack": attack, "goal": goal, "target": -1, "config_hash": "c"}
+        | {"seed": 0, "restart": 0, "protocol": "fixed", "tier": "full", "defense": "none"}
+        | {"defense_repeat": 0, "y": 0, "pred_clean": [clean[i] for i in preds]}
+        | {"pred_pert": list(preds.values()), "success": False, "queries": 0, "forwards": 0}
+        | {"backwards": 0, "distance": 0.0, "status": "ok"},
+    )
+
+
+def test_lost_examples_are_no_survivors() -> None:
+    """Of five, 4 alone survives both. Without cw's block of 0 and 1, it is one of three."""
+    pgd = battery_rows("pgd-20", {i: pred for i, _, pred, _ in LOST})
+    cw = {i: pred for i, *_, pred in LOST}
+    canary = battery_rows("canary", {4: 0})
+    whole = Outcomes.of([pgd, battery_rows("cw", cw), canary])
+    left = Outcomes.of([pgd, battery_rows("cw", {i: cw[i] for i in (2, 3, 4)}), canary])
+    assert f"accuracy {Rate(1, 5)}" in table(whole) and "that every attack" not in table(whole)
+    said = table(left)
+    assert f"clean accuracy {Rate(4, 5)}" in said  # the first attack has all of them
+    assert "only the 3 of 5 examples that every attack has rows of" in said
+    assert f"{'':16s}accuracy {Rate(1, 3)}" in said
+    assert f"{'':16s}adversarial risk on D+ {Rate(1, 2)}" in said
+    found = values(left)
+    assert found["worst_case/accuracy"] == 1 / 3 and found["worst_case/n"] == 3
+    assert values(whole)["worst_case/n"] == 5
