@@ -66,24 +66,32 @@ def stand_in(folder: Path) -> None:
         os.chdir(folder)
 
 
-def fits(what: str, needs: Mapping[str, float]) -> int:
-    """How many of something the connected cluster holds at once, by what one of it needs.
+def fits(what: str, needs: Mapping[str, float], workers: int = 1) -> int:
+    """How many of something the connected cluster holds at once.
 
     Nodes that an autoscaler would start count as if they were there.
+
+    Args:
+        needs: of one of its workers, which has them all on one node.
+        workers: that it is made of. They may lie on different nodes.
 
     Raises:
         ClusterError: not even one. Ray would wait for ever.
     """
-    nodes = [resources for resources, _ in (*_nodes_now(), *_nodes_to_be())]
-    for name, wanted in needs.items():
-        has = sum(node.get(name, 0) for node in nodes)
+    for name, each in needs.items():
+        wanted, has = each * workers, max(_sum(_nodes_now(), name), _sum(_nodes_to_be(), name))
         if wanted > has:
             raise ClusterError(f"{what} needs {wanted:g} {name}s, the cluster has {has:g}")
-    count = could_hold(needs)
-    if not count:
-        together = " and ".join(f"{wanted:g} {name}s" for name, wanted in needs.items() if wanted)
-        raise ClusterError(f"{what} needs {together} on one node, and no node has them")
-    return count
+    room = could_hold(needs)
+    if room < workers:
+        together = " and ".join(f"{each:g} {name}s" for name, each in needs.items() if each)
+        if workers == 1:
+            raise ClusterError(f"{what} needs {together} on one node, and no node has them")
+        raise ClusterError(
+            f"{what} needs {workers} workers with {together} on one node each, the cluster holds "
+            f"{room}"
+        )
+    return room // workers
 
 
 def could_hold(needs: Mapping[str, float]) -> int:
@@ -135,6 +143,10 @@ def _nodes() -> list[dict[str, Any]]:
 def _times(resources: Mapping[str, float], needs: Mapping[str, float]) -> int:
     each = [resources.get(name, 0) // wanted for name, wanted in needs.items() if wanted]
     return floor(min(each, default=1))
+
+
+def _sum(nodes: Sequence[tuple[Mapping[str, float], float]], name: str) -> float:
+    return sum(node[name] * count for node, count in nodes if node.get(name) and count)
 
 
 def _nodes_now() -> list[tuple[Mapping[str, float], float]]:

@@ -37,10 +37,12 @@ def run_on_ray(
         ClusterError: the cluster can never run one trial.
     """
     config = runner.study.config
-    needs, concurrency = per_trial(config, resources), at_once(config, resources)
-    log.info("%d trials, %d at once, %s each", runner.study.remaining, concurrency, needs)
+    needs, concurrency = per_worker(config, resources), at_once(config, resources)
+    workers = config.base.workers
+    each = f"{needs} each" if workers == 1 else f"{workers} workers each with {needs}"
+    log.info("%d trials, %d at once, %s", runner.study.remaining, concurrency, each)
     # A trial whose workers train elsewhere must not take their place.
-    own = needs if config.base.workers == 1 else {"CPU": 0.0, "memory": 1.0}
+    own = needs if workers == 1 else {"CPU": 0.0, "memory": 1.0}
     scheduler = FrontScheduler(
         config.risks, rungs=config.stopping.rungs, eta=config.stopping.eta, time_attr="epoch"
     )
@@ -132,11 +134,10 @@ def at_once(config: Study, resources: Resources) -> int:
     Raises:
         ClusterError: not even one.
     """
-    most = fits("a trial", per_trial(config, resources))
+    most = fits("a trial", per_worker(config, resources), config.base.workers)
     return min(most, resources.concurrency or most)
 
 
-def per_trial(config: Study, resources: Resources) -> dict[str, float]:
-    """What one trial takes, its workers together."""
-    workers = config.base.workers
-    return {"CPU": config.base.threads * workers, "GPU": resources.gpus * workers}
+def per_worker(config: Study, resources: Resources) -> dict[str, float]:
+    """What one process takes: a trial is one, or its workers are, which may be anywhere."""
+    return {"CPU": config.base.threads, "GPU": resources.gpus}

@@ -61,7 +61,7 @@ def train_on_ray(
     """
     least = config.min_workers or config.workers
     per_worker = {"CPU": float(config.threads), "GPU": gpus}
-    fits("training", {name: each * least for name, each in per_worker.items()})
+    fits("training", per_worker, least)
     workers = (least, config.workers) if least < config.workers else config.workers
     trainer = TorchTrainer(
         _worker,
