@@ -107,7 +107,7 @@ def could_hold(needs: Mapping[str, float]) -> int:
 def require_seen(folder: Path) -> None:
     """Fail where a node does not see what this process writes into a folder.
 
-    Nodes that join later are not asked.
+    Nodes that join later are not asked; their workers ask themselves, see `check_seen`.
 
     Raises:
         StorageError: one line that names the node.
@@ -121,13 +121,29 @@ def require_seen(folder: Path) -> None:
             place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             look = ray.remote(Path.exists).options(num_cpus=0, scheduling_strategy=place)
             if not ray.get(look.remote(marker)):
-                address = node["NodeManagerAddress"]
-                raise StorageError(
-                    f"storage {str(folder)!r} is not seen by node {address}; name a folder that "
-                    "all nodes share"
-                )
+                raise _unseen(folder, node["NodeManagerAddress"])
     finally:
         marker.unlink()
+
+
+def check_seen(folder: Path) -> None:
+    """In a worker: fail unless the folder of a run or a study is here, as its driver made it.
+
+    A node that joined after `require_seen` has not been asked, and to write to a folder of its own
+    would lose what the worker comes to.
+
+    Raises:
+        StorageError: one line that names the node.
+    """
+    if not (folder / "config.json").exists():
+        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        raise _unseen(folder, address)
+
+
+def _unseen(folder: Path, address: str) -> StorageError:
+    return StorageError(
+        f"storage {str(folder)!r} is not seen by node {address}; name a folder that all nodes share"
+    )
 
 
 def living_nodes() -> set[str]:
