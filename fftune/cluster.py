@@ -2,10 +2,11 @@
 
 import logging
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import floor, inf
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,11 @@ def cluster(resources: Resources) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {"include_dashboard": False, "num_cpus": _usable_cpus()}
+        _make_token_private()
     try:
         ray.init(address=address, **options)
+    except AuthenticationError:
+        raise _wants_token(address) from None
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ClusterError(f"cluster {address!r} cannot be reached: {reason}") from None
@@ -191,10 +195,40 @@ def _require_answer(address: str) -> None:
     except (OSError, ValueError) as error:
         raise ClusterError(f"cluster {address!r} cannot be reached: {error}") from None
     if _refuses(door):
+        raise _wants_token(address)
+
+
+def _wants_token(address: str) -> ClusterError:
+    return ClusterError(
+        f"cluster {address!r} wants another token, or one at all; set RAY_AUTH_MODE=token and "
+        "name the token's file in RAY_AUTH_TOKEN_PATH"
+    )
+
+
+def _make_token_private() -> None:
+    """Make the token of a private Ray where Ray would, who leaves it for everybody to read.
+
+    As clusters/token.sh does. A token that was given in another way is left alone.
+
+    Raises:
+        ClusterError: the file cannot be made, or belongs to somebody else.
+    """
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if given or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    path = Path.home() / ".ray/auth_token"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(file, "w", encoding="utf-8") as new:
+                new.write(secrets.token_hex(32))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
         raise ClusterError(
-            f"cluster {address!r} wants another token, or one at all; set RAY_AUTH_MODE=token and "
-            "name the token's file in RAY_AUTH_TOKEN_PATH"
-        )
+            f"token {str(path)!r} cannot be made private: {error.strerror}"
+        ) from None
 
 
 def _refuses(door: str) -> bool:
