@@ -20,7 +20,12 @@ agent=${FFTUNE_RAY_AGENT_PORT:-52391}
 workers=${FFTUNE_RAY_WORKER_PORTS:-21000}
 
 die() { echo "local.sh: $*" >&2; exit 2; }
-alive() { [ -s "$state/pid" ] && kill -0 "$(cat "$state/pid")" 2>/dev/null; }
+alive() { # whether the head runs: another process may have got its number since
+    [ -s "$state/pid" ] && [ -s "$state/temp" ] || return 1
+    local command
+    command=$( (tr '\0' ' ' < "/proc/$(cat "$state/pid")/cmdline") 2>/dev/null) || return 1
+    [[ $command == *" start --head "*" --temp-dir $(cat "$state/temp") "* ]]
+}
 in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 settings() {
@@ -52,9 +57,10 @@ start() {
         --dashboard-agent-listen-port "$agent" \
         --num-cpus "${FFTUNE_RAY_CPUS:-$(env -u OMP_NUM_THREADS nproc)}" --temp-dir "$temp" --disable-usage-stats \
         > "$state/log" 2>&1 < /dev/null &
-    echo $! > "$state/pid"
+    local head=$!  # which is not `ray` yet
+    echo "$head" > "$state/pid"
     for _ in $(seq 90); do
-        alive || die "the head ended: $(tail -n 1 "$state/log")"
+        kill -0 "$head" 2>/dev/null || die "the head ended: $(tail -n 1 "$state/log")"
         # The dashboard answers before the agent that starts jobs does.
         in_use "$dashboard" && in_use "$agent" && { settings; return; }
         sleep 1

@@ -23,7 +23,12 @@ as=()
 [ "$(id -u)" -ne 0 ] || as=(setpriv --reuid postgres --regid postgres --init-groups --)
 
 die() { echo "mlflow.sh: $*" >&2; exit 2; }
-alive() { [ -s "$run/pid" ] && kill -0 "$(cat "$run/pid")" 2>/dev/null; }
+alive() { # whether the server runs: another process may have got its number since
+    [ -s "$run/pid" ] || return 1
+    local command
+    command=$( (tr '\0' ' ' < "/proc/$(cat "$run/pid")/cmdline") 2>/dev/null) || return 1
+    [[ $command == *"mlflow server "*"?host=$run "* ]]
+}
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
 address() { hostname -I | cut -d ' ' -f 1; }
 
@@ -66,9 +71,10 @@ start() {
         command -v mlflow > /dev/null || die "no mlflow on PATH; run clusters/setup.sh first"
         database
         (server) > "$place/server.log" 2>&1 < /dev/null &
-        echo $! > "$run/pid"
+        local server=$!  # which is not `mlflow` yet
+        echo "$server" > "$run/pid"
         for _ in $(seq 120); do
-            alive || die "the server ended; see $place/server.log"
+            kill -0 "$server" 2>/dev/null || die "the server ended; see $place/server.log"
             answers && break
             sleep 1
         done

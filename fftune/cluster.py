@@ -2,10 +2,11 @@
 
 import logging
 import os
+import secrets
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import floor, inf
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,11 @@ def cluster(resources: Resources) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {"include_dashboard": False, "num_cpus": _usable_cpus()}
+        _make_token_private()
     try:
         ray.init(address=address, **options)
+    except AuthenticationError:
+        raise _wants_token(address) from None
     except (ConnectionError, ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ClusterError(f"cluster {address!r} cannot be reached: {reason}") from None
@@ -66,24 +70,32 @@ def stand_in(folder: Path) -> None:
         os.chdir(folder)
 
 
-def fits(what: str, needs: Mapping[str, float]) -> int:
-    """How many of something the connected cluster holds at once, by what one of it needs.
+def fits(what: str, needs: Mapping[str, float], workers: int = 1) -> int:
+    """How many of something the connected cluster holds at once.
 
     Nodes that an autoscaler would start count as if they were there.
+
+    Args:
+        needs: of one of its workers, which has them all on one node.
+        workers: that it is made of. They may lie on different nodes.
 
     Raises:
         ClusterError: not even one. Ray would wait for ever.
     """
-    nodes = [resources for resources, _ in (*_nodes_now(), *_nodes_to_be())]
-    for name, wanted in needs.items():
-        has = sum(node.get(name, 0) for node in nodes)
+    for name, each in needs.items():
+        wanted, has = each * workers, max(_sum(_nodes_now(), name), _sum(_nodes_to_be(), name))
         if wanted > has:
             raise ClusterError(f"{what} needs {wanted:g} {name}s, the cluster has {has:g}")
-    count = could_hold(needs)
-    if not count:
-        together = " and ".join(f"{wanted:g} {name}s" for name, wanted in needs.items() if wanted)
-        raise ClusterError(f"{what} needs {together} on one node, and no node has them")
-    return count
+    room = could_hold(needs)
+    if room < workers:
+        together = " and ".join(f"{each:g} {name}s" for name, each in needs.items() if each)
+        if workers == 1:
+            raise ClusterError(f"{what} needs {together} on one node, and no node has them")
+        raise ClusterError(
+            f"{what} needs {workers} workers with {together} on one node each, the cluster holds "
+            f"{room}"
+        )
+    return room // workers
 
 
 def could_hold(needs: Mapping[str, float]) -> int:
@@ -99,7 +111,7 @@ def could_hold(needs: Mapping[str, float]) -> int:
 def require_seen(folder: Path) -> None:
     """Fail where a node does not see what this process writes into a folder.
 
-    Nodes that join later are not asked.
+    Nodes that join later are not asked; their workers ask themselves, see `check_seen`.
 
     Raises:
         StorageError: one line that names the node.
@@ -113,13 +125,29 @@ def require_seen(folder: Path) -> None:
             place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             look = ray.remote(Path.exists).options(num_cpus=0, scheduling_strategy=place)
             if not ray.get(look.remote(marker)):
-                address = node["NodeManagerAddress"]
-                raise StorageError(
-                    f"storage {str(folder)!r} is not seen by node {address}; name a folder that "
-                    "all nodes share"
-                )
+                raise _unseen(folder, node["NodeManagerAddress"])
     finally:
         marker.unlink()
+
+
+def check_seen(folder: Path) -> None:
+    """In a worker: fail unless the folder of a run or a study is here, as its driver made it.
+
+    A node that joined after `require_seen` has not been asked, and to write to a folder of its own
+    would lose what the worker comes to.
+
+    Raises:
+        StorageError: one line that names the node.
+    """
+    if not (folder / "config.json").exists():
+        address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
+        raise _unseen(folder, address)
+
+
+def _unseen(folder: Path, address: str) -> StorageError:
+    return StorageError(
+        f"storage {str(folder)!r} is not seen by node {address}; name a folder that all nodes share"
+    )
 
 
 def living_nodes() -> set[str]:
@@ -135,6 +163,10 @@ def _nodes() -> list[dict[str, Any]]:
 def _times(resources: Mapping[str, float], needs: Mapping[str, float]) -> int:
     each = [resources.get(name, 0) // wanted for name, wanted in needs.items() if wanted]
     return floor(min(each, default=1))
+
+
+def _sum(nodes: Sequence[tuple[Mapping[str, float], float]], name: str) -> float:
+    return sum(node[name] * count for node, count in nodes if node.get(name) and count)
 
 
 def _nodes_now() -> list[tuple[Mapping[str, float], float]]:
@@ -163,10 +195,40 @@ def _require_answer(address: str) -> None:
     except (OSError, ValueError) as error:
         raise ClusterError(f"cluster {address!r} cannot be reached: {error}") from None
     if _refuses(door):
+        raise _wants_token(address)
+
+
+def _wants_token(address: str) -> ClusterError:
+    return ClusterError(
+        f"cluster {address!r} wants another token, or one at all; set RAY_AUTH_MODE=token and "
+        "name the token's file in RAY_AUTH_TOKEN_PATH"
+    )
+
+
+def _make_token_private() -> None:
+    """Make the token of a private Ray where Ray would, who leaves it for everybody to read.
+
+    As clusters/token.sh does. A token that was given in another way is left alone.
+
+    Raises:
+        ClusterError: the file cannot be made, or belongs to somebody else.
+    """
+    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
+    if given or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
+        return
+    path = Path.home() / ".ray/auth_token"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(file, "w", encoding="utf-8") as new:
+                new.write(secrets.token_hex(32))
+        if path.stat().st_mode & 0o077:
+            path.chmod(0o600)
+    except OSError as error:
         raise ClusterError(
-            f"cluster {address!r} wants another token, or one at all; set RAY_AUTH_MODE=token and "
-            "name the token's file in RAY_AUTH_TOKEN_PATH"
-        )
+            f"token {str(path)!r} cannot be made private: {error.strerror}"
+        ) from None
 
 
 def _refuses(door: str) -> bool:

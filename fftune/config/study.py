@@ -215,7 +215,7 @@ class Resources:
     concurrency: int | None = None
     """Trials at once; none stands for as many as the cluster holds."""
     gpus: float = 0.0
-    """GPUs of one trial; fractions share one."""
+    """GPUs of one trial, or of each of its workers; fractions share one."""
 
     def __post_init__(self) -> None:
         require("concurrency", (self.concurrency or 1) >= 1, ">= 1", self.concurrency)

@@ -6,13 +6,14 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from fftune.cluster import fits, stand_in  # before Ray, whose start it sets
+from fftune.cluster import check_seen, fits, stand_in  # before Ray, whose start it sets
 
 # isort: split
 import optuna
 from ray import tune
 
 from fftune.config import Resources, Study
+from fftune.errors import StorageError
 from fftune.risk import RiskCounts
 from fftune.sweep.database import open_storage
 from fftune.sweep.progress import Progress
@@ -23,6 +24,8 @@ from fftune.sweep.space import suggest
 from fftune.sweep.stopping import Mark
 
 log = logging.getLogger(__name__)
+UNSEEN = "unseen"
+"""What a worker reports that does not see the study's folder, beside undefined values."""
 
 
 def run_on_ray(
@@ -37,14 +40,17 @@ def run_on_ray(
         ClusterError: the cluster can never run one trial.
     """
     config = runner.study.config
-    needs, concurrency = per_trial(config, resources), at_once(config, resources)
-    log.info("%d trials, %d at once, %s each", runner.study.remaining, concurrency, needs)
+    needs, concurrency = per_worker(config, resources), at_once(config, resources)
+    workers = config.base.workers
+    each = f"{needs} each" if workers == 1 else f"{workers} workers each with {needs}"
+    log.info("%d trials, %d at once, %s", runner.study.remaining, concurrency, each)
     # A trial whose workers train elsewhere must not take their place.
-    own = needs if config.base.workers == 1 else {"CPU": 0.0, "memory": 1.0}
+    own = needs if workers == 1 else {"CPU": 0.0, "memory": 1.0}
     scheduler = FrontScheduler(
         config.risks, rungs=config.stopping.rungs, eta=config.stopping.eta, time_attr="epoch"
     )
-    tune.Tuner(
+    reporter = _Reporter(runner, progress, scheduler)
+    tuner = tune.Tuner(
         tune.with_resources(tune.with_parameters(_trial, runner=runner, driver=Path.cwd()), own),
         tune_config=tune.TuneConfig(
             search_alg=_search_alg(runner, search, scheduler),
@@ -58,10 +64,16 @@ def run_on_ray(
             storage_path=str(runner.study.path),
             # Of workers' deaths; a trial catches its own exceptions.
             failure_config=tune.FailureConfig(max_failures=config.attempts - 1),
-            callbacks=[_Reporter(runner, progress, scheduler)],
+            callbacks=[reporter],
             verbose=0,
         ),
-    ).fit()
+    )
+    try:
+        tuner.fit()
+    except tune.TuneError:  # Tune's name for all that a callback raises
+        if reporter.unseen:
+            raise reporter.unseen from None
+        raise
 
 
 def _search_alg(runner: Runner, search: optuna.Study, scheduler: FrontScheduler) -> UntoldSearch:
@@ -91,6 +103,12 @@ def _trial(parameters: dict[str, Any], runner: Runner, driver: Path) -> None:
     """
     stand_in(driver)
     config = runner.study.config
+    undefined = dict.fromkeys(config.risks, nan)
+    try:
+        check_seen(runner.study.path)
+    except StorageError as error:
+        tune.report(undefined | {UNSEEN: str(error)})  # nobody would find it on this node's disk
+        return
 
     def climb(epoch: int, counts: RiskCounts) -> None:
         mark = Mark.of(counts)
@@ -99,11 +117,11 @@ def _trial(parameters: dict[str, Any], runner: Runner, driver: Path) -> None:
 
     try:
         points = runner(parameters["number"], parameters["settings"], climb)
-        values = objectives(points, config)
+        values = dict(zip(config.risks, objectives(points, config), strict=True))
     except Exception:
         log.debug("trial %d", parameters["number"], exc_info=True)
-        values = (nan,) * len(config.risks)
-    tune.report(dict(zip(config.risks, values, strict=True)))
+        values = undefined
+    tune.report(values)
 
 
 class _Reporter(tune.Callback):
@@ -111,6 +129,15 @@ class _Reporter(tune.Callback):
 
     def __init__(self, runner: Runner, progress: Progress, scheduler: FrontScheduler) -> None:
         self._runner, self._progress, self._scheduler = runner, progress, scheduler
+        self.unseen: StorageError | None = None
+        """What ended the study: that node would fail all trials that it is given."""
+
+    def on_trial_result(
+        self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
+    ) -> None:
+        if UNSEEN in result:
+            self.unseen = StorageError(result[UNSEEN])
+            raise self.unseen
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number, settings = trial.config["number"], trial.config["settings"]
@@ -132,11 +159,10 @@ def at_once(config: Study, resources: Resources) -> int:
     Raises:
         ClusterError: not even one.
     """
-    most = fits("a trial", per_trial(config, resources))
+    most = fits("a trial", per_worker(config, resources), config.base.workers)
     return min(most, resources.concurrency or most)
 
 
-def per_trial(config: Study, resources: Resources) -> dict[str, float]:
-    """What one trial takes, its workers together."""
-    workers = config.base.workers
-    return {"CPU": config.base.threads * workers, "GPU": resources.gpus * workers}
+def per_worker(config: Study, resources: Resources) -> dict[str, float]:
+    """What one process takes: a trial is one, or its workers are, which may be anywhere."""
+    return {"CPU": config.base.threads, "GPU": resources.gpus}

@@ -79,6 +79,7 @@ class TrialRunner(Runner):
             folder,
             run,
             self.resources,
+            on_ray=config.workers > 1,  # one worker is this process, which has what it asked for
             metrics=Metrics(study=sweep.name, run=str(folder.relative_to(self.study.path))),
             states=self._states(config).folder,
             on_epoch=rungs,

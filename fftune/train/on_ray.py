@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fftune.cluster import fits, stand_in  # before Ray, whose start it sets
+from fftune.cluster import check_seen, fits, stand_in  # before Ray, whose start it sets
 
 # isort: split
 import ray.train
@@ -19,7 +19,7 @@ from fftune import errors
 from fftune.config import TrainConfig
 from fftune.errors import FftuneError
 from fftune.metrics import Metrics
-from fftune.storage import write_text
+from fftune.storage import in_turn, write_text
 from fftune.train.checkpoint import Checkpoint
 from fftune.train.epoch import Epoch
 from fftune.train.folder import RunFolder
@@ -61,7 +61,7 @@ def train_on_ray(
     """
     least = config.min_workers or config.workers
     per_worker = {"CPU": float(config.threads), "GPU": gpus}
-    fits("training", {name: each * least for name, each in per_worker.items()})
+    fits("training", per_worker, least)
     workers = (least, config.workers) if least < config.workers else config.workers
     trainer = TorchTrainer(
         _worker,
@@ -90,15 +90,31 @@ def train_on_ray(
         with _repeated(folder / LOG):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
-        reason = str(error).strip().splitlines()[-1]
-        raise FftuneError(f"workers died more than {FAILURES} times; the last: {reason}") from None
-    if (folder / FAILED).exists():
-        failed = json.loads((folder / FAILED).read_text(encoding="utf-8"))
-        raise getattr(errors, failed["error"])(failed["message"])
+        raise _told(folder) or _last_words(error) from None
+    if told := _told(folder):
+        raise told
     checkpoint = RunFolder(folder).finished()
     assert checkpoint is not None  # the leading worker has written it
     on_history(checkpoint.history)
     return checkpoint
+
+
+def _told(folder: Path) -> FftuneError | None:
+    """What a worker has said that no replacement would mend."""
+    if not (folder / FAILED).exists():
+        return None
+    failed = json.loads((folder / FAILED).read_text(encoding="utf-8"))
+    error: FftuneError = getattr(errors, failed["error"])(failed["message"])
+    return error
+
+
+def _last_words(error: ray.train.TrainingFailedError) -> FftuneError:
+    """Why Ray gave the run up: what one of ours said that could not write it, or the last line."""
+    for failure in getattr(error, "worker_failures", {}).values():
+        if isinstance(failure, FftuneError):
+            return failure
+    reason = str(error).strip().splitlines()[-1]
+    return FftuneError(f"workers died more than {FAILURES} times; the last: {reason}")
 
 
 @contextmanager
@@ -128,16 +144,27 @@ def _repeated(path: Path) -> Iterator[None]:
 
 def _worker(settings: dict[str, Any]) -> None:
     """What every process does; Ray has set torch.distributed up."""
-    arguments = dict(settings)
+    arguments, folder = dict(settings), settings["folder"]
     metrics, config = arguments.pop("metrics"), settings["config"]
     stand_in(arguments.pop("driver"))
+    check_seen(folder)
+    # One answer for all, or some would train and wait for the others for ever.
+    if Group.current().leaders((folder / FAILED).exists()):
+        return  # this attempt would end like the one before
     if Group.current().leads:
         ours = logging.getLogger("fftune")
         ours.setLevel(logging.INFO)
-        ours.addHandler(logging.FileHandler(settings["folder"] / LOG))
+        ours.addHandler(logging.FileHandler(folder / LOG))
     try:
         train(**arguments, on_epoch=lambda epoch, _: count_epoch(metrics, epoch, config))
-    except FftuneError as error:  # the next attempt would end alike, so none is made
-        failed = {"error": type(error).__name__, "message": str(error)}
-        if Group.current().leads:
-            write_text(settings["folder"] / FAILED, json.dumps(failed) + "\n")
+    except FftuneError as error:
+        _tell(error, folder)
+        raise  # Ray ends the other processes, which wait for this one, and starts all once more
+
+
+def _tell(error: FftuneError, folder: Path) -> None:
+    """Leave for the driver, and for the next attempt, why a worker failed, unless one has."""
+    with in_turn(folder / FAILED):
+        if not (folder / FAILED).exists():  # what others say later may be but a consequence
+            failed = {"error": type(error).__name__, "message": str(error)}
+            write_text(folder / FAILED, json.dumps(failed) + "\n")

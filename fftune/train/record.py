@@ -54,6 +54,7 @@ def run_recorded(
                 folder,
                 run,
                 resources,
+                on_ray=_asks_for_ray(config, resources),
                 metrics=Metrics(study=name, run=name),
                 save_seconds=save_seconds,
             )
@@ -91,16 +92,18 @@ def train_anywhere(
     run: Run,
     resources: Resources,
     *,
+    on_ray: bool,
     metrics: Metrics,
     states: Path | None = None,
     on_epoch: OnEpoch = lambda _epoch, _model: None,
     save_seconds: float = 120.0,
 ) -> Checkpoint:
-    """In this process, or by several on Ray; every epoch goes to MLflow either way.
+    """In this process, or by `config.workers` on Ray; every epoch goes to MLflow either way.
 
     Args:
+        on_ray: which of them; several workers are always on Ray.
         states, save_seconds: as in `train`.
-        on_epoch: as in `train`, after the epoch was logged; not called by several workers.
+        on_epoch: as in `train`, after the epoch was logged; not called by workers on Ray.
     """
 
     def log_then_call(epoch: Epoch, model: nn.Module) -> None:
@@ -112,7 +115,7 @@ def train_anywhere(
         for epoch in history:
             log_epoch(run, epoch)
 
-    if config.workers == 1:
+    if not on_ray:
         return train(
             config,
             folder=folder,
@@ -135,6 +138,11 @@ def train_anywhere(
             on_history=log_all,
             save_seconds=save_seconds,
         )
+
+
+def _asks_for_ray(config: TrainConfig, resources: Resources) -> bool:
+    """Several workers do, and so does who names a cluster or GPUs: this machine may have none."""
+    return config.workers > 1 or resources.gpus > 0 or resources.address is not None
 
 
 def start_run(config: TrainConfig, name: str, root: Path) -> Run:

@@ -47,6 +47,27 @@ def test_mistakes_are_one_line(tmp_path: Path) -> None:
     )
 
 
+def test_a_stranger_who_got_the_servers_number_is_left_alone(tmp_path: Path) -> None:
+    """As after a crash, when the machine has counted on."""
+    place = tmp_path / f"fftune-mlflow-{os.getuid()}-5001"
+    place.mkdir()
+    stranger = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    (place / "pid").write_text(f"{stranger.pid}\n")
+    env = {
+        "PATH": os.environ["PATH"],
+        "XDG_RUNTIME_DIR": str(tmp_path),
+        "FFTUNE_STORAGE": str(tmp_path / "storage"),
+        "FFTUNE_MLFLOW_PORT": "5001",
+    }
+    try:
+        assert run("stop", env).returncode == 0
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+    assert not place.exists()
+
+
 @pytest.fixture
 def server() -> Iterator[dict[str, str]]:
     """The environment of a head.

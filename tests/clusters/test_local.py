@@ -1,0 +1,79 @@
+"""clusters/local.sh ends the head that it started and nobody else; the head here is an actor's."""
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.clusters.files import CLUSTERS
+from tests.integration.test_jobs import free_ports
+
+RAY = """#!/usr/bin/env python3
+import socket, sys, time
+flags = ("--dashboard-port", "--dashboard-agent-listen-port")
+ports = [sys.argv[sys.argv.index(flag) + 1] for flag in flags]
+open_ = [socket.create_server(("127.0.0.1", int(port))) for port in ports]
+time.sleep(600)
+"""
+"""It listens where the head would."""
+
+
+def run(what: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    script = CLUSTERS / "local.sh"
+    return subprocess.run([script, what], env=env, capture_output=True, text=True, timeout=60)
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    ray = tmp_path / "venv/bin/ray"
+    ray.parent.mkdir(parents=True)
+    ray.write_text(RAY)
+    ray.chmod(0o755)
+    (tmp_path / "state").mkdir()
+    names = ("", "_DASHBOARD", "_CLIENT", "_AGENT")
+    ports = {f"FFTUNE_RAY{name}_PORT": str(p) for name, p in zip(names, free_ports(4), strict=True)}
+    return ports | {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "TMPDIR": str(tmp_path),
+        "FFTUNE_VENV": str(tmp_path / "venv"),
+        "FFTUNE_CLUSTER_DIR": str(tmp_path / "state"),
+        "FFTUNE_RAY_CPUS": "1",
+    }
+
+
+@pytest.fixture
+def stranger() -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(["sleep", "600"], start_new_session=True)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def test_the_head_is_ended(env: dict[str, str], tmp_path: Path) -> None:
+    started = run("start", env)
+    assert started.returncode == 0, started.stderr
+    head = psutil.Process(int((tmp_path / "state/pid").read_text()))
+    again = run("start", env)
+    assert again.stderr == f"local.sh: already running (pid {head.pid}); stop it first\n"
+    assert run("stop", env).stderr == ""
+    assert not head.is_running() or head.status() == psutil.STATUS_ZOMBIE
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["log", "token"]
+    assert run("stop", env).stderr == "local.sh: not running\n"
+
+
+def test_a_stranger_who_got_the_heads_number_is_left_alone(
+    env: dict[str, str], tmp_path: Path, stranger: subprocess.Popen[bytes]
+) -> None:
+    """As after a crash, when the machine has counted on."""
+    (tmp_path / "state/pid").write_text(f"{stranger.pid}\n")
+    (tmp_path / "state/temp").write_text(f"{tmp_path}/fftune-ray.1\n")
+    stopped = run("stop", env)
+    assert (stopped.returncode, stopped.stderr) == (0, "local.sh: not running\n")
+    assert stranger.poll() is None
+    assert run("start", env).returncode == 0  # the number says nothing of a head
+    assert run("stop", env).stderr == ""
+    assert stranger.poll() is None
