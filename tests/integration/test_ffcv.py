@@ -147,6 +147,7 @@ def first_epochs(tmp_path: Path, processes: int) -> list[float]:
     return [float(run(code, NUMBA_CACHE_DIR=cache)) for _ in range(processes)]
 
 
+@pytest.mark.slow
 def test_the_second_process_finds_what_the_first_compiled(tmp_path: Path) -> None:
     """It adds nothing to the machine code on disk, and changes nothing of it."""
     first_epochs(tmp_path, 1)
