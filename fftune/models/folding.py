@@ -14,8 +14,6 @@ log = logging.getLogger(__name__)
 
 SAME = 1e-3
 """By how much of the largest logit a folded net may answer otherwise."""
-UNTRACEABLE = (fx.proxy.TraceError, AttributeError, NotImplementedError, RuntimeError, TypeError)
-"""What tracing raises for nets whose way depends on their input, and nets for other images."""
 
 
 class Folded:
@@ -27,7 +25,7 @@ class Folded:
     def __init__(self, source: nn.Module) -> None:
         """
         Raises:
-            One of `UNTRACEABLE`: the net's way cannot be written down.
+            Exception: whatever tracing does, where the net's way cannot be written down.
         """
         self.source = source
         self.net = fx.symbolic_trace(copy.deepcopy(source).eval().requires_grad_(False))
@@ -77,7 +75,8 @@ def fold(model: nn.Module, x: Tensor) -> Folded | None:
             before, after = model(x), found.net(x)
         close = torch.allclose(before, after, rtol=SAME, atol=SAME * float(before.abs().max()))
         reason = "the folded net answers otherwise"
-    except UNTRACEABLE as error:
+    except Exception as error:  # whatever the user's code raises: who asks the net will hear it
+        log.debug("folding failed", exc_info=True)
         close, reason = False, str(error).partition("\n")[0] or type(error).__name__
     if not close:
         log.info("BatchNorm is not folded: %s", reason)

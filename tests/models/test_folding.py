@@ -118,3 +118,11 @@ def test_a_net_that_draws_at_random_goes_on_doing_so_in_its_copy(spread: float) 
     norms = [m for m in copied.modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(norms) == (spread > 0)
     assert torch.equal(copied(x), copied(x)) == (spread == 0)
+
+
+def test_a_net_that_refuses_images_is_left_to_say_so_itself() -> None:
+    """It can be written down, and only then refuses, with an error of another kind."""
+    net, x = nn.Sequential(nn.Flatten(), nn.BatchNorm2d(3)).eval(), torch.rand(4, 3, 8, 8)
+    assert fold(net, x) is None
+    with pytest.raises(ValueError, match="expected 4D input"):
+        search_copy(net, "fp32", x)(x)
