@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from fftune.config import AttackConfig, Goal, ThreatModel
 from fftune.defenses import Through
-from fftune.evaluate.battery import Probe
+from fftune.evaluate.battery import Probe, Scope
 from fftune.evaluate.defended import CLEAN, Guard
 from fftune.evaluate.tiers import Part
 
@@ -27,7 +27,8 @@ def aware_probes(battery: Sequence[Probe], guard: Guard, threat: ThreatModel) ->
     `aware` (Wu et al. 2021, alg. 6), `eot` over its random start (Athalye et al. 2018), and
     `known`, by one who has got hold of the defender's first draw. `pgd-hedged` takes a hedge step
     inside each attack step (B.11), `label-free` is algorithm 5. Transfer from the undefended net
-    is what the battery itself does.
+    is what the battery itself does. A friend who knows goes to mistakes alone: to those of the
+    bare net, and where the battery's own friends go further, to those of each defended net too.
     """
     still = AttackConfig(threat=threat, steps=0, start="none")
     probes = [_probe(CLEAN, "adversarial", still)]
@@ -35,7 +36,7 @@ def aware_probes(battery: Sequence[Probe], guard: Guard, threat: ThreatModel) ->
     for goal in goals:
         if goal not in ("adversarial", "hypocritical"):
             continue
-        plain = _plain(battery, goal, threat)
+        plain, scope = _plain(battery, goal, threat), _scope(battery, goal)
         for name, defense in guard.hedges.items():
             draws = guard.draws * (1 if defense.steps else MORE_DRAWS)
             for attack, through in (
@@ -44,11 +45,19 @@ def aware_probes(battery: Sequence[Probe], guard: Guard, threat: ThreatModel) ->
                 ("known", Through(defense=defense, known=0)),
             ):
                 probe = _probe(f"{attack}-{name}", goal, plain)
-                probes.append(replace(probe, through=through))
-        probes.append(_probe("pgd-hedged", goal, replace(plain, search="pgd_hedged")))
+                probes.append(replace(probe, through=through, scope=scope))
+        inside = _probe("pgd-hedged", goal, replace(plain, search="pgd_hedged"))
+        probes.append(replace(inside, scope=scope))
         if goal == "adversarial":
             probes.append(_probe("label-free", "label_free", plain))
     return tuple(probes)
+
+
+def _scope(battery: Sequence[Probe], goal: Goal) -> Scope:
+    if goal == "adversarial":
+        return "all"
+    everywhere = any(probe.scope == "all" for probe in battery if probe.goal == goal)
+    return "mistaken" if everywhere else "wrong"
 
 
 def _plain(battery: Sequence[Probe], goal: Goal, threat: ThreatModel) -> AttackConfig:

@@ -19,6 +19,8 @@ CW_STEPS = 20
 DEEPFOOL_STEPS = 50
 """Of `nine`; P2 prints neither, so these are ours."""
 
+Scope = Literal["all", "wrong", "mistaken"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
@@ -28,8 +30,9 @@ class Probe:
     goal: Goal
     parts: tuple[Part, ...]
     tier: Tier = "full"
-    scope: Literal["all", "wrong"] = "all"
-    """`wrong`: only examples that the net gets wrong when clean, D-."""
+    scope: Scope = "all"
+    """`wrong`: only examples that the net gets wrong when clean, D-. `mistaken`: also those that
+    it gets wrong behind the first draw of a defence."""
     target: int | None = None
     """The class of goal "targeted"."""
     through: Through | None = None

@@ -12,7 +12,7 @@ from fftune.config import config_hash
 from fftune.data.dataset import Batch
 from fftune.errors import DataError, ModelError
 from fftune.evaluate.battery import Probe
-from fftune.evaluate.defended import Guard, Verdict, defended_hash
+from fftune.evaluate.defended import CLEAN, Guard, Verdict, defended_hash
 from fftune.evaluate.tiers import Part
 from fftune.noise import Noise
 from fftune.outcomes import rows
@@ -43,6 +43,8 @@ class Subject:
     """The defences under which everything is scored too."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
     """(B, K) logits of a block, by its ids, so that every probe can share them."""
+    mistaken: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
+    """(B,) bool likewise: what scope "mistaken" is."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -80,8 +82,9 @@ def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) 
     attempt = searched(subject, block, probe, noise)
     tables = [_rows(subject, attempt, probe, noise.seed)]
     if subject.guard is not None and len(attempt.y):
+        repeats = subject.guard.control if probe.attack == CLEAN else subject.guard.repeats
         under = subject.guard.verdicts(
-            subject.net, attempt.x_pert, attempt.ids, probe.attack, twin=subject.twin
+            subject.net, attempt.x_pert, attempt.ids, repeats, twin=subject.twin
         )
         tables += [_rows(subject, attempt, probe, noise.seed, verdict) for verdict in under]
     return pa.concat_tables(tables)
@@ -136,8 +139,10 @@ def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
     if key not in subject.clean:
         subject.clean[key] = logits_of(subject, x)
     clean = subject.clean[key]
-    if probe.scope == "wrong":
+    if probe.scope != "all":
         kept = clean.argmax(1) != y
+        if probe.scope == "mistaken" and subject.guard is not None:
+            kept |= _mistaken_behind(subject, subject.guard, ids, x, y)
         ids, x, y, clean = ids[kept.cpu()], x[kept], y[kept], clean[kept]
     label = y if probe.target is None else torch.full_like(y, probe.target)
     pred = clean.argmax(1)
@@ -154,6 +159,16 @@ def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
         won=success(probe.goal, pred, pred, label) if probe.protocol == "strong" else won,
         counts=torch.zeros(4, len(y), dtype=torch.int64),
     )
+
+
+def _mistaken_behind(subject: Subject, guard: Guard, ids: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """(B,) bool: which clean examples the net gets wrong behind some defence's first draw."""
+    key = tuple(ids.tolist())
+    if key not in subject.mistaken:
+        under = guard.verdicts(subject.net, x, ids, 1, twin=subject.twin)
+        wrong = [verdict.pred != y for verdict in under]
+        subject.mistaken[key] = torch.stack(wrong).any(0)
+    return subject.mistaken[key]
 
 
 def _run(subject: Subject, attempt: _Attempt, part: Part, probe: Probe, noise: Noise) -> None:

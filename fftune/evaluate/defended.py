@@ -58,15 +58,15 @@ class Guard:
         )
 
     def verdicts(
-        self, net: nn.Module, x: Tensor, ids: Tensor, attack: str, *, twin: nn.Module
+        self, net: nn.Module, x: Tensor, ids: Tensor, repeats: int, *, twin: nn.Module
     ) -> Iterator[Verdict]:
-        """Predictions on (B, C, H, W) inputs of the examples `ids`.
+        """Predictions on (B, C, H, W) inputs of the examples `ids`, under so many draws of each.
 
         A draw is keyed by its repeat and the example's id alone: all attacks meet the same one,
         so that their worst case is one against one defence, not against its unluckiest draw.
         """
         for name, config in self.hedges.items():
-            for repeat in range(self.control if attack == CLEAN else self.repeats):
+            for repeat in range(repeats):
                 noise = self.noise.fold(repeat)
                 pred = predict(net, x, twin=twin, config=config, noise=noise, ids=ids)
                 passes = (config.steps + 1, config.steps, 1, 0)

@@ -119,8 +119,9 @@ def _adversaries(part: pd.DataFrame) -> list[str]:
 def _friends(part: pd.DataFrame) -> list[str]:
     """What false friends conceal: of the bare net's mistakes, and of each defended net's own."""
     hyp = part[(part["goal"] == "hypocritical") & (part["defense_repeat"] == 0)]
-    elsewhere = bool((part["pred_clean"] == part["y"]).any())
-    return ["", *_unmasked(hyp), "", *_own_risks(hyp, elsewhere)]
+    right = part["pred_clean"] == part["y"]
+    own = right & (part["goal"] == "hypocritical") & ~part["attack"].map(is_aware)
+    return ["", *_unmasked(hyp), "", *_own_risks(hyp, known=bool(own.any() or not right.any()))]
 
 
 def _unmasked(hyp: pd.DataFrame) -> list[str]:
@@ -148,18 +149,18 @@ def _unmasked(hyp: pd.DataFrame) -> list[str]:
     return [title, *_grid(rows), "", *lines]
 
 
-def _own_risks(hyp: pd.DataFrame, elsewhere: bool) -> list[str]:
+def _own_risks(hyp: pd.DataFrame, *, known: bool) -> list[str]:
     """The hypocritical risk of each net, defence included, on what it gets wrong itself.
 
     Args:
-        elsewhere: whether the bare net is right somewhere, where a defended one may be wrong.
+        known: whether friends also went where the bare net is right, a defended one perhaps not.
     """
     lines = ["hypocritical risk of each net on its own mistakes (D-), behind its first draw"]
     blind = hyp[~hyp["attack"].str.startswith("known")]
     for name, chosen in (("all friends", blind), ("all, noise known", hyp)):
         for defense in _defenses(hyp):
             one = _shared(chosen[chosen["defense"] == defense])
-            if elsewhere and defense != "none" and (one["pred_clean"] != one["y"]).all():
+            if defense != "none" and not known:
                 risk = "unknown, as friends went to the bare net's mistakes alone"
             else:
                 right = one[one["mistaken"]].groupby("id")["right"].any()
