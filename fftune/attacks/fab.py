@@ -62,21 +62,21 @@ def _starts(rows: Rows, config: AttackConfig, targets: int, noise: Noise) -> Ten
 
 
 def _approach(rows: Rows, found: Found, config: AttackConfig, x_pert: Tensor) -> None:
-    norm = config.threat.norm
-    reached, lead, w = rows.gradient(x_pert)
     for i in range(config.steps + 1):
+        # Most are across the boundary, and their gradient is wanted where they go back to.
+        reached, _ = rows.ask(x_pert)
         kept = offer_nearest(found, rows, x_pert, reached, config.threat)
+        if kept is None and i == 0:
+            kept = found.score < 0  # nothing is nearer than x itself
+            found.keep(kept)
         if kept is not None:
             rows, reached, x_pert = rows.select(kept), reached[kept], x_pert[kept]
-            lead, w = lead[kept], w[kept]
         if i == config.steps or not len(rows):
             return
-        if bool(reached.any()):
-            back = reached.nonzero().flatten()
-            x_pert[back] = rows.x[back] + BACKWARD * (x_pert[back] - rows.x[back])
-            _, lead[back], w[back] = rows.select(back).gradient(x_pert[back])
-        x_pert = _step(x_pert, rows.x, lead, w, norm)
-        reached, lead, w = rows.gradient(x_pert)
+        back = rows.x + BACKWARD * (x_pert - rows.x)
+        x_pert = torch.where(reached.view(-1, 1, 1, 1), back, x_pert)
+        _, lead, w = rows.gradient(x_pert)
+        x_pert = _step(x_pert, rows.x, lead, w, config.threat.norm)
 
 
 def _step(x_pert: Tensor, x: Tensor, lead: Tensor, w: Tensor, norm: Norm) -> Tensor:

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import torch
 from torch import nn
 
-from fftune.config import ModelSpec, config_hash
+from fftune.config import ModelSpec, Search, config_hash
 from fftune.evaluate.case import Case, Task
 from fftune.evaluate.defended import CLEAN
 from fftune.models.user import source_of
@@ -24,7 +24,9 @@ from fftune.storage import sha256, write_whole
 log = logging.getLogger(__name__)
 
 ENGINE = 2
-"""Raised by every change to the attacks or to scoring that moves a row."""
+"""Raised by every change to scoring, or to all attacks, that moves a row."""
+REVISIONS: dict[Search, int] = {"fab": 1}
+"""Likewise by changes to one search, which leave the blocks of all others as they are."""
 
 
 class Cache:
@@ -76,7 +78,9 @@ class Cache:
             guard = replace(guard, control=0, draws=0)
         ids = tuple(self._case.dataset.ids[list(task.rows)].tolist())
         defended = "" if guard is None else config_hash(guard)
-        what = repr((*self._common, config_hash(task.probe), defended, ids))
+        searches = {part.config.search for part in task.probe.parts}
+        revised = sorted((name, REVISIONS[name]) for name in searches & REVISIONS.keys())
+        what = repr((*self._common, *revised, config_hash(task.probe), defended, ids))
         key = hashlib.sha256(what.encode()).hexdigest()[:32]
         return self._folder / key[:2] / f"{key}.parquet"
 

@@ -8,7 +8,7 @@ from subjects import subject_of
 
 from fftune.config import BatteryConfig, DefenseConfig, ModelSpec, ThreatModel
 from fftune.evaluate import case as cases
-from fftune.evaluate.cache import Cache, identity
+from fftune.evaluate.cache import REVISIONS, Cache, identity
 from fftune.evaluate.case import Case, Task, perform
 from fftune.evaluate.plan import carry_out, plan
 from fftune.evaluate.run import by_this_process, case_of
@@ -54,6 +54,19 @@ def test_batteries_share_what_they_have_in_common(toy, blobs, tmp_path, attacks)
     assert "pgd-20" not in attacks and set(attacks) == {"fgsm", "pgd-100", "cw-100", "strong"}
     alone = run(toy, case_of(toy, blobs, both, threat=THREAT), tmp_path / "other")
     assert shared.table.equals(alone.table)
+
+
+def test_a_revised_search_leaves_the_blocks_of_others(toy, blobs, tmp_path, monkeypatch) -> None:
+    case = case_of(toy, blobs, replace(RISKS, name="nine"), threat=THREAT)
+    cache = Cache(tmp_path, case, NET, "cpu")
+
+    def paths() -> dict[str, object]:
+        return {probe.attack: cache._path(case.tasks(probe)[0]) for probe in case.probes}
+
+    before = paths()
+    monkeypatch.setitem(REVISIONS, "square", 7)
+    moved = {attack for attack, path in paths().items() if path != before[attack]}
+    assert moved == {"square", "autoattack"} and len(before) == 9
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
