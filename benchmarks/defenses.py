@@ -2,8 +2,9 @@
 
     python benchmarks/defenses.py STUDY [--models FOLDER] [--model NAME] [--examples N]
 
-STUDY is `speed` (20 hedge steps against 20 forward and backward passes of the same net), `linear`
-(section 5 and appendix C), or `analysis` (local Lipschitz differences, SSIM, second attacks).
+STUDY is `speed` (20 hedge steps against 20 forward and backward passes of the same net), `memory`
+(hedges in processes that keep freed memory against others), `linear` (section 5 and appendix C), or
+`analysis` (local Lipschitz differences, SSIM, second attacks).
 FOLDER holds the nets and `architectures.py`; data sets are found by `FFTUNE_DATA`. One thread;
 seconds are those of the process, so that a busy machine disturbs them little.
 """
@@ -11,6 +12,8 @@ seconds are those of the process, so that a busy machine disturbs them little.
 import argparse
 import importlib.util
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,10 +35,11 @@ THREAT = ThreatModel(eps=8 / 255)
 HEDGE = HedgeConfig()
 BATCHES = (128, 16, 256)
 ROUNDS = 7
+PAIRS = 5
 
 
 def main() -> None:
-    studies = {"speed": speed, "linear": linear, "analysis": analysis}
+    studies = {"speed": speed, "memory": memory, "linear": linear, "analysis": analysis}
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=studies)
     parser.add_argument("--models", type=Path)
@@ -76,6 +80,52 @@ def passes(net: nn.Module, x: Tensor) -> None:
     for _ in range(HEDGE.steps):
         x = x.detach().requires_grad_(True)
         torch.autograd.grad(all_classes(net(x)).sum(), x)
+
+
+HEDGES = """
+import sys, time, torch
+sys.path.insert(0, sys.argv[1])
+import architectures
+from fftune.config import HedgeConfig
+from fftune.defenses import hedge
+from fftune.memory import keep_freed
+from fftune.models import search_copy
+from fftune.noise import Noise
+if sys.argv[4] == "keep":
+    keep_freed()
+torch.set_num_threads(1)
+size = int(sys.argv[3])
+x, ids = torch.rand(size, 3, 32, 32), torch.arange(size)
+net = search_copy(architectures.load(sys.argv[2]), "fp32", x[:4])
+for turn in range(3):
+    if turn == 1:
+        begin = time.process_time()
+    hedge(net, x, config=HedgeConfig(), noise=Noise(turn), ids=ids)
+print(time.process_time() - begin)
+"""
+"""Two hedges after a first one, in a process of their own: what malloc was told stays."""
+
+
+def memory(given: argparse.Namespace) -> None:
+    """Interleaved processes; the ratio of each pair, and their median."""
+    for size in (128, 256):
+        ratios, seconds = [], []
+        for _ in range(PAIRS):
+            leave, keep = (hedges_apart(given, size, how) for how in ("leave", "keep"))
+            ratios.append(keep / leave)
+            seconds.append(keep)
+        print(
+            f"{given.model}, batch {size}: two hedges in {statistics.median(seconds):.2f} CPU-s "
+            f"where freed memory is kept, {statistics.median(ratios):.3f}x of where it is not "
+            f"({PAIRS} pairs, {min(ratios):.3f} to {max(ratios):.3f})"
+        )
+
+
+def hedges_apart(given: argparse.Namespace, size: int, how: str) -> float:
+    """CPU seconds."""
+    arguments = [str(given.models), given.model, str(size), how]
+    command = [sys.executable, "-c", HEDGES, *arguments]
+    return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def linear(_given: argparse.Namespace) -> None:

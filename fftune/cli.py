@@ -17,6 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 from fftune.config import nearest
 from fftune.errors import ConfigError, FftuneError
+from fftune.memory import keep_freed
 
 VERBS = {
     "data": "list, write and verify data sets",
@@ -61,6 +62,7 @@ def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> N
     log.addFilter(_only_ours)
     logging.basicConfig(handlers=[log], level=logging.INFO)
     signal.signal(signal.SIGTERM, _interrupt)  # how `ray job stop` asks
+    keep_freed()
     try:
         command(arguments)
     except FftuneError as error:

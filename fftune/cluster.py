@@ -27,6 +27,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from fftune.config import Resources
 from fftune.errors import ClusterError, StorageError
+from fftune.memory import keep_freed
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +66,9 @@ def stand_in(folder: Path) -> None:
     """In a worker: stand where the driver does, as far as this node has that folder.
 
     Ray puts workers into folders of their own, and paths in settings may begin at the driver's.
+    Memory is kept as the driver keeps it.
     """
+    keep_freed()
     if folder.is_dir():
         os.chdir(folder)
 
