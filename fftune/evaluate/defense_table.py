@@ -180,12 +180,13 @@ def _rates(name: str, rows: pd.DataFrame) -> list[str]:
 
 
 def _gains(name: str, rows: pd.DataFrame) -> list[str]:
-    """Each defence against none, paired: as `_rates`."""
+    """Each defence against none, and each hedge against mere noise, paired: as `_rates`."""
     first = rows[rows["defense_repeat"] == 0].set_index(["defense", "id"])["right"]
-    return [
-        f"  {defense} - none, {name}: {_paired(first[defense], first['none'])}"
-        for defense in _defenses(rows)[1:]
-    ]
+    defenses = _defenses(rows)
+    pairs = [(defense, "none") for defense in defenses[1:]]
+    if "random" in defenses:
+        pairs += [(defense, "random") for defense in defenses if defense.startswith("hedge")]
+    return [f"  {one} - {two}, {name}: {_paired(first[one], first[two])}" for one, two in pairs]
 
 
 def _flips(battery: pd.DataFrame, attacks: Sequence[str], defenses: Sequence[str]) -> list[str]:
