@@ -47,6 +47,14 @@ def test_square_counts_queries(linear) -> None:
     assert model.backwards.tolist() == [0]
 
 
+def test_fab_asks_and_differentiates_once_a_step_and_leaves_what_is_wrong(linear) -> None:
+    away = linear.weight.detach().view(1, 3, 2, 2).sign() * 0.4
+    x = torch.cat([0.5 + away, 0.5 - away])
+    model = run(linear, x, "fab", "margin", steps=5, start="none")
+    assert model.queries.tolist() == [6, 1]
+    assert model.backwards.tolist() == [5, 0]
+
+
 def test_rays_keeps_its_budget(linear) -> None:
     away = linear.weight.detach().view(1, 3, 2, 2).sign() * 0.4
     model = run(linear, 0.5 + away, "rays", "margin", steps=50)
