@@ -25,8 +25,6 @@ AWARE = "aware-hedge"
 """The attacker who knows: Wu et al. 2021, alg. 6, with a draw of its own at every step."""
 DRAWS = 20
 """Over which that attacker averages where the defence is noise alone, as they cost so little."""
-
-
 BARE = HedgeTrial(eps_d=0).hedge
 """No defence."""
 
@@ -71,9 +69,8 @@ def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
     parts = parts_of(config.data, config.examples)
     for dataset in parts.values():
         crafted = crafted_once(cache, net, dataset, battery, config.crafting, model_hash=model_hash)
-        for one in dict.fromkeys(
-            (hedge, BARE)
-        ):  # the bare net's answers tell what the hedge has changed
+        # The bare net's answers tell what the hedge has changed.
+        for one in dict.fromkeys((hedge, BARE)):
             rows = defended_rows(net, crafted, one, battery=battery, seed=config.seed)
             tables.append(rows.table)
     few = spread(parts["test"], config.aware)
