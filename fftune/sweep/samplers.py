@@ -8,6 +8,7 @@ from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from fftune.config import Study
 from fftune.sweep.gap import GapSampler
 from fftune.sweep.space import corners, params_of
+from fftune.sweep.untried import UntriedSampler
 
 
 def make_sampler(config: Study) -> BaseSampler:
@@ -16,11 +17,12 @@ def make_sampler(config: Study) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if config.rule == "gp":
-            return GPSampler(seed=seed, n_startup_trials=begins)
+            return UntriedSampler(GPSampler(seed=seed, n_startup_trials=begins), config)
         if config.rule == "tpe":
-            return TPESampler(
+            tpe = TPESampler(
                 seed=seed, n_startup_trials=begins, multivariate=True, constant_liar=True
             )
+            return UntriedSampler(tpe, config)
     if config.rule == "random":
         return RandomSampler(seed=seed)
     scale = config.dimensions[0].scale if config.dimensions else "log1p"

@@ -5,12 +5,12 @@ from itertools import product
 from math import expm1, log1p
 from typing import Any, TypeGuard
 
-import optuna
+from optuna.trial import BaseTrial
 
 from fftune.config import Dimension, Settings, Study, SweepConfig, Value, is_whole
 
 
-def suggest(trial: optuna.Trial, config: Study) -> Settings:
+def suggest(trial: BaseTrial, config: Study) -> Settings:
     """The trial's settings, drawn by the study's sampler."""
     if _plain(config):
         low, high = min(config.lam), max(config.lam)
@@ -44,7 +44,7 @@ def corners(config: Study) -> list[Settings]:
     return list(distinct.values())[: max(2, config.trials // 2)]
 
 
-def _suggest(trial: optuna.Trial, dimension: Dimension, config: Study) -> Value:
+def _suggest(trial: BaseTrial, dimension: Dimension, config: Study) -> Value:
     name, low, high = _name(dimension, config), dimension.low, dimension.high
     log = dimension.scale == "log"
     if dimension.choices:
