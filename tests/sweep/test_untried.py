@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.samplers import BaseSampler, RandomSampler
 
-from fftune.config import Dimension, HedgeSweep, Study, SweepConfig
+from fftune.config import Dimension, HedgeSweep, Settings, Study, SweepConfig
 from fftune.sweep.samplers import enqueue, make_sampler
 from fftune.sweep.space import suggest
 from fftune.sweep.untried import UntriedSampler
@@ -30,7 +30,9 @@ class Stubborn(RandomSampler):
         return {**self._proposal, **self._vary(trial.number)} if search_space else {}
 
 
-def asked(config: Study, sampler: BaseSampler, trials: int, *, begin: bool = False) -> list[dict]:
+def asked(
+    config: Study, sampler: BaseSampler, trials: int, *, begin: bool = False
+) -> list[Settings]:
     """What is tried where risks are least without a radius, from the corners on or at once."""
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     search = optuna.create_study(directions=["minimize"] * len(config.risks), sampler=sampler)
@@ -39,7 +41,7 @@ def asked(config: Study, sampler: BaseSampler, trials: int, *, begin: bool = Fal
     found = []
     for _ in range(trials):
         trial = search.ask()
-        found.append(dict(suggest(trial, config)))
+        found.append(suggest(trial, config))
         search.tell(trial, (found[-1].get("eps_d", 0.5),) * len(config.risks))
     return found
 
@@ -59,6 +61,19 @@ def test_hedges_without_a_radius_are_one_whatever_their_steps() -> None:
     assert [settings["eps_d"] for settings in bare[1:]] == [0.0] * 7
     found = asked(config, UntriedSampler(stubborn, config), 8)
     assert [settings["eps_d"] == 0 for settings in found[1:]] == [True] + [False] * 6
+
+
+def test_what_runs_beside_counts_as_tried() -> None:
+    config = SweepConfig(space=(LR, METHOD), strategy="tpe")
+    stubborn = Stubborn({"optimizer.lr": 0.1, "objective": "thrm"}, lambda _: {})
+    search = optuna.create_study(
+        directions=["minimize"] * 2, sampler=UntriedSampler(stubborn, config)
+    )
+    first = search.ask()
+    suggest(first, config)
+    search.tell(first, (0.5, 0.5))
+    running = [suggest(search.ask(), config) for _ in range(4)]
+    assert len({config.effect(settings) for settings in running}) == 4
 
 
 def test_a_space_with_nothing_left_is_tried_again() -> None:
