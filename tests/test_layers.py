@@ -14,6 +14,7 @@ RANKS = {
     "errors": 0,
     "config": 1,
     "noise": 1,
+    "threefry": 0,
     "memory": 1,
     "storage": 1,
     "cluster": 2,

@@ -23,7 +23,7 @@ from fftune.storage import sha256, write_whole
 
 log = logging.getLogger(__name__)
 
-ENGINE = 2
+ENGINE = 3
 """Raised by every change to scoring, or to all attacks, that moves a row."""
 REVISIONS: dict[Search, int] = {"fab": 1}
 """Likewise by changes to one search, which leave the blocks of all others as they are."""
