@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fftune.data.images import Pixels
+from fftune.data.images import Pixels, refuse_truncated
 from fftune.errors import DataError
 
 VERSION = 2
@@ -130,6 +130,7 @@ class Beton:
         content = self.content[begin : begin + int(self.sizes[i])]
         if self.modes[i] == RAW:
             return content.reshape(self.shapes[i]).copy()
+        refuse_truncated()
         with Image.open(io.BytesIO(content.tobytes())) as image:
             return np.array(image.convert("RGB"))
 
