@@ -26,6 +26,9 @@ class Source:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """Of pixels in [0, 1], a value a channel; the nets normalise with them."""
+    division: tuple[int, int] | None = None
+    """Of a set without official parts: how many train and how many validate where nobody says
+    otherwise. None leaves it whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
