@@ -1,6 +1,6 @@
 """Which examples, how they are delivered, and how they are stored."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fftune.config.checks import require
@@ -39,6 +39,17 @@ class DataSpec:
         require("validation_size", chosen_by is None or chosen_by >= 0, ">= 0", chosen_by)
         size = self.image_size
         require("image_size", size is None or size >= 1, ">= 1", size)
+
+
+def of_another(data: DataSpec, name: str | None) -> DataSpec:
+    """The same of another set, if one is named. How a set is divided says nothing of a folder of
+    the user's own: that one's sizes are asked for, or it stays whole.
+    """
+    if name is None or name == data.name:
+        return data
+    if name.startswith("folder:"):
+        return replace(data, name=name, train_size=None, validation_size=None)
+    return replace(data, name=name)
 
 
 def substandard_name(parent: str, kind: str, norm: Norm) -> str:

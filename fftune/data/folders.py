@@ -129,7 +129,9 @@ def _images_of(folder: Path) -> tuple[list[str], list[str]]:
     Raises:
         DataError: there is no image.
     """
-    known, images, others = suffixes(), [], []
+    known = suffixes()
+    images: list[str] = []
+    others: list[str] = []
     for name in _files(folder, (os.path.realpath(folder),)):
         hidden = name[0] == "." or "/." in name
         taken = not hidden and os.path.splitext(name)[1].lower() in known
