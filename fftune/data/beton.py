@@ -125,14 +125,22 @@ class Beton:
     """The whole file, mapped."""
 
     def pixels(self, i: int) -> Pixels:
-        """(H, W, C), a copy."""
+        """(H, W, C), a copy.
+
+        Raises:
+            DataError: it is a JPEG that cannot be decoded.
+        """
         begin = int(self.at[i])
         content = self.content[begin : begin + int(self.sizes[i])]
         if self.modes[i] == RAW:
             return content.reshape(self.shapes[i]).copy()
         refuse_truncated()
-        with Image.open(io.BytesIO(content.tobytes())) as image:
-            return np.array(image.convert("RGB"))
+        try:
+            with Image.open(io.BytesIO(content.tobytes())) as image:
+                return np.array(image.convert("RGB"))
+        except OSError as error:
+            where = f"beton {str(self.path)!r}, example {i},"
+            raise DataError(f"{where} cannot be decoded: {error}") from None
 
 
 def read_beton(path: Path) -> Beton:
