@@ -7,7 +7,7 @@ compared with its sidecar's, once for every state of the file.
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fftune.config import WriteConfig, from_json, to_json
@@ -77,8 +77,8 @@ class Sidecar:
     """Which role has which examples: `train`, `select`, `report`."""
     made: Made | None = None
     """None where nothing was changed."""
-    schema_version: int = 1
-    """Where nothing is said of it."""
+    schema: int = field(default=1, metadata={"since": 2})
+    """1 where nothing is said of it."""
 
 
 def sidecar_path(beton: Path) -> Path:
@@ -102,9 +102,9 @@ def read_sidecar(beton: Path) -> Sidecar:
         raise DataError(f"sidecar {str(path)!r}: {error.strerror}") from None
     except (ConfigError, UnicodeDecodeError) as error:
         raise DataError(f"sidecar {str(path)!r} is damaged: {error}") from None
-    if sidecar.schema_version not in READABLE:
+    if sidecar.schema not in READABLE:
         known = " and ".join(map(str, READABLE))
-        found = f"has schema version {sidecar.schema_version}, this release reads {known}"
+        found = f"has schema {sidecar.schema}, this release reads {known}"
         raise DataError(f"sidecar {str(path)!r} {found}")
     return sidecar
 

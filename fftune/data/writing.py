@@ -80,7 +80,7 @@ def write_beton(
         write=config,
         splits=splits,
         made=made,
-        schema_version=SCHEMA,
+        schema=SCHEMA,
     )
     write_sidecar(path, sidecar)
     return sidecar

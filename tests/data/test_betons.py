@@ -170,8 +170,8 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "sidecar with a class fewer, and its counts": with_sidecar(classes(4, [20] * 4)),
     "sidecar with one class, which all are of": with_sidecar(classes(1, [100])),
     "sidecar of another part": with_sidecar(lambda content: content.update(part="all")),
-    "sidecar of a later release": with_sidecar(lambda content: content.update(schema_version=99)),
-    "sidecar of no release": with_sidecar(lambda content: content.update(schema_version=0)),
+    "sidecar of a later release": with_sidecar(lambda content: content.update(schema=99)),
+    "sidecar of no release": with_sidecar(lambda content: content.update(schema=0)),
     "sidecar of another format": with_sidecar(lambda content: content.update(beton_version=1)),
 }
 
@@ -218,7 +218,7 @@ def test_a_file_that_belongs_to_another_set_is_told(
 def test_a_sidecar_of_the_release_before_is_read(beton: Path) -> None:
     """It says nothing of its version, nor of a division."""
     content = json.loads(sidecar_path(beton).read_text())
-    del content["schema_version"], content["source"]["division"]
+    del content["schema"], content["source"]["division"]
     sidecar_path(beton).write_text(json.dumps(content))
     assert len(stored_part(beton)) == 100
 

@@ -204,7 +204,7 @@ def formerly(root: Path, source: str, kind: str, part: str) -> str:
     path = folder / f"{part}.beton"
     write_beton(one, path, WriteConfig(), origin="", splits={}, made=made)
     text = sidecar_path(path).read_text()
-    sidecar_path(path).write_text(text.replace('"schema_version": 2', '"schema_version": 1'))
+    sidecar_path(path).write_text(text.replace('"schema": 2', '"schema": 1'))
     return folder.name
 
 
