@@ -25,6 +25,7 @@ from fftune.config import (
     nearest,
     substandard_name,
 )
+from fftune.config.data import of_another
 from fftune.errors import ConfigError
 
 Scale = Literal["tiny", "small", "full"]
@@ -189,9 +190,10 @@ def _with_validation(data: DataSpec) -> DataSpec:
 
 def _tiny(_objective: Objective, basis: Basis) -> TrainConfig:
     """The handwritten digits that scikit-learn carries: seconds a training on one CPU core."""
+    digits = DataSpec(name="digits", train_size=100, validation_size=500)
     return TrainConfig(
         attack=AttackConfig(threat=ThreatModel(eps=0.15)),
-        data=DataSpec(name=basis.data or "digits", train_size=100, validation_size=500),
+        data=of_another(digits, basis.data),
         model="small_cnn",
         optimizer=OptimizerConfig(epochs=40, batch_size=50, lr=0.05),
     )
@@ -199,8 +201,9 @@ def _tiny(_objective: Objective, basis: Basis) -> TrainConfig:
 
 def _small(_objective: Objective, basis: Basis) -> TrainConfig:
     """5,000 images of CIFAR-10 and a small residual net: minutes a training on two CPU cores."""
+    cifar10 = DataSpec(name="cifar10", train_size=5000, validation_size=0)
     return TrainConfig(
-        data=DataSpec(name=basis.data or "cifar10", train_size=5000, validation_size=0),
+        data=of_another(cifar10, basis.data),
         augmentation=Augmentation(crop_padding=4, flip=True),
         model="small_resnet",
         width=16,

@@ -21,6 +21,17 @@ def test_tiny_constants(name: str) -> None:
     assert config.selection == "validation"
 
 
+@pytest.mark.parametrize("scale", ["tiny", "small"])
+def test_a_folder_of_ones_own_is_not_divided_as_the_digits_are(scale: recipes.Scale) -> None:
+    def sizes(data: str | None) -> tuple[int | None, int | None]:
+        found = recipes.training("standard", recipes.Basis(scale=scale, data=data)).data
+        return found.train_size, found.validation_size
+
+    said = (100, 500) if scale == "tiny" else (5000, 0)
+    assert sizes(None) == sizes("mnist") == said
+    assert sizes("folder:photos") == (None, None)
+
+
 def test_a_recipe_of_ones_own(tmp_path) -> None:
     path = tmp_path / "mine.py"
     path.write_text(

@@ -10,6 +10,11 @@ UNCLAMPED = ("fgsm", "pgd", "cw", "pgd_hedged")
 """Searches that can go without the walls of [0, 1]."""
 
 
+def default_eps(norm: Norm) -> float:
+    """The radius that both papers use under a norm: 8/255 for linf, .5 for l2."""
+    return 8 / 255 if norm == "linf" else 0.5
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreatModel:
     """Every x' in [0, 1] with ||x' - x||_norm <= eps, pixels scaled to [0, 1]."""

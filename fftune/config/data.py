@@ -1,6 +1,6 @@
 """Which examples, how they are delivered, and how they are stored."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fftune.config.checks import require
@@ -12,14 +12,17 @@ class DataSpec:
     """A data set and its disjoint, stratified parts.
 
     Where the set has an official test part, `test` is that part, and the other two come from the
-    official training part. Where it has none, `test` is all that the other two leave.
+    official training part. Where it has none, `test` is all that the other two leave: the whole
+    set, unless sizes are asked for or the set (`digits`) is known to be divided in one way.
     """
 
     name: str = "digits"
     """A set by name, `folder:PATH`, or `synthetic:shape=3x32x32,classes=10,train=1000,...`."""
-    train_size: int | None = 100
-    """None stands for all that validation leaves of the official training part."""
-    validation_size: int = 500
+    train_size: int | None = None
+    """None stands for all that validation leaves of the official training part; for 100 of
+    `digits`."""
+    validation_size: int | None = None
+    """None stands for none; for 500 of `digits`."""
     split_seed: int = 0
     image_size: int | None = None
     """Side of the central square that is cut from photographs; None leaves images as they are
@@ -32,9 +35,21 @@ class DataSpec:
         require(
             "train_size", self.train_size is None or self.train_size >= 1, ">= 1", self.train_size
         )
-        require("validation_size", self.validation_size >= 0, ">= 0", self.validation_size)
+        chosen_by = self.validation_size
+        require("validation_size", chosen_by is None or chosen_by >= 0, ">= 0", chosen_by)
         size = self.image_size
         require("image_size", size is None or size >= 1, ">= 1", size)
+
+
+def of_another(data: DataSpec, name: str | None) -> DataSpec:
+    """The same of another set, if one is named. How a set is divided says nothing of a folder of
+    the user's own: that one's sizes are asked for, or it stays whole.
+    """
+    if name is None or name == data.name:
+        return data
+    if name.startswith("folder:"):
+        return replace(data, name=name, train_size=None, validation_size=None)
+    return replace(data, name=name)
 
 
 def substandard_name(parent: str, kind: str, norm: Norm) -> str:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from fftune.data.images import Pixels
+from fftune.data.images import Pixels, refuse_truncated
 from fftune.errors import DataError
 
 VERSION = 2
@@ -125,13 +125,22 @@ class Beton:
     """The whole file, mapped."""
 
     def pixels(self, i: int) -> Pixels:
-        """(H, W, C), a copy."""
+        """(H, W, C), a copy.
+
+        Raises:
+            DataError: it is a JPEG that cannot be decoded.
+        """
         begin = int(self.at[i])
         content = self.content[begin : begin + int(self.sizes[i])]
         if self.modes[i] == RAW:
             return content.reshape(self.shapes[i]).copy()
-        with Image.open(io.BytesIO(content.tobytes())) as image:
-            return np.array(image.convert("RGB"))
+        refuse_truncated()
+        try:
+            with Image.open(io.BytesIO(content.tobytes())) as image:
+                return np.array(image.convert("RGB"))
+        except OSError as error:
+            where = f"beton {str(self.path)!r}, example {i},"
+            raise DataError(f"{where} cannot be decoded: {error}") from None
 
 
 def read_beton(path: Path) -> Beton:

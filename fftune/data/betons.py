@@ -1,4 +1,4 @@
-"""Betons as parts of data sets: `FOLDER/{train,test,whole}.beton`, each with its sidecar."""
+"""Betons as parts of data sets: `FOLDER/{train,test,whole,clean}.beton`, each with its sidecar."""
 
 from dataclasses import dataclass, replace
 from functools import partial
@@ -9,11 +9,13 @@ from typing import get_args
 import numpy as np
 import torch
 
-from fftune.data.beton import Beton, read_beton
+from fftune.data.beton import VERSION, Beton, read_beton
 from fftune.data.images import Central, Frame, Images, Picture
 from fftune.data.parts import LazyParts, Part, PartName, Parts
 from fftune.data.sidecar import Sidecar, verified
 from fftune.errors import DataError
+
+CLEAN: PartName = "clean"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,15 +71,18 @@ def stored_part(path: Path) -> Part:
     """One beton, verified.
 
     Raises:
-        DataError: it is damaged, or its sidecar speaks of another file.
+        DataError: it is damaged, its sidecar speaks of another file, or it is substandard and
+            what it was made of is not beside it.
     """
     sidecar = verified(path)
     beton = read_beton(path)
-    classes = len(sidecar.source.classes)
-    counts = np.bincount(beton.y, minlength=classes).tolist() if len(beton.y) else [0] * classes
-    if tuple(counts) != sidecar.per_class:
-        raise DataError(f"beton {str(path)!r} does not hold what its sidecar says")
     names: dict[str, PartName] = {name: name for name in get_args(PartName)}
+    wrong = _why_another(beton, sidecar)
+    if wrong or sidecar.part not in names:
+        wrong = wrong or f"a part {sidecar.part!r}"
+        raise DataError(f"beton {str(path)!r} does not hold what its sidecar says: {wrong}")
+    if path.stem != CLEAN:
+        _check_parent(path, sidecar, beton)
     return Part(
         source=sidecar.source,
         name=names[sidecar.part],
@@ -85,6 +90,43 @@ def stored_part(path: Path) -> Part:
         images=Stored(beton, sidecar),
         ids=torch.from_numpy(beton.ids),
     )
+
+
+def _why_another(beton: Beton, sidecar: Sidecar) -> str:
+    """In what a beton differs from what is written beside it; empty where it does not."""
+    classes, y = len(sidecar.source.classes), beton.y
+    if sidecar.beton_version != VERSION:
+        return f"version {sidecar.beton_version} of the format, not {VERSION}"
+    if sidecar.count != len(y):
+        return f"{sidecar.count:,} examples, not {len(y):,}"
+    if len(y) and not 0 <= y.min() <= y.max() < classes:
+        return f"{classes} classes, and labels from {y.min()} to {y.max()}"
+    if sidecar.per_class != tuple(np.bincount(y, minlength=classes).tolist()):
+        return "other counts of the classes"
+    if len(y) and (beton.ids.min() < 0 or len(np.unique(beton.ids)) < len(y)):
+        return "ids that are negative or stand twice"
+    return ""
+
+
+def _check_parent(path: Path, sidecar: Sidecar, beton: Beton) -> None:
+    """A substandard part stands beside the clean one that it was made of, and no other does.
+
+    Raises:
+        DataError: it does not, as in sets that an earlier release has written.
+    """
+    clean, again = path.with_name(f"{CLEAN}.beton"), "`fftune data write` makes the set again"
+    if sidecar.made is None:
+        if sidecar.part == "train" and lexists(clean):
+            raise DataError(f"beton {str(path)!r} has a {clean.name!r} of another set; {again}")
+        return
+    if sidecar.part != "train" or not lexists(clean):
+        lacks = f"no {clean.name!r} beside it for the examples that validate or test"
+        raise DataError(f"beton {str(path)!r} is substandard, and has {lacks}; {again}")
+    parent = stored_part(clean)
+    assert isinstance(parent.images, Stored) and parent.ids is not None
+    same = np.array_equal(parent.ids.numpy(), beton.ids)
+    if not same or parent.images.sidecar.content != sidecar.made.parent:
+        raise DataError(f"beton {str(path)!r} was not made of its {clean.name!r}; {again}")
 
 
 def _reopened(path: Path, sidecar: Sidecar, frame: Frame | None) -> Stored:

@@ -8,7 +8,8 @@ from typing import Annotated, Literal
 import tyro
 
 from fftune.cli import parse
-from fftune.config import DataSpec, Selection, ThreatModel, WriteConfig, nearest
+from fftune.config import DataSpec, Norm, Selection, ThreatModel, WriteConfig, nearest
+from fftune.config.attack import default_eps
 from fftune.errors import ConfigError
 
 PHASES: dict[int, WriteConfig] = {
@@ -26,6 +27,23 @@ class List:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Poison:
+    """How far a poison may be from its image."""
+
+    norm: Norm = "linf"
+    eps: float | None = None
+    """None stands for the norm's own: 8/255 for linf, .5 for l2."""
+
+    def __post_init__(self) -> None:
+        self.ball()
+
+    def ball(self) -> ThreatModel:
+        """With its radius, whoever has said it; inside [0, 1], as only pixels can be stored."""
+        eps = default_eps(self.norm) if self.eps is None else self.eps
+        return ThreatModel(norm=self.norm, eps=eps)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Write:
     """Write a data set as betons, FFCV's files, each with a sidecar that says what is in it."""
 
@@ -36,14 +54,15 @@ class Write:
     out: Path | None = None
     """Where its folder is put; default `FFTUNE_DATA`, where every command finds it by name."""
     part: Literal["train", "test", "whole"] | None = None
-    """Only this part."""
+    """Only this part, with its substandard copy if it is one that trains."""
     kind: Literal["quality", "noise", "mislabeling", "poisoning"] = "quality"
-    """Substandard kinds change the training part, and `NAME-KIND` is what the set is called, or
+    """Substandard kinds change what trains, never what validates or tests: beside the changed
+    `train.beton` the examples are kept as they were. `NAME-KIND` is what the set is called, or
     `NAME-poisoning-l2`."""
     net: str | None = None
     """Of poisoning: a naturally trained net, as a checkpoint folder or FILE.py:FACTORY."""
-    threat: ThreatModel = field(default_factory=ThreatModel)
-    """Of poisoning: linf with eps 8/255, or l2 with .5."""
+    threat: Poison = field(default_factory=Poison)
+    """Of poisoning."""
     constants: Literal["paper", "code"] = "paper"
     """Of poisoning: `code` starts its search at the image, and truncates what it finds to whole
     levels, as the authors' code does."""

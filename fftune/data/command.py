@@ -1,6 +1,7 @@
 """What `fftune.data list`, `write` and `verify` do. Results go to stdout."""
 
 import hashlib
+import json
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,13 +11,13 @@ import numpy as np
 import torch
 
 from fftune.config import WriteConfig, is_plain, substandard_name
-from fftune.data.betons import stored_part
+from fftune.data.betons import CLEAN, stored_part
 from fftune.data.catalog import KNOWN, data_root, open_parts
 from fftune.data.cli import PHASES, List, Verify, Write
-from fftune.data.dataset import content_hash
+from fftune.data.dataset import Source, content_hash
 from fftune.data.ffcv_engine import why_missing
-from fftune.data.parts import Part
-from fftune.data.sidecar import Made, Sidecar, verified
+from fftune.data.parts import Part, PartName
+from fftune.data.sidecar import Made, Sidecar, SplitRecord, verified
 from fftune.data.substandard import Recipe, made_of, read_net
 from fftune.data.writing import frame_for, split_records, write_beton
 from fftune.errors import ConfigError, DataError
@@ -44,21 +45,73 @@ def write(command: Write) -> None:
     config = _sized(command)
     parts = open_parts(command.name, command.source, betons=False)
     folder = (command.out or data_root()) / _set_name(command)
+    told = False
     for name in [command.part] if command.part else list(parts):
         if name not in parts:
             raise DataError(f"{command.name!r} has no {name} part, only {', '.join(parts)}")
-        part, made = _kind_of(parts[name], command, config)
-        sidecar = write_beton(
-            part,
-            folder / f"{name}.beton",
-            config,
-            origin=f"{command.name} from {command.source or data_root()}",
-            splits=split_records(part, command.spec, selection=command.selection),
-            made=made,
-        )
-        print(f"{folder / name}.beton: {_summary(sidecar)}")
+        part = parts[name]
+        splits = split_records(part, command.spec, selection=command.selection)
+        for at, one, made in _as_written(name, part, command, config):
+            sidecar = write_beton(
+                one,
+                folder / f"{at}.beton",
+                replace(config, mode="raw") if at == CLEAN else config,
+                origin=f"{command.name} from {command.source or data_root()}",
+                splits=_roles(at, made, splits),
+                made=made,
+            )
+            if not told:
+                print(classes_told(sidecar.source))
+                told = True
+            print(f"{folder / at}.beton: {_summary(sidecar)}")
+    if command.kind != "quality":
+        _forget_whole(folder)
     if command.selection == "test":
         log.warning("models will be selected by the test set: their test results are optimistic")
+
+
+Written = Iterator[tuple[PartName, Part, Made | None]]
+
+
+def _as_written(name: PartName, part: Part, command: Write, config: WriteConfig) -> Written:
+    """The betons that a part becomes, by name; one that trains becomes two if substandard."""
+    if command.kind == "quality" and command.net is not None:
+        raise ConfigError("net is used by poisoning alone (see kind)")
+    if command.kind == "quality" or name == "test":
+        yield name, part, None
+        return
+    if config.mixed_sizes:
+        raise ConfigError(
+            f"kind: images of {command.kind} data have one size; --image-size gives it, "
+            "without sizes, shorter_side or phase"
+        )
+    recipe = Recipe(
+        kind=command.kind,
+        seed=command.seed,
+        threat=command.threat.ball(),
+        constants=command.constants,
+    )
+    net = read_net(command.net) if command.net else None
+    substandard, made = made_of(part, recipe, net, frame=frame_for(part, config))
+    yield CLEAN, part, None
+    yield "train", substandard, made
+
+
+def _roles(
+    at: PartName, made: Made | None, splits: dict[str, SplitRecord]
+) -> dict[str, SplitRecord]:
+    """The roles of a part that one of its betons has: what is substandard trains, no more."""
+    if at == CLEAN:
+        return {role: record for role, record in splits.items() if role != "train"}
+    if made is not None:
+        return {role: record for role, record in splits.items() if role == "train"}
+    return splits
+
+
+def _forget_whole(folder: Path) -> None:
+    """Remove the `whole.beton` that earlier releases made substandard, test images included."""
+    for suffix in ("beton", "json"):
+        (folder / f"whole.{suffix}").unlink(missing_ok=True)
 
 
 def verify(command: Verify) -> None:
@@ -69,9 +122,13 @@ def verify(command: Verify) -> None:
     """
     if not command.names:
         raise ConfigError("names must hold a beton, a folder or a data set")
+    told = ""
     for path in (path for name in command.names for path in _betons(name)):
         sidecar = verified(path, again=True)
         part = stored_part(path)
+        if (classes := classes_told(part.source)) != told:
+            print(classes)
+            told = classes
         if sidecar.write.mode == "raw" and (found := stored_hash(part)) != sidecar.content:
             raise DataError(f"beton {str(path)!r} has content {found}, not {sidecar.content}")
         print(f"{path}: {_summary(sidecar)}")
@@ -114,26 +171,6 @@ def _set_name(command: Write) -> str:
     return name
 
 
-def _kind_of(part: Part, command: Write, config: WriteConfig) -> tuple[Part, Made | None]:
-    """The part as it is to be written; a test part is never substandard."""
-    if command.kind == "quality":
-        if command.net is not None:
-            raise ConfigError("net is used by poisoning alone (see kind)")
-        return part, None
-    if part.name == "test":
-        return part, None
-    recipe = Recipe(
-        kind=command.kind, seed=command.seed, threat=command.threat, constants=command.constants
-    )
-    if config.mixed_sizes:
-        raise ConfigError(
-            f"kind: images of {command.kind} data have one size; --image-size gives it, "
-            "without sizes, shorter_side or phase"
-        )
-    net = read_net(command.net) if command.net else None
-    return made_of(part, recipe, net, frame=frame_for(part, config))
-
-
 def _betons(name: str) -> Iterator[Path]:
     path = Path(name).expanduser()
     if path.suffix == ".beton":
@@ -164,6 +201,13 @@ def _found(name: str) -> str:
     return f"{len(first.source.classes):7d} {train:>19s} {test:>17s}  {kind}"
 
 
+def classes_told(source: Source, most: int = 12) -> str:
+    """How many classes there are, and the first of them in the order of their numbers."""
+    names = ", ".join(source.classes[:most])
+    more = ", ..." if len(source.classes) > most else ""
+    return f"{len(source.classes)} classes in order: {names}{more}"
+
+
 def _summary(sidecar: Sidecar) -> str:
     shape = "x".join(map(str, sidecar.shape)) if sidecar.shape else "mixed sizes"
     words = [
@@ -171,8 +215,20 @@ def _summary(sidecar: Sidecar) -> str:
         f"{sidecar.bytes / 1e6:.1f} MB",
         f"content {sidecar.content}",
     ]
+    if sidecar.made:
+        words.append(_made_told(sidecar.made))
     if sidecar.converted:
         words.append(f"{sidecar.converted:,} grey images made colour")
     if sidecar.skipped:
         words.append(f"{len(sidecar.skipped):,} bad images skipped: {'; '.join(sidecar.skipped)}")
+    return ", ".join(words)
+
+
+def _made_told(made: Made) -> str:
+    """What a substandard part is, and all that it depends on."""
+    settings = json.loads(made.settings)
+    words = [f"{made.kind} of {made.parent}", f"seed {made.seed}"]
+    if made.kind == "poisoning":
+        threat = settings["threat"]
+        words[1:1] = [f"{threat['norm']} eps {threat['eps']:.4g}", f"constants {made.constants}"]
     return ", ".join(words)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,9 @@ class Source:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     """Of pixels in [0, 1], a value a channel; the nets normalise with them."""
+    division: tuple[int, int] | None = field(default=None, metadata={"since": 2})
+    """Of a set without official parts: how many train and how many validate where nobody says
+    otherwise. None leaves it whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

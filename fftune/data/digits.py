@@ -11,6 +11,7 @@ DIGITS = Source(
     levels=16,
     mean=(0.3053,),
     std=(0.3760,),
+    division=(100, 500),
 )
 
 

@@ -1,8 +1,10 @@
 """Image folders, the layout of Tiny-ImageNet, and Parquet files of encoded images."""
 
+import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +12,11 @@ import torch
 
 from fftune.config import nearest
 from fftune.data.dataset import Source
-from fftune.data.images import Encoded, Files, has_colour
+from fftune.data.images import Encoded, Files, has_colour, suffixes
 from fftune.data.parts import Part, PartName, Parts
 from fftune.errors import DataError
 
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff"})
+log = logging.getLogger(__name__)
 PART_FOLDERS: Mapping[PartName, tuple[str, ...]] = {
     "train": ("train", "training"),
     "test": ("test", "testing", "val", "valid", "validation"),
@@ -22,11 +24,15 @@ PART_FOLDERS: Mapping[PartName, tuple[str, ...]] = {
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 Floats = tuple[float, ...]
-ANNOTATIONS = "val_annotations.txt"
+ANNOTATIONS, BOXES = "val_annotations.txt", "_boxes.txt"
+"""Tiny-ImageNet's: the classes of its validation part, and where the objects of the others are."""
 
 
 def folder(path: Path, *, name: str = "", mean: Floats = (), std: Floats = ()) -> Parts:
     """`PATH/{train,test}/CLASS/*.png`, or `PATH/CLASS/*.png` without an official division.
+
+    Classes have the order of torchvision's `ImageFolder`, that of their names as text. What is
+    left out is told.
 
     Args:
         name: what the set is called; the folder's name where it is empty.
@@ -38,6 +44,8 @@ def folder(path: Path, *, name: str = "", mean: Floats = (), std: Floats = ()) -
     """
     found = {part: _part_folder(path, names) for part, names in PART_FOLDERS.items()}
     roots: dict[PartName, Path] = {part: root for part, root in found.items() if root}
+    if roots:
+        _say_beside(path, roots.values())
     listed = {part: _labelled(root) for part, root in (roots or {"whole": path}).items()}
     images = next(iter(listed.values()))
     if not mean:
@@ -52,7 +60,7 @@ def parquet(path: Path) -> Parts:
     """A file with a column `label` and a column `image` of encoded bytes.
 
     `image` may also be the struct of `bytes` and `path` in which image sets are commonly
-    published; labels are class names, or numbers from 0.
+    published; labels are class names, numbered in the order of text, or numbers from 0.
 
     Raises:
         DataError: it is no such file.
@@ -83,40 +91,86 @@ def natural(name: str) -> tuple[list[str | int], str]:
 
 
 Labelled = Sequence[tuple[str, str]]
-"""Paths and their classes, sorted by class, then by name."""
+"""Paths and their classes, sorted by class as torchvision's `ImageFolder` is, then by name."""
 
 
 def _part_folder(path: Path, names: Sequence[str]) -> Path | None:
     return next((path / name for name in names if (path / name).is_dir()), None)
 
 
+def _say_beside(path: Path, roots: Iterable[Path]) -> None:
+    """Tell of folders beside those of the official parts: nothing in them is read."""
+    folders = {e.name for e in _entries(path) if e.is_dir() and e.name[0] != "."}
+    others = sorted(folders - {root.name for root in roots})
+    if others:
+        _say_left_out(str(path), f"{len(others)} folders beside the official parts", others[0])
+
+
 def _labelled(root: Path) -> Labelled:
     if (root / ANNOTATIONS).is_file():
         return _annotated(root)
-    classes = _entries(root, folders=True)
+    entries = _entries(root)
+    classes = sorted(e.name for e in entries if e.is_dir() and e.name[0] != ".")
     if not classes:
         raise DataError(f"{str(root)!r} has no class folders; expected {root.name}/CLASS/IMAGE.png")
-    return [(path, name) for name in classes for path in _images_of(root / name)]
-
-
-def _images_of(folder: Path) -> list[str]:
-    """The images of a class, in Tiny-ImageNet one folder further down."""
-    inner = folder / "images"
-    folder = inner if inner.is_dir() else folder
-    names = _entries(folder, folders=False)
-    images = [str(folder / name) for name in names if Path(name).suffix.lower() in SUFFIXES]
-    if not images:
-        raise DataError(f"class folder {str(folder)!r} has no images")
+    outside = [str(root / e.name) for e in entries if e.name not in classes]
+    images: list[tuple[str, str]] = []
+    for name in classes:
+        found, others = _images_of(root / name)
+        images += [(path, name) for path in found]
+        outside += others
+    _say_files(root, outside)
     return images
 
 
-def _entries(path: Path, *, folders: bool) -> list[str]:
+def _images_of(folder: Path) -> tuple[list[str], list[str]]:
+    """The images of a class, however deep, by their names, and all that is none.
+
+    Raises:
+        DataError: there is no image.
+    """
+    known = suffixes()
+    images: list[str] = []
+    others: list[str] = []
+    for name in _files(folder, (os.path.realpath(folder),)):
+        hidden = name[0] == "." or "/." in name
+        taken = not hidden and os.path.splitext(name)[1].lower() in known
+        (images if taken else others).append(f"{folder}/{name}")
+    if not images:
+        raise DataError(f"class folder {str(folder)!r} has no images")
+    # Not ImageFolder's order: ids are those of the archives, whose numbers are not padded.
+    return sorted(images, key=natural), others
+
+
+def _files(folder: Path, above: tuple[str, ...]) -> Iterator[str]:
+    """The names of all files below a folder; links are followed, but never in a circle."""
+    for entry in _entries(folder):
+        if not entry.is_dir():
+            yield entry.name
+        elif (real := os.path.realpath(entry.path)) not in above:
+            for name in _files(folder / entry.name, (*above, real)):
+                yield f"{entry.name}/{name}"
+
+
+def _entries(path: Path) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(path) as entries:
-            names = [e.name for e in entries if e.is_dir() == folders and e.name[0] != "."]
+            return list(entries)
     except OSError as error:
         raise DataError(f"{str(path)!r} cannot be listed: {error.strerror}") from None
-    return sorted(names, key=natural)
+
+
+def _say_files(root: Path, left_out: Sequence[str]) -> None:
+    """Tell of files that are not read, but for those that Tiny-ImageNet is published with."""
+    others = sorted(path for path in left_out if not path.endswith(BOXES))
+    if others:
+        _say_left_out(str(root), f"{len(others):,} files that are no image of a class", others[0])
+
+
+@cache
+def _say_left_out(root: str, what: str, first: str) -> None:
+    """Once, as every split lists the folder anew."""
+    log.warning("%s: %s are left out, the first %r", root, what, first)
 
 
 def _annotated(root: Path) -> Labelled:
@@ -124,7 +178,10 @@ def _annotated(root: Path) -> Labelled:
     rows = [line.split("\t") for line in (root / ANNOTATIONS).read_text("utf-8").splitlines()]
     if bad := [number for number, row in enumerate(rows, 1) if len(row) < 2]:
         raise DataError(f"{str(root / ANNOTATIONS)!r}, line {bad[0]}: expected FILE<tab>CLASS")
-    rows.sort(key=lambda row: (natural(row[1]), natural(row[0])))
+    rows.sort(key=lambda row: (row[1], natural(row[0])))
+    listed = {row[0] for row in rows}
+    images = root / "images"
+    _say_files(root, [f"{images}/{name}" for name in _files(images, ()) if name not in listed])
     return [(str(root / "images" / row[0]), row[1]) for row in rows]
 
 
@@ -146,7 +203,7 @@ def _numbered(labels: Sequence[Any], path: str) -> tuple[tuple[str, ...], torch.
         return tuple(map(str, range(max(labels) + 1))), torch.tensor(labels, dtype=torch.int64)
     if not all(isinstance(label, str) for label in labels):
         raise DataError(f"{path!r}: column 'label' must hold class names, or numbers from 0")
-    classes = sorted(set(labels), key=natural)
+    classes = sorted(set(labels))
     number = {label: i for i, label in enumerate(classes)}
     return tuple(classes), torch.tensor([number[label] for label in labels], dtype=torch.int64)
 

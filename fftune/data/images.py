@@ -7,11 +7,12 @@ What PIL reads without complaint but another reader would read otherwise is refu
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import IO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageFile, UnidentifiedImageError
 
 from fftune.errors import DataError
 
@@ -127,6 +128,7 @@ def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> P
     Raises:
         DataError: it is damaged, has 16 bits a channel, or has colours in a grey set.
     """
+    refuse_truncated()
     try:
         with Image.open(file) as image:
             grey = is_grey(image, where)
@@ -139,6 +141,23 @@ def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> P
         raise DataError(f"image {where!r} cannot be decoded: {reason}") from None
     pixels = np.asarray(whole if frame is None else frame(whole))
     return Picture(pixels.reshape(*pixels.shape[:2], channels), converted=grey and channels == 3)
+
+
+def refuse_truncated() -> None:
+    """Have PIL refuse half an image, before each one, whatever a user's file has told it.
+
+    The switch is the process's and stays off: given back after each image, it would be on while
+    another thread decodes.
+    """
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+
+
+@cache
+def suffixes() -> frozenset[str]:
+    """The endings, in small letters, of what PIL can open."""
+    return frozenset(
+        end for end, kind in Image.registered_extensions().items() if kind in Image.OPEN
+    )
 
 
 def is_grey(image: Image.Image, where: str) -> bool:

@@ -13,13 +13,14 @@ from fftune.config import DataSpec, Split
 from fftune.data.dataset import Dataset, Source
 from fftune.data.free_memory import check_fits
 from fftune.data.images import Frame, Images, Pixels
-from fftune.data.splits import split_rows
+from fftune.data.splits import sized, split_rows
 from fftune.errors import DataError
 
 log = logging.getLogger(__name__)
 
-PartName = Literal["train", "test", "whole"]
-"""`whole` where a data set has no official division."""
+PartName = Literal["train", "test", "whole", "clean"]
+"""`whole` where a data set has no official division. Of a substandard set `clean` is the training
+part, or the whole set, as it was before, and `train` its substandard copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,7 +50,7 @@ class Part:
         """
         rows = rows.sort().values
         if not len(rows):
-            raise DataError(f"data set {self.source.name!r} has no examples for {split!r}")
+            raise DataError(_nothing_for(self.source.name, split))
         first = self.images.read(int(rows[0])).pixels
         check_fits(self.source.name, len(rows), len(rows) * first.nbytes)
         height, width, channels = first.shape
@@ -85,7 +86,8 @@ class Part:
 
 
 Parts = Mapping[PartName, Part]
-"""`{"train", "test"}`, one of them, or `{"whole"}`."""
+"""`{"train", "test"}`, one of them, or `{"whole"}`; of a substandard set `{"train", "clean"}`, and
+`"test"` where that is official."""
 
 
 class LazyParts(Parts):
@@ -105,16 +107,45 @@ class LazyParts(Parts):
 
 
 def place(parts: Parts, spec: DataSpec, split: Split) -> tuple[Part, Tensor]:
-    """The official part that a split comes from, and its (N,) int64 positions there.
+    """The part that a split comes from, and its (N,) int64 positions there.
+
+    Only training examples are ever substandard: such a set is divided as its parent is, by true
+    labels, and what validates or tests comes from the clean part.
 
     Raises:
         DataError: the part is missing, or too small for the parts asked for.
     """
-    official_test = "whole" not in parts
-    wanted: PartName = ("test" if split == "test" else "train") if official_test else "whole"
-    if wanted not in parts:
-        raise DataError(f"data set {spec.name!r} has no {wanted} part, only {', '.join(parts)}")
-    part = parts[wanted]
-    if wanted == "test":
+    if split == "test" and "test" in parts:
+        part = parts["test"]
         return part, torch.arange(len(part))
-    return part, split_rows(part.y, spec, official_test=official_test)[split]
+    names: tuple[PartName, ...] = ("clean", "whole", "train")
+    name: PartName = next((name for name in names if name in parts), "train")
+    divided = _named(parts, name, spec)
+    official_test = divided.name != "whole"
+    if split == "test" and official_test:
+        _named(parts, "test", spec)
+    spec = sized(spec, divided.source.division)
+    rows = split_rows(divided.y, spec, official_test=official_test)
+    if split not in rows:  # nothing of it was asked for
+        raise DataError(
+            f"data.train_size must be named for {spec.name!r}, which has no official parts, and "
+            "data.validation_size where examples validate"
+        )
+    part = _named(parts, "train", spec) if name == "clean" and split == "train" else divided
+    return part, rows[split]
+
+
+def _named(parts: Parts, name: PartName, spec: DataSpec) -> Part:
+    """The part of this name.
+
+    Raises:
+        DataError: there is none.
+    """
+    if name not in parts:
+        raise DataError(f"data set {spec.name!r} has no {name} part, only {', '.join(parts)}")
+    return parts[name]
+
+
+def _nothing_for(name: str, split: Split) -> str:
+    size = f"; data.{split}_size says how many there are" if split != "test" else ""
+    return f"data set {name!r} has no examples for {split!r}{size}"

@@ -7,7 +7,7 @@ compared with its sidecar's, once for every state of the file.
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fftune.config import WriteConfig, from_json, to_json
@@ -16,6 +16,8 @@ from fftune.errors import ConfigError, DataError
 from fftune.storage import sha256, write_text
 
 VERIFIED = "~/.cache/fftune/verified"
+SCHEMA, READABLE = 2, (1, 2)
+"""What is written, and what is read. Sets of 1 knew of no clean part beside a substandard one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +51,8 @@ class Sidecar:
 
     source: Source
     part: str
-    """`train`, `test`, or `whole` where there is no official division."""
+    """`train`, `test`, or `whole` where there is no official division. Of `clean.beton` it is the
+    parent's part, before it became substandard."""
     origin: str
     """What was read: the set's name and its folder."""
     count: int
@@ -73,6 +76,9 @@ class Sidecar:
     splits: dict[str, SplitRecord]
     """Which role has which examples: `train`, `select`, `report`."""
     made: Made | None = None
+    """None where nothing was changed."""
+    schema: int = field(default=1, metadata={"since": 2})
+    """1 where nothing is said of it."""
 
 
 def sidecar_path(beton: Path) -> Path:
@@ -84,11 +90,11 @@ def read_sidecar(beton: Path) -> Sidecar:
     """What is written beside a beton.
 
     Raises:
-        DataError: nothing is, or it is no sidecar.
+        DataError: nothing is, it is no sidecar, or it is one of another release.
     """
     path = sidecar_path(beton)
     try:
-        return from_json(Sidecar, path.read_text(encoding="utf-8"))
+        sidecar = from_json(Sidecar, path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         missing = f"beton {str(beton)!r} has no sidecar {path.name!r}"
         raise DataError(f"{missing}; `fftune data write` makes both") from None
@@ -96,6 +102,11 @@ def read_sidecar(beton: Path) -> Sidecar:
         raise DataError(f"sidecar {str(path)!r}: {error.strerror}") from None
     except (ConfigError, UnicodeDecodeError) as error:
         raise DataError(f"sidecar {str(path)!r} is damaged: {error}") from None
+    if sidecar.schema not in READABLE:
+        known = " and ".join(map(str, READABLE))
+        found = f"has schema {sidecar.schema}, this release reads {known}"
+        raise DataError(f"sidecar {str(path)!r} {found}")
+    return sidecar
 
 
 def write_sidecar(beton: Path, sidecar: Sidecar) -> None:

@@ -1,6 +1,7 @@
 """Disjoint parts of a data set in which every class has its share."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import torch
 from sklearn.model_selection import train_test_split
@@ -10,19 +11,36 @@ from fftune.config import DataSpec, Split
 from fftune.errors import DataError
 
 
+def sized(spec: DataSpec, division: tuple[int, int] | None) -> DataSpec:
+    """The spec with the sizes that nobody has said: those of a set's own division, if it has one.
+
+    Without one no size is what `split_rows` makes of it.
+    """
+    train, validation = division or (None, 0)
+    return replace(
+        spec,
+        train_size=train if spec.train_size is None else spec.train_size,
+        validation_size=validation if spec.validation_size is None else spec.validation_size,
+    )
+
+
 def split_rows(y: Tensor, spec: DataSpec, *, official_test: bool) -> dict[Split, Tensor]:
     """Positions of `train` and `validation`, and of `test` where there is no official one.
 
+    A set without official parts of which nobody has asked for any is `test` as a whole.
+
     Args:
-        y: (N,) int64, the classes of the official training part, or of the whole set.
+        y: (N,) int64, the true classes of the official training part, or of the whole set.
 
     Raises:
         DataError: a part cannot hold an example of every class.
     """
-    sizes: dict[Split, int] = {"validation": spec.validation_size}
+    sizes: dict[Split, int] = {"validation": spec.validation_size or 0}
     if spec.train_size is not None:
         sizes = {"train": spec.train_size, **sizes}
     elif not official_test:
+        if not spec.validation_size:
+            return {"test": torch.arange(len(y))}
         raise DataError(f"data.train_size: {spec.name!r} has no official test part; name a size")
     parts, left = stratified(y, sizes, seed=spec.split_seed)
     if not official_test:

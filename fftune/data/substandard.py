@@ -2,7 +2,8 @@
 
 `noise` replaces images by uniform noise, `mislabeling` labels by random ones; `poisoning` perturbs
 images so that a naturally trained net takes them for another class. What a net trained on such
-data gets right on a test set, a false friend has lent it. Ids stay the parent's.
+data gets right on a test set, a false friend has lent it. Ids stay the parent's. Only what trains
+changes: the parent's own part is kept beside the copy, for the examples that validate or test.
 """
 
 import importlib.util
@@ -45,7 +46,7 @@ class Recipe:
     kind: Kind
     seed: int = 0
     threat: ThreatModel
-    """Of poisoning alone: linf with eps 8/255, or l2 with .5, in the paper."""
+    """Of poisoning alone; see `default_eps` for the paper's."""
     constants: Constants = "paper"
     """The authors' `code` starts the search for a poison at the image itself, and cuts off what
     lies between two levels of a pixel."""
@@ -54,14 +55,14 @@ class Recipe:
 def made_of(
     part: Part, recipe: Recipe, net: nn.Module | None = None, *, frame: Frame | None = None
 ) -> tuple[Part, Made]:
-    """The substandard copy of a part, and what made it.
+    """The substandard copy of a part, called `train`, and what made it.
 
     Args:
         frame: cuts photographs of several sizes alike before they are changed.
         net: naturally trained on the parent, takes images in [0, 1]; for poisoning alone.
 
     Raises:
-        ConfigError: poisoning without a net, or a net without poisoning.
+        ConfigError: poisoning without a net, a net without poisoning, or a poison that is none.
         ModelError: the net does not fit the data.
     """
     if (net is not None) != (recipe.kind == "poisoning"):
@@ -90,7 +91,7 @@ def made_of(
     images = Array(data.source.name, pixels.permute(0, 2, 3, 1).contiguous().numpy(), frame)
     name = substandard_name(part.source.name, recipe.kind, recipe.threat.norm)
     source = replace(part.source, name=name)
-    return Part(source=source, name=part.name, y=y, images=images, ids=data.ids), made
+    return Part(source=source, name="train", y=y, images=images, ids=data.ids), made
 
 
 def uniform_pixels(data: Dataset, noise: Noise) -> Tensor:
@@ -126,7 +127,11 @@ def poison_attack(recipe: Recipe) -> AttackConfig:
 def poisoned(
     data: Dataset, net: nn.Module, attack: AttackConfig, noise: Noise, *, constants: Constants
 ) -> Tensor:
-    """(N, C, H, W) uint8 that `net` takes for the next class; `stored` says how near the ball."""
+    """(N, C, H, W) uint8 that `net` takes for the next class; `stored` says how near the ball.
+
+    Raises:
+        ConfigError: no pixel changed, as the radius is below half a level of them.
+    """
     crafted, hits, levels = [], 0, data.source.levels
     for rows in torch.arange(len(data)).split(BATCH):
         pixels, ids = data.pixels[rows], data.ids[rows]
@@ -137,7 +142,21 @@ def poisoned(
             with torch.no_grad():
                 hits += int((net(crafted[-1] / levels).argmax(1) == t).sum())
         log.info("poisoning: %d of %d, %d taken for the target", rows[-1] + 1, len(data), hits)
-    return torch.cat(crafted)
+    poison = torch.cat(crafted)
+    _check_changed(poison, data, attack.threat)
+    return poison
+
+
+def _check_changed(poison: Tensor, data: Dataset, threat: ThreatModel) -> None:
+    same = int((poison == data.pixels).flatten(1).all(1).sum())
+    if same == len(data):
+        levels = f"{data.source.levels + 1} levels of a pixel"
+        raise ConfigError(
+            f"threat.eps: {threat.norm} with eps {threat.eps:.4g} changes no pixel of "
+            f"{data.source.name!r}, which has {levels}: a larger one makes a poison"
+        )
+    if same:
+        log.warning("poisoning: %d of %d images stay as they were", same, len(data))
 
 
 def stored(

@@ -20,7 +20,7 @@ from fftune.data.beton import JPG, RAW, VERSION, BetonWriter
 from fftune.data.dataset import content_hash
 from fftune.data.images import Central, Frame, Pixels, Shorter
 from fftune.data.parts import Part
-from fftune.data.sidecar import Made, Sidecar, SplitRecord, write_sidecar
+from fftune.data.sidecar import SCHEMA, Made, Sidecar, SplitRecord, write_sidecar
 from fftune.data.splits import split_rows
 from fftune.errors import DataError
 from fftune.storage import sha256, write_whole
@@ -80,6 +80,7 @@ def write_beton(
         write=config,
         splits=splits,
         made=made,
+        schema=SCHEMA,
     )
     write_sidecar(path, sidecar)
     return sidecar

@@ -21,6 +21,7 @@ from fftune.config import (
     TrainConfig,
     from_json,
 )
+from fftune.config.data import of_another
 from fftune.errors import ConfigError
 
 USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
@@ -142,6 +143,16 @@ def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
 
 
 @dataclass(frozen=True, kw_only=True)
+class _Name:
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Data:
+    data: _Name = field(default_factory=_Name)
+
+
+@dataclass(frozen=True, kw_only=True)
 class _Storage:
     storage: str | None = None
 
@@ -203,7 +214,8 @@ def parse_net(
     spec = read_spec(checkpoint)  # whatever is missing there is better said than guessed
     text = (checkpoint / "config.json").read_text(encoding="utf-8")
     config = from_json(TrainConfig, text)
-    default = replace(cls(), data=config.data, threat=config.attack.threat)
+    data = of_another(config.data, parse_known(_Data, flags).data.name)
+    default = replace(cls(), data=data, threat=config.attack.threat)
     command = parse(cls, flags, prog=prog, default=default)
     if command.model or command.weights:
         raise ConfigError("model contradicts CHECKPOINT: name one of them")

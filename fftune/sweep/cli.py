@@ -20,6 +20,7 @@ from fftune.config import (
     from_json,
     to_json,
 )
+from fftune.config.data import of_another
 from fftune.errors import ConfigError, UserError
 
 
@@ -82,7 +83,24 @@ SHORT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Net:
+class _Name:
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Data:
+    data: _Name = field(default_factory=_Name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """Which data a study is about, whose sizes are not those of other data."""
+
+    base: _Data = field(default_factory=_Data)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Net(Base):
     """Which net a hedge sweep is about."""
 
     checkpoint: str = ""
@@ -191,6 +209,9 @@ def _parse(arguments: Sequence[str]) -> Command | None:
         if isinstance(config, HedgeSweep):
             return _parse_hedge(spelled_out(flags, SHORT), Hedge(scale=scale, config=config), prog)
         assert isinstance(config, SweepConfig)
+        if name in recipes.RECIPES:
+            data = of_another(config.base.data, parse_known(Base, flags).base.data.name)
+            config = replace(config, base=replace(config.base, data=data))
         return parse(Sweep, flags, prog=prog, default=Sweep(scale=scale, config=config))
 
 
@@ -206,7 +227,8 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
         threat = trained.attack.threat
         attack = replace(default.config.base.attack, threat=threat)
         base = default.config.base
-        base = replace(base, net=net, data=trained.data, attack=attack, norm=threat.norm)
+        data = of_another(trained.data, named.base.data.name)
+        base = replace(base, net=net, data=data, attack=attack, norm=threat.norm)
         default = replace(default, config=replace(default.config, base=base))
     command = parse(Hedge, flags, prog=prog, default=default)
     config, base = command.config, command.config.base

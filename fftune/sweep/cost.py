@@ -4,7 +4,6 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from fftune.config import HedgeSweep, SweepConfig
-from fftune.data import load
 from fftune.data.catalog import place_framed
 from fftune.evaluate import probes
 from fftune.train.cost import Passes
@@ -57,7 +56,7 @@ def cost(config: SweepConfig) -> Cost:
     base, planned = config.base, config.planned * config.seeds
     standard = config.seeds if _tries_zero(config) else 0
     plain, robust = (training_cost(replace(base, lam=lam)) for lam in (0.0, 1.0))
-    judged = sum(len(load(base.data, split)) for split in ("validation", "test"))
+    judged = sum(len(place_framed(base.data, split)[1]) for split in ("validation", "test"))
     attacks = [probe.config.steps for probe in probes(config.battery, base.attack.threat)]
     # Each attack's verdict takes a clean and a perturbed forward.
     forwards = judged * sum(steps + 2 for steps in attacks)

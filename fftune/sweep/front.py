@@ -160,7 +160,9 @@ class Front:
         )
 
     def hypervolume(self, split: Selection) -> float:
-        """Of the members, on a split, below `REFERENCE`."""
+        """Of the members, on a split, below `REFERENCE`; nan where the split has no examples."""
+        if self.points and not any(point.counts(split).total for point in self.points):
+            return nan
         return hypervolume(self.curve(split), REFERENCE)
 
     def write(self, path: Path) -> None:
@@ -186,7 +188,7 @@ class Front:
     def _hypervolumes(self) -> dict[str, Any]:
         """By split; of several fronts by the risk that is traded first."""
         each: dict[str, Any] = {
-            risk: {split: self.against(risk).hypervolume(split) for split in SPLITS}
+            risk: {split: _number(self.against(risk).hypervolume(split)) for split in SPLITS}
             for risk in self.risks[1:]
         }
         return each if len(each) > 1 else each[self.risks[1]]
@@ -223,7 +225,11 @@ class Front:
             failures=tuple(Failure(**f) for f in data["failures"]),
             stopped=tuple(Stopped(**s) for s in data["stopped"]),
             estimates={
-                t["trial"]: {s: {r: _estimate(e) for r, e in t[s].items()} for s in SPLITS}
+                t["trial"]: {
+                    s: {r: _estimate(e) for r, e in t[s].items()}
+                    for s in SPLITS
+                    if t[s][RISKS[0]]["mean"] is not None
+                }
                 for t in data["trials"]
                 if len(t["seeds"]) > 1
             },
@@ -262,7 +268,12 @@ def _rate(rate: Rate) -> dict[str, float | int | None]:
 
 
 def _plain(estimate: Estimate) -> dict[str, float | int | None]:
-    return {k: None if isnan(v) else v for k, v in asdict(estimate).items()}
+    return {k: _number(v) for k, v in asdict(estimate).items()}
+
+
+def _number(value: float) -> float | None:
+    """Null where it is undefined: JSON has no nan."""
+    return None if isnan(value) else value
 
 
 def _estimate(data: Mapping[str, Any]) -> Estimate:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import dataclass
 
-from fftune.config import HedgeTrial, Settings, config_hash, to_json, with_settings
+from fftune.config import HedgeSweep, HedgeTrial, Settings, config_hash, to_json, with_settings
 from fftune.evaluate.crafted import name_of
 from fftune.evaluate.exhibit import Exhibit
 from fftune.evaluate.exhibited import exhibit
@@ -26,9 +26,9 @@ class HedgeRunner(Runner):
     """Puts one net behind a hedge with each of the settings."""
 
     @staticmethod
-    def check(base: HedgeTrial) -> None:
+    def check(config: HedgeSweep) -> None:
         """Asks the net about a few images."""
-        check_hedge(base)
+        check_hedge(config.base)
 
     @staticmethod
     def conclude(study: StudyFolder, front: Front) -> None:

@@ -46,7 +46,7 @@ def sweep(
         FftuneError: no trial gave a model.
     """
     resources = resources or Resources()
-    kind_of(config).check(config.base)
+    kind_of(config).check(config)
     with open_study(config, root, resume=resume) as study:
         if study.remaining:
             log.info("study %s in %s", config.name, study.path)

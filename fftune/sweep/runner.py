@@ -34,11 +34,11 @@ class Runner:
     """Of the driver: a worker that finds its own driver's attempt unended has died once."""
 
     @staticmethod
-    def check(base: Any) -> None:
+    def check(config: Any) -> None:
         """Fail before anything starts: a driver calls it.
 
         Raises:
-            UserError: the base does not fit itself, the data or the machine.
+            UserError: the study's base does not fit itself, the data or the machine.
         """
         raise NotImplementedError
 

@@ -142,7 +142,11 @@ class StudyFolder:
             failures=tuple(sorted(failures, key=lambda f: f.trial)),
             stopped=tuple(sorted(stopped, key=lambda s: s.trial)),
             estimates={
-                number: {split: risks_over_seeds(self.rows(number, split)) for split in SPLITS}
+                number: {
+                    split: risks_over_seeds(self.rows(number, split))
+                    for split in SPLITS
+                    if trials[number][0].counts(split).total
+                }
                 for number in (trials if self.config.seeds > 1 else ())
             },
         )

@@ -5,7 +5,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fftune.config import Settings, SweepConfig, TrainConfig, config_hash, to_json
+from fftune.config import (
+    DataSpec,
+    Selection,
+    Settings,
+    SweepConfig,
+    TrainConfig,
+    config_hash,
+    require,
+    to_json,
+)
+from fftune.data.catalog import place_framed
 from fftune.evaluate import evaluate, judge, probes
 from fftune.evaluate.run import sample
 from fftune.metrics import Metrics
@@ -30,9 +40,16 @@ class TrialRunner(Runner):
     """Trains a net with each of the settings."""
 
     @staticmethod
-    def check(base: TrainConfig) -> None:
-        """Decodes one image, and trains nothing."""
-        check(base)
+    def check(config: SweepConfig) -> None:
+        """Decodes one image, and trains nothing. What validation chooses needs examples of it."""
+        check(config.base)
+        data = config.base.data
+        some = "validation" in judged_on(data)
+        chosen = some or config.selection == "test"
+        size = data.validation_size
+        require("base.data.validation_size", chosen, ">= 1 unless selection is 'test'", size)
+        rungs, rule = config.stopping.rungs, "empty without base.data.validation_size"
+        require("stopping.rungs", some or not rungs, rule, rungs)
 
     @property
     def sweep(self) -> SweepConfig:
@@ -89,14 +106,18 @@ class TrialRunner(Runner):
         # Every point is judged on the same examples under the same threat, whatever is searched.
         data, threat = sweep.base.data, sweep.base.attack.threat
         with torch_threads(config.threads):
-            parts = [
-                evaluate(model, data, sweep.battery, threat=threat, split=split).table
-                for split in SPLITS
-            ]
-        outcomes = Outcomes.of(parts)
+            parts = {
+                split: evaluate(model, data, sweep.battery, threat=threat, split=split).table
+                for split in judged_on(data)
+            }
+        outcomes = Outcomes.of(list(parts.values()))
         outcomes.write(folder / "outcomes.parquet")
         attack = probes(sweep.battery, threat)[0].attack
-        validation, test = (RiskCounts.of(outcomes, attack=attack, split=s) for s in SPLITS)
+        # Of a split without examples nothing is counted, and every rate is undefined.
+        validation, test = (
+            RiskCounts.of(outcomes, attack=attack, split=s) if s in parts else RiskCounts()
+            for s in SPLITS
+        )
         run.metrics(values(test) | {f"validation/{k}": v for k, v in values(validation).items()})
         _keep(run, folder)
         return Point(
@@ -132,6 +153,11 @@ class Rungs:
         friend = [p for p in probes(battery, threat) if p.goal == "hypocritical"]
         outcomes = judge(model, dataset, battery, threat=threat, chosen=friend)
         self.report(epoch.epoch, RiskCounts.of_friend(outcomes))
+
+
+def judged_on(data: DataSpec) -> tuple[Selection, ...]:
+    """The splits with examples: the papers train on all images, and have `test` alone."""
+    return SPLITS if len(place_framed(data, "validation")[1]) else ("test",)
 
 
 def _keep(run: Run, folder: Path) -> None:

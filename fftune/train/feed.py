@@ -89,6 +89,9 @@ def check_feed(config: TrainConfig) -> InputSpec:
         height, width, channels = part.images.read(int(rows[0])).pixels.shape
         if phase.resized_crop:
             height = width = phase.resized_crop
+    if config.validate_every:
+        some, every = len(place_framed(config.data, "validation")[1]), config.validate_every
+        require("validate_every", some > 0, "0 without data.validation_size", every)
     source = part.source
     return InputSpec(
         shape=(channels, height, width),

@@ -17,7 +17,11 @@ DATASETS = Path("~/.cache/fftune/datasets").expanduser()
 
 @pytest.fixture(autouse=True)
 def _own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was verified before is forgotten, and data sets are looked for in an empty place."""
+    """What was verified before is forgotten, and data sets are looked for in an empty place.
+
+    Nothing need survive a loss of power: waiting for the disk is most of what small files take.
+    """
+    monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setattr("fftune.data.sidecar.VERIFIED", str(tmp_path / "verified"))
     monkeypatch.setenv("FFTUNE_DATA", str(tmp_path / "datasets"))
 

@@ -2,20 +2,24 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from fftune.config import WriteConfig
-from fftune.data.beton import FIELD, HEADER, read_beton
+from fftune.data.beton import FIELD, HEADER, BetonWriter, read_beton
 from fftune.data.betons import stored_part
 from fftune.data.catalog import open_parts
 from fftune.data.command import stored_hash
-from fftune.data.sidecar import read_sidecar, sidecar_path, verified
+from fftune.data.images import Array
+from fftune.data.sidecar import read_sidecar, sidecar_path, verified, write_sidecar
 from fftune.data.writing import write_beton
 from fftune.errors import DataError
+from fftune.storage import sha256
 
 Written = Callable[..., Path]
 COLOUR = "synthetic:shape=3x8x6,classes=5,train=100,test=20,seed=1"
@@ -100,13 +104,24 @@ def as_folder(path: Path) -> None:
     path.mkdir()
 
 
-def with_sidecar(change: Callable[[dict[str, object]], object]) -> Callable[[Path], None]:
+def with_sidecar(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def damage(path: Path) -> None:
         content = json.loads(sidecar_path(path).read_text())
         change(content)
         sidecar_path(path).write_text(json.dumps(content))
 
     return damage
+
+
+def classes(count: int, per_class: list[int] | None = None) -> Callable[[dict[str, Any]], object]:
+    """So many classes; the counts of each stay, unless others are given."""
+
+    def change(content: dict[str, Any]) -> None:
+        content["source"]["classes"] = [str(label) for label in range(count)]
+        if per_class is not None:
+            content["per_class"] = per_class
+
+    return change
 
 
 def of_another(path: Path) -> None:
@@ -143,6 +158,21 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "sidecar with an unknown key": with_sidecar(lambda content: content.update(colour="blue")),
     "sidecar with another checksum": with_sidecar(lambda content: content.update(sha256="0" * 64)),
     "sidecar with other counts": with_sidecar(lambda content: content.update(per_class=[100])),
+    "sidecar with counts in another order": with_sidecar(
+        lambda content: content.update(per_class=[19, 21, 20, 20, 20])
+    ),
+    "sidecar with another number of examples": with_sidecar(
+        lambda content: content.update(count=99)
+    ),
+    "sidecar with one class": with_sidecar(classes(1)),
+    "sidecar with a class fewer": with_sidecar(classes(4)),
+    "sidecar with a class more": with_sidecar(classes(6)),
+    "sidecar with a class fewer, and its counts": with_sidecar(classes(4, [20] * 4)),
+    "sidecar with one class, which all are of": with_sidecar(classes(1, [100])),
+    "sidecar of another part": with_sidecar(lambda content: content.update(part="all")),
+    "sidecar of a later release": with_sidecar(lambda content: content.update(schema=99)),
+    "sidecar of no release": with_sidecar(lambda content: content.update(schema=0)),
+    "sidecar of another format": with_sidecar(lambda content: content.update(beton_version=1)),
 }
 
 
@@ -155,6 +185,42 @@ def test_damage_is_an_error_and_never_a_wrong_pixel(
     with pytest.raises(DataError) as caught:
         stored_part(beton)
     assert str(beton.parent) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("y", "ids", "message"),
+    [
+        ([0, 1, 5], [0, 1, 2], "5 classes, and labels from 0 to 5"),
+        ([-1, 1, 2], [0, 1, 2], "5 classes, and labels from -1 to 2"),
+        ([0, 1, 2], [0, 7, 7], "ids that are negative or stand twice"),
+        ([0, 1, 2], [0, -7, 7], "ids that are negative or stand twice"),
+        ([0, 1, 1], [0, 1, 2], "other counts of the classes"),
+    ],
+)
+def test_a_file_that_belongs_to_another_set_is_told(
+    tmp_path: Path, y: list[int], ids: list[int], message: str
+) -> None:
+    """Its checksum is right: it is whole, but not what the sidecar says."""
+    source = open_parts(COLOUR)["train"]
+    path = tmp_path / "train.beton"
+    with path.open("wb") as file:
+        writer = BetonWriter(file, 3, grey=False)
+        for label, i in zip(y, ids, strict=True):
+            writer.add(bytes(144), (8, 6, 3), y=label, i=i, mode=1)
+        writer.finish()
+    few = replace(source, y=torch.arange(3), images=Array("few", np.zeros((3, 8, 6, 3), np.uint8)))
+    sidecar = write_beton(few, tmp_path / "few.beton", WriteConfig(), origin="", splits={})
+    write_sidecar(path, replace(sidecar, bytes=path.stat().st_size, sha256=sha256(path)))
+    with pytest.raises(DataError, match=f"does not hold what its sidecar says: {message}"):
+        stored_part(path)
+
+
+def test_a_sidecar_of_the_release_before_is_read(beton: Path) -> None:
+    """It says nothing of its version, nor of a division."""
+    content = json.loads(sidecar_path(beton).read_text())
+    del content["schema"], content["source"]["division"]
+    sidecar_path(beton).write_text(json.dumps(content))
+    assert len(stored_part(beton)) == 100
 
 
 def test_a_file_that_may_not_be_read_says_so(beton: Path, monkeypatch: pytest.MonkeyPatch) -> None:

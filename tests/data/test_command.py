@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from fftune.config import DataSpec
 from fftune.data import load
@@ -69,16 +70,76 @@ def test_a_poisoned_set_keeps_its_test_part(
     assert test.content == clean.hash()
 
 
-def test_poisons_of_either_norm_stand_side_by_side(net: str, root: Path) -> None:
+def test_poisons_of_either_norm_stand_side_by_side_each_of_its_own_radius(
+    net: str, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of l_2 with the radius of l_inf not one pixel would change."""
     write = ["write", SET, "--kind", "poisoning", "--net", net]
     main(write)
-    main([*write, "--threat.norm", "l2", "--threat.eps", "0.5"])
-    found = {}
+    main([*write, "--threat.norm", "l2"])
+    found, clean = {}, load(DataSpec(name=SET), "train")
     for folder in root.glob("*poisoning*"):
         made = read_sidecar(folder / "train.beton").made
         assert made is not None
-        found[folder.name.removeprefix(STORED)] = json.loads(made.settings)["threat"]["norm"]
-    assert found == {"-poisoning": "linf", "-poisoning-l2": "l2"}
+        threat = json.loads(made.settings)["threat"]
+        found[folder.name.removeprefix(STORED)] = (threat["norm"], threat["eps"])
+        poison = load(DataSpec(name=folder.name), "train")
+        assert (poison.pixels != clean.pixels).flatten(1).any(1).all()
+    assert found == {"-poisoning": ("linf", 8 / 255), "-poisoning-l2": ("l2", 0.5)}
+    out = capsys.readouterr().out
+    assert "linf eps 0.03137, constants paper, seed 0" in out and "l2 eps 0.5, constants" in out
+
+
+@pytest.mark.parametrize(
+    ("threat", "message"),
+    [
+        (["--threat.norm", "l2", "--threat.eps", "0.0019"], "l2 with eps 0.0019 changes no pixel"),
+        (["--threat.eps", "0.0019"], "linf with eps 0.0019 changes no pixel of .* 256 levels"),
+        (["--threat.eps", "2"], "threat.eps must be <= 1 for linf"),
+        (["--threat.norm", "l2", "--threat.eps", "nan"], "threat.eps must be finite and >= 0"),
+    ],
+)
+def test_a_poison_that_is_none_is_refused(
+    net: str, root: Path, threat: list[str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message) as caught:
+        main(["write", SET, "--kind", "poisoning", "--net", net, *threat])
+    assert "\n" not in str(caught.value) and not list(root.glob("*poisoning*/train.beton"))
+
+
+def test_a_poison_says_how_many_images_stay_as_they_were(
+    tmp_path: Path, net: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A black image that is to become darker cannot."""
+    own = tmp_path / "darker.py"
+    own.write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        dark = -x.mean((1, 2, 3))\n"
+        "        return torch.stack([-dark, dark], 1)\n"
+        "net = Net\n"
+    )
+    for i, level in enumerate((0, 200)):
+        path = tmp_path / f"set/train/{'ab'[i]}/0.png"
+        path.parent.mkdir(parents=True)
+        Image.new("RGB", (4, 4), (level,) * 3).save(path)
+    draw = ["write", f"folder:{tmp_path}/set", "--kind", "poisoning", "--net", f"{own}:net"]
+    main([*draw, "--constants", "code"])
+    assert "1 of 2 images stay as they were" in caplog.text
+
+
+def test_what_is_written_is_told(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["write", SET, "--kind", "mislabeling", "--seed", "7"])
+    main(["verify", f"{STORED}-mislabeling"])
+    main(["write", "synthetic:classes=40,train=40,test=40"])
+    out = capsys.readouterr().out
+    parent = read_sidecar(root / f"{STORED}-mislabeling/clean.beton").content
+    assert out.count("4 classes in order: 0, 1, 2, 3\n") == 2
+    assert out.count(f", mislabeling of {parent}, seed 7\n") == 2
+    counts = {f"{part}.beton: {n} examples" for part, n in (("clean", 40), ("test", 8))}
+    assert all(out.count(count) == 2 for count in counts)
+    assert "40 classes in order: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, ...\n" in out
 
 
 def test_a_phase_of_fastat_sets_the_sizes(tmp_path: Path, draw: object, root: Path) -> None:

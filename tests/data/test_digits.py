@@ -18,6 +18,14 @@ def test_parts_are_disjoint_and_complete() -> None:
     assert [part.split for part in parts] == list(SPLITS)
 
 
+def test_sizes_that_nobody_says_are_the_digits_own() -> None:
+    """`evaluate --data digits` meets the images that every study at this scale reports on."""
+    for split in SPLITS:
+        assert load(DataSpec(name="digits"), split).hash() == load(SPEC, split).hash()
+    more = DataSpec(name="digits", train_size=200)
+    assert [len(load(more, split)) for split in SPLITS] == [200, 500, 1097]
+
+
 def test_every_class_has_its_share() -> None:
     whole = np.bincount(load_digits().target) / 1797
     for split in SPLITS:

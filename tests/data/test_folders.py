@@ -58,11 +58,11 @@ def test_tiny_imagenet_keeps_its_validation_labels(tmp_path: Path, draw: Draw) -
 
     test = open_parts("tiny-imagenet", tmp_path / root)["test"]
 
-    assert test.source.classes == ("n2", "n10")  # in the order of their numbers
+    assert test.source.classes == ("n10", "n2")  # in the order of text
     assert [Path(test.images.where(i)).name for i in range(3)] == [
-        *("val_2.png", "val_10.png", "val_0.png"),
+        *("val_0.png", "val_2.png", "val_10.png"),
     ]
-    assert test.y.tolist() == [0, 0, 1]
+    assert test.y.tolist() == [0, 1, 1]
     assert test.source.mean == KNOWN["tiny-imagenet"].mean
 
 
@@ -75,6 +75,36 @@ def test_a_set_without_division_is_divided_as_asked(tmp_path: Path, draw: Draw) 
     assert [len(part) for part in parts.values()] == [6, 4, 10]
     assert all(part.y.bincount().unique().numel() == 1 for part in parts.values())
     assert torch.cat([part.ids for part in parts.values()]).sort().values.tolist() == [*range(20)]
+
+
+def test_a_set_without_division_is_tested_whole(tmp_path: Path, draw: Draw) -> None:
+    """700 images in class folders are 700 images to test, and a file of Parquet likewise."""
+    paths = [draw(f"set/{name}/{i}.png") for name in "abc" for i in range(7)]
+    images = [path.read_bytes() for path in paths]
+    labels = [path.parent.name for path in paths]
+    pq.write_table(pa.table({"image": images, "label": labels}), tmp_path / "set.parquet")
+    for name in ("set", "set.parquet"):
+        spec = DataSpec(name=f"folder:{tmp_path}/{name}")
+        assert load(spec, "test").ids.tolist() == list(range(21))
+        for split in ("train", "validation"):
+            with pytest.raises(DataError, match=r"data\.train_size must be named .*set") as caught:
+                load(spec, split)  # type: ignore[arg-type]
+            assert "data.validation_size" in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("parts", [("train", "test"), ("test",)])
+def test_official_parts_are_whole_unless_sizes_are_asked_for(
+    tmp_path: Path, draw: Draw, parts: tuple[str, ...]
+) -> None:
+    for part in parts:
+        for i in range(9):
+            draw(f"set/{part}/{'ab'[i % 2]}/{i}.png")
+    spec = DataSpec(name=f"folder:{tmp_path}/set")
+    for part in parts:
+        assert len(load(spec, part)) == 9  # type: ignore[arg-type]
+    if "train" in parts:
+        with pytest.raises(DataError, match=r"'validation'; data\.validation_size says how many"):
+            load(spec, "validation")
 
 
 def test_grey_images_of_a_colour_set_are_converted(tmp_path: Path, draw: Draw) -> None:

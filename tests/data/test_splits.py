@@ -3,14 +3,14 @@ import torch
 
 from fftune.config import DataSpec
 from fftune.data.catalog import open_parts
-from fftune.data.splits import split_rows
+from fftune.data.splits import sized, split_rows
 from fftune.data.writing import split_records
 from fftune.errors import DataError
 
 Y = torch.arange(100) % 4
 
 
-def spec(train: int | None, validation: int, *, seed: int = 0) -> DataSpec:
+def spec(train: int | None, validation: int | None, *, seed: int = 0) -> DataSpec:
     return DataSpec(train_size=train, validation_size=validation, split_seed=seed)
 
 
@@ -51,6 +51,33 @@ def test_equal_seeds_give_equal_parts_and_others_do_not() -> None:
 def test_impossible_sizes_are_refused(train: int | None, validation: int, official: bool) -> None:
     with pytest.raises(DataError, match=r"cannot be split into|no official test part"):
         split_rows(Y, spec(train, validation), official_test=official)
+
+
+@pytest.mark.parametrize("validation", [None, 0])
+def test_nothing_is_divided_unless_it_is_asked_for(validation: int | None) -> None:
+    parts = split_rows(Y, spec(None, validation), official_test=False)
+    assert parts.keys() == {"test"} and parts["test"].tolist() == list(range(100))
+    official = split_rows(Y, spec(None, validation), official_test=True)
+    assert official["train"].tolist() == list(range(100)) and not len(official["validation"])
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [
+        ((None, None), (30, 10)),
+        ((40, None), (40, 10)),
+        ((None, 0), (30, 0)),
+        ((20, 20), (20, 20)),
+    ],
+)
+def test_sizes_that_nobody_says_are_those_of_the_sets_own_division(
+    said: tuple[int | None, int | None], found: tuple[int, int]
+) -> None:
+    """And of no other set: without a division what is not said stays so."""
+    resolved = sized(spec(*said), (30, 10))
+    assert (resolved.train_size, resolved.validation_size) == found
+    bare = sized(spec(*said), None)
+    assert (bare.train_size, bare.validation_size) == (said[0], said[1] or 0)
 
 
 def test_a_class_with_one_example_cannot_be_divided() -> None:
