@@ -93,7 +93,9 @@ def parse(
     with _one_line(arguments):
         parsed: T = tyro.cli(cls, args=list(arguments), prog=prog, **options)
         if default is not None and (moved := with_norms_of(parsed, default)) != default:
-            parsed = tyro.cli(cls, args=list(arguments), prog=prog, default=moved)
+            parsed = tyro.cli(
+                cls, args=list(arguments), prog=prog, **(options | {"default": moved})
+            )
     return parsed
 
 

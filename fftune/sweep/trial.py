@@ -7,6 +7,7 @@ from typing import Any
 
 from fftune.config import Settings, SweepConfig, TrainConfig, config_hash, to_json
 from fftune.evaluate import evaluate, judge, probes
+from fftune.evaluate.question import remarks_of
 from fftune.evaluate.run import sample
 from fftune.metrics import Metrics
 from fftune.models import torch_threads
@@ -87,10 +88,10 @@ class TrialRunner(Runner):
         model = read_spec(folder / "checkpoint")
         trained = time.perf_counter()
         # Every point is judged on the same examples under the same threat, whatever is searched.
-        data, threat = sweep.base.data, sweep.base.attack.threat
+        data, threat, net = sweep.base.data, sweep.base.attack.threat, f"{sweep.name}-{number}"
         with torch_threads(config.threads):
             parts = [
-                evaluate(model, data, sweep.battery, threat=threat, split=split).table
+                evaluate(model, data, sweep.battery, threat=threat, split=split, name=net).table
                 for split in SPLITS
             ]
         outcomes = Outcomes.of(parts)
@@ -110,6 +111,7 @@ class TrialRunner(Runner):
             train_seconds=trained - began,
             evaluate_seconds=time.perf_counter() - trained,
             crafted=_crafted(config),
+            remarks=remarks_of(outcomes),
         )
 
 

@@ -169,8 +169,8 @@ def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws]) -> Outcomes:
             | {"id": list(range(len(bare))), "attack": attack, "goal": goal, "target": -1}
             | {"config_hash": "c", "seed": 0, "restart": 0, "protocol": "fixed", "tier": "full"}
             | {"defense": defense, "defense_repeat": repeat, "y": 0, "pred_clean": bare}
-            | {"pred_pert": pred, "success": False, "queries": 0, "forwards": 0, "backwards": 0}
-            | {"distance": 0.0, "status": "ok"},
+            | {"pred_clean_defended": clean[defense][repeat], "pred_pert": pred, "success": False}
+            | {"queries": 0, "forwards": 0, "backwards": 0, "distance": 0.0, "status": "ok"},
         )
         for (attack, goal), defenses in found.items()
         for defense, draws in defenses.items()
