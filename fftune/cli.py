@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
-from fftune.config import nearest
+from fftune.config import nearest, with_norms_of
 from fftune.errors import ConfigError, FftuneError
 from fftune.memory import keep_freed
 
@@ -80,6 +80,8 @@ def parse(
 ) -> T:
     """Build `cls` from flags; the flags' defaults are `default`'s values.
 
+    A ball whose norm a flag changes has that norm's own radius, unless another flag says it.
+
     Raises:
         ConfigError: a flag is unknown (the nearest is named), or a value is of the wrong type
             or out of range. The message names the setting's full path.
@@ -90,6 +92,10 @@ def parse(
     options: dict[str, Any] = {} if default is None else {"default": default}
     with _one_line(arguments):
         parsed: T = tyro.cli(cls, args=list(arguments), prog=prog, **options)
+        if default is not None and (moved := with_norms_of(parsed, default)) != default:
+            parsed = tyro.cli(
+                cls, args=list(arguments), prog=prog, **(options | {"default": moved})
+            )
     return parsed
 
 

@@ -1,10 +1,15 @@
 """Rows about single examples: the one form in which every result is kept.
 
 Every table, risk, interval and comparison is a group-by of these rows, so that resuming,
-sharding over machines and merging are exact.
+sharding over machines and merging are exact. What the rows answer travels inside them, in the
+metadata of their Arrow schema.
 """
 
-from collections.abc import Iterable, Sequence
+import functools
+import hashlib
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +23,9 @@ from fftune.storage import write_whole
 if TYPE_CHECKING:
     import pandas as pd
 
-SCHEMA_VERSION = 1
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 2
 
 _NAME = pa.dictionary(pa.int16(), pa.string())
 SCHEMA = pa.schema(
@@ -41,7 +48,8 @@ SCHEMA = pa.schema(
         ("defense", _NAME),
         ("defense_repeat", pa.int32()),
         ("y", pa.int32()),
-        ("pred_clean", pa.int32()),
+        ("pred_clean", pa.int32()),  # the bare net's
+        ("pred_clean_defended", pa.int32()),  # behind the row's own draw of its defence
         ("pred_pert", pa.int32()),
         ("success", pa.bool_()),
         ("queries", pa.int64()),
@@ -55,6 +63,11 @@ SCHEMA = pa.schema(
 _PLAIN = pa.schema([(f.name, pa.string() if f.type == _NAME else f.type) for f in SCHEMA])
 KEY = SCHEMA.names[: SCHEMA.names.index("defense_repeat") + 1]
 """The columns that say which row it is; the others say what happened."""
+_FIRST = [name for name in SCHEMA.names if name != "pred_clean_defended"]
+"""The columns of version 1."""
+_METADATA = b"fftune"
+"""Key of what rows say of themselves: a JSON object with `questions`, and in files with `rows` and
+`content`, so that a part of a file is not taken for the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,29 +78,43 @@ class Outcomes:
 
     @classmethod
     def of(cls, parts: Iterable[pa.Table]) -> "Outcomes":
-        """Merge parts, in whatever order they come.
+        """Merge parts, in whatever order they come; they answer what all of them answered.
 
         Raises:
             DataError: two rows have one key.
         """
+        parts = list(parts)
         table = pa.concat_tables([_PLAIN.empty_table(), *(part.cast(_PLAIN) for part in parts)])
         if table.group_by(KEY).aggregate([]).num_rows != len(table):
             raise DataError("outcomes hold two rows for one key")
         table = table.sort_by([(name, "ascending") for name in KEY])
-        return cls(table.combine_chunks().cast(SCHEMA))
+        questions = [q for part in parts for q in _said(part.schema)["questions"]]
+        return cls(table.combine_chunks().cast(SCHEMA)).answering(*questions)
 
     @classmethod
     def read(cls, *paths: Path) -> "Outcomes":
         """Rows from Parquet files.
 
         Raises:
-            DataError: a file is missing, damaged or of another schema.
+            DataError: a file is missing, damaged, of another schema, or a part of what it was.
         """
         return cls.of(_read(path) for path in paths)
 
     def write(self, path: Path) -> None:
         """One Parquet file, whole or not at all."""
-        write_whole(path, lambda part: pq.write_table(self.table, part, compression="zstd"))
+        said = {"questions": self.questions, "rows": len(self), "content": _content(self.table)}
+        table = _saying(self.table, said)
+        write_whole(path, lambda part: pq.write_table(table, part, compression="zstd"))
+
+    @property
+    def questions(self) -> tuple[dict[str, Any], ...]:
+        """What these rows answer, as plain JSON; none where nobody has said it."""
+        return tuple(_said(self.table.schema)["questions"])
+
+    def answering(self, *questions: Mapping[str, Any]) -> "Outcomes":
+        """The same rows, which say that they answer these questions, each of them once."""
+        distinct = {json.dumps(q, sort_keys=True): dict(q) for q in questions}
+        return Outcomes(_saying(self.table, {"questions": list(distinct.values())}))
 
     def where(self, **equal: object) -> "Outcomes":
         """The rows whose columns have these values."""
@@ -117,6 +144,7 @@ class Outcomes:
 def rows(count: int, columns: dict[str, Sequence[Any] | Any]) -> pa.Table:
     """`count` rows; a column is a sequence of that length, or one value for all of them."""
     columns = {"schema_version": SCHEMA_VERSION, **columns}
+    columns.setdefault("pred_clean_defended", columns["pred_clean"])
     spread = {
         name: [value] * count if isinstance(value, str) or not hasattr(value, "__len__") else value
         for name, value in columns.items()
@@ -124,11 +152,101 @@ def rows(count: int, columns: dict[str, Sequence[Any] | Any]) -> pa.Table:
     return pa.Table.from_arrays([pa.array(spread[f.name], f.type) for f in _PLAIN], schema=_PLAIN)
 
 
+def questions_in(path: Path) -> tuple[dict[str, Any], ...]:
+    """What the rows of a file answer, without reading them.
+
+    Raises:
+        DataError: the file is missing or damaged.
+    """
+    try:
+        return tuple(_said(pq.read_schema(path))["questions"])
+    except (OSError, pa.ArrowInvalid) as error:
+        raise DataError(f"outcomes {str(path)!r} cannot be read: {error}") from None
+
+
 def _read(path: Path) -> pa.Table:
     try:
         table = pq.read_table(path)
+        said = _said(table.schema)
     except (OSError, pa.ArrowInvalid) as error:
         raise DataError(f"outcomes {str(path)!r} cannot be read: {error}") from None
-    if table.schema.names != SCHEMA.names:
+    if table.schema.names == _FIRST:
+        _say_old()
+        return _from_first(table)
+    versions = table["schema_version"].unique().to_pylist() if len(table) else [SCHEMA_VERSION]
+    if table.schema.names != SCHEMA.names or versions != [SCHEMA_VERSION]:
         raise DataError(f"outcomes {str(path)!r} are of another schema than {SCHEMA_VERSION}")
+    _check_whole(path, table, said)
     return table
+
+
+def _check_whole(path: Path, table: pa.Table, said: Mapping[str, Any]) -> None:
+    """Refuse a file that is valid, and still not what was written.
+
+    Raises:
+        DataError: rows are missing, or they are not of the examples that the question is about.
+    """
+    if len(table) != said.get("rows"):
+        held = f"{len(table)} of {said.get('rows', 'an unknown number of')} rows"
+        raise DataError(f"outcomes {str(path)!r} hold {held}: the file was cut or edited")
+    if _content(table) != said.get("content"):
+        raise DataError(f"outcomes {str(path)!r} are not the rows that were written there")
+    for question in said["questions"]:
+        ids = pa.compute.unique(table["id"].filter(_about(table, question)))
+        if len(ids) > question.get("examples", len(ids)):
+            asked = f"{len(ids)} examples, the question is about {question['examples']}"
+            raise DataError(f"outcomes {str(path)!r} hold {asked}")
+
+
+def _about(table: pa.Table, question: Mapping[str, Any]) -> Any:
+    """A mask of the rows of a question's images."""
+    mask = pa.array([True] * len(table))
+    for name in ("dataset_hash", "split"):
+        if name in question:
+            same = pa.compute.equal(table[name].cast(pa.string()), question[name])
+            mask = pa.compute.and_(mask, same)
+    return mask
+
+
+def _content(table: pa.Table) -> str:
+    """16 hex digits of which rows there are, and of what they say."""
+    digest = hashlib.sha256()
+    for name in ("id", "defense_repeat", "y", "pred_clean", "pred_clean_defended", "pred_pert"):
+        column = table[name].cast(pa.int64()).fill_null(-1)
+        digest.update(column.to_numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _from_first(table: pa.Table) -> pa.Table:
+    """Rows of version 1, which knew the defended net's clean prediction only of bare nets."""
+    bare = pa.compute.equal(table["defense"].cast(pa.string()), "none")
+    clean = pa.compute.if_else(bare, table["pred_clean"], pa.scalar(None, pa.int32()))
+    at = SCHEMA.names.index("pred_clean_defended")
+    return table.add_column(at, SCHEMA.field(at), clean.cast(pa.int32()))
+
+
+@functools.cache
+def _say_old() -> None:
+    log.warning(
+        "outcomes of schema 1 are read: they do not say what a defended net answers to the clean "
+        "image, so that risks of defended nets need them evaluated again"
+    )
+
+
+def _said(schema: pa.Schema) -> dict[str, Any]:
+    """What a schema's metadata hold, `questions` always.
+
+    Raises:
+        ArrowInvalid: they are damaged.
+    """
+    text = (schema.metadata or {}).get(_METADATA, b"{}")
+    try:
+        return {"questions": [], **json.loads(text)}
+    except (ValueError, TypeError) as error:
+        raise pa.ArrowInvalid(f"metadata are damaged: {error}") from None
+
+
+def _saying(table: pa.Table, said: Mapping[str, Any]) -> pa.Table:
+    others = table.schema.metadata or {}
+    text = json.dumps(said, separators=(",", ":"))
+    return table.replace_schema_metadata({**others, _METADATA: text.encode()})

@@ -37,6 +37,14 @@ class Rate:
         return f"{self.value:.1%} (95 % CI {low:.1%} to {high:.1%}, n = {self.n:,})"
 
 
+def plain_rate(rate: Rate) -> dict[str, float | int | None]:
+    """A rate as JSON keeps it; an undefined one is null, as JSON has no nan."""
+    if not rate.n:
+        return {"count": 0, "n": 0, "value": None, "low": None, "high": None}
+    low, high = rate.interval
+    return {"count": rate.count, "n": rate.n, "value": rate.value, "low": low, "high": high}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskCounts:
     """Of `total` examples: how many were wrong, and what an adversary and a friend changed.
@@ -66,7 +74,7 @@ class RiskCounts:
             raise DataError(f"{attack} on {split} needs both goals on the same examples")
         if adv["id"].duplicated().any():
             raise DataError(f"{attack} on {split} has several rows an example: choose one defense")
-        right = adv["pred_clean"] == adv["y"]
+        right = clean_prediction(adv) == adv["y"]
         right_adv = adv["pred_pert"] == adv["y"]
         right_hyp = hyp["pred_pert"] == hyp["y"]
         return cls(
@@ -82,7 +90,7 @@ class RiskCounts:
     def of_friend(cls, outcomes: Outcomes) -> "RiskCounts":
         """Count rows of one "hypocritical" attack alone; what an adversary could do stays 0."""
         frame = outcomes.where(goal="hypocritical").to_pandas()
-        wrong, right_hyp = frame["pred_clean"] != frame["y"], frame["pred_pert"] == frame["y"]
+        wrong, right_hyp = clean_prediction(frame) != frame["y"], frame["pred_pert"] == frame["y"]
         return cls(
             total=len(frame),
             wrong=int(wrong.sum()),
@@ -183,10 +191,11 @@ class UnionCounts:
         frame = frame[frame["id"].isin(_tried_by_all(frame))].copy()
         frame["right"] = frame["pred_pert"] == frame["y"]
         frame["wrong"] = ~frame["right"]
-        frame["right_clean"] = frame["pred_clean"] == frame["y"]
-        frame["changed"] = frame["pred_pert"] != frame["pred_clean"]
+        frame["clean"] = clean_prediction(frame)
+        frame["right_clean"] = frame["clean"] == frame["y"]
+        frame["changed"] = frame["pred_pert"] != frame["clean"]
         each = frame.groupby("id")
-        if (each["pred_clean"].nunique() > 1).any():
+        if (each["clean"].nunique() > 1).any():
             raise DataError(f"outcomes on {split!r} are of more than one net")
         right = each["right_clean"].first()
         ever = each[["right", "wrong", "changed"]].any()
@@ -236,6 +245,24 @@ class UnionCounts:
             "lemma C.1": self.concealed <= self.swayed,
         }
         return tuple(name for name, holds in identities.items() if not holds)
+
+
+def clean_prediction(frame: Any) -> Any:
+    """What the judged net, its defence included, says of the clean image: what every count uses.
+
+    Args:
+        frame: a pandas table of rows.
+
+    Raises:
+        DataError: the rows are of schema 1, which does not tell.
+    """
+    clean = frame["pred_clean_defended"]
+    if clean.isna().any():
+        raise DataError(
+            "rows of schema 1 do not say what the defended net answers to clean images: "
+            "evaluate it again"
+        )
+    return clean
 
 
 def _tried_by_all(frame: Any) -> list[int]:

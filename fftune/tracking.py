@@ -1,14 +1,18 @@
 """The door to MLflow: a run per trial, a run per front, and a page that compares fronts."""
 
+import contextlib
 import json
 import logging
 import os
+import re
+import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote, urlsplit
 
 from fftune.errors import StorageError
 from fftune.storage import write_text
@@ -51,25 +55,67 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
     """The experiment, made if need be. The driver does this once, before any worker writes.
 
     The store is `MLFLOW_TRACKING_URI`, or a sqlite file in `root`: four processes that open
-    one fresh sqlite database at once fail, as each tries to create its tables.
+    one fresh sqlite database at once fail, as each tries to create its tables. An experiment in
+    MLflow's bin is taken out of it, and artifacts of a storage that was moved are sought where it
+    is now; both are said.
 
     Raises:
-        StorageError: the store does not answer.
+        StorageError: the store does not answer, is damaged, or is another MLflow's.
     """
-    from mlflow import MlflowClient
-    from mlflow.exceptions import MlflowException
-
     named = os.environ.get("MLFLOW_TRACKING_URI")
     uri = named or f"sqlite:///{root / 'mlflow.db'}"
     place = None if named else (root / "mlflow").as_uri()
-    client = MlflowClient(uri)
     try:
-        found = client.get_experiment_by_name(experiment)
-        number = found.experiment_id if found else client.create_experiment(experiment, place)
-    except (MlflowException, OSError) as error:
-        reason = str(_first_cause(error)).splitlines()[0]
-        raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
+        number = _opened(uri, experiment, place)
+    except Exception as error:  # damaged stores fail by the errors of a dozen libraries
+        log.debug("MLflow", exc_info=True)
+        cause = _first_cause(error)
+        reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
+        told = f"MLflow store {uri!r} does not answer: {reason}"
+        raise StorageError(re.sub(r"//([^:/@\s]*):[^@/\s]*@", r"//\1:***@", told)) from None
     return Tracking(uri=uri, experiment_id=number, unsent=root / "mlflow-unsent")
+
+
+def _opened(uri: str, experiment: str, place: str | None) -> str:
+    """The id of an experiment that can be written, made if need be.
+
+    Args:
+        place: where artifacts of our own store are.
+    """
+    from mlflow import MlflowClient
+
+    client = MlflowClient(uri)
+    found = client.get_experiment_by_name(experiment)
+    if found is None:
+        return str(client.create_experiment(experiment, place))
+    if found.lifecycle_stage == "deleted":
+        client.restore_experiment(found.experiment_id)
+        log.warning("MLflow's experiment %r was in its bin and is restored", experiment)
+    if place is not None and _moved(found.artifact_location, place):
+        _follow(uri, found.artifact_location, place)
+        log.warning("this storage was moved: MLflow's artifacts are now sought in %s", place)
+    return str(found.experiment_id)
+
+
+def _moved(was: str, place: str) -> bool:
+    """Whether artifacts are sought in the `mlflow` of a folder that is another one now."""
+    if was.rstrip("/") == place.rstrip("/") or not was.startswith("file:"):
+        return False
+    old, new = (Path(unquote(urlsplit(url).path)) for url in (was, place))
+    return old.name == new.name and not (old.exists() and new.exists() and old.samefile(new))
+
+
+def _follow(uri: str, was: str, place: str) -> None:
+    """Let a store's experiments and runs name the new place; MLflow itself has no call for it."""
+    path = uri.removeprefix("sqlite:///")
+    changes = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
+    with contextlib.closing(sqlite3.connect(path, timeout=30)) as database, database:
+        for table, column in changes:
+            database.execute(
+                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                (place, len(was) + 1, was, len(was) + 1, f"{was}/"),
+            )
 
 
 def _first_cause(error: BaseException) -> BaseException:
@@ -213,7 +259,7 @@ def discard_runs(tracking: Tracking, tags: Mapping[str, str]) -> None:
     """Delete the runs that carry all these tags: an earlier attempt, or an older front."""
     with _reachable() as there:
         client = tracking.client()
-        for run in client.search_runs([tracking.experiment_id], _carrying(tags)):
+        for run in _carrying(client, tracking, tags):
             client.delete_run(run.info.run_id)
     if not there:
         Unsent(tracking.unsent).keep("discard", dict(tags))
@@ -242,12 +288,26 @@ def left_open(tracking: Tracking, tags: Mapping[str, str]) -> bool:
 
 
 def _open_runs(tracking: Tracking, tags: Mapping[str, str]) -> Iterable[Any]:
-    running = f"{_carrying(tags)} and attributes.status = 'RUNNING'"
-    return tracking.client().search_runs([tracking.experiment_id], running)
+    found = _carrying(tracking.client(), tracking, tags)
+    return [run for run in found if run.info.status == "RUNNING"]
 
 
-def _carrying(tags: Mapping[str, str]) -> str:
-    return " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+def _carrying(client: "MlflowClient", tracking: Tracking, tags: Mapping[str, str]) -> list[Any]:
+    """The runs that carry all these tags.
+
+    The store is asked by those values alone that no filter takes for anything else: an
+    apostrophe would end the filter's text, and what followed it could name other runs.
+    """
+    plain = {name: value for name, value in tags.items() if re.fullmatch(r"[\w.+ -]*", value)}
+    asked = " and ".join(f"tags.`{name}` = '{value}'" for name, value in plain.items())
+    found: list[Any] = []
+    page = None
+    while True:
+        runs = client.search_runs([tracking.experiment_id], asked, page_token=page)
+        found += [r for r in runs if all(r.data.tags.get(k) == v for k, v in tags.items())]
+        page = runs.token
+        if not page:
+            return found
 
 
 def log_front(

@@ -1,6 +1,9 @@
 """A server that goes away costs nothing but time."""
 
+import contextlib
 import logging
+import shutil
+import sqlite3
 from pathlib import Path
 
 import mlflow
@@ -8,7 +11,15 @@ import pytest
 
 from fftune import tracking
 from fftune.errors import StorageError
-from fftune.tracking import Run, Tracking, open_tracking, send_unsent
+from fftune.tracking import (
+    Run,
+    Tracking,
+    discard_runs,
+    end_stale_runs,
+    left_open,
+    open_tracking,
+    send_unsent,
+)
 
 TELL = tracking._tell
 
@@ -90,3 +101,88 @@ def test_a_server_that_is_down_at_the_start_is_one_line(root: Path, monkeypatch)
         match=r"^MLflow store 'http://127.0.0.1:1' does not answer: .*Connection refused$",
     ):
         open_tracking(root, "Default")
+
+
+def sql(root: Path, text: str) -> None:
+    with contextlib.closing(sqlite3.connect(root / "mlflow.db")) as database, database:
+        database.execute(text)
+
+
+@pytest.mark.parametrize("name", ["bob's", 'a "b"', "x' OR tags.`a` = '", "back`tick", "50 %_"])
+def test_names_with_apostrophes_find_their_own_runs_alone(store: Tracking, name: str) -> None:
+    for tag in (name, "other"):
+        Run(store, tag, tags={"a": tag, "kind": "k"}, params={}).end()
+    discard_runs(store, {"a": name, "kind": "k"})
+    assert told(store).data.tags["a"] == "other"
+    Run(store, name, tags={"a": name, "kind": "k"}, params={})
+    assert left_open(store, {"a": name}) and not left_open(store, {"a": "other"})
+    end_stale_runs(store, {"a": name}, lambda tags: tags["a"] == name)
+    assert not left_open(store, {"a": name})
+
+
+def test_an_experiment_in_mlflows_bin_is_taken_out_and_that_is_said(
+    root: Path, store: Tracking, caplog
+) -> None:
+    made = open_tracking(root, "it's mine")
+    mlflow.MlflowClient(made.uri).delete_experiment(made.experiment_id)
+    again = open_tracking(root, "it's mine")
+    assert again == made and '"it\'s mine" was in its bin and is restored' in caplog.text
+    Run(again, "r", tags={}, params={}).end()
+    caplog.clear()
+    open_tracking(root, "it's mine")
+    assert not caplog.records
+
+
+def test_a_storage_that_was_moved_keeps_its_artifacts_where_it_is_now(
+    root: Path, store: Tracking, caplog
+) -> None:
+    before, after = root / "before it's", root / "after"
+    before.mkdir()
+    shutil.copy(root / "mlflow.db", before)
+    first = Run(open_tracking(before, "e"), "first", tags={}, params={})
+    first.text("a.txt", "one")
+    first.end()
+    before.rename(after)
+    moved = open_tracking(after, "e")
+    assert f"artifacts are now sought in {(after / 'mlflow').as_uri()}" in caplog.text
+    second = Run(moved, "second", tags={}, params={})
+    second.text("b.txt", "two")
+    second.end()
+    assert not before.exists()
+    client = mlflow.MlflowClient(moved.uri)
+    files = {r.info.run_name: client.list_artifacts(r.info.run_id)[0].path
+             for r in client.search_runs([moved.experiment_id])}  # fmt: skip
+    assert files == {"first": "a.txt", "second": "b.txt"}
+    caplog.clear()
+    assert open_tracking(after, "e") == moved
+    (root / "link").symlink_to(after)
+    open_tracking(root / "link", "e")  # the same folder by another name
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("revision", ["bd07f7e963c5", "ffffffffffff"])
+def test_a_store_of_another_mlflow_is_one_line(root: Path, store: Tracking, revision: str) -> None:
+    sql(root, f"update alembic_version set version_num = '{revision}'")
+    (root / "other").mkdir()
+    shutil.copy(root / "mlflow.db", root / "other")
+    one_line(root / "other")
+
+
+@pytest.mark.parametrize("content", [b"x" * 5000, b"SQLite format 3\0" + b"\0" * 5000])
+def test_a_damaged_store_is_one_line(tmp_path: Path, monkeypatch, content: bytes) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    (tmp_path / "mlflow.db").write_bytes(content)
+    one_line(tmp_path)
+
+
+@pytest.mark.parametrize("uri", ["nosuch://x", "postgresql://anna:secret@127.0.0.1:9/x"])
+def test_a_store_that_cannot_be_is_one_line(tmp_path: Path, monkeypatch, uri: str) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
+    assert "secret" not in one_line(tmp_path)
+
+
+def one_line(root: Path) -> str:
+    with pytest.raises(StorageError, match="^MLflow store .* does not answer: .") as error:
+        open_tracking(root, "e")
+    assert "\n" not in str(error.value)
+    return str(error.value)

@@ -4,7 +4,7 @@ Every message names the setting by its full path, as in `base.attack.steps`.
 Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
 """
 
-from fftune.config.attack import AttackConfig, ThreatModel
+from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
 from fftune.config.checks import is_plain, nearest, require
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig, substandard_name
 from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial, named
@@ -12,7 +12,14 @@ from fftune.config.evaluation import BatteryConfig
 from fftune.config.exact import config_hash, differences, flat, from_json, to_json
 from fftune.config.hedging import HedgeSweep, study_of
 from fftune.config.models import InputSpec, ModelSpec
-from fftune.config.space import Dimension, Settings, Value, is_whole, with_settings
+from fftune.config.space import (
+    Dimension,
+    Settings,
+    Value,
+    is_whole,
+    with_norms_of,
+    with_settings,
+)
 from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, Study, SweepConfig
 from fftune.config.training import OptimizerConfig, Phase, TrainConfig
 from fftune.config.vocabulary import (
@@ -82,6 +89,7 @@ __all__ = [
     "Value",
     "WriteConfig",
     "config_hash",
+    "default_eps",
     "differences",
     "flat",
     "from_json",
@@ -93,5 +101,7 @@ __all__ = [
     "study_of",
     "substandard_name",
     "to_json",
+    "told_radius",
+    "with_norms_of",
     "with_settings",
 ]

@@ -6,6 +6,34 @@ from dataclasses import dataclass, field
 from fftune.config.checks import require
 from fftune.config.vocabulary import Norm, Protocol, Search, Start
 
+PIXEL = 255
+"""Steps of an 8-bit pixel in [0, 1]."""
+
+
+class _Unsaid(float):
+    """A radius that nobody has said: its norm's own."""
+
+
+UNSAID: float = _Unsaid("nan")
+
+
+def is_unsaid(radius: float) -> bool:
+    """Whether a field was left to its norm."""
+    return isinstance(radius, _Unsaid)
+
+
+def default_eps(norm: Norm) -> float:
+    """The radius that the papers give a norm (Tao et al. 2022, 5.1)."""
+    return 8 / PIXEL if norm == "linf" else 0.5
+
+
+def told_radius(eps: float) -> str:
+    """A radius as it is printed: 0.0313725 (8/255) where it is whole pixels, else 0.5."""
+    pixels = round(eps * PIXEL)
+    whole = abs(eps - pixels / PIXEL) <= 1e-9 and eps != round(eps)
+    return f"{eps:.6g} ({pixels}/{PIXEL})" if whole else f"{eps:.6g}"
+
+
 UNCLAMPED = ("fgsm", "pgd", "cw", "pgd_hedged")
 """Searches that can go without the walls of [0, 1]."""
 
@@ -20,12 +48,15 @@ class ThreatModel:
     """Every x' in [0, 1] with ||x' - x||_norm <= eps, pixels scaled to [0, 1]."""
 
     norm: Norm = "linf"
-    eps: float = 8 / 255
+    eps: float = UNSAID
+    """The default is the norm's own; see `default_eps`."""
     clamp: bool = True
     """Off lets x' leave [0, 1], as Hedge Defense is printed (Wu et al. 2021, alg. 1); only `pgd`
     and its cases can."""
 
     def __post_init__(self) -> None:
+        if is_unsaid(self.eps):
+            object.__setattr__(self, "eps", default_eps(self.norm))
         require("eps", 0 <= self.eps < math.inf, "finite and >= 0", self.eps)
         if self.norm == "linf":
             require("eps", self.eps <= 1, "<= 1 for linf, as pixels lie in [0, 1]", self.eps)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
-from fftune.config.attack import AttackConfig, ThreatModel
+from fftune.config.attack import UNSAID, AttackConfig, ThreatModel, default_eps, is_unsaid
 from fftune.config.checks import require
 from fftune.config.data import DataSpec
 from fftune.config.models import ModelSpec
@@ -19,7 +19,8 @@ class HedgeConfig:
     """
 
     norm: Norm = "linf"
-    eps_d: float = 8 / 255
+    eps_d: float = UNSAID
+    """The default is the norm's own; see `default_eps`."""
     steps: int = 20
     """K."""
     step_size: float | None = None
@@ -34,6 +35,8 @@ class HedgeConfig:
     """`linear` is the score of section 5."""
 
     def __post_init__(self) -> None:
+        if is_unsaid(self.eps_d):
+            object.__setattr__(self, "eps_d", default_eps(self.norm))
         _check(self.eps_d, self.steps, self.step_size)
         if self.norm == "linf":
             require("eps_d", self.eps_d <= 1, "<= 1 for linf, as pixels lie in [0, 1]", self.eps_d)
@@ -116,7 +119,8 @@ class DefenseConfig:
     norm: Norm | None = None
     """None stands for the attackers'."""
     eps_d: float | None = None
-    """None stands for the attackers' radius, as in Wu et al. 2021."""
+    """None stands for the attackers' radius, as in Wu et al. 2021; for a norm that is not
+    theirs, for its own."""
     steps: int = 20
     """K of the hedges."""
     step_size: float | None = None
@@ -138,14 +142,20 @@ class DefenseConfig:
 
     def hedges(self, threat: ThreatModel) -> dict[Defense, HedgeConfig]:
         """Each named defence but `none`; what is not set follows the attackers' threat."""
+        norm = self.norm or threat.norm
         full = HedgeConfig(
-            norm=self.norm or threat.norm,
-            eps_d=threat.eps if self.eps_d is None else self.eps_d,
+            norm=norm,
+            eps_d=radius_of(norm, threat) if self.eps_d is None else self.eps_d,
             steps=self.steps,
             step_size=self.step_size,
             clamp=self.clamp,
         )
         return {name: named(name, full) for name in self.names if name != "none"}
+
+
+def radius_of(norm: Norm, threat: ThreatModel) -> float:
+    """A defender's radius where none is said: the attackers', if theirs is the same norm."""
+    return threat.eps if norm == threat.norm else default_eps(norm)
 
 
 def named(name: Defense, full: HedgeConfig) -> HedgeConfig:

@@ -4,7 +4,8 @@ import dataclasses
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
 from fftune.config.checks import nearest
 from fftune.errors import ConfigError
@@ -14,10 +15,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SCHEMA_VERSION = 1
+"""Of stored settings; raised by every field that is added. Files that name none are of 1."""
+SINCE = "since"
+"""In a field's metadata: the first version that has it; what older files lack is its default."""
+_VERSION = "schema_version"
+
 
 def to_json(config: Any) -> str:
     """Every setting, defaults included; `from_json` gives back an equal value."""
-    return json.dumps(dataclasses.asdict(config), indent=2, allow_nan=False) + "\n"
+    version = {_VERSION: SCHEMA_VERSION} if SCHEMA_VERSION > 1 else {}
+    return _written(dataclasses.asdict(config) | version)
 
 
 def from_json(cls: type[T], text: str) -> T:
@@ -25,19 +33,20 @@ def from_json(cls: type[T], text: str) -> T:
 
     Raises:
         ConfigError: a key is unknown (the nearest is named), a value is missing, of the
-            wrong type or out of range. The message names the full path.
+            wrong type or out of range. The message names the full path. Only fields that are
+            younger than the text may be missing.
     """
     from pydantic import TypeAdapter, ValidationError
 
     try:
-        return TypeAdapter(cls).validate_json(_refuse_unknown(cls, text), strict=True)
+        return TypeAdapter(cls).validate_json(_checked(cls, text), strict=True)
     except ValidationError as error:
         raise ConfigError("; ".join(map(_explain, error.errors()))) from None
 
 
 def config_hash(config: Any) -> str:
     """16 hex digits that name these settings."""
-    return hashlib.sha256(to_json(config).encode()).hexdigest()[:16]
+    return hashlib.sha256(_written(dataclasses.asdict(config)).encode()).hexdigest()[:16]
 
 
 def flat(config: Any) -> dict[str, Any]:
@@ -56,31 +65,44 @@ def differences(old: Any, new: Any) -> str:
     return ", ".join(f"{k} was {was.get(k)!r}, now {now[k]!r}" for k in now if was.get(k) != now[k])
 
 
-def _refuse_unknown(cls: type[Any], text: str) -> str:
-    """The text itself, once every key in it is known to be a field."""
+def _written(data: Mapping[str, Any]) -> str:
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"
+
+
+def _checked(cls: type[Any], text: str) -> str:
+    """The settings in the text, once its keys are known to be the fields, all of them."""
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:
         raise ConfigError(f"not JSON: {error}") from None
     if not isinstance(data, Mapping):
         raise ConfigError(f"settings must be a JSON object, got {type(data).__name__}")
-    _check_keys(cls, data, "")
-    return text
+    version = data.get(_VERSION, 1)
+    if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
+        raise ConfigError(f"{_VERSION} must be 1 to {SCHEMA_VERSION}, got {version!r}")
+    own = {key: value for key, value in data.items() if key != _VERSION}
+    _check_keys(cls, own, "", version)
+    return json.dumps(own)
 
 
-def _check_keys(cls: type[Any], data: Mapping[str, Any], at: str) -> None:
+def _check_keys(cls: type[Any], data: Mapping[str, Any], at: str, version: int) -> None:
     fields = {f.name: f.type for f in dataclasses.fields(cls)}
     for key, value in data.items():
         if key not in fields:
             raise ConfigError(f"unknown setting {at + key!r}; {nearest(key, fields)}")
         kind = fields[key]
-        if dataclasses.is_dataclass(kind) and isinstance(value, Mapping):
-            _check_keys(cast("type[Any]", kind), value, f"{at}{key}.")
+        if isinstance(value, Mapping):  # also where None may stand instead
+            kinds = get_args(kind) if get_origin(kind) is UnionType else (kind,)
+            for inner in filter(dataclasses.is_dataclass, kinds):
+                _check_keys(cast("type[Any]", inner), value, f"{at}{key}.", version)
         if isinstance(value, list):  # of the elements of a tuple, as in `space.0.low`
             for element in filter(dataclasses.is_dataclass, get_args(kind)):
                 for i, one in enumerate(value):
                     if isinstance(one, Mapping):
-                        _check_keys(cast("type[Any]", element), one, f"{at}{key}.{i}.")
+                        _check_keys(cast("type[Any]", element), one, f"{at}{key}.{i}.", version)
+    for f in dataclasses.fields(cls):
+        if f.name not in data and f.metadata.get(SINCE, 1) <= version:
+            raise ConfigError(f"{at + f.name} is missing")
 
 
 def _explain(error: "ErrorDetails") -> str:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Hashable
 from dataclasses import dataclass, field
 
-from fftune.config.defense import HedgeTrial
+from fftune.config.defense import HedgeTrial, radius_of
 from fftune.config.exact import from_json
 from fftune.config.space import Dimension, Settings, with_settings
 from fftune.config.study import Study, SweepConfig
@@ -34,8 +34,8 @@ class HedgeSweep(Study):
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """`space`; or from no defence to twice the attackers' radius, and K up to the paper's."""
-        eps = self.base.attack.threat.eps
+        """`space`; or from no defence to twice `radius_of`, and K up to the paper's."""
+        eps = radius_of(self.base.norm, self.base.attack.threat)
         most = min(2 * eps, 1.0) if self.base.norm == "linf" else 2 * eps
         return self.space or (
             Dimension(path="eps_d", low=0.0, high=most),
@@ -45,8 +45,8 @@ class HedgeSweep(Study):
 
     @property
     def known(self) -> tuple[Settings, ...]:
-        """No defence, random noise of the attackers' radius, and the paper's hedge."""
-        eps = self.base.attack.threat.eps
+        """No defence, random noise of `radius_of`, and the paper's hedge."""
+        eps = radius_of(self.base.norm, self.base.attack.threat)
         pairs = ((0.0, 0), (eps, 0), (eps, PAPER_STEPS))
         each = [{"eps_d": eps_d, "steps": k, "step_size": eps / 2} for eps_d, k in pairs]
         return () if self.space else tuple(each)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
+from fftune.config.attack import UNSAID
 from fftune.config.checks import nearest, require
 from fftune.config.exact import flat
 from fftune.errors import ConfigError
@@ -16,6 +17,9 @@ Axis = Literal["linear", "log", "log1p"]
 SCALES: dict[str, Axis] = {"linear": "linear", "log": "log", "log1p": "log1p"}
 Settings = Mapping[str, Any]
 """Values by the paths of their fields, as in {"lam": 6.0, "optimizer.lr": 0.1}."""
+
+RADII = ("eps", "eps_d")
+"""Fields that mean nothing without the `norm` beside them."""
 
 FIXED = (
     *("seed", "threads", "data", "engine", "device", "workers", "min_workers"),
@@ -99,6 +103,8 @@ def is_whole(config: Any, path: str) -> bool:
 def with_settings(config: T, settings: Settings) -> T:
     """The config with the fields at these paths replaced.
 
+    A ball of another norm whose radius is not replaced takes that norm's own.
+
     Raises:
         ConfigError: a path is unknown (the nearest is named), or a value is out of range.
     """
@@ -112,7 +118,27 @@ def with_settings(config: T, settings: Settings) -> T:
             changed[name] = value
     for name, values in inner.items():
         changed[name] = with_settings(getattr(config, name), values)
+    if "norm" in changed and changed["norm"] != getattr(config, "norm", None):
+        changed = _radii_of(config) | changed
     return dataclasses.replace(config, **changed)  # type: ignore[type-var]
+
+
+def with_norms_of(other: T, config: T) -> T:
+    """The config with the other's norms; where they differ, with their own radii."""
+    changed: dict[str, Any] = {}
+    for f in dataclasses.fields(config):  # type: ignore[arg-type]
+        ours, theirs = getattr(config, f.name), getattr(other, f.name)
+        if f.name == "norm" and ours != theirs:
+            changed |= _radii_of(config) | {"norm": theirs}
+        elif dataclasses.is_dataclass(ours) and type(ours) is type(theirs):
+            changed[f.name] = with_norms_of(theirs, ours)
+    return dataclasses.replace(config, **changed)  # type: ignore[type-var]
+
+
+def _radii_of(config: Any) -> dict[str, float]:
+    """The config's radii, left to its norm; one that follows another's is none of its own."""
+    said = (name for name in RADII if isinstance(getattr(config, name, None), float))
+    return dict.fromkeys(said, UNSAID)
 
 
 def check_space(base: Any, space: Sequence[Dimension]) -> None:

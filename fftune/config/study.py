@@ -180,8 +180,9 @@ class SweepConfig(Study):
 
     @property
     def method(self) -> str:
-        """The objective that trains."""
-        return self.base.objective
+        """The objective that trains, or all that are tried."""
+        tried = [d.choices for d in self.space if d.path == "objective"]
+        return "+".join(map(str, tried[0])) if tried else self.base.objective
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:

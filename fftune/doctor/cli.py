@@ -13,6 +13,7 @@ from fftune.config import (
     DefenseConfig,
     Split,
     ThreatModel,
+    told_radius,
 )
 from fftune.errors import ConfigError
 from fftune.evaluate.cli import parse_net
@@ -68,7 +69,8 @@ def main(arguments: Sequence[str]) -> None:
     dataset = sample(command.data, command.split, command.battery.examples)
     followed = has_gradients(net, dataset, command.battery)
     checks = lint(net, dataset, command.battery, threat=command.threat)
-    print(f"the evaluation, {command.split}, n = {len(dataset):,}")
+    ball = f"{command.threat.norm}, eps {told_radius(command.threat.eps)}"
+    print(f"the evaluation, {command.split}, n = {len(dataset):,}; {dataset.source.name}, {ball}")
     print(*(f"  {check}" for check in checks), sep="\n")
     if not followed:
         print("obfuscated gradients: not looked for, as the net has none at all")

@@ -43,14 +43,16 @@ class Subject:
     """The defences under which everything is scored too."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
     """(B, K) logits of a block, by its ids, so that every probe can share them."""
-    mistaken: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
-    """(B,) bool likewise: what scope "mistaken" is."""
+    behind: dict[tuple[int, ...], list[Tensor]] = field(default_factory=dict)
+    """(B,) int64 likewise: what clean images are predicted as under each draw of each defence."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Attempt:
-    """A probe on its way through a block of B examples."""
+    """A probe on its way through a block, of whose examples it tries B."""
 
+    at: Tensor
+    """(B,) int64, their positions in the block."""
     ids: Tensor
     x: Tensor
     y: Tensor
@@ -64,6 +66,15 @@ class _Attempt:
     won: Tensor
     counts: Tensor
     """(4, B): forwards, backwards, queries, and gradients that were zero."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Under:
+    """What a draw of a defence came to on attacked images, and on the clean ones."""
+
+    verdict: Verdict
+    clean: Tensor
+    """(B,) int64."""
 
 
 def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) -> pa.Table:
@@ -83,10 +94,17 @@ def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) 
     tables = [_rows(subject, attempt, probe, noise.seed)]
     if subject.guard is not None and len(attempt.y):
         repeats = subject.guard.control if probe.attack == CLEAN else subject.guard.repeats
-        under = subject.guard.verdicts(
-            subject.net, attempt.x_pert, attempt.ids, repeats, twin=subject.twin
-        )
-        tables += [_rows(subject, attempt, probe, noise.seed, verdict) for verdict in under]
+        guard, at = subject.guard, attempt.at
+        under = [
+            *guard.verdicts(subject.net, attempt.x_pert, attempt.ids, repeats, twin=subject.twin)
+        ]
+        clean = [v.pred for v in under]
+        if probe.attack != CLEAN:
+            clean = [pred[at] for pred in _clean_behind(subject, guard, block)]
+        tables += [
+            _rows(subject, attempt, probe, noise.seed, _Under(verdict, pred))
+            for verdict, pred in zip(under, clean, strict=True)
+        ]
     return pa.concat_tables(tables)
 
 
@@ -132,6 +150,7 @@ def searched(subject: Subject, block: Batch, probe: Probe, noise: Noise) -> _Att
 
 def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
     ids, x, y = block[0], block[1].to(subject.device), block[2].to(subject.device)
+    at = torch.arange(len(y), device=y.device)
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < subject.classes:
         found = f"{int(y.min())} to {int(y.max())}"
         raise DataError(f"labels must be from 0 to {subject.classes - 1}, got {found}")
@@ -142,12 +161,15 @@ def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
     if probe.scope != "all":
         kept = clean.argmax(1) != y
         if probe.scope == "mistaken" and subject.guard is not None:
-            kept |= _mistaken_behind(subject, subject.guard, ids, x, y)
-        ids, x, y, clean = ids[kept.cpu()], x[kept], y[kept], clean[kept]
+            draws = _clean_behind(subject, subject.guard, block)
+            for pred in draws[:: subject.guard.repeats]:  # the first of each defence
+                kept |= pred != y
+        ids, x, y, clean, at = ids[kept.cpu()], x[kept], y[kept], clean[kept], at[kept]
     label = y if probe.target is None else torch.full_like(y, probe.target)
     pred = clean.argmax(1)
     won = torch.zeros_like(y, dtype=torch.bool)
     return _Attempt(
+        at=at,
         ids=ids,
         x=x,
         y=y,
@@ -161,14 +183,14 @@ def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
     )
 
 
-def _mistaken_behind(subject: Subject, guard: Guard, ids: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """(B,) bool: which clean examples the net gets wrong behind some defence's first draw."""
-    key = tuple(ids.tolist())
-    if key not in subject.mistaken:
-        under = guard.verdicts(subject.net, x, ids, 1, twin=subject.twin)
-        wrong = [verdict.pred != y for verdict in under]
-        subject.mistaken[key] = torch.stack(wrong).any(0)
-    return subject.mistaken[key]
+def _clean_behind(subject: Subject, guard: Guard, block: Batch) -> list[Tensor]:
+    """(len(block),) int64 for each draw of each defence: its predictions of the clean images."""
+    key = tuple(block[0].tolist())
+    if key not in subject.behind:
+        x = block[1].to(subject.device)
+        under = guard.verdicts(subject.net, x, block[0], guard.repeats, twin=subject.twin)
+        subject.behind[key] = [verdict.pred for verdict in under]
+    return subject.behind[key]
 
 
 def _run(subject: Subject, attempt: _Attempt, part: Part, probe: Probe, noise: Noise) -> None:
@@ -237,16 +259,21 @@ def _search(
 
 
 def _rows(
-    subject: Subject, attempt: _Attempt, probe: Probe, seed: int, under: Verdict | None = None
+    subject: Subject, attempt: _Attempt, probe: Probe, seed: int, defended: _Under | None = None
 ) -> pa.Table:
-    """The attack's own rows, or those of one draw of a defence, whose passes they then count."""
+    """The attack's own rows, or those of one draw of a defence, whose passes they then count.
+
+    Whether a defended net was fooled is asked of its own answer to the clean image.
+    """
     config, clean = probe.config, attempt.clean.argmax(1)
+    under = None if defended is None else defended.verdict
+    own = clean if defended is None else defended.clean
     which = config if len(probe.parts) == 1 and probe.through is None else probe
     if under is None:
         pred, counts, won = attempt.pred, attempt.counts, attempt.won
     else:
         pred, counts = under.pred, under.counts
-        won = success(probe.goal, pred, clean, attempt.label)
+        won = success(probe.goal, pred, own, attempt.label)
     forwards, backwards, queries = counts[:3].numpy()
     target = attempt.label.cpu().numpy() if probe.goal in ("hypocritical", "targeted") else -1
     return rows(
@@ -268,6 +295,7 @@ def _rows(
             "defense_repeat": 0 if under is None else under.repeat,
             "y": attempt.y.cpu().numpy(),
             "pred_clean": clean.cpu().numpy(),
+            "pred_clean_defended": own.cpu().numpy(),
             "pred_pert": pred.cpu().numpy(),
             "success": won.cpu().numpy(),
             "queries": queries,

@@ -96,7 +96,6 @@ def main(arguments: Sequence[str]) -> None:
 
     record = Record(
         root=root,
-        battery=command.battery,
         threat=command.threat,
         defense=command.defense,
         data=command.data.name,
@@ -116,7 +115,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     for name, result in results.items():
         if result.error is None or len(results) > 1:  # of a single net it ends the command
-            print(record.keep(name, result))
+            print(record.keep(name, result), flush=True)
+            record.tell(result)
     record.finish(results)
 
 
@@ -139,7 +139,7 @@ def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
 
             return command, {name: read_spec(path) for name, path in checkpoints.items()}
     command, spec = parse_net(Evaluate, arguments, SHORT, prog=prog)
-    return command, {_label(spec): spec}
+    return command, {spec.label: spec}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,15 +178,6 @@ def study_checkpoints(study: str, storage: str | None) -> dict[str, Path]:
 def _numbers(path: Path) -> list[int]:
     """Trial and seed, so that trial 10 follows trial 9."""
     return [int(part) for part in path.parts if part.isdigit()]
-
-
-def _label(spec: ModelSpec) -> str:
-    """What a net is called: the last part of its factory, or the run that left its checkpoint."""
-    if spec.weights:
-        path = Path(spec.weights)
-        inside = path.parent.name == "checkpoint"
-        return path.parents[1].name if inside else path.stem
-    return spec.factory.rpartition(":")[2]
 
 
 def parse_net(

@@ -155,9 +155,9 @@ def defended_rows(
 ) -> Outcomes:
     """Rows of the net behind a defence, which is the net that is judged.
 
-    So `pred_clean` is what it says of the clean image behind that same draw, and `model_hash`
-    names both. Where attackers do not know the defence, the figures flatter it: a front of them
-    ranks settings, it does not prove any.
+    So `pred_clean_defended` is what it says of the clean image behind that same draw, and
+    `model_hash` names both; `pred_clean` is the bare net's. Where attackers do not know the
+    defence, the figures flatter it: a front of them ranks settings, it does not prove any.
     """
     noise = Noise(seed).fold("defense", crafted.source, crafted.split, 0)
     device = device_of(battery.device)
@@ -177,6 +177,8 @@ def defended_rows(
         net = net.to(device)
         twin = search_copy(net, "fp32", crafted.x[:COMPARED].to(device))
         clean, adv, hyp = (said(x) for x in (crafted.x, crafted.x_adv, crafted.x_hyp))
+        with torch.no_grad():
+            bare = [net(x.to(device)).argmax(1).cpu() for x in crafted.x.split(battery.block_size)]
     shared = {
         "dataset_hash": crafted.dataset_hash,
         "split": crafted.split,
@@ -193,7 +195,8 @@ def defended_rows(
         "defense": name_of(config),
         "defense_repeat": 0,
         "y": crafted.y.numpy(),
-        "pred_clean": clean.numpy(),
+        "pred_clean": torch.cat(bare).numpy(),
+        "pred_clean_defended": clean.numpy(),
         "queries": 1,
         "forwards": config.steps + 1,
         "backwards": config.steps,

@@ -8,7 +8,7 @@ from fftune.comparison import Paired
 from fftune.evaluate.aware import is_aware
 from fftune.evaluate.defended import CLEAN
 from fftune.outcomes import Outcomes
-from fftune.risk import Rate
+from fftune.risk import Rate, clean_prediction
 
 ATTACKS = ("pgd-20", "cw", "deepfool", "apgd-ce", "apgd-t", "fab-t", "square", "rays", "autoattack")
 """In the order of Wu et al. 2021, table 1; others follow."""
@@ -52,7 +52,7 @@ def defense_frame(outcomes: Outcomes) -> pd.DataFrame:
     """The rows, with `right`; `before`, what the bare net said of the same input; `mistaken`.
 
     Mistaken is a defended net about the clean image behind the same draw: the defence is part of
-    it. Where that block is missing, nobody knows, and no mistake is counted.
+    it.
     """
     names = ["split", "attack", "goal", "defense"]
     frame = outcomes.to_pandas().astype(dict.fromkeys(names, str))
@@ -61,11 +61,57 @@ def defense_frame(outcomes: Outcomes) -> pd.DataFrame:
     frame["right"] = frame["pred_pert"] == frame["y"]
     key = ["split", "goal", "attack", "target", "id"]
     bare = frame[frame["defense"] == "none"].set_index(key)["pred_pert"].rename("before")
-    behind = ["split", "defense", "defense_repeat", "id"]
-    clean = frame[frame["attack"] == CLEAN].set_index(behind)["right"]
-    frame = frame.join(bare, on=key).join((~clean).rename("mistaken"), on=behind)
-    frame["mistaken"] = frame["mistaken"].eq(True)
+    frame = frame.join(bare, on=key)
+    frame["mistaken"] = clean_prediction(frame) != frame["y"]
     return frame
+
+
+def defense_rates(outcomes: Outcomes) -> dict[str, Rate]:
+    """Rates under each defence's first draw, as in `defense/hedge/accuracy/pgd-20 adversarial`.
+
+    The worst case is over all attacks but those that know the draw, a false friend's over all
+    friends likewise; risks are on the defended net's own right and wrong answers.
+    """
+    frame = defense_frame(outcomes)
+    frame = frame[(frame["defense_repeat"] == 0) & (frame["defense"] != "none")]
+    found: dict[str, Rate] = {}
+    for defense, under in frame.groupby("defense"):
+        at = f"defense/{defense}"
+        clean = under[under["attack"] == CLEAN]["right"]
+        found[f"{at}/clean_accuracy"] = Rate(int(clean.sum()), len(clean))
+        under = under[under["attack"] != CLEAN]
+        for (attack, goal), rows in under.groupby(["attack", "goal"]):
+            found[f"{at}/accuracy/{attack} {goal}"] = Rate(int(rows["right"].sum()), len(rows))
+            found[f"{at}/risk/{attack} {goal}"] = _risk(rows, str(goal))
+        unknown = under[~under["attack"].str.startswith("known")]
+        found |= {f"{at}/worst_case/{name}": rate for name, rate in _worst_rates(unknown).items()}
+    return found
+
+
+def _risk(rows: pd.DataFrame, goal: str) -> Rate:
+    """The share that an attack won: of right answers an adversary, of wrong ones a friend."""
+    if goal == "adversarial":
+        rows = rows[~rows["mistaken"]]
+    elif goal in ("hypocritical", "targeted"):
+        rows = rows[rows["mistaken"]]
+    return Rate(int(rows["success"].sum()), len(rows))
+
+
+def _worst_rates(rows: pd.DataFrame) -> dict[str, Rate]:
+    """Accuracy and both risks over all attacks of a goal, on one draw of one defence."""
+    found: dict[str, Rate] = {}
+    adversaries = rows[rows["goal"].isin(["adversarial", "label_free"])]
+    if len(adversaries):
+        each = _shared(adversaries).groupby("id")
+        right, wrong = each["right"].all(), each["mistaken"].first()
+        fooled, own = (~wrong & ~right).sum(), (~wrong).sum()
+        found["accuracy"] = Rate(int(own - fooled), len(wrong))
+        found["adversarial_risk"] = Rate(int(fooled), int(own))
+    friends = rows[(rows["goal"] == "hypocritical") & rows["mistaken"]]
+    if len(friends):
+        right = _shared(friends).groupby("id")["right"].any()
+        found["hypocritical_risk"] = Rate(int(right.sum()), len(right))
+    return found
 
 
 def _natural(part: pd.DataFrame, repeats: int) -> list[str]:

@@ -18,8 +18,9 @@ from fftune.config import (
 from fftune.errors import ConfigError, FftuneError
 from fftune.evaluate.cache import Cache, identity
 from fftune.evaluate.case import examined
+from fftune.evaluate.question import question_of
 from fftune.evaluate.queue import Result
-from fftune.evaluate.run import case_of, evaluate, sample, try_out
+from fftune.evaluate.run import case_of, evaluate, precision_of, sampled, try_out
 from fftune.models import load_model
 
 log = logging.getLogger("fftune.evaluate")
@@ -53,12 +54,12 @@ def examine(
         for name, spec in nets.items():
             if len(nets) > 1:
                 log.info("%s", name)
-            results[name] = _inline(spec, data, battery, threat, split, defense, root)
+            results[name] = _inline(name, spec, data, battery, threat, split, defense, root)
         return results
     resources = resources or Resources()
     device = _device(battery.device, resources.gpus)
-    dataset = sample(data, split, battery.examples)
-    results, examinations = {}, {}
+    dataset, available = sampled(data, split, battery.examples)
+    results, examinations, questions = {}, {}, {}
     from fftune.cluster import cluster  # importing Ray takes seconds
     from fftune.evaluate.pool import Examination, Pool
 
@@ -67,21 +68,35 @@ def examine(
             net = load_model(spec)
             case = case_of(net, dataset, battery, threat=threat, defense=defense)
             with examined(net, case.on("cpu")) as subject:
-                try_out(subject, case)
+                remarks, code = try_out(subject, case), identity(spec, net)
         except FftuneError as error:
             results[name] = Result(error=error)
             continue
-        cache = Cache(root, case, identity(spec, net), device) if root else None
+        questions[name] = question_of(
+            case,
+            net=name,
+            code=code,
+            threat=threat,
+            available=available,
+            device=device,
+            precision=battery.precision if device == "cuda" else precision_of(subject),
+            remarks=remarks,
+        )
+        cache = Cache(root, case, code, device) if root else None
         examinations[name] = Examination(spec=spec, case=case.on(device), cache=cache)
     with cluster(resources):
         needs = {"CPU": battery.threads, "GPU": resources.gpus}
         with Pool(needs, most=resources.concurrency, study=f"evaluate-{battery.name}") as pool:
             found = pool.run(tuple(examinations.values()))
-    results |= dict(zip(examinations, found, strict=True))
+    for name, result in zip(examinations, found, strict=True):
+        if result.outcomes is not None:
+            result.outcomes = result.outcomes.answering(questions[name].plain)
+        results[name] = result
     return {name: results[name] for name in nets}
 
 
 def _inline(
+    name: str,
     spec: ModelSpec,
     data: DataSpec,
     battery: BatteryConfig,
@@ -92,7 +107,12 @@ def _inline(
 ) -> Result:
     try:
         outcomes = evaluate(
-            spec, data, battery, threat=threat, split=split, defense=defense, root=root
+            *(spec, data, battery),
+            threat=threat,
+            split=split,
+            defense=defense,
+            root=root,
+            name=name,
         )
     except FftuneError as error:
         return Result(error=error)

@@ -8,14 +8,26 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from fftune.config import AttackConfig, BatteryConfig, DataSpec, HedgeTrial, Split, ThreatModel
+from fftune.config import (
+    AttackConfig,
+    BatteryConfig,
+    DataSpec,
+    HedgeTrial,
+    Split,
+    ThreatModel,
+    config_hash,
+)
 from fftune.data import Dataset
 from fftune.defenses import Through, refuse_without_gradients
 from fftune.evaluate.battery import Probe
-from fftune.evaluate.crafted import craft, crafted_once, defended_rows
+from fftune.evaluate.cache import identity
+from fftune.evaluate.case import Case, examined
+from fftune.evaluate.crafted import craft, crafted_once, defended_rows, name_of
 from fftune.evaluate.defended import CLEAN
-from fftune.evaluate.run import HEDGED_ON, attacked, sample
+from fftune.evaluate.question import Defended, Question, question_of
+from fftune.evaluate.run import HEDGED_ON, attacked, sample, try_out
 from fftune.evaluate.tiers import Part
 from fftune.models import device_of, load_model, torch_threads, weights_hash
 from fftune.noise import Noise
@@ -67,7 +79,9 @@ def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
     model_hash, hedge = weights_hash(net), config.hedge
     tables = []
     parts = parts_of(config.data, config.examples)
+    questions = []
     for dataset in parts.values():
+        questions.append(_question(net, dataset, config, model_hash))
         crafted = crafted_once(cache, net, dataset, battery, config.crafting, model_hash=model_hash)
         # The bare net's answers tell what the hedge has changed.
         for one in dict.fromkeys((hedge, BARE)):
@@ -77,7 +91,34 @@ def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
     through = Through(defense=hedge, draws=1 if hedge.steps else DRAWS)
     known = craft(net, few, battery, config.crafting, model_hash=model_hash, through=through)
     tables.append(defended_rows(net, known, hedge, battery=battery, seed=config.seed).table)
-    return Outcomes.of(tables)
+    return Outcomes.of(tables).answering(*(question.plain for question in questions))
+
+
+def _question(net: nn.Module, dataset: Dataset, config: HedgeTrial, model_hash: str) -> Question:
+    """What a trial asks of one part of its data."""
+    battery, hedge, threat = battery_of(config), config.hedge, config.attack.threat
+    case = Case.of(dataset, battery, model_hash=model_hash, threat=threat)
+    with examined(net, case) as subject:
+        remarks, device = try_out(subject, case), subject.device
+    bare = question_of(
+        case,
+        net=config.net.label,
+        code=identity(config.net, net),
+        threat=threat,
+        available=None,
+        device=device,
+        precision="fp32",
+        remarks=remarks,
+    )
+    return replace(
+        bare,
+        battery="crafted",
+        tier="full",
+        attacks=(f"{config.attack.search}-{config.attack.steps}", AWARE),
+        suite=config_hash(config),
+        defences=(Defended.of(name_of(hedge), hedge),),
+        repeats=1,
+    )
 
 
 def parts_of(data: DataSpec, examples: int | None) -> dict[Split, Dataset]:

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from fftune.config import BatteryConfig, DefenseConfig, ThreatModel, flat
+from fftune.config import DefenseConfig, ThreatModel
 from fftune.errors import FftuneError
-from fftune.evaluate.defense_table import defense_table, undefended
+from fftune.evaluate.defense_table import defense_rates, defense_table, undefended
+from fftune.evaluate.question import Question, questions_of
 from fftune.evaluate.queue import Result
-from fftune.evaluate.table import table, values
+from fftune.evaluate.table import rates, table, values
 from fftune.outcomes import Outcomes
+from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
 from fftune.tracking import Run, Tracking, discard_runs, open_tracking, send_unsent
 
@@ -24,7 +26,6 @@ class Record:
     """Where results of one command go."""
 
     root: Path
-    battery: BatteryConfig
     threat: ThreatModel
     defense: DefenseConfig
     data: str
@@ -35,25 +36,34 @@ class Record:
         """Refuse what could not be recorded in the end.
 
         Raises:
-            StorageError: MLflow does not answer.
+            StorageError: MLflow does not answer, or its store is of no use.
         """
         send_unsent(self._tracking)
 
     def keep(self, name: str, result: Result) -> str:
-        """Write a net's rows, tell MLflow, and give back the text for the user."""
+        """Write a net's rows, and what they come to; give back the text for the user."""
         if result.outcomes is None:
             return f"{name}: {result.error}"
         outcomes = result.outcomes
-        text = table(undefended(outcomes))
-        if self._defenses:
-            text += "\n\n" + defense_table(outcomes)
-        text += "".join(f"\n{'':2s}MISSING {lost}" for lost in result.lost)
-        path = self.rows or self.root / "rows" / f"{self._named(name, outcomes)}.parquet"
+        (question,) = questions_of(outcomes)
+        path = self._path(question)
         outcomes.write(path)
         self._write_lost(path.with_suffix(".missing.json"), result)
-        self._log(name, outcomes, text, path)
+        write_text(beside(path), _told(question, self._rates(outcomes)))
         log.info("rows are in %s", path)
-        return f"{name}\n{text}" if self.rows is None else text
+        return self._text(question, result)
+
+    def tell(self, result: Result) -> None:
+        """Tell MLflow, after all else: rows and table are there whatever it does."""
+        if result.outcomes is None:
+            return
+        (question,) = questions_of(result.outcomes)
+        try:
+            self._log(question, result, self._path(question))
+        except Exception as error:  # MLflow fails by the errors of a dozen libraries
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            log.debug("MLflow", exc_info=True)
+            log.warning("MLflow has no record of %s: %s", question.name, reason)
 
     def finish(self, results: Mapping[str, Result]) -> None:
         """Fail if anything is missing.
@@ -79,10 +89,22 @@ class Record:
     def _tracking(self) -> Tracking:
         return open_tracking(self.root, f"evaluate-{Path(self.data).name}")
 
-    def _named(self, name: str, outcomes: Outcomes) -> str:
-        """Other weights of the same net have rows of their own."""
-        weights = str(outcomes.table["model_hash"][0])[:8] if len(outcomes) else "empty"
-        return "-".join((name, weights, self.battery.name, *self._defenses))
+    def _path(self, question: Question) -> Path:
+        """Where rows go: every question has a file of its own."""
+        return self.rows or self.root / "rows" / f"{question.name}.parquet"
+
+    def _text(self, question: Question, result: Result) -> str:
+        """The table under its head; what is missing at its end."""
+        assert result.outcomes is not None
+        text = f"{question.head()}\n\n{table(undefended(result.outcomes))}"
+        if self._defenses:
+            text += "\n\n" + defense_table(result.outcomes)
+        return text + "".join(f"\n{'':2s}MISSING {lost}" for lost in result.lost)
+
+    def _rates(self, outcomes: Outcomes) -> dict[str, Rate]:
+        """Those of the bare net, and those under each defence."""
+        found = rates(undefended(outcomes))
+        return found | (defense_rates(outcomes) if self._defenses else {})
 
     def _write_lost(self, path: Path, result: Result) -> None:
         """What is missing, and why; nothing stands there when nothing is."""
@@ -96,17 +118,36 @@ class Record:
         ]
         write_text(path, json.dumps(ids, indent=2) + "\n")
 
-    def _log(self, name: str, outcomes: Outcomes, text: str, path: Path) -> None:
-        tags = {"fftune.kind": "evaluation", "fftune.rows": path.stem}
-        discard_runs(self._tracking, tags)
-        params = {"battery": self.battery, "threat": self.threat, "defense": self.defense}
+    def _log(self, question: Question, result: Result, path: Path) -> None:
+        assert result.outcomes is not None
+        kind = {"fftune.kind": "evaluation"}
+        # Only the answer to the same question is replaced.
+        discard_runs(self._tracking, kind | {"fftune.question": question.name})
         run = Run(
             self._tracking,
-            f"{name} {self.battery.name}",
-            tags=tags,
-            params={f"{k}.{s}": v for k, config in params.items() for s, v in flat(config).items()},
+            question.name,
+            tags=kind | question.tags,
+            params=question.params,
         )
-        run.metrics(values(undefended(outcomes)))
-        run.text("table.txt", text + "\n")
+        run.metrics(values(self._rates(result.outcomes)))
+        run.text("table.txt", self._text(question, result) + "\n")
         run.file(path)
+        run.file(beside(path))
         run.end()
+
+
+def beside(rows: Path) -> Path:
+    """The JSON file of what a file of rows comes to."""
+    return rows.with_name(f"{rows.name}.json")
+
+
+def _told(question: Question, found: Mapping[str, Rate]) -> str:
+    """The question, and every rate with its count and interval."""
+    data = {
+        "schema_version": 1,
+        "name": question.name,
+        "question": question.plain,
+        "remarks": question.remarks,
+        "rates": {name: plain_rate(rate) for name, rate in found.items()},
+    }
+    return json.dumps(data, indent=2) + "\n"

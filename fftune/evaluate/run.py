@@ -7,7 +7,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ModelSpec, Split, ThreatModel
+from fftune.config import (
+    BatteryConfig,
+    DataSpec,
+    DefenseConfig,
+    ModelSpec,
+    Precision,
+    Split,
+    ThreatModel,
+)
 from fftune.data import Dataset
 from fftune.data.catalog import place_framed
 from fftune.defenses import refuse_without_gradients
@@ -20,6 +28,7 @@ from fftune.evaluate.defended import Guard
 from fftune.evaluate.expense import Expense
 from fftune.evaluate.plan import Tables, carry_out, once, plan
 from fftune.evaluate.progress import Progress
+from fftune.evaluate.question import question_of
 from fftune.models import load_model, weights_hash
 from fftune.outcomes import Outcomes
 
@@ -36,10 +45,12 @@ def evaluate(
     split: Split,
     defense: DefenseConfig | None = None,
     root: Path | None = None,
+    name: str | None = None,
 ) -> Outcomes:
     """Attack every example of a split with every probe of a battery.
 
     Args:
+        name: what the net is called; default its label.
         root: keep every block there as it is done, and take from there what was done before.
 
     Raises:
@@ -48,12 +59,23 @@ def evaluate(
         ConfigError: the device does not exist.
     """
     net = load_model(model)  # first: it fails at once, where images take their time
-    dataset = sample(data, split, battery.examples)
+    dataset, available = sampled(data, split, battery.examples)
     case = case_of(net, dataset, battery, threat=threat, defense=defense)
     with examined(net, case) as subject:
-        try_out(subject, case)
-        cache = Cache(root, case, identity(model, net), subject.device) if root else None
-        return carry_out(plan(case), by_this_process(subject, case, cache))
+        remarks, code = try_out(subject, case), identity(model, net)
+        cache = Cache(root, case, code, subject.device) if root else None
+        outcomes = carry_out(plan(case), by_this_process(subject, case, cache))
+    question = question_of(
+        case,
+        net=model.label if name is None else name,
+        code=code,
+        threat=threat,
+        available=available,
+        device=subject.device,
+        precision=precision_of(subject),
+        remarks=remarks,
+    )
+    return outcomes.answering(question.plain)
 
 
 def sample(data: DataSpec, split: Split, examples: int | None) -> Dataset:
@@ -61,10 +83,16 @@ def sample(data: DataSpec, split: Split, examples: int | None) -> Dataset:
 
     Only they are decoded. None is all.
     """
+    return sampled(data, split, examples)[0]
+
+
+def sampled(data: DataSpec, split: Split, examples: int | None) -> tuple[Dataset, int]:
+    """As `sample`, and how many the split has."""
     part, rows = place_framed(data, split)
-    if examples is not None and examples < len(rows):
-        rows = rows[torch.arange(examples) * len(rows) // examples]
-    return part.read(rows, split)
+    available = len(rows)
+    if examples is not None and examples < available:
+        rows = rows[torch.arange(examples) * available // examples]
+    return part.read(rows, split), available
 
 
 def case_of(
@@ -108,8 +136,19 @@ def judge(
     """
     case = case_of(net, dataset, battery, threat=threat, chosen=chosen, defense=defense)
     with examined(net, case) as subject:
-        try_out(subject, case)
-        return carry_out(plan(case), by_this_process(subject, case))
+        remarks = try_out(subject, case)
+        outcomes = carry_out(plan(case), by_this_process(subject, case))
+    question = question_of(
+        case,
+        net=type(net).__name__,
+        code="",
+        threat=threat,
+        available=None,
+        device=subject.device,
+        precision=precision_of(subject),
+        remarks=remarks,
+    )
+    return outcomes.answering(question.plain)
 
 
 def attacked(
@@ -160,8 +199,13 @@ def _bare_case(
     )
 
 
-def try_out(subject: Subject, case: Case) -> None:
-    """Ask the net for little before it is asked for much.
+def precision_of(subject: Subject) -> Precision:
+    """What strong searches compute in."""
+    return "fp32" if subject.search_net is subject.twin else "bf16"
+
+
+def try_out(subject: Subject, case: Case) -> tuple[str, ...]:
+    """Ask the net for little before it is asked for much; what is to be remarked of it.
 
     Raises:
         ModelError: its `forward` fails, does not return finite logits of the data's classes, or
@@ -174,6 +218,7 @@ def try_out(subject: Subject, case: Case) -> None:
     if case.guard is not None and any(config.steps for config in case.guard.hedges.values()):
         _, x, _ = next(case.dataset.batches(HEDGED_ON))
         refuse_without_gradients(subject.net, x.to(subject.device))
+    return ()
 
 
 def _has_gradients(subject: Subject, dataset: Dataset) -> bool:

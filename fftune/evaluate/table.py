@@ -1,6 +1,6 @@
 """What a battery came to, as text: an attack a line, each rate with its n and interval."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -48,25 +48,32 @@ def table(outcomes: Outcomes) -> str:
     return "\n".join([*lines, *_lengths(ensembles)])
 
 
-def values(outcomes: Outcomes) -> dict[str, float]:
-    """The defined rates by name, as in `accuracy/pgd-20 adversarial`, for charts of MLflow.
+def rates(outcomes: Outcomes) -> dict[str, Rate]:
+    """Every rate by its name, as in `accuracy/pgd-20 adversarial`.
 
-    `worst_case/n` is of how many examples the worst case is: fewer where blocks were lost.
+    The n of `worst_case/accuracy` is smaller where blocks were lost.
     """
     found: dict[str, Rate] = {}
-    sizes: dict[str, float] = {}
+    if not len(outcomes):
+        return found
     frame = _framed(outcomes)
     for split, part in frame.groupby("split"):
         union = UnionCounts.of(outcomes, split=str(split))
         clean = part.drop_duplicates("id")["right_clean"]
         found["clean_accuracy"] = Rate(int(clean.sum()), len(clean))
-        sizes["worst_case/n"] = union.total
         found["worst_case/accuracy"] = Rate(union.total - union.ever_wrong, union.total)
         found["worst_case/adversarial_risk"] = union.adversarial_risk
         found["worst_case/hypocritical_risk"] = union.hypocritical_risk
         for line in _lines(part):
             found[f"accuracy/{line.name} {line.goal}"] = line.accuracy
             found[f"risk/{line.name} {line.goal}"] = line.risk
+    return found
+
+
+def values(found: Mapping[str, Rate]) -> dict[str, float]:
+    """The defined rates for charts of MLflow, and of how many examples the worst case is."""
+    worst = found.get("worst_case/accuracy")
+    sizes = {} if worst is None else {"worst_case/n": float(worst.n)}
     return {name: rate.value for name, rate in found.items() if rate.n} | sizes
 
 

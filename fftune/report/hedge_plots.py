@@ -6,8 +6,9 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from fftune.config import Dimension, Value
+from fftune.config.attack import PIXEL
 from fftune.evaluate.exhibit import Exhibit, Surface
-from fftune.report.hedges import PIXEL, HedgeResult
+from fftune.report.hedges import HedgeResult
 from fftune.report.plots import COLORS, LAYOUT, NATURAL
 from fftune.risk import Rate, RiskCounts
 from fftune.sweep.front import Point

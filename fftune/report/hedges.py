@@ -6,17 +6,15 @@ from pathlib import Path
 
 import pandas as pd
 
-from fftune.config import HedgeSweep, HedgeTrial, Settings, with_settings
+from fftune.config import HedgeSweep, HedgeTrial, Settings, told_radius, with_settings
 from fftune.evaluate.exhibit import Exhibit
 from fftune.evaluate.hedged import AWARE
 from fftune.outcomes import Outcomes
+from fftune.report.sentences import asked
 from fftune.report.tables import percent, with_interval
 from fftune.risk import Rate, RiskCounts
 from fftune.sweep.front import Front, Point
 from fftune.sweep.hedging import EXHIBIT, chosen
-
-PIXEL = 255
-"""Radii are told in steps of 8-bit pixels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +49,10 @@ class HedgeResult:
         one = self.trial(settings).hedge
         if not one.eps_d:
             return "none"
-        radius = f"{PIXEL * one.eps_d:.3g}/{PIXEL}"
+        radius = told_radius(one.eps_d)
         if not one.steps:
             return f"random {radius}"
-        return f"hedge {radius}, K {one.steps}, step {PIXEL * one.step_length:.2g}/{PIXEL}"
+        return f"hedge {radius}, K {one.steps}, step {told_radius(one.step_length)}"
 
     @property
     def undefended(self) -> Point | None:
@@ -119,10 +117,11 @@ def hedge_caveats(result: HedgeResult) -> list[str]:
         else ""
     )
     varied = any(d.path.startswith("attack.") for d in result.config.dimensions)
-    radius = "as in the table" if varied else f"{PIXEL * threat.eps:.3g}/{PIXEL}"
+    radius = "as in the table" if varied else told_radius(threat.eps)
     written = base.attack.step_size is not None or not varied
-    step = f"{PIXEL * attack.step_length:.2g}/{PIXEL}" if written else "eps / 2"
+    step = told_radius(attack.step_length) if written else "eps / 2"
     return [
+        *asked(result.front),
         f"Net {base.net.label}, {base.data.name}; {threat.norm}, eps {radius}. Crafted once on the "
         f"bare net by {attack.search}-{attack.steps} with steps of {step}, last iterate: the "
         "protocol of Wu et al. 2021, which knows of no defence and flatters it.",

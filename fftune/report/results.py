@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fftune.config import Study, SweepConfig, ThreatModel, nearest, study_of
-from fftune.errors import StudyError
+from fftune.errors import ConfigError, StudyError
 from fftune.sweep.front import Front, Point
 
 
@@ -25,7 +25,7 @@ class Result:
 
     @property
     def weakest(self) -> Point:
-        """The model with the least lambda; at 0 it is one of standard training."""
+        """The model with the least lambda."""
         return self.front.points[0]
 
 
@@ -54,7 +54,10 @@ def read_config(name: str, studies: Path) -> Study:
     if not (folder / "front.json").exists():
         known = [path.parent.name for path in studies.glob("*/front.json")]
         raise StudyError(f"study {name!r} has no front; {nearest(name, known)}")
-    return study_of((folder / "config.json").read_text(encoding="utf-8"))
+    try:
+        return study_of((folder / "config.json").read_text(encoding="utf-8"))
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"study {name!r} has settings that cannot be read: {error}") from None
 
 
 def _read(name: str, studies: Path) -> Result:

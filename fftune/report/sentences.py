@@ -1,9 +1,12 @@
 """What was found, as one would tell it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
+from fftune.config import told_radius
 from fftune.report.results import Result
 from fftune.risk import RiskCounts
+from fftune.sweep.front import Front, Point
 
 
 def headlines(results: Sequence[Result]) -> list[str]:
@@ -15,13 +18,37 @@ def headlines(results: Sequence[Result]) -> list[str]:
 def headline(result: Result) -> str:
     """How much of the score of a study's weakest model a false friend could fake."""
     point, counts = result.weakest, result.weakest.test
-    method = "standard training" if point.lam == 0 else result.front.objective
     return (
-        f"The model trained with lambda = {point.lam:g} ({method}) errs on "
+        f"The model trained with lambda = {point.lam:g} ({_method(result, point)}) errs on "
         f"{counts.natural_risk.value:.1%} of {counts.total:,} clean test images, yet scores "
         f"{counts.hypocritical_accuracy.value:.1%} once a false friend has touched them: "
         f"hypocritical risk {_conditional(counts)}."
     )
+
+
+def _method(result: Result, point: Point) -> str:
+    """What trained a model: its own objective, which may be one of those that were searched."""
+    objective = str(point.settings.get("objective", result.config.base.objective))
+    unweighted = point.lam == 0 and objective in ("trades", "thrm")
+    return "standard training" if unweighted or objective == "standard" else objective
+
+
+def asked(front: Front) -> list[str]:
+    """What the models of a front were asked, as it was resolved, and what the lint remarked."""
+    parts = ("test", "validation")
+    questions = [front.questions[part] for part in parts if part in front.questions]
+    lines = [question.about() for question in questions]
+    if questions:  # the parts of a study differ in nothing else
+        lines += replace(questions[0], remarks=()).terms()
+    return [*lines, *_remarks(front)]
+
+
+def _remarks(front: Front) -> list[str]:
+    return [
+        f"Remark on trial {point.trial}, seed {point.seed}: {remark}"
+        for point in front.points
+        for remark in point.remarks
+    ]
 
 
 def caveats(results: Sequence[Result]) -> list[str]:
@@ -35,8 +62,11 @@ def caveats(results: Sequence[Result]) -> list[str]:
     )
     seeds = sorted({point.seed for result in results for point in result.front.points})
     return [
-        f"Threat: {threat.norm}, eps {threat.eps:g}. Attack: PGD-{config.battery.steps} with "
-        "steps of eps / 4, last iterate (protocol fixed): a lower bound of every risk.",
+        *asked(results[0].front),
+        *(line for result in results[1:] for line in _remarks(result.front)),
+        f"Threat: {threat.norm}, eps {told_radius(threat.eps)}. Attack: "
+        f"PGD-{config.battery.steps} with steps of eps / 4, last iterate "
+        "(protocol fixed): a lower bound of every risk.",
         "Hypocritical risk is conditional on each model's own mistakes, n- of them; intervals "
         f"are Wilson's, 95 %. Training seeds: {', '.join(map(str, seeds))}.",
         chosen,

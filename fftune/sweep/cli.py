@@ -19,6 +19,7 @@ from fftune.config import (
     TrainConfig,
     from_json,
     to_json,
+    with_settings,
 )
 from fftune.config.data import of_another
 from fftune.errors import ConfigError, UserError
@@ -228,7 +229,8 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
         attack = replace(default.config.base.attack, threat=threat)
         base = default.config.base
         data = of_another(trained.data, named.base.data.name)
-        base = replace(base, net=net, data=data, attack=attack, norm=threat.norm)
+        base = replace(base, net=net, data=data, attack=attack)
+        base = with_settings(base, {"norm": threat.norm})
         default = replace(default, config=replace(default.config, base=base))
     command = parse(Hedge, flags, prog=prog, default=default)
     config, base = command.config, command.config.base

@@ -7,10 +7,12 @@ one folder that began it. Any tool of Optuna, such as its dashboard, opens the s
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from uuid import uuid4
 
 import optuna
@@ -22,19 +24,26 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from fftune.errors import StorageError, StudyError
-from fftune.storage import write_text
+from fftune.storage import locked, write_text, write_whole
+from fftune.sweep.records import read_record
 from fftune.sweep.study import StudyFolder
+
+log = logging.getLogger(__name__)
 
 JOURNAL, RECORD = "optuna.journal", "search.json"
 OWNER = "fftune.owner"
 """Of a study in a database: the mark of its folder."""
 
 
-def open_storage(study: StudyFolder) -> BaseStorage:
+def open_storage(study: StudyFolder, *, mend: bool = True) -> BaseStorage:
     """The storage of a study, which may be new.
 
+    Args:
+        mend: see `mend_journal`; not without the folder's lock, as half a record may be one that
+            a driver is writing.
+
     Raises:
-        StorageError: `FFTUNE_DB` cannot be opened.
+        StorageError: `FFTUNE_DB` cannot be opened, or the journal is damaged.
         StudyError: the study began with another storage.
     """
     here, began = _place(), _record(study).get("storage", JOURNAL)
@@ -43,7 +52,10 @@ def open_storage(study: StudyFolder) -> BaseStorage:
             f"study {study.config.name!r} began with {_told(began)}, this is {_told(here)}"
         )
     if here == JOURNAL:
-        return JournalStorage(JournalFileBackend(str(study.path / JOURNAL)))
+        if mend:
+            mend_journal(study.path / JOURNAL)
+        with _reached(here, (*ERRORS, ValueError, LookupError)):  # of records it cannot read
+            return JournalStorage(JournalFileBackend(str(study.path / JOURNAL)))
     with _reached(here, (*ERRORS, ImportError, RuntimeError)):  # of drivers, of Optuna's tables
         # A database may drop a connection on which nothing is said for the hours of a trial.
         return RDBStorage(os.environ["FFTUNE_DB"], engine_kwargs={"pool_pre_ping": True})
@@ -96,7 +108,10 @@ def read_search(study: StudyFolder) -> optuna.Study | None:
     """
     if not study.begun or not ({JOURNAL, RECORD} & {path.name for path in study.path.iterdir()}):
         return None
-    storage = open_storage(study)
+    with suppress(StudyError), locked(study.path, f"study {study.config.name!r}"):
+        if _place() == JOURNAL:
+            mend_journal(study.path / JOURNAL)
+    storage = open_storage(study, mend=False)
     with _reached(_place()):
         known = study.config.name in optuna.get_all_study_names(storage)
         return optuna.load_study(study_name=study.config.name, storage=storage) if known else None
@@ -136,8 +151,42 @@ def _told(place: str) -> str:
 def _record(study: StudyFolder) -> dict[str, str]:
     """What `search.json` says; studies without one have a journal."""
     path = study.path / RECORD
-    record: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    return record
+    return read_record(path, "storage") if path.exists() else {}
+
+
+def mend_journal(path: Path) -> None:
+    """Cut a journal back to its last whole record, where a crash left half of one, or NULs.
+
+    Raises:
+        StorageError: a record in the middle is damaged; what came after it may build on it.
+    """
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    lines = content.splitlines(keepends=True)
+    whole = [_is_record(line) for line in lines]
+    kept = len(lines)
+    while kept and not whole[kept - 1]:
+        kept -= 1
+    for at in range(kept):
+        if not whole[at] and lines[at].strip(b"\0\r\n "):
+            raise StorageError(f"journal {str(path)!r} is damaged in line {at + 1}")
+    mended = b"".join(line for line, good in zip(lines[:kept], whole, strict=False) if good)
+    if kept and not mended.endswith(b"\n"):
+        mended += b"\n"
+    if mended != content:
+        write_whole(path, lambda part: part.write_bytes(mended))
+        lost = len(content) - len(mended)
+        log.warning("journal %s ended in half a record; %d bytes were cut off", path, lost)
+
+
+def _is_record(line: bytes) -> bool:
+    """Whether a line of a journal is one of Optuna's."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and "op_code" in record
 
 
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError, StorageInternalError)

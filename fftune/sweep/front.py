@@ -12,10 +12,14 @@ from typing import Any
 from fftune.comparison import Estimate
 from fftune.config import Selection, Settings
 from fftune.errors import StudyError
+from fftune.evaluate.question import Question, read_question
 from fftune.pareto import hypervolume, non_dominated
-from fftune.risk import Rate, RiskCounts
+from fftune.risk import RiskCounts, plain_rate
 from fftune.storage import write_text
+from fftune.sweep.records import read_as, read_record
 
+SCHEMA_VERSION = 2
+"""Of `front.json`; 1 had no questions."""
 RISKS = ("natural_risk", "hypocritical_risk")
 SPLITS: tuple[Selection, Selection] = ("validation", "test")
 REFERENCE = (1.0, 1.0)
@@ -46,6 +50,8 @@ class Point:
     aware: RiskCounts | None = None
     """Of a defence: on a part of the test split, by everything tried, attackers who know it
     included."""
+    remarks: tuple[str, ...] = ()
+    """Of the lint on this net, `code: text` each."""
 
     def counts(self, selection: Selection) -> RiskCounts:
         """The counts on a split."""
@@ -126,6 +132,9 @@ class Front:
     """By trial, where points were repeated."""
     risks: tuple[str, ...] = RISKS
     """What is to be small."""
+    questions: Mapping[str, Question] = field(default_factory=dict)
+    """By split, what was asked of the first of its nets: all are asked the same. None is known of
+    studies of earlier versions."""
 
     @cached_property
     def trials(self) -> tuple[Repeats, ...]:
@@ -169,7 +178,7 @@ class Front:
         """`front.json`: the counts, and every rate with its interval."""
         members = {p.trial for p in self.members}
         data = {
-            "schema_version": 1,
+            "schema_version": SCHEMA_VERSION,
             "study": self.study,
             "objective": self.objective,
             "selection": self.selection,
@@ -178,6 +187,7 @@ class Front:
             "risks": self.risks,
             "hypervolume": self._hypervolumes(),
             "trials": [self._summary(t) | {"on_front": t.trial in members} for t in self.trials],
+            "questions": {split: question.plain for split, question in self.questions.items()},
             "points": [point_to_dict(p) | {"on_front": p.trial in members} for p in self.points],
             "failures": [asdict(failure) for failure in self.failures],
             "stopped": [asdict(stop) for stop in self.stopped],
@@ -210,17 +220,28 @@ class Front:
         """What `write` wrote.
 
         Raises:
-            StudyError: the study has no front.
+            StudyError: the study has no front, or one that is damaged or of another version.
         """
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, json.JSONDecodeError) as error:
+            version = read_record(path, "schema_version")["schema_version"]
+        except StudyError as error:
             raise StudyError(f"no front at {str(path)!r}: {error}") from None
+        if version not in (1, SCHEMA_VERSION):
+            raise StudyError(
+                f"front {str(path)!r} is of schema {version!r}, this fftune reads 1 to "
+                f"{SCHEMA_VERSION}"
+            )
+        return read_as(path, cls._from_dict)
+
+    @classmethod
+    def _from_dict(cls, data: Mapping[str, Any]) -> "Front":
+        questions = data["questions"] if data["schema_version"] > 1 else {}
         return cls(
             study=data["study"],
             objective=data["objective"],
             selection=data["selection"],
             risks=tuple(data.get("risks", RISKS)),
+            questions={split: read_question(q) for split, q in questions.items()},
             points=tuple(point_from_dict(p) for p in data["points"]),
             failures=tuple(Failure(**f) for f in data["failures"]),
             stopped=tuple(Stopped(**s) for s in data["stopped"]),
@@ -244,6 +265,7 @@ def by_lambda(points: Sequence[Point]) -> tuple[Point, ...]:
 def point_from_dict(data: dict[str, Any]) -> Point:
     """A point from its JSON; derived rates in it are ignored."""
     fields = {name: data[name] for name in Point.__slots__ if name in data}
+    fields["remarks"] = tuple(data.get("remarks", ()))
     for name in (*SPLITS, "aware"):
         if fields.get(name):
             fields[name] = RiskCounts(**{n: data[name][n] for n in RiskCounts.__slots__})
@@ -255,16 +277,8 @@ def point_to_dict(point: Point) -> dict[str, Any]:
     data = asdict(point)
     for name in (*SPLITS, "aware"):
         if counts := getattr(point, name):
-            data[name] |= {name: _rate(rate) for name, rate in counts.rates().items()}
+            data[name] |= {name: plain_rate(rate) for name, rate in counts.rates().items()}
     return data
-
-
-def _rate(rate: Rate) -> dict[str, float | int | None]:
-    """An undefined rate is null: JSON has no nan."""
-    if not rate.n:
-        return {"count": 0, "n": 0, "value": None, "low": None, "high": None}
-    low, high = rate.interval
-    return {"count": rate.count, "n": rate.n, "value": rate.value, "low": low, "high": high}
 
 
 def _plain(estimate: Estimate) -> dict[str, float | int | None]:

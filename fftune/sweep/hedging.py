@@ -8,6 +8,7 @@ from fftune.evaluate.crafted import name_of
 from fftune.evaluate.exhibit import Exhibit
 from fftune.evaluate.exhibited import exhibit
 from fftune.evaluate.hedged import AWARE, check_hedge, judge_hedge
+from fftune.evaluate.question import remarks_of
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts, UnionCounts
 from fftune.storage import write_text
@@ -72,6 +73,7 @@ class HedgeRunner(Runner):
             train_seconds=0.0,
             evaluate_seconds=time.perf_counter() - began,
             aware=aware,
+            remarks=remarks_of(outcomes),
         )
 
 

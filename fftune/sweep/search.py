@@ -5,12 +5,13 @@ import warnings
 from collections.abc import Sequence
 
 import optuna
-from optuna.trial import TrialState
+from optuna.trial import FixedTrial, TrialState, create_trial
 
 from fftune.config import Study
 from fftune.sweep.database import open_or_create
 from fftune.sweep.front import Failure, Point, Repeats
 from fftune.sweep.samplers import enqueue, make_sampler
+from fftune.sweep.space import params_of, suggest
 from fftune.sweep.study import StudyFolder
 
 
@@ -27,9 +28,39 @@ def open_search(study: StudyFolder) -> optuna.Study:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         search.set_metric_names(list(config.risks))  # what plots and the dashboard call them
+    _restore(search, study)
     _settle(search, study)
     enqueue(search, config)
     return search
+
+
+def _restore(search: optuna.Study, study: StudyFolder) -> None:
+    """Let the search know of trials again that ended, and whose records were lost with a crash.
+
+    They are running trials then, with their parameters, for `_settle` to settle.
+    """
+    storage = search._storage
+    for number, settings in sorted(study.recorded().items()):
+        fixed = FixedTrial(params_of(settings, study.config))
+        suggest(fixed, study.config)
+        while len(search.get_trials(deepcopy=False)) < number:
+            search.add_trial(create_trial(state=TrialState.FAIL))
+        trials = search.get_trials(deepcopy=False)
+        if len(trials) == number:
+            running = TrialState.RUNNING
+            search.add_trial(
+                create_trial(state=running, params=fixed.params, distributions=fixed.distributions)
+            )
+            continue
+        trial = trials[number]
+        if trial.state.is_finished():
+            continue
+        for name in fixed.distributions.keys() - trial.params.keys():
+            kind = fixed.distributions[name]
+            value = kind.to_internal_repr(fixed.params[name])
+            storage.set_trial_param(trial._trial_id, name, value, kind)
+        if trial.state == TrialState.WAITING:
+            storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
 
 
 def _settle(search: optuna.Study, study: StudyFolder) -> None:

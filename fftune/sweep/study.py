@@ -2,17 +2,18 @@
 
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fftune.comparison import risks_over_seeds
-from fftune.config import Selection, Study, SweepConfig, differences, study_of, to_json
+from fftune.config import Selection, Settings, Study, SweepConfig, differences, study_of, to_json
 from fftune.errors import ConfigError, StudyError
 from fftune.evaluate import probes
-from fftune.outcomes import Outcomes
+from fftune.evaluate.question import Question, read_question
+from fftune.outcomes import Outcomes, questions_in
 from fftune.storage import locked, write_text
 from fftune.sweep.front import (
     SPLITS,
@@ -24,6 +25,11 @@ from fftune.sweep.front import (
     point_from_dict,
     point_to_dict,
 )
+from fftune.sweep.records import read_as, read_record
+
+T = TypeVar("T")
+ENDS = ("result.json", "failure.json", "stopped.json")
+"""How a trial may end, each a file in its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +87,7 @@ class StudyFolder:
         if not (folder / "result.json").exists():
             return ()
         paths = (self.seed_folder(number, s) / "result.json" for s in self.config.training_seeds)
-        return tuple(point_from_dict(json.loads(path.read_text())) for path in paths)
+        return tuple(read_as(path, point_from_dict) for path in paths)
 
     def failed(self, number: int) -> bool:
         """Whether a trial has a recorded failure."""
@@ -89,7 +95,7 @@ class StudyFolder:
 
     def failure(self, number: int) -> Failure:
         """Why a trial failed."""
-        return Failure(**json.loads((self.trial(number) / "failure.json").read_text()))
+        return read_as(self.trial(number) / "failure.json", lambda data: Failure(**data))
 
     def was_stopped(self, number: int) -> bool:
         """Whether a trial was stopped early."""
@@ -121,17 +127,18 @@ class StudyFolder:
 
     def _attempts(self, key: str) -> dict[str, Any]:
         path = self.path / "attempts" / f"{key}.json"
-        record: dict[str, Any] = {"open": "", "failures": []}
-        return record | (json.loads(path.read_text()) if path.exists() else {})
+        return (
+            read_record(path, "open", "failures") if path.exists() else {"open": "", "failures": []}
+        )
 
     def _write_attempts(self, key: str, record: Mapping[str, Any]) -> None:
         write_text(self.path / "attempts" / f"{key}.json", json.dumps(record) + "\n")
 
     def front(self) -> Front:
         """The front of all that is finished."""
-        failures = [Failure(**data) for data in self._records("failure.json")]
-        stopped = [Stopped(**data) for data in self._records("stopped.json")]
-        numbers = [data["trial"] for data in self._records("result.json")]
+        failures = self._records("failure.json", lambda data: Failure(**data))
+        stopped = self._records("stopped.json", lambda data: Stopped(**data))
+        numbers = self._records("result.json", lambda data: int(data["trial"]))
         trials = {number: self.points(number) for number in numbers}
         return Front(
             study=self.config.name,
@@ -141,6 +148,7 @@ class StudyFolder:
             points=by_lambda([point for points in trials.values() for point in points]),
             failures=tuple(sorted(failures, key=lambda f: f.trial)),
             stopped=tuple(sorted(stopped, key=lambda s: s.trial)),
+            questions=self._questions(numbers),
             estimates={
                 number: {
                     split: risks_over_seeds(self.rows(number, split))
@@ -150,6 +158,15 @@ class StudyFolder:
                 for number in (trials if self.config.seeds > 1 else ())
             },
         )
+
+    def _questions(self, numbers: Sequence[int]) -> dict[str, Question]:
+        """By split, what the first finished trial's net was asked."""
+        if not numbers:
+            return {}
+        folder = self.seed_folder(min(numbers), self.config.training_seeds[0])
+        path = folder / "outcomes.parquet"
+        found = [read_question(q) for q in questions_in(path)] if path.exists() else []
+        return {question.split: question for question in reversed(found)}
 
     def rows(self, number: int, split: Selection) -> list[Outcomes]:
         """The hypocritical attack's rows of one trial, a training seed each."""
@@ -171,17 +188,23 @@ class StudyFolder:
     @property
     def ended(self) -> int:
         """How many trials are finished, failed or stopped."""
-        kinds = ("result.json", "failure.json", "stopped.json")
-        return sum(len([*self._records(kind)]) for kind in kinds)
+        return sum(len([*self.path.glob(f"trials/*/{kind}")]) for kind in ENDS)
+
+    def recorded(self) -> dict[int, Settings]:
+        """The settings of every trial that is finished, failed or stopped, by its number."""
+        each = (
+            self._records(kind, lambda data: (int(data["trial"]), dict(data["settings"])))
+            for kind in ENDS
+        )
+        return dict(pair for pairs in each for pair in pairs)
 
     @property
     def remaining(self) -> int:
         """How many trials are still to run."""
         return max(0, self.config.planned - self.ended)
 
-    def _records(self, name: str) -> Iterator[dict[str, Any]]:
-        for path in sorted(self.path.glob(f"trials/*/{name}")):
-            yield json.loads(path.read_text())
+    def _records(self, name: str, build: Callable[[dict[str, Any]], T]) -> list[T]:
+        return [read_as(path, build) for path in sorted(self.path.glob(f"trials/*/{name}"))]
 
 
 @contextmanager
@@ -204,9 +227,9 @@ def open_study(config: Study, root: Path, *, resume: bool) -> Iterator[StudyFold
 def _check_same(study: StudyFolder, *, resume: bool) -> None:
     name, new = study.config.name, study.config
     try:
-        old = study_of((study.path / "config.json").read_text())
-    except ConfigError as error:
-        raise StudyError(f"study {name!r} has settings of another version: {error}") from None
+        old = study_of((study.path / "config.json").read_text(encoding="utf-8"))
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
+        raise StudyError(f"study {name!r} has settings that cannot be read: {error}") from None
     more = resume and new.trials > old.trials
     if new != (replace(old, trials=new.trials) if more else old):
         changed = differences(old, new)

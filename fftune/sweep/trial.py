@@ -17,6 +17,7 @@ from fftune.config import (
 )
 from fftune.data.catalog import place_framed
 from fftune.evaluate import evaluate, judge, probes
+from fftune.evaluate.question import remarks_of
 from fftune.evaluate.run import sample
 from fftune.metrics import Metrics
 from fftune.models import torch_threads
@@ -104,10 +105,12 @@ class TrialRunner(Runner):
         model = read_spec(folder / "checkpoint")
         trained = time.perf_counter()
         # Every point is judged on the same examples under the same threat, whatever is searched.
-        data, threat = sweep.base.data, sweep.base.attack.threat
+        data, threat, net = sweep.base.data, sweep.base.attack.threat, f"{sweep.name}-{number}"
         with torch_threads(config.threads):
             parts = {
-                split: evaluate(model, data, sweep.battery, threat=threat, split=split).table
+                split: evaluate(
+                    model, data, sweep.battery, threat=threat, split=split, name=net
+                ).table
                 for split in judged_on(data)
             }
         outcomes = Outcomes.of(list(parts.values()))
@@ -131,6 +134,7 @@ class TrialRunner(Runner):
             train_seconds=trained - began,
             evaluate_seconds=time.perf_counter() - trained,
             crafted=_crafted(config),
+            remarks=remarks_of(outcomes),
         )
 
 

@@ -41,7 +41,10 @@ def test_behind_a_hedge_it_counts_what_the_first_draw_of_an_evaluation_counts(
         one = ours[ours["goal"] == goal].sort_values("id")
         other = frame[(frame["attack"] == "pgd-3") & (frame["goal"] == goal)].sort_values("id")
         assert one["pred_pert"].tolist() == other["pred_pert"].tolist()
-        assert one["pred_clean"].tolist() == clean.tolist()
+        assert one["pred_clean_defended"].tolist() == clean.tolist()
+        assert one["pred_clean"].tolist() != clean.tolist()  # the bare net answers otherwise
+        for column in ("pred_clean", "pred_clean_defended", "success"):
+            assert one[column].tolist() == other[column].tolist()
 
 
 def test_an_attacker_who_knows_goes_through_the_defence(toy, blobs, crafted) -> None:

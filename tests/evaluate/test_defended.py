@@ -13,7 +13,13 @@ from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluate import judge, probes
 from fftune.evaluate.aware import aware_probes
 from fftune.evaluate.defended import CLEAN, Guard
-from fftune.evaluate.defense_table import defense_frame, defense_table, flip_counts, undefended
+from fftune.evaluate.defense_table import (
+    defense_frame,
+    defense_rates,
+    defense_table,
+    flip_counts,
+    undefended,
+)
 from fftune.evaluate.queue import Result
 from fftune.evaluate.record import Record
 from fftune.evaluate.table import table
@@ -169,8 +175,8 @@ def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws]) -> Outcomes:
             | {"id": list(range(len(bare))), "attack": attack, "goal": goal, "target": -1}
             | {"config_hash": "c", "seed": 0, "restart": 0, "protocol": "fixed", "tier": "full"}
             | {"defense": defense, "defense_repeat": repeat, "y": 0, "pred_clean": bare}
-            | {"pred_pert": pred, "success": False, "queries": 0, "forwards": 0, "backwards": 0}
-            | {"distance": 0.0, "status": "ok"},
+            | {"pred_clean_defended": clean[defense][repeat], "pred_pert": pred, "success": False}
+            | {"queries": 0, "forwards": 0, "backwards": 0, "distance": 0.0, "status": "ok"},
         )
         for (attack, goal), defenses in found.items()
         for defense, draws in defenses.items()
@@ -352,3 +358,25 @@ def test_risks_are_of_one_defence_at_a_time(outcomes) -> None:
         RiskCounts.of(outcomes, attack="pgd-3", split="test")
     one = outcomes.where(defense="hedge", defense_repeat=2)
     assert RiskCounts.of(one, attack="pgd-3", split="test").total == 100
+
+
+def test_metrics_under_each_defence_by_hand() -> None:
+    """As in `test_friends_by_hand`, of the first draw; adversaries beside them."""
+    clean = {"none": [[0, 0, 1, 1, 1, 1]], "hedge": [[2, 2, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]]}
+    still, attacks = [1, 1, 1, 1, 1, 1], {}
+    for attack, hyp, adv in (
+        ("pgd-20", [0, 0, 0, 1, 2, 1], [0, 0, 0, 0, 1, 1]),
+        ("aware-hedge", [1, 1, 1, 0, 1, 1], [0, 1, 1, 0, 1, 1]),
+        ("known-hedge", [1, 1, 1, 1, 0, 1], still),
+    ):
+        attacks[attack, "hypocritical"] = {"none": [still], "hedge": [hyp, still]}
+        attacks[attack, "adversarial"] = {"none": [still], "hedge": [adv, still]}
+    found = defense_rates(by_hand(clean, attacks))
+    assert not any("none" in name.split("/") for name in found)
+    # The hedged net is right about 2 alone; known draws are no part of the worst case.
+    assert found["defense/hedge/clean_accuracy"] == Rate(1, 6)
+    assert found["defense/hedge/accuracy/pgd-20 adversarial"] == Rate(4, 6)
+    assert found["defense/hedge/accuracy/known-hedge adversarial"] == Rate(0, 6)
+    assert found["defense/hedge/worst_case/accuracy"] == Rate(0, 6)
+    assert found["defense/hedge/worst_case/adversarial_risk"] == Rate(1, 1)
+    assert found["defense/hedge/worst_case/hypocritical_risk"] == Rate(3, 5)

@@ -5,8 +5,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from fftune.config import SweepConfig
+from fftune.config import Dimension, SweepConfig
 from fftune.errors import StudyError
+from fftune.evaluate.question import Question
 from fftune.report.page import page
 from fftune.report.publish import publish
 from fftune.report.results import Result, read_results
@@ -15,6 +16,34 @@ from fftune.report.tables import table
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
 from fftune.sweep.front import Failure, Front, Point
+
+ASKED = Question(
+    net="fastat_small",
+    model_hash="1a2b3c4d5e6f7081",
+    code="c",
+    data="cifar10",
+    dataset_hash="d",
+    split="test",
+    examples=1000,
+    available=10000,
+    classes=("cat", "dog"),
+    norm="linf",
+    eps=8 / 255,
+    clamp=True,
+    battery="nine",
+    tier="full",
+    attacks=("pgd-20", "cw"),
+    suite="s",
+    precision="fp32",
+    device="cpu",
+    threads=1,
+    block_size=256,
+    seed=0,
+    defences=(),
+    repeats=0,
+    engine=2,
+    remarks=(),
+)
 
 
 def study(config: SweepConfig, name: str, **changes: object) -> Result:
@@ -45,6 +74,43 @@ def test_the_sentence(quick: SweepConfig) -> None:
         "images, yet scores 99.8% once a false friend has touched them: hypocritical risk 98.9%, "
         "173 of its 175 mistakes (95 % interval 95.9% to 99.7%)."
     ]
+
+
+@pytest.mark.parametrize(
+    ("base", "searched", "method"),
+    [
+        ("thrm", {}, "standard training"),
+        ("trades", {}, "standard training"),
+        ("standard", {}, "standard training"),
+        ("pgd_at", {}, "pgd_at"),
+        ("fast_at", {}, "fast_at"),
+        ("thrm", {"objective": "pgd_at"}, "pgd_at"),
+        ("pgd_at", {"objective": "standard"}, "standard training"),
+    ],
+)
+def test_the_method_is_the_nets_own_objective(quick, base, searched, method) -> None:
+    result = study(replace(quick, base=replace(quick.base, objective=base)), "a")
+    points = tuple(replace(p, settings=searched) for p in result.front.points)
+    front = replace(result.front, points=points)
+    (said,) = headlines([replace(result, front=front)])
+    assert said.startswith(f"The model trained with lambda = 0 ({method}) errs")
+
+
+def test_a_searched_objective_names_all_that_are_tried(quick) -> None:
+    space = (Dimension(path="objective", choices=("pgd_at", "standard")),)
+    assert replace(quick, space=space, strategy="grid").method == "pgd_at+standard"
+    assert quick.method == "thrm"
+
+
+def test_what_was_resolved_and_remarked_is_told_with_a_front(quick) -> None:
+    result = study(quick, "a")
+    points = (replace(result.front.points[0], remarks=("range: x",)), *result.front.points[1:])
+    front = replace(result.front, points=points, questions={"test": ASKED})
+    said = caveats([replace(result, front=front)])
+    assert said[0] == "cifar10, test: n = 1,000 of 10,000"
+    assert "linf, eps 0.0313725 (8/255); battery nine, tier full: pgd-20, cw" in said
+    assert "Remark on trial 0, seed 0: range: x" in said
+    assert "Remark on trial 0, seed 0: range: x" in page([replace(result, front=front)])
 
 
 def test_one_net_of_two_studies_is_told_once(quick: SweepConfig) -> None:

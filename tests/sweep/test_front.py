@@ -4,6 +4,7 @@ import math
 import pytest
 
 from fftune.errors import StudyError
+from fftune.evaluate.question import Question
 from fftune.risk import RiskCounts
 from fftune.sweep.front import Failure, Front, Point, by_lambda
 
@@ -38,6 +39,35 @@ FRONT = Front(
     selection="validation",
     points=POINTS,
     failures=(Failure(trial=4, lam=70.0, reason="loss is nan"),),
+)
+
+
+ASKED = Question(
+    net="fastat_small",
+    model_hash="1a2b3c4d5e6f7081",
+    code="c",
+    data="cifar10",
+    dataset_hash="d",
+    split="test",
+    examples=1000,
+    available=10000,
+    classes=("cat", "dog"),
+    norm="linf",
+    eps=8 / 255,
+    clamp=True,
+    battery="nine",
+    tier="full",
+    attacks=("pgd-20", "cw"),
+    suite="s",
+    precision="fp32",
+    device="cpu",
+    threads=1,
+    block_size=256,
+    seed=0,
+    defences=(),
+    repeats=0,
+    engine=2,
+    remarks=(),
 )
 
 
@@ -84,3 +114,49 @@ def test_a_missing_or_damaged_front(tmp_path) -> None:
     (tmp_path / "front.json").write_text("{")
     with pytest.raises(StudyError, match="no front at"):
         Front.read(tmp_path / "front.json")
+
+
+def test_what_was_asked_and_remarked_stands_in_the_front(tmp_path) -> None:
+    from dataclasses import replace
+
+    remarked = replace(POINTS[0], remarks=("range: inputs beyond 1",))
+    front = replace(FRONT, questions={"test": ASKED}, points=(remarked, *POINTS[1:]))
+    front.write(tmp_path / "front.json")
+    assert Front.read(tmp_path / "front.json") == front
+    data = json.loads((tmp_path / "front.json").read_text())
+    assert data["questions"]["test"]["available"] == 10000
+    assert data["points"][0]["remarks"] == ["range: inputs beyond 1"]
+
+
+def test_a_front_of_schema_1_is_read(tmp_path) -> None:
+    FRONT.write(tmp_path / "front.json")
+    data = json.loads((tmp_path / "front.json").read_text()) | {"schema_version": 1}
+    del data["questions"]
+    for one in data["points"]:
+        del one["remarks"]
+    (tmp_path / "front.json").write_text(json.dumps(data))
+    assert Front.read(tmp_path / "front.json") == FRONT
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"schema_version": 99}, "is of schema 99, this fftune reads 1 to 2"),
+        ({"schema_version": None}, "is of schema None"),
+        ({"schema_version": ...}, "schema_version is missing"),
+        ({"points": ...}, "is damaged: points is missing"),
+        ({"questions": ...}, "is damaged: questions is missing"),
+        ({"points": [{"trial": 1}]}, "is damaged: .*seed"),
+        ({"points": 3}, "is damaged"),
+        ({"trials": [{}]}, "is damaged: seeds is missing"),
+        ({"questions": {"test": {}}}, "is damaged: net is missing"),
+    ],
+)
+def test_a_front_of_another_shape_is_one_line(tmp_path, changed, told) -> None:
+    FRONT.write(tmp_path / "front.json")
+    data = json.loads((tmp_path / "front.json").read_text()) | changed
+    kept = {key: value for key, value in data.items() if value is not ...}
+    (tmp_path / "front.json").write_text(json.dumps(kept))
+    with pytest.raises(StudyError, match=told) as error:
+        Front.read(tmp_path / "front.json")
+    assert "\n" not in str(error.value) and "front.json" in str(error.value)

@@ -1,0 +1,253 @@
+"""The question that a table of rows answers: all that must be equal for two answers to be."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from fftune.config import (
+    HedgeConfig,
+    Norm,
+    Precision,
+    Split,
+    ThreatModel,
+    config_hash,
+    from_json,
+    to_json,
+    told_radius,
+)
+from fftune.evaluate.cache import ENGINE
+from fftune.evaluate.case import Case
+from fftune.outcomes import Outcomes
+
+SHOWN_CLASSES = 10
+"""Names of classes that a head prints; of more, the first and the last."""
+LONGEST = 40
+"""Letters that one part of a name may have."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defended:
+    """A defence, with all that was resolved of it."""
+
+    name: str
+    norm: Norm
+    eps_d: float
+    steps: int
+    step_size: float
+    clamp: bool
+
+    @classmethod
+    def of(cls, name: str, config: HedgeConfig) -> "Defended":
+        """What a hedge's settings come to."""
+        return cls(
+            name=name,
+            norm=config.norm,
+            eps_d=config.eps_d,
+            steps=config.steps,
+            step_size=config.step_length,
+            clamp=config.clamp,
+        )
+
+    def __str__(self) -> str:
+        steps = f", K {self.steps} of {told_radius(self.step_size)}" if self.steps else ""
+        return f"{self.name} ({self.norm}, eps_d {told_radius(self.eps_d)}{steps})"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """Which net is asked about which images, under which attacks, and how that is computed."""
+
+    net: str
+    """What the user calls it."""
+    model_hash: str
+    """Of its weights."""
+    code: str
+    """Of what it is beside its weights; empty where nobody has told a net in memory."""
+    data: str
+    dataset_hash: str
+    split: Split
+    examples: int
+    available: int
+    """Images of the split, of which `examples` are asked about."""
+    classes: tuple[str, ...]
+    """In order: the first is what label 0 stands for."""
+    norm: Norm
+    eps: float
+    clamp: bool
+    battery: str
+    tier: str
+    attacks: tuple[str, ...]
+    suite: str
+    """Hash of every setting of every attack and defence."""
+    precision: Precision
+    """Of strong searches; `auto` where only the actors of a cluster know."""
+    device: str
+    threads: int
+    block_size: int
+    seed: int
+    defences: tuple[Defended, ...]
+    repeats: int
+    """Draws of each defence; 0 without one."""
+    engine: int
+    remarks: tuple[str, ...]
+    """Lines of the lint, `code: text`; they are no part of what is asked."""
+
+    @property
+    def hash(self) -> str:
+        """8 hex digits of the whole question."""
+        return config_hash(replace(self, remarks=()))[:8]
+
+    @property
+    def name(self) -> str:
+        """A name for files and runs; two questions never share one."""
+        words = (
+            *(self.net, self.model_hash[:8] or "empty", self.data.partition(":")[0]),
+            *(self.split, f"n{self.examples}", self.norm, f"{self.eps:.3g}"),
+            *(self.battery, self.tier, *(d.name for d in self.defences), self.hash),
+        )
+        return "-".join(map(_plain, words))
+
+    def head(self) -> str:
+        """The first lines of a table."""
+        net = f"{self.net} ({self.model_hash[:8]}) on " if self.net else ""
+        return "\n".join((f"{net}{self.about()}", *self.terms()))
+
+    def about(self) -> str:
+        """The images, as in "digits, test: n = 40 of 1,197"."""
+        count = f"n = {self.examples:,} of {self.available:,}"
+        return f"{self.data}, {self.split}: {count}"
+
+    def terms(self) -> tuple[str, ...]:
+        """Lines that say what else was resolved."""
+        ball = f"{self.norm}, eps {told_radius(self.eps)}" + ("" if self.clamp else ", unclamped")
+        draws = f"; {self.repeats} draws of each" if self.defences else ""
+        defences = (f"defences: {', '.join(map(str, self.defences))}{draws}",)
+        how = f"{self.device}, {self.precision}, {self.threads} threads"
+        return (
+            f"{len(self.classes)} classes in order: {_shortened(self.classes)}",
+            f"{ball}; battery {self.battery}, tier {self.tier}: {', '.join(self.attacks)}",
+            *(defences if self.defences else ()),
+            f"{how}, blocks of {self.block_size}, seed {self.seed}, engine {self.engine}",
+            *(f"remark {remark}" for remark in self.remarks),
+        )
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of its run in MLflow, by which it is found there."""
+        return {
+            "fftune.question": self.name,
+            "fftune.net": self.net,
+            "fftune.model_hash": self.model_hash,
+            "fftune.data": self.data,
+            "fftune.split": self.split,
+            "fftune.examples": str(self.examples),
+            "fftune.norm": self.norm,
+            "fftune.eps": told_radius(self.eps),
+            "fftune.battery": self.battery,
+            "fftune.tier": self.tier,
+            "fftune.defences": ", ".join(d.name for d in self.defences) or "none",
+        }
+
+    @property
+    def params(self) -> dict[str, str]:
+        """Params of its run in MLflow: every field, whose lists are told in full in its JSON."""
+        told = {f.name: getattr(self, f.name) for f in fields(self)}
+        told["classes"] = f"{len(self.classes)}: {_shortened(self.classes)}"
+        told["eps"] = told_radius(self.eps)
+        return {
+            name: (", ".join(map(str, value)) if isinstance(value, tuple) else str(value))[:500]
+            for name, value in told.items()
+        }
+
+    @property
+    def plain(self) -> dict[str, Any]:
+        """The question as JSON keeps it."""
+        data: dict[str, Any] = json.loads(to_json(self))
+        return data
+
+
+def question_of(
+    case: Case,
+    *,
+    net: str,
+    code: str,
+    threat: ThreatModel,
+    available: int | None,
+    device: str,
+    precision: Precision,
+    remarks: Sequence[str] = (),
+) -> Question:
+    """The question of a case, as it was resolved.
+
+    Args:
+        net: what the user calls it.
+        available: images of the split; None is as many as are asked about.
+    """
+    battery, guard = case.battery, case.guard
+    settings = [*map(config_hash, case.probes), "" if guard is None else config_hash(guard)]
+    hedges = {} if guard is None else guard.hedges
+    strong = any(probe.protocol == "strong" for probe in case.probes)
+    return Question(
+        net=net,
+        model_hash=case.model_hash,
+        code=code,
+        data=case.dataset.source.name,
+        dataset_hash=case.dataset_hash,
+        split=case.dataset.split,
+        examples=len(case.dataset),
+        available=len(case.dataset) if available is None else available,
+        classes=tuple(case.dataset.source.classes),
+        norm=threat.norm,
+        eps=float(threat.eps),
+        clamp=threat.clamp,
+        battery=battery.name,
+        tier=battery.tier,
+        attacks=tuple(dict.fromkeys(probe.attack for probe in case.probes)),
+        suite=hashlib.sha256(repr(settings).encode()).hexdigest()[:16],
+        precision=precision if strong else "fp32",
+        device=device,
+        threads=battery.threads,
+        block_size=battery.block_size,
+        seed=battery.seed,
+        defences=tuple(Defended.of(name, config) for name, config in hedges.items()),
+        repeats=0 if guard is None else guard.repeats,
+        engine=ENGINE,
+        remarks=tuple(remarks),
+    )
+
+
+def read_question(data: Any) -> Question:
+    """What `Question.plain` gave.
+
+    Raises:
+        ConfigError: it is no question.
+    """
+    return from_json(Question, json.dumps(data))
+
+
+def questions_of(outcomes: Outcomes) -> tuple[Question, ...]:
+    """The questions that rows say they answer.
+
+    Raises:
+        ConfigError: one is no question.
+    """
+    return tuple(map(read_question, outcomes.questions))
+
+
+def remarks_of(outcomes: Outcomes) -> tuple[str, ...]:
+    """All that was remarked of the nets of these rows, each line once."""
+    lines = (line for question in questions_of(outcomes) for line in question.remarks)
+    return tuple(dict.fromkeys(lines))
+
+
+def _plain(word: str) -> str:
+    """A word that any file system and any filter takes."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "._") else "_" for c in word)[:LONGEST]
+
+
+def _shortened(names: Sequence[str]) -> str:
+    if len(names) <= SHOWN_CLASSES:
+        return ", ".join(names)
+    return f"{', '.join(names[: SHOWN_CLASSES - 1])}, ... {names[-1]}"

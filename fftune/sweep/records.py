@@ -1,0 +1,44 @@
+"""JSON files of a study, read with their mistakes told in one line."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fftune.errors import StudyError
+
+T = TypeVar("T")
+
+
+def read_record(path: Path, *keys: str) -> dict[str, Any]:
+    """The JSON object in a file, which has these keys.
+
+    Raises:
+        StudyError: the file is missing, damaged, or lacks a key.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise StudyError(f"{str(path)!r} cannot be read: {reason}") from None
+    if not isinstance(data, dict):
+        raise StudyError(f"{str(path)!r} must hold a JSON object, got {type(data).__name__}")
+    for key in keys:
+        if key not in data:
+            raise StudyError(f"{str(path)!r} is damaged: {key} is missing")
+    return data
+
+
+def read_as(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
+    """What `build` makes of the JSON object in a file.
+
+    Raises:
+        StudyError: the file is missing or damaged, or the object is not one that `build` takes.
+    """
+    data = read_record(path)
+    try:
+        return build(data)
+    except KeyError as error:
+        raise StudyError(f"{str(path)!r} is damaged: {error.args[0]} is missing") from None
+    except (TypeError, ValueError, AttributeError) as error:
+        raise StudyError(f"{str(path)!r} is damaged: {error}") from None
