@@ -23,7 +23,7 @@ def is_unsaid(radius: float) -> bool:
 
 
 def default_eps(norm: Norm) -> float:
-    """The radius that the papers give a norm (Tao et al. 2022, 5.1)."""
+    """The radius that both papers give a norm: 8/255 for linf, .5 for l2 (Tao et al. 2022, 5.1)."""
     return 8 / PIXEL if norm == "linf" else 0.5
 
 
@@ -36,11 +36,6 @@ def told_radius(eps: float) -> str:
 
 UNCLAMPED = ("fgsm", "pgd", "cw", "pgd_hedged")
 """Searches that can go without the walls of [0, 1]."""
-
-
-def default_eps(norm: Norm) -> float:
-    """The radius that both papers use under a norm: 8/255 for linf, .5 for l2."""
-    return 8 / 255 if norm == "linf" else 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
