@@ -16,6 +16,7 @@ RANKS = {
     "noise": 1,
     "memory": 1,
     "storage": 1,
+    "user_code": 1,
     "cluster": 2,
     "recipes": 2,
     "threat": 2,
