@@ -138,7 +138,7 @@ def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
 
             return command, {name: read_spec(path) for name, path in checkpoints.items()}
     command, spec = parse_net(Evaluate, arguments, SHORT, prog=prog)
-    return command, {_label(spec): spec}
+    return command, {spec.label: spec}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,15 +167,6 @@ def study_checkpoints(study: str, storage: str | None) -> dict[str, Path]:
 def _numbers(path: Path) -> list[int]:
     """Trial and seed, so that trial 10 follows trial 9."""
     return [int(part) for part in path.parts if part.isdigit()]
-
-
-def _label(spec: ModelSpec) -> str:
-    """What a net is called: the last part of its factory, or the run that left its checkpoint."""
-    if spec.weights:
-        path = Path(spec.weights)
-        inside = path.parent.name == "checkpoint"
-        return path.parents[1].name if inside else path.stem
-    return spec.factory.rpartition(":")[2]
 
 
 def parse_net(
