@@ -38,6 +38,18 @@ def frozen(model: nn.Module) -> Iterator[nn.Module]:
 
 
 @contextmanager
+def placed(model: nn.Module, device: str) -> Iterator[nn.Module]:
+    """The net on a device inside the block, and after it where it was before."""
+    tensors = (*model.parameters(), *model.buffers())
+    before = {tensor.device for tensor in tensors}
+    try:
+        yield model.to(device)
+    finally:
+        if len(before) == 1:
+            model.to(before.pop())
+
+
+@contextmanager
 def torch_threads(count: int) -> Iterator[None]:
     """Torch on `count` CPU threads inside the block: other counts give other last bits."""
     before = torch.get_num_threads()
