@@ -68,10 +68,11 @@ def examine(
             case = case_of(net, dataset, battery, threat=threat, defense=defense)
             with examined(net, case.on("cpu")) as subject:
                 try_out(subject, case)
+                who = identity(spec, subject, dataset)
         except FftuneError as error:
             results[name] = Result(error=error)
             continue
-        cache = Cache(root, case, identity(spec, net), device) if root else None
+        cache = Cache(root, case, who, device) if root else None
         examinations[name] = Examination(spec=spec, case=case.on(device), cache=cache)
     with cluster(resources):
         needs = {"CPU": battery.threads, "GPU": resources.gpus}

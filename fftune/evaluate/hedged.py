@@ -17,7 +17,7 @@ from fftune.evaluate.crafted import craft, crafted_once, defended_rows
 from fftune.evaluate.defended import CLEAN
 from fftune.evaluate.run import HEDGED_ON, attacked, sample
 from fftune.evaluate.tiers import Part
-from fftune.models import device_of, load_model, torch_threads, weights_hash
+from fftune.models import adapted, device_of, load_model, torch_threads, weights_hash
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes
 
@@ -44,7 +44,8 @@ def check_hedge(config: HedgeTrial) -> None:
     attacked(net, few, battery_of(config), (probe,))
     with torch_threads(config.threads):
         device = device_of(config.device)
-        refuse_without_gradients(net.to(device), next(few.batches(len(few)))[1].to(device))
+        x = next(few.batches(len(few)))[1].to(device)
+        refuse_without_gradients(adapted(net.to(device), x), x)
 
 
 def pinned(config: HedgeTrial) -> HedgeTrial:
@@ -68,7 +69,9 @@ def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
     tables = []
     parts = parts_of(config.data, config.examples)
     for dataset in parts.values():
-        crafted = crafted_once(cache, net, dataset, battery, config.crafting, model_hash=model_hash)
+        crafted = crafted_once(
+            cache, net, dataset, battery, config.crafting, model_hash=model_hash, spec=config.net
+        )
         # The bare net's answers tell what the hedge has changed.
         for one in dict.fromkeys((hedge, BARE)):
             rows = defended_rows(net, crafted, one, battery=battery, seed=config.seed)

@@ -52,7 +52,9 @@ def evaluate(
     case = case_of(net, dataset, battery, threat=threat, defense=defense)
     with examined(net, case) as subject:
         try_out(subject, case)
-        cache = Cache(root, case, identity(model, net), subject.device) if root else None
+        cache = (
+            Cache(root, case, identity(model, subject, dataset), subject.device) if root else None
+        )
         return carry_out(plan(case), by_this_process(subject, case, cache))
 
 
