@@ -29,6 +29,10 @@ ENGINE = 2
 """Raised by every change to scoring, or to all attacks, that moves a row."""
 ASKED = 16
 """Images on which a net's answers are part of what it is."""
+PLAIN = pa.schema(
+    [(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA]
+)
+"""The columns of a block, before many are put together."""
 COUNT = b"fftune.rows"
 """What a block's file calls the count of its rows."""
 REVISIONS: dict[Search, int] = {"fab": 1}
@@ -88,7 +92,7 @@ class Cache:
         Which examples a probe of mistakes alone has rows of depends on the net: there the count
         that was written down must do.
         """
-        if not table.schema.remove_metadata().equals(SCHEMA):
+        if not table.schema.remove_metadata().equals(PLAIN):
             return "it is of another schema"
         if (table.schema.metadata or {}).get(COUNT) != str(len(table)).encode():
             return f"it has {len(table)} rows, not as many as were kept"

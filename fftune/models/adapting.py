@@ -91,6 +91,8 @@ def _manner(net: nn.Module, x: Tensor) -> Manner:
         before, version = given.clone(), given._version
         try:
             out = _ask(net, given)
+        except ModelError:
+            raise
         except Exception as error:  # whatever the user's code raises
             raise _refusal(few, error) from error
         key = _key(out)
@@ -111,6 +113,8 @@ def _type_of(net: nn.Module, x: Tensor) -> torch.dtype | None:
     """The type that a net's images must be of; None where it takes float32."""
     try:
         _ask(net, x.clone())
+    except ModelError:
+        raise
     except Exception as error:  # whatever the user's code raises
         tensors = (*net.parameters(), *net.buffers())
         own = {tensor.dtype for tensor in tensors if tensor.is_floating_point()} - {x.dtype}
@@ -173,7 +177,7 @@ def _blind(error: Exception) -> ModelError:
 
 
 def _refusal(x: Tensor, error: Exception) -> Exception:
-    if isinstance(error, ModelError | MemoryError | torch.OutOfMemoryError):
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return error
     shape = " x ".join(map(str, x.shape[1:]))
     many = "" if len(x) == 1 else f", {len(x)} at once"
