@@ -18,8 +18,11 @@ ENDS = {
     "exit at import": ("import sys\nsys.exit('no GPU')\n", "it ends the program: no GPU"),
     "code": ("raise SystemExit(3)\n", "it ends the program: 3"),
     "said before": ("print('no\\nGPU')\nraise SystemExit(1)\n", "it ends the program: GPU"),
-    "arguments": (NEEDS + "p.parse_args()\n", "it ends the program: .* arguments are required: --lr"),
-    "in the function": (NEEDS + "def net(*_): p.parse_args()\nrecipe = net\n", "it ends the program: .*required: --lr"),
+    "arguments": (NEEDS + "p.parse_args()\n", "it ends the program: .* required: --lr"),
+    "in the function": (
+        NEEDS + "def net(*_): p.parse_args()\nrecipe = net\n",
+        "it ends the program: .*required: --lr",
+    ),
     "raises": ("raise ValueError('bad\\nday')\n", "ValueError: bad$"),
     "in no language": ("def net(:\n", "SyntaxError"),
 }

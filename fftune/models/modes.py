@@ -25,11 +25,18 @@ def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
             module.training = training
 
 
+def freeze(model: nn.Module) -> nn.Module:
+    """The net itself, none of whose parameters learns; `requires_grad_` scripted nets lack."""
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    return model
+
+
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
     """No parameter takes part in gradients inside the block, which then are of inputs alone."""
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    model.requires_grad_(False)
+    freeze(model)
     try:
         yield model
     finally:

@@ -19,7 +19,7 @@ from fftune.models.adapting import Adapted
 from fftune.models.alike import BF16, Answers, answers, difference, first_line, tolerance
 from fftune.models.folding import Folded, has_norms
 from fftune.models.linf_dist import LinfDist
-from fftune.models.modes import eval_mode, frozen
+from fftune.models.modes import eval_mode, freeze, frozen
 
 log = logging.getLogger(__name__)
 
@@ -70,7 +70,7 @@ def _first_alike(model: nn.Module, known: list[Answers], x: Tensor, *, half: boo
 def _plain_copy(model: nn.Module) -> nn.Module:
     """A frozen copy in eval mode, or the net itself where it cannot be copied."""
     try:
-        return copy.deepcopy(model).eval().requires_grad_(False)
+        return freeze(copy.deepcopy(model).eval())
     except Exception:  # whatever copying raises
         log.debug("copying failed", exc_info=True)
         return model
@@ -95,7 +95,7 @@ class _Form:
         if self.folded:
             net: nn.Module = Folded(source).net
         else:
-            net = copy.deepcopy(source).eval().requires_grad_(False)
+            net = freeze(copy.deepcopy(source).eval())
         return Converted(net, self.dtype, channels_last=self.channels_last)
 
     def __str__(self) -> str:
