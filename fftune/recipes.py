@@ -1,6 +1,5 @@
 """Built-in trainings and studies: functions of the scale, in which `8 / 255` stays `8 / 255`."""
 
-import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from fftune.config import (
 )
 from fftune.config.data import of_another
 from fftune.errors import ConfigError
+from fftune.user_code import UserCodeError, attribute, called
 
 Scale = Literal["tiny", "small", "full"]
 TrainingData = Literal["quality", "noise", "mislabeling", "poisoning", "naive"]
@@ -152,20 +152,26 @@ def own(name: str) -> Callable[..., Any]:
     """The function `recipe` of a user's file.
 
     Raises:
-        ConfigError: there is no such file, or it has no such function.
+        ConfigError: there is no such file, it fails, or it has no such function. The function
+            raises the same where it fails.
     """
     path = Path(name)
     if not path.is_file():
         raise ConfigError(f"recipe {name!r} does not exist: there is no such file")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None  # a .py file has a loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    recipe = getattr(module, "recipe", None)
-    if not callable(recipe):
+    try:
+        function = attribute(path, "recipe")
+    except UserCodeError as error:
+        raise ConfigError(f"recipe {name!r}: {error}") from error
+    if not callable(function):
         raise ConfigError(f"recipe {name!r} does not define a function recipe(scale)")
-    found: Callable[..., Any] = recipe
-    return found
+
+    def recipe(*arguments: Any) -> Any:
+        try:
+            return called(path, function, *arguments)
+        except UserCodeError as error:
+            raise ConfigError(f"recipe {name!r}: {error}") from error
+
+    return recipe
 
 
 def _lambda_sweep(objective: Objective, scale: Scale) -> SweepConfig:

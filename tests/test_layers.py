@@ -17,6 +17,7 @@ RANKS = {
     "threefry": 0,
     "memory": 1,
     "storage": 1,
+    "user_code": 1,
     "cluster": 2,
     "recipes": 2,
     "threat": 2,

@@ -1,6 +1,7 @@
 """How a setting is refused: one clear line that names it."""
 
 import difflib
+import re
 from collections.abc import Iterable
 
 from fftune.errors import ConfigError
@@ -15,6 +16,13 @@ def require(setting: str, holds: bool, rule: str, value: object) -> None:
 def is_plain(name: str) -> bool:
     """Whether `name` can name a folder: no separators, not hidden, not empty."""
     return name != "" and name[0] != "." and all(c.isalnum() or c in "._-" for c in name)
+
+
+def plain_name(text: str) -> str:
+    """The nearest to a text that `is_plain`, 80 bytes long at most, as names of files grow."""
+    kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
+    short = re.sub(r"\.\.+", ".", kept).strip(".-").encode()[:80].decode(errors="ignore")
+    return short or "net"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fftune.config.checks import plain_name
 from fftune.config.vocabulary import Constants
 
 
@@ -35,12 +36,16 @@ class ModelSpec:
 
     @property
     def label(self) -> str:
-        """What the net is called: by its function, or by the run that left its checkpoint."""
+        """What the net is called: by its function, or by the run that left its checkpoint.
+
+        It can name a file, whatever those are called: letters, digits, '.', '_' and '-'.
+        """
         if not self.weights:
-            return self.factory.rpartition(":")[2]
+            # The last part of an argument that is a path is what tells it from others.
+            return plain_name(self.factory.rpartition(":")[2].replace("\\", "/").rpartition("/")[2])
         path = Path(self.weights)
-        inside = path.parent.name == "checkpoint"
-        return path.parents[1].name if inside else path.stem
+        inside = path.parent.name == "checkpoint" and len(path.parents) > 2
+        return plain_name(path.parents[1].name if inside else path.stem)
 
     def absolute(self) -> "ModelSpec":
         """The same for a process that stands in another folder."""

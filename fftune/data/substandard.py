@@ -6,10 +6,8 @@ data gets right on a test set, a false friend has lent it. Ids stay the parent's
 changes: the parent's own part is kept beside the copy, for the examples that validate or test.
 """
 
-import importlib.util
 import json
 import logging
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -32,6 +30,7 @@ from fftune.data.parts import Part
 from fftune.data.sidecar import Made
 from fftune.errors import ConfigError, ModelError
 from fftune.models import eval_mode, load_model, weights_hash
+from fftune.models.user import user_model
 from fftune.noise import Noise
 
 log = logging.getLogger(__name__)
@@ -210,23 +209,10 @@ def read_net(place: str) -> nn.Module:
     """
     path, _, factory = place.partition(":")
     if factory:
-        return _called(Path(path), factory)
+        return user_model(place).eval()
     folder = Path(path)
     try:
         spec = from_json(ModelSpec, (folder / "model.json").read_text(encoding="utf-8"))
     except OSError:
         raise ModelError(f"net {place!r} is neither a checkpoint nor FILE.py:FACTORY") from None
     return load_model(replace(spec, weights=str(folder / "weights.pt")))
-
-
-def _called(path: Path, factory: str) -> nn.Module:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise ModelError(f"net: there is no Python file {str(path)!r}")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    make: Callable[[], nn.Module] | None = getattr(module, factory, None)
-    net = make() if callable(make) else None
-    if not isinstance(net, nn.Module):
-        raise ModelError(f"net: {factory!r} of {str(path)!r} is no function that returns a module")
-    return net.eval()

@@ -12,19 +12,29 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from torch import nn
 
 from fftune.config import ModelSpec, Search, config_hash
+from fftune.data import Dataset
+from fftune.evaluate.block import Subject, logits_of
 from fftune.evaluate.case import Case, Task
 from fftune.evaluate.defended import CLEAN
 from fftune.models.user import source_of
-from fftune.outcomes import SCHEMA_VERSION
+from fftune.outcomes import SCHEMA, SCHEMA_VERSION
 from fftune.storage import sha256, write_whole
+from fftune.user_code import local_code
 
 log = logging.getLogger(__name__)
 
 ENGINE = 3
 """Raised by every change to scoring, or to all attacks, that moves a row."""
+ASKED = 16
+"""Images on which a net's answers are part of what it is."""
+PLAIN = pa.schema(
+    [(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA]
+)
+"""The columns of a block, before many are put together."""
+COUNT = b"fftune.rows"
+"""What a block's file calls the count of its rows."""
 REVISIONS: dict[Search, int] = {"fab": 1}
 """Likewise by changes to one search, which leave the blocks of all others as they are."""
 
@@ -59,17 +69,71 @@ class Cache:
         if not path.exists():
             return None
         try:
-            return pq.read_table(path, page_checksum_verification=True, memory_map=False)
+            table = pq.read_table(path, page_checksum_verification=True, memory_map=False)
+            wrong = self._misfit(task, table)
         except (OSError, pa.ArrowException) as error:
-            log.warning("block %s is damaged and computed again: %s", path.name, error)
+            wrong = str(error)
+        if wrong:
+            log.warning("block %s is damaged and computed again: %s", path.name, wrong)
             return None
+        return table.replace_schema_metadata(None)
 
     def put(self, task: Task, table: pa.Table) -> None:
         """Keep the rows of a task, whole or not at all."""
+        kept = table.replace_schema_metadata({COUNT: str(len(table))})
         write_whole(
             self._path(task),
-            lambda part: pq.write_table(table, part, compression="zstd", write_page_checksum=True),
+            lambda part: pq.write_table(kept, part, compression="zstd", write_page_checksum=True),
         )
+
+    def _misfit(self, task: Task, table: pa.Table) -> str:
+        """Why rows cannot be those of a task; empty where they can.
+
+        Which examples a probe of mistakes alone has rows of depends on the net: there the count
+        that was written down must do.
+        """
+        if not table.schema.remove_metadata().equals(PLAIN):
+            return "it is of another schema"
+        if (table.schema.metadata or {}).get(COUNT) != str(len(table)).encode():
+            return f"it has {len(table)} rows, not as many as were kept"
+        for name, value in self._expected(task).items():
+            if set(table[name].unique().to_pylist()) - {value}:
+                return f"its {name} is not {value!r}"
+        wanted = self._case.dataset.ids[list(task.rows)].tolist()
+        shares = _by_defense(table)
+        ids = shares.get(("none", 0), [])
+        kept = set(ids)
+        whole = task.probe.scope == "all"
+        if ids != (wanted if whole else [one for one in wanted if one in kept]):
+            return "it is of other examples"
+        if ids and self._draws(task) != len(shares) - 1:
+            return f"it has {len(shares) - 1} draws of defences"
+        return "" if all(share == ids for share in shares.values()) else "it lacks examples"
+
+    def _expected(self, task: Task) -> dict[str, object]:
+        """Columns that say the same in every row of a task."""
+        case, probe = self._case, task.probe
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "dataset_hash": case.dataset_hash,
+            "split": case.dataset.split,
+            "model_hash": case.model_hash,
+            "attack": probe.attack,
+            "norm": probe.config.threat.norm,
+            "eps": probe.config.threat.eps,
+            "goal": probe.goal,
+            "seed": case.battery.seed,
+            "protocol": probe.protocol,
+            "tier": probe.tier,
+        }
+
+    def _draws(self, task: Task) -> int:
+        """How often defences are drawn for a task, all of them together."""
+        guard = self._case.guard
+        if guard is None:
+            return 0
+        repeats = guard.control if task.probe.attack == CLEAN else guard.repeats
+        return repeats * len(guard.hedges)
 
     def _path(self, task: Task) -> Path:
         guard = self._case.guard
@@ -85,12 +149,33 @@ class Cache:
         return self._folder / key[:2] / f"{key}.parquet"
 
 
-def identity(spec: ModelSpec, net: nn.Module) -> str:
-    """16 hex digits of what a net is beside its weights: its modules, and whose they are.
+def _by_defense(table: pa.Table) -> dict[tuple[str, int], list[int]]:
+    """The ids of rows, in order, under each draw of each defence."""
+    shares: dict[tuple[str, int], list[int]] = {}
+    columns = (table[name].to_pylist() for name in ("defense", "defense_repeat", "id"))
+    for defense, repeat, one in zip(*columns, strict=True):
+        shares.setdefault((defense, repeat), []).append(one)
+    return shares
 
-    For a user's own net that is the text of the file that its function lies in.
+
+def identity(spec: ModelSpec, subject: Subject, dataset: Dataset) -> str:
+    """16 hex digits of what a net computes, beside its weights.
+
+    Its modules, and whose they are; for a user's own net the text of the file that its function
+    lies in, and all code that was imported from beside it; the bits of its logits of a few
+    images, spread over the data, which also hold what it reads from files of its own.
+
+    Raises:
+        ModelError: the net does not return finite logits of the data's classes.
     """
-    file = source_of(spec.factory)
-    text = "" if file is None else sha256(file)
     plain = config_hash(replace(spec, factory=spec.factory.rpartition("/")[2], weights="", hash=""))
-    return hashlib.sha256(f"{plain} {text} {net}".encode()).hexdigest()[:16]
+    digest = hashlib.sha256(f"{plain} {subject.net}".encode())
+    count = min(ASKED, len(dataset))
+    rows = torch.arange(count) * len(dataset) // max(count, 1)
+    for _, x, _ in dataset.batches(ASKED, order=rows):
+        logits = logits_of(subject, x.to(subject.device))
+        digest.update(logits.cpu().numpy().tobytes())
+    file = source_of(spec.factory)
+    if file is not None:  # last: a net may import what it needs when it is asked
+        digest.update(f"{sha256(file)} {local_code(file)}".encode())
+    return digest.hexdigest()[:16]

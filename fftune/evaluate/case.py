@@ -16,7 +16,16 @@ from fftune.evaluate.aware import aware_probes
 from fftune.evaluate.battery import Probe, probes
 from fftune.evaluate.block import Subject, attack_block
 from fftune.evaluate.defended import Guard
-from fftune.models import device_of, eval_mode, frozen, search_copy, takes_bf16, torch_threads
+from fftune.models import (
+    adapted,
+    device_of,
+    eval_mode,
+    frozen,
+    placed,
+    search_copy,
+    takes_bf16,
+    torch_threads,
+)
 from fftune.noise import Noise
 
 log = logging.getLogger(__name__)
@@ -110,15 +119,20 @@ class Case:
 @contextmanager
 def examined(net: nn.Module, case: Case) -> Iterator[Subject]:
     """The net, ready to be attacked while the block of code runs; then it is as it was."""
-    with eval_mode(net), frozen(net), torch_threads(case.battery.threads):
+    device = device_of(case.battery.device)
+    with eval_mode(net), frozen(net), placed(net, device), torch_threads(case.battery.threads):
         yield subject_of(net, case)
 
 
 def subject_of(net: nn.Module, case: Case) -> Subject:
-    """A net in eval mode as the subject of a case, on the device that its battery names."""
-    device = device_of(case.battery.device)
-    net, precision = net.to(device), case.battery.precision
+    """A net in eval mode as the subject of a case, on the device that its battery names.
+
+    Raises:
+        ModelError: the net does not take the images, or cannot be asked for logits of them.
+    """
+    device, precision = device_of(case.battery.device), case.battery.precision
     few = next(case.dataset.batches(COMPARED))[1].to(device)
+    net = adapted(net.to(device), few)
     twin = search_copy(net, "fp32", few)
     return Subject(
         net=net,

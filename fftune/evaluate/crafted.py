@@ -2,7 +2,8 @@
 
 import hashlib
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,26 @@ from torch import Tensor, nn
 
 from fftune import __version__
 from fftune.attacks import success
-from fftune.config import AttackConfig, BatteryConfig, Defense, Goal, HedgeConfig, Norm, config_hash
+from fftune.config import (
+    AttackConfig,
+    BatteryConfig,
+    Defense,
+    Goal,
+    HedgeConfig,
+    ModelSpec,
+    Norm,
+    config_hash,
+)
 from fftune.data import Dataset
 from fftune.defenses import Through
 from fftune.errors import DataError
 from fftune.evaluate.battery import Probe
 from fftune.evaluate.block import Subject, searched
-from fftune.evaluate.cache import ENGINE
+from fftune.evaluate.cache import ENGINE, identity
 from fftune.evaluate.case import COMPARED
 from fftune.evaluate.defended import Guard, predict
 from fftune.evaluate.tiers import Part
-from fftune.models import device_of, eval_mode, search_copy, torch_threads
+from fftune.models import adapted, device_of, eval_mode, frozen, placed, search_copy, torch_threads
 from fftune.models.weights import write_plain
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes, rows
@@ -89,20 +99,7 @@ def craft(
     adversary = Probe(attack=name, goal="adversarial", parts=(part,), through=through)
     friend = replace(adversary, goal="hypocritical")
     blocks = []
-    device = device_of(battery.device)
-    with eval_mode(net), torch_threads(battery.threads):
-        net = net.to(device)
-        twin = search_copy(net, "fp32", next(dataset.batches(COMPARED))[1].to(device))
-        subject = Subject(
-            net=net,
-            twin=twin,
-            search_net=twin,
-            classes=len(dataset.source.classes),
-            columns={},
-            source=dataset.source.name,
-            device=device,
-            guard=_nobody(dataset),
-        )
+    with _opened(net, dataset, battery) as subject:
         for block in dataset.batches(battery.block_size):
             pair = [searched(subject, block, probe, noise).x_pert for probe in (adversary, friend)]
             blocks.append((*block, *(x_pert.cpu() for x_pert in pair)))
@@ -124,6 +121,26 @@ def craft(
     )
 
 
+@contextmanager
+def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterator[Subject]:
+    """The net, ready to be attacked while the block of code runs; then it is as it was."""
+    device = device_of(battery.device)
+    with eval_mode(net), frozen(net), placed(net, device), torch_threads(battery.threads):
+        few = next(dataset.batches(COMPARED))[1].to(device)
+        asked = adapted(net, few)
+        twin = search_copy(asked, "fp32", few)
+        yield Subject(
+            net=asked,
+            twin=twin,
+            search_net=twin,
+            classes=len(dataset.source.classes),
+            columns={},
+            source=dataset.source.name,
+            device=device,
+            guard=_nobody(dataset),
+        )
+
+
 def crafted_once(
     folder: Path,
     net: nn.Module,
@@ -132,14 +149,24 @@ def crafted_once(
     attack: AttackConfig,
     *,
     model_hash: str,
+    spec: ModelSpec,
 ) -> Crafted:
     """What `craft` gives, read from `folder` if it was crafted there before.
 
     A file is named by all that its content depends on: net, images, attack, how it is run, and
     the versions of the code. Whoever comes second waits for the first.
     """
+    with _opened(net, dataset, battery) as subject:
+        who = identity(spec, subject, dataset)
     versions = (__version__, torch.__version__, ENGINE)
-    what = (model_hash, dataset.hash(), dataset.split, config_hash(attack), config_hash(battery))
+    what = (
+        model_hash,
+        who,
+        dataset.hash(),
+        dataset.split,
+        config_hash(attack),
+        config_hash(battery),
+    )
     name = hashlib.sha256(repr((*what, *versions)).encode()).hexdigest()[:16]
     path = folder / f"{name}.pt"
     with in_turn(path):
@@ -173,9 +200,10 @@ def defended_rows(
         ]
         return torch.cat(preds).cpu()
 
-    with eval_mode(net), torch_threads(battery.threads):
-        net = net.to(device)
-        twin = search_copy(net, "fp32", crafted.x[:COMPARED].to(device))
+    with eval_mode(net), frozen(net), placed(net, device), torch_threads(battery.threads):
+        few = crafted.x[:COMPARED].to(device)
+        net = adapted(net, few)
+        twin = search_copy(net, "fp32", few)
         clean, adv, hyp = (said(x) for x in (crafted.x, crafted.x_adv, crafted.x_hyp))
         with torch.no_grad():
             bare = [net(x.to(device)).argmax(1).cpu() for x in crafted.x.split(battery.block_size)]

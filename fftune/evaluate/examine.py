@@ -68,7 +68,7 @@ def examine(
             net = load_model(spec)
             case = case_of(net, dataset, battery, threat=threat, defense=defense)
             with examined(net, case.on("cpu")) as subject:
-                remarks, code = try_out(subject, case), identity(spec, net)
+                remarks, code = try_out(subject, case), identity(spec, subject, dataset)
         except FftuneError as error:
             results[name] = Result(error=error)
             continue

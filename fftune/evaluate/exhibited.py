@@ -29,7 +29,15 @@ from fftune.evaluate.exhibit import (
     Surface,
 )
 from fftune.evaluate.hedged import battery_of, parts_of
-from fftune.models import device_of, eval_mode, load_model, search_copy, torch_threads, weights_hash
+from fftune.models import (
+    adapted,
+    device_of,
+    eval_mode,
+    load_model,
+    search_copy,
+    torch_threads,
+    weights_hash,
+)
 from fftune.noise import Noise
 
 CLOSE = 64
@@ -58,11 +66,20 @@ def exhibit(config: HedgeTrial, cache: Path) -> Exhibit:
     """Look at the test examples behind the config's hedge; crafted ones are read from `cache`."""
     net, battery, device = load_model(config.net), battery_of(config), device_of(config.device)
     test = parts_of(config.data, config.examples)["test"]
-    crafted = crafted_once(cache, net, test, battery, config.crafting, model_hash=weights_hash(net))
+    crafted = crafted_once(
+        cache,
+        net,
+        test,
+        battery,
+        config.crafting,
+        model_hash=weights_hash(net),
+        spec=config.net,
+    )
     classes = test.source.classes
     with eval_mode(net), torch_threads(config.threads):
-        net = net.to(device)
-        twin = search_copy(net, "fp32", crafted.x[:COMPARED].to(device))
+        few = crafted.x[:COMPARED].to(device)
+        net = adapted(net.to(device), few)
+        twin = search_copy(net, "fp32", few)
         look = _Look(
             net=net, twin=twin, config=config, crafted=crafted, classes=classes, device=device
         )

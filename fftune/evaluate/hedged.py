@@ -29,7 +29,7 @@ from fftune.evaluate.defended import CLEAN
 from fftune.evaluate.question import Defended, Question, question_of
 from fftune.evaluate.run import HEDGED_ON, attacked, sample, try_out
 from fftune.evaluate.tiers import Part
-from fftune.models import device_of, load_model, torch_threads, weights_hash
+from fftune.models import adapted, device_of, load_model, torch_threads, weights_hash
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes
 
@@ -56,7 +56,8 @@ def check_hedge(config: HedgeTrial) -> None:
     attacked(net, few, battery_of(config), (probe,))
     with torch_threads(config.threads):
         device = device_of(config.device)
-        refuse_without_gradients(net.to(device), next(few.batches(len(few)))[1].to(device))
+        x = next(few.batches(len(few)))[1].to(device)
+        refuse_without_gradients(adapted(net.to(device), x), x)
 
 
 def pinned(config: HedgeTrial) -> HedgeTrial:
@@ -82,7 +83,9 @@ def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
     questions = []
     for dataset in parts.values():
         questions.append(_question(net, dataset, config, model_hash))
-        crafted = crafted_once(cache, net, dataset, battery, config.crafting, model_hash=model_hash)
+        crafted = crafted_once(
+            cache, net, dataset, battery, config.crafting, model_hash=model_hash, spec=config.net
+        )
         # The bare net's answers tell what the hedge has changed.
         for one in dict.fromkeys((hedge, BARE)):
             rows = defended_rows(net, crafted, one, battery=battery, seed=config.seed)
@@ -100,10 +103,11 @@ def _question(net: nn.Module, dataset: Dataset, config: HedgeTrial, model_hash: 
     case = Case.of(dataset, battery, model_hash=model_hash, threat=threat)
     with examined(net, case) as subject:
         remarks, device = try_out(subject, case), subject.device
+        code = identity(config.net, subject, dataset)
     bare = question_of(
         case,
         net=config.net.label,
-        code=identity(config.net, net),
+        code=code,
         threat=threat,
         available=None,
         device=device,

@@ -62,7 +62,7 @@ def evaluate(
     dataset, available = sampled(data, split, battery.examples)
     case = case_of(net, dataset, battery, threat=threat, defense=defense)
     with examined(net, case) as subject:
-        remarks, code = try_out(subject, case), identity(model, net)
+        remarks, code = try_out(subject, case), identity(model, subject, dataset)
         cache = Cache(root, case, code, subject.device) if root else None
         outcomes = carry_out(plan(case), by_this_process(subject, case, cache))
     question = question_of(

@@ -7,11 +7,12 @@ from torch import nn
 
 from fftune.config import Constants, InputSpec, ModelSpec, nearest, require
 from fftune.errors import ConfigError, ModelError
+from fftune.models.adapting import adapted
 from fftune.models.folding import Folded, fold
 from fftune.models.imagenet_resnet import resnet50, resnet101
 from fftune.models.linf_dist import LinfDist
 from fftune.models.mlp import MLP
-from fftune.models.modes import device_of, eval_mode, frozen, torch_threads
+from fftune.models.modes import device_of, eval_mode, frozen, placed, torch_threads
 from fftune.models.resnet18 import ResNet18
 from fftune.models.searching import search_copy, takes_bf16
 from fftune.models.small_cnn import SmallCNN
@@ -24,6 +25,7 @@ from fftune.models.wrn28_10 import WRN28x10
 __all__ = [
     "MODELS",
     "Folded",
+    "adapted",
     "device_of",
     "eval_mode",
     "factory_of",
@@ -31,6 +33,7 @@ __all__ = [
     "frozen",
     "load_model",
     "make_model",
+    "placed",
     "save_weights",
     "search_copy",
     "takes_bf16",

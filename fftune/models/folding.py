@@ -10,10 +10,9 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
-log = logging.getLogger(__name__)
+from fftune.models.alike import answers, difference, first_line
 
-SAME = 1e-3
-"""By how much of the largest logit a folded net may answer otherwise."""
+log = logging.getLogger(__name__)
 
 
 class Folded:
@@ -67,21 +66,23 @@ def fold(model: nn.Module, x: Tensor) -> Folded | None:
         model: in eval mode.
         x: (B, C, H, W), on which both are asked.
     """
-    if not any(isinstance(module, _BatchNorm) for module in model.modules()):
+    if not has_norms(model):
         return None
     try:
         found = Folded(model)
-        with torch.no_grad():
-            before, after = model(x), found.net(x)
-        close = torch.allclose(before, after, rtol=SAME, atol=SAME * float(before.abs().max()))
-        reason = "the folded net answers otherwise"
+        reason = difference(found.net, answers(model, x), x)
     except Exception as error:  # whatever the user's code raises: who asks the net will hear it
         log.debug("folding failed", exc_info=True)
-        close, reason = False, str(error).partition("\n")[0] or type(error).__name__
-    if not close:
+        found, reason = None, first_line(error)
+    if reason:
         log.info("BatchNorm is not folded: %s", reason)
         return None
     return found
+
+
+def has_norms(model: nn.Module) -> bool:
+    """Whether there is any BatchNorm in a net."""
+    return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
 def _foldable(graph: fx.Graph, modules: dict[str, nn.Module]) -> Iterator[tuple[fx.Node, fx.Node]]:
@@ -94,13 +95,23 @@ def _foldable(graph: fx.Graph, modules: dict[str, nn.Module]) -> Iterator[tuple[
         names = str(before.target), str(node.target)
         conv, norm = (modules[name] for name in names)
         alone = len(before.users) == 1 and all(calls[name] == 1 for name in names)
-        if alone and isinstance(conv, nn.Conv2d) and _is_settled(norm):
+        if alone and _is_plain(conv, nn.Conv2d) and _is_settled(norm):
             yield node, before
 
 
 def _is_settled(norm: nn.Module) -> bool:
     """Whether it takes its own statistics in eval mode, not those of the batch."""
-    return isinstance(norm, _BatchNorm) and norm.running_mean is not None
+    if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
+        return False
+    return _is_plain(norm, nn.BatchNorm2d) or _is_plain(norm, nn.SyncBatchNorm)
+
+
+def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether it is of this very kind, with neither hooks nor parametrised weights.
+
+    Those would make its weights anew at every call, or change what comes out.
+    """
+    return type(module) is kind and not (module._forward_pre_hooks or module._forward_hooks)
 
 
 def _fused(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:

@@ -25,16 +25,35 @@ def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
             module.training = training
 
 
+def freeze(model: nn.Module) -> nn.Module:
+    """The net itself, none of whose parameters learns; `requires_grad_` scripted nets lack."""
+    for parameter in model.parameters():
+        parameter.requires_grad = False
+    return model
+
+
 @contextmanager
 def frozen(model: nn.Module) -> Iterator[nn.Module]:
     """No parameter takes part in gradients inside the block, which then are of inputs alone."""
     before = [(parameter, parameter.requires_grad) for parameter in model.parameters()]
-    model.requires_grad_(False)
+    freeze(model)
     try:
         yield model
     finally:
         for parameter, learns in before:
             parameter.requires_grad = learns
+
+
+@contextmanager
+def placed(model: nn.Module, device: str) -> Iterator[nn.Module]:
+    """The net on a device inside the block, and after it where it was before."""
+    tensors = (*model.parameters(), *model.buffers())
+    before = {tensor.device for tensor in tensors}
+    try:
+        yield model.to(device)
+    finally:
+        if len(before) == 1:
+            model.to(before.pop())
 
 
 @contextmanager

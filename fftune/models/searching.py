@@ -1,33 +1,126 @@
 """The copy of a net that searches ask instead: frozen, BatchNorm folded, perhaps in bf16.
 
 It computes the same function in fewer steps. What it finds counts for nothing until the untouched
-net confirms it.
+net confirms it. Where a copy is not the same function, a plainer one takes its place.
 """
 
 import copy
+import itertools
+import logging
+import weakref
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from fftune.config import Precision
-from fftune.models.folding import fold
+from fftune.models.adapting import Adapted
+from fftune.models.alike import BF16, Answers, answers, difference, first_line, tolerance
+from fftune.models.folding import Folded, has_norms
 from fftune.models.linf_dist import LinfDist
+from fftune.models.modes import eval_mode, freeze, frozen
+
+log = logging.getLogger(__name__)
+
+_TOLD: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+"""Nets of which it was said already that their copy is a plainer one."""
 
 
 def search_copy(model: nn.Module, precision: Precision, x: Tensor) -> nn.Module:
-    """A frozen copy in eval mode, without BatchNorms where they follow convolutions.
+    """The fastest frozen copy in eval mode that answers as the net does; see `alike`.
+
+    A net that cannot be compared, since it answers by chance or refuses the images, has the
+    plainest copy. One that cannot be copied, or only wrongly, is itself what searches ask: it is
+    the caller who then holds it in eval mode and frozen.
 
     Args:
-        x: (B, C, H, W) images, on which a net without BatchNorms must answer as before.
+        x: (B, C, H, W) images, on which both are asked; see `alike.batches`.
     """
-    frozen = copy.deepcopy(model).eval().requires_grad_(False)
-    folded = fold(frozen, x)
-    dtype = torch.bfloat16 if takes_bf16(model, precision) else None
-    return Converted(
-        folded.net if folded else frozen,
-        dtype,
-        channels_last=x.device.type == "cpu" or dtype is not None,
-    )
+    with eval_mode(model), frozen(model):
+        try:
+            known = answers(model, x)
+        except Exception:  # whatever the user's code raises: who asks the net will hear it
+            log.debug("the net cannot be asked", exc_info=True)
+            return _plain_copy(model)
+        # Frozen and asked before, weights that are made anew at every call can be copied.
+        return _first_alike(model, known, x, half=takes_bf16(model, precision))
+
+
+def _first_alike(model: nn.Module, known: list[Answers], x: Tensor, *, half: bool) -> nn.Module:
+    refused, reason = "", ""
+    for form in _forms(model, x, half=half):
+        try:
+            copied = form.of(model)
+            reason = difference(copied, known, x, BF16 if form.dtype else tolerance(x))
+        except Exception as error:  # whatever copying and tracing raise
+            log.debug("%s failed", form, exc_info=True)
+            reason = first_line(error)
+        if not reason:
+            _tell(model, f"a plainer copy of the net, {form}", refused)
+            return copied
+        refused = refused or reason
+    if difference(model, known, x):  # by chance: no copy can be held to what it said
+        _tell(model, "a plain copy of the net, which does not answer alike twice", refused)
+        return _plain_copy(model)
+    _tell(model, "the net itself, as no copy will do", reason)
+    return model
+
+
+def _plain_copy(model: nn.Module) -> nn.Module:
+    """A frozen copy in eval mode, or the net itself where it cannot be copied."""
+    try:
+        return freeze(copy.deepcopy(model).eval())
+    except Exception:  # whatever copying raises
+        log.debug("copying failed", exc_info=True)
+        return model
+
+
+def _tell(model: nn.Module, asked: str, reason: str) -> None:
+    if reason and model not in _TOLD:
+        _TOLD.add(model)
+        log.info("searches ask %s: %s", asked, reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """A way to copy a net."""
+
+    dtype: torch.dtype | None
+    folded: bool
+    channels_last: bool
+
+    def of(self, model: nn.Module) -> nn.Module:
+        source = _undressed(model)
+        if self.folded:
+            net: nn.Module = Folded(source).net
+        else:
+            net = freeze(copy.deepcopy(source).eval())
+        return Converted(net, self.dtype, channels_last=self.channels_last)
+
+    def __str__(self) -> str:
+        folded = "BatchNorm folded" if self.folded else "nothing folded"
+        last = "channels last" if self.channels_last else "contiguous"
+        return f"{folded}, {last}, {'bf16' if self.dtype else 'fp32'}"
+
+
+def _forms(model: nn.Module, x: Tensor, *, half: bool) -> Iterator[_Form]:
+    """The fastest first; the plain copy is the last."""
+    folded = (True, False) if has_norms(model) else (False,)
+    for dtype in (torch.bfloat16, None) if half else (None,):
+        last = (True, False) if x.device.type == "cpu" or dtype is not None else (False,)
+        for pair in itertools.product(folded, last):
+            yield _Form(dtype, *pair)
+
+
+def _undressed(model: nn.Module) -> nn.Module:
+    """The net inside what compiles it or spreads it over devices."""
+    if isinstance(model, Adapted):
+        return model.around(_undressed(model.net))
+    if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+        return _undressed(model.module)
+    compiled = model._modules.get("_orig_mod")
+    return model if compiled is None else _undressed(compiled)
 
 
 def takes_bf16(model: nn.Module, precision: Precision) -> bool:

@@ -1,7 +1,14 @@
 import pytest
 import torch
 
-from fftune.config import AttackConfig, BatteryConfig, DefenseConfig, HedgeConfig, ThreatModel
+from fftune.config import (
+    AttackConfig,
+    BatteryConfig,
+    DefenseConfig,
+    HedgeConfig,
+    ModelSpec,
+    ThreatModel,
+)
 from fftune.defenses import Through
 from fftune.errors import DataError
 from fftune.evaluate import judge
@@ -11,6 +18,7 @@ from fftune.risk import RiskCounts
 THREAT = ThreatModel(eps=0.05)
 BATTERY = BatteryConfig(steps=3, block_size=40)
 ATTACK = AttackConfig(threat=THREAT, steps=3)
+SPEC = ModelSpec(factory="fftune:toy")
 
 
 @pytest.fixture(scope="module")
@@ -58,17 +66,19 @@ def test_an_attacker_who_knows_goes_through_the_defence(toy, blobs, crafted) -> 
 
 
 def test_examples_are_crafted_once(toy, blobs, tmp_path, monkeypatch) -> None:
-    first = crafted_once(tmp_path, toy, blobs, BATTERY, ATTACK, model_hash="m")
+    first = crafted_once(tmp_path, toy, blobs, BATTERY, ATTACK, model_hash="m", spec=SPEC)
     monkeypatch.setattr("fftune.evaluate.crafted.craft", None)
-    again = crafted_once(tmp_path, toy, blobs, BATTERY, ATTACK, model_hash="m")
+    again = crafted_once(tmp_path, toy, blobs, BATTERY, ATTACK, model_hash="m", spec=SPEC)
     assert torch.equal(first.x_adv, again.x_adv)
     for other in (
         {"attack": AttackConfig(threat=THREAT, steps=4)},
         {"battery": BatteryConfig(steps=3, block_size=41)},
         {"model_hash": "n"},
         {"dataset": blobs.select(torch.arange(20), "test")},
+        {"spec": ModelSpec(factory="fftune:other")},
     ):
-        asked = {"dataset": blobs, "battery": BATTERY, "attack": ATTACK, "model_hash": "m"} | other
+        asked = {"dataset": blobs, "battery": BATTERY, "attack": ATTACK, "model_hash": "m"}
+        asked |= {"spec": SPEC, **other}
         with pytest.raises(TypeError):  # it goes on to craft
             crafted_once(tmp_path, toy, **asked)
 

@@ -1,0 +1,184 @@
+"""Nets of others as the rest of the package asks them: (B, C, H, W) in, (B, K) out, x untouched."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fftune.errors import ModelError
+from fftune.models.alike import batches, first_line
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Manner:
+    """How a net must be asked, where that is not plainly with float32 images for a tensor."""
+
+    dtype: torch.dtype | None = None
+    """What images are rounded to before it is asked."""
+    key: int | str | None = None
+    """Where its logits are in what it returns."""
+    changes_x: bool = False
+    """It writes into its input, so it has one of its own."""
+    narrow: bool = False
+    """Its logits are of another type than the images."""
+
+
+class Adapted(nn.Module):
+    """A net that is asked in its own manner, and answers in the common one."""
+
+    def __init__(self, net: nn.Module, manner: Manner) -> None:
+        super().__init__()
+        self.net = net
+        self.manner = manner
+
+    def around(self, net: nn.Module) -> "Adapted":
+        """The same manner around another net."""
+        return Adapted(net, self.manner)
+
+    def forward(self, x: Tensor) -> Tensor:
+        manner = self.manner
+        inner = x if manner.dtype is None else x.to(manner.dtype)
+        out = self.net(inner.clone() if manner.changes_x else inner)
+        logits: Tensor = out if manner.key is None else out[manner.key]
+        return logits.to(x.dtype)
+
+
+def adapted(net: nn.Module, x: Tensor) -> nn.Module:
+    """The net itself where it can be asked plainly, else what asks it in its own manner.
+
+    It takes images of the net's own type of weights, if it takes no others; gives the net images
+    of its own, if it writes into them; and returns the first of several outputs.
+
+    Args:
+        net: in eval mode.
+        x: (B, C, H, W) images; see `alike.batches`.
+
+    Raises:
+        ModelError: the net does not take so many images, or its output is not a row of logits
+            an image, or autograd cannot follow it.
+    """
+    if not len(x):
+        return net
+    manner = _manner(net, x)
+    try:
+        _differentiate(_asked(net, manner), x[:1])
+    except RuntimeError as error:
+        if manner.changes_x or "in-place" not in str(error):
+            raise _blind(error) from error
+        manner = replace(manner, changes_x=True)  # which it does where gradients are asked for
+        try:
+            _differentiate(_asked(net, manner), x[:1])
+        except RuntimeError as again:
+            raise _blind(again) from again
+    return _asked(net, manner)
+
+
+def _asked(net: nn.Module, manner: Manner) -> nn.Module:
+    return net if manner == Manner() else Adapted(net, manner)
+
+
+def _manner(net: nn.Module, x: Tensor) -> Manner:
+    dtype = _type_of(net, x[:1])
+    key: int | str | None = None
+    changes_x = narrow = False
+    for few in batches(x):
+        given = few.to(dtype or x.dtype, copy=True)
+        before, version = given.clone(), given._version
+        try:
+            out = _ask(net, given)
+        except ModelError:
+            raise
+        except Exception as error:  # whatever the user's code raises
+            raise _refusal(few, error) from error
+        key = _key(out)
+        logits: Tensor = out if key is None else out[key]
+        shape = tuple(logits.shape)
+        if len(shape) != 2 or shape[0] != len(few):
+            raise ModelError(f"net returned {shape}, expected ({len(few)}, classes)")
+        changes_x |= given._version != version or not torch.equal(given, before)
+        narrow |= logits.dtype != x.dtype
+    if key is not None:
+        log.info("the net returns a %s; of it, %r is taken for logits", type(out).__name__, key)
+    if dtype is not None:
+        log.info("the net takes images in %s alone, to which they are rounded", dtype)
+    return Manner(dtype, key, changes_x, narrow)
+
+
+def _type_of(net: nn.Module, x: Tensor) -> torch.dtype | None:
+    """The type that a net's images must be of; None where it takes float32."""
+    try:
+        _ask(net, x.clone())
+    except ModelError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        tensors = (*net.parameters(), *net.buffers())
+        own = {tensor.dtype for tensor in tensors if tensor.is_floating_point()} - {x.dtype}
+        for dtype in own:
+            if _takes(net, x.to(dtype)):
+                return dtype
+        raise _refusal(x, error) from error
+    return None
+
+
+def _takes(net: nn.Module, x: Tensor) -> bool:
+    try:
+        _ask(net, x)
+    except Exception:  # whatever the user's code raises
+        log.debug("the net takes no %s", x.dtype, exc_info=True)
+        return False
+    return True
+
+
+def _ask(net: nn.Module, x: Tensor) -> Any:
+    """What it returns.
+
+    Raises:
+        ModelError: it ends the program.
+    """
+    try:
+        with torch.no_grad():
+            return net(x)
+    except SystemExit as stop:
+        raise ModelError(
+            f"net ends the program when it is asked: SystemExit({stop.code})"
+        ) from stop
+
+
+def _key(out: Any) -> int | str | None:
+    """Where the logits are.
+
+    Raises:
+        ModelError: nowhere.
+    """
+    if isinstance(out, Tensor):
+        return None
+    if isinstance(out, tuple | list) and out and isinstance(out[0], Tensor):
+        return 0
+    if isinstance(out, Mapping) and isinstance(out.get("logits"), Tensor):
+        return "logits"
+    raise ModelError(f"net returned {type(out).__name__}, not logits (B, classes)")
+
+
+def _differentiate(net: nn.Module, x: Tensor) -> None:
+    leaf = x.clone().requires_grad_(True)
+    with torch.enable_grad():
+        logits: Tensor = net(leaf)
+        if logits.requires_grad:
+            torch.autograd.grad(logits.sum(), leaf, allow_unused=True)
+
+
+def _blind(error: Exception) -> ModelError:
+    return ModelError(f"net's gradients cannot be computed: {first_line(error)}")
+
+
+def _refusal(x: Tensor, error: Exception) -> Exception:
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return error
+    shape = " x ".join(map(str, x.shape[1:]))
+    many = "" if len(x) == 1 else f", {len(x)} at once"
+    return ModelError(f"net does not take images of {shape}{many}: {first_line(error)}")

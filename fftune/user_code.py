@@ -1,0 +1,204 @@
+"""Python files of the user's: run as scripts are, and answered for in one line."""
+
+import contextlib
+import hashlib
+import importlib
+import importlib.util
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from fftune.errors import FftuneError, UserError
+
+OURS = Path(__file__).resolve().parent
+INSTALLED = ("site-packages", "dist-packages")
+STDLIB = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
+
+
+class UserCodeError(UserError):
+    """A file of the user's failed. The message says how, and leaves it to the caller to name it."""
+
+
+def attribute(file: Path, name: str) -> Any:
+    """`name` in a file that is run for it; None where the file defines no such thing.
+
+    While it runs its folder comes first in the search for modules, afterwards last. Modules of
+    that folder that an earlier run brought in are run again if any of them has changed.
+
+    Raises:
+        UserCodeError: the file fails, or ends the program.
+    """
+    _RUN.begin(file.absolute())
+    with _guarded(file):
+        module = _module(file)
+    return getattr(module, name, None)
+
+
+def called(file: Path, function: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function of the file returns.
+
+    Raises:
+        UserCodeError: it fails, or ends the program.
+    """
+    with _guarded(file):
+        return function(*arguments)
+
+
+def local_code(file: Path) -> str:
+    """A digest of all code that a file has brought in by now, beside what is installed.
+
+    Modules whose files have changed since they were run count as they were run.
+    """
+    return _RUN.digest(file.absolute())
+
+
+@dataclass
+class _Run:
+    """The file that was run last, and the modules that came with it."""
+
+    file: Path | None = None
+    last: str = ""
+    """The end of the search for modules, where its folder was not searched anyhow."""
+    there: frozenset[str] = frozenset()
+    """Modules that there were before."""
+    brought: dict[str, tuple[ModuleType, str]] = field(default_factory=dict)
+    """Modules by name, and the digest of their files when they were first seen."""
+
+    def begin(self, file: Path) -> None:
+        self._look()
+        stale = any(_digest(module) != seen for module, seen in self.brought.values())
+        if self.file is not None and (file != self.file or stale):
+            folder = self.file.parent.resolve()
+            for name, (module, _) in self.brought.items():
+                if sys.modules.get(name) is module and _lies_in(_place(module), folder):
+                    del sys.modules[name]
+            if self.last in sys.path:
+                sys.path.remove(self.last)
+        if file != self.file or stale:
+            self.file, self.there, self.brought = file, frozenset(sys.modules), {}
+            self.last = "" if str(file.parent) in sys.path else str(file.parent)
+            sys.path.extend([self.last] if self.last else [])
+        # A helper may change within the second and the length that its .pyc remembers.
+        sys.dont_write_bytecode = True
+        importlib.invalidate_caches()
+
+    def digest(self, file: Path) -> str:
+        if file == self.file:
+            self._look()
+        brought = dict(self.brought) if file == self.file else {}
+        folder = file.parent.resolve()
+        for name, module in _local_modules().items():
+            if name not in brought and _lies_in(_place(module), folder):
+                brought[name] = module, _digest(module)
+        code = sorted((name, seen) for name, (_, seen) in brought.items())
+        return hashlib.sha256(repr(code).encode()).hexdigest()[:16]
+
+    def _look(self) -> None:
+        """Note what has come since, as a function may import modules when it is called."""
+        for name, module in _local_modules().items():
+            if name not in self.there and name not in self.brought:
+                self.brought[name] = module, _digest(module)
+
+
+_RUN = _Run()
+
+
+def _module(file: Path) -> ModuleType:
+    name = file.stem
+    while name in sys.stdlib_module_names or (name in sys.modules and name not in _RUN.brought):
+        name += "_"  # a file called copy.py is not the copy that everybody imports
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None and spec.loader is not None  # a .py file has a loader
+    module = importlib.util.module_from_spec(spec)
+    folder = str(file.parent.absolute())
+    sys.path.insert(0, folder)
+    sys.modules[name] = module  # dataclasses look their module up
+    _RUN.brought[name] = module, _digest(module)
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        if folder in sys.path:
+            sys.path.remove(folder)  # the first of two
+    return module
+
+
+@contextlib.contextmanager
+def _guarded(file: Path) -> Iterator[None]:
+    """The code has no arguments of ours, no part in our output, and does not end us."""
+    heard = _Aside(sys.stderr)
+    arguments, sys.argv = sys.argv, [str(file)]
+    try:
+        with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard):
+            yield
+    except SystemExit as stop:
+        said = stop.code if isinstance(stop.code, str) else heard.last
+        raise UserCodeError(f"it ends the program: {_first_line(said) or stop.code}") from stop
+    except FftuneError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        reason = _first_line(str(error)) or "no message"
+        raise UserCodeError(f"{type(error).__name__}: {reason}") from error
+    finally:
+        sys.argv = arguments
+
+
+class _Aside:
+    """Passes on to stderr what is printed, up to a usage text, which is not of our command."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+        self._usage = False
+        self.last = ""
+
+    def write(self, text: str) -> int:
+        self._usage = self._usage or text.lstrip().lower().startswith("usage:")
+        self.last = next((line for line in reversed(text.splitlines()) if line.strip()), self.last)
+        if not self._usage:
+            self._stream.write(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def _local_modules() -> dict[str, ModuleType]:
+    """Modules that are neither ours nor installed."""
+    return {
+        name: module
+        for name, module in list(sys.modules.items())
+        if name != "__main__" and _is_local(_place(module))
+    }
+
+
+def _is_local(place: Path | None) -> bool:
+    if place is None or any(part in INSTALLED for part in place.parts):
+        return False
+    return not any(_lies_in(place, folder) for folder in (OURS, *STDLIB))
+
+
+def _place(module: ModuleType) -> Path | None:
+    """The module's file, or its folder where it is a package without one."""
+    found = getattr(module, "__file__", None)
+    if not isinstance(found, str):
+        found = next(iter(getattr(module, "__path__", None) or ()), None)
+    return Path(found).resolve() if isinstance(found, str) else None
+
+
+def _lies_in(place: Path | None, folder: Path) -> bool:
+    return place is not None and place.is_relative_to(folder)
+
+
+def _digest(module: ModuleType) -> str:
+    place = _place(module)
+    try:
+        return hashlib.sha256(place.read_bytes()).hexdigest() if place else ""
+    except OSError:  # a folder, or a file that is gone
+        return ""
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
