@@ -70,11 +70,11 @@ class _Asked:
     net: nn.Module
     dataset: Dataset
     device: str
+    noise: Noise
 
-    def spread(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, images and labels of so many examples, evenly over the data set."""
-        total = len(self.dataset)
-        rows = torch.arange(min(count, total)) * total // min(count, total)
+    def some(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids, images and labels of so many examples, drawn from the whole data set."""
+        rows = self.noise.permutation(len(self.dataset))[:count]
         ids, x, y = next(self.dataset.batches(len(rows), order=rows))
         return ids, x.to(self.device), y.to(self.device)
 
@@ -123,17 +123,17 @@ def findings(
     blind: str = "",
 ) -> list[Finding]:
     """The answers to all questions, sound ones too; see `lint`."""
-    asked = _Asked(net=net, dataset=dataset, device=device)
+    asked = _Asked(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
     cuda = [torch.device(device)] if device != "cpu" else []
     with torch.random.fork_rng(devices=cuda), _eager():
-        _, x, _ = asked.spread(FEW)
+        _, x, _ = asked.some(FEW)
         found = [same_twice(net, x)]
         if found[0].sound:
             found.append(batch_does_not_matter(net, x))
         steady = all(finding.sound for finding in found)
         found.append(are_logits(net, x))
         if follows:
-            found += gradients_hold(asked, threat, noise.fold("lint"), steady=steady, blind=blind)
+            found += gradients_hold(asked, threat, steady=steady, blind=blind)
         return [*found, *_accuracies(asked)]
 
 
@@ -208,7 +208,7 @@ def are_logits(net: nn.Module, x: Tensor) -> Finding:
 
 
 def gradients_hold(
-    asked: _Asked, threat: ThreatModel, noise: Noise, *, steady: bool, blind: str = ""
+    asked: _Asked, threat: ThreatModel, *, steady: bool, blind: str = ""
 ) -> list[Finding]:
     """Gradients are finite, are not zero, and say what the net does.
 
@@ -219,8 +219,8 @@ def gradients_hold(
         ModelError: see `lint`.
     """
     few = FEW if asked.dataset.pixels[0].numel() < LARGE else FEW // 3
-    ids, x, y = asked.spread(few)
-    at = points(x, threat, noise, ids)
+    ids, x, y = asked.some(few)
+    at = points(x, threat, asked.noise, ids)
     try:
         grads = gradients(asked.net, at, torch.cat([y, y]))
     except (MemoryError, torch.OutOfMemoryError):
@@ -233,7 +233,7 @@ def gradients_hold(
     finite, zero = _finite(grads), _zero(grads, blind)
     found = [finite, zero]
     if steady and finite.sound and grads.margin.any():
-        doubt = slopes(asked.net, grads, random_signs(x, noise, ids)).doubt()
+        doubt = slopes(asked.net, grads, random_signs(x, asked.noise, ids)).doubt()
         figures = f"the gradient {doubt or 'agrees with differences of the outputs'}"
         advice = "attacks that follow it are blind; what Square finds (tier full) still counts"
         found.append(_gradient("misleading-gradient", doubt is None, figures, advice))
@@ -300,7 +300,7 @@ def _accuracies(asked: _Asked) -> list[Finding]:
 def better_than_chance(asked: _Asked) -> Finding:
     """The net is right more often than a guess, as far as so many examples can tell."""
     for count in (FIRST, MANY):
-        _, x, y = asked.spread(count)
+        _, x, y = asked.some(count)
         hits = asked.right(x, y)
         right, chance = Rate(int(hits.sum()), len(hits)), 1 / len(asked.dataset.source.classes)
         low, high = right.interval
@@ -321,7 +321,7 @@ def better_than_chance(asked: _Asked) -> Finding:
 
 def input_range(asked: _Asked) -> Finding:
     """Pixels fill [0, 1], and the net does not do better on [0, 255] or [-1, 1]."""
-    _, x, _ = asked.spread(FIRST)
+    _, x, _ = asked.some(FIRST)
     low, high = float(x.min()), float(x.max())
     scales: dict[str, Callable[[Tensor], Tensor]] = {
         "[0, 255]": lambda x: 255 * x,
@@ -340,7 +340,7 @@ def input_range(asked: _Asked) -> Finding:
 def _compared(asked: _Asked, change: Callable[[Tensor], Tensor]) -> Paired:
     """What the net gets right on changed images, against what on these."""
     for count in (FIRST, MANY):
-        _, x, y = asked.spread(count)
+        _, x, y = asked.some(count)
         here, there = asked.right(x, y), asked.right(change(x), y)
         paired = Paired(
             n=len(y),
