@@ -83,7 +83,9 @@ def examine(
             remarks=remarks,
         )
         cache = Cache(root, case, code, device) if root else None
-        examinations[name] = Examination(spec=spec, case=case.on(device), cache=cache)
+        examinations[name] = Examination(
+            spec=spec, case=case.on(device), cache=cache, remarks=remarks
+        )
     with cluster(resources):
         needs = {"CPU": battery.threads, "GPU": resources.gpus}
         with Pool(needs, most=resources.concurrency, study=f"evaluate-{battery.name}") as pool:
