@@ -66,7 +66,7 @@ class Paired:
         """Phi of the two attacks' successes; a positive one is corrected for continuity."""
         one, two = self.both + self.gained, self.both + self.lost
         neither = self.n - self.both - self.gained - self.lost
-        cross = self.both * neither - self.gained * self.lost
+        cross: float = self.both * neither - self.gained * self.lost
         cross = min(cross, max(0, cross - self.n / 2))
         spread = sqrt(one * (self.n - one) * two * (self.n - two))
         return cross / spread if spread else 0.0

@@ -219,7 +219,7 @@ def test_what_cannot_be_certified() -> None:
         certify(net(0).double(), x.double(), y, threat=threat)
     with pytest.raises(ModelError, match="in fp32 only"):
         certify(net(0).bfloat16(), x.bfloat16(), y, threat=threat)
-    for images in (x + 1, x - 0.5, x.clone().fill_(torch.nan)):
+    for images in (x + 1, x + 0.5, x - 0.5, x.clone().fill_(torch.nan)):
         with pytest.raises(ModelError, match=r"pixels in \[0, 1\]"):
             certify(net(0), images, y, threat=threat)
     for part in ("hidden", "last"):
@@ -227,7 +227,9 @@ def test_what_cannot_be_certified() -> None:
         getattr(model, part).train()
         with pytest.raises(ModelError, match="in eval mode only"):
             certify(model, x, y, threat=threat)
-    model = net(0)
-    model.hidden[0].running_mean = model.hidden[0].running_mean.double()
-    with pytest.raises(ModelError, match="in fp32 only, got .*float32.*float64"):
-        certify(model, x, y, threat=threat)
+    means, weights = net(0), net(0)
+    means.hidden[0].running_mean = means.hidden[0].running_mean.double()
+    weights.last.weight = nn.Parameter(weights.last.weight.double())
+    for model, images in ((means, x), (weights, x), (net(0), x.double())):
+        with pytest.raises(ModelError, match="in fp32 only, got .*float32.*float64"):
+            certify(model, images, y, threat=threat)

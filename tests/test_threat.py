@@ -82,7 +82,7 @@ def test_inside_is_up_to_rounding(norm: Norm) -> None:
     """eps x 1.00001 + .000001, in every example; and the box to the bit, unless it is off."""
     x = torch.full((2, 1, 1, 2), 0.5, dtype=torch.float64)
     threat = ThreatModel(norm=norm, eps=0.25)
-    edge = 0.25 * 1.00001 + 0.000001
+    edge = 0.25 * (1 + 1e-5) + 1e-6
 
     def at(*moves: float) -> bool:
         moved = x.clone()
@@ -92,6 +92,8 @@ def test_inside_is_up_to_rounding(norm: Norm) -> None:
     assert at(edge - 1e-9, 0) and at(0, -edge + 1e-9)
     assert not at(edge + 1e-9, 0) and not at(0, -edge - 1e-9)
     assert is_inside(x[:0], x[:0], threat)
+    black = torch.zeros_like(x)
+    assert is_inside(black + edge * torch.tensor([0.0, 1.0]).double(), black, threat)
 
 
 @pytest.mark.parametrize("side", [-1, 1])
@@ -170,6 +172,24 @@ def test_starts_are_keyed_by_the_examples_ids(norm, kind) -> None:
     assert not other[0].equal(delta[4])
 
 
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_round_start_is_what_the_noise_says(count: int) -> None:
+    """A normal direction over its length, and for the ball a radius of u^(1/d), d = 8.
+
+    Branches are named: the same seed starts at the same point in every version.
+    """
+    x, noise, ids = torch.full((count, 2, 2, 2), 0.5), Noise(3).fold("pgd", 0), IDS[:count]
+    normal = noise.fold("direction").normal(ids, (2, 2, 2))
+    radius = noise.fold("radius").uniform(ids, (1,))
+    for kind in ("sphere", "uniform"):
+        config = AttackConfig(threat=ThreatModel(norm="l2", eps=0.3), start=kind)
+        begun = start(x, config, noise, ids)
+        for i in range(count):
+            far = 0.3 * normal[i] / normal[i].square().sum().sqrt()
+            far = far * float(radius[i]) ** (1 / 8) if kind == "uniform" else far
+            torch.testing.assert_close(begun[i], x[i] + far)
+
+
 @pytest.mark.parametrize(("norm", "kind"), CASES)
 def test_starts_lead_to_either_side_and_pixels_are_independent(norm, kind) -> None:
     """Means of 0 and no correlation between neighbours, to five errors of 4,000 draws."""
@@ -202,9 +222,20 @@ def test_a_uniform_start_is_uniform_in_the_round_ball() -> None:
     assert squares.tolist() == pytest.approx([0.25] * 4, abs=0.02)
 
 
-def test_a_start_on_the_sphere_is_eps_away() -> None:
-    delta = grey(200, 3, "l2", "sphere", 0.3)
-    assert delta.norm(dim=1).tolist() == pytest.approx([0.3] * 200, rel=1e-5)
+def test_a_start_on_the_sphere_is_eps_away_in_any_direction() -> None:
+    """Of d = 9 dimensions, the mean of x_i^4 on the unit sphere is 3 / (d (d + 2))."""
+    delta = grey(2000, 3, "l2", "sphere", 0.3)
+    assert delta.norm(dim=1).tolist() == pytest.approx([0.3] * 2000, rel=1e-5)
+    assert ((delta / 0.3) ** 4).mean().item() == pytest.approx(3 / 99, rel=0.05)
+
+
+def test_a_uniform_start_is_what_the_noise_says() -> None:
+    """x + eps (2 u - 1), as the papers' code has it, inside the box."""
+    x, noise = torch.rand(4, 2, 3, 3), Noise(3).fold("pgd", 0)
+    begun = start(x, AttackConfig(threat=ThreatModel(eps=0.3)), noise, IDS)
+    share = noise.uniform(IDS, (2, 3, 3))
+    torch.testing.assert_close(begun, (x + 0.3 * (2 * share - 1)).clamp(0, 1))
+    assert (begun == 0).any() and (begun == 1).any()
 
 
 def test_a_gaussian_start_is_gaussian_until_the_ball_cuts_it() -> None:
