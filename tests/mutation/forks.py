@@ -180,10 +180,11 @@ class _Text(importlib.machinery.SourceFileLoader):
 def pytest_run(arguments: list[str], plugins: list[object], *, loud: bool = False) -> int:
     """pytest in this process, without what others' options ask."""
     import pytest
-    from hypothesis import settings
 
-    settings.register_profile("mutants", derandomize=True, database=None, deadline=None)
-    settings.load_profile("mutants")
+    if "hypothesis" in sys.modules:
+        settings = importlib.import_module("hypothesis").settings
+        settings.register_profile("mutants", derandomize=True, database=None, deadline=None)
+        settings.load_profile("mutants")
     plain = [
         "-o",
         "addopts=",

@@ -76,7 +76,9 @@ class Trials:
                 i, mutant = todo.pop(0)
                 cover = self.covering.of(mutant)
                 old = remembered(mutant, cover)
-                if old is not None:
+                if not cover.tests:
+                    results[i] = {"status": "survived", "untested": True}
+                elif old is not None:
                     results[i] = old
                     self.kills[mutant.file][test_file_of(old)] += 1
                 else:
