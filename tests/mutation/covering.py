@@ -10,19 +10,22 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from tests.mutation import places
 from tests.mutation.forks import fork, pytest_run
 from tests.mutation.generate import Mutant
 from tests.mutation.places import (
-    ROOT,
-    TARGETS,
     digest,
     digest_of,
     importers,
     kept,
     leaving,
+    stem_of,
     test_files,
 )
 
+ENOUGH = 20.0
+"""Seconds of tests that a mutant must pass, at the most: a file's own and the fastest. What the
+long ones alone would see counts as a survivor, so that scores are too low rather than too high."""
 LONGEST = 900.0
 """Seconds of processor time for one test file."""
 
@@ -92,7 +95,7 @@ def measure(test_file: str) -> dict[str, Any]:
     """Run a test file; its tests, their seconds, and the lines of the targets that each runs."""
     import coverage
 
-    paths = {str(ROOT / target): target for target in TARGETS}
+    paths = {str(places.ROOT / target): target for target in places.TARGETS}
     cover = coverage.Coverage(data_file=None, include=list(paths), config_file=False)
     plugin = recorder(cover)
     cover.start()
@@ -117,11 +120,11 @@ def measure(test_file: str) -> dict[str, Any]:
 
 
 def text_digest(file: str) -> str:
-    path = ROOT / file
+    path = places.ROOT / file
     return digest(path.read_text(encoding="utf-8")) if path.is_file() else ""
 
 
-def maps(jobs: int, targets: tuple[str, ...] = TARGETS) -> dict[str, dict[str, Any]]:
+def maps(jobs: int) -> dict[str, dict[str, Any]]:
     """Of every test file, measured where none is kept of these very texts."""
     found, missing = {}, []
     for test_file in test_files():
@@ -140,16 +143,21 @@ def maps(jobs: int, targets: tuple[str, ...] = TARGETS) -> dict[str, dict[str, A
             del running[test_file]
             found[test_file] = settled(test_file, result)
             left = len(todo) + len(running)
-            print(f"{test_file}: {sum(found[test_file]['seconds'].values()):.1f} s, {left} left",
-                  file=sys.stderr, flush=True)
+            print(
+                f"{test_file}: {sum(found[test_file]['seconds'].values()):.1f} s, {left} left",
+                file=sys.stderr,
+                flush=True,
+            )
     return found
 
 
 def settled(test_file: str, result: dict[str, Any]) -> dict[str, Any]:
     """Keep a map; say what is red without any mutant, which then kills none."""
     if "lines" not in result:
-        print(f"{test_file} {result['status']}, is left out: {result['output'][-500:]}",
-              file=sys.stderr)
+        print(
+            f"{test_file} {result['status']}, is left out: {result['output'][-500:]}",
+            file=sys.stderr,
+        )
         return {"seconds": {}, "lines": {}, "texts": {}, "red": []}
     for test in result["red"]:
         print(f"red without a mutant, left out: {test}", file=sys.stderr)
@@ -182,6 +190,18 @@ class Cover:
     tests: dict[str, dict[str, float]] = field(default_factory=dict)
     """Seconds by test, by test file."""
 
+    def cut(self, stem: str, enough: float) -> "Cover":
+        """Those first that are named after the file, then the fastest, until they are enough."""
+        every = [(f, t, s) for f, tests in self.tests.items() for t, s in tests.items()]
+        kept, spent = Cover(), 0.0
+        for test_file, test, seconds in sorted(
+            every, key=lambda each: (f"test_{stem}" not in each[0], each[2])
+        ):
+            if (spent := spent + seconds) > enough and kept.tests:
+                break
+            kept.tests.setdefault(test_file, {})[test] = seconds
+        return kept
+
     def seconds(self, test_file: str) -> float:
         return sum(self.tests[test_file].values())
 
@@ -191,6 +211,7 @@ class Covering:
     """Finds the tests of a mutant."""
 
     maps: dict[str, dict[str, Any]]
+    enough: float = ENOUGH
 
     @cached_property
     def trees(self) -> dict[str, ast.Module]:
@@ -198,11 +219,11 @@ class Covering:
 
     def of(self, mutant: Mutant) -> Cover:
         if mutant.file not in self.trees:
-            text = (ROOT / mutant.file).read_text(encoding="utf-8")
+            text = (places.ROOT / mutant.file).read_text(encoding="utf-8")
             self.trees[mutant.file] = ast.parse(text)
         lines, names = reach(self.trees[mutant.file], mutant)
         cover = Cover()
-        if mutant.file not in TARGETS:  # no lines are known: all tests that import it
+        if mutant.file not in places.TARGETS:  # no lines are known: all tests that import it
             names = {*names, "*"}
         users = importers(mutant.file, frozenset(names)) if names else frozenset()
         for test_file, found in self.maps.items():
@@ -213,7 +234,7 @@ class Covering:
                 tests |= set(self._running(found, user, None))
             if tests:
                 cover.tests[test_file] = {t: found["seconds"].get(t, 0.0) for t in tests}
-        return cover
+        return cover.cut(stem_of(mutant.file), self.enough)
 
     @staticmethod
     def _running(found: dict[str, Any], file: str, lines: range | None) -> Iterator[str]:

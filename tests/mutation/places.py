@@ -35,8 +35,8 @@ SAMPLED = tuple(
 )
 TARGETS = (*WHOLE, *SAMPLED)
 
-ELSEWHERE = ("tests/integration/", "tests/clusters/")
-PROCESSES = ("subprocess.", 'xdist_group("ray")', "mp.spawn", "ray.init", "tests.mutation")
+ELSEWHERE = ("tests/integration/", "tests/clusters/", "tests/test_mutation.py")
+PROCESSES = ("subprocess.", 'xdist_group("ray")', "mp.spawn", "ray.init")
 """Words of tests that start a process anew, in which a mutant would not be."""
 
 
@@ -92,6 +92,10 @@ def digest_of(test_file: str) -> str:
 def module_of(file: str) -> str:
     """The name by which `fftune/a/b.py` is imported."""
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
+def stem_of(file: str) -> str:
+    return Path(file).stem
 
 
 @cache

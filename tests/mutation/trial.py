@@ -10,7 +10,7 @@ from typing import Any
 from tests.mutation.covering import Cover, Covering
 from tests.mutation.forks import Instead, fork, pytest_run
 from tests.mutation.generate import Mutant
-from tests.mutation.places import digest, digest_of, kept
+from tests.mutation.places import digest, digest_of, kept, stem_of
 
 Result = dict[str, Any]
 """`status`: killed, timed out, or survived; `by`: the test that saw it; `seconds` by the clock."""
@@ -35,7 +35,6 @@ class Chosen:
 def judge(mutant: Mutant, cover: Cover, order: list[str], *, loud: bool = False) -> Result:
     """Run the covering tests of each file in `order`, in this process, until one is red."""
     sys.meta_path.insert(0, Instead(mutant.file, mutant.source))
-    sys.dont_write_bytecode = True
     for test_file in order:
         chosen = Chosen(cover.tests[test_file])
         code = pytest_run([test_file, "-x"], [chosen], loud=loud)
@@ -58,9 +57,9 @@ class Trials:
         self.spent: list[float] = []
 
     def order(self, mutant: Mutant, cover: Cover) -> list[str]:
-        """Test files that killed the most of this file's mutants, then its own, then the fastest."""
+        """Those test files first that killed the most; then the file's own; then the fastest."""
         kills = self.kills[mutant.file]
-        stem = mutant.file.rpartition("/")[2].removesuffix(".py")
+        stem = stem_of(mutant.file)
 
         def rank(test_file: str) -> tuple[int, bool, float]:
             return -kills[test_file], f"test_{stem}" not in test_file, cover.seconds(test_file)
@@ -77,7 +76,9 @@ class Trials:
                 i, mutant = todo.pop(0)
                 cover = self.covering.of(mutant)
                 old = remembered(mutant, cover)
-                if old is not None:
+                if not cover.tests:
+                    results[i] = {"status": "survived", "untested": True}
+                elif old is not None:
                     results[i] = old
                     self.kills[mutant.file][test_file_of(old)] += 1
                 else:
@@ -89,8 +90,10 @@ class Trials:
                 del running[i]
                 seconds = round(time.monotonic() - began, 2)
                 results[i] = self.settle(mutants[i], cover, {**told, "seconds": seconds})
-                self.tell(f"[{len(results)}/{len(mutants)}] {results[i]['status']} "
-                          f"{seconds:.1f} s {mutants[i].file}:{mutants[i].line}")
+                self.tell(
+                    f"[{len(results)}/{len(mutants)}] {results[i]['status']} "
+                    f"{seconds:.1f} s {mutants[i].file}:{mutants[i].line}"
+                )
         return [results[i] for i in range(len(mutants))]
 
     def start(self, mutant: Mutant, cover: Cover) -> Any:
