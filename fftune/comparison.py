@@ -39,7 +39,7 @@ class Paired:
         one, two = frames
         if one["id"].tolist() != two["id"].tolist() or one["id"].duplicated().any():
             raise DataError("a comparison needs two attacks on the same examples, a row each")
-        a, b = one["success"].to_numpy(), two["success"].to_numpy()
+        a, b = (frame["success"].to_numpy() for frame in frames)
         return cls(
             n=len(a), both=int((a & b).sum()), gained=int((a & ~b).sum()), lost=int((~a & b).sum())
         )

@@ -102,7 +102,8 @@ def test_a_comparison_is_spelt_out() -> None:
 
 def test_nothing_to_compare_is_undefined() -> None:
     paired = Paired(n=0, both=0, gained=0, lost=0)
-    assert math.isnan(paired.gain) and all(map(math.isnan, paired.interval))
+    low, high = paired.interval
+    assert math.isnan(paired.gain) and math.isnan(low) and math.isnan(high)
 
 
 def shuffled(outcomes: Outcomes) -> Outcomes:
