@@ -36,8 +36,8 @@ class Paired:
         frames = [outcomes.to_pandas().sort_values("id") for outcomes in (first, second)]
         if wrong_only:
             frames = [frame[frame["pred_clean"] != frame["y"]] for frame in frames]
-        one, two = frames
-        if one["id"].tolist() != two["id"].tolist() or one["id"].duplicated().any():
+        ids = [frame["id"].tolist() for frame in frames]
+        if ids[0] != ids[1] or len(set(ids[0])) < len(ids[0]):
             raise DataError("a comparison needs two attacks on the same examples, a row each")
         a, b = (frame["success"].to_numpy() for frame in frames)
         return cls(
@@ -64,11 +64,12 @@ class Paired:
     @property
     def _correlation(self) -> float:
         """Phi of the two attacks' successes; a positive one is corrected for continuity."""
-        one, two = self.both + self.gained, self.both + self.lost
         neither = self.n - self.both - self.gained - self.lost
         cross: float = self.both * neither - self.gained * self.lost
         cross = min(cross, max(0, cross - self.n / 2))
-        spread = sqrt(one * (self.n - one) * two * (self.n - two))
+        first = (self.both + self.gained) * (self.lost + neither)
+        second = (self.both + self.lost) * (self.gained + neither)
+        spread = sqrt(first * second)
         return cross / spread if spread else 0.0
 
     @property
@@ -110,7 +111,7 @@ def moved(first: Outcomes, second: Outcomes) -> tuple[Moved, ...]:
     if not one[KEY].astype(object).equals(two[KEY].astype(object)):
         raise DataError("predictions are compared between two runs with the same rows")
     pred, other = one["pred_pert"], two["pred_pert"]
-    differ = (pred != other).to_numpy()
+    differ = pred != other
     named = zip(
         *(one.loc[differ, name] for name in ("id", "attack", "goal", "target")), strict=True
     )
@@ -162,9 +163,9 @@ def risks_over_seeds(
     Raises:
         DataError: the rows are not of the same examples.
     """
-    ids = outcomes[0].table["id"].to_pylist() if outcomes else []
+    ids = outcomes[0].table["id"].to_pylist()
     tables = np.stack([_table(o, ids) for o in outcomes])  # (S, 2, N)
-    found = _seed_risks(tables, np.ones(len(ids), dtype=np.int64))  # (S, 2)
+    found = _seed_risks(tables, np.ones(len(ids), np.int64))  # (S, 2)
     rng = np.random.default_rng(seed)
     drawn = np.empty((draws, 2))
     for draw in range(draws):
@@ -221,7 +222,7 @@ def front_gap(
     """
     ids = first[0][0].table["id"].to_pylist()
     sides = [[np.stack([_table(o, ids) for o in t]) for t in side] for side in (first, second)]
-    everyone = np.ones(len(ids), dtype=np.int64)
+    everyone = np.ones(len(ids), np.int64)
     found = [np.stack([_seed_risks(t, everyone).mean(axis=0) for t in side]) for side in sides]
     low, high = common_range(*found)
     if not low < high:
@@ -267,5 +268,5 @@ def _table(outcomes: Outcomes, ids: list[int]) -> NDArray[np.bool_]:
     frame = outcomes.to_pandas().sort_values("id")
     if frame["id"].tolist() != sorted(set(ids)) or set(frame["goal"]) != {"hypocritical"}:
         raise DataError("nets are compared on the same examples, a row each for 'hypocritical'")
-    wrong = (frame["pred_clean"] != frame["y"]).to_numpy()
-    return np.stack([wrong, wrong & frame["success"].to_numpy()])
+    wrong = frame["pred_clean"] != frame["y"]
+    return np.stack([wrong, wrong & frame["success"]])

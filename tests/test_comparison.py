@@ -1,4 +1,5 @@
 import math
+import warnings
 from collections import Counter
 from itertools import product
 
@@ -203,6 +204,12 @@ def test_quantiles_are_those_of_the_binomial_distribution(n: int, low: int) -> N
         assert (found.low, found.high) == pytest.approx((low / n, 1 - low / n))
 
 
+def test_usually_two_thousand_draws_of_seed_0_are_made() -> None:
+    nets = [friend([0] * 50, [1] * 20 + [0] * 30, [0] * k + [1] * (50 - k)) for k in (5, 9)]
+    assert risks_over_seeds(nets) == risks_over_seeds(nets, draws=2000, seed=0)
+    assert risks_over_seeds(nets) != risks_over_seeds(nets, draws=2000, seed=1)
+
+
 def test_equal_seeds_are_as_one() -> None:
     """Their intervals are those of examples alone: the same images, drawn for all at once."""
     net = friend([0] * 60, [1] * 30 + [0] * 30, [0] * 15 + [1] * 15 + [0] * 30)
@@ -216,7 +223,8 @@ def test_equal_seeds_are_as_one() -> None:
 
 def test_a_seed_without_mistakes_has_a_natural_risk_alone() -> None:
     """Natural risk is 0 for certain; of nothing, no share can be concealed."""
-    found = risks_over_seeds([friend([0] * 5, [0] * 5, [0] * 5)], draws=20)
+    with warnings.catch_warnings(action="error"):
+        found = risks_over_seeds([friend([0] * 5, [0] * 5, [0] * 5)] * 2, draws=20)
     natural, hypocritical = found["natural_risk"], found["hypocritical_risk"]
     assert (natural.mean, natural.low, natural.high) == (0, 0, 0)
     assert all(map(math.isnan, (hypocritical.mean, hypocritical.low, hypocritical.high)))
@@ -320,8 +328,9 @@ def test_a_bands_draws_are_the_same_every_time() -> None:
     other = front_gap(first, second, grid=5, draws=50, seed=1)
     np.testing.assert_array_equal(one.low, again.low)
     assert not np.array_equal(one.low, other.low, equal_nan=True)
-    usual = front_gap(first, second)
+    usual, known = front_gap(first, second), front_gap(first, second, grid=25, draws=1000, seed=0)
     assert len(usual.natural) == 25
+    np.testing.assert_array_equal(usual.low, known.low)
 
 
 def test_fronts_that_share_one_risk_are_not_compared() -> None:

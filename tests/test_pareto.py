@@ -83,7 +83,18 @@ def test_what_is_no_number_comes_after_every_front() -> None:
     assert front_ranks(points).tolist() == [2, 1, 0, 2]
     assert front_ranks([(math.nan, 0)]).tolist() == [0]
     assert front_ranks(np.empty((0, 2))).tolist() == []
-    assert non_dominated([]).tolist() == []
+    assert front_ranks([]).tolist() == non_dominated([]).tolist() == []
+    assert non_dominated([]).dtype == bool
+
+
+def test_a_risk_that_was_not_measured_is_no_number() -> None:
+    """As JSON has it: None is nan, on no front, at no place of a curve, and of unknown cost."""
+    points = [(0.5, 0.5), (0.0, None), (None, 0.0)]
+    assert non_dominated(points).tolist() == [True, False, False]
+    assert front_ranks(points).tolist() == [0, 1, 1]
+    assert hypervolume(points) == 0.25
+    assert curve_at([(0.0, 1.0), (1.0, 0.0)], [0.25, None]).tolist()[0] == 0.75
+    assert cost_to_reach([(0.5, 0.5), (0.2, 0.2)], [2, None], share=0.3) == 2
 
 
 def test_ranks_in_three_dimensions_by_hand() -> None:

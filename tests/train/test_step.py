@@ -134,6 +134,8 @@ def test_a_step_is_that_of_a_plain_loop(objective, lam, is_folded, accumulate, c
         for parameter in net.parameters():
             parameter.mul_(0.5)
     plain = copy.deepcopy(net)
+    asked: list[int] = []
+    net.register_forward_pre_hook(lambda *_: asked.append(1))
     stepper = stepper_of(config, net, folded=folded, processes=2, wrapped=Averaging(net))
     total, right = stepper(batch_of(12), real=9, examples=20, noise=noise)
     ids, x, y = (column[:9] for column in batch_of(12))
@@ -149,6 +151,8 @@ def test_a_step_is_that_of_a_plain_loop(objective, lam, is_folded, accumulate, c
     )
     assert (float(total), int(right)) == (pytest.approx(expected[0], rel=1e-6), expected[1])
     assert not total.requires_grad
+    if is_folded:
+        assert len(asked) == len(cuts)  # once a part: searches ask the copy alone
     assert_same_step(net, plain)
     assert all(module.training for module in net.modules())
     assert x.equal(batch_of(12)[1][:9])
@@ -296,6 +300,17 @@ def test_what_crafts_nothing_needs_no_copy() -> None:
         crafts = objective in ("pgd_at", "fast_at") or (objective != "standard" and lam > 0)
         folded = folded_of(net, config_of(objective, lam), INPUTS, "cpu")
         assert (folded is not None) == crafts
+
+
+def test_copies_are_tried_on_the_same_two_images_by_all_processes(monkeypatch) -> None:
+    """Or one process would take a copy that another one refuses."""
+    seen = []
+    monkeypatch.setattr("fftune.train.step.fold", lambda net, x: seen.append((net.training, x)))
+    folded_of(moody(), config_of("pgd_at"), INPUTS, "cpu")
+    expected = torch.rand(2, 2, 4, 4, generator=torch.Generator().manual_seed(0))
+    ((training, x),) = seen
+    assert not training
+    assert x.equal(expected)
 
 
 class Restless(Moody):
