@@ -36,10 +36,10 @@ class Paired:
         frames = [outcomes.to_pandas().sort_values("id") for outcomes in (first, second)]
         if wrong_only:
             frames = [frame[frame["pred_clean"] != frame["y"]] for frame in frames]
-        one, two = frames
-        if one["id"].tolist() != two["id"].tolist() or one["id"].duplicated().any():
+        ids = [frame["id"].tolist() for frame in frames]
+        if ids[0] != ids[1] or len(set(ids[0])) < len(ids[0]):
             raise DataError("a comparison needs two attacks on the same examples, a row each")
-        a, b = one["success"].to_numpy(), two["success"].to_numpy()
+        a, b = (frame["success"].to_numpy() for frame in frames)
         return cls(
             n=len(a), both=int((a & b).sum()), gained=int((a & ~b).sum()), lost=int((~a & b).sum())
         )
@@ -54,16 +54,23 @@ class Paired:
         """The 95 % interval of the gain (Newcombe 1998, method 10)."""
         if not self.n:
             return nan, nan
-        one, two = self.both + self.gained, self.both + self.lost
-        neither = self.n - self.both - self.gained - self.lost
-        spread = sqrt(one * (self.n - one) * two * (self.n - two))
-        cross = self.both * neither - self.gained * self.lost
-        phi = cross / spread if spread else 0
+        one, two, phi = self.both + self.gained, self.both + self.lost, self._correlation
         (low, high), (low_2, high_2) = Rate(one, self.n).interval, Rate(two, self.n).interval
         p, p_2 = one / self.n, two / self.n
         down = sqrt((p - low) ** 2 - 2 * phi * (p - low) * (high_2 - p_2) + (high_2 - p_2) ** 2)
         up = sqrt((high - p) ** 2 - 2 * phi * (high - p) * (p_2 - low_2) + (p_2 - low_2) ** 2)
         return self.gain - down, self.gain + up
+
+    @property
+    def _correlation(self) -> float:
+        """Phi of the two attacks' successes; a positive one is corrected for continuity."""
+        neither = self.n - self.both - self.gained - self.lost
+        cross: float = self.both * neither - self.gained * self.lost
+        cross = min(cross, max(0, cross - self.n / 2))
+        first = (self.both + self.gained) * (self.lost + neither)
+        second = (self.both + self.lost) * (self.gained + neither)
+        spread = sqrt(first * second)
+        return cross / spread if spread else 0.0
 
     @property
     def p_value(self) -> float:
@@ -104,7 +111,7 @@ def moved(first: Outcomes, second: Outcomes) -> tuple[Moved, ...]:
     if not one[KEY].astype(object).equals(two[KEY].astype(object)):
         raise DataError("predictions are compared between two runs with the same rows")
     pred, other = one["pred_pert"], two["pred_pert"]
-    differ = (pred != other).to_numpy()
+    differ = pred != other
     named = zip(
         *(one.loc[differ, name] for name in ("id", "attack", "goal", "target")), strict=True
     )
@@ -112,36 +119,6 @@ def moved(first: Outcomes, second: Outcomes) -> tuple[Moved, ...]:
         Moved(id=int(i), attack=attack, goal=goal, target=int(target), pred=(int(a), int(b)))
         for (i, attack, goal, target), a, b in zip(named, pred[differ], other[differ], strict=True)
     )
-
-
-def risk_gap(
-    first: Sequence[Outcomes], second: Sequence[Outcomes], *, draws: int = 2000, seed: int = 0
-) -> tuple[float, float, float]:
-    """Hypocritical risk of the first model less that of the second, and its 95 % interval.
-
-    Their mistakes are on different examples, so examples of D are drawn again and both ratios
-    recomputed. Of several training seeds, seeds are drawn first, then examples (two levels):
-    the same images seen by several nets are not independent.
-
-    Args:
-        first, second: the "hypocritical" rows of one attack on one split, a training seed each.
-
-    Raises:
-        DataError: the rows are not of the same examples.
-    """
-    ids = first[0].table["id"].to_pylist() if first else []
-    tables = [np.stack([_table(o, ids) for o in outcomes]) for outcomes in (first, second)]
-    rng = np.random.default_rng(seed)
-    gaps = np.empty(draws)
-    for draw in range(draws):
-        weights = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
-        one, two = (
-            _risk(table[rng.integers(len(table), size=len(table))], weights) for table in tables
-        )
-        gaps[draw] = one - two
-    everyone = np.ones(len(ids), dtype=np.int64)
-    low, high = np.nanquantile(gaps, [0.025, 0.975])
-    return _risk(tables[0], everyone) - _risk(tables[1], everyone), float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -186,15 +163,14 @@ def risks_over_seeds(
     Raises:
         DataError: the rows are not of the same examples.
     """
-    ids = outcomes[0].table["id"].to_pylist() if outcomes else []
+    ids = outcomes[0].table["id"].to_pylist()
     tables = np.stack([_table(o, ids) for o in outcomes])  # (S, 2, N)
-    found = _seed_risks(tables, np.ones(len(ids), dtype=np.int64))  # (S, 2)
+    found = _seed_risks(tables, np.ones(len(ids), np.int64))  # (S, 2)
     rng = np.random.default_rng(seed)
     drawn = np.empty((draws, 2))
     for draw in range(draws):
         weights = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
-        kept = rng.integers(len(tables), size=len(tables))
-        drawn[draw] = _seed_risks(tables, weights)[kept].mean(axis=0)
+        drawn[draw] = _drawn_risks(tables, weights, rng)
     sd = found.std(axis=0, ddof=1) if len(tables) > 1 else np.full(2, nan)
     low, high = _quantiles(drawn)
     return {
@@ -246,20 +222,21 @@ def front_gap(
     """
     ids = first[0][0].table["id"].to_pylist()
     sides = [[np.stack([_table(o, ids) for o in t]) for t in side] for side in (first, second)]
-    everyone = np.ones(len(ids), dtype=np.int64)
+    everyone = np.ones(len(ids), np.int64)
     found = [np.stack([_seed_risks(t, everyone).mean(axis=0) for t in side]) for side in sides]
     low, high = common_range(*found)
-    natural = np.linspace(low, high, grid) if low < high else np.empty(0)
+    if not low < high:
+        nothing = np.empty(0)
+        return GapBand(natural=nothing, gap=nothing, low=nothing, high=nothing)
+    natural = np.linspace(low, high, grid)
     rng = np.random.default_rng(seed)
-    drawn = np.empty((draws if len(natural) else 0, len(natural)))
-    for draw in range(len(drawn)):
+    drawn = np.empty((draws, grid))
+    for draw in range(draws):
         weights = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
         fronts = [np.stack([_drawn_risks(t, weights, rng) for t in side]) for side in sides]
         drawn[draw] = gap_at(fronts[0], fronts[1], natural)
-    enough = np.isfinite(drawn).mean(axis=0) >= 0.9 if len(natural) else np.empty(0, dtype=bool)
-    below, above = np.full((2, len(natural)), nan)
-    if enough.any():
-        below[enough], above[enough] = _quantiles(drawn[:, enough])
+    enough = np.isfinite(drawn).mean(axis=0) >= 0.9
+    below, above = np.where(enough, _quantiles(drawn), nan)
     return GapBand(natural=natural, gap=gap_at(found[0], found[1], natural), low=below, high=above)
 
 
@@ -279,23 +256,17 @@ def _drawn_risks(
 
 
 def _quantiles(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2, ...): the 95 % interval along the first axis; nan where no draw is defined."""
-    if not np.isfinite(drawn).any(axis=0).all():
-        return np.full((2, *drawn.shape[1:]), nan)
-    interval: NDArray[np.float64] = np.nanquantile(drawn, [0.025, 0.975], axis=0)
+    """(2, M): the 95 % interval of each of (draws, M) columns; nan where no draw is defined."""
+    interval = np.full((2, drawn.shape[1]), nan)
+    defined = np.isfinite(drawn).any(axis=0)
+    interval[:, defined] = np.nanquantile(drawn[:, defined], [0.025, 0.975], axis=0)
     return interval
 
 
 def _table(outcomes: Outcomes, ids: list[int]) -> NDArray[np.bool_]:
     """(2, N) bool: wrong when clean; wrong when clean and concealed."""
     frame = outcomes.to_pandas().sort_values("id")
-    if frame["id"].tolist() != sorted(ids) or set(frame["goal"]) != {"hypocritical"}:
-        raise DataError("two models are compared on the same examples of goal 'hypocritical'")
-    wrong = (frame["pred_clean"] != frame["y"]).to_numpy()
-    return np.stack([wrong, wrong & frame["success"].to_numpy()])
-
-
-def _risk(table: NDArray[np.bool_], weights: NDArray[np.int64]) -> float:
-    """The mean over seeds of concealed / wrong; nan where a seed has no mistakes."""
-    wrong, concealed = (table @ weights).T
-    return float(np.mean(concealed / wrong)) if wrong.all() else nan
+    if frame["id"].tolist() != sorted(set(ids)) or set(frame["goal"]) != {"hypocritical"}:
+        raise DataError("nets are compared on the same examples, a row each for 'hypocritical'")
+    wrong = frame["pred_clean"] != frame["y"]
+    return np.stack([wrong, wrong & frame["success"]])

@@ -10,39 +10,26 @@ from fftune.config import Goal, Loss, Objective
 from fftune.errors import ConfigError
 
 
-def standard(logits: Tensor, y: Tensor) -> Tensor:
-    """CE(p(x), y), the mean over the batch."""
+def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """CE(p, y), the mean over the batch: p(x) of standard training, p(x_adv) of PGD-AT.
+
+    Tao et al. 2022, eq. 1 (Madry et al. 2018). FastAT minimises the same as PGD-AT, with one
+    long step from a random start (Wong et al. 2020).
+    """
     return F.cross_entropy(logits, y)
 
 
-def pgd_at(logits_adv: Tensor, y: Tensor) -> Tensor:
-    """CE(p(x_adv), y). Tao et al. 2022, eq. 1 (Madry et al. 2018).
+def regularised(logits: Tensor, logits_pert: Tensor, y: Tensor, *, lam: float) -> Tensor:
+    """CE(p(x), y) + lam * KL(p(x) || p(x')), of TRADES with x_sta and of THRM with x_hyp.
 
-    FastAT minimises the same, with one long step from a random start (Wong et al. 2020).
-    """
-    return F.cross_entropy(logits_adv, y)
-
-
-def trades(logits: Tensor, logits_sta: Tensor, y: Tensor, *, lam: float) -> Tensor:
-    """CE(p(x), y) + lam * KL(p(x) || p(x_sta)). Tao et al. 2022, eq. 2 (Zhang et al. 2019).
+    Tao et al. 2022, eq. 2 (Zhang et al. 2019) and eq. 3: they differ in how x' is found alone.
 
     Args:
         logits: (B, K) on the clean batch; the KL's gradient flows through them as well.
-        logits_sta: (B, K) on the same batch after a search with goal "stability".
-        lam: the weight of stability risk, >= 0.
+        logits_pert: (B, K) on the same batch after a search with the goal of `CRAFTING`.
+        lam: the weight of stability or hypocritical risk, >= 0.
     """
-    return F.cross_entropy(logits, y) + lam * kl(logits, logits_sta).mean()
-
-
-def thrm(logits: Tensor, logits_hyp: Tensor, y: Tensor, *, lam: float) -> Tensor:
-    """CE(p(x), y) + lam * KL(p(x) || p(x_hyp)). Tao et al. 2022, eq. 3.
-
-    Args:
-        logits: (B, K) on the clean batch; the KL's gradient flows through them as well.
-        logits_hyp: (B, K) on the same batch after a search with goal "hypocritical".
-        lam: the weight of hypocritical risk, >= 0.
-    """
-    return F.cross_entropy(logits, y) + lam * kl(logits, logits_hyp).mean()
+    return F.cross_entropy(logits, y) + lam * kl(logits, logits_pert).mean()
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +75,6 @@ def loss_of(objective: Objective, logits: Tensor, y: Tensor, *, lam: float) -> T
         raise ConfigError("objective 'hinge' needs a threshold: see models.linf_recipe.hinge_mix")
     craft = crafting(objective, lam)
     if craft is None or not craft.joint:
-        return pgd_at(logits, y) if craft else standard(logits, y)
+        return cross_entropy(logits, y)
     clean, perturbed = logits.chunk(2)
-    function = trades if objective == "trades" else thrm
-    return function(clean, perturbed, y, lam=lam)
+    return regularised(clean, perturbed, y, lam=lam)

@@ -15,11 +15,12 @@ def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
     """
     p = np.asarray(points, dtype=np.float64)
     if not p.size:
-        return np.zeros(0, dtype=np.bool_)
-    no_worse = (p[:, None] <= p[None]).all(axis=2)
-    better = (p[:, None] < p[None]).any(axis=2)
+        return np.empty(0, np.bool_)
+    no_worse = (p[:, None] <= p).all(axis=2)
+    better = (p[:, None] < p).any(axis=2)
     beaten = (no_worse & better).any(axis=0)
-    return np.asarray(~beaten & ~np.isnan(p).any(axis=1))
+    front: NDArray[np.bool_] = np.logical_not(beaten | np.isnan(p).any(axis=1))
+    return front
 
 
 def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
@@ -30,13 +31,13 @@ def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
     Args:
         points: (n, d), smaller is better.
     """
-    p = np.atleast_2d(np.asarray(points, dtype=np.float64))
-    ranks = np.full(len(p), -1, dtype=np.int64)
-    rank = 0
-    while (left := np.flatnonzero(ranks < 0)).size:
+    p = np.asarray(points, dtype=np.float64)
+    ranks, left, rank = np.empty(len(p), np.int64), np.arange(len(p)), 0
+    while left.size:
         front = non_dominated(p[left])
-        ranks[left[front] if front.any() else left] = rank
-        rank += 1
+        taken = front if front.any() else ~front
+        ranks[left[taken]] = rank
+        left, rank = left[~taken], rank + 1
     return ranks
 
 

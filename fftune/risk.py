@@ -227,11 +227,6 @@ class UnionCounts:
         return Rate(self.concealed, self.wrong)
 
     @property
-    def stability_risk(self) -> Rate:
-        """R_sta on D-; at least the hypocritical risk there (lemma C.1)."""
-        return Rate(self.swayed, self.wrong)
-
-    @property
     def stability_risk_all(self) -> Rate:
         """R_sta on D: the share of predictions that some attack changed."""
         return Rate(self.changed, self.total)

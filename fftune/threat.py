@@ -84,7 +84,7 @@ def _spread(values: Tensor, like: Tensor) -> Tensor:
 def _uniform_in_unit_ball(noise: Noise, ids: Tensor, shape: tuple[int, ...]) -> Tensor:
     """Uniform in the l2 ball of radius 1: a normal direction, a radius of U^(1/d)."""
     direction = _uniform_on_unit_sphere(noise, ids, shape)
-    radius = noise.fold("radius").uniform(ids, (1,)).flatten() ** (1 / direction[0].numel())
+    radius = noise.fold("radius").uniform(ids, (1,)) ** (1 / direction[0].numel())
     return direction * _spread(radius, direction)
 
 

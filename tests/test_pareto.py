@@ -1,4 +1,5 @@
 import math
+from itertools import combinations_with_replacement, product
 
 import numpy as np
 import pytest
@@ -77,6 +78,25 @@ def test_ranks_peel_front_after_front(points) -> None:
         left, rank = [i for i in left if i not in found], rank + 1
 
 
+def test_what_is_no_number_comes_after_every_front() -> None:
+    points = [(math.nan, 0), (1, 1), (0, 0), (0, math.nan)]
+    assert front_ranks(points).tolist() == [2, 1, 0, 2]
+    assert front_ranks([(math.nan, 0)]).tolist() == [0]
+    assert front_ranks(np.empty((0, 2))).tolist() == []
+    assert front_ranks([]).tolist() == non_dominated([]).tolist() == []
+    assert non_dominated([]).dtype == bool
+
+
+def test_a_risk_that_was_not_measured_is_no_number() -> None:
+    """As JSON has it: None is nan, on no front, at no place of a curve, and of unknown cost."""
+    points = [(0.5, 0.5), (0.0, None), (None, 0.0)]
+    assert non_dominated(points).tolist() == [True, False, False]
+    assert front_ranks(points).tolist() == [0, 1, 1]
+    assert hypervolume(points) == 0.25
+    assert curve_at([(0.0, 1.0), (1.0, 0.0)], [0.25, None]).tolist()[0] == 0.75
+    assert cost_to_reach([(0.5, 0.5), (0.2, 0.2)], [2, None], share=0.3) == 2
+
+
 def test_ranks_in_three_dimensions_by_hand() -> None:
     points = [(0, 0, 1), (1, 1, 1), (0, 1, 0), (2, 2, 2), (math.nan, 0, 0)]
     assert front_ranks(points).tolist() == [0, 1, 0, 2, 3]
@@ -105,6 +125,49 @@ def test_fronts_are_compared_in_their_common_range_only() -> None:
     assert all(map(math.isnan, apart)) and all(map(math.isnan, common_range(STAIRS, [])))
 
 
+def plain_curve(members: list[tuple[float, float]], at: float) -> float:
+    """The lower of two members at one risk; a straight line between neighbours; else nan."""
+    best: dict[float, float] = {}
+    for x, y in members:
+        best[x] = min(y, best.get(x, math.inf))
+    if at in best:
+        return best[at]
+    below, above = [x for x in best if x < at], [x for x in best if x > at]
+    if not below or not above:
+        return math.nan
+    left, right = max(below), min(above)
+    share = (at - left) / (right - left)
+    return (1 - share) * best[left] + share * best[right]
+
+
+def test_curves_of_every_three_members_are_lines_between_the_lower_ones() -> None:
+    """On a grid of 3 x 3, in any order: ties in the first risk, in the second, in both."""
+    at = [-0.5, 0, 0.5, 1, 1.25, 2, 2.5]
+    for members in product(product(range(3), repeat=2), repeat=3):
+        expected = [plain_curve(list(members), a) for a in at]
+        np.testing.assert_allclose(curve_at(members, at), expected)
+
+
+def test_common_ranges_of_every_two_fronts() -> None:
+    """Of fronts on a grid of four first risks: from the larger low end to the smaller high one."""
+    ends = list(combinations_with_replacement(range(4), 2))
+    for (a, b), (c, d) in product(ends, repeat=2):
+        shared = [risk for risk in range(4) if a <= risk <= b and c <= risk <= d]
+        low, high = common_range([(b, 0), (a, 1)], [(c, 1), (d, 0)])
+        if shared:
+            assert (low, high) == (shared[0], shared[-1])
+            assert isinstance(low, float) and isinstance(high, float)
+        else:
+            assert math.isnan(low) and math.isnan(high)
+
+
+def test_a_curve_has_the_shape_of_the_risks_it_is_asked_at() -> None:
+    assert curve_at([], [0.1, 0.2]).shape == (2,)
+    assert curve_at(STAIRS, []).shape == (0,)
+    assert np.isnan(gap_at([], STAIRS, [0.2])).all()
+    assert all(map(math.isnan, common_range([], STAIRS)))
+
+
 def test_published_gap_at_equal_natural_risk() -> None:
     """CIFAR-10: THRM with lambda 40 against TRADES with lambda 5 and 10."""
     thrm, trades = [(18.81, 69.06)], [(17.94, 76.81), (20.51, 69.82)]
@@ -116,6 +179,30 @@ def test_cost_to_reach_a_share_of_the_front() -> None:
     points = [(0.5, 0.5), (0.6, 0.6), (0.2, 0.25)]
     assert cost_to_reach(points, [1, 2, 4]) == 7
     assert cost_to_reach(points, [1, 2, 4], share=0.4) == 1
+
+
+def test_a_share_that_is_reached_exactly_is_reached() -> None:
+    """Hypervolumes .25, .5 and .5: half of the last one is there with the first trial."""
+    points = [(0.5, 0.5), (0.5, 0.0), (0.9, 0.9)]
+    assert cost_to_reach(points, [3, 5, 7], share=0.5) == 3
+    assert cost_to_reach(points, [3, 5, 7], share=0.50001) == 8
+    assert cost_to_reach(points, [3, 5, 7]) == 8
+    assert math.isnan(cost_to_reach([], []))
+
+
+def test_by_default_a_share_is_95_percent() -> None:
+    """Hypervolumes .9401, .9506 and 1 of a unit square that the last point spans."""
+    points = [(0.0, 0.0599), (0.0, 0.0494), (0.0, 0.0)]
+    assert cost_to_reach(points, [1, 1, 1]) == 2
+
+
+def test_monotone_is_also_what_stands_still() -> None:
+    """More lambda that changes nothing breaks nothing; either risk alone may break it."""
+    assert monotonicity_violations([(1, 5), (1, 5), (2, 5), (2, 4)]) == []
+    assert monotonicity_violations([(2, 5), (1, 5)]) == [(0, 1)]
+    assert monotonicity_violations([(1, 5), (1, 6)]) == [(0, 1)]
+    assert monotonicity_violations([(1, 5), (2, 6), (1, 4), (0, 9)]) == [(0, 1), (1, 2), (2, 3)]
+    assert monotonicity_violations([(1, 5)]) == []
 
 
 def test_monotonicity_violations_are_those_of_the_paper() -> None:

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pyarrow as pa
 import pytest
@@ -32,9 +33,15 @@ SUBJECT = {
 }
 
 
-def outcomes(y, clean, adv, hyp, split: str = "test") -> Outcomes:
+def changed(table: pa.Table, column: str, values: list, kind: pa.DataType) -> pa.Table:
+    """The same rows but for one column."""
+    at = table.schema.get_field_index(column)
+    return table.set_column(at, pa.field(column, kind), pa.array(values, kind))
+
+
+def outcomes(y, clean, adv, hyp, split: str = "test", attack: str = "pgd-20") -> Outcomes:
     def part(goal: str, pred: list[int]):
-        known = {"split": split, "goal": goal, "id": list(range(len(y)))}
+        known = {"split": split, "goal": goal, "attack": attack, "id": list(range(len(y)))}
         return rows(len(y), SUBJECT | known | {"y": y, "pred_clean": clean, "pred_pert": pred})
 
     return Outcomes.of([part("adversarial", adv), part("hypocritical", hyp)])
@@ -76,6 +83,57 @@ def test_counts_add() -> None:
     counts = RiskCounts.of(TEN, attack="pgd-20", split="test")
     assert counts + RiskCounts() == counts
     assert (counts + counts).hypocritical_risk == Rate(6, 8)
+    other = RiskCounts(total=100, wrong=64, fooled=32, concealed=16, regained=8, spoiled=5)
+    assert counts + other == RiskCounts(
+        total=110, wrong=68, fooled=34, concealed=19, regained=9, spoiled=6
+    )
+
+
+def test_every_count_has_its_rates() -> None:
+    """Numbers of which no two sums are equal; the violations are no rate."""
+    counts = RiskCounts(total=1000, wrong=400, fooled=100, concealed=50, regained=20, spoiled=3)
+    assert counts.rates() == {
+        "natural_risk": Rate(400, 1000),
+        "adversarial_risk": Rate(100, 600),
+        "hypocritical_risk": Rate(50, 400),
+        "adversarial_risk_all": Rate(500, 1000),
+        "hypocritical_risk_all": Rate(650, 1000),
+        "clean_accuracy": Rate(600, 1000),
+        "adversarial_accuracy": Rate(520, 1000),
+        "hypocritical_accuracy": Rate(647, 1000),
+    }
+    assert counts.violations == 23
+
+
+def test_a_friend_alone_is_counted_by_hand() -> None:
+    """What an adversary could do is not known, and stays 0."""
+    assert RiskCounts.of_friend(TEN) == RiskCounts(total=10, wrong=4, concealed=3, spoiled=1)
+    assert RiskCounts.of_friend(TEN.where(goal="adversarial")) == RiskCounts()
+
+
+def test_one_attack_and_one_split_are_counted_alone() -> None:
+    other = outcomes([0] * 3, [1] * 3, [1] * 3, [0] * 3, attack="fgsm")
+    aside = outcomes([0] * 3, [1] * 3, [1] * 3, [0] * 3, split="validation")
+    many = Outcomes.of([TEN.table, other.table, aside.table])
+    ten = RiskCounts.of(TEN, attack="pgd-20", split="test")
+    assert RiskCounts.of(many, attack="pgd-20", split="test") == ten
+    three = RiskCounts(total=3, wrong=3, concealed=3)
+    assert RiskCounts.of(many, attack="fgsm", split="test") == three
+    assert RiskCounts.of(many, attack="pgd-20", split="validation") == three
+
+
+def test_several_rows_an_example_are_refused() -> None:
+    """As a defense's repeats would be: which of them is the attack's?"""
+    twice = Outcomes.of(
+        [changed(TEN.table, "defense_repeat", [repeat] * 20, pa.int32()) for repeat in (0, 1)]
+    )
+    with pytest.raises(DataError, match="several rows an example"):
+        RiskCounts.of(twice, attack="pgd-20", split="test")
+
+
+def test_a_rate_is_spelt_out() -> None:
+    assert str(Rate(1234, 10000)) == "12.3% (95 % CI 11.7% to 13.0%, n = 10,000)"
+    assert Rate(1, 4).value == 0.25
 
 
 def test_without_mistakes_hypocritical_risk_is_undefined() -> None:
@@ -116,23 +174,111 @@ def battery(y, clean, tables: list[tuple[str, list[int]]]) -> Outcomes:
 
 
 def test_unions_by_hand() -> None:
+    """Eight examples of class 0, the first three right; what each column does to them.
+
+    fooled: 0, 1. concealed: 3, 4. swayed: 3, 4, 5, 7 (7 to another mistake). An adversary mends
+    example 3 and a friend spoils 0: two rows betray their goal, and stability's cannot.
+    """
     counts = UnionCounts.of(
         battery(
-            y=[0, 0, 0, 0, 0],
-            clean=[0, 0, 1, 1, 1],
+            y=[0] * 8,
+            clean=[0, 0, 0, 1, 1, 1, 1, 1],
             tables=[
-                ("adversarial", [1, 0, 1, 0, 2]),  # mends the fourth by accident, moves the fifth
-                ("hypocritical", [0, 0, 0, 1, 1]),
-                ("stability", [0, 0, 1, 1, 1]),
+                ("adversarial", [0, 1, 0, 0, 1, 1, 1, 2]),
+                ("hypocritical", [2, 0, 0, 0, 0, 1, 1, 1]),
+                ("stability", [0, 0, 0, 1, 0, 3, 1, 1]),
             ],
         ),
         split="test",
     )
-    assert (counts.total, counts.wrong) == (5, 3)
-    assert (counts.fooled, counts.concealed, counts.swayed) == (1, 2, 3)
-    assert (counts.ever_wrong, counts.ever_right, counts.changed) == (4, 4, 4)
-    assert counts.violations == 1
-    assert counts.stability_risk_all == Rate(4, 5)
+    assert counts == UnionCounts(
+        total=8,
+        wrong=5,
+        fooled=2,
+        concealed=2,
+        swayed=4,
+        ever_wrong=7,
+        ever_right=5,
+        changed=6,
+        violations=2,
+    )
+    assert counts.adversarial_risk == Rate(2, 3)
+    assert counts.hypocritical_risk == Rate(2, 5)
+    assert counts.stability_risk_all == Rate(6, 8)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "broken"),
+    [
+        ({"ever_wrong": 6}, "theorem 4.3"),
+        ({"ever_right": 6}, "theorem 4.4"),
+        ({"changed": 5}, "theorem 4.5"),
+        ({"concealed": 4, "ever_right": 7, "swayed": 3, "changed": 5}, "lemma C.1"),
+    ],
+)
+def test_an_identity_that_does_not_hold_is_named(wrong: dict[str, int], broken: str) -> None:
+    sound = UnionCounts(
+        total=8,
+        wrong=5,
+        fooled=2,
+        concealed=2,
+        swayed=4,
+        ever_wrong=7,
+        ever_right=5,
+        changed=6,
+        violations=2,
+    )
+    assert sound.broken_identities() == ()
+    assert replace(sound, **wrong).broken_identities() == (broken,)
+
+
+def test_as_many_concealed_as_swayed_break_nothing() -> None:
+    """Lemma C.1 is an inequality, and two classes make it an equality."""
+    counts = UnionCounts.of(
+        battery([0, 0], [1, 1], [("hypocritical", [0, 1]), ("adversarial", [1, 1])]), split="test"
+    )
+    assert counts.concealed == counts.swayed == 1
+    assert counts.broken_identities() == ()
+
+
+def lost(table: pa.Table, attack: str, ids: set[int]) -> pa.Table:
+    """The rows without one attack's on these examples."""
+    pairs = zip(table["attack"].to_pylist(), table["id"].to_pylist(), strict=True)
+    return table.filter(pa.array([not (a == attack and i in ids) for a, i in pairs]))
+
+
+def test_examples_that_an_attack_has_lost_are_left_out() -> None:
+    """Examples 0 to 3 right, of which a0 fools 0 and 1; a1 has lost its block of 1 and 2."""
+    whole = battery([0] * 4, [0] * 4, [("adversarial", [1, 1, 0, 0]), ("adversarial", [0] * 4)])
+    counts = UnionCounts.of(Outcomes.of([lost(whole.table, "a1", {1, 2})]), split="test")
+    assert (counts.total, counts.fooled) == (2, 1)
+    assert UnionCounts.of(whole, split="test").total == 4
+
+
+def test_the_canary_may_try_a_few_and_what_it_breaks_counts() -> None:
+    whole = battery([0] * 4, [0] * 4, [("adversarial", [0] * 4), ("adversarial", [0, 0, 1, 0])])
+    few = lost(whole.table, "a1", {0, 1})
+    names = ["canary" if name == "a1" else name for name in few["attack"].to_pylist()]
+    canary = changed(few, "attack", names, pa.string())
+    counts = UnionCounts.of(Outcomes.of([canary]), split="test")
+    assert (counts.total, counts.fooled, counts.ever_wrong) == (4, 1, 1)
+
+
+def test_a_goal_and_a_target_are_attacks_of_their_own() -> None:
+    """One attack towards two classes, of which one lost its second example; a friend's target
+    is the example's own label, and tells no attacks apart."""
+
+    def table(goal: str, target: list[int], ids: list[int]) -> pa.Table:
+        known = {"split": "test", "id": ids, "goal": goal, "target": target}
+        known |= {"y": ids, "pred_clean": ids, "pred_pert": ids}
+        return rows(len(ids), SUBJECT | known)
+
+    friend = table("hypocritical", [0, 1, 2], [0, 1, 2])
+    assert UnionCounts.of(Outcomes.of([friend]), split="test").total == 3
+    both = [table("targeted", [5] * 3, [0, 1, 2]), table("targeted", [6] * 2, [0, 2])]
+    assert UnionCounts.of(Outcomes.of([friend, *both]), split="test").total == 2
+    few = table("adversarial", [-1], [1])
+    assert UnionCounts.of(Outcomes.of([friend, few]), split="test").total == 1
 
 
 @settings(max_examples=60, deadline=None, derandomize=True)

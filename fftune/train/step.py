@@ -48,9 +48,9 @@ class Stepper:
         """
         ids, x, y = (column[: max(real, 1)] for column in batch)  # all processes must take part
         x = x.contiguous(memory_format=torch.channels_last)
-        count = min(self.config.optimizer.accumulate, len(y))
-        parts = [*zip(ids.chunk(count), x.chunk(count), y.chunk(count), strict=True)]
-        total, right = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        cut = [column.chunk(self.config.optimizer.accumulate) for column in (ids, x, y)]
+        parts = [*zip(*cut, strict=True)]
+        losses, right = [], []
         for left, (ids, x, y) in zip(reversed(range(len(parts))), parts, strict=True):
             counted = min(len(y), real)
             inputs = self._inputs(ids, x, y, noise)
@@ -60,9 +60,9 @@ class Stepper:
                     loss = self.loss(logits, y)
                 # DDP averages over the processes, whose shares of a last step may differ.
                 (loss * (counted * self.processes / examples)).backward()
-            total += loss.detach() * counted
-            right += (logits.detach()[:counted].argmax(1) == y[:counted]).sum()
-        return total, right
+            losses.append(loss.detach() * counted)
+            right.append((logits[:counted].argmax(1) == y[:counted]).sum())
+        return torch.stack(losses).sum(), torch.stack(right).sum()
 
     def _inputs(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
         """What the objective looks at: crafted in eval mode, as the authors' code does."""
