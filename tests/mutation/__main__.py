@@ -6,10 +6,10 @@ import os
 import sys
 import time
 
-from tests.mutation import forks
+from tests.mutation import forks, places
 from tests.mutation.covering import Covering, maps
 from tests.mutation.generate import Mutant, mutants_of
-from tests.mutation.places import ROOT, SAMPLED, TARGETS, WHOLE
+from tests.mutation.places import SAMPLED, WHOLE
 from tests.mutation.tell import HEAD, ListError, Score, equivalents, grave
 from tests.mutation.trial import Trials, judge, limit
 
@@ -39,16 +39,17 @@ def sample(mutants: list[Mutant], count: int | None, seed: int) -> list[Mutant]:
 def chosen(options: argparse.Namespace) -> dict[str, tuple[list[Mutant], set[str]]]:
     """By file: the mutants to try, and the texts that are equivalent."""
     found: dict[str, tuple[list[Mutant], set[str]]] = {}
-    for file in options.files or [*TARGETS, "grave"]:
+    for file in options.files or [*places.TARGETS, "grave"]:
         if file == "grave":
             found[file] = grave(), set()
             continue
-        if file not in TARGETS:
+        if file not in places.TARGETS:
             raise ListError(f"{file} is not one of {', '.join((*WHOLE, *SAMPLED))}, grave")
-        every = mutants_of(file, (ROOT / file).read_text(encoding="utf-8"))
+        every = mutants_of(file, (places.ROOT / file).read_text(encoding="utf-8"))
         count = 25 if file in SAMPLED and not options.files else None
-        taken = sample(every, options.sample if file in SAMPLED and options.sample else count,
-                       options.seed)
+        taken = sample(
+            every, options.sample if file in SAMPLED and options.sample else count, options.seed
+        )
         found[file] = taken, equivalents(file, every)
     return found
 

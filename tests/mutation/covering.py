@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from tests.mutation import places
 from tests.mutation.forks import fork, pytest_run
 from tests.mutation.generate import Mutant
 from tests.mutation.places import (
-    ROOT,
-    TARGETS,
     digest,
     digest_of,
     importers,
@@ -92,7 +91,7 @@ def measure(test_file: str) -> dict[str, Any]:
     """Run a test file; its tests, their seconds, and the lines of the targets that each runs."""
     import coverage
 
-    paths = {str(ROOT / target): target for target in TARGETS}
+    paths = {str(places.ROOT / target): target for target in places.TARGETS}
     cover = coverage.Coverage(data_file=None, include=list(paths), config_file=False)
     plugin = recorder(cover)
     cover.start()
@@ -117,11 +116,11 @@ def measure(test_file: str) -> dict[str, Any]:
 
 
 def text_digest(file: str) -> str:
-    path = ROOT / file
+    path = places.ROOT / file
     return digest(path.read_text(encoding="utf-8")) if path.is_file() else ""
 
 
-def maps(jobs: int, targets: tuple[str, ...] = TARGETS) -> dict[str, dict[str, Any]]:
+def maps(jobs: int) -> dict[str, dict[str, Any]]:
     """Of every test file, measured where none is kept of these very texts."""
     found, missing = {}, []
     for test_file in test_files():
@@ -140,16 +139,21 @@ def maps(jobs: int, targets: tuple[str, ...] = TARGETS) -> dict[str, dict[str, A
             del running[test_file]
             found[test_file] = settled(test_file, result)
             left = len(todo) + len(running)
-            print(f"{test_file}: {sum(found[test_file]['seconds'].values()):.1f} s, {left} left",
-                  file=sys.stderr, flush=True)
+            print(
+                f"{test_file}: {sum(found[test_file]['seconds'].values()):.1f} s, {left} left",
+                file=sys.stderr,
+                flush=True,
+            )
     return found
 
 
 def settled(test_file: str, result: dict[str, Any]) -> dict[str, Any]:
     """Keep a map; say what is red without any mutant, which then kills none."""
     if "lines" not in result:
-        print(f"{test_file} {result['status']}, is left out: {result['output'][-500:]}",
-              file=sys.stderr)
+        print(
+            f"{test_file} {result['status']}, is left out: {result['output'][-500:]}",
+            file=sys.stderr,
+        )
         return {"seconds": {}, "lines": {}, "texts": {}, "red": []}
     for test in result["red"]:
         print(f"red without a mutant, left out: {test}", file=sys.stderr)
@@ -198,11 +202,11 @@ class Covering:
 
     def of(self, mutant: Mutant) -> Cover:
         if mutant.file not in self.trees:
-            text = (ROOT / mutant.file).read_text(encoding="utf-8")
+            text = (places.ROOT / mutant.file).read_text(encoding="utf-8")
             self.trees[mutant.file] = ast.parse(text)
         lines, names = reach(self.trees[mutant.file], mutant)
         cover = Cover()
-        if mutant.file not in TARGETS:  # no lines are known: all tests that import it
+        if mutant.file not in places.TARGETS:  # no lines are known: all tests that import it
             names = {*names, "*"}
         users = importers(mutant.file, frozenset(names)) if names else frozenset()
         for test_file, found in self.maps.items():

@@ -21,7 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.mutation.places import ROOT, libraries, module_of
+from tests.mutation import places
+from tests.mutation.places import kept, libraries, module_of
 
 ALONE = {
     "OMP_NUM_THREADS": "1",
@@ -30,6 +31,8 @@ ALONE = {
     "RAY_worker_niceness": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
+PLUGINS_OFF = ("cacheprovider", "faulthandler", "unraisableexception", "threadexception")
+"""Of pytest's own; none of others' is loaded either."""
 ROOM = 6 << 30
 """Bytes of address space that a mutant may take beyond its parent's."""
 
@@ -37,12 +40,17 @@ ROOM = 6 << 30
 def load_libraries() -> None:
     """Import what children share; fftune itself must not be among it."""
     os.environ.update(ALONE)
-    sys.path[:0] = [str(ROOT)] * (str(ROOT) not in sys.path)
-    for name in ("torch", "pytest", "_pytest.main", "hypothesis", *libraries()):
+    sys.path[:0] = [str(places.ROOT)] * (str(places.ROOT) not in sys.path)
+    from _pytest.config import default_plugins
+
+    parts = [f"_pytest.{plugin}" for plugin in default_plugins]
+    for name in ("torch", "coverage", "hypothesis", *parts, *libraries()):
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     importlib.import_module("torch").set_num_threads(1)
     assert not any(name.partition(".")[0] == "fftune" for name in sys.modules)
+    # Tests are read anew in every child, and compiled once.
+    sys.dont_write_bytecode, sys.pycache_prefix = False, str(kept() / "bytecode")
     gc.collect()
     gc.freeze()
 
@@ -129,7 +137,7 @@ def _settle(place: Path, seconds: float, loud: bool) -> None:
         (home / ".cache/fftune/datasets").symlink_to(data)
     os.environ.update(HOME=str(home), TMPDIR=str(place), FFTUNE_STORAGE=str(place / "storage"))
     tempfile.tempdir = str(place)
-    os.chdir(ROOT)
+    os.chdir(places.ROOT)
     _stay_here()
 
 
@@ -150,7 +158,7 @@ class Instead(importlib.abc.MetaPathFinder):
     """Gives one module's import another text."""
 
     def __init__(self, file: str, text: str) -> None:
-        self.name, self.path, self.text = module_of(file), str(ROOT / file), text
+        self.name, self.path, self.text = module_of(file), str(places.ROOT / file), text
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
         if name != self.name:
@@ -176,8 +184,15 @@ def pytest_run(arguments: list[str], plugins: list[object], *, loud: bool = Fals
 
     settings.register_profile("mutants", derandomize=True, database=None, deadline=None)
     settings.load_profile("mutants")
-    plain = ["-o", "addopts=", "-o", "filterwarnings=", "-m", "not slow"]
-    without = ("cacheprovider", "xdist", "timeout", "faulthandler", "torchattacks")
-    off = [word for plugin in without for word in ("-p", f"no:{plugin}")]
-    tone = ["-rN", "--tb=short"] if loud else ["-q", "-q", "--tb=no", "--no-summary"]
+    plain = [
+        "-o",
+        "addopts=",
+        "-o",
+        "filterwarnings=",
+        "-m",
+        "not slow",
+        "--disable-plugin-autoload",
+    ]
+    off = [word for plugin in PLUGINS_OFF for word in ("-p", f"no:{plugin}")]
+    tone = ["-rN", "--tb=short"] if loud else ["-qq", "--tb=no", "--no-summary", "--assert=plain"]
     return int(pytest.main([*plain, *off, *tone, *arguments], plugins=plugins))

@@ -1,9 +1,7 @@
 """The mutants of a file: every operator at every node that takes part in a number."""
 
-import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import libcst as cst
 from libcst.metadata import MetadataWrapper, PositionProvider
@@ -12,6 +10,8 @@ from tests.mutation.operators import OPERATORS, name_of
 
 SPOKEN = {"print", "warn", "info", "warning", "debug", "error", "exception", "say", "deprecated"}
 """Calls whose arguments are read by people."""
+NOTES = {"print", "info", "debug", "say"}
+"""Those of them that may go unsaid: nobody is warned."""
 SHAPE = {"dataclass", "overload", "TypeVar", "NewType"}
 
 
@@ -60,12 +60,21 @@ def footer(module: cst.Module) -> str:
 def changed_file(file: str, source: str, text: str, line: int | None = None) -> Mutant:
     """The mutant from both texts; what differs is told as one line before and one after."""
     old, new = source.splitlines(), text.splitlines()
-    opcodes = difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
-    differing = [code for code in opcodes if code[0] != "equal"]
-    start, end = differing[0][1], max(differing[-1][2], differing[0][1] + 1)
-    there = differing[0][3], differing[-1][4]
-    before, after = (" ".join(" ".join(part).split()) for part in (old[start:end], new[slice(*there)]))
-    return Mutant(file, line or start + 1, before, after, text, (start + 1, end))
+    start = shared(old, new)
+    tail = min(shared(old[::-1], new[::-1]), len(old) - start, len(new) - start)
+    end = len(old) - tail
+    before, after = one_line(old[start:end]), one_line(new[start : len(new) - tail])
+    return Mutant(file, line or start + 1, before, after, text, (start + 1, max(end, start + 1)))
+
+
+def shared(one: list[str], two: list[str]) -> int:
+    """How many lines both begin with."""
+    pairs = zip(one, two, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(two)))
+
+
+def one_line(lines: list[str]) -> str:
+    return " ".join(" ".join(lines).split())
 
 
 def code_of(text: str) -> str | None:
@@ -135,8 +144,9 @@ def spared(node: cst.CSTNode) -> bool:
     """Annotations, imports, documentation, messages and the outward form of records."""
     if isinstance(node, cst.Annotation | cst.Import | cst.ImportFrom | cst.FormattedString):
         return True
-    if isinstance(node, cst.Expr) and isinstance(node.value, cst.BaseString):
-        return True
+    if isinstance(node, cst.Expr):
+        noted = isinstance(node.value, cst.Call) and name_of(node.value) in NOTES
+        return noted or isinstance(node.value, cst.BaseString)
     if isinstance(node, cst.ConcatenatedString):
         return True
     if isinstance(node, cst.FunctionDef) and node.name.value in ("__str__", "__repr__"):

@@ -78,6 +78,11 @@ def same(a: cst.CSTNode, b: cst.CSTNode) -> bool:
     return a.deep_equals(b)
 
 
+def ended(items: list[Any]) -> list[Any]:
+    """Without a comma after the last."""
+    return [*items[:-1], *(i.with_changes(comma=cst.MaybeSentinel.DEFAULT) for i in items[-1:])]
+
+
 # Statements
 
 
@@ -98,8 +103,7 @@ def drop_context(node: cst.With) -> Iterator[cst.CSTNode]:
             continue
         rest = [*node.items[:i], *node.items[i + 1 :]]
         if rest:
-            rest[-1] = rest[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
-            yield node.with_changes(items=rest)
+            yield node.with_changes(items=ended(rest))
         else:
             yield cst.If(test=cst.Name("True"), body=node.body, leading_lines=node.leading_lines)
 
@@ -113,11 +117,11 @@ def drop_decorator(node: cst.FunctionDef) -> Iterator[cst.CSTNode]:
 def negate(node: Any) -> Iterator[cst.CSTNode]:
     """Turn a condition round, where mutmut's `not` and `!=` do not."""
     test = node.test
+    single = isinstance(test, cst.Comparison) and len(test.comparisons) == 1
+    if single and not isinstance(test.comparisons[0].operator, tuple(FLIPS)):
+        return
     if isinstance(test, cst.UnaryOperation) and isinstance(test.operator, cst.Not):
         return
-    if isinstance(test, cst.Comparison) and len(test.comparisons) == 1:
-        if not isinstance(test.comparisons[0].operator, tuple(FLIPS)):
-            return
     yield node.with_changes(test=negated(test))
 
 
@@ -154,9 +158,7 @@ def drop_argument(node: cst.Call) -> Iterator[cst.CSTNode]:
         if not (hashed or arg.keyword) or (arg.keyword and arg.keyword.value == "strict"):
             continue
         rest = [*node.args[:i], *node.args[i + 1 :]]
-        if rest:
-            rest[-1] = rest[-1].with_changes(comma=cst.MaybeSentinel.DEFAULT)
-        yield node.with_changes(args=rest)
+        yield node.with_changes(args=ended(rest))
 
 
 def swap_elements(node: cst.List | cst.Tuple) -> Iterator[cst.CSTNode]:
@@ -174,7 +176,7 @@ def drop_element(node: cst.List | cst.Tuple | cst.Set | cst.Dict) -> Iterator[cs
         rest = [*node.elements[:i], *node.elements[i + 1 :]]
         if not rest and not isinstance(node, cst.List | cst.Dict):
             continue
-        yield node.with_changes(elements=rest)
+        yield node.with_changes(elements=ended(rest))
 
 
 def drop_operand(node: cst.BooleanOperation) -> Iterator[cst.CSTNode]:

@@ -35,8 +35,8 @@ SAMPLED = tuple(
 )
 TARGETS = (*WHOLE, *SAMPLED)
 
-ELSEWHERE = ("tests/integration/", "tests/clusters/")
-PROCESSES = ("subprocess.", 'xdist_group("ray")', "mp.spawn", "ray.init", "tests.mutation")
+ELSEWHERE = ("tests/integration/", "tests/clusters/", "tests/test_mutation.py")
+PROCESSES = ("subprocess.", 'xdist_group("ray")', "mp.spawn", "ray.init")
 """Words of tests that start a process anew, in which a mutant would not be."""
 
 

@@ -5,8 +5,9 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.mutation import places
 from tests.mutation.generate import Mutant, changed_file
-from tests.mutation.places import ROOT, WHOLE
+from tests.mutation.places import WHOLE
 from tests.mutation.trial import Result
 
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
@@ -51,7 +52,7 @@ def grave() -> list[Mutant]:
     """
     found = []
     for entry in entries_of(GRAVE):
-        source = (ROOT / entry["file"]).read_text(encoding="utf-8")
+        source = (places.ROOT / entry["file"]).read_text(encoding="utf-8")
         if source.count(entry["old"]) != 1:
             times = source.count(entry["old"])
             raise ListError(f"{GRAVE.name}: {times} times in {entry['file']}: {entry['old']!r}")
@@ -112,6 +113,8 @@ class Score:
         return sorted(found)
 
 
-HEAD = f"{'file':32s} {'all':>5s} " + " ".join(
-    f"{word:>10s}" for word in ("killed", "timed out", "survived", "equivalent")
-) + "   score    with equivalents"
+HEAD = (
+    f"{'file':32s} {'all':>5s} "
+    + " ".join(f"{word:>10s}" for word in ("killed", "timed out", "survived", "equivalent"))
+    + "   score    with equivalents"
+)

@@ -35,7 +35,6 @@ class Chosen:
 def judge(mutant: Mutant, cover: Cover, order: list[str], *, loud: bool = False) -> Result:
     """Run the covering tests of each file in `order`, in this process, until one is red."""
     sys.meta_path.insert(0, Instead(mutant.file, mutant.source))
-    sys.dont_write_bytecode = True
     for test_file in order:
         chosen = Chosen(cover.tests[test_file])
         code = pytest_run([test_file, "-x"], [chosen], loud=loud)
@@ -58,7 +57,7 @@ class Trials:
         self.spent: list[float] = []
 
     def order(self, mutant: Mutant, cover: Cover) -> list[str]:
-        """Test files that killed the most of this file's mutants, then its own, then the fastest."""
+        """Those test files first that killed the most; then the file's own; then the fastest."""
         kills = self.kills[mutant.file]
         stem = mutant.file.rpartition("/")[2].removesuffix(".py")
 
@@ -89,8 +88,10 @@ class Trials:
                 del running[i]
                 seconds = round(time.monotonic() - began, 2)
                 results[i] = self.settle(mutants[i], cover, {**told, "seconds": seconds})
-                self.tell(f"[{len(results)}/{len(mutants)}] {results[i]['status']} "
-                          f"{seconds:.1f} s {mutants[i].file}:{mutants[i].line}")
+                self.tell(
+                    f"[{len(results)}/{len(mutants)}] {results[i]['status']} "
+                    f"{seconds:.1f} s {mutants[i].file}:{mutants[i].line}"
+                )
         return [results[i] for i in range(len(mutants))]
 
     def start(self, mutant: Mutant, cover: Cover) -> Any:
