@@ -21,6 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--list", action="store_true", help="show mutants, run none")
+    parser.add_argument("--unchanged", action="store_true", help="the code as it is: all survive")
     parser.add_argument("--only", type=int, metavar="N", help="run one, and show its tests")
     return parser.parse_args()
 
@@ -54,6 +55,17 @@ def chosen(options: argparse.Namespace) -> dict[str, tuple[list[Mutant], set[str
     return found
 
 
+def unchanged(files: list[str], jobs: int) -> int:
+    """Each file as it is, given to its tests as a mutant is: what is red would be red for all."""
+    covering = Covering(maps(jobs), enough=float("inf"))
+    same = [(file, (places.ROOT / file).read_text(encoding="utf-8")) for file in files]
+    mutants = [Mutant(file, 1, "", "as it is", f"{text}\n# as it is\n") for file, text in same]
+    results = Trials(covering, jobs, note).run(mutants)
+    for mutant, result in zip(mutants, results, strict=True):
+        print(f"{mutant.file}: {result}")
+    return 0 if all(result["status"] == "survived" for result in results) else 3
+
+
 def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -72,6 +84,9 @@ def alone(mutant: Mutant, covering: Covering) -> int:
 
 def main() -> int:
     options = arguments()
+    if options.unchanged:
+        forks.load_libraries()
+        return unchanged(options.files or [*places.TARGETS], options.jobs)
     todo = chosen(options)
     if options.list:
         for mutants, same in todo.values():

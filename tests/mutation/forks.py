@@ -1,6 +1,7 @@
 """Children that inherit every library and import fftune anew, a mutant in one file's place."""
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import importlib.abc
@@ -33,6 +34,8 @@ ALONE = {
 }
 PLUGINS_OFF = ("cacheprovider", "faulthandler", "unraisableexception", "threadexception")
 """Of pytest's own; none of others' is loaded either."""
+DIE_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
 ROOM = 6 << 30
 """Bytes of address space that a mutant may take beyond its parent's."""
 
@@ -121,6 +124,7 @@ def fork(task: Callable[[], dict[str, Any]], seconds: float, *, loud: bool = Fal
 def _settle(place: Path, seconds: float, loud: bool) -> None:
     """Make the child a stranger: no network, no home, no memory without end."""
     os.setsid()
+    ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     output = os.open(place / "output", os.O_WRONLY | os.O_CREAT)
     if not loud:
         os.dup2(output, 1)
@@ -180,10 +184,11 @@ class _Text(importlib.machinery.SourceFileLoader):
 def pytest_run(arguments: list[str], plugins: list[object], *, loud: bool = False) -> int:
     """pytest in this process, without what others' options ask."""
     import pytest
-    from hypothesis import settings
 
-    settings.register_profile("mutants", derandomize=True, database=None, deadline=None)
-    settings.load_profile("mutants")
+    if "hypothesis" in sys.modules:
+        settings = importlib.import_module("hypothesis").settings
+        settings.register_profile("mutants", derandomize=True, database=None, deadline=None)
+        settings.load_profile("mutants")
     plain = [
         "-o",
         "addopts=",

@@ -94,6 +94,10 @@ def module_of(file: str) -> str:
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
+def stem_of(file: str) -> str:
+    return Path(file).stem
+
+
 @cache
 def imported(file: str) -> frozenset[tuple[str, str]]:
     """Every (module, name) that a file imports, wherever in it; the name is empty for all."""

@@ -10,7 +10,7 @@ from typing import Any
 from tests.mutation.covering import Cover, Covering
 from tests.mutation.forks import Instead, fork, pytest_run
 from tests.mutation.generate import Mutant
-from tests.mutation.places import digest, digest_of, kept
+from tests.mutation.places import digest, digest_of, kept, stem_of
 
 Result = dict[str, Any]
 """`status`: killed, timed out, or survived; `by`: the test that saw it; `seconds` by the clock."""
@@ -59,7 +59,7 @@ class Trials:
     def order(self, mutant: Mutant, cover: Cover) -> list[str]:
         """Those test files first that killed the most; then the file's own; then the fastest."""
         kills = self.kills[mutant.file]
-        stem = mutant.file.rpartition("/")[2].removesuffix(".py")
+        stem = stem_of(mutant.file)
 
         def rank(test_file: str) -> tuple[int, bool, float]:
             return -kills[test_file], f"test_{stem}" not in test_file, cover.seconds(test_file)
@@ -76,7 +76,9 @@ class Trials:
                 i, mutant = todo.pop(0)
                 cover = self.covering.of(mutant)
                 old = remembered(mutant, cover)
-                if old is not None:
+                if not cover.tests:
+                    results[i] = {"status": "survived", "untested": True}
+                elif old is not None:
                     results[i] = old
                     self.kills[mutant.file][test_file_of(old)] += 1
                 else:
