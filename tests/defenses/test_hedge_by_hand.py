@@ -1,5 +1,6 @@
 """Hedge Defense in float64, an example and a class at a time (Wu et al. 2021, alg. 1 and 4)."""
 
+import sys
 from math import sqrt
 
 import pytest
@@ -9,9 +10,12 @@ from torch import Tensor, nn
 from fftune.attacks.counted import Counted, Rowwise
 from fftune.config import HedgeConfig, named
 from fftune.defenses import hedge, refuse_without_gradients
+from fftune.defenses.hedge import _drawn
 from fftune.errors import ModelError
 from fftune.noise import Noise
 
+module = sys.modules["fftune.defenses.hedge"]
+"""`fftune.defenses.hedge` itself is the function."""
 NOISE = Noise(3).fold("defense", "digits", "test", 1)
 IDS = torch.tensor([40, 7, 12, 3, 99, 1])
 CLASSES = 4
@@ -108,6 +112,46 @@ def test_one_class_a_step_climbs_what_each_example_drew(loss, images) -> None:
     assert not torch.equal(found, every)
 
 
+class NearlyOne(Noise):
+    """The largest number below 1."""
+
+    def uniform(self, ids: Tensor, shape: tuple[int, ...]) -> Tensor:
+        return torch.full((len(ids), *shape), 1 - 2**-24)
+
+    def fold(self, *names: str | int) -> Noise:
+        return self
+
+
+@pytest.mark.parametrize("classes", [2, 3, 7, 10, 64, 100, 1000, 21_841])
+def test_the_largest_draw_is_the_last_class(classes: int) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3, classes))
+    drawn = _drawn(net, torch.rand(2, 3, 1, 1), 4, NearlyOne(0), IDS[:2])
+    assert drawn.tolist() == [[classes - 1] * 4] * 2
+
+
+def test_the_search_for_one_class_is_an_adversarys_and_that_for_all_a_hedges(
+    images, monkeypatch
+) -> None:
+    asked: list[dict] = []
+
+    def noted(_: nn.Module, x: Tensor, y: Tensor, **given) -> Tensor:
+        asked.append(given | {"y": y})
+        return x
+
+    monkeypatch.setattr(module, "pgd", noted)
+    for classes in ("all", "one"):
+        config = HedgeConfig(eps_d=0.2, steps=3, step_size=0.07, classes=classes, loss="linear")
+        hedge(Layers(), images, config=config, noise=NOISE, ids=IDS)
+    every, one = asked
+    assert (every["goal"], one["goal"]) == ("hedge", "adversarial")
+    assert every["y"].tolist() == [0] * 6 and one["y"].shape == (6, 3)
+    for given in asked:
+        search = given["config"]
+        assert (given["loss"], given["noise"], given["ids"] is IDS) == ("linear", NOISE, True)
+        assert (search.threat.eps, search.steps, search.step_size) == (0.2, 3, 0.07)
+        assert (search.start, search.restarts, search.protocol) == ("uniform", 1, "fixed")
+
+
 class NeverAsked(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         raise AssertionError("asked")
@@ -126,6 +170,9 @@ def test_without_steps_the_net_is_not_even_asked(classes, images) -> None:
 def test_an_empty_batch_stays_empty(classes, images) -> None:
     config = HedgeConfig(eps_d=0.25, steps=3, classes=classes)
     found = hedge(Layers(), images[:0], config=config, noise=NOISE, ids=IDS[:0])
+    assert found.shape == (0, 3, 2, 2)
+    counted = Counted(Layers(), torch.zeros(0, CLASSES))
+    found = hedge(counted, images[:0], config=config, noise=NOISE, ids=IDS[:0])
     assert found.shape == (0, 3, 2, 2)
 
 
@@ -205,3 +252,21 @@ def test_logits_without_any_graph_have_no_gradients(images) -> None:
     net = Logits(lambda x: x.detach().flatten(1).sum(1)).requires_grad_(False)
     with pytest.raises(ModelError, match="has no input gradients"):
         refuse_without_gradients(net, images)
+
+
+def pair(first: int, second: int) -> nn.Module:
+    """Logits that are so many times the sum of the pixels."""
+
+    class Pair(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            total = x.flatten(1).sum(1)
+            return torch.stack([first * total, second * total], 1)
+
+    return Pair()
+
+
+def test_what_counts_is_the_slope_of_the_losses_not_of_the_logits(images) -> None:
+    """Opposite logits have a slope though their sum has none; for equal ones it is the reverse."""
+    refuse_without_gradients(pair(1, -1), images)
+    with pytest.raises(ModelError, match="gradients are zero"):
+        refuse_without_gradients(pair(1, 1), images)

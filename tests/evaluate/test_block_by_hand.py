@@ -112,6 +112,8 @@ def test_strong_searches_leave_alone_what_is_won(searches) -> None:
     last = part("square", protocol="strong", loss="margin")
     rows = frame(subject_of(), probe(*parts, last))
     assert searches.tried == [("apgd", [30, 4, 17]), ("fab", [4, 17]), ("square", [4])]
+    for given, at in zip(searches.given, ([0, 1, 2], [1, 2], [1]), strict=True):
+        assert torch.equal(given["net"].logits_clean, Quarter()(images(X[at])))
     assert rows["success"].tolist() == [True, False, True, True, True]
     assert rows["pred_pert"].tolist() == [1, 1, 3, 3, 0]
     # 8 and 52 are x itself; 4 has what the last one left.
@@ -186,8 +188,11 @@ def test_claims_are_not_asked_of_the_untouched_net_nor_of_fixed_searches(searche
     searches.set("pgd", move({}))
     net = Quarter()
     frame(subject_of(net=net, search_net=net), probe(part("apgd", protocol="strong")))
+    twin = Quarter()
+    frame(subject_of(twin=twin), probe(part("pgd")))
+    assert not twin.asked
     frame(subject_of(twin=Says(3)), probe(part("pgd")))
-    assert searches.tried == [("apgd", [30, 4, 17]), ("pgd", IDS.tolist())]
+    assert searches.tried == [("apgd", [30, 4, 17]), *[("pgd", IDS.tolist())] * 2]
 
 
 def test_every_verdict_is_of_the_whole_block_at_once(searches) -> None:

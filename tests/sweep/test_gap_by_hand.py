@@ -28,10 +28,6 @@ def plain_next(
             return [end]
     at = sorted((to(value), both) for value, both in tried)
     known = [(u, both) for u, both in at if both is not None and all(map(isfinite, both))]
-    spans = [
-        max(both[i] for _, both in known) - min(both[i] for _, both in known) if known else 0
-        for i in range(2)
-    ]
 
     def on_the_line(u: float, i: int) -> float:
         if u <= known[0][0]:
@@ -46,7 +42,7 @@ def plain_next(
         middle = back((u0 + u1) / 2)
         widths[middle], areas[middle] = u1 - u0, float(bool(known))
         for i in range(2 if known else 0):
-            areas[middle] *= abs(on_the_line(u1, i) - on_the_line(u0, i)) / (spans[i] or 1)
+            areas[middle] *= abs(on_the_line(u1, i) - on_the_line(u0, i))
         if u1 - u0 < SHARE * (to(high) - to(low)):
             areas[middle] = 0.0
     sizes = areas if max(areas.values()) > 1e-12 else widths
@@ -139,9 +135,8 @@ def test_where_all_gaps_are_too_close_the_widest_is_split_all_the_same() -> None
     assert next_value(narrow, 0, 1, scale="linear") == pytest.approx((0.2475 + 0.255) / 2)
 
 
-def test_each_objective_is_scaled_to_the_range_seen() -> None:
-    """1 x .25 = .25 left, 0 x ... of a flat objective nothing; raw areas would say the same
-    thing of neither: the second objective is a thousand times smaller."""
+def test_objectives_may_be_of_any_scale() -> None:
+    """Of a hundred and of a thousandth: shares of either's range make the rectangle."""
     tried = [(0.0, (100.0, 0.001)), (4.0, (60.0, 0.002)), (8.0, (0.0, 0.005))]
     # .4 x .25 = .1 against .6 x .75 = .45
     assert next_value(tried, 0, 8, scale="linear") == 6
@@ -172,6 +167,16 @@ def test_a_failed_end_is_taken_for_its_nearest_neighbour() -> None:
     assert next_value(tried, 0, 8, scale="linear") == 2
     infinite = [(0.0, (0.0, 1.0)), (4.0, (0.3, 0.8)), (8.0, (float("inf"), 0.0))]
     assert next_value(infinite, 0, 8, scale="linear") == 2
+
+
+def test_of_two_trials_at_one_value_the_later_one_counts() -> None:
+    """Twenty-one values, tried twice, in an order that no sort leaves alone."""
+    values = [(5 * k % 21) / 20 for k in range(21)]
+    first: list[Tried] = [(v, (v**3, 1 - v)) for v in values]
+    second: list[Tried] = [(v, (v + 3 * (v > 0.47), 1 - v)) for v in reversed(values)]
+    expected = next_value(second, 0, 1, scale="linear")
+    assert expected == pytest.approx(0.475)
+    assert next_value([*first, *second], 0, 1, scale="linear") == expected
 
 
 def optuna_study(sampler: GapSampler) -> optuna.Study:
@@ -219,6 +224,14 @@ def test_failed_trials_and_those_of_other_parameters() -> None:
     noted(study, 3.0, (0.3, 0.2), name="other")
     found = study.ask().suggest_float("lam", 1, 16)
     assert found == pytest.approx((1 + 8.5) / 2)
+
+
+def test_the_study_tells_the_objectives_of_finished_trials() -> None:
+    """The narrower gap spans the larger rectangle."""
+    study = optuna_study(GapSampler(scale="linear"))
+    for value, risks in ((1.0, (0.1, 0.9)), (5.0, (0.8, 0.2)), (16.0, (0.9, 0.1))):
+        noted(study, value, risks)
+    assert study.ask().suggest_float("lam", 1, 16) == pytest.approx(3)
 
 
 def test_a_range_may_begin_at_zero_and_not_below() -> None:
