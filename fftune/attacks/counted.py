@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+LARGE = 1e15
+"""What an infinite gradient is followed as: its squares can still be summed."""
+
 
 class Rowwise(nn.Module):
     """A net that knows which examples are in its batch."""
@@ -33,10 +36,11 @@ class Counted(Rowwise):
         self.logits_clean = logits_clean
         self.rows = torch.arange(len(logits_clean)) if rows is None else rows
         size = len(logits_clean) if examples is None else examples
-        self.forwards, self.backwards, self.queries, self.flat = torch.zeros(
-            4, size, dtype=torch.int64
+        self.forwards, self.backwards, self.queries, self.flat, self.broken = torch.zeros(
+            5, size, dtype=torch.int64
         )
-        """(B,) passes; gradients taken; passes without a gradient; gradients that were zero."""
+        """(B,) passes; gradients taken; passes without a gradient; gradients in which nothing
+        can be followed, each pixel's zero or not finite; gradients with a pixel not finite."""
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)
@@ -45,7 +49,7 @@ class Counted(Rowwise):
             logits = logits + 0 * x.flatten(1).sum(1, keepdim=True)
         if logits.requires_grad:
             logits.register_hook(lambda _: _tally(self.backwards, self.rows))
-            x.register_hook(lambda grad: _tally(self.flat, self.rows[_is_zero(grad).cpu()]))
+            x.register_hook(self._looked_at)
         else:
             _tally(self.queries, self.rows)
         return logits
@@ -54,8 +58,20 @@ class Counted(Rowwise):
         """The same net and accounts for some rows of the batch; rows may repeat."""
         part = Counted(self.model, self.logits_clean[rows], self.rows[rows.cpu()], examples=0)
         part.forwards, part.backwards = self.forwards, self.backwards
-        part.queries, part.flat = self.queries, self.flat
+        part.queries, part.flat, part.broken = self.queries, self.flat, self.broken
         return part
+
+    def _looked_at(self, grad: Tensor) -> Tensor | None:
+        """Count what cannot be followed. A pixel's nan becomes 0, an infinity only large."""
+        size = grad.detach().abs().flatten(1).sum(1)
+        if size.isfinite().all():
+            _tally(self.flat, self.rows[(size == 0).cpu()])
+            return None
+        finite = grad.isfinite()
+        useful = (finite & (grad != 0)).flatten(1).any(1)
+        _tally(self.flat, self.rows[~useful.cpu()])
+        _tally(self.broken, self.rows[~finite.flatten(1).all(1).cpu()])
+        return grad.nan_to_num(0.0, LARGE, -LARGE)
 
 
 def narrowed(model: nn.Module, rows: Tensor) -> nn.Module:
@@ -74,7 +90,3 @@ def clean_logits(model: nn.Module, x: Tensor) -> Tensor:
 
 def _tally(counts: Tensor, rows: Tensor) -> None:
     counts.index_add_(0, rows, torch.ones_like(rows))
-
-
-def _is_zero(grad: Tensor) -> Tensor:
-    return (grad == 0).flatten(1).all(1)

@@ -60,14 +60,14 @@ def main(arguments: Sequence[str]) -> None:
 
     from fftune.doctor.behaviours import behaviours
     from fftune.doctor.check import LEVEL, MARGIN
-    from fftune.doctor.lint import lint
+    from fftune.doctor.sound import checks_of
     from fftune.evaluate.run import has_gradients, sample
     from fftune.models import load_model
 
     net = load_model(spec)
     dataset = sample(command.data, command.split, command.battery.examples)
     followed = has_gradients(net, dataset, command.battery)
-    checks = lint(net, dataset, command.battery, threat=command.threat)
+    checks = checks_of(net, dataset, command.battery, threat=command.threat)
     print(f"the evaluation, {command.split}, n = {len(dataset):,}")
     print(*(f"  {check}" for check in checks), sep="\n")
     if not followed:

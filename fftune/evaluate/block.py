@@ -20,6 +20,8 @@ from fftune.threat import distance, is_inside
 
 MINIMAL = ("deepfool", "fab", "rays")
 """Searches for the nearest success; where none lies in the ball, they give x itself back."""
+ZERO, NAN, SOME_NAN = "zero-gradient", "nan-gradient", "some nan-gradients"
+"""Statuses of examples whose gradients all vanished; were never finite; were not everywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,7 +65,7 @@ class _Attempt:
     """(B,) int64, the untouched net's verdict on `x_pert`, the whole block at once."""
     won: Tensor
     counts: Tensor
-    """(4, B): forwards, backwards, queries, and gradients that were zero."""
+    """(5, B): forwards, backwards, queries, gradients that were void, and that were not finite."""
 
 
 def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) -> pa.Table:
@@ -157,7 +159,7 @@ def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
         pred=pred,
         # Under `strong`, x itself is the first thing that is tried.
         won=success(probe.goal, pred, pred, label) if probe.protocol == "strong" else won,
-        counts=torch.zeros(4, len(y), dtype=torch.int64),
+        counts=torch.zeros(5, len(y), dtype=torch.int64),
     )
 
 
@@ -218,7 +220,7 @@ def _search(
         ids=attempt.ids[at.cpu()],
     )
     attempt.counts += torch.stack(
-        [counted.forwards, counted.backwards, counted.queries, counted.flat]
+        [counted.forwards, counted.backwards, counted.queries, counted.flat, counted.broken]
     )
     open_ = ~attempt.won[at]
     attempt.x_pert = attempt.x_pert.clone()
@@ -280,12 +282,12 @@ def _rows(
 
 
 def _status(attempt: _Attempt, probe: Probe) -> list[str]:
-    """What a row's reader must know: gradients vanished, or nothing lies in the ball."""
-    _, backwards, _, flat = attempt.counts
-    vanished = ((backwards > 0) & (flat == backwards)).tolist()
+    """What a row's reader must know: gradients failed, or nothing lies in the ball."""
+    _, backwards, _, flat, broken = attempt.counts
+    void = ((backwards > 0) & (flat == backwards)).tolist()
     single = len(probe.parts) == 1 and probe.config.search in MINIMAL
     missed = (~attempt.won.cpu() & single).tolist()
     return [
-        "zero-gradient" if zero else "not-found" if miss else "ok"
-        for zero, miss in zip(vanished, missed, strict=True)
+        (NAN if nan else ZERO) if blind else SOME_NAN if nan else "not-found" if miss else "ok"
+        for blind, nan, miss in zip(void, (broken > 0).tolist(), missed, strict=True)
     ]

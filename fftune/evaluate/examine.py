@@ -67,12 +67,14 @@ def examine(
             net = load_model(spec)
             case = case_of(net, dataset, battery, threat=threat, defense=defense)
             with examined(net, case.on("cpu")) as subject:
-                try_out(subject, case)
+                remarks = try_out(subject, case)
         except FftuneError as error:
             results[name] = Result(error=error)
             continue
         cache = Cache(root, case, identity(spec, net), device) if root else None
-        examinations[name] = Examination(spec=spec, case=case.on(device), cache=cache)
+        examinations[name] = Examination(
+            spec=spec, case=case.on(device), cache=cache, remarks=remarks
+        )
     with cluster(resources):
         needs = {"CPU": battery.threads, "GPU": resources.gpus}
         with Pool(needs, most=resources.concurrency, study=f"evaluate-{battery.name}") as pool:

@@ -13,10 +13,11 @@ import torch
 
 from fftune.errors import ModelError
 from fftune.evaluate.battery import Probe, canary, probes
+from fftune.evaluate.block import NAN, SOME_NAN, ZERO
 from fftune.evaluate.case import Case, Task
+from fftune.evaluate.lint import BLIND
 from fftune.evaluate.tiers import CANARY
 from fftune.outcomes import Outcomes
-from fftune.risk import Rate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,23 +28,25 @@ Tables = Mapping[Task, pa.Table]
 Plan = Generator[Sequence[Task], Tables, Outcomes]
 
 
-def plan(case: Case) -> Plan:
+def plan(case: Case, remarks: Sequence[str] = ()) -> Plan:
     """All probes on all blocks; then, once for the whole set, what the tiers demand.
 
-    `standard` becomes `full` where the canary finds something that the gradient searches missed,
-    or where gradients vanish.
+    `standard` becomes `full` where the gradient is known to mislead, where the canary finds
+    something that the gradient searches missed, or where gradients vanish or are not finite.
+
+    Args:
+        remarks: what `try_out` said of the net.
 
     Raises:
-        ModelError: an attack that follows gradients found all of them to be zero.
+        ModelError: an attack that follows gradients found nothing to follow, on any example.
     """
-    tables = yield [task for probe in case.probes for task in case.tasks(probe)]
-    for probe in case.probes:
+    chosen = [_unless_blind(case, probe, remarks) for probe in case.probes]
+    tables = yield [task for probe in chosen for task in case.tasks(probe)]
+    for probe in chosen:
         if probe.tier == "standard":
             tables = yield from _escalated(case, probe, tables)
     outcomes = Outcomes.of(tables.values())
-    _refuse_flat(outcomes)
-    if any(probe.scope == "all" for probe in case.probes):
-        _doubt_chance(outcomes, case.classes)
+    _refuse_void(outcomes)
     return outcomes
 
 
@@ -78,14 +81,24 @@ def _escalated(
     if len(rows):
         tried = yield case.tasks(canary(probe), rows)
     found = Outcomes.of(tried.values()).where(defense="none").to_pandas()
-    wins, flat = int(found["success"].sum()), int(_is_flat(frame["status"]).sum())
+    wins, void = int(found["success"].sum()), _is_void(frame["status"])
+    flat = int((void | _is_doubtful(frame["status"])).sum())
     log.info("canary: FAB and Square found %d of %d survivors", wins, len(rows))
     if not wins and not flat:
         return {**tables, **tried}
-    log.warning("tier full: canary found %d, %d examples without gradients", wins, flat)
+    log.warning("tier full: canary found %d, %d examples without good gradients", wins, flat)
     again = yield case.tasks(_at_full_length(case, probe))
     others = {task: table for task, table in tables.items() if task.probe != probe}
     return {**others, **tried, **again}
+
+
+def _unless_blind(case: Case, probe: Probe, remarks: Sequence[str]) -> Probe:
+    """The probe, or the whole search where what it follows first is known to mislead."""
+    said = [line for line in remarks if line.partition(":")[0] in BLIND]
+    if probe.tier != "standard" or not said:
+        return probe
+    log.warning("tier full: %s", said[0])
+    return _at_full_length(case, probe)
 
 
 def _at_full_length(case: Case, probe: Probe) -> Probe:
@@ -94,36 +107,29 @@ def _at_full_length(case: Case, probe: Probe) -> Probe:
     return full
 
 
-def _is_flat(status: "pd.Series[str]") -> "pd.Series[bool]":
-    return status.str.startswith("zero-gradient")
+def _is_void(status: "pd.Series[str]") -> "pd.Series[bool]":
+    """No gradient of the example had anything to follow."""
+    return status.str.startswith((ZERO, NAN))
 
 
-def _doubt_chance(outcomes: Outcomes, classes: int) -> None:
-    """Say so where the clean net is no better than a guess: images or scaling may be others'."""
-    frame = outcomes.to_pandas().drop_duplicates("id")
-    right = Rate(int((frame["pred_clean"] == frame["y"]).sum()), len(frame))
-    if right.n and right.interval[0] <= 1 / classes:
-        log.warning(
-            "clean accuracy %s is no better than chance, 1 of %d: are these the net's images, "
-            "in [0, 1], its labels in this order, and its normalisation inside it?",
-            right,
-            classes,
-        )
+def _is_doubtful(status: "pd.Series[str]") -> "pd.Series[bool]":
+    """Some gradient of the example had a pixel that is not finite."""
+    return status.str.startswith(SOME_NAN)
 
 
-def _refuse_flat(outcomes: Outcomes) -> None:
+def _refuse_void(outcomes: Outcomes) -> None:
     """A net without gradients looks robust to every search that follows them.
 
     Only what holds a search without gradients can still be scored: the canary, and ensembles at
     full length.
 
     Raises:
-        ModelError: some other attack found all gradients of all examples to be zero.
+        ModelError: some other attack found nothing to follow in any gradient of any example.
     """
     frame = outcomes.to_pandas()
     ensemble = frame["attack"].isin(["strong", "autoattack"]) & (frame["tier"] == "full")
     frame = frame[~ensemble & (frame["attack"] != "canary")]
-    flat = _is_flat(frame["status"])
-    for attack, share in flat.groupby(frame["attack"].astype(str)).mean().items():
-        if share == 1:
-            raise ModelError(f"net's gradients are zero everywhere: {attack} cannot be scored")
+    for attack, status in frame["status"].groupby(frame["attack"].astype(str)):
+        if _is_void(status).all():
+            kind = "zero" if status.str.startswith(ZERO).all() else "nan or infinite"
+            raise ModelError(f"net's gradients are {kind} everywhere: {attack} cannot be scored")

@@ -59,6 +59,8 @@ class Examination:
     spec: ModelSpec
     case: Case
     cache: Cache | None = None
+    remarks: tuple[str, ...] = ()
+    """What `try_out` said of the net."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -177,7 +179,7 @@ class Pool:
         Raises:
             ClusterError: no actor starts.
         """
-        sittings = [Sitting(plan=plan(e.case), cache=e.cache) for e in examinations]
+        sittings = [Sitting(plan=plan(e.case, e.remarks), cache=e.cache) for e in examinations]
         expense = Expense()
         queue = Queue(sittings, expense)
         progress = Progress(expense)

@@ -1,7 +1,9 @@
 """From a net and a split to rows, in this process."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,17 +13,20 @@ from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ModelSpec, Spl
 from fftune.data import Dataset
 from fftune.data.catalog import place_framed
 from fftune.defenses import refuse_without_gradients
-from fftune.errors import ModelError
+from fftune.errors import DataError, ModelError
 from fftune.evaluate.battery import Probe
 from fftune.evaluate.block import Subject, logits_of
 from fftune.evaluate.cache import Cache, identity
 from fftune.evaluate.case import Case, Task, examined, perform
 from fftune.evaluate.defended import Guard
 from fftune.evaluate.expense import Expense
+from fftune.evaluate.lint import FEW, lint
 from fftune.evaluate.plan import Tables, carry_out, once, plan
 from fftune.evaluate.progress import Progress
 from fftune.models import load_model, weights_hash
 from fftune.outcomes import Outcomes
+
+log = logging.getLogger(__name__)
 
 HEDGED_ON = 32
 """Examples whose gradients are looked at before a hedge is believed in."""
@@ -51,9 +56,9 @@ def evaluate(
     dataset = sample(data, split, battery.examples)
     case = case_of(net, dataset, battery, threat=threat, defense=defense)
     with examined(net, case) as subject:
-        try_out(subject, case)
+        remarks = try_out(subject, case)
         cache = Cache(root, case, identity(model, net), subject.device) if root else None
-        return carry_out(plan(case), by_this_process(subject, case, cache))
+        return carry_out(plan(case, remarks), by_this_process(subject, case, cache))
 
 
 def sample(data: DataSpec, split: Split, examples: int | None) -> Dataset:
@@ -108,8 +113,8 @@ def judge(
     """
     case = case_of(net, dataset, battery, threat=threat, chosen=chosen, defense=defense)
     with examined(net, case) as subject:
-        try_out(subject, case)
-        return carry_out(plan(case), by_this_process(subject, case))
+        remarks = try_out(subject, case)
+        return carry_out(plan(case, remarks), by_this_process(subject, case))
 
 
 def attacked(
@@ -160,40 +165,84 @@ def _bare_case(
     )
 
 
-def try_out(subject: Subject, case: Case) -> None:
+def try_out(subject: Subject, case: Case) -> tuple[str, ...]:
     """Ask the net for little before it is asked for much.
+
+    Returns:
+        What is to be remarked on it, a line each, which is also logged.
 
     Raises:
         ModelError: its `forward` fails, does not return finite logits of the data's classes, or
             an attack or a defence is to follow gradients that it does not have.
+        DataError: a label is not one of the classes.
     """
     _try_images(subject, case.dataset)
+    _try_labels(case)
     blind = [probe.attack for probe in case.probes if probe.needs_gradients]
     if blind and not _has_gradients(subject, case.dataset):
         raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")
     if case.guard is not None and any(config.steps for config in case.guard.hedges.values()):
         _, x, _ = next(case.dataset.batches(HEDGED_ON))
         refuse_without_gradients(subject.net, x.to(subject.device))
+    remarks = lint(
+        subject.net,
+        case.dataset,
+        threat=case.probes[0].config.threat if case.probes else ThreatModel(),
+        noise=case.noise,
+        device=subject.device,
+        follows=any(part.follows for probe in case.probes for part in probe.parts),
+        blind=blind[0] if blind else "",
+    )
+    for remark in remarks:
+        log.warning("%s", remark)
+    return tuple(map(str, remarks))
 
 
 def _has_gradients(subject: Subject, dataset: Dataset) -> bool:
     _, x, _ = next(dataset.batches(1))
     with torch.enable_grad():  # the net is frozen: what is left to learn is the input's part
-        logits: Tensor = subject.net(x.to(subject.device).requires_grad_(True))
+        # A clone, as some nets change what they are given.
+        logits: Tensor = subject.net(x.to(subject.device).requires_grad_(True).clone())
     return logits.requires_grad
 
 
 def _try_images(subject: Subject, dataset: Dataset) -> None:
-    """Ask the net about one image, so that a net for other images is refused in one line."""
-    _, x, _ = next(dataset.batches(1))
+    """Ask the net about one image and about few, so that others are refused in one line.
+
+    Raises:
+        ModelError: the net does not take the images, or not in batches of any size, or does not
+            return finite logits of their classes.
+    """
+    few, fails = min(FEW, len(dataset)), partial(_failure, subject, dataset)
+    failed = {size: reason for size in (1, few) if (reason := fails(size))}
+    if not failed:
+        return
+    others = {1, few, *(size for size in (32, 64, 128, 256) if size <= len(dataset))}
+    taken = [size for size in sorted(others - failed.keys()) if not fails(size)]
+    size, reason = next(iter(failed.items()))
+    if taken:
+        raise ModelError(f"net takes batches of {taken[0]} but not of {size}: {reason}")
+    shape = " x ".join(map(str, dataset.shape))
+    raise ModelError(f"net does not take images of {shape}: {reason}")
+
+
+def _failure(subject: Subject, dataset: Dataset, size: int) -> str:
+    """The first line of what the net says to a batch of so many images; nothing is none."""
+    _, x, _ = next(dataset.batches(size))
     try:
         logits_of(subject, x.to(subject.device))
     except (ModelError, MemoryError, torch.OutOfMemoryError):
         raise
-    except Exception as error:  # whatever the user's code raises
-        shape = " x ".join(map(str, dataset.shape))
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"net does not take images of {shape}: {reason}") from error
+    except Exception as error:  # noqa: BLE001 - whatever the user's code raises
+        return (str(error) or type(error).__name__).splitlines()[0]
+    return ""
+
+
+def _try_labels(case: Case) -> None:
+    y = case.dataset.y
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < case.classes:
+        found = f"{int(y.min())} to {int(y.max())}"
+        raise DataError(f"labels must be from 0 to {case.classes - 1}, got {found}")
 
 
 def by_this_process(

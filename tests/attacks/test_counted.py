@@ -109,3 +109,34 @@ def test_zero_gradients_are_noticed(rng) -> None:
 
     model = run(Step(), torch.rand(2, 3, 2, 2, generator=rng), "pgd", steps=4)
     assert model.flat.tolist() == model.backwards.tolist() == [4, 4]
+
+
+def test_gradients_that_are_not_finite_are_counted_and_leave_their_pixel_alone() -> None:
+    """Rows: all nan; one nan and all else zero; one nan; one infinite; sound."""
+    nan, inf = float("nan"), float("inf")
+    slopes = torch.tensor(
+        [[nan, nan, nan], [nan, 0, 0], [nan, 2, -3], [inf, 2, -3], [1, 2, -3]]
+    ).view(5, 1, 1, 3)
+
+    class Sloped(torch.autograd.Function):
+        @staticmethod
+        def forward(_ctx, x):
+            return x.clone()
+
+        @staticmethod
+        def backward(_ctx, _grad):
+            return slopes
+
+    class Net(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return Sloped.apply(x).flatten(1)
+
+    x = torch.full((5, 1, 1, 3), 0.5)
+    model = counted(Net(), x)
+    leaf = x.clone().requires_grad_(True)
+    (grad,) = torch.autograd.grad(model(leaf).sum(), leaf)
+    assert model.flat.tolist() == [1, 1, 0, 0, 0]
+    assert model.broken.tolist() == [1, 1, 1, 1, 0]
+    assert grad.isfinite().all() and grad.square().sum().isfinite()
+    signs = [[0, 0, 0], [0, 0, 0], [0, 1, -1], [1, 1, -1], [1, 1, -1]]
+    assert grad.sign().flatten(1).tolist() == signs

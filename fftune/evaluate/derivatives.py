@@ -1,0 +1,238 @@
+"""Does the gradient say what the net does? Its word against differences of the net's outputs.
+
+Near a point these are measured in float64 where the net can be copied into it: a step is then so
+short that an ordinary net is linear between its ends. A longer step tells whether the gradient
+holds for as far as an attack goes.
+"""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from fftune.config import ThreatModel
+from fftune.noise import Noise
+
+DIRECTIONS = 8
+"""Random signs over all pixels, beside the sign of the gradient itself."""
+NEAR = {torch.float64: 1e-6, torch.float32: 1e-3}
+"""The shorter step, in pixels of [0, 1], by the precision that the net is asked in."""
+FAR = 1e-3
+"""The longer one, a quarter of a level of 8 bits."""
+AWAY_NEAR = {torch.float64: 0.1, torch.float32: 0.4}
+"""By how much of the larger the predicted and the measured may differ at a point; ordinary nets
+stay below .007 in float64, and below .2 in float32 (benchmarks/RESULTS.md)."""
+AWAY_FAR = 0.7
+"""Likewise over the longer step, at the median point; ordinary nets stay below .3."""
+FALSE = 0.25
+"""The share of points from which on the gradient is not to be believed."""
+BENT = 0.1
+"""Where both sides' slopes differ by more than this share there is a kink, and no gradient."""
+HEARD = 10
+"""How far slopes must stand above rounding."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Gradients:
+    """What attacks would follow at N points."""
+
+    points: Tensor
+    """(N, C, H, W)"""
+    ce: Tensor
+    margin: Tensor
+    """(N, C, H, W) each."""
+    weights: Tensor
+    """(N, K): the margin is the logits' sum, weighted so: the best other class less the true."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Slopes:
+    """Of the margin at N points, along the gradient's sign and random ones: D directions."""
+
+    said: Tensor
+    """(N, D) by the gradient."""
+    near: Tensor
+    """(N, D) measured over the shorter step."""
+    far: Tensor
+    """(N, D) over the longer one."""
+    bends: Tensor
+    """(N, D): half the difference of both sides' slopes, over the shorter step."""
+    rounding: Tensor
+    """(N,): what rounding may add to `near`."""
+    precision: torch.dtype
+    """In which `near` was measured."""
+
+    def doubt(self) -> str | None:
+        """What speaks against the gradient, in figures; None where nothing does."""
+        near, far = self.away(self.near), self.away(self.far)
+        away = near[near.isfinite()] > AWAY_NEAR[self.precision]
+        if int(away.sum()) >= max(2, FALSE * len(away)):
+            return (
+                f"is off by {float(near.nanmedian()):.0%} (median) from what the net does over "
+                f"steps of {NEAR[self.precision]:g}, by more than "
+                f"{AWAY_NEAR[self.precision]:.0%} at {int(away.sum())} of {len(away)} points"
+            )
+        if len(away) > 1 and float(far.nanmedian()) > AWAY_FAR:
+            return (
+                f"holds for steps of {NEAR[self.precision]:g} alone: over {FAR:g} it is off by "
+                f"{float(far.nanmedian()):.0%} (median of {len(away)} points)"
+            )
+        return None
+
+    def away(self, measured: Tensor) -> Tensor:
+        """(N,) by how much of the larger the gradient is off; nan where rounding is as large.
+
+        The root mean square over directions, without those that cross a kink.
+        """
+        level = torch.maximum(_size(self.said), _size(measured))
+        smooth = (self.bends.abs() <= BENT * level[:, None]).double()
+        larger = torch.maximum(_size(self.said, smooth), _size(measured, smooth))
+        heard = (larger > HEARD * self.rounding) & (smooth.mean(1) >= 0.5)
+        off = _size(self.said - measured, smooth) / larger
+        return torch.where(heard, off, torch.nan)
+
+
+def points(x: Tensor, threat: ThreatModel, noise: Noise, ids: Tensor) -> Tensor:
+    """(2B, C, H, W): each `x`, then a random point of each ball, reflected at 0 and at 1.
+
+    All with room for the longer step: nets that clamp have kinks at 0 and at 1.
+    """
+    radius = threat.eps if threat.norm == "linf" else threat.eps / x[0].numel() ** 0.5
+    moved = (x + radius * (2 * noise.uniform(ids, tuple(x.shape[1:])) - 1).to(x)).abs()
+    return torch.cat([x, 1 - (1 - moved).abs()]).clamp(2 * FAR, 1 - 2 * FAR)
+
+
+def random_signs(x: Tensor, noise: Noise, ids: Tensor) -> Tensor:
+    """(DIRECTIONS, 2B, C, H, W), +1 and -1, for `points`."""
+    heads = noise.fold("signs").uniform(ids, (DIRECTIONS, *x.shape[1:])) < 0.5
+    return torch.cat([heads, ~heads]).transpose(0, 1).to(x) * 2 - 1
+
+
+def gradients(net: nn.Module, x: Tensor, y: Tensor) -> Gradients | None:
+    """What autograd says at points `x`; None where it knows of no way from logits to pixels.
+
+    Args:
+        x: (N, C, H, W).
+        y: (N,) int64.
+
+    Raises:
+        Exception: whatever a net raises that cannot be differentiated.
+    """
+    leaf = x.clone().requires_grad_(True)
+    with torch.enable_grad():
+        logits: Tensor = net(leaf.clone())  # some nets change what they are given
+        if not logits.requires_grad:
+            return None
+        rivals = logits.detach().scatter(1, y[:, None], -torch.inf).argmax(1)
+        weights = F.one_hot(rivals, logits.shape[1]) - F.one_hot(y, logits.shape[1])
+        ce = F.cross_entropy(logits.float(), y, reduction="sum")
+        margin = (logits.float() * weights).sum()
+        (of_ce,) = torch.autograd.grad(ce, leaf, retain_graph=True, allow_unused=True)
+        (of_margin,) = torch.autograd.grad(margin, leaf, allow_unused=True)
+    if of_ce is None or of_margin is None:
+        return None
+    return Gradients(points=x, ce=of_ce, margin=of_margin, weights=weights)
+
+
+def slopes(net: nn.Module, grads: Gradients, signs: Tensor) -> Slopes:
+    """Along the sign of the margin's gradient and along random signs.
+
+    Args:
+        signs: (DIRECTIONS, N, C, H, W), +1 and -1.
+    """
+    double = in_float64(net, grads.points[:2])
+    asked, precision = (net, torch.float32) if double is None else (double, torch.float64)
+    directions = [grads.margin.sign(), *signs.to(grads.points)]
+    said = [(grads.margin.double() * d).flatten(1).sum(1) for d in directions]
+    near, bends = _measured(asked, grads, directions, NEAR[precision], precision)
+    far = near if double is None else _measured(net, grads, directions, FAR)[0]
+    with torch.no_grad():
+        largest = net(grads.points.clone()).double().abs().amax(1)
+    eps = _epsilon(net) if double is None else torch.finfo(precision).eps
+    return Slopes(
+        said=torch.stack(said, 1),
+        near=near,
+        far=far,
+        bends=bends,
+        rounding=4 * eps * largest / NEAR[precision],
+        precision=precision,
+    )
+
+
+@torch.no_grad()
+def _measured(
+    net: nn.Module,
+    grads: Gradients,
+    directions: Sequence[Tensor],
+    step: float,
+    precision: torch.dtype = torch.float32,
+) -> tuple[Tensor, Tensor]:
+    """(N, D) slopes of the margin over a step to both sides, and how far it bends in between."""
+    x = grads.points.to(precision)
+
+    def margin(at: Tensor) -> Tensor:
+        logits: Tensor = net(at.clone())
+        return (logits.double() * grads.weights).sum(1)
+
+    middle = margin(x)
+    ends = [(margin(x + step * d.to(x)), margin(x - step * d.to(x))) for d in directions]
+    found = torch.stack([(up - down) / (2 * step) for up, down in ends], 1)
+    bends = torch.stack([(up + down - 2 * middle) / (2 * step) for up, down in ends], 1)
+    return found, bends
+
+
+def in_float64(net: nn.Module, x: Tensor) -> nn.Module | None:
+    """A copy that computes the same in float64 all the way; None where there is none."""
+    if any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
+        return None  # nobody can look inside
+    try:
+        double: nn.Module = copy.deepcopy(getattr(net, "_orig_mod", net)).double()
+        with torch.no_grad():
+            with _Precision() as seen:
+                logits: Tensor = double(x.double())
+            there: Tensor = net(x.clone())
+    except Exception:  # noqa: BLE001 - whatever a user's net has against float64
+        return None
+    same = logits.dtype == torch.float64 and not seen.less
+    return double if same and torch.allclose(logits, there.double(), 1e-2, 1e-2) else None
+
+
+def _epsilon(net: nn.Module) -> float:
+    """The rounding of what is coarsest in a net."""
+    floating = [p for p in net.parameters() if p.is_floating_point()]
+    coarsest = max(
+        torch.finfo(dtype).eps for dtype in {torch.float32, *(p.dtype for p in floating)}
+    )
+    return max(coarsest, 1e-3) if any(p.is_cuda for p in floating) else coarsest  # TF32
+
+
+def _size(slopes: Tensor, weights: Tensor | None = None) -> Tensor:
+    """(N,) root mean square over directions."""
+    weights = torch.ones_like(slopes) if weights is None else weights
+    return ((weights * slopes**2).sum(1) / weights.sum(1).clamp_min(1)).sqrt()
+
+
+class _Precision(TorchFunctionMode):
+    """Sees whether anything on the way is rounded to less than float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.less = False
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        out = func(*args, **(kwargs or {}))
+        for part in out if isinstance(out, tuple | list) else (out,):
+            if isinstance(part, Tensor) and part.is_floating_point():
+                self.less |= part.dtype != torch.float64
+        return out

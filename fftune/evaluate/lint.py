@@ -1,0 +1,389 @@
+"""Questions to a net before any number is made of it: what makes numbers wrong is said first.
+
+All are asked of a few examples, in a few passes. A net of which nothing is remarked may still be
+wrong; one of which something is, has numbers that need the remark beside them.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from fftune.comparison import Paired
+from fftune.config import ThreatModel
+from fftune.data import Dataset
+from fftune.errors import ModelError
+from fftune.evaluate.derivatives import Gradients, gradients, points, random_signs, slopes
+from fftune.noise import Noise
+from fftune.risk import Rate
+
+FEW = 12
+"""Examples on which a net's answers and gradients are looked at."""
+FIRST, MANY = 32, 256
+"""Examples on which accuracies are compared; the first alone where they show nothing."""
+LARGE = 64 * 64 * 3
+"""Numbers in an image above which gradients are looked at on a third of the few."""
+SAME = 0.02
+"""Of the logits' spread: other batch shapes give other last bits, not more."""
+TWICE = 1e-4
+"""Likewise for the same batch again."""
+BETTER, LEVEL = 0.05, 0.001
+"""The gain in accuracy that is remarked on, and the level of McNemar's test for it."""
+BLIND = ("nan-gradient", "misleading-gradient")
+"""Remarks that speak against every search that follows gradients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What a reader of a net's numbers must know."""
+
+    code: str
+    text: str
+    """One line: the figure, and what to do."""
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """The answer to one question."""
+
+    code: str
+    sound: bool
+    figures: str
+    advice: str
+
+    @property
+    def remark(self) -> Remark:
+        """Where it is not sound."""
+        return Remark(self.code, f"{self.figures}: {self.advice}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Asked:
+    """A net in eval mode, and of whom it is asked."""
+
+    net: nn.Module
+    dataset: Dataset
+    device: str
+    noise: Noise
+
+    def some(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Ids, images and labels of so many examples, drawn from the whole data set."""
+        rows = self.noise.permutation(len(self.dataset))[:count]
+        ids, x, y = next(self.dataset.batches(len(rows), order=rows))
+        return ids, x.to(self.device), y.to(self.device)
+
+    def right(self, x: Tensor, y: Tensor) -> Tensor:
+        """(N,) bool."""
+        parts = [answers(self.net, part).argmax(1) for part in x.split(FIRST)]
+        return torch.cat(parts) == y
+
+
+def lint(
+    net: nn.Module,
+    dataset: Dataset,
+    *,
+    threat: ThreatModel,
+    noise: Noise,
+    device: str = "cpu",
+    follows: bool = True,
+    blind: str = "",
+) -> tuple[Remark, ...]:
+    """All that is to be remarked on a net; global random states are left as they were.
+
+    Args:
+        net: in eval mode, on `device`.
+        noise: the branch for (data set, split).
+        follows: whether any attack asks for gradients.
+        blind: an attack that can do nothing without.
+
+    Raises:
+        ModelError: the net fails on some size of batch, cannot be differentiated, or has no
+            finite gradient anywhere, which leaves `blind` nothing to follow.
+    """
+    found = findings(
+        net, dataset, threat=threat, noise=noise, device=device, follows=follows, blind=blind
+    )
+    return tuple(finding.remark for finding in found if not finding.sound)
+
+
+def findings(
+    net: nn.Module,
+    dataset: Dataset,
+    *,
+    threat: ThreatModel,
+    noise: Noise,
+    device: str = "cpu",
+    follows: bool = True,
+    blind: str = "",
+) -> list[Finding]:
+    """The answers to all questions, sound ones too; see `lint`."""
+    asked = _Asked(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
+    cuda = [torch.device(device)] if device != "cpu" else []
+    with torch.random.fork_rng(devices=cuda), _eager():
+        _, x, _ = asked.some(FEW)
+        found = [same_twice(net, x)]
+        if found[0].sound:
+            found.append(batch_does_not_matter(net, x))
+        steady = all(finding.sound for finding in found)
+        found.append(are_logits(net, x))
+        if follows:
+            found += gradients_hold(asked, threat, steady=steady, blind=blind)
+        return [*found, *_accuracies(asked)]
+
+
+def answers(net: nn.Module, x: Tensor) -> Tensor:
+    """(N, K) logits.
+
+    Raises:
+        ModelError: whatever the user's code raises, in one line.
+    """
+    try:
+        with torch.no_grad():
+            logits: Tensor = net(x.clone())  # some nets change what they are given
+    except (ModelError, MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise ModelError(f"net fails on a batch of {len(x)}: {_reason(error)}") from error
+    return logits
+
+
+def same_twice(net: nn.Module, x: Tensor) -> Finding:
+    """The same batch has the same answers, whatever the global random state."""
+    several = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        several.append(answers(net, x))
+    away, moved = _moved(several[0], several[1:])
+    return Finding(
+        code="by-chance",
+        sound=away <= _tolerance(net, several[0], TWICE),
+        figures=f"the same {len(x)} images asked {len(several)} times: logits differ by "
+        f"{away:.2g}, {moved} answers move",
+        advice="figures are those of one draw; give dropout training=self.training, and noise a "
+        f"seed of its own{_in_train_mode(net)}",
+    )
+
+
+def batch_does_not_matter(net: nn.Module, x: Tensor) -> Finding:
+    """Alone, in another order, or beside fewer, an example's answer is the same."""
+    torch.manual_seed(0)
+    whole, part = answers(net, x), x[: max(1, len(x) // 3)]
+    alone = torch.cat([answers(net, one) for one in part.split(1)])
+    beside = answers(net, torch.cat([part, part.flip(0)]))[: len(part)]
+    turned = answers(net, x.flip(0)).flip(0)
+    pairs = [(whole[: len(part)], alone), (whole[: len(part)], beside), (whole, turned)]
+    found = [_moved(one, [other]) for one, other in pairs]
+    away, moved = max(away for away, _ in found), sum(moved for _, moved in found)
+    return Finding(
+        code="batch-dependent",
+        sound=away <= _tolerance(net, whole, SAME),
+        figures=f"logits differ by {away:.2g} when the same images come alone, in another order "
+        f"or beside others; {moved} answers move",
+        advice="figures depend on the size of blocks; a BatchNorm needs running statistics and "
+        f"eval mode{_in_train_mode(net)}",
+    )
+
+
+def are_logits(net: nn.Module, x: Tensor) -> Finding:
+    """Outputs are no probabilities, whose cross-entropy hardly moves."""
+    outputs = answers(net, x).float()
+    low, high, sums = float(outputs.min()), float(outputs.max()), outputs.sum(1)
+    within = low >= 0 and high <= 1 + 1e-3
+    softmax = within and bool(((sums - 1).abs() < 5e-3).all())
+    sigmoid = within and low < 0.1 and high > 0.9
+    kind = "probabilities that sum to 1" if softmax else "all in [0, 1], as of a sigmoid"
+    inverse = "their log" if softmax else "what the sigmoid is taken of"
+    return Finding(
+        code="probabilities",
+        sound=not (softmax or sigmoid),
+        figures=f"outputs are {kind}" if softmax or sigmoid else f"from {low:.3g} to {high:.3g}",
+        advice=f"gradients vanish and attacks look weak; return logits, or {inverse}",
+    )
+
+
+def gradients_hold(
+    asked: _Asked, threat: ThreatModel, *, steady: bool, blind: str = ""
+) -> list[Finding]:
+    """Gradients are finite, are not zero, and say what the net does.
+
+    Args:
+        steady: whether the net's answers depend on its image alone, so that they can be compared.
+
+    Raises:
+        ModelError: see `lint`.
+    """
+    few = FEW if asked.dataset.pixels[0].numel() < LARGE else FEW // 3
+    ids, x, y = asked.some(few)
+    at = points(x, threat, asked.noise, ids)
+    try:
+        grads = gradients(asked.net, at, torch.cat([y, y]))
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise ModelError(f"net cannot be differentiated: {_reason(error)}") from error
+    if grads is None:
+        none = "the net has no input gradients"
+        return [_gradient("zero-gradient", False, none, "attacks that follow them find nothing")]
+    finite, zero = _finite(grads), _zero(grads, blind)
+    found = [finite, zero]
+    if steady and finite.sound and grads.margin.any():
+        doubt = slopes(asked.net, grads, random_signs(x, asked.noise, ids)).doubt()
+        figures = f"the gradient {doubt or 'agrees with differences of the outputs'}"
+        advice = "attacks that follow it are blind; what Square finds (tier full) still counts"
+        found.append(_gradient("misleading-gradient", doubt is None, figures, advice))
+    return found
+
+
+def _finite(grads: Gradients) -> Finding:
+    several = torch.stack([grads.ce, grads.margin]).flatten(2)
+    broken = (~several.isfinite()).any(2).any(0)
+    share = Rate(int(broken.sum()), len(broken))
+    return _gradient(
+        "nan-gradient",
+        not share.count,
+        f"nan or infinite pixels in the gradient at {share.count} of {share.n} points",
+        "attacks that follow it stand still there; look for sqrt, norm, log or a division at 0",
+    )
+
+
+def _zero(grads: Gradients, blind: str) -> Finding:
+    """
+    Raises:
+        ModelError: nowhere is there anything finite to follow, and something is not.
+    """
+    useful = ((grads.ce != 0) & grads.ce.isfinite()).flatten(1).any(1)
+    if blind and not useful.any() and not grads.ce.isfinite().all():
+        raise ModelError(
+            f"net's gradients are nan or infinite everywhere: {blind} cannot be scored"
+        )
+    zero = (grads.ce == 0).flatten(1).all(1)
+    saturated = zero & (grads.margin != 0).flatten(1).any(1)
+    why = f" ({int(saturated.sum())} by a saturated softmax)" if saturated.any() else ""
+    return _gradient(
+        "zero-gradient",
+        not zero.any(),
+        f"the gradient of the cross-entropy is zero at {int(zero.sum())} of {len(zero)} "
+        f"points{why}",
+        "attacks that follow it stand still there",
+    )
+
+
+def _gradient(code: str, sound: bool, figures: str, advice: str) -> Finding:
+    return Finding(code=code, sound=sound, figures=figures, advice=advice)
+
+
+def _accuracies(asked: _Asked) -> list[Finding]:
+    """Questions that only labels can answer."""
+    mean, std = (
+        torch.tensor(values, device=asked.device).view(1, -1, 1, 1)
+        for values in (asked.dataset.source.mean, asked.dataset.source.std)
+    )
+    normalised = _compared(asked, lambda x: (x - mean) / std)
+    return [
+        better_than_chance(asked),
+        Finding(
+            code="normalisation-outside",
+            sound=not _better(normalised),
+            figures=f"accuracy on normalised images less that on [0, 1]: {normalised}",
+            advice="put the net's normalisation inside it, as images come in [0, 1]",
+        ),
+        input_range(asked),
+    ]
+
+
+def better_than_chance(asked: _Asked) -> Finding:
+    """The net is right more often than a guess, as far as so many examples can tell."""
+    for count in (FIRST, MANY):
+        _, x, y = asked.some(count)
+        hits = asked.right(x, y)
+        right, chance = Rate(int(hits.sum()), len(hits)), 1 / len(asked.dataset.source.classes)
+        low, high = right.interval
+        sound = low > chance
+        if sound:
+            break
+    # Of a few examples nothing may be said: only what a good net would hardly show.
+    sound = sound or high > (1 + chance) / 2
+    return Finding(
+        code="no-better-than-chance",
+        sound=sound,
+        figures=f"clean accuracy {right} is {'' if sound else 'no '}better than chance, "
+        f"1 of {len(asked.dataset.source.classes)}",
+        advice="are these the net's images, in [0, 1], its labels in this order, and its "
+        "normalisation inside it?",
+    )
+
+
+def input_range(asked: _Asked) -> Finding:
+    """Pixels fill [0, 1], and the net does not do better on [0, 255] or [-1, 1]."""
+    _, x, _ = asked.some(FIRST)
+    low, high = float(x.min()), float(x.max())
+    scales: dict[str, Callable[[Tensor], Tensor]] = {
+        "[0, 255]": lambda x: 255 * x,
+        "[-1, 1]": lambda x: 2 * x - 1,
+    }
+    compared = {name: _compared(asked, scale) for name, scale in scales.items()}
+    figures = "".join(f"; accuracy on {k} less that on [0, 1]: {v}" for k, v in compared.items())
+    return Finding(
+        code="input-range",
+        sound=high - low > 0.1 and not any(_better(paired) for paired in compared.values()),
+        figures=f"pixels from {low:g} to {high:g}{figures}",
+        advice="a net must take images in [0, 1]: scale them inside it",
+    )
+
+
+def _compared(asked: _Asked, change: Callable[[Tensor], Tensor]) -> Paired:
+    """What the net gets right on changed images, against what on these."""
+    for count in (FIRST, MANY):
+        _, x, y = asked.some(count)
+        here, there = asked.right(x, y), asked.right(change(x), y)
+        paired = Paired(
+            n=len(y),
+            both=int((here & there).sum()),
+            gained=int((there & ~here).sum()),
+            lost=int((here & ~there).sum()),
+        )
+        if paired.gain <= 0:
+            break
+    return paired
+
+
+def _better(paired: Paired) -> bool:
+    return paired.gain > BETTER and paired.p_value < LEVEL
+
+
+def _moved(one: Tensor, others: list[Tensor]) -> tuple[float, int]:
+    """The largest difference of logits, and how many answers are others."""
+    away = max(float((other - one).abs().nan_to_num(torch.inf).max()) for other in others)
+    return away, sum(int((other.argmax(1) != one.argmax(1)).sum()) for other in others)
+
+
+def _tolerance(net: nn.Module, logits: Tensor, share: float) -> float:
+    """A share of the logits' spread, and room for the rounding of the coarsest parameter."""
+    dtypes = {logits.dtype, *(p.dtype for p in net.parameters() if p.is_floating_point())}
+    eps = max(torch.finfo(dtype).eps for dtype in dtypes)
+    return share * float(logits.float().std()) + 16 * eps * float(logits.abs().max())
+
+
+def _in_train_mode(net: nn.Module) -> str:
+    training = [name or "the net itself" for name, part in net.named_modules() if part.training]
+    return f" (in train mode: {', '.join(training[:3])})" if training else ""
+
+
+def _reason(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
+@contextmanager
+def _eager() -> Iterator[None]:
+    """Compiled nets are asked as they were written: each new shape would be compiled for long."""
+    if "torch._dynamo" not in sys.modules:  # nothing can be compiled, and its import takes seconds
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
