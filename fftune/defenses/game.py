@@ -55,9 +55,13 @@ def smooth_success(margin: float, *, eps: float, eps_d: float, dim: int) -> floa
 
 
 def _integral(low: float, high: float, dim: int) -> float:
-    """Of cos^dim, which is the density's after t = sin(angle); by Simpson's rule."""
+    """Of cos^dim, which is the density's after t = sin(angle), up to a factor; by Simpson's rule.
+
+    Args:
+        low: where the cosine is 0, so that its own weight is no matter.
+    """
     at = torch.linspace(low, high, CELLS + 1, dtype=torch.float64)
     weights = torch.full_like(at, 2.0)
     weights[1::2] = 4.0
-    weights[[0, -1]] = 1.0
-    return float((weights * at.cos().clamp_min(0) ** dim).sum() * (high - low) / CELLS / 3)
+    weights[-1] = 1.0
+    return float((weights * at.cos() ** dim).sum() * (high - low))

@@ -69,4 +69,4 @@ def _drawn(model: nn.Module, x: Tensor, steps: int, noise: Noise, ids: Tensor) -
         first = narrowed(model, torch.zeros(1, dtype=torch.int64, device=x.device))
         classes = int(first(x[:1]).shape[1])
     drawn = noise.fold("classes").uniform(ids, (steps,)) * classes
-    return drawn.long().clamp_max(classes - 1).to(x.device)
+    return drawn.long().to(x.device)

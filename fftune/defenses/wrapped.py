@@ -82,7 +82,7 @@ class _StraightThrough(torch.autograd.Function):
 
     @staticmethod
     def forward(_ctx: Any, _x: Tensor, x_hed: Tensor) -> Tensor:
-        return x_hed.view_as(x_hed)
+        return x_hed
 
     @staticmethod
     def backward(_ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:

@@ -32,9 +32,9 @@ class GapSampler(BaseSampler):
     """An Optuna sampler for one non-negative float parameter and two objectives.
 
     First the ends of the range. Then, between neighbours on the axis, the pair that spans the
-    largest rectangle of the two objectives, each scaled to the range seen so far, is split in
-    the middle. A running trial counts as if it had come out on the line between its neighbours,
-    so that parallel workers do not crowd into one gap.
+    largest rectangle of the two objectives, whatever their scales, is split in the middle. A
+    running trial counts as if it had come out on the line between its neighbours, so that parallel
+    workers do not crowd into one gap.
 
     >>> study = optuna.create_study(directions=["minimize"] * 2, sampler=GapSampler())
 
@@ -76,7 +76,7 @@ class GapSampler(BaseSampler):
         tried: list[Tried] = [
             (t.params[param_name], t.values if t.state == TrialState.COMPLETE else None)
             for t in study.get_trials(deepcopy=False)
-            if t.number != trial.number and param_name in t.params
+            if param_name in t.params
         ]
         scale: Scale = "log" if param_distribution.log else self._scale
         low, high = param_distribution.low, param_distribution.high
@@ -114,10 +114,8 @@ def _usable(objectives: Sequence[float] | None) -> bool:
 
 
 def _predicted(u: np.ndarray, risks: np.ndarray) -> np.ndarray:
-    """Objectives scaled to the range seen, holes filled on the line between their neighbours."""
+    """Objectives, holes filled on the line between their neighbours."""
     done = ~np.isnan(risks).any(axis=1)
     if not done.any():
         return np.zeros_like(risks)
-    span = np.ptp(risks[done], axis=0)
-    scaled = (risks - risks[done].min(axis=0)) / np.where(span > 0, span, 1)
-    return np.stack([np.interp(u, u[done], scaled[done, i]) for i in range(2)], axis=1)
+    return np.stack([np.interp(u, u[done], risks[done, i]) for i in range(2)], axis=1)

@@ -80,5 +80,5 @@ def left_behind(trial: Hashable, marks: Mapping[Hashable, Mark], *, eta: float) 
 
 def _whole_fronts(ranks: Sequence[int], wanted: int) -> list[bool]:
     """The best fronts, none of them cut, until they hold so many."""
-    limit = next(r for r in range(max(ranks) + 1) if sum(q <= r for q in ranks) >= wanted)
+    limit = sorted(ranks)[wanted - 1]
     return [rank <= limit for rank in ranks]
