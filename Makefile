@@ -1,7 +1,7 @@
 PYTHON := .venv/bin/python
 PORT ?= 5000
 
-.PHONY: demo test test-slow lint format setup mlflow constraints
+.PHONY: demo test test-slow mutants lint format setup mlflow constraints
 
 setup:
 	@clusters/setup.sh --dev
@@ -17,6 +17,12 @@ test: setup
 
 test-slow: setup
 	$(PYTHON) -m pytest -m slow
+
+# Does a test see it when a number goes wrong? Of one FILE every mutant; else all of the seven files
+# that matter most, and a seeded SAMPLE of each other.
+mutants:
+	OMP_NUM_THREADS=1 $(PYTHON) -m tests.mutation $(FILE) $(if $(SAMPLE),--sample $(SAMPLE)) \
+	    $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(LIST),--list)
 
 lint: setup
 	.venv/bin/ruff check .

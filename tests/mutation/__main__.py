@@ -1,0 +1,102 @@
+"""`python -m tests.mutation [FILE ...] [--sample N] [--seed N] [--list] [--only N]`."""
+
+import argparse
+import hashlib
+import os
+import sys
+import time
+
+from tests.mutation import forks
+from tests.mutation.covering import Covering, maps
+from tests.mutation.generate import Mutant, mutants_of
+from tests.mutation.places import ROOT, SAMPLED, TARGETS, WHOLE
+from tests.mutation.tell import HEAD, ListError, Score, equivalents, grave
+from tests.mutation.trial import Trials, judge, limit
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("files", nargs="*", help="paths, or 'grave': those put in by hand")
+    parser.add_argument("--sample", type=int, help="so many of each file (25, and all of seven)")
+    parser.add_argument("--seed", type=int, default=0, help="of the sample")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--list", action="store_true", help="show mutants, run none")
+    parser.add_argument("--only", type=int, metavar="N", help="run one, and show its tests")
+    return parser.parse_args()
+
+
+def sample(mutants: list[Mutant], count: int | None, seed: int) -> list[Mutant]:
+    """The same ones while their texts stay, whatever changes elsewhere in the file."""
+    if count is None or count >= len(mutants):
+        return mutants
+
+    def draw(mutant: Mutant) -> bytes:
+        return hashlib.sha256(f"{seed} {mutant.before} {mutant.after}".encode()).digest()
+
+    return sorted(sorted(mutants, key=draw)[:count], key=lambda m: m.line)
+
+
+def chosen(options: argparse.Namespace) -> dict[str, tuple[list[Mutant], set[str]]]:
+    """By file: the mutants to try, and the texts that are equivalent."""
+    found: dict[str, tuple[list[Mutant], set[str]]] = {}
+    for file in options.files or [*TARGETS, "grave"]:
+        if file == "grave":
+            found[file] = grave(), set()
+            continue
+        if file not in TARGETS:
+            raise ListError(f"{file} is not one of {', '.join((*WHOLE, *SAMPLED))}, grave")
+        every = mutants_of(file, (ROOT / file).read_text(encoding="utf-8"))
+        count = 25 if file in SAMPLED and not options.files else None
+        taken = sample(every, options.sample if file in SAMPLED and options.sample else count,
+                       options.seed)
+        found[file] = taken, equivalents(file, every)
+    return found
+
+
+def note(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def alone(mutant: Mutant, covering: Covering) -> int:
+    """Try one mutant aloud."""
+    print(mutant)
+    cover = covering.of(mutant)
+    order = Trials(covering, 1, note).order(mutant, cover)
+    child = forks.fork(lambda: judge(mutant, cover, order, loud=True), 10 * limit(cover), loud=True)
+    while (result := child.result()) is None:
+        time.sleep(0.05)
+    print(f"{result['status']} {result.get('by', '')}")
+    return 0 if result["status"] != "survived" else 3
+
+
+def main() -> int:
+    options = arguments()
+    todo = chosen(options)
+    if options.list:
+        for mutants, same in todo.values():
+            for i, mutant in enumerate(mutants):
+                print(f"{i:4d} {mutant}{'  (equivalent)' * (mutant.source in same)}")
+        return 0
+    began = time.monotonic()
+    forks.load_libraries()
+    covering = Covering(maps(options.jobs))
+    if options.only is not None:
+        return alone(next(iter(todo.values()))[0][options.only], covering)
+    trials = Trials(covering, options.jobs, note)
+    scores = []
+    for file, (mutants, same) in todo.items():
+        scores.append(Score(file, mutants, trials.run(mutants), same))
+        note(str(scores[-1]))
+    print(HEAD, *scores, sep="\n")
+    print(*(line for score in scores for line in score.alive()), sep="\n")
+    spent = sum(trials.spent) / max(len(trials.spent), 1)
+    minutes = (time.monotonic() - began) / 60
+    print(f"{len(trials.spent)} tried anew, {spent:.1f} s each; {minutes:.1f} minutes in all")
+    return 0 if all(score.met for score in scores) else 3
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except ListError as error:
+        sys.exit(f"error: {error}")
