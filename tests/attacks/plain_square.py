@@ -97,7 +97,9 @@ def shifted_mass(best: Image, x: Image, draw: Image, side: int, eps: float) -> I
     """Alg. 3: the mass of W1 and W2, and what is unspent, goes to W1; W2 is emptied."""
     side = min(odd(side), *x.shape[1:])
     nu = best - x
-    starts = [corner(d, n, side) for d, n in zip(draw[:4], (*x.shape[1:], *x.shape[1:]), strict=True)]
+    starts = [
+        corner(d, n, side) for d, n in zip(draw[:4], (*x.shape[1:], *x.shape[1:]), strict=True)
+    ]
     one, two = np.zeros(x.shape[1:], bool), np.zeros(x.shape[1:], bool)
     w1 = np.s_[starts[0] : starts[0] + side, starts[1] : starts[1] + side]
     w2 = np.s_[starts[2] : starts[2] + side, starts[3] : starts[3] + side]

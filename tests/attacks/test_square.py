@@ -38,7 +38,9 @@ def proposals(ask, x: Tensor, row: int, *, norm: str, queries: int, job: int = 0
     x, eps = x.numpy(), RADIUS[norm]
     channels, height, width = x.shape
     if norm == "linf":
-        ahead = plain_square.stripes(x, draws(row, (channels, 1, width), "stripes", job=job)[:, 0], eps)
+        ahead = plain_square.stripes(
+            x, draws(row, (channels, 1, width), "stripes", job=job)[:, 0], eps
+        )
     else:
         tile = max(min(height, width) // 5, 1)
         shape = (channels, -(-height // tile), -(-width // tile))
@@ -74,7 +76,10 @@ def test_every_query_is_that_of_the_algorithm(shape, norm) -> None:
     """Dictated losses that rise now and then, with no success: proposals alone are compared."""
     queries, rng = 40, torch.Generator().manual_seed(4)
     x = images(3, shape, 2)
-    leads = -torch.randint(1, 30, (queries, 3), generator=rng).double() - torch.linspace(50, 0, queries)[:, None]
+    leads = (
+        -torch.randint(1, 30, (queries, 3), generator=rng).double()
+        - torch.linspace(50, 0, queries)[:, None]
+    )
     net = Scripted(leads, torch.zeros(queries, 3, *shape).double())
     x_pert = search(net, x, torch.zeros(3).long(), norm=norm, steps=queries)
     assert len(net.asked) == queries
@@ -115,7 +120,9 @@ def test_an_example_leaves_with_its_first_success(protocol, goal, loss, norm) ->
     order = clean.argsort(1, descending=True)
     y = order[:, 0] if goal in ("adversarial", "stability") else order[:, 1]
     recorded = Recorded(net)
-    x_pert = search(recorded, x, y, norm=norm, goal=goal, loss=loss, steps=queries, protocol=protocol)
+    x_pert = search(
+        recorded, x, y, norm=norm, goal=goal, loss=loss, steps=queries, protocol=protocol
+    )
     spent = []
     for row in range(5):
         ask = asker(net, int(y[row]), clean[row], goal, loss)
