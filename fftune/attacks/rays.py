@@ -37,8 +37,8 @@ def rays(
     as that radius is at most eps, as in the authors' code, under either protocol.
 
     The search begins at radius 1, where an adversary's directions all lead somewhere else. A
-    friend has one label to reach, which such a ruined image seldom has: where the first direction
-    does not reach it, the radius is eps from then on.
+    friend has one label to reach, which such a ruined image seldom has: where neither the first
+    direction nor its opposite reaches it, the radius is eps from then on.
 
     Args:
         config: `steps` counts queries.
@@ -99,18 +99,16 @@ def _radius(rows: Rows, signs: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, 
         (R,) bool; (R,) the radius, the old one where it is not reached; (R,) queries spent.
     """
     better, _ = rows.ask(_along(rows.x, signs, radius))
-    cost, radius = torch.ones_like(rows.job), radius.clone()
+    cost, low, high = torch.ones_like(rows.job), torch.zeros_like(radius), radius.clone()
     at = better.nonzero().flatten()
-    if len(at):
-        part, signs = rows.select(at), signs[at]
-        low, high = torch.zeros_like(radius[at]), radius[at]
-        while float((high - low).max()) > TOLERANCE:
-            middle = (low + high) / 2
-            reached, _ = part.ask(_along(part.x, signs, middle))
-            low, high = torch.where(reached, low, middle), torch.where(reached, middle, high)
-            cost[at] += 1
-        radius[at] = high
-    return better, radius, cost
+    # Each row's search ends by itself: its neighbours may have wider ones.
+    while len(at := at[(high - low)[at] > TOLERANCE]):
+        part, middle = rows.select(at), ((low + high) / 2)[at]
+        reached, _ = part.ask(_along(part.x, signs[at], middle))
+        low[at] = torch.where(reached, low[at], middle)
+        high[at] = torch.where(reached, middle, high[at])
+        cost[at] += 1
+    return better, high, cost
 
 
 def _along(x: Tensor, signs: Tensor, radius: Tensor) -> Tensor:

@@ -132,10 +132,11 @@ def gradients(net: nn.Module, x: Tensor, y: Tensor) -> Gradients | None:
         weights = F.one_hot(rivals, logits.shape[1]) - F.one_hot(y, logits.shape[1])
         ce = F.cross_entropy(logits.float(), y, reduction="sum")
         margin = (logits.float() * weights).sum()
-        of_ce: Tensor | None
-        of_margin: Tensor | None
-        (of_ce,) = torch.autograd.grad(ce, leaf, retain_graph=True, allow_unused=True)
-        (of_margin,) = torch.autograd.grad(margin, leaf, allow_unused=True)
+        found: list[Tensor | None] = [
+            *torch.autograd.grad(ce, leaf, retain_graph=True, allow_unused=True),
+            *torch.autograd.grad(margin, leaf, allow_unused=True),
+        ]
+    of_ce, of_margin = found
     if of_ce is None or of_margin is None:
         return None
     return Gradients(points=x, ce=of_ce, margin=of_margin, weights=weights)

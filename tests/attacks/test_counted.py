@@ -1,5 +1,6 @@
 import pytest
 import torch
+from nets import images, smooth
 from torch import nn
 
 from fftune.attacks import SEARCHES
@@ -140,3 +141,94 @@ def test_gradients_that_are_not_finite_are_counted_and_leave_their_pixel_alone()
     assert grad.isfinite().all() and grad.square().sum().isfinite()
     signs = [[0, 0, 0], [0, 0, 0], [0, 1, -1], [1, 1, -1], [1, 1, -1]]
     assert grad.sign().flatten(1).tolist() == signs
+
+
+def passes(search: Search, loss="ce", *, goal="adversarial", classes=3, **settings) -> Counted:
+    """Counts of two examples that a radius of nothing can never fool."""
+    net, x = smooth(classes, (1, 3, 3), 1), images(2, (1, 3, 3), 1)
+    config = AttackConfig(threat=ThreatModel(eps=1e-7), search=search, **settings)
+    model = counted(net, x)
+    order = model.logits_clean.argsort(1, descending=True)
+    y = order[:, 1] if goal in ("hypocritical", "targeted") else order[:, 0]
+    SEARCHES[search](
+        model, x, y, config=config, goal=goal, loss=loss, noise=Noise(0), ids=torch.arange(2)
+    )
+    for kind in (model.forwards, model.backwards, model.queries):
+        assert kind[0] == kind[1]
+    return model
+
+
+N = 5
+COSTS = [
+    # search, loss, settings, backwards, passes without a gradient
+    ("fgsm", "ce", {}, 1, 0),
+    ("pgd", "ce", {}, N, 0),
+    ("pgd", "ce", {"restarts": 3}, 3 * N, 3),
+    ("pgd", "ce", {"protocol": "strong"}, N, 1),
+    ("pgd", "ce", {"protocol": "strong", "restarts": 3}, 3 * N, 3),
+    ("pgd", "ce", {"goal": "stability", "protocol": "strong"}, N, 1),
+    ("cw", "margin", {}, N, 0),
+    ("pgd_hedged", "ce", {}, 2 * N, 0),
+    ("apgd", "ce", {}, N + 1, 0),
+    ("apgd", "ce", {"restarts": 2, "protocol": "strong"}, 2 * (N + 1), 0),
+    ("apgd", "dlr", {"targets": 2}, 2 * (N + 1), 0),
+    ("apgd", "dlr", {"targets": 9, "restarts": 2}, 4 * (N + 1), 0),
+    ("fab", "margin", {}, N, N + 1),
+    ("fab", "margin", {"targets": 2, "restarts": 2}, 4 * N, 4 * (N + 1)),
+    ("fab", "margin", {"goal": "hypocritical"}, N, N + 1),
+    ("square", "margin", {}, 0, N),
+    ("square", "ce", {"restarts": 3}, 0, 3 * N),
+]
+
+
+@pytest.mark.parametrize(("search", "loss", "settings", "backwards", "queries"), COSTS)
+def test_what_each_search_costs_an_example_that_it_cannot_fool(
+    search, loss, settings, backwards, queries
+) -> None:
+    model = passes(search, loss, steps=N, **settings)
+    assert model.backwards[0] == backwards
+    assert model.queries[0] == queries
+    assert model.forwards[0] == backwards + queries
+    assert model.flat.tolist() == [0, 0]
+
+
+@pytest.mark.parametrize(
+    ("goal", "targets", "gradients"),
+    [("adversarial", 0, 3), ("adversarial", 2, 2), ("adversarial", 9, 3), ("hypocritical", 0, 1)],
+)
+def test_a_step_of_deepfool_costs_a_gradient_a_boundary(goal, targets, gradients) -> None:
+    """Of one step, which leaves the label where it is: two questions, and one differentiated."""
+    model = passes("deepfool", "margin", goal=goal, targets=targets, classes=4, steps=1)
+    assert model.backwards[0] == gradients
+    assert model.queries[0] == 2
+    assert model.forwards[0] == 3
+
+
+def test_counts_of_some_rows_are_kept_with_the_block() -> None:
+    model = counted(smooth(3, (1, 3, 3), 1), images(3, (1, 3, 3), 1))
+    part = model.select(torch.tensor([2, 0, 2])).select(torch.tensor([0, 2]))
+    x = images(3, (1, 3, 3), 1)[[2, 2]].requires_grad_(True)
+    part(x).sum().backward()
+    assert model.forwards.tolist() == model.backwards.tolist() == [0, 0, 2]
+    assert model.queries.tolist() == [0, 0, 0]
+    assert part.rows.tolist() == [2, 2]
+    assert torch.equal(part.logits_clean, model.logits_clean[[2, 2]])
+
+
+def test_accounts_may_be_opened_for_a_part_of_a_larger_block() -> None:
+    net, x = smooth(3, (1, 3, 3), 1), images(2, (1, 3, 3), 1)
+    model = Counted(net, net(x).detach(), torch.tensor([3, 1]), examples=5)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), net(x))
+    assert model.forwards.tolist() == model.queries.tolist() == [0, 1, 0, 1, 0]
+    assert model.backwards.tolist() == model.flat.tolist() == [0] * 5
+
+
+def test_a_net_without_accounts_is_asked_for_its_clean_logits_and_never_narrowed() -> None:
+    net, x = smooth(3, (1, 3, 3), 1), images(2, (1, 3, 3), 1)
+    logits = clean_logits(net, x)
+    assert torch.equal(logits, net(x).detach()) and not logits.requires_grad
+    assert narrowed(net, torch.tensor([0])) is net
+    model = counted(net, x)
+    assert clean_logits(model, x) is model.logits_clean
+    assert model.forwards.tolist() == [0, 0]

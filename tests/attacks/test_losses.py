@@ -1,9 +1,10 @@
 import math
 
+import plain_losses
 import pytest
 import torch
 
-from fftune.attacks.losses import Aim, all_classes, kl, margin
+from fftune.attacks.losses import Aim, all_classes, is_defined, kl, margin, require_margin, scale
 from fftune.config import Goal, Loss
 from fftune.errors import ConfigError
 
@@ -111,3 +112,105 @@ def test_margin_is_positive_where_the_net_is_wrong() -> None:
 def test_a_goal_without_that_loss_is_refused(goal, loss) -> None:
     with pytest.raises(ConfigError, match=f"{loss!r} is not defined for goal {goal!r}"):
         loss_of(FOUR, 0, goal, loss)
+
+
+GOALS = ("adversarial", "targeted", "hypocritical", "stability", "hedge", "label_free")
+DEFINED = {
+    "adversarial": {"ce", "margin", "dlr", "linear"},
+    "targeted": {"ce", "margin", "dlr", "linear"},
+    "hypocritical": {"ce", "margin", "dlr", "linear"},
+    "stability": {"ce", "margin", "dlr", "linear", "kl"},
+    "hedge": {"ce", "linear"},
+    "label_free": {"ce", "linear"},
+}
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_each_goal_has_its_losses(goal) -> None:
+    losses = ("ce", "margin", "dlr", "kl", "linear")
+    assert {loss for loss in losses if is_defined(goal, loss)} == DEFINED[goal]
+    for loss in losses:
+        if loss not in DEFINED[goal]:
+            with pytest.raises(ConfigError, match=f"loss {loss!r} is not defined for goal"):
+                Aim(goal=goal, loss=loss, y=torch.tensor([0]))
+
+
+@pytest.mark.parametrize("classes", [2, 3, 4, 5])
+@pytest.mark.parametrize("goal", GOALS)
+def test_every_loss_is_the_plain_formula(goal, classes) -> None:
+    """For every label and every class aimed at, on rows of a batch that differ."""
+    rng = torch.Generator().manual_seed(classes)
+    z, clean = (2 * torch.randn(2, 3, classes, generator=rng)).double()
+    for loss in sorted(DEFINED[goal]):
+        for label in range(classes):
+            y = (torch.arange(3) + label) % classes
+            for shift in (None, *range(1, classes)):
+                target = None if shift is None else (y + shift) % classes
+                aim = Aim(goal=goal, loss=loss, y=y, logits_clean=clean, target=target)
+                plain = [
+                    plain_losses.climbed(
+                        z[i],
+                        goal,
+                        loss,
+                        int(y[i]),
+                        clean[i],
+                        None if shift is None else int(target[i]),
+                    )
+                    for i in range(3)
+                ]
+                torch.testing.assert_close(aim(z), torch.stack(plain), rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_the_goal_is_reached_where_the_prediction_says_so(goal) -> None:
+    z = torch.tensor([[1.0, 2.0, 0.0], [3.0, 2.0, 0.0], [0.0, 1.0, 2.0], [0.0, 1.0, 2.0]])
+    clean = z[[1, 1, 2, 0]]  # predicts 0, 0, 2, 1; z predicts 1, 0, 2, 2
+    y = torch.tensor([1, 1, 2, 0])
+    aim = Aim(goal=goal, loss="ce", y=y, logits_clean=clean)
+    plain = [plain_losses.reached(z[i], goal, int(y[i]), clean[i]) for i in range(4)]
+    assert aim.reached(z).tolist() == plain
+    if goal not in ("stability", "label_free"):
+        assert Aim(goal=goal, loss="ce", y=y).reached(z).tolist() == plain
+
+
+def test_stability_moves_the_clean_predictions_score_and_the_others_their_labels() -> None:
+    clean, y = FOUR.expand(2, 4), torch.tensor([3, 1])
+    for goal in GOALS:
+        label = Aim(goal=goal, loss="ce", y=y, logits_clean=clean).label.tolist()
+        assert label == ([0, 0] if goal == "stability" else [3, 1])
+
+
+def test_each_turn_has_its_label_and_minus_one_is_all_classes() -> None:
+    turns = torch.tensor([[0, -1, 2], [1, -1, 0]])
+    for loss in ("ce", "margin", "linear"):
+        aim = Aim(goal="hypocritical", loss=loss, y=turns[:, 0], turns=turns)
+        first, every, last = (aim.at(step) for step in range(3))
+        assert (first.goal, first.loss, first.y.tolist()) == ("hypocritical", loss, [0, 1])
+        assert (last.goal, last.loss, last.y.tolist()) == ("hypocritical", loss, [2, 0])
+        assert (every.goal, every.loss) == ("hedge", "linear" if loss == "linear" else "ce")
+    assert Aim(goal="hedge", loss="ce", y=turns[:, 0]).at(1).turns is None
+
+
+def test_one_row_in_its_turn_for_all_classes_turns_the_batch() -> None:
+    turns = torch.tensor([[0], [-1]])
+    assert Aim(goal="adversarial", loss="ce", y=turns[:, 0], turns=turns).at(0).goal == "hedge"
+
+
+def test_what_dlr_divides_by() -> None:
+    z = torch.tensor([[5.0, 1.0, 3.0, 2.0, -4.0]], dtype=torch.float64)
+    for logits, third, fourth in (
+        (z, 5 - 2, 5 - 1.5),
+        (z[:, :4], 5 - 2, 5 - 1.5),
+        (z[:, :3], 5 - 1, 5 - 2),
+        (z[:, :2], 1, 1),
+    ):
+        assert scale(logits, 3).item() == pytest.approx(third)
+        assert scale(logits, 4).item() == pytest.approx(fourth)
+    assert scale(torch.zeros(1, 4), 3).item() == pytest.approx(1e-12)
+    assert scale(torch.zeros(2, 2), 3).tolist() == [1, 1]
+
+
+def test_a_search_for_the_margin_takes_no_other_loss() -> None:
+    require_margin("fab", "margin")
+    with pytest.raises(ConfigError, match="loss of 'fab' must be 'margin', got 'dlr'"):
+        require_margin("fab", "dlr")
