@@ -144,9 +144,7 @@ def _ask(net: nn.Module, x: Tensor) -> Any:
         with torch.no_grad():
             return net(x)
     except SystemExit as stop:
-        raise ModelError(
-            f"net ends the program when it is asked: SystemExit({stop.code})"
-        ) from stop
+        raise ModelError(f"net ends the program when it is asked: {stop.code}") from stop
 
 
 def _key(out: Any) -> int | str | None:
