@@ -25,7 +25,7 @@ from fftune.train.group import Group
 from fftune.train.optimizer import make_optimizer, make_schedule
 from fftune.train.overfitting import Watch
 from fftune.train.progress import Heartbeat
-from fftune.train.step import Stepper, folded_of, objective_of
+from fftune.train.step import Stepper, folded_of, layout_of, objective_of
 from fftune.train.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -89,8 +89,8 @@ class Run:
             ConfigError, DataError: the settings do not fit the data.
         """
         feed = open_feed(config, group, device=device)
-        # Channels last is a quarter faster on a CPU, and what an accelerator's convolutions want.
-        model = fresh_model(config, feed.inputs).to(device).to(memory_format=torch.channels_last)
+        model = fresh_model(config, feed.inputs).to(device)
+        layout = layout_of(model, feed.inputs, device)
         optimizer = make_optimizer(model, config)
         steps = [feed.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
         distance = DistanceTraining.of(model, config, sum(steps))
@@ -103,6 +103,7 @@ class Run:
             loss=distance.loss if distance else objective_of(config),
             processes=group.size,
             device=device,
+            layout=layout,
         )
         name = f"{config.objective} lam={config.lam:g}"
         return cls(

@@ -1,6 +1,6 @@
 """Nets as a user would bring them: for 8 x 8 digits, and none with BatchNorm."""
 
-from torch import nn
+from torch import Tensor, nn
 
 
 def plain() -> nn.Module:
@@ -17,3 +17,29 @@ def five() -> nn.Module:
 
 def colour() -> nn.Module:
     return nn.Conv2d(3, 1, 3)
+
+
+class Viewed(nn.Module):
+    """A net with `view` after a convolution, as most people write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2d(1, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.head = nn.Linear(256, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.norm(self.convolution(x)).relu()
+        return self.head(out.view(len(x), -1))
+
+
+def viewed() -> nn.Module:
+    return Viewed()
+
+
+class Flattened(Viewed):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.norm(self.convolution(x)).relu().flatten(1))
+
+
+def flattened() -> nn.Module:
+    return Flattened()
