@@ -15,7 +15,7 @@ from fftune.defenses import Through, refuse_without_gradients
 from fftune.evaluate.battery import Probe
 from fftune.evaluate.crafted import craft, crafted_once, defended_rows
 from fftune.evaluate.defended import CLEAN
-from fftune.evaluate.run import HEDGED_ON, attacked, sample
+from fftune.evaluate.run import HEDGED_ON, attacked, remarks_on, sample
 from fftune.evaluate.tiers import Part
 from fftune.models import device_of, load_model, torch_threads, weights_hash
 from fftune.noise import Noise
@@ -45,6 +45,8 @@ def check_hedge(config: HedgeTrial) -> None:
     with torch_threads(config.threads):
         device = device_of(config.device)
         refuse_without_gradients(net.to(device), next(few.batches(len(few)))[1].to(device))
+    crafting = Part(config=config.crafting, loss="ce")
+    remarks_on(net, few, battery_of(config), (replace(probe, parts=(crafting,)),))
 
 
 def pinned(config: HedgeTrial) -> HedgeTrial:
