@@ -133,9 +133,8 @@ def gradients(net: nn.Module, x: Tensor, y: Tensor) -> Gradients | None:
         ce = F.cross_entropy(logits.float(), y, reduction="sum")
         margin = (logits.float() * weights).sum()
         # An output that no pixel is a part of has a gradient too, and it is zero.
-        with_zeros = {"allow_unused": True, "materialize_grads": True}
-        (of_ce,) = torch.autograd.grad(ce, leaf, retain_graph=True, **with_zeros)
-        (of_margin,) = torch.autograd.grad(margin, leaf, **with_zeros)
+        (of_ce,) = torch.autograd.grad(ce, leaf, retain_graph=True, materialize_grads=True)
+        (of_margin,) = torch.autograd.grad(margin, leaf, materialize_grads=True)
     return Gradients(points=x, ce=of_ce, margin=of_margin, weights=weights)
 
 
