@@ -26,7 +26,7 @@ FAR = 1e-3
 """The longer one, a quarter of a level of 8 bits."""
 AWAY_NEAR = {torch.float64: 0.1, torch.float32: 0.4}
 """By how much of the larger the predicted and the measured may differ at a point; in float64 the
-worst of 4,800 points of each sound net is off by .04 at most (benchmarks/RESULTS.md)."""
+worst of 4,800 points on each of two MNIST nets is off by .04 (benchmarks/RESULTS.md)."""
 AWAY_FAR = 0.7
 """Likewise over the longer step, at the median of a net's points."""
 FALSE = 0.25
