@@ -27,7 +27,7 @@ from fftune.evaluate.case import Case, examined
 from fftune.evaluate.crafted import craft, crafted_once, defended_rows, name_of
 from fftune.evaluate.defended import CLEAN
 from fftune.evaluate.question import Defended, Question, question_of
-from fftune.evaluate.run import HEDGED_ON, attacked, sample, try_out
+from fftune.evaluate.run import HEDGED_ON, attacked, remarks_on, sample, try_out
 from fftune.evaluate.tiers import Part
 from fftune.models import adapted, device_of, load_model, torch_threads, weights_hash
 from fftune.noise import Noise
@@ -58,6 +58,8 @@ def check_hedge(config: HedgeTrial) -> None:
         device = device_of(config.device)
         x = next(few.batches(len(few)))[1].to(device)
         refuse_without_gradients(adapted(net.to(device), x), x)
+    crafting = Part(config=config.crafting, loss="ce")
+    remarks_on(net, few, battery_of(config), (replace(probe, parts=(crafting,)),))
 
 
 def pinned(config: HedgeTrial) -> HedgeTrial:

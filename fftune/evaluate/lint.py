@@ -72,6 +72,11 @@ class _Asked:
     device: str
     noise: Noise
 
+    @property
+    def classes(self) -> int:
+        """How many the data set has."""
+        return len(self.dataset.source.classes)
+
     def some(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Ids, images and labels of so many examples, drawn from the whole data set."""
         rows = self.noise.permutation(len(self.dataset))[:count]
@@ -289,7 +294,7 @@ def _accuracies(asked: _Asked) -> list[Finding]:
         better_than_chance(asked),
         Finding(
             code="normalisation-outside",
-            sound=not _better(normalised),
+            sound=not _better(normalised, asked),
             figures=f"accuracy on normalised images less that on [0, 1]: {normalised}",
             advice="put the net's normalisation inside it, as images come in [0, 1]",
         ),
@@ -302,7 +307,7 @@ def better_than_chance(asked: _Asked) -> Finding:
     for count in (FIRST, MANY):
         _, x, y = asked.some(count)
         hits = asked.right(x, y)
-        right, chance = Rate(int(hits.sum()), len(hits)), 1 / len(asked.dataset.source.classes)
+        right, chance = Rate(int(hits.sum()), len(hits)), 1 / asked.classes
         low, high = right.interval
         sound = low > chance
         if sound:
@@ -313,7 +318,7 @@ def better_than_chance(asked: _Asked) -> Finding:
         code="no-better-than-chance",
         sound=sound,
         figures=f"clean accuracy {right} is {'' if sound else 'no '}better than chance, "
-        f"1 of {len(asked.dataset.source.classes)}",
+        f"1 of {asked.classes}",
         advice="are these the net's images, in [0, 1], its labels in this order, and its "
         "normalisation inside it?",
     )
@@ -331,7 +336,7 @@ def input_range(asked: _Asked) -> Finding:
     figures = "".join(f"; accuracy on {k} less that on [0, 1]: {v}" for k, v in compared.items())
     return Finding(
         code="input-range",
-        sound=high - low > 0.1 and not any(_better(paired) for paired in compared.values()),
+        sound=high - low > 0.1 and not any(_better(paired, asked) for paired in compared.values()),
         figures=f"pixels from {low:g} to {high:g}{figures}",
         advice="a net must take images in [0, 1]: scale them inside it",
     )
@@ -353,8 +358,10 @@ def _compared(asked: _Asked, change: Callable[[Tensor], Tensor]) -> Paired:
     return paired
 
 
-def _better(paired: Paired) -> bool:
-    return paired.gain > BETTER and paired.p_value < LEVEL
+def _better(paired: Paired, asked: _Asked) -> bool:
+    """The changed images are told apart, and more of them than of the images as they are."""
+    told = Rate(paired.both + paired.gained, paired.n).interval[0] > 1 / asked.classes
+    return told and paired.gain > BETTER and paired.p_value < LEVEL
 
 
 def _moved(one: Tensor, others: list[Tensor]) -> tuple[float, int]:

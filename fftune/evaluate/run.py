@@ -175,6 +175,19 @@ def attacked(
         return carry_out(once(case), by_this_process(subject, case))
 
 
+def remarks_on(
+    net: nn.Module, dataset: Dataset, battery: BatteryConfig, chosen: Sequence[Probe]
+) -> tuple[str, ...]:
+    """What `try_out` says of a net before these probes, where others make the rows.
+
+    Raises:
+        ModelError: see `try_out`.
+    """
+    case = _bare_case(net, dataset, battery, chosen)
+    with examined(net, case) as subject:
+        return try_out(subject, case)
+
+
 def has_gradients(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> bool:
     """Whether autograd knows of a way from a net's logits to its images; a flat one is one, too.
 
