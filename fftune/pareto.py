@@ -31,7 +31,7 @@ def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
     Args:
         points: (n, d), smaller is better.
     """
-    p = np.asarray(points, dtype=np.float64)
+    p = np.asarray(points)
     ranks, left, rank = np.empty(len(p), np.int64), np.arange(len(p)), 0
     while left.size:
         front = non_dominated(p[left])

@@ -224,7 +224,7 @@ def test_equal_seeds_are_as_one() -> None:
 def test_a_seed_without_mistakes_has_a_natural_risk_alone() -> None:
     """Natural risk is 0 for certain; of nothing, no share can be concealed."""
     with warnings.catch_warnings(action="error"):
-        found = risks_over_seeds([friend([0] * 5, [0] * 5, [0] * 5)] * 2, draws=20)
+        found = risks_over_seeds([friend([0] * 5, [0] * 5, [0] * 5)], draws=20)
     natural, hypocritical = found["natural_risk"], found["hypocritical_risk"]
     assert (natural.mean, natural.low, natural.high) == (0, 0, 0)
     assert all(map(math.isnan, (hypocritical.mean, hypocritical.low, hypocritical.high)))
@@ -245,7 +245,8 @@ def test_estimates_over_seeds_by_hand() -> None:
 
 
 def test_an_estimate_of_one_seed_is_wilsons() -> None:
-    found = Estimate.of([Rate(30, 100)])
+    with warnings.catch_warnings(action="error"):
+        found = Estimate.of([Rate(30, 100)])
     assert (found.mean, found.low, found.high) == pytest.approx((0.3, *Rate(30, 100).interval))
     assert math.isnan(found.sd)
     assert found.seeds == 1
