@@ -204,6 +204,11 @@ def test_quantiles_are_those_of_the_binomial_distribution(n: int, low: int) -> N
         assert (found.low, found.high) == pytest.approx((low / n, 1 - low / n))
 
 
+def test_one_mistake_is_enough_to_be_concealed() -> None:
+    found = risks_over_seeds([friend([0] * 3, [1, 0, 0], [0, 0, 0])], draws=50)["hypocritical_risk"]
+    assert (found.mean, found.low, found.high) == (1, 1, 1)
+
+
 def test_usually_two_thousand_draws_of_seed_0_are_made() -> None:
     nets = [friend([0] * 50, [1] * 20 + [0] * 30, [0] * k + [1] * (50 - k)) for k in (5, 9)]
     assert risks_over_seeds(nets) == risks_over_seeds(nets, draws=2000, seed=0)
