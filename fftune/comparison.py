@@ -140,7 +140,7 @@ class Estimate:
         """
         values = np.array([rate.value for rate in rates])
         low, high = rates[0].interval if len(rates) == 1 else (nan, nan)
-        sd = float(values.std(ddof=1)) if len(rates) > 1 else nan
+        sd = float(_scatter(values))
         return cls(mean=float(values.mean()), sd=sd, low=low, high=high, seeds=len(rates))
 
     def __str__(self) -> str:
@@ -171,7 +171,7 @@ def risks_over_seeds(
     for draw in range(draws):
         weights = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
         drawn[draw] = _drawn_risks(tables, weights, rng)
-    sd = found.std(axis=0, ddof=1) if len(tables) > 1 else np.full(2, nan)
+    sd = _scatter(found)
     low, high = _quantiles(drawn)
     return {
         name: Estimate(
@@ -223,7 +223,7 @@ def front_gap(
     ids = first[0][0].table["id"].to_pylist()
     sides = [[np.stack([_table(o, ids) for o in t]) for t in side] for side in (first, second)]
     everyone = np.ones(len(ids), np.int64)
-    found = [np.stack([_seed_risks(t, everyone).mean(axis=0) for t in side]) for side in sides]
+    found = [[_seed_risks(t, everyone).mean(axis=0) for t in side] for side in sides]
     low, high = common_range(*found)
     if not low < high:
         nothing = np.empty(0)
@@ -233,11 +233,17 @@ def front_gap(
     drawn = np.empty((draws, grid))
     for draw in range(draws):
         weights = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
-        fronts = [np.stack([_drawn_risks(t, weights, rng) for t in side]) for side in sides]
+        fronts = [[_drawn_risks(t, weights, rng) for t in side] for side in sides]
         drawn[draw] = gap_at(fronts[0], fronts[1], natural)
     enough = np.isfinite(drawn).mean(axis=0) >= 0.9
     below, above = np.where(enough, _quantiles(drawn), nan)
     return GapBand(natural=natural, gap=gap_at(found[0], found[1], natural), low=below, high=above)
+
+
+def _scatter(seeds: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The standard deviation between seeds, along the first axis; nan for one."""
+    one = np.full(seeds.shape[1:], nan)
+    return np.std(seeds, axis=0, ddof=1) if len(seeds) > 1 else one
 
 
 def _seed_risks(tables: NDArray[np.bool_], weights: NDArray[np.int64]) -> NDArray[np.float64]:

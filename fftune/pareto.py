@@ -31,7 +31,7 @@ def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
     Args:
         points: (n, d), smaller is better.
     """
-    p = np.asarray(points, dtype=np.float64)
+    p = np.asarray(points)
     ranks, left, rank = np.empty(len(p), np.int64), np.arange(len(p)), 0
     while left.size:
         front = non_dominated(p[left])
@@ -52,7 +52,7 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 1.0)) 
     p = _pairs(points)
     p = p[(p < reference).all(axis=1)]
     front = p[non_dominated(p)]
-    front = front[np.argsort(front[:, 0], kind="stable")]
+    front = front[np.argsort(front[:, 0])]
     area, ceiling = 0.0, reference[1]
     for first, second in front:
         area += (reference[0] - first) * (ceiling - second)

@@ -204,6 +204,11 @@ def test_quantiles_are_those_of_the_binomial_distribution(n: int, low: int) -> N
         assert (found.low, found.high) == pytest.approx((low / n, 1 - low / n))
 
 
+def test_one_mistake_is_enough_to_be_concealed() -> None:
+    found = risks_over_seeds([friend([0] * 3, [1, 0, 0], [0, 0, 0])], draws=50)["hypocritical_risk"]
+    assert (found.mean, found.low, found.high) == (1, 1, 1)
+
+
 def test_usually_two_thousand_draws_of_seed_0_are_made() -> None:
     nets = [friend([0] * 50, [1] * 20 + [0] * 30, [0] * k + [1] * (50 - k)) for k in (5, 9)]
     assert risks_over_seeds(nets) == risks_over_seeds(nets, draws=2000, seed=0)
@@ -224,7 +229,7 @@ def test_equal_seeds_are_as_one() -> None:
 def test_a_seed_without_mistakes_has_a_natural_risk_alone() -> None:
     """Natural risk is 0 for certain; of nothing, no share can be concealed."""
     with warnings.catch_warnings(action="error"):
-        found = risks_over_seeds([friend([0] * 5, [0] * 5, [0] * 5)] * 2, draws=20)
+        found = risks_over_seeds([friend([0] * 5, [0] * 5, [0] * 5)], draws=20)
     natural, hypocritical = found["natural_risk"], found["hypocritical_risk"]
     assert (natural.mean, natural.low, natural.high) == (0, 0, 0)
     assert all(map(math.isnan, (hypocritical.mean, hypocritical.low, hypocritical.high)))
@@ -245,7 +250,8 @@ def test_estimates_over_seeds_by_hand() -> None:
 
 
 def test_an_estimate_of_one_seed_is_wilsons() -> None:
-    found = Estimate.of([Rate(30, 100)])
+    with warnings.catch_warnings(action="error"):
+        found = Estimate.of([Rate(30, 100)])
     assert (found.mean, found.low, found.high) == pytest.approx((0.3, *Rate(30, 100).interval))
     assert math.isnan(found.sd)
     assert found.seeds == 1

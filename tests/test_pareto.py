@@ -52,6 +52,9 @@ def test_points_that_add_nothing() -> None:
     assert hypervolume([(1.0, 0.0), (0.0, 1.0), (math.inf, 0), (math.nan, 0)]) == 0
     assert hypervolume([(0.5, 0.5), (0.5, 0.5), (0.6, 0.6)]) == pytest.approx(0.25)
     assert hypervolume(np.empty((0, 2))) == 0
+    assert hypervolume([(0.5, 0.5), (0.2, 3.0), (3.0, 0.2)]) == 0.25
+    assert hypervolume([(1.0, -math.inf)]) == 0
+    assert hypervolume([(1, 1)], (3, 5)) == 2 * 4
 
 
 def test_hypervolume_cases_of_optuna() -> None:
@@ -165,7 +168,8 @@ def test_a_curve_has_the_shape_of_the_risks_it_is_asked_at() -> None:
     assert curve_at([], [0.1, 0.2]).shape == (2,)
     assert curve_at(STAIRS, []).shape == (0,)
     assert np.isnan(gap_at([], STAIRS, [0.2])).all()
-    assert all(map(math.isnan, common_range([], STAIRS)))
+    low, high = common_range([], STAIRS)
+    assert math.isnan(low) and math.isnan(high)
 
 
 def test_published_gap_at_equal_natural_risk() -> None:

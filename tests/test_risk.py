@@ -71,6 +71,24 @@ def test_counted_by_hand() -> None:
     assert counts.violations == 2
 
 
+# Thirty-six of class 0, no two counts alike: of 20 right ones, the adversary turns 6, the friend 2;
+# of 16 wrong ones, the adversary mends 3, the friend hides 5.
+THIRTY_SIX = outcomes(
+    y=[0] * 36,
+    clean=[0] * 20 + [1] * 16,
+    adv=[1] * 6 + [0] * 14 + [0] * 3 + [1] * 13,
+    hyp=[2] * 2 + [0] * 18 + [1] * 11 + [0] * 5,
+)
+
+
+def test_no_count_is_taken_for_another() -> None:
+    counts = RiskCounts.of(THIRTY_SIX, attack="pgd-20", split="test")
+    assert counts == RiskCounts(total=36, wrong=16, fooled=6, concealed=5, regained=3, spoiled=2)
+    friend = RiskCounts.of_friend(THIRTY_SIX)
+    assert friend == RiskCounts(total=36, wrong=16, concealed=5, spoiled=2)
+    assert UnionCounts.of(THIRTY_SIX, split="test").violations == 3 + 2
+
+
 def test_theorems_4_3_and_4_4_hold_exactly() -> None:
     counts = RiskCounts.of(TEN, attack="pgd-20", split="test")
     nat = counts.natural_risk.value
@@ -139,7 +157,8 @@ def test_a_rate_is_spelt_out() -> None:
 def test_without_mistakes_hypocritical_risk_is_undefined() -> None:
     counts = RiskCounts(total=5)
     assert math.isnan(counts.hypocritical_risk.value)
-    assert all(map(math.isnan, counts.hypocritical_risk.interval))
+    low, high = counts.hypocritical_risk.interval
+    assert math.isnan(low) and math.isnan(high)
     assert str(counts.hypocritical_risk) == "undefined (n = 0)"
 
 
@@ -311,9 +330,8 @@ def test_raw_columns_can_break_the_identities() -> None:
 
 
 def test_unions_of_two_nets_are_refused() -> None:
-    one, two = (battery([0], [c], [("adversarial", [0])]).table for c in (0, 1))
-    at = two.schema.get_field_index("attack")
-    two = two.set_column(at, two.schema.field(at), pa.array(["b"]).cast(two.schema.field(at).type))
+    one, two = (battery([0, 0], [c, 1], [("adversarial", [0, 0])]).table for c in (0, 1))
+    two = changed(two, "attack", ["b"] * 2, pa.string())
     with pytest.raises(DataError, match="more than one net"):
         UnionCounts.of(Outcomes.of([one, two]), split="test")
     with pytest.raises(DataError, match="no outcomes"):

@@ -56,7 +56,8 @@ class Stepper:
         x = x.contiguous(memory_format=self.layout)
         cut = [column.chunk(self.config.optimizer.accumulate) for column in (ids, x, y)]
         parts = [*zip(*cut, strict=True)]
-        losses, right = [], []
+        losses: list[Tensor] = []
+        right: list[Tensor] = []
         for left, (ids, x, y) in zip(reversed(range(len(parts))), parts, strict=True):
             counted = min(len(y), real)
             inputs = self._inputs(ids, x, y, noise)
