@@ -19,17 +19,28 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return F.cross_entropy(logits, y)
 
 
-def regularised(logits: Tensor, logits_pert: Tensor, y: Tensor, *, lam: float) -> Tensor:
-    """CE(p(x), y) + lam * KL(p(x) || p(x')), of TRADES with x_sta and of THRM with x_hyp.
-
-    Tao et al. 2022, eq. 2 (Zhang et al. 2019) and eq. 3: they differ in how x' is found alone.
+def trades(logits: Tensor, logits_sta: Tensor, y: Tensor, *, lam: float) -> Tensor:
+    """CE(p(x), y) + lam * KL(p(x) || p(x_sta)). Tao et al. 2022, eq. 2 (Zhang et al. 2019).
 
     Args:
         logits: (B, K) on the clean batch; the KL's gradient flows through them as well.
-        logits_pert: (B, K) on the same batch after a search with the goal of `CRAFTING`.
-        lam: the weight of stability or hypocritical risk, >= 0.
+        logits_sta: (B, K) on the same batch after a search with goal "stability".
+        lam: the weight of stability risk, >= 0.
     """
-    return F.cross_entropy(logits, y) + lam * kl(logits, logits_pert).mean()
+    return F.cross_entropy(logits, y) + lam * kl(logits, logits_sta).mean()
+
+
+def thrm(logits: Tensor, logits_hyp: Tensor, y: Tensor, *, lam: float) -> Tensor:
+    """CE(p(x), y) + lam * KL(p(x) || p(x_hyp)). Tao et al. 2022, eq. 3.
+
+    It differs from `trades` in how the perturbed batch is found, and in nothing else.
+
+    Args:
+        logits: (B, K) on the clean batch; the KL's gradient flows through them as well.
+        logits_hyp: (B, K) on the same batch after a search with goal "hypocritical".
+        lam: the weight of hypocritical risk, >= 0.
+    """
+    return trades(logits, logits_hyp, y, lam=lam)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +88,4 @@ def loss_of(objective: Objective, logits: Tensor, y: Tensor, *, lam: float) -> T
     if craft is None or not craft.joint:
         return cross_entropy(logits, y)
     clean, perturbed = logits.chunk(2)
-    return regularised(clean, perturbed, y, lam=lam)
+    return {"trades": trades, "thrm": thrm}[objective](clean, perturbed, y, lam=lam)

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fftune.errors import ConfigError
-from fftune.objectives import crafting, cross_entropy, loss_of, regularised
+from fftune.objectives import crafting, cross_entropy, loss_of, thrm, trades
 
 Y = torch.tensor([0, 2, 1])
 
@@ -36,9 +36,12 @@ def test_value_and_gradients_are_those_of_the_definition(objective, lam, logits)
         assert value.item() != pytest.approx(swapped.item(), rel=0.01)
 
 
-def test_gradients_numerically(logits) -> None:
-    for lam in (0.5, 20.0):
-        assert torch.autograd.gradcheck(lambda a, b, k=lam: regularised(a, b, Y, lam=k), logits)
+@pytest.mark.parametrize("objective", [thrm, trades])
+@pytest.mark.parametrize("lam", [0.5, 20.0])
+def test_gradients_numerically(objective, lam, logits) -> None:
+    value = objective(*logits, Y, lam=lam)
+    torch.testing.assert_close(value, definition(*logits, lam))
+    assert torch.autograd.gradcheck(lambda a, b: objective(a, b, Y, lam=lam), logits)
 
 
 @pytest.mark.parametrize("objective", ["standard", "pgd_at", "fast_at", "thrm", "trades"])

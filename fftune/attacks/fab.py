@@ -55,7 +55,7 @@ def fab(
 
 def _starts(rows: Rows, config: AttackConfig, targets: int, noise: Noise) -> Tensor:
     if config.restarts == 1:
-        return rows.x.clone()
+        return rows.x
     half = replace(config, threat=replace(config.threat, eps=config.threat.eps / 2))
     first = (rows.job < max(1, targets)).view(-1, 1, 1, 1)
     return torch.where(first, rows.x, rows.start(half, noise.fold("fab")))
