@@ -1,4 +1,4 @@
-"""`python -m tests.mutation [FILE ...] [--sample N] [--seed N] [--list] [--only N]`."""
+"""`python -m tests.mutation [FILE ...]`: which mutants of these files does no test see?"""
 
 import argparse
 import hashlib
@@ -7,7 +7,7 @@ import sys
 import time
 
 from tests.mutation import forks, places
-from tests.mutation.covering import Covering, maps
+from tests.mutation.covering import ENOUGH, Covering, maps
 from tests.mutation.generate import Mutant, mutants_of
 from tests.mutation.places import SAMPLED, WHOLE
 from tests.mutation.tell import HEAD, ListError, Score, equivalents, grave
@@ -20,6 +20,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--sample", type=int, help="so many of each file (25, and all of seven)")
     parser.add_argument("--seed", type=int, default=0, help="of the sample")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument(
+        "--seconds", type=float, default=ENOUGH, help="of tests for a mutant at the most"
+    )
     parser.add_argument("--list", action="store_true", help="show mutants, run none")
     parser.add_argument("--unchanged", action="store_true", help="the code as it is: all survive")
     parser.add_argument("--only", type=int, metavar="N", help="run one, and show its tests")
@@ -95,7 +98,7 @@ def main() -> int:
         return 0
     began = time.monotonic()
     forks.load_libraries()
-    covering = Covering(maps(options.jobs))
+    covering = Covering(maps(options.jobs), options.seconds)
     if options.only is not None:
         return alone(next(iter(todo.values()))[0][options.only], covering)
     trials = Trials(covering, options.jobs, note)

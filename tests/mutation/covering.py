@@ -23,7 +23,7 @@ from tests.mutation.places import (
     test_files,
 )
 
-ENOUGH = 20.0
+ENOUGH = 10.0
 """Seconds of tests that a mutant must pass, at the most: a file's own and the fastest. What the
 long ones alone would see counts as a survivor, so that scores are too low rather than too high."""
 LONGEST = 900.0
