@@ -47,7 +47,7 @@ def split_rows(y: Tensor, spec: DataSpec, *, official_test: bool) -> dict[Split,
         if len(left) < len(y.unique()):
             raise DataError(f"{_wanted(y, sizes)}, as {len(left)} are left for test")
         parts["test"] = left
-    return parts if "train" in parts else {"train": left, **parts}
+    return {"train": left, **parts}
 
 
 def stratified(

@@ -21,6 +21,7 @@ from fftune.data.substandard import (
     poison_attack,
     poisoned,
     random_labels,
+    read_net,
     rounded,
     stored,
     targets,
@@ -264,6 +265,7 @@ def test_what_is_made_keeps_ids_and_says_how() -> None:
         assert copy.source.name == name and copy.source.classes == part.source.classes
         settings = json.loads(made.settings)
         assert settings["threat"]["eps"] == 0.75 and "attack" not in settings
+        assert made.settings == json.dumps(settings, sort_keys=True)
 
 
 def test_a_poisoned_copy_holds_the_poison_of_its_net() -> None:
@@ -299,3 +301,9 @@ def test_only_a_poison_needs_a_net(kind: str) -> None:
         made_of(part_of(), Recipe(kind=kind, threat=ThreatModel()), Linear())
     with pytest.raises(ConfigError, match="^net: poisoning needs a net$"):
         made_of(part_of(), Recipe(kind="poisoning", threat=ThreatModel()))
+
+
+def test_a_file_that_is_no_python_is_refused(tmp_path) -> None:
+    (tmp_path / "net.txt").write_text("def net(): ...")
+    with pytest.raises(ModelError, match=r"there is no Python file '.*net\.txt'"):
+        read_net(f"{tmp_path}/net.txt:net")

@@ -226,18 +226,23 @@ def test_clean_logits_are_asked_once_a_block(searches) -> None:
     assert set(subject.clean) == {tuple(IDS.tolist()), tuple((IDS + 1).tolist())}
 
 
-class Counting(Quarter):
-    """Flat, so that the loss has no slope, for the images that begin in these quarters."""
+class Faulty(Quarter):
+    """Without a slope for images in some quarters, and with one that is nan in others."""
 
-    def __init__(self, flat: set[int]) -> None:
+    def __init__(self, flat: set[int], broken: set[int] = frozenset()) -> None:
         super().__init__()
-        self.flat = flat
+        self.flat, self.broken = flat, broken
 
     def forward(self, x: Tensor) -> Tensor:
         logits = super().forward(x)
         quarter = (x.flatten(1) * 4).long().clamp(0, 3)
-        still = torch.tensor([k in self.flat for k in range(4)])[quarter]
-        return torch.where(still, logits.detach() + 0 * logits, logits)
+        still, nan = (
+            torch.tensor([k in quarters for k in range(4)])[quarter]
+            for quarters in (self.flat, self.broken)
+        )
+        zero = (x - x.detach()).flatten(1)
+        root = torch.where(nan, zero, torch.ones_like(zero)).sqrt()  # of infinite slope at 0
+        return torch.where(still, logits.detach() + 0 * logits, logits) + 0 * root
 
 
 def test_passes_are_added_up_over_parts() -> None:
@@ -257,7 +262,7 @@ def test_passes_are_added_up_over_parts() -> None:
 
 def test_gradients_have_vanished_only_where_all_were_zero() -> None:
     """30, 17 and 52 stand in a flat quarter; 4 walks into one with its first step."""
-    net = Counting({0, 2})
+    net = Faulty({0, 2})
     subject = subject_of(net=net, twin=net, search_net=net)
     config = part(steps=2, start="none", step_size=0.2)
     status = frame(subject, probe(config))["status"]
@@ -266,6 +271,15 @@ def test_gradients_have_vanished_only_where_all_were_zero() -> None:
     assert values[1] > 0.5  # it did walk there
     quiet = frame(subject, probe(part(steps=0)))["status"]  # no gradient was asked for
     assert set(quiet) == {"ok"}
+
+
+def test_gradients_that_were_nan_are_told_from_those_that_were_zero() -> None:
+    """8 stands where they are nan, 30 and 52 where they are zero; 4 walks to where they are nan."""
+    net = Faulty({0}, {2, 3})
+    subject = subject_of(net=net, twin=net, search_net=net)
+    status = frame(subject, probe(part(steps=2, start="none", step_size=0.2)))["status"]
+    expected = ["zero-gradient", "some nan-gradients", "nan-gradient", "nan-gradient"]
+    assert status.tolist() == [*expected, "zero-gradient"]
 
 
 @pytest.mark.parametrize("search", ["deepfool", "fab", "rays"])

@@ -41,8 +41,8 @@ class Told:
 
     beaten: Callable[[Probe, int], bool] = lambda *_: False
     flat: Callable[[Probe, int], bool] = lambda *_: False
-    wrong: int = 0
-    """So many examples are wrong when clean."""
+    void: str = "zero-gradient"
+    """The status of those that are flat."""
     defended: bool = False
     """Whether each example has a row behind a defence too, which never succeeds but in a canary."""
     asked: list[tuple[str, str, list[int]]] = field(default_factory=list)
@@ -55,23 +55,22 @@ class Told:
     def table(self, task: Task) -> pa.Table:
         at, probe = list(task.rows), task.probe
         y = Y[at].tolist()
-        clean = [(label + (i < self.wrong)) % 4 for i, label in zip(at, y, strict=True)]
-        own = self._rows(probe, at, y, clean, "none", [self.beaten(probe, i) for i in at])
+        own = self._rows(probe, at, y, "none", [self.beaten(probe, i) for i in at])
         if not self.defended:
             return own
         behind = [probe.attack == "canary"] * len(at)
-        return pa.concat_tables([own, self._rows(probe, at, y, clean, "random", behind)])
+        return pa.concat_tables([own, self._rows(probe, at, y, "random", behind)])
 
-    def _rows(self, probe, at, y, clean, defense, success) -> pa.Table:
-        status = ["zero-gradient" if self.flat(probe, i) else "ok" for i in at]
+    def _rows(self, probe, at, y, defense, success) -> pa.Table:
+        status = [self.void if self.flat(probe, i) else "ok" for i in at]
         return rows(
             len(at),
             {"dataset_hash": "d", "split": "test", "model_hash": "m", "norm": "linf", "eps": 0.1}
             | {"id": DATA.ids[at].tolist(), "attack": probe.attack, "goal": probe.goal}
             | {"target": -1 if probe.target is None else probe.target, "config_hash": "c"}
             | {"seed": 0, "restart": 0, "protocol": "fixed", "tier": probe.tier}
-            | {"defense": defense, "defense_repeat": 0, "y": y, "pred_clean": clean}
-            | {"pred_pert": clean, "success": success, "queries": 0, "forwards": 0}
+            | {"defense": defense, "defense_repeat": 0, "y": y, "pred_clean": y}
+            | {"pred_pert": y, "success": success, "queries": 0, "forwards": 0}
             | {"backwards": 0, "distance": 0.0, "status": status},
         )
 
@@ -138,17 +137,22 @@ def test_what_the_canary_finds_sends_the_whole_set_to_full_length(caplog) -> Non
     assert len(found.where(attack="autoattack")) == COUNT
     assert len(found.where(attack="canary")) == 8
     assert "FAB and Square found 1 of 8 survivors" in caplog.text
-    assert "canary found 1, 0 examples without gradients" in caplog.text
+    assert {r.name for r in caplog.records} == {"fftune.evaluate.plan"}
+    assert "canary found 1, 0 examples without good gradients" in caplog.text
 
 
-def test_where_a_gradient_vanishes_the_whole_set_goes_to_full_length(caplog) -> None:
+@pytest.mark.parametrize(
+    "status",
+    ["zero-gradient", "nan-gradient", "some nan-gradients", "zero-gradient, block of 4"],
+)
+def test_where_a_gradient_fails_the_whole_set_goes_to_full_length(status: str, caplog) -> None:
     """One example among thirty is enough, though the canary finds nothing."""
     caplog.set_level(logging.WARNING)
-    told = Told(flat=lambda probe, i: probe.attack == "strong" and i == 17)
+    told = Told(flat=lambda probe, i: probe.attack == "strong" and i == 17, void=status)
     found = carry_out(plan(standard()), told)
     assert told.positions("autoattack", "full") == EVERY
     assert found.values("attack") == {"autoattack", "canary"}
-    assert "canary found 0, 1 examples without gradients" in caplog.text
+    assert "canary found 0, 1 examples without good gradients" in caplog.text
 
 
 def test_a_net_without_survivors_and_gradients_goes_there_too() -> None:
@@ -156,6 +160,42 @@ def test_a_net_without_survivors_and_gradients_goes_there_too() -> None:
     found = carry_out(plan(standard()), told)
     assert found.values("attack") == {"autoattack"}
     assert told.positions("autoattack", "full") == EVERY
+
+
+@pytest.mark.parametrize("code", ["nan-gradient", "misleading-gradient"])
+def test_a_gradient_known_to_mislead_is_not_followed_first(code: str, caplog) -> None:
+    """The whole search at once, with neither a first look nor a canary."""
+    caplog.set_level(logging.WARNING)
+    told, said = Told(), f"{code}: of 4 images, 3"
+    found = carry_out(plan(standard(), ["other: words", said, f"{code}: more"]), told)
+    assert {(name, tier) for name, tier, _ in told.asked} == {("autoattack", "full")}
+    assert told.positions("autoattack", "full") == EVERY and len(found) == COUNT
+    assert [r.message for r in caplog.records] == [f"tier full: {said}"]
+    told = Told()
+    carry_out(plan(standard("hypocritical"), [said]), told)
+    first = [(name, tier) for name, tier, _ in told.asked]
+    assert first[::4] == [
+        *((name, "full") for name in ("fgsm", "pgd-20", "pgd-100", "cw-100", "strong"))
+    ]
+    told = Told()
+    carry_out(plan(standard(tier="screen"), [said]), told)
+    assert {(name, tier) for name, tier, _ in told.asked} == {("strong", "screen")}
+
+
+def test_other_remarks_leave_the_plan_as_it_is() -> None:
+    told, plain = Told(), Told()
+    carry_out(plan(standard(), ["by-chance: nan-gradient", "nan: misleading-gradient"]), told)
+    carry_out(plan(standard()), plain)
+    assert told.asked == plain.asked
+
+
+def test_the_canary_meets_those_that_its_own_noise_draws() -> None:
+    """The eight smallest uniform numbers of the survivors, keyed by their ids."""
+    told, case = Told(beaten=lambda probe, i: probe.attack == "strong" and i < 9), standard()
+    carry_out(plan(case), told)
+    draw = case.noise.fold("canary").uniform(DATA.ids, (1,)).flatten().tolist()
+    expected = sorted(range(9, COUNT), key=lambda i: draw[i])[:8]
+    assert sorted(told.positions("canary", "standard")) == sorted(expected)
 
 
 @pytest.mark.parametrize("tier", ["screen", "full"])
@@ -211,6 +251,27 @@ def test_an_attack_whose_gradients_are_all_zero_is_refused() -> None:
     assert len(carry_out(once(risks), Told(flat=lambda *_: True))) == 2 * COUNT
 
 
+def test_gradients_that_are_not_finite_are_nothing_to_follow_either() -> None:
+    risks = case_of(BatteryConfig(name="risks", block_size=8))
+    told = Told(flat=lambda *_: True, void="nan-gradient")
+    with pytest.raises(ModelError, match="are nan or infinite everywhere: pgd-20 cannot be"):
+        carry_out(plan(risks), told)
+    # Where each example has the one or the other, there is nothing to follow either.
+    mixed = Told()
+    mixed.table = lambda task: pa.concat_tables(
+        [
+            Told(flat=lambda *_: True, void=void).table(Task(task.probe, (i,)))
+            for i in task.rows
+            for void in [("zero-gradient", "nan-gradient")[i % 2]]
+        ]
+    )
+    with pytest.raises(ModelError, match="are nan or infinite everywhere"):
+        carry_out(plan(risks), mixed)
+    # Some of an example's gradients can still be followed.
+    told = Told(flat=lambda *_: True, void="some nan-gradients")
+    assert len(carry_out(plan(risks), told)) == 2 * COUNT
+
+
 def test_one_flat_attack_among_others_is_refused() -> None:
     friends = standard("hypocritical", "full")
     with pytest.raises(ModelError, match=": cw-100 cannot be scored"):
@@ -234,34 +295,13 @@ def test_a_plan_once_asks_no_second_time() -> None:
     assert found.values("attack") == {"strong"} and len(told.asked) == 4
 
 
-# Chance.
-
-
-@pytest.mark.parametrize(("right", "doubted"), [(5, True), (12, True), (13, False), (14, False)])
-def test_no_better_than_chance_is_by_the_lower_end(right: int, doubted: bool, caplog) -> None:
-    """Of 30 and four classes. Wilson's lower ends: 12 give .2459, below 1/4; 13 give .2738."""
-    caplog.set_level(logging.WARNING)
-    risks = case_of(BatteryConfig(name="risks"))
-    carry_out(plan(risks), Told(wrong=COUNT - right))
-    assert ("no better than chance, 1 of 4" in caplog.text) is doubted
-
-
-def test_chance_is_not_asked_where_only_mistakes_are_searched(caplog) -> None:
-    caplog.set_level(logging.WARNING)
-    targets = case_of(BatteryConfig(name="targets", block_size=8))
-    carry_out(plan(targets), Told(wrong=COUNT))
-    assert not caplog.text
-
-
-def test_no_rows_are_no_reason_to_doubt(caplog) -> None:
-    caplog.set_level(logging.WARNING)
+def test_no_rows_are_no_reason_to_refuse() -> None:
     risks = case_of(BatteryConfig(name="risks"))
 
     def nothing(tasks: Sequence[Task]) -> dict[Task, pa.Table]:
         return {task: Told().table(Task(task.probe, ())) for task in tasks}
 
     assert len(carry_out(plan(risks), nothing)) == 0
-    assert not caplog.text
 
 
 def test_a_plan_without_work_ends_at_once() -> None:
