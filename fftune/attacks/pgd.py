@@ -120,5 +120,5 @@ def pgd_hedged(
     The paper's authors tried it against their defence and found it weak. See `pgd`.
     """
     turns = torch.stack([y, torch.full_like(y, -1)], 1).repeat(1, max(1, config.steps))
-    config = replace(config, steps=2 * config.steps, step_size=config.step_length)
+    config = replace(config, steps=2 * config.steps)
     return pgd(model, x, turns, config=config, goal=goal, loss=loss, noise=noise, ids=ids)

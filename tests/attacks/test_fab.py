@@ -9,6 +9,8 @@ from plain_hyperplane import length
 from torch import Tensor
 
 from fftune.attacks import fab
+from fftune.attacks.active import Found, begin
+from fftune.attacks.fab import offer_nearest
 from fftune.config import AttackConfig, ThreatModel
 from fftune.noise import Noise
 from fftune.threat import distance, start
@@ -174,3 +176,36 @@ def test_what_is_wrong_already_stays_as_it_is() -> None:
     x_pert = search(recorded, x, y, norm="linf", steps=3)
     assert torch.equal(x_pert[1::2], x[1::2])
     assert [len(batch) for batch in recorded.asked] == [4, 2, 2, 2, 2, 2, 2]
+
+
+class Flat(torch.nn.Module):
+    """Class 0 leads everywhere, or class 1 does beyond a mean of .75."""
+
+    def __init__(self, reach: bool) -> None:
+        super().__init__()
+        self.reach = reach
+
+    def forward(self, x: Tensor) -> Tensor:
+        total = x.flatten(1).mean(1) - 0.75
+        return torch.stack([0 * total, total + 1e-9 if self.reach else 0 * total - 1], 1)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_where_there_is_no_gradient_it_stays_at_x(norm) -> None:
+    x, recorded = images(2, SHAPE, 2), Recorded(Flat(reach=False))
+    search(recorded, x, torch.zeros(2).long(), norm=norm, steps=3)
+    for asked in recorded.asked:
+        torch.testing.assert_close(asked, x)
+
+
+def test_a_success_on_the_surface_of_the_ball_lies_inside() -> None:
+    x = torch.full((1, *SHAPE), 0.5, dtype=torch.float64)
+    far = x + 0.25
+    found = Found.nothing(x, stop=False)
+    offered = ThreatModel(norm="linf", eps=0.25)
+    rows = begin(
+        Flat(reach=True), x, torch.zeros(1).long(), config=AttackConfig(), goal="adversarial",
+        loss="margin", ids=torch.arange(1),
+    )  # fmt: skip
+    offer_nearest(found, rows, far, torch.tensor([True]), offered)
+    assert torch.equal(found.x, far) and found.score.tolist() == [-0.25]
