@@ -3,6 +3,7 @@
 import json
 import logging
 import random
+from dataclasses import replace
 from math import sqrt
 
 import pytest
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from fftune.attacks import pgd
 from fftune.config import AttackConfig, ThreatModel
 from fftune.data.dataset import Dataset, Source
-from fftune.data.images import Array
+from fftune.data.images import Array, Central
 from fftune.data.parts import Part
 from fftune.data.substandard import (
     BATCH,
@@ -27,7 +28,7 @@ from fftune.data.substandard import (
     targets,
     uniform_pixels,
 )
-from fftune.errors import ConfigError, ModelError
+from fftune.errors import ConfigError, DataError, ModelError
 from fftune.noise import Noise
 
 ROWS = 600
@@ -307,3 +308,14 @@ def test_a_file_that_is_no_python_is_refused(tmp_path) -> None:
     (tmp_path / "net.txt").write_text("def net(): ...")
     with pytest.raises(ModelError, match=r"there is no Python file '.*net\.txt'"):
         read_net(f"{tmp_path}/net.txt:net")
+
+
+def test_photographs_are_framed_before_they_are_changed() -> None:
+    """Images in memory have the one frame that they were made with, and the copy keeps it."""
+    frame = Central(2)
+    recipe, part = Recipe(kind="noise", threat=ThreatModel()), part_of(rows=3)
+    with pytest.raises(DataError, match="have a size of their own"):
+        made_of(part, recipe, frame=frame)
+    framed = replace(part, images=replace(part.images, frame=frame))
+    copy, _ = made_of(framed, recipe, frame=frame)
+    assert copy.images.frame == frame

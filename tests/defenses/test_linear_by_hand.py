@@ -111,4 +111,5 @@ def test_points_are_midpoints_on_both_sides() -> None:
     x = 8 * (2 * pixels.flatten() - 1)
     assert x.tolist() == [-1.5, -2.5, -3.5, 1.5, 2.5, 3.5]
     assert y.tolist() == [0, 0, 0, 1, 1, 1]
+    assert torch.equal(LinearTask().points(count=7)[0], pixels)  # the same on either side
     assert len(LinearTask().points()[1]) == 600

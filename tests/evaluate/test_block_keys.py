@@ -53,8 +53,9 @@ def test_a_block_without_such_examples_has_no_rows(scope: str, searches) -> None
     data = (IDS[kept], images()[kept], Y[kept])
     one = probe(part(), scope=scope)
     guard = guard_of({"random": HedgeConfig(eps_d=0.1, steps=0)})
-    assert len(frame(subject_of(guard=guard), one, data)) == 0
-    assert not searches.given
+    net = Quarter()
+    assert len(frame(subject_of(net=net, guard=guard), one, data)) == 0
+    assert not searches.given and len(net.asked) == 1  # when clean, and never again
     assert margins(subject_of(), data, one, noise=NOISE) == {}
 
 
