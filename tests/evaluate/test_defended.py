@@ -63,11 +63,14 @@ def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
     for names, shown in ((("none",), ""), (("none", "random"), "-random")):
         defense = DefenseConfig(names=names, steps=1, draws=1)
         found = judge(toy, few, BATTERY, threat=THREAT, defense=defense)
-        record = Record(root=root, battery=BATTERY, threat=THREAT, defense=defense, data="blobs")
+        record = Record(root=root, threat=THREAT, defense=defense, data="blobs")
         said = record.keep("toy", Result(outcomes=found))
         assert ("under defences" in said) == bool(shown)
         weights = found.table["model_hash"][0].as_py()[:8]
-        assert (root / "rows" / f"toy-{weights}-risks{shown}.parquet").exists()
+        (path,) = (root / "rows").glob("*.parquet")
+        asked = f"-{weights}-blobs-test-n20-linf-0.05-risks-standard{shown}-"
+        assert asked in path.name and len(path.stem.rpartition("-")[2]) == 8
+        path.unlink()
 
 
 def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> None:

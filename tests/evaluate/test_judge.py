@@ -14,7 +14,7 @@ from fftune.data import load
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluate import case, judge, probes
 from fftune.evaluate import run as driver
-from fftune.evaluate.table import table, values
+from fftune.evaluate.table import rates, table, values
 from fftune.evaluate.tiers import CANARY
 from fftune.outcomes import Outcomes, rows
 from fftune.risk import Rate, UnionCounts
@@ -254,6 +254,6 @@ def test_lost_examples_are_no_survivors() -> None:
     assert "only the 3 of 5 examples that every attack has rows of" in said
     assert f"{'':16s}accuracy {Rate(1, 3)}" in said
     assert f"{'':16s}adversarial risk on D+ {Rate(1, 2)}" in said
-    found = values(left)
+    found = values(rates(left))
     assert found["worst_case/accuracy"] == 1 / 3 and found["worst_case/n"] == 3
-    assert values(whole)["worst_case/n"] == 5
+    assert values(rates(whole))["worst_case/n"] == 5

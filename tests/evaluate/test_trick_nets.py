@@ -293,7 +293,7 @@ def test_a_net_that_cannot_be_differentiated_is_refused_in_one_line(toy, blobs) 
             return x.clone()
 
     net = Of(toy, lambda n, x: n(NoBackward.apply(x)))
-    with pytest.raises(ModelError, match="^net cannot be differentiated: ") as caught:
+    with pytest.raises(ModelError, match="^net's gradients cannot be computed: ") as caught:
         judge(net, blobs, PGD, threat=THREAT)
     assert "\n" not in str(caught.value)
 
