@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from fftune.attacks import SEARCHES
 from fftune.config import InputSpec, TrainConfig
 from fftune.data.dataset import Batch
-from fftune.models import Folded, eval_mode, fold, frozen
+from fftune.models import Folded, eval_mode, fold
 from fftune.models.alike import answers, difference
 from fftune.noise import Noise
 from fftune.objectives import Crafting, crafting, loss_of
@@ -120,7 +120,7 @@ def layout_of(model: nn.Module, inputs: InputSpec, device: str) -> torch.memory_
     takes `view` of a convolution's output cannot have it.
     """
     pixels = _pixels(inputs, device)
-    with eval_mode(model), frozen(model), torch.random.fork_rng(devices=[]):
+    with eval_mode(model), torch.random.fork_rng(devices=[]):
         try:
             known = answers(model, pixels)
         except Exception:  # whatever the user's code raises: the first step will say it
