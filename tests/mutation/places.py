@@ -22,7 +22,7 @@ WHOLE = tuple(
 SAMPLED = tuple(
     f"fftune/{name}.py"
     for name in (
-        *("threat", "noise", "pareto"),
+        *("threat", "noise", "threefry", "pareto"),
         *("attacks/active", "attacks/counted", "attacks/deepfool", "attacks/fab"),
         *("attacks/goals", "attacks/hyperplane", "attacks/losses", "attacks/rays"),
         "attacks/square",
