@@ -1,5 +1,6 @@
 """The tool that asks whether a test sees it when a number goes wrong."""
 
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -182,3 +183,9 @@ def test_each_mutant_of_the_list_by_hand_still_fits_the_code() -> None:
 
 def test_all_files_are_where_they_are_looked_for() -> None:
     assert [t for t in places.TARGETS if not (places.ROOT / t).is_file()] == []
+
+
+def test_the_lines_of_equivalent_mutants_are_still_there() -> None:
+    entries = tomllib.loads((places.ROOT / "tests/mutation/equivalent.toml").read_text())["mutant"]
+    for entry in entries:
+        assert entry["line"] in (places.ROOT / entry["file"]).read_text(encoding="utf-8"), entry
