@@ -81,8 +81,8 @@ class Noise:
         """(4, rows, each) random words for some rows at a time, as many as are quickest."""
         text = repr((self.seed, self.path)).encode()
         digest = hashlib.blake2b(text, digest_size=16).digest()
-        key = tuple(np.frombuffer(digest, "<u4").astype(np.uint32)[:, None])
-        halves = ids.numpy().astype("<i8").view("<u4").astype(np.uint32).reshape(-1, 2)
+        key = tuple(np.frombuffer(digest, np.uint32)[:, None])
+        halves = np.ascontiguousarray(ids.numpy()).view(np.uint32).reshape(len(ids), 2)
         step = max(1, CHUNK // max(each, 1))
         for begin in range(0, len(halves), step):
             rows = slice(begin, begin + step)

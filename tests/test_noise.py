@@ -53,6 +53,41 @@ def test_draws_are_those_of_the_published_generator() -> None:
         assert drawn.flatten().tolist() == expected.tolist()
 
 
+def test_an_order_is_that_of_64_bits_each() -> None:
+    """The first word of a draw is the upper half, the second the lower one."""
+    digest = hashlib.blake2b(b"(4, ())", digest_size=16).digest()
+    count = 50
+    counter = (np.zeros(count), np.arange(count), np.zeros(count), np.zeros(count))
+    words = tuple(np.array(c, np.uint32) for c in counter)
+    threefry(np, words, tuple(np.frombuffer(digest, np.uint32)[:, None]))
+    bits = [(int(a) << 32) + int(b) for a, b in zip(words[0], words[1], strict=True)]
+    order = Noise(4).permutation(count).tolist()
+    assert order == sorted(range(count), key=bits.__getitem__)
+
+
+def test_where_upper_halves_are_equal_lower_ones_decide(monkeypatch: pytest.MonkeyPatch) -> None:
+    def drawn(_xp, words, _key) -> None:
+        for word, values in zip(words, ([1, 0, 1, 0], [5, 7, 2, 1], [0] * 4, [0] * 4), strict=True):
+            word[:, 0] = values
+
+    monkeypatch.setattr("fftune.noise.threefry", drawn)
+    assert Noise(0).permutation(4).tolist() == [3, 1, 2, 0]
+
+
+def test_as_many_counters_are_drawn_at_once_as_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Six: of rows of 1, 2, 3 and 7 counters. A row is never cut."""
+    shapes = []
+    monkeypatch.setattr(
+        "fftune.noise.threefry", lambda _xp, words, _key: shapes.append(words[0].shape)
+    )
+    monkeypatch.setattr("fftune.noise.CHUNK", 6)
+    for numbers in (1, 8, 9, 25):
+        Noise(0).uniform(torch.arange(8), (numbers,))
+    assert shapes == [(6, 1), (2, 1), *[(3, 2)] * 2, (2, 2), *[(2, 3)] * 4, *[(1, 7)] * 8]
+    with_nothing = Noise(0).uniform(torch.arange(8), (0,))
+    assert with_nothing.shape == (8, 0)
+
+
 def test_rows_drawn_in_several_parts_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     ids, noise = torch.arange(7), Noise(3)
     whole = noise.uniform(ids, (9,)), noise.normal(ids, (9,)), noise.permutation(7)

@@ -171,7 +171,7 @@ def settled(test_file: str, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def map_path(test_file: str) -> Any:
-    return kept() / "maps" / f"{digest(test_file, digest_of(test_file))}.json"
+    return kept() / "maps" / f"{digest(test_file, digest_of(test_file), *places.TARGETS)}.json"
 
 
 def kept_map(test_file: str) -> dict[str, Any] | None:
