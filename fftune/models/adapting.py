@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fftune.errors import ModelError
 from fftune.models.alike import batches, first_line
+from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
 
@@ -140,11 +141,8 @@ def _ask(net: nn.Module, x: Tensor) -> Any:
     Raises:
         ModelError: it ends the program.
     """
-    try:
-        with torch.no_grad():
-            return net(x)
-    except SystemExit as stop:
-        raise ModelError(f"net ends the program when it is asked: {stop.code}") from stop
+    with answering(), torch.no_grad():
+        return net(x)
 
 
 def _key(out: Any) -> int | str | None:
