@@ -9,8 +9,9 @@ import pytest
 
 from fftune import recipes
 from fftune.cli import run
-from fftune.config import ModelSpec
+from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
+from fftune.evaluate import evaluate
 from fftune.evaluate.cli import main
 from fftune.models import load_model
 from fftune.train import train
@@ -116,19 +117,24 @@ def leaving(folder, *, forward: str = "", method: str = "") -> str:
 
 
 @pytest.mark.parametrize("where", WHERE)
-def test_a_net_that_ends_the_program_ends_no_command_as_done(
-    where, tmp_path, capsys, monkeypatch
+def test_a_net_that_ends_the_program_is_one_line(where, tmp_path) -> None:
+    spec = ModelSpec(factory=leaving(tmp_path, **WHERE[where]))
+    battery = BatteryConfig(name="risks", steps=3, examples=8)
+    with pytest.raises(ModelError, match=r"^(net|model '.*mine.py:net') ends the .*Exit\(0\)$"):
+        evaluate(spec, DataSpec(name="digits"), battery, threat=ThreatModel(), split="test")
+
+
+def test_a_command_does_not_end_as_done_where_its_net_ends_it(
+    tmp_path, capsys, monkeypatch
 ) -> None:
     monkeypatch.setattr(signal, "signal", lambda *_: None)
     monkeypatch.setenv("FFTUNE_STORAGE", str(tmp_path))
-    net = f"--model={leaving(tmp_path, **WHERE[where])}"
-    few = ["--data=digits", "--examples=8", "--battery=risks", "--battery.steps=20"]
+    net = f"--model={leaving(tmp_path, **WHERE['asked once more'])}"
     with pytest.raises(SystemExit) as ended:
-        run(main, [net, *few])
+        run(main, [net, "--data=digits", "--examples=8", "--battery=risks", "--battery.steps=3"])
     printed = capsys.readouterr()
     assert ended.value.code == 2 and printed.out == ""
-    last = printed.err.splitlines()[-1]
-    assert last.startswith("fftune: ") and last.endswith(" ends the program: SystemExit(0)")
+    assert printed.err.splitlines()[-1] == "fftune: net ends the program: SystemExit(0)"
 
 
 def test_a_net_that_ends_the_program_while_it_trains_is_one_line(tmp_path) -> None:
