@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fftune.errors import FftuneError, UserError
+from fftune.errors import FftuneError, ModelError, UserError
 
 OURS = Path(__file__).resolve().parent
 INSTALLED = ("site-packages", "dist-packages")
@@ -46,6 +46,22 @@ def called(file: Path, function: Callable[..., Any], *arguments: Any) -> Any:
     """
     with _guarded(file):
         return function(*arguments)
+
+
+@contextlib.contextmanager
+def answering(what: str = "net") -> Iterator[None]:
+    """Run a net of the user's, which may fail but not end our program as if all was done.
+
+    Raises:
+        ModelError: `what` ends it.
+    """
+    try:
+        yield
+    except SystemExit as stop:
+        if _is_of_ray(stop):
+            raise
+        code = _first_line(str(stop.code)) if isinstance(stop.code, str) else stop.code
+        raise ModelError(f"{what} ends the program: SystemExit({code!r})") from stop
 
 
 def local_code(file: Path) -> str:
@@ -144,6 +160,14 @@ def _guarded(file: Path) -> Iterator[None]:
         raise UserCodeError(f"{type(error).__name__}: {reason}") from error
     finally:
         sys.argv = arguments
+
+
+def _is_of_ray(stop: SystemExit) -> bool:
+    """A process on Ray that is asked to end raises it too, from Ray's own handler of signals."""
+    module, trace = "", stop.__traceback__
+    while trace is not None:
+        module, trace = trace.tb_frame.f_globals.get("__name__", ""), trace.tb_next
+    return module.partition(".")[0] == "ray"
 
 
 class _Aside:

@@ -1,15 +1,22 @@
 """Files of the user's: their end is an error of theirs, and their words are not ours."""
 
 import copy
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from fftune import recipes
-from fftune.config import ModelSpec
+from fftune.cli import run
+from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
+from fftune.evaluate import evaluate
+from fftune.evaluate.cli import main
 from fftune.models import load_model
+from fftune.train import train
+from fftune.user_code import answering
+from tests.train.tinies import tiny
 
 NET = "from torch import nn\ndef net():\n    return nn.Flatten()\n"
 NEEDS = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr', required=True)\n"
@@ -73,3 +80,73 @@ def test_the_command_ends_with_2_and_says_nothing_else(tmp_path) -> None:
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 2 and not done.stdout
     assert len(done.stderr.strip().splitlines()) == 1 and "mine.py" in done.stderr
+
+
+LEAVES = """
+import sys
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.calls = nn.Linear(64, 10), 0
+    def forward(self, x):
+        self.calls += 1
+        {forward}
+        return self.fc(x.flatten(1))
+    {method}
+
+def net():
+    torch.manual_seed(0)
+    return Net()
+"""
+HOOK = "x.requires_grad and x.register_hook(lambda _: sys.exit(0))"
+WHERE = {
+    "made ready": {"method": "def eval(self): sys.exit(0)"},
+    "copied": {"method": "def __deepcopy__(self, memo): sys.exit(0)"},
+    "asked once more": {"forward": "if self.calls > 60: sys.exit(0)"},
+    "asked for gradients": {"forward": HOOK},
+    "hashed": {"method": "def state_dict(self, *_, **__): sys.exit(0)"},
+}
+
+
+def leaving(folder, *, forward: str = "", method: str = "") -> str:
+    (folder / "mine.py").write_text(LEAVES.format(forward=forward or "pass", method=method))
+    return f"{folder / 'mine.py'}:net"
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_a_net_that_ends_the_program_is_one_line(where, tmp_path) -> None:
+    spec = ModelSpec(factory=leaving(tmp_path, **WHERE[where]))
+    battery = BatteryConfig(name="risks", steps=3, examples=8)
+    with pytest.raises(ModelError, match=r"^(net|model '.*mine.py:net') ends the .*Exit\(0\)$"):
+        evaluate(spec, DataSpec(name="digits"), battery, threat=ThreatModel(), split="test")
+
+
+def test_a_command_does_not_end_as_done_where_its_net_ends_it(
+    tmp_path, capsys, monkeypatch
+) -> None:
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setenv("FFTUNE_STORAGE", str(tmp_path))
+    net = f"--model={leaving(tmp_path, **WHERE['asked once more'])}"
+    with pytest.raises(SystemExit) as ended:
+        run(main, [net, "--data=digits", "--examples=8", "--battery=risks", "--battery.steps=3"])
+    printed = capsys.readouterr()
+    assert ended.value.code == 2 and printed.out == ""
+    assert printed.err.splitlines()[-1] == "fftune: net ends the program: SystemExit(0)"
+
+
+def test_a_net_that_ends_the_program_while_it_trains_is_one_line(tmp_path) -> None:
+    forward = "if self.training and self.calls > 9: sys.exit()"
+    config = tiny(epochs=1, model=leaving(tmp_path, forward=forward))
+    with pytest.raises(ModelError, match=r"^net ends the program: SystemExit\(None\)$"):
+        train(config)
+
+
+def test_what_ray_ends_itself_is_no_fault_of_the_net() -> None:
+    """As a node that is taken away does: the trial is to go on elsewhere."""
+    outside = {"__name__": "ray._private.worker", "sys": sys}
+    exec("def ended(*_): sys.exit(15)", outside)
+    with pytest.raises(SystemExit), answering():
+        outside["ended"]()

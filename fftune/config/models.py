@@ -38,14 +38,17 @@ class ModelSpec:
     def label(self) -> str:
         """What the net is called: by its function, or by the run that left its checkpoint.
 
-        It can name a file, whatever those are called: letters, digits, '.', '_' and '-'.
+        A number alone says nothing: a trial's net is called by its study too. It can name a file,
+        whatever those are called: letters, digits, '.', '_' and '-'.
         """
         if not self.weights:
             # The last part of an argument that is a path is what tells it from others.
-            return plain_name(self.factory.rpartition(":")[2].replace("\\", "/").rpartition("/")[2])
-        path = Path(self.weights)
+            last = self.factory.rpartition(":")[2].replace("\\", "/").rpartition("/")[2]
+            function = self.factory.rpartition(".py:")[2].partition(":")[0]
+            return plain_name(f"{function}-{last}" if last.isdecimal() else last)
+        path = Path(self.weights).absolute()
         inside = path.parent.name == "checkpoint" and len(path.parents) > 2
-        return plain_name(path.parents[1].name if inside else path.stem)
+        return plain_name(_telling(path.parents[1] if inside else path.with_name(path.stem)))
 
     def absolute(self) -> "ModelSpec":
         """The same for a process that stands in another folder."""
@@ -53,3 +56,12 @@ class ModelSpec:
         factory = f"{Path(file).absolute()}{own}{function}" if own else self.factory
         weights = str(Path(self.weights).absolute()) if self.weights else ""
         return replace(self, factory=factory, weights=weights)
+
+
+def _telling(path: Path) -> str:
+    """A path's name, after those of the folders around it as long as they are numbers alone."""
+    names = [path.name]
+    for folder in path.parents:
+        if names[0].isdecimal() and folder.name not in ("", "trials", "seeds"):
+            names.insert(0, folder.name)
+    return "-".join(names)

@@ -1,5 +1,7 @@
 """Betons as parts of data sets: `FOLDER/{train,test,whole,clean}.beton`, each with its sidecar."""
 
+import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from os.path import lexists
@@ -9,13 +11,16 @@ from typing import get_args
 import numpy as np
 import torch
 
+from fftune.config import substandard_name
 from fftune.data.beton import VERSION, Beton, read_beton
 from fftune.data.images import Central, Frame, Images, Picture
 from fftune.data.parts import LazyParts, Part, PartName, Parts
-from fftune.data.sidecar import Sidecar, verified
+from fftune.data.sidecar import Made, Sidecar, read_sidecar, verified
 from fftune.errors import DataError
 
 CLEAN: PartName = "clean"
+KINDS = ("noise", "mislabeling", "poisoning", "poisoning-l2")
+"""How names of substandard sets end."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,7 +77,8 @@ def stored_part(path: Path) -> Part:
 
     Raises:
         DataError: it is damaged, its sidecar speaks of another file, or it is substandard and
-            what it was made of is not beside it.
+            what it was made of is not beside it; or the folder's name, or a beton beside it, says
+            that it belongs to another set.
     """
     sidecar = verified(path)
     beton = read_beton(path)
@@ -81,8 +87,10 @@ def stored_part(path: Path) -> Part:
     if wrong or sidecar.part not in names:
         wrong = wrong or f"a part {sidecar.part!r}"
         raise DataError(f"beton {str(path)!r} does not hold what its sidecar says: {wrong}")
+    _check_classes(path, sidecar)
     if path.stem != CLEAN:
         _check_parent(path, sidecar, beton)
+        _check_kind(path, sidecar)
     return Part(
         source=sidecar.source,
         name=names[sidecar.part],
@@ -127,6 +135,52 @@ def _check_parent(path: Path, sidecar: Sidecar, beton: Beton) -> None:
     same = np.array_equal(parent.ids.numpy(), beton.ids)
     if not same or parent.images.sidecar.content != sidecar.made.parent:
         raise DataError(f"beton {str(path)!r} was not made of its {clean.name!r}; {again}")
+
+
+def _check_classes(path: Path, sidecar: Sidecar) -> None:
+    """Labels of all parts count the same classes.
+
+    Raises:
+        DataError: they do not. A sidecar that cannot be read is told where its part is opened.
+    """
+    for name in get_args(PartName):
+        beside = path.with_name(f"{name}.beton")
+        if not lexists(beside):
+            continue
+        classes = sidecar.source.classes
+        with suppress(DataError):
+            classes = read_sidecar(beside).source.classes
+        if classes != sidecar.source.classes:
+            other = f"{beside.name!r} beside it has other classes, or in another order"
+            raise DataError(f"beton {str(path)!r} is of another set: {other}")
+
+
+def _check_kind(path: Path, sidecar: Sidecar) -> None:
+    """A training part is substandard in the way that its folder's name says.
+
+    Raises:
+        DataError: it is of another kind or norm, or it is none where no such set was read.
+    """
+    wanted = _kind_in(path.parent.absolute().name)
+    made = sidecar.made
+    held = _kind_in(sidecar.source.name) if made is None else _kind_of(path, made)
+    if sidecar.part == "train" and wanted and held != wanted:
+        raise DataError(
+            f"beton {str(path)!r} holds {held or 'no substandard data'}, and its folder is called "
+            f"{path.parent.name!r}; `fftune data write` makes the set again"
+        )
+
+
+def _kind_in(name: str) -> str:
+    return next((kind for kind in KINDS if name.endswith(f"-{kind}")), "")
+
+
+def _kind_of(path: Path, made: Made) -> str:
+    try:
+        norm = json.loads(made.settings)["threat"]["norm"]
+    except (ValueError, LookupError, TypeError):
+        raise DataError(f"beton {str(path)!r}: its sidecar does not say how it was made") from None
+    return substandard_name("", made.kind, norm).removeprefix("-")
 
 
 def _reopened(path: Path, sidecar: Sidecar, frame: Frame | None) -> Stored:

@@ -32,6 +32,7 @@ from fftune.errors import ConfigError, ModelError
 from fftune.models import eval_mode, load_model, weights_hash
 from fftune.models.user import user_model
 from fftune.noise import Noise
+from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
 Kind = Literal["noise", "mislabeling", "poisoning"]
@@ -76,8 +77,9 @@ def made_of(
         y = random_labels(data, noise)
     elif net is not None:
         attack = poison_attack(recipe)
-        _check_fit(net, data)
-        pixels = poisoned(data, net, attack, noise, constants=recipe.constants)
+        with answering():
+            _check_fit(net, data)
+            pixels = poisoned(data, net, attack, noise, constants=recipe.constants)
         settings["attack"] = asdict(attack)
     made = Made(
         kind=recipe.kind,
@@ -209,7 +211,8 @@ def read_net(place: str) -> nn.Module:
     """
     path, _, factory = place.partition(":")
     if factory:
-        return user_model(place).eval()
+        with answering(f"net {place!r}"):
+            return user_model(place).eval()
     folder = Path(path)
     try:
         spec = from_json(ModelSpec, (folder / "model.json").read_text(encoding="utf-8"))

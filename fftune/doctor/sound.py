@@ -11,6 +11,7 @@ from fftune.evaluate.tiers import Part
 from fftune.models import device_of, eval_mode, frozen, torch_threads
 from fftune.noise import Noise
 from fftune.risk import Rate, UnionCounts
+from fftune.user_code import answering
 
 NAMES = {
     "by-chance": "the same answers twice",
@@ -36,7 +37,7 @@ def checks_of(
     """
     device = device_of(battery.device)
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
-    with eval_mode(net), frozen(net), torch_threads(battery.threads):
+    with answering(), eval_mode(net), frozen(net), torch_threads(battery.threads):
         found = findings(net.to(device), dataset, threat=threat, noise=noise, device=device)
     answered = [
         Check(

@@ -33,6 +33,8 @@ PLAIN = pa.schema(
     [(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA]
 )
 """The columns of a block, before many are put together."""
+ANSWERS = ("pred_clean", "pred_clean_defended", "pred_pert")
+"""What nets say: classes."""
 COUNT = b"fftune.rows"
 """What a block's file calls the count of its rows."""
 REVISIONS: dict[Search, int] = {"fab": 1}
@@ -108,7 +110,20 @@ class Cache:
             return "it is of other examples"
         if ids and self._draws(task) != len(shares) - 1:
             return f"it has {len(shares) - 1} draws of defences"
-        return "" if all(share == ids for share in shares.values()) else "it lacks examples"
+        if any(share != ids for share in shares.values()):
+            return "it lacks examples"
+        return self._edited(task, table)
+
+    def _edited(self, task: Task, table: pa.Table) -> str:
+        """Which values no net and no data set could have given; empty where there are none."""
+        data, rows = self._case.dataset, list(task.rows)
+        labels = dict(zip(data.ids[rows].tolist(), data.y[rows].tolist(), strict=True))
+        if table["y"].to_pylist() != [labels[one] for one in table["id"].to_pylist()]:
+            return "its y are not the data set's"
+        for name in ANSWERS:
+            if set(table[name].unique().to_pylist()) - set(range(self._case.classes)):
+                return f"its {name} is no class"
+        return ""
 
     def _expected(self, task: Task) -> dict[str, object]:
         """Columns that say the same in every row of a task."""

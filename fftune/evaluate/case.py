@@ -27,6 +27,7 @@ from fftune.models import (
     torch_threads,
 )
 from fftune.noise import Noise
+from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
 
@@ -118,9 +119,13 @@ class Case:
 
 @contextmanager
 def examined(net: nn.Module, case: Case) -> Iterator[Subject]:
-    """The net, ready to be attacked while the block of code runs; then it is as it was."""
-    device = device_of(case.battery.device)
-    with eval_mode(net), frozen(net), placed(net, device), torch_threads(case.battery.threads):
+    """The net, ready to be attacked while the block of code runs; then it is as it was.
+
+    Raises:
+        ModelError: see `subject_of`; or the net ends the program while the block runs.
+    """
+    device, threads = device_of(case.battery.device), case.battery.threads
+    with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
         yield subject_of(net, case)
 
 

@@ -38,6 +38,7 @@ from fftune.noise import Noise
 from fftune.outcomes import Outcomes, rows
 from fftune.storage import in_turn
 from fftune.threat import distance
+from fftune.user_code import answering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,8 +125,8 @@ def craft(
 @contextmanager
 def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterator[Subject]:
     """The net, ready to be attacked while the block of code runs; then it is as it was."""
-    device = device_of(battery.device)
-    with eval_mode(net), frozen(net), placed(net, device), torch_threads(battery.threads):
+    device, threads = device_of(battery.device), battery.threads
+    with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
         few = next(dataset.batches(COMPARED))[1].to(device)
         asked = adapted(net, few)
         twin = search_copy(asked, "fp32", few)
@@ -187,7 +188,7 @@ def defended_rows(
     defence, the figures flatter it: a front of them ranks settings, it does not prove any.
     """
     noise = Noise(seed).fold("defense", crafted.source, crafted.split, 0)
-    device = device_of(battery.device)
+    device, threads = device_of(battery.device), battery.threads
 
     def said(inputs: Tensor) -> Tensor:
         size = battery.block_size
@@ -200,7 +201,7 @@ def defended_rows(
         ]
         return torch.cat(preds).cpu()
 
-    with eval_mode(net), frozen(net), placed(net, device), torch_threads(battery.threads):
+    with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
         few = crafted.x[:COMPARED].to(device)
         net = adapted(net, few)
         twin = search_copy(net, "fp32", few)

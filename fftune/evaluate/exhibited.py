@@ -39,6 +39,7 @@ from fftune.models import (
     weights_hash,
 )
 from fftune.noise import Noise
+from fftune.user_code import answering
 
 CLOSE = 64
 """Examples of each kind whose slopes and similarities are looked at; pictures of `SHOWN`."""
@@ -76,7 +77,7 @@ def exhibit(config: HedgeTrial, cache: Path) -> Exhibit:
         spec=config.net,
     )
     classes = test.source.classes
-    with eval_mode(net), torch_threads(config.threads):
+    with answering(), eval_mode(net), torch_threads(config.threads):
         few = crafted.x[:COMPARED].to(device)
         net = adapted(net.to(device), few)
         twin = search_copy(net, "fp32", few)

@@ -32,6 +32,7 @@ from fftune.evaluate.tiers import Part
 from fftune.models import adapted, device_of, load_model, torch_threads, weights_hash
 from fftune.noise import Noise
 from fftune.outcomes import Outcomes
+from fftune.user_code import answering
 
 AWARE = "aware-hedge"
 """The attacker who knows: Wu et al. 2021, alg. 6, with a draw of its own at every step."""
@@ -54,7 +55,7 @@ def check_hedge(config: HedgeTrial) -> None:
     still = AttackConfig(threat=ThreatModel(eps=0), steps=0, start="none")
     probe = Probe(attack=CLEAN, goal="adversarial", parts=(Part(config=still, loss="ce"),))
     attacked(net, few, battery_of(config), (probe,))
-    with torch_threads(config.threads):
+    with answering(), torch_threads(config.threads):
         device = device_of(config.device)
         x = next(few.batches(len(few)))[1].to(device)
         refuse_without_gradients(adapted(net.to(device), x), x)

@@ -41,6 +41,7 @@ from fftune.evaluate.progress import Progress
 from fftune.evaluate.queue import Item, Queue, Result, Sitting
 from fftune.metrics import Metrics
 from fftune.models import load_model, torch_threads, weights_hash
+from fftune.user_code import answering
 
 log = logging.getLogger("fftune.evaluate")
 
@@ -88,10 +89,11 @@ class _Worker:
 
     def perform(self, parcel: "list[ray.ObjectRef[_Parcel]]", task: Task) -> tuple[pa.Table, float]:
         """The rows, and how many seconds they took. In a list, or Ray would unpack it each time."""
-        case, subject = self._open(parcel[0])
-        began = time.perf_counter()
-        with torch_threads(case.battery.threads):
-            table = perform(subject, case, task)
+        with answering():
+            case, subject = self._open(parcel[0])
+            began = time.perf_counter()
+            with torch_threads(case.battery.threads):
+                table = perform(subject, case, task)
         if subject.device == "cuda":
             self._metrics.gpu_memory(torch.cuda.max_memory_allocated())
         return table, time.perf_counter() - began

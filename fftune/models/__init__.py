@@ -21,6 +21,7 @@ from fftune.models.user import user_model
 from fftune.models.vgg16 import VGG16
 from fftune.models.weights import read_weights, save_weights, weights_hash
 from fftune.models.wrn28_10 import WRN28x10
+from fftune.user_code import answering
 
 __all__ = [
     "MODELS",
@@ -92,7 +93,8 @@ def make_model(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if own:
-            return user_model(name).train()
+            with answering(f"model {name!r}"):
+                return user_model(name).train()
         if name in TWO_READINGS:
             return MODELS[name](inputs, width=width, constants=constants)
         return MODELS[name](inputs, width=width)
@@ -112,8 +114,9 @@ def load_model(spec: ModelSpec) -> nn.Module:
         model = make_model(name, spec.inputs, width=spec.width, constants=spec.constants)
     else:
         model = user_model(spec.factory)
-    if spec.weights:
-        read_weights(model, spec.weights)
-    if spec.hash and (found := weights_hash(model)) != spec.hash:
-        raise ModelError(f"weights {spec.weights!r} have hash {found}, expected {spec.hash}")
-    return model.eval()
+    with answering(f"model {spec.factory!r}"):
+        if spec.weights:
+            read_weights(model, spec.weights)
+        if spec.hash and (found := weights_hash(model)) != spec.hash:
+            raise ModelError(f"weights {spec.weights!r} have hash {found}, expected {spec.hash}")
+        return model.eval()

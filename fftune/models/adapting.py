@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fftune.errors import ModelError
 from fftune.models.alike import batches, first_line
+from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +45,7 @@ class Adapted(nn.Module):
         manner = self.manner
         inner = x if manner.dtype is None else x.to(manner.dtype)
         out = self.net(inner.clone() if manner.changes_x else inner)
-        logits: Tensor = out if manner.key is None else out[manner.key]
+        logits = _picked(out, manner.key)
         return logits.to(x.dtype)
 
 
@@ -52,7 +53,8 @@ def adapted(net: nn.Module, x: Tensor) -> nn.Module:
     """The net itself where it can be asked plainly, else what asks it in its own manner.
 
     It takes images of the net's own type of weights, if it takes no others; gives the net images
-    of its own, if it writes into them; and returns the first of several outputs.
+    of its own, if it writes into them; and returns the one of several outputs that is called
+    `logits`, else the first.
 
     Args:
         net: in eval mode.
@@ -96,7 +98,7 @@ def _manner(net: nn.Module, x: Tensor) -> Manner:
         except Exception as error:  # whatever the user's code raises
             raise _refusal(few, error) from error
         key = _key(out)
-        logits: Tensor = out if key is None else out[key]
+        logits = _picked(out, key)
         shape = tuple(logits.shape)
         if len(shape) != 2 or shape[0] != len(few):
             raise ModelError(f"net returned {shape}, expected ({len(few)}, classes)")
@@ -140,11 +142,8 @@ def _ask(net: nn.Module, x: Tensor) -> Any:
     Raises:
         ModelError: it ends the program.
     """
-    try:
-        with torch.no_grad():
-            return net(x)
-    except SystemExit as stop:
-        raise ModelError(f"net ends the program when it is asked: {stop.code}") from stop
+    with answering(), torch.no_grad():
+        return net(x)
 
 
 def _key(out: Any) -> int | str | None:
@@ -155,11 +154,19 @@ def _key(out: Any) -> int | str | None:
     """
     if isinstance(out, Tensor):
         return None
+    named = out.get("logits") if isinstance(out, Mapping) else getattr(out, "logits", None)
+    if isinstance(named, Tensor):
+        return "logits"
     if isinstance(out, tuple | list) and out and isinstance(out[0], Tensor):
         return 0
-    if isinstance(out, Mapping) and isinstance(out.get("logits"), Tensor):
-        return "logits"
     raise ModelError(f"net returned {type(out).__name__}, not logits (B, classes)")
+
+
+def _picked(out: Any, key: int | str | None) -> Tensor:
+    """The logits: what is returned, or its item or field of that name."""
+    named = isinstance(key, str) and not isinstance(out, Mapping)
+    logits: Tensor = out if key is None else getattr(out, str(key)) if named else out[key]
+    return logits
 
 
 def _differentiate(net: nn.Module, x: Tensor) -> None:

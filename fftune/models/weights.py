@@ -12,6 +12,7 @@ from torch import nn
 
 from fftune.errors import ModelError
 from fftune.storage import write_whole
+from fftune.user_code import answering
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "state")
 
@@ -19,7 +20,9 @@ CONTAINERS = ("state_dict", "model_state_dict", "model", "state")
 def weights_hash(model: nn.Module) -> str:
     """16 hex digits of all parameters and buffers: names, types, shapes and bits."""
     digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
+    with answering():
+        state = model.state_dict()
+    for name, value in sorted(state.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
         digest.update(value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()[:16]

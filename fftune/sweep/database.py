@@ -172,12 +172,15 @@ def mend_journal(path: Path) -> None:
         if not whole[at] and lines[at].strip(b"\0\r\n "):
             raise StorageError(f"journal {str(path)!r} is damaged in line {at + 1}")
     mended = b"".join(line for line, good in zip(lines[:kept], whole, strict=False) if good)
+    lost = len(content) - len(mended)
     if kept and not mended.endswith(b"\n"):
         mended += b"\n"
     if mended != content:
         write_whole(path, lambda part: part.write_bytes(mended))
-        lost = len(content) - len(mended)
+    if lost:
         log.warning("journal %s ended in half a record; %d bytes were cut off", path, lost)
+    elif mended != content:
+        log.info("journal %s lacked only its last newline, which was added", path)
 
 
 def _is_record(line: bytes) -> bool:

@@ -6,6 +6,7 @@ from torch import nn
 from fftune.config import InputSpec, TrainConfig
 from fftune.errors import ModelError
 from fftune.models import eval_mode, make_model
+from fftune.user_code import answering
 
 
 def fresh_model(config: TrainConfig, inputs: InputSpec) -> nn.Module:
@@ -20,7 +21,7 @@ def fresh_model(config: TrainConfig, inputs: InputSpec) -> nn.Module:
     )
     blank = torch.zeros(1, *inputs.shape)
     try:
-        with eval_mode(model), torch.no_grad():
+        with answering(f"model {config.model!r}"), eval_mode(model), torch.no_grad():
             shape = tuple(model(blank).shape)
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]

@@ -18,6 +18,7 @@ from fftune.train.folder import RunFolder
 from fftune.train.fresh import fresh_model
 from fftune.train.group import Group
 from fftune.train.run import Run
+from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
 
@@ -48,14 +49,15 @@ def train(
     Raises:
         DivergedError: the loss is nan or infinite.
         ConfigError, DataError: the settings do not fit the data.
-        ModelError: `folder` holds a run with other settings, or the state of one with other data.
+        ModelError: `folder` holds a run with other settings, or the state of one with other data;
+            or the net ends the program.
         StorageError: there is no room for a state or a checkpoint.
     """
     group, device = Group.current(), device_of(config.device)
     place = RunFolder(folder, states) if folder else None
     if place and (done := _ended(place, config)):
         return done
-    with torch_threads(config.threads), _own_randomness(device):
+    with answering(), torch_threads(config.threads), _own_randomness(device):
         run = Run.begin(config, group, device=device, folder=place, save_seconds=save_seconds)
         _go_on(run, on_resume)
         for epoch in run.epochs():

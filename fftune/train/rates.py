@@ -10,6 +10,7 @@ import torch
 from fftune.config import TrainConfig
 from fftune.models import device_of, make_model, torch_threads
 from fftune.train.feed import check_feed
+from fftune.user_code import answering
 
 REPEATS = 5
 
@@ -27,7 +28,7 @@ class Rates:
 def measure(config: TrainConfig) -> Rates:
     """Time forward and backward passes of random images; medians of a few, after a first one."""
     inputs, device = check_feed(config), device_of(config.device)
-    with torch_threads(config.threads):
+    with answering(), torch_threads(config.threads):
         model = make_model(
             config.model, inputs, seed=0, width=config.width, constants=config.constants
         ).to(device)

@@ -1,6 +1,8 @@
 """Sets of noise, of random labels and of poison: only what trains is substandard."""
 
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from fftune.config import DataSpec, Engine, LoaderConfig, Split, WriteConfig
 from fftune.data import ffcv_engine, load, open_loader
 from fftune.data.catalog import open_parts
 from fftune.data.cli import main
+from fftune.data.parts import Part
 from fftune.data.sidecar import read_sidecar, sidecar_path
 from fftune.data.writing import write_beton
 from fftune.errors import DataError
@@ -231,19 +234,54 @@ def lose(name: str) -> Callable[[Path], None]:
     return change
 
 
+def another(classes: str) -> Part:
+    """Other images than any of the sets here has."""
+    part = open_parts("synthetic:shape=3x8x8,classes=3,train=36,test=3")["train"]
+    return replace(part, source=replace(part.source, classes=tuple(classes)))
+
+
 def of_others(folder: Path) -> None:
     """The clean part becomes one of other images, whole in itself."""
-    other = open_parts("synthetic:shape=3x8x8,classes=3,train=36,test=3")["train"]
+    other = another("abc")
     write_beton(other, folder / "clean.beton", WriteConfig(), origin="", splits={})
 
 
 def quality_again(folder: Path) -> None:
     """The training part is replaced by one of quality, and the clean one stays."""
-    other = open_parts("synthetic:shape=3x8x8,classes=3,train=36,test=3")["train"]
+    other = another("abc")
     write_beton(other, folder / "train.beton", WriteConfig(), origin="", splits={})
 
 
+def copied(kind: str, *settings: str) -> Callable[[Path], None]:
+    """The training part becomes one of the same images that is substandard otherwise."""
+
+    def change(folder: Path) -> None:
+        main(["write", f"folder:{folder.parents[1] / 'set'}", "--kind", kind, *settings])
+        for suffix in ("beton", "json"):
+            other = folder.parent / f"set-{kind}" / f"train.{suffix}"
+            shutil.copy(other, folder / f"train.{suffix}")
+
+    return change
+
+
+def plain_alone(folder: Path) -> None:
+    """Nothing substandard is left, but the name."""
+    for suffix in ("beton", "json"):
+        (folder / f"clean.{suffix}").unlink()
+    quality_again(folder)
+
+
+def other_order(folder: Path) -> None:
+    write_beton(another("acb"), folder / "test.beton", WriteConfig(), origin="", splits={})
+
+
 MIXED = {
+    "train of another kind": (
+        copied("mislabeling"),
+        "train.beton' holds mislabeling, and its folder is called 'set-noise'",
+    ),
+    "train of no kind": (plain_alone, "holds no substandard data, and its folder is"),
+    "classes in another order": (other_order, "'test.beton' beside it has other classes, or"),
     "clean lost": (lose("clean"), "no 'clean.beton' beside it"),
     "train lost": (lose("train"), "has no train part"),
     "clean of another set": (of_others, "was not made of its 'clean.beton'"),
@@ -259,6 +297,20 @@ def test_no_net_trains_on_half_a_substandard_set(
     change(root / made.name)
     with pytest.raises(DataError, match=message):
         load(made, "train")
+
+
+def test_a_poison_of_one_norm_is_not_read_as_one_of_the_other(tmp_path: Path, root: Path) -> None:
+    _, made = written(tmp_path, "plain", "poisoning")
+    l2 = replace(made, name="set-poisoning-l2")
+    shutil.copytree(root / made.name, root / l2.name)
+    assert len(load(made, "train")) == 12
+    with pytest.raises(DataError, match="holds poisoning, and its folder is called '.*-l2'"):
+        load(l2, "train")
+
+
+def test_a_set_of_ones_own_may_be_called_noise(tmp_path: Path, root: Path) -> None:
+    main(["write", folders(tmp_path / "street-noise", ("train", "test"))])
+    assert len(load(DataSpec(name="street-noise"), "train")) == 36
 
 
 def test_a_run_is_told_from_one_on_the_parent(tmp_path: Path, root: Path) -> None:

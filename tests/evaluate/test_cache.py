@@ -240,6 +240,16 @@ def column(table, name: str, value: object):
     return table.set_column(at, field, pa.array([value] * len(table)).cast(field.type))
 
 
+def edited(table, name: str, change):
+    at = table.schema.get_field_index(name)
+    field = table.schema.field(at)
+    return table.set_column(at, field, pa.array(change(table[name].to_pylist()), field.type))
+
+
+def following(y: int) -> int:
+    return (y + 1) % 8
+
+
 SPOILT = {
     "half its rows": short_of_rows,
     "its last row missing": lambda t: t.slice(0, len(t) - 1),
@@ -250,6 +260,13 @@ SPOILT = {
     "another goal": lambda t: column(t, "goal", "targeted"),
     "another radius": lambda t: column(t, "eps", 0.5),
     "another data set": lambda t: column(t, "dataset_hash", "0"),
+    "other labels": lambda t: edited(t, "y", lambda ys: [following(y) for y in ys]),
+    "one other label": lambda t: edited(t, "y", lambda ys: [*ys[:-1], following(ys[-1])]),
+    "predictions that are no class": lambda t: column(t, "pred_pert", 8),
+    "clean predictions below all classes": lambda t: column(t, "pred_clean", -1),
+    "a prediction that is missing": lambda t: edited(
+        t, "pred_clean_defended", lambda ps: [None, *ps[1:]]
+    ),
     "another schema": lambda t: t.drop_columns(["distance"]),
     "a later schema": lambda t: column(t, "schema_version", 99),
 }

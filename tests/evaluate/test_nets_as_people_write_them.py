@@ -5,6 +5,8 @@ import sys
 import threading
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -86,6 +88,25 @@ def named_logits(self, x):
     return {"features": x, "logits": self.net(x)}
 
 
+class Output(NamedTuple):
+    """Logits that do not come first, behind what has their shape, or behind nothing."""
+
+    first: Tensor | None
+    logits: Tensor
+
+
+def named_behind_others(self, x):
+    return Output(-self.net(x), self.net(x))
+
+
+def named_behind_none(self, x):
+    return Output(None, self.net(x))
+
+
+def attribute_logits(self, x):
+    return SimpleNamespace(loss=None, logits=self.net(x))
+
+
 def with_dropout(self, x):
     return F.dropout(self.net(x), 0.5, training=self.training)
 
@@ -135,6 +156,9 @@ NETS = {
     "in place without gradients": lambda: Around(in_place_when_it_learns_nothing),
     "in place by way of numpy": lambda: Around(in_place_on_numpy),
     "a tuple": lambda: Around(first_of_several),
+    "a named tuple": lambda: Around(named_behind_others),
+    "a named tuple that begins with None": lambda: Around(named_behind_none),
+    "an object of several": lambda: Around(attribute_logits),
     "a dictionary": lambda: Around(named_logits),
     "scripted": lambda: torch.jit.script(fresh()),
     "traced": lambda: torch.jit.trace(fresh(), torch.rand(3, 1, 6, 6)),
@@ -260,7 +284,10 @@ WRONG = {
     "squeezed": (Returns(lambda z: z.squeeze()), r"net returned \(8,\), expected \(1, classes\)"),
     "only the first": (Returns(lambda z: z[:1]), r"net returned \(1, 8\), expected \(2, classes\)"),
     "no logits": (Returns(lambda z: {"z": z}), "net returned dict, not logits"),
-    "ends the program": (Returns(lambda _z: sys.exit("no GPU")), "ends the program.*: no GPU$"),
+    "ends the program": (
+        Returns(lambda _z: sys.exit("no GPU")),
+        r"ends the program: SystemExit\('no GPU'\)$",
+    ),
     "gradients that fail": (
         Returns(lambda z: z.exp().add_(1) if z.requires_grad else z.exp() + 1),
         "net's gradients cannot be computed: one of the variables needed",

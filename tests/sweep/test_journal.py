@@ -47,6 +47,16 @@ def test_nuls_and_blank_lines_are_cut_off_and_that_is_said(tmp_path, tail, caplo
     assert mended(tmp_path / "j", LINES[0] + b"\0\0\n\n" + LINES[1]) == LINES[0] + LINES[1]
 
 
+def test_a_last_line_without_its_end_is_whole_and_nothing_is_lost(tmp_path, caplog) -> None:
+    whole = b"".join(LINES)
+    with caplog.at_level(logging.INFO):
+        assert mended(tmp_path / "j", whole[:-1]) == whole
+    assert "lacked only its last newline, which was added" in caplog.text
+    assert "cut off" not in caplog.text
+    assert mended(tmp_path / "j", LINES[0] + b"\0\0\n" + LINES[1][:-1]) == LINES[0] + LINES[1]
+    assert "3 bytes were cut off" in caplog.text
+
+
 def test_half_a_record_in_the_middle_is_one_line(tmp_path) -> None:
     with pytest.raises(StorageError, match=r"^journal '.*j' is damaged in line 2$"):
         mended(tmp_path / "j", LINES[0] + LINES[1][:9] + LINES[2] + LINES[3])
