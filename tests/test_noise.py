@@ -97,6 +97,11 @@ def test_rows_drawn_in_several_parts_are_equal(monkeypatch: pytest.MonkeyPatch) 
         assert torch.equal(one, two)
 
 
+def test_a_key_for_other_generators_holds_all_that_a_draw_does() -> None:
+    digest = hashlib.blake2b(b"(7, ('digits', 3), 2)", digest_size=16).digest()
+    assert Noise(7).fold("digits", 3).key(2) == int.from_bytes(digest, "little")
+
+
 def test_nothing_is_drawn_for_nobody() -> None:
     noise, nobody = Noise(0), torch.empty(0, dtype=torch.int64)
     assert noise.uniform(nobody, (3, 2)).shape == (0, 3, 2)

@@ -14,8 +14,8 @@ def to_hyperplane(x: Tensor, w: Tensor, c: Tensor, norm: Norm) -> Tensor:
 
     The solution is delta_i = sign_i min(m s_i, r_i), with r_i the room up to the wall, s_i = 1
     for linf and |w_i| for l2, and the multiplier m that meets c; Newton's method from m = 0
-    comes to it from below. Each of its steps but the last passes a wall, so that they end; few
-    are taken.
+    comes to it from below. Each of its steps but the last passes a wall, so that a step a pixel is
+    enough; few are taken.
 
     Args:
         x, w: (R, C, H, W); x in [0, 1].
@@ -28,7 +28,7 @@ def to_hyperplane(x: Tensor, w: Tensor, c: Tensor, norm: Norm) -> Tensor:
     speed = torch.ones_like(w) if norm == "linf" else weight
     gain = weight * speed
     m = torch.zeros_like(c)
-    for _ in range(x.shape[1] + 1):
+    for _ in range(x.shape[1]):
         move = torch.minimum(m[:, None] * speed, room)
         missing = c - (weight * move).sum(1)
         slope = (gain * (move < room)).sum(1)
