@@ -5,88 +5,31 @@ wrong; one of which something is, has numbers that need the remark beside them.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from fftune.comparison import Paired
 from fftune.config import ThreatModel
 from fftune.data import Dataset
 from fftune.errors import ModelError
 from fftune.evaluate.derivatives import Gradients, gradients, points, random_signs, slopes
+from fftune.evaluate.finding import Asked, Finding, Remark, answers, reason
+from fftune.evaluate.other_images import accuracies
 from fftune.noise import Noise
 from fftune.risk import Rate
 
 FEW = 12
 """Examples on which a net's answers and gradients are looked at."""
-FIRST, MANY = 32, 256
-"""Examples on which accuracies are compared; the first alone where they show nothing."""
 LARGE = 64 * 64 * 3
 """Numbers in an image above which gradients are looked at on a third of the few."""
 SAME = 0.02
 """Of the logits' spread: other batch shapes give other last bits, not more."""
 TWICE = 1e-4
 """Likewise for the same batch again."""
-BETTER, LEVEL = 0.05, 0.001
-"""The gain in accuracy that is remarked on, and the level of McNemar's test for it."""
 BLIND = ("nan-gradient", "misleading-gradient")
 """Remarks that speak against every search that follows gradients."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """What a reader of a net's numbers must know."""
-
-    code: str
-    text: str
-    """One line: the figure, and what to do."""
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.text}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """The answer to one question."""
-
-    code: str
-    sound: bool
-    figures: str
-    advice: str
-
-    @property
-    def remark(self) -> Remark:
-        """Where it is not sound."""
-        return Remark(self.code, f"{self.figures}: {self.advice}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Asked:
-    """A net in eval mode, and of whom it is asked."""
-
-    net: nn.Module
-    dataset: Dataset
-    device: str
-    noise: Noise
-
-    @property
-    def classes(self) -> int:
-        """How many the data set has."""
-        return len(self.dataset.source.classes)
-
-    def some(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, images and labels of so many examples, drawn from the whole data set."""
-        rows = self.noise.permutation(len(self.dataset))[:count]
-        ids, x, y = next(self.dataset.batches(len(rows), order=rows))
-        return ids, x.to(self.device), y.to(self.device)
-
-    def right(self, x: Tensor, y: Tensor) -> Tensor:
-        """(N,) bool."""
-        parts = [answers(self.net, part).argmax(1) for part in x.split(FIRST)]
-        return torch.cat(parts) == y
 
 
 def lint(
@@ -128,7 +71,7 @@ def findings(
     blind: str = "",
 ) -> list[Finding]:
     """The answers to all questions, sound ones too; see `lint`."""
-    asked = _Asked(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
+    asked = Asked(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
     cuda = [torch.device(device)] if device != "cpu" else []
     with torch.random.fork_rng(devices=cuda), _eager():
         _, x, _ = asked.some(FEW)
@@ -139,23 +82,7 @@ def findings(
         found.append(are_logits(net, x))
         if follows:
             found += gradients_hold(asked, threat, steady=steady, blind=blind)
-        return [*found, *_accuracies(asked)]
-
-
-def answers(net: nn.Module, x: Tensor) -> Tensor:
-    """(N, K) logits.
-
-    Raises:
-        ModelError: whatever the user's code raises, in one line.
-    """
-    try:
-        with torch.no_grad():
-            logits: Tensor = net(x.clone())  # some nets change what they are given
-    except (ModelError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # whatever the user's code raises
-        raise ModelError(f"net fails on a batch of {len(x)}: {_reason(error)}") from error
-    return logits
+        return [*found, *accuracies(asked)]
 
 
 def same_twice(net: nn.Module, x: Tensor) -> Finding:
@@ -213,7 +140,7 @@ def are_logits(net: nn.Module, x: Tensor) -> Finding:
 
 
 def gradients_hold(
-    asked: _Asked, threat: ThreatModel, *, steady: bool, blind: str = ""
+    asked: Asked, threat: ThreatModel, *, steady: bool, blind: str = ""
 ) -> list[Finding]:
     """Gradients are finite, are not zero, and say what the net does.
 
@@ -231,7 +158,7 @@ def gradients_hold(
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the user's code raises
-        raise ModelError(f"net cannot be differentiated: {_reason(error)}") from error
+        raise ModelError(f"net cannot be differentiated: {reason(error)}") from error
     if grads is None:
         none = "the net has no input gradients"
         return [_gradient("zero-gradient", False, none, "attacks that follow them find nothing")]
@@ -283,87 +210,6 @@ def _gradient(code: str, sound: bool, figures: str, advice: str) -> Finding:
     return Finding(code=code, sound=sound, figures=figures, advice=advice)
 
 
-def _accuracies(asked: _Asked) -> list[Finding]:
-    """Questions that only labels can answer."""
-    mean, std = (
-        torch.tensor(values, device=asked.device).view(1, -1, 1, 1)
-        for values in (asked.dataset.source.mean, asked.dataset.source.std)
-    )
-    normalised = _compared(asked, lambda x: (x - mean) / std)
-    return [
-        better_than_chance(asked),
-        Finding(
-            code="normalisation-outside",
-            sound=not _better(normalised, asked),
-            figures=f"accuracy on normalised images less that on [0, 1]: {normalised}",
-            advice="put the net's normalisation inside it, as images come in [0, 1]",
-        ),
-        input_range(asked),
-    ]
-
-
-def better_than_chance(asked: _Asked) -> Finding:
-    """The net is right more often than a guess, as far as so many examples can tell."""
-    for count in (FIRST, MANY):
-        _, x, y = asked.some(count)
-        hits = asked.right(x, y)
-        right, chance = Rate(int(hits.sum()), len(hits)), 1 / asked.classes
-        low, high = right.interval
-        sound = low > chance
-        if sound:
-            break
-    # Of a few examples nothing may be said: only what a good net would hardly show.
-    sound = sound or high > (1 + chance) / 2
-    return Finding(
-        code="no-better-than-chance",
-        sound=sound,
-        figures=f"clean accuracy {right} is {'' if sound else 'no '}better than chance, "
-        f"1 of {asked.classes}",
-        advice="are these the net's images, in [0, 1], its labels in this order, and its "
-        "normalisation inside it?",
-    )
-
-
-def input_range(asked: _Asked) -> Finding:
-    """Pixels fill [0, 1], and the net does not do better on [0, 255] or [-1, 1]."""
-    _, x, _ = asked.some(FIRST)
-    low, high = float(x.min()), float(x.max())
-    scales: dict[str, Callable[[Tensor], Tensor]] = {
-        "[0, 255]": lambda x: 255 * x,
-        "[-1, 1]": lambda x: 2 * x - 1,
-    }
-    compared = {name: _compared(asked, scale) for name, scale in scales.items()}
-    figures = "".join(f"; accuracy on {k} less that on [0, 1]: {v}" for k, v in compared.items())
-    return Finding(
-        code="input-range",
-        sound=high - low > 0.1 and not any(_better(paired, asked) for paired in compared.values()),
-        figures=f"pixels from {low:g} to {high:g}{figures}",
-        advice="a net must take images in [0, 1]: scale them inside it",
-    )
-
-
-def _compared(asked: _Asked, change: Callable[[Tensor], Tensor]) -> Paired:
-    """What the net gets right on changed images, against what on these."""
-    for count in (FIRST, MANY):
-        _, x, y = asked.some(count)
-        here, there = asked.right(x, y), asked.right(change(x), y)
-        paired = Paired(
-            n=len(y),
-            both=int((here & there).sum()),
-            gained=int((there & ~here).sum()),
-            lost=int((here & ~there).sum()),
-        )
-        if paired.gain <= 0:
-            break
-    return paired
-
-
-def _better(paired: Paired, asked: _Asked) -> bool:
-    """The changed images are told apart, and more of them than of the images as they are."""
-    told = Rate(paired.both + paired.gained, paired.n).interval[0] > 1 / asked.classes
-    return told and paired.gain > BETTER and paired.p_value < LEVEL
-
-
 def _moved(one: Tensor, others: list[Tensor]) -> tuple[float, int]:
     """The largest difference of logits, and how many answers are others."""
     away = max(float((other - one).abs().nan_to_num(torch.inf).max()) for other in others)
@@ -380,10 +226,6 @@ def _tolerance(net: nn.Module, logits: Tensor, share: float) -> float:
 def _in_train_mode(net: nn.Module) -> str:
     training = [name or "the net itself" for name, part in net.named_modules() if part.training]
     return f" (in train mode: {', '.join(training[:3])})" if training else ""
-
-
-def _reason(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 @contextmanager
