@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fftune.config import ThreatModel
 from fftune.data import Dataset
 from fftune.errors import ModelError
-from fftune.evaluate.derivatives import Gradients, gradients, points, random_signs, slopes
+from fftune.evaluate.derivatives import Gradients, epsilon, gradients, points, random_signs, slopes
 from fftune.evaluate.finding import Asked, Finding, Remark, answers, reason
 from fftune.evaluate.other_images import accuracies
 from fftune.noise import Noise
@@ -94,7 +94,7 @@ def same_twice(net: nn.Module, x: Tensor) -> Finding:
     away, moved = _moved(several[0], several[1:])
     return Finding(
         code="by-chance",
-        sound=away <= _tolerance(net, several[0], TWICE),
+        sound=away <= _tolerance(net, x, several[0], TWICE),
         figures=f"the same {len(x)} images asked {len(several)} times: logits differ by "
         f"{away:.2g}, {moved} answers move",
         advice="figures are those of one draw; give dropout training=self.training, and noise a "
@@ -114,7 +114,7 @@ def batch_does_not_matter(net: nn.Module, x: Tensor) -> Finding:
     away, moved = max(away for away, _ in found), sum(moved for _, moved in found)
     return Finding(
         code="batch-dependent",
-        sound=away <= _tolerance(net, whole, SAME),
+        sound=away <= _tolerance(net, x, whole, SAME),
         figures=f"logits differ by {away:.2g} when the same images come alone, in another order "
         f"or beside others; {moved} answers move",
         advice="figures depend on the size of blocks; a BatchNorm needs running statistics and "
@@ -165,11 +165,24 @@ def gradients_hold(
     finite, zero = _finite(grads), _zero(grads, blind)
     found = [finite, zero]
     if steady and finite.sound and grads.margin.any():
-        doubt = slopes(asked.net, grads, random_signs(x, asked.noise, ids)).doubt()
+        doubt = _doubt(asked, grads, random_signs(x, asked.noise, ids))
         figures = f"the gradient {doubt or 'agrees with differences of the outputs'}"
         advice = "attacks that follow it are blind; what Square finds (tier full) still counts"
         found.append(_gradient("misleading-gradient", doubt is None, figures, advice))
     return found
+
+
+def _doubt(asked: Asked, grads: Gradients, signs: Tensor) -> str | None:
+    """
+    Raises:
+        ModelError: the net fails when it is asked for differences.
+    """
+    try:
+        return slopes(asked.net, grads, signs).doubt()
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise ModelError(f"net's gradient cannot be compared: {reason(error)}") from error
 
 
 def _finite(grads: Gradients) -> Finding:
@@ -216,10 +229,9 @@ def _moved(one: Tensor, others: list[Tensor]) -> tuple[float, int]:
     return away, sum(int((other.argmax(1) != one.argmax(1)).sum()) for other in others)
 
 
-def _tolerance(net: nn.Module, logits: Tensor, share: float) -> float:
-    """A share of the logits' spread, and room for the rounding of the coarsest parameter."""
-    dtypes = {logits.dtype, *(p.dtype for p in net.parameters() if p.is_floating_point())}
-    eps = max(torch.finfo(dtype).eps for dtype in dtypes)
+def _tolerance(net: nn.Module, x: Tensor, logits: Tensor, share: float) -> float:
+    """A share of the logits' spread, and room for the rounding of what is coarsest in the net."""
+    eps = max(epsilon(net, x[:2]), torch.finfo(logits.dtype).eps)
     return share * float(logits.float().std()) + 16 * eps * float(logits.abs().max())
 
 
