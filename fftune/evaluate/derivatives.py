@@ -253,6 +253,11 @@ class _Dtypes(TorchDispatchMode):
         super().__init__()  # type: ignore[no-untyped-call]
         self.found: set[torch.dtype] = set()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nothing is compiled here: else torch imports its compiler, which takes seconds."""
+        return False
+
     def __torch_dispatch__(
         self,
         func: Any,

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fftune.config import ThreatModel
 from fftune.data import Dataset, Source
+from fftune.errors import ModelError
 from fftune.evaluate.derivatives import (
     Slopes,
     epsilon,
@@ -175,3 +176,31 @@ def test_a_remark_is_one_line_that_begins_with_its_code(toy, blobs) -> None:
     assert isinstance(remark, Remark) and "\n" not in str(remark)
     assert str(remark).startswith("no-better-than-chance: clean accuracy 0.0%")
     assert "no better than chance, 1 of 8" in str(remark)
+
+
+def test_a_net_that_cannot_be_asked_for_differences_is_refused_in_one_line(toy, blobs) -> None:
+    class Shy(nn.Module):
+        """Fails on the second batch of 24, as the points are: the first is differentiated."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.asked += len(x) == 24
+            if self.asked > 1:
+                raise RuntimeError("no more")
+            return toy(x)
+
+    with pytest.raises(ModelError, match="^net's gradient cannot be compared: no more$"):
+        lint(Shy().eval(), blobs, threat=THREAT, noise=Noise(0))
+
+
+def test_images_are_float32_whatever_the_default_is(blobs) -> None:
+    _, plain, _ = next(blobs.batches(5))
+    torch.set_default_dtype(torch.float64)
+    try:
+        _, x, _ = next(blobs.batches(5))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert x.dtype == torch.float32 and torch.equal(x, plain)

@@ -19,12 +19,14 @@ from fftune.data import Dataset, Source
 from fftune.errors import ModelError
 from fftune.evaluate import battery as batteries
 from fftune.evaluate import judge, tiers
+from fftune.evaluate.afterwards import remarked
 from fftune.evaluate.battery import risks
 from fftune.evaluate.block import attack_block
 from fftune.evaluate.case import examined
 from fftune.evaluate.finding import Asked
 from fftune.evaluate.lint import lint
 from fftune.evaluate.plan import carry_out, plan
+from fftune.evaluate.question import remarks_of
 from fftune.evaluate.run import by_this_process, case_of, try_out
 from fftune.noise import Noise
 
@@ -467,3 +469,28 @@ def test_of_a_single_class_nothing_is_said_of_chance(toy, blobs) -> None:
     source = replace(blobs.source, classes=("a",))
     one = replace(blobs, source=source, y=torch.zeros_like(blobs.y))
     assert not lined(Of(toy, lambda n, x: n(x)[:, :1]), one).keys() & {"no-better-than-chance"}
+
+
+@pytest.mark.parametrize(("way", "code"), [("nan", "nan-gradient"), ("zero", "zero-gradient")])
+def test_gradients_that_fail_on_few_images_are_counted_in_a_remark(
+    way, code, toy, blobs, caplog
+) -> None:
+    """The lint looks at 12 images, the rows know of all."""
+    bright = (blobs.pixels / 255).flatten(1).mean(1)
+    limit = float(bright.quantile(0.9))
+
+    def rare(x: Tensor) -> Tensor:
+        return (x.detach().flatten(1).mean(1) > limit).view(-1, 1, 1, 1)
+
+    def failing(net: nn.Module, x: Tensor) -> Tensor:
+        if way == "nan":
+            return pushed(net, x, rare(x))
+        return torch.where(rare(x).view(-1, 1), net(x).detach() + 0 * net(x), net(x))
+
+    tiny = ThreatModel(eps=1e-6)
+    found = judge(Of(toy, failing), blobs, PGD, threat=tiny)
+    (told,) = (r for r in remarks_of(found) if r.startswith(code))
+    assert told.startswith(f"{code}: ") and told in caplog.text
+    assert remarked(found, ())[0].startswith(f"{code}: 10 of 100 examples: ")
+    assert remarked(found, (f"{code}: said",)) == (f"{code}: said",)
+    assert not remarked(judge(toy, blobs, PGD, threat=tiny), ())
