@@ -28,6 +28,8 @@ SAME = 0.02
 """Of the logits' spread: other batch shapes give other last bits, not more."""
 TWICE = 1e-4
 """Likewise for the same batch again."""
+FLAT = 0.05
+"""How far an image's logits must lie apart."""
 BLIND = ("nan-gradient", "misleading-gradient")
 """Remarks that speak against every search that follows gradients."""
 
@@ -80,6 +82,8 @@ def findings(
             found.append(batch_does_not_matter(net, x))
         steady = all(finding.sound for finding in found)
         found.append(are_logits(net, x))
+        if found[-1].sound:
+            found.append(differ(net, x))
         if follows:
             found += gradients_hold(asked, threat, steady=steady, blind=blind)
         return [*found, *accuracies(asked)]
@@ -123,19 +127,41 @@ def batch_does_not_matter(net: nn.Module, x: Tensor) -> Finding:
 
 
 def are_logits(net: nn.Module, x: Tensor) -> Finding:
-    """Outputs are no probabilities, whose cross-entropy hardly moves."""
+    """Outputs are no probabilities, scaled or shifted, whose cross-entropy hardly moves."""
     outputs = answers(net, x).float()
     low, high, sums = float(outputs.min()), float(outputs.max()), outputs.sum(1)
+    apart, total = float((outputs - outputs.mean(0)).abs().max()), float(sums.mean())
+    uneven = float((sums - total).abs().max())
     within = low >= 0 and high <= 1 + 1e-3
     softmax = within and bool(((sums - 1).abs() < 5e-3).all())
+    shifted = uneven < 0.01 * apart and abs(total) > 0.1 * apart
     sigmoid = within and low < 0.1 and high > 0.9
-    kind = "probabilities that sum to 1" if softmax else "all in [0, 1], as of a sigmoid"
-    inverse = "their log" if softmax else "what the sigmoid is taken of"
+    kinds = {
+        "probabilities that sum to 1": softmax,
+        f"as of a softmax, of sum {total:.3g} for every image": shifted,
+        "all in [0, 1], as of a sigmoid": sigmoid,
+    }
+    kind = next((kind for kind, holds in kinds.items() if holds), "")
     return Finding(
         code="probabilities",
-        sound=not (softmax or sigmoid),
-        figures=f"outputs are {kind}" if softmax or sigmoid else f"from {low:.3g} to {high:.3g}",
-        advice=f"gradients vanish and attacks look weak; return logits, or {inverse}",
+        sound=not kind,
+        figures=f"outputs are {kind}" if kind else f"from {low:.3g} to {high:.3g}",
+        advice="gradients vanish and attacks look weak; return logits, or "
+        f"{'what the sigmoid is taken of' if sigmoid and not softmax else 'their log'}",
+    )
+
+
+def differ(net: nn.Module, x: Tensor) -> Finding:
+    """Logits of a row lie so far apart that cross-entropy tells classes apart."""
+    outputs = answers(net, x).float()
+    apart = float((outputs.amax(1) - outputs.amin(1)).median())
+    varies = bool((outputs != outputs[:1]).any())
+    return Finding(
+        code="flat-logits",
+        sound=apart > FLAT or not varies or outputs.shape[1] < 2,
+        figures=f"the largest logit of an image is {apart:.2g} above its smallest (median)",
+        advice="cross-entropy hardly tells classes apart, and attacks that follow it look weak; "
+        "multiply the logits",
     )
 
 

@@ -145,6 +145,10 @@ REMARKED = {
     "softmax": (lambda n, x: (10 * n(x)).softmax(1), "probabilities"),
     "softmax, cold": (lambda n, x: (n(x) / 0.01).softmax(1), "probabilities"),
     "softmax, warm": (lambda n, x: (n(x) / 5).softmax(1), "probabilities"),
+    "softmax, from -1 to 1": (lambda n, x: 2 * n(x).softmax(1) - 1, "probabilities"),
+    "softmax, one more": (lambda n, x: n(x).softmax(1) + 1, "probabilities"),
+    "softmax in percent": (lambda n, x: 100 * n(x).softmax(1), "probabilities"),
+    "flat": (lambda n, x: n(x) / 1000, "flat-logits"),
     "sigmoid": (lambda n, x: (20 * n(x)).sigmoid(), "probabilities"),
 }
 
@@ -181,6 +185,7 @@ def test_a_trick_is_remarked_on(name, toy, blobs) -> None:
 
 SILENT = {
     "as it is": lambda n, x: n(x),
+    "logits of mean zero": lambda n, x: n(x) - n(x).mean(1, keepdim=True),
     "log-probabilities": lambda n, x: n(x).log_softmax(1),
     "dropout in eval mode": lambda n, x: n(nn.functional.dropout(x, training=n.training)),
     "noise by the image": keyed_noise,
