@@ -76,7 +76,8 @@ class Dataset:
         """
         order = torch.arange(len(self)) if order is None else order
         for rows in order.split(size):
-            yield self.ids[rows], self.pixels[rows] / self.source.levels, self.y[rows]
+            x = self.pixels[rows].to(torch.float32) / self.source.levels
+            yield self.ids[rows], x, self.y[rows]
 
     def hash(self) -> str:
         """16 hex digits of ids, pixels and labels: equal wherever the examples are equal."""

@@ -23,6 +23,8 @@ NAMES = {
     "no-better-than-chance": "better than chance",
     "normalisation-outside": "normalisation inside the net",
     "input-range": "input range",
+    "channel-order": "channel order",
+    "flat-logits": "logits that differ",
 }
 """What is as it should be, by the lint's remark where it is not."""
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from fftune.config import (
@@ -16,6 +17,7 @@ from fftune.config import (
     ThreatModel,
 )
 from fftune.errors import ConfigError, FftuneError
+from fftune.evaluate.afterwards import remarked
 from fftune.evaluate.cache import Cache, identity
 from fftune.evaluate.case import examined
 from fftune.evaluate.question import question_of
@@ -92,7 +94,9 @@ def examine(
             found = pool.run(tuple(examinations.values()))
     for name, result in zip(examinations, found, strict=True):
         if result.outcomes is not None:
-            result.outcomes = result.outcomes.answering(questions[name].plain)
+            question = questions[name]
+            lines = remarked(result.outcomes, question.remarks)
+            result.outcomes = result.outcomes.answering(replace(question, remarks=lines).plain)
         results[name] = result
     return {name: results[name] for name in nets}
 

@@ -5,88 +5,33 @@ wrong; one of which something is, has numbers that need the remark beside them.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from fftune.comparison import Paired
 from fftune.config import ThreatModel
 from fftune.data import Dataset
 from fftune.errors import ModelError
-from fftune.evaluate.derivatives import Gradients, gradients, points, random_signs, slopes
+from fftune.evaluate.derivatives import Gradients, epsilon, gradients, points, random_signs, slopes
+from fftune.evaluate.finding import Asked, Finding, Remark, answers, reason
+from fftune.evaluate.other_images import accuracies
 from fftune.noise import Noise
 from fftune.risk import Rate
 
 FEW = 12
 """Examples on which a net's answers and gradients are looked at."""
-FIRST, MANY = 32, 256
-"""Examples on which accuracies are compared; the first alone where they show nothing."""
 LARGE = 64 * 64 * 3
 """Numbers in an image above which gradients are looked at on a third of the few."""
 SAME = 0.02
 """Of the logits' spread: other batch shapes give other last bits, not more."""
 TWICE = 1e-4
 """Likewise for the same batch again."""
-BETTER, LEVEL = 0.05, 0.001
-"""The gain in accuracy that is remarked on, and the level of McNemar's test for it."""
+FLAT = 0.05
+"""How far an image's logits must lie apart."""
 BLIND = ("nan-gradient", "misleading-gradient")
 """Remarks that speak against every search that follows gradients."""
-
-
-@dataclass(frozen=True, slots=True)
-class Remark:
-    """What a reader of a net's numbers must know."""
-
-    code: str
-    text: str
-    """One line: the figure, and what to do."""
-
-    def __str__(self) -> str:
-        return f"{self.code}: {self.text}"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """The answer to one question."""
-
-    code: str
-    sound: bool
-    figures: str
-    advice: str
-
-    @property
-    def remark(self) -> Remark:
-        """Where it is not sound."""
-        return Remark(self.code, f"{self.figures}: {self.advice}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Asked:
-    """A net in eval mode, and of whom it is asked."""
-
-    net: nn.Module
-    dataset: Dataset
-    device: str
-    noise: Noise
-
-    @property
-    def classes(self) -> int:
-        """How many the data set has."""
-        return len(self.dataset.source.classes)
-
-    def some(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, images and labels of so many examples, drawn from the whole data set."""
-        rows = self.noise.permutation(len(self.dataset))[:count]
-        ids, x, y = next(self.dataset.batches(len(rows), order=rows))
-        return ids, x.to(self.device), y.to(self.device)
-
-    def right(self, x: Tensor, y: Tensor) -> Tensor:
-        """(N,) bool."""
-        parts = [answers(self.net, part).argmax(1) for part in x.split(FIRST)]
-        return torch.cat(parts) == y
 
 
 def lint(
@@ -128,7 +73,7 @@ def findings(
     blind: str = "",
 ) -> list[Finding]:
     """The answers to all questions, sound ones too; see `lint`."""
-    asked = _Asked(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
+    asked = Asked(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
     cuda = [torch.device(device)] if device != "cpu" else []
     with torch.random.fork_rng(devices=cuda), _eager():
         _, x, _ = asked.some(FEW)
@@ -137,25 +82,11 @@ def findings(
             found.append(batch_does_not_matter(net, x))
         steady = all(finding.sound for finding in found)
         found.append(are_logits(net, x))
+        if found[-1].sound:
+            found.append(differ(net, x))
         if follows:
             found += gradients_hold(asked, threat, steady=steady, blind=blind)
-        return [*found, *_accuracies(asked)]
-
-
-def answers(net: nn.Module, x: Tensor) -> Tensor:
-    """(N, K) logits.
-
-    Raises:
-        ModelError: whatever the user's code raises, in one line.
-    """
-    try:
-        with torch.no_grad():
-            logits: Tensor = net(x.clone())  # some nets change what they are given
-    except (ModelError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # whatever the user's code raises
-        raise ModelError(f"net fails on a batch of {len(x)}: {_reason(error)}") from error
-    return logits
+        return [*found, *accuracies(asked)]
 
 
 def same_twice(net: nn.Module, x: Tensor) -> Finding:
@@ -167,7 +98,7 @@ def same_twice(net: nn.Module, x: Tensor) -> Finding:
     away, moved = _moved(several[0], several[1:])
     return Finding(
         code="by-chance",
-        sound=away <= _tolerance(net, several[0], TWICE),
+        sound=away <= _tolerance(net, x, several[0], TWICE),
         figures=f"the same {len(x)} images asked {len(several)} times: logits differ by "
         f"{away:.2g}, {moved} answers move",
         advice="figures are those of one draw; give dropout training=self.training, and noise a "
@@ -187,7 +118,7 @@ def batch_does_not_matter(net: nn.Module, x: Tensor) -> Finding:
     away, moved = max(away for away, _ in found), sum(moved for _, moved in found)
     return Finding(
         code="batch-dependent",
-        sound=away <= _tolerance(net, whole, SAME),
+        sound=away <= _tolerance(net, x, whole, SAME),
         figures=f"logits differ by {away:.2g} when the same images come alone, in another order "
         f"or beside others; {moved} answers move",
         advice="figures depend on the size of blocks; a BatchNorm needs running statistics and "
@@ -196,24 +127,46 @@ def batch_does_not_matter(net: nn.Module, x: Tensor) -> Finding:
 
 
 def are_logits(net: nn.Module, x: Tensor) -> Finding:
-    """Outputs are no probabilities, whose cross-entropy hardly moves."""
+    """Outputs are no probabilities, scaled or shifted, whose cross-entropy hardly moves."""
     outputs = answers(net, x).float()
     low, high, sums = float(outputs.min()), float(outputs.max()), outputs.sum(1)
+    apart, total = float((outputs - outputs.mean(0)).abs().max()), float(sums.mean())
+    uneven = float((sums - total).abs().max())
     within = low >= 0 and high <= 1 + 1e-3
     softmax = within and bool(((sums - 1).abs() < 5e-3).all())
+    shifted = uneven < 0.01 * apart and abs(total) > 0.1 * apart
     sigmoid = within and low < 0.1 and high > 0.9
-    kind = "probabilities that sum to 1" if softmax else "all in [0, 1], as of a sigmoid"
-    inverse = "their log" if softmax else "what the sigmoid is taken of"
+    kinds = {
+        "probabilities that sum to 1": softmax,
+        f"as of a softmax, of sum {total:.3g} for every image": shifted,
+        "all in [0, 1], as of a sigmoid": sigmoid,
+    }
+    kind = next((kind for kind, holds in kinds.items() if holds), "")
     return Finding(
         code="probabilities",
-        sound=not (softmax or sigmoid),
-        figures=f"outputs are {kind}" if softmax or sigmoid else f"from {low:.3g} to {high:.3g}",
-        advice=f"gradients vanish and attacks look weak; return logits, or {inverse}",
+        sound=not kind,
+        figures=f"outputs are {kind}" if kind else f"from {low:.3g} to {high:.3g}",
+        advice="gradients vanish and attacks look weak; return logits, or "
+        f"{'what the sigmoid is taken of' if sigmoid and not softmax else 'their log'}",
+    )
+
+
+def differ(net: nn.Module, x: Tensor) -> Finding:
+    """Logits of a row lie so far apart that cross-entropy tells classes apart."""
+    outputs = answers(net, x).float()
+    apart = float((outputs.amax(1) - outputs.amin(1)).median())
+    varies = bool((outputs != outputs[:1]).any())
+    return Finding(
+        code="flat-logits",
+        sound=apart > FLAT or not varies or outputs.shape[1] < 2,
+        figures=f"the largest logit of an image is {apart:.2g} above its smallest (median)",
+        advice="cross-entropy hardly tells classes apart, and attacks that follow it look weak; "
+        "multiply the logits",
     )
 
 
 def gradients_hold(
-    asked: _Asked, threat: ThreatModel, *, steady: bool, blind: str = ""
+    asked: Asked, threat: ThreatModel, *, steady: bool, blind: str = ""
 ) -> list[Finding]:
     """Gradients are finite, are not zero, and say what the net does.
 
@@ -231,18 +184,31 @@ def gradients_hold(
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the user's code raises
-        raise ModelError(f"net cannot be differentiated: {_reason(error)}") from error
+        raise ModelError(f"net cannot be differentiated: {reason(error)}") from error
     if grads is None:
         none = "the net has no input gradients"
         return [_gradient("zero-gradient", False, none, "attacks that follow them find nothing")]
     finite, zero = _finite(grads), _zero(grads, blind)
     found = [finite, zero]
     if steady and finite.sound and grads.margin.any():
-        doubt = slopes(asked.net, grads, random_signs(x, asked.noise, ids)).doubt()
+        doubt = _doubt(asked, grads, random_signs(x, asked.noise, ids))
         figures = f"the gradient {doubt or 'agrees with differences of the outputs'}"
         advice = "attacks that follow it are blind; what Square finds (tier full) still counts"
         found.append(_gradient("misleading-gradient", doubt is None, figures, advice))
     return found
+
+
+def _doubt(asked: Asked, grads: Gradients, signs: Tensor) -> str | None:
+    """
+    Raises:
+        ModelError: the net fails when it is asked for differences.
+    """
+    try:
+        return slopes(asked.net, grads, signs).doubt()
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise ModelError(f"net's gradient cannot be compared: {reason(error)}") from error
 
 
 def _finite(grads: Gradients) -> Finding:
@@ -283,107 +249,21 @@ def _gradient(code: str, sound: bool, figures: str, advice: str) -> Finding:
     return Finding(code=code, sound=sound, figures=figures, advice=advice)
 
 
-def _accuracies(asked: _Asked) -> list[Finding]:
-    """Questions that only labels can answer."""
-    mean, std = (
-        torch.tensor(values, device=asked.device).view(1, -1, 1, 1)
-        for values in (asked.dataset.source.mean, asked.dataset.source.std)
-    )
-    normalised = _compared(asked, lambda x: (x - mean) / std)
-    return [
-        better_than_chance(asked),
-        Finding(
-            code="normalisation-outside",
-            sound=not _better(normalised, asked),
-            figures=f"accuracy on normalised images less that on [0, 1]: {normalised}",
-            advice="put the net's normalisation inside it, as images come in [0, 1]",
-        ),
-        input_range(asked),
-    ]
-
-
-def better_than_chance(asked: _Asked) -> Finding:
-    """The net is right more often than a guess, as far as so many examples can tell."""
-    for count in (FIRST, MANY):
-        _, x, y = asked.some(count)
-        hits = asked.right(x, y)
-        right, chance = Rate(int(hits.sum()), len(hits)), 1 / asked.classes
-        low, high = right.interval
-        sound = low > chance
-        if sound:
-            break
-    # Of a few examples nothing may be said: only what a good net would hardly show.
-    sound = sound or high > (1 + chance) / 2
-    return Finding(
-        code="no-better-than-chance",
-        sound=sound,
-        figures=f"clean accuracy {right} is {'' if sound else 'no '}better than chance, "
-        f"1 of {asked.classes}",
-        advice="are these the net's images, in [0, 1], its labels in this order, and its "
-        "normalisation inside it?",
-    )
-
-
-def input_range(asked: _Asked) -> Finding:
-    """Pixels fill [0, 1], and the net does not do better on [0, 255] or [-1, 1]."""
-    _, x, _ = asked.some(FIRST)
-    low, high = float(x.min()), float(x.max())
-    scales: dict[str, Callable[[Tensor], Tensor]] = {
-        "[0, 255]": lambda x: 255 * x,
-        "[-1, 1]": lambda x: 2 * x - 1,
-    }
-    compared = {name: _compared(asked, scale) for name, scale in scales.items()}
-    figures = "".join(f"; accuracy on {k} less that on [0, 1]: {v}" for k, v in compared.items())
-    return Finding(
-        code="input-range",
-        sound=high - low > 0.1 and not any(_better(paired, asked) for paired in compared.values()),
-        figures=f"pixels from {low:g} to {high:g}{figures}",
-        advice="a net must take images in [0, 1]: scale them inside it",
-    )
-
-
-def _compared(asked: _Asked, change: Callable[[Tensor], Tensor]) -> Paired:
-    """What the net gets right on changed images, against what on these."""
-    for count in (FIRST, MANY):
-        _, x, y = asked.some(count)
-        here, there = asked.right(x, y), asked.right(change(x), y)
-        paired = Paired(
-            n=len(y),
-            both=int((here & there).sum()),
-            gained=int((there & ~here).sum()),
-            lost=int((here & ~there).sum()),
-        )
-        if paired.gain <= 0:
-            break
-    return paired
-
-
-def _better(paired: Paired, asked: _Asked) -> bool:
-    """The changed images are told apart, and more of them than of the images as they are."""
-    told = Rate(paired.both + paired.gained, paired.n).interval[0] > 1 / asked.classes
-    return told and paired.gain > BETTER and paired.p_value < LEVEL
-
-
 def _moved(one: Tensor, others: list[Tensor]) -> tuple[float, int]:
     """The largest difference of logits, and how many answers are others."""
     away = max(float((other - one).abs().nan_to_num(torch.inf).max()) for other in others)
     return away, sum(int((other.argmax(1) != one.argmax(1)).sum()) for other in others)
 
 
-def _tolerance(net: nn.Module, logits: Tensor, share: float) -> float:
-    """A share of the logits' spread, and room for the rounding of the coarsest parameter."""
-    dtypes = {logits.dtype, *(p.dtype for p in net.parameters() if p.is_floating_point())}
-    eps = max(torch.finfo(dtype).eps for dtype in dtypes)
+def _tolerance(net: nn.Module, x: Tensor, logits: Tensor, share: float) -> float:
+    """A share of the logits' spread, and room for the rounding of what is coarsest in the net."""
+    eps = max(epsilon(net, x[:2]), torch.finfo(logits.dtype).eps)
     return share * float(logits.float().std()) + 16 * eps * float(logits.abs().max())
 
 
 def _in_train_mode(net: nn.Module) -> str:
     training = [name or "the net itself" for name, part in net.named_modules() if part.training]
     return f" (in train mode: {', '.join(training[:3])})" if training else ""
-
-
-def _reason(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from fftune.data import Dataset
 from fftune.data.catalog import place_framed
 from fftune.defenses import refuse_without_gradients
 from fftune.errors import DataError, ModelError
+from fftune.evaluate.afterwards import remarked
 from fftune.evaluate.battery import Probe
 from fftune.evaluate.block import Subject, logits_of
 from fftune.evaluate.cache import Cache, identity
@@ -78,7 +79,7 @@ def evaluate(
         available=available,
         device=subject.device,
         precision=precision_of(subject),
-        remarks=remarks,
+        remarks=remarked(outcomes, remarks),
     )
     return outcomes.answering(question.plain)
 
@@ -151,7 +152,7 @@ def judge(
         available=None,
         device=subject.device,
         precision=precision_of(subject),
-        remarks=remarks,
+        remarks=remarked(outcomes, remarks),
     )
     return outcomes.answering(question.plain)
 

@@ -8,7 +8,16 @@ from torch import Tensor, nn
 
 from fftune.config import ThreatModel
 from fftune.data import Dataset, Source
-from fftune.evaluate.derivatives import Slopes, gradients, in_float64, points, random_signs, slopes
+from fftune.errors import ModelError
+from fftune.evaluate.derivatives import (
+    Slopes,
+    epsilon,
+    gradients,
+    in_float64,
+    points,
+    random_signs,
+    slopes,
+)
 from fftune.evaluate.lint import Remark, lint
 from fftune.noise import Noise
 
@@ -57,11 +66,12 @@ def measured(said: Tensor, near: Tensor, far: Tensor, bends: Tensor | None = Non
     bends = torch.zeros_like(said) if bends is None else bends
     return Slopes(
         said=said, near=near, far=far, bends=bends,
-        rounding=torch.full((len(said),), 1e-6), precision=torch.float64,
+        rounding=torch.full((len(said),), 1e-6), rounding_far=torch.full((len(said),), 1e-6),
+        precision=torch.float64,
     )  # fmt: skip
 
 
-def test_a_quarter_of_the_points_is_enough_for_a_doubt_and_kinks_are_none() -> None:
+def test_two_points_are_enough_for_a_doubt_and_kinks_are_none() -> None:
     said = torch.ones(8, 9, dtype=torch.float64)
     off = said.clone()
     off[:2] = 0.8
@@ -75,6 +85,44 @@ def test_a_quarter_of_the_points_is_enough_for_a_doubt_and_kinks_are_none() -> N
     assert "holds for steps of 1e-06 alone" in measured(said, said, -said).doubt()
     assert measured(said, said, 0.5 * said).doubt() is None
     assert measured(1e-7 * said, -1e-7 * said, said).doubt() is None  # rounding alone
+
+
+def test_a_doubt_counts_points_and_images_and_how_far_those_are_off() -> None:
+    """Point 12 is image 0 again; the true slopes are 1, said as .5 and .2: off by 50 % and 80 %."""
+    true = torch.ones(24, 9, dtype=torch.float64)
+    said = true.clone()
+    said[0], said[12], said[5] = 0.5, 0.2, 0.2
+    told = measured(said, true, true).doubt()
+    assert "by more than 10% " in told and "at 3 of 24 points (2 of 12 images)" in told
+    assert "there by 80% (median)" in told
+    for loose in (
+        replace(measured(said, true, true), precision=torch.float32),
+        replace(measured(said, true, true), exact=False),
+    ):
+        assert loose.doubt() is None  # 3 of 24 are less than a quarter
+    said[:5] = 0.2
+    loose = replace(loose, said=said)
+    assert "by more than 40% " in loose.doubt() and "at 7 of 24 points" in loose.doubt()
+
+
+def test_a_longer_step_that_is_all_rounding_says_nothing() -> None:
+    said = torch.ones(8, 9, dtype=torch.float64)
+    found = measured(said, said, -said)
+    assert found.doubt() is not None
+    assert replace(found, rounding_far=torch.full((8,), 0.2)).doubt() is None
+
+
+def test_the_coarsest_precision_on_the_way_is_found() -> None:
+    """Parameters say nothing of `autocast`; eps of bfloat16 is 2^-7, of float32 2^-23."""
+
+    class Cast(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", torch.bfloat16):
+                return super().forward(x).float()
+
+    x = torch.rand(2, 4)
+    assert epsilon(Cast(4, 3), x) == 2**-7 and epsilon(nn.Linear(4, 3), x) == 2**-23
+    assert epsilon(nn.Linear(5, 3), x) == 2**-23  # it cannot be asked
 
 
 def test_a_net_that_rounds_inside_is_not_asked_in_float64() -> None:
@@ -128,3 +176,31 @@ def test_a_remark_is_one_line_that_begins_with_its_code(toy, blobs) -> None:
     assert isinstance(remark, Remark) and "\n" not in str(remark)
     assert str(remark).startswith("no-better-than-chance: clean accuracy 0.0%")
     assert "no better than chance, 1 of 8" in str(remark)
+
+
+def test_a_net_that_cannot_be_asked_for_differences_is_refused_in_one_line(toy, blobs) -> None:
+    class Shy(nn.Module):
+        """Fails on the second batch of 24, as the points are: the first is differentiated."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.asked = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.asked += len(x) == 24
+            if self.asked > 1:
+                raise RuntimeError("no more")
+            return toy(x)
+
+    with pytest.raises(ModelError, match="^net's gradient cannot be compared: no more$"):
+        lint(Shy().eval(), blobs, threat=THREAT, noise=Noise(0))
+
+
+def test_images_are_float32_whatever_the_default_is(blobs) -> None:
+    _, plain, _ = next(blobs.batches(5))
+    torch.set_default_dtype(torch.float64)
+    try:
+        _, x, _ = next(blobs.batches(5))
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert x.dtype == torch.float32 and torch.equal(x, plain)

@@ -15,15 +15,18 @@ from subjects import subject_of
 from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, ThreatModel
-from fftune.data import Dataset
+from fftune.data import Dataset, Source
 from fftune.errors import ModelError
 from fftune.evaluate import battery as batteries
 from fftune.evaluate import judge, tiers
+from fftune.evaluate.afterwards import remarked
 from fftune.evaluate.battery import risks
 from fftune.evaluate.block import attack_block
 from fftune.evaluate.case import examined
+from fftune.evaluate.finding import Asked
 from fftune.evaluate.lint import lint
 from fftune.evaluate.plan import carry_out, plan
+from fftune.evaluate.question import remarks_of
 from fftune.evaluate.run import by_this_process, case_of, try_out
 from fftune.noise import Noise
 
@@ -142,8 +145,36 @@ REMARKED = {
     "softmax": (lambda n, x: (10 * n(x)).softmax(1), "probabilities"),
     "softmax, cold": (lambda n, x: (n(x) / 0.01).softmax(1), "probabilities"),
     "softmax, warm": (lambda n, x: (n(x) / 5).softmax(1), "probabilities"),
+    "softmax, from -1 to 1": (lambda n, x: 2 * n(x).softmax(1) - 1, "probabilities"),
+    "softmax, one more": (lambda n, x: n(x).softmax(1) + 1, "probabilities"),
+    "softmax in percent": (lambda n, x: 100 * n(x).softmax(1), "probabilities"),
+    "flat": (lambda n, x: n(x) / 1000, "flat-logits"),
     "sigmoid": (lambda n, x: (20 * n(x)).sigmoid(), "probabilities"),
 }
+
+
+@pytest.mark.parametrize("share", [0.2, 0.3])
+def test_gradients_that_mislead_on_some_images_only_are_remarked_on(share, toy, blobs) -> None:
+    """Images are flipped by their brightness, which no step near them changes."""
+    limit = (blobs.pixels / 255).flatten(1).mean(1).quantile(share)
+
+    def some(net: nn.Module, x: Tensor) -> Tensor:
+        dark = (x.detach().flatten(1).mean(1) < limit).view(-1, 1, 1, 1)
+        return net(torch.where(dark, 2 * x.detach() - x, x))
+
+    found = [
+        {r.code for r in lint(Of(toy, some).eval(), blobs, threat=THREAT, noise=Noise(seed))}
+        for seed in range(5)
+    ]
+    assert sum("misleading-gradient" in codes for codes in found) >= 4
+
+
+def test_autocast_inside_a_net_is_no_fault(toy, blobs) -> None:
+    def cast(net: nn.Module, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16):
+            return net(x)
+
+    assert not lined(Of(toy, cast), blobs)
 
 
 @pytest.mark.parametrize("name", REMARKED)
@@ -154,6 +185,7 @@ def test_a_trick_is_remarked_on(name, toy, blobs) -> None:
 
 SILENT = {
     "as it is": lambda n, x: n(x),
+    "logits of mean zero": lambda n, x: n(x) - n(x).mean(1, keepdim=True),
     "log-probabilities": lambda n, x: n(x).log_softmax(1),
     "dropout in eval mode": lambda n, x: n(nn.functional.dropout(x, training=n.training)),
     "noise by the image": keyed_noise,
@@ -357,3 +389,113 @@ def test_statuses_are_of_all_gradients_of_an_example(toy, blobs) -> None:
     block = next(blobs.batches(20))
     found = attack_block(subject, block, probe, noise=case_of(toy, blobs, PGD, threat=THREAT).noise)
     assert len(calls) >= 3 and set(found["status"].to_pylist()) == {"ok"}
+
+
+def coloured(net: nn.Module) -> Dataset:
+    """400 random images of 3 x 4 x 4, about all of which a net is right."""
+    rng = torch.Generator().manual_seed(2)
+    pixels = torch.randint(256, (400, 3, 4, 4), generator=rng, dtype=torch.uint8)
+    source = Source(
+        name="coloured", classes=("a", "b", "c"), mean=(0.5, 0.3, 0.4), std=(0.3, 0.2, 0.2)
+    )
+    with torch.no_grad():
+        y = net(pixels / 255).argmax(1)
+    return Dataset(source=source, split="test", ids=torch.arange(400), pixels=pixels, y=y)
+
+
+class Redness(nn.Module):
+    """Which channel is the brightest, after weights of its own."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 9 * (x.mean((2, 3)) * torch.tensor([1.0, 1.2, 0.9]))
+
+
+@pytest.mark.parametrize(
+    ("way", "code", "words"),
+    [
+        ("none", "", ""),
+        ("reversed", "channel-order", "channels are reversed"),
+        ("mean", "normalisation-outside", "images less their mean"),
+        ("outside", "normalisation-outside", "accuracy on normalised images"),
+        ("twice", "normalisation-outside", "normalisation is undone"),
+    ],
+)
+def test_images_that_a_net_wants_otherwise_are_named(way, code, words) -> None:
+    """Each change of what the net sees is undone by one that is tried, so that all is right."""
+    net = Redness()
+    data = coloured(net)
+    if way == "mean":  # by so small a deviation red alone would decide
+        data = replace(data, source=replace(data.source, std=(0.01, 1.0, 1.0)))
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (data.source.mean, data.source.std))
+    seen = {
+        "none": lambda n, x: n(x),
+        "reversed": lambda n, x: n(x.flip(1)),
+        "mean": lambda n, x: n(x + mean),
+        "outside": lambda n, x: n(x * std + mean),
+        "twice": lambda n, x: n((x - mean) / std),
+    }
+    said = lined(Of(net, seen[way]), data)
+    assert (words in said[code]) if code else not said
+
+
+@pytest.mark.parametrize(("shape", "many"), [((3, 32, 32), 512), ((1, 28, 28), 2006)])
+def test_of_small_images_more_are_compared(shape, many) -> None:
+    """As many numbers as 512 images of CIFAR-10 have: 1,572,864 / 784 is 2,006.2."""
+    pixels = torch.zeros(3000, *shape, dtype=torch.uint8)
+    source = Source(name="dark", classes=("a", "b"), mean=(0.5,), std=(0.5,))
+    ids = torch.arange(3000)
+    data = Dataset(source=source, split="test", ids=ids, pixels=pixels, y=ids % 2)
+    assert Asked(net=nn.Identity(), dataset=data, device="cpu", noise=Noise(0)).many == many
+
+
+def test_a_gain_of_one_and_a_half_points_is_told() -> None:
+    """Of 2,000 small images 30 are right only where they are normalised, and none only here."""
+
+    class Shy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            shown = x.flatten(1)[:, :2]
+            flip = (x.flatten(1)[:, 2:3] > 0.1) & (x.flatten(1)[:, 2:3] <= 1)
+            return torch.where(flip, shown.flip(1), shown)
+
+    y = torch.arange(2000) % 2
+    pixels = torch.zeros(2000, 1, 2, 2, dtype=torch.uint8)
+    pixels.view(2000, 4)[torch.arange(2000), y] = 250
+    pixels[:30, 0, 1, 0] = 240  # normalised by a deviation of .3 that is above 1
+    pixels[30:, 0, 1, 1] = 250
+    source = Source(name="shy", classes=("a", "b"), mean=(0.1,), std=(0.3,))
+    data = Dataset(source=source, split="test", ids=torch.arange(2000), pixels=pixels, y=y)
+    assert "+1.5 points" in lined(Shy(), data)["normalisation-outside"]
+    fewer = replace(data, pixels=pixels.clone())
+    fewer.pixels[8:30, 0, 1, 0] = 0
+    assert "normalisation-outside" not in lined(Shy(), fewer)
+
+
+def test_of_a_single_class_nothing_is_said_of_chance(toy, blobs) -> None:
+    source = replace(blobs.source, classes=("a",))
+    one = replace(blobs, source=source, y=torch.zeros_like(blobs.y))
+    assert not lined(Of(toy, lambda n, x: n(x)[:, :1]), one).keys() & {"no-better-than-chance"}
+
+
+@pytest.mark.parametrize(("way", "code"), [("nan", "nan-gradient"), ("zero", "zero-gradient")])
+def test_gradients_that_fail_on_few_images_are_counted_in_a_remark(
+    way, code, toy, blobs, caplog
+) -> None:
+    """The lint looks at 12 images, the rows know of all."""
+    bright = (blobs.pixels / 255).flatten(1).mean(1)
+    limit = float(bright.quantile(0.9))
+
+    def rare(x: Tensor) -> Tensor:
+        return (x.detach().flatten(1).mean(1) > limit).view(-1, 1, 1, 1)
+
+    def failing(net: nn.Module, x: Tensor) -> Tensor:
+        if way == "nan":
+            return pushed(net, x, rare(x))
+        return torch.where(rare(x).view(-1, 1), net(x).detach() + 0 * net(x), net(x))
+
+    tiny = ThreatModel(eps=1e-6)
+    found = judge(Of(toy, failing), blobs, PGD, threat=tiny)
+    (told,) = (r for r in remarks_of(found) if r.startswith(code))
+    assert told.startswith(f"{code}: ") and told in caplog.text
+    assert remarked(found, ())[0].startswith(f"{code}: 10 of 100 examples: ")
+    assert remarked(found, (f"{code}: said",)) == (f"{code}: said",)
+    assert not remarked(judge(toy, blobs, PGD, threat=tiny), ())
