@@ -15,13 +15,15 @@ from fftune.config import ThreatModel
 from fftune.data import Dataset
 from fftune.errors import ModelError
 from fftune.evaluate.derivatives import Gradients, epsilon, gradients, points, random_signs, slopes
-from fftune.evaluate.finding import Asked, Finding, Remark, answers, reason
+from fftune.evaluate.finding import FIRST, Asked, Finding, Remark, answers, reason
 from fftune.evaluate.other_images import accuracies
 from fftune.noise import Noise
 from fftune.risk import Rate
 
 FEW = 12
 """Examples on which a net's answers and gradients are looked at."""
+BLOCK = 128
+"""Images that are asked at once, as a block's are."""
 LARGE = 64 * 64 * 3
 """Numbers in an image above which gradients are looked at on a third of the few."""
 SAME = 0.02
@@ -80,6 +82,8 @@ def findings(
         found = [same_twice(net, x)]
         if found[0].sound:
             found.append(batch_does_not_matter(net, x))
+        if all(finding.sound for finding in found):
+            found.append(size_does_not_matter(asked))
         steady = all(finding.sound for finding in found)
         found.append(are_logits(net, x))
         if found[-1].sound:
@@ -123,6 +127,21 @@ def batch_does_not_matter(net: nn.Module, x: Tensor) -> Finding:
         f"or beside others; {moved} answers move",
         advice="figures depend on the size of blocks; a BatchNorm needs running statistics and "
         f"eval mode{_in_train_mode(net)}",
+    )
+
+
+def size_does_not_matter(asked: Asked) -> Finding:
+    """Many images at once, as in a block, have the answers that they have a few at a time."""
+    torch.manual_seed(0)
+    _, x, _ = asked.some(min(asked.many, BLOCK))
+    few = torch.cat([asked.part(at) for at in range(len(x.split(FIRST)))])[: len(x)]
+    away, moved = _moved(few, [answers(asked.net, x)])
+    return Finding(
+        code="batch-dependent",
+        sound=away <= _tolerance(asked.net, x[:FEW], few, SAME),
+        figures=f"logits differ by {away:.2g} when {len(x)} images come at once and not {FIRST} "
+        f"at a time; {moved} answers move",
+        advice="figures depend on the size of blocks",
     )
 
 

@@ -22,7 +22,7 @@ from fftune.data import Dataset
 from fftune.data.catalog import place_framed
 from fftune.defenses import refuse_without_gradients
 from fftune.errors import DataError, ModelError
-from fftune.evaluate.afterwards import remarked
+from fftune.evaluate.afterwards import Before, remarked
 from fftune.evaluate.battery import Probe
 from fftune.evaluate.block import Subject, logits_of
 from fftune.evaluate.cache import Cache, identity
@@ -68,9 +68,12 @@ def evaluate(
     dataset, available = sampled(data, split, battery.examples)
     case = case_of(net, dataset, battery, threat=threat, defense=defense)
     with examined(net, case) as subject:
+        _try_images(subject, dataset)
+        before = Before.of(subject, dataset)
         remarks, code = try_out(subject, case), identity(model, subject, dataset)
         cache = Cache(root, case, code, subject.device) if root else None
         outcomes = carry_out(plan(case, remarks), by_this_process(subject, case, cache))
+        remarks = before.again(subject, remarks)
     question = question_of(
         case,
         net=model.label if name is None else name,
@@ -142,8 +145,11 @@ def judge(
     """
     case = case_of(net, dataset, battery, threat=threat, chosen=chosen, defense=defense)
     with examined(net, case) as subject:
+        _try_images(subject, dataset)
+        before = Before.of(subject, dataset)
         remarks = try_out(subject, case)
         outcomes = carry_out(plan(case, remarks), by_this_process(subject, case))
+        remarks = before.again(subject, remarks)
     question = question_of(
         case,
         net=type(net).__name__,

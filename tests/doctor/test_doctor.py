@@ -66,7 +66,7 @@ def test_the_five_are_judged_under_a_defence_too(fitted, digits) -> None:
 
 def test_a_sound_evaluation_passes(fitted, digits) -> None:
     checks = checks_of(fitted, digits, BATTERY, threat=THREAT)
-    assert len(checks) == 11
+    assert len(checks) == 12
     assert not failed(checks), checks
 
 

@@ -499,3 +499,33 @@ def test_gradients_that_fail_on_few_images_are_counted_in_a_remark(
     assert remarked(found, ())[0].startswith(f"{code}: 10 of 100 examples: ")
     assert remarked(found, (f"{code}: said",)) == (f"{code}: said",)
     assert not remarked(judge(toy, blobs, PGD, threat=tiny), ())
+
+
+def test_a_net_that_looks_at_its_neighbours_in_large_batches_alone_is_noticed(toy, blobs) -> None:
+    def way(net: nn.Module, x: Tensor) -> Tensor:
+        return net(x) if len(x) < 64 else net(x - x.mean(0) + 0.5)
+
+    assert len(blobs) >= 64
+    outcomes = judge(Of(toy, way), blobs, PGD, threat=THREAT)
+    assert any(line.startswith("batch-dependent: ") for line in remarks_of(outcomes))
+
+
+@pytest.mark.parametrize("calls", [25, 150])
+def test_a_net_that_becomes_another_as_it_is_asked_is_noticed(calls, toy, blobs) -> None:
+    """While the lint looks at it, or after."""
+
+    class Turning(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.net, self.count = toy, 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.count += 1
+            return self.net(x) if self.count < calls else self.net(x).flip(1)
+
+        def __deepcopy__(self, _memo) -> nn.Module:
+            raise TypeError("searches are to ask this very net")
+
+    steps = replace(PGD, steps=60)
+    outcomes = judge(Turning(), blobs, steps, threat=THREAT)
+    assert any(line.startswith("by-chance: ") for line in remarks_of(outcomes))
