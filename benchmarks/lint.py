@@ -125,7 +125,10 @@ def told(
         asked = net if trick is None else Tricked(net, tricks(rng)[trick])
         found.append(checked(asked, data, eps, seed, rng))
     doubted = Rate(sum(one.doubt() is not None for one in found), len(found))
-    off = [torch.cat([one.away(getattr(one, step)) for one in found]) for step in ("near", "far")]
+    off = [
+        torch.cat([one.away(one.near, one.rounding) for one in found]),
+        torch.cat([one.away(one.far, one.rounding_far) for one in found]),
+    ]
     worst = [float(values[values.isfinite()].max()) for values in off]
     median = [float(values.nanmedian()) for values in off]
     seconds = (time.process_time() - began) / len(found)
