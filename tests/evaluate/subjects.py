@@ -2,9 +2,25 @@
 
 from torch import Tensor, nn
 
+from fftune.config import BatteryConfig, ThreatModel
 from fftune.data import Dataset
 from fftune.evaluate.block import Subject
+from fftune.evaluate.run import case_of, try_out
 from fftune.models import search_copy
+
+THREAT = ThreatModel(eps=0.02)
+PGD = BatteryConfig(steps=2, precision="fp32")
+
+
+class Of(nn.Module):
+    """A net that is asked in some way of its own."""
+
+    def __init__(self, net: nn.Module, way) -> None:
+        super().__init__()
+        self.net, self.way = net, way
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.way(self.net, x)
 
 
 def subject_of(net: nn.Module, data: Dataset, *, search_net: nn.Module | None = None) -> Subject:
@@ -20,3 +36,10 @@ def subject_of(net: nn.Module, data: Dataset, *, search_net: nn.Module | None = 
 
 def few(data: Dataset) -> Tensor:
     return next(data.batches(4))[1]
+
+
+def lined(net: nn.Module, data: Dataset) -> dict[str, str]:
+    """The remarks on a net before any attack, by code."""
+    subject = subject_of(net.eval(), data)
+    lines = try_out(subject, case_of(net, data, PGD, threat=THREAT))
+    return dict(line.split(": ", 1) for line in lines)

@@ -14,35 +14,10 @@ from fftune.evaluate import judge
 from fftune.evaluate.cli import main
 from fftune.evaluate.question import Defended, Question, questions_of
 from fftune.outcomes import Outcomes, questions_in
+from tests.questions import ASKED as PLAIN
 
 HEDGE = Defended(name="hedge", norm="linf", eps_d=0.1, steps=2, step_size=0.05, clamp=True)
-ASKED = Question(
-    net="fastat_small",
-    model_hash="1a2b3c4d5e6f7081",
-    code="c",
-    data="cifar10",
-    dataset_hash="d",
-    split="test",
-    examples=1000,
-    available=10000,
-    classes=("cat", "dog"),
-    norm="linf",
-    eps=8 / 255,
-    clamp=True,
-    battery="nine",
-    tier="full",
-    attacks=("pgd-20", "cw"),
-    suite="s",
-    precision="fp32",
-    device="cpu",
-    threads=1,
-    block_size=256,
-    seed=0,
-    defences=(HEDGE,),
-    repeats=3,
-    engine=2,
-    remarks=(),
-)
+ASKED = replace(PLAIN, defences=(HEDGE,), repeats=3)
 OTHERS = {
     "net": "other",
     "model_hash": "1a2b3c4d00000000",

@@ -7,7 +7,6 @@ import pytest
 
 from fftune.config import Dimension, SweepConfig
 from fftune.errors import StudyError
-from fftune.evaluate.question import Question
 from fftune.report.page import page
 from fftune.report.publish import publish
 from fftune.report.results import Result, read_results
@@ -16,34 +15,7 @@ from fftune.report.tables import table
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
 from fftune.sweep.front import Failure, Front, Point
-
-ASKED = Question(
-    net="fastat_small",
-    model_hash="1a2b3c4d5e6f7081",
-    code="c",
-    data="cifar10",
-    dataset_hash="d",
-    split="test",
-    examples=1000,
-    available=10000,
-    classes=("cat", "dog"),
-    norm="linf",
-    eps=8 / 255,
-    clamp=True,
-    battery="nine",
-    tier="full",
-    attacks=("pgd-20", "cw"),
-    suite="s",
-    precision="fp32",
-    device="cpu",
-    threads=1,
-    block_size=256,
-    seed=0,
-    defences=(),
-    repeats=0,
-    engine=2,
-    remarks=(),
-)
+from tests.questions import ASKED
 
 
 def study(config: SweepConfig, name: str, **changes: object) -> Result:

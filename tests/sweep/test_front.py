@@ -4,9 +4,9 @@ import math
 import pytest
 
 from fftune.errors import StudyError
-from fftune.evaluate.question import Question
 from fftune.risk import RiskCounts
 from fftune.sweep.front import Failure, Front, Point, by_lambda
+from tests.questions import ASKED
 
 
 def point(trial: int, lam: float, validation: tuple[int, int], test: tuple[int, int]) -> Point:
@@ -39,35 +39,6 @@ FRONT = Front(
     selection="validation",
     points=POINTS,
     failures=(Failure(trial=4, lam=70.0, reason="loss is nan"),),
-)
-
-
-ASKED = Question(
-    net="fastat_small",
-    model_hash="1a2b3c4d5e6f7081",
-    code="c",
-    data="cifar10",
-    dataset_hash="d",
-    split="test",
-    examples=1000,
-    available=10000,
-    classes=("cat", "dog"),
-    norm="linf",
-    eps=8 / 255,
-    clamp=True,
-    battery="nine",
-    tier="full",
-    attacks=("pgd-20", "cw"),
-    suite="s",
-    precision="fp32",
-    device="cpu",
-    threads=1,
-    block_size=256,
-    seed=0,
-    defences=(),
-    repeats=0,
-    engine=2,
-    remarks=(),
 )
 
 
