@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from fftune.comparison import Paired
 from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel
 from fftune.data import Dataset, load
-from fftune.evaluate import Probe, judge, probes
-from fftune.evaluate.block import Subject, attack_block
-from fftune.evaluate.run import sample
-from fftune.evaluate.tiers import CANARY, CANARY_LENGTHS, TIERS, Part
+from fftune.evaluation.batteries import Probe, probes
+from fftune.evaluation.block import Subject, attack_block
+from fftune.evaluation.evaluate import judge, sample
+from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS, Part
+from fftune.keyed_noise import Noise
 from fftune.models import search_copy
-from fftune.noise import Noise
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate
 

@@ -32,8 +32,8 @@ from torch import Tensor
 
 from fftune.config import Augmentation, DataSpec, Engine, LoaderConfig, WriteConfig
 from fftune.data import open_loader
+from fftune.data.beton.writer import write_beton
 from fftune.data.catalog import open_parts
-from fftune.data.writing import write_beton
 
 SHARED = Path(os.environ.get("FFTUNE_SHARED") or Path(__file__).parents[1] / "../shared")
 DATASETS = Path("~/.cache/fftune/datasets").expanduser()

@@ -26,10 +26,10 @@ from fftune.attacks.losses import all_classes
 from fftune.config import AttackConfig, DataSpec, HedgeConfig, ThreatModel, named
 from fftune.defenses import hedge
 from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attack
-from fftune.defenses.linear import LinearTask, accuracies
-from fftune.evaluate.defended import predict
-from fftune.evaluate.run import sample
-from fftune.noise import Noise
+from fftune.defenses.theory.linear import LinearTask, accuracies
+from fftune.evaluation.defended import predict
+from fftune.evaluation.evaluate import sample
+from fftune.keyed_noise import Noise
 
 THREAT = ThreatModel(eps=8 / 255)
 HEDGE = HedgeConfig()
@@ -88,9 +88,9 @@ sys.path.insert(0, sys.argv[1])
 import architectures
 from fftune.config import HedgeConfig
 from fftune.defenses import hedge
-from fftune.memory import keep_freed
+from fftune.allocator import keep_freed
 from fftune.models import search_copy
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 if sys.argv[4] == "keep":
     keep_freed()
 torch.set_num_threads(1)

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from fftune.config import DataSpec, ThreatModel
 from fftune.data import Dataset
-from fftune.evaluate.derivatives import Slopes, gradients, points, random_signs, slopes
-from fftune.evaluate.lint import FEW
-from fftune.evaluate.run import sample
-from fftune.noise import Noise
+from fftune.evaluation.evaluate import sample
+from fftune.keyed_noise import Noise
+from fftune.lint.derivatives import Slopes, gradients, points, random_signs, slopes
+from fftune.lint.questions import FEW
 from fftune.risk import Rate
 
 NETS = {

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 SHAPES = {"(1,)": (128, (1,)), "1x8x8": (100, (1, 8, 8)), "3x32x32": (128, (3, 32, 32))}
 SHAPES["3x224x224"] = (8, (3, 224, 224))

@@ -14,14 +14,14 @@ from pathlib import Path
 
 import torch
 
-from fftune.cluster import cluster
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
-from fftune.evaluate.case import Case, examined
-from fftune.evaluate.plan import carry_out, plan
-from fftune.evaluate.pool import Examination, Pool
-from fftune.evaluate.run import by_this_process, case_of, sample
+from fftune.evaluation.escalation import carry_out, plan
+from fftune.evaluation.evaluate import by_this_process, case_of, sample
+from fftune.evaluation.job import Case, examined
+from fftune.evaluation.ray_pool import Examination, Pool
 from fftune.models import load_model
 from fftune.outcomes import Outcomes
+from fftune.ray_cluster import cluster
 
 NEEDS = {"CPU": 1, "GPU": 0}
 

@@ -23,8 +23,8 @@ from scipy.interpolate import PchipInterpolator
 
 from fftune.config import SweepConfig
 from fftune.pareto import hypervolume, non_dominated
-from fftune.sweep.samplers import enqueue, make_sampler
-from fftune.sweep.space import suggest
+from fftune.sweeping.samplers.strategies import enqueue, make_sampler
+from fftune.sweeping.search_space import suggest
 
 Points = NDArray[np.float64]
 TABLES = {"P1.T10_c10": "CIFAR-10", "P1.T11_c100": "CIFAR-100", "P1.T12_tin": "Tiny-ImageNet"}

@@ -23,13 +23,13 @@ from torch import Tensor, nn
 
 from fftune.config import DataSpec, Objective, TrainConfig, TrainPrecision
 from fftune.data.dataset import Batch
+from fftune.keyed_noise import Noise
 from fftune.models import eval_mode, make_model, torch_threads
-from fftune.noise import Noise
 from fftune.recipes import Basis, training
-from fftune.train.feed import check_feed, open_feed
-from fftune.train.group import Group
-from fftune.train.optimizer import make_optimizer
-from fftune.train.step import Stepper, folded_of, objective_of
+from fftune.training.distributed import Group
+from fftune.training.optimizer import make_optimizer
+from fftune.training.phases import check_feed, open_feed
+from fftune.training.step import Stepper, folded_of, objective_of
 
 T = TypeVar("T")
 OBJECTIVES = tuple(name for name in get_args(Objective) if name != "hinge")

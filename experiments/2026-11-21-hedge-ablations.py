@@ -9,9 +9,9 @@ its curves or maps.
 
 import sys
 
-from fftune.cli import run
+from fftune.cli.options import run
+from fftune.cli.sweep import main
 from fftune.errors import ConfigError
-from fftune.sweep.cli import main
 
 
 def pixels(*steps: int) -> str:

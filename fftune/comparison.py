@@ -102,7 +102,7 @@ def moved(first: Outcomes, second: Outcomes) -> tuple[Moved, ...]:
     """The rows whose predictions two runs of the same attacks do not share, by key.
 
     Another block size, machine or thread count may move one in a thousand; equal ones none.
-    `fftune.evaluate.block.margins` says how near each was to either side.
+    `fftune.evaluation.block.margins` says how near each was to either side.
 
     Raises:
         DataError: the runs have other rows.

@@ -1,6 +1,9 @@
+"""`python -m fftune.evaluate`: attack nets. The code is in `fftune.cli.evaluate`."""
+
 import sys
 
-from fftune.cli import run
-from fftune.evaluate.cli import main
+from fftune.cli.evaluate import main
+from fftune.cli.options import run
 
-run(main, sys.argv[1:])
+if __name__ == "__main__":
+    run(main, sys.argv[1:])

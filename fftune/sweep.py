@@ -1,6 +1,9 @@
+"""`python -m fftune.sweep`: search a front. The code is in `fftune.cli.sweep`."""
+
 import sys
 
-from fftune.cli import run
-from fftune.sweep.cli import main
+from fftune.cli.options import run
+from fftune.cli.sweep import main
 
-run(main, sys.argv[1:])
+if __name__ == "__main__":
+    run(main, sys.argv[1:])

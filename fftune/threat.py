@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fftune.config import AttackConfig, Norm, ThreatModel
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 DEVIATIONS = {"gaussian": 0.01, "narrow": 0.001}
 """Of the starts that the authors' code has for THRM and TRADES, and that of TRADES itself."""

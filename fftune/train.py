@@ -1,6 +1,9 @@
+"""`python -m fftune.train`: train one net. The code is in `fftune.cli.train`."""
+
 import sys
 
-from fftune.cli import run
-from fftune.train.cli import main
+from fftune.cli.options import run
+from fftune.cli.train import main
 
-run(main, sys.argv[1:])
+if __name__ == "__main__":
+    run(main, sys.argv[1:])

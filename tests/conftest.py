@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from fftune import recipes
 from fftune.config import SweepConfig
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 
 class TwoClass(nn.Module):
@@ -47,7 +47,7 @@ def linear(rng: torch.Generator) -> TwoClass:
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory) -> Path:
     """A fresh database: creating its tables takes seconds, copying it none."""
-    from fftune.tracking import open_tracking
+    from fftune.tracking.runs import open_tracking
 
     root = tmp_path_factory.mktemp("mlflow")
     open_tracking(root, "Default")

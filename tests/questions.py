@@ -1,6 +1,6 @@
 """A question that rows may answer, for tests of what is said of it."""
 
-from fftune.evaluate.question import Question
+from fftune.evaluation.question import Question
 
 ASKED = Question(
     net="fastat_small",

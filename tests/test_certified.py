@@ -11,9 +11,9 @@ from fftune.attacks import apgd, pgd
 from fftune.certified import CertifiedCounts, certify, stays_right, stays_wrong
 from fftune.config import AttackConfig, InputSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
+from fftune.keyed_noise import Noise
 from fftune.models import make_model
-from fftune.models.linf_recipe import hinge_mix, p_at
-from fftune.noise import Noise
+from fftune.models.linf_schedules import hinge_mix, p_at
 
 INPUTS = InputSpec(shape=(1, 4, 4), classes=3, mean=(0.5,), std=(0.3,))
 EPS = 0.05

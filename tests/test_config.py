@@ -25,7 +25,7 @@ from fftune.config import (
     told_radius,
     with_settings,
 )
-from fftune.config.exact import SINCE
+from fftune.config.serialization import SINCE
 from fftune.errors import ConfigError
 
 THRM = recipes.thrm("tiny")
@@ -193,7 +193,7 @@ class Outer:
 
 
 def test_only_files_older_than_a_field_may_lack_it(monkeypatch) -> None:
-    monkeypatch.setattr("fftune.config.exact.SCHEMA_VERSION", 2)
+    monkeypatch.setattr("fftune.config.serialization.SCHEMA_VERSION", 2)
     assert from_json(Outer, '{"inner": {}}') == Outer(inner=Inner())
     with pytest.raises(ConfigError, match=r"^inner\.young is missing$"):
         from_json(Outer, '{"inner": {}, "schema_version": 2}')

@@ -10,9 +10,9 @@ import pytest
 
 from fftune import recipes
 from fftune.metrics import COUNTERS, GAUGES, Metrics
-from fftune.train.cost import Passes, per_example
-from fftune.train.epoch import Epoch
-from fftune.train.record import count_epoch
+from fftune.training.cost import Passes, per_example
+from fftune.training.history import Epoch
+from fftune.training.tracked import count_epoch
 
 CALLS = (
     "from fftune.metrics import Metrics\n"

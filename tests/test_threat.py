@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fftune.config import AttackConfig, Norm, ThreatModel
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import distance, is_inside, project, start, step
 
 IDS = torch.arange(4)

@@ -9,9 +9,9 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from fftune import tracking
 from fftune.errors import StorageError
-from fftune.tracking import (
+from fftune.tracking import runs as tracking
+from fftune.tracking.runs import (
     Run,
     Tracking,
     discard_runs,

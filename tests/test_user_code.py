@@ -8,15 +8,15 @@ import sys
 import pytest
 
 from fftune import recipes
-from fftune.cli import run
+from fftune.cli.evaluate import main
+from fftune.cli.options import run
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
-from fftune.evaluate import evaluate
-from fftune.evaluate.cli import main
+from fftune.evaluation.evaluate import evaluate
 from fftune.models import load_model
-from fftune.train import train
+from fftune.training.train import train
 from fftune.user_code import answering
-from tests.train.tinies import tiny
+from tests.training.tinies import tiny
 
 NET = "from torch import nn\ndef net():\n    return nn.Flatten()\n"
 NEEDS = "import argparse\np = argparse.ArgumentParser()\np.add_argument('--lr', required=True)\n"

@@ -12,7 +12,7 @@ from fftune.attacks.pgd import cw, fgsm, pgd, pgd_hedged
 from fftune.attacks.rays import rays
 from fftune.attacks.square import square
 from fftune.config import AttackConfig, Goal, Loss, Search
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 __all__ = [
     "SEARCHES",

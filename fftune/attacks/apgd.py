@@ -5,9 +5,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.active import Found, Rows, aimed, begin, in_packs, target_count
+from fftune.attacks.search_state import Found, Rows, aimed, begin, in_packs, target_count
 from fftune.config import AttackConfig, Goal, Loss
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import project, step
 
 MOMENTUM = 0.75

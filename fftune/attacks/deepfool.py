@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.active import Found, Rows, begin, in_packs, slope
+from fftune.attacks.box_projection import to_hyperplane
 from fftune.attacks.fab import offer_nearest
 from fftune.attacks.goals import is_toward
-from fftune.attacks.hyperplane import to_hyperplane
 from fftune.attacks.losses import require_margin
+from fftune.attacks.search_state import Found, Rows, begin, in_packs, slope
 from fftune.config import AttackConfig, Goal, Loss, Norm
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import distance
 
 OVERSHOOT = 0.02

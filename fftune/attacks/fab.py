@@ -5,11 +5,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.active import Found, Rows, aimed, begin, in_packs, target_count
-from fftune.attacks.hyperplane import to_hyperplane
+from fftune.attacks.box_projection import to_hyperplane
 from fftune.attacks.losses import require_margin
+from fftune.attacks.search_state import Found, Rows, aimed, begin, in_packs, target_count
 from fftune.config import AttackConfig, Goal, Loss, Norm, ThreatModel
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import distance, project
 
 OVERSHOOT = 1.05

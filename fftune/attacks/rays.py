@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.active import Found, Rows, begin, in_packs
 from fftune.attacks.fab import offer_nearest
 from fftune.attacks.goals import is_toward
 from fftune.attacks.losses import require_margin
+from fftune.attacks.search_state import Found, Rows, begin, in_packs
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.errors import ConfigError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 TOLERANCE = 1e-3
 """Width at which the binary search for a radius ends."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.counted import clean_logits, narrowed
 from fftune.attacks.goals import is_toward
 from fftune.attacks.losses import Aim
+from fftune.attacks.query_counter import clean_logits, narrowed
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.errors import DataError, ModelError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import start
 
 WIDTH = 128

@@ -7,9 +7,9 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.active import Found, Rows, begin, in_packs
+from fftune.attacks.search_state import Found, Rows, begin, in_packs
 from fftune.config import AttackConfig, Goal, Loss
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import project
 
 P_INIT = 0.8

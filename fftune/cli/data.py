@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from fftune.cli import parse
+from fftune.cli.options import parse
 from fftune.config import DataSpec, Norm, Selection, ThreatModel, WriteConfig, nearest
 from fftune.config.attack import default_eps
 from fftune.errors import ConfigError
@@ -117,7 +117,7 @@ def main(arguments: Sequence[str]) -> None:
     if verb not in VERBS:
         raise ConfigError(f"no verb {verb!r}; {nearest(verb, VERBS)}")
     command = parse(VERBS[verb], flags, prog=f"python -m fftune.data {verb}")
-    from fftune.data import command as do
+    from fftune.data import commands as do
 
     match command:
         case List():

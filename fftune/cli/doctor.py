@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from fftune.cli.evaluate import parse_net
 from fftune.config import (
     BatteryConfig,
     DataSpec,
@@ -16,7 +17,6 @@ from fftune.config import (
     told_radius,
 )
 from fftune.errors import ConfigError
-from fftune.evaluate.cli import parse_net
 
 USAGE = """usage: python -m fftune.doctor CHECKPOINT [--examples N] [--defense NAME] [--SETTING ...]
        python -m fftune.doctor --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
     from fftune.doctor.behaviours import behaviours
     from fftune.doctor.check import LEVEL, MARGIN
     from fftune.doctor.sound import checks_of
-    from fftune.evaluate.run import has_gradients, sample
+    from fftune.evaluation.evaluate import has_gradients, sample
     from fftune.models import load_model
 
     net = load_model(spec)

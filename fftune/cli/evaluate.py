@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeVar
 
 import tyro
 
-from fftune.cli import parse, parse_known, spelled_out
+from fftune.cli.options import parse, parse_known, spelled_out
 from fftune.config import (
     Backend,
     BatteryConfig,
@@ -91,8 +91,8 @@ def main(arguments: Sequence[str]) -> None:
 
     root = storage_root(command.storage)  # a wrong one is told before the long imports
 
-    from fftune.evaluate.examine import examine
-    from fftune.evaluate.record import Record
+    from fftune.evaluation.many import examine
+    from fftune.report.evaluations import Record
 
     record = Record(
         root=root,
@@ -135,7 +135,7 @@ def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
         if checkpoints:
             one = next(iter(checkpoints.values()))
             command, _ = parse_net(Evaluate, [str(one), *arguments[1:]], SHORT, prog=prog)
-            from fftune.train.checkpoint import read_spec
+            from fftune.training.checkpoint import read_spec
 
             return command, {name: read_spec(path) for name, path in checkpoints.items()}
     command, spec = parse_net(Evaluate, arguments, SHORT, prog=prog)
@@ -197,10 +197,10 @@ def parse_net(
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
         if ".py:" in command.model:
             return command, ModelSpec(factory=command.model, weights=command.weights)
-        from fftune.evaluate.named import spec_of
+        from fftune.evaluation.model_spec import spec_of
 
         return command, spec_of(command.model, command.weights, command.data)
-    from fftune.train.checkpoint import read_spec
+    from fftune.training.checkpoint import read_spec
 
     spec = read_spec(checkpoint)  # whatever is missing there is better said than guessed
     text = (checkpoint / "config.json").read_text(encoding="utf-8")

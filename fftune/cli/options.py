@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn, TypeVar
 
+from fftune.allocator import keep_freed
 from fftune.config import nearest, with_norms_of
 from fftune.errors import ConfigError, FftuneError
-from fftune.memory import keep_freed
 
 VERBS = {
     "data": "list, write and verify data sets",
@@ -52,7 +52,7 @@ def main() -> NoReturn:
     if verb not in VERBS:
         print(f"fftune: no verb {verb!r}; {nearest(verb, VERBS)}", file=sys.stderr)
         sys.exit(2)
-    run(importlib.import_module(f"fftune.{verb}.cli").main, rest)
+    run(importlib.import_module(f"fftune.cli.{verb}").main, rest)
 
 
 def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> NoReturn:
@@ -69,7 +69,7 @@ def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> N
         print(f"fftune: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        verb = command.__module__.split(".")[1]  # of fftune.<verb>.cli
+        verb = command.__module__.split(".")[2]  # of fftune.cli.<verb>
         print(f"fftune: interrupted; {AGAIN[verb]}", file=sys.stderr)
         sys.exit(130)
     sys.exit(0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import tyro
 
-from fftune.cli import parse
+from fftune.cli.options import parse
 
 
 @dataclass(frozen=True, kw_only=True)

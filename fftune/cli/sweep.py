@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import tyro
 
 from fftune import recipes
-from fftune.cli import parse, parse_known, spelled_out
+from fftune.cli.options import parse, parse_known, spelled_out
 from fftune.config import (
     Backend,
     Dimension,
@@ -162,11 +162,11 @@ def main(arguments: Sequence[str]) -> None:
     root = storage_root(command.storage)  # a wrong one is told before the long imports
 
     from fftune.report.publish import publish
-    from fftune.sweep.run import sweep
+    from fftune.sweeping.sweep import sweep
 
     config = command.config
     if isinstance(config, HedgeSweep):
-        from fftune.evaluate.hedged import pinned
+        from fftune.hedge_study.evaluation import pinned
 
         config = replace(config, base=pinned(config.base))
     sweep(
@@ -180,11 +180,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _told_cost(config: Study) -> str:
-    from fftune.sweep.cost import cost, hedge_cost, hours
+    from fftune.sweeping.cost import cost, hedge_cost, hours
 
     if isinstance(config, HedgeSweep):
         return hedge_cost(config)
-    from fftune.train.rates import measure
+    from fftune.training.throughput import measure
 
     assert isinstance(config, SweepConfig)
     found = cost(config)
@@ -220,7 +220,7 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
     """The command with its net, whose checkpoint gives the defaults that the flags change."""
     named = parse_known(Net, flags)
     if named.checkpoint:
-        from fftune.train.checkpoint import read_spec
+        from fftune.training.checkpoint import read_spec
 
         folder = Path(named.checkpoint)
         net = read_spec(folder)
@@ -239,7 +239,7 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
     if command.model:
         if command.checkpoint:
             raise ConfigError("model contradicts checkpoint: name one of them")
-        from fftune.evaluate.named import spec_of
+        from fftune.evaluation.model_spec import spec_of
 
         base = replace(base, net=spec_of(command.model, command.weights, base.data))
     if command.weights and not command.model:

@@ -8,7 +8,7 @@ from typing import Annotated, get_args
 import tyro
 
 from fftune import recipes
-from fftune.cli import parse, parse_known, spelled_out
+from fftune.cli.options import parse, parse_known, spelled_out
 from fftune.config import Constants, Norm, Objective, Resources, TrainConfig, nearest, to_json
 from fftune.errors import ConfigError
 
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> None:
     if command is None:
         return
     if command.dry_run:
-        from fftune.train.cost import cost
+        from fftune.training.cost import cost
 
         print(to_json(command.config) + str(cost(command.config)))
         return
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str]) -> None:
 
     root = storage_root(command.storage)  # a wrong one is told before the long imports
 
-    from fftune.train.record import run_recorded
+    from fftune.training.tracked import run_recorded
 
     checkpoint, folder = run_recorded(
         command.config,

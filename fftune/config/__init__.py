@@ -5,24 +5,11 @@ Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
 """
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
-from fftune.config.checks import is_plain, nearest, require
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig, substandard_name
 from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial, named
 from fftune.config.evaluation import BatteryConfig
-from fftune.config.exact import config_hash, differences, flat, from_json, to_json
-from fftune.config.hedging import HedgeSweep, study_of
-from fftune.config.models import InputSpec, ModelSpec
-from fftune.config.space import (
-    Dimension,
-    Settings,
-    Value,
-    is_whole,
-    with_norms_of,
-    with_settings,
-)
-from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, Study, SweepConfig
-from fftune.config.training import OptimizerConfig, Phase, TrainConfig
-from fftune.config.vocabulary import (
+from fftune.config.hedge_study import HedgeSweep, study_of
+from fftune.config.literals import (
     Backend,
     Battery,
     Constants,
@@ -43,6 +30,19 @@ from fftune.config.vocabulary import (
     Tier,
     TrainPrecision,
 )
+from fftune.config.model import InputSpec, ModelSpec
+from fftune.config.search_space import (
+    Dimension,
+    Settings,
+    Value,
+    is_whole,
+    with_norms_of,
+    with_settings,
+)
+from fftune.config.serialization import config_hash, differences, flat, from_json, to_json
+from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, Study, SweepConfig
+from fftune.config.training import OptimizerConfig, Phase, TrainConfig
+from fftune.config.validation import is_plain, nearest, require
 
 __all__ = [
     "PAPER_LAMBDAS",

@@ -3,8 +3,8 @@
 import math
 from dataclasses import dataclass, field
 
-from fftune.config.checks import require
-from fftune.config.vocabulary import Norm, Protocol, Search, Start
+from fftune.config.literals import Norm, Protocol, Search, Start
+from fftune.config.validation import require
 
 PIXEL = 255
 """Steps of an 8-bit pixel in [0, 1]."""

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from fftune.config.checks import require
-from fftune.config.vocabulary import Engine, Norm
+from fftune.config.literals import Engine, Norm
+from fftune.config.validation import require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
 from fftune.config.attack import UNSAID, AttackConfig, ThreatModel, default_eps, is_unsaid
-from fftune.config.checks import require
 from fftune.config.data import DataSpec
-from fftune.config.models import ModelSpec
-from fftune.config.vocabulary import Defense, Device, Norm, Start
+from fftune.config.literals import Defense, Device, Norm, Start
+from fftune.config.model import ModelSpec
+from fftune.config.validation import require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

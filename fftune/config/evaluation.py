@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from fftune.config.checks import require
-from fftune.config.vocabulary import Battery, Device, Precision, Tier
+from fftune.config.literals import Battery, Device, Precision, Tier
+from fftune.config.validation import require
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,7 +14,7 @@ class BatteryConfig:
     steps: int = 20
     """Of `risks` and `targets`; the other batteries are as their sources have them."""
     tier: Tier = "standard"
-    """How long the ensembles search; see `fftune.evaluate.tiers`."""
+    """How long the ensembles search; see `fftune.evaluation.tiers`."""
     examples: int | None = None
     """How many examples of the split, evenly spread over its ids; none is all."""
     block_size: int = 256

@@ -5,8 +5,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 
 from fftune.config.defense import HedgeTrial, radius_of
-from fftune.config.exact import from_json
-from fftune.config.space import Dimension, Settings, with_settings
+from fftune.config.search_space import Dimension, Settings, with_settings
+from fftune.config.serialization import from_json
 from fftune.config.study import Study, SweepConfig
 
 PAPER_STEPS = 20

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fftune.config.checks import plain_name
-from fftune.config.vocabulary import Constants
+from fftune.config.literals import Constants
+from fftune.config.validation import plain_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
 from fftune.config.attack import UNSAID
-from fftune.config.checks import nearest, require
-from fftune.config.exact import flat
+from fftune.config.serialization import flat
+from fftune.config.validation import nearest, require
 from fftune.errors import ConfigError
 
 T = TypeVar("T")

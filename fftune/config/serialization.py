@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
-from fftune.config.checks import nearest
+from fftune.config.validation import nearest
 from fftune.errors import ConfigError
 
 if TYPE_CHECKING:

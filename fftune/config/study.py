@@ -6,18 +6,18 @@ from dataclasses import dataclass, field
 from itertools import pairwise, product
 from typing import Any
 
-from fftune.config.checks import is_plain, require
 from fftune.config.evaluation import BatteryConfig
-from fftune.config.space import Dimension, Settings, check_space, is_whole
+from fftune.config.literals import Selection, Strategy
+from fftune.config.search_space import Dimension, Settings, check_space, is_whole
 from fftune.config.training import TrainConfig
-from fftune.config.vocabulary import Selection, Strategy
+from fftune.config.validation import is_plain, require
 
 PAPER_LAMBDAS = (0.0, 1.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingConfig:
-    """When trials that others have left behind are stopped; see `fftune.sweep.stopping`."""
+    """Early stopping of trials that others have left behind; see `sweeping.early_stopping`."""
 
     rungs: tuple[int, ...] = ()
     """Epochs after which a trial is compared with the others; none stops nobody."""

@@ -5,9 +5,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 from fftune.config.attack import AttackConfig
-from fftune.config.checks import require
 from fftune.config.data import Augmentation, DataSpec
-from fftune.config.vocabulary import (
+from fftune.config.literals import (
     Algorithm,
     Constants,
     Device,
@@ -16,6 +15,7 @@ from fftune.config.vocabulary import (
     Schedule,
     TrainPrecision,
 )
+from fftune.config.validation import require
 
 CODE_LR_FROM = 10.0
 """From this lambda on the authors' code trains with `CODE_LR` on CIFAR-10, and nowhere else; their

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fftune.data.catalog import load
     from fftune.data.dataset import Dataset, Source
-    from fftune.data.loaders import Loader, open_loader
-    from fftune.data.sharding import is_padding
+    from fftune.data.loader import Loader, open_loader
+    from fftune.data.sampler import is_padding
 
 __all__ = ["Dataset", "Loader", "Source", "is_padding", "load", "open_loader"]
 
 _HOMES = {
     "Dataset": "dataset",
-    "Loader": "loaders",
+    "Loader": "loader",
     "Source": "dataset",
-    "is_padding": "sharding",
+    "is_padding": "sampler",
     "load": "catalog",
-    "open_loader": "loaders",
+    "open_loader": "loader",
 }
 
 

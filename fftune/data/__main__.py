@@ -1,6 +1,6 @@
 import sys
 
-from fftune.cli import run
-from fftune.data.cli import main
+from fftune.cli.data import main
+from fftune.cli.options import run
 
 run(main, sys.argv[1:])

@@ -8,14 +8,14 @@ from pathlib import Path
 from torch import Tensor
 
 from fftune.config import DataSpec, Split, is_plain, nearest
-from fftune.data import archives
-from fftune.data.betons import stored_parts
+from fftune.data.beton.reader import stored_parts
 from fftune.data.dataset import Dataset
-from fftune.data.digits import digits
-from fftune.data.folders import IMAGENET_MEAN, IMAGENET_STD, Floats, folder, parquet
 from fftune.data.images import Array, Central
-from fftune.data.parts import Part, Parts, place
-from fftune.data.synthetic import synthetic
+from fftune.data.official_split import Part, Parts, place
+from fftune.data.sources import archives
+from fftune.data.sources.digits import digits
+from fftune.data.sources.folders import IMAGENET_MEAN, IMAGENET_STD, Floats, folder, parquet
+from fftune.data.sources.synthetic import synthetic
 from fftune.errors import DataError
 
 DEFAULT_ROOT = "~/.cache/fftune/datasets"

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fftune.cli.data import PHASES, List, Verify, Write
 from fftune.config import WriteConfig, is_plain, substandard_name
-from fftune.data.betons import CLEAN, stored_part
+from fftune.data.beton.manifest import Made, Sidecar, SplitRecord, verified
+from fftune.data.beton.reader import CLEAN, stored_part
+from fftune.data.beton.writer import frame_for, split_records, write_beton
 from fftune.data.catalog import KNOWN, data_root, open_parts
-from fftune.data.cli import PHASES, List, Verify, Write
 from fftune.data.dataset import Source, content_hash
-from fftune.data.ffcv_engine import why_missing
-from fftune.data.parts import Part, PartName
-from fftune.data.sidecar import Made, Sidecar, SplitRecord, verified
+from fftune.data.engines.ffcv_decoder import why_missing
+from fftune.data.official_split import Part, PartName
 from fftune.data.substandard import Recipe, made_of, read_net
-from fftune.data.writing import frame_for, split_records, write_beton
 from fftune.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)

@@ -11,17 +11,17 @@ import torch
 from torch import Tensor
 
 from fftune.config import DataSpec, Engine, LoaderConfig, Split
-from fftune.data.ahead import cores
 from fftune.data.augment import augmented
-from fftune.data.betons import Stored
-from fftune.data.buffers import Buffers
+from fftune.data.beton.reader import Stored
+from fftune.data.buffer_pool import Buffers
 from fftune.data.catalog import place_framed
 from fftune.data.dataset import Batch
-from fftune.data.ffcv_engine import FfcvDecoder, why_missing
-from fftune.data.parts import Part
-from fftune.data.sharding import epoch_order, marked, share
+from fftune.data.engines.ffcv_decoder import FfcvDecoder, why_missing
+from fftune.data.official_split import Part
+from fftune.data.prefetch import cores
+from fftune.data.sampler import epoch_order, marked, share
 from fftune.errors import DataError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 log = logging.getLogger(__name__)
 SMALL = 10**9

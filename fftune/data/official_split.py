@@ -11,8 +11,8 @@ from torch import Tensor
 
 from fftune.config import DataSpec, Split
 from fftune.data.dataset import Dataset, Source
-from fftune.data.free_memory import check_fits
 from fftune.data.images import Frame, Images, Pixels
+from fftune.data.memory_check import check_fits
 from fftune.data.splits import sized, split_rows
 from fftune.errors import DataError
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from fftune.errors import ConfigError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 
 def epoch_order(count: int, noise: Noise, epoch: int) -> Tensor:

@@ -24,14 +24,14 @@ from fftune.config import (
     from_json,
     substandard_name,
 )
+from fftune.data.beton.manifest import Made
 from fftune.data.dataset import Dataset
 from fftune.data.images import Array, Frame
-from fftune.data.parts import Part
-from fftune.data.sidecar import Made
+from fftune.data.official_split import Part
 from fftune.errors import ConfigError, ModelError
+from fftune.keyed_noise import Noise
 from fftune.models import eval_mode, load_model, weights_hash
-from fftune.models.user import user_model
-from fftune.noise import Noise
+from fftune.models.loading import user_model
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)

@@ -7,10 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.counted import Rowwise, narrowed
+from fftune.attacks.query_counter import Rowwise, narrowed
 from fftune.config import HedgeConfig
 from fftune.defenses.hedge import hedge
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 
 class Defended(Rowwise):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fftune.attacks import pgd
 from fftune.config import AttackConfig
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 Score = Literal["logit", "log_prob"]
 """f_c of a class. The paper does not say which; of the probability's logarithm, the predicted

@@ -4,11 +4,11 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks import pgd
-from fftune.attacks.counted import narrowed
 from fftune.attacks.losses import all_classes
+from fftune.attacks.query_counter import narrowed
 from fftune.config import AttackConfig, Goal, HedgeConfig
 from fftune.errors import ModelError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 
 def hedge(model: nn.Module, x: Tensor, *, config: HedgeConfig, noise: Noise, ids: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 import sys
 
-from fftune.cli import run
-from fftune.doctor.cli import main
+from fftune.cli.doctor import main
+from fftune.cli.options import run
 
 run(main, sys.argv[1:])

@@ -22,9 +22,10 @@ from fftune.config import (
 )
 from fftune.data import Dataset
 from fftune.doctor.check import MARGIN, Check, beats, is_full
-from fftune.evaluate import Probe, attacked
-from fftune.evaluate.defended import Guard
-from fftune.evaluate.tiers import Part
+from fftune.evaluation.batteries import Probe
+from fftune.evaluation.defended import Guard
+from fftune.evaluation.evaluate import attacked
+from fftune.evaluation.tiers import Part
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate
 

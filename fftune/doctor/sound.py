@@ -5,11 +5,12 @@ from torch import nn
 from fftune.config import AttackConfig, BatteryConfig, Goal, ThreatModel
 from fftune.data import Dataset
 from fftune.doctor.check import MARGIN, Check
-from fftune.evaluate import Probe, attacked
-from fftune.evaluate.lint import findings
-from fftune.evaluate.tiers import Part
+from fftune.evaluation.batteries import Probe
+from fftune.evaluation.evaluate import attacked
+from fftune.evaluation.tiers import Part
+from fftune.keyed_noise import Noise
+from fftune.lint.questions import findings
 from fftune.models import device_of, eval_mode, frozen, torch_threads
-from fftune.noise import Noise
 from fftune.risk import Rate, UnionCounts
 from fftune.user_code import answering
 

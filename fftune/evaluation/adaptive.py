@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from fftune.config import AttackConfig, Goal, ThreatModel
 from fftune.defenses import Through
-from fftune.evaluate.battery import Probe, Scope
-from fftune.evaluate.defended import CLEAN, Guard
-from fftune.evaluate.tiers import Part
+from fftune.evaluation.batteries import Probe, Scope
+from fftune.evaluation.defended import CLEAN, Guard
+from fftune.evaluation.tiers import Part
 
 AWARE = ("aware", "eot", "known", "pgd-hedged", "label-free")
 """How their names begin."""

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fftune.data import Dataset
-from fftune.evaluate.block import NAN, SOME_NAN, ZERO, Subject
-from fftune.evaluate.finding import Remark, answers
-from fftune.evaluate.lint import FEW, TWICE
+from fftune.evaluation.block import NAN, SOME_NAN, ZERO, Subject
+from fftune.lint.finding import Remark, answers
+from fftune.lint.questions import FEW, TWICE
 from fftune.outcomes import Outcomes
 
 log = logging.getLogger(__name__)

@@ -5,7 +5,7 @@ from typing import Literal
 
 from fftune.config import AttackConfig, BatteryConfig, Goal, Loss, Protocol, ThreatModel, Tier
 from fftune.defenses import Through
-from fftune.evaluate.tiers import (
+from fftune.evaluation.tiers import (
     CANARY_LENGTHS,
     TIERS,
     Part,

@@ -7,14 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks import SEARCHES, success
-from fftune.attacks.counted import Counted
+from fftune.attacks.query_counter import Counted
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
 from fftune.errors import DataError, ModelError
-from fftune.evaluate.battery import Probe
-from fftune.evaluate.defended import CLEAN, Guard, Verdict, defended_hash
-from fftune.evaluate.tiers import Part
-from fftune.noise import Noise
+from fftune.evaluation.batteries import Probe
+from fftune.evaluation.defended import CLEAN, Guard, Verdict, defended_hash
+from fftune.evaluation.tiers import Part
+from fftune.keyed_noise import Noise
 from fftune.outcomes import rows
 from fftune.threat import distance, is_inside
 

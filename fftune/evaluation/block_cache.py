@@ -15,10 +15,10 @@ import torch
 
 from fftune.config import ModelSpec, Search, config_hash
 from fftune.data import Dataset
-from fftune.evaluate.block import Subject, logits_of
-from fftune.evaluate.case import Case, Task
-from fftune.evaluate.defended import CLEAN
-from fftune.models.user import source_of
+from fftune.evaluation.block import Subject, logits_of
+from fftune.evaluation.defended import CLEAN
+from fftune.evaluation.job import Case, Task
+from fftune.models.loading import source_of
 from fftune.outcomes import SCHEMA, SCHEMA_VERSION
 from fftune.storage import sha256, write_whole
 from fftune.user_code import local_code

@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from fftune.config import AttackConfig
-from fftune.evaluate.battery import Probe
-from fftune.evaluate.case import Task
+from fftune.evaluation.batteries import Probe
+from fftune.evaluation.job import Task
 
 BACKWARD = 2
 """Forward passes that one backward pass costs."""

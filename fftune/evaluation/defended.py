@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fftune.config import Defense, DefenseConfig, HedgeConfig, ThreatModel, config_hash
 from fftune.defenses import hedge
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 CLEAN = "clean"
 """The attack that does nothing: natural accuracy under a defence, and the control."""

@@ -12,11 +12,11 @@ import pyarrow as pa
 import torch
 
 from fftune.errors import ModelError
-from fftune.evaluate.battery import Probe, canary, probes
-from fftune.evaluate.block import NAN, SOME_NAN, ZERO
-from fftune.evaluate.case import Case, Task
-from fftune.evaluate.lint import BLIND
-from fftune.evaluate.tiers import CANARY
+from fftune.evaluation.batteries import Probe, canary, probes
+from fftune.evaluation.block import NAN, SOME_NAN, ZERO
+from fftune.evaluation.job import Case, Task
+from fftune.evaluation.tiers import CANARY
+from fftune.lint.questions import BLIND
 from fftune.outcomes import Outcomes
 
 if TYPE_CHECKING:

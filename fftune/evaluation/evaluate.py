@@ -22,17 +22,17 @@ from fftune.data import Dataset
 from fftune.data.catalog import place_framed
 from fftune.defenses import refuse_without_gradients
 from fftune.errors import DataError, ModelError
-from fftune.evaluate.afterwards import Before, remarked
-from fftune.evaluate.battery import Probe
-from fftune.evaluate.block import Subject, logits_of
-from fftune.evaluate.cache import Cache, identity
-from fftune.evaluate.case import Case, Task, examined, perform
-from fftune.evaluate.defended import Guard
-from fftune.evaluate.expense import Expense
-from fftune.evaluate.lint import FEW, lint
-from fftune.evaluate.plan import Tables, carry_out, once, plan
-from fftune.evaluate.progress import Progress
-from fftune.evaluate.question import question_of
+from fftune.evaluation.afterwards import Before, remarked
+from fftune.evaluation.batteries import Probe
+from fftune.evaluation.block import Subject, logits_of
+from fftune.evaluation.block_cache import Cache, identity
+from fftune.evaluation.cost_model import Expense
+from fftune.evaluation.defended import Guard
+from fftune.evaluation.escalation import Tables, carry_out, once, plan
+from fftune.evaluation.job import Case, Task, examined, perform
+from fftune.evaluation.progress import Progress
+from fftune.evaluation.question import question_of
+from fftune.lint.questions import FEW, lint
 from fftune.models import load_model, weights_hash
 from fftune.outcomes import Outcomes
 

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 from fftune.config import BatteryConfig, DefenseConfig, Device, ThreatModel
 from fftune.data import Dataset
 from fftune.data.dataset import Batch
-from fftune.evaluate.aware import aware_probes
-from fftune.evaluate.battery import Probe, probes
-from fftune.evaluate.block import Subject, attack_block
-from fftune.evaluate.defended import Guard
+from fftune.evaluation.adaptive import aware_probes
+from fftune.evaluation.batteries import Probe, probes
+from fftune.evaluation.block import Subject, attack_block
+from fftune.evaluation.defended import Guard
+from fftune.keyed_noise import Noise
 from fftune.models import (
     adapted,
     device_of,
@@ -26,7 +27,6 @@ from fftune.models import (
     takes_bf16,
     torch_threads,
 )
-from fftune.noise import Noise
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)

@@ -17,15 +17,15 @@ from fftune.config import (
     ThreatModel,
 )
 from fftune.errors import ConfigError, FftuneError
-from fftune.evaluate.afterwards import remarked
-from fftune.evaluate.cache import Cache, identity
-from fftune.evaluate.case import examined
-from fftune.evaluate.question import question_of
-from fftune.evaluate.queue import Result
-from fftune.evaluate.run import case_of, evaluate, precision_of, sampled, try_out
+from fftune.evaluation.afterwards import remarked
+from fftune.evaluation.block_cache import Cache, identity
+from fftune.evaluation.evaluate import case_of, evaluate, precision_of, sampled, try_out
+from fftune.evaluation.job import examined
+from fftune.evaluation.question import question_of
+from fftune.evaluation.scheduler import Result
 from fftune.models import load_model
 
-log = logging.getLogger("fftune.evaluate")
+log = logging.getLogger("fftune.evaluation")
 
 
 def examine(
@@ -62,8 +62,8 @@ def examine(
     device = _device(battery.device, resources.gpus)
     dataset, available = sampled(data, split, battery.examples)
     results, examinations, questions = {}, {}, {}
-    from fftune.cluster import cluster  # importing Ray takes seconds
-    from fftune.evaluate.pool import Examination, Pool
+    from fftune.evaluation.ray_pool import Examination, Pool
+    from fftune.ray_cluster import cluster  # importing Ray takes seconds
 
     for name, spec in nets.items():
         try:

@@ -5,10 +5,10 @@ import time
 from collections.abc import Sequence
 from math import isfinite
 
-from fftune.evaluate.case import Task
-from fftune.evaluate.expense import Expense
+from fftune.evaluation.cost_model import Expense
+from fftune.evaluation.job import Task
 
-log = logging.getLogger("fftune.evaluate")
+log = logging.getLogger("fftune.evaluation")
 EVERY = 30.0
 """Seconds between two lines."""
 

@@ -17,8 +17,8 @@ from fftune.config import (
     to_json,
     told_radius,
 )
-from fftune.evaluate.cache import ENGINE
-from fftune.evaluate.case import Case
+from fftune.evaluation.block_cache import ENGINE
+from fftune.evaluation.job import Case
 from fftune.outcomes import Outcomes
 
 SHOWN_CLASSES = 10

@@ -19,12 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fftune.cluster import (  # before Ray, whose start it sets
-    could_hold,
-    fits,
-    living_nodes,
-    stand_in,
-)
+from fftune.ray_cluster import could_hold, fits, living_nodes, stand_in
 
 # isort: split
 import ray
@@ -32,18 +27,18 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from fftune.config import ModelSpec
 from fftune.errors import ClusterError, FftuneError, ModelError
-from fftune.evaluate.block import Subject
-from fftune.evaluate.cache import Cache
-from fftune.evaluate.case import Case, Task, perform, subject_of
-from fftune.evaluate.expense import Expense
-from fftune.evaluate.plan import plan
-from fftune.evaluate.progress import Progress
-from fftune.evaluate.queue import Item, Queue, Result, Sitting
+from fftune.evaluation.block import Subject
+from fftune.evaluation.block_cache import Cache
+from fftune.evaluation.cost_model import Expense
+from fftune.evaluation.escalation import plan
+from fftune.evaluation.job import Case, Task, perform, subject_of
+from fftune.evaluation.progress import Progress
+from fftune.evaluation.scheduler import Item, Queue, Result, Sitting
 from fftune.metrics import Metrics
 from fftune.models import load_model, torch_threads, weights_hash
 from fftune.user_code import answering
 
-log = logging.getLogger("fftune.evaluate")
+log = logging.getLogger("fftune.evaluation")
 
 SUBJECTS = 4
 """Nets that an actor keeps at hand."""

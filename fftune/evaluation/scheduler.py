@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from fftune.errors import FftuneError
-from fftune.evaluate.battery import Probe
-from fftune.evaluate.cache import Cache
-from fftune.evaluate.case import Task
-from fftune.evaluate.expense import Expense
-from fftune.evaluate.plan import Plan
+from fftune.evaluation.batteries import Probe
+from fftune.evaluation.block_cache import Cache
+from fftune.evaluation.cost_model import Expense
+from fftune.evaluation.escalation import Plan
+from fftune.evaluation.job import Task
 from fftune.outcomes import Outcomes
 
-log = logging.getLogger("fftune.evaluate")
+log = logging.getLogger("fftune.evaluation")
 
 ATTEMPTS = 3
 """A task that fails so often is recorded as failed."""

@@ -21,16 +21,16 @@ from fftune.config import (
 )
 from fftune.data import Dataset
 from fftune.defenses import Through, refuse_without_gradients
-from fftune.evaluate.battery import Probe
-from fftune.evaluate.cache import identity
-from fftune.evaluate.case import Case, examined
-from fftune.evaluate.crafted import craft, crafted_once, defended_rows, name_of
-from fftune.evaluate.defended import CLEAN
-from fftune.evaluate.question import Defended, Question, question_of
-from fftune.evaluate.run import HEDGED_ON, attacked, remarks_on, sample, try_out
-from fftune.evaluate.tiers import Part
+from fftune.evaluation.batteries import Probe
+from fftune.evaluation.block_cache import identity
+from fftune.evaluation.defended import CLEAN
+from fftune.evaluation.evaluate import HEDGED_ON, attacked, remarks_on, sample, try_out
+from fftune.evaluation.job import Case, examined
+from fftune.evaluation.question import Defended, Question, question_of
+from fftune.evaluation.tiers import Part
+from fftune.hedge_study.precomputed import craft, crafted_once, defended_rows, name_of
+from fftune.keyed_noise import Noise
 from fftune.models import adapted, device_of, load_model, torch_threads, weights_hash
-from fftune.noise import Noise
 from fftune.outcomes import Outcomes
 from fftune.user_code import answering
 

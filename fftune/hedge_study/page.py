@@ -5,8 +5,7 @@ from typing import Any
 
 from fftune import __version__
 from fftune.config import to_json
-from fftune.evaluate.exhibit import Exhibit, Strip
-from fftune.report.hedge_plots import (
+from fftune.hedge_study.plots import (
     RISK_TITLES,
     ablation,
     flips,
@@ -15,7 +14,8 @@ from fftune.report.hedge_plots import (
     slopes,
     surface,
 )
-from fftune.report.hedges import HedgeResult, hedge_caveats, hedge_headlines, hedge_table
+from fftune.hedge_study.showcase_schema import Exhibit, Strip
+from fftune.hedge_study.summary import HedgeResult, hedge_caveats, hedge_headlines, hedge_table
 from fftune.report.page import PLAIN, STYLE
 
 PAGE = """<!doctype html>

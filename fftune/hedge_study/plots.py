@@ -7,11 +7,11 @@ from plotly.subplots import make_subplots
 
 from fftune.config import Dimension, Value
 from fftune.config.attack import PIXEL
-from fftune.evaluate.exhibit import Exhibit, Surface
-from fftune.report.hedges import HedgeResult
+from fftune.hedge_study.showcase_schema import Exhibit, Surface
+from fftune.hedge_study.summary import HedgeResult
 from fftune.report.plots import COLORS, LAYOUT, NATURAL
 from fftune.risk import Rate, RiskCounts
-from fftune.sweep.front import Point
+from fftune.sweeping.front import Point
 
 RISK_TITLES = {
     "adversarial_risk_all": "adversarial risk on D (1 - robust accuracy)",

@@ -26,15 +26,15 @@ from fftune.config import (
 from fftune.data import Dataset
 from fftune.defenses import Through
 from fftune.errors import DataError
-from fftune.evaluate.battery import Probe
-from fftune.evaluate.block import Subject, searched
-from fftune.evaluate.cache import ENGINE, identity
-from fftune.evaluate.case import COMPARED
-from fftune.evaluate.defended import Guard, predict
-from fftune.evaluate.tiers import Part
+from fftune.evaluation.batteries import Probe
+from fftune.evaluation.block import Subject, searched
+from fftune.evaluation.block_cache import ENGINE, identity
+from fftune.evaluation.defended import Guard, predict
+from fftune.evaluation.job import COMPARED
+from fftune.evaluation.tiers import Part
+from fftune.keyed_noise import Noise
 from fftune.models import adapted, device_of, eval_mode, frozen, placed, search_copy, torch_threads
 from fftune.models.weights import write_plain
-from fftune.noise import Noise
 from fftune.outcomes import Outcomes, rows
 from fftune.storage import in_turn
 from fftune.threat import distance

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 from fftune.config import HedgeConfig, HedgeTrial, config_hash, named
 from fftune.defenses import hedge
 from fftune.defenses.analysis import Score, gradient_gap, ratio_gap, second_attack
-from fftune.defenses.linear import LinearTask, accuracies
-from fftune.evaluate.case import COMPARED
-from fftune.evaluate.crafted import Crafted, crafted_once
-from fftune.evaluate.exhibit import (
+from fftune.defenses.theory.linear import LinearTask, accuracies
+from fftune.evaluation.job import COMPARED
+from fftune.hedge_study.evaluation import battery_of, parts_of
+from fftune.hedge_study.precomputed import Crafted, crafted_once
+from fftune.hedge_study.showcase_schema import (
     Exhibit,
     Flips,
     Gaps,
@@ -28,7 +29,7 @@ from fftune.evaluate.exhibit import (
     Strip,
     Surface,
 )
-from fftune.evaluate.hedged import battery_of, parts_of
+from fftune.keyed_noise import Noise
 from fftune.models import (
     adapted,
     device_of,
@@ -38,7 +39,6 @@ from fftune.models import (
     torch_threads,
     weights_hash,
 )
-from fftune.noise import Noise
 from fftune.user_code import answering
 
 CLOSE = 64

@@ -7,14 +7,14 @@ from pathlib import Path
 import pandas as pd
 
 from fftune.config import HedgeSweep, HedgeTrial, Settings, told_radius, with_settings
-from fftune.evaluate.exhibit import Exhibit
-from fftune.evaluate.hedged import AWARE
+from fftune.hedge_study.evaluation import AWARE
+from fftune.hedge_study.showcase_schema import Exhibit
+from fftune.hedge_study.trial import EXHIBIT, chosen
 from fftune.outcomes import Outcomes
 from fftune.report.sentences import asked
 from fftune.report.tables import percent, with_interval
 from fftune.risk import Rate, RiskCounts
-from fftune.sweep.front import Front, Point
-from fftune.sweep.hedging import EXHIBIT, chosen
+from fftune.sweeping.front import Front, Point
 
 
 @dataclass(frozen=True, slots=True)

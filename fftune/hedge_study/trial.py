@@ -4,19 +4,19 @@ import time
 from dataclasses import dataclass
 
 from fftune.config import HedgeSweep, HedgeTrial, Settings, config_hash, to_json, with_settings
-from fftune.evaluate.crafted import name_of
-from fftune.evaluate.exhibit import Exhibit
-from fftune.evaluate.exhibited import exhibit
-from fftune.evaluate.hedged import AWARE, check_hedge, judge_hedge
-from fftune.evaluate.question import remarks_of
+from fftune.evaluation.question import remarks_of
+from fftune.hedge_study.evaluation import AWARE, check_hedge, judge_hedge
+from fftune.hedge_study.precomputed import name_of
+from fftune.hedge_study.showcase import exhibit
+from fftune.hedge_study.showcase_schema import Exhibit
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts, UnionCounts
 from fftune.storage import write_text
-from fftune.sweep.front import SPLITS, Front, Point, Repeats
-from fftune.sweep.runner import Report, Runner
-from fftune.sweep.study import StudyFolder
-from fftune.sweep.trial import values
-from fftune.tracking import Run
+from fftune.sweeping.front import SPLITS, Front, Point, Repeats
+from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.training_trial import values
+from fftune.sweeping.trial_runner import Report, Runner
+from fftune.tracking.runs import Run
 
 EXHIBIT = "exhibit.json"
 """In a study's folder: the chosen hedge on single images."""

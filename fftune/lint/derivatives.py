@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from fftune.config import ThreatModel
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 DIRECTIONS = 8
 """Random signs over all pixels, beside the sign of the gradient itself."""

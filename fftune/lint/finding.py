@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fftune.data import Dataset
 from fftune.errors import ModelError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 FIRST = 32
 """Examples that are asked at once where accuracies are compared."""

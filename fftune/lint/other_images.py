@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fftune.comparison import Paired
-from fftune.evaluate.finding import FIRST, Asked, Finding, answers
+from fftune.lint.finding import FIRST, Asked, Finding, answers
 from fftune.risk import Rate
 
 BETTER, LEVEL = 0.01, 0.001

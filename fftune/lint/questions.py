@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from fftune.config import ThreatModel
 from fftune.data import Dataset
 from fftune.errors import ModelError
-from fftune.evaluate.derivatives import Gradients, epsilon, gradients, points, random_signs, slopes
-from fftune.evaluate.finding import FIRST, Asked, Finding, Remark, answers, reason
-from fftune.evaluate.other_images import accuracies
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
+from fftune.lint.derivatives import Gradients, epsilon, gradients, points, random_signs, slopes
+from fftune.lint.finding import FIRST, Asked, Finding, Remark, answers, reason
+from fftune.lint.other_images import accuracies
 from fftune.risk import Rate
 
 FEW = 12

@@ -7,17 +7,17 @@ from torch import nn
 
 from fftune.config import Constants, InputSpec, ModelSpec, nearest, require
 from fftune.errors import ConfigError, ModelError
-from fftune.models.adapting import adapted
-from fftune.models.folding import Folded, fold
+from fftune.models.adapter import adapted
+from fftune.models.contexts import device_of, eval_mode, frozen, placed, torch_threads
+from fftune.models.fold_batchnorm import Folded, fold
 from fftune.models.imagenet_resnet import resnet50, resnet101
+from fftune.models.inference_copy import search_copy, takes_bf16
 from fftune.models.linf_dist import LinfDist
+from fftune.models.loading import user_model
 from fftune.models.mlp import MLP
-from fftune.models.modes import device_of, eval_mode, frozen, placed, torch_threads
 from fftune.models.resnet18 import ResNet18
-from fftune.models.searching import search_copy, takes_bf16
 from fftune.models.small_cnn import SmallCNN
 from fftune.models.small_resnet import SmallResNet
-from fftune.models.user import user_model
 from fftune.models.vgg16 import VGG16
 from fftune.models.weights import read_weights, save_weights, weights_hash
 from fftune.models.wrn28_10 import WRN28x10

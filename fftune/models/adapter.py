@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fftune.errors import ModelError
-from fftune.models.alike import batches, first_line
+from fftune.models.equivalence import batches, first_line
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
 
-from fftune.models.alike import answers, difference, first_line
+from fftune.models.equivalence import answers, difference, first_line
 
 log = logging.getLogger(__name__)
 

@@ -15,11 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from fftune.config import Precision
-from fftune.models.adapting import Adapted
-from fftune.models.alike import BF16, Answers, answers, difference, first_line, tolerance
-from fftune.models.folding import Folded, has_norms
+from fftune.models.adapter import Adapted
+from fftune.models.contexts import eval_mode, freeze, frozen
+from fftune.models.equivalence import BF16, Answers, answers, difference, first_line, tolerance
+from fftune.models.fold_batchnorm import Folded, has_norms
 from fftune.models.linf_dist import LinfDist
-from fftune.models.modes import eval_mode, freeze, frozen
 
 log = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from fftune.config import InputSpec, require
-from fftune.models.distance import distances
-from fftune.models.normalize import Normalize
+from fftune.models.layers import Normalize
+from fftune.models.lp_distance import distances
 
 DEPTH = 6
 WIDTH = 5120

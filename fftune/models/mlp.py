@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from fftune.config import Constants, InputSpec
 from fftune.models.initialise import he_linear
-from fftune.models.normalize import Normalize
+from fftune.models.layers import Normalize
 
 WIDTH = 3072
 

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from fftune.config import InputSpec
 from fftune.errors import ConfigError
-from fftune.models.normalize import Normalize
+from fftune.models.layers import Normalize
 
 WIDTH = 16
 

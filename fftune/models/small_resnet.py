@@ -3,7 +3,7 @@
 from torch import Tensor, nn
 
 from fftune.config import InputSpec
-from fftune.models.normalize import Normalize
+from fftune.models.layers import Normalize
 
 WIDTH = 32
 

@@ -4,7 +4,7 @@ from torch import Tensor, nn
 
 from fftune.config import InputSpec
 from fftune.models.initialise import he_convolutions
-from fftune.models.normalize import Normalize
+from fftune.models.layers import Normalize
 from fftune.models.sides import require_sides
 
 WIDTH = 64

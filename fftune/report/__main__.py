@@ -1,6 +1,6 @@
 import sys
 
-from fftune.cli import run
-from fftune.report.cli import main
+from fftune.cli.options import run
+from fftune.cli.report import main
 
 run(main, sys.argv[1:])

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fftune.evaluate.tiers import CANARY, CANARY_LENGTHS, TIERS
+from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate, UnionCounts
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from fftune.comparison import Paired
-from fftune.evaluate.aware import is_aware
-from fftune.evaluate.defended import CLEAN
+from fftune.evaluation.adaptive import is_aware
+from fftune.evaluation.defended import CLEAN
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate, clean_prediction
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from fftune.config import DefenseConfig, ThreatModel
 from fftune.errors import FftuneError
-from fftune.evaluate.defense_table import defense_rates, defense_table, undefended
-from fftune.evaluate.question import Question, questions_of
-from fftune.evaluate.queue import Result
-from fftune.evaluate.table import rates, table, values
+from fftune.evaluation.question import Question, questions_of
+from fftune.evaluation.scheduler import Result
 from fftune.outcomes import Outcomes
+from fftune.report.attack_table import rates, table, values
+from fftune.report.defense_table import defense_rates, defense_table, undefended
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
-from fftune.tracking import Run, Tracking, discard_runs, open_tracking, send_unsent
+from fftune.tracking.runs import Run, Tracking, discard_runs, open_tracking, send_unsent
 
-log = logging.getLogger("fftune.evaluate")
+log = logging.getLogger("fftune.evaluation")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 from fftune.comparison import GapBand, front_gap
 from fftune.outcomes import Outcomes
 from fftune.report.results import Result
-from fftune.sweep.study import StudyFolder
+from fftune.sweeping.study_dir import StudyFolder
 
 
 @dataclass(frozen=True, slots=True)

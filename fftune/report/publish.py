@@ -5,17 +5,17 @@ from pathlib import Path
 
 from fftune.config import HedgeSweep, Study
 from fftune.errors import StorageError, StudyError
+from fftune.hedge_study.page import hedge_page
+from fftune.hedge_study.summary import hedge_caveats, hedge_headlines, hedge_table, read_hedges
 from fftune.report.gaps import gaps
-from fftune.report.hedge_page import hedge_page
-from fftune.report.hedges import hedge_caveats, hedge_headlines, hedge_table, read_hedges
-from fftune.report.history import history
 from fftune.report.page import page
 from fftune.report.results import read_config, read_results
+from fftune.report.search_page import history
 from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import hypervolumes, table
 from fftune.storage import write_text
-from fftune.sweep.front import Front
-from fftune.tracking import Tracking, log_front, open_tracking, save_view, send_unsent
+from fftune.sweeping.front import Front
+from fftune.tracking.runs import Tracking, log_front, open_tracking, save_view, send_unsent
 
 
 def publish(names: Sequence[str], root: Path) -> str:

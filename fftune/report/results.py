@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fftune.config import Study, SweepConfig, ThreatModel, nearest, study_of
 from fftune.errors import ConfigError, StudyError
-from fftune.sweep.front import Front, Point
+from fftune.sweeping.front import Front, Point
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from pathlib import Path
 from fftune.config import Study
 from fftune.errors import UserError
 from fftune.report.page import PLAIN
-from fftune.sweep.database import read_search
-from fftune.sweep.history import pictures
-from fftune.sweep.study import StudyFolder
+from fftune.sweeping.optuna_plots import pictures
+from fftune.sweeping.optuna_storage import read_search
+from fftune.sweeping.study_dir import StudyFolder
 
 log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fftune.config import told_radius
 from fftune.report.results import Result
 from fftune.risk import RiskCounts
-from fftune.sweep.front import Front, Point
+from fftune.sweeping.front import Front, Point
 
 
 def headlines(results: Sequence[Result]) -> list[str]:

@@ -8,7 +8,7 @@ from fftune.config import Selection
 from fftune.pareto import cost_to_reach, monotonicity_violations
 from fftune.report.results import Result
 from fftune.risk import Rate
-from fftune.sweep.front import RISKS, Point, Repeats
+from fftune.sweeping.front import RISKS, Point, Repeats
 
 
 def table(results: Sequence[Result]) -> pd.DataFrame:

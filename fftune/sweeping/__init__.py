@@ -1,5 +1,1 @@
-"""Sweeps: search lambda, train and judge each trial, keep the front.
-
-Imports nothing by itself, so that `python -m fftune.sweep --help` answers at once:
-`run.sweep` runs a study, `front.Front` is its result, `gap.GapSampler` its search rule.
-"""
+"""Sweeps: search settings such as lambda, train and evaluate each trial, keep the Pareto front."""

@@ -5,10 +5,10 @@ from math import ceil
 
 from fftune.config import HedgeSweep, SweepConfig
 from fftune.data.catalog import place_framed
-from fftune.evaluate import probes
-from fftune.train.cost import Passes
-from fftune.train.cost import cost as training_cost
-from fftune.train.rates import Rates
+from fftune.evaluation.batteries import probes
+from fftune.training.cost import Passes
+from fftune.training.cost import cost as training_cost
+from fftune.training.throughput import Rates
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

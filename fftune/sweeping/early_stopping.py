@@ -1,6 +1,6 @@
 """Which trials others have left behind: successive halving on fronts, with intervals.
 
-Knows nothing of training, of Ray or of Optuna. `fftune.sweep.scheduler` puts it into Ray Tune.
+Knows nothing of training, Ray or Optuna; `fftune.sweeping.ray_scheduler` puts it into Ray Tune.
 """
 
 from collections.abc import Hashable, Mapping, Sequence

@@ -12,11 +12,11 @@ from typing import Any
 from fftune.comparison import Estimate
 from fftune.config import Selection, Settings
 from fftune.errors import StudyError
-from fftune.evaluate.question import Question, read_question
+from fftune.evaluation.question import Question, read_question
 from fftune.pareto import hypervolume, non_dominated
 from fftune.risk import RiskCounts, plain_rate
 from fftune.storage import write_text
-from fftune.sweep.records import read_as, read_record
+from fftune.sweeping.study_records import read_as, read_record
 
 SCHEMA_VERSION = 2
 """Of `front.json`; 1 had no questions."""

@@ -5,11 +5,11 @@ import logging
 import optuna
 
 from fftune.risk import RiskCounts
-from fftune.sweep.progress import Progress
-from fftune.sweep.runner import Runner
-from fftune.sweep.search import tell
-from fftune.sweep.space import suggest
-from fftune.sweep.stopping import Ladder, Mark, StoppedError
+from fftune.sweeping.early_stopping import Ladder, Mark, StoppedError
+from fftune.sweeping.optuna_study import tell
+from fftune.sweeping.progress import Progress
+from fftune.sweeping.search_space import suggest
+from fftune.sweeping.trial_runner import Runner
 
 log = logging.getLogger(__name__)
 

@@ -25,8 +25,8 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from fftune.errors import StorageError, StudyError
 from fftune.storage import locked, write_text, write_whole
-from fftune.sweep.records import read_record
-from fftune.sweep.study import StudyFolder
+from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.study_records import read_record
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,11 @@ import optuna
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from fftune.config import Study
-from fftune.sweep.database import open_or_create
-from fftune.sweep.front import Failure, Point, Repeats
-from fftune.sweep.samplers import enqueue, make_sampler
-from fftune.sweep.space import params_of, suggest
-from fftune.sweep.study import StudyFolder
+from fftune.sweeping.front import Failure, Point, Repeats
+from fftune.sweeping.optuna_storage import open_or_create
+from fftune.sweeping.samplers.strategies import enqueue, make_sampler
+from fftune.sweeping.search_space import params_of, suggest
+from fftune.sweeping.study_dir import StudyFolder
 
 
 def open_search(study: StudyFolder) -> optuna.Study:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from fftune.config import Selection, Settings
-from fftune.sweep.front import RISKS, Failure, Point, Repeats, Stopped
+from fftune.sweeping.front import RISKS, Failure, Point, Repeats, Stopped
 
 log = logging.getLogger("fftune.sweep")
 

@@ -2,8 +2,8 @@
 
 Ray's own schedulers rank by one metric, and Optuna's pruners refuse several objectives. This one
 ranks running trials by non-domination, and stops a trial only if others beat it in every
-objective even at the favourable end of its intervals; see `fftune.sweep.stopping.Ladder`. It
-knows nothing of training, and works without the rest of fftune:
+objective even at the favourable end of its intervals; see `early_stopping.Ladder`. It knows
+nothing of training, and works without the rest of fftune:
 
     scheduler = FrontScheduler(["latency", "error"], rungs=[10, 20, 40], time_attr="epoch")
     search = UntoldSearch(scheduler, space, metric=["latency", "error"], mode=["min", "min"])
@@ -23,7 +23,7 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from fftune.sweep.stopping import Ladder, Mark
+from fftune.sweeping.early_stopping import Ladder, Mark
 
 
 class FrontScheduler(FIFOScheduler):

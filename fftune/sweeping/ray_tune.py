@@ -6,7 +6,7 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from fftune.cluster import check_seen, fits, stand_in  # before Ray, whose start it sets
+from fftune.ray_cluster import check_seen, fits, stand_in  # before Ray, whose start it sets
 
 # isort: split
 import optuna
@@ -15,13 +15,13 @@ from ray import tune
 from fftune.config import Resources, Study
 from fftune.errors import StorageError
 from fftune.risk import RiskCounts
-from fftune.sweep.database import open_storage
-from fftune.sweep.progress import Progress
-from fftune.sweep.runner import Runner
-from fftune.sweep.scheduler import FrontScheduler, UntoldSearch
-from fftune.sweep.search import objectives
-from fftune.sweep.space import suggest
-from fftune.sweep.stopping import Mark
+from fftune.sweeping.early_stopping import Mark
+from fftune.sweeping.optuna_storage import open_storage
+from fftune.sweeping.optuna_study import objectives
+from fftune.sweeping.progress import Progress
+from fftune.sweeping.ray_scheduler import FrontScheduler, UntoldSearch
+from fftune.sweeping.search_space import suggest
+from fftune.sweeping.trial_runner import Runner
 
 log = logging.getLogger(__name__)
 UNSEEN = "unseen"

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 from fftune.comparison import risks_over_seeds
 from fftune.config import Selection, Settings, Study, SweepConfig, differences, study_of, to_json
 from fftune.errors import ConfigError, StudyError
-from fftune.evaluate import probes
-from fftune.evaluate.question import Question, read_question
+from fftune.evaluation.batteries import probes
+from fftune.evaluation.question import Question, read_question
 from fftune.outcomes import Outcomes, questions_in
 from fftune.storage import locked, write_text
-from fftune.sweep.front import (
+from fftune.sweeping.front import (
     SPLITS,
     Failure,
     Front,
@@ -25,7 +25,7 @@ from fftune.sweep.front import (
     point_from_dict,
     point_to_dict,
 )
-from fftune.sweep.records import read_as, read_record
+from fftune.sweeping.study_records import read_as, read_record
 
 T = TypeVar("T")
 ENDS = ("result.json", "failure.json", "stopped.json")

@@ -6,16 +6,16 @@ from pathlib import Path
 
 from fftune.config import Backend, HedgeSweep, Resources, Study, SweepConfig
 from fftune.errors import FftuneError
-from fftune.sweep.database import answering, open_storage
-from fftune.sweep.front import Front
-from fftune.sweep.hedging import HedgeRunner
-from fftune.sweep.inline import run_inline
-from fftune.sweep.progress import Progress
-from fftune.sweep.runner import Runner, tags
-from fftune.sweep.search import open_search
-from fftune.sweep.study import StudyFolder, open_study
-from fftune.sweep.trial import TrialRunner
-from fftune.tracking import end_stale_runs, open_tracking, send_unsent
+from fftune.hedge_study.trial import HedgeRunner
+from fftune.sweeping.front import Front
+from fftune.sweeping.inline import run_inline
+from fftune.sweeping.optuna_storage import answering, open_storage
+from fftune.sweeping.optuna_study import open_search
+from fftune.sweeping.progress import Progress
+from fftune.sweeping.study_dir import StudyFolder, open_study
+from fftune.sweeping.training_trial import TrialRunner
+from fftune.sweeping.trial_runner import Runner, tags
+from fftune.tracking.runs import end_stale_runs, open_tracking, send_unsent
 
 RUNNERS: Mapping[type[Study], type[Runner]] = {SweepConfig: TrialRunner, HedgeSweep: HedgeRunner}
 """What a trial does, by the kind of study."""
@@ -78,8 +78,8 @@ def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources)
     if backend == "inline":
         run_inline(_runner(study, root, resources), open_search(study), progress)
         return
-    from fftune.cluster import cluster, require_seen  # importing Ray takes seconds
-    from fftune.sweep.on_ray import at_once, run_on_ray
+    from fftune.ray_cluster import cluster, require_seen  # importing Ray takes seconds
+    from fftune.sweeping.ray_tune import at_once, run_on_ray
 
     with cluster(resources):
         # Both refuse before MLflow and Optuna hear of the study.

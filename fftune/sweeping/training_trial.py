@@ -16,24 +16,24 @@ from fftune.config import (
     to_json,
 )
 from fftune.data.catalog import place_framed
-from fftune.evaluate import evaluate, judge, probes
-from fftune.evaluate.question import remarks_of
-from fftune.evaluate.run import sample
+from fftune.evaluation.batteries import probes
+from fftune.evaluation.evaluate import evaluate, judge, sample
+from fftune.evaluation.question import remarks_of
 from fftune.metrics import Metrics
 from fftune.models import torch_threads
 from fftune.objectives import crafting
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweep.front import SPLITS, Point, Stopped
-from fftune.sweep.runner import Report, Runner, tags
-from fftune.tracking import Run, end_stale_runs
-from fftune.train import check
-from fftune.train.checkpoint import read_spec
-from fftune.train.cost import cost
-from fftune.train.epoch import Epoch
-from fftune.train.record import train_anywhere
-from fftune.train.states import States
+from fftune.sweeping.front import SPLITS, Point, Stopped
+from fftune.sweeping.trial_runner import Report, Runner, tags
+from fftune.tracking.runs import Run, end_stale_runs
+from fftune.training.checkpoint import read_spec
+from fftune.training.cost import cost
+from fftune.training.history import Epoch
+from fftune.training.snapshots import States
+from fftune.training.tracked import train_anywhere
+from fftune.training.train import check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

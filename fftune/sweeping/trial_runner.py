@@ -9,10 +9,10 @@ from uuid import uuid4
 from fftune.config import Resources, Settings, config_hash, flat, with_settings
 from fftune.errors import FftuneError
 from fftune.risk import RiskCounts
-from fftune.sweep.front import Failure, Front, Point, Stopped
-from fftune.sweep.stopping import StoppedError
-from fftune.sweep.study import StudyFolder
-from fftune.tracking import Run, Tracking, discard_runs
+from fftune.sweeping.early_stopping import StoppedError
+from fftune.sweeping.front import Failure, Front, Point, Stopped
+from fftune.sweeping.study_dir import StudyFolder
+from fftune.tracking.runs import Run, Tracking, discard_runs
 
 log = logging.getLogger(__name__)
 

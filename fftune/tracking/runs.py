@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from fftune.errors import StorageError
 from fftune.storage import write_text
-from fftune.unsent import Unsent, kept
+from fftune.tracking.outbox import Unsent, kept
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

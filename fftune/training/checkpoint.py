@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fftune.config import InputSpec, ModelSpec, TrainConfig, from_json, to_json
 from fftune.errors import ModelError
 from fftune.storage import write_text
-from fftune.train.epoch import Epoch, read_history
+from fftune.training.history import Epoch, read_history
 
 if TYPE_CHECKING:
     from torch import nn

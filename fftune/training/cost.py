@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fftune.config import TrainConfig
 from fftune.data.catalog import place_framed
 from fftune.objectives import crafting
-from fftune.train.feed import phases_of, spec_of
+from fftune.training.phases import phases_of, spec_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

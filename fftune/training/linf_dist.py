@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from fftune.config import TrainConfig
-from fftune.models import linf_recipe
+from fftune.models import linf_schedules as linf_recipe
 from fftune.models.linf_dist import LinfDist
 
 

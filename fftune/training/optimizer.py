@@ -9,7 +9,7 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from fftune.config import OptimizerConfig, TrainConfig
-from fftune.models import linf_recipe
+from fftune.models import linf_schedules as linf_recipe
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from fftune.attacks import pgd
 from fftune.config import AttackConfig, TrainConfig
 from fftune.data.dataset import Batch
+from fftune.keyed_noise import Noise
 from fftune.models import eval_mode
-from fftune.noise import Noise
-from fftune.train.group import Group
+from fftune.training.distributed import Group
 
 log = logging.getLogger(__name__)
 STEPS = 5

@@ -11,7 +11,7 @@ from fftune.config import DataSpec, InputSpec, LoaderConfig, Phase, TrainConfig,
 from fftune.data import Loader, open_loader
 from fftune.data.catalog import place_framed
 from fftune.data.dataset import Batch
-from fftune.train.group import Group
+from fftune.training.distributed import Group
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fftune.cluster import check_seen, fits, stand_in  # before Ray, whose start it sets
+from fftune.ray_cluster import check_seen, fits, stand_in  # before Ray, whose start it sets
 
 # isort: split
 import ray.train
@@ -20,12 +20,12 @@ from fftune.config import TrainConfig
 from fftune.errors import FftuneError
 from fftune.metrics import Metrics
 from fftune.storage import in_turn, write_text
-from fftune.train.checkpoint import Checkpoint
-from fftune.train.epoch import Epoch
-from fftune.train.folder import RunFolder
-from fftune.train.group import Group
-from fftune.train.loop import train
-from fftune.train.record import count_epoch
+from fftune.training.checkpoint import Checkpoint
+from fftune.training.distributed import Group
+from fftune.training.history import Epoch
+from fftune.training.run_dir import RunFolder
+from fftune.training.tracked import count_epoch
+from fftune.training.train import train
 
 log = logging.getLogger(__name__)
 FAILURES = 3

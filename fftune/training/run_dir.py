@@ -11,9 +11,9 @@ from pathlib import Path
 
 from fftune.config import TrainConfig, differences, from_json
 from fftune.errors import ConfigError, ModelError
-from fftune.train.checkpoint import Checkpoint, read_checkpoint
-from fftune.train.epoch import write_history
-from fftune.train.states import States
+from fftune.training.checkpoint import Checkpoint, read_checkpoint
+from fftune.training.history import write_history
+from fftune.training.snapshots import States
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from fftune.attacks import SEARCHES
 from fftune.config import InputSpec, TrainConfig
 from fftune.data.dataset import Batch
+from fftune.keyed_noise import Noise
 from fftune.models import Folded, eval_mode, fold
-from fftune.models.alike import answers, difference
-from fftune.noise import Noise
+from fftune.models.equivalence import answers, difference
 from fftune.objectives import Crafting, crafting, loss_of
 
 log = logging.getLogger(__name__)

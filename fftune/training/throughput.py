@@ -9,7 +9,7 @@ import torch
 
 from fftune.config import TrainConfig
 from fftune.models import device_of, make_model, torch_threads
-from fftune.train.feed import check_feed
+from fftune.training.phases import check_feed
 from fftune.user_code import answering
 
 REPEATS = 5

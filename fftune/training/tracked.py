@@ -15,12 +15,12 @@ from fftune.errors import ModelError, StudyError
 from fftune.metrics import Metrics
 from fftune.models import device_of
 from fftune.storage import locked, write_text
-from fftune.tracking import Run, Tracking, discard_runs, left_open, open_tracking
-from fftune.train.checkpoint import Checkpoint
-from fftune.train.cost import per_example
-from fftune.train.epoch import Epoch
-from fftune.train.folder import RunFolder
-from fftune.train.loop import OnEpoch, check, train
+from fftune.tracking.runs import Run, Tracking, discard_runs, left_open, open_tracking
+from fftune.training.checkpoint import Checkpoint
+from fftune.training.cost import per_example
+from fftune.training.history import Epoch
+from fftune.training.run_dir import RunFolder
+from fftune.training.train import OnEpoch, check, train
 
 log = logging.getLogger(__name__)
 
@@ -124,8 +124,8 @@ def train_anywhere(
             on_resume=log_all,
             save_seconds=save_seconds,
         )
-    from fftune.cluster import cluster, require_seen  # importing Ray takes seconds
-    from fftune.train.on_ray import train_on_ray
+    from fftune.ray_cluster import cluster, require_seen  # importing Ray takes seconds
+    from fftune.training.ray_train import train_on_ray
 
     with cluster(resources):
         require_seen(folder)

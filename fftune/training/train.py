@@ -11,13 +11,13 @@ from torch import nn
 from fftune.config import TrainConfig
 from fftune.errors import ModelError
 from fftune.models import device_of, torch_threads
-from fftune.train.checkpoint import Checkpoint
-from fftune.train.epoch import Epoch
-from fftune.train.feed import check_feed
-from fftune.train.folder import RunFolder
-from fftune.train.fresh import fresh_model
-from fftune.train.group import Group
-from fftune.train.run import Run
+from fftune.training.checkpoint import Checkpoint
+from fftune.training.distributed import Group
+from fftune.training.history import Epoch
+from fftune.training.init_model import fresh_model
+from fftune.training.phases import check_feed
+from fftune.training.run_dir import RunFolder
+from fftune.training.trainer import Run
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)

@@ -14,19 +14,19 @@ from torch import Tensor, nn
 from fftune.config import TrainConfig, to_json
 from fftune.data.dataset import Batch
 from fftune.errors import DivergedError, ModelError
-from fftune.noise import Noise
-from fftune.train.checkpoint import Checkpoint
-from fftune.train.distance import DistanceTraining
-from fftune.train.epoch import Epoch
-from fftune.train.feed import Feed, open_feed
-from fftune.train.folder import RunFolder
-from fftune.train.fresh import fresh_model
-from fftune.train.group import Group
-from fftune.train.optimizer import make_optimizer, make_schedule
-from fftune.train.overfitting import Watch
-from fftune.train.progress import Heartbeat
-from fftune.train.step import Stepper, folded_of, layout_of, objective_of
-from fftune.train.validation import Validation
+from fftune.keyed_noise import Noise
+from fftune.training.checkpoint import Checkpoint
+from fftune.training.distributed import Group
+from fftune.training.history import Epoch
+from fftune.training.init_model import fresh_model
+from fftune.training.linf_dist import DistanceTraining
+from fftune.training.optimizer import make_optimizer, make_schedule
+from fftune.training.overfitting import Watch
+from fftune.training.phases import Feed, open_feed
+from fftune.training.progress import Heartbeat
+from fftune.training.run_dir import RunFolder
+from fftune.training.step import Stepper, folded_of, layout_of, objective_of
+from fftune.training.validation import Validation
 
 log = logging.getLogger(__name__)
 

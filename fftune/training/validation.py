@@ -6,8 +6,8 @@ from torch import nn
 from fftune.attacks import SEARCHES
 from fftune.config import LoaderConfig, TrainConfig
 from fftune.data import open_loader
+from fftune.keyed_noise import Noise
 from fftune.models import eval_mode
-from fftune.noise import Noise
 
 BATCH = 256
 ROBUST = ("pgd_at", "trades", "fast_at")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from plain_hyperplane import length, to_plane
+from plain_box_projection import length, to_plane
 from torch import Tensor
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from fftune.attacks import apgd, success
 from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ModelError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import start
 
 SHAPE = (2, 3, 4)

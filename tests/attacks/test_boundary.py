@@ -6,13 +6,13 @@ import plain_rays
 import pytest
 import torch
 from nets import Recorded, images, smooth
-from plain_hyperplane import length
+from plain_box_projection import length
 from torch import Tensor, nn
 
 from fftune.attacks import deepfool, rays
 from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ConfigError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 SHAPE = (2, 3, 3)
 GOALS = ("adversarial", "targeted", "hypocritical", "stability")

@@ -5,14 +5,14 @@ import plain_losses
 import pytest
 import torch
 from nets import Recorded, images, smooth
-from plain_hyperplane import length
+from plain_box_projection import length
 from torch import Tensor
 
 from fftune.attacks import fab
-from fftune.attacks.active import Found, begin
 from fftune.attacks.fab import offer_nearest
+from fftune.attacks.search_state import Found, begin
 from fftune.config import AttackConfig, ThreatModel
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import distance, start
 
 SHAPE = (2, 3, 4)

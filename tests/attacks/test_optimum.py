@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fftune.attacks import SEARCHES, success
 from fftune.config import AttackConfig, Goal, Loss, Norm, Search, ThreatModel
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import distance
 
 SHAPE = (3, 4, 4)

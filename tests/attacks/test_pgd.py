@@ -6,8 +6,8 @@ from fftune.attacks import pgd
 from fftune.attacks.losses import kl
 from fftune.config import AttackConfig, DataSpec, Goal, Norm, ThreatModel
 from fftune.data import load
+from fftune.keyed_noise import Noise
 from fftune.models import eval_mode, make_model
-from fftune.noise import Noise
 from fftune.threat import start
 
 EPS = 0.05

@@ -11,7 +11,7 @@ from fftune.attacks import cw, fgsm, pgd, pgd_hedged
 from fftune.attacks.losses import is_defined
 from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ConfigError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import start
 
 SHAPE = (2, 3, 4)

@@ -12,7 +12,7 @@ from fftune.attacks import SEARCHES, success
 from fftune.attacks.losses import is_defined
 from fftune.config import AttackConfig, Goal, Loss, Norm, Search, ThreatModel
 from fftune.errors import ConfigError, DataError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 from fftune.threat import distance
 
 NORMS: tuple[Norm, ...] = ("linf", "l2")

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fftune.attacks import square
 from fftune.config import AttackConfig, ThreatModel
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 NOISE = Noise(3).fold("somewhere")
 RADIUS = {"linf": 0.1, "l2": 0.6}

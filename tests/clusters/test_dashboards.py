@@ -75,7 +75,7 @@ def test_prometheus_can_parse_all_of_it(tmp_path: Path) -> None:
 # A driver and two actors, as an evaluation pool and a trainer are.
 FEED = """
 import time
-from fftune.cluster import cluster
+from fftune.ray_cluster import cluster
 from fftune.config import Resources
 from fftune.metrics import Metrics
 import ray

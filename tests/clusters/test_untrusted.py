@@ -17,7 +17,7 @@ from torch import nn
 
 from fftune.errors import ModelError
 from fftune.models.weights import read_weights
-from fftune.train.states import States
+from fftune.training.snapshots import States
 from tests.clusters.files import CHECKOUT
 
 
@@ -162,7 +162,7 @@ def test_a_state_that_would_run_code_is_passed_over(
 
 # What may run code from a file, and where that is allowed: on purpose, or checked before.
 ALLOWED = {
-    "fftune/data/archives.py": {"pickle.load"},  # of a file whose MD5 torchvision knows
+    "fftune/data/sources/archives.py": {"pickle.load"},  # of a file whose MD5 torchvision knows
     # The user's own FILE.py:FUNCTION, and recipes of theirs.
     "fftune/user_code.py": {"spec.loader.exec_module"},
 }

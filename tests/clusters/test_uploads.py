@@ -15,7 +15,7 @@ from tests.clusters.files import CHECKOUT, CLUSTERS
 WANTED = [
     "fftune/__init__.py",
     "fftune/data/images.py",
-    "fftune/train/run.py",
+    "fftune/training/trainer.py",
     "clusters/token.sh",
     "experiments/2026-11-21-mine.py",
     "my/net.py",

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from fftune.config import WriteConfig
+from fftune.data.beton.writer import write_beton
 from fftune.data.catalog import open_parts
-from fftune.data.writing import write_beton
 
 SHARED = Path(os.environ.get("FFTUNE_SHARED") or Path(__file__).parents[2] / "../shared")
 DATASETS = Path("~/.cache/fftune/datasets").expanduser()
@@ -22,7 +22,7 @@ def _own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Nothing need survive a loss of power: waiting for the disk is most of what small files take.
     """
     monkeypatch.setattr("os.fsync", lambda _: None)
-    monkeypatch.setattr("fftune.data.sidecar.VERIFIED", str(tmp_path / "verified"))
+    monkeypatch.setattr("fftune.data.beton.manifest.VERIFIED", str(tmp_path / "verified"))
     monkeypatch.setenv("FFTUNE_DATA", str(tmp_path / "datasets"))
 
 

@@ -10,11 +10,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from fftune.cli.data import main
 from fftune.config import DataSpec
-from fftune.data import folders, load
+from fftune.data import load
+from fftune.data.beton.manifest import read_sidecar, sidecar_path
 from fftune.data.catalog import open_parts
-from fftune.data.cli import main
-from fftune.data.sidecar import read_sidecar, sidecar_path
+from fftune.data.sources import folders
 
 Draw = Callable[..., Path]
 

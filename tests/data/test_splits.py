@@ -2,9 +2,9 @@ import pytest
 import torch
 
 from fftune.config import DataSpec
+from fftune.data.beton.writer import split_records
 from fftune.data.catalog import open_parts
 from fftune.data.splits import sized, split_rows
-from fftune.data.writing import split_records
 from fftune.errors import DataError
 
 Y = torch.arange(100) % 4

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fftune.config import Constants, InputSpec, ModelSpec, Norm, ThreatModel, to_json
 from fftune.data.catalog import open_parts
-from fftune.data.parts import Part
+from fftune.data.official_split import Part
 from fftune.data.substandard import (
     Kind,
     Recipe,

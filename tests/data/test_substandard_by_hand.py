@@ -14,7 +14,7 @@ from fftune.attacks import pgd
 from fftune.config import AttackConfig, ThreatModel
 from fftune.data.dataset import Dataset, Source
 from fftune.data.images import Array, Central
-from fftune.data.parts import Part
+from fftune.data.official_split import Part
 from fftune.data.substandard import (
     BATCH,
     Recipe,
@@ -29,7 +29,7 @@ from fftune.data.substandard import (
     uniform_pixels,
 )
 from fftune.errors import ConfigError, DataError, ModelError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 ROWS = 600
 """More than two batches."""

@@ -13,13 +13,14 @@ import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from fftune.cli.data import main
 from fftune.config import DataSpec, Engine, LoaderConfig, Split, WriteConfig
-from fftune.data import ffcv_engine, load, open_loader
+from fftune.data import load, open_loader
+from fftune.data.beton.manifest import read_sidecar, sidecar_path
+from fftune.data.beton.writer import write_beton
 from fftune.data.catalog import open_parts
-from fftune.data.cli import main
-from fftune.data.parts import Part
-from fftune.data.sidecar import read_sidecar, sidecar_path
-from fftune.data.writing import write_beton
+from fftune.data.engines import ffcv_decoder as ffcv_engine
+from fftune.data.official_split import Part
 from fftune.errors import DataError
 
 KINDS = ("noise", "mislabeling", "poisoning")

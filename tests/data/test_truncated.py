@@ -13,7 +13,7 @@ from PIL import Image, ImageFile
 
 from fftune.config import DataSpec, LoaderConfig
 from fftune.data import load, open_loader
-from fftune.data.beton import JPG, BetonWriter, read_beton
+from fftune.data.beton.format import JPG, BetonWriter, read_beton
 from fftune.data.catalog import open_parts
 from fftune.data.images import decode
 from fftune.errors import DataError

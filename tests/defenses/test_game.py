@@ -6,8 +6,8 @@ from torch import nn
 from fftune.attacks import pgd
 from fftune.config import AttackConfig, HedgeConfig, ThreatModel
 from fftune.defenses import hedge
-from fftune.defenses.game import play, smooth_success
-from fftune.noise import Noise
+from fftune.defenses.theory.game import play, smooth_success
+from fftune.keyed_noise import Noise
 
 
 @pytest.mark.parametrize("dim", [1, 12, 3072])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from scipy.integrate import quad
 
-from fftune.defenses.game import play, smooth_success
+from fftune.defenses.theory.game import play, smooth_success
 
 
 def chance(margin: float, eps: float, eps_d: float, dim: int) -> float:

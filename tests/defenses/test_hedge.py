@@ -9,7 +9,7 @@ from fftune.attacks.losses import all_classes, kl
 from fftune.config import AttackConfig, HedgeConfig, ThreatModel, named
 from fftune.defenses import Defended, Through, hedge, refuse_without_gradients
 from fftune.errors import ConfigError, ModelError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 EPS = 0.1
 CONFIG = HedgeConfig(eps_d=EPS, steps=5)

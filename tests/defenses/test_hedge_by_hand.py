@@ -7,12 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.counted import Counted, Rowwise
+from fftune.attacks.query_counter import Counted, Rowwise
 from fftune.config import HedgeConfig, named
 from fftune.defenses import hedge, refuse_without_gradients
 from fftune.defenses.hedge import _drawn
 from fftune.errors import ModelError
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 module = sys.modules["fftune.defenses.hedge"]
 """`fftune.defenses.hedge` itself is the function."""

@@ -1,6 +1,6 @@
 import pytest
 
-from fftune.defenses.linear import LinearTask, accuracies
+from fftune.defenses.theory.linear import LinearTask, accuracies
 
 SECTION_5 = LinearTask()
 REVERSED = LinearTask(k_t=1.0, k_f=0.125)

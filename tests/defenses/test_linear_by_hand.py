@@ -6,7 +6,7 @@ from math import exp
 import pytest
 import torch
 
-from fftune.defenses.linear import SPAN, LinearNet, LinearTask, accuracies
+from fftune.defenses.theory.linear import SPAN, LinearNet, LinearTask, accuracies
 
 K_T, K_F, ZETA = 0.125, 1.0, 0.5
 

@@ -16,7 +16,7 @@ from fftune.config import Objective, SweepConfig, to_json
 from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweep.front import Front, Point
+from fftune.sweeping.front import Front, Point
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 pytestmark = [

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from fftune.cli.evaluate import main
 from fftune.config import DataSpec
-from fftune.evaluate.cli import main
-from fftune.evaluate.named import spec_of
+from fftune.evaluation.model_spec import spec_of
 from fftune.outcomes import Outcomes
 from tests.integration.photo_nets import narrow
 

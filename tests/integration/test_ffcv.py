@@ -14,10 +14,10 @@ import torch
 
 from fftune.config import Augmentation, DataSpec, LoaderConfig, WriteConfig
 from fftune.data import open_loader
-from fftune.data.beton import read_beton
+from fftune.data.beton.format import read_beton
+from fftune.data.beton.writer import write_beton
 from fftune.data.catalog import open_parts
-from fftune.data.ffcv_engine import why_missing
-from fftune.data.writing import write_beton
+from fftune.data.engines.ffcv_decoder import why_missing
 
 if why_missing():
     pytest.skip(why_missing(), allow_module_level=True)
@@ -29,7 +29,7 @@ GREY = COLOUR.replace("3x16x12", "1x16x12")
 
 @pytest.fixture(autouse=True)
 def _own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fftune.data.sidecar.VERIFIED", str(tmp_path / "verified"))
+    monkeypatch.setattr("fftune.data.beton.manifest.VERIFIED", str(tmp_path / "verified"))
 
 
 def written(folder: Path, name: str = COLOUR, config: WriteConfig | None = None) -> DataSpec:
@@ -132,8 +132,8 @@ def first_epochs(tmp_path: Path, processes: int) -> list[float]:
         import torch
         from fftune.config import DataSpec, LoaderConfig
         from fftune.data import open_loader
-        from fftune.data.ffcv_engine import _ffcv
-        import fftune.data.loaders
+        from fftune.data.engines.ffcv_decoder import _ffcv
+        import fftune.data.loader
         torch.set_num_threads(2)
         _ffcv()  # importing is not compiling
         spec = DataSpec(name={spec.name!r}, train_size=None, validation_size=0)

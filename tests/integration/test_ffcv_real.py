@@ -12,10 +12,10 @@ import pytest
 import torch
 from torch import nn
 
+from fftune.cli.data import main
 from fftune.config import Augmentation, DataSpec, Engine, LoaderConfig
 from fftune.data import load, open_loader
-from fftune.data.cli import main
-from fftune.data.ffcv_engine import why_missing
+from fftune.data.engines.ffcv_decoder import why_missing
 
 SHARED = Path(os.environ.get("FFTUNE_SHARED") or Path(__file__).parents[2] / "../shared")
 DATASETS = Path("~/.cache/fftune/datasets").expanduser()
@@ -27,7 +27,7 @@ CIFAR10 = "airplane automobile bird cat deer dog frog horse ship truck"
 
 @pytest.fixture(autouse=True)
 def _own_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fftune.data.sidecar.VERIFIED", str(tmp_path / "verified"))
+    monkeypatch.setattr("fftune.data.beton.manifest.VERIFIED", str(tmp_path / "verified"))
     monkeypatch.setenv("FFTUNE_DATA", str(tmp_path))
 
 

@@ -22,8 +22,8 @@ LOCAL = CHECKOUT / "clusters/local.sh"
 RAY = Path(sys.executable).with_name("ray")
 JOIN = """
 import sys
-from fftune.cli import run
-from fftune.cluster import cluster
+from fftune.cli.options import run
+from fftune.ray_cluster import cluster
 from fftune.config import Resources
 
 def join(_):

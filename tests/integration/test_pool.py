@@ -13,12 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fftune.cluster import (  # before Ray, whose start it sets
-    could_hold,
-    fits,
-    living_nodes,
-    require_seen,
-)
+from fftune.ray_cluster import could_hold, fits, living_nodes, require_seen
 
 # isort: split
 import ray
@@ -27,8 +22,8 @@ from ray.util.state import list_actors
 
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
 from fftune.errors import ClusterError, ConfigError, StorageError
-from fftune.evaluate.examine import examine
-from fftune.evaluate.queue import Result
+from fftune.evaluation.many import examine
+from fftune.evaluation.scheduler import Result
 from fftune.outcomes import Outcomes
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
@@ -216,7 +211,7 @@ share = (memory.total - memory.available + 3 * 2**30) / memory.total
 os.environ["RAY_memory_usage_threshold"] = str(share)
 os.environ["RAY_memory_monitor_refresh_ms"] = "100"
 from fftune.config import *
-from fftune.evaluate.examine import examine
+from fftune.evaluation.many import examine
 spec = ModelSpec(factory={f"{NETS}:hungry"!r})
 battery = BatteryConfig(name="risks", steps=3, examples=240, block_size=8)
 Path({str(meal)!r}).unlink()

@@ -17,8 +17,8 @@ from mlflow_server import free_port, served, wait_for
 from fftune.config import SweepConfig
 from fftune.errors import StorageError
 from fftune.report.publish import publish
-from fftune.sweep.run import sweep
-from fftune.tracking import Run, open_tracking, send_unsent
+from fftune.sweeping.sweep import sweep
+from fftune.tracking.runs import Run, open_tracking, send_unsent
 
 psycopg = pytest.importorskip("psycopg")
 

@@ -18,7 +18,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from fftune.cluster import cluster  # before Ray, whose start it sets
+from fftune.ray_cluster import cluster  # before Ray, whose start it sets
 
 # isort: split
 import ray
@@ -37,8 +37,8 @@ from fftune.config import (
 )
 from fftune.errors import ClusterError
 from fftune.outcomes import Outcomes
-from fftune.sweep.run import sweep
-from fftune.sweep.scheduler import FrontScheduler, UntoldSearch
+from fftune.sweeping.ray_scheduler import FrontScheduler, UntoldSearch
+from fftune.sweeping.sweep import sweep
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
 
@@ -108,7 +108,7 @@ def rows_by_lambda(root: Path) -> dict[float, Outcomes]:
 @pytest.mark.usefixtures("address")
 def test_hedges_on_ray_give_inlines_rows_and_counts(root: Path) -> None:
     trial = HedgeTrial(
-        net=ModelSpec(factory=f"{CHECKOUT / 'tests/sweep/digit_nets.py'}:means"),
+        net=ModelSpec(factory=f"{CHECKOUT / 'tests/sweeping/digit_nets.py'}:means"),
         data=DataSpec(name="digits", validation_size=0),
         attack=AttackConfig(threat=ThreatModel(eps=0.15), steps=2),
         examples=60,

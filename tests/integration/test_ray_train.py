@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fftune.train.checkpoint import read_spec
-from fftune.train.epoch import read_history
+from fftune.training.checkpoint import read_spec
+from fftune.training.history import read_history
 from tests.integration.test_ffcv_real import DATASETS
 from tests.integration.test_jobs import cluster, settings, submit
 
@@ -22,7 +22,7 @@ __all__ = ["cluster", "settings"]
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
 
 CHECKOUT = Path(__file__).parents[2]
-NETS = Path("tests/train/user_net.py")
+NETS = Path("tests/training/user_net.py")
 PLAIN = ["--model", f"{NETS}:plain", "--data.train-size", "100", "--optimizer.epochs", "60"]
 
 

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 
 from fftune.config import InputSpec
 from fftune.errors import ConfigError
-from fftune.models import distance, linf_recipe, make_model
-from fftune.models.distance import distances
+from fftune.models import linf_schedules as linf_recipe
+from fftune.models import lp_distance as distance
+from fftune.models import make_model
+from fftune.models.lp_distance import distances
 
 INPUTS = InputSpec(shape=(2, 3, 3), classes=4, mean=(0.3, 0.6), std=(0.1, 0.9))
 

@@ -19,7 +19,7 @@ from fftune.models import (
     search_copy,
     weights_hash,
 )
-from fftune.models.linf_recipe import ADAM_EPS, BETAS, LR
+from fftune.models.linf_schedules import ADAM_EPS, BETAS, LR
 
 CIFAR = InputSpec(
     shape=(3, 32, 32),

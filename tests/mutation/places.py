@@ -15,21 +15,21 @@ WHOLE = tuple(
     f"fftune/{name}.py"
     for name in (
         *("objectives", "risk", "comparison", "certified"),
-        *("train/step", "attacks/pgd", "attacks/apgd"),
+        *("training/step", "attacks/pgd", "attacks/apgd"),
     )
 )
 """Every mutant of these is tried."""
 SAMPLED = tuple(
     f"fftune/{name}.py"
     for name in (
-        *("threat", "noise", "threefry", "pareto"),
-        *("attacks/active", "attacks/counted", "attacks/deepfool", "attacks/fab"),
-        *("attacks/goals", "attacks/hyperplane", "attacks/losses", "attacks/rays"),
+        *("threat", "keyed_noise", "threefry", "pareto"),
+        *("attacks/search_state", "attacks/query_counter", "attacks/deepfool", "attacks/fab"),
+        *("attacks/goals", "attacks/box_projection", "attacks/losses", "attacks/rays"),
         "attacks/square",
-        *("evaluate/block", "evaluate/plan", "evaluate/defended", "evaluate/tiers"),
-        *("defenses/hedge", "defenses/wrapped", "defenses/game", "defenses/linear"),
+        *("evaluation/block", "evaluation/escalation", "evaluation/defended", "evaluation/tiers"),
+        *("defenses/hedge", "defenses/adaptive", "defenses/theory/game", "defenses/theory/linear"),
         "defenses/analysis",
-        *("sweep/gap", "sweep/front", "sweep/stopping"),
+        *("sweeping/samplers/gap", "sweeping/front", "sweeping/early_stopping"),
         *("data/splits", "data/substandard", "data/augment"),
     )
 )

@@ -14,7 +14,7 @@ from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import table
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweep.front import Failure, Front, Point
+from fftune.sweeping.front import Failure, Front, Point
 from tests.questions import ASKED
 
 

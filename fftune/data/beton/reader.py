@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from fftune.config import substandard_name
-from fftune.data.beton import VERSION, Beton, read_beton
+from fftune.data.beton.format import VERSION, Beton, read_beton
+from fftune.data.beton.manifest import Made, Sidecar, read_sidecar, verified
 from fftune.data.images import Central, Frame, Images, Picture
-from fftune.data.parts import LazyParts, Part, PartName, Parts
-from fftune.data.sidecar import Made, Sidecar, read_sidecar, verified
+from fftune.data.official_split import LazyParts, Part, PartName, Parts
 from fftune.errors import DataError
 
 CLEAN: PartName = "clean"

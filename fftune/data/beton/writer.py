@@ -15,12 +15,12 @@ import torch
 from PIL import Image
 
 from fftune.config import DataSpec, WriteConfig
-from fftune.data.ahead import ahead, cores
-from fftune.data.beton import JPG, RAW, VERSION, BetonWriter
+from fftune.data.beton.format import JPG, RAW, VERSION, BetonWriter
+from fftune.data.beton.manifest import SCHEMA, Made, Sidecar, SplitRecord, write_sidecar
 from fftune.data.dataset import content_hash
 from fftune.data.images import Central, Frame, Pixels, Shorter
-from fftune.data.parts import Part
-from fftune.data.sidecar import SCHEMA, Made, Sidecar, SplitRecord, write_sidecar
+from fftune.data.official_split import Part
+from fftune.data.prefetch import ahead, cores
 from fftune.data.splits import split_rows
 from fftune.errors import DataError
 from fftune.storage import sha256, write_whole

@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fftune.data.ahead import ahead, cores
-from fftune.data.buffers import Buffers
+from fftune.data.buffer_pool import Buffers
 from fftune.data.images import Pixels
+from fftune.data.prefetch import ahead, cores
 from fftune.errors import DataError
 
 log = logging.getLogger(__name__)

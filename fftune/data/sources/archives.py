@@ -14,9 +14,9 @@ import numpy as np
 import torch
 
 from fftune.data.dataset import Source
-from fftune.data.folders import Floats, natural
 from fftune.data.images import Array
-from fftune.data.parts import LazyParts, Part, PartName, Parts
+from fftune.data.official_split import LazyParts, Part, PartName, Parts
+from fftune.data.sources.folders import Floats, natural
 from fftune.errors import DataError
 
 

@@ -13,7 +13,7 @@ import torch
 from fftune.config import nearest
 from fftune.data.dataset import Source
 from fftune.data.images import Encoded, Files, has_colour, suffixes
-from fftune.data.parts import Part, PartName, Parts
+from fftune.data.official_split import Part, PartName, Parts
 from fftune.errors import DataError
 
 log = logging.getLogger(__name__)

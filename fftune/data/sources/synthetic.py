@@ -6,7 +6,7 @@ import torch
 from fftune.config import nearest, require
 from fftune.data.dataset import Source
 from fftune.data.images import Array
-from fftune.data.parts import Part, PartName, Parts
+from fftune.data.official_split import Part, PartName, Parts
 from fftune.errors import ConfigError
 
 DEFAULTS = {"shape": "3x32x32", "classes": "10", "train": "1000", "test": "500", "seed": "0"}

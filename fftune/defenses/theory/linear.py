@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from fftune.attacks import pgd
 from fftune.config import AttackConfig, HedgeConfig, ThreatModel
 from fftune.defenses.hedge import hedge
-from fftune.noise import Noise
+from fftune.keyed_noise import Noise
 
 SPAN = 8.0
 """The number x is the pixel (x / SPAN + 1) / 2: a power of two, so that nothing is rounded."""

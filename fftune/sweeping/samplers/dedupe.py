@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
 from fftune.config import Study
-from fftune.sweep.space import suggest
+from fftune.sweeping.search_space import suggest
 
 DRAWS = 100
 """Before a space is taken to be exhausted."""

@@ -6,9 +6,9 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from fftune.config import Study
-from fftune.sweep.gap import GapSampler
-from fftune.sweep.space import corners, params_of
-from fftune.sweep.untried import UntriedSampler
+from fftune.sweeping.samplers.dedupe import UntriedSampler
+from fftune.sweeping.samplers.gap import GapSampler
+from fftune.sweeping.search_space import corners, params_of
 
 
 def make_sampler(config: Study) -> BaseSampler:

@@ -1,0 +1,1 @@
+"""Decoders that a loader can use instead of memory."""

@@ -1,0 +1,1 @@
+"""Closed forms on which Wu et al. 2021 explain Hedge Defense."""

@@ -1,0 +1,1 @@
+"""Questions to a net before any number is made of it: what makes numbers wrong is said first."""

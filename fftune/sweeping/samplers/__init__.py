@@ -1,0 +1,1 @@
+"""Search strategies as Optuna samplers."""

@@ -1,0 +1,1 @@
+"""The door to MLflow: runs, the page that compares fronts, and calls not yet sent."""

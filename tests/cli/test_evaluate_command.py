@@ -1,0 +1,104 @@
+import re
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from fftune.cli.evaluate import main
+from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
+from fftune.errors import ConfigError, ModelError
+from fftune.evaluation.evaluate import evaluate
+from fftune.outcomes import Outcomes
+
+FILE = """
+import torch
+from torch import nn
+
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+
+def five():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 5))
+"""
+
+
+@pytest.fixture
+def file(tmp_path, root, monkeypatch):
+    monkeypatch.setenv("FFTUNE_STORAGE", str(root))
+    (tmp_path / "mine.py").write_text(FILE)
+    return tmp_path / "mine.py"
+
+
+def test_a_users_net_from_flags_to_rows(file, tmp_path, capsys) -> None:
+    rows = tmp_path / "rows.parquet"
+    few = ["--battery.steps", "3", "--battery.examples", "40", "--eps", "0.1"]
+    net = ["--model", f"{file}:net", "--data", "digits", "--battery", "risks"]
+    main([*net, *few, "--rows", str(rows)])
+    said = capsys.readouterr().out
+    assert "pgd-3" in said and "clean accuracy" in said and "n = 40" in said
+    outcomes = Outcomes.read(rows)
+    assert len(outcomes) == 80
+    assert outcomes.values("eps") == {0.1}
+
+
+def test_a_killed_evaluation_goes_on_where_it_was(file, root, tmp_path) -> None:
+    net = [f"--model={file}:net", "--data=digits", "--battery=risks", "--examples=120"]
+    few = ["--battery.steps=3", "--battery.block-size=8"]
+    command = [sys.executable, "-m", "fftune.evaluate", *net, *few]
+    first = subprocess.Popen([*command, f"--rows={tmp_path / 'never.parquet'}"])
+    while len(list(root.glob("blocks/*/*.parquet"))) < 5:
+        time.sleep(0.01)
+    first.kill()
+    assert first.wait() == -9 and not (tmp_path / "never.parquet").exists()
+    done = len(list(root.glob("blocks/*/*.parquet")))
+    assert 5 <= done < 30
+    rows = tmp_path / "rows.parquet"
+    again = subprocess.run([*command, f"--rows={rows}"], capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    assert f"{done} of 30 blocks are known already" in again.stderr
+    spec, battery = ModelSpec(factory=f"{file}:net"), BatteryConfig(examples=120, steps=3)
+    whole = evaluate(
+        spec, DataSpec(), replace(battery, block_size=8), threat=ThreatModel(), split="test"
+    )
+    assert Outcomes.read(rows).table.equals(whole.table)
+
+
+def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> None:
+    few = ["--battery.steps=2", "--battery.examples=40", f"--rows={tmp_path / 'r.parquet'}"]
+    main(["--model", f"{file}:net", "--battery=targets", "--data=digits", *few])
+    said = capsys.readouterr().out
+    assert all(f"pgd-2 to class {target} " in said for target in range(10))
+    assert said.count("predicted as the target") == 10
+    assert re.search(r"test: only the \d+ examples that are wrong when clean", said)
+    assert "no-better-than-chance" in said and "no-better-than-chance" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("flags", "error", "message"),
+    [
+        ([], ConfigError, "CHECKPOINT is missing"),
+        (["--battery", "risks"], ConfigError, "model is missing"),
+        (["--model", "{file}:net", "--battery", "nines"], ConfigError, "nines"),
+        (["--model", "{file}:net", "--eps", "-1"], ConfigError, "eps must be finite and >= 0"),
+        (["--model", "{file}:five"], ModelError, "^net tells 5 classes apart, digits has 10$"),
+        (["{folder}/nothing"], ModelError, "no complete checkpoint"),
+        (["--model", "{file}:net", "--weights", "{file}"], ModelError, "cannot be used"),
+    ],
+)
+def test_bad_input_is_one_line(file, tmp_path, flags, error, message, capsys) -> None:
+    flags = [flag.format(file=file, folder=tmp_path) for flag in flags]
+    with pytest.raises(error, match=message) as caught:
+        main(flags)
+    assert "\n" not in str(caught.value) and caught.value.exit_code == 2
+    assert str(caught.value) not in capsys.readouterr().out  # said once, on stderr
+
+
+def test_help_answers_without_the_heavy_frameworks() -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "fftune.evaluate", "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "usage: python -m fftune.evaluate CHECKPOINT" in done.stdout
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not loaded & {"torch", "ray", "mlflow"}

@@ -1,0 +1,165 @@
+"""A net behind a defence: what it says, whose slope it has, and which draws it takes."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks.query_counter import Counted
+from fftune.config import HedgeConfig
+from fftune.defenses import Defended, Through, hedge
+from fftune.keyed_noise import Noise
+
+HEDGE = HedgeConfig(eps_d=0.1, steps=2)
+DEFENDER = Noise(1).fold("defense", "digits", "test")
+IDS = torch.tensor([5, 17, 3, 8])
+
+
+class Squares(nn.Module):
+    """Logits (sum of x^2, sum of x, 1): the slopes are 2 x, 1 and 0."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        return torch.stack([(flat**2).sum(1), flat.sum(1), torch.ones(len(x))], 1)
+
+
+@pytest.fixture
+def net() -> nn.Module:
+    return Squares()
+
+
+@pytest.fixture
+def images(rng) -> Tensor:
+    return torch.rand(4, 2, 2, 2, generator=rng)
+
+
+def hedged(net: nn.Module, x: Tensor, noise: Noise, config: HedgeConfig = HEDGE) -> Tensor:
+    return hedge(net, x, config=config, noise=noise, ids=IDS)
+
+
+def slope(net: nn.Module, x: Tensor, label: int) -> tuple[Tensor, Tensor]:
+    """(B, K) logits, and (B, C, H, W): the derivative of a class's logit."""
+    x = x.clone().requires_grad_()
+    logits = net(x)
+    (grad,) = torch.autograd.grad(logits[:, label].sum(), x)
+    return logits.detach(), grad
+
+
+def test_the_slope_is_that_at_the_hedged_point(net, images) -> None:
+    """2 x_hed, not 2 x: the defence is taken for the identity on the way back."""
+    noise = DEFENDER.fold(0)
+    x_hed = hedged(net, images, noise)
+    assert not torch.allclose(x_hed, images, atol=0.01)
+    logits, grad = slope(Defended(net, HEDGE, noise=noise, ids=IDS), images, 0)
+    assert torch.equal(logits, Squares()(x_hed))
+    torch.testing.assert_close(grad, 2 * x_hed)
+    _, ones = slope(Defended(net, HEDGE, noise=noise, ids=IDS), images, 1)
+    assert torch.equal(ones, torch.ones_like(images))
+
+
+def mixture(net: nn.Module, points: list[Tensor]) -> tuple[Tensor, Tensor]:
+    """(B, K) the log of the mean probability, and the slope of its class 0, by hand.
+
+    d log mean_i p_i = sum_i p_i (d z_i - sum_j p_ij d z_ij) / sum_i p_i.
+    """
+    tops, bottoms, probabilities = [], [], []
+    for x in points:
+        z = net(x)
+        p = z.exp() / z.exp().sum(1, keepdim=True)
+        p0, p1 = (p[:, k].view(-1, 1, 1, 1) for k in (0, 1))
+        tops.append(p0 * (2 * x - (p0 * 2 * x + p1)))
+        bottoms.append(p0)
+        probabilities.append(p)
+    return torch.stack(probabilities).mean(0).log(), sum(tops) / sum(bottoms)
+
+
+@pytest.mark.parametrize("draws", [2, 3, 5])
+def test_several_draws_are_the_mixture_of_their_nets(draws: int, net, images) -> None:
+    """In what it says and in its slope; each call takes the next draws."""
+    noise, config = Noise(4).fold("eot"), HedgeConfig(eps_d=0.6, steps=0)
+    defended = Defended(net, config, noise=noise, ids=IDS, draws=draws, fresh=True)
+    for call in range(3):
+        points = [hedged(net, images, noise.fold(call, d), config) for d in range(draws)]
+        expected, expected_slope = mixture(net, points)
+        logits, grad = slope(defended, images, 0)
+        torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
+        torch.testing.assert_close(grad, expected_slope, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits.exp().sum(1), torch.ones(4))
+
+
+def test_one_draw_leaves_the_logits_as_they_are(net, images) -> None:
+    """Not their log softmax: losses like the margin or DLR must meet the net's own."""
+    noise = DEFENDER.fold(2)
+    defended = Defended(net, HEDGE, noise=noise, ids=IDS, draws=1, fresh=True)
+    expected = net(hedged(net, images, noise.fold(0, 0)))
+    assert torch.equal(defended(images), expected)
+    assert defended.calls == 1
+
+
+def test_by_default_it_is_one_draw_and_always_the_same(net, images) -> None:
+    defended = Defended(net, HEDGE, noise=DEFENDER, ids=IDS)
+    assert (defended.draws, defended.fresh, defended.calls) == (1, False, 0)
+    assert torch.equal(defended(images), defended(images))
+    assert torch.equal(defended(images), net(hedged(net, images, DEFENDER)))
+    assert defended.calls == 3
+    several = Defended(net, HEDGE, noise=DEFENDER, ids=IDS, draws=3)
+    expected = net(hedged(net, images, DEFENDER)).log_softmax(1)
+    torch.testing.assert_close(several(images), expected)
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+def test_rows_of_it_are_the_same_net_for_these_examples(fresh: bool, net, images) -> None:
+    """Selected after two calls, it goes on with the third; rows may repeat and be in any order."""
+    noise, rows = Noise(6), torch.tensor([2, 0, 2])
+    whole, other = (
+        Defended(net, HEDGE, noise=noise, ids=IDS, draws=2, fresh=fresh) for _ in range(2)
+    )
+    for _ in range(2):
+        whole(images), other(images)
+    part = whole.select(rows)
+    assert part.calls == 2 and part.draws == 2 and part.fresh is fresh
+    assert part.ids.tolist() == [3, 5, 3] and part.config == HEDGE
+    torch.testing.assert_close(part(images[rows]), other(images)[rows])
+
+
+def test_the_passes_of_rows_are_counted_where_they_belong(net, images) -> None:
+    counted = Counted(net, net(images))
+    part = Defended(counted, HEDGE, noise=DEFENDER, ids=IDS).select(torch.tensor([3, 1]))
+    with torch.no_grad():
+        part(images[[3, 1]])
+    assert counted.forwards.tolist() == [0, 3, 0, 3]  # two steps, and the verdict
+    assert counted.backwards.tolist() == [0, 2, 0, 2]
+
+
+def wrapped(through: Through, net: nn.Module) -> Defended:
+    return through.wrap(net, ids=IDS, noise=Noise(9).fold("mine"), defender=DEFENDER)
+
+
+@pytest.mark.parametrize("known", [0, 2])
+def test_a_known_draw_is_the_defenders_own(known: int, net, images) -> None:
+    """One draw, the same at each call, however many the attacker could average over."""
+    behind = wrapped(Through(defense=HEDGE, known=known, draws=4), net)
+    expected = net(hedged(net, images, DEFENDER.fold(known)))
+    assert torch.equal(behind(images), expected)
+    assert torch.equal(behind(images), expected)
+    assert not torch.equal(expected, net(hedged(net, images, DEFENDER.fold(1))))
+
+
+def test_who_knows_no_draw_takes_fresh_ones_of_his_own(net, images) -> None:
+    through = Through(defense=HEDGE, draws=2)
+    assert through.known is None and Through(defense=HEDGE).draws == 1
+    behind = wrapped(through, net)
+    mine = Noise(9).fold("mine").fold("aware")
+    for call in range(2):
+        points = [hedged(net, images, mine.fold(call, draw)) for draw in range(2)]
+        expected, _ = mixture(net, points)
+        torch.testing.assert_close(behind(images), expected, rtol=0, atol=1e-5)
+    single = wrapped(Through(defense=HEDGE), net)
+    assert torch.equal(single(images), net(hedged(net, images, mine.fold(0, 0))))
+
+
+def test_the_search_inside_takes_no_gradient_of_the_attackers(net, images) -> None:
+    """Backward goes through the net once a draw, not through the defence's own steps."""
+    counted = Counted(net, net(images))
+    behind = Defended(counted, HEDGE, noise=DEFENDER, ids=IDS, draws=3, fresh=True)
+    slope(behind, images, 1)
+    assert counted.backwards.tolist() == [3 * (2 + 1)] * 4

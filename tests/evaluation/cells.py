@@ -1,0 +1,118 @@
+"""A net of one pixel and searches made by hand, so that what a block does can be counted."""
+
+from collections.abc import Callable
+
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from fftune.config import AttackConfig, ThreatModel
+from fftune.evaluation import block
+from fftune.evaluation.batteries import Probe
+from fftune.evaluation.block import Subject, attack_block
+from fftune.evaluation.defended import Guard
+from fftune.evaluation.tiers import Part
+from fftune.keyed_noise import Noise
+
+THREAT = ThreatModel(eps=0.25)
+NOISE = Noise(11).fold("cells", "test")
+IDS = torch.tensor([30, 4, 17, 8, 52])
+X = torch.tensor([0.125, 0.375, 0.625, 0.875, 0.125])
+"""One pixel each; the net says in which quarter of [0, 1] it is."""
+CLASSES = torch.tensor([0, 1, 2, 3, 0])
+Y = torch.tensor([0, 1, 2, 0, 3])
+"""The last two are wrong when clean."""
+
+
+class Quarter(nn.Module):
+    """Four classes of one pixel, with a slope so that searches can ask for gradients."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[list[float]] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        v = x.flatten(1).squeeze(1)
+        self.asked.append(v.tolist())
+        return 1 - (v[:, None] - torch.tensor([0.125, 0.375, 0.625, 0.875])).abs()
+
+
+class Says(nn.Module):
+    """One class, whatever the image."""
+
+    def __init__(self, label: int) -> None:
+        super().__init__()
+        self.label = label
+
+    def forward(self, x: Tensor) -> Tensor:
+        return nn.functional.one_hot(torch.tensor(self.label), 4) + 0 * x.flatten(1)
+
+
+def images(values: Tensor = X) -> Tensor:
+    return values.view(-1, 1, 1, 1)
+
+
+BLOCK = (IDS, images(), Y)
+
+
+def subject_of(**nets: nn.Module | Guard | None) -> Subject:
+    net = nets.pop("net", None) or Quarter()
+    columns = {"dataset_hash": "d", "split": "test", "model_hash": "m"}
+    nets = {"twin": Quarter(), "search_net": Quarter()} | nets
+    return Subject(net=net, classes=4, columns=columns, source="cells", **nets)
+
+
+def part(search: str = "pgd", *, protocol: str = "fixed", loss: str = "ce", **settings) -> Part:
+    start = "none" if search in ("fab", "square") else "uniform"
+    config = AttackConfig(
+        threat=settings.pop("threat", THREAT),
+        search=search,
+        protocol=protocol,
+        start=settings.pop("start", start),
+        **settings,
+    )
+    return Part(config=config, loss=loss)
+
+
+def probe(*parts: Part, goal: str = "adversarial", **settings) -> Probe:
+    return Probe(attack="x", goal=goal, parts=parts, **settings)
+
+
+class Searches:
+    """Stand in for searches: each puts pixels where it is told, and notes what it was given."""
+
+    def __init__(self, monkeypatch) -> None:
+        self.monkeypatch = monkeypatch
+        self.given: list[dict] = []
+
+    def set(self, name: str, moves: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """`moves(ids, x)` are the pixels that the search ends at."""
+
+        def search(net, x, label, *, config, goal, loss, noise, ids):
+            self.given.append(
+                {"search": name, "net": net, "ids": ids.tolist(), "label": label.tolist()}
+                | {"goal": goal, "loss": loss, "config": config, "noise": noise}
+            )
+            return moves(ids, x.flatten()).view_as(x)
+
+        self.monkeypatch.setitem(block.SEARCHES, name, search)
+
+    @property
+    def tried(self) -> list[tuple[str, list[int]]]:
+        return [(given["search"], given["ids"]) for given in self.given]
+
+
+def frame(subject: Subject, probe: Probe, data=BLOCK) -> pd.DataFrame:
+    return attack_block(subject, data, probe, noise=NOISE).to_pandas()
+
+
+def move(which: dict[int, float]) -> Callable[[Tensor, Tensor], Tensor]:
+    """Examples by their ids; the others stay."""
+    return lambda ids, x: torch.tensor(
+        [which.get(i, v) for i, v in zip(ids.tolist(), x.tolist(), strict=True)]
+    )
+
+
+def guard_of(hedges, *, repeats: int = 1, control: int = 1) -> Guard:
+    noise = Noise(5).fold("defense", "cells", "test")
+    return Guard(hedges=hedges, repeats=repeats, control=control, noise=noise, draws=1)

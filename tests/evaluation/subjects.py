@@ -1,0 +1,45 @@
+"""Nets as the driver hands them to a block."""
+
+from torch import Tensor, nn
+
+from fftune.config import BatteryConfig, ThreatModel
+from fftune.data import Dataset
+from fftune.evaluation.block import Subject
+from fftune.evaluation.evaluate import case_of, try_out
+from fftune.models import search_copy
+
+THREAT = ThreatModel(eps=0.02)
+PGD = BatteryConfig(steps=2, precision="fp32")
+
+
+class Of(nn.Module):
+    """A net that is asked in some way of its own."""
+
+    def __init__(self, net: nn.Module, way) -> None:
+        super().__init__()
+        self.net, self.way = net, way
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.way(self.net, x)
+
+
+def subject_of(net: nn.Module, data: Dataset, *, search_net: nn.Module | None = None) -> Subject:
+    twin = search_copy(net, "fp32", few(data))
+    return Subject(
+        net=net,
+        twin=twin,
+        search_net=twin if search_net is None else search_net,
+        classes=len(data.source.classes),
+        columns={"dataset_hash": data.hash(), "split": data.split, "model_hash": "m"},
+    )
+
+
+def few(data: Dataset) -> Tensor:
+    return next(data.batches(4))[1]
+
+
+def lined(net: nn.Module, data: Dataset) -> dict[str, str]:
+    """The remarks on a net before any attack, by code."""
+    subject = subject_of(net.eval(), data)
+    lines = try_out(subject, case_of(net, data, PGD, threat=THREAT))
+    return dict(line.split(": ", 1) for line in lines)

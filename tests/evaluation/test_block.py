@@ -1,0 +1,305 @@
+"""Exactness: a block is computed alike wherever, whenever and however often it runs."""
+
+import multiprocessing
+import os
+import signal
+from dataclasses import replace
+
+import pyarrow.compute as pc
+import pytest
+import torch
+from subjects import few, subject_of
+from torch import nn
+
+from fftune.comparison import moved
+from fftune.config import AttackConfig, BatteryConfig, ThreatModel
+from fftune.evaluation.batteries import Probe, canary, hypocritical, nine, probes, risks, targets
+from fftune.evaluation.block import attack_block, margins
+from fftune.evaluation.tiers import Part
+from fftune.keyed_noise import Noise
+from fftune.models import search_copy
+from fftune.outcomes import Outcomes
+
+THREAT = ThreatModel(eps=0.02)
+NOISE = Noise(0).fold("blobs", "test")
+
+
+def run(subject, data, probe: Probe, size: int = 40) -> Outcomes:
+    return Outcomes.of(attack_block(subject, b, probe, noise=NOISE) for b in data.batches(size))
+
+
+def short(probe: Probe) -> Probe:
+    """The same probe in a few steps."""
+    parts = tuple(
+        replace(part, config=replace(part.config, steps=min(part.config.steps, 12)))
+        for part in probe.parts
+    )
+    return replace(probe, parts=parts)
+
+
+PROBES = [
+    short(probe)
+    for probe in (
+        *risks(THREAT, 20),
+        *nine(THREAT),
+        hypocritical(THREAT, "full")[-1],
+        *targets(THREAT, 20, 2),
+        *nine(ThreatModel(norm="l2", eps=0.1)),
+    )
+]
+
+
+@pytest.mark.parametrize(
+    "probe", PROBES, ids=lambda p: f"{p.attack}-{p.goal}-{p.config.threat.norm}"
+)
+def test_any_order_and_again_gives_equal_bits(probe: Probe, toy, blobs) -> None:
+    subject = subject_of(toy, blobs)
+    whole = run(subject, blobs, probe)
+    blocks = list(blobs.batches(40))
+    order = [blocks[2], blocks[0], blocks[1]]
+    fresh = subject_of(toy, blobs)
+    parts = [attack_block(fresh, block, probe, noise=NOISE) for block in order]
+    assert Outcomes.of(parts).table.equals(whole.table)
+
+
+def _in_another_process(arguments):
+    torch.set_num_threads(1)
+    subject, block, probe = arguments
+    return attack_block(subject, block, probe, noise=NOISE)
+
+
+def test_other_processes_give_equal_bits(toy, blobs) -> None:
+    probe = short(hypocritical(THREAT, "standard")[-1])
+    subject = subject_of(toy, blobs)
+    jobs = [(subject, block, probe) for block in blobs.batches(40)]
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        parts = pool.map(_in_another_process, jobs)
+    assert Outcomes.of(parts).table.equals(run(subject, blobs, probe).table)
+
+
+def _killed(subject, blocks, probe, folder) -> None:
+    """A worker that keeps two blocks' rows and is killed in the third."""
+    torch.set_num_threads(1)
+    for i, block in enumerate(blocks):
+        if i == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        rows = attack_block(subject, block, probe, noise=NOISE)
+        Outcomes.of([rows]).write(folder / f"{i}.parquet")
+
+
+@pytest.mark.parametrize("probe", [PROBES[0], PROBES[4], short(hypocritical(THREAT, "full")[-1])])
+def test_killed_half_way_and_resumed_gives_equal_bits(probe, toy, blobs, tmp_path) -> None:
+    subject = subject_of(toy, blobs)
+    blocks = list(blobs.batches(20))
+    worker = multiprocessing.get_context("fork").Process(
+        target=_killed, args=(subject, blocks, probe, tmp_path)
+    )
+    worker.start()
+    worker.join()
+    assert worker.exitcode == -signal.SIGKILL
+    kept = Outcomes.read(*tmp_path.iterdir())
+    assert len(kept) == 40
+    fresh = subject_of(toy, blobs)
+    # The second block is retried as well: its rows must be the same again.
+    again = attack_block(fresh, blocks[1], probe, noise=NOISE)
+    assert Outcomes.of([again]).table.equals(Outcomes.read(tmp_path / "1.parquet").table)
+    rest = [attack_block(fresh, block, probe, noise=NOISE) for block in blocks[2:]]
+    whole = run(subject, blobs, probe, 20)
+    assert Outcomes.of([kept.table, *rest]).table.equals(whole.table)
+
+
+def between_sizes(subject, data, chosen, noise, whole: int, size: int) -> tuple[list, int]:
+    """Every row whose prediction two block sizes do not share, with its margins in either, and
+    how many rows there are."""
+    listed, total = [], 0
+    for probe in chosen:
+        one, other = (
+            Outcomes.of(attack_block(subject, b, probe, noise=noise) for b in data.batches(n))
+            for n in (whole, size)
+        )
+        total += len(one)
+        rows = moved(one, other)
+        if rows:
+            near = [
+                {i: m for b in data.batches(n) for i, m in
+                 margins(subject, b, probe, noise=noise).items()}
+                for n in (whole, size)
+            ]  # fmt: skip
+            listed += [(row, *(at[row.id] for at in near)) for row in rows]
+    return listed, total
+
+
+@pytest.mark.parametrize("size", [1, 7, 256])
+def test_other_block_sizes_move_at_most_one_prediction_in_a_thousand(size, toy, blobs) -> None:
+    listed, total = between_sizes(subject_of(toy, blobs), blobs, PROBES[:4], NOISE, 40, size)
+    assert len(listed) <= 0.001 * total, listed
+
+
+class ByCompany(nn.Module):
+    """The toy net, but an example on its own has a larger first logit."""
+
+    def __init__(self, net: nn.Module, more: float) -> None:
+        super().__init__()
+        self.net, self.more = net, more
+
+    def forward(self, x):
+        return self.net(x) + self.more * (len(x) == 1) * torch.eye(8)[0]
+
+
+def test_what_block_sizes_move_is_listed_with_its_margins(toy, blobs) -> None:
+    """No step is taken, so that the margins are those of the clean logits."""
+    probe = short(risks(ThreatModel(eps=0.0), 0)[0])
+    with torch.no_grad():
+        logits = toy(blobs.pixels / 255)
+    alone = logits + 0.4 * torch.eye(8)[0]
+    subject = subject_of(ByCompany(toy, 0.4), blobs)
+    listed, total = between_sizes(subject, blobs, [probe], NOISE, 100, 1)
+    differ = (logits.argmax(1) != alone.argmax(1)).nonzero().flatten()
+    assert total == 100 and 0 < len(differ) < 100
+    assert [row.id for row, *_ in listed] == blobs.ids[differ].tolist()
+    for (row, *near), at in zip(listed, differ.tolist(), strict=True):
+        assert row.pred == (int(logits[at].argmax()), 0)
+        for margin, z in zip(near, (logits[at], alone[at]), strict=True):
+            first, second = z.topk(2).values.tolist()
+            assert margin == pytest.approx(first - second, abs=1e-4)
+            assert 0 <= margin <= 0.4 + 1e-4
+
+
+REAL = ThreatModel(eps=8 / 255)
+
+
+def of_a_real_net(shared_net, cifar10, name: str, count: int, chosen):
+    data = cifar10.select(torch.arange(count) * len(cifar10) // count, "test")
+    net = shared_net(name)
+    subject = subject_of(net, data)
+    noise = Noise(0).fold("cifar10", "test")
+    for size in (1, 7):
+        listed, total = between_sizes(subject, data, chosen, noise, 256, size)
+        print(f"{name}: blocks of 256 and {size}: {len(listed)} of {total} moved: {listed}")
+        assert len(listed) <= 0.001 * total, listed
+        subject.clean.clear()
+
+
+def test_real_predictions_stay_between_block_sizes(shared_net, cifar10) -> None:
+    of_a_real_net(shared_net, cifar10, "fastat_small", 16, risks(REAL, 5))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["fastat_small", "natural_small"])
+def test_many_real_predictions_stay_between_block_sizes(name, shared_net, cifar10) -> None:
+    strong = probes(BatteryConfig(name="autoattack", tier="screen"), REAL)
+    of_a_real_net(shared_net, cifar10, name, 256, (*risks(REAL, 20), *strong))
+
+
+def test_strong_holds_everything_that_its_fixed_first_part_found(toy, blobs) -> None:
+    *_, pgd20, _, _, strong = hypocritical(THREAT, "screen")
+    subject = subject_of(toy, blobs)
+    fixed, best = (run(subject, blobs, probe).to_pandas() for probe in (pgd20, strong))
+    wrong = fixed["pred_clean"] != fixed["y"]
+    assert bool((best["success"] | ~fixed["success"] | ~wrong).all())
+    assert best["success"].sum() >= fixed["success"].sum()
+
+
+class Optimist(nn.Module):
+    """Claims that every image is of the last class, with gradients of the true net."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        logits = self.net(x)
+        return logits + 100 * nn.functional.one_hot(torch.tensor(7), 8)
+
+
+def test_a_search_net_that_lies_changes_no_verdict(toy, blobs) -> None:
+    """Its claims are denied by the untouched net, and the search is run again there."""
+    part = Part(
+        config=AttackConfig(threat=THREAT, search="apgd", steps=12, protocol="strong"), loss="ce"
+    )
+    probe = Probe(attack="x", goal="adversarial", parts=(part,))
+    honest, lied_to = (
+        run(subject_of(toy, blobs, search_net=net), blobs, probe).to_pandas()
+        for net in (toy, Optimist(toy))
+    )
+    claimed = honest["y"] != 7  # of the others it says that they cannot be fooled
+    assert lied_to["success"][claimed].tolist() == honest["success"][claimed].tolist()
+    assert honest["success"].mean() > 0.4
+
+
+class Contrary(Optimist):
+    """Says the opposite."""
+
+    def forward(self, x):
+        return -self.net(x)
+
+
+def test_a_twin_that_lies_leads_fixed_searches_astray_and_changes_no_verdict(toy, blobs) -> None:
+    probe = risks(THREAT, 10)[0]
+    honest = subject_of(toy, blobs)
+    lied_to = replace(honest, twin=Contrary(toy))
+    found, astray = (run(subject, blobs, probe).to_pandas() for subject in (honest, lied_to))
+    right = found["pred_clean"] == found["y"]
+    assert found["success"][right].mean() > 0.2
+    assert astray["success"][right].sum() == 0
+    assert (astray["pred_pert"] == astray["y"])[right].all()
+
+
+def test_bf16_search_is_confirmed_in_fp32(toy, blobs) -> None:
+    probe = short(probes_of("strong"))
+    exact = run(subject_of(toy, blobs), blobs, probe)
+    copied = search_copy(toy, "bf16", few(blobs))
+    half = run(subject_of(toy, blobs, search_net=copied), blobs, probe)
+    # Another search net may find other points; what it found must be true.
+    differ = pc.sum(pc.not_equal(half.table["success"], exact.table["success"])).as_py()
+    assert differ <= 2
+
+
+def probes_of(name: str) -> Probe:
+    return next(p for p in hypocritical(THREAT, "full") if p.attack == name)
+
+
+def test_folded_copies_say_the_same(toy, blobs) -> None:
+    copy = search_copy(toy, "fp32", few(blobs))
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in copy.modules())
+    assert not any(parameter.requires_grad for parameter in copy.parameters())
+    x = blobs.pixels / 255
+    with torch.no_grad():
+        torch.testing.assert_close(copy(x), toy(x), rtol=1e-4, atol=1e-5)
+    assert all(parameter.requires_grad for parameter in toy.parameters())
+
+
+def test_what_was_not_found_is_said_and_left_alone(toy, blobs) -> None:
+    still = ThreatModel(eps=0.0)
+    fab = next(p for p in nine(still) if p.attack == "fab-t")
+    rows = run(subject_of(toy, blobs), blobs, short(fab)).to_pandas()
+    right = rows["pred_clean"] == rows["y"]
+    assert set(rows[right]["status"]) == {"not-found"}
+    assert set(rows[~right]["status"]) == {"ok"}
+    assert set(rows["distance"]) == {0.0}
+
+
+def test_targets_speak_of_wrong_examples_and_name_their_class(toy, blobs) -> None:
+    *every, own = targets(THREAT, 5, 8)
+    assert [probe.target for probe in every] == list(range(8))
+    subject = subject_of(toy, blobs)
+    tables = [run(subject, blobs, probe).to_pandas() for probe in (*every, own)]
+    for target, table in enumerate(tables[:-1]):
+        assert len(table) == 34 and set(table["target"]) == {target}
+        assert bool((table["success"] == (table["pred_pert"] == target)).all())
+    # At its own class, each example's target and its hypocritical attack are one search.
+    for target, table in enumerate(tables[:-1]):
+        own_rows = tables[-1][tables[-1]["y"] == target]
+        same = table[table["id"].isin(own_rows["id"])]
+        assert same["pred_pert"].tolist() == own_rows["pred_pert"].tolist()
+
+
+def test_only_the_full_length_is_called_autoattack() -> None:
+    for tier, name in (("screen", "strong"), ("standard", "strong"), ("full", "autoattack")):
+        (probe,) = probes(BatteryConfig(name="autoattack", tier=tier), THREAT)
+        assert probe.attack == name
+    searches = [part.config.search for part in probe.parts]
+    assert searches == ["apgd", "apgd", "fab", "square"]
+    assert [part.config.steps for part in probe.parts] == [100, 100, 100, 5000]
+    assert [part.config.targets for part in probe.parts] == [0, 9, 9, 0]
+    assert [p.config.search for p in canary(probe).parts] == ["fab", "square"]

@@ -1,0 +1,386 @@
+from dataclasses import replace
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+import torch
+
+from fftune.comparison import Paired
+from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
+from fftune.data import Dataset
+from fftune.defenses import hedge
+from fftune.errors import ConfigError, DataError, ModelError
+from fftune.evaluation.adaptive import aware_probes
+from fftune.evaluation.batteries import probes
+from fftune.evaluation.defended import CLEAN, Guard
+from fftune.evaluation.evaluate import judge
+from fftune.evaluation.scheduler import Result
+from fftune.keyed_noise import Noise
+from fftune.outcomes import Outcomes, rows
+from fftune.report.attack_table import table
+from fftune.report.defense_table import (
+    defense_frame,
+    defense_rates,
+    defense_table,
+    flip_counts,
+    undefended,
+)
+from fftune.report.evaluations import Record
+from fftune.risk import Rate, RiskCounts
+
+THREAT = ThreatModel(eps=0.05)
+BATTERY = BatteryConfig(steps=3, block_size=40, precision="fp32")
+DEFENSE = DefenseConfig(names=("random", "hedge"), steps=2, draws=1)
+
+
+@pytest.fixture(scope="module")
+def outcomes(toy, blobs) -> Outcomes:
+    return judge(toy, blobs, BATTERY, threat=THREAT, defense=DEFENSE)
+
+
+def test_rows_of_every_draw_beside_the_undefended_ones(outcomes, toy, blobs) -> None:
+    plain = judge(toy, blobs, BATTERY, threat=THREAT)
+    assert undefended(outcomes).table.equals(plain.table)
+    for attack, defense, repeats in (("pgd-3", "hedge", 3), ("clean", "random", 3)):
+        part = outcomes.where(attack=attack, goal="adversarial", defense=defense)
+        assert len(part) == repeats * len(blobs)
+    assert outcomes.where(defense="none").values("defense_repeat") == {0}
+
+
+def test_none_beside_a_defence_adds_nothing(toy, blobs) -> None:
+    """The bare net is always shown: its rows are not doubled, nor has it attackers of its own."""
+    few = blobs.select(torch.arange(20), "test")
+    hedge_alone, both, none = (
+        judge(toy, few, BATTERY, threat=THREAT, defense=DefenseConfig(names=names, steps=1))
+        for names in (("hedge",), ("none", "hedge"), ("none",))
+    )
+    assert both.table.equals(hedge_alone.table)
+    assert none.table.equals(judge(toy, few, BATTERY, threat=THREAT).table)
+    assert "n = 20)" in table(undefended(both)) and "n = 80" not in table(undefended(both))
+
+
+def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
+    few = blobs.select(torch.arange(20), "test")
+    for names, shown in ((("none",), ""), (("none", "random"), "-random")):
+        defense = DefenseConfig(names=names, steps=1, draws=1)
+        found = judge(toy, few, BATTERY, threat=THREAT, defense=defense)
+        record = Record(root=root, threat=THREAT, defense=defense, data="blobs")
+        said = record.keep("toy", Result(outcomes=found))
+        assert ("under defences" in said) == bool(shown)
+        weights = found.table["model_hash"][0].as_py()[:8]
+        (path,) = (root / "rows").glob("*.parquet")
+        asked = f"-{weights}-blobs-test-n20-linf-0.05-risks-standard{shown}-"
+        assert asked in path.name and len(path.stem.rpartition("-")[2]) == 8
+        path.unlink()
+
+
+def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> None:
+    """The control's inputs are known: the images themselves."""
+    ids, x, _ = next(blobs.batches(100))
+    config = DEFENSE.hedges(THREAT)["hedge"]
+    assert (config.eps_d, config.steps, config.step_length) == (0.05, 2, 0.025)
+    noise = Noise(0).fold("defense", "blobs", "test", 1)
+    with torch.no_grad():
+        pred = toy(hedge(toy, x, config=config, noise=noise, ids=ids)).argmax(1)
+    verdicts = outcomes.where(attack="clean", defense="hedge", defense_repeat=1).to_pandas()
+    assert verdicts.sort_values("id")["pred_pert"].tolist() == pred.tolist()
+    assert verdicts["success"].tolist() == (verdicts["pred_pert"] != verdicts["y"]).tolist()
+    assert set(verdicts["forwards"]) == {3} and set(verdicts["backwards"]) == {2}
+
+
+def test_without_a_radius_a_defence_changes_nothing(toy, blobs) -> None:
+    still = DefenseConfig(names=("hedge",), eps_d=0, steps=2, draws=1)
+    found = judge(toy, blobs, BATTERY, threat=THREAT, defense=still)
+    frame = defense_frame(found)
+    assert len(frame) and (frame["before"] == frame["pred_pert"]).all()
+    # Alg. 6 then is PGD itself, wherever it goes.
+    key = ["goal", "defense", "defense_repeat", "id"]
+    one, two = (
+        frame[frame["attack"] == name].set_index(key)["pred_pert"].sort_index()
+        for name in ("aware-hedge", "pgd-3")
+    )
+    assert len(one) > len(blobs) and one.equals(two[one.index])
+
+
+def test_who_knows_goes_as_many_steps_as_the_longest_pgd() -> None:
+    """Of `fast_at`, whose first is PGD-10; and of each goal by itself."""
+    threat = ThreatModel(eps=4 / 255)
+    battery = probes(BatteryConfig(name="fast_at"), threat)
+    guard = Guard.of(DEFENSE, threat, source="blobs", split="test", attacks=len(battery))
+    config = battery[2].config
+    assert (config.steps, config.restarts, config.step_length) == (100, 10, 1 / 255)
+    knowing = {p.attack: p.config for p in aware_probes(battery, guard, threat)}
+    assert knowing["aware-hedge"] == knowing["eot-random"] == knowing["label-free"] == config
+    assert knowing["pgd-hedged"] == replace(config, search="pgd_hedged")
+    mixed = [*battery, *probes(BatteryConfig(name="risks", steps=7), threat)]
+    steps = {(p.goal, p.config.steps) for p in aware_probes(mixed, guard, threat)[1:]}
+    assert steps == {("adversarial", 100), ("label_free", 100), ("hypocritical", 7)}
+
+
+def test_friends_who_know_go_to_the_mistakes_of_every_net(outcomes, toy, blobs) -> None:
+    """Of the bare one and of each behind its first draw; to those of the bare one where the
+    battery's own friends go no further. Adversaries go everywhere."""
+    clean = outcomes.where(attack="clean", defense_repeat=0).to_pandas()
+    mistaken = set(clean.loc[clean["pred_pert"] != clean["y"], "id"])
+    bare = set(clean.loc[clean["pred_clean"] != clean["y"], "id"])
+    assert bare < mistaken
+    for attack in ("aware-hedge", "eot-random", "known-hedge", "pgd-hedged"):
+        found = outcomes.where(attack=attack, goal="hypocritical")
+        assert found.values("id") == mistaken
+        everywhere = outcomes.where(attack=attack, goal="adversarial")
+        assert everywhere.values("id") == set(blobs.ids.tolist())
+    targets = BatteryConfig(name="targets", steps=1)
+    found = judge(toy, blobs, targets, threat=THREAT, defense=DEFENSE)
+    assert found.where(attack="aware-hedge").values("id") == bare
+
+
+def test_a_known_draw_is_attacked_best(outcomes) -> None:
+    """PGD behind the very draw that it is scored under; counted against another attacker's."""
+    frame = defense_frame(outcomes)
+    one = frame[(frame["defense"] == "random") & (frame["defense_repeat"] == 0)]
+    right = one[one["goal"] == "adversarial"].groupby("attack")["right"].sum()
+    assert right["known-random"] <= right["aware-random"]
+    assert right["known-random"] < right["label-free" if "label-free" in right else "pgd-hedged"]
+
+
+ROWS = [  # id, y, pred_clean, bare verdict, verdicts of two draws
+    (0, 1, 1, 2, 1, 1),  # FtoT, FtoT
+    (1, 1, 1, 2, 3, 2),  # FtoF, same
+    (2, 1, 1, 1, 0, 1),  # TtoF, same
+    (3, 1, 2, 1, 1, 2),  # same, TtoF
+]
+
+
+def test_flips_by_hand() -> None:
+    frame = pd.DataFrame(
+        [
+            {"id": i, "y": y, "before": bare, "pred_pert": pred, "defense_repeat": repeat}
+            for i, y, _, bare, *draws in ROWS
+            for repeat, pred in enumerate(draws)
+        ]
+    )
+    frame["right"] = frame["pred_pert"] == frame["y"]
+    assert flip_counts(frame) == {"FtoT": 1, "TtoF": 1, "FtoF": 0.5, "same": 1.5}
+    assert sum(flip_counts(frame).values()) == 4
+
+
+Draws = dict[str, list[list[int]]]
+"""Of each defence: the predictions in each draw."""
+
+
+def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws]) -> Outcomes:
+    """Rows of examples of class 0, as `judge` would leave them."""
+    (bare,) = clean["none"]
+    found = {(CLEAN, "adversarial"): clean} | attacks
+    return Outcomes.of(
+        rows(
+            len(bare),
+            {"dataset_hash": "d", "split": "test", "model_hash": "m", "norm": "linf", "eps": 0.1}
+            | {"id": list(range(len(bare))), "attack": attack, "goal": goal, "target": -1}
+            | {"config_hash": "c", "seed": 0, "restart": 0, "protocol": "fixed", "tier": "full"}
+            | {"defense": defense, "defense_repeat": repeat, "y": 0, "pred_clean": bare}
+            | {"pred_clean_defended": clean[defense][repeat], "pred_pert": pred, "success": False}
+            | {"queries": 0, "forwards": 0, "backwards": 0, "distance": 0.0, "status": "ok"},
+        )
+        for (attack, goal), defenses in found.items()
+        for defense, draws in defenses.items()
+        for repeat, pred in enumerate(draws)
+    )
+
+
+BY_HAND = by_hand(
+    clean={
+        "none": [[0, 0, 0, 1]],
+        "random": [[0, 0, 0, 0], [0, 0, 0, 1]],
+        "hedge": [[0, 0, 2, 1], [0, 0, 0, 0]],
+    },
+    attacks={
+        ("pgd-20", "adversarial"): {
+            "none": [[0, 1, 1, 1]],
+            "random": [[0, 1, 1, 1], [0, 0, 1, 1]],
+            "hedge": [[0, 0, 1, 2], [1, 0, 0, 1]],
+        },
+        ("cw", "adversarial"): {
+            "none": [[1, 0, 1, 1]],
+            "random": [[0, 0, 1, 0], [1, 0, 1, 1]],
+            "hedge": [[0, 1, 0, 1], [0, 0, 0, 1]],
+        },
+        ("eot-hedge", "adversarial"): {
+            "none": [[0, 0, 0, 1]],
+            "random": [[0, 0, 0, 0], [0, 0, 0, 0]],
+            "hedge": [[0, 1, 1, 1], [0, 0, 1, 1]],
+        },
+        ("known-hedge", "adversarial"): {
+            "none": [[0, 0, 0, 1]],
+            "random": [[1, 0, 0, 0], [0, 0, 0, 0]],
+            "hedge": [[1, 1, 0, 0], [0, 1, 1, 1]],
+        },
+    },
+)
+
+
+def lines_of(said: str) -> set[str]:
+    """With single spaces, so that columns may be of any width."""
+    return {" ".join(line.split()) for line in said.splitlines()}
+
+
+def test_adversaries_by_hand() -> None:
+    """Of two draws: 50 and 100 % are 75 with a variance of 1,250; 25 and 50 % are 37.5, 312.5."""
+    said = lines_of(defense_table(BY_HAND))
+    assert {
+        "natural right in 2 draws of 2",
+        "none 75.00 75.00",
+        "random 87.50 (312.50) 75.00",
+        "hedge 75.00 (1250.00) 50.00",
+        "crafted on the bare net pgd-20 cw worst case",
+        "none 25.00 25.00 0.00",
+        "random 37.50 (312.50) 50.00 (1250.00) 25.00 (0.00)",
+        "hedge 50.00 (0.00) 62.50 (312.50) 37.50 (312.50)",
+        "eot-hedge 75.00 100.00 (0.00) 37.50 (312.50)",
+        "known-hedge 75.00 87.50 (312.50) 50.00*",
+        "best of all 0.00 25.00 (0.00) 25.00 (0.00)",
+        "best, noise known* 0.00 0.00 0.00",
+        "counts random FtoT random TtoF random FtoF hedge FtoT hedge TtoF hedge FtoF",
+        "pgd-20 0.5 0.0 0.0 1.5 0.5 0.5",
+        "cw 1.0 0.0 0.0 2.0 0.5 0.0",
+    } <= said
+    assert {
+        f"none, natural: {Rate(3, 4)}",
+        f"random, natural: {Rate(4, 4)}",
+        f"hedge, natural: {Rate(2, 4)}",
+        f"random - none, natural: {Paired(n=4, both=3, gained=1, lost=0)}",
+        f"hedge - none, natural: {Paired(n=4, both=2, gained=0, lost=1)}",
+        f"hedge - random, natural: {Paired(n=4, both=2, gained=0, lost=2)}",
+        f"hedge, worst case of 2 attacks: {Rate(1, 4)}",
+        f"hedge - random, worst case of 2 attacks: {Paired(n=4, both=1, gained=0, lost=0)}",
+        f"hedge - none, worst case of 2 attacks: {Paired(n=4, both=0, gained=1, lost=0)}",
+        f"hedge, best of all: {Rate(1, 4)}",
+        f"random, best of all: {Rate(1, 4)}",
+        f"random, best, noise known: {Rate(0, 4)}",
+        f"hedge, best, noise known: {Rate(0, 4)}",
+    } <= said
+
+
+def test_a_worst_case_is_of_examples_that_all_attacks_have_rows_for() -> None:
+    """Example 0, which fell to cw alone, has lost that block; 1 to 3 are left."""
+    frame = BY_HAND.to_pandas()
+    lost = (frame["attack"] == "cw") & (frame["id"] == 0)
+    said = lines_of(defense_table(Outcomes(BY_HAND.table.filter(pa.array(~lost)))))
+    assert f"none, worst case of 2 attacks: {Rate(0, 3)}" in said
+    assert f"hedge, best of all: {Rate(0, 3)}" in said
+    assert f"hedge, natural: {Rate(2, 4)}" in said
+
+
+def test_friends_by_hand() -> None:
+    """The bare net is wrong about 2 to 5, behind the hedge's first draw about 0, 1, 3, 4 and 5."""
+    clean = {"none": [[0, 0, 1, 1, 1, 1]], "hedge": [[2, 2, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]]}
+    still = [1, 1, 1, 1, 1, 1]
+    said = lines_of(
+        defense_table(
+            by_hand(
+                clean,
+                {
+                    ("pgd-20", "hypocritical"): {
+                        "none": [[0, 0, 0, 0, 0, 1]],
+                        "hedge": [[0, 0, 0, 1, 2, 1], still],
+                    },
+                    ("aware-hedge", "hypocritical"): {
+                        "none": [still],
+                        "hedge": [[1, 1, 1, 0, 1, 1], still],
+                    },
+                    ("known-hedge", "hypocritical"): {
+                        "none": [[1, 1, 1, 1, 1, 0]],
+                        "hedge": [[1, 1, 1, 1, 0, 1], still],
+                    },
+                },
+            )
+        )
+    )
+    assert {
+        "concealed of 4 none hedge leaves hedge unmasks hedge as itself",
+        "pgd-20 3 1 2 of 3 1",
+        "aware-hedge 0 1 0 of 0 0",
+        f"hedge unmasks pgd-20: {Rate(2, 3)}",
+        f"none, all friends: {Rate(3, 4)}",
+        f"hedge, all friends: {Rate(3, 5)}",
+        f"none, all, noise known: {Rate(4, 4)}",
+        f"hedge, all, noise known: {Rate(4, 5)}",
+    } <= said
+
+
+def test_friends_of_the_bare_nets_mistakes_alone_tell_no_risk_of_another(toy, blobs) -> None:
+    targets = BatteryConfig(name="targets", steps=1)
+    defense = DefenseConfig(names=("random",), repeats=1, draws=1)
+    said = lines_of(defense_table(judge(toy, blobs, targets, threat=THREAT, defense=defense)))
+    assert "random, all friends: unknown, as friends went to the bare net's mistakes alone" in said
+    assert any(line.startswith("none, all friends:") and "n = 34" in line for line in said)
+
+
+def test_the_table_says_all_of_it(outcomes, blobs) -> None:
+    said = defense_table(outcomes)
+    frame = defense_frame(outcomes)
+    worst = frame[(frame["attack"] == "pgd-3") & (frame["goal"] == "adversarial")]
+    each = 100 * worst[worst["defense"] == "hedge"].groupby("defense_repeat")["right"].mean()
+    assert f"{each.mean():.2f} ({each.var():.2f})" in said
+    for words in ("natural", "worst case", "best of all", "best, noise known", "unmasks", "FtoT"):
+        assert words in said
+    assert "hedge" not in table(undefended(outcomes))
+
+
+def test_bad_defences_are_one_line(toy, blobs) -> None:
+    class Rounded(torch.nn.Module):
+        def forward(self, x):
+            return toy((x * 8).round() / 8)
+
+    with pytest.raises(ModelError, match="input gradients"):
+        judge(Rounded(), blobs, BATTERY, threat=THREAT, defense=DEFENSE)
+    for setting in ({"eps_d": -1.0}, {"steps": -1}, {"repeats": 0}):
+        with pytest.raises(ConfigError, match="must be"):
+            DefenseConfig(names=("hedge",), **setting)
+
+
+def test_an_undefended_battery_has_no_defended_rows(toy, blobs: Dataset) -> None:
+    plain = judge(toy, blobs, BATTERY, threat=THREAT)
+    assert plain.values("defense") == {"none"} and plain.values("attack") == {"pgd-3"}
+
+
+def test_fast_at_stops_at_the_first_restart_that_succeeds() -> None:
+    """P2's table 3: PGD-10, 50 and 100, ten restarts, steps of 1/255."""
+    found = probes(BatteryConfig(name="fast_at"), ThreatModel(eps=4 / 255))
+    assert [(p.attack, p.config.steps) for p in found] == [
+        ("pgd-10", 10),
+        ("pgd-50", 50),
+        ("pgd-100", 100),
+    ]
+    assert {(p.config.restarts, p.config.step_length, p.protocol) for p in found} == {
+        (10, 1 / 255, "fixed")
+    }
+
+
+def test_risks_are_of_one_defence_at_a_time(outcomes) -> None:
+    with pytest.raises(DataError, match="choose one defense"):
+        RiskCounts.of(outcomes, attack="pgd-3", split="test")
+    one = outcomes.where(defense="hedge", defense_repeat=2)
+    assert RiskCounts.of(one, attack="pgd-3", split="test").total == 100
+
+
+def test_metrics_under_each_defence_by_hand() -> None:
+    """As in `test_friends_by_hand`, of the first draw; adversaries beside them."""
+    clean = {"none": [[0, 0, 1, 1, 1, 1]], "hedge": [[2, 2, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]]}
+    still, attacks = [1, 1, 1, 1, 1, 1], {}
+    for attack, hyp, adv in (
+        ("pgd-20", [0, 0, 0, 1, 2, 1], [0, 0, 0, 0, 1, 1]),
+        ("aware-hedge", [1, 1, 1, 0, 1, 1], [0, 1, 1, 0, 1, 1]),
+        ("known-hedge", [1, 1, 1, 1, 0, 1], still),
+    ):
+        attacks[attack, "hypocritical"] = {"none": [still], "hedge": [hyp, still]}
+        attacks[attack, "adversarial"] = {"none": [still], "hedge": [adv, still]}
+    found = defense_rates(by_hand(clean, attacks))
+    assert not any("none" in name.split("/") for name in found)
+    # The hedged net is right about 2 alone; known draws are no part of the worst case.
+    assert found["defense/hedge/clean_accuracy"] == Rate(1, 6)
+    assert found["defense/hedge/accuracy/pgd-20 adversarial"] == Rate(4, 6)
+    assert found["defense/hedge/accuracy/known-hedge adversarial"] == Rate(0, 6)
+    assert found["defense/hedge/worst_case/accuracy"] == Rate(0, 6)
+    assert found["defense/hedge/worst_case/adversarial_risk"] == Rate(1, 1)
+    assert found["defense/hedge/worst_case/hypocritical_risk"] == Rate(3, 5)

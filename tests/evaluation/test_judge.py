@@ -1,0 +1,261 @@
+"""The driver: tiers are decided once, and what cannot be scored is reported."""
+
+import logging
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+import torch
+from subjects import subject_of
+from torch import Tensor, nn
+
+from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ThreatModel
+from fftune.data import load
+from fftune.errors import ConfigError, DataError, ModelError
+from fftune.evaluation import evaluate as driver
+from fftune.evaluation import job as case
+from fftune.evaluation.batteries import probes
+from fftune.evaluation.evaluate import judge
+from fftune.evaluation.tiers import CANARY
+from fftune.outcomes import Outcomes, rows
+from fftune.report.attack_table import rates, table, values
+from fftune.risk import Rate, UnionCounts
+
+THREAT = ThreatModel(eps=0.02)
+AUTO = BatteryConfig(name="autoattack", block_size=50)
+
+
+class Masked(nn.Module):
+    """The toy net behind rounding: right, but its gradients point nowhere useful."""
+
+    def __init__(self, net: nn.Module, levels: int) -> None:
+        super().__init__()
+        self.net, self.levels = net, levels
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = self.net(x)
+        return (
+            (logits * self.levels).round() / self.levels + 1e-6 * logits.sin().detach() + 0 * logits
+        )
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Tiers and canary in a few steps."""
+    from fftune.evaluation import tiers
+
+    for name, lengths in tiers.TIERS.items():
+        few = replace(
+            lengths, ce=8, dlr=8, margin=8, fab=min(8, lengths.fab), square=min(60, lengths.square)
+        )
+        monkeypatch.setitem(tiers.TIERS, name, few)
+    from fftune.evaluation import batteries as battery
+
+    monkeypatch.setattr(battery, "CANARY_LENGTHS", replace(tiers.CANARY_LENGTHS, fab=5, square=200))
+
+
+def test_the_canary_is_few_survivors_and_keeps_its_tier(quick, toy, blobs) -> None:
+    outcomes = judge(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
+    assert outcomes.values("tier") == {"standard"}
+    few = outcomes.where(attack="canary")
+    survivors = set(outcomes.where(attack="strong", success=False).table["id"].to_pylist())
+    assert len(few) == CANARY
+    assert set(few.table["id"].to_pylist()) <= survivors
+    again = judge(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
+    assert again.table.equals(outcomes.table)
+
+
+def test_a_masked_net_is_searched_at_full_length(quick, toy, blobs, caplog) -> None:
+    """No gradient finds anything; Square does, on the canary, and so the whole set is repeated."""
+    caplog.set_level(logging.WARNING)
+    net = Masked(toy, 4)
+    big = ThreatModel(eps=0.2)
+    with pytest.raises(ModelError, match="gradients are zero"):
+        judge(net, blobs, BatteryConfig(name="risks"), threat=big)
+    outcomes = judge(net, blobs, AUTO, threat=big)
+    assert outcomes.values("attack") == {"autoattack", "canary"}
+    assert set(outcomes.where(attack="autoattack").values("tier")) == {"full"}
+    assert "tier full" in caplog.text
+    assert len(outcomes.where(attack="autoattack", success=True)) > 60
+
+
+class Detached(nn.Module):
+    """Answers as the net does, and lets no gradient pass; its parameters still have theirs."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x):
+        return self.net(x.detach())
+
+
+@pytest.mark.parametrize("defense", [(), ("random",), ("hedge",)])
+def test_attacks_that_follow_gradients_refuse_a_net_without(defense, toy, blobs) -> None:
+    settings = DefenseConfig(names=defense, steps=2)
+    batteries = [BatteryConfig(name=name) for name in ("risks", "nine", "hypocritical", "targets")]
+    for battery in [*batteries, BatteryConfig(name="autoattack", tier="screen")]:
+        with pytest.raises(ModelError, match="net has no input gradients: .* cannot be scored"):
+            judge(Detached(toy), blobs, battery, threat=THREAT, defense=settings)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("tier", ["standard", "full"])
+def test_what_asks_no_gradients_is_scored_without_them(tier, precision, quick, toy, blobs) -> None:
+    battery = BatteryConfig(name="autoattack", tier=tier, precision=precision)
+    big = ThreatModel(eps=0.2)
+    outcomes = judge(Detached(toy), blobs, battery, threat=big)
+    found = outcomes.where(attack="autoattack")
+    assert found.values("tier") == {"full"} and len(found) == 100
+    assert len(found.where(success=True)) > 60
+
+
+def test_square_and_rays_find_the_same_without_gradients(toy, blobs) -> None:
+    blind = []
+    for probe in probes(BatteryConfig(name="nine"), THREAT):
+        if probe.attack in ("square", "rays"):
+            config = replace(probe.config, steps=30)
+            blind.append(replace(probe, parts=(replace(probe.parts[0], config=config),)))
+    with_gradients, without = (
+        judge(net, blobs, BatteryConfig(), threat=THREAT, chosen=blind)
+        for net in (toy, Detached(toy))
+    )
+    assert without.values("attack") == {"square", "rays"}
+    assert without.table["pred_pert"].equals(with_gradients.table["pred_pert"])
+
+
+def test_modes_and_parameters_are_given_back(toy, blobs) -> None:
+    toy.train()
+    toy.norm.eval()
+    try:
+        before = {name: value.clone() for name, value in toy.state_dict().items()}
+        judge(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
+        assert toy.training and toy.conv.training and not toy.norm.training
+        assert all(torch.equal(value, before[name]) for name, value in toy.state_dict().items())
+        assert all(p.grad is None and p.requires_grad for p in toy.parameters())
+    finally:
+        toy.eval()
+
+
+def test_examples_are_spread_over_the_ids() -> None:
+    whole = load(DataSpec(), "test")
+    few, at = driver.sample(DataSpec(), "test", 4), torch.arange(4) * len(whole) // 4
+    assert torch.equal(few.ids, whole.ids[at])
+    assert torch.equal(few.pixels, whole.pixels[at]) and torch.equal(few.y, whole.y[at])
+    for many in (None, len(whole), 10**6):
+        assert driver.sample(DataSpec(), "test", many).hash() == whole.hash()
+
+
+def test_a_net_for_other_images_is_refused_in_one_line(blobs) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(99, 8))
+    with pytest.raises(ModelError, match="net does not take images of 1 x 6 x 6: ") as caught:
+        judge(net, blobs, BatteryConfig(), threat=THREAT)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_net_that_only_guesses_is_doubted(toy, blobs, caplog) -> None:
+    judge(toy, blobs, BatteryConfig(steps=0), threat=THREAT)
+    assert not caplog.text
+    others = replace(blobs, y=(blobs.y + 4) % 8)
+    judge(toy, others, BatteryConfig(steps=0), threat=THREAT)
+    assert "no better than chance, 1 of 8" in caplog.text
+
+
+def test_a_net_of_other_classes_is_refused(blobs) -> None:
+    net = nn.Sequential(nn.Flatten(), nn.Linear(36, 5))
+    with pytest.raises(ModelError, match="^net tells 5 classes apart, blobs has 8$"):
+        judge(net, blobs, BatteryConfig(), threat=THREAT)
+
+
+def test_labels_outside_the_classes_are_refused(toy, blobs) -> None:
+    bad = replace(blobs, y=blobs.y + 8)
+    with pytest.raises(DataError, match="labels must be from 0 to 7, got 8 to 15"):
+        judge(toy, bad, BatteryConfig(), threat=THREAT)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_refused(toy, blobs) -> None:
+    with pytest.raises(ConfigError, match="there is no CUDA device"):
+        judge(toy, blobs, BatteryConfig(device="cuda"), threat=THREAT)
+
+
+def test_without_mistakes_the_hypocritical_risk_is_undefined(toy, blobs) -> None:
+    kept = (torch.arange(100) % 3 > 0).nonzero().flatten()
+    outcomes = judge(toy, blobs.select(kept, "test"), BatteryConfig(steps=2), threat=THREAT)
+    assert "concealed, of those wrong when clean: undefined (n = 0)" in table(outcomes)
+    targets = BatteryConfig(name="targets", steps=2)
+    nothing = judge(toy, blobs.select(kept, "test"), targets, threat=THREAT)
+    assert "undefined (n = 0)" in table(nothing)
+
+
+def test_out_of_memory_goes_on_with_smaller_blocks(toy, blobs, monkeypatch, caplog) -> None:
+    whole = case.attack_block
+
+    def scarce(subject, block, probe, *, noise):
+        if len(block[0]) > 13:
+            raise torch.OutOfMemoryError("too much")
+        return whole(subject, block, probe, noise=noise)
+
+    monkeypatch.setattr(case, "attack_block", scarce)
+    outcomes = judge(toy, blobs, BatteryConfig(steps=2, block_size=50), threat=THREAT)
+    assert len(outcomes) == 200
+    assert "out of memory with 50 examples a block; going on with 25" in caplog.text
+    assert outcomes.values("status") == {"ok, block of 13, block of 25"}
+    monkeypatch.setattr(case, "attack_block", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        judge(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
+
+
+@pytest.mark.parametrize("name", ["risks", "targets", "hypocritical", "autoattack"])
+def test_the_identities_hold_on_unions_of_every_battery(name, quick, toy, blobs) -> None:
+    outcomes = judge(toy, blobs, BatteryConfig(name=name, steps=5), threat=THREAT)
+    counts = UnionCounts.of(outcomes, split="test")
+    assert counts.broken_identities() == ()
+    assert counts.wrong == 34
+
+
+def test_subjects_travel(toy, blobs) -> None:
+    import pickle
+
+    subject = subject_of(toy, blobs)
+    assert pickle.loads(pickle.dumps(subject)).columns == subject.columns
+
+
+LOST = [  # id, clean, then pgd-20 and cw; all of class 0
+    (0, 0, 0, 1),
+    (1, 0, 0, 1),
+    (2, 0, 1, 0),
+    (3, 1, 1, 1),
+    (4, 0, 0, 0),
+]
+
+
+def battery_rows(attack: str, preds: dict[int, int], goal: str = "adversarial") -> pa.Table:
+    clean = {i: pred for i, pred, *_ in LOST}
+    return rows(
+        len(preds),
+        {"dataset_hash": "d", "split": "test", "model_hash": "m", "norm": "linf", "eps": 0.1}
+        | {"id": list(preds), "attack": attack, "goal": goal, "target": -1, "config_hash": "c"}
+        | {"seed": 0, "restart": 0, "protocol": "fixed", "tier": "full", "defense": "none"}
+        | {"defense_repeat": 0, "y": 0, "pred_clean": [clean[i] for i in preds]}
+        | {"pred_pert": list(preds.values()), "success": False, "queries": 0, "forwards": 0}
+        | {"backwards": 0, "distance": 0.0, "status": "ok"},
+    )
+
+
+def test_lost_examples_are_no_survivors() -> None:
+    """Of five, 4 alone survives both. Without cw's block of 0 and 1, it is one of three."""
+    pgd = battery_rows("pgd-20", {i: pred for i, _, pred, _ in LOST})
+    cw = {i: pred for i, *_, pred in LOST}
+    canary = battery_rows("canary", {4: 0})
+    whole = Outcomes.of([pgd, battery_rows("cw", cw), canary])
+    left = Outcomes.of([pgd, battery_rows("cw", {i: cw[i] for i in (2, 3, 4)}), canary])
+    assert f"accuracy {Rate(1, 5)}" in table(whole) and "that every attack" not in table(whole)
+    said = table(left)
+    assert f"clean accuracy {Rate(4, 5)}" in said  # the first attack has all of them
+    assert "only the 3 of 5 examples that every attack has rows of" in said
+    assert f"{'':16s}accuracy {Rate(1, 3)}" in said
+    assert f"{'':16s}adversarial risk on D+ {Rate(1, 2)}" in said
+    found = values(rates(left))
+    assert found["worst_case/accuracy"] == 1 / 3 and found["worst_case/n"] == 3
+    assert values(rates(whole))["worst_case/n"] == 5

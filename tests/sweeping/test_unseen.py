@@ -1,0 +1,65 @@
+"""A worker on a node that joined later, and does not see the study; no Ray is started here."""
+
+from math import isnan
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from ray import tune
+
+from fftune.config import Resources
+from fftune.errors import StorageError
+from fftune.sweeping import ray_tune as on_ray
+from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.sweep import kind_of
+from fftune.tracking.runs import Tracking
+
+LINE = r"^storage '.*/quick' is not seen by node \d.*; name a folder that all nodes share$"
+
+
+@pytest.fixture
+def runner(quick, tmp_path: Path):
+    """As the driver sends it; what it does is not done."""
+    tracking = Tracking(uri="", experiment_id="0", unsent=tmp_path)
+    study = StudyFolder(tmp_path / "studies/quick", quick)
+    return kind_of(quick)(study=study, tracking=tracking, resources=Resources())
+
+
+@pytest.fixture
+def reported(runner, monkeypatch) -> list[dict]:
+    """What the worker of trial 0 reports, without a folder of its study."""
+    reports: list[dict] = []
+    monkeypatch.setattr(tune, "report", reports.append)
+    on_ray._trial({"number": 0, "settings": {"lam": 1.0}}, runner, Path.cwd())
+    return reports
+
+
+def test_its_worker_says_so_and_makes_no_folder(runner, reported) -> None:
+    (report,) = reported
+    assert all(isnan(report[risk]) for risk in runner.study.config.risks)
+    with pytest.raises(StorageError, match=LINE):
+        raise StorageError(report[on_ray.UNSEEN])
+    assert not runner.study.path.exists()
+
+
+def test_the_study_ends_and_the_trial_is_left_to_resume(runner, reported, monkeypatch) -> None:
+    """Nothing of it is recorded as failed: the node would fail all that it is given."""
+
+    class Tuner:
+        def __init__(self, *_arguments, run_config, **_settings) -> None:
+            (self.reporter,) = run_config.callbacks
+
+        def fit(self) -> None:
+            trial = SimpleNamespace(trial_id="a", config={"number": 0, "settings": {"lam": 1.0}})
+            try:
+                self.reporter.on_trial_result(0, [trial], trial, reported[0])
+            except StorageError as error:
+                raise tune.TuneError("Traceback ...") from error
+
+    monkeypatch.setattr(on_ray, "at_once", lambda *_settings: 1)
+    monkeypatch.setattr(on_ray, "_search_alg", lambda *_settings: None)
+    monkeypatch.setattr(tune, "Tuner", Tuner)
+    runner.study.path.mkdir(parents=True)
+    with pytest.raises(StorageError, match=LINE):
+        on_ray.run_on_ray(runner, None, None, Resources())
+    assert runner.study.ended == 0

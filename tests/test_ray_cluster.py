@@ -1,0 +1,188 @@
+"""What a cluster holds, counted by hand: nodes are looked at one by one, and those to come."""
+
+import re
+import stat
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fftune import ray_cluster as cluster  # before Ray, whose start it sets
+
+# isort: split
+from ray.exceptions import AuthenticationError
+
+from fftune.config import Resources
+from fftune.errors import ClusterError
+from fftune.sweeping.ray_tune import at_once
+
+
+@pytest.fixture
+def nodes(monkeypatch):
+    """Sets the nodes that are there, and the kinds that an autoscaler would start."""
+
+    def set_to(now, to_be=()) -> None:
+        monkeypatch.setattr(cluster, "_nodes_now", lambda: [(node, 1) for node in now])
+        monkeypatch.setattr(cluster, "_nodes_to_be", lambda: list(to_be))
+
+    return set_to
+
+
+def test_two_halves_on_two_nodes_are_no_whole(nodes) -> None:
+    nodes([{"CPU": 1}, {"CPU": 1}])
+    assert cluster.fits("an actor", {"CPU": 1, "GPU": 0}) == 2
+    assert cluster.could_hold({"CPU": 0.5}) == 4
+    with pytest.raises(ClusterError, match="an actor needs 2 CPUs on one node, and no node has"):
+        cluster.fits("an actor", {"CPU": 2, "GPU": 0})
+    with pytest.raises(ClusterError, match="an actor needs 3 CPUs, the cluster has 2"):
+        cluster.fits("an actor", {"CPU": 3})
+
+
+def test_the_scarcest_resource_counts(nodes) -> None:
+    nodes([{"CPU": 16, "GPU": 1}, {"CPU": 64}])
+    assert cluster.fits("a trial", {"CPU": 4, "GPU": 0.5}) == 2
+    assert cluster.fits("a trial", {"CPU": 4}) == 20
+    with pytest.raises(ClusterError, match="a trial needs 2 GPUs, the cluster has 1"):
+        cluster.fits("a trial", {"CPU": 1, "GPU": 2})
+
+
+def test_a_cluster_that_is_scaled_to_zero_is_not_refused(nodes) -> None:
+    """A head without CPUs, and four machines that Ray would start."""
+    nodes([{"CPU": 0}], [({"CPU": 0}, 1), ({"CPU": 8, "GPU": 1}, 4)])
+    assert cluster.fits("a trial", {"CPU": 4, "GPU": 1}) == 4
+    nodes([{"CPU": 0}], [({"CPU": 8}, float("inf"))])
+    assert cluster.fits("a trial", {"CPU": 4}) > 10**9
+    with pytest.raises(ClusterError, match="needs 1 GPUs, the cluster has 0"):
+        cluster.fits("a trial", {"CPU": 4, "GPU": 1})
+    assert cluster.could_hold({"CPU": 4, "GPU": 1}) == 0
+
+
+def test_workers_of_one_training_may_lie_on_different_nodes(nodes) -> None:
+    """Eight machines with a card each hold eight workers, or two times four."""
+    nodes([{"CPU": 4, "GPU": 1}] * 8)
+    assert cluster.fits("training", {"CPU": 1, "GPU": 1}, 8) == 1
+    assert cluster.fits("a trial", {"CPU": 1, "GPU": 1}, 4) == 2
+    assert cluster.fits("a trial", {"CPU": 1, "GPU": 1}, 3) == 2  # two cards are left over
+    assert cluster.fits("a trial", {"CPU": 2, "GPU": 0}, 5) == 3  # 16 places
+    with pytest.raises(ClusterError, match="training needs 9 GPUs, the cluster has 8$"):
+        cluster.fits("training", {"CPU": 1, "GPU": 1}, 9)
+    with pytest.raises(ClusterError) as refused:
+        cluster.fits("training", {"CPU": 3, "GPU": 0}, 10)
+    assert str(refused.value) == (
+        "training needs 10 workers with 3 CPUs on one node each, the cluster holds 8"
+    )
+
+
+def test_workers_may_lie_on_nodes_to_come(nodes) -> None:
+    """An autoscaler's kinds count as often as it may start them."""
+    nodes([{"CPU": 0}], [({"CPU": 0}, 1), ({"CPU": 8, "GPU": 1}, 4)])
+    assert cluster.fits("training", {"CPU": 2, "GPU": 1}, 4) == 1
+    assert cluster.fits("a trial", {"CPU": 2, "GPU": 0}, 5) == 3
+    with pytest.raises(ClusterError, match="training needs 5 GPUs, the cluster has 4$"):
+        cluster.fits("training", {"CPU": 2, "GPU": 1}, 5)
+    nodes([{"CPU": 0}], [({"CPU": 8, "GPU": 1}, float("inf"))])
+    assert cluster.fits("training", {"CPU": 8, "GPU": 1}, 1000) > 10**9
+    nodes([{"CPU": 8}], [({"CPU": 8}, 0)])
+    assert cluster.fits("training", {"CPU": 4}, 2) == 1
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "asked", "expected"),
+    [
+        (1, 0.5, None, 16),
+        (2, 1.0, None, 4),
+        (2, 1.0, 3, 3),
+        (5, 1.0, None, 1),
+    ],
+)
+def test_trials_at_once(nodes, quick, workers, gpus, asked, expected) -> None:
+    nodes([{"CPU": 4, "GPU": 1}] * 8)
+    base = replace(quick.base, workers=workers)
+    config = replace(quick, base=base, stopping=replace(quick.stopping, rungs=()))
+    assert at_once(config, Resources(gpus=gpus, concurrency=asked)) == expected
+
+
+@pytest.fixture
+def ray_init(monkeypatch) -> list[str]:
+    """The addresses that Ray is asked to join; it does not start."""
+    asked: list[str] = []
+    monkeypatch.setattr(cluster.ray, "init", lambda address, **_options: asked.append(address))
+    return asked
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch) -> Path:
+    """A home without a token, where none is given otherwise."""
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH", "RAY_ADDRESS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    return tmp_path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_token_of_a_private_ray_is_for_its_owner_alone(home, ray_init) -> None:
+    token = home / ".ray/auth_token"
+    with cluster.cluster(Resources()):
+        assert re.fullmatch("[0-9a-f]{64}", token.read_text())
+    assert (mode(token), mode(token.parent)) == (0o600, 0o700)
+    text = token.read_text()
+    token.chmod(0o644)  # as Ray leaves it
+    with cluster.cluster(Resources()):
+        assert token.read_text() == text
+    assert mode(token) == 0o600
+    assert ray_init == ["local", "local"]
+
+
+@pytest.mark.parametrize(
+    "env",
+    [
+        {"RAY_AUTH_MODE": "disabled"},
+        {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64},
+        {"RAY_AUTH_TOKEN_PATH": "/elsewhere"},
+    ],
+)
+def test_a_token_that_is_given_otherwise_is_left_alone(home, ray_init, monkeypatch, env) -> None:
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    with cluster.cluster(Resources()):
+        assert not (home / ".ray").exists()
+
+
+def test_a_cluster_that_is_joined_has_its_own_token(home, ray_init) -> None:
+    with cluster.cluster(Resources(address="auto")):
+        assert not (home / ".ray").exists()
+    assert ray_init == ["auto"]
+
+
+def test_a_home_without_room_for_a_token_is_one_line(home, ray_init) -> None:
+    (home / ".ray").write_text("a file")
+    with pytest.raises(ClusterError, match=r"^token '.*/.ray/auth_token' cannot be made private: "):
+        cluster.cluster(Resources()).__enter__()
+    assert ray_init == []
+
+
+def test_a_missing_token_is_one_line_wherever_the_cluster_is(home, monkeypatch) -> None:
+    """ "auto" names no door to knock at: it is Ray who finds out."""
+
+    def refuse(**_options) -> None:
+        raise AuthenticationError("Token authentication is enabled but no token was found.\n...")
+
+    monkeypatch.setattr(cluster.ray, "init", refuse)
+    with pytest.raises(ClusterError) as refused:
+        cluster.cluster(Resources(address="auto")).__enter__()
+    assert str(refused.value) == (
+        "cluster 'auto' wants another token, or one at all; set RAY_AUTH_MODE=token and name the "
+        "token's file in RAY_AUTH_TOKEN_PATH"
+    )
+
+
+def test_a_worker_stands_where_the_driver_does_if_it_can(tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "driver").mkdir()
+    cluster.stand_in(tmp_path / "driver")
+    assert Path.cwd() == tmp_path / "driver"
+    cluster.stand_in(tmp_path / "elsewhere")
+    assert Path.cwd() == tmp_path / "driver"

@@ -1,0 +1,54 @@
+"""A training run in MLflow, and what becomes of it when its driver dies."""
+
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from fftune.config import Resources
+from fftune.tracking.runs import Run
+from fftune.training.tracked import run_recorded
+from tests.training.tinies import tiny
+
+
+class Death(BaseException):
+    """Nobody handles it."""
+
+
+def record(root: Path) -> None:
+    run_recorded(tiny(), name="a", root=root, resources=Resources(), resume=False)
+
+
+def kept(root: Path) -> tuple[str, dict[str, str], dict[str, float]]:
+    """How the only run ended, what it is marked with, and its last metrics."""
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("train-digits")
+    (run,) = client.search_runs([experiment.experiment_id])
+    tags = {name: run.data.tags[name] for name in run.data.tags if name.startswith("fftune.")}
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["history.parquet"]
+    measured = {k: v for k, v in run.data.metrics.items() if "second" not in k}
+    return run.info.status, tags, measured
+
+
+def test_a_run_that_ended_but_was_never_closed_is_told_whole(root: Path, monkeypatch) -> None:
+    def die(*_args: object) -> None:
+        raise Death
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "file", die)
+        with pytest.raises(Death):
+            record(root)
+    record(root)
+    status, tags, metrics = kept(root)
+    assert status == "FINISHED"
+    assert tags.keys() == {"fftune.run", "fftune.kind", "fftune.stopped", "fftune.data_hash"}
+    assert metrics.keys() == {"train/loss", "train/accuracy", "train/lr"}
+
+
+def test_a_run_that_is_whole_is_told_once(root: Path, monkeypatch) -> None:
+    record(root)
+    before = kept(root)
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "__init__", None)
+        record(root)
+    assert kept(root) == before
