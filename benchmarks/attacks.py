@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from fftune.comparison import Paired
 from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel
 from fftune.data import Dataset, load
-from fftune.evaluation.batteries import Probe, probes
-from fftune.evaluation.block import Subject, attack_block
-from fftune.evaluation.evaluate import judge, sample
-from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS, Part
+from fftune.evaluation.batteries import Attack, attacks_of
+from fftune.evaluation.block import ModelUnderTest, attack_block
+from fftune.evaluation.evaluate import evaluate_model, sample
+from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS, AttackStage
 from fftune.keyed_noise import Noise
-from fftune.models import search_copy
+from fftune.models import inference_copy
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate
 
@@ -66,7 +66,7 @@ def autoattack(models: Path) -> None:
 
     def tier(name: str) -> None:
         battery = BatteryConfig(name="autoattack", tier=name)
-        outcomes, seconds = timed(lambda: judge(net, data, battery, threat=THREAT))
+        outcomes, seconds = timed(lambda: evaluate_model(net, data, battery, threat=THREAT))
         ours[name] = survivors(outcomes)
         report(f"ours, {name}", seconds, outcomes, data)
 
@@ -98,14 +98,14 @@ def fixed_parts(net: nn.Module, data: Dataset) -> set[int]:
     """The four parts on all examples at full length; who survives them all."""
     config = AttackConfig(threat=THREAT, search="apgd", steps=100)
     fab = replace(config, search="fab", targets=9, start="none")
-    parts: dict[str, tuple[AttackConfig, Loss]] = {
+    stages: dict[str, tuple[AttackConfig, Loss]] = {
         "apgd-ce": (config, "ce"),
         "apgd-t": (replace(config, targets=9), "dlr"),
         "fab-t": (fab, "margin"),
         "square": (replace(config, search="square", steps=5000), "margin"),
     }
-    left, total, subject = set(data.ids.tolist()), 0.0, subject_of(net, data)
-    for name, (config, loss) in parts.items():
+    left, total, subject = set(data.ids.tolist()), 0.0, model_under_test(net, data)
+    for name, (config, loss) in stages.items():
         outcomes, seconds = timed(lambda c=config, at=loss, n=name: single(subject, data, n, c, at))
         left &= survivors(outcomes)
         total += seconds
@@ -128,7 +128,7 @@ def natural(models: Path) -> None:
         "APGD-T": (replace(apgd, targets=9), "dlr", APGD_T),
         "FAB": (fab, "margin", FAB_T),
     }
-    mine, theirs, subject = 0.0, 0.0, subject_of(net, data)
+    mine, theirs, subject = 0.0, 0.0, model_under_test(net, data)
     for name, (config, loss, make) in attacks.items():
         outcomes, seconds = timed(lambda c=config, at=loss, n=name: single(subject, data, n, c, at))
         report(f"ours, {name}", seconds, outcomes, data)
@@ -157,11 +157,13 @@ def hypocritical(models: Path) -> None:
     data = data.select((~right).nonzero().flatten(), data.split)
     pgd = AttackConfig(threat=THREAT, steps=100)
     battery = BatteryConfig(name="hypocritical", tier="standard")
-    subject = subject_of(net, data)
+    subject = model_under_test(net, data)
     hundred, seconds = timed(lambda: single(subject, data, "pgd-100", pgd, "ce", "hypocritical"))
     report("PGD-100", seconds, hundred, data)
     outcomes, seconds = timed(
-        lambda: judge(net, data, battery, threat=THREAT, chosen=probes(battery, THREAT)[-1:])
+        lambda: evaluate_model(
+            net, data, battery, threat=THREAT, chosen=attacks_of(battery, THREAT)[-1:]
+        )
     )
     strong = outcomes.where(attack="strong")
     report("strong, canary included", seconds, strong, data)
@@ -175,14 +177,14 @@ def table14(models: Path) -> None:
     """`fastat_small`, 1,000 images: Tao et al. 2022, table 14, and `strong`."""
     net, data = read(models, "fastat_small"), images("cifar10", 1000)
     battery = BatteryConfig(name="hypocritical", tier="standard")
-    outcomes = judge(net, data, battery, threat=THREAT)
+    outcomes = evaluate_model(net, data, battery, threat=THREAT)
     for attack in ("fgsm", "pgd-20", "pgd-100", "cw-100", "strong"):
         rows = outcomes.where(attack=attack)
         frame = rows.to_pandas()
         right = Rate(int((frame["pred_pert"] == frame["y"]).sum()), len(frame))
         print(f"{attack:8s} F {right}; concealed of D- {rate(rows)}")
     best = AttackConfig(threat=THREAT, protocol="strong", step_size=THREAT.eps / 4)
-    subject = subject_of(net, data)
+    subject = model_under_test(net, data)
     few, many = (
         single(subject, data, f"best-{steps}", replace(best, steps=steps), "ce", "hypocritical")
         for steps in (20, 100)
@@ -204,7 +206,7 @@ def brackets(models: Path) -> None:
         battery, threat = BatteryConfig(name="autoattack"), ThreatModel(eps=eps)
         net = read(models, name)
         outcomes, seconds = timed(
-            lambda n=net, d=data, b=battery, t=threat: judge(n, d, b, threat=t)
+            lambda n=net, d=data, b=battery, t=threat: evaluate_model(n, d, b, threat=t)
         )
         left = Rate(len(survivors(outcomes)), len(data))
         holds = low <= 100 * left.value <= high
@@ -212,15 +214,18 @@ def brackets(models: Path) -> None:
         report(f"ours, standard, {name}", seconds, outcomes, data)
 
 
-def subject_of(net: nn.Module, data: Dataset) -> Subject:
+def model_under_test(net: nn.Module, data: Dataset) -> ModelUnderTest:
     columns = {"dataset_hash": "", "split": data.split, "model_hash": ""}
     few = next(data.batches(4))[1]
-    copies = {"twin": search_copy(net, "fp32", few), "search_net": search_copy(net, "auto", few)}
-    return Subject(net=net, **copies, classes=CLASSES, columns=columns)
+    copies = {
+        "surrogate": inference_copy(net, "fp32", few),
+        "surrogate_lowp": inference_copy(net, "auto", few),
+    }
+    return ModelUnderTest(net=net, **copies, classes=CLASSES, columns=columns)
 
 
 def single(
-    subject: Subject,
+    subject: ModelUnderTest,
     data: Dataset,
     name: str,
     config: AttackConfig,
@@ -228,9 +233,9 @@ def single(
     goal: Goal = "adversarial",
 ) -> Outcomes:
     """One search on every example."""
-    probe = Probe(attack=name, goal=goal, parts=(Part(config=config, loss=loss),))
+    attack = Attack(name=name, goal=goal, stages=(AttackStage(config=config, loss=loss),))
     noise = Noise(0).fold(data.source.name, data.split)
-    return Outcomes.of(attack_block(subject, b, probe, noise=noise) for b in data.batches(256))
+    return Outcomes.of(attack_block(subject, b, attack, noise=noise) for b in data.batches(256))
 
 
 Make = Callable[[nn.Module], Any]

@@ -39,7 +39,7 @@ SHARED = Path(os.environ.get("FFTUNE_SHARED") or Path(__file__).parents[1] / "..
 DATASETS = Path("~/.cache/fftune/datasets").expanduser()
 BATCH = 128
 MOVES = Augmentation(crop_padding=4, flip=True)
-Epoch = Callable[[int], Iterator[Tensor]]
+EpochRecord = Callable[[int], Iterator[Tensor]]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Figure:
     cpu_microseconds: float
 
 
-def ours(case: Case, engine: Engine, *, crop: bool, workers: int = 1) -> Epoch:
+def ours(case: Case, engine: Engine, *, crop: bool, workers: int = 1) -> EpochRecord:
     move = Augmentation(resized_crop=224, flip=True) if crop else MOVES
     config = LoaderConfig(
         batch_size=BATCH, engine=engine, shuffle=True, augmentation=move, workers=workers
@@ -87,7 +87,7 @@ def ours(case: Case, engine: Engine, *, crop: bool, workers: int = 1) -> Epoch:
     return lambda epoch: (x for _, x, _ in loader.epoch(epoch))
 
 
-def central(case: Case, engine: Engine) -> Epoch:
+def central(case: Case, engine: Engine) -> EpochRecord:
     """The central square of each photograph, flipped; `memory` has cut it beforehand."""
     config = LoaderConfig(
         batch_size=BATCH,
@@ -102,7 +102,7 @@ def central(case: Case, engine: Engine) -> Epoch:
     return lambda epoch: (x for _, x, _ in loader.epoch(epoch))
 
 
-def ffcv(case: Case, *, crop: bool, work: bool) -> Epoch:
+def ffcv(case: Case, *, crop: bool, work: bool) -> EpochRecord:
     """FFCV's own loader; with `work` it does what ours does, its own way."""
     from ffcv.fields.decoders import RandomResizedCropRGBImageDecoder, SimpleRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
@@ -128,7 +128,7 @@ def ffcv(case: Case, *, crop: bool, work: bool) -> Epoch:
     return lambda _: (images.to(torch.float32).div_(255) for images, _ in loader)
 
 
-def torchvision(case: Case, *, crop: bool, workers: int) -> Epoch:
+def torchvision(case: Case, *, crop: bool, workers: int) -> EpochRecord:
     from torchvision import datasets, transforms
 
     cut: Any = transforms.RandomResizedCrop(224) if crop else transforms.RandomCrop(case.size, 4)
@@ -139,7 +139,7 @@ def torchvision(case: Case, *, crop: bool, workers: int) -> Epoch:
     return lambda _: (x for x, _ in loader)
 
 
-def contestants(case: Case) -> dict[str, Epoch]:
+def contestants(case: Case) -> dict[str, EpochRecord]:
     crop = case.size == 224
     found = {
         "ours, ffcv": ours(case, "ffcv", crop=crop),

@@ -156,7 +156,7 @@ def analysis(given: argparse.Namespace) -> None:
         before = net(x_adv).argmax(1)
     for name in ("random", "hedge"):
         defense = named(name, HEDGE)
-        after = predict(net, x_adv, twin=net, config=defense, noise=defender, ids=ids)
+        after = predict(net, x_adv, surrogate=net, config=defense, noise=defender, ids=ids)
         mended, spoiled = (before != y) & (after == y), (before == y) & (after != y)
         other = (before != y) & (after != y) & (after != before)
         print(

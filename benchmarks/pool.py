@@ -15,10 +15,10 @@ from pathlib import Path
 import torch
 
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
-from fftune.evaluation.escalation import carry_out, plan
+from fftune.evaluation.escalation import plan, run_plan
 from fftune.evaluation.evaluate import by_this_process, case_of, sample
-from fftune.evaluation.job import Case, examined
-from fftune.evaluation.ray_pool import Examination, Pool
+from fftune.evaluation.job import EvalJob, under_test
+from fftune.evaluation.ray_pool import Pool, PooledJob
 from fftune.models import load_model
 from fftune.outcomes import Outcomes
 from fftune.ray_cluster import cluster
@@ -31,15 +31,15 @@ def main() -> None:
     arguments = _arguments()
     torch.set_num_threads(1)
     spec = ModelSpec(factory=f"{arguments.models}/architectures.py:load:fastat_small")
-    case, alone = _sized(spec, arguments.seconds)
-    print(f"{len(case.dataset)} images, blocks of {case.battery.block_size}, {alone:.0f} s alone")
+    job, alone = _sized(spec, arguments.seconds)
+    print(f"{len(job.dataset)} images, blocks of {job.battery.block_size}, {alone:.0f} s alone")
     ratios: dict[int, list[float]] = {1: [], 2: []}
-    warm = _case(spec, replace(case.battery, examples=32))
+    warm = _case(spec, replace(job.battery, examples=32))
     with cluster(Resources(address="local")):
         for number in range(arguments.rounds):
-            alone, rows = _loop(spec, case)
+            alone, rows = _loop(spec, job)
             for actors, found in ratios.items():
-                start, seconds, same = _pool(spec, case, warm, actors)
+                start, seconds, same = _pool(spec, job, warm, actors)
                 assert same.table.equals(rows.table)
                 found.append(seconds / alone)
                 print(
@@ -52,34 +52,36 @@ def main() -> None:
     print(f"two actors {1 / two:.2f} times as fast as the loop (at least 1.7)")
 
 
-def _sized(spec: ModelSpec, seconds: float) -> tuple[Case, float]:
+def _sized(spec: ModelSpec, seconds: float) -> tuple[EvalJob, float]:
     """So many images that the loop takes about so long: measured on few of them."""
     battery = BatteryConfig(name="hypocritical", tier="screen", examples=32, block_size=16)
     took, _ = _loop(spec, _case(spec, battery))
     blocks = max(4, round(1.15 * seconds / took * 2))
-    case = _case(spec, replace(battery, examples=16 * blocks))
-    return case, took * blocks / 2
+    job = _case(spec, replace(battery, examples=16 * blocks))
+    return job, took * blocks / 2
 
 
-def _case(spec: ModelSpec, battery: BatteryConfig) -> Case:
+def _case(spec: ModelSpec, battery: BatteryConfig) -> EvalJob:
     dataset = sample(DataSpec(name="cifar10"), "test", battery.examples)
-    case = case_of(load_model(spec), dataset, battery, threat=ThreatModel())
-    return case.on("cpu")
+    job = case_of(load_model(spec), dataset, battery, threat=ThreatModel())
+    return job.on("cpu")
 
 
-def _loop(spec: ModelSpec, case: Case) -> tuple[float, Outcomes]:
+def _loop(spec: ModelSpec, job: EvalJob) -> tuple[float, Outcomes]:
     began = time.perf_counter()
-    with examined(load_model(spec), case) as subject:
-        rows = carry_out(plan(case), by_this_process(subject, case))
+    with under_test(load_model(spec), job) as subject:
+        rows = run_plan(plan(job), by_this_process(subject, job))
     return time.perf_counter() - began, rows
 
 
-def _pool(spec: ModelSpec, case: Case, warm: Case, actors: int) -> tuple[float, float, Outcomes]:
+def _pool(
+    spec: ModelSpec, job: EvalJob, warm: EvalJob, actors: int
+) -> tuple[float, float, Outcomes]:
     with Pool(NEEDS, most=actors, study="benchmark") as pool:
         start = pool.start(actors)
-        pool.run([Examination(spec=spec, case=warm)])  # as the loop was by the first measurement
+        pool.run([PooledJob(spec=spec, job=warm)])  # as the loop was by the first measurement
         began = time.perf_counter()
-        (result,) = pool.run([Examination(spec=spec, case=case)])
+        (result,) = pool.run([PooledJob(spec=spec, job=job)])
         seconds = time.perf_counter() - began
     assert result.outcomes is not None and not result.lost
     return start, seconds, result.outcomes

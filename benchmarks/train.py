@@ -26,9 +26,9 @@ from fftune.data.dataset import Batch
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode, make_model, torch_threads
 from fftune.recipes import Basis, training
-from fftune.training.distributed import Group
+from fftune.training.distributed import ProcessGroup
 from fftune.training.optimizer import make_optimizer
-from fftune.training.phases import check_feed, open_feed
+from fftune.training.phases import check_stream, open_stream
 from fftune.training.step import Stepper, folded_of, objective_of
 
 T = TypeVar("T")
@@ -116,7 +116,7 @@ class Timed:
 
 def ours(config: TrainConfig, device: str) -> Timed:
     """The product's own feed and step, with a clock around their parts."""
-    feed = open_feed(config, Group(), device=device)
+    feed = open_stream(config, ProcessGroup(), device=device)
     model = make_model(config.model, feed.inputs, width=config.width).to(device)
     model = model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, config)
@@ -150,8 +150,8 @@ def ours(config: TrainConfig, device: str) -> Timed:
 
 def plain(config: TrainConfig, device: str) -> Timed:
     """A plain reading of the authors' loop."""
-    feed = open_feed(config, Group(), device=device)
-    model = make_model(config.model, check_feed(config), width=config.width).to(device)
+    feed = open_stream(config, ProcessGroup(), device=device)
+    model = make_model(config.model, check_stream(config), width=config.width).to(device)
     settings, attack = config.optimizer, config.attack
     optimizer = torch.optim.SGD(
         model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay

@@ -62,7 +62,7 @@ def cluster(resources: Resources) -> Iterator[None]:
         ray.shutdown()
 
 
-def stand_in(folder: Path) -> None:
+def enter_driver_dir(folder: Path) -> None:
     """In a worker: stand where the driver does, as far as this node has that folder.
 
     Ray puts workers into folders of their own, and paths in settings may begin at the driver's.
@@ -73,7 +73,7 @@ def stand_in(folder: Path) -> None:
         os.chdir(folder)
 
 
-def fits(what: str, needs: Mapping[str, float], workers: int = 1) -> int:
+def max_concurrent(what: str, needs: Mapping[str, float], workers: int = 1) -> int:
     """How many of something the connected cluster holds at once.
 
     Nodes that an autoscaler would start count as if they were there.
@@ -89,7 +89,7 @@ def fits(what: str, needs: Mapping[str, float], workers: int = 1) -> int:
         wanted, has = each * workers, max(_sum(_nodes_now(), name), _sum(_nodes_to_be(), name))
         if wanted > has:
             raise ClusterError(f"{what} needs {wanted:g} {name}s, the cluster has {has:g}")
-    room = could_hold(needs)
+    room = capacity(needs)
     if room < workers:
         together = " and ".join(f"{each:g} {name}s" for name, each in needs.items() if each)
         if workers == 1:
@@ -101,7 +101,7 @@ def fits(what: str, needs: Mapping[str, float], workers: int = 1) -> int:
     return room // workers
 
 
-def could_hold(needs: Mapping[str, float]) -> int:
+def capacity(needs: Mapping[str, float]) -> int:
     """How many of something the nodes hold that are there, or that an autoscaler would start."""
 
     def holds(nodes: Sequence[tuple[Mapping[str, float], float]]) -> float:
@@ -111,7 +111,7 @@ def could_hold(needs: Mapping[str, float]) -> int:
     return int(min(max(holds(_nodes_now()), holds(_nodes_to_be())), sys.maxsize))
 
 
-def require_seen(folder: Path) -> None:
+def require_shared_dir(folder: Path) -> None:
     """Fail where a node does not see what this process writes into a folder.
 
     Nodes that join later are not asked; their workers ask themselves, see `check_seen`.
@@ -136,7 +136,8 @@ def require_seen(folder: Path) -> None:
 def check_seen(folder: Path) -> None:
     """In a worker: fail unless the folder of a run or a study is here, as its driver made it.
 
-    A node that joined after `require_seen` has not been asked, and to write to a folder of its own
+    A node that joined after `require_shared_dir` has not been asked, and
+    to write to a folder of its own
     would lose what the worker comes to.
 
     Raises:

@@ -51,15 +51,16 @@ class RiskCounts:
 
     `fooled` and `concealed` count what either could do to an example, so that the identities
     of Theorems 4.3 and 4.4 hold exactly. The papers' columns A and F are the last iterates'
-    predictions on all of D; `regained` and `spoiled` count where these betray their purpose.
+    predictions on all of D; `adv_corrected` and `hyp_broken` count where these
+    betray their purpose.
     """
 
     total: int = 0
     wrong: int = 0
     fooled: int = 0  # right when clean, wrong under the adversary
     concealed: int = 0  # wrong when clean, right under the false friend
-    regained: int = 0  # wrong when clean, right under the *adversary*
-    spoiled: int = 0  # right when clean, wrong under the *false friend*
+    adv_corrected: int = 0  # wrong when clean, right under the *adversary*
+    hyp_broken: int = 0  # right when clean, wrong under the *false friend*
 
     @classmethod
     def of(cls, outcomes: Outcomes, *, attack: str, split: str) -> "RiskCounts":
@@ -82,8 +83,8 @@ class RiskCounts:
             wrong=int((~right).sum()),
             fooled=int((right & ~right_adv).sum()),
             concealed=int((~right & right_hyp).sum()),
-            regained=int((~right & right_adv).sum()),
-            spoiled=int((right & ~right_hyp).sum()),
+            adv_corrected=int((~right & right_adv).sum()),
+            hyp_broken=int((right & ~right_hyp).sum()),
         )
 
     @classmethod
@@ -95,7 +96,7 @@ class RiskCounts:
             total=len(frame),
             wrong=int(wrong.sum()),
             concealed=int((wrong & right_hyp).sum()),
-            spoiled=int((~wrong & ~right_hyp).sum()),
+            hyp_broken=int((~wrong & ~right_hyp).sum()),
         )
 
     def __add__(self, other: "RiskCounts") -> "RiskCounts":
@@ -136,17 +137,17 @@ class RiskCounts:
     @property
     def adversarial_accuracy(self) -> Rate:
         """The papers' column A: right after the adversary's last iterate."""
-        return Rate(self.total - self.wrong - self.fooled + self.regained, self.total)
+        return Rate(self.total - self.wrong - self.fooled + self.adv_corrected, self.total)
 
     @property
     def hypocritical_accuracy(self) -> Rate:
         """The papers' column F: right after the false friend's last iterate."""
-        return Rate(self.total - self.wrong - self.spoiled + self.concealed, self.total)
+        return Rate(self.total - self.wrong - self.hyp_broken + self.concealed, self.total)
 
     @property
     def violations(self) -> int:
         """Last iterates that did the opposite of their goal; the identities hold without them."""
-        return self.regained + self.spoiled
+        return self.adv_corrected + self.hyp_broken
 
     def rates(self) -> dict[str, Rate]:
         """Every rate by its name."""
@@ -169,7 +170,7 @@ class UnionCounts:
     wrong: int
     fooled: int  # right when clean, wrong at some point that was tried
     concealed: int  # wrong when clean, right at some point that was tried
-    swayed: int  # wrong when clean, predicted otherwise, rightly or not, at some point
+    changed_wrong: int  # wrong when clean, predicted otherwise, rightly or not, at some point
     ever_wrong: int  # wrong at some point, x itself included
     ever_right: int
     changed: int  # predicted otherwise than x at some point
@@ -200,7 +201,7 @@ class UnionCounts:
         right = each["right_clean"].first()
         ever = each[["right", "wrong", "changed"]].any()
         adversary, friend = (frame["goal"] == g for g in ("adversarial", "hypocritical"))
-        mended, spoiled = (
+        mended, hyp_broken = (
             ~frame["right_clean"] & frame["right"],
             frame["right_clean"] & frame["wrong"],
         )
@@ -209,11 +210,11 @@ class UnionCounts:
             wrong=int((~right).sum()),
             fooled=int((right & ever["wrong"]).sum()),
             concealed=int((~right & ever["right"]).sum()),
-            swayed=int((~right & ever["changed"]).sum()),
+            changed_wrong=int((~right & ever["changed"]).sum()),
             ever_wrong=int((~right | ever["wrong"]).sum()),
             ever_right=int((right | ever["right"]).sum()),
             changed=int(ever["changed"].sum()),
-            violations=int((adversary & mended | friend & spoiled).sum()),
+            violations=int((adversary & mended | friend & hyp_broken).sum()),
         )
 
     @property
@@ -236,8 +237,8 @@ class UnionCounts:
         identities = {
             "theorem 4.3": self.ever_wrong == self.wrong + self.fooled,
             "theorem 4.4": self.ever_right == self.total - (self.wrong - self.concealed),
-            "theorem 4.5": self.changed == self.fooled + self.swayed,
-            "lemma C.1": self.concealed <= self.swayed,
+            "theorem 4.5": self.changed == self.fooled + self.changed_wrong,
+            "lemma C.1": self.concealed <= self.changed_wrong,
         }
         return tuple(name for name, holds in identities.items() if not holds)
 

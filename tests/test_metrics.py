@@ -11,7 +11,7 @@ import pytest
 from fftune import recipes
 from fftune.metrics import COUNTERS, GAUGES, Metrics
 from fftune.training.cost import Passes, per_example
-from fftune.training.history import Epoch
+from fftune.training.history import EpochRecord
 from fftune.training.tracked import count_epoch
 
 CALLS = (
@@ -73,7 +73,7 @@ def test_an_epoch_counts_its_examples_and_passes(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("fftune.metrics._instrument", Instrument)
     base = recipes.thrm("tiny").base
     config = replace(base, lam=10.0, attack=replace(base.attack, steps=10), device="cpu")
-    epoch = Epoch(
+    epoch = EpochRecord(
         epoch=3, lr=0.1, loss=0.5, accuracy=0.75, seconds=0.3, examples_per_second=700 / 0.3
     )
     count_epoch(Metrics(study="thrm-tiny", run="trials/3"), epoch, config)

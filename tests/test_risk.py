@@ -59,7 +59,9 @@ TEN = outcomes(
 
 def test_counted_by_hand() -> None:
     counts = RiskCounts.of(TEN, attack="pgd-20", split="test")
-    assert counts == RiskCounts(total=10, wrong=4, fooled=2, concealed=3, regained=1, spoiled=1)
+    assert counts == RiskCounts(
+        total=10, wrong=4, fooled=2, concealed=3, adv_corrected=1, hyp_broken=1
+    )
     assert counts.natural_risk == Rate(4, 10)
     assert counts.adversarial_risk == Rate(2, 6)
     assert counts.hypocritical_risk == Rate(3, 4)
@@ -83,9 +85,11 @@ THIRTY_SIX = outcomes(
 
 def test_no_count_is_taken_for_another() -> None:
     counts = RiskCounts.of(THIRTY_SIX, attack="pgd-20", split="test")
-    assert counts == RiskCounts(total=36, wrong=16, fooled=6, concealed=5, regained=3, spoiled=2)
+    assert counts == RiskCounts(
+        total=36, wrong=16, fooled=6, concealed=5, adv_corrected=3, hyp_broken=2
+    )
     friend = RiskCounts.of_friend(THIRTY_SIX)
-    assert friend == RiskCounts(total=36, wrong=16, concealed=5, spoiled=2)
+    assert friend == RiskCounts(total=36, wrong=16, concealed=5, hyp_broken=2)
     assert UnionCounts.of(THIRTY_SIX, split="test").violations == 3 + 2
 
 
@@ -101,15 +105,17 @@ def test_counts_add() -> None:
     counts = RiskCounts.of(TEN, attack="pgd-20", split="test")
     assert counts + RiskCounts() == counts
     assert (counts + counts).hypocritical_risk == Rate(6, 8)
-    other = RiskCounts(total=100, wrong=64, fooled=32, concealed=16, regained=8, spoiled=5)
+    other = RiskCounts(total=100, wrong=64, fooled=32, concealed=16, adv_corrected=8, hyp_broken=5)
     assert counts + other == RiskCounts(
-        total=110, wrong=68, fooled=34, concealed=19, regained=9, spoiled=6
+        total=110, wrong=68, fooled=34, concealed=19, adv_corrected=9, hyp_broken=6
     )
 
 
 def test_every_count_has_its_rates() -> None:
     """Numbers of which no two sums are equal; the violations are no rate."""
-    counts = RiskCounts(total=1000, wrong=400, fooled=100, concealed=50, regained=20, spoiled=3)
+    counts = RiskCounts(
+        total=1000, wrong=400, fooled=100, concealed=50, adv_corrected=20, hyp_broken=3
+    )
     assert counts.rates() == {
         "natural_risk": Rate(400, 1000),
         "adversarial_risk": Rate(100, 600),
@@ -125,7 +131,7 @@ def test_every_count_has_its_rates() -> None:
 
 def test_a_friend_alone_is_counted_by_hand() -> None:
     """What an adversary could do is not known, and stays 0."""
-    assert RiskCounts.of_friend(TEN) == RiskCounts(total=10, wrong=4, concealed=3, spoiled=1)
+    assert RiskCounts.of_friend(TEN) == RiskCounts(total=10, wrong=4, concealed=3, hyp_broken=1)
     assert RiskCounts.of_friend(TEN.where(goal="adversarial")) == RiskCounts()
 
 
@@ -215,7 +221,7 @@ def test_unions_by_hand() -> None:
         wrong=5,
         fooled=2,
         concealed=2,
-        swayed=4,
+        changed_wrong=4,
         ever_wrong=7,
         ever_right=5,
         changed=6,
@@ -232,7 +238,7 @@ def test_unions_by_hand() -> None:
         ({"ever_wrong": 6}, "theorem 4.3"),
         ({"ever_right": 6}, "theorem 4.4"),
         ({"changed": 5}, "theorem 4.5"),
-        ({"concealed": 4, "ever_right": 7, "swayed": 3, "changed": 5}, "lemma C.1"),
+        ({"concealed": 4, "ever_right": 7, "changed_wrong": 3, "changed": 5}, "lemma C.1"),
     ],
 )
 def test_an_identity_that_does_not_hold_is_named(wrong: dict[str, int], broken: str) -> None:
@@ -241,7 +247,7 @@ def test_an_identity_that_does_not_hold_is_named(wrong: dict[str, int], broken: 
         wrong=5,
         fooled=2,
         concealed=2,
-        swayed=4,
+        changed_wrong=4,
         ever_wrong=7,
         ever_right=5,
         changed=6,
@@ -256,7 +262,7 @@ def test_as_many_concealed_as_swayed_break_nothing() -> None:
     counts = UnionCounts.of(
         battery([0, 0], [1, 1], [("hypocritical", [0, 1]), ("adversarial", [1, 1])]), split="test"
     )
-    assert counts.concealed == counts.swayed == 1
+    assert counts.concealed == counts.changed_wrong == 1
     assert counts.broken_identities() == ()
 
 

@@ -12,13 +12,13 @@ import pytest
 from fftune.errors import StorageError
 from fftune.tracking import runs as tracking
 from fftune.tracking.runs import (
-    Run,
+    TrackedRun,
     Tracking,
     discard_runs,
     end_stale_runs,
     left_open,
     open_tracking,
-    send_unsent,
+    send_outbox,
 )
 
 TELL = tracking._tell
@@ -50,7 +50,7 @@ def told(store: Tracking):
 def test_what_the_server_missed_is_sent_later_in_order(store, monkeypatch, caplog, since) -> None:
     """Gone from the start of a run, or in its middle."""
     gone(monkeypatch, since)
-    run = Run(store, "lam=1", tags={"fftune.trial": "0"}, params={"lam": 1.0})
+    run = TrackedRun(store, "lam=1", tags={"fftune.trial": "0"}, params={"lam": 1.0})
     run.metrics({"train/loss": 0.5}, 1)
     run.flush()
     run.tag("fftune.stopped", "no")
@@ -61,9 +61,9 @@ def test_what_the_server_missed_is_sent_later_in_order(store, monkeypatch, caplo
     assert str(file) in caplog.text
 
     gone(monkeypatch, {"tag"})  # it is back, and goes away once more on the way
-    send_unsent(store)
+    send_outbox(store)
     gone(monkeypatch, set())
-    send_unsent(store)
+    send_outbox(store)
 
     found = told(store)
     assert found.info.status == "FINISHED"
@@ -77,17 +77,17 @@ def test_what_the_server_missed_is_sent_later_in_order(store, monkeypatch, caplo
 
 def test_a_run_that_may_still_go_on_is_left_alone(store: Tracking, monkeypatch) -> None:
     gone(monkeypatch)
-    run = Run(store, "lam=1", tags={}, params={})
+    run = TrackedRun(store, "lam=1", tags={}, params={})
     gone(monkeypatch, set())
-    send_unsent(store)
+    send_outbox(store)
     assert len(list(store.unsent.iterdir())) == 1
     run.end()
-    send_unsent(store)
+    send_outbox(store)
     assert told(store).info.status == "FINISHED"
 
 
 def test_what_the_server_refuses_is_no_outage(store: Tracking) -> None:
-    run = Run(store, "lam=1", tags={}, params={"lam": 1})
+    run = TrackedRun(store, "lam=1", tags={}, params={"lam": 1})
     with pytest.raises(mlflow.exceptions.MlflowException):
         run.tag("a/../b", "x" * 10_000_000)
     assert not store.unsent.exists()
@@ -111,10 +111,10 @@ def sql(root: Path, text: str) -> None:
 @pytest.mark.parametrize("name", ["bob's", 'a "b"', "x' OR tags.`a` = '", "back`tick", "50 %_"])
 def test_names_with_apostrophes_find_their_own_runs_alone(store: Tracking, name: str) -> None:
     for tag in (name, "other"):
-        Run(store, tag, tags={"a": tag, "kind": "k"}, params={}).end()
+        TrackedRun(store, tag, tags={"a": tag, "kind": "k"}, params={}).end()
     discard_runs(store, {"a": name, "kind": "k"})
     assert told(store).data.tags["a"] == "other"
-    Run(store, name, tags={"a": name, "kind": "k"}, params={})
+    TrackedRun(store, name, tags={"a": name, "kind": "k"}, params={})
     assert left_open(store, {"a": name}) and not left_open(store, {"a": "other"})
     end_stale_runs(store, {"a": name}, lambda tags: tags["a"] == name)
     assert not left_open(store, {"a": name})
@@ -127,7 +127,7 @@ def test_an_experiment_in_mlflows_bin_is_taken_out_and_that_is_said(
     mlflow.MlflowClient(made.uri).delete_experiment(made.experiment_id)
     again = open_tracking(root, "it's mine")
     assert again == made and '"it\'s mine" was in its bin and is restored' in caplog.text
-    Run(again, "r", tags={}, params={}).end()
+    TrackedRun(again, "r", tags={}, params={}).end()
     caplog.clear()
     open_tracking(root, "it's mine")
     assert not caplog.records
@@ -139,13 +139,13 @@ def test_a_storage_that_was_moved_keeps_its_artifacts_where_it_is_now(
     before, after = root / "before it's", root / "after"
     before.mkdir()
     shutil.copy(root / "mlflow.db", before)
-    first = Run(open_tracking(before, "e"), "first", tags={}, params={})
+    first = TrackedRun(open_tracking(before, "e"), "first", tags={}, params={})
     first.text("a.txt", "one")
     first.end()
     before.rename(after)
     moved = open_tracking(after, "e")
     assert f"artifacts are now sought in {(after / 'mlflow').as_uri()}" in caplog.text
-    second = Run(moved, "second", tags={}, params={})
+    second = TrackedRun(moved, "second", tags={}, params={})
     second.text("b.txt", "two")
     second.end()
     assert not before.exists()

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 
-class Attack(Protocol):
+class SearchFunction(Protocol):
     """The shape that all searches share; see `pgd`."""
 
     def __call__(
@@ -47,7 +47,7 @@ class Attack(Protocol):
     ) -> Tensor: ...
 
 
-SEARCHES: dict[Search, Attack] = {
+SEARCHES: dict[Search, SearchFunction] = {
     "fgsm": fgsm,
     "pgd": pgd,
     "cw": cw,

@@ -5,7 +5,14 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.search_state import Found, Rows, aimed, begin, in_packs, target_count
+from fftune.attacks.search_state import (
+    ActiveBatch,
+    BestSoFar,
+    begin,
+    label_schedule,
+    run_packed,
+    target_count,
+)
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.keyed_noise import Noise
 from fftune.threat import project, step
@@ -36,10 +43,10 @@ def apgd(
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
     targets = target_count(rows, config)
 
-    def search(rows: Rows, found: Found) -> None:
-        _climb(aimed(rows, targets), found, config, noise.fold("apgd"))
+    def search(rows: ActiveBatch, found: BestSoFar) -> None:
+        _climb(label_schedule(rows, targets), found, config, noise.fold("apgd"))
 
-    return in_packs(rows, max(1, targets) * config.restarts, config, search)
+    return run_packed(rows, max(1, targets) * config.restarts, config, search)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -87,7 +94,7 @@ class _Climb:
         self.rises = torch.zeros_like(self.rises)
 
 
-def _climb(rows: Rows, found: Found, config: AttackConfig, noise: Noise) -> None:
+def _climb(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, noise: Noise) -> None:
     threat, steps = config.threat, config.steps
     climb, won = _at_start(rows, rows.start(config, noise), 2 * threat.eps)
     wait, waited = max(int(FIRST_CHECK * steps), 1), 0
@@ -109,7 +116,7 @@ def _climb(rows: Rows, found: Found, config: AttackConfig, noise: Noise) -> None
         waited += 1
 
 
-def _at_start(rows: Rows, x_pert: Tensor, length: float) -> tuple[_Climb, Tensor]:
+def _at_start(rows: ActiveBatch, x_pert: Tensor, length: float) -> tuple[_Climb, Tensor]:
     won, loss, grad = rows.gradient(x_pert)
     return _Climb(
         x=x_pert,

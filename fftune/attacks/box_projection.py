@@ -6,7 +6,7 @@ from torch import Tensor
 from fftune.config import Norm
 
 
-def to_hyperplane(x: Tensor, w: Tensor, c: Tensor, norm: Norm) -> Tensor:
+def project_to_hyperplane(x: Tensor, w: Tensor, c: Tensor, norm: Norm) -> Tensor:
     """The smallest delta with <w, delta> = c and x + delta in [0, 1], row by row.
 
     Where the box holds no such point, the corner that comes nearest to it. (Croce & Hein 2020,

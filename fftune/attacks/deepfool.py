@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.box_projection import to_hyperplane
+from fftune.attacks.box_projection import project_to_hyperplane
 from fftune.attacks.fab import offer_nearest
 from fftune.attacks.goals import is_toward
 from fftune.attacks.losses import require_margin
-from fftune.attacks.search_state import Found, Rows, begin, in_packs, slope
+from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed, slope
 from fftune.config import AttackConfig, Goal, Loss, Norm
 from fftune.keyed_noise import Noise
 from fftune.threat import distance
@@ -41,7 +41,7 @@ def deepfool(
     require_margin("deepfool", loss)
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
 
-    def search(rows: Rows, found: Found) -> None:
+    def search(rows: ActiveBatch, found: BestSoFar) -> None:
         found.stop = False  # narrowed here: what has crossed outside the ball leaves as well
         x_pert = rows.x
         for i in range(config.steps + 1):
@@ -55,10 +55,10 @@ def deepfool(
             step = _nearest(x_pert, _boundaries(rows, x_pert, config.targets), config.threat.norm)
             x_pert = (x_pert + (1 + OVERSHOOT) * step).clamp(0, 1)
 
-    return in_packs(rows, 1, config, search)
+    return run_packed(rows, 1, config, search)
 
 
-def _boundaries(rows: Rows, x_pert: Tensor, targets: int) -> list[tuple[Tensor, Tensor]]:
+def _boundaries(rows: ActiveBatch, x_pert: Tensor, targets: int) -> list[tuple[Tensor, Tensor]]:
     """Of each boundary: the goal's lead there, (R,), and the lead's gradient."""
     if is_toward(rows.aim.goal):
         _, lead, w = rows.gradient(x_pert)
@@ -76,7 +76,7 @@ def _boundaries(rows: Rows, x_pert: Tensor, targets: int) -> list[tuple[Tensor, 
 
 def _nearest(x: Tensor, exits: list[tuple[Tensor, Tensor]], norm: Norm) -> Tensor:
     """(R, C, H, W): the shortest of the steps onto the boundaries."""
-    steps = torch.stack([to_hyperplane(x, w, -lead, norm) for lead, w in exits])
+    steps = torch.stack([project_to_hyperplane(x, w, -lead, norm) for lead, w in exits])
     lengths = torch.stack([distance(x + step, x, norm) for step in steps])
     # A flat boundary is no exit: its step has length 0.
     flat = torch.stack([(w == 0).flatten(1).all(1) for _, w in exits])

@@ -5,9 +5,16 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.box_projection import to_hyperplane
+from fftune.attacks.box_projection import project_to_hyperplane
 from fftune.attacks.losses import require_margin
-from fftune.attacks.search_state import Found, Rows, aimed, begin, in_packs, target_count
+from fftune.attacks.search_state import (
+    ActiveBatch,
+    BestSoFar,
+    begin,
+    label_schedule,
+    run_packed,
+    target_count,
+)
 from fftune.config import AttackConfig, Goal, Loss, Norm, ThreatModel
 from fftune.keyed_noise import Noise
 from fftune.threat import distance, project
@@ -47,13 +54,15 @@ def fab(
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
     targets = target_count(rows, config)
 
-    def search(rows: Rows, found: Found) -> None:
-        _approach(aimed(rows, targets), found, config, _starts(rows, config, targets, noise))
+    def search(rows: ActiveBatch, found: BestSoFar) -> None:
+        _approach(
+            label_schedule(rows, targets), found, config, _starts(rows, config, targets, noise)
+        )
 
-    return in_packs(rows, max(1, targets) * config.restarts, config, search)
+    return run_packed(rows, max(1, targets) * config.restarts, config, search)
 
 
-def _starts(rows: Rows, config: AttackConfig, targets: int, noise: Noise) -> Tensor:
+def _starts(rows: ActiveBatch, config: AttackConfig, targets: int, noise: Noise) -> Tensor:
     if config.restarts == 1:
         return rows.x
     half = replace(config, threat=replace(config.threat, eps=config.threat.eps / 2))
@@ -61,7 +70,7 @@ def _starts(rows: Rows, config: AttackConfig, targets: int, noise: Noise) -> Ten
     return torch.where(first, rows.x, rows.start(half, noise.fold("fab")))
 
 
-def _approach(rows: Rows, found: Found, config: AttackConfig, x_pert: Tensor) -> None:
+def _approach(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, x_pert: Tensor) -> None:
     for i in range(config.steps + 1):
         # Most are across the boundary, and their gradient is wanted where they go back to.
         reached, _ = rows.ask(x_pert)
@@ -86,9 +95,9 @@ def _step(x_pert: Tensor, x: Tensor, lead: Tensor, w: Tensor, norm: Norm) -> Ten
         lead: (R,), by how much the goal's logit leads; the boundary is where it is 0.
         w: (R, C, H, W), its gradient.
     """
-    here = to_hyperplane(x_pert, w, -lead, norm)
+    here = project_to_hyperplane(x_pert, w, -lead, norm)
     way = (w * (x_pert - x)).flatten(1).sum(1)
-    there = to_hyperplane(x, w, way - lead, norm)
+    there = project_to_hyperplane(x, w, way - lead, norm)
     near, far = distance(x_pert + here, x_pert, norm), distance(x + there, x, norm)
     alpha = (near / (near + far).clamp_min(1e-30)).clamp_max(ALPHA_MAX).view(-1, 1, 1, 1)
     ahead = (1 - alpha) * (x_pert + OVERSHOOT * here) + alpha * (x + OVERSHOOT * there)
@@ -96,7 +105,7 @@ def _step(x_pert: Tensor, x: Tensor, lead: Tensor, w: Tensor, norm: Norm) -> Ten
 
 
 def offer_nearest(
-    found: Found, rows: Rows, x_pert: Tensor, reached: Tensor, threat: ThreatModel
+    found: BestSoFar, rows: ActiveBatch, x_pert: Tensor, reached: Tensor, threat: ThreatModel
 ) -> Tensor | None:
     """Offer those successes that lie inside the ball; the nearest of them is the best."""
     away = distance(x_pert, rows.x, threat.norm)

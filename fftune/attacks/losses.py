@@ -17,7 +17,7 @@ TINY = 1e-12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
+class AttackObjective:
     """A goal and the loss that stands for it, for the rows of a batch.
 
     "adversarial" climbs the loss of `y` (Madry et al. 2018), "targeted" and "hypocritical"
@@ -71,7 +71,7 @@ class Aim:
         assert self.logits_clean is not None
         return self.logits_clean.argmax(1)
 
-    def at(self, step: int) -> "Aim":
+    def at(self, step: int) -> "AttackObjective":
         """What one step climbs."""
         if self.turns is None:
             return self
@@ -80,13 +80,13 @@ class Aim:
         loss: Loss = "ce" if every and self.loss != "linear" else self.loss
         return replace(self, y=y, goal="hedge" if every else self.goal, loss=loss)
 
-    def reached(self, logits: Tensor) -> Tensor:
+    def is_success(self, logits: Tensor) -> Tensor:
         """(B,) bool: do these logits serve the goal?"""
         pred = logits.argmax(1)
         clean = pred if self.logits_clean is None else self.logits_clean.argmax(1)
         return success(self.goal, pred, clean, self.y)
 
-    def select(self, rows: Tensor) -> "Aim":
+    def select(self, rows: Tensor) -> "AttackObjective":
         """The aim of some rows, in the order given; rows may repeat."""
         clean, target, turns = self.logits_clean, self.target, self.turns
         return replace(

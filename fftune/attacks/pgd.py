@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks.losses import require_margin
-from fftune.attacks.search_state import Found, Rows, begin, in_packs
+from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.keyed_noise import Noise
 from fftune.threat import project, step
@@ -45,7 +45,7 @@ def pgd(
     """
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
 
-    def search(rows: Rows, found: Found) -> None:
+    def search(rows: ActiveBatch, found: BestSoFar) -> None:
         x_pert = rows.start(config, noise.fold("pgd"))
         for k in range(config.steps):
             won, value, grad = rows.gradient(x_pert, k)
@@ -65,7 +65,7 @@ def pgd(
         won = rows.ask(x_pert)[0] if config.restarts > 1 else torch.zeros_like(found.won)
         found.offer(x_pert, won, score)
 
-    return in_packs(rows, config.restarts, config, search)
+    return run_packed(rows, config.restarts, config, search)
 
 
 def fgsm(

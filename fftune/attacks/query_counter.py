@@ -7,19 +7,19 @@ LARGE = 1e15
 """What an infinite gradient is followed as: its squares can still be summed."""
 
 
-class Rowwise(nn.Module):
+class BatchIndexed(nn.Module):
     """A net that knows which examples are in its batch."""
 
-    def select(self, rows: Tensor) -> "Rowwise":
+    def select(self, rows: Tensor) -> "BatchIndexed":
         """The same net for some rows of the batch; rows may repeat."""
         raise NotImplementedError
 
 
-class Counted(Rowwise):
+class QueryCounter(BatchIndexed):
     """A net that counts the passes of each example of a block, and remembers the clean ones.
 
-    Searches pack, repeat and drop rows; `narrowed` keeps the accounts with the examples. A frozen
-    net that detaches its input has gradients too, all zero, and is counted so.
+    Searches pack, repeat and drop rows; `index_batch` keeps the accounts with the examples. A
+    frozen net that detaches its input has gradients too, all zero, and is counted so.
     """
 
     def __init__(
@@ -54,9 +54,9 @@ class Counted(Rowwise):
             _tally(self.queries, self.rows)
         return logits
 
-    def select(self, rows: Tensor) -> "Counted":
+    def select(self, rows: Tensor) -> "QueryCounter":
         """The same net and accounts for some rows of the batch; rows may repeat."""
-        part = Counted(self.model, self.logits_clean[rows], self.rows[rows.cpu()], examples=0)
+        part = QueryCounter(self.model, self.logits_clean[rows], self.rows[rows.cpu()], examples=0)
         part.forwards, part.backwards = self.forwards, self.backwards
         part.queries, part.flat, part.broken = self.queries, self.flat, self.broken
         return part
@@ -74,14 +74,14 @@ class Counted(Rowwise):
         return grad.nan_to_num(0.0, LARGE, -LARGE)
 
 
-def narrowed(model: nn.Module, rows: Tensor) -> nn.Module:
-    """`model` for some rows of the batch; only a `Rowwise` one knows the difference."""
-    return model.select(rows) if isinstance(model, Rowwise) else model
+def index_batch(model: nn.Module, rows: Tensor) -> nn.Module:
+    """`model` for some rows of the batch; only a `BatchIndexed` one knows the difference."""
+    return model.select(rows) if isinstance(model, BatchIndexed) else model
 
 
 def clean_logits(model: nn.Module, x: Tensor) -> Tensor:
-    """(B, K) at the unperturbed `x`: remembered by a `Counted` net, else computed."""
-    if isinstance(model, Counted):
+    """(B, K) at the unperturbed `x`: remembered by a `QueryCounter` net, else computed."""
+    if isinstance(model, QueryCounter):
         return model.logits_clean
     with torch.no_grad():
         logits: Tensor = model(x)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fftune.attacks.fab import offer_nearest
 from fftune.attacks.goals import is_toward
 from fftune.attacks.losses import require_margin
-from fftune.attacks.search_state import Found, Rows, begin, in_packs
+from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
@@ -54,14 +54,14 @@ def rays(
         raise ConfigError(f"norm of 'rays' must be 'linf', got {config.threat.norm!r}")
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
 
-    def search(rows: Rows, found: Found) -> None:
+    def search(rows: ActiveBatch, found: BestSoFar) -> None:
         found.stop = False  # narrowed here: what is spent leaves as well
         _flip_blocks(rows, found, config)
 
-    return in_packs(rows, 1, config, search)
+    return run_packed(rows, 1, config, search)
 
 
-def _flip_blocks(rows: Rows, found: Found, config: AttackConfig) -> None:
+def _flip_blocks(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
     if not len(rows):
         return
     signs, eps = torch.ones_like(rows.x), config.threat.eps
@@ -92,7 +92,7 @@ def _blocks(size: int) -> Iterator[slice]:
         yield from (slice(at, at + width) for at in range(0, size, width))
 
 
-def _radius(rows: Rows, signs: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _radius(rows: ActiveBatch, signs: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Is the goal reached along `signs` at `radius`, and from which smaller radius on?
 
     Returns:

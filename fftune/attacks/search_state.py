@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks.goals import is_toward
-from fftune.attacks.losses import Aim
-from fftune.attacks.query_counter import clean_logits, narrowed
+from fftune.attacks.losses import AttackObjective
+from fftune.attacks.query_counter import clean_logits, index_batch
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.errors import DataError, ModelError
 from fftune.keyed_noise import Noise
@@ -23,12 +23,12 @@ WIDTH = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rows:
+class ActiveBatch:
     """Rows under search: their net, inputs, aims and ids."""
 
     model: nn.Module
     x: Tensor
-    aim: Aim
+    aim: AttackObjective
     ids: Tensor
     job: Tensor
     """(R,) int64, counted from 0."""
@@ -36,10 +36,10 @@ class Rows:
     def __len__(self) -> int:
         return len(self.x)
 
-    def select(self, rows: Tensor) -> "Rows":
+    def select(self, rows: Tensor) -> "ActiveBatch":
         """Some rows, in the order given; rows may repeat."""
-        return Rows(
-            model=narrowed(self.model, rows),
+        return ActiveBatch(
+            model=index_batch(self.model, rows),
             x=self.x[rows],
             aim=self.aim.select(rows),
             ids=self.ids[rows.cpu()],
@@ -50,7 +50,7 @@ class Rows:
         """(R,) bool and (R,): is the goal reached, and the loss. Takes no gradient."""
         with torch.no_grad():
             logits: Tensor = self.model(x_pert)
-            return self.aim.reached(logits), self.aim(logits)
+            return self.aim.is_success(logits), self.aim(logits)
 
     def gradient(self, x_pert: Tensor, step: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """(R,) bool, (R,) and (R, C, H, W): goal reached, the loss, and the gradient to climb."""
@@ -60,7 +60,7 @@ class Rows:
             loss = self.aim(logits)
             climbed = loss if self.aim.turns is None else self.aim.at(step)(logits)
             grad = slope(climbed.sum(), x_pert)
-        return self.aim.reached(logits.detach()), loss.detach(), grad
+        return self.aim.is_success(logits.detach()), loss.detach(), grad
 
     def start(self, config: AttackConfig, noise: Noise) -> Tensor:
         """(R, C, H, W): where each row begins, keyed by its job and its example's id."""
@@ -80,7 +80,7 @@ class Rows:
 
 
 @dataclass(slots=True, kw_only=True)
-class Found:
+class BestSoFar:
     """The best point of each row: a success before a failure, then the larger score."""
 
     x: Tensor
@@ -97,7 +97,7 @@ class Found:
         self.active = (~self.won).nonzero().flatten() if self.stop else _every(self.won)
 
     @classmethod
-    def nothing(cls, x: Tensor, *, stop: bool, copies: int = 1) -> "Found":
+    def nothing(cls, x: Tensor, *, stop: bool, copies: int = 1) -> "BestSoFar":
         """Before the search: x itself, which is as good as nothing."""
         score = torch.full_like(x[:, 0, 0, 0], -torch.inf)
         return cls(x=x.clone(), score=score, won=score > 0, stop=stop, copies=copies)
@@ -125,7 +125,7 @@ class Found:
         """Go on with these of the active rows, (A,) bool."""
         self.active = self.active[kept]
 
-    def merge(self, pack: "Found", examples: Tensor) -> None:
+    def merge(self, pack: "BestSoFar", examples: Tensor) -> None:
         """Take the best of each example's rows in a finished pack."""
         for x, won, score in zip(
             *(part.chunk(pack.copies) for part in (pack.x, pack.won, pack.score)), strict=True
@@ -161,7 +161,7 @@ def begin(
     goal: Goal,
     loss: Loss,
     ids: Tensor,
-) -> Rows:
+) -> ActiveBatch:
     """A row an example.
 
     Raises:
@@ -177,12 +177,15 @@ def begin(
     y = y if turns is None else y[:, 0]
     if len(y) and (int(y.min()) < 0 or (clean is not None and int(y.max()) >= clean.shape[1])):
         raise DataError(f"labels must be classes of the net, got {int(y.min())} to {int(y.max())}")
-    aim = Aim(goal=goal, loss=loss, y=y, logits_clean=clean, turns=turns)
-    return Rows(model=model, x=x, aim=aim, ids=ids, job=torch.zeros_like(y))
+    aim = AttackObjective(goal=goal, loss=loss, y=y, logits_clean=clean, turns=turns)
+    return ActiveBatch(model=model, x=x, aim=aim, ids=ids, job=torch.zeros_like(y))
 
 
-def in_packs(
-    rows: Rows, jobs: int, config: AttackConfig, search: Callable[[Rows, Found], None]
+def run_packed(
+    rows: ActiveBatch,
+    jobs: int,
+    config: AttackConfig,
+    search: Callable[[ActiveBatch, BestSoFar], None],
 ) -> Tensor:
     """The best point of each example over all its jobs, (B, C, H, W).
 
@@ -190,11 +193,11 @@ def in_packs(
     all; there, x itself is tried first. As many jobs as fill a batch are searched side by side.
     """
     strong = config.protocol == "strong"
-    found = Found.nothing(rows.x, stop=strong or config.restarts > 1)
+    found = BestSoFar.nothing(rows.x, stop=strong or config.restarts > 1)
     if strong and len(rows):
         assert rows.aim.logits_clean is not None
         clean = rows.aim.logits_clean
-        found.offer(rows.x, rows.aim.reached(clean), rows.aim(clean))
+        found.offer(rows.x, rows.aim.is_success(clean), rows.aim(clean))
     done = 0
     while done < jobs and len(found.active):
         examples = found.active
@@ -203,21 +206,21 @@ def in_packs(
         part = replace(
             rows.select(examples.repeat(copies)), job=job.repeat_interleave(len(examples))
         )
-        pack = Found.nothing(part.x, stop=strong, copies=copies)
+        pack = BestSoFar.nothing(part.x, stop=strong, copies=copies)
         search(part, pack)
         found.merge(pack, examples)
         done += copies
     return found.x
 
 
-def target_count(rows: Rows, config: AttackConfig) -> int:
+def target_count(rows: ActiveBatch, config: AttackConfig) -> int:
     """How many classes an adversary aims at: `config.targets`, at most classes - 1."""
     if is_toward(rows.aim.goal) or rows.aim.logits_clean is None:
         return 0
     return min(config.targets, rows.aim.logits_clean.shape[1] - 1)
 
 
-def aimed(rows: Rows, targets: int) -> Rows:
+def label_schedule(rows: ActiveBatch, targets: int) -> ActiveBatch:
     """Each row aimed at the other class that its job has in the order of the clean logits."""
     if not targets:
         return rows

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.search_state import Found, Rows, begin, in_packs
+from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.keyed_noise import Noise
 from fftune.threat import project
@@ -41,14 +41,14 @@ def square(
     """
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
 
-    def search(rows: Rows, found: Found) -> None:
+    def search(rows: ActiveBatch, found: BestSoFar) -> None:
         found.stop = True
         _random_search(rows, found, config, noise.fold("square"))
 
-    return in_packs(rows, config.restarts, config, search)
+    return run_packed(rows, config.restarts, config, search)
 
 
-def _random_search(rows: Rows, found: Found, config: AttackConfig, noise: Noise) -> None:
+def _random_search(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, noise: Noise) -> None:
     """Propose, ask, and keep what raised the loss."""
     l2, eps = config.threat.norm == "l2", config.threat.eps
     first = _tiles(rows, noise) if l2 else _stripes(rows, noise)
@@ -104,13 +104,13 @@ def _window(x: Tensor, corner: Tensor, side: int) -> tuple[Tensor, tuple[Tensor,
     return mask, (down, along)
 
 
-def _stripes(rows: Rows, noise: Noise) -> Tensor:
+def _stripes(rows: ActiveBatch, noise: Noise) -> Tensor:
     """(R, C, 1, W): +1 or -1 a column and channel."""
     _, channels, _, width = rows.x.shape
     return 2 * (rows.uniform(noise.fold("stripes"), (channels, 1, width)) < 0.5).to(rows.x) - 1
 
 
-def _tiles(rows: Rows, noise: Noise) -> Tensor:
+def _tiles(rows: ActiveBatch, noise: Noise) -> Tensor:
     """(R, C, H, W) of length 1: about five by five bumps, each up or down."""
     _, channels, height, width = rows.x.shape
     tile = max(min(height, width) // 5, 1)

@@ -92,9 +92,9 @@ def main(arguments: Sequence[str]) -> None:
     root = storage_root(command.storage)  # a wrong one is told before the long imports
 
     from fftune.evaluation.many import examine
-    from fftune.report.evaluations import Record
+    from fftune.report.evaluations import EvaluationRecord
 
-    record = Record(
+    record = EvaluationRecord(
         root=root,
         threat=command.threat,
         defense=command.defense,
@@ -197,9 +197,9 @@ def parse_net(
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
         if ".py:" in command.model:
             return command, ModelSpec(factory=command.model, weights=command.weights)
-        from fftune.evaluation.model_spec import spec_of
+        from fftune.evaluation.model_spec import model_spec
 
-        return command, spec_of(command.model, command.weights, command.data)
+        return command, model_spec(command.model, command.weights, command.data)
     from fftune.training.checkpoint import read_spec
 
     spec = read_spec(checkpoint)  # whatever is missing there is better said than guessed

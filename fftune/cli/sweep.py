@@ -239,9 +239,9 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
     if command.model:
         if command.checkpoint:
             raise ConfigError("model contradicts checkpoint: name one of them")
-        from fftune.evaluation.model_spec import spec_of
+        from fftune.evaluation.model_spec import model_spec
 
-        base = replace(base, net=spec_of(command.model, command.weights, base.data))
+        base = replace(base, net=model_spec(command.model, command.weights, base.data))
     if command.weights and not command.model:
         raise ConfigError("weights must come with --model")
     name = f"hedge-{base.net.label}" if config.name == default.config.name else config.name

@@ -109,9 +109,9 @@ def main(arguments: Sequence[str]) -> None:
 
     root = storage_root(command.storage)  # a wrong one is told before the long imports
 
-    from fftune.training.tracked import run_recorded
+    from fftune.training.tracked import train_tracked
 
-    checkpoint, folder = run_recorded(
+    checkpoint, folder = train_tracked(
         command.config,
         name=command.name,
         root=root,

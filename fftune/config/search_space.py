@@ -166,8 +166,8 @@ def _check_end(base: Any, path: str, now: Any, end: Value, *, whole: bool) -> No
         raise ConfigError(f"space: {path} has no value {end!r}; {nearest(end, words)}")
     alike = now is None or isinstance(now, str) == isinstance(end, str)
     require(f"space: {path}", alike, f"of values like {now!r}", end)
-    fits = not whole or isinstance(end, str) or float(end) == int(end)
-    require(f"space: {path}", fits, "of whole numbers", end)
+    max_concurrent = not whole or isinstance(end, str) or float(end) == int(end)
+    require(f"space: {path}", max_concurrent, "of whole numbers", end)
     try:
         with_settings(base, {path: int(end) if whole else end})
     except ConfigError as error:

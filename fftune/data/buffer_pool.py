@@ -17,7 +17,7 @@ ALIGNMENT = 64
 """As torch's own allocator, so that no library takes another way through these numbers."""
 
 
-class Buffers:
+class BufferPool:
     """Gives tensors whose memory comes back by itself when the last view of it is gone.
 
     Args:

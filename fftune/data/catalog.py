@@ -11,7 +11,7 @@ from fftune.config import DataSpec, Split, is_plain, nearest
 from fftune.data.beton.reader import stored_parts
 from fftune.data.dataset import Dataset
 from fftune.data.images import Array, Central
-from fftune.data.official_split import Part, Parts, place
+from fftune.data.official_split import OfficialSplit, Parts, place
 from fftune.data.sources import archives
 from fftune.data.sources.digits import digits
 from fftune.data.sources.folders import IMAGENET_MEAN, IMAGENET_STD, Floats, folder, parquet
@@ -98,7 +98,7 @@ def load(spec: DataSpec, split: Split) -> Dataset:
     return part.read(rows, split)
 
 
-def place_framed(spec: DataSpec, split: Split) -> tuple[Part, Tensor]:
+def place_framed(spec: DataSpec, split: Split) -> tuple[OfficialSplit, Tensor]:
     """The official part that a split comes from, its images cut to `spec.image_size`, and the
     (N,) int64 positions of the split there, ascending.
 
@@ -178,7 +178,9 @@ def _user_folder(path: Path, *, betons: bool) -> Parts:
     return (stored_parts(path) if betons else None) or folder(path)
 
 
-def _embedded() -> Part:
+def _embedded() -> OfficialSplit:
     whole = digits()
     pixels = whole.pixels.permute(0, 2, 3, 1).contiguous().numpy()
-    return Part(source=whole.source, name="whole", y=whole.y, images=Array("digits", pixels))
+    return OfficialSplit(
+        source=whole.source, name="whole", y=whole.y, images=Array("digits", pixels)
+    )

@@ -12,14 +12,14 @@ import torch
 
 from fftune.cli.data import PHASES, List, Verify, Write
 from fftune.config import WriteConfig, is_plain, substandard_name
-from fftune.data.beton.manifest import Made, Sidecar, SplitRecord, verified
+from fftune.data.beton.manifest import Made, Manifest, SplitRecord, verified
 from fftune.data.beton.reader import CLEAN, stored_part
 from fftune.data.beton.writer import frame_for, split_records, write_beton
 from fftune.data.catalog import KNOWN, data_root, open_parts
 from fftune.data.dataset import Source, content_hash
 from fftune.data.engines.ffcv_decoder import why_missing
-from fftune.data.official_split import Part, PartName
-from fftune.data.substandard import Recipe, made_of, read_net
+from fftune.data.official_split import OfficialSplit, PartName
+from fftune.data.substandard import SubstandardRecipe, made_of, read_net
 from fftune.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -70,10 +70,12 @@ def write(command: Write) -> None:
         log.warning("models will be selected by the test set: their test results are optimistic")
 
 
-Written = Iterator[tuple[PartName, Part, Made | None]]
+Written = Iterator[tuple[PartName, OfficialSplit, Made | None]]
 
 
-def _as_written(name: PartName, part: Part, command: Write, config: WriteConfig) -> Written:
+def _as_written(
+    name: PartName, part: OfficialSplit, command: Write, config: WriteConfig
+) -> Written:
     """The betons that a part becomes, by name; one that trains becomes two if substandard."""
     if command.kind == "quality" and command.net is not None:
         raise ConfigError("net is used by poisoning alone (see kind)")
@@ -85,7 +87,7 @@ def _as_written(name: PartName, part: Part, command: Write, config: WriteConfig)
             f"kind: images of {command.kind} data have one size; --image-size gives it, "
             "without sizes, shorter_side or phase"
         )
-    recipe = Recipe(
+    recipe = SubstandardRecipe(
         kind=command.kind,
         seed=command.seed,
         threat=command.threat.ball(),
@@ -134,7 +136,7 @@ def verify(command: Verify) -> None:
         print(f"{path}: {_summary(sidecar)}")
 
 
-def stored_hash(part: Part) -> str:
+def stored_hash(part: OfficialSplit) -> str:
     """`content_hash` of what a part holds now."""
     digest, shapes = hashlib.sha256(), []
     for i in range(len(part)):
@@ -208,7 +210,7 @@ def classes_told(source: Source, most: int = 12) -> str:
     return f"{len(source.classes)} classes in order: {names}{more}"
 
 
-def _summary(sidecar: Sidecar) -> str:
+def _summary(sidecar: Manifest) -> str:
     shape = "x".join(map(str, sidecar.shape)) if sidecar.shape else "mixed sizes"
     words = [
         f"{sidecar.count:,} examples of {len(sidecar.source.classes)} classes, {shape}",

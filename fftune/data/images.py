@@ -25,7 +25,7 @@ COLOUR = frozenset({"RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "L
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedImage:
     """A decoded image; `converted` where a grey one was made colour."""
 
     pixels: Pixels
@@ -37,7 +37,7 @@ class Images(Protocol):
 
     def __len__(self) -> int: ...
 
-    def read(self, i: int) -> Picture:
+    def read(self, i: int) -> DecodedImage:
         """Raises `DataError` with the image's place when it cannot be decoded."""
 
     def where(self, i: int) -> str:
@@ -62,7 +62,7 @@ class Files:
     def __len__(self) -> int:
         return len(self.paths)
 
-    def read(self, i: int) -> Picture:
+    def read(self, i: int) -> DecodedImage:
         try:
             with open(self.paths[i], "rb") as file:
                 return decode(file, self.channels, self.where(i), self.frame)
@@ -88,7 +88,7 @@ class Encoded:
     def __len__(self) -> int:
         return len(self.contents)
 
-    def read(self, i: int) -> Picture:
+    def read(self, i: int) -> DecodedImage:
         return decode(io.BytesIO(self.contents[i]), self.channels, self.where(i), self.frame)
 
     def where(self, i: int) -> str:
@@ -110,8 +110,8 @@ class Array:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def read(self, i: int) -> Picture:
-        return Picture(self.pixels[i])
+    def read(self, i: int) -> DecodedImage:
+        return DecodedImage(self.pixels[i])
 
     def where(self, i: int) -> str:
         return f"{self.name}, image {i}"
@@ -122,7 +122,7 @@ class Array:
         raise DataError(f"the images of {self.name!r} have a size of their own, and no other")
 
 
-def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> Picture:
+def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> DecodedImage:
     """One image, with `channels` 1 or 3.
 
     Raises:
@@ -140,7 +140,9 @@ def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> P
         reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
         raise DataError(f"image {where!r} cannot be decoded: {reason}") from None
     pixels = np.asarray(whole if frame is None else frame(whole))
-    return Picture(pixels.reshape(*pixels.shape[:2], channels), converted=grey and channels == 3)
+    return DecodedImage(
+        pixels.reshape(*pixels.shape[:2], channels), converted=grey and channels == 3
+    )
 
 
 def refuse_truncated() -> None:

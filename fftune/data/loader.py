@@ -12,12 +12,12 @@ from torch import Tensor
 
 from fftune.config import DataSpec, Engine, LoaderConfig, Split
 from fftune.data.augment import augmented
-from fftune.data.beton.reader import Stored
-from fftune.data.buffer_pool import Buffers
+from fftune.data.beton.reader import BetonImages
+from fftune.data.buffer_pool import BufferPool
 from fftune.data.catalog import place_framed
 from fftune.data.dataset import Batch
 from fftune.data.engines.ffcv_decoder import FfcvDecoder, why_missing
-from fftune.data.official_split import Part
+from fftune.data.official_split import OfficialSplit
 from fftune.data.prefetch import cores
 from fftune.data.sampler import epoch_order, marked, share
 from fftune.errors import DataError
@@ -38,11 +38,11 @@ class Pixels(Protocol):
 class InMemory:
     """The pixels of some positions as one uint8 tensor."""
 
-    def __init__(self, part: Part, rows: Tensor, split: Split) -> None:
+    def __init__(self, part: OfficialSplit, rows: Tensor, split: Split) -> None:
         self._at = torch.full((len(part),), -1)
-        self._at[rows.sort().values] = torch.arange(len(rows))  # the order of `Part.read`
+        self._at[rows.sort().values] = torch.arange(len(rows))  # the order of `OfficialSplit.read`
         self.pixels = part.read(rows, split).pixels if len(rows) else torch.zeros(0)
-        self._buffers = Buffers()
+        self._buffers = BufferPool()
 
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         for rows in batches:
@@ -53,7 +53,7 @@ class InMemory:
 class TorchWorkers:
     """torch's DataLoader over the images of a part, decoded by processes."""
 
-    def __init__(self, part: Part, *, workers: int | None) -> None:
+    def __init__(self, part: OfficialSplit, *, workers: int | None) -> None:
         self._part = part
         self._workers = max(cores() - 1, 0) if workers is None else workers
 
@@ -96,7 +96,7 @@ class Loader:
 
     def __init__(
         self,
-        part: Part,
+        part: OfficialSplit,
         rows: Tensor,
         pixels: Pixels,
         config: LoaderConfig,
@@ -108,7 +108,7 @@ class Loader:
     ) -> None:
         self.part, self.rows, self.config = part, rows, config
         self._pixels, self._device = pixels, torch.device(device)
-        self._buffers = Buffers()
+        self._buffers = BufferPool()
         self.rank, self.ranks, self._pad = rank, ranks, pad
         self._noise = Noise(config.seed).fold("train", part.source.name)
 
@@ -125,7 +125,7 @@ class Loader:
         digest = hashlib.sha256(self.part.source.name.encode())
         for column in (self.part.ids_of(self.rows), self.part.y[self.rows]):
             digest.update(column.numpy().data)
-        if isinstance(self.part.images, Stored):
+        if isinstance(self.part.images, BetonImages):
             digest.update(self.part.images.sidecar.content.encode())
         elif isinstance(self._pixels, InMemory):
             digest.update(self._pixels.pixels.contiguous().numpy().data)
@@ -217,7 +217,7 @@ def open_loader(
     return Loader(part, rows, pixels, config, rank=rank, ranks=ranks, pad=pad, device=device)
 
 
-def _rows_of(part: Part, rows: Tensor, ids: Tensor) -> Tensor:
+def _rows_of(part: OfficialSplit, rows: Tensor, ids: Tensor) -> Tensor:
     """The positions of these ids among those of a split."""
     known = dict(zip(part.ids_of(rows).tolist(), rows.tolist(), strict=True))
     if foreign := [i for i in ids.tolist() if i not in known]:
@@ -225,7 +225,7 @@ def _rows_of(part: Part, rows: Tensor, ids: Tensor) -> Tensor:
     return torch.tensor([known[i] for i in ids.tolist()], dtype=torch.int64)
 
 
-def _engine(part: Part, rows: Tensor, split: Split, config: LoaderConfig) -> Pixels:
+def _engine(part: OfficialSplit, rows: Tensor, split: Split, config: LoaderConfig) -> Pixels:
     crop = config.augmentation.resized_crop
     engine = _chosen(part, rows, config)
     if crop is not None and engine != "ffcv":
@@ -234,7 +234,7 @@ def _engine(part: Part, rows: Tensor, split: Split, config: LoaderConfig) -> Pix
         return InMemory(part, rows, split)
     if engine == "torch":
         return TorchWorkers(part, workers=config.workers)
-    if not isinstance(part.images, Stored):
+    if not isinstance(part.images, BetonImages):
         name = part.source.name
         raise DataError(f"data.engine: {name!r} has no beton; `fftune data write {name}` makes one")
     if part.images.frame is not None:
@@ -243,14 +243,14 @@ def _engine(part: Part, rows: Tensor, split: Split, config: LoaderConfig) -> Pix
     return FfcvDecoder(beton, resized_crop=crop, workers=config.workers)
 
 
-def _chosen(part: Part, rows: Tensor, config: LoaderConfig) -> Engine:
+def _chosen(part: OfficialSplit, rows: Tensor, config: LoaderConfig) -> Engine:
     if config.engine != "auto":
         return config.engine
     if config.augmentation.resized_crop is not None:
         return "ffcv"
     if not len(rows) or len(rows) * part.images.read(int(rows[0])).pixels.nbytes <= SMALL:
         return "memory"
-    if isinstance(part.images, Stored) and not why_missing():
+    if isinstance(part.images, BetonImages) and not why_missing():
         return "ffcv"
     _say_once(part.source.name, why_missing() or "it has no beton")
     return "torch"

@@ -24,7 +24,7 @@ part, or the whole set, as it was before, and `train` its substandard copy."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Part:
+class OfficialSplit:
     """What a source gives: examples in their official order, so that an id is a position."""
 
     source: Source
@@ -38,7 +38,7 @@ class Part:
     def __len__(self) -> int:
         return len(self.y)
 
-    def framed(self, frame: Frame | None) -> "Part":
+    def framed(self, frame: Frame | None) -> "OfficialSplit":
         """The same part with every image framed after decoding."""
         return replace(self, images=self.images.framed(frame)) if frame else self
 
@@ -85,18 +85,18 @@ class Part:
         return pixels
 
 
-Parts = Mapping[PartName, Part]
+Parts = Mapping[PartName, OfficialSplit]
 """`{"train", "test"}`, one of them, or `{"whole"}`; of a substandard set `{"train", "clean"}`, and
 `"test"` where that is official."""
 
 
-class LazyParts(Parts):
+class LazySplits(Parts):
     """Parts that are opened when they are asked for, as that may take minutes."""
 
-    def __init__(self, openers: Mapping[PartName, Callable[[], Part]]) -> None:
+    def __init__(self, openers: Mapping[PartName, Callable[[], OfficialSplit]]) -> None:
         self._openers = openers
 
-    def __getitem__(self, name: PartName) -> Part:
+    def __getitem__(self, name: PartName) -> OfficialSplit:
         return self._openers[name]()
 
     def __iter__(self) -> Iterator[PartName]:
@@ -106,7 +106,7 @@ class LazyParts(Parts):
         return len(self._openers)
 
 
-def place(parts: Parts, spec: DataSpec, split: Split) -> tuple[Part, Tensor]:
+def place(parts: Parts, spec: DataSpec, split: Split) -> tuple[OfficialSplit, Tensor]:
     """The part that a split comes from, and its (N,) int64 positions there.
 
     Only training examples are ever substandard: such a set is divided as its parent is, by true
@@ -135,7 +135,7 @@ def place(parts: Parts, spec: DataSpec, split: Split) -> tuple[Part, Tensor]:
     return part, rows[split]
 
 
-def _named(parts: Parts, name: PartName, spec: DataSpec) -> Part:
+def _named(parts: Parts, name: PartName, spec: DataSpec) -> OfficialSplit:
     """The part of this name.
 
     Raises:

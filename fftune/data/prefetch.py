@@ -7,17 +7,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
-Result = TypeVar("Result")
+Output = TypeVar("Output")
 
 
-def ahead(
-    work: Callable[[Item], Result], items: Iterable[Item], *, threads: int
-) -> Iterator[Result]:
+def prefetched(
+    work: Callable[[Item], Output], items: Iterable[Item], *, threads: int
+) -> Iterator[Output]:
     """`map(work, items)`, computed up to two items a thread in advance.
 
     The threads end when the consumer does, early or not; what `work` raises is raised here.
     """
-    waiting: deque[Future[Result]] = deque()
+    waiting: deque[Future[Output]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="fftune-data") as pool:
         try:
             for item in items:

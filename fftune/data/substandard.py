@@ -27,7 +27,7 @@ from fftune.config import (
 from fftune.data.beton.manifest import Made
 from fftune.data.dataset import Dataset
 from fftune.data.images import Array, Frame
-from fftune.data.official_split import Part
+from fftune.data.official_split import OfficialSplit
 from fftune.errors import ConfigError, ModelError
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode, load_model, weights_hash
@@ -40,7 +40,7 @@ BATCH = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recipe:
+class SubstandardRecipe:
     """How a parent becomes substandard."""
 
     kind: Kind
@@ -53,8 +53,12 @@ class Recipe:
 
 
 def made_of(
-    part: Part, recipe: Recipe, net: nn.Module | None = None, *, frame: Frame | None = None
-) -> tuple[Part, Made]:
+    part: OfficialSplit,
+    recipe: SubstandardRecipe,
+    net: nn.Module | None = None,
+    *,
+    frame: Frame | None = None,
+) -> tuple[OfficialSplit, Made]:
     """The substandard copy of a part, called `train`, and what made it.
 
     Args:
@@ -92,7 +96,7 @@ def made_of(
     images = Array(data.source.name, pixels.permute(0, 2, 3, 1).contiguous().numpy(), frame)
     name = substandard_name(part.source.name, recipe.kind, recipe.threat.norm)
     source = replace(part.source, name=name)
-    return Part(source=source, name="train", y=y, images=images, ids=data.ids), made
+    return OfficialSplit(source=source, name="train", y=y, images=images, ids=data.ids), made
 
 
 def uniform_pixels(data: Dataset, noise: Noise) -> Tensor:
@@ -115,7 +119,7 @@ def targets(y: Tensor, classes: int) -> Tensor:
     return (y + 1) % classes
 
 
-def poison_attack(recipe: Recipe) -> AttackConfig:
+def poison_attack(recipe: SubstandardRecipe) -> AttackConfig:
     """PGD, 100 steps of eps / 5 (A.3)."""
     return AttackConfig(
         threat=recipe.threat,

@@ -7,13 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.query_counter import Rowwise, narrowed
+from fftune.attacks.query_counter import BatchIndexed, index_batch
 from fftune.config import HedgeConfig
 from fftune.defenses.hedge import hedge
 from fftune.keyed_noise import Noise
 
 
-class Defended(Rowwise):
+class Defended(BatchIndexed):
     """Predicts what a defence made of its input; gradients go straight through the defence.
 
     The defence's own derivative is taken for the identity (BPDA, Athalye et al. 2018), so that
@@ -58,7 +58,7 @@ class Defended(Rowwise):
     def select(self, rows: Tensor) -> "Defended":
         """The same net for some rows of the batch; rows may repeat."""
         part = Defended(
-            narrowed(self.model, rows),
+            index_batch(self.model, rows),
             self.config,
             noise=self.noise,
             ids=self.ids[rows.cpu()],
@@ -90,7 +90,7 @@ class _StraightThrough(torch.autograd.Function):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Through:
+class AdaptiveAccess:
     """How an attacker who knows of a defence asks a net: behind it."""
 
     defense: HedgeConfig

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from fftune.attacks import pgd
 from fftune.attacks.losses import all_classes
-from fftune.attacks.query_counter import narrowed
+from fftune.attacks.query_counter import index_batch
 from fftune.config import AttackConfig, Goal, HedgeConfig
 from fftune.errors import ModelError
 from fftune.keyed_noise import Noise
@@ -66,7 +66,7 @@ def refuse_without_gradients(model: nn.Module, x: Tensor) -> None:
 def _drawn(model: nn.Module, x: Tensor, steps: int, noise: Noise, ids: Tensor) -> Tensor:
     """(B, steps) int64: a class for each example and step."""
     with torch.no_grad():
-        first = narrowed(model, torch.zeros(1, dtype=torch.int64, device=x.device))
+        first = index_batch(model, torch.zeros(1, dtype=torch.int64, device=x.device))
         classes = int(first(x[:1]).shape[1])
     drawn = noise.fold("classes").uniform(ids, (steps,)) * classes
     return drawn.long().to(x.device)

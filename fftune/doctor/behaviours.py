@@ -22,10 +22,10 @@ from fftune.config import (
 )
 from fftune.data import Dataset
 from fftune.doctor.check import MARGIN, Check, beats, is_full
-from fftune.evaluation.batteries import Probe
-from fftune.evaluation.defended import Guard
-from fftune.evaluation.evaluate import attacked
-from fftune.evaluation.tiers import Part
+from fftune.evaluation.batteries import Attack
+from fftune.evaluation.defended import DefenseSet
+from fftune.evaluation.evaluate import attack_model
+from fftune.evaluation.tiers import AttackStage
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate
 
@@ -55,12 +55,16 @@ def behaviours(
     protocol: Protocol = "strong" if defense == "none" else "fixed"
     names = () if defense == "none" else (defense,)
     asked = replace(settings or DefenseConfig(), names=names, repeats=1)
-    guard = Guard.of(asked, threat, source=dataset.source.name, split=dataset.split, attacks=1)
-    outcomes = attacked(net, dataset, battery, probes(dataset, threat, protocol), guard=guard)
+    defense_set = DefenseSet.of(
+        asked, threat, source=dataset.source.name, split=dataset.split, attacks=1
+    )
+    outcomes = attack_model(
+        net, dataset, battery, attacks_of(dataset, threat, protocol), defense_set=defense_set
+    )
     return verdicts(outcomes.where(defense=defense))
 
 
-def probes(dataset: Dataset, threat: ThreatModel, protocol: Protocol) -> tuple[Probe, ...]:
+def attacks_of(dataset: Dataset, threat: ThreatModel, protocol: Protocol) -> tuple[Attack, ...]:
     """Every attack that the five compare."""
     diameter = 1 if threat.norm == "linf" else sqrt(prod(dataset.shape))
     cube = ThreatModel(norm=threat.norm, eps=diameter)
@@ -132,5 +136,5 @@ def _larger(threat: ThreatModel, times: float) -> ThreatModel:
     return replace(threat, eps=min(1.0, eps) if threat.norm == "linf" else eps)
 
 
-def _probe(attack: str, loss: Loss, config: AttackConfig) -> Probe:
-    return Probe(attack=attack, goal="adversarial", parts=(Part(config=config, loss=loss),))
+def _probe(attack: str, loss: Loss, config: AttackConfig) -> Attack:
+    return Attack(name=attack, goal="adversarial", stages=(AttackStage(config=config, loss=loss),))

@@ -5,9 +5,9 @@ from torch import nn
 from fftune.config import AttackConfig, BatteryConfig, Goal, ThreatModel
 from fftune.data import Dataset
 from fftune.doctor.check import MARGIN, Check
-from fftune.evaluation.batteries import Probe
-from fftune.evaluation.evaluate import attacked
-from fftune.evaluation.tiers import Part
+from fftune.evaluation.batteries import Attack
+from fftune.evaluation.evaluate import attack_model
+from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import findings
 from fftune.models import device_of, eval_mode, frozen, torch_threads
@@ -61,10 +61,10 @@ def identities_hold(
     Of unions they are facts; what a last iterate of PGD may break is that an adversary mends
     nothing and a friend spoils nothing. Where that is frequent, gradients mislead.
     """
-    part = Part(config=AttackConfig(threat=threat, steps=battery.steps), loss="ce")
+    part = AttackStage(config=AttackConfig(threat=threat, steps=battery.steps), loss="ce")
     goals: tuple[Goal, ...] = ("adversarial", "hypocritical")
-    probes = [Probe(attack="pgd", goal=goal, parts=(part,)) for goal in goals]
-    counts = UnionCounts.of(attacked(net, dataset, battery, probes), split=dataset.split)
+    attacks = [Attack(name="pgd", goal=goal, stages=(part,)) for goal in goals]
+    counts = UnionCounts.of(attack_model(net, dataset, battery, attacks), split=dataset.split)
     broken, betrayed = counts.broken_identities(), Rate(counts.violations, counts.total)
     evidence = f"last iterates betrayed their goal on {betrayed} of examples"
     evidence += f"; broken: {', '.join(broken)}" if broken else ""

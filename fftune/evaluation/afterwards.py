@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fftune.data import Dataset
-from fftune.evaluation.block import NAN, SOME_NAN, ZERO, Subject
+from fftune.evaluation.block import NAN, SOME_NAN, ZERO, ModelUnderTest
 from fftune.lint.finding import Remark, answers
 from fftune.lint.questions import FEW, TWICE
 from fftune.outcomes import Outcomes
@@ -28,12 +28,12 @@ class Before:
     logits: Tensor
 
     @classmethod
-    def of(cls, subject: Subject, dataset: Dataset) -> "Before":
+    def of(cls, subject: ModelUnderTest, dataset: Dataset) -> "Before":
         """The first images of a data set."""
         x = next(dataset.batches(FEW))[1].to(subject.device)
         return cls(x, answers(subject.net, x))
 
-    def again(self, subject: Subject, remarks: Sequence[str]) -> tuple[str, ...]:
+    def again(self, subject: ModelUnderTest, remarks: Sequence[str]) -> tuple[str, ...]:
         """The remarks, and one where the net answers otherwise now and none has said so before."""
         if any(line.partition(":")[0] in UNSTEADY for line in remarks):
             return tuple(remarks)

@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from fftune.config import AttackConfig, BatteryConfig, Goal, Loss, Protocol, ThreatModel, Tier
-from fftune.defenses import Through
+from fftune.defenses import AdaptiveAccess
 from fftune.evaluation.tiers import (
     CANARY_LENGTHS,
     TIERS,
-    Part,
-    adversarial_parts,
-    hypocritical_parts,
+    AttackStage,
+    adversarial_stages,
+    hypocritical_stages,
 )
 
 RAYS_QUERIES = 10_000
@@ -23,30 +23,30 @@ Scope = Literal["all", "wrong", "mistaken"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Probe:
+class Attack:
     """One attack of a battery, for one goal: a search, or several on what the last one left."""
 
-    attack: str
+    name: str
     goal: Goal
-    parts: tuple[Part, ...]
+    stages: tuple[AttackStage, ...]
     tier: Tier = "full"
     scope: Scope = "all"
     """`wrong`: only examples that the net gets wrong when clean, D-. `mistaken`: also those that
     it gets wrong behind the first draw of a defence."""
     target: int | None = None
     """The class of goal "targeted"."""
-    through: Through | None = None
+    through: AdaptiveAccess | None = None
     """How an attacker who knows a defence asks the net; none asks the bare one."""
 
     @property
     def config(self) -> AttackConfig:
         """The first part's."""
-        return self.parts[0].config
+        return self.stages[0].config
 
     @property
     def protocol(self) -> Protocol:
         """`fixed` where every part is."""
-        fixed = all(part.config.protocol == "fixed" for part in self.parts)
+        fixed = all(part.config.protocol == "fixed" for part in self.stages)
         return "fixed" if fixed else "strong"
 
     @property
@@ -55,12 +55,12 @@ class Probe:
 
         At tier `standard` an ensemble that finds none is searched again at `full`, by Square too.
         """
-        return self.tier != "standard" and all(part.follows for part in self.parts)
+        return self.tier != "standard" and all(part.follows for part in self.stages)
 
 
-def probes(
+def attacks_of(
     battery: BatteryConfig, threat: ThreatModel, *, classes: int = 0, tier: Tier | None = None
-) -> tuple[Probe, ...]:
+) -> tuple[Attack, ...]:
     """The attacks that a battery stands for.
 
     Args:
@@ -83,7 +83,7 @@ def probes(
             return fast_at(threat)
 
 
-def risks(threat: ThreatModel, steps: int) -> tuple[Probe, ...]:
+def risks(threat: ThreatModel, steps: int) -> tuple[Attack, ...]:
     """PGD for an adversary and for a false friend, with one and the same random start.
 
     The papers' columns A and F (Tao et al. 2022, A.2: 20 steps of eps / 4).
@@ -95,7 +95,7 @@ def risks(threat: ThreatModel, steps: int) -> tuple[Probe, ...]:
     )
 
 
-def nine(threat: ThreatModel) -> tuple[Probe, ...]:
+def nine(threat: ThreatModel) -> tuple[Attack, ...]:
     """The nine attacks of Wu et al. 2021, table 1, each on all examples (B.2; alg. 2: eps / 2)."""
     pgd = AttackConfig(threat=threat, steps=20, step_size=threat.eps / 2)
     apgd = AttackConfig(threat=threat, search="apgd", steps=100)
@@ -119,38 +119,38 @@ def nine(threat: ThreatModel) -> tuple[Probe, ...]:
     )
 
 
-def autoattack(threat: ThreatModel, tier: Tier) -> Probe:
+def autoattack(threat: ThreatModel, tier: Tier) -> Attack:
     """Croce & Hein 2020, which only the full length may be called."""
-    parts = adversarial_parts(TIERS[tier], threat)
+    stages = adversarial_stages(TIERS[tier], threat)
     name = "autoattack" if tier == "full" else "strong"
-    return Probe(attack=name, goal="adversarial", parts=parts, tier=tier)
+    return Attack(name=name, goal="adversarial", stages=stages, tier=tier)
 
 
-def hypocritical(threat: ThreatModel, tier: Tier) -> tuple[Probe, ...]:
+def hypocritical(threat: ThreatModel, tier: Tier) -> tuple[Attack, ...]:
     """Tao et al. 2022, table 14, and `strong`, whose first part is their PGD-20 itself."""
     pgd = AttackConfig(threat=threat, steps=20)
-    strong = (Part(config=pgd, loss="ce"), *hypocritical_parts(TIERS[tier], threat))
+    strong = (AttackStage(config=pgd, loss="ce"), *hypocritical_stages(TIERS[tier], threat))
     return (
         _single("fgsm", "hypocritical", "ce", replace(pgd, search="fgsm", steps=1, start="none")),
         _single("pgd-20", "hypocritical", "ce", pgd),
         _single("pgd-100", "hypocritical", "ce", replace(pgd, steps=100)),
         _single("cw-100", "hypocritical", "margin", replace(pgd, search="cw", steps=100)),
-        Probe(attack="strong", goal="hypocritical", parts=strong, tier=tier),
+        Attack(name="strong", goal="hypocritical", stages=strong, tier=tier),
     )
 
 
-def targets(threat: ThreatModel, steps: int, classes: int) -> tuple[Probe, ...]:
+def targets(threat: ThreatModel, steps: int, classes: int) -> tuple[Attack, ...]:
     """Tao et al. 2022, fig. 3: on D-, towards every class, and towards each example's own."""
-    part = Part(config=AttackConfig(threat=threat, steps=steps), loss="ce")
+    part = AttackStage(config=AttackConfig(threat=threat, steps=steps), loss="ce")
     every = tuple(
-        Probe(attack=f"pgd-{steps}", goal="targeted", parts=(part,), scope="wrong", target=target)
+        Attack(name=f"pgd-{steps}", goal="targeted", stages=(part,), scope="wrong", target=target)
         for target in range(classes)
     )
-    own = Probe(attack=f"pgd-{steps}", goal="hypocritical", parts=(part,), scope="wrong")
+    own = Attack(name=f"pgd-{steps}", goal="hypocritical", stages=(part,), scope="wrong")
     return (*every, own)
 
 
-def fast_at(threat: ThreatModel) -> tuple[Probe, ...]:
+def fast_at(threat: ThreatModel) -> tuple[Attack, ...]:
     """Wu et al. 2021, table 3: PGD on FastAT's ImageNet nets, ten restarts until one succeeds.
 
     Steps of 1/255 are those of FastAT's code (Wong et al. 2020); the table does not print any.
@@ -162,11 +162,11 @@ def fast_at(threat: ThreatModel) -> tuple[Probe, ...]:
     )
 
 
-def canary(probe: Probe) -> Probe:
+def canary(attack: Attack) -> Attack:
     """FAB and Square, for the goal and the threat of an ensemble."""
-    parts = adversarial_parts if probe.goal == "adversarial" else hypocritical_parts
-    return replace(probe, attack="canary", parts=parts(CANARY_LENGTHS, probe.config.threat))
+    stages = adversarial_stages if attack.goal == "adversarial" else hypocritical_stages
+    return replace(attack, name="canary", stages=stages(CANARY_LENGTHS, attack.config.threat))
 
 
-def _single(attack: str, goal: Goal, loss: Loss, config: AttackConfig) -> Probe:
-    return Probe(attack=attack, goal=goal, parts=(Part(config=config, loss=loss),))
+def _single(attack: str, goal: Goal, loss: Loss, config: AttackConfig) -> Attack:
+    return Attack(name=attack, goal=goal, stages=(AttackStage(config=config, loss=loss),))

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks import SEARCHES, success
-from fftune.attacks.query_counter import Counted
+from fftune.attacks.query_counter import QueryCounter
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
 from fftune.errors import DataError, ModelError
-from fftune.evaluation.batteries import Probe
-from fftune.evaluation.defended import CLEAN, Guard, Verdict, defended_hash
-from fftune.evaluation.tiers import Part
+from fftune.evaluation.batteries import Attack
+from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
+from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 from fftune.outcomes import rows
 from fftune.threat import distance, is_inside
@@ -25,15 +25,15 @@ ZERO, NAN, SOME_NAN = "zero-gradient", "nan-gradient", "some nan-gradients"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Subject:
+class ModelUnderTest:
     """What is judged, and how rows name it. The net is in eval mode and frozen."""
 
     net: nn.Module
     """Untouched, in fp32: it gives every verdict."""
-    twin: nn.Module
+    surrogate: nn.Module
     """The same function in fp32, faster: what `fixed` searches and defences ask; see
     `models.searching`."""
-    search_net: nn.Module
+    surrogate_lowp: nn.Module
     """What `strong` searches ask, perhaps in bf16."""
     classes: int
     columns: dict[str, str]
@@ -41,7 +41,7 @@ class Subject:
     source: str = "the data set"
     """Its name."""
     device: str = "cpu"
-    guard: Guard | None = None
+    defense_set: DefenseSet | None = None
     """The defences under which everything is scored too."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
     """(B, K) logits of a block, by its ids, so that every probe can share them."""
@@ -74,12 +74,14 @@ class _Attempt:
 class _Under:
     """What a draw of a defence came to on attacked images, and on the clean ones."""
 
-    verdict: Verdict
+    verdict: DefendedPrediction
     clean: Tensor
     """(B,) int64."""
 
 
-def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) -> pa.Table:
+def attack_block(
+    subject: ModelUnderTest, block: Batch, attack: Attack, *, noise: Noise
+) -> pa.Table:
     """The rows of one probe on one block, which depend on nothing but the arguments.
 
     Where the subject has a guard, the same perturbed examples are scored again under each draw
@@ -92,38 +94,44 @@ def attack_block(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) 
         ModelError: the net does not return finite logits of its classes, a row an example.
         DataError: a label is not one of the classes.
     """
-    attempt = searched(subject, block, probe, noise)
-    tables = [_rows(subject, attempt, probe, noise.seed)]
-    if subject.guard is not None and len(attempt.y):
-        repeats = subject.guard.control if probe.attack == CLEAN else subject.guard.repeats
-        guard, at = subject.guard, attempt.at
+    attempt = searched(subject, block, attack, noise)
+    tables = [_rows(subject, attempt, attack, noise.seed)]
+    if subject.defense_set is not None and len(attempt.y):
+        repeats = (
+            subject.defense_set.control if attack.name == CLEAN else subject.defense_set.repeats
+        )
+        defense_set, at = subject.defense_set, attempt.at
         under = [
-            *guard.verdicts(subject.net, attempt.x_pert, attempt.ids, repeats, twin=subject.twin)
+            *defense_set.verdicts(
+                subject.net, attempt.x_pert, attempt.ids, repeats, surrogate=subject.surrogate
+            )
         ]
         clean = [v.pred for v in under]
-        if probe.attack != CLEAN:
-            clean = [pred[at] for pred in _clean_behind(subject, guard, block)]
+        if attack.name != CLEAN:
+            clean = [pred[at] for pred in _clean_behind(subject, defense_set, block)]
         tables += [
-            _rows(subject, attempt, probe, noise.seed, _Under(verdict, pred))
+            _rows(subject, attempt, attack, noise.seed, _Under(verdict, pred))
             for verdict, pred in zip(under, clean, strict=True)
         ]
     return pa.concat_tables(tables)
 
 
-def margins(subject: Subject, block: Batch, probe: Probe, *, noise: Noise) -> dict[int, float]:
+def margins(
+    subject: ModelUnderTest, block: Batch, attack: Attack, *, noise: Noise
+) -> dict[int, float]:
     """How near each verdict of `attack_block` was to another: by id, in logits.
 
     The first less the second of the sorted logits of the perturbed input, which rows do not
     keep: the block is attacked again, which gives the same bits.
     """
-    attempt = searched(subject, block, probe, noise)
+    attempt = searched(subject, block, attack, noise)
     if not len(attempt.y):
         return {}
     first, second = logits_of(subject, attempt.x_pert).topk(2, dim=1).values.unbind(1)
     return dict(zip(attempt.ids.tolist(), (first - second).tolist(), strict=True))
 
 
-def logits_of(subject: Subject, x: Tensor) -> Tensor:
+def logits_of(subject: ModelUnderTest, x: Tensor) -> Tensor:
     """(B, K) of the untouched net.
 
     Raises:
@@ -142,15 +150,15 @@ def logits_of(subject: Subject, x: Tensor) -> Tensor:
     return logits
 
 
-def searched(subject: Subject, block: Batch, probe: Probe, noise: Noise) -> _Attempt:
+def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise) -> _Attempt:
     """The perturbed examples themselves, which rows do not keep. See `attack_block`."""
-    attempt = _begin(subject, block, probe)
-    for part in probe.parts if len(attempt.y) else ():
-        _run(subject, attempt, part, probe, noise)
+    attempt = _begin(subject, block, attack)
+    for part in attack.stages if len(attempt.y) else ():
+        _run(subject, attempt, part, attack, noise)
     return attempt
 
 
-def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
+def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
     ids, x, y = block[0], block[1].to(subject.device), block[2].to(subject.device)
     at = torch.arange(len(y), device=y.device)
     if len(y) and not 0 <= int(y.min()) <= int(y.max()) < subject.classes:
@@ -160,14 +168,14 @@ def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
     if key not in subject.clean:
         subject.clean[key] = logits_of(subject, x)
     clean = subject.clean[key]
-    if probe.scope != "all":
+    if attack.scope != "all":
         kept = clean.argmax(1) != y
-        if probe.scope == "mistaken" and subject.guard is not None:
-            draws = _clean_behind(subject, subject.guard, block)
-            for pred in draws[:: subject.guard.repeats]:  # the first of each defence
+        if attack.scope == "mistaken" and subject.defense_set is not None:
+            draws = _clean_behind(subject, subject.defense_set, block)
+            for pred in draws[:: subject.defense_set.repeats]:  # the first of each defence
                 kept |= pred != y
         ids, x, y, clean, at = ids[kept.cpu()], x[kept], y[kept], clean[kept], at[kept]
-    label = y if probe.target is None else torch.full_like(y, probe.target)
+    label = y if attack.target is None else torch.full_like(y, attack.target)
     pred = clean.argmax(1)
     won = torch.zeros_like(y, dtype=torch.bool)
     return _Attempt(
@@ -180,22 +188,26 @@ def _begin(subject: Subject, block: Batch, probe: Probe) -> _Attempt:
         x_pert=x,
         pred=pred,
         # Under `strong`, x itself is the first thing that is tried.
-        won=success(probe.goal, pred, pred, label) if probe.protocol == "strong" else won,
+        won=success(attack.goal, pred, pred, label) if attack.protocol == "strong" else won,
         counts=torch.zeros(5, len(y), dtype=torch.int64),
     )
 
 
-def _clean_behind(subject: Subject, guard: Guard, block: Batch) -> list[Tensor]:
+def _clean_behind(subject: ModelUnderTest, defense_set: DefenseSet, block: Batch) -> list[Tensor]:
     """(len(block),) int64 for each draw of each defence: its predictions of the clean images."""
     key = tuple(block[0].tolist())
     if key not in subject.behind:
         x = block[1].to(subject.device)
-        under = guard.verdicts(subject.net, x, block[0], guard.repeats, twin=subject.twin)
+        under = defense_set.verdicts(
+            subject.net, x, block[0], defense_set.repeats, surrogate=subject.surrogate
+        )
         subject.behind[key] = [verdict.pred for verdict in under]
     return subject.behind[key]
 
 
-def _run(subject: Subject, attempt: _Attempt, part: Part, probe: Probe, noise: Noise) -> None:
+def _run(
+    subject: ModelUnderTest, attempt: _Attempt, part: AttackStage, attack: Attack, noise: Noise
+) -> None:
     """Let one search try the examples that are not decided, and take its verdicts.
 
     A `fixed` search tries all, so that it is the same search as if it ran alone. Where the copy
@@ -205,38 +217,38 @@ def _run(subject: Subject, attempt: _Attempt, part: Part, probe: Probe, noise: N
     fixed = part.config.protocol == "fixed"
     at = (~attempt.won | fixed).nonzero().flatten()
     if fixed:
-        _search(subject.twin, subject, attempt, part, probe, at, noise)
+        _search(subject.surrogate, subject, attempt, part, attack, at, noise)
         return
-    denied = _search(subject.search_net, subject, attempt, part, probe, at, noise)
+    denied = _search(subject.surrogate_lowp, subject, attempt, part, attack, at, noise)
     if len(denied):
-        _search(subject.net, subject, attempt, part, probe, denied, noise)
+        _search(subject.net, subject, attempt, part, attack, denied, noise)
 
 
 def _search(
     net: nn.Module,
-    subject: Subject,
+    subject: ModelUnderTest,
     attempt: _Attempt,
-    part: Part,
-    probe: Probe,
+    part: AttackStage,
+    attack: Attack,
     at: Tensor,
     noise: Noise,
 ) -> Tensor:
     """Search for the examples `at` of the block; the successes that were claimed and denied."""
     if not len(at):
         return at
-    counted = Counted(net, attempt.clean[at], at.cpu(), examples=len(attempt.y))
+    counted = QueryCounter(net, attempt.clean[at], at.cpu(), examples=len(attempt.y))
     x, label = attempt.x[at], attempt.label[at]
     asked: nn.Module = counted
-    if probe.through is not None:
-        assert subject.guard is not None
-        ids, defender = attempt.ids[at.cpu()], subject.guard.noise
-        asked = probe.through.wrap(counted, ids=ids, noise=noise, defender=defender)
+    if attack.through is not None:
+        assert subject.defense_set is not None
+        ids, defender = attempt.ids[at.cpu()], subject.defense_set.noise
+        asked = attack.through.wrap(counted, ids=ids, noise=noise, defender=defender)
     x_pert = SEARCHES[part.config.search](
         asked,
         x,
         label,
         config=part.config,
-        goal=probe.goal,
+        goal=attack.goal,
         loss=part.loss,
         noise=noise,
         ids=attempt.ids[at.cpu()],
@@ -250,49 +262,53 @@ def _search(
     attempt.pred = logits_of(subject, attempt.x_pert).argmax(1)
     if not is_inside(attempt.x_pert, attempt.x, part.config.threat):
         raise AssertionError(f"{part.config.search} left the ball of {part.config.threat}")
-    attempt.won = success(probe.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
+    attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
     lost = at[~attempt.won[at]]
     if net is subject.net or part.config.protocol == "fixed" or not len(lost):
         return lost[:0]
     with torch.no_grad():
         pred = net(x_pert[~attempt.won[at]]).argmax(1)
     clean, label = attempt.clean[lost].argmax(1), attempt.label[lost]
-    return lost[success(probe.goal, pred, clean, label)]
+    return lost[success(attack.goal, pred, clean, label)]
 
 
 def _rows(
-    subject: Subject, attempt: _Attempt, probe: Probe, seed: int, defended: _Under | None = None
+    subject: ModelUnderTest,
+    attempt: _Attempt,
+    attack: Attack,
+    seed: int,
+    defended: _Under | None = None,
 ) -> pa.Table:
     """The attack's own rows, or those of one draw of a defence, whose passes they then count.
 
     Whether a defended net was fooled is asked of its own answer to the clean image.
     """
-    config, clean = probe.config, attempt.clean.argmax(1)
+    config, clean = attack.config, attempt.clean.argmax(1)
     under = None if defended is None else defended.verdict
     own = clean if defended is None else defended.clean
-    which = config if len(probe.parts) == 1 and probe.through is None else probe
+    which = config if len(attack.stages) == 1 and attack.through is None else attack
     if under is None:
         pred, counts, won = attempt.pred, attempt.counts, attempt.won
     else:
         pred, counts = under.pred, under.counts
-        won = success(probe.goal, pred, own, attempt.label)
+        won = success(attack.goal, pred, own, attempt.label)
     forwards, backwards, queries = counts[:3].numpy()
-    target = attempt.label.cpu().numpy() if probe.goal in ("hypocritical", "targeted") else -1
+    target = attempt.label.cpu().numpy() if attack.goal in ("hypocritical", "targeted") else -1
     return rows(
         len(attempt.y),
         {
             **subject.columns,
             "id": attempt.ids.numpy(),
-            "attack": probe.attack,
+            "attack": attack.name,
             "config_hash": config_hash(which) if under is None else defended_hash(which, under),
             "norm": config.threat.norm,
             "eps": config.threat.eps,
-            "goal": probe.goal,
+            "goal": attack.goal,
             "target": target,
             "seed": seed,
             "restart": 0,
-            "protocol": probe.protocol,
-            "tier": probe.tier,
+            "protocol": attack.protocol,
+            "tier": attack.tier,
             "defense": "none" if under is None else under.defense,
             "defense_repeat": 0 if under is None else under.repeat,
             "y": attempt.y.cpu().numpy(),
@@ -304,16 +320,16 @@ def _rows(
             "forwards": forwards,
             "backwards": backwards,
             "distance": distance(attempt.x_pert, attempt.x, config.threat.norm).cpu().numpy(),
-            "status": _status(attempt, probe),
+            "status": _status(attempt, attack),
         },
     )
 
 
-def _status(attempt: _Attempt, probe: Probe) -> list[str]:
+def _status(attempt: _Attempt, attack: Attack) -> list[str]:
     """What a row's reader must know: gradients failed, or nothing lies in the ball."""
     _, backwards, _, flat, broken = attempt.counts
     void = ((backwards > 0) & (flat == backwards)).tolist()
-    single = len(probe.parts) == 1 and probe.config.search in MINIMAL
+    single = len(attack.stages) == 1 and attack.config.search in MINIMAL
     missed = (~attempt.won.cpu() & single).tolist()
     return [
         (NAN if nan else ZERO) if blind else SOME_NAN if nan else "not-found" if miss else "ok"

@@ -15,9 +15,9 @@ import torch
 
 from fftune.config import ModelSpec, Search, config_hash
 from fftune.data import Dataset
-from fftune.evaluation.block import Subject, logits_of
+from fftune.evaluation.block import ModelUnderTest, logits_of
 from fftune.evaluation.defended import CLEAN
-from fftune.evaluation.job import Case, Task
+from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.models.loading import source_of
 from fftune.outcomes import SCHEMA, SCHEMA_VERSION
 from fftune.storage import sha256, write_whole
@@ -44,28 +44,28 @@ REVISIONS: dict[Search, int] = {"fab": 1}
 class Cache:
     """The blocks of one case. A block's key is a hash of weights, data, attack, seed and engine."""
 
-    def __init__(self, root: Path, case: Case, net: str, device: str) -> None:
+    def __init__(self, root: Path, job: EvalJob, net: str, device: str) -> None:
         """
         Args:
             root: where results land.
             net: `identity` of the net; its weights are the case's `model_hash`.
             device: "cpu" or "cuda", on which blocks are computed.
         """
-        battery = case.battery
+        battery = job.battery
         self._folder = root / "blocks"
-        self._case = case
+        self._job = job
         self._common = (
             *(ENGINE, SCHEMA_VERSION, torch.__version__, device),
-            *(net, case.model_hash, case.dataset_hash, case.dataset.source.name),
-            *(case.dataset.split, battery.seed, battery.threads, battery.precision),
+            *(net, job.model_hash, job.dataset_hash, job.dataset.source.name),
+            *(job.dataset.split, battery.seed, battery.threads, battery.precision),
         )
 
-    def known(self, tasks: Iterable[Task]) -> dict[Task, pa.Table]:
+    def known(self, tasks: Iterable[BlockTask]) -> dict[BlockTask, pa.Table]:
         """The rows of those tasks that were done before."""
         found = ((task, self.get(task)) for task in tasks)
         return {task: table for task, table in found if table is not None}
 
-    def get(self, task: Task) -> pa.Table | None:
+    def get(self, task: BlockTask) -> pa.Table | None:
         """The rows of a task, or None where they are not known or were damaged."""
         path = self._path(task)
         if not path.exists():
@@ -80,7 +80,7 @@ class Cache:
             return None
         return table.replace_schema_metadata(None)
 
-    def put(self, task: Task, table: pa.Table) -> None:
+    def put(self, task: BlockTask, table: pa.Table) -> None:
         """Keep the rows of a task, whole or not at all."""
         kept = table.replace_schema_metadata({COUNT: str(len(table))})
         write_whole(
@@ -88,7 +88,7 @@ class Cache:
             lambda part: pq.write_table(kept, part, compression="zstd", write_page_checksum=True),
         )
 
-    def _misfit(self, task: Task, table: pa.Table) -> str:
+    def _misfit(self, task: BlockTask, table: pa.Table) -> str:
         """Why rows cannot be those of a task; empty where they can.
 
         Which examples a probe of mistakes alone has rows of depends on the net: there the count
@@ -101,11 +101,11 @@ class Cache:
         for name, value in self._expected(task).items():
             if set(table[name].unique().to_pylist()) - {value}:
                 return f"its {name} is not {value!r}"
-        wanted = self._case.dataset.ids[list(task.rows)].tolist()
+        wanted = self._job.dataset.ids[list(task.rows)].tolist()
         shares = _by_defense(table)
         ids = shares.get(("none", 0), [])
         kept = set(ids)
-        whole = task.probe.scope == "all"
+        whole = task.attack.scope == "all"
         if ids != (wanted if whole else [one for one in wanted if one in kept]):
             return "it is of other examples"
         if ids and self._draws(task) != len(shares) - 1:
@@ -114,52 +114,52 @@ class Cache:
             return "it lacks examples"
         return self._edited(task, table)
 
-    def _edited(self, task: Task, table: pa.Table) -> str:
+    def _edited(self, task: BlockTask, table: pa.Table) -> str:
         """Which values no net and no data set could have given; empty where there are none."""
-        data, rows = self._case.dataset, list(task.rows)
+        data, rows = self._job.dataset, list(task.rows)
         labels = dict(zip(data.ids[rows].tolist(), data.y[rows].tolist(), strict=True))
         if table["y"].to_pylist() != [labels[one] for one in table["id"].to_pylist()]:
             return "its y are not the data set's"
         for name in ANSWERS:
-            if set(table[name].unique().to_pylist()) - set(range(self._case.classes)):
+            if set(table[name].unique().to_pylist()) - set(range(self._job.classes)):
                 return f"its {name} is no class"
         return ""
 
-    def _expected(self, task: Task) -> dict[str, object]:
+    def _expected(self, task: BlockTask) -> dict[str, object]:
         """Columns that say the same in every row of a task."""
-        case, probe = self._case, task.probe
+        job, attack = self._job, task.attack
         return {
             "schema_version": SCHEMA_VERSION,
-            "dataset_hash": case.dataset_hash,
-            "split": case.dataset.split,
-            "model_hash": case.model_hash,
-            "attack": probe.attack,
-            "norm": probe.config.threat.norm,
-            "eps": probe.config.threat.eps,
-            "goal": probe.goal,
-            "seed": case.battery.seed,
-            "protocol": probe.protocol,
-            "tier": probe.tier,
+            "dataset_hash": job.dataset_hash,
+            "split": job.dataset.split,
+            "model_hash": job.model_hash,
+            "attack": attack.name,
+            "norm": attack.config.threat.norm,
+            "eps": attack.config.threat.eps,
+            "goal": attack.goal,
+            "seed": job.battery.seed,
+            "protocol": attack.protocol,
+            "tier": attack.tier,
         }
 
-    def _draws(self, task: Task) -> int:
+    def _draws(self, task: BlockTask) -> int:
         """How often defences are drawn for a task, all of them together."""
-        guard = self._case.guard
-        if guard is None:
+        defense_set = self._job.defense_set
+        if defense_set is None:
             return 0
-        repeats = guard.control if task.probe.attack == CLEAN else guard.repeats
-        return repeats * len(guard.hedges)
+        repeats = defense_set.control if task.attack.name == CLEAN else defense_set.repeats
+        return repeats * len(defense_set.hedges)
 
-    def _path(self, task: Task) -> Path:
-        guard = self._case.guard
-        if guard is not None and task.probe.attack != CLEAN:
+    def _path(self, task: BlockTask) -> Path:
+        defense_set = self._job.defense_set
+        if defense_set is not None and task.attack.name != CLEAN:
             # How many attacks stand beside this one is no matter to it.
-            guard = replace(guard, control=0, draws=0)
-        ids = tuple(self._case.dataset.ids[list(task.rows)].tolist())
-        defended = "" if guard is None else config_hash(guard)
-        searches = {part.config.search for part in task.probe.parts}
+            defense_set = replace(defense_set, control=0, draws=0)
+        ids = tuple(self._job.dataset.ids[list(task.rows)].tolist())
+        defended = "" if defense_set is None else config_hash(defense_set)
+        searches = {part.config.search for part in task.attack.stages}
         revised = sorted((name, REVISIONS[name]) for name in searches & REVISIONS.keys())
-        what = repr((*self._common, *revised, config_hash(task.probe), defended, ids))
+        what = repr((*self._common, *revised, config_hash(task.attack), defended, ids))
         key = hashlib.sha256(what.encode()).hexdigest()[:32]
         return self._folder / key[:2] / f"{key}.parquet"
 
@@ -173,7 +173,7 @@ def _by_defense(table: pa.Table) -> dict[tuple[str, int], list[int]]:
     return shares
 
 
-def identity(spec: ModelSpec, subject: Subject, dataset: Dataset) -> str:
+def identity(spec: ModelSpec, subject: ModelUnderTest, dataset: Dataset) -> str:
     """16 hex digits of what a net computes, beside its weights.
 
     Its modules, and whose they are; for a user's own net the text of the file that its function

@@ -3,49 +3,49 @@
 from collections.abc import Iterable
 
 from fftune.config import AttackConfig
-from fftune.evaluation.batteries import Probe
-from fftune.evaluation.job import Task
+from fftune.evaluation.batteries import Attack
+from fftune.evaluation.job import BlockTask
 
 BACKWARD = 2
 """Forward passes that one backward pass costs."""
 
 
-class Expense:
+class CostModel:
     """Seconds of a task: as its probe's other tasks took, or guessed from its passes."""
 
     def __init__(self) -> None:
-        self._seconds: dict[Probe, float] = {}
-        self._examples: dict[Probe, int] = {}
+        self._seconds: dict[Attack, float] = {}
+        self._examples: dict[Attack, int] = {}
 
-    def measured(self, task: Task, seconds: float) -> None:
+    def measured(self, task: BlockTask, seconds: float) -> None:
         """Learn what a task took."""
-        probe, examples = task.probe, max(len(task.rows), 1)
-        self._seconds[probe] = self._seconds.get(probe, 0.0) + seconds
-        self._examples[probe] = self._examples.get(probe, 0) + examples
+        attack, examples = task.attack, max(len(task.rows), 1)
+        self._seconds[attack] = self._seconds.get(attack, 0.0) + seconds
+        self._examples[attack] = self._examples.get(attack, 0) + examples
 
-    def of(self, task: Task) -> float:
+    def of(self, task: BlockTask) -> float:
         """Seconds; in units of a forward pass while nothing was measured yet."""
-        probe = task.probe
-        if probe in self._seconds:
-            return len(task.rows) * self._seconds[probe] / self._examples[probe]
-        return len(task.rows) * passes(probe) * self._pace
+        attack = task.attack
+        if attack in self._seconds:
+            return len(task.rows) * self._seconds[attack] / self._examples[attack]
+        return len(task.rows) * passes(attack) * self._pace
 
-    def left(self, tasks: Iterable[Task]) -> float:
+    def left(self, tasks: Iterable[BlockTask]) -> float:
         """Seconds that these tasks would take one worker; nan while nothing was measured."""
         return sum(map(self.of, tasks)) if self._seconds else float("nan")
 
     @property
     def _pace(self) -> float:
         """Seconds a guessed pass, over all that was measured."""
-        guessed = sum(passes(probe) * n for probe, n in self._examples.items())
+        guessed = sum(passes(attack) * n for attack, n in self._examples.items())
         return sum(self._seconds.values()) / guessed if guessed else 1.0
 
 
-def passes(probe: Probe) -> float:
+def passes(attack: Attack) -> float:
     """Forward passes an example that a probe would take if it never succeeded early, roughly."""
-    through = probe.through
+    through = attack.through
     behind = 1 if through is None else (through.defense.steps + 1) * max(through.draws, 1)
-    return 1 + behind * sum(_passes(part.config) for part in probe.parts)
+    return 1 + behind * sum(_passes(part.config) for part in attack.stages)
 
 
 def _passes(config: AttackConfig) -> float:

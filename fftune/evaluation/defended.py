@@ -16,7 +16,7 @@ CLEAN = "clean"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Verdict:
+class DefendedPrediction:
     """What one draw of a defence came to on a block."""
 
     defense: Defense
@@ -29,7 +29,7 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Guard:
+class DefenseSet:
     """Defences, and the noise that only the defender knows."""
 
     hedges: dict[Defense, HedgeConfig]
@@ -43,7 +43,7 @@ class Guard:
     @classmethod
     def of(
         cls, config: DefenseConfig, threat: ThreatModel, *, source: str, split: str, attacks: int
-    ) -> "Guard | None":
+    ) -> "DefenseSet | None":
         """The guard of a data set's split; None where no defence is named."""
         hedges = config.hedges(threat)
         if not hedges:
@@ -58,8 +58,8 @@ class Guard:
         )
 
     def verdicts(
-        self, net: nn.Module, x: Tensor, ids: Tensor, repeats: int, *, twin: nn.Module
-    ) -> Iterator[Verdict]:
+        self, net: nn.Module, x: Tensor, ids: Tensor, repeats: int, *, surrogate: nn.Module
+    ) -> Iterator[DefendedPrediction]:
         """Predictions on (B, C, H, W) inputs of the examples `ids`, under so many draws of each.
 
         A draw is keyed by its repeat and the example's id alone: all attacks meet the same one,
@@ -68,9 +68,9 @@ class Guard:
         for name, config in self.hedges.items():
             for repeat in range(repeats):
                 noise = self.noise.fold(repeat)
-                pred = predict(net, x, twin=twin, config=config, noise=noise, ids=ids)
+                pred = predict(net, x, surrogate=surrogate, config=config, noise=noise, ids=ids)
                 passes = (config.steps + 1, config.steps, 1, 0)
-                yield Verdict(
+                yield DefendedPrediction(
                     defense=name,
                     config=config,
                     repeat=repeat,
@@ -83,19 +83,19 @@ def predict(
     net: nn.Module,
     x: Tensor,
     *,
-    twin: nn.Module,
+    surrogate: nn.Module,
     config: HedgeConfig,
     noise: Noise,
     ids: Tensor,
 ) -> Tensor:
     """(B,) int64: what the net says of inputs after a defence, which follows the twin's slopes."""
-    x_hed = hedge(twin, x, config=config, noise=noise, ids=ids)
+    x_hed = hedge(surrogate, x, config=config, noise=noise, ids=ids)
     with torch.no_grad():
         logits: Tensor = net(x_hed)
     return logits.argmax(1)
 
 
-def defended_hash(attack: Any, verdict: Verdict) -> str:
+def defended_hash(attack: Any, verdict: DefendedPrediction) -> str:
     """Names the settings of an attack and of the defence that it was scored under."""
     return config_hash(_Both(attack=attack, defense=verdict.config))
 

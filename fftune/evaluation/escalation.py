@@ -12,9 +12,9 @@ import pyarrow as pa
 import torch
 
 from fftune.errors import ModelError
-from fftune.evaluation.batteries import Probe, canary, probes
+from fftune.evaluation.batteries import Attack, attacks_of, canary
 from fftune.evaluation.block import NAN, SOME_NAN, ZERO
-from fftune.evaluation.job import Case, Task
+from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.evaluation.tiers import CANARY
 from fftune.lint.questions import BLIND
 from fftune.outcomes import Outcomes
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Tables = Mapping[Task, pa.Table]
-Plan = Generator[Sequence[Task], Tables, Outcomes]
+Tables = Mapping[BlockTask, pa.Table]
+Plan = Generator[Sequence[BlockTask], Tables, Outcomes]
 
 
-def plan(case: Case, remarks: Sequence[str] = ()) -> Plan:
+def plan(job: EvalJob, remarks: Sequence[str] = ()) -> Plan:
     """All probes on all blocks; then, once for the whole set, what the tiers demand.
 
     `standard` becomes `full` where the gradient is known to mislead, where the canary finds
@@ -40,23 +40,23 @@ def plan(case: Case, remarks: Sequence[str] = ()) -> Plan:
     Raises:
         ModelError: an attack that follows gradients found nothing to follow, on any example.
     """
-    chosen = [_unless_blind(case, probe, remarks) for probe in case.probes]
-    tables = yield [task for probe in chosen for task in case.tasks(probe)]
-    for probe in chosen:
-        if probe.tier == "standard":
-            tables = yield from _escalated(case, probe, tables)
+    chosen = [_unless_blind(job, attack, remarks) for attack in job.attacks]
+    tables = yield [task for attack in chosen for task in job.tasks(attack)]
+    for attack in chosen:
+        if attack.tier == "standard":
+            tables = yield from _escalated(job, attack, tables)
     outcomes = Outcomes.of(tables.values())
     _refuse_void(outcomes)
     return outcomes
 
 
-def once(case: Case) -> Plan:
+def single_pass(job: EvalJob) -> Plan:
     """All probes on all blocks, whatever they are like: nothing is refused or searched again."""
-    tables = yield [task for probe in case.probes for task in case.tasks(probe)]
+    tables = yield [task for attack in job.attacks for task in job.tasks(attack)]
     return Outcomes.of(tables.values())
 
 
-def carry_out(plan: Plan, work: Callable[[Sequence[Task]], Tables]) -> Outcomes:
+def run_plan(plan: Plan, work: Callable[[Sequence[BlockTask]], Tables]) -> Outcomes:
     """A plan to its end, by somebody who does what is asked at once."""
     try:
         tasks = next(plan)
@@ -68,18 +68,18 @@ def carry_out(plan: Plan, work: Callable[[Sequence[Task]], Tables]) -> Outcomes:
 
 
 def _escalated(
-    case: Case, probe: Probe, tables: Tables
-) -> Generator[Sequence[Task], Tables, Tables]:
+    job: EvalJob, attack: Attack, tables: Tables
+) -> Generator[Sequence[BlockTask], Tables, Tables]:
     """Try FAB and Square on a fixed few survivors; the whole set at `full` if that helps."""
-    searched = Outcomes.of(table for task, table in tables.items() if task.probe == probe)
+    searched = Outcomes.of(table for task, table in tables.items() if task.attack == attack)
     frame = searched.where(defense="none").to_pandas()
     survivors = torch.tensor(frame.loc[~frame["success"], "id"].to_numpy())
-    draw = case.noise.fold("canary").uniform(survivors, (1,)).flatten()
+    draw = job.noise.fold("canary").uniform(survivors, (1,)).flatten()
     few = survivors[draw.argsort()[:CANARY]]
-    rows = torch.isin(case.dataset.ids, few).nonzero().flatten()
+    rows = torch.isin(job.dataset.ids, few).nonzero().flatten()
     tried: Tables = {}
     if len(rows):
-        tried = yield case.tasks(canary(probe), rows)
+        tried = yield job.tasks(canary(attack), rows)
     found = Outcomes.of(tried.values()).where(defense="none").to_pandas()
     wins, void = int(found["success"].sum()), _is_void(frame["status"])
     flat = int((void | _is_doubtful(frame["status"])).sum())
@@ -87,23 +87,23 @@ def _escalated(
     if not wins and not flat:
         return {**tables, **tried}
     log.warning("tier full: canary found %d, %d examples without good gradients", wins, flat)
-    again = yield case.tasks(_at_full_length(case, probe))
-    others = {task: table for task, table in tables.items() if task.probe != probe}
+    again = yield job.tasks(_at_full_length(job, attack))
+    others = {task: table for task, table in tables.items() if task.attack != attack}
     return {**others, **tried, **again}
 
 
-def _unless_blind(case: Case, probe: Probe, remarks: Sequence[str]) -> Probe:
+def _unless_blind(job: EvalJob, attack: Attack, remarks: Sequence[str]) -> Attack:
     """The probe, or the whole search where what it follows first is known to mislead."""
     said = [line for line in remarks if line.partition(":")[0] in BLIND]
-    if probe.tier != "standard" or not said:
-        return probe
+    if attack.tier != "standard" or not said:
+        return attack
     log.warning("tier full: %s", said[0])
-    return _at_full_length(case, probe)
+    return _at_full_length(job, attack)
 
 
-def _at_full_length(case: Case, probe: Probe) -> Probe:
-    every = probes(case.battery, probe.config.threat, tier="full")
-    (full,) = (p for p in every if p.goal == probe.goal and p.tier == "full" and len(p.parts) > 1)
+def _at_full_length(job: EvalJob, attack: Attack) -> Attack:
+    every = attacks_of(job.battery, attack.config.threat, tier="full")
+    (full,) = (p for p in every if p.goal == attack.goal and p.tier == "full" and len(p.stages) > 1)
     return full
 
 

@@ -23,13 +23,13 @@ from fftune.data.catalog import place_framed
 from fftune.defenses import refuse_without_gradients
 from fftune.errors import DataError, ModelError
 from fftune.evaluation.afterwards import Before, remarked
-from fftune.evaluation.batteries import Probe
-from fftune.evaluation.block import Subject, logits_of
+from fftune.evaluation.batteries import Attack
+from fftune.evaluation.block import ModelUnderTest, logits_of
 from fftune.evaluation.block_cache import Cache, identity
-from fftune.evaluation.cost_model import Expense
-from fftune.evaluation.defended import Guard
-from fftune.evaluation.escalation import Tables, carry_out, once, plan
-from fftune.evaluation.job import Case, Task, examined, perform
+from fftune.evaluation.cost_model import CostModel
+from fftune.evaluation.defended import DefenseSet
+from fftune.evaluation.escalation import Tables, plan, run_plan, single_pass
+from fftune.evaluation.job import BlockTask, EvalJob, perform, under_test
 from fftune.evaluation.progress import Progress
 from fftune.evaluation.question import question_of
 from fftune.lint.questions import FEW, lint
@@ -66,16 +66,16 @@ def evaluate(
     """
     net = load_model(model)  # first: it fails at once, where images take their time
     dataset, available = sampled(data, split, battery.examples)
-    case = case_of(net, dataset, battery, threat=threat, defense=defense)
-    with examined(net, case) as subject:
+    job = job_of(net, dataset, battery, threat=threat, defense=defense)
+    with under_test(net, job) as subject:
         _try_images(subject, dataset)
         before = Before.of(subject, dataset)
-        remarks, code = try_out(subject, case), identity(model, subject, dataset)
-        cache = Cache(root, case, code, subject.device) if root else None
-        outcomes = carry_out(plan(case, remarks), by_this_process(subject, case, cache))
+        remarks, code = try_out(subject, job), identity(model, subject, dataset)
+        cache = Cache(root, job, code, subject.device) if root else None
+        outcomes = run_plan(plan(job, remarks), by_this_process(subject, job, cache))
         remarks = before.again(subject, remarks)
     question = question_of(
-        case,
+        job,
         net=model.label if name is None else name,
         code=code,
         threat=threat,
@@ -104,17 +104,17 @@ def sampled(data: DataSpec, split: Split, examples: int | None) -> tuple[Dataset
     return part.read(rows, split), available
 
 
-def case_of(
+def job_of(
     net: nn.Module,
     dataset: Dataset,
     battery: BatteryConfig,
     *,
     threat: ThreatModel,
-    chosen: Sequence[Probe] | None = None,
+    chosen: Sequence[Attack] | None = None,
     defense: DefenseConfig | None = None,
-) -> Case:
-    """The case of a net in memory; see `Case.of`."""
-    return Case.of(
+) -> EvalJob:
+    """The case of a net in memory; see `EvalJob.of`."""
+    return EvalJob.of(
         dataset,
         battery,
         model_hash=weights_hash(net),
@@ -124,13 +124,13 @@ def case_of(
     )
 
 
-def judge(
+def evaluate_model(
     net: nn.Module,
     dataset: Dataset,
     battery: BatteryConfig,
     *,
     threat: ThreatModel,
-    chosen: Sequence[Probe] | None = None,
+    chosen: Sequence[Attack] | None = None,
     defense: DefenseConfig | None = None,
 ) -> Outcomes:
     """`evaluate` for a net and a data set in memory. The net is given back as it was.
@@ -143,15 +143,15 @@ def judge(
     Raises:
         ModelError: a defence is to follow the gradients of a net that has none.
     """
-    case = case_of(net, dataset, battery, threat=threat, chosen=chosen, defense=defense)
-    with examined(net, case) as subject:
+    job = job_of(net, dataset, battery, threat=threat, chosen=chosen, defense=defense)
+    with under_test(net, job) as subject:
         _try_images(subject, dataset)
         before = Before.of(subject, dataset)
-        remarks = try_out(subject, case)
-        outcomes = carry_out(plan(case, remarks), by_this_process(subject, case))
+        remarks = try_out(subject, job)
+        outcomes = run_plan(plan(job, remarks), by_this_process(subject, job))
         remarks = before.again(subject, remarks)
     question = question_of(
-        case,
+        job,
         net=type(net).__name__,
         code="",
         threat=threat,
@@ -163,36 +163,36 @@ def judge(
     return outcomes.answering(question.plain)
 
 
-def attacked(
+def attack_model(
     net: nn.Module,
     dataset: Dataset,
     battery: BatteryConfig,
-    chosen: Sequence[Probe],
+    chosen: Sequence[Attack],
     *,
-    guard: Guard | None = None,
+    defense_set: DefenseSet | None = None,
 ) -> Outcomes:
     """The rows of some probes, whatever they are like: no result is refused or searched again.
 
     Raises:
         ModelError: the net does not take the images, or does not return logits of their classes.
     """
-    case = _bare_case(net, dataset, battery, chosen, guard)
-    with examined(net, case) as subject:
+    job = _bare_job(net, dataset, battery, chosen, defense_set)
+    with under_test(net, job) as subject:
         _try_images(subject, dataset)
-        return carry_out(once(case), by_this_process(subject, case))
+        return run_plan(single_pass(job), by_this_process(subject, job))
 
 
 def remarks_on(
-    net: nn.Module, dataset: Dataset, battery: BatteryConfig, chosen: Sequence[Probe]
+    net: nn.Module, dataset: Dataset, battery: BatteryConfig, chosen: Sequence[Attack]
 ) -> tuple[str, ...]:
     """What `try_out` says of a net before these probes, where others make the rows.
 
     Raises:
         ModelError: see `try_out`.
     """
-    case = _bare_case(net, dataset, battery, chosen)
-    with examined(net, case) as subject:
-        return try_out(subject, case)
+    job = _bare_job(net, dataset, battery, chosen)
+    with under_test(net, job) as subject:
+        return try_out(subject, job)
 
 
 def has_gradients(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> bool:
@@ -201,35 +201,35 @@ def has_gradients(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> b
     Raises:
         ModelError: the net does not take the images, or does not return logits of their classes.
     """
-    with examined(net, _bare_case(net, dataset, battery)) as subject:
+    with under_test(net, _bare_job(net, dataset, battery)) as subject:
         _try_images(subject, dataset)
         return _has_gradients(subject, dataset)
 
 
-def _bare_case(
+def _bare_job(
     net: nn.Module,
     dataset: Dataset,
     battery: BatteryConfig,
-    chosen: Sequence[Probe] = (),
-    guard: Guard | None = None,
-) -> Case:
+    chosen: Sequence[Attack] = (),
+    defense_set: DefenseSet | None = None,
+) -> EvalJob:
     """The case of some probes, or of none, which nobody who knows a defence joins."""
-    return Case(
+    return EvalJob(
         dataset=dataset,
         dataset_hash=dataset.hash(),
         model_hash=weights_hash(net),
         battery=battery,
-        probes=tuple(chosen),
-        guard=guard,
+        attacks=tuple(chosen),
+        defense_set=defense_set,
     )
 
 
-def precision_of(subject: Subject) -> Precision:
+def precision_of(subject: ModelUnderTest) -> Precision:
     """What strong searches compute in."""
-    return "fp32" if subject.search_net is subject.twin else "bf16"
+    return "fp32" if subject.surrogate_lowp is subject.surrogate else "bf16"
 
 
-def try_out(subject: Subject, case: Case) -> tuple[str, ...]:
+def try_out(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
     """Ask the net for little before it is asked for much.
 
     Returns:
@@ -240,21 +240,23 @@ def try_out(subject: Subject, case: Case) -> tuple[str, ...]:
             an attack or a defence is to follow gradients that it does not have.
         DataError: a label is not one of the classes.
     """
-    _try_images(subject, case.dataset)
-    _try_labels(case)
-    blind = [probe.attack for probe in case.probes if probe.needs_gradients]
-    if blind and not _has_gradients(subject, case.dataset):
+    _try_images(subject, job.dataset)
+    _try_labels(job)
+    blind = [attack.name for attack in job.attacks if attack.needs_gradients]
+    if blind and not _has_gradients(subject, job.dataset):
         raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")
-    if case.guard is not None and any(config.steps for config in case.guard.hedges.values()):
-        _, x, _ = next(case.dataset.batches(HEDGED_ON))
+    if job.defense_set is not None and any(
+        config.steps for config in job.defense_set.hedges.values()
+    ):
+        _, x, _ = next(job.dataset.batches(HEDGED_ON))
         refuse_without_gradients(subject.net, x.to(subject.device))
     remarks = lint(
         subject.net,
-        case.dataset,
-        threat=case.probes[0].config.threat if case.probes else ThreatModel(),
-        noise=case.noise,
+        job.dataset,
+        threat=job.attacks[0].config.threat if job.attacks else ThreatModel(),
+        noise=job.noise,
         device=subject.device,
-        follows=any(part.follows for probe in case.probes for part in probe.parts),
+        follows=any(part.follows for attack in job.attacks for part in attack.stages),
         blind=blind[0] if blind else "",
     )
     for remark in remarks:
@@ -262,7 +264,7 @@ def try_out(subject: Subject, case: Case) -> tuple[str, ...]:
     return tuple(map(str, remarks))
 
 
-def _has_gradients(subject: Subject, dataset: Dataset) -> bool:
+def _has_gradients(subject: ModelUnderTest, dataset: Dataset) -> bool:
     _, x, _ = next(dataset.batches(1))
     with torch.enable_grad():  # the net is frozen: what is left to learn is the input's part
         # A clone, as some nets change what they are given.
@@ -270,7 +272,7 @@ def _has_gradients(subject: Subject, dataset: Dataset) -> bool:
     return logits.requires_grad
 
 
-def _try_images(subject: Subject, dataset: Dataset) -> None:
+def _try_images(subject: ModelUnderTest, dataset: Dataset) -> None:
     """Ask the net about one image and about few, so that others are refused in one line.
 
     Raises:
@@ -290,7 +292,7 @@ def _try_images(subject: Subject, dataset: Dataset) -> None:
     raise ModelError(f"net does not take images of {shape}: {reason}")
 
 
-def _failure(subject: Subject, dataset: Dataset, size: int) -> str:
+def _failure(subject: ModelUnderTest, dataset: Dataset, size: int) -> str:
     """The first line of what the net says to a batch of so many images; nothing is none."""
     _, x, _ = next(dataset.batches(size))
     try:
@@ -302,28 +304,28 @@ def _failure(subject: Subject, dataset: Dataset, size: int) -> str:
     return ""
 
 
-def _try_labels(case: Case) -> None:
-    y = case.dataset.y
-    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < case.classes:
+def _try_labels(job: EvalJob) -> None:
+    y = job.dataset.y
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < job.classes:
         found = f"{int(y.min())} to {int(y.max())}"
-        raise DataError(f"labels must be from 0 to {case.classes - 1}, got {found}")
+        raise DataError(f"labels must be from 0 to {job.classes - 1}, got {found}")
 
 
 def by_this_process(
-    subject: Subject, case: Case, cache: Cache | None = None
-) -> Callable[[Sequence[Task]], Tables]:
+    subject: ModelUnderTest, job: EvalJob, cache: Cache | None = None
+) -> Callable[[Sequence[BlockTask]], Tables]:
     """Does tasks one after the other; those that are known already it looks up."""
-    expense = Expense()
+    expense = CostModel()
     progress = Progress(expense)
 
-    def work(tasks: Sequence[Task]) -> Tables:
+    def work(tasks: Sequence[BlockTask]) -> Tables:
         tables = {} if cache is None else cache.known(tasks)
         left = [task for task in tasks if task not in tables]
         progress.planned(len(tasks))
         progress.known(len(tables))
         for at, task in enumerate(left):
             began = time.perf_counter()
-            tables[task] = perform(subject, case, task)
+            tables[task] = perform(subject, job, task)
             if cache is not None:
                 cache.put(task, tables[task])
             progress.done(task, time.perf_counter() - began)

@@ -19,10 +19,10 @@ from fftune.config import (
 from fftune.errors import ConfigError, FftuneError
 from fftune.evaluation.afterwards import remarked
 from fftune.evaluation.block_cache import Cache, identity
-from fftune.evaluation.evaluate import case_of, evaluate, precision_of, sampled, try_out
-from fftune.evaluation.job import examined
+from fftune.evaluation.evaluate import evaluate, job_of, precision_of, sampled, try_out
+from fftune.evaluation.job import under_test
 from fftune.evaluation.question import question_of
-from fftune.evaluation.scheduler import Result
+from fftune.evaluation.scheduler import EvalResult
 from fftune.models import load_model
 
 log = logging.getLogger("fftune.evaluation")
@@ -39,7 +39,7 @@ def examine(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
-) -> dict[str, Result]:
+) -> dict[str, EvalResult]:
     """`evaluate` for each of several nets; where one cannot be examined, the others are.
 
     Args:
@@ -62,20 +62,20 @@ def examine(
     device = _device(battery.device, resources.gpus)
     dataset, available = sampled(data, split, battery.examples)
     results, examinations, questions = {}, {}, {}
-    from fftune.evaluation.ray_pool import Examination, Pool
+    from fftune.evaluation.ray_pool import Pool, PooledJob
     from fftune.ray_cluster import cluster  # importing Ray takes seconds
 
     for name, spec in nets.items():
         try:
             net = load_model(spec)
-            case = case_of(net, dataset, battery, threat=threat, defense=defense)
-            with examined(net, case.on("cpu")) as subject:
-                remarks, code = try_out(subject, case), identity(spec, subject, dataset)
+            job = job_of(net, dataset, battery, threat=threat, defense=defense)
+            with under_test(net, job.on("cpu")) as subject:
+                remarks, code = try_out(subject, job), identity(spec, subject, dataset)
         except FftuneError as error:
-            results[name] = Result(error=error)
+            results[name] = EvalResult(error=error)
             continue
         questions[name] = question_of(
-            case,
+            job,
             net=name,
             code=code,
             threat=threat,
@@ -84,10 +84,8 @@ def examine(
             precision=battery.precision if device == "cuda" else precision_of(subject),
             remarks=remarks,
         )
-        cache = Cache(root, case, code, device) if root else None
-        examinations[name] = Examination(
-            spec=spec, case=case.on(device), cache=cache, remarks=remarks
-        )
+        cache = Cache(root, job, code, device) if root else None
+        examinations[name] = PooledJob(spec=spec, job=job.on(device), cache=cache, remarks=remarks)
     with cluster(resources):
         needs = {"CPU": battery.threads, "GPU": resources.gpus}
         with Pool(needs, most=resources.concurrency, study=f"evaluate-{battery.name}") as pool:
@@ -110,7 +108,7 @@ def _inline(
     split: Split,
     defense: DefenseConfig | None,
     root: Path | None,
-) -> Result:
+) -> EvalResult:
     try:
         outcomes = evaluate(
             *(spec, data, battery),
@@ -121,8 +119,8 @@ def _inline(
             name=name,
         )
     except FftuneError as error:
-        return Result(error=error)
-    return Result(outcomes=outcomes)
+        return EvalResult(error=error)
+    return EvalResult(outcomes=outcomes)
 
 
 def _device(wanted: Device, gpus: float) -> Device:

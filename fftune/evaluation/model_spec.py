@@ -5,7 +5,7 @@ from fftune.data.catalog import place_framed
 from fftune.models import MODELS, factory_of
 
 
-def spec_of(model: str, weights: str, data: DataSpec, split: Split = "test") -> ModelSpec:
+def model_spec(model: str, weights: str, data: DataSpec, split: Split = "test") -> ModelSpec:
     """The net that `--model` names: one of ours, built for the data's images, or a user's own.
 
     Without weights ours is as initialised. One image is decoded.

@@ -5,8 +5,8 @@ import time
 from collections.abc import Sequence
 from math import isfinite
 
-from fftune.evaluation.cost_model import Expense
-from fftune.evaluation.job import Task
+from fftune.evaluation.cost_model import CostModel
+from fftune.evaluation.job import BlockTask
 
 log = logging.getLogger("fftune.evaluation")
 EVERY = 30.0
@@ -16,7 +16,7 @@ EVERY = 30.0
 class Progress:
     """How far the blocks are, how fast, and when they will be done."""
 
-    def __init__(self, expense: Expense) -> None:
+    def __init__(self, expense: CostModel) -> None:
         self._expense = expense
         self._planned = self._done = self._known = 0
         self._examples = 0
@@ -32,7 +32,7 @@ class Progress:
         if tasks:
             log.info("%d of %d blocks are known already", tasks, self._planned - self._done)
 
-    def done(self, task: Task, seconds: float) -> None:
+    def done(self, task: BlockTask, seconds: float) -> None:
         """One was computed."""
         self._expense.measured(task, seconds)
         self._done += 1
@@ -43,7 +43,7 @@ class Progress:
         """Whether the last line is old enough for another."""
         return time.monotonic() - self._last >= EVERY
 
-    def beat(self, left: Sequence[Task], workers: int, doing: str = "") -> None:
+    def beat(self, left: Sequence[BlockTask], workers: int, doing: str = "") -> None:
         """Write a line.
 
         Args:

@@ -18,7 +18,7 @@ from fftune.config import (
     told_radius,
 )
 from fftune.evaluation.block_cache import ENGINE
-from fftune.evaluation.job import Case
+from fftune.evaluation.job import EvalJob
 from fftune.outcomes import Outcomes
 
 SHOWN_CLASSES = 10
@@ -169,7 +169,7 @@ class Question:
 
 
 def question_of(
-    case: Case,
+    job: EvalJob,
     *,
     net: str,
     code: str,
@@ -185,26 +185,29 @@ def question_of(
         net: what the user calls it.
         available: images of the split; None is as many as are asked about.
     """
-    battery, guard = case.battery, case.guard
-    settings = [*map(config_hash, case.probes), "" if guard is None else config_hash(guard)]
-    hedges = {} if guard is None else guard.hedges
-    strong = any(probe.protocol == "strong" for probe in case.probes)
+    battery, defense_set = job.battery, job.defense_set
+    settings = [
+        *map(config_hash, job.attacks),
+        "" if defense_set is None else config_hash(defense_set),
+    ]
+    hedges = {} if defense_set is None else defense_set.hedges
+    strong = any(attack.protocol == "strong" for attack in job.attacks)
     return Question(
         net=net,
-        model_hash=case.model_hash,
+        model_hash=job.model_hash,
         code=code,
-        data=case.dataset.source.name,
-        dataset_hash=case.dataset_hash,
-        split=case.dataset.split,
-        examples=len(case.dataset),
-        available=len(case.dataset) if available is None else available,
-        classes=tuple(case.dataset.source.classes),
+        data=job.dataset.source.name,
+        dataset_hash=job.dataset_hash,
+        split=job.dataset.split,
+        examples=len(job.dataset),
+        available=len(job.dataset) if available is None else available,
+        classes=tuple(job.dataset.source.classes),
         norm=threat.norm,
         eps=float(threat.eps),
         clamp=threat.clamp,
         battery=battery.name,
         tier=battery.tier,
-        attacks=tuple(dict.fromkeys(probe.attack for probe in case.probes)),
+        attacks=tuple(dict.fromkeys(attack.name for attack in job.attacks)),
         suite=hashlib.sha256(repr(settings).encode()).hexdigest()[:16],
         precision=precision if strong else "fp32",
         device=device,
@@ -212,7 +215,7 @@ def question_of(
         block_size=battery.block_size,
         seed=battery.seed,
         defences=tuple(Defended.of(name, config) for name, config in hedges.items()),
-        repeats=0 if guard is None else guard.repeats,
+        repeats=0 if defense_set is None else defense_set.repeats,
         engine=ENGINE,
         remarks=tuple(remarks),
     )

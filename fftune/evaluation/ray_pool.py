@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fftune.ray_cluster import could_hold, fits, living_nodes, stand_in
+from fftune.ray_cluster import capacity, enter_driver_dir, living_nodes, max_concurrent
 
 # isort: split
 import ray
@@ -27,13 +27,13 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from fftune.config import ModelSpec
 from fftune.errors import ClusterError, FftuneError, ModelError
-from fftune.evaluation.block import Subject
+from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.block_cache import Cache
-from fftune.evaluation.cost_model import Expense
+from fftune.evaluation.cost_model import CostModel
 from fftune.evaluation.escalation import plan
-from fftune.evaluation.job import Case, Task, perform, subject_of
+from fftune.evaluation.job import BlockTask, EvalJob, model_under_test, perform
 from fftune.evaluation.progress import Progress
-from fftune.evaluation.scheduler import Item, Queue, Result, Sitting
+from fftune.evaluation.scheduler import EvalResult, JobState, TaskQueue, WorkItem
 from fftune.metrics import Metrics
 from fftune.models import load_model, torch_threads, weights_hash
 from fftune.user_code import answering
@@ -49,23 +49,23 @@ POLL = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Examination:
+class PooledJob:
     """A net and its case, as any process can take them up."""
 
     spec: ModelSpec
-    case: Case
+    job: EvalJob
     cache: Cache | None = None
     remarks: tuple[str, ...] = ()
     """What `try_out` said of the net."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Parcel:
+class _JobPayload:
     """An examination in Ray's object store; a node receives it once."""
 
     spec: ModelSpec
     weights: bytes
-    case: Case
+    job: EvalJob
     """Without pixels, which many parcels share."""
     pixels: "ray.ObjectRef[NDArray[np.uint8]]"
 
@@ -74,26 +74,28 @@ class _Worker:
     """What an actor does: any task of any examination."""
 
     def __init__(self, metrics: Metrics, driver: Path) -> None:
-        stand_in(driver)
+        enter_driver_dir(driver)
         self._metrics = metrics
-        self._opened: dict[bytes, tuple[Case, Subject]] = {}
+        self._opened: dict[bytes, tuple[EvalJob, ModelUnderTest]] = {}
 
     def node(self) -> str:
         """Where it is; also the sign that it has started."""
         return ray.get_runtime_context().get_node_id()
 
-    def perform(self, parcel: "list[ray.ObjectRef[_Parcel]]", task: Task) -> tuple[pa.Table, float]:
+    def perform(
+        self, parcel: "list[ray.ObjectRef[_JobPayload]]", task: BlockTask
+    ) -> tuple[pa.Table, float]:
         """The rows, and how many seconds they took. In a list, or Ray would unpack it each time."""
         with answering():
-            case, subject = self._open(parcel[0])
+            job, subject = self._open(parcel[0])
             began = time.perf_counter()
-            with torch_threads(case.battery.threads):
-                table = perform(subject, case, task)
+            with torch_threads(job.battery.threads):
+                table = perform(subject, job, task)
         if subject.device == "cuda":
             self._metrics.gpu_memory(torch.cuda.max_memory_allocated())
         return table, time.perf_counter() - began
 
-    def _open(self, reference: "ray.ObjectRef[_Parcel]") -> tuple[Case, Subject]:
+    def _open(self, reference: "ray.ObjectRef[_JobPayload]") -> tuple[EvalJob, ModelUnderTest]:
         key = reference.binary()
         if key not in self._opened:
             if len(self._opened) >= SUBJECTS:
@@ -102,12 +104,12 @@ class _Worker:
             with warnings.catch_warnings():  # of an array that must not be written, nor is
                 warnings.simplefilter("ignore")
                 pixels = torch.from_numpy(ray.get(parcel.pixels))
-            case = replace(parcel.case, dataset=replace(parcel.case.dataset, pixels=pixels))
-            self._opened[key] = case, subject_of(_net(parcel), case)
+            job = replace(parcel.job, dataset=replace(parcel.job.dataset, pixels=pixels))
+            self._opened[key] = job, model_under_test(_net(parcel), job)
         return self._opened[key]
 
 
-def _net(parcel: _Parcel) -> nn.Module:
+def _net(parcel: _JobPayload) -> nn.Module:
     """The net of a parcel, of whose weights no file is needed.
 
     Raises:
@@ -119,7 +121,7 @@ def _net(parcel: _Parcel) -> nn.Module:
     except ModelError as error:
         raise ModelError(f"{error}, {where}") from None
     net.load_state_dict(torch.load(io.BytesIO(parcel.weights), weights_only=True))
-    if weights_hash(net) != parcel.case.model_hash:
+    if weights_hash(net) != parcel.job.model_hash:
         raise ModelError(f"model {parcel.spec.factory!r} is another one {where}")
     return net.requires_grad_(False)
 
@@ -147,8 +149,8 @@ class Pool:
         self._metrics = Metrics(study=study)
         self._coming: dict[Any, _Actor] = {}
         self._idle: list[_Actor] = []
-        self._busy: dict[Any, tuple[_Actor, Item]] = {}
-        self._parcels: dict[Sitting, Any] = {}
+        self._busy: dict[Any, tuple[_Actor, WorkItem]] = {}
+        self._parcels: dict[JobState, Any] = {}
         self._pixels: dict[str, Any] = {}
         self._failed_starts = 0
         self._looked = -POLL
@@ -159,7 +161,7 @@ class Pool:
         Raises:
             ClusterError: the cluster can never hold one actor.
         """
-        fits("an actor", self._needs)
+        max_concurrent("an actor", self._needs)
         return self
 
     def __exit__(self, *_error: object) -> None:
@@ -170,24 +172,24 @@ class Pool:
         self._metrics.queue(0)
         self._metrics.actors(0)
 
-    def run(self, examinations: Sequence[Examination]) -> list[Result]:
+    def run(self, examinations: Sequence[PooledJob]) -> list[EvalResult]:
         """Examine all of them; what was known already is not done again.
 
         Raises:
             ClusterError: no actor starts.
         """
-        sittings = [Sitting(plan=plan(e.case, e.remarks), cache=e.cache) for e in examinations]
-        expense = Expense()
-        queue = Queue(sittings, expense)
+        states = [JobState(plan=plan(e.job, e.remarks), cache=e.cache) for e in examinations]
+        expense = CostModel()
+        queue = TaskQueue(states, expense)
         progress = Progress(expense)
         progress.planned(queue.asked + queue.known)
         progress.known(queue.known)
-        self._examinations = dict(zip(sittings, examinations, strict=True))
+        self._examinations = dict(zip(states, examinations, strict=True))
         while len(queue) or self._busy:
             self._grow(len(queue))
             self._assign(queue)
             self._collect(queue, progress)
-        return [sitting.result for sitting in sittings]
+        return [state.result for state in states]
 
     def start(self, actors: int) -> float:
         """Wait until so many actors have started; how many seconds that took.
@@ -203,7 +205,7 @@ class Pool:
     def _grow(self, waiting: int) -> None:
         """Ask for actors that there is room and work for."""
         if time.monotonic() - self._looked >= POLL:
-            self._looked, self._room = time.monotonic(), could_hold(self._needs)
+            self._looked, self._room = time.monotonic(), capacity(self._needs)
         have = len(self._coming) + len(self._idle) + len(self._busy)
         wanted = min(waiting + len(self._busy), self._room, self._most or self._room)
         for _ in range(wanted - have):
@@ -211,10 +213,10 @@ class Pool:
             actor = _Actor(ray.remote(_Worker).options(**options).remote(self._metrics, Path.cwd()))
             self._coming[actor.handle.node.remote()] = actor
 
-    def _assign(self, queue: Queue) -> None:
+    def _assign(self, queue: TaskQueue) -> None:
         while self._idle and len(queue):
             actor, item = self._idle.pop(), queue.next()
-            parcel = self._parcel(item.sitting)
+            parcel = self._parcel(item.state)
             reference = actor.handle.perform.remote([parcel], item.task)
             self._busy[reference] = actor, item
         self._metrics.queue(len(queue))
@@ -231,7 +233,7 @@ class Pool:
             self._started(reference)
         return None
 
-    def _collect(self, queue: Queue, progress: Progress) -> None:
+    def _collect(self, queue: TaskQueue, progress: Progress) -> None:
         """Wait until something happens, and take it."""
         reference = self._await_one()
         if reference is not None:
@@ -253,7 +255,7 @@ class Pool:
         self._failed_starts = 0
         self._idle.append(actor)
 
-    def _ended(self, reference: Any, queue: Queue, progress: Progress) -> None:
+    def _ended(self, reference: Any, queue: TaskQueue, progress: Progress) -> None:
         actor, item = self._busy.pop(reference)
         try:
             table, seconds = ray.get(reference)
@@ -266,10 +268,10 @@ class Pool:
         before = queue.asked
         queue.done(item, table)
         progress.planned(queue.asked - before)
-        if item.sitting.over:
-            self._parcels.pop(item.sitting, None)
+        if item.state.over:
+            self._parcels.pop(item.state, None)
 
-    def _failed(self, actor: _Actor, item: Item, queue: Queue, error: RayError) -> None:
+    def _failed(self, actor: _Actor, item: WorkItem, queue: TaskQueue, error: RayError) -> None:
         """Do the item again, unless it failed too often or will always fail."""
         cause = error.cause if isinstance(error, RayTaskError) else error
         if isinstance(cause, FftuneError):
@@ -281,39 +283,39 @@ class Pool:
             log.warning("a node is gone; %s is done elsewhere", item.task)
             queue.again(item)
         elif queue.failed(item, _first_line(cause)):
-            self._metrics.retry(item.task.probe.attack)
+            self._metrics.retry(item.task.attack.name)
         else:
-            self._metrics.failed(item.task.probe.attack)
+            self._metrics.failed(item.task.attack.name)
 
-    def _count(self, task: Task, table: pa.Table) -> None:
+    def _count(self, task: BlockTask, table: pa.Table) -> None:
         bare = table.filter(pa.compute.field("defense") == "none")
         total = {name: int(pa.compute.sum(bare[name]).as_py() or 0) for name in _COUNTED}
         self._metrics.block(
-            attack=task.probe.attack,
-            goal=task.probe.goal,
+            attack=task.attack.name,
+            goal=task.attack.goal,
             examples=len(bare),
             forwards=total["forwards"],
             backwards=total["backwards"],
             successes=total["success"],
         )
 
-    def _parcel(self, sitting: Sitting) -> Any:
+    def _parcel(self, state: JobState) -> Any:
         """The reference to what an actor needs, put into the store when it is first asked for."""
-        if sitting not in self._parcels:
-            examination = self._examinations[sitting]
+        if state not in self._parcels:
+            examination = self._examinations[state]
             weights = io.BytesIO()
             torch.save(load_model(examination.spec).state_dict(), weights)
-            case = examination.case
-            if case.dataset_hash not in self._pixels:
-                self._pixels[case.dataset_hash] = ray.put(case.dataset.pixels.numpy())
-            parcel = _Parcel(
+            job = examination.job
+            if job.dataset_hash not in self._pixels:
+                self._pixels[job.dataset_hash] = ray.put(job.dataset.pixels.numpy())
+            parcel = _JobPayload(
                 spec=examination.spec,
                 weights=weights.getvalue(),
-                case=replace(case, dataset=replace(case.dataset, pixels=torch.empty(0))),
-                pixels=self._pixels[case.dataset_hash],
+                job=replace(job, dataset=replace(job.dataset, pixels=torch.empty(0))),
+                pixels=self._pixels[job.dataset_hash],
             )
-            self._parcels[sitting] = ray.put(parcel)
-        return self._parcels[sitting]
+            self._parcels[state] = ray.put(parcel)
+        return self._parcels[state]
 
 
 _COUNTED = ("forwards", "backwards", "success")

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from fftune.errors import FftuneError
-from fftune.evaluation.batteries import Probe
+from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block_cache import Cache
-from fftune.evaluation.cost_model import Expense
+from fftune.evaluation.cost_model import CostModel
 from fftune.evaluation.escalation import Plan
-from fftune.evaluation.job import Task
+from fftune.evaluation.job import BlockTask
 from fftune.outcomes import Outcomes
 
 log = logging.getLogger("fftune.evaluation")
@@ -22,10 +22,10 @@ ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostBlock:
     """A task that was given up: its rows are missing, which is said and never scored."""
 
-    task: Task
+    task: BlockTask
     reason: str
 
     def __str__(self) -> str:
@@ -33,33 +33,33 @@ class Lost:
 
 
 @dataclass(slots=True, kw_only=True)
-class Result:
+class EvalResult:
     """What became of one plan."""
 
     outcomes: Outcomes | None = None
-    lost: list[Lost] = field(default_factory=list)
+    lost: list[LostBlock] = field(default_factory=list)
     error: FftuneError | None = None
     """Why there are no outcomes."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
-class Sitting:
+class JobState:
     """A plan on its way."""
 
     plan: Plan
     cache: Cache | None = None
     asked: int = 0
-    tables: dict[Task, pa.Table] = field(default_factory=dict)
-    result: Result = field(default_factory=Result)
+    tables: dict[BlockTask, pa.Table] = field(default_factory=dict)
+    result: EvalResult = field(default_factory=EvalResult)
     over: bool = False
 
-    def begin(self) -> list[Task]:
+    def begin(self) -> list[BlockTask]:
         """The first tasks that are not known."""
         return self._left(next(self.plan))
 
-    def advance(self) -> list[Task]:
+    def advance(self) -> list[BlockTask]:
         """What is to be done next, once all that was asked for has ended; none at the end."""
-        left: list[Task] = []
+        left: list[BlockTask] = []
         while not self.over and not left and self.asked == 0:
             tables, self.tables = self.tables, {}
             try:
@@ -74,7 +74,7 @@ class Sitting:
         """End without outcomes."""
         self.result.error, self.over = error, True
 
-    def _left(self, tasks: Sequence[Task]) -> list[Task]:
+    def _left(self, tasks: Sequence[BlockTask]) -> list[BlockTask]:
         known = {} if self.cache is None else self.cache.known(tasks)
         self.tables = dict(known)
         left = [task for task in tasks if task not in known]
@@ -83,32 +83,32 @@ class Sitting:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Item:
+class WorkItem:
     """A task of a sitting, in the queue."""
 
-    sitting: Sitting
-    task: Task
+    state: JobState
+    task: BlockTask
 
 
-class Queue:
+class TaskQueue:
     """The tasks of all sittings that nobody works on, the longest first."""
 
-    def __init__(self, sittings: Sequence[Sitting], expense: Expense) -> None:
+    def __init__(self, states: Sequence[JobState], expense: CostModel) -> None:
         self._expense = expense
-        self._waiting: dict[tuple[int, Probe], deque[Item]] = {}
-        self._order = {sitting: at for at, sitting in enumerate(sittings)}
-        self._failures: Counter[Item] = Counter()
+        self._waiting: dict[tuple[int, Attack], deque[WorkItem]] = {}
+        self._order = {state: at for at, state in enumerate(states)}
+        self._failures: Counter[WorkItem] = Counter()
         self.asked = self.known = 0
-        for sitting in sittings:
-            self._put(sitting, sitting.begin())
+        for state in states:
+            self._put(state, state.begin())
 
     def __len__(self) -> int:
         return sum(map(len, self._waiting.values()))
 
-    def __iter__(self) -> Iterator[Item]:
+    def __iter__(self) -> Iterator[WorkItem]:
         return (item for items in self._waiting.values() for item in items)
 
-    def next(self) -> Item:
+    def next(self) -> WorkItem:
         """The item that takes longest; of equals, that of the first sitting."""
         longest = max(
             self._waiting, key=lambda k: (self._expense.of(self._waiting[k][0].task), -k[0])
@@ -119,58 +119,56 @@ class Queue:
             del self._waiting[longest]
         return item
 
-    def done(self, item: Item, table: pa.Table) -> None:
+    def done(self, item: WorkItem, table: pa.Table) -> None:
         """Take a task's rows."""
-        sitting = item.sitting
-        if sitting.over:
+        state = item.state
+        if state.over:
             return
-        if sitting.cache is not None:
-            sitting.cache.put(item.task, table)
-        sitting.tables[item.task] = table
-        self._ended(sitting)
+        if state.cache is not None:
+            state.cache.put(item.task, table)
+        state.tables[item.task] = table
+        self._ended(state)
 
-    def again(self, item: Item) -> None:
+    def again(self, item: WorkItem) -> None:
         """Nobody's fault: it is still to be done."""
-        if not item.sitting.over:
+        if not item.state.over:
             self._add(item)
 
-    def failed(self, item: Item, reason: str) -> bool:
+    def failed(self, item: WorkItem, reason: str) -> bool:
         """A task failed: whether it is tried again; else it is recorded as lost."""
-        if item.sitting.over:
+        if item.state.over:
             return False
         self._failures[item] += 1
         if self._failures[item] < ATTEMPTS:
             log.warning("%s failed, once more: %s", item.task, reason)
             self.again(item)
             return True
-        lost = Lost(item.task, f"failed {ATTEMPTS} times, the last time: {reason}")
+        lost = LostBlock(item.task, f"failed {ATTEMPTS} times, the last time: {reason}")
         log.error("%s", lost)
-        item.sitting.result.lost.append(lost)
-        self._ended(item.sitting)
+        item.state.result.lost.append(lost)
+        self._ended(item.state)
         return False
 
-    def refused(self, item: Item, error: FftuneError) -> None:
+    def refused(self, item: WorkItem, error: FftuneError) -> None:
         """A task found what no other attempt would mend: the sitting ends."""
-        item.sitting.refuse(error)
+        item.state.refuse(error)
         self._waiting = {
-            key: items
-            for key, items in self._waiting.items()
-            if items[0].sitting is not item.sitting
+            key: items for key, items in self._waiting.items() if items[0].state is not item.state
         }
 
-    def _ended(self, sitting: Sitting) -> None:
-        sitting.asked -= 1
-        if sitting.asked == 0:
-            self._put(sitting, sitting.advance())
+    def _ended(self, state: JobState) -> None:
+        state.asked -= 1
+        if state.asked == 0:
+            self._put(state, state.advance())
 
-    def _put(self, sitting: Sitting, tasks: Sequence[Task]) -> None:
+    def _put(self, state: JobState, tasks: Sequence[BlockTask]) -> None:
         self.asked += len(tasks)
-        self.known += len(sitting.tables)
+        self.known += len(state.tables)
         for task in tasks:
-            self._add(Item(sitting, task))
-        if not tasks and not sitting.over:
-            self._put(sitting, sitting.advance())
+            self._add(WorkItem(state, task))
+        if not tasks and not state.over:
+            self._put(state, state.advance())
 
-    def _add(self, item: Item) -> None:
-        key = (self._order[item.sitting], item.task.probe)
+    def _add(self, item: WorkItem) -> None:
+        key = (self._order[item.state], item.task.attack)
         self._waiting.setdefault(key, deque()).append(item)

@@ -51,8 +51,8 @@ CANARY_LENGTHS = Lengths(ce=0, dlr=0, margin=0, targets=9, fab=20, square=1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """One search of a probe, and the loss that it climbs."""
+class AttackStage:
+    """One search of an attack, and the loss that it climbs."""
 
     config: AttackConfig
     loss: Loss
@@ -63,17 +63,17 @@ class Part:
         return self.config.search not in ("square", "rays") and self.config.steps > 0
 
 
-def adversarial_parts(lengths: Lengths, threat: ThreatModel) -> tuple[Part, ...]:
+def adversarial_stages(lengths: Lengths, threat: ThreatModel) -> tuple[AttackStage, ...]:
     """APGD-CE, APGD-T, FAB-T and Square (Croce & Hein 2020), on what is still unbroken."""
     apgd = AttackConfig(threat=threat, search="apgd", protocol="strong")
     return (
-        *_part(apgd, "ce", lengths.ce),
-        *_part(apgd, "dlr", lengths.dlr, lengths.targets),
+        *_stage(apgd, "ce", lengths.ce),
+        *_stage(apgd, "dlr", lengths.dlr, lengths.targets),
         *_last(lengths, threat),
     )
 
 
-def hypocritical_parts(lengths: Lengths, threat: ThreatModel) -> tuple[Part, ...]:
+def hypocritical_stages(lengths: Lengths, threat: ThreatModel) -> tuple[AttackStage, ...]:
     """The same for a false friend, who has one target: APGD on all three losses, FAB, Square.
 
     Where y ranks low DLR can pull the wrong logit; the margin cannot. The DLR comes first, as
@@ -81,21 +81,25 @@ def hypocritical_parts(lengths: Lengths, threat: ThreatModel) -> tuple[Part, ...
     """
     apgd = AttackConfig(threat=threat, search="apgd", protocol="strong")
     return (
-        *_part(apgd, "dlr", lengths.dlr),
-        *_part(apgd, "margin", lengths.margin),
-        *_part(apgd, "ce", lengths.ce),
+        *_stage(apgd, "dlr", lengths.dlr),
+        *_stage(apgd, "margin", lengths.margin),
+        *_stage(apgd, "ce", lengths.ce),
         *_last(lengths, threat),
     )
 
 
-def _last(lengths: Lengths, threat: ThreatModel) -> tuple[Part, ...]:
+def _last(lengths: Lengths, threat: ThreatModel) -> tuple[AttackStage, ...]:
     fab = AttackConfig(threat=threat, search="fab", protocol="strong", start="none")
     square = AttackConfig(threat=threat, search="square", protocol="strong", start="none")
     return (
-        *_part(fab, "margin", lengths.fab, lengths.targets),
-        *_part(square, "margin", lengths.square),
+        *_stage(fab, "margin", lengths.fab, lengths.targets),
+        *_stage(square, "margin", lengths.square),
     )
 
 
-def _part(config: AttackConfig, loss: Loss, steps: int, targets: int = 0) -> tuple[Part, ...]:
-    return (Part(config=replace(config, steps=steps, targets=targets), loss=loss),) * bool(steps)
+def _stage(
+    config: AttackConfig, loss: Loss, steps: int, targets: int = 0
+) -> tuple[AttackStage, ...]:
+    return (AttackStage(config=replace(config, steps=steps, targets=targets), loss=loss),) * bool(
+        steps
+    )

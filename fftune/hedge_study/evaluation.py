@@ -20,15 +20,15 @@ from fftune.config import (
     config_hash,
 )
 from fftune.data import Dataset
-from fftune.defenses import Through, refuse_without_gradients
-from fftune.evaluation.batteries import Probe
+from fftune.defenses import AdaptiveAccess, refuse_without_gradients
+from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block_cache import identity
 from fftune.evaluation.defended import CLEAN
-from fftune.evaluation.evaluate import HEDGED_ON, attacked, remarks_on, sample, try_out
-from fftune.evaluation.job import Case, examined
+from fftune.evaluation.evaluate import HEDGED_ON, attack_model, remarks_on, sample, try_out
+from fftune.evaluation.job import EvalJob, under_test
 from fftune.evaluation.question import Defended, Question, question_of
-from fftune.evaluation.tiers import Part
-from fftune.hedge_study.precomputed import craft, crafted_once, defended_rows, name_of
+from fftune.evaluation.tiers import AttackStage
+from fftune.hedge_study.precomputed import defended_rows, name_of, perturb_dataset, perturbed_once
 from fftune.keyed_noise import Noise
 from fftune.models import adapted, device_of, load_model, torch_threads, weights_hash
 from fftune.outcomes import Outcomes
@@ -53,14 +53,14 @@ def check_hedge(config: HedgeTrial) -> None:
     net = load_model(config.net)
     few = sample(config.data, "test", HEDGED_ON)
     still = AttackConfig(threat=ThreatModel(eps=0), steps=0, start="none")
-    probe = Probe(attack=CLEAN, goal="adversarial", parts=(Part(config=still, loss="ce"),))
-    attacked(net, few, battery_of(config), (probe,))
+    attack = Attack(name=CLEAN, goal="adversarial", stages=(AttackStage(config=still, loss="ce"),))
+    attack_model(net, few, battery_of(config), (attack,))
     with answering(), torch_threads(config.threads):
         device = device_of(config.device)
         x = next(few.batches(len(few)))[1].to(device)
         refuse_without_gradients(adapted(net.to(device), x), x)
-    crafting = Part(config=config.crafting, loss="ce")
-    remarks_on(net, few, battery_of(config), (replace(probe, parts=(crafting,)),))
+    crafting = AttackStage(config=config.crafting, loss="ce")
+    remarks_on(net, few, battery_of(config), (replace(attack, stages=(crafting,)),))
 
 
 def pinned(config: HedgeTrial) -> HedgeTrial:
@@ -73,7 +73,7 @@ def pinned(config: HedgeTrial) -> HedgeTrial:
     return replace(config, net=replace(config.net, hash=weights_hash(net)))
 
 
-def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
+def evaluate_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
     """Rows on `validation`, which chooses, and on `test`, which reports.
 
     Args:
@@ -82,20 +82,22 @@ def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
     net, battery = load_model(config.net), battery_of(config)
     model_hash, hedge = weights_hash(net), config.hedge
     tables = []
-    parts = parts_of(config.data, config.examples)
+    stages = parts_of(config.data, config.examples)
     questions = []
-    for dataset in parts.values():
+    for dataset in stages.values():
         questions.append(_question(net, dataset, config, model_hash))
-        crafted = crafted_once(
+        crafted = perturbed_once(
             cache, net, dataset, battery, config.crafting, model_hash=model_hash, spec=config.net
         )
         # The bare net's answers tell what the hedge has changed.
         for one in dict.fromkeys((hedge, BARE)):
             rows = defended_rows(net, crafted, one, battery=battery, seed=config.seed)
             tables.append(rows.table)
-    few = spread(parts["test"], config.aware)
-    through = Through(defense=hedge, draws=1 if hedge.steps else DRAWS)
-    known = craft(net, few, battery, config.crafting, model_hash=model_hash, through=through)
+    few = spread(stages["test"], config.aware)
+    through = AdaptiveAccess(defense=hedge, draws=1 if hedge.steps else DRAWS)
+    known = perturb_dataset(
+        net, few, battery, config.crafting, model_hash=model_hash, through=through
+    )
     tables.append(defended_rows(net, known, hedge, battery=battery, seed=config.seed).table)
     return Outcomes.of(tables).answering(*(question.plain for question in questions))
 
@@ -103,12 +105,12 @@ def judge_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
 def _question(net: nn.Module, dataset: Dataset, config: HedgeTrial, model_hash: str) -> Question:
     """What a trial asks of one part of its data."""
     battery, hedge, threat = battery_of(config), config.hedge, config.attack.threat
-    case = Case.of(dataset, battery, model_hash=model_hash, threat=threat)
-    with examined(net, case) as subject:
-        remarks, device = try_out(subject, case), subject.device
+    job = EvalJob.of(dataset, battery, model_hash=model_hash, threat=threat)
+    with under_test(net, job) as subject:
+        remarks, device = try_out(subject, job), subject.device
         code = identity(config.net, subject, dataset)
     bare = question_of(
-        case,
+        job,
         net=config.net.label,
         code=code,
         threat=threat,

@@ -14,7 +14,7 @@ from fftune.hedge_study.plots import (
     slopes,
     surface,
 )
-from fftune.hedge_study.showcase_schema import Exhibit, Strip
+from fftune.hedge_study.showcase_schema import Showcase, Strip
 from fftune.hedge_study.summary import HedgeResult, hedge_caveats, hedge_headlines, hedge_table
 from fftune.report.page import PLAIN, STYLE
 
@@ -40,7 +40,7 @@ h3 {{ font-size: 1rem; margin: 1.25rem 0 .4rem; }}
 <h2>Every hedge (percent)</h2>
 <p>* on the front of all three risks, as chosen.</p>
 <div class="scroll">{table}</div>
-{exhibit}
+{showcase}
 {failures}
 <h2>Settings</h2>
 <details><summary>{name}</summary><pre>{settings}</pre></details>
@@ -64,7 +64,7 @@ def hedge_page(result: HedgeResult) -> str:
         figures=f"<h2>{title}</h2>" + "\n".join(parts),
         caveats="".join(f"<li>{escape(line)}</li>" for line in hedge_caveats(result)),
         table=hedge_table(result).to_html(index=False, border=0),
-        exhibit=_exhibit(result.exhibit, figures) if result.exhibit else "",
+        showcase=_exhibit(result.showcase, figures) if result.showcase else "",
         failures=_failures(failed),
         name=escape(result.config.name),
         settings=escape(to_json(result.config)),
@@ -88,7 +88,7 @@ def _fronts(result: HedgeResult, figures: _Figures) -> list[str]:
     return [figures.html(hedge_front(result, risk)) for risk in RISK_TITLES]
 
 
-def _exhibit(shown: Exhibit, figures: _Figures) -> str:
+def _exhibit(shown: Showcase, figures: _Figures) -> str:
     rows = "".join(
         f"<tr><td>{escape(one.case)}</td>"
         + "".join(f"<td>{v:.4f}</td>" for v in (one.natural, one.attacked, one.hedged))

@@ -7,11 +7,11 @@ from plotly.subplots import make_subplots
 
 from fftune.config import Dimension, Value
 from fftune.config.attack import PIXEL
-from fftune.hedge_study.showcase_schema import Exhibit, Surface
+from fftune.hedge_study.showcase_schema import Showcase, Surface
 from fftune.hedge_study.summary import HedgeResult
 from fftune.report.plots import COLORS, LAYOUT, NATURAL
 from fftune.risk import Rate, RiskCounts
-from fftune.sweeping.front import Point
+from fftune.sweeping.front import SeedResult
 
 RISK_TITLES = {
     "adversarial_risk_all": "adversarial risk on D (1 - robust accuracy)",
@@ -61,7 +61,7 @@ def hedge_front(result: HedgeResult, risk: str) -> go.Figure:
     return figure
 
 
-def _known(result: HedgeResult, points: Sequence[Point], risk: str) -> go.Scatter:
+def _known(result: HedgeResult, points: Sequence[SeedResult], risk: str) -> go.Scatter:
     pairs = [(p, p.aware) for p in points if p.aware]
     return go.Scatter(
         x=[counts.natural_risk.value for _, counts in pairs],
@@ -208,7 +208,7 @@ def _map(
     return figure
 
 
-def flips(shown: Exhibit) -> go.Figure:
+def flips(shown: Showcase) -> go.Figure:
     """FtoT, TtoF and FtoF of the hedge beside random noise of its radius."""
     figure = go.Figure()
     for i, one in enumerate(shown.flips):
@@ -226,7 +226,7 @@ def flips(shown: Exhibit) -> go.Figure:
     return figure
 
 
-def slopes(shown: Exhibit) -> go.Figure:
+def slopes(shown: Showcase) -> go.Figure:
     """Slope of the false class less that of the true one: histograms by estimator."""
     figure = make_subplots(rows=2, cols=2, subplot_titles=[g.estimator for g in shown.gaps])
     for i, gaps in enumerate(shown.gaps):
@@ -244,7 +244,7 @@ def slopes(shown: Exhibit) -> go.Figure:
     return figure
 
 
-def similarities(shown: Exhibit) -> go.Figure:
+def similarities(shown: Showcase) -> go.Figure:
     """SSIM of each pair of versions."""
     figure = go.Figure(
         [

@@ -24,16 +24,24 @@ from fftune.config import (
     config_hash,
 )
 from fftune.data import Dataset
-from fftune.defenses import Through
+from fftune.defenses import AdaptiveAccess
 from fftune.errors import DataError
-from fftune.evaluation.batteries import Probe
-from fftune.evaluation.block import Subject, searched
+from fftune.evaluation.batteries import Attack
+from fftune.evaluation.block import ModelUnderTest, searched
 from fftune.evaluation.block_cache import ENGINE, identity
-from fftune.evaluation.defended import Guard, predict
+from fftune.evaluation.defended import DefenseSet, predict
 from fftune.evaluation.job import COMPARED
-from fftune.evaluation.tiers import Part
+from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
-from fftune.models import adapted, device_of, eval_mode, frozen, placed, search_copy, torch_threads
+from fftune.models import (
+    adapted,
+    device_of,
+    eval_mode,
+    frozen,
+    inference_copy,
+    placed,
+    torch_threads,
+)
 from fftune.models.weights import write_plain
 from fftune.outcomes import Outcomes, rows
 from fftune.storage import in_turn
@@ -42,7 +50,7 @@ from fftune.user_code import answering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Crafted:
+class PerturbedSet:
     """A split, and what an adversary and a false friend made of it on the bare net."""
 
     source: str
@@ -66,7 +74,7 @@ class Crafted:
         write_plain(fields, path)
 
     @classmethod
-    def read(cls, path: Path) -> "Crafted":
+    def read(cls, path: Path) -> "PerturbedSet":
         """What `write` wrote.
 
         Raises:
@@ -79,15 +87,15 @@ class Crafted:
             raise DataError(f"crafted examples {str(path)!r} cannot be read: {reason}") from None
 
 
-def craft(
+def perturb_dataset(
     net: nn.Module,
     dataset: Dataset,
     battery: BatteryConfig,
     attack: AttackConfig,
     *,
     model_hash: str,
-    through: Through | None = None,
-) -> Crafted:
+    through: AdaptiveAccess | None = None,
+) -> PerturbedSet:
     """Both goals on every example, with one attack, a block at a time.
 
     Args:
@@ -95,17 +103,19 @@ def craft(
         through: how attackers who know of a defence ask the net.
     """
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
-    part = Part(config=attack, loss="margin" if attack.search == "cw" else "ce")
+    part = AttackStage(config=attack, loss="margin" if attack.search == "cw" else "ce")
     name = f"{attack.search}-{attack.steps}" if through is None else "aware-hedge"
-    adversary = Probe(attack=name, goal="adversarial", parts=(part,), through=through)
+    adversary = Attack(name=name, goal="adversarial", stages=(part,), through=through)
     friend = replace(adversary, goal="hypocritical")
     blocks = []
     with _opened(net, dataset, battery) as subject:
         for block in dataset.batches(battery.block_size):
-            pair = [searched(subject, block, probe, noise).x_pert for probe in (adversary, friend)]
+            pair = [
+                searched(subject, block, attack, noise).x_pert for attack in (adversary, friend)
+            ]
             blocks.append((*block, *(x_pert.cpu() for x_pert in pair)))
-    ids, x, y, x_adv, x_hyp = (torch.cat(parts) for parts in zip(*blocks, strict=True))
-    return Crafted(
+    ids, x, y, x_adv, x_hyp = (torch.cat(stages) for stages in zip(*blocks, strict=True))
+    return PerturbedSet(
         source=dataset.source.name,
         split=dataset.split,
         dataset_hash=dataset.hash(),
@@ -123,26 +133,26 @@ def craft(
 
 
 @contextmanager
-def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterator[Subject]:
+def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterator[ModelUnderTest]:
     """The net, ready to be attacked while the block of code runs; then it is as it was."""
     device, threads = device_of(battery.device), battery.threads
     with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
         few = next(dataset.batches(COMPARED))[1].to(device)
         asked = adapted(net, few)
-        twin = search_copy(asked, "fp32", few)
-        yield Subject(
+        surrogate = inference_copy(asked, "fp32", few)
+        yield ModelUnderTest(
             net=asked,
-            twin=twin,
-            search_net=twin,
+            surrogate=surrogate,
+            surrogate_lowp=surrogate,
             classes=len(dataset.source.classes),
             columns={},
             source=dataset.source.name,
             device=device,
-            guard=_nobody(dataset),
+            defense_set=_nobody(dataset),
         )
 
 
-def crafted_once(
+def perturbed_once(
     folder: Path,
     net: nn.Module,
     dataset: Dataset,
@@ -151,8 +161,8 @@ def crafted_once(
     *,
     model_hash: str,
     spec: ModelSpec,
-) -> Crafted:
-    """What `craft` gives, read from `folder` if it was crafted there before.
+) -> PerturbedSet:
+    """What `perturb_dataset` gives, read from `folder` if it was crafted there before.
 
     A file is named by all that its content depends on: net, images, attack, how it is run, and
     the versions of the code. Whoever comes second waits for the first.
@@ -172,14 +182,19 @@ def crafted_once(
     path = folder / f"{name}.pt"
     with in_turn(path):
         if path.exists():
-            return Crafted.read(path)
-        crafted = craft(net, dataset, battery, attack, model_hash=model_hash)
+            return PerturbedSet.read(path)
+        crafted = perturb_dataset(net, dataset, battery, attack, model_hash=model_hash)
         crafted.write(path)
     return crafted
 
 
 def defended_rows(
-    net: nn.Module, crafted: Crafted, config: HedgeConfig, *, battery: BatteryConfig, seed: int = 0
+    net: nn.Module,
+    crafted: PerturbedSet,
+    config: HedgeConfig,
+    *,
+    battery: BatteryConfig,
+    seed: int = 0,
 ) -> Outcomes:
     """Rows of the net behind a defence, which is the net that is judged.
 
@@ -196,7 +211,7 @@ def defended_rows(
             *zip(inputs.split(size), crafted.ids.split(size), strict=True)
         ]
         preds = [
-            predict(net, x.to(device), twin=twin, config=config, noise=noise, ids=ids)
+            predict(net, x.to(device), surrogate=surrogate, config=config, noise=noise, ids=ids)
             for x, ids in blocks
         ]
         return torch.cat(preds).cpu()
@@ -204,7 +219,7 @@ def defended_rows(
     with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
         few = crafted.x[:COMPARED].to(device)
         net = adapted(net, few)
-        twin = search_copy(net, "fp32", few)
+        surrogate = inference_copy(net, "fp32", few)
         clean, adv, hyp = (said(x) for x in (crafted.x, crafted.x_adv, crafted.x_hyp))
         with torch.no_grad():
             bare = [net(x.to(device)).argmax(1).cpu() for x in crafted.x.split(battery.block_size)]
@@ -254,7 +269,7 @@ def name_of(config: HedgeConfig) -> Defense:
     return "hedge" if config.classes == "all" else "hedge_one_class"
 
 
-def _nobody(dataset: Dataset) -> Guard:
+def _nobody(dataset: Dataset) -> DefenseSet:
     """A guard that gives away nothing: attackers draw noise of their own."""
     noise = Noise(0).fold("nobody", dataset.source.name)
-    return Guard(hedges={}, repeats=1, control=1, noise=noise, draws=1)
+    return DefenseSet(hedges={}, repeats=1, control=1, noise=noise, draws=1)

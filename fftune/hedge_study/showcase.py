@@ -18,13 +18,13 @@ from fftune.defenses.analysis import Score, gradient_gap, ratio_gap, second_atta
 from fftune.defenses.theory.linear import LinearTask, accuracies
 from fftune.evaluation.job import COMPARED
 from fftune.hedge_study.evaluation import battery_of, parts_of
-from fftune.hedge_study.precomputed import Crafted, crafted_once
+from fftune.hedge_study.precomputed import PerturbedSet, perturbed_once
 from fftune.hedge_study.showcase_schema import (
-    Exhibit,
     Flips,
     Gaps,
+    ImageStrip,
     Linear,
-    Picture,
+    Showcase,
     Similarity,
     Strip,
     Surface,
@@ -34,8 +34,8 @@ from fftune.models import (
     adapted,
     device_of,
     eval_mode,
+    inference_copy,
     load_model,
-    search_copy,
     torch_threads,
     weights_hash,
 )
@@ -63,11 +63,11 @@ class _Behind:
     """(N,) int64, to `x_def`."""
 
 
-def exhibit(config: HedgeTrial, cache: Path) -> Exhibit:
+def showcase(config: HedgeTrial, cache: Path) -> Showcase:
     """Look at the test examples behind the config's hedge; crafted ones are read from `cache`."""
     net, battery, device = load_model(config.net), battery_of(config), device_of(config.device)
     test = parts_of(config.data, config.examples)["test"]
-    crafted = crafted_once(
+    crafted = perturbed_once(
         cache,
         net,
         test,
@@ -80,31 +80,36 @@ def exhibit(config: HedgeTrial, cache: Path) -> Exhibit:
     with answering(), eval_mode(net), torch_threads(config.threads):
         few = crafted.x[:COMPARED].to(device)
         net = adapted(net.to(device), few)
-        twin = search_copy(net, "fp32", few)
-        look = _Look(
-            net=net, twin=twin, config=config, crafted=crafted, classes=classes, device=device
+        surrogate = inference_copy(net, "fp32", few)
+        look = _Gallery(
+            net=net,
+            surrogate=surrogate,
+            config=config,
+            crafted=crafted,
+            classes=classes,
+            device=device,
         )
-        return look.exhibit()
+        return look.showcase()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Look:
+class _Gallery:
     net: nn.Module
-    twin: nn.Module
+    surrogate: nn.Module
     """Whose slopes a defence follows, as in the study's rows."""
     config: HedgeTrial
-    crafted: Crafted
+    crafted: PerturbedSet
     classes: tuple[str, ...]
     device: str
 
-    def exhibit(self) -> Exhibit:
+    def showcase(self) -> Showcase:
         c, config = self.crafted, self.config
         hedged = self._behind(c.x_adv, config.hedge)
         friendly = self._behind(c.x_hyp, config.hedge)
         few = slice(0, SECOND)
         noise = Noise(config.seed).fold(c.source, c.split, "exhibit")
         x, y = c.x[few].to(self.device), c.y[few].to(self.device)
-        return Exhibit(
+        return Showcase(
             settings=config_hash(config),
             hedge=_told(config.hedge),
             n=len(c.ids),
@@ -125,7 +130,7 @@ class _Look:
         noise = Noise(self.config.seed).fold("defense", c.source, c.split, 0)
         size = self.config.block_size
         parts = [
-            hedge(self.twin, part.to(self.device), config=config, noise=noise, ids=ids).cpu()
+            hedge(self.surrogate, part.to(self.device), config=config, noise=noise, ids=ids).cpu()
             for part, ids in zip(x.split(size), c.ids.split(size), strict=True)
         ]
         x_def = torch.cat(parts)
@@ -244,7 +249,7 @@ class _Look:
             kind=f"{kind}, {truth}",
             id=int(c.ids[i]),
             pictures=tuple(
-                Picture(caption=f"{name}: {label}", png=png(x)) for name, x, label in pictures
+                ImageStrip(caption=f"{name}: {label}", png=png(x)) for name, x, label in pictures
             ),
         )
 
@@ -301,7 +306,7 @@ def _linear() -> Iterator[Linear]:
     task = LinearTask()
     mirror = replace(task, k_t=task.k_f, k_f=task.k_t)
     band, biased = LinearTask(zeta=0, least=0, most=1), LinearTask(zeta=1.5)
-    for case, which, loss in (
+    for name, which, loss in (
         ("linear loss, k_f > k_t", task, "linear"),
         ("linear loss, k_t > k_f", mirror, "linear"),
         ("cross-entropy, k_f > k_t", task, "ce"),
@@ -311,7 +316,7 @@ def _linear() -> Iterator[Linear]:
         ("C.3: the same, eps_d = 2 eps", replace(biased, eps_d=2), "linear"),
     ):
         found = accuracies(which, loss=loss)
-        yield Linear(case=case, natural=found.natural, attacked=found.attacked, hedged=found.hedged)
+        yield Linear(case=name, natural=found.natural, attacked=found.attacked, hedged=found.hedged)
 
 
 def _told(config: HedgeConfig) -> str:

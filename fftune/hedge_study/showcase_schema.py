@@ -42,7 +42,7 @@ class Similarity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class ImageStrip:
     """One image and what the bare net says of it."""
 
     caption: str
@@ -56,7 +56,7 @@ class Strip:
 
     kind: str
     id: int
-    pictures: tuple[Picture, ...]
+    pictures: tuple[ImageStrip, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +83,7 @@ class Linear:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exhibit:
+class Showcase:
     """One hedge on one net."""
 
     settings: str
@@ -103,7 +103,7 @@ class Exhibit:
         write_text(path, json.dumps(asdict(self)) + "\n")
 
     @classmethod
-    def read(cls, path: Path) -> "Exhibit":
+    def read(cls, path: Path) -> "Showcase":
         """What `write` wrote.
 
         Raises:
@@ -125,5 +125,5 @@ class Exhibit:
 
 
 def _strip(data: dict[str, Any]) -> Strip:
-    pictures = tuple(Picture(**one) for one in data["pictures"])
+    pictures = tuple(ImageStrip(**one) for one in data["pictures"])
     return Strip(kind=data["kind"], id=data["id"], pictures=pictures)

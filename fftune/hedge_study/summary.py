@@ -8,13 +8,13 @@ import pandas as pd
 
 from fftune.config import HedgeSweep, HedgeTrial, Settings, told_radius, with_settings
 from fftune.hedge_study.evaluation import AWARE
-from fftune.hedge_study.showcase_schema import Exhibit
-from fftune.hedge_study.trial import EXHIBIT, chosen
+from fftune.hedge_study.showcase_schema import Showcase
+from fftune.hedge_study.trial import SHOWCASE, chosen
 from fftune.outcomes import Outcomes
 from fftune.report.sentences import asked
 from fftune.report.tables import percent, with_interval
 from fftune.risk import Rate, RiskCounts
-from fftune.sweeping.front import Front, Point
+from fftune.sweeping.front import Front, SeedResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +23,10 @@ class HedgeResult:
 
     config: HedgeSweep
     front: Front
-    exhibit: Exhibit | None
+    showcase: Showcase | None
     folder: Path
 
-    def flips(self, point: Point) -> dict[str, int]:
+    def flips(self, point: SeedResult) -> dict[str, int]:
         """FtoT and TtoF that the defence brought about on the adversary's images."""
         rows = Outcomes.read(self.folder / "trials" / str(point.trial) / "outcomes.parquet")
         frame = rows.where(goal="adversarial").to_pandas()
@@ -55,12 +55,12 @@ class HedgeResult:
         return f"hedge {radius}, K {one.steps}, step {told_radius(one.step_length)}"
 
     @property
-    def undefended(self) -> Point | None:
+    def undefended(self) -> SeedResult | None:
         """The bare net, where the study has tried it."""
         return next((p for p in self.front.points if not self.trial(p.settings).eps_d), None)
 
     @property
-    def chosen(self) -> Point | None:
+    def chosen(self) -> SeedResult | None:
         """The hedge of the least adversarial risk where points are chosen."""
         best = chosen(self.front, self.config.base)
         return best.points[0] if best else None
@@ -68,8 +68,8 @@ class HedgeResult:
 
 def read_hedges(config: HedgeSweep, folder: Path) -> HedgeResult:
     """The study in `folder`."""
-    path = folder / EXHIBIT
-    shown = Exhibit.read(path) if path.exists() else None
+    path = folder / SHOWCASE
+    shown = Showcase.read(path) if path.exists() else None
     return HedgeResult(config, Front.read(folder / "front.json"), shown, folder)
 
 
@@ -146,11 +146,11 @@ def hedge_table(result: HedgeResult) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _ordered(result: HedgeResult) -> Sequence[Point]:
+def _ordered(result: HedgeResult) -> Sequence[SeedResult]:
     return sorted(result.front.points, key=lambda p: p.test.natural_risk.value)
 
 
-def _row(result: HedgeResult, point: Point) -> dict[str, object]:
+def _row(result: HedgeResult, point: SeedResult) -> dict[str, object]:
     counts, aware, flips = point.test, point.aware, result.flips(point)
     others = {
         path: f"{value:.4g}" if isinstance(value, float) else value

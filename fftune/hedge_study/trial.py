@@ -5,25 +5,25 @@ from dataclasses import dataclass
 
 from fftune.config import HedgeSweep, HedgeTrial, Settings, config_hash, to_json, with_settings
 from fftune.evaluation.question import remarks_of
-from fftune.hedge_study.evaluation import AWARE, check_hedge, judge_hedge
+from fftune.hedge_study.evaluation import AWARE, check_hedge, evaluate_hedge
 from fftune.hedge_study.precomputed import name_of
-from fftune.hedge_study.showcase import exhibit
-from fftune.hedge_study.showcase_schema import Exhibit
+from fftune.hedge_study.showcase import showcase
+from fftune.hedge_study.showcase_schema import Showcase
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts, UnionCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import SPLITS, Front, Point, Repeats
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.front import SPLITS, Front, SeedResult, TrialResult
+from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.training_trial import values
-from fftune.sweeping.trial_runner import Report, Runner
-from fftune.tracking.runs import Run
+from fftune.sweeping.trial_runner import Report, TrialRunner
+from fftune.tracking.runs import TrackedRun
 
-EXHIBIT = "exhibit.json"
+SHOWCASE = "exhibit.json"
 """In a study's folder: the chosen hedge on single images."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HedgeRunner(Runner):
+class HedgeRunner(TrialRunner):
     """Puts one net behind a hedge with each of the settings."""
 
     @staticmethod
@@ -32,25 +32,25 @@ class HedgeRunner(Runner):
         check_hedge(config.base)
 
     @staticmethod
-    def conclude(study: StudyFolder, front: Front) -> None:
+    def conclude(study: StudyDir, front: Front) -> None:
         """Look at single images behind the hedge that was chosen."""
         base: HedgeTrial = study.config.base
-        best, path = chosen(front, base), study.path / EXHIBIT
+        best, path = chosen(front, base), study.path / SHOWCASE
         if best is None:
             return
         config = with_settings(base, best.settings)
-        if path.exists() and Exhibit.read(path).settings == config_hash(config):
+        if path.exists() and Showcase.read(path).settings == config_hash(config):
             return
-        exhibit(config, study.path.parents[1] / "crafted").write(path)
+        showcase(config, study.path.parents[1] / "crafted").write(path)
 
     def measure(
-        self, number: int, settings: Settings, config: HedgeTrial, run: Run, report: Report
-    ) -> Point:
+        self, number: int, settings: Settings, config: HedgeTrial, run: TrackedRun, report: Report
+    ) -> SeedResult:
         """Judge; the examples were crafted by whichever trial came first."""
         folder = self.study.seed_folder(number, config.seed)
         write_text(folder / "config.json", to_json(config))
         began = time.perf_counter()
-        outcomes = judge_hedge(config, self.study.path.parents[1] / "crafted")
+        outcomes = evaluate_hedge(config, self.study.path.parents[1] / "crafted")
         outcomes.write(folder / "outcomes.parquet")
         behind = outcomes.where(defense=name_of(config.hedge))
         attack = f"{config.attack.search}-{config.attack.steps}"
@@ -63,7 +63,7 @@ class HedgeRunner(Runner):
         )
         for name in ("config.json", "outcomes.parquet"):
             run.file(folder / name)
-        return Point(
+        return SeedResult(
             trial=number,
             settings=settings,
             seed=config.seed,
@@ -77,7 +77,7 @@ class HedgeRunner(Runner):
         )
 
 
-def chosen(front: Front, base: HedgeTrial) -> Repeats | None:
+def chosen(front: Front, base: HedgeTrial) -> TrialResult | None:
     """The hedge with the least adversarial risk on the split that selects, then natural risk.
 
     None where attacks differ, as in a grid over eps: the weakest one would choose.

@@ -44,7 +44,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Asked:
+class Query:
     """A net in eval mode, and of whom it is asked."""
 
     net: nn.Module

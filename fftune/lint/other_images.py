@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fftune.comparison import Paired
-from fftune.lint.finding import FIRST, Asked, Finding, answers
+from fftune.lint.finding import FIRST, Finding, Query, answers
 from fftune.risk import Rate
 
 BETTER, LEVEL = 0.01, 0.001
@@ -22,7 +22,7 @@ HOPE = 3
 Change = Callable[[Tensor], Tensor]
 
 
-def accuracies(asked: Asked) -> list[Finding]:
+def accuracies(asked: Query) -> list[Finding]:
     """The answers of one data set; of a single class none can be wrong."""
     found = [normalisation(asked), input_range(asked)]
     if asked.dataset.shape[0] == 3:
@@ -30,7 +30,7 @@ def accuracies(asked: Asked) -> list[Finding]:
     return [better_than_chance(asked), *found] if asked.classes > 1 else found
 
 
-def better_than_chance(asked: Asked) -> Finding:
+def better_than_chance(asked: Query) -> Finding:
     """The net is right more often than a guess, as far as so many examples can tell."""
     chance = 1 / asked.classes
     for count in (min(FIRST, asked.many), asked.many):
@@ -52,7 +52,7 @@ def better_than_chance(asked: Asked) -> Finding:
     )
 
 
-def normalisation(asked: Asked) -> Finding:
+def normalisation(asked: Query) -> Finding:
     """The net does not do better on images that are normalised, or half so, or less so."""
     mean, std = (
         torch.tensor(values, device=asked.device, dtype=torch.float32).view(1, -1, 1, 1)
@@ -75,7 +75,7 @@ def normalisation(asked: Asked) -> Finding:
     )
 
 
-def input_range(asked: Asked) -> Finding:
+def input_range(asked: Query) -> Finding:
     """Pixels fill [0, 1], and the net does not do better on [0, 255] or [-1, 1]."""
     _, x, _ = asked.some(FIRST)
     low, high = float(x.min()), float(x.max())
@@ -92,7 +92,7 @@ def input_range(asked: Asked) -> Finding:
     )
 
 
-def channel_order(asked: Asked) -> Finding:
+def channel_order(asked: Query) -> Finding:
     """The net does not do better where red and blue are exchanged."""
     sound, figures = _none_better(
         asked, {"images whose channels are reversed": lambda x: x.flip(1)}, "that on RGB"
@@ -105,21 +105,21 @@ def channel_order(asked: Asked) -> Finding:
     )
 
 
-def _none_better(asked: Asked, changes: Mapping[str, Change], than: str) -> tuple[bool, str]:
+def _none_better(asked: Query, changes: Mapping[str, Change], than: str) -> tuple[bool, str]:
     """Whether all changes leave the net no better, and by how much each does."""
     compared = {name: _compared(asked, change) for name, change in changes.items()}
     figures = "; ".join(f"accuracy on {k} less {than}: {v}" for k, v in compared.items())
     return not any(_better(paired, asked) for paired in compared.values()), figures
 
 
-def _right(asked: Asked, count: int) -> tuple[Tensor, Tensor]:
+def _right(asked: Query, count: int) -> tuple[Tensor, Tensor]:
     """(count,) bool, and the labels."""
     y = asked.some(count)[2]
     parts = range(-(-count // FIRST))
     return torch.cat([asked.part(at).argmax(1) for at in parts])[:count] == y, y
 
 
-def _compared(asked: Asked, change: Change) -> Paired:
+def _compared(asked: Query, change: Change) -> Paired:
     """What the net gets right on changed images, against what on these."""
     _, x, y = asked.some(asked.many)
     n = both = gained = lost = 0
@@ -133,7 +133,7 @@ def _compared(asked: Asked, change: Change) -> Paired:
     return Paired(n=n, both=both, gained=gained, lost=lost)
 
 
-def _better(paired: Paired, asked: Asked) -> bool:
+def _better(paired: Paired, asked: Query) -> bool:
     """The changed images are told apart, and more of them than of the images as they are."""
     told = Rate(paired.both + paired.gained, paired.n).interval[0] > 1 / asked.classes
     return told and paired.gain > BETTER and paired.p_value < LEVEL

@@ -16,7 +16,7 @@ from fftune.data import Dataset
 from fftune.errors import ModelError
 from fftune.keyed_noise import Noise
 from fftune.lint.derivatives import Gradients, epsilon, gradients, points, random_signs, slopes
-from fftune.lint.finding import FIRST, Asked, Finding, Remark, answers, reason
+from fftune.lint.finding import FIRST, Finding, Query, Remark, answers, reason
 from fftune.lint.other_images import accuracies
 from fftune.risk import Rate
 
@@ -75,7 +75,7 @@ def findings(
     blind: str = "",
 ) -> list[Finding]:
     """The answers to all questions, sound ones too; see `lint`."""
-    asked = Asked(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
+    asked = Query(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
     cuda = [torch.device(device)] if device != "cpu" else []
     with torch.random.fork_rng(devices=cuda), _eager():
         _, x, _ = asked.some(FEW)
@@ -130,7 +130,7 @@ def batch_does_not_matter(net: nn.Module, x: Tensor) -> Finding:
     )
 
 
-def size_does_not_matter(asked: Asked) -> Finding:
+def size_does_not_matter(asked: Query) -> Finding:
     """Many images at once, as in a block, have the answers that they have a few at a time."""
     torch.manual_seed(0)
     _, x, _ = asked.some(min(asked.many, BLOCK))
@@ -185,7 +185,7 @@ def differ(net: nn.Module, x: Tensor) -> Finding:
 
 
 def gradients_hold(
-    asked: Asked, threat: ThreatModel, *, steady: bool, blind: str = ""
+    asked: Query, threat: ThreatModel, *, steady: bool, blind: str = ""
 ) -> list[Finding]:
     """Gradients are finite, are not zero, and say what the net does.
 
@@ -217,7 +217,7 @@ def gradients_hold(
     return found
 
 
-def _doubt(asked: Asked, grads: Gradients, signs: Tensor) -> str | None:
+def _doubt(asked: Query, grads: Gradients, signs: Tensor) -> str | None:
     """
     Raises:
         ModelError: the net fails when it is asked for differences.

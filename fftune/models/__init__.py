@@ -11,7 +11,7 @@ from fftune.models.adapter import adapted
 from fftune.models.contexts import device_of, eval_mode, frozen, placed, torch_threads
 from fftune.models.fold_batchnorm import Folded, fold
 from fftune.models.imagenet_resnet import resnet50, resnet101
-from fftune.models.inference_copy import search_copy, takes_bf16
+from fftune.models.inference_copy import inference_copy, takes_bf16
 from fftune.models.linf_dist import LinfDist
 from fftune.models.loading import user_model
 from fftune.models.mlp import MLP
@@ -32,11 +32,11 @@ __all__ = [
     "factory_of",
     "fold",
     "frozen",
+    "inference_copy",
     "load_model",
     "make_model",
     "placed",
     "save_weights",
-    "search_copy",
     "takes_bf16",
     "torch_threads",
     "weights_hash",

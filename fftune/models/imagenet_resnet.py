@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fftune.config import InputSpec
 from fftune.models.initialise import he_convolutions
 from fftune.models.layers import Normalize
-from fftune.models.sides import require_sides
+from fftune.models.sides import require_min_size
 
 WIDTH = 64
 
@@ -24,7 +24,7 @@ class ImageNetResNet(nn.Module):
         self, name: str, blocks: Sequence[int], inputs: InputSpec, *, width: int | None
     ) -> None:
         super().__init__()
-        require_sides(name, inputs, 32)
+        require_min_size(name, inputs, 32)
         self.normalize = Normalize(inputs.mean, inputs.std)
         self.net = _net(blocks, inputs, width or WIDTH)
 

@@ -27,7 +27,7 @@ _TOLD: weakref.WeakSet[nn.Module] = weakref.WeakSet()
 """Nets of which it was said already that their copy is a plainer one."""
 
 
-def search_copy(model: nn.Module, precision: Precision, x: Tensor) -> nn.Module:
+def inference_copy(model: nn.Module, precision: Precision, x: Tensor) -> nn.Module:
     """The fastest frozen copy in eval mode that answers as the net does; see `alike`.
 
     A net that cannot be compared, since it answers by chance or refuses the images, has the

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from fftune.config import InputSpec
 from fftune.models.initialise import he_convolutions
 from fftune.models.layers import Normalize
-from fftune.models.sides import require_sides
+from fftune.models.sides import require_min_size
 
 WIDTH = 64
 
@@ -20,7 +20,7 @@ class ResNet18(nn.Module):
 
     def __init__(self, inputs: InputSpec, *, width: int | None = None) -> None:
         super().__init__()
-        require_sides("resnet18", inputs, 8)
+        require_min_size("resnet18", inputs, 8)
         width = width or WIDTH
         self.stem = nn.Sequential(
             Normalize(inputs.mean, inputs.std),

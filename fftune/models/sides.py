@@ -4,7 +4,7 @@ from fftune.config import InputSpec
 from fftune.errors import ConfigError
 
 
-def require_sides(name: str, inputs: InputSpec, least: int) -> None:
+def require_min_size(name: str, inputs: InputSpec, least: int) -> None:
     """Refuse images with a side below `least`, of which a net would leave nothing."""
     if min(inputs.shape[1:]) < least:
         raise ConfigError(

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from fftune.config import InputSpec
 from fftune.models.initialise import he_convolutions
 from fftune.models.layers import Normalize
-from fftune.models.sides import require_sides
+from fftune.models.sides import require_min_size
 
 WIDTH = 64
 STAGES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
@@ -20,7 +20,7 @@ class VGG16(nn.Module):
 
     def __init__(self, inputs: InputSpec, *, width: int | None = None) -> None:
         super().__init__()
-        require_sides("vgg16", inputs, 2 ** len(STAGES))
+        require_min_size("vgg16", inputs, 2 ** len(STAGES))
         channels, width = inputs.shape[0], width or WIDTH
         layers: list[nn.Module] = [Normalize(inputs.mean, inputs.std)]
         for stage in STAGES:

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from fftune.config import Constants, InputSpec
 from fftune.models.initialise import he_convolutions
 from fftune.models.layers import Normalize
-from fftune.models.sides import require_sides
+from fftune.models.sides import require_min_size
 
 WIDTH = 160
 STEM = 16
@@ -23,7 +23,7 @@ class WRN28x10(nn.Module):
         self, inputs: InputSpec, *, width: int | None = None, constants: Constants = "paper"
     ) -> None:
         super().__init__()
-        require_sides("wrn28_10", inputs, 4)
+        require_min_size("wrn28_10", inputs, 4)
         self.stem = nn.Sequential(
             Normalize(inputs.mean, inputs.std),
             nn.Conv2d(inputs.shape[0], STEM, 3, padding=1, bias=False),

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import pandas as pd
 
 from fftune.comparison import Paired
-from fftune.evaluation.adaptive import is_aware
+from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.defended import CLEAN
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate, clean_prediction
@@ -18,7 +18,7 @@ DEFENSES = ("none", "random", "hedge", "hedge_one_class")
 def undefended(outcomes: Outcomes) -> Outcomes:
     """The rows of a battery alone: no defence, nobody who knows of one."""
     plain = outcomes.where(defense="none")
-    chosen = (a for a in plain.values("attack") if a != CLEAN and not is_aware(a))
+    chosen = (a for a in plain.values("attack") if a != CLEAN and not is_adaptive(a))
     return Outcomes.of(plain.where(attack=a).table for a in chosen)
 
 
@@ -134,8 +134,8 @@ def _natural(part: pd.DataFrame, repeats: int) -> list[str]:
 
 def _adversaries(part: pd.DataFrame) -> list[str]:
     adv = part[part["goal"].isin(["adversarial", "label_free"])]
-    battery = adv[~adv["attack"].map(is_aware)]
-    aware = adv[adv["attack"].map(is_aware)]
+    battery = adv[~adv["attack"].map(is_adaptive)]
+    aware = adv[adv["attack"].map(is_adaptive)]
     unknown = adv[~adv["attack"].str.startswith("known")]
     attacks, defenses = _attacks(battery), _defenses(part)
     rows = [["crafted on the bare net", *attacks, "worst case"]]
@@ -166,7 +166,7 @@ def _friends(part: pd.DataFrame) -> list[str]:
     """What false friends conceal: of the bare net's mistakes, and of each defended net's own."""
     hyp = part[(part["goal"] == "hypocritical") & (part["defense_repeat"] == 0)]
     right = part["pred_clean"] == part["y"]
-    own = right & (part["goal"] == "hypocritical") & ~part["attack"].map(is_aware)
+    own = right & (part["goal"] == "hypocritical") & ~part["attack"].map(is_adaptive)
     return ["", *_unmasked(hyp), "", *_own_risks(hyp, known=bool(own.any() or not right.any()))]
 
 
@@ -188,7 +188,7 @@ def _unmasked(hyp: pd.DataFrame) -> list[str]:
             unmasked = int((~was["right"]).sum())
             itself = int((was["pred_pert"] == was["pred_clean"]).sum())
             cells += [f"{under['right'].sum()}", f"{unmasked} of {len(was)}", f"{itself}"]
-            if not is_aware(attack):
+            if not is_adaptive(attack):
                 lines.append(f"  {defense} unmasks {attack}: {Rate(unmasked, len(was))}")
         rows.append(cells)
     title = "mistakes of the bare net that false friends conceal, under the first draw"

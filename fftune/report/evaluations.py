@@ -10,19 +10,19 @@ from pathlib import Path
 from fftune.config import DefenseConfig, ThreatModel
 from fftune.errors import FftuneError
 from fftune.evaluation.question import Question, questions_of
-from fftune.evaluation.scheduler import Result
+from fftune.evaluation.scheduler import EvalResult
 from fftune.outcomes import Outcomes
 from fftune.report.attack_table import rates, table, values
 from fftune.report.defense_table import defense_rates, defense_table, undefended
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
-from fftune.tracking.runs import Run, Tracking, discard_runs, open_tracking, send_unsent
+from fftune.tracking.runs import TrackedRun, Tracking, discard_runs, open_tracking, send_outbox
 
 log = logging.getLogger("fftune.evaluation")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Record:
+class EvaluationRecord:
     """Where results of one command go."""
 
     root: Path
@@ -38,9 +38,9 @@ class Record:
         Raises:
             StorageError: MLflow does not answer, or its store is of no use.
         """
-        send_unsent(self._tracking)
+        send_outbox(self._tracking)
 
-    def keep(self, name: str, result: Result) -> str:
+    def keep(self, name: str, result: EvalResult) -> str:
         """Write a net's rows, and what they come to; give back the text for the user."""
         if result.outcomes is None:
             return f"{name}: {result.error}"
@@ -53,7 +53,7 @@ class Record:
         log.info("rows are in %s", path)
         return self._text(question, result)
 
-    def tell(self, result: Result) -> None:
+    def tell(self, result: EvalResult) -> None:
         """Tell MLflow, after all else: rows and table are there whatever it does."""
         if result.outcomes is None:
             return
@@ -65,7 +65,7 @@ class Record:
             log.debug("MLflow", exc_info=True)
             log.warning("MLflow has no record of %s: %s", question.name, reason)
 
-    def finish(self, results: Mapping[str, Result]) -> None:
+    def finish(self, results: Mapping[str, EvalResult]) -> None:
         """Fail if anything is missing.
 
         Raises:
@@ -93,7 +93,7 @@ class Record:
         """Where rows go: every question has a file of its own."""
         return self.rows or self.root / "rows" / f"{question.name}.parquet"
 
-    def _text(self, question: Question, result: Result) -> str:
+    def _text(self, question: Question, result: EvalResult) -> str:
         """The table under its head; what is missing at its end."""
         assert result.outcomes is not None
         text = f"{question.head()}\n\n{table(undefended(result.outcomes))}"
@@ -106,24 +106,24 @@ class Record:
         found = rates(undefended(outcomes))
         return found | (defense_rates(outcomes) if self._defenses else {})
 
-    def _write_lost(self, path: Path, result: Result) -> None:
+    def _write_lost(self, path: Path, result: EvalResult) -> None:
         """What is missing, and why; nothing stands there when nothing is."""
         if not result.lost:
             path.unlink(missing_ok=True)
             return
         ids = [
-            {"attack": lost.task.probe.attack, "goal": lost.task.probe.goal, "reason": lost.reason}
+            {"attack": lost.task.attack.name, "goal": lost.task.attack.goal, "reason": lost.reason}
             | {"positions": list(lost.task.rows)}
             for lost in result.lost
         ]
         write_text(path, json.dumps(ids, indent=2) + "\n")
 
-    def _log(self, question: Question, result: Result, path: Path) -> None:
+    def _log(self, question: Question, result: EvalResult, path: Path) -> None:
         assert result.outcomes is not None
         kind = {"fftune.kind": "evaluation"}
         # Only the answer to the same question is replaced.
         discard_runs(self._tracking, kind | {"fftune.question": question.name})
-        run = Run(
+        run = TrackedRun(
             self._tracking,
             question.name,
             tags=kind | question.tags,

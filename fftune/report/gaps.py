@@ -9,8 +9,8 @@ import numpy as np
 
 from fftune.comparison import GapBand, front_gap
 from fftune.outcomes import Outcomes
-from fftune.report.results import Result
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.report.results import StudyResult
+from fftune.sweeping.study_dir import StudyDir
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Gap:
         return f"From {span} {' and '.join(parts)} of the range, pointwise."
 
 
-def gaps(results: Sequence[Result]) -> list[Gap]:
+def gaps(results: Sequence[StudyResult]) -> list[Gap]:
     """Of every two studies whose rows are at hand."""
     return [
         Gap((a.config.name, b.config.name), front_gap(_rows(a), _rows(b)))
@@ -68,13 +68,13 @@ def gaps(results: Sequence[Result]) -> list[Gap]:
     ]
 
 
-def _rows(result: Result) -> list[list[Outcomes]]:
+def _rows(result: StudyResult) -> list[list[Outcomes]]:
     """Of each member of the front, the rows of its seeds."""
     assert result.folder is not None
-    study = StudyFolder(result.folder, result.config)
+    study = StudyDir(result.folder, result.config)
     return [study.rows(member.trial, "test") for member in result.front.members]
 
 
-def _with_rows(results: Sequence[Result]) -> list[Result]:
+def _with_rows(results: Sequence[StudyResult]) -> list[StudyResult]:
     """Those that have a front, and the rows it was counted from."""
     return [r for r in results if r.front.members and r.folder and (r.folder / "trials").exists()]

@@ -7,7 +7,7 @@ from fftune import __version__
 from fftune.config import Settings, to_json
 from fftune.report.gaps import Gap
 from fftune.report.plots import fronts, gap
-from fftune.report.results import Result
+from fftune.report.results import StudyResult
 from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import hypervolumes, means, table
 
@@ -56,7 +56,7 @@ PAGE = """<!doctype html>
 PLAIN = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
 
-def page(results: Sequence[Result], between: Sequence[Gap] = ()) -> str:
+def page(results: Sequence[StudyResult], between: Sequence[Gap] = ()) -> str:
     """The report of one study, or of several side by side, with the gaps between them."""
     failed = [
         f"{result.config.name}, {_named(failure.settings, failure.lam)}: {failure.reason}"
@@ -88,7 +88,7 @@ def _gap(found: Gap) -> str:
     return told + str(figure.to_html(full_html=False, include_plotlyjs=False, config=PLAIN))
 
 
-def _means(results: Sequence[Result]) -> str:
+def _means(results: Sequence[StudyResult]) -> str:
     rows = means(results)
     if rows.empty:
         return ""
@@ -106,6 +106,6 @@ def _list(title: str, lines: Sequence[str]) -> str:
     return f"<h2>{title}</h2><ul>{items}</ul>" if lines else ""
 
 
-def _settings(result: Result) -> str:
+def _settings(result: StudyResult) -> str:
     name, text = escape(result.config.name), escape(to_json(result.config))
     return f"<details><summary>{name}</summary><pre>{text}</pre></details>"

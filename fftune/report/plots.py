@@ -6,8 +6,8 @@ import plotly.graph_objects as go
 
 from fftune.comparison import Estimate, GapBand
 from fftune.config import Selection
-from fftune.report.results import Result
-from fftune.sweeping.front import RISKS, Repeats
+from fftune.report.results import StudyResult
+from fftune.sweeping.front import RISKS, TrialResult
 
 COLORS = ("#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#a67c00", "#495057")
 
@@ -22,7 +22,7 @@ LAYOUT = {
 NATURAL = {"tickformat": ".0%", "rangemode": "tozero"}
 
 
-def fronts(results: Sequence[Result]) -> go.Figure:
+def fronts(results: Sequence[StudyResult]) -> go.Figure:
     """Natural risk (x) against hypocritical risk (y) on the test split, a curve a study.
 
     Members of a front are joined and carry 95 % intervals; dominated models are faint. The same
@@ -86,7 +86,7 @@ def gap(names: tuple[str, str], band: GapBand) -> go.Figure:
 
 
 def _trace(
-    name: str, trials: Sequence[Repeats], color: str, labels: str | None = None
+    name: str, trials: Sequence[TrialResult], color: str, labels: str | None = None
 ) -> go.Scatter:
     """A curve with labels on that side of its points; without a side, faint points."""
     faint = labels is None
@@ -113,7 +113,7 @@ def _trace(
     )
 
 
-def _selected(name: str, members: Sequence[Repeats], color: str) -> go.Scatter:
+def _selected(name: str, members: Sequence[TrialResult], color: str) -> go.Scatter:
     """The members where they were chosen."""
     natural, hypocritical = (_rates(members, risk, "validation") for risk in RISKS)
     return go.Scatter(
@@ -127,11 +127,11 @@ def _selected(name: str, members: Sequence[Repeats], color: str) -> go.Scatter:
     )
 
 
-def _rates(trials: Sequence[Repeats], risk: str, split: Selection) -> list[Estimate]:
+def _rates(trials: Sequence[TrialResult], risk: str, split: Selection) -> list[Estimate]:
     return [trial.estimate(split, risk) for trial in trials]
 
 
-def _others(trial: Repeats) -> str:
+def _others(trial: TrialResult) -> str:
     """What else was searched."""
     return "".join(f"<br>{k} {v}" for k, v in trial.settings.items() if k != "lam")
 

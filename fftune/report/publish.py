@@ -15,7 +15,7 @@ from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import hypervolumes, table
 from fftune.storage import write_text
 from fftune.sweeping.front import Front
-from fftune.tracking.runs import Tracking, log_front, open_tracking, save_view, send_unsent
+from fftune.tracking.runs import Tracking, log_front, open_tracking, save_view, send_outbox
 
 
 def publish(names: Sequence[str], root: Path) -> str:
@@ -114,7 +114,7 @@ def _to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: Path
         tracking = open_tracking(root, config.experiment)
     except StorageError as error:
         return f"fronts  not in MLflow: {error}; fftune report {config.name} tries again"
-    send_unsent(tracking)
+    send_outbox(tracking)
     for risk in config.risks[1:]:
         one = front.against(risk)
         log_front(

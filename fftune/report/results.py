@@ -6,11 +6,11 @@ from pathlib import Path
 
 from fftune.config import Study, SweepConfig, ThreatModel, nearest, study_of
 from fftune.errors import ConfigError, StudyError
-from fftune.sweeping.front import Front, Point
+from fftune.sweeping.front import Front, SeedResult
 
 
 @dataclass(frozen=True, slots=True)
-class Result:
+class StudyResult:
     """A study's settings and its front."""
 
     config: SweepConfig
@@ -24,12 +24,12 @@ class Result:
         return self.config.base.attack.threat
 
     @property
-    def weakest(self) -> Point:
+    def weakest(self) -> SeedResult:
         """The model with the least lambda."""
         return self.front.points[0]
 
 
-def read_results(names: Sequence[str], root: Path) -> list[Result]:
+def read_results(names: Sequence[str], root: Path) -> list[StudyResult]:
     """The studies of these names.
 
     Raises:
@@ -60,14 +60,14 @@ def read_config(name: str, studies: Path) -> Study:
         raise StudyError(f"study {name!r} has settings that cannot be read: {error}") from None
 
 
-def _read(name: str, studies: Path) -> Result:
+def _read(name: str, studies: Path) -> StudyResult:
     config = read_config(name, studies)
     if not isinstance(config, SweepConfig):
         raise StudyError(f"study {name!r} trains nothing; hedges have a report of their own")
-    return Result(config, Front.read(studies / name / "front.json"), studies / name)
+    return StudyResult(config, Front.read(studies / name / "front.json"), studies / name)
 
 
-def _terms(result: Result) -> dict[str, object]:
+def _terms(result: StudyResult) -> dict[str, object]:
     """What two studies must share for their fronts to be comparable."""
     config = result.config
     terms = {"data": config.base.data, "battery": config.battery, "threat": result.threat}

@@ -9,7 +9,7 @@ from fftune.errors import UserError
 from fftune.report.page import PLAIN
 from fftune.sweeping.optuna_plots import pictures
 from fftune.sweeping.optuna_storage import read_search
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.study_dir import StudyDir
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ PAGE = """<!doctype html>
 def history(config: Study, folder: Path) -> str | None:
     """The page; None where the search is out of reach, or has no complete trial."""
     try:
-        search = read_search(StudyFolder(folder, config))
+        search = read_search(StudyDir(folder, config))
     except UserError as error:
         log.warning("no history of the search: %s", error)
         return None

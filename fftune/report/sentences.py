@@ -4,18 +4,18 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fftune.config import told_radius
-from fftune.report.results import Result
+from fftune.report.results import StudyResult
 from fftune.risk import RiskCounts
-from fftune.sweeping.front import Front, Point
+from fftune.sweeping.front import Front, SeedResult
 
 
-def headlines(results: Sequence[Result]) -> list[str]:
+def headlines(results: Sequence[StudyResult]) -> list[str]:
     """A sentence for the weakest model of each study; one net that two studies share, once."""
     nets = {result.weakest.model_hash: headline(result) for result in results}
     return list(nets.values())
 
 
-def headline(result: Result) -> str:
+def headline(result: StudyResult) -> str:
     """How much of the score of a study's weakest model a false friend could fake."""
     point, counts = result.weakest, result.weakest.test
     return (
@@ -26,7 +26,7 @@ def headline(result: Result) -> str:
     )
 
 
-def _method(result: Result, point: Point) -> str:
+def _method(result: StudyResult, point: SeedResult) -> str:
     """What trained a model: its own objective, which may be one of those that were searched."""
     objective = str(point.settings.get("objective", result.config.base.objective))
     unweighted = point.lam == 0 and objective in ("trades", "thrm")
@@ -51,7 +51,7 @@ def _remarks(front: Front) -> list[str]:
     ]
 
 
-def caveats(results: Sequence[Result]) -> list[str]:
+def caveats(results: Sequence[StudyResult]) -> list[str]:
     """What a reader must know before quoting a number."""
     config, threat = results[0].config, results[0].threat
     chosen = (

@@ -6,12 +6,12 @@ import pandas as pd
 
 from fftune.config import Selection
 from fftune.pareto import cost_to_reach, monotonicity_violations
-from fftune.report.results import Result
+from fftune.report.results import StudyResult
 from fftune.risk import Rate
-from fftune.sweeping.front import RISKS, Point, Repeats
+from fftune.sweeping.front import RISKS, SeedResult, TrialResult
 
 
-def table(results: Sequence[Result]) -> pd.DataFrame:
+def table(results: Sequence[StudyResult]) -> pd.DataFrame:
     """One row a model, on the test split; rates in percent, as the papers print them.
 
     Both risks stand on the validation split as well, where the front was chosen.
@@ -41,7 +41,7 @@ def table(results: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def means(results: Sequence[Result]) -> pd.DataFrame:
+def means(results: Sequence[StudyResult]) -> pd.DataFrame:
     """One row a point that was trained with several seeds: mean, deviation, two-level interval."""
     rows = [
         {
@@ -59,12 +59,12 @@ def means(results: Sequence[Result]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def hypervolumes(results: Sequence[Result]) -> pd.DataFrame:
+def hypervolumes(results: Sequence[StudyResult]) -> pd.DataFrame:
     """The area each front dominates below the reference (1, 1), and what it cost."""
     return pd.DataFrame([_front_row(result) for result in results])
 
 
-def _front_row(result: Result) -> dict[str, object]:
+def _front_row(result: StudyResult) -> dict[str, object]:
     front = result.front
     order = sorted(front.trials, key=lambda t: t.trial)
     risks = [t.risks("test") for t in order]
@@ -89,11 +89,11 @@ def _front_row(result: Result) -> dict[str, object]:
     return row
 
 
-def _on_front(result: Result) -> set[int]:
+def _on_front(result: StudyResult) -> set[int]:
     return {member.trial for member in result.front.members}
 
 
-def _settings(of: Point | Repeats) -> dict[str, object]:
+def _settings(of: SeedResult | TrialResult) -> dict[str, object]:
     """Lambda, and what else was searched."""
     others = {k: v for k, v in of.settings.items() if k != "lam"}
     return {"lambda": f"{of.lam:.4g}"} | {
@@ -101,7 +101,7 @@ def _settings(of: Point | Repeats) -> dict[str, object]:
     }
 
 
-def _mean(trial: Repeats, split: Selection, risk: str) -> str:
+def _mean(trial: TrialResult, split: Selection, risk: str) -> str:
     found = trial.estimate(split, risk)
     low, high = 100 * found.low, 100 * found.high
     return f"{100 * found.mean:.1f}, sd {100 * found.sd:.1f} ({low:.1f}-{high:.1f})"

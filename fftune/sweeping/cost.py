@@ -5,10 +5,10 @@ from math import ceil
 
 from fftune.config import HedgeSweep, SweepConfig
 from fftune.data.catalog import place_framed
-from fftune.evaluation.batteries import probes
+from fftune.evaluation.batteries import attacks_of
 from fftune.training.cost import Passes
 from fftune.training.cost import cost as training_cost
-from fftune.training.throughput import Rates
+from fftune.training.throughput import Throughput
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +27,7 @@ class Cost:
             f"{self.backwards:,} backward passes of one example"
         )
 
-    def hours(self, rates: Rates, at_once: int) -> float:
+    def hours(self, rates: Throughput, at_once: int) -> float:
         """With so many trials at once, each as fast as one was alone; loading not counted.
 
         The last round may be short of trials: nine trials on four devices take three rounds.
@@ -36,7 +36,7 @@ class Cost:
         return seconds / 3600 * ceil(self.trials / at_once) / self.trials
 
 
-def hours(found: Cost, rates: Rates) -> str:
+def hours(found: Cost, rates: Throughput) -> str:
     """How long it takes on 1 device and more, up to one a trial."""
     counts = sorted({1, 2, 4, 8, found.trials})
     what = "GPU" if rates.device == "cuda" else "worker"
@@ -57,7 +57,7 @@ def cost(config: SweepConfig) -> Cost:
     standard = config.seeds if _tries_zero(config) else 0
     plain, robust = (training_cost(replace(base, lam=lam)) for lam in (0.0, 1.0))
     judged = sum(len(place_framed(base.data, split)[1]) for split in ("validation", "test"))
-    attacks = [probe.config.steps for probe in probes(config.battery, base.attack.threat)]
+    attacks = [attack.config.steps for attack in attacks_of(config.battery, base.attack.threat)]
     # Each attack's verdict takes a clean and a perturbed forward.
     forwards = judged * sum(steps + 2 for steps in attacks)
     backwards = judged * sum(attacks)

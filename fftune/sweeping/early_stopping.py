@@ -21,7 +21,7 @@ class StoppedError(FftuneError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mark:
+class RungResult:
     """Where a trial stood at a rung: its objectives, all to be small, and their best case."""
 
     values: tuple[float, ...]
@@ -29,7 +29,7 @@ class Mark:
     """The lower ends of the objectives' intervals."""
 
     @classmethod
-    def of(cls, counts: RiskCounts) -> "Mark":
+    def of(cls, counts: RiskCounts) -> "RungResult":
         """Natural and hypocritical risk with Wilson's intervals.
 
         A net without mistakes has no hypocritical risk; it is taken for the best possible one.
@@ -42,7 +42,7 @@ class Mark:
 
 
 @dataclass(slots=True, kw_only=True)
-class Ladder:
+class ParetoHalving:
     """Decides, whenever a trial reaches a rung, whether it goes on. Trials come in any order.
 
     The marks at the rung are sorted into fronts (non-dominated sorting), and whole fronts are
@@ -56,17 +56,17 @@ class Ladder:
     """
 
     eta: float = 2.0
-    marks: dict[int, dict[Hashable, Mark]] = field(default_factory=dict)
+    marks: dict[int, dict[Hashable, RungResult]] = field(default_factory=dict)
     """By rung and trial; those of stopped trials stay, as what others are measured by."""
 
-    def goes_on(self, trial: Hashable, rung: int, mark: Mark) -> bool:
+    def goes_on(self, trial: Hashable, rung: int, mark: RungResult) -> bool:
         """Note the mark; whether the trial should continue."""
         marks = self.marks.setdefault(rung, {})
         marks[trial] = mark
         return not left_behind(trial, marks, eta=self.eta)
 
 
-def left_behind(trial: Hashable, marks: Mapping[Hashable, Mark], *, eta: float) -> bool:
+def left_behind(trial: Hashable, marks: Mapping[Hashable, RungResult], *, eta: float) -> bool:
     """Whether a trial is below the cut of its rung, and dominated even at its best."""
     names = list(marks)
     ranks = front_ranks([marks[name].values for name in names])

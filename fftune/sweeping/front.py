@@ -31,7 +31,7 @@ Estimates = Mapping[str, Mapping[str, Estimate]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Point:
+class SeedResult:
     """One trained model, judged on the split that selects and on the split that reports."""
 
     trial: int
@@ -82,10 +82,10 @@ class Stopped:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Repeats:
+class TrialResult:
     """The models of one trial, a training seed each."""
 
-    points: tuple[Point, ...]
+    points: tuple[SeedResult, ...]
     estimates: Estimates = field(default_factory=dict)
     """Two-level bootstrap intervals; needed for several seeds only."""
 
@@ -124,7 +124,7 @@ class Front:
     objective: str
     """What its points are points of: a training's objective, or `hedge`."""
     selection: Selection
-    points: tuple[Point, ...]
+    points: tuple[SeedResult, ...]
     """All trained models of finished trials, by lambda."""
     failures: tuple[Failure, ...] = ()
     stopped: tuple[Stopped, ...] = ()
@@ -137,16 +137,16 @@ class Front:
     studies of earlier versions."""
 
     @cached_property
-    def trials(self) -> tuple[Repeats, ...]:
+    def trials(self) -> tuple[TrialResult, ...]:
         """The finished trials, by lambda."""
         each = groupby(self.points, key=lambda p: p.trial)
         return tuple(
-            Repeats(points=tuple(points), estimates=self.estimates.get(trial, {}))
+            TrialResult(points=tuple(points), estimates=self.estimates.get(trial, {}))
             for trial, points in each
         )
 
     @cached_property
-    def members(self) -> tuple[Repeats, ...]:
+    def members(self) -> tuple[TrialResult, ...]:
         """The non-dominated trials, by natural risk on the selection split."""
         kept = non_dominated([t.risks(self.selection, self.risks) for t in self.trials])
         members = [t for t, on_front in zip(self.trials, kept, strict=True) if on_front]
@@ -203,7 +203,7 @@ class Front:
         }
         return each if len(each) > 1 else each[self.risks[1]]
 
-    def _summary(self, trial: Repeats) -> dict[str, Any]:
+    def _summary(self, trial: TrialResult) -> dict[str, Any]:
         """A trial's means over its seeds."""
         return {
             "trial": trial.trial,
@@ -257,22 +257,22 @@ class Front:
         )
 
 
-def by_lambda(points: Sequence[Point]) -> tuple[Point, ...]:
+def by_lambda(points: Sequence[SeedResult]) -> tuple[SeedResult, ...]:
     """Sorted by lambda, then by trial and seed."""
     return tuple(sorted(points, key=lambda p: (p.lam or 0.0, p.trial, p.seed)))
 
 
-def point_from_dict(data: dict[str, Any]) -> Point:
+def point_from_dict(data: dict[str, Any]) -> SeedResult:
     """A point from its JSON; derived rates in it are ignored."""
-    fields = {name: data[name] for name in Point.__slots__ if name in data}
+    fields = {name: data[name] for name in SeedResult.__slots__ if name in data}
     fields["remarks"] = tuple(data.get("remarks", ()))
     for name in (*SPLITS, "aware"):
         if fields.get(name):
             fields[name] = RiskCounts(**{n: data[name][n] for n in RiskCounts.__slots__})
-    return Point(**fields)
+    return SeedResult(**fields)
 
 
-def point_to_dict(point: Point) -> dict[str, Any]:
+def point_to_dict(point: SeedResult) -> dict[str, Any]:
     """A point's JSON: its counts, and every rate with its interval for readers in a hurry."""
     data = asdict(point)
     for name in (*SPLITS, "aware"):

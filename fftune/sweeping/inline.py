@@ -5,25 +5,25 @@ import logging
 import optuna
 
 from fftune.risk import RiskCounts
-from fftune.sweeping.early_stopping import Ladder, Mark, StoppedError
+from fftune.sweeping.early_stopping import ParetoHalving, RungResult, StoppedError
 from fftune.sweeping.optuna_study import tell
 from fftune.sweeping.progress import Progress
 from fftune.sweeping.search_space import suggest
-from fftune.sweeping.trial_runner import Runner
+from fftune.sweeping.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
 
 
-def run_inline(runner: Runner, search: optuna.Study, progress: Progress) -> None:
+def run_inline(runner: TrialRunner, search: optuna.Study, progress: Progress) -> None:
     """Run what remains of the study."""
     config = runner.study.config
-    ladder = Ladder(eta=config.stopping.eta)
+    ladder = ParetoHalving(eta=config.stopping.eta)
     for _ in range(runner.study.remaining):
         trial = search.ask()
         settings = suggest(trial, config)
 
         def climb(epoch: int, counts: RiskCounts, number: int = trial.number) -> None:
-            if not ladder.goes_on(number, epoch, Mark.of(counts)):
+            if not ladder.goes_on(number, epoch, RungResult.of(counts)):
                 raise StoppedError(epoch)
 
         try:

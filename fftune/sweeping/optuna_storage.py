@@ -25,7 +25,7 @@ from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from fftune.errors import StorageError, StudyError
 from fftune.storage import locked, write_text, write_whole
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_records import read_record
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ OWNER = "fftune.owner"
 """Of a study in a database: the mark of its folder."""
 
 
-def open_storage(study: StudyFolder, *, mend: bool = True) -> BaseStorage:
+def open_storage(study: StudyDir, *, mend: bool = True) -> BaseStorage:
     """The storage of a study, which may be new.
 
     Args:
@@ -62,7 +62,7 @@ def open_storage(study: StudyFolder, *, mend: bool = True) -> BaseStorage:
 
 
 def open_or_create(
-    study: StudyFolder, sampler: BaseSampler, objectives: Sequence[str]
+    study: StudyDir, sampler: BaseSampler, objectives: Sequence[str]
 ) -> optuna.Study:
     """The Optuna study, made on the first start; its objectives are to be small.
 
@@ -99,7 +99,7 @@ def open_or_create(
     return search
 
 
-def read_search(study: StudyFolder) -> optuna.Study | None:
+def read_search(study: StudyDir) -> optuna.Study | None:
     """The Optuna study of a folder, to look at; None where there is none.
 
     Raises:
@@ -148,7 +148,7 @@ def _told(place: str) -> str:
     return "its journal (without FFTUNE_DB)" if place == JOURNAL else f"FFTUNE_DB {place!r}"
 
 
-def _record(study: StudyFolder) -> dict[str, str]:
+def _record(study: StudyDir) -> dict[str, str]:
     """What `search.json` says; studies without one have a journal."""
     path = study.path / RECORD
     return read_record(path, "storage") if path.exists() else {}

@@ -8,14 +8,14 @@ import optuna
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from fftune.config import Study
-from fftune.sweeping.front import Failure, Point, Repeats
+from fftune.sweeping.front import Failure, SeedResult, TrialResult
 from fftune.sweeping.optuna_storage import open_or_create
 from fftune.sweeping.samplers.strategies import enqueue, make_sampler
 from fftune.sweeping.search_space import params_of, suggest
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.study_dir import StudyDir
 
 
-def open_search(study: StudyFolder) -> optuna.Study:
+def open_search(study: StudyDir) -> optuna.Study:
     """The Optuna study of a folder, settled and ready to be asked.
 
     Raises:
@@ -34,7 +34,7 @@ def open_search(study: StudyFolder) -> optuna.Study:
     return search
 
 
-def _restore(search: optuna.Study, study: StudyFolder) -> None:
+def _restore(search: optuna.Study, study: StudyDir) -> None:
     """Let the search know of trials again that ended, and whose records were lost with a crash.
 
     They are running trials then, with their parameters, for `_settle` to settle.
@@ -63,7 +63,7 @@ def _restore(search: optuna.Study, study: StudyFolder) -> None:
             storage.set_trial_state_values(trial._trial_id, TrialState.RUNNING)
 
 
-def _settle(search: optuna.Study, study: StudyFolder) -> None:
+def _settle(search: optuna.Study, study: StudyDir) -> None:
     """Settle the trials that a dead driver left running.
 
     Told, if their result is on disk, or that they were stopped; else failed, and queued again
@@ -80,13 +80,13 @@ def _settle(search: optuna.Study, study: StudyFolder) -> None:
             search.enqueue_trial(trial.params, user_attrs=again, skip_if_exists=False)
 
 
-def objectives(points: Sequence[Point], config: Study) -> tuple[float, ...]:
+def objectives(points: Sequence[SeedResult], config: Study) -> tuple[float, ...]:
     """What the search is told: the risks on the split that selects, means over the seeds."""
-    return Repeats(points=tuple(points)).risks(config.selection, config.risks)
+    return TrialResult(points=tuple(points)).risks(config.selection, config.risks)
 
 
 def tell(
-    search: optuna.Study, number: int, points: Sequence[Point] | Failure, config: Study
+    search: optuna.Study, number: int, points: Sequence[SeedResult] | Failure, config: Study
 ) -> None:
     """Tell the search what a trial came to. A failed trial is failed, not a bad score.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from fftune.config import Selection, Settings
-from fftune.sweeping.front import RISKS, Failure, Point, Repeats, Stopped
+from fftune.sweeping.front import RISKS, Failure, SeedResult, Stopped, TrialResult
 
 log = logging.getLogger("fftune.sweep")
 
@@ -27,9 +27,9 @@ class Progress:
     def __post_init__(self) -> None:
         self.already = self.ended
 
-    def finished(self, points: Sequence[Point]) -> None:
+    def finished(self, points: Sequence[SeedResult]) -> None:
         """A trial gave a model for each seed."""
-        trial = Repeats(points=tuple(points))
+        trial = TrialResult(points=tuple(points))
         named = zip(self.risks, trial.risks(self.selection, self.risks), strict=True)
         risks = ", ".join(f"{name} {value:.3f}" for name, value in named)
         risks += f" on {self.selection}{self._known(points)}"
@@ -37,7 +37,7 @@ class Progress:
         seeds = f", means of {len(points)} seeds" if len(points) > 1 else ""
         self._line(f"{_named(trial.settings)}: {risks}{seeds}, {seconds:.1f} s")
 
-    def _known(self, points: Sequence[Point]) -> str:
+    def _known(self, points: Sequence[SeedResult]) -> str:
         """What attackers who know a defence come to, on the few images that they try."""
         aware = [point.aware for point in points if point.aware]
         if not aware:

@@ -2,7 +2,7 @@
 
 Ray's own schedulers rank by one metric, and Optuna's pruners refuse several objectives. This one
 ranks running trials by non-domination, and stops a trial only if others beat it in every
-objective even at the favourable end of its intervals; see `early_stopping.Ladder`. It knows
+objective even at the favourable end of its intervals; see `early_stopping.ParetoHalving`. It knows
 nothing of training, and works without the rest of fftune:
 
     scheduler = FrontScheduler(["latency", "error"], rungs=[10, 20, 40], time_attr="epoch")
@@ -23,10 +23,10 @@ from optuna.trial import TrialState
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
-from fftune.sweeping.early_stopping import Ladder, Mark
+from fftune.sweeping.early_stopping import ParetoHalving, RungResult
 
 
-class FrontScheduler(FIFOScheduler):
+class ParetoHalvingScheduler(FIFOScheduler):
     """Stops trials that are dominated at a rung, in the order in which they come there.
 
     Args:
@@ -45,7 +45,7 @@ class FrontScheduler(FIFOScheduler):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._metrics, self._rungs, self._time = tuple(metrics), frozenset(rungs), time_attr
-        self._ladder = Ladder(eta=eta)
+        self._ladder = ParetoHalving(eta=eta)
         self.stopped: dict[str, float] = {}
         """By trial id, the rung at which it was stopped."""
 
@@ -67,14 +67,14 @@ class FrontScheduler(FIFOScheduler):
         """For Tune's status line."""
         return f"Fronts at {sorted(self._rungs)}: {len(self.stopped)} trials stopped"
 
-    def _mark(self, result: Mapping[str, Any]) -> Mark:
-        return Mark(
+    def _mark(self, result: Mapping[str, Any]) -> RungResult:
+        return RungResult(
             values=tuple(float(result[m]) for m in self._metrics),
             optimistic=tuple(float(result.get(f"{m}_low", result[m])) for m in self._metrics),
         )
 
 
-class UntoldSearch(OptunaSearch):
+class PruneAwareOptunaSearch(OptunaSearch):
     """OptunaSearch that is never told a stopped trial's last result as if it were its score.
 
     Ray hands a search the last result of every trial that ends without an error, so that Optuna
@@ -86,7 +86,7 @@ class UntoldSearch(OptunaSearch):
         space, options: as in `OptunaSearch`.
     """
 
-    def __init__(self, scheduler: FrontScheduler, space: Any, **options: Any) -> None:
+    def __init__(self, scheduler: ParetoHalvingScheduler, space: Any, **options: Any) -> None:
         super().__init__(space, **options)
         self._scheduler = scheduler
 

@@ -6,7 +6,11 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-from fftune.ray_cluster import check_seen, fits, stand_in  # before Ray, whose start it sets
+from fftune.ray_cluster import (  # before Ray, whose start it sets
+    check_seen,
+    enter_driver_dir,
+    max_concurrent,
+)
 
 # isort: split
 import optuna
@@ -15,13 +19,13 @@ from ray import tune
 from fftune.config import Resources, Study
 from fftune.errors import StorageError
 from fftune.risk import RiskCounts
-from fftune.sweeping.early_stopping import Mark
+from fftune.sweeping.early_stopping import RungResult
 from fftune.sweeping.optuna_storage import open_storage
 from fftune.sweeping.optuna_study import objectives
 from fftune.sweeping.progress import Progress
-from fftune.sweeping.ray_scheduler import FrontScheduler, UntoldSearch
+from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
 from fftune.sweeping.search_space import suggest
-from fftune.sweeping.trial_runner import Runner
+from fftune.sweeping.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
 UNSEEN = "unseen"
@@ -29,7 +33,7 @@ UNSEEN = "unseen"
 
 
 def run_on_ray(
-    runner: Runner,
+    runner: TrialRunner,
     search: optuna.Study,
     progress: Progress,
     resources: Resources,
@@ -46,7 +50,7 @@ def run_on_ray(
     log.info("%d trials, %d at once, %s", runner.study.remaining, concurrency, each)
     # A trial whose workers train elsewhere must not take their place.
     own = needs if workers == 1 else {"CPU": 0.0, "memory": 1.0}
-    scheduler = FrontScheduler(
+    scheduler = ParetoHalvingScheduler(
         config.risks, rungs=config.stopping.rungs, eta=config.stopping.eta, time_attr="epoch"
     )
     reporter = _Reporter(runner, progress, scheduler)
@@ -76,10 +80,12 @@ def run_on_ray(
         raise
 
 
-def _search_alg(runner: Runner, search: optuna.Study, scheduler: FrontScheduler) -> UntoldSearch:
+def _search_alg(
+    runner: TrialRunner, search: optuna.Study, scheduler: ParetoHalvingScheduler
+) -> PruneAwareOptunaSearch:
     """Ray's own door to Optuna, on the study's storage; each trial learns its number."""
     config = runner.study.config
-    return UntoldSearch(
+    return PruneAwareOptunaSearch(
         scheduler,
         partial(_space, config=config),
         metric=list(config.risks),
@@ -95,13 +101,13 @@ def _space(trial: Any, config: Study) -> dict[str, Any]:
     return {"settings": dict(suggest(trial, config)), "number": trial.number}
 
 
-def _trial(parameters: dict[str, Any], runner: Runner, driver: Path) -> None:
+def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Path) -> None:
     """What a worker does: one trial, a report at each rung, one at the end.
 
     A failure is reported as undefined values, and lies on disk: were it raised, Ray would end
     the worker too, and the next one would import torch for seconds.
     """
-    stand_in(driver)
+    enter_driver_dir(driver)
     config = runner.study.config
     undefined = dict.fromkeys(config.risks, nan)
     try:
@@ -111,7 +117,7 @@ def _trial(parameters: dict[str, Any], runner: Runner, driver: Path) -> None:
         return
 
     def climb(epoch: int, counts: RiskCounts) -> None:
-        mark = Mark.of(counts)
+        mark = RungResult.of(counts)
         low = {f"{name}_low": end for name, end in zip(config.risks, mark.optimistic, strict=True)}
         tune.report(dict(zip(config.risks, mark.values, strict=True)) | low | {"epoch": epoch})
 
@@ -127,7 +133,9 @@ def _trial(parameters: dict[str, Any], runner: Runner, driver: Path) -> None:
 class _Reporter(tune.Callback):
     """One line an ended trial; a record for those that did not leave their own."""
 
-    def __init__(self, runner: Runner, progress: Progress, scheduler: FrontScheduler) -> None:
+    def __init__(
+        self, runner: TrialRunner, progress: Progress, scheduler: ParetoHalvingScheduler
+    ) -> None:
         self._runner, self._progress, self._scheduler = runner, progress, scheduler
         self.unseen: StorageError | None = None
         """What ended the study: that node would fail all trials that it is given."""
@@ -159,7 +167,7 @@ def at_once(config: Study, resources: Resources) -> int:
     Raises:
         ClusterError: not even one.
     """
-    most = fits("a trial", per_worker(config, resources), config.base.workers)
+    most = max_concurrent("a trial", per_worker(config, resources), config.base.workers)
     return min(most, resources.concurrency or most)
 
 

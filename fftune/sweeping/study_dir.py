@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from fftune.comparison import risks_over_seeds
 from fftune.config import Selection, Settings, Study, SweepConfig, differences, study_of, to_json
 from fftune.errors import ConfigError, StudyError
-from fftune.evaluation.batteries import probes
+from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, read_question
 from fftune.outcomes import Outcomes, questions_in
 from fftune.storage import locked, write_text
@@ -19,7 +19,7 @@ from fftune.sweeping.front import (
     SPLITS,
     Failure,
     Front,
-    Point,
+    SeedResult,
     Stopped,
     by_lambda,
     point_from_dict,
@@ -33,7 +33,7 @@ ENDS = ("result.json", "failure.json", "stopped.json")
 
 
 @dataclass(frozen=True, slots=True)
-class StudyFolder:
+class StudyDir:
     """`<root>/studies/<name>`: whatever is complete in it stays true."""
 
     path: Path
@@ -55,7 +55,7 @@ class StudyFolder:
         folder.mkdir(parents=True)
         return folder
 
-    def finish(self, points: Sequence[Point]) -> None:
+    def finish(self, points: Sequence[SeedResult]) -> None:
         """Record a trial as finished: the last file to be written in its folder."""
         for point in points:
             text = json.dumps(point_to_dict(point), indent=2) + "\n"
@@ -81,7 +81,7 @@ class StudyFolder:
         text = json.dumps(asdict(stop), indent=2) + "\n"
         write_text(self.trial(stop.trial) / "stopped.json", text)
 
-    def points(self, number: int) -> tuple[Point, ...]:
+    def points(self, number: int) -> tuple[SeedResult, ...]:
         """What a trial came to, a model a seed; empty unless it is finished."""
         folder = self.trial(number)
         if not (folder / "result.json").exists():
@@ -171,7 +171,7 @@ class StudyFolder:
     def rows(self, number: int, split: Selection) -> list[Outcomes]:
         """The hypocritical attack's rows of one trial, a training seed each."""
         assert isinstance(self.config, SweepConfig)  # only trainings have several
-        attack = probes(self.config.battery, self.config.base.attack.threat)[0].attack
+        attack = attacks_of(self.config.battery, self.config.base.attack.threat)[0].name
         folders = [self.seed_folder(number, seed) for seed in self.config.training_seeds]
         return [
             Outcomes.read(folder / "outcomes.parquet").where(
@@ -208,7 +208,7 @@ class StudyFolder:
 
 
 @contextmanager
-def open_study(config: Study, root: Path, *, resume: bool) -> Iterator[StudyFolder]:
+def open_study(config: Study, root: Path, *, resume: bool) -> Iterator[StudyDir]:
     """The study's folder, locked against a second driver while the block runs.
 
     Raises:
@@ -217,14 +217,14 @@ def open_study(config: Study, root: Path, *, resume: bool) -> Iterator[StudyFold
     """
     path = root / "studies" / config.name
     with locked(path, f"study {config.name!r}"):
-        study = StudyFolder(path, config)
+        study = StudyDir(path, config)
         if study.begun:
             _check_same(study, resume=resume)
         write_text(path / "config.json", to_json(config))
         yield study
 
 
-def _check_same(study: StudyFolder, *, resume: bool) -> None:
+def _check_same(study: StudyDir, *, resume: bool) -> None:
     name, new = study.config.name, study.config
     try:
         old = study_of((study.path / "config.json").read_text(encoding="utf-8"))

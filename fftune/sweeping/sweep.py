@@ -12,12 +12,15 @@ from fftune.sweeping.inline import run_inline
 from fftune.sweeping.optuna_storage import answering, open_storage
 from fftune.sweeping.optuna_study import open_search
 from fftune.sweeping.progress import Progress
-from fftune.sweeping.study_dir import StudyFolder, open_study
-from fftune.sweeping.training_trial import TrialRunner
-from fftune.sweeping.trial_runner import Runner, tags
-from fftune.tracking.runs import end_stale_runs, open_tracking, send_unsent
+from fftune.sweeping.study_dir import StudyDir, open_study
+from fftune.sweeping.training_trial import TrainingTrialRunner
+from fftune.sweeping.trial_runner import TrialRunner, tags
+from fftune.tracking.runs import end_stale_runs, open_tracking, send_outbox
 
-RUNNERS: Mapping[type[Study], type[Runner]] = {SweepConfig: TrialRunner, HedgeSweep: HedgeRunner}
+RUNNERS: Mapping[type[Study], type[TrialRunner]] = {
+    SweepConfig: TrainingTrialRunner,
+    HedgeSweep: HedgeRunner,
+}
 """What a trial does, by the kind of study."""
 
 log = logging.getLogger(__name__)
@@ -60,12 +63,12 @@ def sweep(
     return front
 
 
-def kind_of(config: Study) -> type[Runner]:
+def kind_of(config: Study) -> type[TrialRunner]:
     """What its trials do."""
     return RUNNERS[type(config)]
 
 
-def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources) -> None:
+def _run(study: StudyDir, root: Path, backend: Backend, resources: Resources) -> None:
     config = study.config
     open_storage(study)  # refuses before a cluster is started
     progress = Progress(
@@ -78,19 +81,19 @@ def _run(study: StudyFolder, root: Path, backend: Backend, resources: Resources)
     if backend == "inline":
         run_inline(_runner(study, root, resources), open_search(study), progress)
         return
-    from fftune.ray_cluster import cluster, require_seen  # importing Ray takes seconds
+    from fftune.ray_cluster import cluster, require_shared_dir  # importing Ray takes seconds
     from fftune.sweeping.ray_tune import at_once, run_on_ray
 
     with cluster(resources):
         # Both refuse before MLflow and Optuna hear of the study.
         at_once(config, resources)
-        require_seen(root)
+        require_shared_dir(root)
         run_on_ray(_runner(study, root, resources), open_search(study), progress, resources)
 
 
-def _runner(study: StudyFolder, root: Path, resources: Resources) -> Runner:
+def _runner(study: StudyDir, root: Path, resources: Resources) -> TrialRunner:
     tracking = open_tracking(root, study.config.experiment)
-    send_unsent(tracking)
+    send_outbox(tracking)
     end_stale_runs(
         tracking,
         tags(study.config.name, "trial"),

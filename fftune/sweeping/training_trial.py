@@ -16,8 +16,8 @@ from fftune.config import (
     to_json,
 )
 from fftune.data.catalog import place_framed
-from fftune.evaluation.batteries import probes
-from fftune.evaluation.evaluate import evaluate, judge, sample
+from fftune.evaluation.batteries import attacks_of
+from fftune.evaluation.evaluate import evaluate, evaluate_model, sample
 from fftune.evaluation.question import remarks_of
 from fftune.metrics import Metrics
 from fftune.models import torch_threads
@@ -25,19 +25,19 @@ from fftune.objectives import crafting
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import SPLITS, Point, Stopped
-from fftune.sweeping.trial_runner import Report, Runner, tags
-from fftune.tracking.runs import Run, end_stale_runs
+from fftune.sweeping.front import SPLITS, SeedResult, Stopped
+from fftune.sweeping.trial_runner import Report, TrialRunner, tags
+from fftune.tracking.runs import TrackedRun, end_stale_runs
 from fftune.training.checkpoint import read_spec
 from fftune.training.cost import cost
-from fftune.training.history import Epoch
-from fftune.training.snapshots import States
+from fftune.training.history import EpochRecord
+from fftune.training.snapshots import Snapshots
 from fftune.training.tracked import train_anywhere
 from fftune.training.train import check
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TrialRunner(Runner):
+class TrainingTrialRunner(TrialRunner):
     """Trains a net with each of the settings."""
 
     @staticmethod
@@ -60,7 +60,7 @@ class TrialRunner(Runner):
 
     def params(self, config: TrainConfig) -> dict[str, Any]:
         """The battery too."""
-        return {**Runner.params(self, config), "battery": self.sweep.battery.name}
+        return {**TrialRunner.params(self, config), "battery": self.sweep.battery.name}
 
     def forget(self, config: TrainConfig) -> None:
         """Clear its states."""
@@ -81,13 +81,13 @@ class TrialRunner(Runner):
         self.study.stop(stop)
         return stop
 
-    def _states(self, config: TrainConfig) -> States:
+    def _states(self, config: TrainConfig) -> Snapshots:
         """Where another attempt at the same training, under another number, can go on."""
-        return States(self.study.path / "states" / config_hash(config))
+        return Snapshots(self.study.path / "states" / config_hash(config))
 
     def measure(
-        self, number: int, settings: Settings, config: TrainConfig, run: Run, report: Report
-    ) -> Point:
+        self, number: int, settings: Settings, config: TrainConfig, run: TrackedRun, report: Report
+    ) -> SeedResult:
         sweep, folder = self.sweep, self.study.seed_folder(number, config.seed)
         write_text(folder / "config.json", to_json(config))
         rungs = Rungs(sweep, report)
@@ -107,23 +107,23 @@ class TrialRunner(Runner):
         # Every point is judged on the same examples under the same threat, whatever is searched.
         data, threat, net = sweep.base.data, sweep.base.attack.threat, f"{sweep.name}-{number}"
         with torch_threads(config.threads):
-            parts = {
+            stages = {
                 split: evaluate(
                     model, data, sweep.battery, threat=threat, split=split, name=net
                 ).table
                 for split in judged_on(data)
             }
-        outcomes = Outcomes.of(list(parts.values()))
+        outcomes = Outcomes.of(list(stages.values()))
         outcomes.write(folder / "outcomes.parquet")
-        attack = probes(sweep.battery, threat)[0].attack
+        attack = attacks_of(sweep.battery, threat)[0].name
         # Of a split without examples nothing is counted, and every rate is undefined.
         validation, test = (
-            RiskCounts.of(outcomes, attack=attack, split=s) if s in parts else RiskCounts()
+            RiskCounts.of(outcomes, attack=attack, split=s) if s in stages else RiskCounts()
             for s in SPLITS
         )
         run.metrics(values(test) | {f"validation/{k}": v for k, v in values(validation).items()})
         _keep(run, folder)
-        return Point(
+        return SeedResult(
             trial=number,
             lam=config.lam,
             settings=settings,
@@ -145,7 +145,7 @@ class Rungs:
     sweep: SweepConfig
     report: Report
 
-    def __call__(self, epoch: Epoch, model: Any) -> None:
+    def __call__(self, epoch: EpochRecord, model: Any) -> None:
         """Judge by the hypocritical attack alone, at few steps, on a part of validation."""
         sweep = self.sweep
         if epoch.epoch not in sweep.stopping.rungs:
@@ -154,8 +154,8 @@ class Rungs:
         dataset = sample(base.data, "validation", stopping.examples)
         battery = replace(sweep.battery, name="risks", steps=stopping.steps, examples=None)
         threat = base.attack.threat
-        friend = [p for p in probes(battery, threat) if p.goal == "hypocritical"]
-        outcomes = judge(model, dataset, battery, threat=threat, chosen=friend)
+        friend = [p for p in attacks_of(battery, threat) if p.goal == "hypocritical"]
+        outcomes = evaluate_model(model, dataset, battery, threat=threat, chosen=friend)
         self.report(epoch.epoch, RiskCounts.of_friend(outcomes))
 
 
@@ -164,7 +164,7 @@ def judged_on(data: DataSpec) -> tuple[Selection, ...]:
     return SPLITS if len(place_framed(data, "validation")[1]) else ("test",)
 
 
-def _keep(run: Run, folder: Path) -> None:
+def _keep(run: TrackedRun, folder: Path) -> None:
     for name in ("config.json", "history.parquet", "outcomes.parquet"):
         run.file(folder / name)
 

@@ -10,9 +10,9 @@ from fftune.config import Resources, Settings, config_hash, flat, with_settings
 from fftune.errors import FftuneError
 from fftune.risk import RiskCounts
 from fftune.sweeping.early_stopping import StoppedError
-from fftune.sweeping.front import Failure, Front, Point, Stopped
-from fftune.sweeping.study_dir import StudyFolder
-from fftune.tracking.runs import Run, Tracking, discard_runs
+from fftune.sweeping.front import Failure, Front, SeedResult, Stopped
+from fftune.sweeping.study_dir import StudyDir
+from fftune.tracking.runs import TrackedRun, Tracking, discard_runs
 
 log = logging.getLogger(__name__)
 
@@ -21,13 +21,13 @@ Report = Callable[[int, RiskCounts], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Runner:
+class TrialRunner:
     """All that a trial needs but its number and its settings; travels to any worker.
 
     What a trial does is `measure`, which each kind of study has its own of.
     """
 
-    study: StudyFolder
+    study: StudyDir
     tracking: Tracking
     resources: Resources = field(default_factory=Resources)
     session: str = field(default_factory=lambda: uuid4().hex)
@@ -43,8 +43,8 @@ class Runner:
         raise NotImplementedError
 
     def measure(
-        self, number: int, settings: Settings, config: Any, run: Run, report: Report
-    ) -> Point:
+        self, number: int, settings: Settings, config: Any, run: TrackedRun, report: Report
+    ) -> SeedResult:
         """One point, with all that it leaves in its folder but its result.
 
         Args:
@@ -57,7 +57,7 @@ class Runner:
         return {**flat(config), "strategy": self.study.config.rule}
 
     @staticmethod
-    def conclude(study: StudyFolder, front: Front) -> None:
+    def conclude(study: StudyDir, front: Front) -> None:
         """Whatever a finished study is worth a look at, beside its front."""
 
     def forget(self, config: Any) -> None:
@@ -69,7 +69,7 @@ class Runner:
 
     def __call__(
         self, number: int, settings: Settings, report: Report = lambda _epoch, _counts: None
-    ) -> tuple[Point, ...]:
+    ) -> tuple[SeedResult, ...]:
         """Run one trial, once more where it fails; what it leaves is complete with its result.
 
         One seed after another, in the process that the trial has: they are one point's.
@@ -94,7 +94,7 @@ class Runner:
 
     def _attempt(
         self, number: int, settings: Settings, key: str, report: Report
-    ) -> tuple[tuple[Point, ...], list[Run]]:
+    ) -> tuple[tuple[SeedResult, ...], list[TrackedRun]]:
         """Until a trial is finished, or has failed too often; its points and their open runs."""
         while True:
             self.study.clear(number)
@@ -134,10 +134,10 @@ class Runner:
 
     def _run_seeds(
         self, number: int, settings: Settings, report: Report
-    ) -> tuple[tuple[Point, ...], list[Run]]:
+    ) -> tuple[tuple[SeedResult, ...], list[TrackedRun]]:
         sweep = self.study.config
         discard_runs(self.tracking, tags(sweep.name, "trial", number))
-        runs: list[Run] = []
+        runs: list[TrackedRun] = []
         points = []
         try:
             for seed in sweep.training_seeds:
@@ -158,11 +158,11 @@ class Runner:
         """The base with these settings."""
         return with_settings(self.study.config.base, settings)
 
-    def _start_run(self, number: int, settings: Settings, config: Any) -> Run:
+    def _start_run(self, number: int, settings: Settings, config: Any) -> TrackedRun:
         sweep = self.study.config
         values = " ".join(f"{path}={_short(value)}" for path, value in settings.items())
         seed = f" seed={config.seed}" if sweep.seeds > 1 else ""
-        return Run(
+        return TrackedRun(
             self.tracking,
             f"{sweep.name} {values}{seed}",
             tags=tags(sweep.name, "trial", number)

@@ -22,7 +22,7 @@ Call = list[Any]
 
 
 @dataclass(slots=True)
-class Unsent:
+class Outbox:
     """Calls of one run that nobody has answered, in order."""
 
     folder: Path

@@ -16,7 +16,7 @@ from urllib.parse import unquote, urlsplit
 
 from fftune.errors import StorageError
 from fftune.storage import write_text
-from fftune.tracking.outbox import Unsent, kept
+from fftune.tracking.outbox import Outbox, kept
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -125,10 +125,10 @@ def _first_cause(error: BaseException) -> BaseException:
     return error
 
 
-class Run:
+class TrackedRun:
     """One MLflow run. Metrics are gathered and written in batches: one at a time is 50x slower.
 
-    Where the server goes away, the run goes on: what it says is kept on disk, and `send_unsent`
+    Where the server goes away, the run goes on: what it says is kept on disk, and `send_outbox`
     sends it later.
     """
 
@@ -136,7 +136,7 @@ class Run:
         self, tracking: Tracking, name: str, *, tags: Mapping[str, str], params: Mapping[str, Any]
     ) -> None:
         self._tracking, self._client = tracking, tracking.client()
-        self._unsent = Unsent(tracking.unsent)
+        self._unsent = Outbox(tracking.unsent)
         self._waiting: list[tuple[str, float, int, int]] = []
         self._flushed = time.monotonic()
         self.id = ""
@@ -238,7 +238,7 @@ def _reachable() -> Iterator[_There]:
         there.answer = False
 
 
-def send_unsent(tracking: Tracking) -> None:
+def send_outbox(tracking: Tracking) -> None:
     """Tell the server what it missed; what it misses again is kept."""
     for path, calls in kept(tracking.unsent):
         run, told = "", 0
@@ -262,7 +262,7 @@ def discard_runs(tracking: Tracking, tags: Mapping[str, str]) -> None:
         for run in _carrying(client, tracking, tags):
             client.delete_run(run.info.run_id)
     if not there:
-        Unsent(tracking.unsent).keep("discard", dict(tags))
+        Outbox(tracking.unsent).keep("discard", dict(tags))
 
 
 def end_stale_runs(
@@ -329,7 +329,7 @@ def log_front(
         pages: HTML to keep with it, by file name.
     """
     discard_runs(tracking, tags)
-    run = Run(tracking, name, tags=tags, params={})
+    run = TrackedRun(tracking, name, tags=tags, params={})
     for step, (natural, other) in enumerate(points):
         run.metrics({"front/natural_risk": natural, f"front/{risk}": other}, step)
     run.metrics(metrics)

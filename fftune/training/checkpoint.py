@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from fftune.config import InputSpec, ModelSpec, TrainConfig, from_json, to_json
 from fftune.errors import ModelError
 from fftune.storage import write_text
-from fftune.training.history import Epoch, read_history
+from fftune.training.history import EpochRecord, read_history
 
 if TYPE_CHECKING:
     from torch import nn
@@ -22,7 +22,7 @@ class Checkpoint:
     config: TrainConfig
     inputs: InputSpec
     model: "nn.Module"
-    history: Sequence[Epoch]
+    history: Sequence[EpochRecord]
     data_hash: str
     """Of the examples that it was trained on."""
     stopped: str = ""

@@ -14,14 +14,14 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Group:
+class ProcessGroup:
     """This process's place among `size`; alone, all of it is free."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
-    def current(cls) -> "Group":
+    def current(cls) -> "ProcessGroup":
         """As torch.distributed has been set up, or alone."""
         if not dist.is_initialized():
             return cls()

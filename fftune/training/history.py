@@ -9,7 +9,7 @@ from fftune.storage import write_whole
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Epoch:
+class EpochRecord:
     """What one pass over the training data came to; nan is what was not measured."""
 
     epoch: int
@@ -28,18 +28,20 @@ class Epoch:
     """Under PGD on the first training batch, where catastrophic overfitting is watched for."""
 
 
-def write_history(history: Sequence[Epoch], path: Path) -> None:
+def write_history(history: Sequence[EpochRecord], path: Path) -> None:
     """A Parquet file with a row an epoch."""
     import pandas as pd
 
-    columns = [f.name for f in fields(Epoch)]
+    columns = [f.name for f in fields(EpochRecord)]
     frame = pd.DataFrame([asdict(epoch) for epoch in history], columns=columns)
     write_whole(path, frame.to_parquet)
 
 
-def read_history(path: Path) -> list[Epoch]:
+def read_history(path: Path) -> list[EpochRecord]:
     """What `write_history` wrote."""
     import pandas as pd
 
     records = pd.read_parquet(path).to_dict("records")
-    return [Epoch(**{str(name): value for name, value in record.items()}) for record in records]
+    return [
+        EpochRecord(**{str(name): value for name, value in record.items()}) for record in records
+    ]

@@ -9,7 +9,7 @@ from fftune.models import eval_mode, make_model
 from fftune.user_code import answering
 
 
-def fresh_model(config: TrainConfig, inputs: InputSpec) -> nn.Module:
+def init_model(config: TrainConfig, inputs: InputSpec) -> nn.Module:
     """The net, initialised from the run's seed, and tried on one blank image.
 
     Raises:

@@ -18,7 +18,7 @@ from fftune.config import AttackConfig, TrainConfig
 from fftune.data.dataset import Batch
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode
-from fftune.training.distributed import Group
+from fftune.training.distributed import ProcessGroup
 
 log = logging.getLogger(__name__)
 STEPS = 5
@@ -26,18 +26,18 @@ DROP = 0.2
 
 
 @dataclass(kw_only=True)
-class Watch:
+class OverfittingWatch:
     """Looks at a run after every epoch."""
 
     config: TrainConfig
-    group: Group
+    group: ProcessGroup
     batch: Batch | None = None
     robust: float = math.nan
     weights: dict[str, Tensor] = field(default_factory=dict)
     """Of the last look."""
 
     @classmethod
-    def of(cls, config: TrainConfig, group: Group) -> "Watch | None":
+    def of(cls, config: TrainConfig, group: ProcessGroup) -> "OverfittingWatch | None":
         """A watch where training takes one long step; other objectives do not need it."""
         return cls(config=config, group=group) if config.objective == "fast_at" else None
 

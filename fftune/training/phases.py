@@ -11,11 +11,11 @@ from fftune.config import DataSpec, InputSpec, LoaderConfig, Phase, TrainConfig,
 from fftune.data import Loader, open_loader
 from fftune.data.catalog import place_framed
 from fftune.data.dataset import Batch
-from fftune.training.distributed import Group
+from fftune.training.distributed import ProcessGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Feed:
+class EpochStream:
     """Loaders, one a phase, and the epochs, counted from 1, that each of them serves."""
 
     phases: tuple[Phase, ...]
@@ -61,21 +61,21 @@ class Feed:
         return self.loaders[self.phase(epoch)].epoch(epoch, start=start)
 
 
-def open_feed(config: TrainConfig, group: Group, *, device: str) -> Feed:
+def open_stream(config: TrainConfig, group: ProcessGroup, *, device: str) -> EpochStream:
     """The feed of a run.
 
     Raises:
         ConfigError: a batch is larger than the data.
         DataError: the data are missing or damaged.
     """
-    inputs, phases = check_feed(config), phases_of(config)
+    inputs, phases = check_stream(config), phases_of(config)
     loaders = tuple(_loader(config, phase, group, device) for phase in phases)
     text = " ".join(loader.hash() for loader in loaders)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Feed(phases=phases, loaders=loaders, inputs=inputs, hash=digest)
+    return EpochStream(phases=phases, loaders=loaders, inputs=inputs, hash=digest)
 
 
-def check_feed(config: TrainConfig) -> InputSpec:
+def check_stream(config: TrainConfig) -> InputSpec:
     """What the images of the last phase are like; of each phase one is decoded.
 
     Raises:
@@ -119,7 +119,7 @@ def phases_of(config: TrainConfig) -> tuple[Phase, ...]:
     return config.phases or (whole,)
 
 
-def _loader(config: TrainConfig, phase: Phase, group: Group, device: str) -> Loader:
+def _loader(config: TrainConfig, phase: Phase, group: ProcessGroup, device: str) -> Loader:
     spec = spec_of(config, phase)
     settings = LoaderConfig(
         batch_size=phase.batch_size // group.size,

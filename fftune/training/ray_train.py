@@ -8,7 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fftune.ray_cluster import check_seen, fits, stand_in  # before Ray, whose start it sets
+from fftune.ray_cluster import (  # before Ray, whose start it sets
+    check_seen,
+    enter_driver_dir,
+    max_concurrent,
+)
 
 # isort: split
 import ray.train
@@ -21,9 +25,9 @@ from fftune.errors import FftuneError
 from fftune.metrics import Metrics
 from fftune.storage import in_turn, write_text
 from fftune.training.checkpoint import Checkpoint
-from fftune.training.distributed import Group
-from fftune.training.history import Epoch
-from fftune.training.run_dir import RunFolder
+from fftune.training.distributed import ProcessGroup
+from fftune.training.history import EpochRecord
+from fftune.training.run_dir import RunDir
 from fftune.training.tracked import count_epoch
 from fftune.training.train import train
 
@@ -42,7 +46,7 @@ def train_on_ray(
     metrics: Metrics,
     states: Path | None = None,
     gpus: float = 0.0,
-    on_history: Callable[[Sequence[Epoch]], None] = lambda _history: None,
+    on_history: Callable[[Sequence[EpochRecord]], None] = lambda _history: None,
     save_seconds: float = 120.0,
 ) -> Checkpoint:
     """Train one net on `config.workers` processes of the cluster that is connected.
@@ -61,7 +65,7 @@ def train_on_ray(
     """
     least = config.min_workers or config.workers
     per_worker = {"CPU": float(config.threads), "GPU": gpus}
-    fits("training", per_worker, least)
+    max_concurrent("training", per_worker, least)
     workers = (least, config.workers) if least < config.workers else config.workers
     trainer = TorchTrainer(
         _worker,
@@ -93,7 +97,7 @@ def train_on_ray(
         raise _told(folder) or _last_words(error) from None
     if told := _told(folder):
         raise told
-    checkpoint = RunFolder(folder).finished()
+    checkpoint = RunDir(folder).finished()
     assert checkpoint is not None  # the leading worker has written it
     on_history(checkpoint.history)
     return checkpoint
@@ -146,12 +150,12 @@ def _worker(settings: dict[str, Any]) -> None:
     """What every process does; Ray has set torch.distributed up."""
     arguments, folder = dict(settings), settings["folder"]
     metrics, config = arguments.pop("metrics"), settings["config"]
-    stand_in(arguments.pop("driver"))
+    enter_driver_dir(arguments.pop("driver"))
     check_seen(folder)
     # One answer for all, or some would train and wait for the others for ever.
-    if Group.current().leaders((folder / FAILED).exists()):
+    if ProcessGroup.current().leaders((folder / FAILED).exists()):
         return  # this attempt would end like the one before
-    if Group.current().leads:
+    if ProcessGroup.current().leads:
         ours = logging.getLogger("fftune")
         ours.setLevel(logging.INFO)
         ours.addHandler(logging.FileHandler(folder / LOG))

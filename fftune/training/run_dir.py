@@ -13,11 +13,11 @@ from fftune.config import TrainConfig, differences, from_json
 from fftune.errors import ConfigError, ModelError
 from fftune.training.checkpoint import Checkpoint, read_checkpoint
 from fftune.training.history import write_history
-from fftune.training.snapshots import States
+from fftune.training.snapshots import Snapshots
 
 
 @dataclass(frozen=True, slots=True)
-class RunFolder:
+class RunDir:
     """A folder that one run writes."""
 
     path: Path
@@ -25,9 +25,9 @@ class RunFolder:
     """Where the states are, if they are to outlive this attempt."""
 
     @property
-    def states(self) -> States:
+    def states(self) -> Snapshots:
         """What the run needs to go on."""
-        return States(self.elsewhere or self.path / "states")
+        return Snapshots(self.elsewhere or self.path / "states")
 
     @property
     def best(self) -> Path:

@@ -17,7 +17,7 @@ KEPT = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
+class Snapshot:
     """A state on disk."""
 
     file: str
@@ -28,7 +28,7 @@ class Saved:
 
 
 @dataclass(frozen=True, slots=True)
-class States:
+class Snapshots:
     """A folder with the last states of one run, and a list of them, `states.json`."""
 
     folder: Path
@@ -41,7 +41,7 @@ class States:
         """
         path = self.folder / f"{epoch}-{step}.pt"
         write_plain(state, path)
-        saved = Saved(file=path.name, sha256=sha256(path), epoch=epoch, step=step)
+        saved = Snapshot(file=path.name, sha256=sha256(path), epoch=epoch, step=step)
         kept = [saved, *(old for old in self.saved() if old.file != saved.file)][:KEPT]
         text = json.dumps([asdict(one) for one in kept], indent=2) + "\n"
         write_text(self.folder / "states.json", text)
@@ -63,11 +63,11 @@ class States:
             log.warning("state %s cannot be used (%s); going back", str(path), reason)
         return None
 
-    def saved(self) -> list[Saved]:
+    def saved(self) -> list[Snapshot]:
         """The list, newest first; empty where there is none."""
         try:
             text = (self.folder / "states.json").read_text(encoding="utf-8")
-            return [Saved(**record) for record in json.loads(text)]
+            return [Snapshot(**record) for record in json.loads(text)]
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError) as error:

@@ -9,14 +9,14 @@ import torch
 
 from fftune.config import TrainConfig
 from fftune.models import device_of, make_model, torch_threads
-from fftune.training.phases import check_feed
+from fftune.training.phases import check_stream
 from fftune.user_code import answering
 
 REPEATS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Rates:
+class Throughput:
     """Seconds of one example, in a full batch, on the device that trains."""
 
     forward: float
@@ -25,9 +25,9 @@ class Rates:
     device: str
 
 
-def measure(config: TrainConfig) -> Rates:
+def measure(config: TrainConfig) -> Throughput:
     """Time forward and backward passes of random images; medians of a few, after a first one."""
-    inputs, device = check_feed(config), device_of(config.device)
+    inputs, device = check_stream(config), device_of(config.device)
     with answering(), torch_threads(config.threads):
         model = make_model(
             config.model, inputs, seed=0, width=config.width, constants=config.constants
@@ -43,7 +43,7 @@ def measure(config: TrainConfig) -> Rates:
             model(x).sum().backward()
 
         once, twice = (_seconds(call, device) / size for call in (forward, both))
-    return Rates(forward=once, backward=max(twice - once, 0.0), device=device)
+    return Throughput(forward=once, backward=max(twice - once, 0.0), device=device)
 
 
 def _seconds(call: Callable[[], None], device: str) -> float:

@@ -15,17 +15,17 @@ from fftune.errors import ModelError, StudyError
 from fftune.metrics import Metrics
 from fftune.models import device_of
 from fftune.storage import locked, write_text
-from fftune.tracking.runs import Run, Tracking, discard_runs, left_open, open_tracking
+from fftune.tracking.runs import TrackedRun, Tracking, discard_runs, left_open, open_tracking
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.cost import per_example
-from fftune.training.history import Epoch
-from fftune.training.run_dir import RunFolder
+from fftune.training.history import EpochRecord
+from fftune.training.run_dir import RunDir
 from fftune.training.train import OnEpoch, check, train
 
 log = logging.getLogger(__name__)
 
 
-def run_recorded(
+def train_tracked(
     config: TrainConfig,
     *,
     name: str,
@@ -67,19 +67,19 @@ def run_recorded(
 
 def _finished(folder: Path) -> Checkpoint | None:
     try:
-        return RunFolder(folder).finished()
+        return RunDir(folder).finished()
     except ModelError:
         return None  # `train` says why
 
 
-def _tell_again(run: Run, checkpoint: Checkpoint, folder: Path) -> None:
+def _tell_again(run: TrackedRun, checkpoint: Checkpoint, folder: Path) -> None:
     """All that was measured: whoever trained it died before MLflow knew."""
     for epoch in checkpoint.history:
         log_epoch(run, epoch)
     _close(run, checkpoint, folder)
 
 
-def _close(run: Run, checkpoint: Checkpoint, folder: Path) -> None:
+def _close(run: TrackedRun, checkpoint: Checkpoint, folder: Path) -> None:
     run.file(folder / "history.parquet")
     run.tag("fftune.stopped", checkpoint.stopped)
     run.tag("fftune.data_hash", checkpoint.data_hash)
@@ -89,7 +89,7 @@ def _close(run: Run, checkpoint: Checkpoint, folder: Path) -> None:
 def train_anywhere(
     config: TrainConfig,
     folder: Path,
-    run: Run,
+    run: TrackedRun,
     resources: Resources,
     *,
     on_ray: bool,
@@ -106,12 +106,12 @@ def train_anywhere(
         on_epoch: as in `train`, after the epoch was logged; not called by workers on Ray.
     """
 
-    def log_then_call(epoch: Epoch, model: nn.Module) -> None:
+    def log_then_call(epoch: EpochRecord, model: nn.Module) -> None:
         log_epoch(run, epoch)
         count_epoch(metrics, epoch, config)
         on_epoch(epoch, model)
 
-    def log_all(history: Sequence[Epoch]) -> None:
+    def log_all(history: Sequence[EpochRecord]) -> None:
         for epoch in history:
             log_epoch(run, epoch)
 
@@ -124,11 +124,11 @@ def train_anywhere(
             on_resume=log_all,
             save_seconds=save_seconds,
         )
-    from fftune.ray_cluster import cluster, require_seen  # importing Ray takes seconds
+    from fftune.ray_cluster import cluster, require_shared_dir  # importing Ray takes seconds
     from fftune.training.ray_train import train_on_ray
 
     with cluster(resources):
-        require_seen(folder)
+        require_shared_dir(folder)
         return train_on_ray(
             config,
             folder=folder,
@@ -145,12 +145,12 @@ def _asks_for_ray(config: TrainConfig, resources: Resources) -> bool:
     return config.workers > 1 or resources.gpus > 0 or resources.address is not None
 
 
-def start_run(config: TrainConfig, name: str, root: Path) -> Run:
+def start_run(config: TrainConfig, name: str, root: Path) -> TrackedRun:
     """The run's place in MLflow; an earlier attempt's is discarded."""
     tracking, tags = _tracking(config, root), _tags(name)
     discard_runs(tracking, tags)
     params = {**flat(config), "device": device_of(config.device)}
-    return Run(tracking, name, tags=tags, params=params)
+    return TrackedRun(tracking, name, tags=tags, params=params)
 
 
 def _tracking(config: TrainConfig, root: Path) -> Tracking:
@@ -161,14 +161,14 @@ def _tags(name: str) -> dict[str, str]:
     return {"fftune.run": name, "fftune.kind": "train"}
 
 
-def log_epoch(run: Run, epoch: Epoch) -> None:
+def log_epoch(run: TrackedRun, epoch: EpochRecord) -> None:
     """What was measured in an epoch."""
     values = asdict(epoch)
     step = values.pop("epoch")
     run.metrics({f"train/{k}": value for k, value in values.items() if isfinite(value)}, step)
 
 
-def count_epoch(metrics: Metrics, epoch: Epoch, config: TrainConfig) -> None:
+def count_epoch(metrics: Metrics, epoch: EpochRecord, config: TrainConfig) -> None:
     """What an epoch took, for those who watch the cluster."""
     examples = round(epoch.examples_per_second * epoch.seconds)
     passes = per_example(config) * examples

@@ -12,18 +12,18 @@ from fftune.config import TrainConfig
 from fftune.errors import ModelError
 from fftune.models import device_of, torch_threads
 from fftune.training.checkpoint import Checkpoint
-from fftune.training.distributed import Group
-from fftune.training.history import Epoch
-from fftune.training.init_model import fresh_model
-from fftune.training.phases import check_feed
-from fftune.training.run_dir import RunFolder
-from fftune.training.trainer import Run
+from fftune.training.distributed import ProcessGroup
+from fftune.training.history import EpochRecord
+from fftune.training.init_model import init_model
+from fftune.training.phases import check_stream
+from fftune.training.run_dir import RunDir
+from fftune.training.trainer import Trainer
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
 
-OnEpoch = Callable[[Epoch, nn.Module], None]
-OnResume = Callable[[Sequence[Epoch]], None]
+OnEpoch = Callable[[EpochRecord, nn.Module], None]
+OnResume = Callable[[Sequence[EpochRecord]], None]
 
 
 def train(
@@ -39,7 +39,7 @@ def train(
 
     Args:
         folder: where the run keeps what it needs to go on, goes on from, and leaves what it came
-            to; see `RunFolder`. A run that has ended there is given back. None keeps nothing.
+            to; see `RunDir`. A run that has ended there is given back. None keeps nothing.
         states: where what it needs to go on is, if another attempt may find it there that has
             another folder; it then outlives the run.
         on_epoch: called by the leading process after every epoch, with the net in train mode.
@@ -53,12 +53,12 @@ def train(
             or the net ends the program.
         StorageError: there is no room for a state or a checkpoint.
     """
-    group, device = Group.current(), device_of(config.device)
-    place = RunFolder(folder, states) if folder else None
+    group, device = ProcessGroup.current(), device_of(config.device)
+    place = RunDir(folder, states) if folder else None
     if place and (done := _ended(place, config)):
         return done
     with answering(), torch_threads(config.threads), _own_randomness(device):
-        run = Run.begin(config, group, device=device, folder=place, save_seconds=save_seconds)
+        run = Trainer.begin(config, group, device=device, folder=place, save_seconds=save_seconds)
         _go_on(run, on_resume)
         for epoch in run.epochs():
             if group.leads:
@@ -71,7 +71,7 @@ def train(
     return checkpoint
 
 
-def _ended(place: RunFolder, config: TrainConfig) -> Checkpoint | None:
+def _ended(place: RunDir, config: TrainConfig) -> Checkpoint | None:
     """What the run came to, if it has ended and that can be read."""
     place.require_settings(config)
     try:
@@ -81,7 +81,7 @@ def _ended(place: RunFolder, config: TrainConfig) -> Checkpoint | None:
         return None
 
 
-def _go_on(run: Run, on_resume: OnResume) -> None:
+def _go_on(run: Trainer, on_resume: OnResume) -> None:
     """Take a run up where its newest state stands; all processes take the same one."""
     state = run.folder.states.newest() if run.folder and run.group.leads else None
     state = run.group.leaders(state)
@@ -101,7 +101,7 @@ def check(config: TrainConfig) -> None:
         ConfigError, DataError, ModelError: the settings do not fit each other or the data.
     """
     device_of(config.device)
-    fresh_model(config, check_feed(config))
+    init_model(config, check_stream(config))
 
 
 @contextmanager

@@ -16,15 +16,15 @@ from fftune.data.dataset import Batch
 from fftune.errors import DivergedError, ModelError
 from fftune.keyed_noise import Noise
 from fftune.training.checkpoint import Checkpoint
-from fftune.training.distributed import Group
-from fftune.training.history import Epoch
-from fftune.training.init_model import fresh_model
+from fftune.training.distributed import ProcessGroup
+from fftune.training.history import EpochRecord
+from fftune.training.init_model import init_model
 from fftune.training.linf_dist import DistanceTraining
 from fftune.training.optimizer import make_optimizer, make_schedule
-from fftune.training.overfitting import Watch
-from fftune.training.phases import Feed, open_feed
+from fftune.training.overfitting import OverfittingWatch
+from fftune.training.phases import EpochStream, open_stream
 from fftune.training.progress import Heartbeat
-from fftune.training.run_dir import RunFolder
+from fftune.training.run_dir import RunDir
 from fftune.training.step import Stepper, folded_of, layout_of, objective_of
 from fftune.training.validation import Validation
 
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(kw_only=True)
-class Tally:
+class EpochTotals:
     """How far an epoch is. The tensors stay on the device: reading them would wait for it."""
 
     losses: Tensor
@@ -48,26 +48,26 @@ class Tally:
 
 
 @dataclass(kw_only=True)
-class Run:
+class Trainer:
     """Epochs one after the other, from wherever the run is."""
 
     config: TrainConfig
-    group: Group
+    group: ProcessGroup
     device: str
-    folder: RunFolder | None
-    feed: Feed
+    folder: RunDir | None
+    feed: EpochStream
     model: nn.Module
     stepper: Stepper
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
-    watch: Watch | None
+    watch: OverfittingWatch | None
     distance: DistanceTraining | None
     heartbeat: Heartbeat
     save_seconds: float
     """No more work than this is lost with a crash."""
     saved: float = field(default_factory=time.perf_counter)
-    history: list[Epoch] = field(default_factory=list)
-    tally: Tally | None = None
+    history: list[EpochRecord] = field(default_factory=list)
+    tally: EpochTotals | None = None
     """Of the epoch after `history`, if it has begun."""
     best: float = -1.0
     stopped: str = ""
@@ -77,19 +77,19 @@ class Run:
     def begin(
         cls,
         config: TrainConfig,
-        group: Group,
+        group: ProcessGroup,
         *,
         device: str,
-        folder: RunFolder | None,
+        folder: RunDir | None,
         save_seconds: float,
-    ) -> "Run":
+    ) -> "Trainer":
         """A run before its first step.
 
         Raises:
             ConfigError, DataError: the settings do not fit the data.
         """
-        feed = open_feed(config, group, device=device)
-        model = fresh_model(config, feed.inputs).to(device)
+        feed = open_stream(config, group, device=device)
+        model = init_model(config, feed.inputs).to(device)
         layout = layout_of(model, feed.inputs, device)
         optimizer = make_optimizer(model, config)
         steps = [feed.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
@@ -116,13 +116,13 @@ class Run:
             stepper=stepper,
             optimizer=optimizer,
             schedule=make_schedule(optimizer, config, steps),
-            watch=Watch.of(config, group),
+            watch=OverfittingWatch.of(config, group),
             distance=distance,
             heartbeat=Heartbeat(epochs=config.optimizer.epochs, steps=sum(steps), name=name),
             save_seconds=save_seconds,
         )
 
-    def epochs(self) -> Iterator[Epoch]:
+    def epochs(self) -> Iterator[EpochRecord]:
         """Train to the end, an epoch at a time."""
         while len(self.history) < self.config.optimizer.epochs and not self.stopped:
             epoch = self._epoch(len(self.history) + 1)
@@ -172,8 +172,8 @@ class Run:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
-        self.history = [Epoch(**record) for record in state["history"]]
-        self.tally = Tally(**state["tally"]) if state["tally"] else None
+        self.history = [EpochRecord(**record) for record in state["history"]]
+        self.tally = EpochTotals(**state["tally"]) if state["tally"] else None
         if self.tally:
             self.tally.losses = self.tally.losses.to(self.device)
             self.tally.right = self.tally.right.to(self.device)
@@ -181,7 +181,7 @@ class Run:
         if self.watch:
             self.watch.load_state_dict(state["watch"])
 
-    def _epoch(self, epoch: int) -> Epoch:
+    def _epoch(self, epoch: int) -> EpochRecord:
         """What remains of an epoch."""
         self.tally = tally = self.tally or self._fresh(epoch)
         began = time.perf_counter() - tally.seconds
@@ -201,14 +201,14 @@ class Run:
         step = self.tally.step if self.tally else 0
         return sum(map(self.feed.steps, range(1, epoch))) + step
 
-    def _fresh(self, epoch: int) -> Tally:
-        return Tally(
+    def _fresh(self, epoch: int) -> EpochTotals:
+        return EpochTotals(
             losses=torch.zeros(self.feed.steps(epoch), device=self.device),
             right=torch.zeros((), device=self.device),
             lr=self.optimizer.param_groups[0]["lr"],
         )
 
-    def _take(self, batch: Batch, tally: Tally, epoch: int, noise: Noise) -> None:
+    def _take(self, batch: Batch, tally: EpochTotals, epoch: int, noise: Noise) -> None:
         """One step."""
         real, examples = self.feed.share(epoch, tally.step)
         # Dropout, in nets that have it, must not depend on where a run was interrupted.
@@ -228,7 +228,7 @@ class Run:
         tally.right += right
         tally.step += 1
 
-    def _close(self, tally: Tally, epoch: int) -> Epoch:
+    def _close(self, tally: EpochTotals, epoch: int) -> EpochRecord:
         """The epoch's record, over all processes.
 
         Raises:
@@ -236,7 +236,7 @@ class Run:
         """
         losses, examples = tally.losses, self.feed.examples(epoch)
         self._require_finite(losses, epoch)
-        record = Epoch(
+        record = EpochRecord(
             epoch=epoch,
             lr=tally.lr,
             loss=float(losses.sum()) / examples,
@@ -291,7 +291,7 @@ class Run:
         self.folder.states.save(self.state_dict(), epoch=len(self.history), step=step)
         self.saved = time.perf_counter()
 
-    def _beat(self, tally: Tally, epoch: int) -> None:
+    def _beat(self, tally: EpochTotals, epoch: int) -> None:
         if self.group.size == 1:  # the others would wait for a leader that has raised
             self._require_finite(tally.losses, epoch)
         seen = sum(self.feed.share(epoch, step)[1] for step in range(tally.step))

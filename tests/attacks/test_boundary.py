@@ -86,9 +86,9 @@ def test_every_step_of_deepfool_is_that_of_the_algorithm(targets, steps, goal, n
         torch.testing.assert_close(batch, theirs, rtol=0, atol=1e-5)
     inside = 0
     for row, (points, won) in enumerate(found):
-        fits = won and length(points[-1] - x[row], norm) <= RADIUS[norm]
-        inside += fits
-        expected = points[-1] if fits else x[row]
+        max_concurrent = won and length(points[-1] - x[row], norm) <= RADIUS[norm]
+        inside += max_concurrent
+        expected = points[-1] if max_concurrent else x[row]
         torch.testing.assert_close(x_pert[row], expected, rtol=0, atol=1e-5)
     assert inside >= 2
 

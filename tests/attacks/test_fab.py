@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fftune.attacks import fab
 from fftune.attacks.fab import offer_nearest
-from fftune.attacks.search_state import Found, begin
+from fftune.attacks.search_state import BestSoFar, begin
 from fftune.config import AttackConfig, ThreatModel
 from fftune.keyed_noise import Noise
 from fftune.threat import distance, start
@@ -201,7 +201,7 @@ def test_where_there_is_no_gradient_it_stays_at_x(norm) -> None:
 def test_a_success_on_the_surface_of_the_ball_lies_inside() -> None:
     x = torch.full((1, *SHAPE), 0.5, dtype=torch.float64)
     far = x + 0.25
-    found = Found.nothing(x, stop=False)
+    found = BestSoFar.nothing(x, stop=False)
     offered = ThreatModel(norm="linf", eps=0.25)
     rows = begin(
         Flat(reach=True), x, torch.zeros(1).long(), config=AttackConfig(), goal="adversarial",

@@ -4,7 +4,15 @@ import plain_losses
 import pytest
 import torch
 
-from fftune.attacks.losses import Aim, all_classes, is_defined, kl, margin, require_margin, scale
+from fftune.attacks.losses import (
+    AttackObjective,
+    all_classes,
+    is_defined,
+    kl,
+    margin,
+    require_margin,
+    scale,
+)
 from fftune.config import Goal, Loss
 from fftune.errors import ConfigError
 
@@ -14,8 +22,10 @@ FOUR = torch.tensor([[4.0, 1.0, 3.0, -2.0]])
 
 
 def loss_of(logits, y: int, goal: Goal, loss: Loss, target: int | None = None) -> float:
-    aimed = None if target is None else torch.tensor([target])
-    aim = Aim(goal=goal, loss=loss, y=torch.tensor([y]), logits_clean=logits, target=aimed)
+    label_schedule = None if target is None else torch.tensor([target])
+    aim = AttackObjective(
+        goal=goal, loss=loss, y=torch.tensor([y]), logits_clean=logits, target=label_schedule
+    )
     return aim(logits).item()
 
 
@@ -75,9 +85,9 @@ def test_no_loss_is_flat_before_the_goal(goal, logits) -> None:
     for y in range(len(logits)):
         for loss in ("ce", "margin", "dlr"):
             leaf = z.clone().requires_grad_()
-            aim = Aim(goal=goal, loss=loss, y=torch.tensor([y]))
+            aim = AttackObjective(goal=goal, loss=loss, y=torch.tensor([y]))
             (grad,) = torch.autograd.grad(aim(leaf).sum(), leaf)
-            if not aim.reached(z):
+            if not aim.is_success(z):
                 assert grad.abs().max() > 1e-3
                 higher = aim(z + 1e-3 * grad / grad.norm())
                 assert higher > aim(z)
@@ -86,7 +96,9 @@ def test_no_loss_is_flat_before_the_goal(goal, logits) -> None:
 @pytest.mark.parametrize("target", [0, 2])
 def test_targeted_dlr_of_three_classes_is_not_flat(target) -> None:
     leaf = torch.tensor([[0.5, 2.0, -1.0]]).requires_grad_()
-    aim = Aim(goal="adversarial", loss="dlr", y=torch.tensor([1]), target=torch.tensor([target]))
+    aim = AttackObjective(
+        goal="adversarial", loss="dlr", y=torch.tensor([1]), target=torch.tensor([target])
+    )
     (grad,) = torch.autograd.grad(aim(leaf).sum(), leaf)
     assert grad.abs().max() > 1e-3
 
@@ -132,7 +144,7 @@ def test_each_goal_has_its_losses(goal) -> None:
     for loss in losses:
         if loss not in DEFINED[goal]:
             with pytest.raises(ConfigError, match=f"loss {loss!r} is not defined for goal"):
-                Aim(goal=goal, loss=loss, y=torch.tensor([0]))
+                AttackObjective(goal=goal, loss=loss, y=torch.tensor([0]))
 
 
 @pytest.mark.parametrize("classes", [2, 3, 4, 5])
@@ -146,7 +158,7 @@ def test_every_loss_is_the_plain_formula(goal, classes) -> None:
             y = (torch.arange(3) + label) % classes
             for shift in (None, *range(1, classes)):
                 target = None if shift is None else (y + shift) % classes
-                aim = Aim(goal=goal, loss=loss, y=y, logits_clean=clean, target=target)
+                aim = AttackObjective(goal=goal, loss=loss, y=y, logits_clean=clean, target=target)
                 plain = [
                     plain_losses.climbed(
                         z[i],
@@ -166,34 +178,37 @@ def test_the_goal_is_reached_where_the_prediction_says_so(goal) -> None:
     z = torch.tensor([[1.0, 2.0, 0.0], [3.0, 2.0, 0.0], [0.0, 1.0, 2.0], [0.0, 1.0, 2.0]])
     clean = z[[1, 1, 2, 0]]  # predicts 0, 0, 2, 1; z predicts 1, 0, 2, 2
     y = torch.tensor([1, 1, 2, 0])
-    aim = Aim(goal=goal, loss="ce", y=y, logits_clean=clean)
+    aim = AttackObjective(goal=goal, loss="ce", y=y, logits_clean=clean)
     plain = [plain_losses.reached(z[i], goal, int(y[i]), clean[i]) for i in range(4)]
-    assert aim.reached(z).tolist() == plain
+    assert aim.is_success(z).tolist() == plain
     if goal not in ("stability", "label_free"):
-        assert Aim(goal=goal, loss="ce", y=y).reached(z).tolist() == plain
+        assert AttackObjective(goal=goal, loss="ce", y=y).is_success(z).tolist() == plain
 
 
 def test_stability_moves_the_clean_predictions_score_and_the_others_their_labels() -> None:
     clean, y = FOUR.expand(2, 4), torch.tensor([3, 1])
     for goal in GOALS:
-        label = Aim(goal=goal, loss="ce", y=y, logits_clean=clean).label.tolist()
+        label = AttackObjective(goal=goal, loss="ce", y=y, logits_clean=clean).label.tolist()
         assert label == ([0, 0] if goal == "stability" else [3, 1])
 
 
 def test_each_turn_has_its_label_and_minus_one_is_all_classes() -> None:
     turns = torch.tensor([[0, -1, 2], [1, -1, 0]])
     for loss in ("ce", "margin", "linear"):
-        aim = Aim(goal="hypocritical", loss=loss, y=turns[:, 0], turns=turns)
+        aim = AttackObjective(goal="hypocritical", loss=loss, y=turns[:, 0], turns=turns)
         first, every, last = (aim.at(step) for step in range(3))
         assert (first.goal, first.loss, first.y.tolist()) == ("hypocritical", loss, [0, 1])
         assert (last.goal, last.loss, last.y.tolist()) == ("hypocritical", loss, [2, 0])
         assert (every.goal, every.loss) == ("hedge", "linear" if loss == "linear" else "ce")
-    assert Aim(goal="hedge", loss="ce", y=turns[:, 0]).at(1).turns is None
+    assert AttackObjective(goal="hedge", loss="ce", y=turns[:, 0]).at(1).turns is None
 
 
 def test_one_row_in_its_turn_for_all_classes_turns_the_batch() -> None:
     turns = torch.tensor([[0], [-1]])
-    assert Aim(goal="adversarial", loss="ce", y=turns[:, 0], turns=turns).at(0).goal == "hedge"
+    assert (
+        AttackObjective(goal="adversarial", loss="ce", y=turns[:, 0], turns=turns).at(0).goal
+        == "hedge"
+    )
 
 
 def test_what_dlr_divides_by() -> None:

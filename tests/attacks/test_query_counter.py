@@ -4,18 +4,18 @@ from nets import images, smooth
 from torch import nn
 
 from fftune.attacks import SEARCHES
-from fftune.attacks.query_counter import Counted, clean_logits, narrowed
+from fftune.attacks.query_counter import QueryCounter, clean_logits, index_batch
 from fftune.config import AttackConfig, Search, ThreatModel
 from fftune.errors import ModelError
 from fftune.keyed_noise import Noise
 
 
-def counted(model: nn.Module, x: torch.Tensor) -> Counted:
+def counted(model: nn.Module, x: torch.Tensor) -> QueryCounter:
     with torch.no_grad():
-        return Counted(model, model(x))
+        return QueryCounter(model, model(x))
 
 
-def run(net: nn.Module, x: torch.Tensor, search: Search, loss="ce", **settings) -> Counted:
+def run(net: nn.Module, x: torch.Tensor, search: Search, loss="ce", **settings) -> QueryCounter:
     config = AttackConfig(threat=ThreatModel(eps=0.01), search=search, **settings)
     model = counted(net, x)
     SEARCHES[search](
@@ -67,7 +67,7 @@ def test_rows_that_repeat_are_counted_each(linear, rng) -> None:
     x = torch.rand(4, 3, 2, 2, generator=rng)
     model = counted(linear, x)
     rows = torch.tensor([2, 2, 0])
-    part = narrowed(narrowed(model, rows), torch.tensor([True, True, False]))
+    part = index_batch(index_batch(model, rows), torch.tensor([True, True, False]))
     assert torch.equal(clean_logits(part, x[[2, 2]]), model.logits_clean[[2, 2]])
     with torch.no_grad():
         part(x[[2, 2]])
@@ -143,7 +143,7 @@ def test_gradients_that_are_not_finite_are_counted_and_leave_their_pixel_alone()
     assert grad.sign().flatten(1).tolist() == signs
 
 
-def passes(search: Search, loss="ce", *, goal="adversarial", classes=3, **settings) -> Counted:
+def passes(search: Search, loss="ce", *, goal="adversarial", classes=3, **settings) -> QueryCounter:
     """Counts of two examples that a radius of nothing can never fool."""
     net, x = smooth(classes, (1, 3, 3), 1), images(2, (1, 3, 3), 1)
     config = AttackConfig(threat=ThreatModel(eps=1e-7), search=search, **settings)
@@ -217,7 +217,7 @@ def test_counts_of_some_rows_are_kept_with_the_block() -> None:
 
 def test_accounts_may_be_opened_for_a_part_of_a_larger_block() -> None:
     net, x = smooth(3, (1, 3, 3), 1), images(2, (1, 3, 3), 1)
-    model = Counted(net, net(x).detach(), torch.tensor([3, 1]), examples=5)
+    model = QueryCounter(net, net(x).detach(), torch.tensor([3, 1]), examples=5)
     with torch.no_grad():
         torch.testing.assert_close(model(x), net(x))
     assert model.forwards.tolist() == model.queries.tolist() == [0, 1, 0, 1, 0]
@@ -228,7 +228,7 @@ def test_a_net_without_accounts_is_asked_for_its_clean_logits_and_never_narrowed
     net, x = smooth(3, (1, 3, 3), 1), images(2, (1, 3, 3), 1)
     logits = clean_logits(net, x)
     assert torch.equal(logits, net(x).detach()) and not logits.requires_grad
-    assert narrowed(net, torch.tensor([0])) is net
+    assert index_batch(net, torch.tensor([0])) is net
     model = counted(net, x)
     assert clean_logits(model, x) is model.logits_clean
     assert model.forwards.tolist() == [0, 0]

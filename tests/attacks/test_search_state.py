@@ -8,8 +8,16 @@ from nets import Recorded, images, smooth
 from torch import Tensor, nn
 
 from fftune.attacks import search_state as active
-from fftune.attacks.query_counter import Counted
-from fftune.attacks.search_state import Found, Rows, aimed, begin, in_packs, slope, target_count
+from fftune.attacks.query_counter import QueryCounter
+from fftune.attacks.search_state import (
+    ActiveBatch,
+    BestSoFar,
+    begin,
+    label_schedule,
+    run_packed,
+    slope,
+    target_count,
+)
 from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.keyed_noise import Noise
@@ -18,7 +26,9 @@ from fftune.threat import start
 SHAPE = (1, 2, 2)
 
 
-def rows_of(count: int, *, goal="adversarial", loss="ce", net=None, y=None, **settings) -> Rows:
+def rows_of(
+    count: int, *, goal="adversarial", loss="ce", net=None, y=None, **settings
+) -> ActiveBatch:
     config = AttackConfig(**settings)
     net = smooth(3, SHAPE, 1) if net is None else net
     x = images(count, SHAPE, 1)
@@ -41,17 +51,17 @@ def values_of(x: Tensor) -> list[float]:
 # What is the best point of a row?
 
 
-def nothing(count: int, *, stop=False, copies=1) -> Found:
-    return Found.nothing(torch.zeros(count, *SHAPE), stop=stop, copies=copies)
+def nothing(count: int, *, stop=False, copies=1) -> BestSoFar:
+    return BestSoFar.nothing(torch.zeros(count, *SHAPE), stop=stop, copies=copies)
 
 
-def offer(found: Found, xs, won, scores):
+def offer(found: BestSoFar, xs, won, scores):
     return found.offer(points(*xs), torch.tensor(won).bool(), torch.tensor(scores))
 
 
 def test_before_a_search_x_is_as_good_as_nothing() -> None:
     x = torch.rand(2, *SHAPE)
-    found = Found.nothing(x, stop=True)
+    found = BestSoFar.nothing(x, stop=True)
     assert torch.equal(found.x, x) and found.x is not x
     assert found.x.data_ptr() != x.data_ptr()
     assert found.won.tolist() == [False, False]
@@ -126,8 +136,8 @@ def test_a_search_may_leave_rows_by_itself() -> None:
 def test_who_has_won_already_is_not_searched_where_success_ends_the_search() -> None:
     won = torch.tensor([True, False, True])
     parts = {"x": torch.zeros(3, *SHAPE), "score": torch.zeros(3), "won": won}
-    assert Found(**parts, stop=True).active.tolist() == [1]
-    assert Found(**parts, stop=False).active.tolist() == [0, 1, 2]
+    assert BestSoFar(**parts, stop=True).active.tolist() == [1]
+    assert BestSoFar(**parts, stop=False).active.tolist() == [0, 1, 2]
 
 
 def test_a_finished_pack_gives_each_example_the_best_of_its_rows() -> None:
@@ -149,7 +159,7 @@ def test_rows_are_selected_in_the_order_given_and_may_repeat() -> None:
     net = smooth(3, SHAPE, 1)
     x = images(3, SHAPE, 1)
     with torch.no_grad():
-        counted = Counted(net, net(x))
+        counted = QueryCounter(net, net(x))
     turns = torch.tensor([[0, -1], [1, -1], [2, -1]])
     rows = begin(
         counted, x, turns, config=AttackConfig(protocol="strong"), goal="adversarial", loss="ce",
@@ -279,7 +289,7 @@ def test_labels_that_are_no_class_are_refused(y, protocol, fine) -> None:
 def test_no_example_is_no_fault() -> None:
     rows = rows_of(0, protocol="strong")
     config = AttackConfig(protocol="strong")
-    assert in_packs(rows, 3, config, lambda *_: pytest.fail("searched")).shape == (0, *SHAPE)
+    assert run_packed(rows, 3, config, lambda *_: pytest.fail("searched")).shape == (0, *SHAPE)
 
 
 # Aims.
@@ -306,10 +316,10 @@ def test_each_job_aims_at_the_next_likeliest_other_class() -> None:
     y = torch.tensor([0, 0, 0, 0, 2, 1])
     rows = rows_of(6, net=Told(), y=y, targets=3)
     rows = replace(rows, job=torch.tensor([0, 1, 2, 3, 0, 4]))
-    assert aimed(rows, 3).aim.target.tolist() == [2, 3, 1, 2, 0, 2]
-    assert aimed(rows, 2).aim.target.tolist() == [2, 3, 2, 3, 0, 0]
-    assert aimed(rows, 0) is rows
-    assert torch.equal(aimed(rows, 3).x, rows.x)
+    assert label_schedule(rows, 3).aim.target.tolist() == [2, 3, 1, 2, 0, 2]
+    assert label_schedule(rows, 2).aim.target.tolist() == [2, 3, 2, 3, 0, 0]
+    assert label_schedule(rows, 0) is rows
+    assert torch.equal(label_schedule(rows, 3).x, rows.x)
 
 
 def test_stability_aims_away_from_the_clean_prediction() -> None:
@@ -318,7 +328,7 @@ def test_stability_aims_away_from_the_clean_prediction() -> None:
             return torch.tensor([[4.0, 1.0, 3.0]]).expand(len(x), 3)
 
     rows = rows_of(1, net=Told(), y=torch.tensor([2]), goal="stability", loss="margin", targets=2)
-    assert aimed(rows, 2).aim.target.tolist() == [2]
+    assert label_schedule(rows, 2).aim.target.tolist() == [2]
 
 
 # Packs.
@@ -332,7 +342,7 @@ class Search:
         self.given: list[list[tuple[int, int]]] = []
         self.kinds: list[tuple[bool, int]] = []
 
-    def __call__(self, rows: Rows, found: Found) -> None:
+    def __call__(self, rows: ActiveBatch, found: BestSoFar) -> None:
         pairs = list(zip((rows.ids - 10).tolist(), rows.job.tolist(), strict=True))
         self.given.append(pairs)
         self.kinds.append((found.stop, found.copies))
@@ -349,7 +359,7 @@ def pack(
     monkeypatch.setattr(active, "WIDTH", width)
     rows = rows_of(count, net=net, y=y, **settings)
     search = Search(wins or {}, scores or {})
-    x = in_packs(rows, jobs, AttackConfig(**settings), search)
+    x = run_packed(rows, jobs, AttackConfig(**settings), search)
     ends = [divmod(round(v * 1e4), 100) for v in x[:, 0, 0, 0].tolist()]
     return search, ends, x, rows
 

@@ -120,7 +120,7 @@ def test_a_storage_that_is_missing_is_told_before_the_long_imports() -> None:
         "from fftune.errors import StorageError\n"
         "words = ['sweep thrm', 'train thrm', 'report a', 'evaluate --model a.py:b']\n"
         "for verb, *more in map(str.split, words):\n"
-        "    try: importlib.import_module(f'fftune.{verb}.cli').main([*more, '--storage', '/no'])\n"
+        "    try: importlib.import_module(f'fftune.cli.{verb}').main([*more, '--storage', '/no'])\n"
         "    except StorageError as error: print(verb, error)\n"
         "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'pandas', 'plotly'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
@@ -137,7 +137,7 @@ def test_after_ctrl_c_no_verb_promises_a_flag_that_it_lacks(verb: str, capsys) -
     def command(_arguments) -> None:
         raise KeyboardInterrupt
 
-    command.__module__ = f"fftune.{verb}.cli"
+    command.__module__ = f"fftune.cli.{verb}"
     with pytest.raises(SystemExit) as stop:
         run(command, [])
     assert stop.value.code == 130
@@ -149,7 +149,7 @@ def test_after_ctrl_c_no_verb_promises_a_flag_that_it_lacks(verb: str, capsys) -
 
 
 def test_the_top_level_command() -> None:
-    done = fftune("fftune.cli.options")
+    done = fftune("fftune.cli")
     assert done.returncode == 0  # a module, not a program: `fftune` is
     script = Path(sys.executable).with_name("fftune")
     shown = subprocess.run([script], capture_output=True, text=True, cwd=ROOT)

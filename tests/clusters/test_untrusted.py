@@ -17,7 +17,7 @@ from torch import nn
 
 from fftune.errors import ModelError
 from fftune.models.weights import read_weights
-from fftune.training.snapshots import States
+from fftune.training.snapshots import Snapshots
 from tests.clusters.files import CHECKOUT
 
 
@@ -151,7 +151,7 @@ def test_a_state_that_would_run_code_is_passed_over(
     proof: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Its checksum is right: whoever can write states can write the list of them."""
-    states = States(tmp_path / "states")
+    states = Snapshots(tmp_path / "states")
     states.save({"model": net().state_dict()}, epoch=1, step=0)
     states.save({"model": Burglar(proof)}, epoch=2, step=0)
     found = states.newest()

@@ -12,7 +12,7 @@ import torch
 
 from fftune.config import WriteConfig
 from fftune.data.beton.format import FIELD, HEADER, BetonWriter, read_beton
-from fftune.data.beton.manifest import read_sidecar, sidecar_path, verified, write_sidecar
+from fftune.data.beton.manifest import manifest_path, read_manifest, verified, write_manifest
 from fftune.data.beton.reader import stored_part
 from fftune.data.beton.writer import write_beton
 from fftune.data.catalog import open_parts
@@ -39,7 +39,7 @@ def test_what_is_read_is_what_was_written(betons: Written, name: str) -> None:
         rows = torch.arange(len(written))
         assert stored.source == written.source and stored.name == written.name
         assert stored.read(rows, "train").hash() == written.read(rows, "train").hash()
-        assert read_sidecar(folder / f"{part}.beton").content == stored_hash(stored)
+        assert read_manifest(folder / f"{part}.beton").content == stored_hash(stored)
 
 
 def test_equal_sources_give_equal_bytes_for_any_number_of_threads(tmp_path: Path) -> None:
@@ -106,9 +106,9 @@ def as_folder(path: Path) -> None:
 
 def with_sidecar(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def damage(path: Path) -> None:
-        content = json.loads(sidecar_path(path).read_text())
+        content = json.loads(manifest_path(path).read_text())
         change(content)
-        sidecar_path(path).write_text(json.dumps(content))
+        manifest_path(path).write_text(json.dumps(content))
 
     return damage
 
@@ -125,7 +125,7 @@ def classes(count: int, per_class: list[int] | None = None) -> Callable[[dict[st
 
 
 def of_another(path: Path) -> None:
-    shutil.copy(sidecar_path(path.with_name("test.beton")), sidecar_path(path))
+    shutil.copy(manifest_path(path.with_name("test.beton")), manifest_path(path))
 
 
 def record(path: Path) -> int:
@@ -151,9 +151,9 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
     "a directory": as_folder,
     "missing": lambda path: path.unlink(),
-    "sidecar missing": lambda path: sidecar_path(path).unlink(),
-    "sidecar empty": lambda path: sidecar_path(path).write_text(""),
-    "sidecar cut": lambda path: os.truncate(sidecar_path(path), 100),
+    "sidecar missing": lambda path: manifest_path(path).unlink(),
+    "sidecar empty": lambda path: manifest_path(path).write_text(""),
+    "sidecar cut": lambda path: os.truncate(manifest_path(path), 100),
     "sidecar of another file": of_another,
     "sidecar with an unknown key": with_sidecar(lambda content: content.update(colour="blue")),
     "sidecar with another checksum": with_sidecar(lambda content: content.update(sha256="0" * 64)),
@@ -210,16 +210,16 @@ def test_a_file_that_belongs_to_another_set_is_told(
         writer.finish()
     few = replace(source, y=torch.arange(3), images=Array("few", np.zeros((3, 8, 6, 3), np.uint8)))
     sidecar = write_beton(few, tmp_path / "few.beton", WriteConfig(), origin="", splits={})
-    write_sidecar(path, replace(sidecar, bytes=path.stat().st_size, sha256=sha256(path)))
+    write_manifest(path, replace(sidecar, bytes=path.stat().st_size, sha256=sha256(path)))
     with pytest.raises(DataError, match=f"does not hold what its sidecar says: {message}"):
         stored_part(path)
 
 
 def test_a_sidecar_of_the_release_before_is_read(beton: Path) -> None:
     """It says nothing of its version, nor of a division."""
-    content = json.loads(sidecar_path(beton).read_text())
+    content = json.loads(manifest_path(beton).read_text())
     del content["schema"], content["source"]["division"]
-    sidecar_path(beton).write_text(json.dumps(content))
+    manifest_path(beton).write_text(json.dumps(content))
     assert len(stored_part(beton)) == 100
 
 

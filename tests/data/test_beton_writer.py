@@ -13,14 +13,14 @@ from fftune.data.beton.format import BetonWriter
 from fftune.data.beton.reader import stored_part
 from fftune.data.beton.writer import write_beton
 from fftune.data.catalog import open_parts
-from fftune.data.official_split import Part
+from fftune.data.official_split import OfficialSplit
 from fftune.errors import DataError, StorageError
 
 Draw = Callable[..., Path]
 
 
 @pytest.fixture
-def part(tmp_path: Path, draw: Draw) -> Part:
+def part(tmp_path: Path, draw: Draw) -> OfficialSplit:
     """Two classes of two images each."""
     for name in "ab":
         for i in range(2):
@@ -28,7 +28,7 @@ def part(tmp_path: Path, draw: Draw) -> Part:
     return open_parts(f"folder:{tmp_path}/set")["train"]
 
 
-def write(part: Part, path: Path, **settings: object) -> None:
+def write(part: OfficialSplit, path: Path, **settings: object) -> None:
     write_beton(part, path, WriteConfig(**settings), origin="", splits={})  # type: ignore[arg-type]
 
 
@@ -36,7 +36,9 @@ def left(tmp_path: Path) -> list[str]:
     return [path.name for path in (tmp_path / "out").glob("*")]
 
 
-def test_a_bad_image_stops_with_its_path_and_leaves_nothing(tmp_path: Path, part: Part) -> None:
+def test_a_bad_image_stops_with_its_path_and_leaves_nothing(
+    tmp_path: Path, part: OfficialSplit
+) -> None:
     bad = tmp_path / "set/train/a/1.png"
     bad.write_bytes(bad.read_bytes()[:60])
     with pytest.raises(DataError, match=r"a/1\.png' cannot be decoded"):
@@ -44,7 +46,7 @@ def test_a_bad_image_stops_with_its_path_and_leaves_nothing(tmp_path: Path, part
     assert left(tmp_path) == []
 
 
-def test_bad_images_can_be_skipped_and_are_listed(tmp_path: Path, part: Part) -> None:
+def test_bad_images_can_be_skipped_and_are_listed(tmp_path: Path, part: OfficialSplit) -> None:
     (tmp_path / "set/train/a/1.png").write_bytes(b"")
     path = tmp_path / "out/train.beton"
     config = WriteConfig(skip_bad=True)
@@ -56,7 +58,7 @@ def test_bad_images_can_be_skipped_and_are_listed(tmp_path: Path, part: Part) ->
     assert np.array_equal(stored.images.read(1).pixels, part.images.read(2).pixels)
 
 
-def test_a_set_of_bad_images_is_no_set(tmp_path: Path, part: Part) -> None:
+def test_a_set_of_bad_images_is_no_set(tmp_path: Path, part: OfficialSplit) -> None:
     for path in (tmp_path / "set").rglob("*.png"):
         path.write_bytes(b"")
     with pytest.raises(DataError, match="has no image that can be decoded"):
@@ -64,7 +66,7 @@ def test_a_set_of_bad_images_is_no_set(tmp_path: Path, part: Part) -> None:
 
 
 def test_mixed_sizes_are_refused_unless_they_are_wanted(
-    tmp_path: Path, draw: Draw, part: Part
+    tmp_path: Path, draw: Draw, part: OfficialSplit
 ) -> None:
     draw("set/train/b/1.png", size=(9, 5))
     with pytest.raises(DataError, match=r"b/1\.png' is 9 x 5, another of its set 6 x 5"):
@@ -81,7 +83,7 @@ def test_the_shorter_side_is_resized_exactly(tmp_path: Path, draw: Draw) -> None
 
 
 def test_a_full_disk_is_said_and_nothing_is_left(
-    tmp_path: Path, part: Part, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, part: OfficialSplit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -92,7 +94,7 @@ def test_a_full_disk_is_said_and_nothing_is_left(
     assert left(tmp_path) == []
 
 
-def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, part: Part) -> None:
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path, part: OfficialSplit) -> None:
     (tmp_path / "out").write_text("a file where a folder should be")
     with pytest.raises(StorageError, match=r"cannot write .*train\.beton"):
         write(part, tmp_path / "out/train.beton")
@@ -111,7 +113,9 @@ def test_grey_images_are_not_stored_as_jpeg(tmp_path: Path) -> None:
         write(part, tmp_path / "out/train.beton", mode="jpg")
 
 
-def test_a_finished_file_replaces_the_old_one(tmp_path: Path, part: Part, draw: Draw) -> None:
+def test_a_finished_file_replaces_the_old_one(
+    tmp_path: Path, part: OfficialSplit, draw: Draw
+) -> None:
     path = tmp_path / "out/train.beton"
     write(part, path)
     before = path.read_bytes()
@@ -123,14 +127,14 @@ def test_a_finished_file_replaces_the_old_one(tmp_path: Path, part: Part, draw: 
 
 
 def test_progress_says_how_far_it_is(
-    tmp_path: Path, part: Part, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, part: OfficialSplit, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.INFO):
         write(part, tmp_path / "out/train.beton")
     assert "set train: 4 of 4 images" in caplog.text and "s left" in caplog.text
 
 
-def test_ids_of_a_part_survive(tmp_path: Path, part: Part) -> None:
+def test_ids_of_a_part_survive(tmp_path: Path, part: OfficialSplit) -> None:
     odd = torch.tensor([9, 4, 2, 7])
     write(replace(part, ids=odd), tmp_path / "out/train.beton")
     stored = stored_part(tmp_path / "out/train.beton")

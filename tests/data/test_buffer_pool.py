@@ -1,10 +1,10 @@
 import torch
 
-from fftune.data.buffer_pool import Buffers
+from fftune.data.buffer_pool import BufferPool
 
 
 def test_memory_comes_back_when_nobody_holds_it() -> None:
-    buffers = Buffers()
+    buffers = BufferPool()
     first = buffers.take((3, 5), torch.float32)
     place = first.data_ptr()
     assert first.shape == (3, 5) and first.is_contiguous() and place % 64 == 0
@@ -20,7 +20,7 @@ def test_memory_that_somebody_holds_is_never_given_again() -> None:
         lambda x: (x * torch.ones(4, 4, requires_grad=True)).sum(),  # saves x for its backward
     ]
     for way in ways:
-        buffers = Buffers()
+        buffers = BufferPool()
         x = buffers.take((4, 4), torch.float32)
         place, held = x.data_ptr(), way(x)
         del x
@@ -30,7 +30,7 @@ def test_memory_that_somebody_holds_is_never_given_again() -> None:
 
 
 def test_little_is_kept() -> None:
-    buffers = Buffers(spare=2)
+    buffers = BufferPool(spare=2)
     held = [buffers.take((100,)) for _ in range(10)]
     del held
     assert len(buffers._spare) == 2

@@ -13,7 +13,7 @@ from PIL import Image
 from fftune.cli.data import main
 from fftune.config import DataSpec
 from fftune.data import load
-from fftune.data.beton.manifest import read_sidecar, sidecar_path
+from fftune.data.beton.manifest import manifest_path, read_manifest
 from fftune.data.catalog import open_parts
 from fftune.data.sources import folders
 
@@ -77,9 +77,9 @@ def test_betons_keep_the_order_that_they_were_written_with(tmp_path: Path, draw:
         draw(f"set/train/{name}/0.png")
     main(["write", f"folder:{tmp_path}/set"])
     path = tmp_path / "datasets/set/train.beton"
-    assert read_sidecar(path).source.classes == ("10", "9")
-    text = sidecar_path(path).read_text()  # as a release that sorted by number would have it
-    sidecar_path(path).write_text(text.replace('"10",\n      "9"', '"9",\n      "10"'))
+    assert read_manifest(path).source.classes == ("10", "9")
+    text = manifest_path(path).read_text()  # as a release that sorted by number would have it
+    manifest_path(path).write_text(text.replace('"10",\n      "9"', '"9",\n      "10"'))
     assert load(DataSpec(name="set"), "train").source.classes == ("9", "10")
 
 

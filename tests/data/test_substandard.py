@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from fftune.config import Constants, InputSpec, ModelSpec, Norm, ThreatModel, to_json
 from fftune.data.catalog import open_parts
-from fftune.data.official_split import Part
+from fftune.data.official_split import OfficialSplit
 from fftune.data.substandard import (
     Kind,
-    Recipe,
+    SubstandardRecipe,
     made_of,
     poison_attack,
     read_net,
@@ -38,15 +38,17 @@ class Linear(nn.Module):
 
 
 @pytest.fixture
-def part() -> Part:
+def part() -> OfficialSplit:
     return open_parts("synthetic:shape=3x8x8,classes=4,train=2000,test=8")["train"]
 
 
-def recipe(kind: Kind, *, norm: Norm = "linf", eps: float = 8 / 255, seed: int = 0) -> Recipe:
-    return Recipe(kind=kind, threat=ThreatModel(norm=norm, eps=eps), seed=seed)
+def recipe(
+    kind: Kind, *, norm: Norm = "linf", eps: float = 8 / 255, seed: int = 0
+) -> SubstandardRecipe:
+    return SubstandardRecipe(kind=kind, threat=ThreatModel(norm=norm, eps=eps), seed=seed)
 
 
-def test_noise_is_uniform_and_keeps_labels_and_ids(part: Part) -> None:
+def test_noise_is_uniform_and_keeps_labels_and_ids(part: OfficialSplit) -> None:
     made, how = made_of(part, recipe("noise"))
     data, parent = made.read(ROWS, "train"), part.read(ROWS, "train")
     assert torch.equal(data.y, parent.y) and torch.equal(data.ids, parent.ids)
@@ -58,7 +60,7 @@ def test_noise_is_uniform_and_keeps_labels_and_ids(part: Part) -> None:
     assert how.parent == parent.hash() and made.source.name == "synthetic-noise"
 
 
-def test_mislabeling_agrees_by_chance_alone(part: Part) -> None:
+def test_mislabeling_agrees_by_chance_alone(part: OfficialSplit) -> None:
     made, _ = made_of(part, recipe("mislabeling"))
     data, parent = made.read(ROWS, "train"), part.read(ROWS, "train")
     assert torch.equal(data.pixels, parent.pixels)
@@ -68,7 +70,7 @@ def test_mislabeling_agrees_by_chance_alone(part: Part) -> None:
 
 
 @pytest.mark.parametrize("kind", ["noise", "mislabeling"])
-def test_a_seed_makes_the_same_again(part: Part, kind: Kind) -> None:
+def test_a_seed_makes_the_same_again(part: OfficialSplit, kind: Kind) -> None:
     def made(seed: int) -> str:
         return made_of(part, recipe(kind, seed=seed))[0].read(ROWS, "train").hash()
 
@@ -116,11 +118,11 @@ def test_rounding_never_leaves_the_ball(norm: Norm, eps: float) -> None:
 def test_the_authors_code_starts_at_the_image() -> None:
     threat = ThreatModel()
     starts = [
-        poison_attack(Recipe(kind="poisoning", threat=threat, constants=c)).start
+        poison_attack(SubstandardRecipe(kind="poisoning", threat=threat, constants=c)).start
         for c in ("paper", "code")
     ]
     assert starts == ["uniform", "none"]
-    attack = poison_attack(Recipe(kind="poisoning", threat=threat))
+    attack = poison_attack(SubstandardRecipe(kind="poisoning", threat=threat))
     assert (attack.steps, attack.step_size) == (100, 8 / 255 / 5)
 
 
@@ -136,7 +138,7 @@ def test_the_authors_code_truncates() -> None:
 def test_a_truncated_poison_may_leave_the_ball_by_a_level() -> None:
     """Where a float lies just below its level, as in the authors' code; rounding never does."""
     part = open_parts("synthetic:shape=3x8x8,classes=4,train=300,test=8")["train"]
-    poison = Recipe(kind="poisoning", threat=ThreatModel(), constants="code")
+    poison = SubstandardRecipe(kind="poisoning", threat=ThreatModel(), constants="code")
     made, how = made_of(part, poison, Linear(192, 4))
     rows = torch.arange(300)
     moved = made.read(rows, "train").pixels.long() - part.read(rows, "train").pixels.long()
@@ -148,14 +150,14 @@ def test_targets_are_a_permutation_without_fixed_point() -> None:
     assert sorted(targets(y, 10).tolist()) == y.tolist() and (targets(y, 10) != y).all()
 
 
-def test_a_net_is_for_poisoning_alone(part: Part) -> None:
+def test_a_net_is_for_poisoning_alone(part: OfficialSplit) -> None:
     with pytest.raises(ConfigError, match="poisoning needs a net"):
         made_of(part, recipe("poisoning"))
     with pytest.raises(ConfigError, match="noise needs no net"):
         made_of(part, recipe("noise"), Linear(192, 4))
 
 
-def test_a_net_that_does_not_fit_is_one_line(part: Part) -> None:
+def test_a_net_that_does_not_fit_is_one_line(part: OfficialSplit) -> None:
     with pytest.raises(ModelError, match="does not fit the images"):
         made_of(part, recipe("poisoning"), Linear(7, 4))
     with pytest.raises(ModelError, match=r"returned \(\d+, 3\), expected"):

@@ -14,10 +14,10 @@ from fftune.attacks import pgd
 from fftune.config import AttackConfig, ThreatModel
 from fftune.data.dataset import Dataset, Source
 from fftune.data.images import Array, Central
-from fftune.data.official_split import Part
+from fftune.data.official_split import OfficialSplit
 from fftune.data.substandard import (
     BATCH,
-    Recipe,
+    SubstandardRecipe,
     made_of,
     poison_attack,
     poisoned,
@@ -35,7 +35,7 @@ ROWS = 600
 """More than two batches."""
 
 
-def part_of(levels: int = 255, classes: int = 5, rows: int = ROWS) -> Part:
+def part_of(levels: int = 255, classes: int = 5, rows: int = ROWS) -> OfficialSplit:
     """Images of 2 x 3 pixels whose ids are not their positions."""
     source = Source(
         name="hand",
@@ -48,10 +48,12 @@ def part_of(levels: int = 255, classes: int = 5, rows: int = ROWS) -> Part:
     pixels = torch.randint(0, levels + 1, (rows, 2, 3, 1), generator=generator).byte()
     y = torch.arange(rows) % classes
     images = Array("hand", pixels.numpy())
-    return Part(source=source, name="train", y=y, images=images, ids=5 * torch.arange(rows) + 2)
+    return OfficialSplit(
+        source=source, name="train", y=y, images=images, ids=5 * torch.arange(rows) + 2
+    )
 
 
-def read(part: Part) -> Dataset:
+def read(part: OfficialSplit) -> Dataset:
     return part.read(torch.arange(len(part)), "train")
 
 
@@ -113,11 +115,13 @@ def test_a_target_is_the_next_class_and_after_the_last_the_first(classes: int) -
 def test_a_poison_is_searched_in_a_hundred_steps_of_a_fifth(norm, eps) -> None:
     threat = ThreatModel(norm=norm, eps=eps)
     for constants, start in (("paper", "uniform"), ("code", "none")):
-        attack = poison_attack(Recipe(kind="poisoning", threat=threat, constants=constants))
+        attack = poison_attack(
+            SubstandardRecipe(kind="poisoning", threat=threat, constants=constants)
+        )
         expected = AttackConfig(threat=threat, steps=100, step_size=eps / 5, start=start)
         assert attack == expected
-    assert Recipe(kind="poisoning", threat=threat).constants == "paper"
-    assert Recipe(kind="poisoning", threat=threat).seed == 0
+    assert SubstandardRecipe(kind="poisoning", threat=threat).constants == "paper"
+    assert SubstandardRecipe(kind="poisoning", threat=threat).seed == 0
 
 
 class Linear(nn.Module):
@@ -253,7 +257,7 @@ def test_what_is_made_keeps_ids_and_says_how() -> None:
     parent = read(part)
     threat = ThreatModel(norm="l2", eps=0.75)
     for kind, name in (("noise", "hand-noise"), ("mislabeling", "hand-mislabeling")):
-        recipe = Recipe(kind=kind, threat=threat, seed=6)
+        recipe = SubstandardRecipe(kind=kind, threat=threat, seed=6)
         copy, made = made_of(part, recipe)
         data = read(copy)
         noise = Noise(6).fold(kind, "hand")
@@ -271,7 +275,9 @@ def test_what_is_made_keeps_ids_and_says_how() -> None:
 
 def test_a_poisoned_copy_holds_the_poison_of_its_net() -> None:
     part, net = part_of(rows=20), Linear()
-    recipe = Recipe(kind="poisoning", threat=ThreatModel(norm="l2", eps=0.75), constants="code")
+    recipe = SubstandardRecipe(
+        kind="poisoning", threat=ThreatModel(norm="l2", eps=0.75), constants="code"
+    )
     copy, made = made_of(part, recipe, net)
     data, parent = read(copy), read(part)
     noise, attack = Noise(0).fold("poisoning", "hand"), poison_attack(recipe)
@@ -285,7 +291,7 @@ def test_a_poisoned_copy_holds_the_poison_of_its_net() -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 20])
 def test_a_net_of_other_classes_is_refused_before_it_is_attacked(rows: int) -> None:
-    recipe = Recipe(kind="poisoning", threat=ThreatModel(eps=0.1))
+    recipe = SubstandardRecipe(kind="poisoning", threat=ThreatModel(eps=0.1))
     count = min(2, rows)
     said = rf"^net returned \({count}, 7\), expected \({count}, 5\)$"
     with pytest.raises(ModelError, match=said):
@@ -299,9 +305,9 @@ def test_a_net_of_other_classes_is_refused_before_it_is_attacked(rows: int) -> N
 @pytest.mark.parametrize("kind", ["noise", "mislabeling"])
 def test_only_a_poison_needs_a_net(kind: str) -> None:
     with pytest.raises(ConfigError, match=f"^net: {kind} needs no net$"):
-        made_of(part_of(), Recipe(kind=kind, threat=ThreatModel()), Linear())
+        made_of(part_of(), SubstandardRecipe(kind=kind, threat=ThreatModel()), Linear())
     with pytest.raises(ConfigError, match="^net: poisoning needs a net$"):
-        made_of(part_of(), Recipe(kind="poisoning", threat=ThreatModel()))
+        made_of(part_of(), SubstandardRecipe(kind="poisoning", threat=ThreatModel()))
 
 
 def test_a_file_that_is_no_python_is_refused(tmp_path) -> None:
@@ -313,7 +319,7 @@ def test_a_file_that_is_no_python_is_refused(tmp_path) -> None:
 def test_photographs_are_framed_before_they_are_changed() -> None:
     """Images in memory have the one frame that they were made with, and the copy keeps it."""
     frame = Central(2)
-    recipe, part = Recipe(kind="noise", threat=ThreatModel()), part_of(rows=3)
+    recipe, part = SubstandardRecipe(kind="noise", threat=ThreatModel()), part_of(rows=3)
     with pytest.raises(DataError, match="have a size of their own"):
         made_of(part, recipe, frame=frame)
     framed = replace(part, images=replace(part.images, frame=frame))

@@ -16,11 +16,11 @@ from sklearn.datasets import load_digits
 from fftune.cli.data import main
 from fftune.config import DataSpec, Engine, LoaderConfig, Split, WriteConfig
 from fftune.data import load, open_loader
-from fftune.data.beton.manifest import read_sidecar, sidecar_path
+from fftune.data.beton.manifest import manifest_path, read_manifest
 from fftune.data.beton.writer import write_beton
 from fftune.data.catalog import open_parts
 from fftune.data.engines import ffcv_decoder as ffcv_engine
-from fftune.data.official_split import Part
+from fftune.data.official_split import OfficialSplit
 from fftune.errors import DataError
 
 KINDS = ("noise", "mislabeling", "poisoning")
@@ -170,20 +170,20 @@ def test_sidecars_say_who_trains_and_who_verifies(tmp_path: Path, root: Path) ->
     parent, _ = written(tmp_path, "plain", "mislabeling", *sizes)
     folder = root / "set-mislabeling"
     assert {path.name for path in folder.glob("*.beton")} == {"train.beton", "clean.beton"}
-    train, clean = (read_sidecar(folder / f"{part}.beton") for part in ("train", "clean"))
+    train, clean = (read_manifest(folder / f"{part}.beton") for part in ("train", "clean"))
     assert {role: part.size for role, part in train.splits.items()} == {"train": 12}
     assert {role: part.size for role, part in clean.splits.items()} == {"select": 9, "report": 15}
     assert train.made is not None and train.made.parent == clean.content and clean.made is None
     assert (train.part, clean.part) == ("train", "whole")
     main(["write", parent.name, *sizes])  # the parent itself is divided into the same ids
-    whole = read_sidecar(root / "set/whole.beton").splits
+    whole = read_manifest(root / "set/whole.beton").splits
     assert train.splits | clean.splits == whole
 
 
 def test_verification_data_are_never_stored_as_jpeg(tmp_path: Path, root: Path) -> None:
     parent, made = written(tmp_path, "parts", "noise", "--mode", "jpg")
     folder = root / "set-noise"
-    modes = {p: read_sidecar(folder / f"{p}.beton").write.mode for p in ("train", "clean", "test")}
+    modes = {p: read_manifest(folder / f"{p}.beton").write.mode for p in ("train", "clean", "test")}
     assert modes == {"train": "jpg", "clean": "raw", "test": "raw"}
     assert load(made, "validation").hash() == load(parent, "validation").hash()
 
@@ -200,15 +200,15 @@ def formerly(root: Path, source: str, kind: str, part: str) -> str:
     """A set as it was written before: the part itself is substandard, and no clean one is there."""
     main(["write", source, "--kind", kind])
     folder = next(root.glob(f"*-{kind}"))
-    made = read_sidecar(folder / "train.beton").made
+    made = read_manifest(folder / "train.beton").made
     for path in folder.glob("*.*"):
         if path.stem != "test":
             path.unlink()
     one = open_parts(source, betons=False)[part]  # type: ignore[index]
     path = folder / f"{part}.beton"
     write_beton(one, path, WriteConfig(), origin="", splits={}, made=made)
-    text = sidecar_path(path).read_text()
-    sidecar_path(path).write_text(text.replace('"schema": 2', '"schema": 1'))
+    text = manifest_path(path).read_text()
+    manifest_path(path).write_text(text.replace('"schema": 2', '"schema": 1'))
     return folder.name
 
 
@@ -235,7 +235,7 @@ def lose(name: str) -> Callable[[Path], None]:
     return change
 
 
-def another(classes: str) -> Part:
+def another(classes: str) -> OfficialSplit:
     """Other images than any of the sets here has."""
     part = open_parts("synthetic:shape=3x8x8,classes=3,train=36,test=3")["train"]
     return replace(part, source=replace(part.source, classes=tuple(classes)))

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.query_counter import Counted
+from fftune.attacks.query_counter import QueryCounter
 from fftune.config import HedgeConfig
-from fftune.defenses import Defended, Through, hedge
+from fftune.defenses import AdaptiveAccess, Defended, hedge
 from fftune.keyed_noise import Noise
 
 HEDGE = HedgeConfig(eps_d=0.1, steps=2)
@@ -122,7 +122,7 @@ def test_rows_of_it_are_the_same_net_for_these_examples(fresh: bool, net, images
 
 
 def test_the_passes_of_rows_are_counted_where_they_belong(net, images) -> None:
-    counted = Counted(net, net(images))
+    counted = QueryCounter(net, net(images))
     part = Defended(counted, HEDGE, noise=DEFENDER, ids=IDS).select(torch.tensor([3, 1]))
     with torch.no_grad():
         part(images[[3, 1]])
@@ -130,14 +130,14 @@ def test_the_passes_of_rows_are_counted_where_they_belong(net, images) -> None:
     assert counted.backwards.tolist() == [0, 2, 0, 2]
 
 
-def wrapped(through: Through, net: nn.Module) -> Defended:
+def wrapped(through: AdaptiveAccess, net: nn.Module) -> Defended:
     return through.wrap(net, ids=IDS, noise=Noise(9).fold("mine"), defender=DEFENDER)
 
 
 @pytest.mark.parametrize("known", [0, 2])
 def test_a_known_draw_is_the_defenders_own(known: int, net, images) -> None:
     """One draw, the same at each call, however many the attacker could average over."""
-    behind = wrapped(Through(defense=HEDGE, known=known, draws=4), net)
+    behind = wrapped(AdaptiveAccess(defense=HEDGE, known=known, draws=4), net)
     expected = net(hedged(net, images, DEFENDER.fold(known)))
     assert torch.equal(behind(images), expected)
     assert torch.equal(behind(images), expected)
@@ -145,21 +145,21 @@ def test_a_known_draw_is_the_defenders_own(known: int, net, images) -> None:
 
 
 def test_who_knows_no_draw_takes_fresh_ones_of_his_own(net, images) -> None:
-    through = Through(defense=HEDGE, draws=2)
-    assert through.known is None and Through(defense=HEDGE).draws == 1
+    through = AdaptiveAccess(defense=HEDGE, draws=2)
+    assert through.known is None and AdaptiveAccess(defense=HEDGE).draws == 1
     behind = wrapped(through, net)
     mine = Noise(9).fold("mine").fold("aware")
     for call in range(2):
         points = [hedged(net, images, mine.fold(call, draw)) for draw in range(2)]
         expected, _ = mixture(net, points)
         torch.testing.assert_close(behind(images), expected, rtol=0, atol=1e-5)
-    single = wrapped(Through(defense=HEDGE), net)
+    single = wrapped(AdaptiveAccess(defense=HEDGE), net)
     assert torch.equal(single(images), net(hedged(net, images, mine.fold(0, 0))))
 
 
 def test_the_search_inside_takes_no_gradient_of_the_attackers(net, images) -> None:
     """Backward goes through the net once a draw, not through the defence's own steps."""
-    counted = Counted(net, net(images))
+    counted = QueryCounter(net, net(images))
     behind = Defended(counted, HEDGE, noise=DEFENDER, ids=IDS, draws=3, fresh=True)
     slope(behind, images, 1)
     assert counted.backwards.tolist() == [3 * (2 + 1)] * 4

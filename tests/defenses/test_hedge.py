@@ -7,7 +7,7 @@ from torch import nn
 from fftune.attacks import pgd
 from fftune.attacks.losses import all_classes, kl
 from fftune.config import AttackConfig, HedgeConfig, ThreatModel, named
-from fftune.defenses import Defended, Through, hedge, refuse_without_gradients
+from fftune.defenses import AdaptiveAccess, Defended, hedge, refuse_without_gradients
 from fftune.errors import ConfigError, ModelError
 from fftune.keyed_noise import Noise
 
@@ -141,7 +141,7 @@ def test_algorithm_6_without_a_defence_is_pgd(net, images) -> None:
     attacker = Noise(0).fold("digits", "test")
 
     def behind(config: HedgeConfig) -> nn.Module:
-        through = Through(defense=config)
+        through = AdaptiveAccess(defense=config)
         return through.wrap(net, ids=IDS, noise=attacker, defender=NOISE)
 
     assert torch.equal(attack(behind(named("none", CONFIG)), images), attack(net, images))
@@ -171,7 +171,7 @@ def test_attackers_know_no_draw_of_the_defender(net, images) -> None:
         mine = attacker.fold(*names).uniform(IDS, shape)
         theirs = NOISE.fold("pgd", 0).uniform(IDS, shape)
         assert not torch.equal(mine, theirs)
-    known = Through(defense=CONFIG, known=0)
+    known = AdaptiveAccess(defense=CONFIG, known=0)
     root = Noise(7).fold("defense", "digits", "test")
     wrapped = known.wrap(net, ids=IDS, noise=attacker, defender=root)
     with torch.no_grad():

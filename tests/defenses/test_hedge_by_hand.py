@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.query_counter import Counted, Rowwise
+from fftune.attacks.query_counter import BatchIndexed, QueryCounter
 from fftune.config import HedgeConfig, named
 from fftune.defenses import hedge, refuse_without_gradients
 from fftune.defenses.hedge import _drawn
@@ -171,12 +171,12 @@ def test_an_empty_batch_stays_empty(classes, images) -> None:
     config = HedgeConfig(eps_d=0.25, steps=3, classes=classes)
     found = hedge(Layers(), images[:0], config=config, noise=NOISE, ids=IDS[:0])
     assert found.shape == (0, 3, 2, 2)
-    counted = Counted(Layers(), torch.zeros(0, CLASSES))
+    counted = QueryCounter(Layers(), torch.zeros(0, CLASSES))
     found = hedge(counted, images[:0], config=config, noise=NOISE, ids=IDS[:0])
     assert found.shape == (0, 3, 2, 2)
 
 
-class Attentive(Rowwise):
+class Attentive(BatchIndexed):
     """Refuses a batch of other rows than it was told of."""
 
     def __init__(self, net: nn.Module, rows: int) -> None:
@@ -195,7 +195,7 @@ def test_to_count_the_classes_one_example_is_asked_as_such(images) -> None:
     config = HedgeConfig(eps_d=0.2, steps=3, classes="one")
     found = hedge(Attentive(Layers(), 6), images, config=config, noise=NOISE, ids=IDS)
     assert torch.equal(found, hedge(Layers(), images, config=config, noise=NOISE, ids=IDS))
-    counted = Counted(Layers(), torch.zeros(6, CLASSES))
+    counted = QueryCounter(Layers(), torch.zeros(6, CLASSES))
     hedge(counted, images, config=config, noise=NOISE, ids=IDS)
     assert counted.forwards.tolist() == [4, 3, 3, 3, 3, 3]
     assert counted.backwards.tolist() == [3] * 6

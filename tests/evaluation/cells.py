@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from fftune.config import AttackConfig, ThreatModel
 from fftune.evaluation import block
-from fftune.evaluation.batteries import Probe
-from fftune.evaluation.block import Subject, attack_block
-from fftune.evaluation.defended import Guard
-from fftune.evaluation.tiers import Part
+from fftune.evaluation.batteries import Attack
+from fftune.evaluation.block import ModelUnderTest, attack_block
+from fftune.evaluation.defended import DefenseSet
+from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 
 THREAT = ThreatModel(eps=0.25)
@@ -55,14 +55,16 @@ def images(values: Tensor = X) -> Tensor:
 BLOCK = (IDS, images(), Y)
 
 
-def subject_of(**nets: nn.Module | Guard | None) -> Subject:
+def model_under_test(**nets: nn.Module | DefenseSet | None) -> ModelUnderTest:
     net = nets.pop("net", None) or Quarter()
     columns = {"dataset_hash": "d", "split": "test", "model_hash": "m"}
-    nets = {"twin": Quarter(), "search_net": Quarter()} | nets
-    return Subject(net=net, classes=4, columns=columns, source="cells", **nets)
+    nets = {"surrogate": Quarter(), "surrogate_lowp": Quarter()} | nets
+    return ModelUnderTest(net=net, classes=4, columns=columns, source="cells", **nets)
 
 
-def part(search: str = "pgd", *, protocol: str = "fixed", loss: str = "ce", **settings) -> Part:
+def part(
+    search: str = "pgd", *, protocol: str = "fixed", loss: str = "ce", **settings
+) -> AttackStage:
     start = "none" if search in ("fab", "square") else "uniform"
     config = AttackConfig(
         threat=settings.pop("threat", THREAT),
@@ -71,11 +73,11 @@ def part(search: str = "pgd", *, protocol: str = "fixed", loss: str = "ce", **se
         start=settings.pop("start", start),
         **settings,
     )
-    return Part(config=config, loss=loss)
+    return AttackStage(config=config, loss=loss)
 
 
-def probe(*parts: Part, goal: str = "adversarial", **settings) -> Probe:
-    return Probe(attack="x", goal=goal, parts=parts, **settings)
+def attack(*stages: AttackStage, goal: str = "adversarial", **settings) -> Attack:
+    return Attack(name="x", goal=goal, stages=stages, **settings)
 
 
 class Searches:
@@ -102,8 +104,8 @@ class Searches:
         return [(given["search"], given["ids"]) for given in self.given]
 
 
-def frame(subject: Subject, probe: Probe, data=BLOCK) -> pd.DataFrame:
-    return attack_block(subject, data, probe, noise=NOISE).to_pandas()
+def frame(subject: ModelUnderTest, attack: Attack, data=BLOCK) -> pd.DataFrame:
+    return attack_block(subject, data, attack, noise=NOISE).to_pandas()
 
 
 def move(which: dict[int, float]) -> Callable[[Tensor, Tensor], Tensor]:
@@ -113,6 +115,6 @@ def move(which: dict[int, float]) -> Callable[[Tensor, Tensor], Tensor]:
     )
 
 
-def guard_of(hedges, *, repeats: int = 1, control: int = 1) -> Guard:
+def guard_of(hedges, *, repeats: int = 1, control: int = 1) -> DefenseSet:
     noise = Noise(5).fold("defense", "cells", "test")
-    return Guard(hedges=hedges, repeats=repeats, control=control, noise=noise, draws=1)
+    return DefenseSet(hedges=hedges, repeats=repeats, control=control, noise=noise, draws=1)

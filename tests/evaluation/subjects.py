@@ -4,9 +4,9 @@ from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, ThreatModel
 from fftune.data import Dataset
-from fftune.evaluation.block import Subject
-from fftune.evaluation.evaluate import case_of, try_out
-from fftune.models import search_copy
+from fftune.evaluation.block import ModelUnderTest
+from fftune.evaluation.evaluate import job_of, try_out
+from fftune.models import inference_copy
 
 THREAT = ThreatModel(eps=0.02)
 PGD = BatteryConfig(steps=2, precision="fp32")
@@ -23,12 +23,14 @@ class Of(nn.Module):
         return self.way(self.net, x)
 
 
-def subject_of(net: nn.Module, data: Dataset, *, search_net: nn.Module | None = None) -> Subject:
-    twin = search_copy(net, "fp32", few(data))
-    return Subject(
+def model_under_test(
+    net: nn.Module, data: Dataset, *, surrogate_lowp: nn.Module | None = None
+) -> ModelUnderTest:
+    surrogate = inference_copy(net, "fp32", few(data))
+    return ModelUnderTest(
         net=net,
-        twin=twin,
-        search_net=twin if search_net is None else search_net,
+        surrogate=surrogate,
+        surrogate_lowp=surrogate if surrogate_lowp is None else surrogate_lowp,
         classes=len(data.source.classes),
         columns={"dataset_hash": data.hash(), "split": data.split, "model_hash": "m"},
     )
@@ -40,6 +42,6 @@ def few(data: Dataset) -> Tensor:
 
 def lined(net: nn.Module, data: Dataset) -> dict[str, str]:
     """The remarks on a net before any attack, by code."""
-    subject = subject_of(net.eval(), data)
-    lines = try_out(subject, case_of(net, data, PGD, threat=THREAT))
+    subject = model_under_test(net.eval(), data)
+    lines = try_out(subject, job_of(net, data, PGD, threat=THREAT))
     return dict(line.split(": ", 1) for line in lines)

@@ -8,38 +8,46 @@ from dataclasses import replace
 import pyarrow.compute as pc
 import pytest
 import torch
-from subjects import few, subject_of
+from subjects import few, model_under_test
 from torch import nn
 
 from fftune.comparison import moved
 from fftune.config import AttackConfig, BatteryConfig, ThreatModel
-from fftune.evaluation.batteries import Probe, canary, hypocritical, nine, probes, risks, targets
+from fftune.evaluation.batteries import (
+    Attack,
+    attacks_of,
+    canary,
+    hypocritical,
+    nine,
+    risks,
+    targets,
+)
 from fftune.evaluation.block import attack_block, margins
-from fftune.evaluation.tiers import Part
+from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
-from fftune.models import search_copy
+from fftune.models import inference_copy
 from fftune.outcomes import Outcomes
 
 THREAT = ThreatModel(eps=0.02)
 NOISE = Noise(0).fold("blobs", "test")
 
 
-def run(subject, data, probe: Probe, size: int = 40) -> Outcomes:
-    return Outcomes.of(attack_block(subject, b, probe, noise=NOISE) for b in data.batches(size))
+def run(subject, data, attack: Attack, size: int = 40) -> Outcomes:
+    return Outcomes.of(attack_block(subject, b, attack, noise=NOISE) for b in data.batches(size))
 
 
-def short(probe: Probe) -> Probe:
+def short(attack: Attack) -> Attack:
     """The same probe in a few steps."""
-    parts = tuple(
+    stages = tuple(
         replace(part, config=replace(part.config, steps=min(part.config.steps, 12)))
-        for part in probe.parts
+        for part in attack.stages
     )
-    return replace(probe, parts=parts)
+    return replace(attack, stages=stages)
 
 
 PROBES = [
-    short(probe)
-    for probe in (
+    short(attack)
+    for attack in (
         *risks(THREAT, 20),
         *nine(THREAT),
         hypocritical(THREAT, "full")[-1],
@@ -50,61 +58,61 @@ PROBES = [
 
 
 @pytest.mark.parametrize(
-    "probe", PROBES, ids=lambda p: f"{p.attack}-{p.goal}-{p.config.threat.norm}"
+    "attack", PROBES, ids=lambda p: f"{p.name}-{p.goal}-{p.config.threat.norm}"
 )
-def test_any_order_and_again_gives_equal_bits(probe: Probe, toy, blobs) -> None:
-    subject = subject_of(toy, blobs)
-    whole = run(subject, blobs, probe)
+def test_any_order_and_again_gives_equal_bits(attack: Attack, toy, blobs) -> None:
+    subject = model_under_test(toy, blobs)
+    whole = run(subject, blobs, attack)
     blocks = list(blobs.batches(40))
     order = [blocks[2], blocks[0], blocks[1]]
-    fresh = subject_of(toy, blobs)
-    parts = [attack_block(fresh, block, probe, noise=NOISE) for block in order]
-    assert Outcomes.of(parts).table.equals(whole.table)
+    fresh = model_under_test(toy, blobs)
+    stages = [attack_block(fresh, block, attack, noise=NOISE) for block in order]
+    assert Outcomes.of(stages).table.equals(whole.table)
 
 
 def _in_another_process(arguments):
     torch.set_num_threads(1)
-    subject, block, probe = arguments
-    return attack_block(subject, block, probe, noise=NOISE)
+    subject, block, attack = arguments
+    return attack_block(subject, block, attack, noise=NOISE)
 
 
 def test_other_processes_give_equal_bits(toy, blobs) -> None:
-    probe = short(hypocritical(THREAT, "standard")[-1])
-    subject = subject_of(toy, blobs)
-    jobs = [(subject, block, probe) for block in blobs.batches(40)]
+    attack = short(hypocritical(THREAT, "standard")[-1])
+    subject = model_under_test(toy, blobs)
+    jobs = [(subject, block, attack) for block in blobs.batches(40)]
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        parts = pool.map(_in_another_process, jobs)
-    assert Outcomes.of(parts).table.equals(run(subject, blobs, probe).table)
+        stages = pool.map(_in_another_process, jobs)
+    assert Outcomes.of(stages).table.equals(run(subject, blobs, attack).table)
 
 
-def _killed(subject, blocks, probe, folder) -> None:
+def _killed(subject, blocks, attack, folder) -> None:
     """A worker that keeps two blocks' rows and is killed in the third."""
     torch.set_num_threads(1)
     for i, block in enumerate(blocks):
         if i == 2:
             os.kill(os.getpid(), signal.SIGKILL)
-        rows = attack_block(subject, block, probe, noise=NOISE)
+        rows = attack_block(subject, block, attack, noise=NOISE)
         Outcomes.of([rows]).write(folder / f"{i}.parquet")
 
 
-@pytest.mark.parametrize("probe", [PROBES[0], PROBES[4], short(hypocritical(THREAT, "full")[-1])])
-def test_killed_half_way_and_resumed_gives_equal_bits(probe, toy, blobs, tmp_path) -> None:
-    subject = subject_of(toy, blobs)
+@pytest.mark.parametrize("attack", [PROBES[0], PROBES[4], short(hypocritical(THREAT, "full")[-1])])
+def test_killed_half_way_and_resumed_gives_equal_bits(attack, toy, blobs, tmp_path) -> None:
+    subject = model_under_test(toy, blobs)
     blocks = list(blobs.batches(20))
     worker = multiprocessing.get_context("fork").Process(
-        target=_killed, args=(subject, blocks, probe, tmp_path)
+        target=_killed, args=(subject, blocks, attack, tmp_path)
     )
     worker.start()
     worker.join()
     assert worker.exitcode == -signal.SIGKILL
     kept = Outcomes.read(*tmp_path.iterdir())
     assert len(kept) == 40
-    fresh = subject_of(toy, blobs)
+    fresh = model_under_test(toy, blobs)
     # The second block is retried as well: its rows must be the same again.
-    again = attack_block(fresh, blocks[1], probe, noise=NOISE)
+    again = attack_block(fresh, blocks[1], attack, noise=NOISE)
     assert Outcomes.of([again]).table.equals(Outcomes.read(tmp_path / "1.parquet").table)
-    rest = [attack_block(fresh, block, probe, noise=NOISE) for block in blocks[2:]]
-    whole = run(subject, blobs, probe, 20)
+    rest = [attack_block(fresh, block, attack, noise=NOISE) for block in blocks[2:]]
+    whole = run(subject, blobs, attack, 20)
     assert Outcomes.of([kept.table, *rest]).table.equals(whole.table)
 
 
@@ -112,9 +120,9 @@ def between_sizes(subject, data, chosen, noise, whole: int, size: int) -> tuple[
     """Every row whose prediction two block sizes do not share, with its margins in either, and
     how many rows there are."""
     listed, total = [], 0
-    for probe in chosen:
+    for attack in chosen:
         one, other = (
-            Outcomes.of(attack_block(subject, b, probe, noise=noise) for b in data.batches(n))
+            Outcomes.of(attack_block(subject, b, attack, noise=noise) for b in data.batches(n))
             for n in (whole, size)
         )
         total += len(one)
@@ -122,7 +130,7 @@ def between_sizes(subject, data, chosen, noise, whole: int, size: int) -> tuple[
         if rows:
             near = [
                 {i: m for b in data.batches(n) for i, m in
-                 margins(subject, b, probe, noise=noise).items()}
+                 margins(subject, b, attack, noise=noise).items()}
                 for n in (whole, size)
             ]  # fmt: skip
             listed += [(row, *(at[row.id] for at in near)) for row in rows]
@@ -131,7 +139,7 @@ def between_sizes(subject, data, chosen, noise, whole: int, size: int) -> tuple[
 
 @pytest.mark.parametrize("size", [1, 7, 256])
 def test_other_block_sizes_move_at_most_one_prediction_in_a_thousand(size, toy, blobs) -> None:
-    listed, total = between_sizes(subject_of(toy, blobs), blobs, PROBES[:4], NOISE, 40, size)
+    listed, total = between_sizes(model_under_test(toy, blobs), blobs, PROBES[:4], NOISE, 40, size)
     assert len(listed) <= 0.001 * total, listed
 
 
@@ -148,12 +156,12 @@ class ByCompany(nn.Module):
 
 def test_what_block_sizes_move_is_listed_with_its_margins(toy, blobs) -> None:
     """No step is taken, so that the margins are those of the clean logits."""
-    probe = short(risks(ThreatModel(eps=0.0), 0)[0])
+    attack = short(risks(ThreatModel(eps=0.0), 0)[0])
     with torch.no_grad():
         logits = toy(blobs.pixels / 255)
     alone = logits + 0.4 * torch.eye(8)[0]
-    subject = subject_of(ByCompany(toy, 0.4), blobs)
-    listed, total = between_sizes(subject, blobs, [probe], NOISE, 100, 1)
+    subject = model_under_test(ByCompany(toy, 0.4), blobs)
+    listed, total = between_sizes(subject, blobs, [attack], NOISE, 100, 1)
     differ = (logits.argmax(1) != alone.argmax(1)).nonzero().flatten()
     assert total == 100 and 0 < len(differ) < 100
     assert [row.id for row, *_ in listed] == blobs.ids[differ].tolist()
@@ -171,7 +179,7 @@ REAL = ThreatModel(eps=8 / 255)
 def of_a_real_net(shared_net, cifar10, name: str, count: int, chosen):
     data = cifar10.select(torch.arange(count) * len(cifar10) // count, "test")
     net = shared_net(name)
-    subject = subject_of(net, data)
+    subject = model_under_test(net, data)
     noise = Noise(0).fold("cifar10", "test")
     for size in (1, 7):
         listed, total = between_sizes(subject, data, chosen, noise, 256, size)
@@ -187,14 +195,14 @@ def test_real_predictions_stay_between_block_sizes(shared_net, cifar10) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fastat_small", "natural_small"])
 def test_many_real_predictions_stay_between_block_sizes(name, shared_net, cifar10) -> None:
-    strong = probes(BatteryConfig(name="autoattack", tier="screen"), REAL)
+    strong = attacks_of(BatteryConfig(name="autoattack", tier="screen"), REAL)
     of_a_real_net(shared_net, cifar10, name, 256, (*risks(REAL, 20), *strong))
 
 
 def test_strong_holds_everything_that_its_fixed_first_part_found(toy, blobs) -> None:
     *_, pgd20, _, _, strong = hypocritical(THREAT, "screen")
-    subject = subject_of(toy, blobs)
-    fixed, best = (run(subject, blobs, probe).to_pandas() for probe in (pgd20, strong))
+    subject = model_under_test(toy, blobs)
+    fixed, best = (run(subject, blobs, attack).to_pandas() for attack in (pgd20, strong))
     wrong = fixed["pred_clean"] != fixed["y"]
     assert bool((best["success"] | ~fixed["success"] | ~wrong).all())
     assert best["success"].sum() >= fixed["success"].sum()
@@ -214,12 +222,12 @@ class Optimist(nn.Module):
 
 def test_a_search_net_that_lies_changes_no_verdict(toy, blobs) -> None:
     """Its claims are denied by the untouched net, and the search is run again there."""
-    part = Part(
+    part = AttackStage(
         config=AttackConfig(threat=THREAT, search="apgd", steps=12, protocol="strong"), loss="ce"
     )
-    probe = Probe(attack="x", goal="adversarial", parts=(part,))
+    attack = Attack(name="x", goal="adversarial", stages=(part,))
     honest, lied_to = (
-        run(subject_of(toy, blobs, search_net=net), blobs, probe).to_pandas()
+        run(model_under_test(toy, blobs, surrogate_lowp=net), blobs, attack).to_pandas()
         for net in (toy, Optimist(toy))
     )
     claimed = honest["y"] != 7  # of the others it says that they cannot be fooled
@@ -235,10 +243,10 @@ class Contrary(Optimist):
 
 
 def test_a_twin_that_lies_leads_fixed_searches_astray_and_changes_no_verdict(toy, blobs) -> None:
-    probe = risks(THREAT, 10)[0]
-    honest = subject_of(toy, blobs)
-    lied_to = replace(honest, twin=Contrary(toy))
-    found, astray = (run(subject, blobs, probe).to_pandas() for subject in (honest, lied_to))
+    attack = risks(THREAT, 10)[0]
+    honest = model_under_test(toy, blobs)
+    lied_to = replace(honest, surrogate=Contrary(toy))
+    found, astray = (run(subject, blobs, attack).to_pandas() for subject in (honest, lied_to))
     right = found["pred_clean"] == found["y"]
     assert found["success"][right].mean() > 0.2
     assert astray["success"][right].sum() == 0
@@ -246,21 +254,21 @@ def test_a_twin_that_lies_leads_fixed_searches_astray_and_changes_no_verdict(toy
 
 
 def test_bf16_search_is_confirmed_in_fp32(toy, blobs) -> None:
-    probe = short(probes_of("strong"))
-    exact = run(subject_of(toy, blobs), blobs, probe)
-    copied = search_copy(toy, "bf16", few(blobs))
-    half = run(subject_of(toy, blobs, search_net=copied), blobs, probe)
+    attack = short(probes_of("strong"))
+    exact = run(model_under_test(toy, blobs), blobs, attack)
+    copied = inference_copy(toy, "bf16", few(blobs))
+    half = run(model_under_test(toy, blobs, surrogate_lowp=copied), blobs, attack)
     # Another search net may find other points; what it found must be true.
     differ = pc.sum(pc.not_equal(half.table["success"], exact.table["success"])).as_py()
     assert differ <= 2
 
 
-def probes_of(name: str) -> Probe:
-    return next(p for p in hypocritical(THREAT, "full") if p.attack == name)
+def probes_of(name: str) -> Attack:
+    return next(p for p in hypocritical(THREAT, "full") if p.name == name)
 
 
 def test_folded_copies_say_the_same(toy, blobs) -> None:
-    copy = search_copy(toy, "fp32", few(blobs))
+    copy = inference_copy(toy, "fp32", few(blobs))
     assert not any(isinstance(module, nn.BatchNorm2d) for module in copy.modules())
     assert not any(parameter.requires_grad for parameter in copy.parameters())
     x = blobs.pixels / 255
@@ -271,8 +279,8 @@ def test_folded_copies_say_the_same(toy, blobs) -> None:
 
 def test_what_was_not_found_is_said_and_left_alone(toy, blobs) -> None:
     still = ThreatModel(eps=0.0)
-    fab = next(p for p in nine(still) if p.attack == "fab-t")
-    rows = run(subject_of(toy, blobs), blobs, short(fab)).to_pandas()
+    fab = next(p for p in nine(still) if p.name == "fab-t")
+    rows = run(model_under_test(toy, blobs), blobs, short(fab)).to_pandas()
     right = rows["pred_clean"] == rows["y"]
     assert set(rows[right]["status"]) == {"not-found"}
     assert set(rows[~right]["status"]) == {"ok"}
@@ -281,9 +289,9 @@ def test_what_was_not_found_is_said_and_left_alone(toy, blobs) -> None:
 
 def test_targets_speak_of_wrong_examples_and_name_their_class(toy, blobs) -> None:
     *every, own = targets(THREAT, 5, 8)
-    assert [probe.target for probe in every] == list(range(8))
-    subject = subject_of(toy, blobs)
-    tables = [run(subject, blobs, probe).to_pandas() for probe in (*every, own)]
+    assert [attack.target for attack in every] == list(range(8))
+    subject = model_under_test(toy, blobs)
+    tables = [run(subject, blobs, attack).to_pandas() for attack in (*every, own)]
     for target, table in enumerate(tables[:-1]):
         assert len(table) == 34 and set(table["target"]) == {target}
         assert bool((table["success"] == (table["pred_pert"] == target)).all())
@@ -296,10 +304,10 @@ def test_targets_speak_of_wrong_examples_and_name_their_class(toy, blobs) -> Non
 
 def test_only_the_full_length_is_called_autoattack() -> None:
     for tier, name in (("screen", "strong"), ("standard", "strong"), ("full", "autoattack")):
-        (probe,) = probes(BatteryConfig(name="autoattack", tier=tier), THREAT)
-        assert probe.attack == name
-    searches = [part.config.search for part in probe.parts]
+        (attack,) = attacks_of(BatteryConfig(name="autoattack", tier=tier), THREAT)
+        assert attack.name == name
+    searches = [part.config.search for part in attack.stages]
     assert searches == ["apgd", "apgd", "fab", "square"]
-    assert [part.config.steps for part in probe.parts] == [100, 100, 100, 5000]
-    assert [part.config.targets for part in probe.parts] == [0, 9, 9, 0]
-    assert [p.config.search for p in canary(probe).parts] == ["fab", "square"]
+    assert [part.config.steps for part in attack.stages] == [100, 100, 100, 5000]
+    assert [part.config.targets for part in attack.stages] == [0, 9, 9, 0]
+    assert [p.config.search for p in canary(attack).stages] == ["fab", "square"]

@@ -7,14 +7,14 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 import torch
-from subjects import subject_of
+from subjects import model_under_test
 
 from fftune.config import BatteryConfig, DefenseConfig, ModelSpec, ThreatModel
 from fftune.evaluation import job as cases
 from fftune.evaluation.block_cache import REVISIONS, Cache, identity
-from fftune.evaluation.escalation import carry_out, plan
-from fftune.evaluation.evaluate import by_this_process, case_of
-from fftune.evaluation.job import Case, Task, perform
+from fftune.evaluation.escalation import plan, run_plan
+from fftune.evaluation.evaluate import by_this_process, job_of
+from fftune.evaluation.job import BlockTask, EvalJob, perform
 from fftune.models import load_model
 
 THREAT = ThreatModel(eps=0.02)
@@ -22,9 +22,9 @@ RISKS = BatteryConfig(name="risks", block_size=40)
 WHO = "net"
 
 
-def run(toy, case: Case, root):
-    with cases.examined(toy, case) as subject:
-        return carry_out(plan(case), by_this_process(subject, case, Cache(root, case, WHO, "cpu")))
+def run(toy, job: EvalJob, root):
+    with cases.under_test(toy, job) as subject:
+        return run_plan(plan(job), by_this_process(subject, job, Cache(root, job, WHO, "cpu")))
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ def attacks(monkeypatch) -> list[str]:
     """The attacks that are really run, a block at a time."""
     done = []
 
-    def counting(subject, block, probe, *, noise):
-        done.append(probe.attack)
-        return whole(subject, block, probe, noise=noise)
+    def counting(subject, block, attack, *, noise):
+        done.append(attack.name)
+        return whole(subject, block, attack, noise=noise)
 
     whole = cases.attack_block
     monkeypatch.setattr(cases, "attack_block", counting)
@@ -42,30 +42,30 @@ def attacks(monkeypatch) -> list[str]:
 
 
 def test_the_second_time_nothing_is_computed(toy, blobs, tmp_path, attacks) -> None:
-    case = case_of(toy, blobs, RISKS, threat=THREAT)
-    first = run(toy, case, tmp_path)
+    job = job_of(toy, blobs, RISKS, threat=THREAT)
+    first = run(toy, job, tmp_path)
     assert attacks == ["pgd-20"] * 6  # two goals, blocks of 40, 40 and 20
-    assert run(toy, case, tmp_path).table.equals(first.table)
+    assert run(toy, job, tmp_path).table.equals(first.table)
     assert len(attacks) == 6
 
 
 def test_batteries_share_what_they_have_in_common(toy, blobs, tmp_path, attacks) -> None:
     blobs = blobs.select(torch.arange(20), "test")
-    run(toy, case_of(toy, blobs, RISKS, threat=THREAT), tmp_path)
+    run(toy, job_of(toy, blobs, RISKS, threat=THREAT), tmp_path)
     attacks.clear()
     both = replace(RISKS, name="hypocritical", tier="screen")
-    shared = run(toy, case_of(toy, blobs, both, threat=THREAT), tmp_path)
+    shared = run(toy, job_of(toy, blobs, both, threat=THREAT), tmp_path)
     assert "pgd-20" not in attacks and set(attacks) == {"fgsm", "pgd-100", "cw-100", "strong"}
-    alone = run(toy, case_of(toy, blobs, both, threat=THREAT), tmp_path / "other")
+    alone = run(toy, job_of(toy, blobs, both, threat=THREAT), tmp_path / "other")
     assert shared.table.equals(alone.table)
 
 
 def test_a_revised_search_leaves_the_blocks_of_others(toy, blobs, tmp_path, monkeypatch) -> None:
-    case = case_of(toy, blobs, replace(RISKS, name="nine"), threat=THREAT)
-    cache = Cache(tmp_path, case, WHO, "cpu")
+    job = job_of(toy, blobs, replace(RISKS, name="nine"), threat=THREAT)
+    cache = Cache(tmp_path, job, WHO, "cpu")
 
     def paths() -> dict[str, object]:
-        return {probe.attack: cache._path(case.tasks(probe)[0]) for probe in case.probes}
+        return {attack.name: cache._path(job.tasks(attack)[0]) for attack in job.attacks}
 
     before = paths()
     monkeypatch.setitem(REVISIONS, "square", 7)
@@ -75,63 +75,63 @@ def test_a_revised_search_leaves_the_blocks_of_others(toy, blobs, tmp_path, monk
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "empty"])
 def test_a_damaged_block_is_computed_again(damage, toy, blobs, tmp_path, attacks, caplog) -> None:
-    case = case_of(toy, blobs, RISKS, threat=THREAT)
-    first = run(toy, case, tmp_path)
+    job = job_of(toy, blobs, RISKS, threat=THREAT)
+    first = run(toy, job, tmp_path)
     path = sorted(tmp_path.glob("blocks/*/*.parquet"))[0]
     data = bytearray(path.read_bytes())
     data[60] ^= 255
     path.write_bytes({"cut": data[:-100], "flipped": data, "empty": b""}[damage])
     attacks.clear()
-    assert run(toy, case, tmp_path).table.equals(first.table)
+    assert run(toy, job, tmp_path).table.equals(first.table)
     assert len(attacks) == 1
     assert "is damaged and computed again" in caplog.text
 
 
 def test_every_part_of_the_key_counts(toy, blobs, tmp_path) -> None:
-    case = case_of(toy, blobs, RISKS, threat=THREAT)
-    task = case.tasks(case.probes[0])[0]
+    job = job_of(toy, blobs, RISKS, threat=THREAT)
+    task = job.tasks(job.attacks[0])[0]
     pixels = blobs.pixels.clone()
     pixels[-1] = 255 - pixels[-1]  # of another block, but rows name the whole set
     others = {
-        "seed": replace(case, battery=replace(RISKS, seed=1)),
-        "threads": replace(case, battery=replace(RISKS, threads=2)),
-        "precision": replace(case, battery=replace(RISKS, precision="bf16")),
-        "weights": replace(case, model_hash="0" * 16),
-        "data": case_of(toy, replace(blobs, pixels=pixels), RISKS, threat=THREAT),
-        "split": case_of(toy, replace(blobs, split="validation"), RISKS, threat=THREAT),
-        "defense": case_of(
+        "seed": replace(job, battery=replace(RISKS, seed=1)),
+        "threads": replace(job, battery=replace(RISKS, threads=2)),
+        "precision": replace(job, battery=replace(RISKS, precision="bf16")),
+        "weights": replace(job, model_hash="0" * 16),
+        "data": job_of(toy, replace(blobs, pixels=pixels), RISKS, threat=THREAT),
+        "split": job_of(toy, replace(blobs, split="validation"), RISKS, threat=THREAT),
+        "defense": job_of(
             toy, blobs, RISKS, threat=THREAT, defense=DefenseConfig(names=("random",))
         ),
     }
     paths = {name: Cache(tmp_path, other, WHO, "cpu")._path(task) for name, other in others.items()}
-    same = Cache(tmp_path, case, WHO, "cpu")
-    wide = case_of(toy, blobs, RISKS, threat=ThreatModel(eps=0.03))
+    same = Cache(tmp_path, job, WHO, "cpu")
+    wide = job_of(toy, blobs, RISKS, threat=ThreatModel(eps=0.03))
     paths |= {
         "itself": same._path(task),
-        "net": Cache(tmp_path, case, "other", "cpu")._path(task),
-        "device": Cache(tmp_path, case, WHO, "cuda")._path(task),
-        "eps": same._path(wide.tasks(wide.probes[0])[0]),
-        "goal": same._path(case.tasks(case.probes[1])[0]),
-        "ids": same._path(Task(task.probe, task.rows[:-1])),
+        "net": Cache(tmp_path, job, "other", "cpu")._path(task),
+        "device": Cache(tmp_path, job, WHO, "cuda")._path(task),
+        "eps": same._path(wide.tasks(wide.attacks[0])[0]),
+        "goal": same._path(job.tasks(job.attacks[1])[0]),
+        "ids": same._path(BlockTask(task.attack, task.rows[:-1])),
     }
     assert len(set(paths.values())) == len(paths)
 
 
 def test_how_many_attacks_stand_beside_one_is_no_matter(toy, blobs, tmp_path) -> None:
     defense = DefenseConfig(names=("random",))
-    risks = case_of(toy, blobs, RISKS, threat=THREAT, defense=defense)
-    more = case_of(toy, blobs, replace(RISKS, name="nine"), threat=THREAT, defense=defense)
-    assert risks.guard.control != more.guard.control
-    task = risks.tasks(risks.probes[0])[0]
-    places = {Cache(tmp_path, case, WHO, "cpu")._path(task) for case in (risks, more)}
+    risks = job_of(toy, blobs, RISKS, threat=THREAT, defense=defense)
+    more = job_of(toy, blobs, replace(RISKS, name="nine"), threat=THREAT, defense=defense)
+    assert risks.defense_set.control != more.defense_set.control
+    task = risks.tasks(risks.attacks[0])[0]
+    places = {Cache(tmp_path, job, WHO, "cpu")._path(task) for job in (risks, more)}
     assert len(places) == 1
-    clean = next(t for t in risks.probes if t.attack == "clean")
+    clean = next(t for t in risks.attacks if t.name == "clean")
     task = risks.tasks(clean)[0]
-    assert len({Cache(tmp_path, case, WHO, "cpu")._path(task) for case in (risks, more)}) == 2
+    assert len({Cache(tmp_path, job, WHO, "cpu")._path(task) for job in (risks, more)}) == 2
 
 
 def test_a_net_of_another_name_or_width_is_another(toy, blobs) -> None:
-    subject = subject_of(toy, blobs)
+    subject = model_under_test(toy, blobs)
     mlp = ModelSpec(factory="fftune:mlp")
     assert identity(mlp, subject, blobs) == identity(
         replace(mlp, weights="elsewhere.pt", hash="1"), subject, blobs
@@ -189,7 +189,7 @@ def test_a_changed_helper_is_another_net_and_runs(place, blobs, tmp_path) -> Non
     def asked(factor: float, spaces: int = 0) -> tuple[str, torch.Tensor]:
         spec = users_net(tmp_path, top, inside, helper, factor, spaces=spaces)
         net = load_model(spec)
-        subject = subject_of(net, blobs)
+        subject = model_under_test(net, blobs)
         return identity(spec, subject, blobs), net(blobs.pixels / 255)
 
     first, logits = asked(1.0)
@@ -226,7 +226,7 @@ def test_what_a_net_reads_from_other_files_is_part_of_it(blobs, tmp_path) -> Non
     spec, found = ModelSpec(factory=f"{file}:net"), []
     for text in ("1", "2", "1"):
         factor.write_text(text)
-        found.append(identity(spec, subject_of(load_model(spec), blobs), blobs))
+        found.append(identity(spec, model_under_test(load_model(spec), blobs), blobs))
     assert found[0] == found[2] != found[1]
 
 
@@ -278,16 +278,16 @@ def test_a_block_of_something_else_is_computed_again(
     how, by, toy, blobs, tmp_path, attacks, caplog
 ) -> None:
     """Whether our own code wrote it or somebody's Parquet tool."""
-    case = case_of(toy, blobs.select(torch.arange(40), "test"), RISKS, threat=THREAT)
-    first = run(toy, case, tmp_path)
-    cache, task = Cache(tmp_path, case, "net", "cpu"), case.tasks(case.probes[0])[0]
+    job = job_of(toy, blobs.select(torch.arange(40), "test"), RISKS, threat=THREAT)
+    first = run(toy, job, tmp_path)
+    cache, task = Cache(tmp_path, job, "net", "cpu"), job.tasks(job.attacks[0])[0]
     spoilt = SPOILT[how](cache.get(task))
     if by == "put":
         cache.put(task, spoilt)
     else:
         pq.write_table(spoilt, cache._path(task))
     attacks.clear()
-    assert run(toy, case, tmp_path).table.equals(first.table)
+    assert run(toy, job, tmp_path).table.equals(first.table)
     assert len(attacks) == 1 and "computed again" in caplog.text
 
 
@@ -298,30 +298,30 @@ def test_whole_blocks_of_every_scope_are_known_again(
 ) -> None:
     few, settings = blobs.select(torch.arange(50), "test"), DefenseConfig(names=defense, steps=2)
     battery = BatteryConfig(name=name, block_size=40, steps=2, tier="screen")
-    case = case_of(toy, few, battery, threat=THREAT, defense=settings)
-    first = run(toy, case, tmp_path)
+    job = job_of(toy, few, battery, threat=THREAT, defense=settings)
+    first = run(toy, job, tmp_path)
     assert attacks
     attacks.clear()
-    assert run(toy, case, tmp_path).table.equals(first.table) and not attacks
+    assert run(toy, job, tmp_path).table.equals(first.table) and not attacks
 
 
 def test_half_a_block_of_mistakes_alone_is_computed_again(toy, blobs, tmp_path, attacks) -> None:
-    case = case_of(toy, blobs, BatteryConfig(name="targets", steps=2), threat=THREAT)
-    first = run(toy, case, tmp_path)
-    cache, task = Cache(tmp_path, case, "net", "cpu"), case.tasks(case.probes[-1])[0]
+    job = job_of(toy, blobs, BatteryConfig(name="targets", steps=2), threat=THREAT)
+    first = run(toy, job, tmp_path)
+    cache, task = Cache(tmp_path, job, "net", "cpu"), job.tasks(job.attacks[-1])[0]
     table = cache.get(task)
-    assert task.probe.scope != "all" and 0 < len(table) < len(blobs)
+    assert task.attack.scope != "all" and 0 < len(table) < len(blobs)
     path = cache._path(task)
     pq.write_table(pq.read_table(path).slice(0, len(table) // 2), path)
     attacks.clear()
-    assert run(toy, case, tmp_path).table.equals(first.table) and len(attacks) == 1
+    assert run(toy, job, tmp_path).table.equals(first.table) and len(attacks) == 1
 
 
 def test_a_task_is_the_same_wherever_its_case_was_made(toy, blobs) -> None:
-    case = case_of(toy, blobs, RISKS, threat=THREAT)
-    subject = subject_of(toy, blobs)
-    task = case.tasks(case.probes[1])[1]
-    ids, x, y = case.block(task)
+    job = job_of(toy, blobs, RISKS, threat=THREAT)
+    subject = model_under_test(toy, blobs)
+    task = job.tasks(job.attacks[1])[1]
+    ids, x, y = job.block(task)
     assert ids.tolist() == blobs.ids[40:80].tolist() and (y == blobs.y[40:80]).all()
     assert (x == blobs.pixels[40:80] / 255).all()
-    assert perform(subject, case, task).equals(perform(subject, case, task))
+    assert perform(subject, job, task).equals(perform(subject, job, task))

@@ -13,18 +13,18 @@ from cells import (
     Says,
     Searches,
     Y,
+    attack,
     frame,
     guard_of,
     images,
+    model_under_test,
     move,
     part,
-    probe,
-    subject_of,
 )
 from torch import Tensor, nn
 
 from fftune.config import HedgeConfig, ThreatModel
-from fftune.defenses import Through, hedge
+from fftune.defenses import AdaptiveAccess, hedge
 from fftune.errors import DataError, ModelError
 from fftune.evaluation.block import logits_of, margins
 from fftune.evaluation.defended import CLEAN
@@ -38,11 +38,11 @@ def searches(monkeypatch) -> Searches:
 
 def test_scope_wrong_is_of_mistakes_alone(searches) -> None:
     searches.set("pgd", move({}))
-    rows = frame(subject_of(), probe(part(), scope="wrong", goal="hypocritical"))
+    rows = frame(model_under_test(), attack(part(), scope="wrong", goal="hypocritical"))
     assert rows["id"].tolist() == [8, 52] and rows["target"].tolist() == [0, 3]
     assert searches.given[0]["ids"] == [8, 52]
     # Without a defence there are no other mistakes.
-    rows = frame(subject_of(), probe(part(), scope="mistaken", goal="hypocritical"))
+    rows = frame(model_under_test(), attack(part(), scope="mistaken", goal="hypocritical"))
     assert rows["id"].tolist() == [8, 52]
 
 
@@ -51,18 +51,18 @@ def test_a_block_without_such_examples_has_no_rows(scope: str, searches) -> None
     searches.set("pgd", move({}))
     kept = slice(0, 3) if scope == "wrong" else slice(0, 0)
     data = (IDS[kept], images()[kept], Y[kept])
-    one = probe(part(), scope=scope)
-    guard = guard_of({"random": HedgeConfig(eps_d=0.1, steps=0)})
+    one = attack(part(), scope=scope)
+    defense_set = guard_of({"random": HedgeConfig(eps_d=0.1, steps=0)})
     net = Quarter()
-    assert len(frame(subject_of(net=net, guard=guard), one, data)) == 0
+    assert len(frame(model_under_test(net=net, defense_set=defense_set), one, data)) == 0
     assert not searches.given and len(net.asked) == 1  # when clean, and never again
-    assert margins(subject_of(), data, one, noise=NOISE) == {}
+    assert margins(model_under_test(), data, one, noise=NOISE) == {}
 
 
 def test_margins_are_first_less_second_logit(searches) -> None:
     """At .375 and .5: 0 to .25 off the centre of class 1, so that .25 and 0 remain."""
     searches.set("pgd", move({4: 0.5, 30: 0.1875}))
-    found = margins(subject_of(), BLOCK, probe(part()), noise=NOISE)
+    found = margins(model_under_test(), BLOCK, attack(part()), noise=NOISE)
     assert found == pytest.approx({30: 0.125, 4: 0, 17: 0.25, 8: 0.25, 52: 0.25})
 
 
@@ -70,8 +70,8 @@ def test_margins_are_first_less_second_logit(searches) -> None:
 def test_labels_that_are_no_classes_are_refused(labels: list[int]) -> None:
     low, high = min(labels), max(labels)
     with pytest.raises(DataError, match=f"from 0 to 3, got {low} to {high}$"):
-        frame(subject_of(), probe(part()), (IDS, images(), torch.tensor(labels)))
-    frame(subject_of(), probe(part(steps=0)), (IDS, images(), torch.tensor([0, 3, 1, 2, 3])))
+        frame(model_under_test(), attack(part()), (IDS, images(), torch.tensor(labels)))
+    frame(model_under_test(), attack(part(steps=0)), (IDS, images(), torch.tensor([0, 3, 1, 2, 3])))
 
 
 class Fixed(nn.Module):
@@ -99,12 +99,12 @@ class Fixed(nn.Module):
 )
 def test_nets_that_answer_something_else_are_refused(logits: Tensor, said: str) -> None:
     with pytest.raises(ModelError, match=said):
-        logits_of(subject_of(net=Fixed(logits)), images())
+        logits_of(model_under_test(net=Fixed(logits)), images())
 
 
 def test_verdicts_leave_no_graph() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(1, 4))
-    assert not logits_of(subject_of(net=net), images()).requires_grad
+    assert not logits_of(model_under_test(net=net), images()).requires_grad
 
 
 # Names of what was done.
@@ -116,26 +116,26 @@ OTHERS = [
     replace(BASE, config=replace(BASE.config, step_size=0.01)),
 ]
 DIFFERENT = {
-    "one": probe(BASE),
-    "of more steps": probe(OTHERS[0]),
-    "of shorter steps": probe(OTHERS[1]),
-    "two": probe(BASE, OTHERS[0]),
-    "another two": probe(BASE, OTHERS[1]),
-    "in the other order": probe(OTHERS[1], BASE),
-    "three": probe(BASE, OTHERS[0], OTHERS[0]),
-    "of another loss": probe(BASE, replace(OTHERS[0], loss="margin")),
-    "through a hedge": probe(BASE, through=Through(defense=HEDGES[0])),
-    "through another": probe(BASE, through=Through(defense=HEDGES[1])),
-    "over draws": probe(BASE, through=Through(defense=HEDGES[0], draws=2)),
-    "with a known draw": probe(BASE, through=Through(defense=HEDGES[0], known=0)),
-    "with the next draw": probe(BASE, through=Through(defense=HEDGES[0], known=1)),
+    "one": attack(BASE),
+    "of more steps": attack(OTHERS[0]),
+    "of shorter steps": attack(OTHERS[1]),
+    "two": attack(BASE, OTHERS[0]),
+    "another two": attack(BASE, OTHERS[1]),
+    "in the other order": attack(OTHERS[1], BASE),
+    "three": attack(BASE, OTHERS[0], OTHERS[0]),
+    "of another loss": attack(BASE, replace(OTHERS[0], loss="margin")),
+    "through a hedge": attack(BASE, through=AdaptiveAccess(defense=HEDGES[0])),
+    "through another": attack(BASE, through=AdaptiveAccess(defense=HEDGES[1])),
+    "over draws": attack(BASE, through=AdaptiveAccess(defense=HEDGES[0], draws=2)),
+    "with a known draw": attack(BASE, through=AdaptiveAccess(defense=HEDGES[0], known=0)),
+    "with the next draw": attack(BASE, through=AdaptiveAccess(defense=HEDGES[0], known=1)),
 }
 
 
 def test_no_two_different_attacks_share_a_name(searches) -> None:
     """Rows are keyed by this hash: a part, an order, a defence or a draw more is another key."""
     searches.set("pgd", move({}))
-    subject = subject_of(guard=guard_of({"hedge": HEDGES[0], "random": HEDGES[1]}))
+    subject = model_under_test(defense_set=guard_of({"hedge": HEDGES[0], "random": HEDGES[1]}))
     named: dict[str, tuple[str, str]] = {}
     for what, one in DIFFERENT.items():
         rows = frame(subject, one)
@@ -152,7 +152,7 @@ def test_the_same_defence_by_another_radius_is_another_name(searches) -> None:
     searches.set("pgd", move({}))
     names = set()
     for defense in HEDGES:
-        rows = frame(subject_of(guard=guard_of({"hedge": defense})), probe(BASE))
+        rows = frame(model_under_test(defense_set=guard_of({"hedge": defense})), attack(BASE))
         names |= set(rows.loc[rows["defense"] == "hedge", "config_hash"])
     assert len(names) == 2
 
@@ -163,17 +163,20 @@ def test_the_same_defence_by_another_radius_is_another_name(searches) -> None:
 def test_every_draw_of_every_defence_scores_the_same_examples(searches) -> None:
     """By the untouched net, on what the twin's slopes made of the perturbed inputs."""
     searches.set("pgd", move({30: 0.375, 17: 0.5625}))
-    net, twin = Quarter(), Says(2)
+    net, surrogate = Quarter(), Says(2)
     hedges = {"hedge": HedgeConfig(eps_d=0.2, steps=2), "random": HedgeConfig(eps_d=0.15, steps=0)}
-    guard = guard_of(hedges, repeats=3, control=5)
-    rows = frame(subject_of(net=net, twin=twin, guard=guard), probe(part(steps=2)))
+    defense_set = guard_of(hedges, repeats=3, control=5)
+    rows = frame(
+        model_under_test(net=net, surrogate=surrogate, defense_set=defense_set),
+        attack(part(steps=2)),
+    )
     assert len(rows) == 5 * (1 + 2 * 3)
     x_pert = images(torch.tensor([0.375, 0.375, 0.5625, 0.875, 0.125]))
     for name, config in hedges.items():
         for repeat in range(3):
             at = rows[(rows["defense"] == name) & (rows["defense_repeat"] == repeat)]
-            noise = guard.noise.fold(repeat)
-            x_hed = hedge(twin, x_pert, config=config, noise=noise, ids=IDS)
+            noise = defense_set.noise.fold(repeat)
+            x_hed = hedge(surrogate, x_pert, config=config, noise=noise, ids=IDS)
             pred = Quarter()(x_hed).argmax(1)
             assert at["pred_pert"].tolist() == pred.tolist()
             assert at["success"].tolist() == (pred != Y).tolist()
@@ -185,10 +188,10 @@ def test_every_draw_of_every_defence_scores_the_same_examples(searches) -> None:
 
 def test_the_control_has_a_draw_for_every_attack_and_the_others_their_repeats(searches) -> None:
     searches.set("pgd", move({}))
-    guard = guard_of({"random": HedgeConfig(eps_d=0.1, steps=0)}, repeats=2, control=5)
-    subject = subject_of(guard=guard)
-    for attack, draws in ((CLEAN, 5), ("x", 2)):
-        rows = frame(subject, replace(probe(part(steps=0)), attack=attack))
+    defense_set = guard_of({"random": HedgeConfig(eps_d=0.1, steps=0)}, repeats=2, control=5)
+    subject = model_under_test(defense_set=defense_set)
+    for name, draws in ((CLEAN, 5), ("x", 2)):
+        rows = frame(subject, replace(attack(part(steps=0)), name=name))
         defended = rows[rows["defense"] == "random"]
         assert sorted(set(defended["defense_repeat"])) == list(range(draws))
         assert len(defended) == 5 * draws
@@ -196,9 +199,9 @@ def test_the_control_has_a_draw_for_every_attack_and_the_others_their_repeats(se
 
 def test_a_friends_success_behind_a_defence_is_the_true_class(searches) -> None:
     searches.set("pgd", move({8: 0.124}))
-    guard = guard_of({"none": HedgeConfig(eps_d=0.0, steps=0)})
+    defense_set = guard_of({"none": HedgeConfig(eps_d=0.0, steps=0)})
     wide = part(threat=ThreatModel(eps=1.0))
-    rows = frame(subject_of(guard=guard), probe(wide, goal="hypocritical"))
+    rows = frame(model_under_test(defense_set=defense_set), attack(wide, goal="hypocritical"))
     behind = rows[rows["defense"] != "none"] if set(rows["defense"]) != {"none"} else rows[5:]
     assert behind["pred_pert"].tolist() == [0, 1, 2, 0, 0]
     assert behind["success"].tolist() == [True, True, True, True, False]
@@ -210,36 +213,39 @@ def test_scope_mistaken_adds_those_of_some_defences_first_draw(searches) -> None
         "random": HedgeConfig(eps_d=0.3, steps=0),
         "hedge": HedgeConfig(eps_d=0.2, steps=1),
     }
-    guard = guard_of(hedges, repeats=3)
-    twin = Quarter()
+    defense_set = guard_of(hedges, repeats=3)
+    surrogate = Quarter()
     wrong = CLASSES != Y
     for config in hedges.values():
-        x_hed = hedge(twin, images(), config=config, noise=guard.noise.fold(0), ids=IDS)
+        x_hed = hedge(surrogate, images(), config=config, noise=defense_set.noise.fold(0), ids=IDS)
         wrong |= Quarter()(x_hed).argmax(1) != Y
-    subject = subject_of(guard=guard, twin=twin)
-    rows = frame(subject, probe(part(), scope="mistaken", goal="hypocritical"))
+    subject = model_under_test(defense_set=defense_set, surrogate=surrogate)
+    rows = frame(subject, attack(part(), scope="mistaken", goal="hypocritical"))
     bare = rows[rows["defense"] == "none"]
     assert bare["id"].tolist() == IDS[wrong].tolist()
     # What is known of a block is not asked again.
-    first = len(twin.asked)
-    again = frame(subject, probe(part(), scope="mistaken", goal="hypocritical"))
-    assert len(twin.asked) - first < first and again.equals(rows)
+    first = len(surrogate.asked)
+    again = frame(subject, attack(part(), scope="mistaken", goal="hypocritical"))
+    assert len(surrogate.asked) - first < first and again.equals(rows)
     # Whoever goes to the bare net's mistakes alone does not care.
-    rows = frame(subject, probe(part(), scope="wrong", goal="hypocritical"))
+    rows = frame(subject, attack(part(), scope="wrong", goal="hypocritical"))
     assert rows.loc[rows["defense"] == "none", "id"].tolist() == [8, 52]
 
 
 def test_who_knows_a_draw_searches_behind_it_with_the_examples_own_ids() -> None:
     """A known draw is the defender's; without one the attacker's own branch is read."""
     hedges = {"random": HedgeConfig(eps_d=0.2, steps=0)}
-    guard = guard_of(hedges)
+    defense_set = guard_of(hedges)
     seen: list[tuple[Noise, list[int]]] = []
 
-    class Spy(Through):
+    class Spy(AdaptiveAccess):
         def wrap(self, model, *, ids, noise, defender):
             seen.append((noise, ids.tolist(), defender))
             return model
 
     through = Spy(defense=hedges["random"], known=0)
-    frame(subject_of(guard=guard), probe(part(steps=1), through=through, scope="wrong"))
-    assert seen == [(NOISE, [8, 52], guard.noise)]
+    frame(
+        model_under_test(defense_set=defense_set),
+        attack(part(steps=1), through=through, scope="wrong"),
+    )
+    assert seen == [(NOISE, [8, 52], defense_set.noise)]

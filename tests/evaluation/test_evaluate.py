@@ -10,8 +10,8 @@ from fftune.attacks import pgd
 from fftune.config import ModelSpec, ThreatModel
 from fftune.data import load
 from fftune.errors import ModelError
-from fftune.evaluation.batteries import probes
-from fftune.evaluation.block import Subject, attack_block, logits_of
+from fftune.evaluation.batteries import attacks_of
+from fftune.evaluation.block import ModelUnderTest, attack_block, logits_of
 from fftune.evaluation.evaluate import evaluate
 from fftune.keyed_noise import Noise
 from fftune.models import load_model
@@ -24,8 +24,8 @@ SWEEP = recipes.thrm("tiny")
 THREAT = SWEEP.base.attack.threat
 
 
-def subject(net: nn.Module, **columns: str) -> Subject:
-    return Subject(net=net, twin=net, search_net=net, classes=10, columns=columns)
+def subject(net: nn.Module, **columns: str) -> ModelUnderTest:
+    return ModelUnderTest(net=net, surrogate=net, surrogate_lowp=net, classes=10, columns=columns)
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +62,10 @@ def test_rows_are_those_of_a_plain_reading(spec: ModelSpec, outcomes: Outcomes) 
     """The first block, by hand: clean prediction, PGD, verdict on the result."""
     data, net = load(SWEEP.base.data, "validation"), load_model(spec)
     ids, x, y = next(data.batches(256))
-    probe = probes(SWEEP.battery, THREAT)[1]
+    attack = attacks_of(SWEEP.battery, THREAT)[1]
     noise = Noise(0).fold("digits", "validation")
     x_hyp = pgd(
-        net, x, y, config=probe.config, goal="hypocritical", loss="ce", noise=noise, ids=ids
+        net, x, y, config=attack.config, goal="hypocritical", loss="ce", noise=noise, ids=ids
     )
     part = outcomes.where(goal="hypocritical").table.slice(0, 256)
     assert part["pred_clean"].to_pylist() == logits_of(subject(net), x).argmax(1).tolist()
@@ -80,8 +80,8 @@ def test_blocks_may_run_in_any_order(spec: ModelSpec, outcomes: Outcomes) -> Non
     noise = Noise(0).fold("digits", "validation")
     judged = subject(net, dataset_hash=data.hash(), split="validation", model_hash=spec.hash)
     blocks = [
-        attack_block(judged, block, probe, noise=noise)
-        for probe in reversed(probes(SWEEP.battery, THREAT))
+        attack_block(judged, block, attack, noise=noise)
+        for attack in reversed(attacks_of(SWEEP.battery, THREAT))
         for block in reversed(list(data.batches(256)))
     ]
     assert Outcomes.of(blocks).table.equals(outcomes.table)

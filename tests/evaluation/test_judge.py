@@ -6,16 +6,16 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 import torch
-from subjects import subject_of
+from subjects import model_under_test
 from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ThreatModel
 from fftune.data import load
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluation import evaluate as driver
-from fftune.evaluation import job as case
-from fftune.evaluation.batteries import probes
-from fftune.evaluation.evaluate import judge
+from fftune.evaluation import job as job
+from fftune.evaluation.batteries import attacks_of
+from fftune.evaluation.evaluate import evaluate_model
 from fftune.evaluation.tiers import CANARY
 from fftune.outcomes import Outcomes, rows
 from fftune.report.attack_table import rates, table, values
@@ -55,13 +55,13 @@ def quick(monkeypatch):
 
 
 def test_the_canary_is_few_survivors_and_keeps_its_tier(quick, toy, blobs) -> None:
-    outcomes = judge(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
+    outcomes = evaluate_model(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
     assert outcomes.values("tier") == {"standard"}
     few = outcomes.where(attack="canary")
     survivors = set(outcomes.where(attack="strong", success=False).table["id"].to_pylist())
     assert len(few) == CANARY
     assert set(few.table["id"].to_pylist()) <= survivors
-    again = judge(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
+    again = evaluate_model(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
     assert again.table.equals(outcomes.table)
 
 
@@ -71,8 +71,8 @@ def test_a_masked_net_is_searched_at_full_length(quick, toy, blobs, caplog) -> N
     net = Masked(toy, 4)
     big = ThreatModel(eps=0.2)
     with pytest.raises(ModelError, match="gradients are zero"):
-        judge(net, blobs, BatteryConfig(name="risks"), threat=big)
-    outcomes = judge(net, blobs, AUTO, threat=big)
+        evaluate_model(net, blobs, BatteryConfig(name="risks"), threat=big)
+    outcomes = evaluate_model(net, blobs, AUTO, threat=big)
     assert outcomes.values("attack") == {"autoattack", "canary"}
     assert set(outcomes.where(attack="autoattack").values("tier")) == {"full"}
     assert "tier full" in caplog.text
@@ -96,7 +96,7 @@ def test_attacks_that_follow_gradients_refuse_a_net_without(defense, toy, blobs)
     batteries = [BatteryConfig(name=name) for name in ("risks", "nine", "hypocritical", "targets")]
     for battery in [*batteries, BatteryConfig(name="autoattack", tier="screen")]:
         with pytest.raises(ModelError, match="net has no input gradients: .* cannot be scored"):
-            judge(Detached(toy), blobs, battery, threat=THREAT, defense=settings)
+            evaluate_model(Detached(toy), blobs, battery, threat=THREAT, defense=settings)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
@@ -104,7 +104,7 @@ def test_attacks_that_follow_gradients_refuse_a_net_without(defense, toy, blobs)
 def test_what_asks_no_gradients_is_scored_without_them(tier, precision, quick, toy, blobs) -> None:
     battery = BatteryConfig(name="autoattack", tier=tier, precision=precision)
     big = ThreatModel(eps=0.2)
-    outcomes = judge(Detached(toy), blobs, battery, threat=big)
+    outcomes = evaluate_model(Detached(toy), blobs, battery, threat=big)
     found = outcomes.where(attack="autoattack")
     assert found.values("tier") == {"full"} and len(found) == 100
     assert len(found.where(success=True)) > 60
@@ -112,12 +112,12 @@ def test_what_asks_no_gradients_is_scored_without_them(tier, precision, quick, t
 
 def test_square_and_rays_find_the_same_without_gradients(toy, blobs) -> None:
     blind = []
-    for probe in probes(BatteryConfig(name="nine"), THREAT):
-        if probe.attack in ("square", "rays"):
-            config = replace(probe.config, steps=30)
-            blind.append(replace(probe, parts=(replace(probe.parts[0], config=config),)))
+    for attack in attacks_of(BatteryConfig(name="nine"), THREAT):
+        if attack.name in ("square", "rays"):
+            config = replace(attack.config, steps=30)
+            blind.append(replace(attack, stages=(replace(attack.stages[0], config=config),)))
     with_gradients, without = (
-        judge(net, blobs, BatteryConfig(), threat=THREAT, chosen=blind)
+        evaluate_model(net, blobs, BatteryConfig(), threat=THREAT, chosen=blind)
         for net in (toy, Detached(toy))
     )
     assert without.values("attack") == {"square", "rays"}
@@ -129,7 +129,7 @@ def test_modes_and_parameters_are_given_back(toy, blobs) -> None:
     toy.norm.eval()
     try:
         before = {name: value.clone() for name, value in toy.state_dict().items()}
-        judge(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
+        evaluate_model(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
         assert toy.training and toy.conv.training and not toy.norm.training
         assert all(torch.equal(value, before[name]) for name, value in toy.state_dict().items())
         assert all(p.grad is None and p.requires_grad for p in toy.parameters())
@@ -149,66 +149,68 @@ def test_examples_are_spread_over_the_ids() -> None:
 def test_a_net_for_other_images_is_refused_in_one_line(blobs) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(99, 8))
     with pytest.raises(ModelError, match="net does not take images of 1 x 6 x 6: ") as caught:
-        judge(net, blobs, BatteryConfig(), threat=THREAT)
+        evaluate_model(net, blobs, BatteryConfig(), threat=THREAT)
     assert "\n" not in str(caught.value)
 
 
 def test_a_net_that_only_guesses_is_doubted(toy, blobs, caplog) -> None:
-    judge(toy, blobs, BatteryConfig(steps=0), threat=THREAT)
+    evaluate_model(toy, blobs, BatteryConfig(steps=0), threat=THREAT)
     assert not caplog.text
     others = replace(blobs, y=(blobs.y + 4) % 8)
-    judge(toy, others, BatteryConfig(steps=0), threat=THREAT)
+    evaluate_model(toy, others, BatteryConfig(steps=0), threat=THREAT)
     assert "no better than chance, 1 of 8" in caplog.text
 
 
 def test_a_net_of_other_classes_is_refused(blobs) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(36, 5))
     with pytest.raises(ModelError, match="^net tells 5 classes apart, blobs has 8$"):
-        judge(net, blobs, BatteryConfig(), threat=THREAT)
+        evaluate_model(net, blobs, BatteryConfig(), threat=THREAT)
 
 
 def test_labels_outside_the_classes_are_refused(toy, blobs) -> None:
     bad = replace(blobs, y=blobs.y + 8)
     with pytest.raises(DataError, match="labels must be from 0 to 7, got 8 to 15"):
-        judge(toy, bad, BatteryConfig(), threat=THREAT)
+        evaluate_model(toy, bad, BatteryConfig(), threat=THREAT)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_refused(toy, blobs) -> None:
     with pytest.raises(ConfigError, match="there is no CUDA device"):
-        judge(toy, blobs, BatteryConfig(device="cuda"), threat=THREAT)
+        evaluate_model(toy, blobs, BatteryConfig(device="cuda"), threat=THREAT)
 
 
 def test_without_mistakes_the_hypocritical_risk_is_undefined(toy, blobs) -> None:
     kept = (torch.arange(100) % 3 > 0).nonzero().flatten()
-    outcomes = judge(toy, blobs.select(kept, "test"), BatteryConfig(steps=2), threat=THREAT)
+    outcomes = evaluate_model(
+        toy, blobs.select(kept, "test"), BatteryConfig(steps=2), threat=THREAT
+    )
     assert "concealed, of those wrong when clean: undefined (n = 0)" in table(outcomes)
     targets = BatteryConfig(name="targets", steps=2)
-    nothing = judge(toy, blobs.select(kept, "test"), targets, threat=THREAT)
+    nothing = evaluate_model(toy, blobs.select(kept, "test"), targets, threat=THREAT)
     assert "undefined (n = 0)" in table(nothing)
 
 
 def test_out_of_memory_goes_on_with_smaller_blocks(toy, blobs, monkeypatch, caplog) -> None:
-    whole = case.attack_block
+    whole = job.attack_block
 
-    def scarce(subject, block, probe, *, noise):
+    def scarce(subject, block, attack, *, noise):
         if len(block[0]) > 13:
             raise torch.OutOfMemoryError("too much")
-        return whole(subject, block, probe, noise=noise)
+        return whole(subject, block, attack, noise=noise)
 
-    monkeypatch.setattr(case, "attack_block", scarce)
-    outcomes = judge(toy, blobs, BatteryConfig(steps=2, block_size=50), threat=THREAT)
+    monkeypatch.setattr(job, "attack_block", scarce)
+    outcomes = evaluate_model(toy, blobs, BatteryConfig(steps=2, block_size=50), threat=THREAT)
     assert len(outcomes) == 200
     assert "out of memory with 50 examples a block; going on with 25" in caplog.text
     assert outcomes.values("status") == {"ok, block of 13, block of 25"}
-    monkeypatch.setattr(case, "attack_block", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(job, "attack_block", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        judge(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
+        evaluate_model(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
 
 
 @pytest.mark.parametrize("name", ["risks", "targets", "hypocritical", "autoattack"])
 def test_the_identities_hold_on_unions_of_every_battery(name, quick, toy, blobs) -> None:
-    outcomes = judge(toy, blobs, BatteryConfig(name=name, steps=5), threat=THREAT)
+    outcomes = evaluate_model(toy, blobs, BatteryConfig(name=name, steps=5), threat=THREAT)
     counts = UnionCounts.of(outcomes, split="test")
     assert counts.broken_identities() == ()
     assert counts.wrong == 34
@@ -217,7 +219,7 @@ def test_the_identities_hold_on_unions_of_every_battery(name, quick, toy, blobs)
 def test_subjects_travel(toy, blobs) -> None:
     import pickle
 
-    subject = subject_of(toy, blobs)
+    subject = model_under_test(toy, blobs)
     assert pickle.loads(pickle.dumps(subject)).columns == subject.columns
 
 

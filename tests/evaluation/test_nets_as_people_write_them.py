@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from fftune.config import BatteryConfig, ThreatModel
 from fftune.data import Dataset
 from fftune.errors import ModelError
-from fftune.evaluation.batteries import probes
-from fftune.evaluation.evaluate import judge
+from fftune.evaluation.batteries import attacks_of
+from fftune.evaluation.evaluate import evaluate_model
 
 EPS = 0.05
 RISKS = BatteryConfig(name="risks", steps=3, block_size=7)
@@ -206,11 +206,11 @@ def searched(data: Dataset, sign: int, net: nn.Module) -> Tensor:
 def judged(net: nn.Module, data: Dataset):
     battery, threat = RISKS, ThreatModel(eps=EPS)
     chosen = []
-    for probe in probes(battery, threat):
-        config = replace(probe.config, steps=3, step_size=0.02, start="none")
-        part = replace(probe.parts[0], config=config)
-        chosen.append(replace(probe, parts=(part,)))
-    return judge(net, data, battery, threat=threat, chosen=chosen).to_pandas()
+    for attack in attacks_of(battery, threat):
+        config = replace(attack.config, steps=3, step_size=0.02, start="none")
+        part = replace(attack.stages[0], config=config)
+        chosen.append(replace(attack, stages=(part,)))
+    return evaluate_model(net, data, battery, threat=threat, chosen=chosen).to_pandas()
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import plain
 import pytest
 import torch
-from subjects import subject_of
+from subjects import model_under_test
 
 from fftune.config import AttackConfig, Loss, ThreatModel
-from fftune.evaluation.batteries import Probe
+from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import attack_block
-from fftune.evaluation.tiers import Part
+from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 
 torchattacks = pytest.importorskip("torchattacks")
@@ -30,16 +30,16 @@ def spread(data, count: int):
 
 def verdicts(net, data, config: AttackConfig, loss: Loss = "margin") -> torch.Tensor:
     """(N,) bool: made, or found, wrong."""
-    probe = Probe(attack="x", goal="adversarial", parts=(Part(config=config, loss=loss),))
+    attack = Attack(name="x", goal="adversarial", stages=(AttackStage(config=config, loss=loss),))
     (block,) = data.batches(len(data))
-    table = attack_block(subject_of(net, data), block, probe, noise=Noise(0))
+    table = attack_block(model_under_test(net, data), block, attack, noise=Noise(0))
     return torch.tensor(table["success"].to_pylist())
 
 
 def accuracy(net, data, config: AttackConfig, loss: Loss, goal="adversarial") -> float:
-    probe = Probe(attack="x", goal=goal, parts=(Part(config=config, loss=loss),))
+    attack = Attack(name="x", goal=goal, stages=(AttackStage(config=config, loss=loss),))
     (block,) = data.batches(len(data))
-    table = attack_block(subject_of(net, data), block, probe, noise=Noise(0)).to_pandas()
+    table = attack_block(model_under_test(net, data), block, attack, noise=Noise(0)).to_pandas()
     return float((table["pred_pert"] == table["y"]).mean())
 
 

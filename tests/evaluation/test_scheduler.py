@@ -4,20 +4,27 @@ import pytest
 
 from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ModelError
-from fftune.evaluation.batteries import Probe, nine
-from fftune.evaluation.cost_model import Expense, passes
-from fftune.evaluation.job import Task
-from fftune.evaluation.scheduler import Queue, Sitting
-from fftune.evaluation.tiers import Part
+from fftune.evaluation.batteries import Attack, nine
+from fftune.evaluation.cost_model import CostModel, passes
+from fftune.evaluation.job import BlockTask
+from fftune.evaluation.scheduler import JobState, TaskQueue
+from fftune.evaluation.tiers import AttackStage
 
 
-def probe(steps: int, **attack) -> Probe:
+def attack(steps: int, **attack) -> Attack:
     config = AttackConfig(threat=ThreatModel(), steps=steps, **attack)
-    return Probe(attack=f"pgd-{steps}", goal="adversarial", parts=(Part(config=config, loss="ce"),))
+    return Attack(
+        name=f"pgd-{steps}", goal="adversarial", stages=(AttackStage(config=config, loss="ce"),)
+    )
 
 
-SHORT, LONG = probe(5), probe(50)
-TASKS = [Task(SHORT, (0, 1)), Task(SHORT, (2, 3)), Task(LONG, (0, 1)), Task(LONG, (2,))]
+SHORT, LONG = attack(5), attack(50)
+TASKS = [
+    BlockTask(SHORT, (0, 1)),
+    BlockTask(SHORT, (2, 3)),
+    BlockTask(LONG, (0, 1)),
+    BlockTask(LONG, (2,)),
+]
 
 
 def two_rounds(tasks, then=()):
@@ -28,11 +35,11 @@ def two_rounds(tasks, then=()):
     return tables
 
 
-def sitting(tasks=TASKS, then=()) -> Sitting:
-    return Sitting(plan=two_rounds(list(tasks), list(then)))
+def state(tasks=TASKS, then=()) -> JobState:
+    return JobState(plan=two_rounds(list(tasks), list(then)))
 
 
-def drain(queue: Queue) -> list[Task]:
+def drain(queue: TaskQueue) -> list[BlockTask]:
     order = []
     while len(queue):
         item = queue.next()
@@ -42,32 +49,32 @@ def drain(queue: Queue) -> list[Task]:
 
 
 def test_the_longest_come_first_and_the_plan_ends_with_all_tables() -> None:
-    one = sitting()
-    assert drain(Queue([one], Expense())) == [TASKS[2], TASKS[3], TASKS[0], TASKS[1]]
+    one = state()
+    assert drain(TaskQueue([one], CostModel())) == [TASKS[2], TASKS[3], TASKS[0], TASKS[1]]
     assert one.over
     assert one.result.outcomes == {task: f"rows of {task.rows}" for task in TASKS}
 
 
 def test_what_was_measured_beats_what_was_guessed() -> None:
-    expense = Expense()
+    expense = CostModel()
     guess = expense.of(TASKS[0])
     assert guess == 2 * passes(SHORT) < expense.of(TASKS[2])
-    expense.measured(Task(SHORT, (7, 8, 9, 10)), 40.0)
+    expense.measured(BlockTask(SHORT, (7, 8, 9, 10)), 40.0)
     assert expense.of(TASKS[0]) == 20.0
-    expense.measured(Task(LONG, (7,)), 1.0)
+    expense.measured(BlockTask(LONG, (7,)), 1.0)
     assert expense.of(TASKS[2]) == 2.0
-    assert Queue([sitting()], expense).next().task in TASKS[:2]
+    assert TaskQueue([state()], expense).next().task in TASKS[:2]
     assert expense.left(TASKS) == 20 + 20 + 2 + 1
 
 
 def test_an_unmeasured_probe_is_told_by_the_pace_of_the_others() -> None:
-    expense = Expense()
-    expense.measured(Task(SHORT, (0,)), passes(SHORT) * 0.25)
+    expense = CostModel()
+    expense.measured(BlockTask(SHORT, (0,)), passes(SHORT) * 0.25)
     assert expense.of(TASKS[3]) == pytest.approx(passes(LONG) * 0.25)
 
 
 def test_the_guess_knows_the_long_tails() -> None:
-    cost = {p.attack: passes(p) for p in nine(ThreatModel())}
+    cost = {p.name: passes(p) for p in nine(ThreatModel())}
     assert cost["pgd-20"] == 1 + 20 * 3
     assert cost["apgd-t"] == 1 + 9 * 100 * 3
     assert cost["square"] == 5001 and cost["rays"] == 10001
@@ -75,8 +82,8 @@ def test_the_guess_knows_the_long_tails() -> None:
 
 
 def test_a_plan_asks_again_and_other_sittings_go_on() -> None:
-    first, second = sitting(TASKS[:1], then=TASKS[2:]), sitting(TASKS[:2])
-    queue = Queue([first, second], Expense())
+    first, second = state(TASKS[:1], then=TASKS[2:]), state(TASKS[:2])
+    queue = TaskQueue([first, second], CostModel())
     order = drain(queue)
     assert sorted(order, key=TASKS.index) == sorted(
         [TASKS[0], TASKS[0], TASKS[1], TASKS[2], TASKS[3]], key=TASKS.index
@@ -86,8 +93,8 @@ def test_a_plan_asks_again_and_other_sittings_go_on() -> None:
 
 
 def test_three_failures_are_recorded_and_the_others_are_scored() -> None:
-    one = sitting(TASKS[:2])
-    queue = Queue([one], Expense())
+    one = state(TASKS[:2])
+    queue = TaskQueue([one], CostModel())
     item = queue.next()
     assert queue.failed(item, "first") and queue.failed(item, "second")
     assert not queue.failed(item, "third")
@@ -102,23 +109,23 @@ def test_three_failures_are_recorded_and_the_others_are_scored() -> None:
 
 
 def test_a_node_that_went_away_is_nobodys_fault() -> None:
-    queue = Queue([sitting(TASKS[:1])], Expense())
+    queue = TaskQueue([state(TASKS[:1])], CostModel())
     for _ in range(10):
         queue.again(queue.next())
-    assert not queue.next().sitting.result.lost
+    assert not queue.next().state.result.lost
 
 
 def test_what_no_attempt_would_mend_ends_its_sitting_alone() -> None:
-    bad, good = sitting(), sitting(TASKS[:2])
-    queue = Queue([bad, good], Expense())
+    bad, good = state(), state(TASKS[:2])
+    queue = TaskQueue([bad, good], CostModel())
     item, running = queue.next(), queue.next()
     error = ModelError("net returned logits that are not finite")
     queue.refused(item, error)
     assert bad.result.error is error and bad.result.outcomes is None
-    late = running if running.sitting is bad else item
+    late = running if running.state is bad else item
     queue.done(late, "rows that came too late")
     assert not queue.failed(late, "too late as well")
-    if running.sitting is good:
+    if running.state is good:
         queue.again(running)
     assert set(drain(queue)) == set(TASKS[:2])
     assert not bad.tables and good.over
@@ -136,9 +143,9 @@ def test_what_is_known_is_not_asked_for() -> None:
             self.kept[task] = table
 
     cache = Known()
-    one = Sitting(plan=two_rounds(TASKS[:2], TASKS[:1]), cache=cache)
-    queue = Queue([one], Expense())
+    one = JobState(plan=two_rounds(TASKS[:2], TASKS[:1]), cache=cache)
+    queue = TaskQueue([one], CostModel())
     assert queue.known == 1 and drain(queue) == [TASKS[1]]
     assert one.result.outcomes[TASKS[0]] == "known"
-    again = Sitting(plan=two_rounds(TASKS[:2]), cache=cache)
-    assert not len(Queue([again], Expense())) and again.over
+    again = JobState(plan=two_rounds(TASKS[:2]), cache=cache)
+    assert not len(TaskQueue([again], CostModel())) and again.over

@@ -23,9 +23,9 @@ from fftune.config import (
     to_json,
 )
 from fftune.errors import ConfigError, FftuneError, ModelError, StudyError
-from fftune.evaluation.evaluate import judge
+from fftune.evaluation.evaluate import evaluate_model
 from fftune.hedge_study.evaluation import parts_of, pinned
-from fftune.hedge_study.showcase_schema import Exhibit
+from fftune.hedge_study.showcase_schema import Showcase
 from fftune.hedge_study.trial import chosen
 from fftune.models import load_model
 from fftune.outcomes import Outcomes
@@ -86,7 +86,9 @@ def test_the_counts_are_those_of_an_evaluation(done) -> None:
     test = parts_of(DIGITS, 60)["test"]
     net, base = load_model(config.base.net), config.base
     settings = DefenseConfig(names=("random", "hedge"), eps_d=0.1, steps=2, repeats=1)
-    rows = judge(net, test, BatteryConfig(steps=2), threat=THREAT, defense=settings).to_pandas()
+    rows = evaluate_model(
+        net, test, BatteryConfig(steps=2), threat=THREAT, defense=settings
+    ).to_pandas()
     rows = rows[rows["defense_repeat"] == 0].sort_values("id")
     for point, defense in zip(front.points, ("random", "hedge"), strict=True):
         one = rows[rows["defense"] == defense]
@@ -136,7 +138,7 @@ def test_a_finished_study_is_kept_and_a_longer_one_goes_on(done, monkeypatch) ->
     assert Front.read(root / "studies/quick/front.json") == front
     crafted = sorted((root / "crafted").glob("*.pt"))
     assert len(crafted) == 2  # a file a split, for both trials
-    monkeypatch.setattr("fftune.hedge_study.trial.judge_hedge", None)
+    monkeypatch.setattr("fftune.hedge_study.trial.evaluate_hedge", None)
     assert sweep(config, root=root, backend="inline") == front
     with pytest.raises(StudyError, match="base.examples was 60, now 61"):
         other = replace(config, base=replace(config.base, examples=61))
@@ -150,7 +152,7 @@ def test_the_report_shows_both_sides_and_needs_no_network(done) -> None:
     text = (root / "studies/quick/report.html").read_text()
     assert "data:image/png;base64," in text and "closed form" in text
     assert not re.search(r"<(?:script|link|img)[^>]+(?:src|href)=\"http", text)
-    shown = Exhibit.read(root / "studies/quick/exhibit.json")
+    shown = Showcase.read(root / "studies/quick/exhibit.json")
     for one in shown.flips:
         assert one.right_after - one.right_before == one.false_to_true - one.true_to_false
     (adversarial,) = (f for f in shown.flips if (f.attack, f.defense) == ("pgd-2", "random"))

@@ -9,10 +9,15 @@ from fftune.config import (
     ModelSpec,
     ThreatModel,
 )
-from fftune.defenses import Through
+from fftune.defenses import AdaptiveAccess
 from fftune.errors import DataError
-from fftune.evaluation.evaluate import judge
-from fftune.hedge_study.precomputed import Crafted, craft, crafted_once, defended_rows
+from fftune.evaluation.evaluate import evaluate_model
+from fftune.hedge_study.precomputed import (
+    PerturbedSet,
+    defended_rows,
+    perturb_dataset,
+    perturbed_once,
+)
 from fftune.risk import RiskCounts
 
 THREAT = ThreatModel(eps=0.05)
@@ -22,8 +27,8 @@ SPEC = ModelSpec(factory="fftune:toy")
 
 
 @pytest.fixture(scope="module")
-def crafted(toy, blobs) -> Crafted:
-    return craft(toy, blobs, BATTERY, ATTACK, model_hash="m")
+def crafted(toy, blobs) -> PerturbedSet:
+    return perturb_dataset(toy, blobs, BATTERY, ATTACK, model_hash="m")
 
 
 def counts(outcomes) -> RiskCounts:
@@ -32,7 +37,7 @@ def counts(outcomes) -> RiskCounts:
 
 def test_without_a_defence_it_counts_what_the_battery_counts(toy, blobs, crafted) -> None:
     direct = HedgeConfig(eps_d=0, steps=0)
-    plain = judge(toy, blobs, BATTERY, threat=THREAT)
+    plain = evaluate_model(toy, blobs, BATTERY, threat=THREAT)
     assert counts(defended_rows(toy, crafted, direct, battery=BATTERY)) == counts(plain)
 
 
@@ -42,7 +47,7 @@ def test_behind_a_hedge_it_counts_what_the_first_draw_of_an_evaluation_counts(
     config = HedgeConfig(eps_d=0.1, steps=2)
     ours = defended_rows(toy, crafted, config, battery=BATTERY).to_pandas()
     settings = DefenseConfig(names=("hedge",), eps_d=0.1, steps=2, repeats=1)
-    frame = judge(toy, blobs, BATTERY, threat=THREAT, defense=settings).to_pandas()
+    frame = evaluate_model(toy, blobs, BATTERY, threat=THREAT, defense=settings).to_pandas()
     frame = frame[(frame["defense"] == "hedge") & (frame["defense_repeat"] == 0)]
     clean = frame[frame["attack"] == "clean"].sort_values("id")["pred_pert"]
     for goal in ("adversarial", "hypocritical"):
@@ -57,18 +62,18 @@ def test_behind_a_hedge_it_counts_what_the_first_draw_of_an_evaluation_counts(
 
 def test_an_attacker_who_knows_goes_through_the_defence(toy, blobs, crafted) -> None:
     config = HedgeConfig(eps_d=0.1, steps=2)
-    through = Through(defense=config)
-    known = craft(toy, blobs, BATTERY, ATTACK, model_hash="m", through=through)
+    through = AdaptiveAccess(defense=config)
+    known = perturb_dataset(toy, blobs, BATTERY, ATTACK, model_hash="m", through=through)
     assert not torch.equal(known.x_adv, crafted.x_adv)
-    nothing = Through(defense=HedgeConfig(eps_d=0, steps=0))
-    same = craft(toy, blobs, BATTERY, ATTACK, model_hash="m", through=nothing)
+    nothing = AdaptiveAccess(defense=HedgeConfig(eps_d=0, steps=0))
+    same = perturb_dataset(toy, blobs, BATTERY, ATTACK, model_hash="m", through=nothing)
     assert torch.equal(same.x_adv, crafted.x_adv) and torch.equal(same.x_hyp, crafted.x_hyp)
 
 
 def test_examples_are_crafted_once(toy, blobs, tmp_path, monkeypatch) -> None:
-    first = crafted_once(tmp_path, toy, blobs, BATTERY, ATTACK, model_hash="m", spec=SPEC)
-    monkeypatch.setattr("fftune.hedge_study.precomputed.craft", None)
-    again = crafted_once(tmp_path, toy, blobs, BATTERY, ATTACK, model_hash="m", spec=SPEC)
+    first = perturbed_once(tmp_path, toy, blobs, BATTERY, ATTACK, model_hash="m", spec=SPEC)
+    monkeypatch.setattr("fftune.hedge_study.precomputed.perturb_dataset", None)
+    again = perturbed_once(tmp_path, toy, blobs, BATTERY, ATTACK, model_hash="m", spec=SPEC)
     assert torch.equal(first.x_adv, again.x_adv)
     for other in (
         {"attack": AttackConfig(threat=THREAT, steps=4)},
@@ -80,12 +85,12 @@ def test_examples_are_crafted_once(toy, blobs, tmp_path, monkeypatch) -> None:
         asked = {"dataset": blobs, "battery": BATTERY, "attack": ATTACK, "model_hash": "m"}
         asked |= {"spec": SPEC, **other}
         with pytest.raises(TypeError):  # it goes on to craft
-            crafted_once(tmp_path, toy, **asked)
+            perturbed_once(tmp_path, toy, **asked)
 
 
 def test_a_cache_gives_the_same_counts(toy, crafted, tmp_path) -> None:
     crafted.write(tmp_path / "c.pt")
-    again = Crafted.read(tmp_path / "c.pt")
+    again = PerturbedSet.read(tmp_path / "c.pt")
     assert again.eps == THREAT.eps and torch.equal(again.x_hyp, crafted.x_hyp)
     config = HedgeConfig(eps_d=0.1, steps=2)
     rows = defended_rows(toy, crafted, config, battery=BATTERY)
@@ -93,4 +98,4 @@ def test_a_cache_gives_the_same_counts(toy, crafted, tmp_path) -> None:
     assert counts(rows) != counts(defended_rows(toy, crafted, config, battery=BATTERY, seed=1))
     (tmp_path / "c.pt").write_bytes(b"no")
     with pytest.raises(DataError, match="cannot be read"):
-        Crafted.read(tmp_path / "c.pt")
+        PerturbedSet.read(tmp_path / "c.pt")

@@ -16,7 +16,7 @@ from fftune.config import Objective, SweepConfig, to_json
 from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import Front, Point
+from fftune.sweeping.front import Front, SeedResult
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 pytestmark = [
@@ -52,7 +52,7 @@ def seen(address: str, profile: Path) -> str:
 def made_up(config: SweepConfig, method: Objective, root: Path) -> str:
     """A study with a front of these points; its name."""
     points = tuple(
-        Point(
+        SeedResult(
             trial=i, lam=10.0 * i, seed=0, model_hash=f"{method}-{i}",
             validation=(counts := RiskCounts(total=1000, wrong=wrong, concealed=concealed)),
             test=counts, train_seconds=1.0, evaluate_seconds=1.0,

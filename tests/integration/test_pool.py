@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fftune.ray_cluster import could_hold, fits, living_nodes, require_seen
+from fftune.ray_cluster import capacity, living_nodes, max_concurrent, require_shared_dir
 
 # isort: split
 import ray
@@ -23,7 +23,7 @@ from ray.util.state import list_actors
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
 from fftune.errors import ClusterError, ConfigError, StorageError
 from fftune.evaluation.many import examine
-from fftune.evaluation.scheduler import Result
+from fftune.evaluation.scheduler import EvalResult
 from fftune.outcomes import Outcomes
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
@@ -47,11 +47,11 @@ def nodes() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def inline() -> Result:
-    return examined("net")
+def inline() -> EvalResult:
+    return under_test("net")
 
 
-def examined(function: str, *, root: Path | None = None, backend: str = "inline") -> Result:
+def under_test(function: str, *, root: Path | None = None, backend: str = "inline") -> EvalResult:
     spec = ModelSpec(factory=f"{NETS}:{function}")
     threat = ThreatModel(eps=0.1)
     settings = {"threat": threat, "split": "test", "backend": backend, "root": root}
@@ -81,11 +81,11 @@ def kill_an_actor(_cluster: Cluster, draw: random.Random) -> None:
         os.kill(draw.choice(alive).pid, signal.SIGKILL)
 
 
-def survive(seeds: Iterable[int], cluster: Cluster, root: Path, inline: Result) -> None:
+def survive(seeds: Iterable[int], cluster: Cluster, root: Path, inline: EvalResult) -> None:
     """Accidents at random moments of one run move no row."""
     accidents = sorted((random.Random(seed).randrange(1, TASKS - 6), seed) for seed in seeds)
     with ThreadPoolExecutor() as beside:  # nodes can be added by the main thread alone
-        run = beside.submit(examined, "net", root=root, backend="ray")
+        run = beside.submit(under_test, "net", root=root, backend="ray")
         for moment, seed in accidents:
             wait_for(root, moment)
             (lose_a_node, kill_an_actor)[seed % 2](cluster, random.Random(seed))
@@ -125,11 +125,11 @@ def test_what_no_node_has_is_refused(nodes) -> None:
     """Nodes are looked at one by one: two CPUs on two nodes are not two on one."""
     nodes.wait_for_nodes()
     with pytest.raises(ClusterError, match="an actor needs 4096 CPUs, the cluster has"):
-        fits("an actor", {"CPU": 4096})
+        max_concurrent("an actor", {"CPU": 4096})
     with pytest.raises(ClusterError, match="an actor needs 2 CPUs on one node, and no node has"):
-        fits("an actor", {"CPU": 2, "GPU": 0})
-    assert could_hold({"CPU": 1, "GPU": 0}) == len(living_nodes()) == 3
-    assert could_hold({"CPU": 0.5, "GPU": 0}) == 6
+        max_concurrent("an actor", {"CPU": 2, "GPU": 0})
+    assert capacity({"CPU": 1, "GPU": 0}) == len(living_nodes()) == 3
+    assert capacity({"CPU": 0.5, "GPU": 0}) == 6
     with pytest.raises(ConfigError, match="gpus must be > 0 for device 'cuda'"):
         examine(
             {"net": ModelSpec(factory=f"{NETS}:net")},
@@ -169,10 +169,10 @@ def test_the_nine_on_a_real_net_survive_a_node(nodes, tmp_path) -> None:
 @pytest.mark.slow
 def test_a_folder_that_a_node_does_not_see_is_refused(nodes, tmp_path) -> None:
     """The driver's own file descriptors lead nowhere in other processes."""
-    require_seen(tmp_path)
+    require_shared_dir(tmp_path)
     open_here = os.open(tmp_path, os.O_RDONLY | os.O_CLOEXEC)
     with pytest.raises(StorageError, match="is not seen by node .*; name a folder that all"):
-        require_seen(Path(f"/proc/self/fd/{open_here}"))
+        require_shared_dir(Path(f"/proc/self/fd/{open_here}"))
     os.close(open_here)
     assert list(tmp_path.iterdir()) == []
 

@@ -18,7 +18,7 @@ from fftune.config import SweepConfig
 from fftune.errors import StorageError
 from fftune.report.publish import publish
 from fftune.sweeping.sweep import sweep
-from fftune.tracking.runs import Run, open_tracking, send_unsent
+from fftune.tracking.runs import TrackedRun, open_tracking, send_outbox
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -86,7 +86,7 @@ def test_a_study_on_postgres(
         front = sweep(config, root=root, backend="inline")
         said = publish([config.name], root)
         tracking = open_tracking(root, config.experiment)
-        lasting = Run(tracking, "lasting", tags={"fftune.kind": "test"}, params={})
+        lasting = TrackedRun(tracking, "lasting", tags={"fftune.kind": "test"}, params={})
         lasting.metrics({"loss": 0.5}, 1)
         lasting.flush()
     assert capsys.readouterr().out == ""  # MLflow would print a line a run
@@ -94,7 +94,7 @@ def test_a_study_on_postgres(
     lasting.end()
     assert "MLflow does not answer; going on, and keeping it in" in caplog.text
     with served(store, root, port):
-        send_unsent(tracking)
+        send_outbox(tracking)
 
         client = mlflow.MlflowClient(address)
         runs = {r.info.run_name: r for r in client.search_runs([tracking.experiment_id])}

@@ -37,7 +37,7 @@ from fftune.config import (
 )
 from fftune.errors import ClusterError
 from fftune.outcomes import Outcomes
-from fftune.sweeping.ray_scheduler import FrontScheduler, UntoldSearch
+from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
 from fftune.sweeping.sweep import sweep
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
@@ -108,7 +108,7 @@ def rows_by_lambda(root: Path) -> dict[float, Outcomes]:
 @pytest.mark.usefixtures("address")
 def test_hedges_on_ray_give_inlines_rows_and_counts(root: Path) -> None:
     trial = HedgeTrial(
-        net=ModelSpec(factory=f"{CHECKOUT / 'tests/sweeping/digit_nets.py'}:means"),
+        net=ModelSpec(factory=f"{CHECKOUT / 'tests/hedge_study/digit_nets.py'}:means"),
         data=DataSpec(name="digits", validation_size=0),
         attack=AttackConfig(threat=ThreatModel(eps=0.15), steps=2),
         examples=60,
@@ -220,9 +220,9 @@ def test_the_scheduler_works_alone() -> None:
             x = config["x"]
             tune.report({"a": x, "b": 1 - x if x < 0.9 else 5.0, "step": step})
 
-    scheduler = FrontScheduler(["a", "b"], rungs=[2], time_attr="step")
+    scheduler = ParetoHalvingScheduler(["a", "b"], rungs=[2], time_attr="step")
     space = {"x": optuna.distributions.FloatDistribution(0, 1)}
-    search = UntoldSearch(
+    search = PruneAwareOptunaSearch(
         scheduler,
         space,
         metric=["a", "b"],

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fftune.data import Dataset, Source
 from fftune.keyed_noise import Noise
-from fftune.lint.finding import Asked
+from fftune.lint.finding import Query
 from tests.evaluation.subjects import Of, lined
 
 
@@ -80,7 +80,7 @@ def test_of_small_images_more_are_compared(shape, many) -> None:
     source = Source(name="dark", classes=("a", "b"), mean=(0.5,), std=(0.5,))
     ids = torch.arange(3000)
     data = Dataset(source=source, split="test", ids=ids, pixels=pixels, y=ids % 2)
-    assert Asked(net=nn.Identity(), dataset=data, device="cpu", noise=Noise(0)).many == many
+    assert Query(net=nn.Identity(), dataset=data, device="cpu", noise=Noise(0)).many == many
 
 
 def test_a_gain_of_one_and_a_half_points_is_told() -> None:

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from fftune.config import InputSpec
-from fftune.models import eval_mode, fold, make_model, search_copy
+from fftune.models import eval_mode, fold, inference_copy, make_model
 
 SMALL = InputSpec(shape=(3, 16, 16), classes=10, mean=(0.5,) * 3, std=(0.25,) * 3)
 
@@ -95,7 +95,7 @@ class Branching(nn.Module):
 def test_a_net_whose_way_depends_on_its_input_is_left_alone() -> None:
     net, x = Branching().eval(), torch.rand(4, 3, 8, 8)
     assert fold(net, x) is None
-    copied = search_copy(net, "fp32", x)
+    copied = inference_copy(net, "fp32", x)
     assert norms_of(copied) == 1
     torch.testing.assert_close(copied(x), net(x))
 
@@ -114,7 +114,7 @@ class Fickle(nn.Module):
 @pytest.mark.parametrize("spread", [0.0, 1.0])
 def test_a_net_that_draws_at_random_goes_on_doing_so_in_its_copy(spread: float) -> None:
     x = torch.rand(4, 3, 8, 8)
-    copied = search_copy(Fickle(spread).eval(), "fp32", x)
+    copied = inference_copy(Fickle(spread).eval(), "fp32", x)
     norms = [m for m in copied.modules() if isinstance(m, nn.BatchNorm2d)]
     assert len(norms) == (spread > 0)
     assert torch.equal(copied(x), copied(x)) == (spread == 0)
@@ -125,4 +125,4 @@ def test_a_net_that_refuses_images_is_left_to_say_so_itself() -> None:
     net, x = nn.Sequential(nn.Flatten(), nn.BatchNorm2d(3)).eval(), torch.rand(4, 3, 8, 8)
     assert fold(net, x) is None
     with pytest.raises(ValueError, match="expected 4D input"):
-        search_copy(net, "fp32", x)(x)
+        inference_copy(net, "fp32", x)(x)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fftune.models import adapted, search_copy
+from fftune.models import adapted, inference_copy
 from fftune.models.inference_copy import Converted
 
 X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -87,7 +87,7 @@ def test_the_fastest_copy_that_is_the_same_function(kind, norms, last, said, cap
     caplog.set_level(logging.INFO)
     torch.manual_seed(0)
     net = kind().eval()
-    copied = search_copy(net, "fp32", X)
+    copied = inference_copy(net, "fp32", X)
     assert isinstance(copied, Converted) and norms_in(copied) == norms
     assert (copied.format == torch.channels_last) == last
     assert said in caplog.text and bool(said) == bool(caplog.text)
@@ -95,14 +95,14 @@ def test_the_fastest_copy_that_is_the_same_function(kind, norms, last, said, cap
         for found, known in zip(slopes(copied, X[:size]), slopes(net, X[:size]), strict=True):
             torch.testing.assert_close(found, known, rtol=1e-4, atol=1e-5)
     caplog.clear()
-    search_copy(net, "fp32", X)
+    inference_copy(net, "fp32", X)
     assert not caplog.text  # once is enough
 
 
 def test_a_net_that_answers_by_chance_has_a_plain_copy(caplog) -> None:
     caplog.set_level(logging.INFO)
     net = Counts().eval()
-    copied = search_copy(net, "fp32", X)
+    copied = inference_copy(net, "fp32", X)
     assert type(copied) is Counts and copied is not net
     assert not any(parameter.requires_grad for parameter in copied.parameters())
     assert "does not answer alike twice" in caplog.text
@@ -115,7 +115,7 @@ def test_a_net_that_cannot_be_copied_is_asked_itself_and_left_as_it_was(why, cap
     net.lock = threading.Lock() if why == "lock" else None
     net.fc.weight.requires_grad = False
     strides = [p.stride() for p in net.parameters()]
-    assert search_copy(net, "fp32", X) is net
+    assert inference_copy(net, "fp32", X) is net
     assert "the net itself" in caplog.text
     assert [p.stride() for p in net.parameters()] == strides
     assert [p.requires_grad for p in net.parameters()] == [
@@ -125,15 +125,15 @@ def test_a_net_that_cannot_be_copied_is_asked_itself_and_left_as_it_was(why, cap
 
 def test_half_the_digits_are_a_copy_and_a_lost_gradient_is_none() -> None:
     torch.manual_seed(0)
-    assert search_copy(Net().eval(), "bf16", X).dtype is torch.bfloat16
-    assert search_copy(Viewed().eval(), "bf16", X).dtype is torch.bfloat16
+    assert inference_copy(Net().eval(), "bf16", X).dtype is torch.bfloat16
+    assert inference_copy(Viewed().eval(), "bf16", X).dtype is torch.bfloat16
 
     class Coarse(Net):
         def forward(self, x: Tensor) -> Tensor:
             logits = super().forward(x)
             return logits if x.dtype == torch.float32 else logits.detach() + 0 * logits
 
-    assert search_copy(Coarse().eval(), "bf16", X).dtype is None
+    assert inference_copy(Coarse().eval(), "bf16", X).dtype is None
 
 
 def test_an_ordinary_net_is_asked_as_it_is() -> None:

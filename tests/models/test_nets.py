@@ -13,10 +13,10 @@ from fftune.errors import ConfigError, ModelError
 from fftune.models import (
     MODELS,
     eval_mode,
+    inference_copy,
     load_model,
     make_model,
     save_weights,
-    search_copy,
     weights_hash,
 )
 from fftune.models.linf_schedules import ADAM_EPS, BETAS, LR
@@ -167,8 +167,8 @@ def test_one_step_searching_and_the_way_to_disk(name, tmp_path) -> None:
         model(x)
     exact = copy.deepcopy(model).double()  # in which folding BatchNorm must be invisible
     with eval_mode(model), eval_mode(exact), torch.no_grad():
-        logits, copied = model(x), search_copy(model, "fp32", x)(x)
-        known, folded = exact(x.double()), search_copy(exact, "fp32", x.double())(x.double())
+        logits, copied = model(x), inference_copy(model, "fp32", x)(x)
+        known, folded = exact(x.double()), inference_copy(exact, "fp32", x.double())(x.double())
     assert model.training
     torch.testing.assert_close(folded, known, rtol=1e-7, atol=1e-7)
     size = 1 + float(logits.abs().max())

@@ -9,22 +9,22 @@ from fftune.config import Dimension, SweepConfig
 from fftune.errors import StudyError
 from fftune.report.page import page
 from fftune.report.publish import publish
-from fftune.report.results import Result, read_results
+from fftune.report.results import StudyResult, read_results
 from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import table
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import Failure, Front, Point
+from fftune.sweeping.front import Failure, Front, SeedResult
 from tests.questions import ASKED
 
 
-def study(config: SweepConfig, name: str, **changes: object) -> Result:
+def study(config: SweepConfig, name: str, **changes: object) -> StudyResult:
     """The prototype's numbers: 175 mistakes of 1,197, of which 173 can be hidden."""
     weak = RiskCounts(total=1197, wrong=175, concealed=173, fooled=900)
     robust = RiskCounts(total=1197, wrong=199, concealed=151, fooled=500)
     half = RiskCounts(total=500, wrong=60, concealed=50)
     points = tuple(
-        Point(
+        SeedResult(
             trial=i,
             lam=lam,
             seed=0,
@@ -37,7 +37,7 @@ def study(config: SweepConfig, name: str, **changes: object) -> Result:
         for i, (lam, counts) in enumerate([(0.0, weak), (100.0, robust)])
     )
     front = Front(study=name, objective="thrm", selection="validation", points=points)
-    return Result(replace(config, name=name), replace(front, **changes))
+    return StudyResult(replace(config, name=name), replace(front, **changes))
 
 
 def test_the_sentence(quick: SweepConfig) -> None:
@@ -129,7 +129,7 @@ def test_failures_are_shown_and_escaped(quick: SweepConfig) -> None:
     assert "lambda 9: loss is &lt;nan&gt;" in html
 
 
-def write(result: Result, root: Path) -> None:
+def write(result: StudyResult, root: Path) -> None:
     from fftune.config import to_json
 
     folder = root / "studies" / result.config.name

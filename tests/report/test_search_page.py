@@ -10,11 +10,11 @@ from fftune.config import Dimension, SweepConfig, to_json
 from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import Failure, Front, Point
+from fftune.sweeping.front import Failure, Front, SeedResult
 from fftune.sweeping.optuna_plots import pictures
 from fftune.sweeping.optuna_study import open_search, tell
 from fftune.sweeping.search_space import suggest
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.study_dir import StudyDir
 
 WRONG = (10, 20, 30)
 """Of 100, a trial each; half of them concealed by two, and a fourth trial fails."""
@@ -22,14 +22,14 @@ WRONG = (10, 20, 30)
 
 def searched(config: SweepConfig, root: Path):
     """A study's search as a driver leaves it, and its front."""
-    folder = StudyFolder(root / "studies" / config.name, config)
+    folder = StudyDir(root / "studies" / config.name, config)
     folder.path.mkdir(parents=True)
     search, points = open_search(folder), []
     for wrong in WRONG:
         trial = search.ask()
         settings = suggest(trial, config)
         counts = RiskCounts(total=100, wrong=wrong, concealed=(40 - wrong) // 4)
-        point = Point(
+        point = SeedResult(
             trial=trial.number, lam=settings["lam"], settings=settings, seed=0,
             model_hash=str(wrong), validation=counts, test=counts,
             train_seconds=1.0, evaluate_seconds=1.0,

@@ -8,7 +8,7 @@ import pytest
 from optuna.samplers import BaseSampler, RandomSampler
 
 from fftune.config import Dimension, HedgeSweep, Settings, Study, SweepConfig
-from fftune.sweeping.samplers.dedupe import UntriedSampler
+from fftune.sweeping.samplers.dedupe import DedupeSampler
 from fftune.sweeping.samplers.strategies import enqueue, make_sampler
 from fftune.sweeping.search_space import suggest
 
@@ -49,7 +49,7 @@ def asked(
 def test_one_point_again_and_again_becomes_many() -> None:
     config = SweepConfig(space=(LR, METHOD), strategy="tpe")
     stubborn = Stubborn({"optimizer.lr": 0.1, "objective": "thrm"}, lambda _: {})
-    found = asked(config, UntriedSampler(stubborn, config), 8)
+    found = asked(config, DedupeSampler(stubborn, config), 8)
     assert found[1] == {"optimizer.lr": 0.1, "objective": "thrm"}
     assert len({config.effect(settings) for settings in found}) == 8
 
@@ -59,7 +59,7 @@ def test_hedges_without_a_radius_are_one_whatever_their_steps() -> None:
     stubborn = Stubborn({"eps_d": 0.0, "step_size": 0.01}, lambda n: {"steps": n})
     bare = asked(config, stubborn, 8)
     assert [settings["eps_d"] for settings in bare[1:]] == [0.0] * 7
-    found = asked(config, UntriedSampler(stubborn, config), 8)
+    found = asked(config, DedupeSampler(stubborn, config), 8)
     assert [settings["eps_d"] == 0 for settings in found[1:]] == [True] + [False] * 6
 
 
@@ -67,7 +67,7 @@ def test_what_runs_beside_counts_as_tried() -> None:
     config = SweepConfig(space=(LR, METHOD), strategy="tpe")
     stubborn = Stubborn({"optimizer.lr": 0.1, "objective": "thrm"}, lambda _: {})
     search = optuna.create_study(
-        directions=["minimize"] * 2, sampler=UntriedSampler(stubborn, config)
+        directions=["minimize"] * 2, sampler=DedupeSampler(stubborn, config)
     )
     first = search.ask()
     suggest(first, config)
@@ -78,7 +78,7 @@ def test_what_runs_beside_counts_as_tried() -> None:
 
 def test_a_space_with_nothing_left_is_tried_again() -> None:
     config = SweepConfig(space=(METHOD,), strategy="tpe")
-    found = asked(config, UntriedSampler(Stubborn({"objective": "thrm"}, lambda _: {}), config), 5)
+    found = asked(config, DedupeSampler(Stubborn({"objective": "thrm"}, lambda _: {}), config), 5)
     assert {settings["objective"] for settings in found} == {"thrm", "trades"}
     assert found[4] == {"objective": "thrm"}
 

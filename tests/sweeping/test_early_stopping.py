@@ -3,16 +3,16 @@
 import pytest
 
 from fftune.risk import RiskCounts
-from fftune.sweeping.early_stopping import Ladder, Mark
+from fftune.sweeping.early_stopping import ParetoHalving, RungResult
 
 
-def sure(natural: float, hypocritical: float) -> Mark:
+def sure(natural: float, hypocritical: float) -> RungResult:
     """Without any uncertainty."""
-    return Mark(values=(natural, hypocritical), optimistic=(natural, hypocritical))
+    return RungResult(values=(natural, hypocritical), optimistic=(natural, hypocritical))
 
 
-def climb(marks: list[Mark], *, eta: float = 2.0) -> list[bool]:
-    ladder = Ladder(eta=eta)
+def climb(marks: list[RungResult], *, eta: float = 2.0) -> list[bool]:
+    ladder = ParetoHalving(eta=eta)
     return [ladder.goes_on(name, 10, mark) for name, mark in enumerate(marks)]
 
 
@@ -26,7 +26,7 @@ def test_a_dominated_trial_is_stopped() -> None:
 
 def test_a_dominated_trial_whose_best_case_is_not_goes_on() -> None:
     """Its natural risk of .3 could be as little as .15, less than the .2 of its rival."""
-    lucky = Mark(values=(0.3, 0.6), optimistic=(0.15, 0.55))
+    lucky = RungResult(values=(0.3, 0.6), optimistic=(0.15, 0.55))
     assert climb([sure(0.1, 0.9), sure(0.2, 0.5), lucky]) == [True, True, True]
 
 
@@ -45,7 +45,7 @@ def test_eta_says_how_many_go_on_whatever_happens() -> None:
 
 
 def test_rungs_are_apart_and_stopped_trials_still_count() -> None:
-    ladder = Ladder()
+    ladder = ParetoHalving()
     assert ladder.goes_on("a", 10, sure(0.1, 0.1))
     assert not ladder.goes_on("b", 10, sure(0.2, 0.2))
     assert ladder.goes_on("c", 20, sure(0.9, 0.9))
@@ -54,12 +54,12 @@ def test_rungs_are_apart_and_stopped_trials_still_count() -> None:
 
 def test_marks_carry_wilsons_lower_ends() -> None:
     """30 of 100, and 15 of those 30; Wilson 1927: .2189 and .3315."""
-    mark = Mark.of(RiskCounts(total=100, wrong=30, concealed=15))
+    mark = RungResult.of(RiskCounts(total=100, wrong=30, concealed=15))
     assert mark.values == (0.3, 0.5)
     assert mark.optimistic == pytest.approx((0.2189, 0.3315), abs=5e-5)
 
 
 def test_a_net_without_mistakes_has_the_best_case() -> None:
-    mark = Mark.of(RiskCounts(total=100))
+    mark = RungResult.of(RiskCounts(total=100))
     assert mark.values == (0, 0)
     assert mark.optimistic == (pytest.approx(0, abs=1e-12), 0)

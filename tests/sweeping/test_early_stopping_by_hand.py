@@ -7,7 +7,7 @@ from math import sqrt
 import pytest
 
 from fftune.risk import RiskCounts
-from fftune.sweeping.early_stopping import Ladder, Mark, StoppedError, left_behind
+from fftune.sweeping.early_stopping import ParetoHalving, RungResult, StoppedError, left_behind
 
 
 def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
@@ -16,7 +16,7 @@ def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
     return all(a <= b for a, b in pairs) and any(a < b for a, b in pairs)
 
 
-def plain_left_behind(trial: int, marks: dict[int, Mark], eta: float) -> bool:
+def plain_left_behind(trial: int, marks: dict[int, RungResult], eta: float) -> bool:
     """Peel whole fronts off until they hold a 1 / eta; then ask who beats the trial's best."""
     left, survivors = dict(marks), []
     while len(survivors) * eta < len(marks):
@@ -41,7 +41,7 @@ def test_a_plain_search_stops_the_same_trials(eta: float) -> None:
         for name in range(draw.randint(1, 9)):
             values = (draw.randint(0, 6) / 8, draw.randint(0, 6) / 8)  # ties are frequent
             gain = draw.choice([0, 0, 1, 2]) / 16
-            marks[name] = Mark(values=values, optimistic=tuple(v - gain for v in values))
+            marks[name] = RungResult(values=values, optimistic=tuple(v - gain for v in values))
         for name in marks:
             found = left_behind(name, marks, eta=eta)
             assert found == plain_left_behind(name, marks, eta)
@@ -49,11 +49,11 @@ def test_a_plain_search_stops_the_same_trials(eta: float) -> None:
     assert stopped > 50
 
 
-def sure(*values: float) -> Mark:
-    return Mark(values=values, optimistic=values)
+def sure(*values: float) -> RungResult:
+    return RungResult(values=values, optimistic=values)
 
 
-def chain(length: int) -> dict[int, Mark]:
+def chain(length: int) -> dict[int, RungResult]:
     """Each trial is beaten by all before it."""
     return {k: sure(0.1 * k, 0.1 * k) for k in range(length)}
 
@@ -72,16 +72,16 @@ def test_the_rivals_are_those_that_are_kept_alone() -> None:
     marks = {
         "a": sure(0.0, 0.5),
         "b": sure(0.1, 0.55),
-        "c": Mark(values=(0.3, 0.6), optimistic=(0.2, 0.45)),
+        "c": RungResult(values=(0.3, 0.6), optimistic=(0.2, 0.45)),
     }
     assert not left_behind("c", marks, eta=3)
     assert left_behind("b", marks, eta=3)
 
 
 def test_an_equal_best_case_is_not_beaten() -> None:
-    marks = {"a": sure(0.2, 0.2), "b": Mark(values=(0.3, 0.3), optimistic=(0.2, 0.2))}
+    marks = {"a": sure(0.2, 0.2), "b": RungResult(values=(0.3, 0.3), optimistic=(0.2, 0.2))}
     assert not left_behind("b", marks, eta=2)
-    marks["b"] = Mark(values=(0.3, 0.3), optimistic=(0.2, 0.2001))
+    marks["b"] = RungResult(values=(0.3, 0.3), optimistic=(0.2, 0.2001))
     assert left_behind("b", marks, eta=2)
 
 
@@ -92,7 +92,7 @@ def test_three_objectives_count_as_well_as_two() -> None:
 
 
 def test_a_ladder_halves_by_default_and_takes_each_rung_by_itself() -> None:
-    ladder = Ladder()
+    ladder = ParetoHalving()
     assert ladder.eta == 2
     one, two, three = sure(0.1, 0.1), sure(0.2, 0.2), sure(0.3, 0.3)
     assert ladder.goes_on("a", 5, one)
@@ -115,11 +115,11 @@ def wilson_low(count: int, n: int) -> float:
 
 def test_marks_by_hand() -> None:
     for total, (wrong, concealed) in product((40, 1000), ((1, 0), (10, 3), (39, 39), (17, 8))):
-        mark = Mark.of(RiskCounts(total=total, wrong=wrong, concealed=concealed, fooled=5))
+        mark = RungResult.of(RiskCounts(total=total, wrong=wrong, concealed=concealed, fooled=5))
         assert mark.values == (wrong / total, concealed / wrong)
         expected = (wilson_low(wrong, total), wilson_low(concealed, wrong))
         assert mark.optimistic == pytest.approx(expected, abs=1e-9)
-    assert Mark.of(RiskCounts()).values == Mark.of(RiskCounts()).optimistic == (0, 0)
+    assert RungResult.of(RiskCounts()).values == RungResult.of(RiskCounts()).optimistic == (0, 0)
 
 
 def test_a_stopped_trial_says_when() -> None:

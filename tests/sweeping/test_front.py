@@ -5,14 +5,14 @@ import pytest
 
 from fftune.errors import StudyError
 from fftune.risk import RiskCounts
-from fftune.sweeping.front import Failure, Front, Point, by_lambda
+from fftune.sweeping.front import Failure, Front, SeedResult, by_lambda
 from tests.questions import ASKED
 
 
-def point(trial: int, lam: float, validation: tuple[int, int], test: tuple[int, int]) -> Point:
+def point(trial: int, lam: float, validation: tuple[int, int], test: tuple[int, int]) -> SeedResult:
     """Of 100 examples: how many are wrong, and how many of those a friend can hide."""
     counts = [RiskCounts(total=100, wrong=w, concealed=c) for w, c in (validation, test)]
-    return Point(
+    return SeedResult(
         trial=trial,
         lam=lam,
         settings={"lam": lam},

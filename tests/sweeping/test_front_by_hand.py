@@ -16,9 +16,9 @@ from fftune.sweeping.front import (
     SPLITS,
     Failure,
     Front,
-    Point,
-    Repeats,
+    SeedResult,
     Stopped,
+    TrialResult,
     by_lambda,
     point_from_dict,
     point_to_dict,
@@ -38,13 +38,13 @@ def counts(wrong: int, concealed: int, fooled: int = 0, total: int = 100) -> Ris
     return RiskCounts(total=total, wrong=wrong, concealed=concealed, fooled=fooled)
 
 
-def point(trial: int, validation: RiskCounts, test: RiskCounts, **settings: Any) -> Point:
+def point(trial: int, validation: RiskCounts, test: RiskCounts, **settings: Any) -> SeedResult:
     base = {"lam": 10.0 * trial, "seed": 0, "model_hash": f"{trial:016x}"}
     base |= {"train_seconds": 1.5, "evaluate_seconds": 0.5}
-    return Point(trial=trial, validation=validation, test=test, **base | settings)
+    return SeedResult(trial=trial, validation=validation, test=test, **base | settings)
 
 
-def front(*points: Point, **settings: Any) -> Front:
+def front(*points: SeedResult, **settings: Any) -> Front:
     base = {"study": "s", "objective": "thrm", "selection": "validation"}
     return Front(points=tuple(points), **base | settings)
 
@@ -57,8 +57,8 @@ D = point(3, counts(40, 4), counts(50, 5))
 
 def test_who_is_beaten_in_one_risk_and_equal_in_the_other_is_no_member() -> None:
     assert [t.trial for t in front(D, C, B, A).members] == [0, 1, 3]
-    twin = replace(B, trial=9)
-    assert [t.trial for t in front(A, B, D, twin).members] == [0, 1, 9, 3]
+    surrogate = replace(B, trial=9)
+    assert [t.trial for t in front(A, B, D, surrogate).members] == [0, 1, 9, 3]
 
 
 def test_the_curve_and_its_area_by_hand() -> None:
@@ -130,13 +130,13 @@ ESTIMATED = {
 
 def test_a_trial_is_the_mean_of_its_seeds() -> None:
     """10 and 30 %; 5 of 10 and 3 of 30: means of .2 and .3, not 8 of 40."""
-    repeats = Repeats(points=SEEDS)
+    repeats = TrialResult(points=SEEDS)
     assert repeats.risks("validation") == pytest.approx((0.2, 0.3))
     assert repeats.risks("test") == pytest.approx((0.5, 0.375))
     found = repeats.estimate("validation", "natural_risk")
     assert found.sd == pytest.approx(sqrt(2) * 0.1) and found.seeds == 2
     assert isnan(found.low) and isnan(found.high)
-    single = Repeats(points=SEEDS[:1]).estimate("test", "hypocritical_risk")
+    single = TrialResult(points=SEEDS[:1]).estimate("test", "hypocritical_risk")
     assert (single.mean, single.seeds) == (0.25, 1) and isnan(single.sd)
     assert (single.low, single.high) == pytest.approx(wilson(10, 40), abs=1e-9)
     assert repeats.risks("test", ("hypocritical_risk",)) == pytest.approx((0.375,))
@@ -176,12 +176,12 @@ def full_front() -> Front:
     rich = point(
         6,
         counts(25, 5, 30),
-        RiskCounts(total=80, wrong=20, fooled=30, concealed=5, regained=3, spoiled=2),
+        RiskCounts(total=80, wrong=20, fooled=30, concealed=5, adv_corrected=3, hyp_broken=2),
         lam=None,
         settings={"eps_d": 0.25, "steps": 3},
         seed=2,
         crafted=12_000,
-        aware=RiskCounts(total=40, wrong=9, fooled=20, concealed=6, regained=1, spoiled=4),
+        aware=RiskCounts(total=40, wrong=9, fooled=20, concealed=6, adv_corrected=1, hyp_broken=4),
     )
     return front(
         A,
@@ -254,8 +254,8 @@ def test_a_points_counts_and_rates(tmp_path) -> None:
     rich = full_front().points[1]
     data = point_to_dict(rich)
     test = data["test"]
-    expected = {"total": 80, "wrong": 20, "fooled": 30, "concealed": 5, "regained": 3}
-    assert {name: test[name] for name in expected} == expected and test["spoiled"] == 2
+    expected = {"total": 80, "wrong": 20, "fooled": 30, "concealed": 5, "adv_corrected": 3}
+    assert {name: test[name] for name in expected} == expected and test["hyp_broken"] == 2
     hypocritical = test["hypocritical_risk"]
     assert (hypocritical["count"], hypocritical["n"], hypocritical["value"]) == (5, 20, 0.25)
     ends = hypocritical["low"], hypocritical["high"]

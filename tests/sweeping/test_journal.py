@@ -13,11 +13,11 @@ from test_front import point
 from fftune.config import Dimension, SweepConfig
 from fftune.errors import StorageError, StudyError
 from fftune.storage import write_text
-from fftune.sweeping.front import Failure, Point, Stopped
+from fftune.sweeping.front import Failure, SeedResult, Stopped
 from fftune.sweeping.optuna_storage import mend_journal, read_search
 from fftune.sweeping.optuna_study import open_search, tell
 from fftune.sweeping.search_space import suggest
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.study_dir import StudyDir
 
 LINES = [b'{"op_code":4,"trial_id":%d}\n' % i for i in range(4)]
 
@@ -64,7 +64,7 @@ def test_half_a_record_in_the_middle_is_one_line(tmp_path) -> None:
     assert not (tmp_path / "none").exists()
 
 
-def run(study: StudyFolder, count: int) -> list[Point]:
+def run(study: StudyDir, count: int) -> list[SeedResult]:
     """Trials as a driver does them, but nothing is trained."""
     search, points = open_search(study), []
     for _ in range(count):
@@ -79,15 +79,15 @@ def run(study: StudyFolder, count: int) -> list[Point]:
     return points
 
 
-def states(study: StudyFolder) -> list:
+def states(study: StudyDir) -> list:
     found = open_search(study).get_trials(deepcopy=False)
     return [(t.number, t.state, t.params, t.values) for t in found if t.state.is_finished()]
 
 
 @pytest.fixture
-def study(quick: SweepConfig, tmp_path: Path, monkeypatch) -> StudyFolder:
+def study(quick: SweepConfig, tmp_path: Path, monkeypatch) -> StudyDir:
     monkeypatch.delenv("FFTUNE_DB", raising=False)
-    study = StudyFolder(tmp_path / "studies" / "quick", quick)
+    study = StudyDir(tmp_path / "studies" / "quick", quick)
     study.path.mkdir(parents=True)
     return study
 
@@ -106,7 +106,7 @@ def test_a_finished_trial_is_told_again_however_much_of_the_journal_is_lost(stud
 def test_trials_of_a_queue_are_told_again_with_their_own_parameters(study, quick) -> None:
     space = (Dimension(path="lam", low=0.0, high=100.0, scale="log1p"),)
     config = replace(quick, strategy="gp", space=space, trials=4)
-    study = StudyFolder(study.path, config)
+    study = StudyDir(study.path, config)
     points = run(study, 2)
     journal = study.path / "optuna.journal"
     lines, before = journal.read_bytes().splitlines(keepends=True), states(study)

@@ -18,7 +18,7 @@ from fftune.config import SweepConfig
 from fftune.sweeping import training_trial as trial
 from fftune.sweeping.front import Front
 from fftune.sweeping.optuna_study import open_search
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import sweep
 
 PROCESSES = multiprocessing.get_context("fork")  # what is imported here need not be imported there
@@ -79,7 +79,7 @@ def test_killed_just_before_a_result_is_on_disk(quick, root: Path, monkeypatch, 
 
     config = replace(quick, trials=1, seeds=seeds)
     with monkeypatch.context() as patched:
-        patched.setattr(StudyFolder, "finish", die)
+        patched.setattr(StudyDir, "finish", die)
         with pytest.raises(Death):
             sweep(config, root=root, backend="inline")
     sweep(config, root=root, backend="inline", resume=True)
@@ -114,7 +114,7 @@ def found(front: Front) -> dict[float, tuple]:
 
 def assert_each_trial_counts_once(config: SweepConfig, root: Path) -> None:
     """In Optuna, in MLflow and on disk."""
-    study = StudyFolder(root / "studies/quick", config)
+    study = StudyDir(root / "studies/quick", config)
     complete = open_search(study).get_trials(states=(TrialState.COMPLETE,))
     lams = sorted(json.loads(path.read_text())["lam"] for path in stamps(root))
     assert len(lams) == len(set(lams)) == config.trials

@@ -11,7 +11,7 @@ from fftune.errors import StorageError, StudyError
 from fftune.storage import write_text
 from fftune.sweeping.optuna_storage import open_storage
 from fftune.sweeping.optuna_study import open_search
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import sweep
 
 
@@ -22,8 +22,8 @@ def db(tmp_path: Path, monkeypatch) -> str:
     return url
 
 
-def folder(root: Path, config: SweepConfig, *, begun: bool = False) -> StudyFolder:
-    study = StudyFolder(root / "studies" / config.name, config)
+def folder(root: Path, config: SweepConfig, *, begun: bool = False) -> StudyDir:
+    study = StudyDir(root / "studies" / config.name, config)
     study.path.mkdir(parents=True, exist_ok=True)
     if begun:
         write_text(study.trial(0) / "config.json", "{}")

@@ -5,14 +5,14 @@ from types import SimpleNamespace
 import optuna
 import pytest
 
-from fftune.sweeping.ray_scheduler import FrontScheduler, UntoldSearch
+from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
 
 pytestmark = pytest.mark.xdist_group("ray")
 
 
 def test_a_stopped_trial_is_never_told_as_a_finished_one() -> None:
-    scheduler = FrontScheduler(["a", "b"], rungs=[2, 4], time_attr="epoch")
-    search = UntoldSearch(
+    scheduler = ParetoHalvingScheduler(["a", "b"], rungs=[2, 4], time_attr="epoch")
+    search = PruneAwareOptunaSearch(
         scheduler,
         {"x": optuna.distributions.FloatDistribution(0, 1)},
         metric=["a", "b"],

@@ -17,14 +17,14 @@ from fftune.errors import ConfigError, FftuneError, StudyError
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.sweeping.cost import Cost, cost, hours
-from fftune.sweeping.early_stopping import Ladder
+from fftune.sweeping.early_stopping import ParetoHalving
 from fftune.sweeping.front import Front
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import sweep
-from fftune.sweeping.training_trial import TrialRunner
-from fftune.training.throughput import Rates
+from fftune.sweeping.training_trial import TrainingTrialRunner
+from fftune.training.throughput import Throughput
 
-CALL = TrialRunner.__call__
+CALL = TrainingTrialRunner.__call__
 
 
 def run(config: SweepConfig, root: Path, **options: object) -> Front:
@@ -200,7 +200,7 @@ def test_cost_by_hand(quick: SweepConfig) -> None:
 def test_hours_by_hand() -> None:
     """3,600 s of passes in nine trials: on four devices three rounds of 400 s."""
     found = Cost(trials=9, epochs=18, forwards=1000, backwards=500)
-    rates = Rates(forward=1.6, backward=4.0, device="cpu")
+    rates = Throughput(forward=1.6, backward=4.0, device="cpu")
     assert found.hours(rates, 1) == pytest.approx(1)
     assert found.hours(rates, 4) == pytest.approx(3 / 9)
     assert "1 worker 1 h, 2 workers 0.56 h, 4 workers 0.33 h" in hours(found, rates)
@@ -229,7 +229,7 @@ def test_seeds_repeat_a_point_and_the_search_is_told_their_mean(quick, root: Pat
 
 
 def test_a_trial_that_fails_twice_is_tried_a_third_time(quick, root: Path, monkeypatch) -> None:
-    original, calls = TrialRunner.measure, []
+    original, calls = TrainingTrialRunner.measure, []
 
     def measure(self, number, *others):
         calls.append(number)
@@ -237,14 +237,14 @@ def test_a_trial_that_fails_twice_is_tried_a_third_time(quick, root: Path, monke
             raise RuntimeError("out of luck")
         return original(self, number, *others)
 
-    monkeypatch.setattr(TrialRunner, "measure", measure)
+    monkeypatch.setattr(TrainingTrialRunner, "measure", measure)
     front = run(replace(quick, strategy="grid", lam=(0.0,)), root)
     assert calls == [0, 0, 0]
     assert len(front.points) == 1 and front.failures == ()
 
 
 def test_only_deaths_under_the_same_driver_count(quick: SweepConfig, tmp_path: Path) -> None:
-    study = StudyFolder(tmp_path, quick)
+    study = StudyDir(tmp_path, quick)
     assert study.begin_attempt("k", "driver 1") == []
     assert study.begin_attempt("k", "driver 2") == []  # driver 1 may itself have been killed
     assert study.begin_attempt("k", "driver 2") == ["its worker died"]
@@ -254,7 +254,7 @@ def test_only_deaths_under_the_same_driver_count(quick: SweepConfig, tmp_path: P
 
 
 def test_a_trial_left_behind_is_stopped_and_is_no_score(quick, root: Path, monkeypatch) -> None:
-    monkeypatch.setattr(Ladder, "goes_on", lambda _self, trial, _rung, _mark: trial != 1)
+    monkeypatch.setattr(ParetoHalving, "goes_on", lambda _self, trial, _rung, _mark: trial != 1)
     config = replace(quick, stopping=StoppingConfig(rungs=(1,), examples=50, steps=1))
     front = run(config, root)
 
@@ -273,14 +273,14 @@ def test_a_trial_left_behind_is_stopped_and_is_no_score(quick, root: Path, monke
 
 
 def fail_at(monkeypatch, numbers: set[int]) -> None:
-    original = TrialRunner.measure
+    original = TrainingTrialRunner.measure
 
     def measure(self, number, *others):
         if number in numbers:
             raise RuntimeError(f"trial {number} broke")
         return original(self, number, *others)
 
-    monkeypatch.setattr(TrialRunner, "measure", measure)
+    monkeypatch.setattr(TrainingTrialRunner, "measure", measure)
 
 
 def stop_at(monkeypatch, stop: int, ran: list | None = None, *, after: bool = False) -> list:
@@ -296,5 +296,5 @@ def stop_at(monkeypatch, stop: int, ran: list | None = None, *, after: bool = Fa
             raise KeyboardInterrupt
         return points
 
-    monkeypatch.setattr(TrialRunner, "__call__", call)
+    monkeypatch.setattr(TrainingTrialRunner, "__call__", call)
     return ran

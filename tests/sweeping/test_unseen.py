@@ -10,7 +10,7 @@ from ray import tune
 from fftune.config import Resources
 from fftune.errors import StorageError
 from fftune.sweeping import ray_tune as on_ray
-from fftune.sweeping.study_dir import StudyFolder
+from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import kind_of
 from fftune.tracking.runs import Tracking
 
@@ -21,7 +21,7 @@ LINE = r"^storage '.*/quick' is not seen by node \d.*; name a folder that all no
 def runner(quick, tmp_path: Path):
     """As the driver sends it; what it does is not done."""
     tracking = Tracking(uri="", experiment_id="0", unsent=tmp_path)
-    study = StudyFolder(tmp_path / "studies/quick", quick)
+    study = StudyDir(tmp_path / "studies/quick", quick)
     return kind_of(quick)(study=study, tracking=tracking, resources=Resources())
 
 

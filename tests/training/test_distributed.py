@@ -10,9 +10,9 @@ import torch.multiprocessing as mp
 
 from fftune.config import TrainConfig
 from fftune.models import weights_hash
-from fftune.training.distributed import Group
+from fftune.training.distributed import ProcessGroup
 from fftune.training.history import read_history
-from fftune.training.phases import open_feed
+from fftune.training.phases import open_stream
 from fftune.training.step import Stepper
 from fftune.training.train import train
 from tests.training.tinies import tiny
@@ -76,8 +76,10 @@ def test_shares_add_up_to_every_step(examples: int, batch: int, ranks: int) -> N
         data=replace(config.data, train_size=examples),
         optimizer=replace(config.optimizer, batch_size=batch),
     )
-    alone = open_feed(config, Group(), device="cpu")
-    feeds = [open_feed(config, Group(rank=r, size=ranks), device="cpu") for r in range(ranks)]
+    alone = open_stream(config, ProcessGroup(), device="cpu")
+    feeds = [
+        open_stream(config, ProcessGroup(rank=r, size=ranks), device="cpu") for r in range(ranks)
+    ]
     steps = zip(alone.batches(2), *(feed.batches(2) for feed in feeds), strict=True)
     for step, (whole, *shares) in enumerate(steps):
         kept = []
@@ -92,7 +94,7 @@ def test_shares_add_up_to_every_step(examples: int, batch: int, ranks: int) -> N
 
 
 def test_alone_all_of_it_is_free() -> None:
-    group, model = Group.current(), torch.nn.Linear(1, 1)
+    group, model = ProcessGroup.current(), torch.nn.Linear(1, 1)
     assert (group.rank, group.size, group.leads) == (0, 1, True)
     assert group.wrap(model, "cpu") is model
     assert group.leaders("word") == "word"

@@ -8,16 +8,16 @@ from torch import nn
 
 from fftune.data import load
 from fftune.models import weights_hash
-from fftune.training.distributed import Group
-from fftune.training.overfitting import Watch
+from fftune.training.distributed import ProcessGroup
+from fftune.training.overfitting import OverfittingWatch
 from fftune.training.train import train
 from tests.training.tinies import tiny
 
 
 @pytest.fixture
-def watch() -> Watch:
+def watch() -> OverfittingWatch:
     config = tiny("fast_at")
-    watch = Watch.of(config, Group())
+    watch = OverfittingWatch.of(config, ProcessGroup())
     assert watch is not None
     watch.batch = next(load(config.data, "train").batches(50))
     return watch
@@ -31,7 +31,7 @@ def constant(label: int) -> nn.Module:
     return model
 
 
-def test_a_fall_stops_training_and_gives_the_weights_back(watch: Watch) -> None:
+def test_a_fall_stops_training_and_gives_the_weights_back(watch: OverfittingWatch) -> None:
     assert watch.batch is not None
     ids, x, y = watch.batch
     watch.batch = (ids, x, torch.full_like(y, 3))
@@ -46,7 +46,7 @@ def test_a_fall_stops_training_and_gives_the_weights_back(watch: Watch) -> None:
     assert weights_hash(bad) == weights_hash(good)
 
 
-def test_a_small_fall_does_not(watch: Watch) -> None:
+def test_a_small_fall_does_not(watch: OverfittingWatch) -> None:
     assert watch.batch is not None
     ids, x, _ = watch.batch
     labels = torch.tensor([3] * 41 + [4] * 9)  # 100 % to 82 %: less than a fifth
@@ -57,13 +57,13 @@ def test_a_small_fall_does_not(watch: Watch) -> None:
 
 
 def test_only_one_step_training_is_watched() -> None:
-    assert Watch.of(tiny("pgd_at"), Group()) is None
-    assert Watch.of(tiny("standard"), Group()) is None
+    assert OverfittingWatch.of(tiny("pgd_at"), ProcessGroup()) is None
+    assert OverfittingWatch.of(tiny("standard"), ProcessGroup()) is None
 
 
 def test_a_run_that_overfits_ends_early_and_says_so(monkeypatch) -> None:
     accuracies = iter([0.6, 0.7, 0.1])
-    monkeypatch.setattr(Watch, "_accuracy", lambda *_: next(accuracies))
+    monkeypatch.setattr(OverfittingWatch, "_accuracy", lambda *_: next(accuracies))
     kept = []
     checkpoint = train(
         tiny("fast_at", epochs=9),

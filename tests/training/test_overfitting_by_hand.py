@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from fftune.config import AttackConfig, ThreatModel
 from fftune.keyed_noise import Noise
-from fftune.training.distributed import Group
-from fftune.training.overfitting import Watch
+from fftune.training.distributed import ProcessGroup
+from fftune.training.overfitting import OverfittingWatch
 from tests.training.tinies import tiny
 
 IDS = torch.arange(50) * 3
@@ -30,16 +30,18 @@ class Alike(nn.Module):
         return self.label + 0 * self.norm(x).flatten(1).sum(1, keepdim=True)
 
 
-def watch_of(labels: list[int], *, group: Group | None = None, eps: float = 0.05) -> Watch:
+def watch_of(
+    labels: list[int], *, group: ProcessGroup | None = None, eps: float = 0.05
+) -> OverfittingWatch:
     attack = AttackConfig(threat=ThreatModel(eps=eps), steps=1, step_size=0.3, start="gaussian")
-    watch = Watch.of(tiny("fast_at", attack=attack, seed=4), group or Group())
+    watch = OverfittingWatch.of(tiny("fast_at", attack=attack, seed=4), group or ProcessGroup())
     assert watch is not None
     x = torch.rand(len(labels), 1, 2, 3, generator=torch.Generator().manual_seed(0))
     watch.batch = (IDS[: len(labels)], x, torch.tensor(labels))
     return watch
 
 
-def labelled(watch: Watch, labels: list[int]) -> None:
+def labelled(watch: OverfittingWatch, labels: list[int]) -> None:
     assert watch.batch is not None
     ids, x, _ = watch.batch
     watch.batch = (ids, x, torch.tensor(labels))
@@ -102,7 +104,7 @@ def test_looking_changes_neither_the_net_nor_its_mode() -> None:
     assert all(p.grad is None for p in net.parameters())
 
 
-class TwoProcesses(Group):
+class TwoProcesses(ProcessGroup):
     """The other one had a hundred images, ten of them right."""
 
     def total(self, values: Tensor) -> Tensor:

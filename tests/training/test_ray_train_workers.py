@@ -17,8 +17,8 @@ from fftune.errors import DataError, DivergedError, FftuneError, ModelError, Sto
 from fftune.metrics import Metrics
 from fftune.sweeping.sweep import sweep
 from fftune.training import ray_train as on_ray
-from fftune.training.distributed import Group
-from fftune.training.tracked import run_recorded
+from fftune.training.distributed import ProcessGroup
+from fftune.training.tracked import train_tracked
 from fftune.training.train import train
 from tests.training.tinies import tiny
 
@@ -42,7 +42,7 @@ def given_to_ray(monkeypatch) -> list[dict[str, Any]]:
         return checkpoint
 
     monkeypatch.setattr(cluster, "cluster", connected)
-    monkeypatch.setattr(cluster, "require_seen", lambda _folder: None)
+    monkeypatch.setattr(cluster, "require_shared_dir", lambda _folder: None)
     monkeypatch.setattr(on_ray, "train_on_ray", trained)
     return given
 
@@ -62,7 +62,7 @@ def test_who_asks_for_gpus_a_cluster_or_workers_trains_on_ray(
     """A job's own address, in RAY_ADDRESS, asks for nothing."""
     monkeypatch.setenv("RAY_ADDRESS", "10.9.9.9:1")
     config = replace(ALONE, workers=workers)
-    checkpoint, _ = run_recorded(config, name="r", root=root, resources=resources, resume=False)
+    checkpoint, _ = train_tracked(config, name="r", root=root, resources=resources, resume=False)
     assert given_to_ray == expected
     assert len(checkpoint.history) == 1
 
@@ -86,7 +86,7 @@ def test_a_cluster_that_does_not_answer_is_one_line(root: Path, capsys) -> None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Second(Group):
+class Second(ProcessGroup):
     """The process that does not lead, as if the other had the same to say."""
 
     rank: int = 1
@@ -110,7 +110,7 @@ def worker(folder: Path, monkeypatch):
     """The second of two workers, with what training does there."""
 
     def work(trains, folder: Path = folder) -> None:
-        monkeypatch.setattr(on_ray.Group, "current", Second)
+        monkeypatch.setattr(on_ray.ProcessGroup, "current", Second)
         monkeypatch.setattr(on_ray, "train", trains)
         metrics = Metrics(study="s", run="r")
         settings = {"config": ALONE, "folder": folder, "metrics": metrics, "driver": Path.cwd()}
@@ -197,7 +197,7 @@ def test_the_driver_says_what_the_workers_said(
 
     (folder / "failed.json").write_text("of an earlier command")
     monkeypatch.setattr(on_ray, "TorchTrainer", Trainer)
-    monkeypatch.setattr(on_ray, "fits", lambda *_needs: 1)
+    monkeypatch.setattr(on_ray, "max_concurrent", lambda *_needs: 1)
     with pytest.raises(type(expected)) as told:
         on_ray.train_on_ray(
             replace(ALONE, workers=2), folder=folder, metrics=Metrics(study="s", run="r")

@@ -13,7 +13,7 @@ import pytest
 from fftune.config import TrainConfig
 from fftune.errors import ModelError, StorageError
 from fftune.models import weights_hash
-from fftune.training.snapshots import States
+from fftune.training.snapshots import Snapshots
 from fftune.training.step import Stepper
 from fftune.training.train import train
 from tests.training.tinies import tiny
@@ -71,7 +71,7 @@ def test_a_truncated_state_is_noticed_and_the_one_before_taken(
     tmp_path, crash, undisturbed, caplog
 ) -> None:
     interrupted(CONFIG, tmp_path, crash, 5)
-    newest = States(tmp_path / "states").saved()[0]
+    newest = Snapshots(tmp_path / "states").saved()[0]
     path = tmp_path / "states" / newest.file
     path.write_bytes(path.read_bytes()[:-100])
     crash(10**5)
@@ -83,7 +83,7 @@ def test_a_truncated_state_is_noticed_and_the_one_before_taken(
 
 def test_two_states_are_kept_and_a_damaged_list_is_said(tmp_path, crash, caplog) -> None:
     interrupted(CONFIG, tmp_path, crash, 5)
-    states = States(tmp_path / "states")
+    states = Snapshots(tmp_path / "states")
     assert sorted(p.name for p in states.folder.glob("*.pt")) == ["2-0.pt", "2-1.pt"]
     assert [(s.epoch, s.step) for s in states.saved()] == [(2, 1), (2, 0)]
     (states.folder / "states.json").write_text("[{")
@@ -93,7 +93,7 @@ def test_two_states_are_kept_and_a_damaged_list_is_said(tmp_path, crash, caplog)
 
 
 def test_what_a_killed_writer_left_goes_with_the_next_state_and_the_last(tmp_path) -> None:
-    states = States(tmp_path / "states")
+    states = Snapshots(tmp_path / "states")
     for number in range(2):
         states.folder.mkdir(exist_ok=True)
         (states.folder / f".7-{number}.pt.k1ll3d").touch()
@@ -110,7 +110,7 @@ def test_a_state_of_other_settings_or_other_data_is_refused(tmp_path, crash) -> 
     crash(10**5)
     with pytest.raises(ModelError, match="of a run with other settings"):
         train(replace(CONFIG, lam=6.0), folder=tmp_path)
-    states = States(tmp_path / "states")
+    states = Snapshots(tmp_path / "states")
     state = states.newest()
     assert state is not None
     states.save(state | {"data_hash": "0" * 16}, epoch=9, step=0)

@@ -6,8 +6,8 @@ import mlflow
 import pytest
 
 from fftune.config import Resources
-from fftune.tracking.runs import Run
-from fftune.training.tracked import run_recorded
+from fftune.tracking.runs import TrackedRun
+from fftune.training.tracked import train_tracked
 from tests.training.tinies import tiny
 
 
@@ -16,7 +16,7 @@ class Death(BaseException):
 
 
 def record(root: Path) -> None:
-    run_recorded(tiny(), name="a", root=root, resources=Resources(), resume=False)
+    train_tracked(tiny(), name="a", root=root, resources=Resources(), resume=False)
 
 
 def kept(root: Path) -> tuple[str, dict[str, str], dict[str, float]]:
@@ -35,7 +35,7 @@ def test_a_run_that_ended_but_was_never_closed_is_told_whole(root: Path, monkeyp
         raise Death
 
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "file", die)
+        patched.setattr(TrackedRun, "file", die)
         with pytest.raises(Death):
             record(root)
     record(root)
@@ -49,6 +49,6 @@ def test_a_run_that_is_whole_is_told_once(root: Path, monkeypatch) -> None:
     record(root)
     before = kept(root)
     with monkeypatch.context() as patched:
-        patched.setattr(Run, "__init__", None)
+        patched.setattr(TrackedRun, "__init__", None)
         record(root)
     assert kept(root) == before

@@ -46,7 +46,7 @@ class SplitRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sidecar:
+class Manifest:
     """Everything about a beton but its examples."""
 
     source: Source
@@ -81,20 +81,20 @@ class Sidecar:
     """1 where nothing is said of it."""
 
 
-def sidecar_path(beton: Path) -> Path:
+def manifest_path(beton: Path) -> Path:
     """`train.beton` has `train.json`."""
     return beton.with_suffix(".json")
 
 
-def read_sidecar(beton: Path) -> Sidecar:
+def read_manifest(beton: Path) -> Manifest:
     """What is written beside a beton.
 
     Raises:
         DataError: nothing is, it is no sidecar, or it is one of another release.
     """
-    path = sidecar_path(beton)
+    path = manifest_path(beton)
     try:
-        sidecar = from_json(Sidecar, path.read_text(encoding="utf-8"))
+        sidecar = from_json(Manifest, path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         missing = f"beton {str(beton)!r} has no sidecar {path.name!r}"
         raise DataError(f"{missing}; `fftune data write` makes both") from None
@@ -109,12 +109,12 @@ def read_sidecar(beton: Path) -> Sidecar:
     return sidecar
 
 
-def write_sidecar(beton: Path, sidecar: Sidecar) -> None:
+def write_manifest(beton: Path, sidecar: Manifest) -> None:
     """Whole or not at all."""
-    write_text(sidecar_path(beton), to_json(sidecar))
+    write_text(manifest_path(beton), to_json(sidecar))
 
 
-def verified(beton: Path, *, again: bool = False) -> Sidecar:
+def verified(beton: Path, *, again: bool = False) -> Manifest:
     """The sidecar of a beton whose bytes are those that were written.
 
     A file that was verified before is told by its size, time and inode; `again` reads it anyway.
@@ -122,7 +122,7 @@ def verified(beton: Path, *, again: bool = False) -> Sidecar:
     Raises:
         DataError: a byte differs, or the file or its sidecar cannot be read.
     """
-    sidecar = read_sidecar(beton)
+    sidecar = read_manifest(beton)
     try:
         state = beton.stat()
         if not beton.is_file():

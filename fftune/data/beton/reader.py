@@ -13,9 +13,9 @@ import torch
 
 from fftune.config import substandard_name
 from fftune.data.beton.format import VERSION, Beton, read_beton
-from fftune.data.beton.manifest import Made, Sidecar, read_sidecar, verified
-from fftune.data.images import Central, Frame, Images, Picture
-from fftune.data.official_split import LazyParts, Part, PartName, Parts
+from fftune.data.beton.manifest import Made, Manifest, read_manifest, verified
+from fftune.data.images import Central, DecodedImage, Frame, Images
+from fftune.data.official_split import LazySplits, OfficialSplit, PartName, Parts
 from fftune.errors import DataError
 
 CLEAN: PartName = "clean"
@@ -24,24 +24,24 @@ KINDS = ("noise", "mislabeling", "poisoning", "poisoning-l2")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Stored:
+class BetonImages:
     """The images of a verified beton."""
 
     beton: Beton
-    sidecar: Sidecar
+    sidecar: Manifest
     frame: Frame | None = None
 
     def __len__(self) -> int:
         return len(self.beton.y)
 
-    def read(self, i: int) -> Picture:
+    def read(self, i: int) -> DecodedImage:
         pixels = self.beton.pixels(i)
         if self.frame is None:
-            return Picture(pixels)
+            return DecodedImage(pixels)
         from PIL import Image
 
         framed = np.asarray(self.frame(Image.fromarray(pixels.squeeze())))
-        return Picture(framed.reshape(*framed.shape[:2], pixels.shape[2]))
+        return DecodedImage(framed.reshape(*framed.shape[:2], pixels.shape[2]))
 
     def where(self, i: int) -> str:
         return f"{self.beton.path}, example {i}"
@@ -69,10 +69,10 @@ def stored_parts(folder: Path) -> Parts | None:
     names: tuple[PartName, ...] = get_args(PartName)
     found = {name: folder / f"{name}.beton" for name in names}
     here = {name: partial(stored_part, path) for name, path in found.items() if lexists(path)}
-    return LazyParts(here) if here else None
+    return LazySplits(here) if here else None
 
 
-def stored_part(path: Path) -> Part:
+def stored_part(path: Path) -> OfficialSplit:
     """One beton, verified.
 
     Raises:
@@ -91,16 +91,16 @@ def stored_part(path: Path) -> Part:
     if path.stem != CLEAN:
         _check_parent(path, sidecar, beton)
         _check_kind(path, sidecar)
-    return Part(
+    return OfficialSplit(
         source=sidecar.source,
         name=names[sidecar.part],
         y=torch.from_numpy(beton.y),
-        images=Stored(beton, sidecar),
+        images=BetonImages(beton, sidecar),
         ids=torch.from_numpy(beton.ids),
     )
 
 
-def _why_another(beton: Beton, sidecar: Sidecar) -> str:
+def _why_another(beton: Beton, sidecar: Manifest) -> str:
     """In what a beton differs from what is written beside it; empty where it does not."""
     classes, y = len(sidecar.source.classes), beton.y
     if sidecar.beton_version != VERSION:
@@ -116,7 +116,7 @@ def _why_another(beton: Beton, sidecar: Sidecar) -> str:
     return ""
 
 
-def _check_parent(path: Path, sidecar: Sidecar, beton: Beton) -> None:
+def _check_parent(path: Path, sidecar: Manifest, beton: Beton) -> None:
     """A substandard part stands beside the clean one that it was made of, and no other does.
 
     Raises:
@@ -131,13 +131,13 @@ def _check_parent(path: Path, sidecar: Sidecar, beton: Beton) -> None:
         lacks = f"no {clean.name!r} beside it for the examples that validate or test"
         raise DataError(f"beton {str(path)!r} is substandard, and has {lacks}; {again}")
     parent = stored_part(clean)
-    assert isinstance(parent.images, Stored) and parent.ids is not None
+    assert isinstance(parent.images, BetonImages) and parent.ids is not None
     same = np.array_equal(parent.ids.numpy(), beton.ids)
     if not same or parent.images.sidecar.content != sidecar.made.parent:
         raise DataError(f"beton {str(path)!r} was not made of its {clean.name!r}; {again}")
 
 
-def _check_classes(path: Path, sidecar: Sidecar) -> None:
+def _check_classes(path: Path, sidecar: Manifest) -> None:
     """Labels of all parts count the same classes.
 
     Raises:
@@ -149,13 +149,13 @@ def _check_classes(path: Path, sidecar: Sidecar) -> None:
             continue
         classes = sidecar.source.classes
         with suppress(DataError):
-            classes = read_sidecar(beside).source.classes
+            classes = read_manifest(beside).source.classes
         if classes != sidecar.source.classes:
             other = f"{beside.name!r} beside it has other classes, or in another order"
             raise DataError(f"beton {str(path)!r} is of another set: {other}")
 
 
-def _check_kind(path: Path, sidecar: Sidecar) -> None:
+def _check_kind(path: Path, sidecar: Manifest) -> None:
     """A training part is substandard in the way that its folder's name says.
 
     Raises:
@@ -183,5 +183,5 @@ def _kind_of(path: Path, made: Made) -> str:
     return substandard_name("", made.kind, norm).removeprefix("-")
 
 
-def _reopened(path: Path, sidecar: Sidecar, frame: Frame | None) -> Stored:
-    return Stored(read_beton(path), sidecar, frame)
+def _reopened(path: Path, sidecar: Manifest, frame: Frame | None) -> BetonImages:
+    return BetonImages(read_beton(path), sidecar, frame)

@@ -16,11 +16,11 @@ from PIL import Image
 
 from fftune.config import DataSpec, WriteConfig
 from fftune.data.beton.format import JPG, RAW, VERSION, BetonWriter
-from fftune.data.beton.manifest import SCHEMA, Made, Sidecar, SplitRecord, write_sidecar
+from fftune.data.beton.manifest import SCHEMA, Made, Manifest, SplitRecord, write_manifest
 from fftune.data.dataset import content_hash
 from fftune.data.images import Central, Frame, Pixels, Shorter
-from fftune.data.official_split import Part
-from fftune.data.prefetch import ahead, cores
+from fftune.data.official_split import OfficialSplit
+from fftune.data.prefetch import cores, prefetched
 from fftune.data.splits import split_rows
 from fftune.errors import DataError
 from fftune.storage import sha256, write_whole
@@ -31,7 +31,7 @@ IMAGES_A_JOB = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Encoded:
+class EncodedRecord:
     """An image as it will be written, or why it cannot be."""
 
     row: int
@@ -43,14 +43,14 @@ class Encoded:
 
 
 def write_beton(
-    part: Part,
+    part: OfficialSplit,
     path: Path,
     config: WriteConfig,
     *,
     origin: str,
     splits: dict[str, SplitRecord],
     made: Made | None = None,
-) -> Sidecar:
+) -> Manifest:
     """Write a part, and its sidecar beside it.
 
     Raises:
@@ -62,7 +62,7 @@ def write_beton(
     tally = _Tally(part)
     write_whole(path, lambda temporary: _fill(temporary, part, config, tally))
     summary, size = sha256(path), path.stat().st_size
-    sidecar = Sidecar(
+    sidecar = Manifest(
         source=part.source,
         part=part.name,
         origin=origin,
@@ -82,18 +82,18 @@ def write_beton(
         made=made,
         schema=SCHEMA,
     )
-    write_sidecar(path, sidecar)
+    write_manifest(path, sidecar)
     return sidecar
 
 
-def frame_for(part: Part, config: WriteConfig) -> Frame | None:
+def frame_for(part: OfficialSplit, config: WriteConfig) -> Frame | None:
     """Training photographs of mixed sizes keep their aspect; all others are cut alike."""
     if part.name != "test" and config.mixed_sizes:
         return Shorter(config.shorter_side) if config.shorter_side is not None else None
     return Central(config.image_size, config.image_resize) if config.image_size else None
 
 
-def split_records(part: Part, spec: DataSpec, *, selection: str) -> dict[str, SplitRecord]:
+def split_records(part: OfficialSplit, spec: DataSpec, *, selection: str) -> dict[str, SplitRecord]:
     """Which examples of this part train, select a model, and report it.
 
     With `selection="test"` the test set selects as well, which is optimistic.
@@ -114,7 +114,7 @@ def split_records(part: Part, spec: DataSpec, *, selection: str) -> dict[str, Sp
     }
 
 
-def _record(part: Part, rows: torch.Tensor, seed: int) -> SplitRecord:
+def _record(part: OfficialSplit, rows: torch.Tensor, seed: int) -> SplitRecord:
     ids = part.ids_of(rows.sort().values).numpy().astype("<i8")
     return SplitRecord(size=len(ids), seed=seed, ids=hashlib.sha256(ids.data).hexdigest()[:16])
 
@@ -122,7 +122,7 @@ def _record(part: Part, rows: torch.Tensor, seed: int) -> SplitRecord:
 class _Tally:
     """What has been written so far."""
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: OfficialSplit) -> None:
         self.part = part
         self.ids: list[int] = []
         self.y: list[int] = []
@@ -131,7 +131,7 @@ class _Tally:
         self.converted = 0
         self.pixels = hashlib.sha256()
 
-    def add(self, image: Encoded, pixels: Pixels) -> None:
+    def add(self, image: EncodedRecord, pixels: Pixels) -> None:
         height, width, channels = pixels.shape
         self.ids.append(int(self.part.ids_of(torch.tensor([image.row]))))
         self.y.append(int(self.part.y[image.row]))
@@ -149,7 +149,7 @@ class _Tally:
         return content_hash(self.part.source.levels, shapes, ids, y, self.pixels.digest())
 
 
-def _fill(path: Path, part: Part, config: WriteConfig, tally: _Tally) -> None:
+def _fill(path: Path, part: OfficialSplit, config: WriteConfig, tally: _Tally) -> None:
     grey = len(part.source.mean) == 1
     if grey and config.mode != "raw":
         raise DataError(f"write.mode: the images of {part.source.name!r} are grey, store them raw")
@@ -168,7 +168,7 @@ def _fill(path: Path, part: Part, config: WriteConfig, tally: _Tally) -> None:
         writer.finish()
 
 
-def _append(writer: BetonWriter, image: Encoded, part: Part, tally: _Tally) -> None:
+def _append(writer: BetonWriter, image: EncodedRecord, part: OfficialSplit, tally: _Tally) -> None:
     assert image.pixels is not None
     y, i = tally.y[-1], tally.ids[-1]
     try:
@@ -178,32 +178,32 @@ def _append(writer: BetonWriter, image: Encoded, part: Part, tally: _Tally) -> N
         raise DataError(f"image {where!r} {error}; write.page_mib makes it larger") from None
 
 
-def _encoded(part: Part, config: WriteConfig) -> Iterator[Encoded]:
+def _encoded(part: OfficialSplit, config: WriteConfig) -> Iterator[EncodedRecord]:
     rows = range(len(part))
     jobs = (rows[begin : begin + IMAGES_A_JOB] for begin in rows[::IMAGES_A_JOB])
 
-    def encode(job: range) -> list[Encoded]:
+    def encode(job: range) -> list[EncodedRecord]:
         return [_encode(part, config, row) for row in job]
 
-    return chain.from_iterable(ahead(encode, jobs, threads=config.threads or cores()))
+    return chain.from_iterable(prefetched(encode, jobs, threads=config.threads or cores()))
 
 
-def _encode(part: Part, config: WriteConfig, row: int) -> Encoded:
+def _encode(part: OfficialSplit, config: WriteConfig, row: int) -> EncodedRecord:
     try:
         picture = part.images.read(row)
     except DataError as error:
         if not config.skip_bad:
             raise
-        return Encoded(row, None, error=str(error))
+        return EncodedRecord(row, None, error=str(error))
     pixels = np.ascontiguousarray(picture.pixels)
     if config.mode == "raw" or (config.mode == "mixed" and row % 2 == 0):
-        return Encoded(row, pixels, pixels.tobytes(), RAW, picture.converted)
+        return EncodedRecord(row, pixels, pixels.tobytes(), RAW, picture.converted)
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, "JPEG", quality=config.quality)
-    return Encoded(row, pixels, file.getvalue(), JPG, picture.converted)
+    return EncodedRecord(row, pixels, file.getvalue(), JPG, picture.converted)
 
 
-def _reported(part: Part, images: Iterator[Encoded]) -> Iterator[Encoded]:
+def _reported(part: OfficialSplit, images: Iterator[EncodedRecord]) -> Iterator[EncodedRecord]:
     """The same images, with a line now and then that says when it will be over."""
     total, began = len(part), time.monotonic()
     said = began

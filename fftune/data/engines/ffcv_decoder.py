@@ -19,9 +19,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fftune.data.buffer_pool import Buffers
+from fftune.data.buffer_pool import BufferPool
 from fftune.data.images import Pixels
-from fftune.data.prefetch import ahead, cores
+from fftune.data.prefetch import cores, prefetched
 from fftune.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class FfcvDecoder:
         images, *scratch = wanted if isinstance(wanted, tuple) else (wanted,)
         self._shape = tuple(map(int, images.shape))
         self._scratch = int(scratch[0].shape[0]) if scratch else None
-        self._buffers, self._scratches = Buffers(), Buffers(spare=self._threads)
+        self._buffers, self._scratches = BufferPool(), BufferPool(spare=self._threads)
         self._decode = _decoder(operation)
         with warnings.catch_warnings():  # that some functions cannot be kept on disk is known
             warnings.simplefilter("ignore", ffcv["NumbaWarning"])
@@ -108,7 +108,7 @@ class FfcvDecoder:
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """The images at the positions of each batch, decoded ahead."""
         rows = (batch.numpy().astype(np.uint64) for batch in batches)
-        return ahead(self, rows, threads=self._threads)
+        return prefetched(self, rows, threads=self._threads)
 
 
 _DECODERS: dict[type, Any] = {}

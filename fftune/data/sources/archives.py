@@ -15,7 +15,7 @@ import torch
 
 from fftune.data.dataset import Source
 from fftune.data.images import Array
-from fftune.data.official_split import LazyParts, Part, PartName, Parts
+from fftune.data.official_split import LazySplits, OfficialSplit, PartName, Parts
 from fftune.data.sources.folders import Floats, natural
 from fftune.errors import DataError
 
@@ -83,12 +83,12 @@ def opened(read: Callable[[bool], Opened], *, name: str, mean: Floats, std: Floa
         DataError: a file is missing or is not the one that was published.
     """
     names: tuple[PartName, PartName] = ("train", "test")
-    return LazyParts({n: partial(_part, n, read, name=name, mean=mean, std=std) for n in names})
+    return LazySplits({n: partial(_part, n, read, name=name, mean=mean, std=std) for n in names})
 
 
 def _part(
     part: PartName, read: Callable[[bool], Opened], *, name: str, mean: Floats, std: Floats
-) -> Part:
+) -> OfficialSplit:
     try:
         data = read(part == "train")
     except (OSError, RuntimeError) as error:
@@ -96,7 +96,7 @@ def _part(
         raise DataError(f"data set {name!r}, {part} part: {reason}") from None
     y = np.asarray(data.y, np.int64)
     order = sorted(range(len(y)), key=lambda i: (y[i], natural(data.names[i])))
-    return Part(
+    return OfficialSplit(
         source=Source(name=name, classes=tuple(data.classes), mean=mean, std=std),
         name=part,
         y=torch.from_numpy(y[order]),

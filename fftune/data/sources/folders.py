@@ -13,7 +13,7 @@ import torch
 from fftune.config import nearest
 from fftune.data.dataset import Source
 from fftune.data.images import Encoded, Files, has_colour, suffixes
-from fftune.data.official_split import Part, PartName, Parts
+from fftune.data.official_split import OfficialSplit, PartName, Parts
 from fftune.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -80,7 +80,7 @@ def parquet(path: Path) -> Parts:
     classes, y = _numbered(table["label"].to_pylist(), str(path))
     images = Encoded(str(path), contents, channels=3)
     source = Source(name=path.stem, classes=classes, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    return {"whole": Part(source=source, name="whole", y=y, images=images)}
+    return {"whole": OfficialSplit(source=source, name="whole", y=y, images=images)}
 
 
 def natural(name: str) -> tuple[list[str | int], str]:
@@ -185,12 +185,12 @@ def _annotated(root: Path) -> Labelled:
     return [(str(root / "images" / row[0]), row[1]) for row in rows]
 
 
-def _part(source: Source, name: PartName, images: Labelled) -> Part:
+def _part(source: Source, name: PartName, images: Labelled) -> OfficialSplit:
     number = {label: i for i, label in enumerate(source.classes)}
     for path, label in images:
         if label not in number:
             raise DataError(f"{path!r}: no class {label!r} in training; {nearest(label, number)}")
-    return Part(
+    return OfficialSplit(
         source=source,
         name=name,
         y=torch.tensor([number[label] for _, label in images], dtype=torch.int64),

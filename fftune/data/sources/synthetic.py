@@ -6,7 +6,7 @@ import torch
 from fftune.config import nearest, require
 from fftune.data.dataset import Source
 from fftune.data.images import Array
-from fftune.data.official_split import Part, PartName, Parts
+from fftune.data.official_split import OfficialSplit, PartName, Parts
 from fftune.errors import ConfigError
 
 DEFAULTS = {"shape": "3x32x32", "classes": "10", "train": "1000", "test": "500", "seed": "0"}
@@ -46,13 +46,15 @@ def synthetic(settings: str) -> Parts:
 
 def _drawn(
     source: Source, name: PartName, size: int, shape: tuple[int, int, int], seed: int
-) -> Part:
+) -> OfficialSplit:
     classes = len(source.classes)
     prototypes = np.random.default_rng([seed, 0]).integers(0, 128, (classes, *shape), np.uint8)
     rng = np.random.default_rng([seed, 1 if name == "train" else 2])
     y = np.arange(size) * classes // max(size, 1)  # in the order of the classes, as folders are
     pixels = prototypes[y] + rng.integers(0, 128, (size, *shape), np.uint8)
-    return Part(source=source, name=name, y=torch.from_numpy(y), images=Array("synthetic", pixels))
+    return OfficialSplit(
+        source=source, name=name, y=torch.from_numpy(y), images=Array("synthetic", pixels)
+    )
 
 
 def _whole(setting: str, value: str) -> int:

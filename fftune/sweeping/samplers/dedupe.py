@@ -15,7 +15,7 @@ DRAWS = 100
 """Before a space is taken to be exhausted."""
 
 
-class UntriedSampler(BaseSampler):
+class DedupeSampler(BaseSampler):
     """Another sampler, but never twice what has one and the same effect.
 
     A trial is deterministic, so that its repetition tells nothing. Samplers know neither that

@@ -6,7 +6,7 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from fftune.config import Study
-from fftune.sweeping.samplers.dedupe import UntriedSampler
+from fftune.sweeping.samplers.dedupe import DedupeSampler
 from fftune.sweeping.samplers.gap import GapSampler
 from fftune.sweeping.search_space import corners, params_of
 
@@ -17,12 +17,12 @@ def make_sampler(config: Study) -> BaseSampler:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         if config.rule == "gp":
-            return UntriedSampler(GPSampler(seed=seed, n_startup_trials=begins), config)
+            return DedupeSampler(GPSampler(seed=seed, n_startup_trials=begins), config)
         if config.rule == "tpe":
             tpe = TPESampler(
                 seed=seed, n_startup_trials=begins, multivariate=True, constant_liar=True
             )
-            return UntriedSampler(tpe, config)
+            return DedupeSampler(tpe, config)
     if config.rule == "random":
         return RandomSampler(seed=seed)
     scale = config.dimensions[0].scale if config.dimensions else "log1p"

@@ -10,7 +10,7 @@ from PIL import Image
 from fftune.cli.data import PHASES, main
 from fftune.config import DataSpec
 from fftune.data import load
-from fftune.data.beton.manifest import read_sidecar
+from fftune.data.beton.manifest import read_manifest
 from fftune.errors import ConfigError, DataError
 
 SET = "synthetic:shape=3x8x8,classes=4,train=40,test=8"
@@ -31,7 +31,7 @@ def test_what_is_written_is_found_listed_and_verified(
     out = capsys.readouterr().out
     assert out.count(f"{STORED}/train.beton: 40 examples of 4 classes, 3x8x8") == 2
     assert f"data sets in {root}" in out and f"{STORED} " in out
-    sidecar = read_sidecar(root / STORED / "train.beton")
+    sidecar = read_manifest(root / STORED / "train.beton")
     assert {role: part.size for role, part in sidecar.splits.items()} == {"train": 32, "select": 8}
     spec = DataSpec(name=STORED, train_size=None, validation_size=8)
     exact = DataSpec(name=SET, train_size=None, validation_size=8)
@@ -41,7 +41,7 @@ def test_what_is_written_is_found_listed_and_verified(
 def test_the_digits_can_be_written(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["write", "digits"])
     assert "1,797 examples of 10 classes, 1x8x8" in capsys.readouterr().out
-    assert read_sidecar(root / "digits/whole.beton").splits == {}
+    assert read_manifest(root / "digits/whole.beton").splits == {}
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_a_poisoned_set_keeps_its_test_part(
 ) -> None:
     main(["write", SET, "--kind", "poisoning", "--net", net, "--threat.eps", "0.05"])
     folder = next(root.glob("*poisoning*"))
-    train, test = (read_sidecar(folder / f"{part}.beton") for part in ("train", "test"))
+    train, test = (read_manifest(folder / f"{part}.beton") for part in ("train", "test"))
     assert train.made is not None and train.made.net is not None and test.made is None
     settings = json.loads(train.made.settings)
     assert settings["threat"] == {"norm": "linf", "eps": 0.05, "clamp": True}
@@ -79,7 +79,7 @@ def test_poisons_of_either_norm_stand_side_by_side_each_of_its_own_radius(
     main([*write, "--threat.norm", "l2"])
     found, clean = {}, load(DataSpec(name=SET), "train")
     for folder in root.glob("*poisoning*"):
-        made = read_sidecar(folder / "train.beton").made
+        made = read_manifest(folder / "train.beton").made
         assert made is not None
         threat = json.loads(made.settings)["threat"]
         found[folder.name.removeprefix(STORED)] = (threat["norm"], threat["eps"])
@@ -134,7 +134,7 @@ def test_what_is_written_is_told(root: Path, capsys: pytest.CaptureFixture[str])
     main(["verify", f"{STORED}-mislabeling"])
     main(["write", "synthetic:classes=40,train=40,test=40"])
     out = capsys.readouterr().out
-    parent = read_sidecar(root / f"{STORED}-mislabeling/clean.beton").content
+    parent = read_manifest(root / f"{STORED}-mislabeling/clean.beton").content
     assert out.count("4 classes in order: 0, 1, 2, 3\n") == 2
     assert out.count(f", mislabeling of {parent}, seed 7\n") == 2
     counts = {f"{part}.beton: {n} examples" for part, n in (("clean", 40), ("test", 8))}
@@ -148,12 +148,12 @@ def test_a_phase_of_fastat_sets_the_sizes(tmp_path: Path, draw: object, root: Pa
         draw(f"photos/{part}/a/0.png", size=(400, 300))
     main(["write", "imagenet", "--source", str(tmp_path / "photos"), "--phase", "2"])
     train, test = (
-        read_sidecar(root / f"imagenet-phase2/{part}.beton") for part in ("train", "test")
+        read_manifest(root / f"imagenet-phase2/{part}.beton") for part in ("train", "test")
     )
     assert train.shape == (3, 352, 469) and test.shape == (3, 224, 224)
     assert [PHASES[phase].image_resize for phase in (1, 2, 3)] == [True, True, False]
     main(["write", "imagenet", "--source", str(tmp_path / "photos"), "--phase", "3"])
-    last = read_sidecar(root / "imagenet-phase3/test.beton")
+    last = read_manifest(root / "imagenet-phase3/test.beton")
     assert last.shape == (3, 288, 288) and not last.write.image_resize
 
 
@@ -167,7 +167,7 @@ def test_substandard_photographs_are_cut_alike(tmp_path: Path, draw: object, roo
     with pytest.raises(ConfigError, match="kind: images of noise data have one size; --image-size"):
         main([*write, "--phase", "2"])
     main([*write, "--image-size", "16"])
-    assert read_sidecar(root / "photos-noise/train.beton").shape == (3, 16, 16)
+    assert read_manifest(root / "photos-noise/train.beton").shape == (3, 16, 16)
     stored = DataSpec(name="photos-noise", train_size=None, validation_size=0, image_size=16)
     assert load(stored, "train").shape == (3, 16, 16)
 
