@@ -42,7 +42,8 @@ from fftune.config.search_space import (
 from fftune.config.serialization import config_hash, differences, flat, from_json, to_json
 from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, Study, SweepConfig
 from fftune.config.training import OptimizerConfig, Phase, TrainConfig
-from fftune.config.validation import is_plain, nearest, require
+from fftune.config.validation import is_plain, require
+from fftune.registry import nearest
 
 __all__ = [
     "PAPER_LAMBDAS",

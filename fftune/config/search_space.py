@@ -8,8 +8,9 @@ from typing import Any, Literal, TypeVar, get_args
 
 from fftune.config.attack import UNSAID
 from fftune.config.serialization import flat
-from fftune.config.validation import nearest, require
+from fftune.config.validation import require
 from fftune.errors import ConfigError
+from fftune.registry import nearest
 
 T = TypeVar("T")
 Value = int | float | str

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
-from fftune.config.validation import nearest
 from fftune.errors import ConfigError
+from fftune.registry import nearest
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

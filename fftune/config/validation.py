@@ -1,8 +1,6 @@
 """How a setting is refused: one clear line that names it."""
 
-import difflib
 import re
-from collections.abc import Iterable
 
 from fftune.errors import ConfigError
 
@@ -23,10 +21,3 @@ def plain_name(text: str) -> str:
     kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
     short = re.sub(r"\.\.+", ".", kept).strip(".-").encode()[:80].decode(errors="ignore")
     return short or "net"
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error about a misspelt name: the nearest known one, or all of them."""
-    known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"

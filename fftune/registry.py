@@ -1,0 +1,185 @@
+"""Things by name: attacks, defences, objectives, nets, data sets, batteries, strategies, studies.
+
+A table says where each entry lives and imports it only when it is asked for, so that `--help`
+and the check of a name need no torch. A name is an entry of the table, the name of an entry point
+(group `fftune.attacks`, ...) of an installed package, or `FILE.py:NAME` in a file of the user's.
+"""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from fftune.errors import ConfigError
+from fftune.user_code import UserCodeError, attribute
+
+_FILE = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
+
+
+class Registry(Mapping[str, Any]):
+    """Entries of one kind by name, each a frozen record beside the function that it describes."""
+
+    def __init__(self, kind: str, group: str, entries: Mapping[str, str]) -> None:
+        """Name the entries.
+
+        Args:
+            kind: what an entry is called in messages, as in "unknown attack 'pdg'".
+            group: entry points of this group are entries too.
+            entries: `package.module:ATTRIBUTE` by name.
+        """
+        self.kind = kind
+        self.group = group
+        self._entries = dict(entries)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._entries
+        yield from (name for name in _installed(self.group) if name not in self._entries)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries or name in _installed(self.group)
+
+    def __getitem__(self, name: str) -> Any:
+        """The entry, imported now.
+
+        Raises:
+            ConfigError: there is none of this name, or its file does not define it.
+        """
+        if place := self._entries.get(name):
+            module, _, attribute_name = place.partition(":")
+            return getattr(import_module(module), attribute_name)
+        if point := _installed(self.group).get(name):
+            return point.load()
+        if parts := _FILE.fullmatch(name):
+            return self._of_file(Path(parts["file"]), parts["name"])
+        raise ConfigError(self.refusal(name))
+
+    def check(self, setting: str, name: str) -> None:
+        """Refuse a name that can be no entry; `FILE.py:NAME` is looked into when it is used.
+
+        Raises:
+            ConfigError: the name is unknown; the nearest is named.
+        """
+        if name not in self and not is_of_file(name):
+            raise ConfigError(f"{setting} must be one of {self.kind}s: {self.refusal(name)}")
+
+    def refusal(self, name: str) -> str:
+        """One line on a name that is no entry."""
+        return f"unknown {self.kind} {name!r}; {nearest(name, self)} (or path/to/FILE.py:NAME)"
+
+    def _of_file(self, file: Path, name: str) -> Any:
+        if not file.is_file():
+            raise ConfigError(f"{self.kind} '{file}:{name}': there is no file {str(file)!r}")
+        try:
+            entry = attribute(file, name)
+        except UserCodeError as error:
+            raise ConfigError(f"{self.kind} '{file}:{name}': {error}") from error
+        if entry is None:
+            raise ConfigError(f"{self.kind} '{file}:{name}': the file defines no {name!r}")
+        return entry
+
+
+def is_of_file(name: str) -> bool:
+    """Is it `FILE.py:NAME`?"""
+    return _FILE.fullmatch(name) is not None
+
+
+def absolute(name: str) -> str:
+    """The name as any process understands it: the file of `FILE.py:NAME` by its whole path."""
+    parts = _FILE.fullmatch(name)
+    return f"{Path(parts['file']).absolute()}:{parts['name']}" if parts else name
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The end of an error about a misspelt name: the nearest known one, or all of them."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+
+
+@cache
+def _installed(group: str) -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=group)}
+
+
+ATTACKS = Registry(
+    "attack",
+    "fftune.attacks",
+    {
+        "fgsm": "fftune.attacks.pgd:FGSM",
+        "pgd": "fftune.attacks.pgd:PGD",
+        "cw": "fftune.attacks.pgd:CW",
+        "deepfool": "fftune.attacks.deepfool:DEEPFOOL",
+        "apgd": "fftune.attacks.apgd:APGD",
+        "fab": "fftune.attacks.fab:FAB",
+        "square": "fftune.attacks.square:SQUARE",
+        "rays": "fftune.attacks.rays:RAYS",
+        "pgd_hedged": "fftune.attacks.pgd:PGD_HEDGED",
+    },
+)
+OBJECTIVES = Registry(
+    "objective",
+    "fftune.objectives",
+    {
+        "standard": "fftune.objectives:STANDARD",
+        "pgd_at": "fftune.objectives:PGD_AT",
+        "trades": "fftune.objectives:TRADES",
+        "thrm": "fftune.objectives:THRM",
+        "fast_at": "fftune.objectives:FAST_AT",
+        "linf_dist": "fftune.objectives:LINF_DIST",
+    },
+)
+DEFENSES = Registry(
+    "defense",
+    "fftune.defenses",
+    {
+        "random": "fftune.defenses.hedge:RANDOM",
+        "hedge": "fftune.defenses.hedge:HEDGE",
+        "hedge_one_class": "fftune.defenses.hedge:HEDGE_ONE_CLASS",
+    },
+)
+MODELS = Registry(
+    "model",
+    "fftune.models",
+    {
+        "small_cnn": "fftune.models.small_cnn:SMALL_CNN",
+        "small_resnet": "fftune.models.small_resnet:SMALL_RESNET",
+        "mlp": "fftune.models.mlp:MLP_",
+        "vgg16": "fftune.models.vgg16:VGG16_",
+        "resnet18": "fftune.models.resnet18:RESNET18",
+        "wrn28_10": "fftune.models.wrn28_10:WRN28_10",
+        "linf_dist": "fftune.models.linf_dist:LINF_DIST",
+        "resnet50": "fftune.models.imagenet_resnet:RESNET50",
+        "resnet101": "fftune.models.imagenet_resnet:RESNET101",
+    },
+)
+BATTERIES = Registry(
+    "battery",
+    "fftune.batteries",
+    {
+        name: f"fftune.evaluation.batteries:{name.upper()}"
+        for name in ("risks", "nine", "autoattack", "hypocritical", "targets", "fast_at")
+    },
+)
+STRATEGIES = Registry(
+    "strategy",
+    "fftune.strategies",
+    {
+        name: f"fftune.sweeping.samplers.strategies:{name.upper()}"
+        for name in ("auto", "gap", "grid", "gp", "tpe", "random")
+    },
+)
+STUDIES = Registry(
+    "kind of study",
+    "fftune.studies",
+    {
+        "lambda": "fftune.sweeping.training_trial:LAMBDA_STUDY",
+        "hedge": "fftune.hedge_study.trial:HEDGE_STUDY",
+    },
+)
