@@ -12,6 +12,7 @@ from fftune.comparison import risks_over_seeds
 from fftune.config import Selection, Settings, Study, SweepConfig, differences, study_of, to_json
 from fftune.errors import ConfigError, StudyError
 from fftune.evaluate import probes
+from fftune.evaluate.cache import ENGINE
 from fftune.evaluate.question import Question, read_question
 from fftune.outcomes import Outcomes, questions_in
 from fftune.storage import locked, write_text
@@ -199,6 +200,16 @@ class StudyFolder:
         return dict(pair for pairs in each for pair in pairs)
 
     @property
+    def engines(self) -> set[int | None]:
+        """The engines that made the rows of ended trials; None where rows do not say (0.1.0)."""
+        found: set[int | None] = set()
+        for number in self.recorded():
+            for path in self.trial(number).rglob("outcomes.parquet"):
+                questions = questions_in(path) or ({},)
+                found.update(question.get("engine") for question in questions)
+        return found
+
+    @property
     def remaining(self) -> int:
         """How many trials are still to run."""
         return max(0, self.config.planned - self.ended)
@@ -212,8 +223,8 @@ def open_study(config: Study, root: Path, *, resume: bool) -> Iterator[StudyFold
     """The study's folder, locked against a second driver while the block runs.
 
     Raises:
-        StudyError: the study is being written, exists with other settings, or is unfinished
-            and `resume` was not asked for.
+        StudyError: the study is being written, exists with other settings, is unfinished and
+            `resume` was not asked for, or would go on with another engine than it began with.
     """
     path = root / "studies" / config.name
     with locked(path, f"study {config.name!r}"):
@@ -237,3 +248,9 @@ def _check_same(study: StudyFolder, *, resume: bool) -> None:
     if study.remaining and not resume:
         done = f"{study.ended} of {new.planned} trials"
         raise StudyError(f"study {name!r} is unfinished ({done}); --resume goes on with it")
+    if study.remaining and (others := study.engines - {ENGINE}):
+        made = " and ".join("an older one" if e is None else str(e) for e in others)
+        raise StudyError(
+            f"study {name!r} has trials of another engine ({made}; this fftune has {ENGINE}): new "
+            "trials would not be comparable; use --name"
+        )
