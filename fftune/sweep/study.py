@@ -14,6 +14,7 @@ from fftune.errors import ConfigError, StudyError
 from fftune.evaluate import probes
 from fftune.evaluate.cache import ENGINE
 from fftune.evaluate.question import Question, read_question
+from fftune.noise import GENERATOR
 from fftune.outcomes import Outcomes, questions_in
 from fftune.storage import locked, write_text
 from fftune.sweep.front import (
@@ -27,6 +28,7 @@ from fftune.sweep.front import (
     point_to_dict,
 )
 from fftune.sweep.records import read_as, read_record
+from fftune.train.states import States
 
 T = TypeVar("T")
 ENDS = ("result.json", "failure.json", "stopped.json")
@@ -210,6 +212,12 @@ class StudyFolder:
         return found
 
     @property
+    def generators(self) -> set[int]:
+        """The noise generators of the trainings that were interrupted."""
+        folders = (self.path / "states").glob("*")
+        return {saved.generator for folder in folders for saved in States(folder).saved()}
+
+    @property
     def remaining(self) -> int:
         """How many trials are still to run."""
         return max(0, self.config.planned - self.ended)
@@ -248,9 +256,14 @@ def _check_same(study: StudyFolder, *, resume: bool) -> None:
     if study.remaining and not resume:
         done = f"{study.ended} of {new.planned} trials"
         raise StudyError(f"study {name!r} is unfinished ({done}); --resume goes on with it")
-    if study.remaining and (others := study.engines - {ENGINE}):
-        made = " and ".join("an older one" if e is None else str(e) for e in others)
+    if study.remaining and (engines := study.engines - {ENGINE}):
+        made = " and ".join("an older one" if e is None else str(e) for e in engines)
         raise StudyError(
             f"study {name!r} has trials of another engine ({made}; this fftune has {ENGINE}): new "
             "trials would not be comparable; use --name"
+        )
+    if study.remaining and (others := study.generators - {GENERATOR}):
+        raise StudyError(
+            f"study {name!r} has a training that was begun with noise generator {others.pop()}; "
+            f"this fftune has {GENERATOR}, and cannot go on with it; use --name"
         )
