@@ -154,6 +154,22 @@ def test_no_trial_of_this_engine_joins_those_of_another(
     assert contents(store / "studies" / name / "trials") == before
 
 
+def test_a_study_that_was_cut_in_its_first_training_does_not_go_on(
+    store: Path, fftune: Command
+) -> None:
+    study = store / "studies" / "cut"
+    shutil.rmtree(study / "trials" / "0")
+    before = contents(study / "states")
+    assert before
+    said = fftune(
+        *("sweep", "thrm", "--name", "cut", *SWEEP, "--trials", "2"),
+        *("--storage", str(store), "--resume"),
+    )
+    assert "study 'cut' has a training that was begun with noise generator 1" in said.refusal
+    assert contents(study / "states") == before
+    assert not list((study / "trials").iterdir())  # no trial is recorded as failed
+
+
 def test_an_unfinished_study_has_no_report(store: Path, fftune: Command) -> None:
     said = fftune("report", "cut", "--storage", str(store))
     assert "study 'cut' has no front" in said.refusal
