@@ -41,7 +41,7 @@ REVISIONS: dict[Search, int] = {"fab": 1}
 """Likewise by changes to one search, which leave the blocks of all others as they are."""
 
 
-class Cache:
+class BlockCache:
     """The blocks of one case. A block's key is a hash of weights, data, attack, seed and engine."""
 
     def __init__(self, root: Path, job: EvalJob, net: str, device: str) -> None:
