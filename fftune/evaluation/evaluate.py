@@ -2,7 +2,8 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -30,11 +31,11 @@ from fftune.evaluation.cost_model import CostModel
 from fftune.evaluation.defended import DefenseSet
 from fftune.evaluation.escalation import Tables, plan, run_plan, single_pass
 from fftune.evaluation.job import BlockTask, EvalJob, perform, under_test
-from fftune.evaluation.progress import Progress
 from fftune.evaluation.question import question_of
 from fftune.lint.questions import FEW, lint
 from fftune.models import load_model, weights_hash
 from fftune.outcomes import Outcomes
+from fftune.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +73,8 @@ def evaluate(
         before = Before.of(subject, dataset)
         remarks, code = try_out(subject, job), identity(model, subject, dataset)
         cache = Cache(root, job, code, subject.device) if root else None
-        outcomes = run_plan(plan(job, remarks), by_this_process(subject, job, cache))
+        with by_this_process(subject, job, cache, name=name or model.label) as work:
+            outcomes = run_plan(plan(job, remarks), work)
         remarks = before.again(subject, remarks)
     question = question_of(
         job,
@@ -148,7 +150,8 @@ def evaluate_model(
         _try_images(subject, dataset)
         before = Before.of(subject, dataset)
         remarks = try_out(subject, job)
-        outcomes = run_plan(plan(job, remarks), by_this_process(subject, job))
+        with by_this_process(subject, job) as work:
+            outcomes = run_plan(plan(job, remarks), work)
         remarks = before.again(subject, remarks)
     question = question_of(
         job,
@@ -179,7 +182,8 @@ def attack_model(
     job = _bare_job(net, dataset, battery, chosen, defense_set)
     with under_test(net, job) as subject:
         _try_images(subject, dataset)
-        return run_plan(single_pass(job), by_this_process(subject, job))
+        with by_this_process(subject, job) as work:
+            return run_plan(single_pass(job), work)
 
 
 def remarks_on(
@@ -311,26 +315,31 @@ def _try_labels(job: EvalJob) -> None:
         raise DataError(f"labels must be from 0 to {job.classes - 1}, got {found}")
 
 
+@contextmanager
 def by_this_process(
-    subject: ModelUnderTest, job: EvalJob, cache: Cache | None = None
-) -> Callable[[Sequence[BlockTask]], Tables]:
-    """Does tasks one after the other; those that are known already it looks up."""
-    expense = CostModel()
-    progress = Progress(expense)
+    subject: ModelUnderTest, job: EvalJob, cache: Cache | None = None, *, name: str = "evaluation"
+) -> Iterator[Callable[[Sequence[BlockTask]], Tables]]:
+    """Yield a function that does tasks one after the other, or looks them up in the cache.
+
+    Args:
+        name: of the net, as progress calls it.
+    """
+    cost = CostModel()
 
     def work(tasks: Sequence[BlockTask]) -> Tables:
         tables = {} if cache is None else cache.known(tasks)
         left = [task for task in tasks if task not in tables]
-        progress.planned(len(tasks))
-        progress.known(len(tables))
+        progress.add(len(tasks), known=len(tables))
         for at, task in enumerate(left):
+            rest = cost.left(left[at:]) if progress.due else None
+            progress.update(note=str(task), left=rest)
             began = time.perf_counter()
             tables[task] = perform(subject, job, task)
             if cache is not None:
                 cache.put(task, tables[task])
-            progress.done(task, time.perf_counter() - began)
-            if progress.due:
-                progress.beat(left[at + 1 :], 1, str(task))
+            cost.measured(task, time.perf_counter() - began)
+            progress.done += 1
         return tables
 
-    return work
+    with Progress(name, unit="blocks") as progress:
+        yield work

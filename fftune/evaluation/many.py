@@ -1,7 +1,7 @@
 """Several nets under one battery, here or on a cluster."""
 
-import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,8 +24,7 @@ from fftune.evaluation.job import under_test
 from fftune.evaluation.question import question_of
 from fftune.evaluation.scheduler import EvalResult
 from fftune.models import load_model
-
-log = logging.getLogger("fftune.evaluation")
+from fftune.progress import Progress
 
 
 def examine(
@@ -53,10 +52,11 @@ def examine(
     """
     if backend == "inline":
         results = {}
-        for name, spec in nets.items():
-            if len(nets) > 1:
-                log.info("%s", name)
-            results[name] = _inline(name, spec, data, battery, threat, split, defense, root)
+        several = Progress("evaluation", unit="nets", total=len(nets), fractions=True)
+        with several if len(nets) > 1 else nullcontext():
+            for at, (name, spec) in enumerate(nets.items(), 1):
+                results[name] = _inline(name, spec, data, battery, threat, split, defense, root)
+                several.update(at)
         return results
     resources = resources or Resources()
     device = _device(battery.device, resources.gpus)

@@ -32,10 +32,10 @@ from fftune.evaluation.block_cache import Cache
 from fftune.evaluation.cost_model import CostModel
 from fftune.evaluation.escalation import plan
 from fftune.evaluation.job import BlockTask, EvalJob, model_under_test, perform
-from fftune.evaluation.progress import Progress
 from fftune.evaluation.scheduler import EvalResult, JobState, TaskQueue, WorkItem
 from fftune.metrics import Metrics
 from fftune.models import load_model, torch_threads, weights_hash
+from fftune.progress import Progress
 from fftune.user_code import answering
 
 log = logging.getLogger("fftune.evaluation")
@@ -179,16 +179,16 @@ class Pool:
             ClusterError: no actor starts.
         """
         states = [JobState(plan=plan(e.job, e.remarks), cache=e.cache) for e in examinations]
-        expense = CostModel()
-        queue = TaskQueue(states, expense)
-        progress = Progress(expense)
-        progress.planned(queue.asked + queue.known)
-        progress.known(queue.known)
+        self._cost = CostModel()
+        queue = TaskQueue(states, self._cost)
         self._examinations = dict(zip(states, examinations, strict=True))
-        while len(queue) or self._busy:
-            self._grow(len(queue))
-            self._assign(queue)
-            self._collect(queue, progress)
+        nets = f"{len(states)} nets" if len(states) > 1 else examinations[0].spec.label
+        blocks, known = queue.asked + queue.known, queue.known
+        with Progress(nets, unit="blocks", total=blocks, done=known) as progress:
+            while len(queue) or self._busy:
+                self._grow(len(queue))
+                self._assign(queue)
+                self._collect(queue, progress)
         return [state.result for state in states]
 
     def start(self, actors: int) -> float:
@@ -241,7 +241,9 @@ class Pool:
         self._metrics.actors(len(self._busy) + len(self._idle))
         if progress.due:
             at_work = [item.task for _, item in self._busy.values()]
-            progress.beat([*(item.task for item in queue), *at_work], len(self._busy))
+            left = self._cost.left([*(item.task for item in queue), *at_work])
+            actors = len(self._busy)
+            progress.update(note=f"{actors} actors", left=left / max(actors, 1))
 
     def _started(self, reference: Any) -> None:
         actor = self._coming.pop(reference)
@@ -263,11 +265,12 @@ class Pool:
             self._failed(actor, item, queue, error)
             return
         self._idle.append(actor)
-        progress.done(item.task, seconds)
+        self._cost.measured(item.task, seconds)
+        progress.update(progress.done + 1)
         self._count(item.task, table)
         before = queue.asked
         queue.done(item, table)
-        progress.planned(queue.asked - before)
+        progress.add(queue.asked - before)
         if item.state.over:
             self._parcels.pop(item.state, None)
 
