@@ -1,4 +1,4 @@
-"""One line a trial, which survives the log of a job."""
+"""Progress of a study: one log line a trial."""
 
 import logging
 import time
@@ -14,7 +14,7 @@ log = logging.getLogger("fftune.sweep")
 
 @dataclass(kw_only=True)
 class Progress:
-    """Counts ended trials and estimates when the rest will be done."""
+    """Count ended trials, log a line for each, and estimate the time left."""
 
     study: str
     planned: int
@@ -27,31 +27,31 @@ class Progress:
     def __post_init__(self) -> None:
         self.already = self.ended
 
-    def finished(self, points: Sequence[SeedResult]) -> None:
-        """A trial gave a model for each seed."""
-        trial = TrialResult(points=tuple(points))
+    def finished(self, results: Sequence[SeedResult]) -> None:
+        """Log the risks of a finished trial."""
+        trial = TrialResult(results=tuple(results))
         named = zip(self.risks, trial.risks(self.selection, self.risks), strict=True)
         risks = ", ".join(f"{name} {value:.3f}" for name, value in named)
-        risks += f" on {self.selection}{self._known(points)}"
-        seconds = sum(point.train_seconds + point.evaluate_seconds for point in points)
-        seeds = f", means of {len(points)} seeds" if len(points) > 1 else ""
+        risks += f" on {self.selection}{self._adaptive(results)}"
+        seconds = sum(result.train_seconds + result.evaluate_seconds for result in results)
+        seeds = f", means of {len(results)} seeds" if len(results) > 1 else ""
         self._line(f"{_named(trial.settings)}: {risks}{seeds}, {seconds:.1f} s")
 
-    def _known(self, points: Sequence[SeedResult]) -> str:
-        """What attackers who know a defence come to, on the few images that they try."""
-        aware = [point.aware for point in points if point.aware]
+    def _adaptive(self, results: Sequence[SeedResult]) -> str:
+        """Risks of a defense under adaptive attacks, on the few images that those attack."""
+        aware = [result.aware for result in results if result.aware]
         if not aware:
             return ""
         means = (fmean(getattr(counts, name).value for counts in aware) for name in self.risks)
-        told = ", ".join(f"{value:.3f}" for value in means)
-        return f" (known to attackers: {told}, n = {aware[0].total})"
+        values = ", ".join(f"{value:.3f}" for value in means)
+        return f" (adaptive attackers: {values}, n = {aware[0].total})"
 
     def failed(self, failure: Failure) -> None:
-        """A trial gave none."""
+        """Log the failure of a trial."""
         self._line(f"{_named(failure.settings)}: failed: {failure.reason}")
 
     def stopped(self, stop: Stopped) -> None:
-        """A trial was left behind."""
+        """Log that a trial was stopped early."""
         saved = f"{stop.epochs_saved} epochs saved"
         self._line(f"{_named(stop.settings)}: stopped after epoch {stop.epoch}, {saved}")
 
@@ -67,6 +67,6 @@ class Progress:
 
 
 def _named(settings: Settings) -> str:
-    """As in "lam 6, optimizer.lr 0.05"."""
+    """Settings in a line, as in "lam 6, optimizer.lr 0.05"."""
     values = ((k, f"{v:g}" if isinstance(v, float | int) else v) for k, v in settings.items())
     return ", ".join(f"{path} {value}" for path, value in values)

@@ -1,0 +1,91 @@
+"""Records of search strategies: how a sampler is made, and which studies it can search."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from optuna.samplers import BaseSampler
+
+from fftune.config import Settings, Study
+from fftune.errors import ConfigError
+from fftune.registry import STRATEGIES, is_of_file
+
+
+def _any_study(config: Study) -> bool:
+    """Accept every study whose ranges are not empty."""
+    return all(d.choices or d.low < d.high for d in config.dimensions)
+
+
+def _nothing(config: Study) -> Sequence[Settings]:
+    """Queue nothing."""
+    return ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplerSpec:
+    """A search strategy: an entry of `registry.STRATEGIES`."""
+
+    make: Callable[[Study], BaseSampler]
+    """Make the sampler of a study."""
+    queue: Callable[[Study], Sequence[Settings]] = _nothing
+    """Settings that are tried, in this order, before the sampler is asked."""
+    exhaustive: bool = False
+    """The queue is the whole search: its length is the number of trials."""
+    accepts: Callable[[Study], bool] = _any_study
+    """Tell if the strategy can search a study."""
+    needs: str = "ranges with low < high, or choices"
+    """Spaces that `accepts` takes, for its error message."""
+    own_axis: bool = False
+    """The sampler itself searches a `log1p` range evenly, an axis that Optuna does not know."""
+    stands_for: Callable[[Study], str] | None = None
+    """Name of the strategy that is used in this one's place."""
+
+
+def strategy_of(config: Study) -> str:
+    """Name of the strategy that searches a study: its own, or what `auto` stands for."""
+    name = config.strategy
+    if is_of_file(name):  # workers need the name alone, and may lack the file
+        return name
+    spec: SamplerSpec = STRATEGIES[name]
+    return spec.stands_for(config) if spec.stands_for else name
+
+
+def sampler_spec(config: Study) -> SamplerSpec:
+    """Record of the strategy that searches a study.
+
+    In a file of the user's it is a `SamplerSpec`, a function of the study that returns an Optuna
+    sampler, or a class of samplers that is made without arguments.
+
+    Raises:
+        ConfigError: the file is missing, fails, or defines something else.
+    """
+    name = strategy_of(config)
+    found = STRATEGIES[name]
+    if isinstance(found, SamplerSpec):
+        return found
+    if isinstance(found, type) and issubclass(found, BaseSampler):
+        return SamplerSpec(make=lambda _config: found())
+    if callable(found):
+        return SamplerSpec(make=found)
+    raise ConfigError(
+        f"strategy {name!r} must be a SamplerSpec or a function of the study that returns an "
+        f"Optuna sampler, got {type(found).__name__}"
+    )
+
+
+def check_strategy(config: Study) -> None:
+    """Refuse a study that its strategy cannot search.
+
+    Raises:
+        ConfigError: the space is not what the strategy needs.
+    """
+    spec = sampler_spec(config)
+    if not spec.accepts(config):
+        space = " ".join(map(str, config.dimensions))
+        name = strategy_of(config)
+        raise ConfigError(f"space must be {spec.needs} for strategy {name!r}, got {space!r}")
+
+
+def planned(config: Study) -> int:
+    """Number of trials that make a study complete."""
+    spec = sampler_spec(config)
+    return len(spec.queue(config)) if spec.exhaustive else config.trials
