@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 
 from fftune.config import Settings, Study, differences, study_json, study_of
 from fftune.errors import ConfigError, StudyError
+from fftune.evaluation.block_cache import ENGINE
 from fftune.evaluation.question import Question, read_question
+from fftune.keyed_noise import GENERATOR
 from fftune.outcomes import questions_in
 from fftune.storage import locked, write_text
 from fftune.sweeping.front import (
@@ -25,6 +27,7 @@ from fftune.sweeping.front import (
 )
 from fftune.sweeping.samplers.spec import planned
 from fftune.sweeping.study_records import read_as, read_record
+from fftune.training.snapshots import Snapshots
 
 T = TypeVar("T")
 ENDS = ("result.json", "failure.json", "stopped.json")
@@ -197,6 +200,22 @@ class StudyDir:
         return dict(pair for pairs in each for pair in pairs)
 
     @property
+    def engines(self) -> set[int | None]:
+        """Engines that made the rows of ended trials; None for rows of 0.1.0, which name none."""
+        found: set[int | None] = set()
+        for number in self.recorded():
+            for path in self.trial(number).rglob("outcomes.parquet"):
+                questions = questions_in(path) or ({},)
+                found.update(question.get("engine") for question in questions)
+        return found
+
+    @property
+    def generators(self) -> set[int]:
+        """Noise generators of the interrupted trainings."""
+        folders = (self.path / "states").glob("*")
+        return {saved.generator for folder in folders for saved in Snapshots(folder).saved()}
+
+    @property
     def remaining(self) -> int:
         """Number of trials still to run."""
         return max(0, planned(self.config) - self.ended)
@@ -214,8 +233,8 @@ def open_study(config: Study, root: Path, *, resume: bool) -> Iterator[StudyDir]
     """Open a study's folder, locked against a second driver while the block runs.
 
     Raises:
-        StudyError: the study is being written by another driver, exists with other settings, or
-            is unfinished without `resume`.
+        StudyError: the study is being written by another driver, exists with other settings, is
+            unfinished without `resume`, or would continue with another engine than it began with.
     """
     path = root / "studies" / config.name
     with locked(path, f"study {config.name!r}"):
@@ -239,3 +258,14 @@ def _check_same(study: StudyDir, *, resume: bool) -> None:
     if study.remaining and not resume:
         done = f"{study.ended} of {planned(new)} trials"
         raise StudyError(f"study {name!r} is unfinished ({done}); --resume goes on with it")
+    if study.remaining and (engines := study.engines - {ENGINE}):
+        made = " and ".join("an older one" if e is None else str(e) for e in engines)
+        raise StudyError(
+            f"study {name!r} has trials of another engine ({made}; this fftune has {ENGINE}): new "
+            "trials would not be comparable; use --name"
+        )
+    if study.remaining and (others := study.generators - {GENERATOR}):
+        raise StudyError(
+            f"study {name!r} has a training that was begun with noise generator {others.pop()}; "
+            f"this fftune has {GENERATOR}, and cannot go on with it; use --name"
+        )
