@@ -1,43 +1,19 @@
-"""First kind of study: lambda, or any setting of a training, against both risks.
-
-Each trial trains a model (`sweeping.training_trial`); the report lays fronts side by side.
-"""
-
-from collections.abc import Mapping
-from pathlib import Path
+"""First kind of study: lambda, or any setting of a training, against both risks."""
 
 from fftune.config import SweepConfig
-from fftune.sweeping.study_kind import StudyKind
-from fftune.sweeping.training_trial import (
-    check_trainings,
-    estimates,
-    forget,
-    mlflow_params,
-    train_and_evaluate,
-)
+from fftune.sweeping.study_kind import Lazy, StudyKind
 
-
-def _cost(config: SweepConfig) -> str:
-    from fftune.sweeping.cost import describe
-
-    return describe(config)
-
-
-def _report(configs: Mapping[str, SweepConfig], root: Path) -> str:
-    from fftune.report.fronts import publish_fronts  # plotly and pandas take a second
-
-    return publish_fronts(list(configs), root)
-
+_TRIAL = "fftune.sweeping.training_trial"
 
 LAMBDA_STUDY = StudyKind(
     config=SweepConfig,
     about="Search lambda for the front of natural against hypocritical risk.",
-    measure=train_and_evaluate,
-    check=check_trainings,
-    params=mlflow_params,
-    forget=forget,
+    measure=Lazy(f"{_TRIAL}:train_and_evaluate"),
+    check=Lazy(f"{_TRIAL}:check_trainings"),
+    params=Lazy(f"{_TRIAL}:mlflow_params"),
+    forget=Lazy(f"{_TRIAL}:forget"),
     epochs=lambda config: int(config.optimizer.epochs),
-    estimates=estimates,
-    cost=_cost,
-    report=_report,
+    estimates=Lazy(f"{_TRIAL}:estimates"),
+    cost=Lazy("fftune.sweeping.cost:describe"),
+    report=Lazy("fftune.report.fronts:publish_fronts"),
 )

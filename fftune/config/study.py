@@ -5,6 +5,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise, product
 from typing import Any, ClassVar, cast
 
@@ -219,7 +220,17 @@ def study_of(text: str) -> Study:
     kind = _kind_in(data) if isinstance(data, Mapping) else SweepConfig.kind
     if isinstance(data, Mapping) and KIND in data:
         text = json.dumps({key: value for key, value in data.items() if key != KIND})
-    return cast("Study", from_json(STUDIES[kind].config, text))
+    return cast("Study", from_json(kind_record(kind).config, text))
+
+
+@cache
+def kind_record(kind: str) -> Any:
+    """Look up a kind of study, a `sweeping.study_kind.StudyKind`; a user's file runs once.
+
+    Raises:
+        ConfigError: there is no such kind, or its file fails.
+    """
+    return STUDIES[kind]
 
 
 def _kind_in(data: Mapping[str, Any]) -> str:

@@ -1,8 +1,9 @@
 """Publication of fronts of trainings: one study, or several side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
+from fftune.config import SweepConfig
 from fftune.report.gaps import gaps
 from fftune.report.page import page
 from fftune.report.publish import SEARCH_PAGE, log_to_mlflow, write_search_page
@@ -12,12 +13,13 @@ from fftune.report.tables import hypervolumes, table
 from fftune.storage import write_text
 
 
-def publish_fronts(names: Sequence[str], root: Path) -> str:
-    """Write the report of some studies, and return the text for a terminal.
+def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> str:
+    """Write the report of some studies, given by name, and return the text for a terminal.
 
     Raises:
         StudyError: the studies are not comparable; see `read_results`.
     """
+    names = list(configs)
     studies = read_results(names, root)
     place = root / "studies" / names[0] / "report.html"
     if len(names) > 1:

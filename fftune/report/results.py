@@ -65,7 +65,9 @@ def _read(name: str, studies: Path) -> StudyResult:
     config = read_config(name, studies)
     if config.kind != SweepConfig.kind:
         raise StudyError(f"study {name!r} is of kind {config.kind!r} and trains nothing")
-    return StudyResult(cast("SweepConfig", config), Front.read(studies / name / "front.json"), studies / name)
+    return StudyResult(
+        cast("SweepConfig", config), Front.read(studies / name / "front.json"), studies / name
+    )
 
 
 def _terms(study: StudyResult) -> dict[str, object]:

@@ -252,7 +252,8 @@ def _check_same(study: StudyDir, *, resume: bool) -> None:
     except (ConfigError, OSError, UnicodeDecodeError) as error:
         raise StudyError(f"study {name!r} has settings that cannot be read: {error}") from None
     more = resume and new.trials > old.trials
-    if new != (replace(old, trials=new.trials) if more else old):
+    # JSON, as the class of a kind in a file of the user's may have been loaded twice.
+    if study_json(new) != study_json(replace(old, trials=new.trials) if more else old):
         changed = differences(old, new)
         raise StudyError(f"study {name!r} exists with other settings ({changed}); use --name")
     if study.remaining and not resume:

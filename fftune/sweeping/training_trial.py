@@ -136,7 +136,9 @@ def _counts(sweep: SweepConfig, outcomes: Outcomes) -> dict[Selection, RiskCount
     some = evaluated_splits(sweep.base.data)
     attack = first_attack(sweep)
     return {
-        split: RiskCounts.of(outcomes, attack=attack, split=split) if split in some else RiskCounts()
+        split: RiskCounts.of(outcomes, attack=attack, split=split)
+        if split in some
+        else RiskCounts()
         for split in SPLITS
     }
 

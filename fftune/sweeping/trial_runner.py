@@ -17,6 +17,7 @@ from fftune.tracking.runs import TrackedRun, Tracking, discard_runs, end_stale_r
 
 log = logging.getLogger(__name__)
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialRunner:
     """Runner of the trials of one study, for any number and settings; it travels to workers."""

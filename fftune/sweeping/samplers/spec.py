@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 from optuna.samplers import BaseSampler
 
@@ -15,7 +17,7 @@ def _any_study(config: Study) -> bool:
     return all(d.choices or d.low < d.high for d in config.dimensions)
 
 
-def _nothing(config: Study) -> Sequence[Settings]:
+def _nothing(_config: Study) -> Sequence[Settings]:
     """Queue nothing."""
     return ()
 
@@ -59,7 +61,7 @@ def sampler_spec(config: Study) -> SamplerSpec:
         ConfigError: the file is missing, fails, or defines something else.
     """
     name = strategy_of(config)
-    found = STRATEGIES[name]
+    found = _entry(name)
     if isinstance(found, SamplerSpec):
         return found
     if isinstance(found, type) and issubclass(found, BaseSampler):
@@ -70,6 +72,12 @@ def sampler_spec(config: Study) -> SamplerSpec:
         f"strategy {name!r} must be a SamplerSpec or a function of the study that returns an "
         f"Optuna sampler, got {type(found).__name__}"
     )
+
+
+@cache
+def _entry(name: str) -> Any:
+    """Look up a strategy; a user's file runs once."""
+    return STRATEGIES[name]
 
 
 def check_strategy(config: Study) -> None:
