@@ -46,7 +46,7 @@ class Command(Scale):
     resume: bool = False
     """Continue a study that was interrupted."""
     dry_run: bool = False
-    """Print the settings, the cost, and the hours on devices like the one that is here, and stop."""
+    """Print the settings, the cost, and the hours on devices like the one here, and stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +99,7 @@ class Model(Base):
 
 
 DIMENSIONS = tyro.constructors.ConstructorRegistry()
-"""Parser of dimensions, one word each, as in `--space lam=0:100:log1p optimizer.lr=0.01:0.2:log`."""
+"""Parser of one-word dimensions, as in `--space lam=0:100:log1p optimizer.lr=0.01:0.2:log`."""
 
 
 @DIMENSIONS.primitive_rule
@@ -204,7 +204,7 @@ def _parse(arguments: Sequence[str]) -> Command | None:
 
 def _command_type(kind: Any, config: type[Study]) -> type[Command]:
     """Command whose settings are of a kind of study."""
-    settings = Annotated[config, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands]
+    settings = Annotated[config, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands]  # type: ignore[valid-type]
     made = make_dataclass(
         config.__name__,
         [("config", settings, field(default_factory=config))],

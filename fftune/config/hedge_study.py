@@ -35,8 +35,7 @@ class HedgeSweep(Study):
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """Fields that are searched: `space`; or the radius from 0 to twice `radius_of`, steps up
-        to the paper's K = 20, and the step size."""
+        """Fields that are searched: `space`; or radius, steps up to the paper's, and step size."""
         eps = radius_of(self.base.norm, self.base.attack.threat)
         most = min(2 * eps, 1.0) if self.base.norm == "linf" else 2 * eps
         return self.space or (
@@ -69,6 +68,6 @@ class HedgeSweep(Study):
         return combinations(self.dimensions)
 
     def effect(self, settings: Settings) -> Hashable:
-        """Canonical form of settings: the attack and the defense. Without a radius all are equal."""
+        """Canonical form of settings: attack and defense; hedges without a radius are equal."""
         changed = with_settings(self.base, settings)
         return changed.attack, changed.hedge

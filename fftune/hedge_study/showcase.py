@@ -315,7 +315,7 @@ def png(x: Tensor) -> str:
 
 
 def _linear() -> Iterator[Linear]:
-    """Accuracies on section 5's task, its mirror, both under cross-entropy, and appendix C's tasks."""
+    """Accuracies on the linear tasks of section 5, of its mirror, and of appendix C."""
     task = LinearTask()
     mirror = replace(task, k_t=task.k_f, k_f=task.k_t)
     band, biased = LinearTask(zeta=0, least=0, most=1), LinearTask(zeta=1.5)

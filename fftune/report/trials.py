@@ -1,4 +1,4 @@
-"""Report of any kind of study: a table of all trials. Kinds without a report of their own use it."""
+"""Report of any kind of study that has none of its own: a table of all trials."""
 
 from collections.abc import Mapping
 from pathlib import Path

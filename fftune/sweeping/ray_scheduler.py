@@ -101,7 +101,7 @@ class PruneAwareOptunaSearch(OptunaSearch):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """Record how a trial ended: pruned if it was stopped, failed if its values are undefined."""
+        """Record how a trial ended: pruned if stopped, failed if its values are undefined."""
         if trial_id in self._scheduler.stopped and trial_id not in self._completed_trials:
             study: Any = self._ot_study
             study.tell(self._ot_trials[trial_id], state=TrialState.PRUNED)

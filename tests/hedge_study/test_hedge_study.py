@@ -24,7 +24,7 @@ from fftune.config import (
 )
 from fftune.errors import ConfigError, FftuneError, ModelError, StudyError
 from fftune.evaluation.evaluate import evaluate_model
-from fftune.hedge_study.evaluation import splits_of, pinned
+from fftune.hedge_study.evaluation import pinned, splits_of
 from fftune.hedge_study.showcase_schema import Showcase
 from fftune.hedge_study.trial import chosen
 from fftune.models import load_model

@@ -40,7 +40,9 @@ def searched(config: SweepConfig, root: Path):
     broken = search.ask()
     suggest(broken, config)
     tell(search, broken.number, Failure(trial=3, lam=1.0, reason="broke"), config)
-    front = Front(study=config.name, objective="thrm", selection="validation", results=tuple(points))
+    front = Front(
+        study=config.name, objective="thrm", selection="validation", results=tuple(points)
+    )
     write_text(folder.path / "config.json", to_json(config))
     front.write(folder.path / "front.json")
     return search
