@@ -7,14 +7,14 @@ from typing import Any
 
 from optuna.samplers import BaseSampler
 
-from fftune.config import Settings, Study
+from fftune.config import Settings, Study, require
 from fftune.errors import ConfigError
 from fftune.registry import STRATEGIES, is_of_file
 
 
-def _any_study(config: Study) -> bool:
-    """Accept every study whose ranges are not empty."""
-    return all(d.choices or d.low < d.high for d in config.dimensions)
+def _any_study(_config: Study) -> bool:
+    """Accept every study."""
+    return True
 
 
 def _nothing(_config: Study) -> Sequence[Settings]:
@@ -34,7 +34,7 @@ class SamplerSpec:
     """The queue is the whole search: its length is the number of trials."""
     accepts: Callable[[Study], bool] = _any_study
     """Tell if the strategy can search a study."""
-    needs: str = "ranges with low < high, or choices"
+    needs: str = "any"
     """Spaces that `accepts` takes, for its error message."""
     own_axis: bool = False
     """The sampler itself searches a `log1p` range evenly, an axis that Optuna does not know."""
@@ -54,23 +54,32 @@ def strategy_of(config: Study) -> str:
 def sampler_spec(config: Study) -> SamplerSpec:
     """Record of the strategy that searches a study.
 
-    In a file of the user's it is a `SamplerSpec`, a function of the study that returns an Optuna
-    sampler, or a class of samplers that is made without arguments.
+    Raises:
+        ConfigError: a file of the user's is missing, fails, or defines no strategy.
+    """
+    return as_sampler_spec(_entry(strategy_of(config)))
+
+
+def as_sampler_spec(entry: Any) -> SamplerSpec:
+    """Turn an entry into a record.
+
+    Args:
+        entry: a record, a class of Optuna samplers that is made without arguments, or a function
+            of the study that returns an Optuna sampler.
 
     Raises:
-        ConfigError: the file is missing, fails, or defines something else.
+        ConfigError: it is none of these.
     """
-    name = strategy_of(config)
-    found = _entry(name)
-    if isinstance(found, SamplerSpec):
-        return found
-    if isinstance(found, type) and issubclass(found, BaseSampler):
-        return SamplerSpec(make=lambda _config: found())
-    if callable(found):
-        return SamplerSpec(make=found)
+    if isinstance(entry, SamplerSpec):
+        return entry
+    if isinstance(entry, type) and issubclass(entry, BaseSampler):
+        sampler: type[BaseSampler] = entry
+        return SamplerSpec(make=lambda _config: sampler())
+    if callable(entry):
+        return SamplerSpec(make=entry)
     raise ConfigError(
-        f"strategy {name!r} must be a SamplerSpec or a function of the study that returns an "
-        f"Optuna sampler, got {type(found).__name__}"
+        "strategy must be a SamplerSpec, or a function of the study that returns an Optuna "
+        f"sampler, got {type(entry).__name__}"
     )
 
 
@@ -86,10 +95,12 @@ def check_strategy(config: Study) -> None:
     Raises:
         ConfigError: the space is not what the strategy needs.
     """
-    spec = sampler_spec(config)
+    spec, name = sampler_spec(config), strategy_of(config)
+    for d in config.dimensions:
+        several = bool(d.choices) or d.low < d.high or spec.exhaustive
+        require(d.path, several, "a range of at least two values", (d.low, d.high))
     if not spec.accepts(config):
         space = " ".join(map(str, config.dimensions))
-        name = strategy_of(config)
         raise ConfigError(f"space must be {spec.needs} for strategy {name!r}, got {space!r}")
 
 

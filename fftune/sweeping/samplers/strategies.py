@@ -6,6 +6,7 @@ import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
 from fftune.config import Study, is_whole
+from fftune.errors import ConfigError
 from fftune.sweeping.samplers.dedupe import DedupeSampler
 from fftune.sweeping.samplers.gap import GapSampler
 from fftune.sweeping.samplers.spec import SamplerSpec, sampler_spec
@@ -20,7 +21,11 @@ def make_sampler(config: Study) -> BaseSampler:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return sampler_spec(config).make(config)
+        sampler = sampler_spec(config).make(config)
+    if not isinstance(sampler, BaseSampler):
+        got = type(sampler).__name__
+        raise ConfigError(f"strategy {config.strategy!r} must make an Optuna sampler, got {got}")
+    return sampler
 
 
 def enqueue(search: optuna.Study, config: Study) -> None:
