@@ -239,7 +239,7 @@ def _parse_with_model(flags: Sequence[str], default: Command, prog: str) -> Comm
     if command.model:
         if command.checkpoint:
             raise ConfigError("model contradicts checkpoint: name one of them")
-        from fftune.evaluation.model_spec import model_spec
+        from fftune.data.model_spec import model_spec
 
         base = replace(base, net=model_spec(command.model, command.weights, base.data))
     if command.weights and not command.model:

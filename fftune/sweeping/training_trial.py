@@ -18,8 +18,9 @@ from fftune.config import (
     to_json,
 )
 from fftune.data.catalog import place_framed
+from fftune.data.subset import sample
 from fftune.evaluation.batteries import attacks_of
-from fftune.evaluation.evaluate import evaluate, evaluate_model, sample
+from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import remarks_of
 from fftune.metrics import Metrics
 from fftune.models import torch_threads
@@ -123,12 +124,11 @@ def _evaluated(sweep: SweepConfig, model: ModelSpec, *, name: str) -> Outcomes:
     All models of a study are evaluated alike, whatever the search changes.
     """
     data, threat = sweep.base.data, sweep.base.attack.threat
-    return Outcomes.of(
-        [
-            evaluate(model, data, sweep.battery, threat=threat, split=split, name=name).table
-            for split in evaluated_splits(data)
-        ]
+    each = (
+        evaluate({name: model}, data, sweep.battery, threat=threat, split=split)[name].complete()
+        for split in evaluated_splits(data)
     )
+    return Outcomes.of([outcomes.table for outcomes in each])
 
 
 def _counts(sweep: SweepConfig, outcomes: Outcomes) -> dict[Selection, RiskCounts]:
@@ -189,7 +189,7 @@ class Rungs:
         battery = replace(sweep.battery, name="risks", steps=stopping.steps, examples=None)
         threat = base.attack.threat
         friend = [p for p in attacks_of(battery, threat) if p.goal == "hypocritical"]
-        outcomes = evaluate_model(model, dataset, battery, threat=threat, chosen=friend)
+        outcomes = evaluate(model, dataset, battery, threat=threat, attacks=friend)
         self.report(epoch.epoch, RiskCounts.of_friend(outcomes))
 
 
