@@ -43,6 +43,7 @@ RANKS = {
     "doctor": 11,
     "report": 12,
     "hedge_study": 13,
+    "lambda_study": 13,
     "cli": 14,
     "train": 15,
     "evaluate": 15,

@@ -1,4 +1,4 @@
-"""Examples crafted once, so that each trial of a hedge sweep pays for its defence alone."""
+"""Examples perturbed once, so that each trial of a hedge study pays for its defense alone."""
 
 import hashlib
 import pickle
@@ -51,7 +51,7 @@ from fftune.user_code import answering
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PerturbedSet:
-    """A split, and what an adversary and a false friend made of it on the bare net."""
+    """Images of a split, and their adversarial and hypocritical perturbations on the bare model."""
 
     source: str
     split: str
@@ -66,16 +66,16 @@ class PerturbedSet:
     x: Tensor
     x_adv: Tensor
     x_hyp: Tensor
-    """(N, C, H, W) each."""
+    """(N, C, H, W) float in [0, 1], as `x` and `x_adv`."""
 
     def write(self, path: Path) -> None:
-        """One file, whole or not at all."""
+        """Write one file, whole or not at all."""
         fields = {name: getattr(self, name) for name in self.__slots__}
         write_plain(fields, path)
 
     @classmethod
     def read(cls, path: Path) -> "PerturbedSet":
-        """What `write` wrote.
+        """Read what `write` wrote.
 
         Raises:
             DataError: the file is missing or damaged.
@@ -84,7 +84,7 @@ class PerturbedSet:
             return cls(**torch.load(path, weights_only=True))
         except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, TypeError) as error:
             reason = str(error).splitlines()[0]
-            raise DataError(f"crafted examples {str(path)!r} cannot be read: {reason}") from None
+            raise DataError(f"perturbed examples {str(path)!r} cannot be read: {reason}") from None
 
 
 def perturb_dataset(
@@ -96,16 +96,17 @@ def perturb_dataset(
     model_hash: str,
     access: AdaptiveAccess | None = None,
 ) -> PerturbedSet:
-    """Both goals on every example, with one attack, a block at a time.
+    """Perturb every example for both goals with one attack, a block at a time.
 
     Args:
-        battery: how it is run; its own attacks are not asked.
-        access: how adaptive attackers query the net, through a defence.
+        battery: block size, seed, threads and device; its own attacks are not run.
+        access: how adaptive attackers query the model, through a defense; None attacks the bare
+            model.
     """
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
-    part = AttackStage(config=attack, loss=attack_spec(attack.search).losses[0])
+    stage = AttackStage(config=attack, loss=attack_spec(attack.search).losses[0])
     name = f"{label(attack.search)}-{attack.steps}" if access is None else "aware-hedge"
-    adversary = Attack(name=name, goal="adversarial", stages=(part,), access=access)
+    adversary = Attack(name=name, goal="adversarial", stages=(stage,), access=access)
     friend = replace(adversary, goal="hypocritical")
     blocks = []
     with _opened(net, dataset, battery) as subject:
@@ -114,7 +115,7 @@ def perturb_dataset(
                 searched(subject, block, attack, noise).x_pert for attack in (adversary, friend)
             ]
             blocks.append((*block, *(x_pert.cpu() for x_pert in pair)))
-    ids, x, y, x_adv, x_hyp = (torch.cat(stages) for stages in zip(*blocks, strict=True))
+    ids, x, y, x_adv, x_hyp = (torch.cat(columns) for columns in zip(*blocks, strict=True))
     return PerturbedSet(
         source=dataset.source.name,
         split=dataset.split,
@@ -134,7 +135,7 @@ def perturb_dataset(
 
 @contextmanager
 def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterator[ModelUnderTest]:
-    """The net, ready to be attacked while the block of code runs; then it is as it was."""
+    """Prepare a model for attacks while the block runs; afterwards it is as it was."""
     device, threads = device_of(battery.device), battery.threads
     with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
         few = next(dataset.batches(COMPARED))[1].to(device)
@@ -148,7 +149,7 @@ def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterato
             columns={},
             source=dataset.source.name,
             device=device,
-            defense_set=_nobody(dataset),
+            defense_set=_no_defenses(dataset),
         )
 
 
@@ -162,30 +163,30 @@ def perturbed_once(
     model_hash: str,
     spec: ModelSpec,
 ) -> PerturbedSet:
-    """What `perturb_dataset` gives, read from `folder` if it was crafted there before.
+    """Perturb a data set, or read the result from `folder` where an earlier call left it.
 
-    A file is named by all that its content depends on: net, images, attack, how it is run, and
-    the versions of the code. Whoever comes second waits for the first.
+    The name of a file is a hash of all that its content depends on: model, images, attack, block
+    size, seed, device, and versions of the code. A second process waits for the first.
     """
     with _opened(net, dataset, battery) as subject:
-        who = identity(spec, subject, dataset)
+        code = identity(spec, subject, dataset)
     versions = (__version__, torch.__version__, ENGINE)
-    what = (
+    content = (
         model_hash,
-        who,
+        code,
         dataset.hash(),
         dataset.split,
         config_hash(attack),
         config_hash(battery),
     )
-    name = hashlib.sha256(repr((*what, *versions)).encode()).hexdigest()[:16]
+    name = hashlib.sha256(repr((*content, *versions)).encode()).hexdigest()[:16]
     path = folder / f"{name}.pt"
     with in_turn(path):
         if path.exists():
             return PerturbedSet.read(path)
-        crafted = perturb_dataset(net, dataset, battery, attack, model_hash=model_hash)
-        crafted.write(path)
-    return crafted
+        perturbed = perturb_dataset(net, dataset, battery, attack, model_hash=model_hash)
+        perturbed.write(path)
+    return perturbed
 
 
 def defended_rows(
@@ -262,7 +263,7 @@ def defended_rows(
 
 
 def name_of(config: HedgeConfig) -> str:
-    """What a hedge comes to, as rows call it."""
+    """Name of a defense in rows, by what its settings amount to."""
     if not config.eps_d:
         return "none"
     if not config.steps:
@@ -270,7 +271,7 @@ def name_of(config: HedgeConfig) -> str:
     return "hedge" if config.classes == "all" else "hedge_one_class"
 
 
-def _nobody(dataset: Dataset) -> DefenseSet:
-    """A guard that gives away nothing: attackers draw noise of their own."""
+def _no_defenses(dataset: Dataset) -> DefenseSet:
+    """Empty set of defenses, none of whose draws is leaked to attackers."""
     noise = Noise(0).fold("nobody", dataset.source.name)
     return DefenseSet(defenses={}, repeats=1, control=1, noise=noise, draws=1)

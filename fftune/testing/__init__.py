@@ -1,0 +1,1 @@
+"""Conformance tests for attacks, objectives, defenses and search strategies of your own."""
