@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fftune import __version__
-from fftune.attacks import attack_spec, success
+from fftune.attacks import attack_spec
 from fftune.config import (
     AttackConfig,
     BatteryConfig,
@@ -30,6 +29,7 @@ from fftune.evaluation.block import ModelUnderTest, searched
 from fftune.evaluation.block_cache import ENGINE, identity
 from fftune.evaluation.defended import DefenseSet, predict
 from fftune.evaluation.job import COMPARED
+from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import (
@@ -42,10 +42,9 @@ from fftune.models import (
     torch_threads,
 )
 from fftune.models.weights import write_plain
-from fftune.outcomes import Outcomes, rows
+from fftune.outcomes import Outcomes
 from fftune.registry import label
 from fftune.storage import in_turn
-from fftune.threat import distance
 from fftune.user_code import answering
 
 
@@ -225,41 +224,37 @@ def defended_rows(
         clean, adv, hyp = (said(x) for x in (crafted.x, crafted.x_adv, crafted.x_hyp))
         with torch.no_grad():
             bare = [net(x.to(device)).argmax(1).cpu() for x in crafted.x.split(battery.block_size)]
-    shared = {
-        "dataset_hash": crafted.dataset_hash,
-        "split": crafted.split,
-        "id": crafted.ids.numpy(),
-        "model_hash": f"{crafted.model_hash}+{config_hash(config)}",
-        "attack": crafted.attack,
-        "config_hash": crafted.attack_hash,
-        "norm": crafted.norm,
-        "eps": crafted.eps,
-        "seed": seed,
-        "restart": 0,
-        "protocol": "fixed",
-        "tier": "full",
-        "defense": name_of(config),
-        "defense_repeat": 0,
-        "y": crafted.y.numpy(),
-        "pred_clean": torch.cat(bare).numpy(),
-        "pred_clean_defended": clean.numpy(),
-        "queries": 1,
-        "forwards": config.steps + 1,
-        "backwards": config.steps,
-        "status": "ok",
-    }
-
-    def of(goal: Goal, x_pert: Tensor, pred: Tensor) -> Any:
-        return shared | {
-            "goal": goal,
-            "target": crafted.y.numpy() if goal == "hypocritical" else -1,
-            "pred_pert": pred.numpy(),
-            "success": success(goal, pred, clean, crafted.y).numpy(),
-            "distance": distance(x_pert, crafted.x, crafted.norm).numpy(),
-        }
-
-    goals = (of("adversarial", crafted.x_adv, adv), of("hypocritical", crafted.x_hyp, hyp))
-    return Outcomes.of(rows(len(clean), columns) for columns in goals)
+    passes = torch.tensor((config.steps + 1, config.steps, 1))
+    goals: tuple[tuple[Goal, Tensor, Tensor], ...] = (
+        ("adversarial", crafted.x_adv, adv),
+        ("hypocritical", crafted.x_hyp, hyp),
+    )
+    return Outcomes.of(
+        attack_rows(
+            RowKey(
+                dataset_hash=crafted.dataset_hash,
+                split=crafted.split,
+                model_hash=f"{crafted.model_hash}+{config_hash(config)}",
+                attack=crafted.attack,
+                config_hash=crafted.attack_hash,
+                norm=crafted.norm,
+                eps=crafted.eps,
+                goal=goal,
+                seed=seed,
+                defense=name_of(config),
+            ),
+            ids=crafted.ids,
+            y=crafted.y,
+            label=crafted.y,
+            x=crafted.x,
+            x_pert=x_pert,
+            pred_clean=torch.cat(bare),
+            pred_clean_defended=clean,
+            pred_pert=pred,
+            counts=passes[:, None].expand(3, len(clean)),
+        )
+        for goal, x_pert, pred in goals
+    )
 
 
 def name_of(config: HedgeConfig) -> str:
