@@ -13,13 +13,12 @@ from fftune.errors import StorageError
 from fftune.tracking import runs as tracking
 from fftune.tracking.runs import (
     TrackedRun,
-    Tracking,
     discard_runs,
     end_stale_runs,
     left_open,
-    open_tracking,
     send_outbox,
 )
+from fftune.tracking.store import Tracking, open_tracking
 
 TELL = tracking._tell
 

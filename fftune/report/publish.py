@@ -15,7 +15,9 @@ from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import hypervolumes, table
 from fftune.storage import write_text
 from fftune.sweeping.front import Front
-from fftune.tracking.runs import Tracking, log_front, open_tracking, save_view, send_outbox
+from fftune.tracking.runs import send_outbox
+from fftune.tracking.store import Tracking, open_tracking
+from fftune.tracking.views import log_front, save_view
 
 
 def publish(names: Sequence[str], root: Path) -> str:

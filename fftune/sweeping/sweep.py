@@ -15,7 +15,8 @@ from fftune.sweeping.progress import Progress
 from fftune.sweeping.study_dir import StudyDir, open_study
 from fftune.sweeping.training_trial import TrainingTrialRunner
 from fftune.sweeping.trial_runner import TrialRunner, tags
-from fftune.tracking.runs import end_stale_runs, open_tracking, send_outbox
+from fftune.tracking.runs import end_stale_runs, send_outbox
+from fftune.tracking.store import open_tracking
 
 RUNNERS: Mapping[type[Study], type[TrialRunner]] = {
     SweepConfig: TrainingTrialRunner,

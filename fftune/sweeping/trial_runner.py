@@ -12,7 +12,8 @@ from fftune.risk import RiskCounts
 from fftune.sweeping.early_stopping import StoppedError
 from fftune.sweeping.front import Failure, Front, SeedResult, Stopped
 from fftune.sweeping.study_dir import StudyDir
-from fftune.tracking.runs import TrackedRun, Tracking, discard_runs
+from fftune.tracking.runs import TrackedRun, discard_runs
+from fftune.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
 

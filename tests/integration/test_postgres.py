@@ -18,7 +18,8 @@ from fftune.config import SweepConfig
 from fftune.errors import StorageError
 from fftune.report.publish import publish
 from fftune.sweeping.sweep import sweep
-from fftune.tracking.runs import TrackedRun, open_tracking, send_outbox
+from fftune.tracking.runs import TrackedRun, send_outbox
+from fftune.tracking.store import open_tracking
 
 psycopg = pytest.importorskip("psycopg")
 
