@@ -1,4 +1,4 @@
-"""MLflow's store: the experiment that runs are written to, opened or made."""
+"""Open the MLflow store, and in it the experiment that runs are written to."""
 
 import contextlib
 import logging
@@ -29,76 +29,76 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tracking:
-    """Which MLflow experiment to write to; plain values that travel to any worker."""
+    """Address of one MLflow experiment; plain values that travel to any worker."""
 
     uri: str
     experiment_id: str
     unsent: Path
-    """Where is kept what the store missed."""
+    """Directory of calls that could not be sent to the MLflow server."""
 
     def client(self) -> "MlflowClient":
-        """A client of this store."""
+        """Connect to this store."""
         from mlflow import MlflowClient
 
         return MlflowClient(self.uri)
 
 
 def open_tracking(root: Path, experiment: str) -> Tracking:
-    """The experiment, made if need be. The driver does this once, before any worker writes.
+    """Open the experiment, creating it if needed. The driver calls this before workers start.
 
-    The store is `MLFLOW_TRACKING_URI`, or a sqlite file in `root`: four processes that open
-    one fresh sqlite database at once fail, as each tries to create its tables. An experiment in
-    MLflow's bin is taken out of it, and artifacts of a storage that was moved are sought where it
-    is now; both are said.
+    The store is `MLFLOW_TRACKING_URI`, or else a SQLite file in `root`. (Processes that open one
+    fresh SQLite database at the same time fail, since each tries to create its tables.) A deleted
+    experiment is restored, and a storage folder that was moved gets its artifact paths updated;
+    both are logged as warnings.
 
     Raises:
-        StorageError: the store does not answer, is damaged, or is another MLflow's.
+        StorageError: the store does not answer, is damaged, or belongs to another MLflow version.
     """
-    named = os.environ.get("MLFLOW_TRACKING_URI")
-    uri = named or f"sqlite:///{root / 'mlflow.db'}"
-    place = None if named else (root / "mlflow").as_uri()
+    given = os.environ.get("MLFLOW_TRACKING_URI")
+    uri = given or f"sqlite:///{root / 'mlflow.db'}"
+    artifacts = None if given else (root / "mlflow").as_uri()
     try:
-        number = _opened(uri, experiment, place)
+        experiment_id = _open_experiment(uri, experiment, artifacts)
     except Exception as error:  # damaged stores fail by the errors of a dozen libraries
         log.debug("MLflow", exc_info=True)
         cause = _first_cause(error)
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        told = f"MLflow store {uri!r} does not answer: {reason}"
-        raise StorageError(re.sub(r"//([^:/@\s]*):[^@/\s]*@", r"//\1:***@", told)) from None
-    return Tracking(uri=uri, experiment_id=number, unsent=root / "mlflow-unsent")
+        message = f"MLflow store {uri!r} does not answer: {reason}"
+        raise StorageError(re.sub(r"//([^:/@\s]*):[^@/\s]*@", r"//\1:***@", message)) from None
+    return Tracking(uri=uri, experiment_id=experiment_id, unsent=root / "mlflow-unsent")
 
 
-def _opened(uri: str, experiment: str, place: str | None) -> str:
-    """The id of an experiment that can be written, made if need be.
+def _open_experiment(uri: str, experiment: str, artifacts: str | None) -> str:
+    """Id of an experiment that can be written, created or restored if needed.
 
     Args:
-        place: where artifacts of our own store are.
+        artifacts: URL of the artifacts' folder in our own store; None: the server has its own.
     """
     from mlflow import MlflowClient
 
     client = MlflowClient(uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:
-        return str(client.create_experiment(experiment, place))
+        return str(client.create_experiment(experiment, artifacts))
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
-        log.warning("MLflow's experiment %r was in its bin and is restored", experiment)
-    if place is not None and _moved(found.artifact_location, place):
-        _follow(uri, found.artifact_location, place)
-        log.warning("this storage was moved: MLflow's artifacts are now sought in %s", place)
+        log.warning("MLflow experiment %r was deleted and is restored", experiment)
+    if artifacts is not None and _moved(found.artifact_location, artifacts):
+        _relocate(uri, found.artifact_location, artifacts)
+        log.warning("the storage was moved: MLflow artifacts are now read from %s", artifacts)
     return str(found.experiment_id)
 
 
-def _moved(was: str, place: str) -> bool:
-    """Whether artifacts are sought in the `mlflow` of a folder that is another one now."""
-    if was.rstrip("/") == place.rstrip("/") or not was.startswith("file:"):
+def _moved(was: str, now: str) -> bool:
+    """Do two artifact URLs name `mlflow` folders of one storage, before and after a move?"""
+    if was.rstrip("/") == now.rstrip("/") or not was.startswith("file:"):
         return False
-    old, new = (Path(unquote(urlsplit(url).path)) for url in (was, place))
+    old, new = (Path(unquote(urlsplit(url).path)) for url in (was, now))
     return old.name == new.name and not (old.exists() and new.exists() and old.samefile(new))
 
 
-def _follow(uri: str, was: str, place: str) -> None:
-    """Let a store's experiments and runs name the new place; MLflow itself has no call for it."""
+def _relocate(uri: str, was: str, now: str) -> None:
+    """Update the artifact URLs of all experiments and runs; MLflow itself has no call for it."""
     path = uri.removeprefix("sqlite:///")
     changes = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
     with contextlib.closing(sqlite3.connect(path, timeout=30)) as database, database:
@@ -106,12 +106,12 @@ def _follow(uri: str, was: str, place: str) -> None:
             database.execute(
                 f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
                 f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                (place, len(was) + 1, was, len(was) + 1, f"{was}/"),
+                (now, len(was) + 1, was, len(was) + 1, f"{was}/"),
             )
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """What began a chain of errors, as in "[Errno 111] Connection refused"."""
+    """First error of a chain, as in "[Errno 111] Connection refused"."""
     while cause := error.__cause__ or error.__context__:
         error = cause
     return error

@@ -1,4 +1,4 @@
-"""Fronts as runs of MLflow, and the saved page that compares them in its web pages."""
+"""Fronts as MLflow runs, and the saved view that compares them in MLflow's web pages."""
 
 import json
 import time
@@ -18,13 +18,13 @@ def log_front(
     pages: Mapping[str, str],
     risk: str = "hypocritical_risk",
 ) -> None:
-    """A run whose *steps* are the front's points, so that MLflow draws it as a curve.
+    """Log a front as a run whose *steps* are its points, so that MLflow draws it as a curve.
 
     Args:
-        points: (natural risk, the other), sorted by the first.
-        risk: the name of the other.
+        points: (natural risk, the other risk), sorted by the first.
+        risk: name of the other risk.
         metrics: numbers about the front as a whole.
-        pages: HTML to keep with it, by file name.
+        pages: HTML to store with the run, by file name.
     """
     discard_runs(tracking, tags)
     run = TrackedRun(tracking, name, tags=tags, params={})
@@ -37,14 +37,14 @@ def log_front(
 
 
 VIEW = "fftune"
-"""The name under which the comparison is saved in each experiment."""
+"""Name of the saved view in each experiment."""
 
 
 def save_view(tracking: Tracking) -> str:
-    """Save the page that compares fronts in the experiment; its address in MLflow's own pages.
+    """Save the view that compares fronts in the experiment, and return its URL.
 
-    Uses MLflow's tag for shared views (3.15 and later). The format is MLflow's own business,
-    so its minor version is pinned.
+    Uses MLflow's tag for shared views (3.15 and later). The format is internal to MLflow, hence
+    the pinned minor version.
     """
     now = int(time.time() * 1000)
     view = {"name": VIEW, "createdAt": now, "updatedAt": now, "state": _view_state()}
@@ -60,7 +60,7 @@ def save_view(tracking: Tracking) -> str:
 
 
 def _view_state() -> str:
-    """MLflow's record of a page with four charts: points, fronts, lambda and hypervolume."""
+    """Build MLflow's JSON of a view with four charts: points, fronts, lambda and hypervolume."""
     risks = ("natural_risk", "hypocritical_risk")
     charts = [
         _chart("points", "SCATTER", xaxis=_axis(risks[0]), yaxis=_axis(risks[1])),

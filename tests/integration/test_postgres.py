@@ -93,7 +93,7 @@ def test_a_study_on_postgres(
     assert capsys.readouterr().out == ""  # MLflow would print a line a run
     lasting.metrics({"loss": 0.25}, 2)  # the server is gone: the run goes on, and says so
     lasting.end()
-    assert "MLflow does not answer; going on, and keeping it in" in caplog.text
+    assert "the MLflow server does not answer; going on, and keeping its runs in" in caplog.text
     with served(store, root, port):
         send_outbox(tracking)
 
