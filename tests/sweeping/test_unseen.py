@@ -14,7 +14,7 @@ from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import kind_of
 from fftune.tracking.store import Tracking
 
-LINE = r"^storage '.*/quick' is not seen by node \d.*; name a folder that all nodes share$"
+LINE = r"^storage '.*/quick' is not visible on node \d.*; name a folder that all nodes share$"
 
 
 @pytest.fixture
