@@ -166,17 +166,26 @@ def unused(package: Path, tables: Collection[str]) -> list[str]:
 def unread_methods(package: Path) -> list[str]:
     """Public methods that no file of a package reads, as `module.Class.method`.
 
-    A class that inherits from a framework's may override what the framework calls.
+    A class that inherits from another package's may override what that package calls.
     """
     files = modules(package)
     nodes = [(module, n) for module, path in files.items() for n in ast.walk(tree(path))]
     read = {n.attr for _, n in nodes if isinstance(n, ast.Attribute)}
+    read |= {_text(n.args[1]) for _, n in nodes if isinstance(n, ast.Call) and _is_getattr(n)}
+    own = {n.name for _, n in nodes if isinstance(n, ast.ClassDef)}
     return [
         f"{module}.{node.name}.{method.name}"
         for module, node in nodes
-        if isinstance(node, ast.ClassDef)
-        and not any(isinstance(b, ast.Attribute) for b in node.bases)
+        if isinstance(node, ast.ClassDef) and all(_name(base) in own for base in node.bases)
         for method in node.body
         if isinstance(method, ast.FunctionDef) and not method.name.startswith("_")
         if method.name not in read
     ]
+
+
+def _is_getattr(call: ast.Call) -> bool:
+    return _name(call.func) == "getattr" and len(call.args) > 1
+
+
+def _name(node: ast.expr) -> str:
+    return node.id if isinstance(node, ast.Name) else ""
