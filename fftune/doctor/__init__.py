@@ -1,1 +1,1 @@
-"""Does the net hide its gradients, and can its evaluation be believed?"""
+"""Diagnosis of a model: gradient masking, and whether its evaluation can be trusted."""
