@@ -284,7 +284,9 @@ def _rows(
     under = None if defended is None else defended.perturbed
     which = config if len(attack.stages) == 1 and attack.access is None else attack
     key = RowKey(
-        **subject.columns,
+        dataset_hash=subject.columns["dataset_hash"],
+        split=subject.columns["split"],
+        model_hash=subject.columns["model_hash"],
         attack=attack.name,
         config_hash=config_hash(which) if under is None else defended_hash(which, under),
         norm=config.threat.norm,
