@@ -1,1 +1,1 @@
-"""Diagnosis of a model: gradient masking, and whether its evaluation can be trusted."""
+"""Checks for obfuscated gradients, and for flaws of an evaluation."""
