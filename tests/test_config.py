@@ -64,7 +64,7 @@ def edited(path: str, value: object) -> str:
         ("base.lam", 5, "base.lam must be left to the search"),
         ("lam", [0, -1], "lam must be >= 0 and finite, got -1"),
         ("lam", [3, 3], "lam must be distinct values"),
-        ("lam", [3], "lam must be a range"),
+        ("strategy", "bayes", "strategy must be one of .*unknown strategy 'bayes'"),
         ("name", "a/b", "name must be letters"),
     ],
 )
@@ -118,7 +118,7 @@ def test_a_radius_that_nobody_said_is_its_norms_own() -> None:
 
 def test_a_defence_of_another_norm_does_not_take_the_attackers_radius() -> None:
     def radius(**settings: object) -> tuple[str, float]:
-        hedge = DefenseConfig(names=("hedge",), **settings).hedges(threat)["hedge"]
+        hedge = DefenseConfig(names=("hedge",), **settings).hedge(threat)
         return hedge.norm, hedge.eps_d
 
     threat = ThreatModel(eps=0.15)

@@ -6,14 +6,12 @@ Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig, substandard_name
-from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial, named
+from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial
 from fftune.config.evaluation import BatteryConfig
-from fftune.config.hedge_study import HedgeSweep, study_of
+from fftune.config.hedge_study import HedgeSweep
 from fftune.config.literals import (
     Backend,
-    Battery,
     Constants,
-    Defense,
     Device,
     Engine,
     Goal,
@@ -22,11 +20,9 @@ from fftune.config.literals import (
     Objective,
     Precision,
     Protocol,
-    Search,
     Selection,
     Split,
     Start,
-    Strategy,
     Tier,
     TrainPrecision,
 )
@@ -40,7 +36,16 @@ from fftune.config.search_space import (
     with_settings,
 )
 from fftune.config.serialization import config_hash, differences, flat, from_json, to_json
-from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, Study, SweepConfig
+from fftune.config.study import (
+    PAPER_LAMBDAS,
+    Resources,
+    StoppingConfig,
+    Study,
+    SweepConfig,
+    combinations,
+    study_json,
+    study_of,
+)
 from fftune.config.training import OptimizerConfig, Phase, TrainConfig
 from fftune.config.validation import is_plain, require
 from fftune.registry import nearest
@@ -50,11 +55,9 @@ __all__ = [
     "AttackConfig",
     "Augmentation",
     "Backend",
-    "Battery",
     "BatteryConfig",
     "Constants",
     "DataSpec",
-    "Defense",
     "DefenseConfig",
     "Device",
     "Dimension",
@@ -74,13 +77,11 @@ __all__ = [
     "Precision",
     "Protocol",
     "Resources",
-    "Search",
     "Selection",
     "Settings",
     "Split",
     "Start",
     "StoppingConfig",
-    "Strategy",
     "Study",
     "SweepConfig",
     "ThreatModel",
@@ -89,6 +90,7 @@ __all__ = [
     "TrainPrecision",
     "Value",
     "WriteConfig",
+    "combinations",
     "config_hash",
     "default_eps",
     "differences",
@@ -96,9 +98,9 @@ __all__ = [
     "from_json",
     "is_plain",
     "is_whole",
-    "named",
     "nearest",
     "require",
+    "study_json",
     "study_of",
     "substandard_name",
     "to_json",
