@@ -10,7 +10,6 @@ from fftune.cli.evaluate import parse_net
 from fftune.config import (
     BatteryConfig,
     DataSpec,
-    Defense,
     DefenseConfig,
     Split,
     ThreatModel,
@@ -39,7 +38,7 @@ class Doctor:
     """Its examples, seed, threads and device; the doctor brings its own attacks."""
     data: DataSpec = field(default_factory=DataSpec)
     threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
-    defense: Defense = "none"
+    defense: str = "none"
     """Judge the five under this defence."""
     settings: DefenseConfig = field(default_factory=DefenseConfig)
     """Of the defence; its names and repeats are not used."""

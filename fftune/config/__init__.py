@@ -6,14 +6,12 @@ Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig, substandard_name
-from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial, named
+from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.hedge_study import HedgeSweep, study_of
 from fftune.config.literals import (
     Backend,
-    Battery,
     Constants,
-    Defense,
     Device,
     Engine,
     Goal,
@@ -22,7 +20,6 @@ from fftune.config.literals import (
     Objective,
     Precision,
     Protocol,
-    Search,
     Selection,
     Split,
     Start,
@@ -50,11 +47,9 @@ __all__ = [
     "AttackConfig",
     "Augmentation",
     "Backend",
-    "Battery",
     "BatteryConfig",
     "Constants",
     "DataSpec",
-    "Defense",
     "DefenseConfig",
     "Device",
     "Dimension",
@@ -74,7 +69,6 @@ __all__ = [
     "Precision",
     "Protocol",
     "Resources",
-    "Search",
     "Selection",
     "Settings",
     "Split",
@@ -96,7 +90,6 @@ __all__ = [
     "from_json",
     "is_plain",
     "is_whole",
-    "named",
     "nearest",
     "require",
     "study_of",

@@ -246,7 +246,7 @@ def try_out(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
     if blind and not _has_gradients(subject, job.dataset):
         raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")
     if job.defense_set is not None and any(
-        config.steps for config in job.defense_set.hedges.values()
+        defense.needs_gradients for defense in job.defense_set.defenses.values()
     ):
         _, x, _ = next(job.dataset.batches(HEDGED_ON))
         refuse_without_gradients(subject.net, x.to(subject.device))
@@ -256,7 +256,7 @@ def try_out(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
         threat=job.attacks[0].config.threat if job.attacks else ThreatModel(),
         noise=job.noise,
         device=subject.device,
-        follows=any(part.follows for attack in job.attacks for part in attack.stages),
+        follows=any(stage.follows for attack in job.attacks for stage in attack.stages),
         blind=blind[0] if blind else "",
     )
     for remark in remarks:

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from fftune.attacks import SEARCHES
+from fftune.attacks import attack_spec
 from fftune.config import LoaderConfig, TrainConfig
 from fftune.data import open_loader
 from fftune.keyed_noise import Noise
@@ -29,7 +29,7 @@ class Validation:
         with eval_mode(model), torch.no_grad():
             for ids, x, y in self._loader.epoch(0):
                 if config.objective in ROBUST:
-                    x = SEARCHES[config.attack.search](
+                    x = attack_spec(config.attack.search).run(
                         model,
                         x,
                         y,
