@@ -1,5 +1,6 @@
 """Sphinx's settings: `make docs` builds these pages offline, with warnings as errors."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -34,3 +35,12 @@ html_show_copyright = False
 html_show_sourcelink = False
 
 (HERE / "cli.md").write_text(_cli.reference(), encoding="utf-8")
+
+
+def _literal_stars(app, what, name, obj, options, lines):  # noqa: ANN001, ARG001
+    """`*shape` in a docstring is no beginning of an emphasis."""
+    lines[:] = [re.sub(r"\*(\w+)\b(?!\*)", r"\\*\1", line) for line in lines]
+
+
+def setup(app):  # noqa: ANN001, D103
+    app.connect("autodoc-process-docstring", _literal_stars)

@@ -28,7 +28,7 @@ MEANING = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Risks(Mapping[str, Rate]):
-    """Risks of one net under all attacks of a battery together, with n and 95 % intervals.
+    """Risks of one net under all attacks of a battery together, with n and 95% intervals.
 
     The risks under attack are lower bounds: a stronger attack could find more. A rate is None
     where the battery has no attack that could tell.
@@ -79,7 +79,7 @@ class Risks(Mapping[str, Rate]):
             f"<td>{rate.count:,} of {rate.n:,}</td><td>{MEANING[name]}</td></tr>"
             for name, rate in self.items()
         )
-        head = "<tr><th></th><th>rate</th><th>95 % interval</th><th>n</th><th>meaning</th></tr>"
+        head = "<tr><th></th><th>rate</th><th>95% interval</th><th>n</th><th>meaning</th></tr>"
         return f"<table><caption>{escape(self.about)}</caption>{head}{body}</table>"
 
 
