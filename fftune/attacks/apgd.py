@@ -13,7 +13,7 @@ from fftune.attacks.search_state import (
     run_packed,
     target_count,
 )
-from fftune.attacks.spec import BACKWARD, AttackSpec
+from fftune.attacks.spec import BACKWARD_COST, AttackSpec
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.keyed_noise import Noise
 from fftune.threat import project, step
@@ -140,7 +140,7 @@ def _wide(values: Tensor) -> Tensor:
 
 
 def _cost(config: AttackConfig) -> float:
-    return config.steps * max(config.targets, 1) * (1 + BACKWARD)
+    return config.steps * max(config.targets, 1) * (1 + BACKWARD_COST)
 
 
 APGD = AttackSpec(run=apgd, keeps_last=True, cost=_cost)

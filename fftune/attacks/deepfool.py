@@ -8,7 +8,7 @@ from fftune.attacks.fab import offer_nearest
 from fftune.attacks.goals import is_toward
 from fftune.attacks.losses import require_margin
 from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed, slope
-from fftune.attacks.spec import BACKWARD, AttackSpec
+from fftune.attacks.spec import BACKWARD_COST, AttackSpec
 from fftune.config import AttackConfig, Goal, Loss, Norm
 from fftune.keyed_noise import Noise
 from fftune.threat import distance
@@ -87,7 +87,7 @@ def _nearest(x: Tensor, exits: list[tuple[Tensor, Tensor]], norm: Norm) -> Tenso
 
 def _cost(config: AttackConfig) -> float:
     """A tenth of the longest search, as most examples cross their boundary in a few steps."""
-    return config.steps * (1 + BACKWARD * (max(config.targets, 1) + 1)) / 10
+    return config.steps * (1 + BACKWARD_COST * (max(config.targets, 1) + 1)) / 10
 
 
 DEEPFOOL = AttackSpec(run=deepfool, losses=("margin",), minimal=True, cost=_cost)

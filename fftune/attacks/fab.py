@@ -15,7 +15,7 @@ from fftune.attacks.search_state import (
     run_packed,
     target_count,
 )
-from fftune.attacks.spec import BACKWARD, AttackSpec
+from fftune.attacks.spec import BACKWARD_COST, AttackSpec
 from fftune.config import AttackConfig, Goal, Loss, Norm, ThreatModel
 from fftune.keyed_noise import Noise
 from fftune.threat import distance, project
@@ -118,7 +118,7 @@ def offer_nearest(
 
 
 def _cost(config: AttackConfig) -> float:
-    return config.steps * max(config.targets, 1) * (2 + 2 * BACKWARD)
+    return config.steps * max(config.targets, 1) * (2 + 2 * BACKWARD_COST)
 
 
 FAB = AttackSpec(run=fab, losses=("margin",), minimal=True, cost=_cost, revision=1)

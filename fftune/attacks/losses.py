@@ -118,7 +118,7 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def scale(logits: Tensor, last: int) -> Tensor:
-    """(B,) denominator of DLR, which makes it independent of the scale of logits (Croce & Hein 2020).
+    """(B,) denominator of DLR, which makes it free of the logits' scale (Croce & Hein 2020).
 
     z_(1) - z_(3) for `last` = 3 and z_(1) - (z_(3) + z_(4)) / 2 for `last` = 4. With three
     classes the latter is z_(1) - (z_(2) + z_(3)) / 2: over z_(1) - z_(3) a lead of the third

@@ -40,8 +40,8 @@ def rays(
     as that radius is at most eps, as in the authors' code, under either protocol.
 
     The search begins at radius 1, where an adversary's directions all lead to another class. A
-    false friend has one label to reach, which such a ruined image seldom has: where neither the first
-    direction nor its opposite reaches it, the radius is eps from then on.
+    false friend has one label to reach, which such a ruined image seldom has: where neither the
+    first direction nor its opposite reaches it, the radius is eps from then on.
 
     Args:
         config: `steps` counts queries.
@@ -88,7 +88,7 @@ def _flip_blocks(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> N
 
 
 def _blocks(size: int) -> Iterator[slice]:
-    """Yield an empty slice; then halves, quarters, eighths of `size` pixels, down to single ones."""
+    """Yield an empty slice; then halves, quarters, ... of `size` pixels; single ones for ever."""
     yield slice(0)
     for level in itertools.count():
         width = max(math.ceil(size / 2**level), 1)

@@ -11,7 +11,7 @@ from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
 from fftune.registry import ATTACKS
 
-BACKWARD = 2
+BACKWARD_COST = 2
 """Cost of one backward pass, in forward passes."""
 
 
@@ -34,7 +34,7 @@ class SearchFunction(Protocol):
 
 def gradient_steps(config: AttackConfig) -> float:
     """Cost of a search that takes a gradient at each step of each restart, in forward passes."""
-    return config.steps * config.restarts * (1 + BACKWARD)
+    return config.steps * config.restarts * (1 + BACKWARD_COST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class AttackSpec:
     """Can search the ball without the walls of [0, 1] (`ThreatModel.clamp` off)."""
     cost: Callable[[AttackConfig], float] = gradient_steps
     """Forward passes that an example takes if it never succeeds early, roughly; a backward pass
-    counts `BACKWARD`. Longest tasks are scheduled first."""
+    counts `BACKWARD_COST`. Longest tasks are scheduled first."""
     revision: int = 0
     """Raised by a change of the search that moves its rows: cached blocks of older revisions are
     not used again."""

@@ -24,7 +24,7 @@ def is_unsaid(radius: float) -> bool:
 
 
 def default_eps(norm: Norm) -> float:
-    """Radius that both papers use with a norm: 8/255 for linf, 0.5 for l2 (Tao et al. 2022, 5.1)."""
+    """Radius that both papers use: 8/255 for linf, 0.5 for l2 (Tao et al. 2022, 5.1)."""
     return 8 / PIXEL if norm == "linf" else 0.5
 
 

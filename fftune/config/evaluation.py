@@ -64,4 +64,6 @@ class BatteryConfig:
         fixed = name in ("risks", "nine", "autoattack", "targets", "fast_at")
         if fixed or tier == "standard":
             tier = None
-        return {**stored, "name": name, "tier": tier} if {"name", "tier"} <= stored.keys() else stored
+        return (
+            {**stored, "name": name, "tier": tier} if {"name", "tier"} <= stored.keys() else stored
+        )

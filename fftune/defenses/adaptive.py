@@ -53,7 +53,9 @@ class Defended(BatchIndexed):
         self.calls += 1
         if len(drawn) == 1:
             return drawn[0]
-        return torch.stack([logits.log_softmax(1) for logits in drawn]).logsumexp(0) - log(self.draws)
+        return torch.stack([logits.log_softmax(1) for logits in drawn]).logsumexp(0) - log(
+            self.draws
+        )
 
     def select(self, rows: Tensor) -> "Defended":
         """The same net for some rows of the batch; rows may repeat."""

@@ -84,7 +84,7 @@ class MakeAttacks(Protocol):
     """Function that builds the attacks of a battery."""
 
     def __call__(
-        self, threat: ThreatModel, config: BatteryConfig, classes: int
+        self, threat: ThreatModel, config: BatteryConfig, classes: int, /
     ) -> Sequence[Attack]:
         """Return the attacks.
 
@@ -260,7 +260,7 @@ def single(name: str, goal: Goal, loss: Loss, config: AttackConfig) -> Attack:
 def _fixed(make: Callable[[ThreatModel], Sequence[Attack]]) -> MakeAttacks:
     """Attacks without settings."""
 
-    def attacks(threat: ThreatModel, config: BatteryConfig, classes: int) -> Sequence[Attack]:  # noqa: ARG001
+    def attacks(threat: ThreatModel, _config: BatteryConfig, _classes: int) -> Sequence[Attack]:
         return make(threat)
 
     return attacks

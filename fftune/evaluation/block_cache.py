@@ -158,7 +158,9 @@ class Cache:
             defense_set = replace(defense_set, control=0, draws=0)
         ids = tuple(self._job.dataset.ids[list(task.rows)].tolist())
         defended = "" if defense_set is None else config_hash(defense_set)
-        what = repr((*self._common, *_revisions(task.attack), config_hash(task.attack), defended, ids))
+        what = repr(
+            (*self._common, *_revisions(task.attack), config_hash(task.attack), defended, ids)
+        )
         key = hashlib.sha256(what.encode()).hexdigest()[:32]
         return self._folder / key[:2] / f"{key}.parquet"
 

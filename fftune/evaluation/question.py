@@ -114,7 +114,12 @@ class Question:
         words = (
             *(self.net, self.model_hash[:8] or "empty", self.data.partition(":")[0]),
             *(self.split, f"n{self.examples}", self.norm, f"{self.eps:.3g}"),
-            *(self.battery, *filter(None, [self.tier]), *(d.name for d in self.defences), self.hash),
+            *(
+                self.battery,
+                *filter(None, [self.tier]),
+                *(d.name for d in self.defences),
+                self.hash,
+            ),
         )
         return "-".join(map(_plain, words))
 

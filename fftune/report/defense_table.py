@@ -14,7 +14,6 @@ from fftune.registry import DEFENSES
 from fftune.risk import Rate, clean_prediction
 
 
-
 def undefended(outcomes: Outcomes) -> Outcomes:
     """Select the rows of a battery alone: no defence, no adaptive attack."""
     plain = outcomes.where(defense="none")

@@ -9,13 +9,16 @@ import pytest
 import torch
 from subjects import model_under_test
 
+from fftune.attacks import attack_spec
 from fftune.config import BatteryConfig, DefenseConfig, ModelSpec, ThreatModel
+from fftune.evaluation import block_cache
 from fftune.evaluation import job as cases
-from fftune.evaluation.block_cache import REVISIONS, Cache, identity
+from fftune.evaluation.block_cache import Cache, identity
 from fftune.evaluation.escalation import plan, run_plan
 from fftune.evaluation.evaluate import by_this_process, job_of
 from fftune.evaluation.job import BlockTask, EvalJob, perform
 from fftune.models import load_model
+from fftune.registry import ATTACKS
 
 THREAT = ThreatModel(eps=0.02)
 RISKS = BatteryConfig(name="risks", block_size=40)
@@ -68,7 +71,9 @@ def test_a_revised_search_leaves_the_blocks_of_others(toy, blobs, tmp_path, monk
         return {attack.name: cache._path(job.tasks(attack)[0]) for attack in job.attacks}
 
     before = paths()
-    monkeypatch.setitem(REVISIONS, "square", 7)
+    specs = {name: attack_spec(name) for name in ATTACKS}
+    specs["square"] = replace(specs["square"], revision=7)
+    monkeypatch.setattr(block_cache, "attack_spec", specs.__getitem__)
     moved = {attack for attack, path in paths().items() if path != before[attack]}
     assert moved == {"square", "autoattack"} and len(before) == 9
 

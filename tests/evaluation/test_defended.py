@@ -79,7 +79,7 @@ def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
 def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> None:
     """The control's inputs are known: the images themselves."""
     ids, x, _ = next(blobs.batches(100))
-    config = DEFENSE.hedges(THREAT)["hedge"]
+    config = DEFENSE.hedge(THREAT)
     assert (config.eps_d, config.steps, config.step_length) == (0.05, 2, 0.025)
     noise = Noise(0).fold("defense", "blobs", "test", 1)
     with torch.no_grad():

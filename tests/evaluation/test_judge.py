@@ -22,7 +22,7 @@ from fftune.report.attack_table import rates, table, values
 from fftune.risk import Rate, UnionCounts
 
 THREAT = ThreatModel(eps=0.02)
-AUTO = BatteryConfig(name="autoattack", block_size=50)
+AUTO = BatteryConfig(name="ensemble", block_size=50)
 
 
 class Masked(nn.Module):
@@ -56,9 +56,9 @@ def quick(monkeypatch):
 
 def test_the_canary_is_few_survivors_and_keeps_its_tier(quick, toy, blobs) -> None:
     outcomes = evaluate_model(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
-    assert outcomes.values("tier") == {"standard"}
+    assert outcomes.values("tier") == {"escalating"}
     few = outcomes.where(attack="canary")
-    survivors = set(outcomes.where(attack="strong", success=False).table["id"].to_pylist())
+    survivors = set(outcomes.where(attack="ensemble", success=False).table["id"].to_pylist())
     assert len(few) == CANARY
     assert set(few.table["id"].to_pylist()) <= survivors
     again = evaluate_model(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
@@ -94,15 +94,15 @@ class Detached(nn.Module):
 def test_attacks_that_follow_gradients_refuse_a_net_without(defense, toy, blobs) -> None:
     settings = DefenseConfig(names=defense, steps=2)
     batteries = [BatteryConfig(name=name) for name in ("risks", "nine", "hypocritical", "targets")]
-    for battery in [*batteries, BatteryConfig(name="autoattack", tier="screen")]:
+    for battery in [*batteries, BatteryConfig(name="ensemble", tier="screen")]:
         with pytest.raises(ModelError, match="net has no input gradients: .* cannot be scored"):
             evaluate_model(Detached(toy), blobs, battery, threat=THREAT, defense=settings)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("tier", ["standard", "full"])
+@pytest.mark.parametrize("tier", ["escalating", "full"])
 def test_what_asks_no_gradients_is_scored_without_them(tier, precision, quick, toy, blobs) -> None:
-    battery = BatteryConfig(name="autoattack", tier=tier, precision=precision)
+    battery = BatteryConfig(name="ensemble", tier=tier, precision=precision)
     big = ThreatModel(eps=0.2)
     outcomes = evaluate_model(Detached(toy), blobs, battery, threat=big)
     found = outcomes.where(attack="autoattack")

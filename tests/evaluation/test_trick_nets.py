@@ -307,7 +307,7 @@ def short(monkeypatch):
 def test_where_gradients_mislead_square_is_let_at_every_survivor(short, toy, blobs, caplog) -> None:
     """Flipped, they climb the wrong way; only queries find what the true net shows."""
     caplog.set_level(logging.WARNING)
-    battery = BatteryConfig(name="autoattack", block_size=50)
+    battery = BatteryConfig(name="ensemble", block_size=50)
     net = Of(toy, REMARKED["sign-flipped gradient"][0])
     found = evaluate_model(net, blobs, battery, threat=ThreatModel(eps=0.2))
     assert found.values("attack") == {"autoattack"} and found.values("tier") == {"full"}
@@ -329,7 +329,7 @@ def test_where_gradients_fail_on_few_images_the_whole_set_is_searched_at_length(
     def rare(x: Tensor) -> Tensor:
         return (x.flatten(1).mean(1) > 0.57).view(-1, 1, 1, 1)
 
-    net, battery = Of(toy, dimmed), BatteryConfig(name="autoattack", block_size=100)
+    net, battery = Of(toy, dimmed), BatteryConfig(name="ensemble", block_size=100)
     question = job_of(net, blobs, battery, threat=ThreatModel(eps=1e-5))
     with under_test(net, question) as subject:
         found = run_plan(plan(question), by_this_process(subject, question))
