@@ -33,8 +33,8 @@ from fftune.data import Dataset
 from fftune.data.in_memory import dataset_of
 from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.model_spec import model_spec
-from fftune.models import MODELS, eval_mode, factory_of, load_model
-from fftune.registry import OBJECTIVES
+from fftune.models import eval_mode, factory_of, load_model
+from fftune.registry import MODELS, OBJECTIVES
 from fftune.result import Evaluation, Risks
 from fftune.storage import storage_root
 from fftune.sweeping.front import Front
