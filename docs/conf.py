@@ -13,7 +13,7 @@ from fftune import __version__ as release  # noqa: E402, F401
 project = "fftune"
 author = "the fftune authors"
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-myst_enable_extensions = ["deflist", "dollarmath"]
+myst_enable_extensions = ["deflist"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 default_role = "code"
@@ -26,8 +26,9 @@ html_theme = "alabaster"
 html_theme_options = {
     "description": "How much of a model's score could a false friend have faked?",
     "fixed_sidebar": True,
-    "page_width": "1100px",
-    "sidebar_width": "240px",
+    "body_max_width": "100%",
+    "page_width": "1240px",
+    "sidebar_width": "250px",
     "show_powered_by": False,
 }
 html_sidebars = {"**": ["about.html", "searchfield.html", "navigation.html"]}
