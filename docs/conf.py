@@ -8,6 +8,7 @@ HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import _cli  # noqa: E402
+
 from fftune import __version__ as release  # noqa: E402, F401
 
 project = "fftune"
@@ -38,10 +39,10 @@ html_show_sourcelink = False
 (HERE / "cli.md").write_text(_cli.reference(), encoding="utf-8")
 
 
-def _literal_stars(app, what, name, obj, options, lines):  # noqa: ANN001, ARG001
+def _literal_stars(app, what, name, obj, options, lines):  # noqa: ARG001
     """`*shape` in a docstring is no beginning of an emphasis."""
     lines[:] = [re.sub(r"\*(\w+)\b(?!\*)", r"\\*\1", line) for line in lines]
 
 
-def setup(app):  # noqa: ANN001, D103
+def setup(app):  # noqa: D103
     app.connect("autodoc-process-docstring", _literal_stars)

@@ -58,9 +58,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "api": ("Evaluation", "Risks", "evaluate", "sweep", "train"),
-    "attacks": (
-        *("apgd", "cw", "deepfool", "fab", "fgsm", "pgd", "pgd_hedged", "rays", "square"),
-    ),
+    "attacks": (*("apgd", "cw", "deepfool", "fab", "fgsm", "pgd", "pgd_hedged", "rays", "square"),),
     "config": (
         *("AttackConfig", "BatteryConfig", "DataSpec", "DefenseConfig", "HedgeConfig"),
         *("HedgeSweep", "InputSpec", "ModelSpec", "OptimizerConfig", "Resources", "SweepConfig"),
@@ -76,7 +74,7 @@ _HOMES = {
     "training.checkpoint": ("Checkpoint",),
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
-__all__ = sorted([*_HOME, "__version__"])  # noqa: PLE0605
+__all__ = sorted([*_HOME, "__version__"])
 
 
 def __getattr__(name: str) -> Any:

@@ -62,7 +62,8 @@ class Risks(Mapping[str, Rate]):
         lines = {
             name: {
                 **dict(zip(("value", "low", "high"), (r.value, *r.interval), strict=True)),
-                **{"count": r.count, "n": r.n},
+                "count": r.count,
+                "n": r.n,
             }
             for name, r in self.items()
         }

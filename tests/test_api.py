@@ -124,9 +124,7 @@ def test_train_gives_a_net_that_evaluate_takes(checkpoint: ff.Checkpoint, tmp_pa
     again = ff.evaluate(tmp_path / "checkpoint", examples=20, steps=1)
     assert again.frame()["pred_pert"].equals(found.frame()["pred_pert"])
     weights = tmp_path / "checkpoint" / "weights.pt"
-    named = ff.evaluate(
-        "small_cnn", "digits", eps=0.15, weights=weights, examples=20, steps=1
-    )
+    named = ff.evaluate("small_cnn", "digits", eps=0.15, weights=weights, examples=20, steps=1)
     assert named.frame()["pred_pert"].equals(found.frame()["pred_pert"])
 
 

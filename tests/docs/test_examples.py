@@ -24,7 +24,7 @@ BLOCK = re.compile(
 
 @dataclass(frozen=True)
 class Block:
-    """A marked block: `file: NAME` is written, `run` is run, `prints` is what the last run printed."""
+    """`file: NAME` is written, `run` is run, `prints` is in what the last run printed."""
 
     line: int
     kind: str
@@ -101,7 +101,7 @@ def test_a_block_that_fails_is_told_by_its_line(tmp_path: Path) -> None:
 def test_paths_that_are_named_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     named = set(re.findall(r"`((?:fftune|tests|docs|clusters|experiments)/[\w./]*)`", text))
-    linked = {target for target in re.findall(r"\]\(([^)#:]+)\)", text)}
+    linked = set(re.findall(r"\]\(([^)#:]+)\)", text))
     missing = [path for path in named if not (ROOT / path).exists()]
     missing += [path for path in linked if not (page.parent / path).exists() and path != "cli.md"]
     assert not missing, missing
