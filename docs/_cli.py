@@ -11,7 +11,7 @@ from fftune.errors import FftuneError
 HEAD = """# The command line
 
 `fftune VERB` and `python -m fftune.VERB` are the same. Results go to stdout, the log to stderr.
-Exit codes: 0, 2 for a user's mistake (one line, no traceback), 1 for a failed run, 130 after Ctrl-C.
+Exit codes: 0; 2 for a user's mistake (one line, no traceback); 1 for a failed run; 130 for Ctrl-C.
 
 This page is made from the parsers when the documentation is built.
 """
