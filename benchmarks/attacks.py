@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from fftune.comparison import Paired
 from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel
 from fftune.data import Dataset, load
+from fftune.data.subset import sample
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest, attack_block
-from fftune.evaluation.evaluate import evaluate_model, sample
+from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS, AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy
@@ -66,7 +67,7 @@ def autoattack(models: Path) -> None:
 
     def tier(name: str) -> None:
         battery = BatteryConfig(name="ensemble", tier=name)
-        outcomes, seconds = timed(lambda: evaluate_model(net, data, battery, threat=THREAT))
+        outcomes, seconds = timed(lambda: evaluate(net, data, battery, threat=THREAT))
         ours[name] = survivors(outcomes)
         report(f"ours, {name}", seconds, outcomes, data)
 
@@ -161,8 +162,8 @@ def hypocritical(models: Path) -> None:
     hundred, seconds = timed(lambda: single(subject, data, "pgd-100", pgd, "ce", "hypocritical"))
     report("PGD-100", seconds, hundred, data)
     outcomes, seconds = timed(
-        lambda: evaluate_model(
-            net, data, battery, threat=THREAT, chosen=attacks_of(battery, THREAT)[-1:]
+        lambda: evaluate(
+            net, data, battery, threat=THREAT, attacks=attacks_of(battery, THREAT)[-1:]
         )
     )
     strong = outcomes.where(attack="strong")
@@ -177,7 +178,7 @@ def table14(models: Path) -> None:
     """`fastat_small`, 1,000 images: Tao et al. 2022, table 14, and `strong`."""
     net, data = read(models, "fastat_small"), images("cifar10", 1000)
     battery = BatteryConfig(name="hypocritical", tier="escalating")
-    outcomes = evaluate_model(net, data, battery, threat=THREAT)
+    outcomes = evaluate(net, data, battery, threat=THREAT)
     for attack in ("fgsm", "pgd-20", "pgd-100", "cw-100", "strong"):
         rows = outcomes.where(attack=attack)
         frame = rows.to_pandas()
@@ -206,7 +207,7 @@ def brackets(models: Path) -> None:
         battery, threat = BatteryConfig(name="ensemble"), ThreatModel(eps=eps)
         net = read(models, name)
         outcomes, seconds = timed(
-            lambda n=net, d=data, b=battery, t=threat: evaluate_model(n, d, b, threat=t)
+            lambda n=net, d=data, b=battery, t=threat: evaluate(n, d, b, threat=t)
         )
         left = Rate(len(survivors(outcomes)), len(data))
         holds = low <= 100 * left.value <= high

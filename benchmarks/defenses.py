@@ -25,11 +25,11 @@ from torch import Tensor, nn
 from fftune.attacks import pgd
 from fftune.attacks.losses import all_classes
 from fftune.config import AttackConfig, DataSpec, HedgeConfig, ThreatModel
+from fftune.data.subset import sample
 from fftune.defenses import Hedge, hedge
 from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attack
 from fftune.defenses.theory.linear import LinearTask, accuracies
 from fftune.evaluation.defended import predict
-from fftune.evaluation.evaluate import sample
 from fftune.keyed_noise import Noise
 
 THREAT = ThreatModel(eps=8 / 255)

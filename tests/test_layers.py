@@ -13,6 +13,7 @@ PACKAGE = ROOT / "fftune"
 RANKS = {
     "": 0,
     "errors": 0,
+    "progress": 0,
     "threefry": 0,
     "config": 3,
     "keyed_noise": 4,
@@ -61,6 +62,7 @@ DOORS = {
     "grpc": {"ray_cluster"},
     "plotly": {"report", "hedge_study.plots"},
     "tyro": {"cli"},
+    "rich": {"progress"},
     "pandas": {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
         *("hedge_study.summary", "result"),

@@ -58,10 +58,11 @@ def main(arguments: Sequence[str]) -> None:
         return
     command, spec = parse_net(Doctor, arguments, SHORT, prog="python -m fftune.doctor")
 
+    from fftune.data.subset import sample
     from fftune.doctor.behaviours import behaviours
     from fftune.doctor.check import LEVEL, MARGIN
     from fftune.doctor.sound import checks_of
-    from fftune.evaluation.evaluate import has_gradients, sample
+    from fftune.evaluation.evaluate import has_gradients
     from fftune.models import load_model
 
     net = load_model(spec)

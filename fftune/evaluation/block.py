@@ -10,16 +10,14 @@ from fftune.attacks import attack_spec, success
 from fftune.attacks.query_counter import QueryCounter
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
-from fftune.errors import DataError, ModelError
+from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
-from fftune.outcomes import rows
+from fftune.models import fits
+from fftune.outcomes import NAN, SOME_NAN, ZERO, rows
 from fftune.threat import distance, is_inside
-
-ZERO, NAN, SOME_NAN = "zero-gradient", "nan-gradient", "some nan-gradients"
-"""Statuses of examples whose gradients were all zero; never finite; not finite at some pixel."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -137,17 +135,7 @@ def logits_of(subject: ModelUnderTest, x: Tensor) -> Tensor:
     Raises:
         ModelError: the output is not (B, K), or holds a nan or an infinity.
     """
-    with torch.no_grad():
-        logits: Tensor = subject.net(x)
-    expected = (len(x), subject.classes)
-    if logits.dim() == 2 and len(logits) == len(x) and logits.shape[1] != subject.classes:
-        found = f"net tells {logits.shape[1]} classes apart"
-        raise ModelError(f"{found}, {subject.source} has {subject.classes}")
-    if tuple(logits.shape) != expected:
-        raise ModelError(f"net returned {tuple(logits.shape)}, expected {expected}")
-    if not logits.isfinite().all():
-        raise ModelError("net returned logits that are not finite")
-    return logits
+    return fits.logits_of(subject.net, x, subject.classes, data=subject.source)
 
 
 def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise) -> _Attempt:

@@ -42,7 +42,7 @@ COUNT = b"fftune.rows"
 """What a block's file calls the count of its rows."""
 
 
-class Cache:
+class BlockCache:
     """The blocks of one case. A block's key is a hash of weights, data, attack, seed and engine."""
 
     def __init__(self, root: Path, job: EvalJob, net: str, device: str) -> None:

@@ -5,7 +5,7 @@ that serves many plans at once.
 """
 
 import logging
-from collections.abc import Callable, Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,11 +13,10 @@ import torch
 
 from fftune.errors import ModelError
 from fftune.evaluation.batteries import Attack, attacks_of, canary
-from fftune.evaluation.block import NAN, SOME_NAN, ZERO
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.evaluation.tiers import CANARY
 from fftune.lint.questions import BLIND
-from fftune.outcomes import Outcomes
+from fftune.outcomes import NAN, SOME_NAN, ZERO, Outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -54,17 +53,6 @@ def single_pass(job: EvalJob) -> Plan:
     """All probes on all blocks, whatever they are like: nothing is refused or searched again."""
     tables = yield [task for attack in job.attacks for task in job.tasks(attack)]
     return Outcomes.of(tables.values())
-
-
-def run_plan(plan: Plan, work: Callable[[Sequence[BlockTask]], Tables]) -> Outcomes:
-    """A plan to its end, by somebody who does what is asked at once."""
-    try:
-        tasks = next(plan)
-        while True:
-            tasks = plan.send(work(tasks))
-    except StopIteration as end:
-        outcomes: Outcomes = end.value
-        return outcomes
 
 
 def _escalated(

@@ -20,12 +20,13 @@ from fftune.config import (
     config_hash,
 )
 from fftune.data import Dataset
+from fftune.data.subset import sample
 from fftune.defenses import AdaptiveAccess, Hedge, refuse_without_gradients
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block_cache import identity
 from fftune.evaluation.defended import CLEAN
-from fftune.evaluation.evaluate import HEDGED_ON, attack_model, remarks_on, sample, try_out
-from fftune.evaluation.job import EvalJob, under_test
+from fftune.evaluation.evaluate import attack_model, remarks_on
+from fftune.evaluation.job import HEDGED_ON, EvalJob, try_out, under_test
 from fftune.evaluation.question import Defended, Question, question_of
 from fftune.evaluation.tiers import AttackStage
 from fftune.hedge_study.precomputed import defended_rows, name_of, perturb_dataset, perturbed_once

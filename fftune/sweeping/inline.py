@@ -7,14 +7,14 @@ import optuna
 from fftune.risk import RiskCounts
 from fftune.sweeping.early_stopping import ParetoHalving, RungResult, StoppedError
 from fftune.sweeping.optuna_study import tell
-from fftune.sweeping.progress import Progress
 from fftune.sweeping.search_space import suggest
+from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
 
 
-def run_inline(runner: TrialRunner, search: optuna.Study, progress: Progress) -> None:
+def run_inline(runner: TrialRunner, search: optuna.Study, progress: TrialProgress) -> None:
     """Run what remains of the study."""
     config = runner.study.config
     ladder = ParetoHalving(eta=config.stopping.eta)

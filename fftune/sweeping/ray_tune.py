@@ -22,9 +22,9 @@ from fftune.risk import RiskCounts
 from fftune.sweeping.early_stopping import RungResult
 from fftune.sweeping.optuna_storage import open_storage
 from fftune.sweeping.optuna_study import objectives
-from fftune.sweeping.progress import Progress
 from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
 from fftune.sweeping.search_space import suggest
+from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ UNSEEN = "unseen"
 def run_on_ray(
     runner: TrialRunner,
     search: optuna.Study,
-    progress: Progress,
+    progress: TrialProgress,
     resources: Resources,
 ) -> None:
     """Run what remains of the study as one Tune run, on the cluster that is connected.
@@ -134,11 +134,14 @@ class _Reporter(tune.Callback):
     """One line an ended trial; a record for those that did not leave their own."""
 
     def __init__(
-        self, runner: TrialRunner, progress: Progress, scheduler: ParetoHalvingScheduler
+        self, runner: TrialRunner, progress: TrialProgress, scheduler: ParetoHalvingScheduler
     ) -> None:
         self._runner, self._progress, self._scheduler = runner, progress, scheduler
         self.unseen: StorageError | None = None
         """What ended the study: that node would fail all trials that it is given."""
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._progress.waiting()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

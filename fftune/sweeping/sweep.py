@@ -11,9 +11,9 @@ from fftune.sweeping.front import Front
 from fftune.sweeping.inline import run_inline
 from fftune.sweeping.optuna_storage import answering, open_storage
 from fftune.sweeping.optuna_study import open_search
-from fftune.sweeping.progress import Progress
 from fftune.sweeping.study_dir import StudyDir, open_study
 from fftune.sweeping.training_trial import TrainingTrialRunner
+from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner, tags
 from fftune.tracking.runs import end_stale_runs, open_tracking, send_outbox
 
@@ -71,15 +71,10 @@ def kind_of(config: Study) -> type[TrialRunner]:
 def _run(study: StudyDir, root: Path, backend: Backend, resources: Resources) -> None:
     config = study.config
     open_storage(study)  # refuses before a cluster is started
-    progress = Progress(
-        study=config.name,
-        planned=config.planned,
-        ended=study.ended,
-        selection=config.selection,
-        risks=config.risks,
-    )
     if backend == "inline":
-        run_inline(_runner(study, root, resources), open_search(study), progress)
+        runner, search = _runner(study, root, resources), open_search(study)
+        with TrialProgress(study) as progress:
+            run_inline(runner, search, progress)
         return
     from fftune.ray_cluster import cluster, require_shared_dir  # importing Ray takes seconds
     from fftune.sweeping.ray_tune import at_once, run_on_ray
@@ -88,7 +83,9 @@ def _run(study: StudyDir, root: Path, backend: Backend, resources: Resources) ->
         # Both refuse before MLflow and Optuna hear of the study.
         at_once(config, resources)
         require_shared_dir(root)
-        run_on_ray(_runner(study, root, resources), open_search(study), progress, resources)
+        runner, search = _runner(study, root, resources), open_search(study)
+        with TrialProgress(study) as progress:
+            run_on_ray(runner, search, progress, resources)
 
 
 def _runner(study: StudyDir, root: Path, resources: Resources) -> TrialRunner:

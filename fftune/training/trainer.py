@@ -15,6 +15,7 @@ from fftune.config import TrainConfig, to_json
 from fftune.data.dataset import Batch
 from fftune.errors import DivergedError, ModelError
 from fftune.keyed_noise import Noise
+from fftune.progress import Progress
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
@@ -23,7 +24,6 @@ from fftune.training.linf_dist import DistanceTraining
 from fftune.training.optimizer import make_optimizer, make_schedule
 from fftune.training.overfitting import OverfittingWatch
 from fftune.training.phases import EpochStream, open_stream
-from fftune.training.progress import Heartbeat
 from fftune.training.run_dir import RunDir
 from fftune.training.step import Stepper, folded_of, layout_of, objective_of
 from fftune.training.validation import Validation
@@ -62,7 +62,7 @@ class Trainer:
     schedule: torch.optim.lr_scheduler.LRScheduler
     watch: OverfittingWatch | None
     distance: DistanceTraining | None
-    heartbeat: Heartbeat
+    progress: Progress
     save_seconds: float
     """No more work than this is lost with a crash."""
     saved: float = field(default_factory=time.perf_counter)
@@ -118,18 +118,21 @@ class Trainer:
             schedule=make_schedule(optimizer, config, steps),
             watch=OverfittingWatch.of(config, group),
             distance=distance,
-            heartbeat=Heartbeat(epochs=config.optimizer.epochs, steps=sum(steps), name=name),
+            progress=Progress(name, unit="steps", total=sum(steps)),
             save_seconds=save_seconds,
         )
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train to the end, an epoch at a time."""
-        while len(self.history) < self.config.optimizer.epochs and not self.stopped:
-            epoch = self._epoch(len(self.history) + 1)
-            self.history.append(epoch)
-            self.tally = None
-            self._save_if_due()
-            yield epoch
+        self.progress.done = self._done(len(self.history) + 1)
+        with self.progress:
+            while len(self.history) < self.config.optimizer.epochs and not self.stopped:
+                epoch = self._epoch(len(self.history) + 1)
+                self.history.append(epoch)
+                self.tally = None
+                self._save_if_due()
+                self.progress.update(self._done(epoch.epoch + 1), note=self._note(epoch))
+                yield epoch
         if self.distance:
             self.distance.finish()
 
@@ -191,7 +194,7 @@ class Trainer:
         for batch in self.feed.batches(epoch, start=tally.step):
             self._take(batch, tally, epoch, noise)
             tally.seconds = time.perf_counter() - began
-            if self.group.leads and self.heartbeat.due:
+            if self.group.leads and self.progress.due:
                 self._beat(tally, epoch)
             self._save_if_due()
         return self._close(tally, epoch)
@@ -295,12 +298,20 @@ class Trainer:
         if self.group.size == 1:  # the others would wait for a leader that has raised
             self._require_finite(tally.losses, epoch)
         seen = sum(self.feed.share(epoch, step)[1] for step in range(tally.step))
-        self.heartbeat.beat(
-            done=self._done(epoch),
+        so_far = EpochRecord(
             epoch=epoch,
-            step=tally.step,
-            of=len(tally.losses),
+            lr=tally.lr,
             loss=float(tally.losses.sum()) / seen,
             accuracy=float(tally.right) / seen,
-            rate=seen / tally.seconds,
+            seconds=tally.seconds,
+            examples_per_second=seen / tally.seconds,
         )
+        self.progress.update(self._done(epoch), note=self._note(so_far))
+
+    def _note(self, epoch: EpochRecord) -> str:
+        """What is shown of an epoch, or of the part of it that is done."""
+        note = f"epoch {epoch.epoch}/{self.config.optimizer.epochs}, loss {epoch.loss:.4g}"
+        note += f", accuracy {epoch.accuracy:.3f}"
+        if math.isfinite(epoch.validation_accuracy):
+            note += f", validation accuracy {epoch.validation_accuracy:.3f}"
+        return f"{note}, {epoch.examples_per_second:,.0f} examples/s"

@@ -12,7 +12,7 @@ from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.data import Dataset, Source
 from fftune.errors import ModelError
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.escalation import plan, run_plan, single_pass
+from fftune.evaluation.escalation import Plan, Tables, plan, single_pass
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.outcomes import Outcomes, rows
 
@@ -33,6 +33,16 @@ def job_of(battery: BatteryConfig, **settings) -> EvalJob:
 
 def escalating(name: str = "ensemble", tier: str = "escalating") -> EvalJob:
     return job_of(BatteryConfig(name=name, tier=tier, block_size=8))
+
+
+def run_plan(plan: Plan, work: Callable[[Sequence[BlockTask]], Tables]) -> Outcomes:
+    """A plan to its end, by somebody who does what is asked at once."""
+    try:
+        tasks = next(plan)
+        while True:
+            tasks = plan.send(work(tasks))
+    except StopIteration as end:
+        return end.value
 
 
 @dataclass

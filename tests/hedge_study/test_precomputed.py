@@ -11,7 +11,7 @@ from fftune.config import (
 )
 from fftune.defenses import AdaptiveAccess, Hedge
 from fftune.errors import DataError
-from fftune.evaluation.evaluate import evaluate_model
+from fftune.evaluation.evaluate import evaluate
 from fftune.hedge_study.precomputed import (
     PerturbedSet,
     defended_rows,
@@ -37,7 +37,7 @@ def counts(outcomes) -> RiskCounts:
 
 def test_without_a_defence_it_counts_what_the_battery_counts(toy, blobs, crafted) -> None:
     direct = HedgeConfig(eps_d=0, steps=0)
-    plain = evaluate_model(toy, blobs, BATTERY, threat=THREAT)
+    plain = evaluate(toy, blobs, BATTERY, threat=THREAT)
     assert counts(defended_rows(toy, crafted, direct, battery=BATTERY)) == counts(plain)
 
 
@@ -47,7 +47,7 @@ def test_behind_a_hedge_it_counts_what_the_first_draw_of_an_evaluation_counts(
     config = HedgeConfig(eps_d=0.1, steps=2)
     ours = defended_rows(toy, crafted, config, battery=BATTERY).to_pandas()
     settings = DefenseConfig(names=("hedge",), eps_d=0.1, steps=2, repeats=1)
-    frame = evaluate_model(toy, blobs, BATTERY, threat=THREAT, defense=settings).to_pandas()
+    frame = evaluate(toy, blobs, BATTERY, threat=THREAT, defense=settings).to_pandas()
     frame = frame[(frame["defense"] == "hedge") & (frame["defense_repeat"] == 0)]
     clean = frame[frame["attack"] == "clean"].sort_values("id")["pred_pert"]
     for goal in ("adversarial", "hypocritical"):
