@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from fftune.config.attack import UNSAID
 from fftune.config.serialization import flat
-from fftune.config.validation import require
+from fftune.config.validation import read_number, require
 from fftune.errors import ConfigError
 from fftune.registry import nearest
 
@@ -184,7 +184,7 @@ def _kind(config: Any, path: str) -> Any:
 
 
 def _value(text: str) -> Value:
-    for kind in (int, float):
+    for kind in (int, read_number):
         try:
             return kind(text)
         except ValueError:

@@ -21,3 +21,17 @@ def plain_name(text: str) -> str:
     kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
     short = re.sub(r"\.\.+", ".", kept).strip(".-").encode()[:80].decode(errors="ignore")
     return short or "net"
+
+
+def read_number(word: str) -> float:
+    """Read a number or a fraction, as in "0.1", "8/255" or "0.5/1".
+
+    Raises:
+        ValueError: it is neither, or a division by zero.
+    """
+    above, slash, below = word.partition("/")
+    if not slash:
+        return float(word)
+    if not float(below):
+        raise ValueError(f"{word!r} divides by zero")
+    return float(above) / float(below)
