@@ -31,9 +31,9 @@ from fftune.config import (
 from fftune.config.data import of_another
 from fftune.data import Dataset
 from fftune.data.in_memory import dataset_of
+from fftune.data.model_spec import model_spec
 from fftune.errors import ConfigError, ModelError
-from fftune.evaluation.model_spec import model_spec
-from fftune.models import eval_mode, factory_of, load_model
+from fftune.models import eval_mode, factory_of
 from fftune.registry import MODELS, OBJECTIVES
 from fftune.result import Evaluation, Risks
 from fftune.storage import storage_root
@@ -91,38 +91,27 @@ def evaluate(
     found = _net(net, str(weights))
     battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
     battery = _with(battery, settings)
-    images = _data(found, data, split, battery, classes)
+    images = _data(found, data, split, classes)
     if isinstance(defense, str):
         defense = (defense,)
     if not isinstance(defense, DefenseConfig):
         defense = DefenseConfig(names=tuple(defense))
-    from fftune.evaluation.evaluate import evaluate_model, sample
-    from fftune.evaluation.many import examine
+    from fftune.evaluation.evaluate import evaluate as evaluate_nets
 
-    threat = _threat(found, eps, norm)
-    chosen = defense if defense.names else None
     built = _built(found, images, split)
-    if isinstance(built, ModelSpec) and isinstance(images, DataSpec):
-        (result,) = examine(
-            {found.name or built.label: built},
-            images,
-            battery,
-            threat=threat,
-            split=split,
-            defense=chosen,
-            backend=backend,
-            resources=resources,
-            root=Path(storage) if storage is not None else None,
-        ).values()
-        if result.error is not None:
-            raise result.error
-        assert result.outcomes is not None
-        return Evaluation(result.outcomes, tuple(map(str, result.lost)))
-    if isinstance(built, ModelSpec):
-        built = load_model(built)
-    if isinstance(images, DataSpec):
-        images = sample(images, split, battery.examples)
-    return Evaluation(evaluate_model(built, images, battery, threat=threat, defense=chosen))
+    name = found.name or (built.label if isinstance(built, ModelSpec) else type(built).__name__)
+    results = evaluate_nets(
+        {name: built},
+        images,
+        battery,
+        threat=_threat(found, eps, norm),
+        split=split,
+        defense=defense if defense.names else None,
+        backend=backend,
+        resources=resources,
+        root=Path(storage) if storage is not None else None,
+    )
+    return Evaluation(results[name].complete())
 
 
 def train(
@@ -267,9 +256,7 @@ def _net(net: Any, weights: str) -> _Net:
     raise ModelError(f"net must be a module, a name or a checkpoint, got {type(net).__name__}")
 
 
-def _data(
-    found: _Net, data: Any, split: Split, battery: BatteryConfig, classes: Any
-) -> DataSpec | Dataset:
+def _data(found: _Net, data: Any, split: Split, classes: Any) -> DataSpec | Dataset:
     """The images, named or in memory."""
     if data is None and found.config is not None:
         return found.config.data
@@ -281,7 +268,7 @@ def _data(
         if found.config is not None:
             return of_another(found.config.data, data)
         return DataSpec(name=data)
-    dataset = dataset_of(data, classes=classes, split=split, examples=battery.examples)
+    dataset = dataset_of(data, classes=classes, split=split)
     if classes is None and isinstance(found.net, nn.Module):
         names = tuple(map(str, range(_outputs(found.net, dataset))))
         return replace(dataset, source=replace(dataset.source, classes=names))

@@ -90,8 +90,6 @@ class Evaluation:
 
     outcomes: Outcomes
     """A row an example and attack."""
-    missing: tuple[str, ...] = ()
-    """Blocks of rows that could not be computed, a line each."""
 
     def frame(self) -> "pd.DataFrame":
         """A pandas frame, a row an example and attack; the columns are those of `outcomes`."""
@@ -139,7 +137,7 @@ class Evaluation:
         parts.append(table(undefended(self.outcomes)))
         if self._defenses:
             parts.append(defense_table(self.outcomes))
-        return "\n\n".join(parts) + "".join(f"\n  MISSING {line}" for line in self.missing)
+        return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
         return "".join(self.risks(name)._repr_html_() for name in ("none", *self._defenses))

@@ -19,7 +19,6 @@ def dataset_of(
     classes: int | Sequence[str] | None = None,
     split: Split = "test",
     name: str = "tensors",
-    examples: int | None = None,
 ) -> Dataset:
     """Collect images and labels into a data set, pixel by pixel as they are.
 
@@ -28,15 +27,12 @@ def dataset_of(
             (N, C, H, W), floats in [0, 1] or uint8; `y` is (N,) integers from 0; `ids` are (N,)
             integers, each once, 0 to N - 1 where they are left out.
         classes: their number, or their names; default what the labels need.
-        examples: how many are kept, evenly spread over the ids; None keeps all.
 
     Raises:
         DataError: the data are none of these, or values are out of range.
     """
     ids, x, y = _collected(data)
     order = ids.argsort()
-    if examples is not None and examples < len(ids):
-        order = order[torch.arange(examples) * len(ids) // examples]
     pixels, levels = _as_stored(x[order])
     channels = x.shape[1]
     source = Source(
