@@ -4,6 +4,7 @@ import contextlib
 import io
 import os
 import re
+import sys
 from importlib import import_module
 
 from fftune.errors import FftuneError
@@ -33,7 +34,7 @@ RULE = re.compile(r" -{20,}")
 
 def reference() -> str:
     """The whole page."""
-    parts, seen = [HEAD], set()
+    parts, seen = [HEAD, fenced(printed("", ("fftune", "--help")))], set()
     for verb, arguments, remark in PAGES:
         if verb not in seen:
             seen.add(verb)
@@ -46,14 +47,18 @@ def reference() -> str:
 
 
 def printed(verb: str, arguments: tuple[str, ...]) -> str:
-    """The text that a verb prints for these arguments."""
-    out, columns = io.StringIO(), os.environ.get("COLUMNS")
+    """The text that a verb prints for these arguments; `fftune` itself for an empty one."""
+    out, columns, argv = io.StringIO(), os.environ.get("COLUMNS"), sys.argv
     os.environ["COLUMNS"] = "100"
-    main = import_module(f"fftune.cli.{verb}").main
     try:
         with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit, FftuneError):
-            main(list(arguments))
+            if verb:
+                import_module(f"fftune.cli.{verb}").main(list(arguments))
+            else:
+                sys.argv = list(arguments)
+                import_module("fftune.cli").main()
     finally:
+        sys.argv = argv
         if columns is None:
             del os.environ["COLUMNS"]
         else:
