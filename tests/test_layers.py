@@ -41,8 +41,10 @@ RANKS = {
     "evaluation": 10,
     "sweeping": 11,
     "doctor": 11,
+    "testing": 12,
     "report": 12,
     "hedge_study": 13,
+    "lambda_study": 13,
     "result": 13,
     "cli": 14,
     "api": 14,
@@ -84,7 +86,8 @@ DOORS = {
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
-        *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study", "api"),
+        *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
+        *("testing", "api"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""

@@ -121,7 +121,7 @@ def evaluate(
         ClusterError: the cluster cannot be reached, or can never hold one actor.
     """
     if not isinstance(models, Mapping):
-        several = evaluate(
+        alone = evaluate(
             {_label(models): models},
             *(data, battery),
             threat=threat,
@@ -132,7 +132,7 @@ def evaluate(
             resources=resources,
             root=root,
         )
-        return next(iter(several.values())).complete()
+        return next(iter(alone.values())).complete()
     resources = resources or Resources()
     request = _Request(
         open_data=cache(partial(sampled, data, split, battery.examples)),

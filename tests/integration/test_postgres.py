@@ -112,7 +112,7 @@ def test_a_study_on_postgres(
         where = "where p.key = 'lam' and m.key = %s order by 1"
         for risk in ("natural_risk", "hypocritical_risk"):
             rows = tables.execute(f"{ask} {where}", (risk,)).fetchall()
-            assert rows == [(p.lam, getattr(p.test, risk).value) for p in front.points]
+            assert rows == [(p.lam, getattr(p.test, risk).value) for p in front.results]
             curve = "select value from metrics where key = %s order by step"
             found = tables.execute(curve, (f"front/{risk}",)).fetchall()
             index = ("natural_risk", "hypocritical_risk").index(risk)

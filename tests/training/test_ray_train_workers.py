@@ -71,7 +71,7 @@ def test_a_trial_of_one_worker_has_its_gpus_already(quick, root: Path, given_to_
     """It is a process that Ray gave them to."""
     one = replace(quick, trials=1, battery=replace(quick.battery, examples=10))
     front = sweep(one, root=root, backend="inline", resources=Resources(gpus=1.0))
-    assert len(front.points) == 1
+    assert len(front.results) == 1
     assert given_to_ray == []
 
 
