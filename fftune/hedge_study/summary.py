@@ -116,7 +116,7 @@ def hedge_caveats(result: HedgeResult) -> list[str]:
         "parted by a hash of their ids, one part chose, the other reports"
     )
     chose = (
-        "; but the points were chosen on the part that reports: optimistic"
+        "; but the front was selected on the split that reports: optimistic"
         if result.config.selection == "test"
         else ""
     )
