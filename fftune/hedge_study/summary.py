@@ -14,7 +14,8 @@ from fftune.outcomes import Outcomes
 from fftune.report.sentences import asked
 from fftune.report.tables import percent, with_interval
 from fftune.risk import Rate, RiskCounts
-from fftune.sweeping.front import Front, SeedResult
+from fftune.sweeping.front import Front
+from fftune.sweeping.trial_results import SeedResult
 
 
 @dataclass(frozen=True, slots=True)

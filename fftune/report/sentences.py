@@ -7,7 +7,8 @@ from fftune.config import told_radius
 from fftune.evaluation.block_cache import ENGINE
 from fftune.report.results import StudyResult
 from fftune.risk import RiskCounts
-from fftune.sweeping.front import Front, SeedResult
+from fftune.sweeping.front import Front
+from fftune.sweeping.trial_results import SeedResult
 
 
 def headlines(studies: Sequence[StudyResult]) -> list[str]:

@@ -9,9 +9,10 @@ from types import TracebackType
 from fftune.config import Settings
 from fftune.pareto import hypervolume
 from fftune.progress import Progress, duration
-from fftune.sweeping.front import REFERENCE, Failure, SeedResult, Stopped, TrialResult
+from fftune.sweeping.front import REFERENCE
 from fftune.sweeping.samplers.spec import planned
 from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.trial_results import Failure, SeedResult, Stopped, TrialResult
 
 log = logging.getLogger("fftune.sweep")
 
