@@ -32,7 +32,7 @@ from fftune.evaluation.defended import DefenseSet, predict
 from fftune.evaluation.job import COMPARED
 from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import (
     adapted,
     device_of,
@@ -243,7 +243,7 @@ def _predictions(
     """Predict (N,) classes: bare on clean images, defended on clean, adversarial, hypocritical."""
     noise = Noise(seed).fold("defense", perturbed.source, perturbed.split, 0)
     device, size = device_of(battery.device), battery.block_size
-    defended = partial(predict, defense=defense, noise=noise)
+    defended = partial(predict, defense=defense)
     threads = battery.threads
     with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
         net = adapted(net, few := perturbed.x[:COMPARED].to(device))
@@ -252,7 +252,9 @@ def _predictions(
             bare = [net(x.to(device)).argmax(1).cpu() for x in perturbed.x.split(size)]
         clean, adv, hyp = (
             [
-                defended(net, x.to(device), surrogate=surrogate, ids=ids).cpu()
+                defended(
+                    net, x.to(device), surrogate=surrogate, noise=ExampleNoise(noise, ids)
+                ).cpu()
                 for x, ids in zip(images.split(size), perturbed.ids.split(size), strict=True)
             ]
             for images in (perturbed.x, perturbed.x_adv, perturbed.x_hyp)
