@@ -1,7 +1,9 @@
 """The data sets of both papers: what they hold, how they are normalised, where they are found."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,9 +107,40 @@ def place_framed(spec: DataSpec, split: Split) -> tuple[OfficialSplit, Tensor]:
     Raises:
         DataError: as `load` does.
     """
-    part, rows = place(open_parts(spec.name), spec, split)
+    part, rows = place(_opened(spec.name), spec, split)
     frame = Central(spec.image_size, spec.image_resize) if spec.image_size else None
     return part.framed(frame), rows.sort().values
+
+
+@contextmanager
+def opened_once() -> Iterator[None]:
+    """Open each data set at most once while the block runs, whoever asks for its splits.
+
+    For a command that checks, trains and evaluates: a folder is listed once, not once a step.
+    Files must not change meanwhile. Blocks may be nested; the outermost keeps what is open.
+    """
+    if _OPEN.get() is not None:
+        yield
+        return
+    token = _OPEN.set({})
+    try:
+        yield
+    finally:
+        _OPEN.reset(token)
+
+
+_OPEN: ContextVar[dict[tuple[str, Path], Parts] | None] = ContextVar("open data sets", default=None)
+
+
+def _opened(name: str) -> Parts:
+    """Official parts of a data set, kept from an earlier call in a block of `opened_once`."""
+    known = _OPEN.get()
+    if known is None:
+        return open_parts(name)
+    key = name, data_root()
+    if key not in known:
+        known[key] = open_parts(name)
+    return known[key]
 
 
 def data_root() -> Path:

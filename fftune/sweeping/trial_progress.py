@@ -10,6 +10,7 @@ from fftune.config import Settings
 from fftune.pareto import hypervolume
 from fftune.progress import Progress, duration
 from fftune.sweeping.front import REFERENCE, Failure, SeedResult, Stopped, TrialResult
+from fftune.sweeping.samplers.spec import planned
 from fftune.sweeping.study_dir import StudyDir
 
 log = logging.getLogger("fftune.sweep")
@@ -22,10 +23,10 @@ class TrialProgress:
         config = study.config
         self._selection, self._risks = config.selection, config.risks
         self._progress = Progress(
-            config.name, unit="trials", total=config.planned, done=study.ended
+            config.name, unit="trials", total=planned(config), done=study.ended
         )
-        finished = filter(None, map(study.points, study.recorded()))
-        self._found = [self._pair(TrialResult(points=points)) for points in finished]
+        finished = filter(None, map(study.results, study.recorded()))
+        self._found = [self._pair(TrialResult(results=results)) for results in finished]
 
     def __enter__(self) -> "TrialProgress":
         self._progress.__enter__()
@@ -39,15 +40,15 @@ class TrialProgress:
     ) -> None:
         self._progress.__exit__(kind, error, at)
 
-    def finished(self, points: Sequence[SeedResult]) -> None:
+    def finished(self, results: Sequence[SeedResult]) -> None:
         """Tell of a trial that gave a model for each seed."""
-        trial = TrialResult(points=tuple(points))
+        trial = TrialResult(results=tuple(results))
         self._found.append(self._pair(trial))
         risks = zip(self._risks, trial.risks(self._selection, self._risks), strict=True)
         text = ", ".join(f"{name} {value:.3f}" for name, value in risks)
-        text += f" on {self._selection}{self._adaptive(points)}"
-        seconds = sum(point.train_seconds + point.evaluate_seconds for point in points)
-        seeds = f", means of {len(points)} seeds" if len(points) > 1 else ""
+        text += f" on {self._selection}{self._adaptive(results)}"
+        seconds = sum(result.train_seconds + result.evaluate_seconds for result in results)
+        seeds = f", means of {len(results)} seeds" if len(results) > 1 else ""
         self._ended(f"{_named(trial.settings)}: {text}{seeds}, {seconds:.1f} s")
 
     def failed(self, failure: Failure) -> None:
@@ -68,14 +69,14 @@ class TrialProgress:
         first, second = trial.risks(self._selection, self._risks)[:2]
         return first, second
 
-    def _adaptive(self, points: Sequence[SeedResult]) -> str:
+    def _adaptive(self, results: Sequence[SeedResult]) -> str:
         """The risks under adaptive attackers, on the few images that they try."""
-        known = [point.aware for point in points if point.aware]
+        known = [result.aware for result in results if result.aware]
         if not known:
             return ""
         means = (fmean(getattr(counts, name).value for counts in known) for name in self._risks)
         values = ", ".join(f"{value:.3f}" for value in means)
-        return f" (known to attackers: {values}, n = {known[0].total})"
+        return f" (adaptive attackers: {values}, n = {known[0].total})"
 
     def _ended(self, what: str) -> None:
         work, volume = self._progress, hypervolume(self._found, REFERENCE)
