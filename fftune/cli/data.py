@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from fftune.cli.options import EVERYWHERE, parse
+from fftune.cli.options import parse
 from fftune.config import (
     DataSpec,
     Norm,
@@ -106,7 +106,7 @@ def main(arguments: Sequence[str]) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         lines = (f"  {verb:8s}{cls.__doc__}" for verb, cls in VERBS.items())
         usage = "usage: python -m fftune.data VERB ...\n\n" + "\n".join(lines)
-        print(f"{usage}\n\n{EVERYWHERE}")
+        print(usage)
         if not arguments:
             raise ConfigError(f"VERB is missing; {nearest('', VERBS)}")
         return

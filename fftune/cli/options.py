@@ -42,6 +42,8 @@ def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> N
         verb = VERBS[command.__module__.split(".")[2]]  # of fftune.cli.<verb>
         print(f"fftune: interrupted; {verb.again}", file=sys.stderr)
         sys.exit(130)
+    if arguments in (["-h"], ["--help"]):
+        print(f"\n{EVERYWHERE}")
     sys.exit(0)
 
 
