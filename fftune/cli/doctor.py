@@ -17,6 +17,7 @@ from fftune.config import (
 )
 from fftune.errors import ConfigError
 from fftune.progress import Progress
+from fftune.registry import DEFENSES
 
 USAGE = """usage: python -m fftune.doctor CHECKPOINT [--examples N] [--defense NAME] [--SETTING ...]
        python -m fftune.doctor --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
@@ -48,6 +49,10 @@ class Doctor:
     """`path/to/file.py:FUNCTION` of your own net."""
     weights: str = ""
     """Its state_dict, where the function does not load it."""
+
+    def __post_init__(self) -> None:
+        if self.defense != "none":
+            DEFENSES.check("defense", self.defense)
 
 
 def main(arguments: Sequence[str]) -> None:
