@@ -1,7 +1,7 @@
-"""Settings as frozen values, checked once, and their exact JSON.
+"""Settings as frozen dataclasses, validated once, and their exact JSON.
 
-Every message names the setting by its full path, as in `base.attack.steps`.
-Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
+Every message names the setting by its full path, as in `base.attack.steps`. Values are stored
+exactly: `8 / 255` keeps all its bits.
 """
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius

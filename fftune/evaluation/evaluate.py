@@ -154,7 +154,9 @@ def evaluate(
                         prepared[name] = ready
                         continue
                     result = run_inline(subject, ready.job, JobState.of(ready), name=name)
-                    results[name] = ready.answered(result, before.again(subject.net, ready.remarks))
+                    if result.outcomes is not None:
+                        result = ready.answered(result, before.again(subject.net, ready.remarks))
+                    results[name] = result
             except DataError:  # the same for every net
                 raise
             except FftuneError as error:

@@ -11,7 +11,9 @@ from fftune.report.trials import publish_trials
 from fftune.storage import write_text
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_kind import kind_of
-from fftune.tracking.runs import Tracking, log_front, open_tracking, save_view, send_outbox
+from fftune.tracking.runs import send_outbox
+from fftune.tracking.store import Tracking, open_tracking
+from fftune.tracking.views import log_front, save_view
 
 SEARCH_PAGE = "search.html"
 

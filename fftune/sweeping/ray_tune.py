@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fftune.ray_cluster import (  # before Ray, whose start it sets
-    check_seen,
     enter_driver_dir,
     max_concurrent,
+    require_run_dir,
 )
 
 # isort: split
@@ -113,7 +113,7 @@ def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Path) -> Non
     config = runner.study.config
     undefined = dict.fromkeys(config.risks, nan)
     try:
-        check_seen(runner.study.path)
+        require_run_dir(runner.study.path)
     except StorageError as error:
         tune.report(undefined | {UNSEEN: str(error)})  # a failure on this node's disk would be lost
         return

@@ -17,7 +17,8 @@ from fftune.sweeping.study_dir import StudyDir, open_study
 from fftune.sweeping.study_kind import kind_of
 from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner, tags
-from fftune.tracking.runs import end_stale_runs, open_tracking, send_outbox
+from fftune.tracking.runs import end_stale_runs, send_outbox
+from fftune.tracking.store import open_tracking
 
 log = logging.getLogger(__name__)
 

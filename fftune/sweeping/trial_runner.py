@@ -13,7 +13,8 @@ from fftune.sweeping.front import Failure, SeedResult, Stopped
 from fftune.sweeping.samplers.spec import strategy_of
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun, StudyKind, kind_of
-from fftune.tracking.runs import TrackedRun, Tracking, discard_runs, end_stale_runs
+from fftune.tracking.runs import TrackedRun, discard_runs, end_stale_runs
+from fftune.tracking.store import Tracking
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from fftune.errors import StorageError
 from fftune.sweeping import ray_tune as on_ray
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.trial_runner import TrialRunner
-from fftune.tracking.runs import Tracking
+from fftune.tracking.store import Tracking
 
-LINE = r"^storage '.*/quick' is not seen by node \d.*; name a folder that all nodes share$"
+LINE = r"^storage '.*/quick' is not visible on node \d.*; name a folder that all nodes share$"
 
 
 @pytest.fixture
