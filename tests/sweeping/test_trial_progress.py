@@ -46,7 +46,9 @@ def test_a_line_a_trial_with_the_time_left_and_the_best_front_at_the_end(
         now[0] = 10
         progress.finished([result(0, 6, 20, 10)])
         now[0] = 20
-        progress.failed(Failure(trial=1, settings={"lam": 50.0}, reason="loss is nan"))
+        progress.failed(
+            Failure(trial=1, settings={"attack.threat.eps": 8 / 255}, reason="loss is nan")
+        )
         progress.waiting()
         now[0] = 36
         progress.stopped(
@@ -58,7 +60,7 @@ def test_a_line_a_trial_with_the_time_left_and_the_best_front_at_the_end(
         "s: 0 of 4 trials",
         "s trial 1/4 lam 6: natural_risk 0.200, hypocritical_risk 0.500 on validation, 10.0 s, "
         "30 s left",
-        "s trial 2/4 lam 50: failed: loss is nan, 20 s left",
+        "s trial 2/4 attack.threat.eps 0.0313725 (8/255): failed: loss is nan, 20 s left",
         "s: 3 of 4 trials, 12 s each, 12 s left; best hypervolume 0.4000",
         "s trial 3/4 lam 9, objective thrm: stopped after epoch 3, 37 epochs saved, 12 s left",
         "s: 4 of 4 trials, 25 s each; best hypervolume 0.5500",
