@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
-from fftune.config import HedgeConfig, HedgeTrial, config_hash
+from fftune.config import HedgeConfig, HedgeTrial, config_hash, told_radius
 from fftune.defenses import hedge
 from fftune.defenses.analysis import Score, gradient_gap, ratio_gap, second_attack
 from fftune.defenses.theory.linear import LinearTask, accuracies
@@ -334,5 +334,6 @@ def _linear() -> Iterator[Linear]:
 
 def _describe(config: HedgeConfig) -> str:
     if not config.steps:
-        return f"uniform noise, eps_d {config.eps_d:.4g}"
-    return f"eps_d {config.eps_d:.4g}, K {config.steps}, step {config.step_length:.3g}"
+        return f"uniform noise, eps_d {told_radius(config.eps_d)}"
+    radius, step = told_radius(config.eps_d), told_radius(config.step_length)
+    return f"eps_d {radius}, K {config.steps}, step {step}"
