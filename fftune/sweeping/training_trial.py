@@ -28,9 +28,9 @@ from fftune.objectives import crafting
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import SPLITS, Estimates, SeedResult
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun
+from fftune.sweeping.trial_results import SPLITS, Estimates, SeedResult
 from fftune.training.checkpoint import read_spec
 from fftune.training.cost import cost
 from fftune.training.history import EpochRecord
