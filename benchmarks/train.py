@@ -21,19 +21,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fftune.config import DataSpec, Objective, TrainConfig, TrainPrecision
+from fftune.config import DataSpec, TrainConfig, TrainPrecision
 from fftune.data.dataset import Batch
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode, make_model, torch_threads
+from fftune.objectives import find_objective, objective_of
 from fftune.recipes import Basis, training
+from fftune.registry import OBJECTIVES
 from fftune.training.distributed import ProcessGroup
 from fftune.training.optimizer import make_optimizer
-from fftune.training.phases import check_stream, open_stream
-from fftune.training.step import Stepper, folded_of, objective_of
+from fftune.training.phases import open_data, open_stream
+from fftune.training.step import Stepper, folded_of, loss_of
 
 T = TypeVar("T")
-OBJECTIVES = tuple(name for name in get_args(Objective) if name != "hinge")
-"""All but the l_inf-distance net's own."""
+TIMED = tuple(name for name in OBJECTIVES if not find_objective(name).needs_model)
+"""Objectives that any net can be trained with."""
 
 
 def main() -> None:
@@ -45,7 +47,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--objectives", nargs="*", default=OBJECTIVES)
+    parser.add_argument("--objectives", nargs="*", default=TIMED)
     every = get_args(TrainPrecision)
     parser.add_argument("--precisions", nargs="*", default=every, choices=every)
     given = parser.parse_args()
@@ -63,7 +65,7 @@ def main() -> None:
             compare(objective, given)
 
 
-def compare(objective: Objective, given: argparse.Namespace) -> None:
+def compare(objective: str, given: argparse.Namespace) -> None:
     """The table's rows for one objective."""
     config = replace(
         training(objective, Basis(scale="full", model=given.model)),
@@ -132,7 +134,8 @@ def ours(config: TrainConfig, device: str) -> Timed:
         model=model,
         folded=folded_of(model, config, feed.inputs, device),
         wrapped=model,
-        loss=objective_of(config),
+        loss=loss_of(config),
+        crafting=objective_of(config).crafting,
         processes=1,
         device=device,
     )
@@ -151,7 +154,7 @@ def ours(config: TrainConfig, device: str) -> Timed:
 def plain(config: TrainConfig, device: str) -> Timed:
     """A plain reading of the authors' loop."""
     feed = open_stream(config, ProcessGroup(), device=device)
-    model = make_model(config.model, check_stream(config), width=config.width).to(device)
+    model = make_model(config.model, open_data(config).inputs, width=config.width).to(device)
     settings, attack = config.optimizer, config.attack
     optimizer = torch.optim.SGD(
         model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay

@@ -14,7 +14,6 @@ from fftune.config import (
     HedgeSweep,
     HedgeTrial,
     Norm,
-    Objective,
     OptimizerConfig,
     Phase,
     Study,
@@ -26,7 +25,8 @@ from fftune.config import (
 )
 from fftune.config.data import of_another
 from fftune.errors import ConfigError
-from fftune.user_code import UserCodeError, attribute, called
+from fftune.objectives import find_objective
+from fftune.user_code import UserCodeError, called, defined
 
 Scale = Literal["tiny", "small", "full"]
 TrainingData = Literal["quality", "noise", "mislabeling", "poisoning", "naive"]
@@ -49,19 +49,20 @@ class Basis:
     constants: Constants = "paper"
 
 
-def training(objective: Objective, basis: Basis) -> TrainConfig:
+def training(objective: str, basis: Basis) -> TrainConfig:
     """A training as the papers describe it, or of their kind at a smaller scale.
 
     Tao et al. 2022, appendix A; FastAT is Wong et al. 2020, on CIFAR-10 and on ImageNet.
     """
     config = SCALES[basis.scale](objective, basis)
-    if objective == "hinge":
-        return _of_kind(_distance(config, basis), basis.kind)
+    spec = find_objective(objective)
+    if spec.needs_model == "linf_dist":
+        return _of_kind(_linf_dist(config, objective, basis), basis.kind)
     config = replace(
         config,
         objective=objective,
-        lam=LAM if objective in ("trades", "thrm") else 0.0,
-        model=basis.model or config.model,
+        lam=LAM if spec.weighted else 0.0,
+        model=spec.needs_model or basis.model or config.model,
         constants=basis.constants,
         attack=_attack(objective, basis, config.attack.threat),
     )
@@ -94,12 +95,12 @@ def trades_official(basis: Basis) -> TrainConfig:
     return _of_kind(config, basis.kind)
 
 
-def _distance(config: TrainConfig, basis: Basis) -> TrainConfig:
+def _linf_dist(config: TrainConfig, objective: str, basis: Basis) -> TrainConfig:
     """The l_inf-distance net's recipe (Zhang et al. 2021; Tao et al. 2022, appendix G)."""
     full = basis.scale == "full"
     return replace(
         config,
-        objective="hinge",
+        objective=objective,
         model="linf_dist",
         width=None if full else 128,
         attack=_attack("standard", basis, config.attack.threat),
@@ -156,14 +157,10 @@ def own(name: str) -> Callable[..., Any]:
             raises the same where it fails.
     """
     path = Path(name)
-    if not path.is_file():
-        raise ConfigError(f"recipe {name!r} does not exist: there is no such file")
     try:
-        function = attribute(path, "recipe")
+        function = defined(path, "recipe", "function")
     except UserCodeError as error:
         raise ConfigError(f"recipe {name!r}: {error}") from error
-    if not callable(function):
-        raise ConfigError(f"recipe {name!r} does not define a function recipe(scale)")
 
     def recipe(*arguments: Any) -> Any:
         try:
@@ -174,7 +171,7 @@ def own(name: str) -> Callable[..., Any]:
     return recipe
 
 
-def _lambda_sweep(objective: Objective, scale: Scale) -> SweepConfig:
+def _lambda_sweep(objective: str, scale: Scale) -> SweepConfig:
     base = replace(training(objective, Basis(scale=scale)), lam=0.0)
     if base.data.validation_size == 0:  # a point of a front is chosen on images of its own
         base = replace(base, data=_with_validation(base.data))
@@ -194,7 +191,7 @@ def _with_validation(data: DataSpec) -> DataSpec:
     return replace(data, train_size=data.train_size - kept, validation_size=kept)
 
 
-def _tiny(_objective: Objective, basis: Basis) -> TrainConfig:
+def _tiny(_objective: str, basis: Basis) -> TrainConfig:
     """The handwritten digits that scikit-learn carries: seconds a training on one CPU core."""
     digits = DataSpec(name="digits", train_size=100, validation_size=500)
     return TrainConfig(
@@ -205,7 +202,7 @@ def _tiny(_objective: Objective, basis: Basis) -> TrainConfig:
     )
 
 
-def _small(_objective: Objective, basis: Basis) -> TrainConfig:
+def _small(_objective: str, basis: Basis) -> TrainConfig:
     """5,000 images of CIFAR-10 and a small residual net: minutes a training on two CPU cores."""
     cifar10 = DataSpec(name="cifar10", train_size=5000, validation_size=0)
     return TrainConfig(
@@ -217,7 +214,7 @@ def _small(_objective: Objective, basis: Basis) -> TrainConfig:
     )
 
 
-def _full(objective: Objective, basis: Basis) -> TrainConfig:
+def _full(objective: str, basis: Basis) -> TrainConfig:
     """The papers' own data, nets and schedules."""
     name = basis.data or "cifar10"
     if name not in SCHEDULES:
@@ -227,14 +224,15 @@ def _full(objective: Objective, basis: Basis) -> TrainConfig:
         return _imagenet()
     model = basis.model or "resnet18"
     optimizer = replace(SCHEDULES[name], lr=_lr(name, model, basis))
-    if objective == "fast_at":
+    one_step = find_objective(objective).one_step
+    if one_step:
         optimizer = FAST_AT
     return TrainConfig(
         data=DataSpec(name=name, train_size=None, validation_size=0),
         augmentation=Augmentation(crop_padding=4, flip=name != "svhn"),
         model=model,
         optimizer=optimizer,
-        precision="bf16" if objective == "fast_at" else "fp32",
+        precision="bf16" if one_step else "fp32",
     )
 
 
@@ -262,7 +260,7 @@ def _imagenet() -> TrainConfig:
     )
 
 
-SCALES: dict[Scale, Callable[[Objective, Basis], TrainConfig]] = {
+SCALES: dict[Scale, Callable[[str, Basis], TrainConfig]] = {
     "tiny": _tiny,
     "small": _small,
     "full": _full,
@@ -308,13 +306,14 @@ def _lr(data: str, model: str, basis: Basis) -> float:
     return 0.01 if slow else SCHEDULES[data].lr
 
 
-def _attack(objective: Objective, basis: Basis, threat: ThreatModel) -> AttackConfig:
+def _attack(objective: str, basis: Basis, threat: ThreatModel) -> AttackConfig:
     """10 steps of eps / 4 from a random start; FastAT's one of 1.25 eps."""
     eps = basis.eps if basis.eps is not None else threat.eps if basis.norm == "linf" else 0.5
     threat = ThreatModel(norm=basis.norm, eps=eps)
-    if objective == "fast_at":
+    spec = find_objective(objective)
+    if spec.one_step:
         return AttackConfig(threat=threat, steps=1, step_size=1.25 * eps)
-    if basis.constants == "code" and objective in ("trades", "thrm"):
+    if basis.constants == "code" and spec.weighted:
         return AttackConfig(threat=threat, steps=10, start="gaussian")
     if basis.constants == "code" and basis.norm == "l2":
         return AttackConfig(threat=threat, steps=10, start="sphere")

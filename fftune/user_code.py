@@ -38,6 +38,23 @@ def attribute(file: Path, name: str) -> Any:
     return getattr(module, name, None)
 
 
+def defined(file: Path, name: str, kind: str) -> Any:
+    """`name` in a user's file, which has to exist and to define it.
+
+    Args:
+        kind: "function", or what else the message calls it. A callable is asked for.
+
+    Raises:
+        UserCodeError: there is no such file, it fails, or it defines no such function.
+    """
+    if not file.is_file():
+        raise UserCodeError(f"there is no file {str(file)!r}")
+    found = attribute(file, name)
+    if not callable(found):
+        raise UserCodeError(f"{file.name} defines no {kind} {name!r}")
+    return found
+
+
 def called(file: Path, function: Callable[..., Any], *arguments: Any) -> Any:
     """What a function of the file returns.
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fftune.errors import ConfigError
-from fftune.objectives import crafting, cross_entropy, loss_of, thrm, trades
+from fftune.objectives import Crafting, cross_entropy, find_objective, thrm, trades
 
 Y = torch.tensor([0, 2, 1])
 
@@ -25,7 +25,7 @@ def definition(logits: torch.Tensor, logits_pert: torch.Tensor, lam: float) -> t
 @pytest.mark.parametrize("lam", [1e-9, 1.0, 3.0])
 def test_value_and_gradients_are_those_of_the_definition(objective, lam, logits) -> None:
     """The clean half comes first; the gradient flows through p as well: no detaching."""
-    value = loss_of(objective, torch.cat(logits), Y, lam=lam)
+    value = find_objective(objective).at(lam).value(torch.cat(logits), Y, lam=lam)
     torch.testing.assert_close(value, definition(*logits, lam))
     found = torch.autograd.grad(value, logits)
     expected = torch.autograd.grad(definition(*logits, lam), logits)
@@ -47,15 +47,20 @@ def test_gradients_numerically(objective, lam, logits) -> None:
 @pytest.mark.parametrize("objective", ["standard", "pgd_at", "fast_at", "thrm", "trades"])
 def test_without_a_second_term_it_is_the_cross_entropy_of_all_logits(objective, logits) -> None:
     """By name, or because lambda is 0; of uniform logits it is log K."""
-    value = loss_of(objective, logits[0], Y, lam=0.0)
+    value = find_objective(objective).at(0).value(logits[0], Y, lam=0.0)
     torch.testing.assert_close(value, definition(logits[0], logits[0], 0.0))
     assert cross_entropy(torch.zeros(3, 4), Y).item() == pytest.approx(torch.tensor(4.0).log())
 
 
 def test_the_hinge_needs_a_threshold_that_logits_do_not_have(logits) -> None:
-    with pytest.raises(ConfigError, match="needs a threshold"):
-        loss_of("hinge", logits[0], Y, lam=0.0)
-    assert crafting("hinge", 0) is None
+    linf_dist = find_objective("linf_dist")
+    with pytest.raises(ConfigError, match="this one has only hooks"):
+        linf_dist.value(logits[0], Y, lam=0.0)
+    assert (linf_dist.crafting, linf_dist.needs_model) == (None, "linf_dist")
+
+
+def crafting(name: str, lam: float) -> Crafting | None:
+    return find_objective(name).at(lam).crafting
 
 
 def test_what_each_objective_crafts() -> None:

@@ -135,7 +135,7 @@ def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
         if checkpoints:
             one = next(iter(checkpoints.values()))
             command, _ = parse_net(Evaluate, [str(one), *arguments[1:]], SHORT, prog=prog)
-            from fftune.training.checkpoint import read_spec
+            from fftune.models.saved_spec import read_spec
 
             return command, {name: read_spec(path) for name, path in checkpoints.items()}
     command, spec = parse_net(Evaluate, arguments, SHORT, prog=prog)
@@ -200,7 +200,7 @@ def parse_net(
         from fftune.evaluation.model_spec import model_spec
 
         return command, model_spec(command.model, command.weights, command.data)
-    from fftune.training.checkpoint import read_spec
+    from fftune.models.saved_spec import read_spec
 
     spec = read_spec(checkpoint)  # whatever is missing there is better said than guessed
     text = (checkpoint / "config.json").read_text(encoding="utf-8")

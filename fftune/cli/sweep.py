@@ -220,7 +220,7 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
     """The command with its net, whose checkpoint gives the defaults that the flags change."""
     named = parse_known(Net, flags)
     if named.checkpoint:
-        from fftune.training.checkpoint import read_spec
+        from fftune.models.saved_spec import read_spec
 
         folder = Path(named.checkpoint)
         net = read_spec(folder)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from fftune.config.literals import Engine, Norm
 from fftune.config.validation import require
+from fftune.registry import absolute, is_of_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class DataSpec:
     pixels from photographs as they are."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", absolute(self.name))
         require(
             "train_size", self.train_size is None or self.train_size >= 1, ">= 1", self.train_size
         )
@@ -47,7 +49,7 @@ def of_another(data: DataSpec, name: str | None) -> DataSpec:
     """
     if name is None or name == data.name:
         return data
-    if name.startswith("folder:"):
+    if name.startswith("folder:") or is_of_file(name):
         return replace(data, name=name, train_size=None, validation_size=None)
     return replace(data, name=name)
 

@@ -13,7 +13,6 @@ Battery = Literal["risks", "nine", "autoattack", "hypocritical", "targets", "fas
 Tier = Literal["screen", "standard", "full"]
 Precision = Literal["fp32", "bf16", "auto"]
 Device = Literal["auto", "cpu", "cuda"]
-Objective = Literal["standard", "pgd_at", "trades", "thrm", "fast_at", "hinge"]
 Constants = Literal["paper", "code"]
 Algorithm = Literal["sgd", "adam_lp"]
 Schedule = Literal["one_cycle", "step", "linear", "held_cosine"]

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
@@ -80,9 +80,23 @@ def _checked(cls: type[Any], text: str) -> str:
     version = data.get(_VERSION, 1)
     if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
         raise ConfigError(f"{_VERSION} must be 1 to {SCHEMA_VERSION}, got {version!r}")
-    own = {key: value for key, value in data.items() if key != _VERSION}
+    own = _upgraded(cls, {key: value for key, value in data.items() if key != _VERSION})
     _check_keys(cls, own, "", version)
     return json.dumps(own)
+
+
+def _upgraded(cls: type[Any], data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Stored settings in today's words: each class's own `upgraded`, where it has one."""
+    kinds = {f.name: f.type for f in dataclasses.fields(cls)}
+    new = {
+        key: _upgraded(cast("type[Any]", kinds[key]), value)
+        if dataclasses.is_dataclass(kinds.get(key)) and isinstance(value, Mapping)
+        else value
+        for key, value in data.items()
+    }
+    upgrade: Callable[[Mapping[str, Any]], Mapping[str, Any]] | None
+    upgrade = getattr(cls, "upgraded", None)
+    return new if upgrade is None else upgrade(new)
 
 
 def _check_keys(cls: type[Any], data: Mapping[str, Any], at: str, version: int) -> None:

@@ -15,12 +15,14 @@ from fftune.config import WriteConfig, is_plain, substandard_name
 from fftune.data.beton.manifest import Made, Manifest, SplitRecord, verified
 from fftune.data.beton.reader import CLEAN, stored_part
 from fftune.data.beton.writer import frame_for, split_records, write_beton
-from fftune.data.catalog import KNOWN, data_root, open_parts
+from fftune.data.catalog import data_root, open_parts
 from fftune.data.dataset import Source, content_hash
 from fftune.data.engines.ffcv_decoder import why_missing
 from fftune.data.official_split import OfficialSplit, PartName
-from fftune.data.substandard import SubstandardRecipe, made_of, read_net
+from fftune.data.substandard import SubstandardRecipe, made_of
 from fftune.errors import ConfigError, DataError
+from fftune.models.loading import read_net
+from fftune.registry import DATASETS, is_of_file
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ def show(_: List) -> None:
     print(f"data sets in {root} (FFTUNE_DATA names another folder)")
     print(f"FFCV: {why_missing() or 'usable'}")
     print(f"{'set':24s} {'classes':>7s} {'train':>19s} {'test':>17s}  stored as")
-    for name in dict.fromkeys(["digits", *KNOWN, *here]):
+    for name in dict.fromkeys([*DATASETS, *here]):
         print(f"{name:24s} {_found(name)}")
 
 
@@ -163,6 +165,8 @@ def _sized(command: Write) -> WriteConfig:
 def _set_name(command: Write) -> str:
     kind, _, rest = command.name.partition(":")
     name = Path(rest).stem if kind == "folder" else kind
+    if is_of_file(command.name):
+        name = command.name.rpartition(":")[2]
     if kind == "synthetic" and rest:
         name += "-" + rest.replace("=", "").replace(",", "-")
     if command.kind != "quality":
@@ -190,14 +194,13 @@ def _found(name: str) -> str:
         parts = open_parts(name)
         opened = {part: parts[part] for part in parts}
     except DataError as error:
-        missing = name in KNOWN and "is not in" in str(error)
+        missing = name in DATASETS and "is not in" in str(error)
         return f"{'-':>7s} {'-':>19s} {'-':>17s}  -" if missing else f"damaged: {error}"
     first = next(iter(opened.values()))
-    known = KNOWN.get(name)
     counts = {part: f"{len(opened[part]):,}" for part in opened}
-    if known:
-        official = {"train": known.train, "test": known.test}
-        counts = {part: f"{count} of {official[part]:,}" for part, count in counts.items()}
+    official = DATASETS[name].official if name in DATASETS else {}
+    for part in official.keys() & counts.keys():
+        counts[part] += f" of {official[part]:,}"
     train, test = counts.get("train", counts.get("whole", "-")), counts.get("test", "-")
     kind = type(first.images).__name__.lower()
     return f"{len(first.source.classes):7d} {train:>19s} {test:>17s}  {kind}"

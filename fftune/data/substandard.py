@@ -9,7 +9,6 @@ changes: the parent's own part is kept beside the copy, for the examples that va
 import json
 import logging
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -19,9 +18,7 @@ from fftune.attacks import pgd
 from fftune.config import (
     AttackConfig,
     Constants,
-    ModelSpec,
     ThreatModel,
-    from_json,
     substandard_name,
 )
 from fftune.data.beton.manifest import Made
@@ -30,8 +27,7 @@ from fftune.data.images import Array, Frame
 from fftune.data.official_split import OfficialSplit
 from fftune.errors import ConfigError, ModelError
 from fftune.keyed_noise import Noise
-from fftune.models import eval_mode, load_model, weights_hash
-from fftune.models.loading import user_model
+from fftune.models import eval_mode, weights_hash
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
@@ -205,21 +201,3 @@ def _check_fit(net: nn.Module, data: Dataset) -> None:
         raise ModelError(f"net does not fit the images {data.shape}: {reason}") from None
     if shape != (count, classes):
         raise ModelError(f"net returned {shape}, expected {(count, classes)}")
-
-
-def read_net(place: str) -> nn.Module:
-    """A net from a checkpoint folder, or from `FILE.py:FACTORY`, called without arguments.
-
-    Raises:
-        ModelError: there is none.
-    """
-    path, _, factory = place.partition(":")
-    if factory:
-        with answering(f"net {place!r}"):
-            return user_model(place).eval()
-    folder = Path(path)
-    try:
-        spec = from_json(ModelSpec, (folder / "model.json").read_text(encoding="utf-8"))
-    except OSError:
-        raise ModelError(f"net {place!r} is neither a checkpoint nor FILE.py:FACTORY") from None
-    return load_model(replace(spec, weights=str(folder / "weights.pt")))

@@ -2,7 +2,8 @@
 
 from fftune.config import DataSpec, InputSpec, ModelSpec, Split
 from fftune.data.catalog import place_framed
-from fftune.models import MODELS, factory_of
+from fftune.models import factory_of
+from fftune.registry import MODELS
 
 
 def model_spec(model: str, weights: str, data: DataSpec, split: Split = "test") -> ModelSpec:

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fftune.config import InputSpec, require
+from fftune.models.entry import ModelEntry
 from fftune.models.layers import Normalize
 from fftune.models.lp_distance import distances
 
@@ -132,3 +133,6 @@ class DistLayer(nn.Module):
         with torch.no_grad():
             self.running_mean.lerp_(mean, MOMENTUM)
         return distance - mean
+
+
+ENTRY = ModelEntry(build=LinfDist)

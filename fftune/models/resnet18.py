@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from fftune.config import InputSpec
-from fftune.models.initialise import he_convolutions
-from fftune.models.layers import Normalize
-from fftune.models.sides import require_min_size
+from fftune.models.entry import ModelEntry
+from fftune.models.layers import Normalize, he_convolutions, require_min_size
 
 WIDTH = 64
 
@@ -68,3 +67,6 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.relu(self.body(x) + self.shortcut(x))
         return out
+
+
+ENTRY = ModelEntry(build=ResNet18)

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from fftune.config import InputSpec
+from fftune.models.entry import ModelEntry
 from fftune.models.layers import Normalize
 
 WIDTH = 32
@@ -63,3 +64,6 @@ def _convolution(inputs: int, outputs: int, size: int, *, stride: int) -> nn.Con
     convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution
+
+
+ENTRY = ModelEntry(build=SmallResNet)

@@ -21,14 +21,14 @@ from fftune.evaluation.evaluate import evaluate, evaluate_model, sample
 from fftune.evaluation.question import remarks_of
 from fftune.metrics import Metrics
 from fftune.models import torch_threads
-from fftune.objectives import crafting
+from fftune.models.saved_spec import read_spec
+from fftune.objectives import objective_of
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
 from fftune.sweeping.front import SPLITS, SeedResult, Stopped
 from fftune.sweeping.trial_runner import Report, TrialRunner, tags
 from fftune.tracking.runs import TrackedRun, end_stale_runs
-from fftune.training.checkpoint import read_spec
 from fftune.training.cost import cost
 from fftune.training.history import EpochRecord
 from fftune.training.snapshots import Snapshots
@@ -171,7 +171,7 @@ def _keep(run: TrackedRun, folder: Path) -> None:
 
 def _crafted(config: TrainConfig) -> int:
     """How many examples training perturbed."""
-    if crafting(config.objective, config.lam) is None:
+    if objective_of(config).crafting is None:
         return 0
     return cost(replace(config, objective="standard", lam=0.0)).forwards
 

@@ -2,12 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fftune.config import InputSpec, ModelSpec, TrainConfig, from_json, to_json
 from fftune.errors import ModelError
+from fftune.models.saved_spec import read_spec
 from fftune.storage import write_text
 from fftune.training.history import EpochRecord, read_history
 
@@ -50,19 +51,6 @@ class Checkpoint:
         write_text(folder / "training.json", json.dumps(made, indent=2) + "\n")
         write_text(folder / "model.json", to_json(spec))
         return spec
-
-
-def read_spec(folder: Path) -> ModelSpec:
-    """The net that `Checkpoint.save` left in `folder`, wherever the folder is now.
-
-    Raises:
-        ModelError: there is no complete checkpoint.
-    """
-    try:
-        text = (folder / "model.json").read_text(encoding="utf-8")
-    except OSError:
-        raise ModelError(f"no complete checkpoint in {str(folder)!r}") from None
-    return replace(from_json(ModelSpec, text), weights=str(folder / "weights.pt"))
 
 
 def read_checkpoint(folder: Path, history: Path) -> Checkpoint:

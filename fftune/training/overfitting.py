@@ -18,6 +18,7 @@ from fftune.config import AttackConfig, TrainConfig
 from fftune.data.dataset import Batch
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode
+from fftune.objectives import find_objective
 from fftune.training.distributed import ProcessGroup
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,9 @@ class OverfittingWatch:
 
     @classmethod
     def of(cls, config: TrainConfig, group: ProcessGroup) -> "OverfittingWatch | None":
-        """A watch where training takes one long step; other objectives do not need it."""
-        return cls(config=config, group=group) if config.objective == "fast_at" else None
+        """A watch for objectives with a one-step attack; None for others, which need none."""
+        one_step = find_objective(config.objective).one_step
+        return cls(config=config, group=group) if one_step else None
 
     def look(self, model: nn.Module, epoch: int) -> tuple[float, str]:
         """Accuracy under PGD on the remembered batch, and why training has to stop, if so.

@@ -25,10 +25,10 @@ from fftune.errors import FftuneError
 from fftune.metrics import Metrics
 from fftune.storage import in_turn, write_text
 from fftune.training.checkpoint import Checkpoint
+from fftune.training.cost import count_epoch
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
 from fftune.training.run_dir import RunDir
-from fftune.training.tracked import count_epoch
 from fftune.training.train import train
 
 log = logging.getLogger(__name__)

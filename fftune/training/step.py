@@ -14,7 +14,7 @@ from fftune.data.dataset import Batch
 from fftune.keyed_noise import Noise
 from fftune.models import Folded, eval_mode, fold
 from fftune.models.equivalence import answers, difference
-from fftune.objectives import Crafting, crafting, loss_of
+from fftune.objectives import Crafting, objective_of
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,9 @@ class Stepper:
     wrapped: nn.Module
     """What averages its gradients over all processes."""
     loss: Callable[[Tensor, Tensor], Tensor]
-    """The objective, of the logits and y."""
+    """The objective as a function of the logits and y; see `loss_of`."""
+    crafting: Crafting | None
+    """The attack whose perturbed batch the objective is computed on; None: there is none."""
     processes: int
     device: str
     layout: torch.memory_format = torch.channels_last
@@ -55,10 +57,10 @@ class Stepper:
         ids, x, y = (column[: max(real, 1)] for column in batch)  # all processes must take part
         x = x.contiguous(memory_format=self.layout)
         cut = [column.chunk(self.config.optimizer.accumulate) for column in (ids, x, y)]
-        parts = [*zip(*cut, strict=True)]
+        pieces = [*zip(*cut, strict=True)]
         losses: list[Tensor] = []
         right: list[Tensor] = []
-        for left, (ids, x, y) in zip(reversed(range(len(parts))), parts, strict=True):
+        for left, (ids, x, y) in zip(reversed(range(len(pieces))), pieces, strict=True):
             counted = min(len(y), real)
             inputs = self._inputs(ids, x, y, noise)
             with self._synchronised(last=left == 0):
@@ -73,7 +75,7 @@ class Stepper:
 
     def _inputs(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
         """What the objective looks at: crafted in eval mode, as the authors' code does."""
-        craft = crafting(self.config.objective, self.config.lam)
+        craft = self.crafting
         if craft is None:
             return x
         if self.folded:
@@ -107,7 +109,7 @@ def folded_of(
     model: nn.Module, config: TrainConfig, inputs: InputSpec, device: str
 ) -> Folded | None:
     """What crafting asks in a net's place; None where nothing is crafted or can be folded."""
-    if crafting(config.objective, config.lam) is None:
+    if objective_of(config).crafting is None:
         return None
     with eval_mode(model), torch.random.fork_rng(devices=[]):
         return fold(model, _pixels(inputs, device))
@@ -141,11 +143,12 @@ def _pixels(inputs: InputSpec, device: str) -> Tensor:
     return pixels.to(device)
 
 
-def objective_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """The objective as a function of the logits and y."""
+def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    """The objective as a function of the logits and y; see `ObjectiveSpec.value`."""
+    objective = objective_of(config)
 
     def loss(logits: Tensor, y: Tensor) -> Tensor:
-        return loss_of(config.objective, logits, y, lam=config.lam)
+        return objective.value(logits, y, lam=config.lam)
 
     return loss
 

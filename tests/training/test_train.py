@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from fftune.config import Objective, TrainConfig, from_json
+from fftune.config import TrainConfig, from_json
 from fftune.data import load
 from fftune.errors import ConfigError, DivergedError, ModelError
 from fftune.keyed_noise import Noise
 from fftune.models import load_model, make_model, weights_hash
-from fftune.objectives import loss_of
-from fftune.training.checkpoint import read_spec
+from fftune.models.saved_spec import read_spec
+from fftune.objectives import cross_entropy, objective_of
 from fftune.training.history import read_history
-from fftune.training.step import Stepper, objective_of
+from fftune.training.step import Stepper, loss_of
 from fftune.training.train import check, train
 from tests.training.tinies import tiny
 
@@ -24,7 +24,7 @@ def weights(config: TrainConfig) -> str:
 
 
 @pytest.mark.parametrize("objective", ["thrm", "trades"])
-def test_lambda_zero_is_standard_training_to_the_bit(objective: Objective) -> None:
+def test_lambda_zero_is_standard_training_to_the_bit(objective: str) -> None:
     standard = weights(tiny("standard"))
     assert weights(tiny(objective, lam=0.0)) == standard
     assert weights(tiny(objective, lam=1e-9)) != standard  # a joint forward
@@ -78,14 +78,17 @@ def test_adversarial_training_looks_at_the_perturbed_batch_only() -> None:
         config=config,
         model=model,
         wrapped=model,
-        loss=objective_of(config),
+        loss=loss_of(config),
+        crafting=objective_of(config).crafting,
         processes=1,
         device="cpu",
     )
     stepper((ids, x, y), real=50, examples=50, noise=Noise(0))
     assert seen == [50] * 11  # ten steps of PGD, one training forward
     config = tiny("thrm", lam=1.0)
-    joint = replace(stepper, config=config, loss=objective_of(config))
+    joint = replace(
+        stepper, config=config, loss=loss_of(config), crafting=objective_of(config).crafting
+    )
     seen.clear()
     joint((ids, x, y), real=50, examples=50, noise=Noise(0))
     assert seen == [50] * 10 + [100]
@@ -104,7 +107,8 @@ def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
             config=replace(config, optimizer=optimizer),
             model=model,
             wrapped=model,
-            loss=objective_of(config),
+            loss=loss_of(config),
+            crafting=objective_of(config).crafting,
             processes=1,
             device="cpu",
         )
@@ -117,7 +121,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
     torch.testing.assert_close(gradient(7, 50, 50), gradient(1, 50, 50))
     model.zero_grad()
     _, x, y = batch
-    (loss_of("standard", model(x[:20]), y[:20], lam=0) * 20 / 30).backward()
+    (cross_entropy(model(x[:20]), y[:20]) * 20 / 30).backward()
     torch.testing.assert_close(gradient(1, 20, 30), model[1].weight.grad)
     assert not gradient(1, 0, 50).any()  # nothing but padding
 

@@ -12,6 +12,7 @@ import torch
 
 from fftune.config import nearest
 from fftune.data.dataset import Source
+from fftune.data.dataset_spec import DatasetSpec, Floats
 from fftune.data.images import Encoded, Files, has_colour, suffixes
 from fftune.data.official_split import OfficialSplit, PartName, Parts
 from fftune.errors import DataError
@@ -23,7 +24,6 @@ PART_FOLDERS: Mapping[PartName, tuple[str, ...]] = {
 }
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-Floats = tuple[float, ...]
 ANNOTATIONS, BOXES = "val_annotations.txt", "_boxes.txt"
 """Tiny-ImageNet's: the classes of its validation part, and where the objects of the others are."""
 
@@ -217,3 +217,18 @@ def _bytes_of(value: Any, path: str) -> bytes:
 
 def _line(error: Exception) -> str:
     return str(error).splitlines()[0]
+
+
+TINY_IMAGENET = DatasetSpec(
+    folders=("tiny-imagenet-200",),
+    classes=200,
+    official={"train": 100_000, "test": 10_000},
+    mean=(0.4802, 0.4481, 0.3975),
+    std=(0.2770, 0.2691, 0.2821),
+)
+IMAGENET = DatasetSpec(
+    classes=1000,
+    official={"train": 1_281_167, "test": 50_000},
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+)
