@@ -108,19 +108,29 @@ class ObjectiveSpec:
 def find_objective(name: str) -> ObjectiveSpec:
     """The objective of a name in the table, of an entry point, or of `FILE.py:NAME`.
 
-    NAME is an `ObjectiveSpec`, or a plain function `loss(logits, logits_pert, y, *, lam)`. The
-    function's perturbed batch is that of its attribute `crafting`, if it has one, else adversarial
-    examples (cross-entropy, in one forward pass with the clean batch); it counts as weighted.
-
     Raises:
         ConfigError: there is no such objective.
     """
-    found = OBJECTIVES[name]
+    try:
+        return as_objective(OBJECTIVES[name])
+    except TypeError as error:
+        raise ConfigError(f"objective {name!r} {error}") from None
+
+
+def as_objective(found: object) -> ObjectiveSpec:
+    """An `ObjectiveSpec` as it is, or a plain function `loss(logits, logits_pert, y, *, lam)`.
+
+    A function's perturbed batch is that of its attribute `crafting`, if it has one, else
+    adversarial examples (cross-entropy), in one forward pass with the clean batch. It is weighted.
+
+    Raises:
+        TypeError: it is neither.
+    """
     if isinstance(found, ObjectiveSpec):
         return found
     if not callable(found):
         kind = type(found).__name__
-        raise ConfigError(f"objective {name!r} must be an ObjectiveSpec or a function, got {kind}")
+        raise TypeError(f"must be an ObjectiveSpec or a function, got {kind}")
     crafting = getattr(found, "crafting", Crafting("adversarial", "ce", joint=True))
     return ObjectiveSpec(loss=found, crafting=crafting, weighted=True)
 

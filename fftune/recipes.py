@@ -157,6 +157,8 @@ def own(name: str) -> Callable[..., Any]:
             raises the same where it fails.
     """
     path = Path(name)
+    if not path.is_file():
+        raise ConfigError(f"recipe {name!r} does not exist: there is no such file")
     try:
         function = defined(path, "recipe", "function")
     except UserCodeError as error:

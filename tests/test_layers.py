@@ -40,6 +40,7 @@ RANKS = {
     "evaluation": 10,
     "sweeping": 11,
     "doctor": 11,
+    "testing": 12,
     "report": 12,
     "hedge_study": 13,
     "cli": 14,
@@ -81,6 +82,7 @@ DOORS = {
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
+        "testing",
     },
 }
 """Which modules, or packages of modules, may import each framework."""

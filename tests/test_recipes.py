@@ -46,7 +46,7 @@ def test_a_recipe_of_ones_own(tmp_path) -> None:
 def test_recipes_that_are_not_there(tmp_path) -> None:
     with pytest.raises(ConfigError, match="did you mean 'thrm'"):
         recipes.find("thmr")
-    with pytest.raises(ConfigError, match="there is no file"):
+    with pytest.raises(ConfigError, match="no such file"):
         recipes.find("nowhere.py")
     empty = tmp_path / "empty.py"
     empty.write_text("")

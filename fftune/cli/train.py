@@ -87,7 +87,7 @@ def usage() -> str:
     """The help of the command itself, with a line for each recipe."""
     lines = {name: find_objective(name).summary for name in OBJECTIVES}
     lines |= {
-        OFFICIAL: "trades with the constants of TRADES' own code for CIFAR-10",
+        OFFICIAL: "trades with the constants of its authors' code for CIFAR-10",
         "FILE.py:NAME": "an objective of yours",
         "PATH.py": "a file of yours that defines recipe(scale) -> TrainConfig",
     }
