@@ -21,9 +21,10 @@ from torch import Tensor, nn
 from fftune.comparison import Paired
 from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel
 from fftune.data import Dataset, load
+from fftune.data.subset import sample
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest, attack_block
-from fftune.evaluation.evaluate import evaluate_model, sample
+from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS, AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy
@@ -65,18 +66,18 @@ def autoattack(models: Path) -> None:
     ours: dict[str, set[int]] = {}
 
     def tier(name: str) -> None:
-        battery = BatteryConfig(name="autoattack", tier=name)
-        outcomes, seconds = timed(lambda: evaluate_model(net, data, battery, threat=THREAT))
+        battery = BatteryConfig(name="ensemble", tier=name)
+        outcomes, seconds = timed(lambda: evaluate(net, data, battery, threat=THREAT))
         ours[name] = survivors(outcomes)
         report(f"ours, {name}", seconds, outcomes, data)
 
-    tier("standard")
+    tier("escalating")
     rival.run("torchattacks APGD-CE", APGD_CE)
     tier("screen")
     rival.run("torchattacks APGD-T", APGD_T)
     rival.run("torchattacks FAB-T", FAB_T)
     rival.run("torchattacks Square", SQUARE)
-    tier("standard")
+    tier("escalating")
     print(
         f"torchattacks AutoAttack, full length: {rival.seconds:.1f} s; {len(rival.left)} robust",
         flush=True,
@@ -156,13 +157,13 @@ def hypocritical(models: Path) -> None:
         right = torch.cat([net(x).argmax(1) == y for _, x, y in data.batches(256)])
     data = data.select((~right).nonzero().flatten(), data.split)
     pgd = AttackConfig(threat=THREAT, steps=100)
-    battery = BatteryConfig(name="hypocritical", tier="standard")
+    battery = BatteryConfig(name="hypocritical", tier="escalating")
     subject = model_under_test(net, data)
     hundred, seconds = timed(lambda: single(subject, data, "pgd-100", pgd, "ce", "hypocritical"))
     report("PGD-100", seconds, hundred, data)
     outcomes, seconds = timed(
-        lambda: evaluate_model(
-            net, data, battery, threat=THREAT, chosen=attacks_of(battery, THREAT)[-1:]
+        lambda: evaluate(
+            net, data, battery, threat=THREAT, attacks=attacks_of(battery, THREAT)[-1:]
         )
     )
     strong = outcomes.where(attack="strong")
@@ -176,8 +177,8 @@ def hypocritical(models: Path) -> None:
 def table14(models: Path) -> None:
     """`fastat_small`, 1,000 images: Tao et al. 2022, table 14, and `strong`."""
     net, data = read(models, "fastat_small"), images("cifar10", 1000)
-    battery = BatteryConfig(name="hypocritical", tier="standard")
-    outcomes = evaluate_model(net, data, battery, threat=THREAT)
+    battery = BatteryConfig(name="hypocritical", tier="escalating")
+    outcomes = evaluate(net, data, battery, threat=THREAT)
     for attack in ("fgsm", "pgd-20", "pgd-100", "cw-100", "strong"):
         rows = outcomes.where(attack=attack)
         frame = rows.to_pandas()
@@ -195,7 +196,7 @@ def table14(models: Path) -> None:
 
 
 def brackets(models: Path) -> None:
-    """All 10,000 test images at `standard`, between verified bound and published PGD figure."""
+    """All 10,000 test images at `escalating`, between verified bound and published PGD figure."""
     cases = (
         ("wk_mnist_0.1", "mnist", 0.1, 94.2, 95.95),
         ("cifar_resnet2b", "cifar10", 2 / 255, 26.88, 54.82 + 0.5),
@@ -203,15 +204,15 @@ def brackets(models: Path) -> None:
     )
     for name, source, eps, low, high in cases:
         data = load(DataSpec(name=source), "test")
-        battery, threat = BatteryConfig(name="autoattack"), ThreatModel(eps=eps)
+        battery, threat = BatteryConfig(name="ensemble"), ThreatModel(eps=eps)
         net = read(models, name)
         outcomes, seconds = timed(
-            lambda n=net, d=data, b=battery, t=threat: evaluate_model(n, d, b, threat=t)
+            lambda n=net, d=data, b=battery, t=threat: evaluate(n, d, b, threat=t)
         )
         left = Rate(len(survivors(outcomes)), len(data))
         holds = low <= 100 * left.value <= high
         print(f"{name} at {eps:.4f}: A {left}; {low} <= A <= {high:.2f}: {holds}")
-        report(f"ours, standard, {name}", seconds, outcomes, data)
+        report(f"ours, escalating, {name}", seconds, outcomes, data)
 
 
 def model_under_test(net: nn.Module, data: Dataset) -> ModelUnderTest:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -23,12 +24,12 @@ from torch import Tensor, nn
 
 from fftune.attacks import pgd
 from fftune.attacks.losses import all_classes
-from fftune.config import AttackConfig, DataSpec, HedgeConfig, ThreatModel, named
-from fftune.defenses import hedge
+from fftune.config import AttackConfig, DataSpec, HedgeConfig, ThreatModel
+from fftune.data.subset import sample
+from fftune.defenses import Hedge, hedge
 from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attack
 from fftune.defenses.theory.linear import LinearTask, accuracies
 from fftune.evaluation.defended import predict
-from fftune.evaluation.evaluate import sample
 from fftune.keyed_noise import Noise
 
 THREAT = ThreatModel(eps=8 / 255)
@@ -154,9 +155,9 @@ def analysis(given: argparse.Namespace) -> None:
     defender = Noise(0).fold("defense", data.source.name, data.split, 0)
     with torch.no_grad():
         before = net(x_adv).argmax(1)
-    for name in ("random", "hedge"):
-        defense = named(name, HEDGE)
-        after = predict(net, x_adv, surrogate=net, config=defense, noise=defender, ids=ids)
+    for name, settings in (("random", replace(HEDGE, steps=0)), ("hedge", HEDGE)):
+        defense = Hedge(config=settings)
+        after = predict(net, x_adv, surrogate=net, defense=defense, noise=defender, ids=ids)
         mended, spoiled = (before != y) & (after == y), (before == y) & (after != y)
         other = (before != y) & (after != y) & (after != before)
         print(

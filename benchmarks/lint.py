@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from fftune.config import DataSpec, ThreatModel
 from fftune.data import Dataset
-from fftune.evaluation.evaluate import sample
+from fftune.data.subset import sample
 from fftune.keyed_noise import Noise
 from fftune.lint.derivatives import Slopes, gradients, points, random_signs, slopes
 from fftune.lint.questions import FEW

@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
-from fftune.evaluation.escalation import plan, run_plan
-from fftune.evaluation.evaluate import by_this_process, case_of, sample
+from fftune.data.subset import sample
 from fftune.evaluation.job import EvalJob, under_test
-from fftune.evaluation.ray_pool import Pool, PooledJob
-from fftune.models import load_model
+from fftune.evaluation.question import question_of
+from fftune.evaluation.ray_pool import Pool
+from fftune.evaluation.scheduler import JobState, PreparedJob, run_inline
+from fftune.models import load_model, weights_hash
 from fftune.outcomes import Outcomes
 from fftune.ray_cluster import cluster
 
@@ -63,15 +64,29 @@ def _sized(spec: ModelSpec, seconds: float) -> tuple[EvalJob, float]:
 
 def _case(spec: ModelSpec, battery: BatteryConfig) -> EvalJob:
     dataset = sample(DataSpec(name="cifar10"), "test", battery.examples)
-    job = case_of(load_model(spec), dataset, battery, threat=ThreatModel())
+    net = load_model(spec)
+    job = EvalJob.of(dataset, battery, model_hash=weights_hash(net), threat=ThreatModel())
     return job.on("cpu")
+
+
+def _prepared(spec: ModelSpec, job: EvalJob) -> PreparedJob:
+    question = question_of(
+        job,
+        net="net",
+        code="",
+        threat=ThreatModel(),
+        available=None,
+        device="cpu",
+        precision="auto",
+    )
+    return PreparedJob(spec=spec, job=job, question=question)
 
 
 def _loop(spec: ModelSpec, job: EvalJob) -> tuple[float, Outcomes]:
     began = time.perf_counter()
     with under_test(load_model(spec), job) as subject:
-        rows = run_plan(plan(job), by_this_process(subject, job))
-    return time.perf_counter() - began, rows
+        result = run_inline(subject, job, JobState.of(_prepared(spec, job)))
+    return time.perf_counter() - began, result.complete()
 
 
 def _pool(
@@ -79,9 +94,9 @@ def _pool(
 ) -> tuple[float, float, Outcomes]:
     with Pool(NEEDS, most=actors, study="benchmark") as pool:
         start = pool.start(actors)
-        pool.run([PooledJob(spec=spec, job=warm)])  # as the loop was by the first measurement
+        pool.run([_prepared(spec, warm)])  # as the loop was by the first measurement
         began = time.perf_counter()
-        (result,) = pool.run([PooledJob(spec=spec, job=job)])
+        (result,) = pool.run([_prepared(spec, job)])
         seconds = time.perf_counter() - began
     assert result.outcomes is not None and not result.lost
     return start, seconds, result.outcomes

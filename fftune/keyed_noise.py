@@ -17,6 +17,8 @@ from torch import Tensor
 
 from fftune.threefry import normals, threefry, uniforms
 
+GENERATOR = 2
+"""Raised by every change that moves a draw: 1 was numpy's Philox (fftune 0.1.0), 2 is Threefry."""
 CHUNK = 2**15
 """Counters that are drawn at once: what they need fits into a core's cache."""
 

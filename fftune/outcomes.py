@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
+ZERO, NAN, SOME_NAN = "zero-gradient", "nan-gradient", "some nan-gradients"
+"""Statuses of examples whose gradients all vanished; were never finite; were not everywhere."""
 
 _NAME = pa.dictionary(pa.int16(), pa.string())
 SCHEMA = pa.schema(

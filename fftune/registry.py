@@ -6,6 +6,7 @@ and the check of a name need no torch. A name is an entry of the table, the name
 """
 
 import difflib
+import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
@@ -15,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fftune.errors import ConfigError
-from fftune.user_code import UserCodeError, attribute
+from fftune.user_code import UserCodeError, attribute, local_code
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 
@@ -76,12 +77,16 @@ class Registry(Mapping[str, Any]):
     def _of_file(self, file: Path, name: str) -> Any:
         if not file.is_file():
             raise ConfigError(f"{self.kind} '{file}:{name}': there is no file {str(file)!r}")
+        key = (file.absolute(), _text(file), name)
+        if key in _LOADED:
+            return _LOADED[key]
         try:
             entry = attribute(file, name)
         except UserCodeError as error:
             raise ConfigError(f"{self.kind} '{file}:{name}': {error}") from error
         if entry is None:
             raise ConfigError(f"{self.kind} '{file}:{name}': the file defines no {name!r}")
+        _LOADED[key] = entry
         return entry
 
 
@@ -90,10 +95,25 @@ def is_of_file(name: str) -> bool:
     return _FILE.fullmatch(name) is not None
 
 
+def code_of(name: str) -> str:
+    """Digest of the code of `FILE.py:NAME`, and of what it imported from beside it; else ""."""
+    parts = _FILE.fullmatch(name)
+    if not parts:
+        return ""
+    file = Path(parts["file"])
+    return hashlib.sha256(f"{_text(file)} {local_code(file)}".encode()).hexdigest()[:16]
+
+
 def absolute(name: str) -> str:
     """The name as any process understands it: the file of `FILE.py:NAME` by its whole path."""
     parts = _FILE.fullmatch(name)
     return f"{Path(parts['file']).absolute()}:{parts['name']}" if parts else name
+
+
+def label(name: str) -> str:
+    """The name as rows and tables print it: NAME of `FILE.py:NAME`."""
+    parts = _FILE.fullmatch(name)
+    return parts["name"] if parts else name
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
@@ -101,6 +121,17 @@ def nearest(name: str, known: Iterable[str]) -> str:
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+
+
+_LOADED: dict[tuple[Path, str, str], Any] = {}
+"""Entries of users' files by file, its text and name: a file is run once, and again when edited."""
+
+
+def _text(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except OSError:
+        return ""
 
 
 @cache
@@ -176,8 +207,13 @@ BATTERIES = Registry(
     "battery",
     "fftune.batteries",
     {
-        name: f"fftune.evaluation.batteries:{name.upper()}"
-        for name in ("risks", "nine", "autoattack", "hypocritical", "targets", "fast_at")
+        "risks": "fftune.evaluation.batteries:RISKS",
+        "nine": "fftune.evaluation.batteries:NINE",
+        "autoattack": "fftune.evaluation.batteries:AUTOATTACK",
+        "ensemble": "fftune.evaluation.batteries:ENSEMBLE",
+        "hypocritical": "fftune.evaluation.batteries:HYPOCRITICAL",
+        "targets": "fftune.evaluation.batteries:TARGETS",
+        "fast_at": "fftune.evaluation.batteries:FAST_AT",
     },
 )
 STRATEGIES = Registry(

@@ -1,8 +1,4 @@
-"""Searches for a point of a ball that serves a goal. One search, every goal."""
-
-from typing import Protocol
-
-from torch import Tensor, nn
+"""Attacks: searches for a point of a ball that serves a goal. One search serves every goal."""
 
 from fftune.attacks.apgd import apgd
 from fftune.attacks.deepfool import deepfool
@@ -10,14 +6,14 @@ from fftune.attacks.fab import fab
 from fftune.attacks.goals import success
 from fftune.attacks.pgd import cw, fgsm, pgd, pgd_hedged
 from fftune.attacks.rays import rays
+from fftune.attacks.spec import AttackSpec, SearchFunction, attack_spec
 from fftune.attacks.square import square
-from fftune.config import AttackConfig, Goal, Loss, Search
-from fftune.keyed_noise import Noise
 
 __all__ = [
-    "SEARCHES",
-    "Attack",
+    "AttackSpec",
+    "SearchFunction",
     "apgd",
+    "attack_spec",
     "cw",
     "deepfool",
     "fab",
@@ -28,33 +24,3 @@ __all__ = [
     "square",
     "success",
 ]
-
-
-class SearchFunction(Protocol):
-    """The shape that all searches share; see `pgd`."""
-
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        *,
-        config: AttackConfig,
-        goal: Goal,
-        loss: Loss,
-        noise: Noise,
-        ids: Tensor,
-    ) -> Tensor: ...
-
-
-SEARCHES: dict[Search, SearchFunction] = {
-    "fgsm": fgsm,
-    "pgd": pgd,
-    "cw": cw,
-    "deepfool": deepfool,
-    "apgd": apgd,
-    "fab": fab,
-    "square": square,
-    "rays": rays,
-    "pgd_hedged": pgd_hedged,
-}

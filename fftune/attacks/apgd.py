@@ -1,4 +1,4 @@
-"""Auto-PGD: gradient ascent with momentum that halves its step where it has stopped helping."""
+"""Auto-PGD: gradient ascent with momentum that halves its step where the loss stops rising."""
 
 from dataclasses import dataclass, fields
 
@@ -13,6 +13,7 @@ from fftune.attacks.search_state import (
     run_packed,
     target_count,
 )
+from fftune.attacks.spec import BACKWARD_COST, AttackSpec
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.keyed_noise import Noise
 from fftune.threat import project, step
@@ -21,7 +22,7 @@ MOMENTUM = 0.75
 RHO = 0.75
 """The step is halved where fewer than this share of the steps since the last check rose."""
 FIRST_CHECK, SHORTER, SHORTEST = 0.22, 0.03, 0.06
-"""Of all steps: until the first check; by how much each wait is shorter; the least wait."""
+"""Shares of all steps: until the first check; by which each wait is shorter; the least wait."""
 
 
 def apgd(
@@ -35,10 +36,10 @@ def apgd(
     noise: Noise,
     ids: Tensor,
 ) -> Tensor:
-    """Auto-PGD (Croce & Hein 2020, alg. 1), for every goal. Shapes and promises as `pgd`.
+    """Auto-PGD (Croce & Hein 2020, alg. 1), for every goal. Arguments and guarantees as in `pgd`.
 
     With `config.targets`, an adversary aims at the likeliest other classes one after another
-    (APGD-T). The best iterate is returned, which is a success wherever one was met.
+    (APGD-T). Returns the best iterate, which is a success wherever one was met.
     """
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
     targets = target_count(rows, config)
@@ -51,7 +52,7 @@ def apgd(
 
 @dataclass(slots=True, kw_only=True)
 class _Climb:
-    """Where each row stands, and what it stood on; all (R,) or (R, C, H, W)."""
+    """State of each row's ascent; tensors of (R,) or (R, C, H, W)."""
 
     x: Tensor
     before: Tensor
@@ -71,7 +72,7 @@ class _Climb:
         return _Climb(**{f.name: getattr(self, f.name)[kept] for f in fields(self)})
 
     def moved(self, x: Tensor, loss: Tensor, grad: Tensor) -> None:
-        """Note a step."""
+        """Record a step."""
         self.rises += (loss > self.loss).int()
         self.before, self.x, self.loss, self.grad = self.x, x, loss, grad
         better = loss > self.loss_best
@@ -80,10 +81,10 @@ class _Climb:
         self.loss_best = torch.where(better, loss, self.loss_best)
 
     def check(self, steps: int) -> None:
-        """Halve a row's step and go back to its best point, where the last `steps` were vain.
+        """Halve a row's step and go back to its best point, where the last `steps` brought little.
 
-        That is where too few of them rose, or where the best loss is that of the last check,
-        whose step was kept.
+        That is where too few of them raised the loss, or where the best loss is still that of
+        the last check and the step was not halved there.
         """
         idle = ~self.halved & (self.loss_checked >= self.loss_best)
         self.halved = (self.rises <= RHO * steps) | idle
@@ -134,5 +135,12 @@ def _at_start(rows: ActiveBatch, x_pert: Tensor, length: float) -> tuple[_Climb,
 
 
 def _wide(values: Tensor) -> Tensor:
-    """(R,) as (R, 1, 1, 1)."""
+    """Reshape (R,) to (R, 1, 1, 1)."""
     return values.view(-1, 1, 1, 1)
+
+
+def _cost(config: AttackConfig) -> float:
+    return config.steps * max(config.targets, 1) * (1 + BACKWARD_COST)
+
+
+APGD = AttackSpec(run=apgd, keeps_last=True, cost=_cost)

@@ -1,4 +1,4 @@
-"""The nearest point of a hyperplane inside the box of pixels."""
+"""Projection onto a hyperplane inside the box of pixels."""
 
 import torch
 from torch import Tensor
@@ -7,7 +7,7 @@ from fftune.config import Norm
 
 
 def project_to_hyperplane(x: Tensor, w: Tensor, c: Tensor, norm: Norm) -> Tensor:
-    """The smallest delta with <w, delta> = c and x + delta in [0, 1], row by row.
+    """Smallest delta with <w, delta> = c and x + delta in [0, 1], for each row.
 
     Where the box holds no such point, the corner that comes nearest to it. (Croce & Hein 2020,
     "Minimally distorted adversarial examples", sec. 3.1.)

@@ -1,4 +1,4 @@
-"""DeepFool: step to the nearest linearised boundary until it is crossed."""
+"""DeepFool: steps to the nearest linearised decision boundary until it is crossed."""
 
 import torch
 from torch import Tensor, nn
@@ -8,6 +8,7 @@ from fftune.attacks.fab import offer_nearest
 from fftune.attacks.goals import is_toward
 from fftune.attacks.losses import require_margin
 from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed, slope
+from fftune.attacks.spec import BACKWARD_COST, AttackSpec
 from fftune.config import AttackConfig, Goal, Loss, Norm
 from fftune.keyed_noise import Noise
 from fftune.threat import distance
@@ -28,9 +29,9 @@ def deepfool(
 ) -> Tensor:
     """DeepFool (Moosavi-Dezfooli et al. 2016, alg. 2), for every goal with a boundary.
 
-    An adversary takes the nearest of the boundaries to `config.targets` other classes; a friend
-    has one boundary, which its label's strongest rival of the moment draws. Steps keep to
-    [0, 1]. Promises as `pgd`.
+    An adversary takes the nearest of the boundaries to `config.targets` other classes; a false
+    friend has one boundary, between its label and the strongest other class of the moment. Steps
+    keep to [0, 1]. Arguments and guarantees as in `pgd`.
 
     Returns:
         (B, C, H, W): the crossing, or x itself where there is none inside `config.threat`.
@@ -59,7 +60,7 @@ def deepfool(
 
 
 def _boundaries(rows: ActiveBatch, x_pert: Tensor, targets: int) -> list[tuple[Tensor, Tensor]]:
-    """Of each boundary: the goal's lead there, (R,), and the lead's gradient."""
+    """The goal's lead at each boundary, (R,), and the lead's gradient."""
     if is_toward(rows.aim.goal):
         _, lead, w = rows.gradient(x_pert)
         return [(lead, w)]
@@ -75,10 +76,18 @@ def _boundaries(rows: ActiveBatch, x_pert: Tensor, targets: int) -> list[tuple[T
 
 
 def _nearest(x: Tensor, exits: list[tuple[Tensor, Tensor]], norm: Norm) -> Tensor:
-    """(R, C, H, W): the shortest of the steps onto the boundaries."""
+    """(R, C, H, W), the shortest of the steps onto the boundaries."""
     steps = torch.stack([project_to_hyperplane(x, w, -lead, norm) for lead, w in exits])
     lengths = torch.stack([distance(x + step, x, norm) for step in steps])
     # A flat boundary is no exit: its step has length 0.
     flat = torch.stack([(w == 0).flatten(1).all(1) for _, w in exits])
     choice = lengths.masked_fill(flat, torch.inf).argmin(0)
     return steps[choice, torch.arange(len(x), device=x.device)]
+
+
+def _cost(config: AttackConfig) -> float:
+    """A tenth of the longest search, as most examples cross their boundary in a few steps."""
+    return config.steps * (1 + BACKWARD_COST * (max(config.targets, 1) + 1)) / 10
+
+
+DEEPFOOL = AttackSpec(run=deepfool, losses=("margin",), minimal=True, cost=_cost)

@@ -1,4 +1,4 @@
-"""FAB: the smallest perturbation, found by steps onto the linearised boundary."""
+"""FAB: smallest perturbations, by steps onto the linearised decision boundary."""
 
 from dataclasses import replace
 
@@ -15,6 +15,7 @@ from fftune.attacks.search_state import (
     run_packed,
     target_count,
 )
+from fftune.attacks.spec import BACKWARD_COST, AttackSpec
 from fftune.config import AttackConfig, Goal, Loss, Norm, ThreatModel
 from fftune.keyed_noise import Noise
 from fftune.threat import distance, project
@@ -37,11 +38,13 @@ def fab(
     noise: Noise,
     ids: Tensor,
 ) -> Tensor:
-    """Fast Adaptive Boundary attack, targeted (Croce & Hein 2020, alg. 1). Promises as `pgd`.
+    """Fast Adaptive Boundary attack, targeted (Croce & Hein 2020, alg. 1).
+
+    Arguments and guarantees as in `pgd`.
 
     An adversary crosses the boundaries to the `config.targets` likeliest other classes one
-    after another; a friend crosses the one boundary of its label, which its strongest rival of
-    the moment draws. The first restart begins at x, later ones at half the radius.
+    after another; a false friend crosses the one boundary between its label and the strongest other
+    class of the moment. The first restart begins at x, later ones at half the radius.
 
     Returns:
         (B, C, H, W): the nearest success inside `config.threat`, or x itself where none was
@@ -89,10 +92,10 @@ def _approach(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, x_pert:
 
 
 def _step(x_pert: Tensor, x: Tensor, lead: Tensor, w: Tensor, norm: Norm) -> Tensor:
-    """Onto the linearised boundary and a little beyond, drawn towards x (eq. 9).
+    """Step onto the linearised boundary and a little beyond, drawn towards x (eq. 9).
 
     Args:
-        lead: (R,), by how much the goal's logit leads; the boundary is where it is 0.
+        lead: (R,), lead of the goal's logit; 0 on the boundary.
         w: (R, C, H, W), its gradient.
     """
     here = project_to_hyperplane(x_pert, w, -lead, norm)
@@ -112,3 +115,10 @@ def offer_nearest(
     inside = reached & (away <= threat.eps)
     x_pert = project(x_pert, rows.x, threat)
     return found.offer(x_pert, inside, torch.where(inside, -away, -torch.inf))
+
+
+def _cost(config: AttackConfig) -> float:
+    return config.steps * max(config.targets, 1) * (2 + 2 * BACKWARD_COST)
+
+
+FAB = AttackSpec(run=fab, losses=("margin",), minimal=True, cost=_cost, revision=1)

@@ -1,4 +1,4 @@
-"""What a perturbation is for, and whether it got there."""
+"""Success of a perturbation: does its prediction serve the goal?"""
 
 from torch import Tensor
 
@@ -6,7 +6,7 @@ from fftune.config import Goal
 
 
 def success(goal: Goal, pred: Tensor, pred_clean: Tensor, y: Tensor) -> Tensor:
-    """(B,) bool: did the perturbed prediction `pred` serve the goal?
+    """(B,) bool, True where the perturbed prediction `pred` serves the goal.
 
     Args:
         pred, pred_clean: (B,) int64, predictions with and without the perturbation.
@@ -20,10 +20,10 @@ def success(goal: Goal, pred: Tensor, pred_clean: Tensor, y: Tensor) -> Tensor:
             return pred == y
         case "stability" | "label_free":
             return pred != pred_clean
-        case "hedge":  # a defence, which has nothing to succeed in: it runs its steps
+        case "hedge":  # a defence has no success: it runs all its steps
             return pred != pred
 
 
 def is_toward(goal: Goal) -> bool:
-    """Whether the goal is to be predicted as a label, rather than as any other."""
+    """Tell goals that want one label predicted from those that want any other."""
     return goal in ("targeted", "hypocritical")

@@ -1,4 +1,4 @@
-"""What a search climbs: one number an example, larger is nearer to the goal.
+"""Attack losses, which searches maximise: one number for each example, larger is nearer to success.
 
 z_(1) >= z_(2) >= ... are the sorted logits. Every loss is defined for two and three classes.
 """
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fftune.attacks.goals import is_toward, success
-from fftune.config import Goal, Loss, Search
+from fftune.config import Goal, Loss
 from fftune.errors import ConfigError
 
 TINY = 1e-12
@@ -18,7 +18,7 @@ TINY = 1e-12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttackObjective:
-    """A goal and the loss that stands for it, for the rows of a batch.
+    """Goal and loss of an attack, for the rows of a batch.
 
     "adversarial" climbs the loss of `y` (Madry et al. 2018), "targeted" and "hypocritical"
     descend it (Tao et al. 2022, sec. 3.1). "stability" climbs KL(p(x) || p(x')) (Zhang et al.
@@ -32,18 +32,18 @@ class AttackObjective:
     y: Tensor
     """(B,) int64, the label that the goal speaks of."""
     logits_clean: Tensor | None = None
-    """(B, K), where the goal or the protocol asks for them."""
+    """(B, K), given where the goal or the protocol needs them."""
     target: Tensor | None = None
-    """(B,) int64, the class that an adversary pulls towards; none leaves it open."""
+    """(B,) int64, the class that a targeted adversary aims at; None: untargeted."""
     turns: Tensor | None = None
-    """(B, steps) int64, the label whose loss is climbed at each step; -1 is all classes."""
+    """(B, steps) int64, the label whose loss is climbed at each step; -1: all classes."""
 
     def __post_init__(self) -> None:
         if not is_defined(self.goal, self.loss):
             raise ConfigError(f"loss {self.loss!r} is not defined for goal {self.goal!r}")
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """(B,), the loss of perturbed inputs' (B, K) logits, which is maximised."""
+        """(B,) loss of the (B, K) logits of perturbed inputs; attacks maximise it."""
         if self.goal in ("hedge", "label_free"):
             every = -logits.sum(1) if self.loss == "linear" else all_classes(logits)
             return every if self.goal == "hedge" else -every
@@ -65,14 +65,14 @@ class AttackObjective:
 
     @property
     def label(self) -> Tensor:
-        """(B,) int64: whose score is moved; for "stability" the clean prediction's."""
+        """(B,) int64, the label of the loss: `y`, or for "stability" the clean prediction."""
         if self.goal != "stability":
             return self.y
         assert self.logits_clean is not None
         return self.logits_clean.argmax(1)
 
     def at(self, step: int) -> "AttackObjective":
-        """What one step climbs."""
+        """Return the objective that one step climbs; see `turns`."""
         if self.turns is None:
             return self
         y = self.turns[:, step]
@@ -81,13 +81,13 @@ class AttackObjective:
         return replace(self, y=y, goal="hedge" if every else self.goal, loss=loss)
 
     def is_success(self, logits: Tensor) -> Tensor:
-        """(B,) bool: do these logits serve the goal?"""
+        """(B,) bool, True where these logits serve the goal."""
         pred = logits.argmax(1)
         clean = pred if self.logits_clean is None else self.logits_clean.argmax(1)
         return success(self.goal, pred, clean, self.y)
 
     def select(self, rows: Tensor) -> "AttackObjective":
-        """The aim of some rows, in the order given; rows may repeat."""
+        """Return the objective for some rows, in the order given; rows may repeat."""
         clean, target, turns = self.logits_clean, self.target, self.turns
         return replace(
             self,
@@ -99,14 +99,14 @@ class AttackObjective:
 
 
 def is_defined(goal: Goal, loss: Loss) -> bool:
-    """Whether the goal has such a loss."""
+    """Tell if the goal has such a loss."""
     if goal in ("hedge", "label_free"):
         return loss in ("ce", "linear")
     return loss != "kl" or goal == "stability"
 
 
-def require_margin(search: Search, loss: Loss) -> None:
-    """Refuse any other loss, for searches that are made for the margin."""
+def require_margin(search: str, loss: Loss) -> None:
+    """Raise `ConfigError` for any loss but "margin", for searches that are defined for it alone."""
     if loss != "margin":
         raise ConfigError(f"loss of {search!r} must be 'margin', got {loss!r}")
 
@@ -118,7 +118,7 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def scale(logits: Tensor, last: int) -> Tensor:
-    """(B,) what DLR divides by, so that rescaled logits change nothing (Croce & Hein 2020).
+    """(B,) denominator of DLR, which makes it free of the logits' scale (Croce & Hein 2020).
 
     z_(1) - z_(3) for `last` = 3 and z_(1) - (z_(3) + z_(4)) / 2 for `last` = 4. With three
     classes the latter is z_(1) - (z_(2) + z_(3)) / 2: over z_(1) - z_(3) a lead of the third
@@ -134,14 +134,14 @@ def scale(logits: Tensor, last: int) -> Tensor:
 
 
 def kl(logits_p: Tensor, logits_q: Tensor) -> Tensor:
-    """(B,) KL(p || q) of the distributions that two (B, K) logits stand for."""
+    """(B,) KL(p || q), the divergence of the softmax distributions of two (B, K) logits."""
     log_p, log_q = logits_p.log_softmax(1), logits_q.log_softmax(1)
     # kl_div(q, p) is KL(p || q): the first argument is the *second* distribution.
     return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
 
 
 def all_classes(logits: Tensor) -> Tensor:
-    """(B,) the sum over all classes c of CE(c), K KL(uniform || p) + K log K."""
+    """(B,) sum over all classes c of CE(c), which equals K KL(uniform || p) + K log K."""
     return -logits.log_softmax(1).sum(1)
 
 

@@ -1,4 +1,4 @@
-"""Projected gradient ascent on the goal's loss, and the attacks that are cases of it."""
+"""Projected gradient ascent on the goal's loss (PGD), and its special cases: FGSM, C&W."""
 
 from dataclasses import replace
 
@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from fftune.attacks.losses import require_margin
 from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed
+from fftune.attacks.spec import AttackSpec, gradient_steps
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.keyed_noise import Noise
 from fftune.threat import project, step
@@ -122,3 +123,11 @@ def pgd_hedged(
     turns = torch.stack([y, torch.full_like(y, -1)], 1).repeat(1, max(1, config.steps))
     config = replace(config, steps=2 * config.steps)
     return pgd(model, x, turns, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
+
+
+PGD = AttackSpec(run=pgd, keeps_last=True, may_unclamp=True)
+FGSM = AttackSpec(run=fgsm, keeps_last=True, may_unclamp=True)
+CW = AttackSpec(run=cw, losses=("margin",), keeps_last=True, may_unclamp=True)
+PGD_HEDGED = AttackSpec(
+    run=pgd_hedged, may_unclamp=True, cost=lambda config: 2 * gradient_steps(config)
+)

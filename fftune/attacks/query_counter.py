@@ -1,14 +1,14 @@
-"""How often a net was asked and differentiated, counted where it happens."""
+"""Counts of forward and backward passes, for each example of a block."""
 
 import torch
 from torch import Tensor, nn
 
 LARGE = 1e15
-"""What an infinite gradient is followed as: its squares can still be summed."""
+"""Finite value that replaces an infinite gradient: its squares can still be summed."""
 
 
 class BatchIndexed(nn.Module):
-    """A net that knows which examples are in its batch."""
+    """A net whose answer depends on which examples are in its batch."""
 
     def select(self, rows: Tensor) -> "BatchIndexed":
         """The same net for some rows of the batch; rows may repeat."""
@@ -16,10 +16,10 @@ class BatchIndexed(nn.Module):
 
 
 class QueryCounter(BatchIndexed):
-    """A net that counts the passes of each example of a block, and remembers the clean ones.
+    """A net that counts the passes of each example of a block, and keeps its clean logits.
 
-    Searches pack, repeat and drop rows; `index_batch` keeps the accounts with the examples. A
-    frozen net that detaches its input has gradients too, all zero, and is counted so.
+    Searches pack, repeat and drop rows; `index_batch` keeps the counts with their examples. A
+    frozen net that detaches its input counts as one whose gradients are all zero.
     """
 
     def __init__(
@@ -30,7 +30,7 @@ class QueryCounter(BatchIndexed):
         *,
         examples: int | None = None,
     ) -> None:
-        """Account for `examples` of a block, of which `rows` (default all) are in the batch."""
+        """Count for `examples` of a block, of which `rows` (default all) are in the batch."""
         super().__init__()
         self.model = model
         self.logits_clean = logits_clean
@@ -39,8 +39,9 @@ class QueryCounter(BatchIndexed):
         self.forwards, self.backwards, self.queries, self.flat, self.broken = torch.zeros(
             5, size, dtype=torch.int64
         )
-        """(B,) passes; gradients taken; passes without a gradient; gradients in which nothing
-        can be followed, each pixel's zero or not finite; gradients with a pixel not finite."""
+        """(B,) int64 each: passes; gradients taken; passes without a gradient; gradients that
+        give no direction, as every pixel is zero or not finite; gradients with a pixel that
+        is not finite."""
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)
@@ -55,14 +56,14 @@ class QueryCounter(BatchIndexed):
         return logits
 
     def select(self, rows: Tensor) -> "QueryCounter":
-        """The same net and accounts for some rows of the batch; rows may repeat."""
+        """The same net and counts for some rows of the batch; rows may repeat."""
         part = QueryCounter(self.model, self.logits_clean[rows], self.rows[rows.cpu()], examples=0)
         part.forwards, part.backwards = self.forwards, self.backwards
         part.queries, part.flat, part.broken = self.queries, self.flat, self.broken
         return part
 
     def _looked_at(self, grad: Tensor) -> Tensor | None:
-        """Count what cannot be followed. A pixel's nan becomes 0, an infinity only large."""
+        """Count useless gradients; replace a pixel's nan by 0 and an infinity by `LARGE`."""
         size = grad.abs().flatten(1).amax(1)
         if size.isfinite().all():
             _tally(self.flat, self.rows[(size == 0).cpu()])
@@ -75,12 +76,12 @@ class QueryCounter(BatchIndexed):
 
 
 def index_batch(model: nn.Module, rows: Tensor) -> nn.Module:
-    """`model` for some rows of the batch; only a `BatchIndexed` one knows the difference."""
+    """Return `model` for some rows of the batch: itself, unless it is `BatchIndexed`."""
     return model.select(rows) if isinstance(model, BatchIndexed) else model
 
 
 def clean_logits(model: nn.Module, x: Tensor) -> Tensor:
-    """(B, K) at the unperturbed `x`: remembered by a `QueryCounter` net, else computed."""
+    """(B, K) logits at the unperturbed `x`: those a `QueryCounter` keeps, else computed."""
     if isinstance(model, QueryCounter):
         return model.logits_clean
     with torch.no_grad():

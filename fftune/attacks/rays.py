@@ -1,4 +1,4 @@
-"""RayS: search for the direction of signs along which the decision changes soonest."""
+"""RayS: hard-label search for the direction of signs with the nearest decision boundary."""
 
 import itertools
 import math
@@ -11,6 +11,7 @@ from fftune.attacks.fab import offer_nearest
 from fftune.attacks.goals import is_toward
 from fftune.attacks.losses import require_margin
 from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed
+from fftune.attacks.spec import AttackSpec
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
@@ -30,15 +31,17 @@ def rays(
     noise: Noise,  # noqa: ARG001  the search draws nothing
     ids: Tensor,
 ) -> Tensor:
-    """RayS (Chen & Gu 2020, alg. 3), hard labels only, for linf. Promises as `pgd`.
+    """RayS (Chen & Gu 2020, alg. 3), hard labels only, for linf.
+
+    Arguments and guarantees as in `pgd`.
 
     From the direction (1, ..., 1), blocks of signs are flipped, halves first, then quarters and
     so on; a flip is kept when it reaches the goal at a smaller radius. An example stops as soon
     as that radius is at most eps, as in the authors' code, under either protocol.
 
-    The search begins at radius 1, where an adversary's directions all lead somewhere else. A
-    friend has one label to reach, which such a ruined image seldom has: where neither the first
-    direction nor its opposite reaches it, the radius is eps from then on.
+    The search begins at radius 1, where an adversary's directions all lead to another class. A
+    false friend has one label to reach, which such a ruined image seldom has: where neither the
+    first direction nor its opposite reaches it, the radius is eps from then on.
 
     Args:
         config: `steps` counts queries.
@@ -55,7 +58,7 @@ def rays(
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
-        found.stop = False  # narrowed here: what is spent leaves as well
+        found.stop = False  # narrowed here: examples out of queries leave as well
         _flip_blocks(rows, found, config)
 
     return run_packed(rows, 1, config, search)
@@ -85,7 +88,7 @@ def _flip_blocks(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> N
 
 
 def _blocks(size: int) -> Iterator[slice]:
-    """Nothing; all halves, quarters, eighths of `size` pixels, down to single ones; for ever."""
+    """Yield an empty slice; then halves, quarters, ... of `size` pixels; single ones for ever."""
     yield slice(0)
     for level in itertools.count():
         width = max(math.ceil(size / 2**level), 1)
@@ -93,10 +96,10 @@ def _blocks(size: int) -> Iterator[slice]:
 
 
 def _radius(rows: ActiveBatch, signs: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Is the goal reached along `signs` at `radius`, and from which smaller radius on?
+    """Test whether the goal is reached along `signs` at `radius`; bisect for the smallest radius.
 
     Returns:
-        (R,) bool; (R,) the radius, the old one where it is not reached; (R,) queries spent.
+        (R,) bool, reached; (R,) the radius, the old one where not reached; (R,) queries spent.
     """
     better, _ = rows.ask(_along(rows.x, signs, radius))
     cost, low, high = torch.ones_like(rows.job), torch.zeros_like(radius), radius.clone()
@@ -113,3 +116,13 @@ def _radius(rows: ActiveBatch, signs: Tensor, radius: Tensor) -> tuple[Tensor, T
 
 def _along(x: Tensor, signs: Tensor, radius: Tensor) -> Tensor:
     return (x + radius.view(-1, 1, 1, 1) * signs).clamp(0, 1)
+
+
+RAYS = AttackSpec(
+    run=rays,
+    losses=("margin",),
+    norms=("linf",),
+    minimal=True,
+    gradient_free=True,
+    cost=lambda config: config.steps,
+)

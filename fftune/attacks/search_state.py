@@ -1,4 +1,4 @@
-"""The rows that a search still works on, and the best point it has found for each example.
+"""State of a search: the rows it still works on, and the best point found for each example.
 
 A row is an example with one job: a restart, or a class to aim at. Decided examples leave the
 batch; jobs are packed side by side while the batch has room.
@@ -19,25 +19,25 @@ from fftune.keyed_noise import Noise
 from fftune.threat import start
 
 WIDTH = 128
-"""Rows that make a full batch on a CPU; wider ones are hardly faster an example."""
+"""Number of rows of a full batch on a CPU; wider ones are hardly faster for each example."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveBatch:
-    """Rows under search: their net, inputs, aims and ids."""
+    """Rows under search: their net, inputs, objective and ids."""
 
     model: nn.Module
     x: Tensor
     aim: AttackObjective
     ids: Tensor
     job: Tensor
-    """(R,) int64, counted from 0."""
+    """(R,) int64, the job of each row, counted from 0."""
 
     def __len__(self) -> int:
         return len(self.x)
 
     def select(self, rows: Tensor) -> "ActiveBatch":
-        """Some rows, in the order given; rows may repeat."""
+        """Return some rows, in the order given; rows may repeat."""
         return ActiveBatch(
             model=index_batch(self.model, rows),
             x=self.x[rows],
@@ -47,13 +47,13 @@ class ActiveBatch:
         )
 
     def ask(self, x_pert: Tensor) -> tuple[Tensor, Tensor]:
-        """(R,) bool and (R,): is the goal reached, and the loss. Takes no gradient."""
+        """(R,) bool, goal reached, and (R,) loss at a point; takes no gradient."""
         with torch.no_grad():
             logits: Tensor = self.model(x_pert)
             return self.aim.is_success(logits), self.aim(logits)
 
     def gradient(self, x_pert: Tensor, step: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-        """(R,) bool, (R,) and (R, C, H, W): goal reached, the loss, and the gradient to climb."""
+        """(R,) bool, goal reached, (R,) loss, and (R, C, H, W) gradient to climb at a point."""
         x_pert = x_pert.detach().requires_grad_(True)
         with torch.enable_grad():
             logits = self.model(x_pert)
@@ -63,7 +63,7 @@ class ActiveBatch:
         return self.aim.is_success(logits.detach()), loss.detach(), grad
 
     def start(self, config: AttackConfig, noise: Noise) -> Tensor:
-        """(R, C, H, W): where each row begins, keyed by its job and its example's id."""
+        """(R, C, H, W) starting points, keyed by each row's job and example id."""
         x_pert = torch.empty_like(self.x)
         for job in self.job.unique().tolist():
             at = self.job == job
@@ -71,7 +71,7 @@ class ActiveBatch:
         return x_pert
 
     def uniform(self, noise: Noise, shape: tuple[int, ...]) -> Tensor:
-        """(R, *shape) in [0, 1), keyed likewise."""
+        """(R, *shape) uniform in [0, 1), keyed by each row's job and example id."""
         drawn = self.x.new_empty(len(self), *shape)
         for job in self.job.unique().tolist():
             at = self.job == job
@@ -81,32 +81,32 @@ class ActiveBatch:
 
 @dataclass(slots=True, kw_only=True)
 class BestSoFar:
-    """The best point of each row: a success before a failure, then the larger score."""
+    """Best point of each row: a success before a failure, then the larger score."""
 
     x: Tensor
     score: Tensor
     won: Tensor
     stop: bool
-    """Whether an example leaves the search with its first success."""
+    """True: an example leaves the search with its first success."""
     copies: int = 1
-    """Rows an example: all first rows, then all second ones, and so on."""
+    """Number of rows of each example: all first rows, then all second ones, and so on."""
     active: Tensor = field(init=False)
-    """(A,) int64: the rows that are still searched."""
+    """(A,) int64, the rows that are still searched."""
 
     def __post_init__(self) -> None:
         self.active = (~self.won).nonzero().flatten() if self.stop else _every(self.won)
 
     @classmethod
     def nothing(cls, x: Tensor, *, stop: bool, copies: int = 1) -> "BestSoFar":
-        """Before the search: x itself, which is as good as nothing."""
+        """Start a search: x itself, with a score below every other."""
         score = torch.full_like(x[:, 0, 0, 0], -torch.inf)
         return cls(x=x.clone(), score=score, won=score > 0, stop=stop, copies=copies)
 
     def offer(self, x_pert: Tensor, won: Tensor, score: Tensor) -> Tensor | None:
-        """Take what is better for the active rows than what they have.
+        """Keep the offered points that are better than what the active rows have.
 
         Returns:
-            (A,) bool: which of them the search goes on with; None stands for all.
+            (A,) bool, the active rows that the search goes on with; None: all of them.
         """
         at = self.active
         tie = won == self.won[at]
@@ -122,13 +122,13 @@ class BestSoFar:
         return kept
 
     def keep(self, kept: Tensor) -> None:
-        """Go on with these of the active rows, (A,) bool."""
+        """Drop the active rows that are False in `kept`, (A,) bool."""
         self.active = self.active[kept]
 
     def merge(self, pack: "BestSoFar", examples: Tensor) -> None:
-        """Take the best of each example's rows in a finished pack."""
+        """Keep the best of each example's rows in a finished pack."""
         for x, won, score in zip(
-            *(part.chunk(pack.copies) for part in (pack.x, pack.won, pack.score)), strict=True
+            *(values.chunk(pack.copies) for values in (pack.x, pack.won, pack.score)), strict=True
         ):
             self.active = examples
             self.offer(x, won, score)
@@ -136,13 +136,13 @@ class BestSoFar:
 
 
 def slope(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
-    """The gradient of a value at x.
+    """Gradient of a value at x.
 
     Args:
-        keep: the graph, for other values.
+        keep: keep autograd's graph, for other values.
 
     Raises:
-        ModelError: autograd knows of no way from x to the value.
+        ModelError: the value does not depend on x by differentiable operations.
     """
     grad = None
     if value.requires_grad:
@@ -162,7 +162,7 @@ def begin(
     loss: Loss,
     ids: Tensor,
 ) -> ActiveBatch:
-    """A row an example.
+    """Make one row of each example.
 
     Raises:
         DataError: pixels lie outside [0, 1], or labels outside the classes.
@@ -187,10 +187,10 @@ def run_packed(
     config: AttackConfig,
     search: Callable[[ActiveBatch, BestSoFar], None],
 ) -> Tensor:
-    """The best point of each example over all its jobs, (B, C, H, W).
+    """(B, C, H, W), the best point of each example over all its jobs.
 
     An example that has succeeded takes no further restart, and under `strong` no further job at
-    all; there, x itself is tried first. As many jobs as fill a batch are searched side by side.
+    all; there, x itself is tried first. Jobs are searched side by side, as many as fill a batch.
     """
     strong = config.protocol == "strong"
     found = BestSoFar.nothing(rows.x, stop=strong or config.restarts > 1)
@@ -214,14 +214,14 @@ def run_packed(
 
 
 def target_count(rows: ActiveBatch, config: AttackConfig) -> int:
-    """How many classes an adversary aims at: `config.targets`, at most classes - 1."""
+    """Number of classes that an adversary aims at: `config.targets`, at most classes - 1."""
     if is_toward(rows.aim.goal) or rows.aim.logits_clean is None:
         return 0
     return min(config.targets, rows.aim.logits_clean.shape[1] - 1)
 
 
 def label_schedule(rows: ActiveBatch, targets: int) -> ActiveBatch:
-    """Each row aimed at the other class that its job has in the order of the clean logits."""
+    """Aim each row at the class that its job has in the order of the clean logits, `y` left out."""
     if not targets:
         return rows
     clean = rows.aim.logits_clean

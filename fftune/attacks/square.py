@@ -1,4 +1,4 @@
-"""Square: random search over squares of pixels, guided by the loss and by no gradient."""
+"""Square: random search over squares of pixels, guided by the loss alone, without gradients."""
 
 import bisect
 import functools
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed
+from fftune.attacks.spec import AttackSpec
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.keyed_noise import Noise
 from fftune.threat import project
@@ -15,9 +16,9 @@ from fftune.threat import project
 P_INIT = 0.8
 """Share of the pixels that the first square covers."""
 HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
-"""Queries, of 10,000, after which the share is halved."""
+"""Numbers of queries, of 10,000, after which the share is halved."""
 CHUNK = 250
-"""Queries whose noise is drawn at once."""
+"""Number of queries whose noise is drawn at once."""
 
 
 def square(
@@ -31,10 +32,12 @@ def square(
     noise: Noise,
     ids: Tensor,
 ) -> Tensor:
-    """Square Attack (Andriushchenko et al. 2020, alg. 1-3), for every goal. Promises as `pgd`.
+    """Square Attack (Andriushchenko et al. 2020, alg. 1-3), for every goal.
+
+    Arguments and guarantees as in `pgd`.
 
     An example stops at its first success, as in the paper, under either protocol. Each example
-    draws its own squares from its own stream, so that its neighbours do not matter.
+    draws its squares from its own stream, whatever else is in the batch.
 
     Args:
         config: `steps` counts queries.
@@ -49,7 +52,7 @@ def square(
 
 
 def _random_search(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, noise: Noise) -> None:
-    """Propose, ask, and keep what raised the loss."""
+    """Propose a square, query the net, and keep the square if the loss rose."""
     l2, eps = config.threat.norm == "l2", config.threat.eps
     first = _tiles(rows, noise) if l2 else _stripes(rows, noise)
     ahead = x_best = project(rows.x + eps * first, rows.x, config.threat)
@@ -77,19 +80,19 @@ def _random_search(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, no
 
 
 def _side(done: float, x: Tensor) -> int:
-    """The side of the square after this share of the queries."""
+    """Side of the square, in pixels, after this share of the queries."""
     height, width = x.shape[2:]
     share = P_INIT / 2 ** bisect.bisect_right(HALVINGS, 10_000 * done - 1)
     return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 
 
 def _signs(draw: Tensor) -> Tensor:
-    """(R, C, 1, 1): +1 or -1 a channel."""
+    """(R, C, 1, 1), +1 or -1 for each channel."""
     return 2 * (draw[:, 5:, None, None] < 0.5).to(draw) - 1
 
 
 def _window(x: Tensor, corner: Tensor, side: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Each row's square: its mask (R, 1, H, W), and every pixel's place in it, (R, H), (R, W).
+    """Mask of each row's square, (R, 1, H, W), and every pixel's place in it, (R, H), (R, W).
 
     Args:
         corner: (R, 2), uniform in [0, 1).
@@ -105,13 +108,13 @@ def _window(x: Tensor, corner: Tensor, side: int) -> tuple[Tensor, tuple[Tensor,
 
 
 def _stripes(rows: ActiveBatch, noise: Noise) -> Tensor:
-    """(R, C, 1, W): +1 or -1 a column and channel."""
+    """(R, C, 1, W), +1 or -1 for each column and channel."""
     _, channels, _, width = rows.x.shape
     return 2 * (rows.uniform(noise.fold("stripes"), (channels, 1, width)) < 0.5).to(rows.x) - 1
 
 
 def _tiles(rows: ActiveBatch, noise: Noise) -> Tensor:
-    """(R, C, H, W) of length 1: about five by five bumps, each up or down."""
+    """(R, C, H, W) of length 1, about five by five bumps, each up or down."""
     _, channels, height, width = rows.x.shape
     tile = max(min(height, width) // 5, 1)
     down, along = torch.arange(height), torch.arange(width)
@@ -123,9 +126,9 @@ def _tiles(rows: ActiveBatch, noise: Noise) -> Tensor:
 
 
 def _shift_mass(x_best: Tensor, x: Tensor, draw: Tensor, side: int, eps: float) -> Tensor:
-    """Alg. 3: empty one square, and put its mass and what is unspent into another.
+    """Move mass between squares (alg. 3): one is emptied into another, with the unspent budget.
 
-    The budget is kept a channel at a time.
+    Each channel keeps its own budget.
     """
     side = min(side, *x.shape[2:])
     mask, (down, along) = _window(x, draw[:, :2], side)
@@ -144,7 +147,7 @@ def _shift_mass(x_best: Tensor, x: Tensor, draw: Tensor, side: int, eps: float) 
 
 @functools.cache
 def _two_bumps(side: int) -> Tensor:
-    """(side, side) of length 1: a bump in the upper half, its negative in the lower (sec. 3.4)."""
+    """(side, side) of length 1, a bump in the upper half, its negative in the lower (sec. 3.4)."""
     if side == 1:
         return torch.ones(1, 1)
     upper = side // 2
@@ -153,7 +156,7 @@ def _two_bumps(side: int) -> Tensor:
 
 
 def _bump(height: int, width: int) -> Tensor:
-    """(height, width) of length 1: the sum of centred squares of weight 1 / (radius + 1)^2."""
+    """(height, width) of length 1, the sum of centred squares of weight 1 / (radius + 1)^2."""
     down = (torch.arange(height) - height // 2).abs()[:, None]
     along = (torch.arange(width) - width // 2).abs()[None]
     reach = torch.maximum(down, along)
@@ -168,5 +171,8 @@ def _norm(delta: Tensor, dims: tuple[int, ...]) -> Tensor:
 
 
 def _wide(values: Tensor) -> Tensor:
-    """(R,) as (R, 1, 1, 1)."""
+    """Reshape (R,) to (R, 1, 1, 1)."""
     return values.view(-1, 1, 1, 1)
+
+
+SQUARE = AttackSpec(run=square, gradient_free=True, cost=lambda config: config.steps)

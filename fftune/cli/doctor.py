@@ -10,7 +10,6 @@ from fftune.cli.evaluate import parse_net
 from fftune.config import (
     BatteryConfig,
     DataSpec,
-    Defense,
     DefenseConfig,
     Split,
     ThreatModel,
@@ -39,7 +38,7 @@ class Doctor:
     """Its examples, seed, threads and device; the doctor brings its own attacks."""
     data: DataSpec = field(default_factory=DataSpec)
     threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
-    defense: Defense = "none"
+    defense: str = "none"
     """Judge the five under this defence."""
     settings: DefenseConfig = field(default_factory=DefenseConfig)
     """Of the defence; its names and repeats are not used."""
@@ -59,10 +58,11 @@ def main(arguments: Sequence[str]) -> None:
         return
     command, spec = parse_net(Doctor, arguments, SHORT, prog="python -m fftune.doctor")
 
+    from fftune.data.subset import sample
     from fftune.doctor.behaviours import behaviours
     from fftune.doctor.check import LEVEL, MARGIN
     from fftune.doctor.sound import checks_of
-    from fftune.evaluation.evaluate import has_gradients, sample
+    from fftune.evaluation.evaluate import has_gradients
     from fftune.models import load_model
 
     net = load_model(spec)

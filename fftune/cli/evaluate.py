@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> None:
 
     root = storage_root(command.storage)  # a wrong one is told before the long imports
 
-    from fftune.evaluation.many import examine
+    from fftune.evaluation.evaluate import evaluate
     from fftune.report.evaluations import EvaluationRecord
 
     record = EvaluationRecord(
@@ -102,7 +102,7 @@ def main(arguments: Sequence[str]) -> None:
         rows=Path(command.rows) if command.rows else None,
     )
     record.begin()
-    results = examine(
+    results = evaluate(
         nets,
         command.data,
         command.battery,
@@ -197,7 +197,7 @@ def parse_net(
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
         if ".py:" in command.model:
             return command, ModelSpec(factory=command.model, weights=command.weights)
-        from fftune.evaluation.model_spec import model_spec
+        from fftune.data.model_spec import model_spec
 
         return command, model_spec(command.model, command.weights, command.data)
     from fftune.models.saved_spec import read_spec

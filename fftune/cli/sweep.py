@@ -239,7 +239,7 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
     if command.model:
         if command.checkpoint:
             raise ConfigError("model contradicts checkpoint: name one of them")
-        from fftune.evaluation.model_spec import model_spec
+        from fftune.data.model_spec import model_spec
 
         base = replace(base, net=model_spec(command.model, command.weights, base.data))
     if command.weights and not command.model:

@@ -6,14 +6,12 @@ Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig, substandard_name
-from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial, named
+from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.hedge_study import HedgeSweep, study_of
 from fftune.config.literals import (
     Backend,
-    Battery,
     Constants,
-    Defense,
     Device,
     Engine,
     Goal,
@@ -21,7 +19,6 @@ from fftune.config.literals import (
     Norm,
     Precision,
     Protocol,
-    Search,
     Selection,
     Split,
     Start,
@@ -49,11 +46,9 @@ __all__ = [
     "AttackConfig",
     "Augmentation",
     "Backend",
-    "Battery",
     "BatteryConfig",
     "Constants",
     "DataSpec",
-    "Defense",
     "DefenseConfig",
     "Device",
     "Dimension",
@@ -72,7 +67,6 @@ __all__ = [
     "Precision",
     "Protocol",
     "Resources",
-    "Search",
     "Selection",
     "Settings",
     "Split",
@@ -94,7 +88,6 @@ __all__ = [
     "from_json",
     "is_plain",
     "is_whole",
-    "named",
     "nearest",
     "require",
     "study_of",

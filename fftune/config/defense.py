@@ -1,4 +1,4 @@
-"""What is done to an input before a net predicts it."""
+"""Settings of test-time defences: perturbations of an input before a net predicts it."""
 
 import math
 from dataclasses import dataclass, field, fields, replace
@@ -6,33 +6,34 @@ from typing import Literal
 
 from fftune.config.attack import UNSAID, AttackConfig, ThreatModel, default_eps, is_unsaid
 from fftune.config.data import DataSpec
-from fftune.config.literals import Defense, Device, Norm, Start
+from fftune.config.literals import Device, Norm, Start
 from fftune.config.model import ModelSpec
 from fftune.config.validation import require
+from fftune.registry import ATTACKS, DEFENSES, absolute, label
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HedgeConfig:
-    """One search for a safer point of a ball (Wu et al. 2021, alg. 1; constants of sec. 4.1).
+    """Settings of Hedge Defense (Wu et al. 2021, alg. 1; constants of sec. 4.1).
 
-    Without steps it is their uniform random perturbation; without a radius too, no defence.
+    With 0 steps it is their uniform random perturbation; with radius 0 too, no defence.
     """
 
     norm: Norm = "linf"
     eps_d: float = UNSAID
-    """The default is the norm's own; see `default_eps`."""
+    """Radius, in pixels of [0, 1]; default 8/255 for linf, 0.5 for l2."""
     steps: int = 20
-    """K."""
+    """Number of steps, K in the paper."""
     step_size: float | None = None
-    """None stands for eps_d / 2."""
+    """Length of a step; default eps_d / 2."""
     classes: Literal["all", "one"] = "all"
-    """Whose loss a step climbs: that of all classes, or of one drawn for each example and step
-    (alg. 4)."""
+    """Classes whose loss a step climbs: all, or one drawn for each example and step (alg. 4)."""
     clamp: bool = True
     """Keeps pixels in [0, 1], which the paper does not print."""
     start: Start = "uniform"
+    """Starting point; see `AttackConfig.start`."""
     loss: Literal["ce", "linear"] = "ce"
-    """`linear` is the score of section 5."""
+    """Loss of each class: cross-entropy, or the score of section 5, `linear`."""
 
     def __post_init__(self) -> None:
         if is_unsaid(self.eps_d):
@@ -43,34 +44,35 @@ class HedgeConfig:
 
     @property
     def threat(self) -> ThreatModel:
-        """The defender's ball."""
+        """Ball that the defender searches."""
         return ThreatModel(norm=self.norm, eps=self.eps_d, clamp=self.clamp)
 
     @property
     def step_length(self) -> float:
-        """`step_size`, or eps_d / 2."""
+        """Length of a step: `step_size`, or eps_d / 2."""
         return self.eps_d / 2 if self.step_size is None else self.step_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HedgeTrial(HedgeConfig):
-    """A hedge, tried on a net and on images that were attacked without knowing of it."""
+    """Trial of a hedge on one net, against attackers who do not know of it."""
 
     net: ModelSpec = field(default_factory=lambda: ModelSpec(factory=""))
     data: DataSpec = field(default_factory=lambda: DataSpec(name="cifar10", validation_size=0))
     attack: AttackConfig = field(default_factory=AttackConfig)
-    """For both goals on the bare net; `cw` climbs the margin, the others the cross-entropy. No
-    step size stands for eps / 2, as in Wu et al. 2021; see `crafting`."""
+    """Attack for both goals on the bare net, with the attack's default loss. The default step
+    size is eps / 2, as in Wu et al. 2021; see `crafting`."""
     examples: int | None = 512
-    """Of the test split, evenly spread over its ids, and as many of validation; where the data
-    have no validation split, these are parted in two halves. None is all."""
+    """Number of examples of the test split, evenly spread over its ids, and as many of
+    validation; where the data have no validation split, these are divided into two halves.
+    None: all."""
     aware: int = 64
-    """So many of the test examples are also attacked through the hedge (Wu et al. 2021, alg. 6),
-    as the other figures flatter a defence."""
+    """Number of the test examples that are also attacked through the hedge (Wu et al. 2021,
+    alg. 6), as the other figures flatter a defence."""
     block_size: int = 256
-    """The unit of work, as of a battery."""
+    """Unit of work; see `BatteryConfig.block_size`."""
     seed: int = 0
-    """Of the defender's noise, and on a branch of their own of the attackers'."""
+    """Seed of the defender's noise and, on another branch, of the attackers'."""
     threads: int = 1
     device: Device = "auto"
 
@@ -83,11 +85,13 @@ class HedgeTrial(HedgeConfig):
         require("seed", self.seed >= 0, ">= 0", self.seed)
         require("threads", self.threads >= 1, ">= 1", self.threads)
         search = self.attack.search
-        require("attack.search", search in PLAIN, f"one of {', '.join(PLAIN)}", search)
+        if search != "pgd":  # an import of torch, which few settings ask for
+            rule = "an attack that keeps its last iterate, as pgd does"
+            require("attack.search", _keeps_last(search), rule, search)
 
     @property
     def hedge(self) -> HedgeConfig:
-        """The defence alone. What cannot matter is left out, so that equal ones are equal."""
+        """The defence alone, in canonical form: settings without effect have their defaults."""
         one = HedgeConfig(**{f.name: getattr(self, f.name) for f in fields(HedgeConfig)})
         if not self.eps_d:
             return replace(one, steps=0, step_size=None)
@@ -95,80 +99,74 @@ class HedgeTrial(HedgeConfig):
 
     @property
     def crafting(self) -> AttackConfig:
-        """`attack` with its step size written out."""
+        """The attack with its step size resolved."""
         half = self.attack.threat.eps / 2
         size = self.attack.step_size
         return replace(self.attack, step_size=half if size is None else size)
 
     @property
     def workers(self) -> int:
-        """A trial is one process."""
+        """Number of processes of a trial: 1."""
         return 1
 
 
-PLAIN = ("fgsm", "pgd", "cw", "apgd")
-"""Searches that keep their last or best iterate: what Wu et al. 2021 plot hedges against."""
+def _keeps_last(search: str) -> bool:
+    """Tell attacks that return their last or best iterate from searches for a boundary."""
+    return bool(getattr(ATTACKS[search], "keeps_last", False))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseConfig:
-    """Defences that a battery's examples are scored under, beside none at all."""
+    """Test-time defences that a battery's perturbed examples are scored under, beside none."""
 
-    names: tuple[Defense, ...] = ()
-    """`none` adds nothing, as the bare net is always shown."""
+    names: tuple[str, ...] = ()
+    """Names of defences: `hedge`, `hedge_one_class`, `random` noise, one of an installed package,
+    or `path/to/FILE.py:NAME` of your own. `none` adds nothing, as the bare net is always shown."""
     norm: Norm | None = None
-    """None stands for the attackers'."""
+    """Norm of the hedges' ball; default the attackers'."""
     eps_d: float | None = None
-    """None stands for the attackers' radius, as in Wu et al. 2021; for a norm that is not
-    theirs, for its own."""
+    """Radius of the hedges; default the attackers', as in Wu et al. 2021, or the norm's own
+    where it is not theirs."""
     steps: int = 20
-    """K of the hedges."""
+    """Number of steps of the hedges, K in the paper."""
     step_size: float | None = None
-    """None stands for eps_d / 2."""
+    """Length of a step; default eps_d / 2."""
     clamp: bool = True
+    """Keeps hedged pixels in [0, 1]."""
     repeats: int = 3
-    """Draws of each defence; all attacks on an example meet the same ones."""
+    """Random draws of each defence; all attacks on an example meet the same ones."""
     seed: int = 0
-    """The defender's; its noise shares no key with the attackers', whatever their seed."""
+    """Seed of the defender's noise, which shares no key with the attackers', whatever theirs."""
     draws: int = 4
-    """Draws that an attacker averages over at each step (EOT); five times as many where the
-    defence takes no steps, as they cost so little."""
+    """Draws that an adaptive attacker averages over at each step (EOT); five times as many where
+    the defence asks nothing of the net."""
 
     def __post_init__(self) -> None:
-        require("names", len(set(self.names)) == len(self.names), "each named once", self.names)
+        for name in self.names:
+            if name != "none":
+                DEFENSES.check("names", name)
+        object.__setattr__(self, "names", tuple(map(absolute, self.names)))
+        once = len(set(map(label, self.names))) == len(self.names)
+        require("names", once, "each named once", self.names)
         _check(0 if self.eps_d is None else self.eps_d, self.steps, self.step_size)
         require("repeats", self.repeats >= 1, ">= 1", self.repeats)
         require("draws", self.draws >= 1, ">= 1", self.draws)
 
-    def hedges(self, threat: ThreatModel) -> dict[Defense, HedgeConfig]:
-        """Each named defence but `none`; what is not set follows the attackers' threat."""
+    def hedge(self, threat: ThreatModel) -> HedgeConfig:
+        """Hedge Defense with these settings; what is not given follows the attackers' threat."""
         norm = self.norm or threat.norm
-        full = HedgeConfig(
+        return HedgeConfig(
             norm=norm,
             eps_d=radius_of(norm, threat) if self.eps_d is None else self.eps_d,
             steps=self.steps,
             step_size=self.step_size,
             clamp=self.clamp,
         )
-        return {name: named(name, full) for name in self.names if name != "none"}
 
 
 def radius_of(norm: Norm, threat: ThreatModel) -> float:
-    """A defender's radius where none is said: the attackers', if theirs is the same norm."""
+    """Default radius of a defender: the attackers', if theirs is the same norm."""
     return threat.eps if norm == threat.norm else default_eps(norm)
-
-
-def named(name: Defense, full: HedgeConfig) -> HedgeConfig:
-    """What `full` is under a name: with fewer steps, or a class at a time."""
-    match name:
-        case "hedge":
-            return full
-        case "hedge_one_class":
-            return replace(full, classes="one")
-        case "random":
-            return replace(full, steps=0)
-        case "none":
-            return replace(full, steps=0, eps_d=0)
 
 
 def _check(eps_d: float, steps: int, step_size: float | None) -> None:

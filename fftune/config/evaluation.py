@@ -1,36 +1,69 @@
-"""What a net is attacked with."""
+"""Settings of an evaluation: which battery of attacks, and how it is run."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from fftune.config.literals import Battery, Device, Precision, Tier
+from fftune.config.literals import Device, Precision, Tier
 from fftune.config.validation import require
+from fftune.registry import BATTERIES, absolute
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatteryConfig:
-    """A named set of attacks, run on every example of a split, a block at a time."""
+    """A named set of attacks, run on every example of a split, block by block."""
 
-    name: Battery = "risks"
+    name: str = "risks"
+    """Name of the battery: `risks` (PGD for both goals), `nine` (Wu et al. 2021, table 1),
+    `autoattack` (its four published attacks at published lengths), `ensemble` (our shorter
+    one), `hypocritical` (Tao et al. 2022, table 14), `targets` (fig. 3), `fast_at`, one of an
+    installed package, or `path/to/FILE.py:NAME` of your own."""
     steps: int = 20
-    """Of `risks` and `targets`; the other batteries are as their sources have them."""
-    tier: Tier = "standard"
-    """How long the ensembles search; see `fftune.evaluation.tiers`."""
+    """Steps of `risks` and `targets`; the other batteries are as their sources have them."""
+    tier: Tier | None = None
+    """Length of the ensembles of `ensemble` and `hypocritical`: `screen` for a first look,
+    `escalating`, their default, which becomes `full` where that may find more, or `full`, which
+    for adversaries is AutoAttack. Other batteries have none."""
     examples: int | None = None
-    """How many examples of the split, evenly spread over its ids; none is all."""
+    """Number of examples of the split, evenly spread over its ids; default all."""
     block_size: int = 256
-    """The unit of work: consecutive ids that are attacked together, wherever they run."""
+    """Unit of work: number of consecutive ids that are attacked together, wherever they run."""
     seed: int = 0
+    """Seed of the attackers' noise."""
     threads: int = 1
-    """CPU threads of torch; equal threads are part of what makes rows equal."""
+    """CPU threads of torch; rows are equal to the bit only for equal threads."""
     device: Device = "auto"
     """`auto` is CUDA where torch sees it."""
     precision: Precision = "auto"
-    """Of the `strong` searches, whose successes are confirmed in fp32 on the untouched net;
-    `auto` is bf16 where the hardware has it."""
+    """Precision of the `strong` searches, whose successes are confirmed in fp32 on the untouched
+    net; `auto` is bf16 where the hardware has it."""
 
     def __post_init__(self) -> None:
+        BATTERIES.check("name", self.name)
+        object.__setattr__(self, "name", absolute(self.name))
         require("steps", self.steps >= 0, ">= 0", self.steps)
         few = self.examples is None or self.examples >= 1
         require("examples", few, ">= 1", self.examples)
         require("block_size", self.block_size >= 1, ">= 1", self.block_size)
         require("threads", self.threads >= 1, ">= 1", self.threads)
+        if self.tier is not None:  # an import of torch, which few settings ask for
+            tiers = getattr(BATTERIES[self.name], "tiers", ())
+            rule = f"one of {', '.join(tiers)}" if tiers else "left out"
+            require("tier", self.tier in tiers, f"{rule} for battery {self.name!r}", self.tier)
+
+    @staticmethod
+    def upgraded(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Settings that version 0.1.0 stored, in today's names.
+
+        Tier "standard" is "escalating"; the shorter ensembles of battery "autoattack" are battery
+        "ensemble"; batteries of fixed lengths had a tier that meant nothing.
+        """
+        name, tier = stored.get("name"), stored.get("tier")
+        if name == "autoattack" and tier in ("standard", "screen"):
+            name = "ensemble"
+        fixed = name in ("risks", "nine", "autoattack", "targets", "fast_at")
+        if fixed or tier == "standard":
+            tier = None
+        return (
+            {**stored, "name": name, "tier": tier} if {"name", "tier"} <= stored.keys() else stored
+        )

@@ -1,4 +1,7 @@
-"""The words that settings may take, one spelling each."""
+"""Literal types of settings with a closed set of values.
+
+Names of attacks, batteries, defences and the like are `str`, checked against `fftune.registry`.
+"""
 
 from typing import Literal
 
@@ -6,11 +9,8 @@ Norm = Literal["linf", "l2"]
 Goal = Literal["adversarial", "targeted", "hypocritical", "stability", "hedge", "label_free"]
 Loss = Literal["ce", "margin", "dlr", "kl", "linear"]
 Start = Literal["uniform", "gaussian", "narrow", "sphere", "none"]
-Search = Literal["fgsm", "pgd", "cw", "deepfool", "apgd", "fab", "square", "rays", "pgd_hedged"]
-Defense = Literal["none", "random", "hedge", "hedge_one_class"]
 Protocol = Literal["fixed", "strong"]
-Battery = Literal["risks", "nine", "autoattack", "hypocritical", "targets", "fast_at"]
-Tier = Literal["screen", "standard", "full"]
+Tier = Literal["screen", "escalating", "full"]
 Precision = Literal["fp32", "bf16", "auto"]
 Device = Literal["auto", "cpu", "cuda"]
 Constants = Literal["paper", "code"]

@@ -1,6 +1,18 @@
-"""Defences at test time: a perturbation of the input before the net predicts it."""
+"""Test-time defences: changes of an input before a net predicts it."""
 
 from fftune.defenses.adaptive import AdaptiveAccess, Defended
-from fftune.defenses.hedge import hedge, refuse_without_gradients
+from fftune.defenses.hedge import Hedge, hedge, refuse_without_gradients
+from fftune.defenses.spec import Defense, DefenseSpec, Purify, defense_spec, defenses_of
 
-__all__ = ["AdaptiveAccess", "Defended", "hedge", "refuse_without_gradients"]
+__all__ = [
+    "AdaptiveAccess",
+    "Defended",
+    "Defense",
+    "DefenseSpec",
+    "Hedge",
+    "Purify",
+    "defense_spec",
+    "defenses_of",
+    "hedge",
+    "refuse_without_gradients",
+]

@@ -1,4 +1,4 @@
-"""A net behind a defence, which is a net again: for defenders, and for attackers who know."""
+"""Adaptive attackers: nets behind a defence, through which gradients can be taken."""
 
 from dataclasses import dataclass
 from math import log
@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks.query_counter import BatchIndexed, index_batch
-from fftune.config import HedgeConfig
-from fftune.defenses.hedge import hedge
+from fftune.defenses.spec import Defense
 from fftune.keyed_noise import Noise
 
 
 class Defended(BatchIndexed):
-    """Predicts what a defence made of its input; gradients go straight through the defence.
+    """Net behind a defence: it predicts purified inputs; gradients pass straight through.
 
     The defence's own derivative is taken for the identity (BPDA, Athalye et al. 2018), so that
     PGD on this net is algorithm 6 of Wu et al. 2021. With several `draws` it is the mixture of
@@ -25,7 +24,7 @@ class Defended(BatchIndexed):
     def __init__(
         self,
         model: nn.Module,
-        config: HedgeConfig,
+        defense: Defense,
         *,
         noise: Noise,
         ids: Tensor,
@@ -35,13 +34,14 @@ class Defended(BatchIndexed):
         """Defend the examples `ids`.
 
         Args:
-            noise: the defender's branch; for attackers, one of their own.
-            ids: (B,) int64, of the batch that this net will be given.
-            fresh: draw anew in every forward; else each gives the same answer.
+            noise: the defender's randomness; for attackers, a branch of their own.
+            ids: (B,) int64, ids of the batch that this net will be given.
+            draws: random draws of the defence, over which probabilities are averaged.
+            fresh: draw anew in every forward pass; else each gives the same answer.
         """
         super().__init__()
         self.model = model
-        self.config = config
+        self.defense = defense
         self.noise = noise
         self.ids = ids
         self.draws = draws
@@ -49,17 +49,19 @@ class Defended(BatchIndexed):
         self.calls = 0
 
     def forward(self, x: Tensor) -> Tensor:
-        parts = [self._once(x, self._noise(draw)) for draw in range(self.draws)]
+        drawn = [self._once(x, self._noise(draw)) for draw in range(self.draws)]
         self.calls += 1
-        if len(parts) == 1:
-            return parts[0]
-        return torch.stack([part.log_softmax(1) for part in parts]).logsumexp(0) - log(len(parts))
+        if len(drawn) == 1:
+            return drawn[0]
+        return torch.stack([logits.log_softmax(1) for logits in drawn]).logsumexp(0) - log(
+            self.draws
+        )
 
     def select(self, rows: Tensor) -> "Defended":
         """The same net for some rows of the batch; rows may repeat."""
         part = Defended(
             index_batch(self.model, rows),
-            self.config,
+            self.defense,
             noise=self.noise,
             ids=self.ids[rows.cpu()],
             draws=self.draws,
@@ -72,17 +74,17 @@ class Defended(BatchIndexed):
         return self.noise.fold(self.calls, draw) if self.fresh else self.noise
 
     def _once(self, x: Tensor, noise: Noise) -> Tensor:
-        x_hed = hedge(self.model, x.detach(), config=self.config, noise=noise, ids=self.ids)
-        logits: Tensor = self.model(_StraightThrough.apply(x, x_hed))
+        x_def = self.defense.purify(self.model, x.detach(), noise=noise, ids=self.ids)
+        logits: Tensor = self.model(_StraightThrough.apply(x, x_def))
         return logits
 
 
 class _StraightThrough(torch.autograd.Function):
-    """`x_hed` on the way there, the identity on the way back."""
+    """The purified input in the forward pass, the identity in the backward pass (BPDA)."""
 
     @staticmethod
-    def forward(_ctx: Any, _x: Tensor, x_hed: Tensor) -> Tensor:
-        return x_hed
+    def forward(_ctx: Any, _x: Tensor, x_def: Tensor) -> Tensor:
+        return x_def
 
     @staticmethod
     def backward(_ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -91,22 +93,24 @@ class _StraightThrough(torch.autograd.Function):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveAccess:
-    """How an attacker who knows of a defence asks a net: behind it."""
+    """Access of an adaptive attacker, who queries and differentiates the net behind its defence."""
 
-    defense: HedgeConfig
+    defense: Defense
     draws: int = 1
-    """Over which each gradient is taken."""
-    known: int | None = None
-    """Which of the defender's draws the attacker has got hold of; none draws its own."""
+    """Random draws of the defence that each gradient averages over (EOT)."""
+    leaked_draw: int | None = None
+    """Index of the defender's random draw that is leaked to the attacker; None: it samples its own
+    (EOT)."""
 
     def wrap(self, model: nn.Module, *, ids: Tensor, noise: Noise, defender: Noise) -> Defended:
-        """`model` behind the defence.
+        """Put `model` behind the defence.
 
         Args:
-            noise: the attacker's branch.
-            defender: the defender's, of which only a known draw is read.
+            ids: (B,) int64, the examples' ids.
+            noise: the attacker's randomness.
+            defender: the defender's, of which only a leaked draw is read.
         """
-        if self.known is not None:
-            return Defended(model, self.defense, noise=defender.fold(self.known), ids=ids)
+        if self.leaked_draw is not None:
+            return Defended(model, self.defense, noise=defender.fold(self.leaked_draw), ids=ids)
         mine = noise.fold("aware")
         return Defended(model, self.defense, noise=mine, ids=ids, draws=self.draws, fresh=True)

@@ -1,4 +1,4 @@
-"""Why a hedge mends or spoils a prediction (Wu et al. 2021, 4.2.2 and B.10)."""
+"""Analyses of why a hedge corrects or breaks a prediction (Wu et al. 2021, 4.2.2 and B.10)."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,16 +11,17 @@ from fftune.config import AttackConfig
 from fftune.keyed_noise import Noise
 
 Score = Literal["logit", "log_prob"]
-"""f_c of a class. The paper does not say which; of the probability's logarithm, the predicted
-class is flat by construction where it is sure, so that the two can differ in sign."""
+"""Score f_c of a class. The paper does not say which. The log-probability of a confidently
+predicted class is flat by construction, so that the two can differ in sign."""
 
 SAMPLES = 32
+"""Random points for each Lipschitz estimate."""
 
 
 def gradient_gap(
     net: nn.Module, x: Tensor, false: Tensor, true: Tensor, *, score: Score = "logit"
 ) -> Tensor:
-    """(B,) ||grad f_false||_1 - ||grad f_true||_1: the local slopes for l_inf steps.
+    """(B,) ||grad f_false||_1 - ||grad f_true||_1, the difference of local slopes for l_inf steps.
 
     Positive where the true class is the smoother one, on which Hedge Defense relies.
 
@@ -42,7 +43,7 @@ def ratio_gap(
     noise: Noise,
     ids: Tensor,
 ) -> Tensor:
-    """(B,) the same by sampling: the largest |f_c(x') - f_c(x)| / ||x' - x||_inf of each class.
+    """(B,) difference of the largest sampled |f_c(x') - f_c(x)| / ||x' - x||_inf of each class.
 
     Over `SAMPLES` points, uniform in the l_inf ball of radius `eps`: a lower bound of each
     Lipschitz constant, from the same points for both classes.
@@ -61,7 +62,7 @@ def ratio_gap(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecondAttack:
-    """What became of the naturally right examples (B.10)."""
+    """Counts of correctly classified examples under a first and a second attack (B.10)."""
 
     correct: int
     flipped: int  # by the first attack

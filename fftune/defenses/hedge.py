@@ -1,4 +1,6 @@
-"""Hedge Defense: the one PGD, against all classes at once."""
+"""Hedge Defense: PGD that climbs the loss of all classes at once."""
+
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -7,20 +9,21 @@ from fftune.attacks import pgd
 from fftune.attacks.losses import all_classes
 from fftune.attacks.query_counter import index_batch
 from fftune.config import AttackConfig, Goal, HedgeConfig
+from fftune.defenses.spec import DefenseSpec, Purify
 from fftune.errors import ModelError
 from fftune.keyed_noise import Noise
 
 
 def hedge(model: nn.Module, x: Tensor, *, config: HedgeConfig, noise: Noise, ids: Tensor) -> Tensor:
-    """Push inputs to where the classes' losses sum highest (Wu et al. 2021, alg. 1).
+    """Move inputs to where the losses of all classes sum highest (Wu et al. 2021, alg. 1).
 
-    Nobody needs to know whether an input was attacked. No steps are the paper's uniform random
+    Every input is moved, attacked or not. With 0 steps it is the paper's uniform random
     perturbation, to the bit; `classes="one"` is its algorithm 4.
 
     Args:
         model: takes (B, C, H, W) in [0, 1], returns (B, K) logits; used in the mode it is in.
         x: (B, C, H, W) float, pixels in [0, 1], attacked or not.
-        noise: the defender's branch, of which attackers know nothing.
+        noise: the defender's randomness, which attackers do not know.
         ids: (B,) int64, the examples' ids, which key the random start.
 
     Returns:
@@ -43,14 +46,46 @@ def hedge(model: nn.Module, x: Tensor, *, config: HedgeConfig, noise: Noise, ids
     return x_hed
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hedge:
+    """Hedge Defense with its settings; without steps, uniform random noise."""
+
+    config: HedgeConfig
+
+    @property
+    def purify(self) -> Purify:
+        """`hedge` with these settings."""
+        config = self.config
+
+        def purify(model: nn.Module, x: Tensor, *, noise: Noise, ids: Tensor) -> Tensor:
+            return hedge(model, x, config=config, noise=noise, ids=ids)
+
+        return purify
+
+    @property
+    def passes(self) -> int:
+        """One pass for each step."""
+        return self.config.steps
+
+    @property
+    def needs_gradients(self) -> bool:
+        """True where it takes steps."""
+        return self.config.steps > 0
+
+
+HEDGE = DefenseSpec(make=lambda config: Hedge(config=config))
+HEDGE_ONE_CLASS = DefenseSpec(make=lambda config: Hedge(config=replace(config, classes="one")))
+RANDOM = DefenseSpec(make=lambda config: Hedge(config=replace(config, steps=0)))
+
+
 def refuse_without_gradients(model: nn.Module, x: Tensor) -> None:
-    """Refuse nets that no hedge can follow, for it would pass random noise off as a defence.
+    """Refuse nets without gradients, for which a hedge would be mere random noise.
 
     Args:
         x: (B, C, H, W), a few examples.
 
     Raises:
-        ModelError: the logits do not depend on the input by any differentiable way, or the
+        ModelError: the logits do not depend on the input by differentiable operations, or the
             gradient is zero for every example.
     """
     x = x.detach().requires_grad_(True)
@@ -64,7 +99,7 @@ def refuse_without_gradients(model: nn.Module, x: Tensor) -> None:
 
 
 def _drawn(model: nn.Module, x: Tensor, steps: int, noise: Noise, ids: Tensor) -> Tensor:
-    """(B, steps) int64: a class for each example and step."""
+    """(B, steps) int64, a class for each example and step."""
     with torch.no_grad():
         first = index_batch(model, torch.zeros(1, dtype=torch.int64, device=x.device))
         classes = int(first(x[:1]).shape[1])

@@ -14,7 +14,6 @@ from fftune.comparison import Paired
 from fftune.config import (
     AttackConfig,
     BatteryConfig,
-    Defense,
     DefenseConfig,
     Loss,
     Protocol,
@@ -43,7 +42,7 @@ def behaviours(
     battery: BatteryConfig,
     *,
     threat: ThreatModel,
-    defense: Defense = "none",
+    defense: str = "none",
     settings: DefenseConfig | None = None,
 ) -> list[Check]:
     """The five, on the bare net or under the first draw of a defence.

@@ -1,10 +1,18 @@
-"""Named sets of attacks."""
+"""Batteries: named sets of attacks.
 
+`autoattack` is AutoAttack as published (Croce & Hein 2020): four attacks at their published
+lengths. `ensemble` is our shorter one, whose rows are called "ensemble", and "autoattack" only at
+tier `full`, where it is the same four; see `fftune.evaluation.tiers`.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal, Protocol
 
-from fftune.config import AttackConfig, BatteryConfig, Goal, Loss, Protocol, ThreatModel, Tier
+from fftune.config import AttackConfig, BatteryConfig, Goal, Loss, ThreatModel, Tier
+from fftune.config import Protocol as AttackProtocol
 from fftune.defenses import AdaptiveAccess
+from fftune.errors import ConfigError
 from fftune.evaluation.tiers import (
     CANARY_LENGTHS,
     TIERS,
@@ -12,75 +20,137 @@ from fftune.evaluation.tiers import (
     adversarial_stages,
     hypocritical_stages,
 )
+from fftune.registry import BATTERIES
 
 RAYS_QUERIES = 10_000
-"""Of `nine`; P2 prints no budget, only that RayS takes 1,000 to 40,000."""
+"""Queries of RayS in `nine`; Wu et al. 2021 print no budget, only that it takes 1,000 to 40,000."""
 CW_STEPS = 20
+"""Steps of C&W in `nine`, which Wu et al. 2021 do not print."""
 DEEPFOOL_STEPS = 50
-"""Of `nine`; P2 prints neither, so these are ours."""
+"""Steps of DeepFool in `nine`, which Wu et al. 2021 do not print."""
 
 Scope = Literal["all", "wrong", "mistaken"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Attack:
-    """One attack of a battery, for one goal: a search, or several on what the last one left."""
+    """One attack of a battery, for one goal: a search, or several, each on what the last left."""
 
     name: str
     goal: Goal
     stages: tuple[AttackStage, ...]
+    """Searches in order; a later one tries the examples on which all earlier ones failed."""
     tier: Tier = "full"
+    """Length of its stages; `escalating` is searched again at `full` where that may find more."""
     scope: Scope = "all"
-    """`wrong`: only examples that the net gets wrong when clean, D-. `mistaken`: also those that
-    it gets wrong behind the first draw of a defence."""
+    """Examples that are attacked. `wrong`: only those that the net gets wrong when clean, D-.
+    `mistaken`: also those that it gets wrong behind the first draw of a defence."""
     target: int | None = None
     """The class of goal "targeted"."""
-    through: AdaptiveAccess | None = None
-    """How an attacker who knows a defence asks the net; none asks the bare one."""
+    access: AdaptiveAccess | None = None
+    """Access of an adaptive attacker, through a defence; None: to the bare net."""
 
     @property
     def config(self) -> AttackConfig:
-        """The first part's."""
+        """Settings of the first stage."""
         return self.stages[0].config
 
     @property
-    def protocol(self) -> Protocol:
-        """`fixed` where every part is."""
-        fixed = all(part.config.protocol == "fixed" for part in self.stages)
+    def protocol(self) -> AttackProtocol:
+        """`fixed` where every stage is."""
+        fixed = all(stage.config.protocol == "fixed" for stage in self.stages)
         return "fixed" if fixed else "strong"
 
     @property
-    def needs_gradients(self) -> bool:
-        """Whether it says nothing of a net without them.
+    def is_ensemble(self) -> bool:
+        """True where it has several stages."""
+        return len(self.stages) > 1
 
-        At tier `standard` an ensemble that finds none is searched again at `full`, by Square too.
+    @property
+    def follows(self) -> bool:
+        """True where every stage asks for gradients."""
+        return all(stage.follows for stage in self.stages)
+
+    @property
+    def needs_gradients(self) -> bool:
+        """True where it tells nothing about a net without gradients.
+
+        At tier `escalating` an ensemble that finds none is searched again at `full`, by Square too.
         """
-        return self.tier != "standard" and all(part.follows for part in self.stages)
+        return self.tier != "escalating" and self.follows
+
+
+class MakeAttacks(Protocol):
+    """Function that builds the attacks of a battery."""
+
+    def __call__(
+        self, threat: ThreatModel, config: BatteryConfig, classes: int, /
+    ) -> Sequence[Attack]:
+        """Return the attacks.
+
+        Args:
+            threat: the ball of every attack.
+            config: settings; `tier` is one of the battery's own.
+            classes: number of classes of the data set.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatterySpec:
+    """Record of a battery: an entry of `fftune.registry.BATTERIES`, or `NAME` of `FILE.py:NAME`."""
+
+    attacks: MakeAttacks
+    tiers: tuple[Tier, ...] = ()
+    """Tiers that its ensembles come in, the default first; none: its lengths are fixed."""
+    ensembles: tuple[str, ...] = ()
+    """Names of its attacks of several stages, beside which tables print the tier."""
+
+
+def battery_spec(name: str) -> BatterySpec:
+    """The record of a battery by its name; a plain function gets a record of defaults.
+
+    Raises:
+        ConfigError: there is no such battery, or it is no function.
+    """
+    entry: Any = BATTERIES[name]
+    if isinstance(entry, BatterySpec):
+        return entry
+    if not callable(entry):
+        kind = type(entry).__name__
+        raise ConfigError(f"battery {name!r} must be a BatterySpec or a function, got {kind}")
+    return BatterySpec(attacks=entry)
+
+
+def tier_of(battery: BatteryConfig) -> Tier | None:
+    """The tier that a battery's ensembles have, its default resolved; None where it has none."""
+    tiers = battery_spec(battery.name).tiers
+    return battery.tier or (tiers[0] if tiers else None)
 
 
 def attacks_of(
     battery: BatteryConfig, threat: ThreatModel, *, classes: int = 0, tier: Tier | None = None
 ) -> tuple[Attack, ...]:
-    """The attacks that a battery stands for.
+    """Build the attacks of a battery.
 
     Args:
-        classes: how many the net tells apart, for `targets`.
-        tier: of the ensembles; default the battery's own.
+        classes: number of classes of the data set, for `targets`.
+        tier: length of the ensembles; default the battery's own.
+
+    Raises:
+        ConfigError: the battery does not come in this tier, or a user's function returns something
+            else than attacks.
     """
-    tier = tier or battery.tier
-    match battery.name:
-        case "risks":
-            return risks(threat, battery.steps)
-        case "nine":
-            return nine(threat)
-        case "autoattack":
-            return (autoattack(threat, tier),)
-        case "hypocritical":
-            return hypocritical(threat, tier)
-        case "targets":
-            return targets(threat, battery.steps, classes)
-        case "fast_at":
-            return fast_at(threat)
+    spec = battery_spec(battery.name)
+    config = replace(battery, tier=tier or tier_of(battery))
+    attacks = tuple(spec.attacks(threat, config, classes))
+    if not attacks or not all(isinstance(attack, Attack) for attack in attacks):
+        raise ConfigError(f"battery {battery.name!r} must return one or more Attacks")
+    return attacks
+
+
+def _risks(threat: ThreatModel, config: BatteryConfig, _classes: int) -> tuple[Attack, ...]:
+    return risks(threat, config.steps)
 
 
 def risks(threat: ThreatModel, steps: int) -> tuple[Attack, ...]:
@@ -90,8 +160,8 @@ def risks(threat: ThreatModel, steps: int) -> tuple[Attack, ...]:
     """
     config = AttackConfig(threat=threat, steps=steps)
     return (
-        _single(f"pgd-{steps}", "adversarial", "ce", config),
-        _single(f"pgd-{steps}", "hypocritical", "ce", config),
+        single(f"pgd-{steps}", "adversarial", "ce", config),
+        single(f"pgd-{steps}", "hypocritical", "ce", config),
     )
 
 
@@ -108,56 +178,70 @@ def nine(threat: ThreatModel) -> tuple[Attack, ...]:
     if threat.norm != "linf":
         del random["rays"]
     return (
-        _single("pgd-20", "adversarial", "ce", pgd),
-        _single("cw", "adversarial", "margin", replace(pgd, search="cw", steps=CW_STEPS)),
-        _single("deepfool", "adversarial", "margin", deepfool),
-        _single("apgd-ce", "adversarial", "ce", apgd),
-        _single("apgd-t", "adversarial", "dlr", replace(apgd, targets=9)),
-        _single("fab-t", "adversarial", "margin", fab),
-        *(_single(name, "adversarial", "margin", config) for name, config in random.items()),
-        autoattack(threat, "full"),
+        single("pgd-20", "adversarial", "ce", pgd),
+        single("cw", "adversarial", "margin", replace(pgd, search="cw", steps=CW_STEPS)),
+        single("deepfool", "adversarial", "margin", deepfool),
+        single("apgd-ce", "adversarial", "ce", apgd),
+        single("apgd-t", "adversarial", "dlr", replace(apgd, targets=9)),
+        single("fab-t", "adversarial", "margin", fab),
+        *(single(name, "adversarial", "margin", config) for name, config in random.items()),
+        ensemble(threat, "full"),
     )
 
 
-def autoattack(threat: ThreatModel, tier: Tier) -> Attack:
-    """Croce & Hein 2020, which only the full length may be called."""
+def ensemble(threat: ThreatModel, tier: Tier) -> Attack:
+    """AutoAttack (Croce & Hein 2020) at tier `full`; at others a shorter ensemble, named so."""
     stages = adversarial_stages(TIERS[tier], threat)
-    name = "autoattack" if tier == "full" else "strong"
+    name = "autoattack" if tier == "full" else "ensemble"
     return Attack(name=name, goal="adversarial", stages=stages, tier=tier)
 
 
+def _ensemble(threat: ThreatModel, config: BatteryConfig, _classes: int) -> tuple[Attack, ...]:
+    assert config.tier is not None  # resolved by `attacks_of`
+    return (ensemble(threat, config.tier),)
+
+
+def _hypocritical(threat: ThreatModel, config: BatteryConfig, _classes: int) -> tuple[Attack, ...]:
+    assert config.tier is not None  # resolved by `attacks_of`
+    return hypocritical(threat, config.tier)
+
+
 def hypocritical(threat: ThreatModel, tier: Tier) -> tuple[Attack, ...]:
-    """Tao et al. 2022, table 14, and `strong`, whose first part is their PGD-20 itself."""
+    """Tao et al. 2022, table 14, and "strong", an ensemble whose first stage is their PGD-20."""
     pgd = AttackConfig(threat=threat, steps=20)
     strong = (AttackStage(config=pgd, loss="ce"), *hypocritical_stages(TIERS[tier], threat))
     return (
-        _single("fgsm", "hypocritical", "ce", replace(pgd, search="fgsm", steps=1, start="none")),
-        _single("pgd-20", "hypocritical", "ce", pgd),
-        _single("pgd-100", "hypocritical", "ce", replace(pgd, steps=100)),
-        _single("cw-100", "hypocritical", "margin", replace(pgd, search="cw", steps=100)),
+        single("fgsm", "hypocritical", "ce", replace(pgd, search="fgsm", steps=1, start="none")),
+        single("pgd-20", "hypocritical", "ce", pgd),
+        single("pgd-100", "hypocritical", "ce", replace(pgd, steps=100)),
+        single("cw-100", "hypocritical", "margin", replace(pgd, search="cw", steps=100)),
         Attack(name="strong", goal="hypocritical", stages=strong, tier=tier),
     )
 
 
+def _targets(threat: ThreatModel, config: BatteryConfig, classes: int) -> tuple[Attack, ...]:
+    return targets(threat, config.steps, classes)
+
+
 def targets(threat: ThreatModel, steps: int, classes: int) -> tuple[Attack, ...]:
-    """Tao et al. 2022, fig. 3: on D-, towards every class, and towards each example's own."""
-    part = AttackStage(config=AttackConfig(threat=threat, steps=steps), loss="ce")
+    """PGD on D- towards every class, and towards each example's own (Tao et al. 2022, fig. 3)."""
+    stage = AttackStage(config=AttackConfig(threat=threat, steps=steps), loss="ce")
     every = tuple(
-        Attack(name=f"pgd-{steps}", goal="targeted", stages=(part,), scope="wrong", target=target)
+        Attack(name=f"pgd-{steps}", goal="targeted", stages=(stage,), scope="wrong", target=target)
         for target in range(classes)
     )
-    own = Attack(name=f"pgd-{steps}", goal="hypocritical", stages=(part,), scope="wrong")
+    own = Attack(name=f"pgd-{steps}", goal="hypocritical", stages=(stage,), scope="wrong")
     return (*every, own)
 
 
 def fast_at(threat: ThreatModel) -> tuple[Attack, ...]:
-    """Wu et al. 2021, table 3: PGD on FastAT's ImageNet nets, ten restarts until one succeeds.
+    """PGD on FastAT's ImageNet nets (Wu et al. 2021, table 3), ten restarts until one succeeds.
 
     Steps of 1/255 are those of FastAT's code (Wong et al. 2020); the table does not print any.
     """
     config = AttackConfig(threat=threat, step_size=1 / 255, restarts=10)
     return tuple(
-        _single(f"pgd-{steps}", "adversarial", "ce", replace(config, steps=steps))
+        single(f"pgd-{steps}", "adversarial", "ce", replace(config, steps=steps))
         for steps in (10, 50, 100)
     )
 
@@ -165,8 +249,38 @@ def fast_at(threat: ThreatModel) -> tuple[Attack, ...]:
 def canary(attack: Attack) -> Attack:
     """FAB and Square, for the goal and the threat of an ensemble."""
     stages = adversarial_stages if attack.goal == "adversarial" else hypocritical_stages
-    return replace(attack, name="canary", stages=stages(CANARY_LENGTHS, attack.config.threat))
+    return replace(attack, name=CANARY_NAME, stages=stages(CANARY_LENGTHS, attack.config.threat))
 
 
-def _single(attack: str, goal: Goal, loss: Loss, config: AttackConfig) -> Attack:
-    return Attack(name=attack, goal=goal, stages=(AttackStage(config=config, loss=loss),))
+def single(name: str, goal: Goal, loss: Loss, config: AttackConfig) -> Attack:
+    """An attack of one search."""
+    return Attack(name=name, goal=goal, stages=(AttackStage(config=config, loss=loss),))
+
+
+def _fixed(make: Callable[[ThreatModel], Sequence[Attack]]) -> MakeAttacks:
+    """Attacks without settings."""
+
+    def attacks(threat: ThreatModel, _config: BatteryConfig, _classes: int) -> Sequence[Attack]:
+        return make(threat)
+
+    return attacks
+
+
+CANARY_NAME = "canary"
+ENSEMBLE_TIERS: tuple[Tier, ...] = ("escalating", "screen", "full")
+
+RISKS = BatterySpec(attacks=_risks)
+NINE = BatterySpec(attacks=_fixed(nine), ensembles=("autoattack",))
+AUTOATTACK = BatterySpec(
+    attacks=_fixed(lambda threat: (ensemble(threat, "full"),)), ensembles=("autoattack",)
+)
+ENSEMBLE = BatterySpec(
+    attacks=_ensemble,
+    tiers=ENSEMBLE_TIERS,
+    ensembles=("ensemble", "autoattack", CANARY_NAME),
+)
+HYPOCRITICAL = BatterySpec(
+    attacks=_hypocritical, tiers=ENSEMBLE_TIERS, ensembles=("strong", CANARY_NAME)
+)
+TARGETS = BatterySpec(attacks=_targets)
+FAST_AT = BatterySpec(attacks=_fixed(fast_at))

@@ -1,4 +1,4 @@
-"""One probe on one block: the unit of work, which is computed alike wherever it runs."""
+"""One attack on one block: the unit of work, which is computed alike wherever it runs."""
 
 from dataclasses import dataclass, field
 
@@ -6,52 +6,50 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks import SEARCHES, success
+from fftune.attacks import attack_spec, success
 from fftune.attacks.query_counter import QueryCounter
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
-from fftune.errors import DataError, ModelError
+from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
-from fftune.outcomes import rows
+from fftune.models import fits
+from fftune.outcomes import NAN, SOME_NAN, ZERO, rows
 from fftune.threat import distance, is_inside
-
-MINIMAL = ("deepfool", "fab", "rays")
-"""Searches for the nearest success; where none lies in the ball, they give x itself back."""
-ZERO, NAN, SOME_NAN = "zero-gradient", "nan-gradient", "some nan-gradients"
-"""Statuses of examples whose gradients all vanished; were never finite; were not everywhere."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class ModelUnderTest:
-    """What is judged, and how rows name it. The net is in eval mode and frozen."""
+    """Net under evaluation and its copies, in eval mode and frozen, with its columns in rows."""
 
     net: nn.Module
-    """Untouched, in fp32: it gives every verdict."""
+    """The untouched net in fp32, which gives every prediction of the rows."""
     surrogate: nn.Module
-    """The same function in fp32, faster: what `fixed` searches and defences ask; see
-    `models.searching`."""
+    """Faster copy in fp32, which `fixed` searches and defences query; see
+    `models.inference_copy`."""
     surrogate_lowp: nn.Module
-    """What `strong` searches ask, perhaps in bf16."""
+    """Copy that `strong` searches query, in bf16 where the precision says so."""
     classes: int
+    """Number of classes of the data set."""
     columns: dict[str, str]
-    """`dataset_hash`, `split` and `model_hash`."""
+    """Columns of every row: `dataset_hash`, `split` and `model_hash`."""
     source: str = "the data set"
-    """Its name."""
+    """Name of the data set."""
     device: str = "cpu"
     defense_set: DefenseSet | None = None
-    """The defences under which everything is scored too."""
+    """Defences under which every perturbed example is scored too."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
-    """(B, K) logits of a block, by its ids, so that every probe can share them."""
+    """Cache, by block ids: (B, K) clean logits, which all attacks share."""
     behind: dict[tuple[int, ...], list[Tensor]] = field(default_factory=dict)
-    """(B,) int64 likewise: what clean images are predicted as under each draw of each defence."""
+    """Cache, by block ids: (B,) int64 predictions of the clean images under each draw of each
+    defence."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class _Attempt:
-    """A probe on its way through a block, of whose examples it tries B."""
+    """State of an attack on a block, of which it tries B examples."""
 
     at: Tensor
     """(B,) int64, their positions in the block."""
@@ -64,31 +62,32 @@ class _Attempt:
     """(B, K), the untouched net's logits of x."""
     x_pert: Tensor
     pred: Tensor
-    """(B,) int64, the untouched net's verdict on `x_pert`, the whole block at once."""
+    """(B,) int64, the untouched net's predictions of `x_pert`, the whole block at once."""
     won: Tensor
+    """(B,) bool, the examples on which the attack has succeeded."""
     counts: Tensor
-    """(5, B): forwards, backwards, queries, gradients that were void, and that were not finite."""
+    """(5, B) int64: forwards, backwards, queries, useless gradients, and not finite ones."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Under:
-    """What a draw of a defence came to on attacked images, and on the clean ones."""
+    """Predictions of one draw of a defence."""
 
-    verdict: DefendedPrediction
+    perturbed: DefendedPrediction
     clean: Tensor
-    """(B,) int64."""
+    """(B,) int64, predictions of the clean images under the same draw."""
 
 
 def attack_block(
     subject: ModelUnderTest, block: Batch, attack: Attack, *, noise: Noise
 ) -> pa.Table:
-    """The rows of one probe on one block, which depend on nothing but the arguments.
+    """Attack one block: its rows, which depend on nothing but the arguments.
 
-    Where the subject has a guard, the same perturbed examples are scored again under each draw
+    Where the subject has defences, the same perturbed examples are scored again under each draw
     of each defence, in rows of their own.
 
     Args:
-        noise: the branch for (data set, split).
+        noise: the attackers' noise of (data set, split).
 
     Raises:
         ModelError: the net does not return finite logits of its classes, a row an example.
@@ -110,8 +109,8 @@ def attack_block(
         if attack.name != CLEAN:
             clean = [pred[at] for pred in _clean_behind(subject, defense_set, block)]
         tables += [
-            _rows(subject, attempt, attack, noise.seed, _Under(verdict, pred))
-            for verdict, pred in zip(under, clean, strict=True)
+            _rows(subject, attempt, attack, noise.seed, _Under(perturbed, pred))
+            for perturbed, pred in zip(under, clean, strict=True)
         ]
     return pa.concat_tables(tables)
 
@@ -119,10 +118,9 @@ def attack_block(
 def margins(
     subject: ModelUnderTest, block: Batch, attack: Attack, *, noise: Noise
 ) -> dict[int, float]:
-    """How near each verdict of `attack_block` was to another: by id, in logits.
+    """Margins of the predictions of `attack_block`, by id: difference of the two largest logits.
 
-    The first less the second of the sorted logits of the perturbed input, which rows do not
-    keep: the block is attacked again, which gives the same bits.
+    Rows do not keep them: the block is attacked again, which gives the same bits.
     """
     attempt = searched(subject, block, attack, noise)
     if not len(attempt.y):
@@ -132,29 +130,19 @@ def margins(
 
 
 def logits_of(subject: ModelUnderTest, x: Tensor) -> Tensor:
-    """(B, K) of the untouched net.
+    """(B, K) logits of the untouched net.
 
     Raises:
         ModelError: the output is not (B, K), or holds a nan or an infinity.
     """
-    with torch.no_grad():
-        logits: Tensor = subject.net(x)
-    expected = (len(x), subject.classes)
-    if logits.dim() == 2 and len(logits) == len(x) and logits.shape[1] != subject.classes:
-        told = f"net tells {logits.shape[1]} classes apart"
-        raise ModelError(f"{told}, {subject.source} has {subject.classes}")
-    if tuple(logits.shape) != expected:
-        raise ModelError(f"net returned {tuple(logits.shape)}, expected {expected}")
-    if not logits.isfinite().all():
-        raise ModelError("net returned logits that are not finite")
-    return logits
+    return fits.logits_of(subject.net, x, subject.classes, data=subject.source)
 
 
 def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise) -> _Attempt:
-    """The perturbed examples themselves, which rows do not keep. See `attack_block`."""
+    """Attack one block: the perturbed examples, which rows do not keep. See `attack_block`."""
     attempt = _begin(subject, block, attack)
-    for part in attack.stages if len(attempt.y) else ():
-        _run(subject, attempt, part, attack, noise)
+    for stage in attack.stages if len(attempt.y) else ():
+        _run(subject, attempt, stage, attack, noise)
     return attempt
 
 
@@ -194,62 +182,62 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
 
 
 def _clean_behind(subject: ModelUnderTest, defense_set: DefenseSet, block: Batch) -> list[Tensor]:
-    """(len(block),) int64 for each draw of each defence: its predictions of the clean images."""
+    """(len(block),) int64 predictions of the clean images, for each draw of each defence."""
     key = tuple(block[0].tolist())
     if key not in subject.behind:
         x = block[1].to(subject.device)
         under = defense_set.verdicts(
             subject.net, x, block[0], defense_set.repeats, surrogate=subject.surrogate
         )
-        subject.behind[key] = [verdict.pred for verdict in under]
+        subject.behind[key] = [drawn.pred for drawn in under]
     return subject.behind[key]
 
 
 def _run(
-    subject: ModelUnderTest, attempt: _Attempt, part: AttackStage, attack: Attack, noise: Noise
+    subject: ModelUnderTest, attempt: _Attempt, stage: AttackStage, attack: Attack, noise: Noise
 ) -> None:
-    """Let one search try the examples that are not decided, and take its verdicts.
+    """Run one search on the examples that are not yet successes, and update the attempt.
 
     A `fixed` search tries all, so that it is the same search as if it ran alone. Where the copy
-    that `strong` searches ask claims a success which the untouched net denies, the search is
+    that `strong` searches query claims a success which the untouched net denies, the search is
     run again on the untouched net.
     """
-    fixed = part.config.protocol == "fixed"
+    fixed = stage.config.protocol == "fixed"
     at = (~attempt.won | fixed).nonzero().flatten()
     if fixed:
-        _search(subject.surrogate, subject, attempt, part, attack, at, noise)
+        _search(subject.surrogate, subject, attempt, stage, attack, at, noise)
         return
-    denied = _search(subject.surrogate_lowp, subject, attempt, part, attack, at, noise)
+    denied = _search(subject.surrogate_lowp, subject, attempt, stage, attack, at, noise)
     if len(denied):
-        _search(subject.net, subject, attempt, part, attack, denied, noise)
+        _search(subject.net, subject, attempt, stage, attack, denied, noise)
 
 
 def _search(
     net: nn.Module,
     subject: ModelUnderTest,
     attempt: _Attempt,
-    part: AttackStage,
+    stage: AttackStage,
     attack: Attack,
     at: Tensor,
     noise: Noise,
 ) -> Tensor:
-    """Search for the examples `at` of the block; the successes that were claimed and denied."""
+    """Search for the examples `at`; return those whose claimed success the untouched net denies."""
     if not len(at):
         return at
     counted = QueryCounter(net, attempt.clean[at], at.cpu(), examples=len(attempt.y))
     x, label = attempt.x[at], attempt.label[at]
     asked: nn.Module = counted
-    if attack.through is not None:
+    if attack.access is not None:
         assert subject.defense_set is not None
         ids, defender = attempt.ids[at.cpu()], subject.defense_set.noise
-        asked = attack.through.wrap(counted, ids=ids, noise=noise, defender=defender)
-    x_pert = SEARCHES[part.config.search](
+        asked = attack.access.wrap(counted, ids=ids, noise=noise, defender=defender)
+    x_pert = attack_spec(stage.config.search).run(
         asked,
         x,
         label,
-        config=part.config,
+        config=stage.config,
         goal=attack.goal,
-        loss=part.loss,
+        loss=stage.loss,
         noise=noise,
         ids=attempt.ids[at.cpu()],
     )
@@ -260,11 +248,11 @@ def _search(
     attempt.x_pert = attempt.x_pert.clone()
     attempt.x_pert[at[open_]] = x_pert[open_]
     attempt.pred = logits_of(subject, attempt.x_pert).argmax(1)
-    if not is_inside(attempt.x_pert, attempt.x, part.config.threat):
-        raise AssertionError(f"{part.config.search} left the ball of {part.config.threat}")
+    if not is_inside(attempt.x_pert, attempt.x, stage.config.threat):
+        raise AssertionError(f"{stage.config.search} left the ball of {stage.config.threat}")
     attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
     lost = at[~attempt.won[at]]
-    if net is subject.net or part.config.protocol == "fixed" or not len(lost):
+    if net is subject.net or stage.config.protocol == "fixed" or not len(lost):
         return lost[:0]
     with torch.no_grad():
         pred = net(x_pert[~attempt.won[at]]).argmax(1)
@@ -279,14 +267,14 @@ def _rows(
     seed: int,
     defended: _Under | None = None,
 ) -> pa.Table:
-    """The attack's own rows, or those of one draw of a defence, whose passes they then count.
+    """Rows of the attack on the bare net, or under one draw of a defence, with its passes.
 
-    Whether a defended net was fooled is asked of its own answer to the clean image.
+    Success on a defended net is relative to its own prediction of the clean image.
     """
     config, clean = attack.config, attempt.clean.argmax(1)
-    under = None if defended is None else defended.verdict
+    under = None if defended is None else defended.perturbed
     own = clean if defended is None else defended.clean
-    which = config if len(attack.stages) == 1 and attack.through is None else attack
+    which = config if len(attack.stages) == 1 and attack.access is None else attack
     if under is None:
         pred, counts, won = attempt.pred, attempt.counts, attempt.won
     else:
@@ -309,7 +297,7 @@ def _rows(
             "restart": 0,
             "protocol": attack.protocol,
             "tier": attack.tier,
-            "defense": "none" if under is None else under.defense,
+            "defense": "none" if under is None else under.name,
             "defense_repeat": 0 if under is None else under.repeat,
             "y": attempt.y.cpu().numpy(),
             "pred_clean": clean.cpu().numpy(),
@@ -326,11 +314,11 @@ def _rows(
 
 
 def _status(attempt: _Attempt, attack: Attack) -> list[str]:
-    """What a row's reader must know: gradients failed, or nothing lies in the ball."""
+    """Status of each row: "ok", useless gradients, or no success inside the ball."""
     _, backwards, _, flat, broken = attempt.counts
     void = ((backwards > 0) & (flat == backwards)).tolist()
-    single = len(attack.stages) == 1 and attack.config.search in MINIMAL
-    missed = (~attempt.won.cpu() & single).tolist()
+    minimal = not attack.is_ensemble and attack_spec(attack.config.search).minimal
+    missed = (~attempt.won.cpu() & minimal).tolist()
     return [
         (NAN if nan else ZERO) if blind else SOME_NAN if nan else "not-found" if miss else "ok"
         for blind, nan, miss in zip(void, (broken > 0).tolist(), missed, strict=True)

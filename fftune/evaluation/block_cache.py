@@ -13,13 +13,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from fftune.config import ModelSpec, Search, config_hash
+from fftune.attacks import attack_spec
+from fftune.config import ModelSpec, config_hash
 from fftune.data import Dataset
+from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, logits_of
 from fftune.evaluation.defended import CLEAN
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.models.loading import source_of
 from fftune.outcomes import SCHEMA, SCHEMA_VERSION
+from fftune.registry import code_of
 from fftune.storage import sha256, write_whole
 from fftune.user_code import local_code
 
@@ -37,11 +40,9 @@ ANSWERS = ("pred_clean", "pred_clean_defended", "pred_pert")
 """What nets say: classes."""
 COUNT = b"fftune.rows"
 """What a block's file calls the count of its rows."""
-REVISIONS: dict[Search, int] = {"fab": 1}
-"""Likewise by changes to one search, which leave the blocks of all others as they are."""
 
 
-class Cache:
+class BlockCache:
     """The blocks of one case. A block's key is a hash of weights, data, attack, seed and engine."""
 
     def __init__(self, root: Path, job: EvalJob, net: str, device: str) -> None:
@@ -148,7 +149,7 @@ class Cache:
         if defense_set is None:
             return 0
         repeats = defense_set.control if task.attack.name == CLEAN else defense_set.repeats
-        return repeats * len(defense_set.hedges)
+        return repeats * len(defense_set.defenses)
 
     def _path(self, task: BlockTask) -> Path:
         defense_set = self._job.defense_set
@@ -157,11 +158,18 @@ class Cache:
             defense_set = replace(defense_set, control=0, draws=0)
         ids = tuple(self._job.dataset.ids[list(task.rows)].tolist())
         defended = "" if defense_set is None else config_hash(defense_set)
-        searches = {part.config.search for part in task.attack.stages}
-        revised = sorted((name, REVISIONS[name]) for name in searches & REVISIONS.keys())
-        what = repr((*self._common, *revised, config_hash(task.attack), defended, ids))
+        what = repr(
+            (*self._common, *_revisions(task.attack), config_hash(task.attack), defended, ids)
+        )
         key = hashlib.sha256(what.encode()).hexdigest()[:32]
         return self._folder / key[:2] / f"{key}.parquet"
+
+
+def _revisions(attack: Attack) -> list[tuple[str, int | str]]:
+    """Versions of an attack's searches that moved rows, and of the user's files that hold some."""
+    searches = sorted({stage.config.search for stage in attack.stages})
+    versions = [(name, code_of(name) or attack_spec(name).revision) for name in searches]
+    return [(name, version) for name, version in versions if version]
 
 
 def _by_defense(table: pa.Table) -> dict[tuple[str, int], list[int]]:

@@ -1,4 +1,4 @@
-"""The same perturbed examples, scored again under every draw of every defence."""
+"""Scoring of perturbed examples under every random draw of every defence."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,49 +7,59 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fftune.config import Defense, DefenseConfig, HedgeConfig, ThreatModel, config_hash
-from fftune.defenses import hedge
+from fftune.config import DefenseConfig, ThreatModel, config_hash
+from fftune.defenses import Defense, defenses_of
 from fftune.keyed_noise import Noise
 
 CLEAN = "clean"
-"""The attack that does nothing: natural accuracy under a defence, and the control."""
+"""Name of the attack that does nothing: natural accuracy under a defence, and the control."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DefendedPrediction:
-    """What one draw of a defence came to on a block."""
+    """Predictions of a block under one random draw of a defence."""
 
+    name: str
+    """Name of the defence in rows."""
     defense: Defense
-    config: HedgeConfig
     repeat: int
+    """Index of the draw."""
     pred: Tensor
     """(B,) int64."""
     counts: Tensor
-    """(4, B) int64, as of an attack: forwards, backwards, queries, gradients that were zero."""
+    """(4, B) int64: forwards, backwards, queries, gradients that were zero, for each example."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseSet:
-    """Defences, and the noise that only the defender knows."""
+    """Defences of an evaluation, and the noise that only the defender knows."""
 
-    hedges: dict[Defense, HedgeConfig]
+    defenses: dict[str, Defense]
+    """Defences by their names in rows."""
     repeats: int
+    """Random draws of each defence."""
     control: int
-    """Draws of the control: as many as the battery has attacks, on clean examples."""
+    """Draws of the control on clean examples: as many as the battery has attacks."""
     noise: Noise
+    """The defender's randomness."""
     draws: int
-    """That an attacker averages over; see `DefenseConfig`."""
+    """Draws that an adaptive attacker averages over; see `DefenseConfig`."""
 
     @classmethod
     def of(
         cls, config: DefenseConfig, threat: ThreatModel, *, source: str, split: str, attacks: int
     ) -> "DefenseSet | None":
-        """The guard of a data set's split; None where no defence is named."""
-        hedges = config.hedges(threat)
-        if not hedges:
+        """Build the defences of a data set's split; None where none is named.
+
+        Args:
+            source: name of the data set.
+            attacks: number of attacks of the battery.
+        """
+        defenses = defenses_of(config, threat)
+        if not defenses:
             return None
         return cls(
-            hedges=hedges,
+            defenses=defenses,
             repeats=config.repeats,
             control=max(attacks, config.repeats),
             # The attackers' branches begin with the data set's name and are shorter.
@@ -60,19 +70,20 @@ class DefenseSet:
     def verdicts(
         self, net: nn.Module, x: Tensor, ids: Tensor, repeats: int, *, surrogate: nn.Module
     ) -> Iterator[DefendedPrediction]:
-        """Predictions on (B, C, H, W) inputs of the examples `ids`, under so many draws of each.
+        """Predict (B, C, H, W) inputs of the examples `ids`, under `repeats` draws of each defence.
 
         A draw is keyed by its repeat and the example's id alone: all attacks meet the same one,
         so that their worst case is one against one defence, not against its unluckiest draw.
         """
-        for name, config in self.hedges.items():
+        for name, defense in self.defenses.items():
+            taken = defense.passes if defense.needs_gradients else 0
+            passes = (defense.passes + 1, taken, 1 + defense.passes - taken, 0)
             for repeat in range(repeats):
                 noise = self.noise.fold(repeat)
-                pred = predict(net, x, surrogate=surrogate, config=config, noise=noise, ids=ids)
-                passes = (config.steps + 1, config.steps, 1, 0)
+                pred = predict(net, x, surrogate=surrogate, defense=defense, noise=noise, ids=ids)
                 yield DefendedPrediction(
-                    defense=name,
-                    config=config,
+                    name=name,
+                    defense=defense,
                     repeat=repeat,
                     pred=pred,
                     counts=torch.tensor(passes)[:, None].expand(4, len(ids)),
@@ -84,23 +95,23 @@ def predict(
     x: Tensor,
     *,
     surrogate: nn.Module,
-    config: HedgeConfig,
+    defense: Defense,
     noise: Noise,
     ids: Tensor,
 ) -> Tensor:
-    """(B,) int64: what the net says of inputs after a defence, which follows the twin's slopes."""
-    x_hed = hedge(surrogate, x, config=config, noise=noise, ids=ids)
+    """(B,) int64, the net's predictions of purified inputs; purifying asks the surrogate."""
+    x_def = defense.purify(surrogate, x, noise=noise, ids=ids)
     with torch.no_grad():
-        logits: Tensor = net(x_hed)
+        logits: Tensor = net(x_def)
     return logits.argmax(1)
 
 
 def defended_hash(attack: Any, verdict: DefendedPrediction) -> str:
-    """Names the settings of an attack and of the defence that it was scored under."""
-    return config_hash(_Both(attack=attack, defense=verdict.config))
+    """Hash of the settings of an attack and of the defence that it was scored under."""
+    return config_hash(_Both(attack=attack, defense=verdict.defense))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Both:
     attack: Any
-    defense: HedgeConfig
+    defense: Defense

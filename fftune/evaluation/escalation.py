@@ -5,7 +5,7 @@ that serves many plans at once.
 """
 
 import logging
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -13,11 +13,10 @@ import torch
 
 from fftune.errors import ModelError
 from fftune.evaluation.batteries import Attack, attacks_of, canary
-from fftune.evaluation.block import NAN, SOME_NAN, ZERO
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.evaluation.tiers import CANARY
 from fftune.lint.questions import BLIND
-from fftune.outcomes import Outcomes
+from fftune.outcomes import NAN, SOME_NAN, ZERO, Outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +30,7 @@ Plan = Generator[Sequence[BlockTask], Tables, Outcomes]
 def plan(job: EvalJob, remarks: Sequence[str] = ()) -> Plan:
     """All probes on all blocks; then, once for the whole set, what the tiers demand.
 
-    `standard` becomes `full` where the gradient is known to mislead, where the canary finds
+    `escalating` becomes `full` where the gradient is known to mislead, where the canary finds
     something that the gradient searches missed, or where gradients vanish or are not finite.
 
     Args:
@@ -43,10 +42,10 @@ def plan(job: EvalJob, remarks: Sequence[str] = ()) -> Plan:
     chosen = [_unless_blind(job, attack, remarks) for attack in job.attacks]
     tables = yield [task for attack in chosen for task in job.tasks(attack)]
     for attack in chosen:
-        if attack.tier == "standard":
+        if attack.tier == "escalating":
             tables = yield from _escalated(job, attack, tables)
     outcomes = Outcomes.of(tables.values())
-    _refuse_void(outcomes)
+    _refuse_void(outcomes, {task.attack for task in tables})
     return outcomes
 
 
@@ -54,17 +53,6 @@ def single_pass(job: EvalJob) -> Plan:
     """All probes on all blocks, whatever they are like: nothing is refused or searched again."""
     tables = yield [task for attack in job.attacks for task in job.tasks(attack)]
     return Outcomes.of(tables.values())
-
-
-def run_plan(plan: Plan, work: Callable[[Sequence[BlockTask]], Tables]) -> Outcomes:
-    """A plan to its end, by somebody who does what is asked at once."""
-    try:
-        tasks = next(plan)
-        while True:
-            tasks = plan.send(work(tasks))
-    except StopIteration as end:
-        outcomes: Outcomes = end.value
-        return outcomes
 
 
 def _escalated(
@@ -95,7 +83,7 @@ def _escalated(
 def _unless_blind(job: EvalJob, attack: Attack, remarks: Sequence[str]) -> Attack:
     """The probe, or the whole search where what it follows first is known to mislead."""
     said = [line for line in remarks if line.partition(":")[0] in BLIND]
-    if attack.tier != "standard" or not said:
+    if attack.tier != "escalating" or not said:
         return attack
     log.warning("tier full: %s", said[0])
     return _at_full_length(job, attack)
@@ -103,7 +91,7 @@ def _unless_blind(job: EvalJob, attack: Attack, remarks: Sequence[str]) -> Attac
 
 def _at_full_length(job: EvalJob, attack: Attack) -> Attack:
     every = attacks_of(job.battery, attack.config.threat, tier="full")
-    (full,) = (p for p in every if p.goal == attack.goal and p.tier == "full" and len(p.stages) > 1)
+    (full,) = (p for p in every if p.goal == attack.goal and p.tier == "full" and p.is_ensemble)
     return full
 
 
@@ -117,7 +105,7 @@ def _is_doubtful(status: "pd.Series[str]") -> "pd.Series[bool]":
     return status.str.startswith(SOME_NAN)
 
 
-def _refuse_void(outcomes: Outcomes) -> None:
+def _refuse_void(outcomes: Outcomes, attacks: Collection[Attack]) -> None:
     """A net without gradients looks robust to every search that follows them.
 
     Only what holds a search without gradients can still be scored: the canary, and ensembles at
@@ -127,8 +115,9 @@ def _refuse_void(outcomes: Outcomes) -> None:
         ModelError: some other attack found nothing to follow in any gradient of any example.
     """
     frame = outcomes.to_pandas()
-    ensemble = frame["attack"].isin(["strong", "autoattack"]) & (frame["tier"] == "full")
-    frame = frame[~ensemble & (frame["attack"] != "canary")]
+    follows = {(attack.name, attack.tier) for attack in attacks if attack.follows}
+    named = zip(frame["attack"], frame["tier"], strict=True)
+    frame = frame.loc[[pair in follows for pair in named]]
     for attack, status in frame["status"].groupby(frame["attack"].astype(str)):
         if _is_void(status).all():
             kind = "zero" if status.str.startswith(ZERO).all() else "nan or infinite"

@@ -1,336 +1,314 @@
-"""From a net and a split to rows, in this process."""
+"""The one entrance: nets, data and a battery in; a row for every example and attack out."""
 
 import logging
-import time
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
+from typing import overload
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fftune.config import (
+    Backend,
     BatteryConfig,
     DataSpec,
     DefenseConfig,
+    Device,
     ModelSpec,
-    Precision,
+    Resources,
     Split,
     ThreatModel,
 )
 from fftune.data import Dataset
-from fftune.data.catalog import place_framed
-from fftune.defenses import refuse_without_gradients
-from fftune.errors import DataError, ModelError
-from fftune.evaluation.afterwards import Before, remarked
+from fftune.data.subset import sampled
+from fftune.errors import ConfigError, DataError, FftuneError
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.block import ModelUnderTest, logits_of
-from fftune.evaluation.block_cache import Cache, identity
-from fftune.evaluation.cost_model import CostModel
+from fftune.evaluation.block import ModelUnderTest
+from fftune.evaluation.block_cache import BlockCache, identity
 from fftune.evaluation.defended import DefenseSet
-from fftune.evaluation.escalation import Tables, plan, run_plan, single_pass
-from fftune.evaluation.job import BlockTask, EvalJob, perform, under_test
-from fftune.evaluation.progress import Progress
+from fftune.evaluation.escalation import single_pass
+from fftune.evaluation.job import (
+    EvalJob,
+    check_images,
+    first_images,
+    lint_model,
+    precision_of,
+    try_out,
+    under_test,
+)
 from fftune.evaluation.question import question_of
-from fftune.lint.questions import FEW, lint
-from fftune.models import load_model, weights_hash
+from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, run_inline
+from fftune.lint.after_attacks import AnswersBefore
+from fftune.lint.questions import FEW
+from fftune.models import fits, load_model, weights_hash
 from fftune.outcomes import Outcomes
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("fftune.evaluation")
 
-HEDGED_ON = 32
-"""Examples whose gradients are looked at before a hedge is believed in."""
+Model = ModelSpec | nn.Module
+"""A net by its description, which any process can build, or one in the memory of this process."""
+Data = DataSpec | Dataset
+"""A data set by name, or the examples themselves."""
 
 
+@overload
 def evaluate(
-    model: ModelSpec,
-    data: DataSpec,
+    models: Mapping[str, Model],
+    data: Data,
     battery: BatteryConfig,
     *,
     threat: ThreatModel,
-    split: Split,
+    split: Split | None = None,
     defense: DefenseConfig | None = None,
+    attacks: Sequence[Attack] | None = None,
+    backend: Backend = "inline",
+    resources: Resources | None = None,
     root: Path | None = None,
-    name: str | None = None,
-) -> Outcomes:
-    """Attack every example of a split with every probe of a battery.
-
-    Args:
-        name: what the net is called; default its label.
-        root: keep every block there as it is done, and take from there what was done before.
-
-    Raises:
-        ModelError: the net cannot be built, does not take the data's images, does not return
-            finite logits of its classes, a row an example, or has no gradients.
-        ConfigError: the device does not exist.
-    """
-    net = load_model(model)  # first: it fails at once, where images take their time
-    dataset, available = sampled(data, split, battery.examples)
-    job = job_of(net, dataset, battery, threat=threat, defense=defense)
-    with under_test(net, job) as subject:
-        _try_images(subject, dataset)
-        before = Before.of(subject, dataset)
-        remarks, code = try_out(subject, job), identity(model, subject, dataset)
-        cache = Cache(root, job, code, subject.device) if root else None
-        outcomes = run_plan(plan(job, remarks), by_this_process(subject, job, cache))
-        remarks = before.again(subject, remarks)
-    question = question_of(
-        job,
-        net=model.label if name is None else name,
-        code=code,
-        threat=threat,
-        available=available,
-        device=subject.device,
-        precision=precision_of(subject),
-        remarks=remarked(outcomes, remarks),
-    )
-    return outcomes.answering(question.plain)
-
-
-def sample(data: DataSpec, split: Split, examples: int | None) -> Dataset:
-    """So many examples of a split, evenly spread over its ids, as many sets are sorted by class.
-
-    Only they are decoded. None is all.
-    """
-    return sampled(data, split, examples)[0]
-
-
-def sampled(data: DataSpec, split: Split, examples: int | None) -> tuple[Dataset, int]:
-    """As `sample`, and how many the split has."""
-    part, rows = place_framed(data, split)
-    available = len(rows)
-    if examples is not None and examples < available:
-        rows = rows[torch.arange(examples) * available // examples]
-    return part.read(rows, split), available
-
-
-def job_of(
-    net: nn.Module,
-    dataset: Dataset,
+) -> dict[str, EvalResult]: ...
+@overload
+def evaluate(
+    models: Model,
+    data: Data,
     battery: BatteryConfig,
     *,
     threat: ThreatModel,
-    chosen: Sequence[Attack] | None = None,
+    split: Split | None = None,
     defense: DefenseConfig | None = None,
-) -> EvalJob:
-    """The case of a net in memory; see `EvalJob.of`."""
-    return EvalJob.of(
-        dataset,
-        battery,
-        model_hash=weights_hash(net),
+    attacks: Sequence[Attack] | None = None,
+    backend: Backend = "inline",
+    resources: Resources | None = None,
+    root: Path | None = None,
+) -> Outcomes: ...
+def evaluate(
+    models: Model | Mapping[str, Model],
+    data: Data,
+    battery: BatteryConfig,
+    *,
+    threat: ThreatModel,
+    split: Split | None = None,
+    defense: DefenseConfig | None = None,
+    attacks: Sequence[Attack] | None = None,
+    backend: Backend = "inline",
+    resources: Resources | None = None,
+    root: Path | None = None,
+) -> Outcomes | dict[str, EvalResult]:
+    """Attack every example of a split with every attack of a battery.
+
+    Args:
+        models: one net, or several by names of the caller's. A net takes (B, C, H, W) images in
+            [0, 1] and returns (B, K) logits; one in memory is given back as it was.
+        data: opened once, whatever the number of nets.
+        split: default that of a data set in memory, else `test`.
+        defense: defences under which all is scored too; the battery's attacks are joined by
+            adaptive ones.
+        attacks: run instead of the battery's.
+        backend: `inline` attacks block after block in this process, `ray` on all actors that the
+            cluster holds. Rows are equal.
+        resources: the cluster, for `ray`.
+        root: folder where finished blocks are kept and found again. Blocks of a net in memory are
+            not kept, as its code is not known.
+
+    Returns:
+        Outcomes for one net; an `EvalResult` by name for several, with the error of a net that
+        could not be evaluated.
+
+    Raises:
+        ModelError: one net: it cannot be built, does not take the images, does not return finite
+            logits of their classes, a row an example, or has no gradients.
+        FftuneError: one net: blocks of it were lost.
+        DataError: the data are missing, or a label is none of the classes.
+        ConfigError: CUDA is asked for and missing; Ray is to evaluate a net in memory.
+        ClusterError: the cluster cannot be reached, or can never hold one actor.
+    """
+    if not isinstance(models, Mapping):
+        several = evaluate(
+            {_label(models): models},
+            *(data, battery),
+            threat=threat,
+            split=split,
+            defense=defense,
+            attacks=attacks,
+            backend=backend,
+            resources=resources,
+            root=root,
+        )
+        return next(iter(several.values())).complete()
+    resources = resources or Resources()
+    request = _Request(
+        open_data=cache(partial(sampled, data, split, battery.examples)),
+        battery=battery,
         threat=threat,
-        chosen=chosen,
         defense=defense,
+        attacks=attacks,
+        root=root,
+        actors=None if backend == "inline" else _device_of_actors(battery.device, resources.gpus),
     )
-
-
-def evaluate_model(
-    net: nn.Module,
-    dataset: Dataset,
-    battery: BatteryConfig,
-    *,
-    threat: ThreatModel,
-    chosen: Sequence[Attack] | None = None,
-    defense: DefenseConfig | None = None,
-) -> Outcomes:
-    """`evaluate` for a net and a data set in memory. The net is given back as it was.
-
-    Args:
-        chosen: some of the battery's probes; default all of them.
-        defense: defences under which all is scored too; attackers who know them then join the
-            battery.
-
-    Raises:
-        ModelError: a defence is to follow the gradients of a net that has none.
-    """
-    job = job_of(net, dataset, battery, threat=threat, chosen=chosen, defense=defense)
-    with under_test(net, job) as subject:
-        _try_images(subject, dataset)
-        before = Before.of(subject, dataset)
-        remarks = try_out(subject, job)
-        outcomes = run_plan(plan(job, remarks), by_this_process(subject, job))
-        remarks = before.again(subject, remarks)
-    question = question_of(
-        job,
-        net=type(net).__name__,
-        code="",
-        threat=threat,
-        available=None,
-        device=subject.device,
-        precision=precision_of(subject),
-        remarks=remarked(outcomes, remarks),
-    )
-    return outcomes.answering(question.plain)
+    results: dict[str, EvalResult] = {}
+    prepared: dict[str, PreparedJob] = {}
+    for name, model in models.items():
+        if len(models) > 1:
+            log.info("%s", name)
+        try:
+            with _under_test(name, model, request) as (subject, ready, before):
+                if backend == "inline":
+                    result = run_inline(subject, ready.job, JobState.of(ready))
+                    results[name] = ready.answered(result, before.again(subject.net, ready.remarks))
+                else:
+                    prepared[name] = ready
+        except DataError:  # the same for every net
+            raise
+        except FftuneError as error:
+            results[name] = EvalResult(error=error)
+    if prepared:
+        results |= _run_on_ray(prepared, battery, resources)
+    return {name: results[name] for name in models}
 
 
 def attack_model(
     net: nn.Module,
     dataset: Dataset,
     battery: BatteryConfig,
-    chosen: Sequence[Attack],
+    attacks: Sequence[Attack],
     *,
     defense_set: DefenseSet | None = None,
 ) -> Outcomes:
-    """The rows of some probes, whatever they are like: no result is refused or searched again.
+    """Rows of some attacks, each run once and whatever it comes to: without lint or escalation.
 
     Raises:
         ModelError: the net does not take the images, or does not return logits of their classes.
     """
-    job = _bare_job(net, dataset, battery, chosen, defense_set)
+    job = EvalJob.bare(net, dataset, battery, attacks, defense_set)
     with under_test(net, job) as subject:
-        _try_images(subject, dataset)
-        return run_plan(single_pass(job), by_this_process(subject, job))
+        check_images(subject, dataset)
+        return run_inline(subject, job, JobState(plan=single_pass(job))).complete()
 
 
 def remarks_on(
-    net: nn.Module, dataset: Dataset, battery: BatteryConfig, chosen: Sequence[Attack]
+    net: nn.Module, dataset: Dataset, battery: BatteryConfig, attacks: Sequence[Attack]
 ) -> tuple[str, ...]:
-    """What `try_out` says of a net before these probes, where others make the rows.
+    """The lint's remarks on a net before these attacks, for callers that make rows themselves.
 
     Raises:
         ModelError: see `try_out`.
     """
-    job = _bare_job(net, dataset, battery, chosen)
+    job = EvalJob.bare(net, dataset, battery, attacks)
     with under_test(net, job) as subject:
         return try_out(subject, job)
 
 
 def has_gradients(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> bool:
-    """Whether autograd knows of a way from a net's logits to its images; a flat one is one, too.
+    """Does autograd connect the net's logits with the pixels? A gradient of zero counts as one.
 
     Raises:
         ModelError: the net does not take the images, or does not return logits of their classes.
     """
-    with under_test(net, _bare_job(net, dataset, battery)) as subject:
-        _try_images(subject, dataset)
-        return _has_gradients(subject, dataset)
+    with under_test(net, EvalJob.bare(net, dataset, battery)) as subject:
+        check_images(subject, dataset)
+        return fits.has_gradients(subject.net, first_images(subject, dataset, 1))
 
 
-def _bare_job(
-    net: nn.Module,
-    dataset: Dataset,
-    battery: BatteryConfig,
-    chosen: Sequence[Attack] = (),
-    defense_set: DefenseSet | None = None,
-) -> EvalJob:
-    """The case of some probes, or of none, which nobody who knows a defence joins."""
-    return EvalJob(
-        dataset=dataset,
-        dataset_hash=dataset.hash(),
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Request:
+    """What the nets of one call have in common."""
+
+    open_data: Callable[[], tuple[Dataset, int]]
+    """The examples, opened at the first call, and how many the split has."""
+    battery: BatteryConfig
+    threat: ThreatModel
+    defense: DefenseConfig | None
+    attacks: Sequence[Attack] | None
+    root: Path | None
+    actors: Device | None
+    """What Ray's actors compute on; None: this process attacks."""
+
+
+@contextmanager
+def _under_test(
+    name: str, model: Model, request: _Request
+) -> Iterator[tuple[ModelUnderTest, PreparedJob, AnswersBefore]]:
+    """A net that was found fit for its attacks, with its job, while the block of code runs.
+
+    Raises:
+        ModelError: see `evaluate`.
+    """
+    if request.actors and not isinstance(model, ModelSpec):
+        raise ConfigError(f"backend must be 'inline' for a net in memory, got 'ray' ({name})")
+    # First the net: it fails at once, where images take their time.
+    net = load_model(model) if isinstance(model, ModelSpec) else model
+    dataset, available = request.open_data()
+    job = EvalJob.of(
+        dataset,
+        request.battery,
         model_hash=weights_hash(net),
-        battery=battery,
-        attacks=tuple(chosen),
-        defense_set=defense_set,
+        threat=request.threat,
+        attacks=request.attacks,
+        defense=request.defense,
     )
+    with under_test(net, job.on("cpu") if request.actors else job) as subject:
+        check_images(subject, dataset)
+        before = AnswersBefore.of(subject.net, first_images(subject, dataset, FEW))
+        yield subject, _prepared(name, model, subject, job, request, available), before
 
 
-def precision_of(subject: ModelUnderTest) -> Precision:
-    """What strong searches compute in."""
-    return "fp32" if subject.surrogate_lowp is subject.surrogate else "bf16"
+def _prepared(
+    name: str,
+    model: Model,
+    subject: ModelUnderTest,
+    job: EvalJob,
+    request: _Request,
+    available: int,
+) -> PreparedJob:
+    remarks, spec = lint_model(subject, job), model if isinstance(model, ModelSpec) else None
+    code = "" if spec is None else identity(spec, subject, job.dataset)
+    device, precision = request.actors or subject.device, precision_of(subject)
+    question = question_of(
+        job,
+        net=name,
+        code=code,
+        threat=request.threat,
+        available=available,
+        device=device,
+        precision=job.battery.precision if request.actors == "cuda" else precision,
+        remarks=remarks,
+    )
+    job = job.on(request.actors) if request.actors else job
+    kept = BlockCache(request.root, job, code, device) if request.root and spec else None
+    return PreparedJob(spec=spec, job=job, cache=kept, question=question)
 
 
-def try_out(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
-    """Ask the net for little before it is asked for much.
+def _run_on_ray(
+    prepared: Mapping[str, PreparedJob], battery: BatteryConfig, resources: Resources
+) -> dict[str, EvalResult]:
+    """Work through the blocks of all jobs on one pool of actors."""
+    from fftune.evaluation.ray_pool import Pool
+    from fftune.ray_cluster import cluster  # importing Ray takes seconds
 
-    Returns:
-        What is to be remarked on it, a line each, which is also logged.
-
-    Raises:
-        ModelError: its `forward` fails, does not return finite logits of the data's classes, or
-            an attack or a defence is to follow gradients that it does not have.
-        DataError: a label is not one of the classes.
-    """
-    _try_images(subject, job.dataset)
-    _try_labels(job)
-    blind = [attack.name for attack in job.attacks if attack.needs_gradients]
-    if blind and not _has_gradients(subject, job.dataset):
-        raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")
-    if job.defense_set is not None and any(
-        config.steps for config in job.defense_set.hedges.values()
+    needs = {"CPU": battery.threads, "GPU": resources.gpus}
+    with (
+        cluster(resources),
+        Pool(needs, most=resources.concurrency, study=f"evaluate-{battery.name}") as pool,
     ):
-        _, x, _ = next(job.dataset.batches(HEDGED_ON))
-        refuse_without_gradients(subject.net, x.to(subject.device))
-    remarks = lint(
-        subject.net,
-        job.dataset,
-        threat=job.attacks[0].config.threat if job.attacks else ThreatModel(),
-        noise=job.noise,
-        device=subject.device,
-        follows=any(part.follows for attack in job.attacks for part in attack.stages),
-        blind=blind[0] if blind else "",
-    )
-    for remark in remarks:
-        log.warning("%s", remark)
-    return tuple(map(str, remarks))
+        found = pool.run(tuple(prepared.values()))
+    return {
+        name: ready.answered(result)
+        for (name, ready), result in zip(prepared.items(), found, strict=True)
+    }
 
 
-def _has_gradients(subject: ModelUnderTest, dataset: Dataset) -> bool:
-    _, x, _ = next(dataset.batches(1))
-    with torch.enable_grad():  # the net is frozen: what is left to learn is the input's part
-        # A clone, as some nets change what they are given.
-        logits: Tensor = subject.net(x.to(subject.device).requires_grad_(True).clone())
-    return logits.requires_grad
+def _label(model: Model) -> str:
+    return model.label if isinstance(model, ModelSpec) else type(model).__name__
 
 
-def _try_images(subject: ModelUnderTest, dataset: Dataset) -> None:
-    """Ask the net about one image and about few, so that others are refused in one line.
+def _device_of_actors(wanted: Device, gpus: float) -> Device:
+    """Resolve `auto` for actors, of which the devices of this process say nothing.
 
     Raises:
-        ModelError: the net does not take the images, or not in batches of any size, or does not
-            return finite logits of their classes.
+        ConfigError: CUDA without a GPU.
     """
-    few, fails = min(FEW, len(dataset)), partial(_failure, subject, dataset)
-    failed = {size: reason for size in (1, few) if (reason := fails(size))}
-    if not failed:
-        return
-    others = {1, few, *(size for size in (32, 64, 128, 256) if size <= len(dataset))}
-    taken = [size for size in sorted(others - failed.keys()) if not fails(size)]
-    size, reason = next(iter(failed.items()))
-    if taken:
-        raise ModelError(f"net takes batches of {taken[0]} but not of {size}: {reason}")
-    shape = " x ".join(map(str, dataset.shape))
-    raise ModelError(f"net does not take images of {shape}: {reason}")
-
-
-def _failure(subject: ModelUnderTest, dataset: Dataset, size: int) -> str:
-    """The first line of what the net says to a batch of so many images; nothing is none."""
-    _, x, _ = next(dataset.batches(size))
-    try:
-        logits_of(subject, x.to(subject.device))
-    except (ModelError, MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever the user's code raises
-        return (str(error) or type(error).__name__).splitlines()[0]
-    return ""
-
-
-def _try_labels(job: EvalJob) -> None:
-    y = job.dataset.y
-    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < job.classes:
-        found = f"{int(y.min())} to {int(y.max())}"
-        raise DataError(f"labels must be from 0 to {job.classes - 1}, got {found}")
-
-
-def by_this_process(
-    subject: ModelUnderTest, job: EvalJob, cache: Cache | None = None
-) -> Callable[[Sequence[BlockTask]], Tables]:
-    """Does tasks one after the other; those that are known already it looks up."""
-    expense = CostModel()
-    progress = Progress(expense)
-
-    def work(tasks: Sequence[BlockTask]) -> Tables:
-        tables = {} if cache is None else cache.known(tasks)
-        left = [task for task in tasks if task not in tables]
-        progress.planned(len(tasks))
-        progress.known(len(tables))
-        for at, task in enumerate(left):
-            began = time.perf_counter()
-            tables[task] = perform(subject, job, task)
-            if cache is not None:
-                cache.put(task, tables[task])
-            progress.done(task, time.perf_counter() - began)
-            if progress.due:
-                progress.beat(left[at + 1 :], 1, str(task))
-        return tables
-
-    return work
+    if wanted == "cuda" and not gpus:
+        raise ConfigError("gpus must be > 0 for device 'cuda' on Ray, got 0")
+    if wanted == "auto":
+        return "cuda" if gpus else "cpu"
+    return wanted

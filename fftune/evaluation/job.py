@@ -1,31 +1,37 @@
-"""What is examined: a net, a split and the probes; cut into tasks that any process can do."""
+"""Evaluation job: a data set and its attacks, cut into block tasks, and the net under test."""
 
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 
 import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from fftune.config import BatteryConfig, DefenseConfig, Device, ThreatModel
+from fftune.config import BatteryConfig, DefenseConfig, Device, Precision, ThreatModel
 from fftune.data import Dataset
 from fftune.data.dataset import Batch
+from fftune.defenses import refuse_without_gradients
+from fftune.errors import DataError, ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest, attack_block
 from fftune.evaluation.defended import DefenseSet
 from fftune.keyed_noise import Noise
+from fftune.lint.questions import FEW, lint
 from fftune.models import (
     adapted,
     device_of,
     eval_mode,
+    fits,
     frozen,
     inference_copy,
     placed,
     takes_bf16,
     torch_threads,
+    weights_hash,
 )
 from fftune.user_code import answering
 
@@ -33,15 +39,17 @@ log = logging.getLogger(__name__)
 
 COMPARED = 4
 """Examples on which a net's copies must answer as it does."""
+HEDGED_ON = 32
+"""Examples at which a hedge's gradients are checked before it counts as a defense."""
 
 
 @dataclass(frozen=True, slots=True)
 class BlockTask:
-    """One probe on one block: the unit of work."""
+    """One attack on one block of examples: the unit of work."""
 
     attack: Attack
     rows: tuple[int, ...]
-    """Positions in the case's data set."""
+    """Positions in the job's data set."""
 
     def __str__(self) -> str:
         attack = self.attack
@@ -51,7 +59,7 @@ class BlockTask:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class EvalJob:
-    """All that rows depend on, but the net itself. It travels to any worker."""
+    """Everything that rows depend on, except the net. It travels to any worker."""
 
     dataset: Dataset
     dataset_hash: str
@@ -59,7 +67,7 @@ class EvalJob:
     battery: BatteryConfig
     attacks: tuple[Attack, ...]
     defense_set: DefenseSet | None = None
-    """The defences under which everything is scored too."""
+    """Defenses under which every perturbed example is scored too."""
 
     @classmethod
     def of(
@@ -69,12 +77,12 @@ class EvalJob:
         *,
         model_hash: str,
         threat: ThreatModel,
-        chosen: Sequence[Attack] | None = None,
+        attacks: Sequence[Attack] | None = None,
         defense: DefenseConfig | None = None,
     ) -> "EvalJob":
-        """A battery's probes, or those `chosen`; with a defence, who knows it joins them."""
+        """Build the job of a battery, or of these `attacks`; a defense adds adaptive ones."""
         classes = len(dataset.source.classes)
-        chosen = tuple(chosen or attacks_of(battery, threat, classes=classes))
+        chosen = tuple(attacks or attacks_of(battery, threat, classes=classes))
         defense_set = DefenseSet.of(
             defense or DefenseConfig(),
             threat,
@@ -93,38 +101,61 @@ class EvalJob:
             defense_set=defense_set,
         )
 
+    @classmethod
+    def bare(
+        cls,
+        net: nn.Module,
+        dataset: Dataset,
+        battery: BatteryConfig,
+        attacks: Sequence[Attack] = (),
+        defense_set: DefenseSet | None = None,
+    ) -> "EvalJob":
+        """Build a job of these attacks alone, without adaptive ones."""
+        return cls(
+            dataset=dataset,
+            dataset_hash=dataset.hash(),
+            model_hash=weights_hash(net),
+            battery=battery,
+            attacks=tuple(attacks),
+            defense_set=defense_set,
+        )
+
     @property
     def classes(self) -> int:
-        """How many the data set has."""
+        """Number of classes of the data set."""
         return len(self.dataset.source.classes)
 
     @property
     def noise(self) -> Noise:
-        """The branch for (data set, split)."""
+        """Noise branch of (data set, split), which attackers draw from."""
         return Noise(self.battery.seed).fold(self.dataset.source.name, self.dataset.split)
 
     def tasks(self, attack: Attack, rows: Tensor | None = None) -> list[BlockTask]:
-        """A probe on every block of the data set, or of the examples at these positions."""
+        """Tasks of an attack on every block.
+
+        Args:
+            rows: (N,) int64 positions of the examples to attack; default all.
+        """
         rows = torch.arange(len(self.dataset)) if rows is None else rows
         size = self.battery.block_size
         return [BlockTask(attack, tuple(block.tolist())) for block in rows.split(size)]
 
     def on(self, device: Device) -> "EvalJob":
-        """The case with its device settled: what `auto` stands for may differ elsewhere."""
+        """The same job on a given device, since `auto` may resolve to another one elsewhere."""
         return replace(self, battery=replace(self.battery, device=device))
 
     def block(self, task: BlockTask) -> Batch:
-        """The examples of a task."""
+        """Ids, images and labels of a task's examples."""
         rows = torch.tensor(task.rows, dtype=torch.int64)
         return next(self.dataset.batches(max(len(rows), 1), order=rows))
 
 
 @contextmanager
 def under_test(net: nn.Module, job: EvalJob) -> Iterator[ModelUnderTest]:
-    """The net, ready to be attacked while the block of code runs; then it is as it was.
+    """Make a net ready to be attacked inside the `with` block; afterwards it is as it was.
 
     Raises:
-        ModelError: see `model_under_test`; or the net ends the program while the block runs.
+        ModelError: see `model_under_test`; or the net ends the program inside the block.
     """
     device, threads = device_of(job.battery.device), job.battery.threads
     with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
@@ -132,10 +163,10 @@ def under_test(net: nn.Module, job: EvalJob) -> Iterator[ModelUnderTest]:
 
 
 def model_under_test(net: nn.Module, job: EvalJob) -> ModelUnderTest:
-    """A net in eval mode as the subject of a case, on the device that its battery names.
+    """Move a net in eval mode to the battery's device and make the copies that attacks query.
 
     Raises:
-        ModelError: the net does not take the images, or cannot be asked for logits of them.
+        ModelError: the net does not take the images, or does not return logits for them.
     """
     device, precision = device_of(job.battery.device), job.battery.precision
     few = next(job.dataset.batches(COMPARED))[1].to(device)
@@ -159,8 +190,80 @@ def model_under_test(net: nn.Module, job: EvalJob) -> ModelUnderTest:
     )
 
 
+def try_out(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
+    """Check a net before it is attacked: images, labels, gradients and the lint's questions.
+
+    Returns:
+        The lint's remarks, a line each, which are also logged.
+
+    Raises:
+        ModelError: its `forward` fails, does not return finite logits of the data's classes, or
+            an attack or a defence is to follow gradients that it does not have.
+        DataError: a label is not one of the classes.
+    """
+    check_images(subject, job.dataset)
+    return lint_model(subject, job)
+
+
+def check_images(subject: ModelUnderTest, dataset: Dataset) -> None:
+    """Ask the net about one image and about few, so that others are refused in one line.
+
+    Raises:
+        ModelError: see `models.fits.check_fit`.
+    """
+    fits.check_fit(
+        subject.net,
+        partial(first_images, subject, dataset),
+        subject.classes,
+        sizes=(1, min(FEW, len(dataset))),
+        available=len(dataset),
+        data=subject.source,
+    )
+
+
+def lint_model(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
+    """The lint's remarks; see `try_out`."""
+    _check_labels(job)
+    blind = [attack.name for attack in job.attacks if attack.needs_gradients]
+    if blind and not fits.has_gradients(subject.net, first_images(subject, job.dataset, 1)):
+        raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")
+    if job.defense_set is not None and any(
+        defense.needs_gradients for defense in job.defense_set.defenses.values()
+    ):
+        refuse_without_gradients(subject.net, first_images(subject, job.dataset, HEDGED_ON))
+    remarks = lint(
+        subject.net,
+        job.dataset,
+        threat=job.attacks[0].config.threat if job.attacks else ThreatModel(),
+        noise=job.noise,
+        device=subject.device,
+        follows=any(part.follows for attack in job.attacks for part in attack.stages),
+        blind=blind[0] if blind else "",
+    )
+    for remark in remarks:
+        log.warning("%s", remark)
+    return tuple(map(str, remarks))
+
+
+def _check_labels(job: EvalJob) -> None:
+    y = job.dataset.y
+    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < job.classes:
+        found = f"{int(y.min())} to {int(y.max())}"
+        raise DataError(f"labels must be from 0 to {job.classes - 1}, got {found}")
+
+
+def first_images(subject: ModelUnderTest, dataset: Dataset, count: int) -> Tensor:
+    """(count, C, H, W): the first images, on the net's device."""
+    return next(dataset.batches(count))[1].to(subject.device)
+
+
+def precision_of(subject: ModelUnderTest) -> Precision:
+    """What strong searches compute in."""
+    return "fp32" if subject.surrogate_lowp is subject.surrogate else "bf16"
+
+
 def perform(subject: ModelUnderTest, job: EvalJob, task: BlockTask) -> pa.Table:
-    """The rows of a task. They depend on nothing but the arguments.
+    """Attack one block: the rows of a task, which depend on nothing but the arguments.
 
     Raises:
         ModelError: the net does not return finite logits of its classes, a row an example.
@@ -172,7 +275,7 @@ def perform(subject: ModelUnderTest, job: EvalJob, task: BlockTask) -> pa.Table:
 def _within_memory(
     subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
 ) -> Iterator[pa.Table]:
-    """The block's rows; where memory does not suffice, in two halves, which is said and kept."""
+    """Rows of a block; out of memory, of its halves, with a remark in their status."""
     try:
         yield attack_block(subject, block, attack, noise=noise)
         return
@@ -188,7 +291,7 @@ def _within_memory(
 
 
 def _remarked(table: pa.Table, remark: str) -> pa.Table:
-    """The rows with a remark added to their status."""
+    """Rows with a remark added to their status."""
     status = [f"{s}, {remark}" for s in table["status"].to_pylist()]
     at = table.schema.get_field_index("status")
     column = pa.array(status).cast(table.schema.field(at).type)
@@ -196,6 +299,6 @@ def _remarked(table: pa.Table, remark: str) -> pa.Table:
 
 
 def _is_out_of_memory(error: BaseException) -> bool:
-    """Torch's CPU allocator raises a plain RuntimeError."""
+    """Is memory the reason? Torch's CPU allocator raises a plain RuntimeError."""
     named = isinstance(error, MemoryError | torch.OutOfMemoryError)
     return named or "allocate memory" in str(error) or "not enough memory" in str(error)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from fftune.config import (
-    HedgeConfig,
     Norm,
     Precision,
     Split,
@@ -17,9 +16,12 @@ from fftune.config import (
     to_json,
     told_radius,
 )
+from fftune.defenses import Defense, Hedge
+from fftune.evaluation.batteries import tier_of
 from fftune.evaluation.block_cache import ENGINE
 from fftune.evaluation.job import EvalJob
 from fftune.outcomes import Outcomes
+from fftune.registry import label
 
 SHOWN_CLASSES = 10
 """Names of classes that a head prints; of more, the first and the last."""
@@ -32,15 +34,19 @@ class Defended:
     """A defence, with all that was resolved of it."""
 
     name: str
-    norm: Norm
-    eps_d: float
-    steps: int
-    step_size: float
-    clamp: bool
+    norm: Norm | None
+    """Of a hedge, as all that follows; None of any other defence."""
+    eps_d: float | None
+    steps: int | None
+    step_size: float | None
+    clamp: bool | None
 
     @classmethod
-    def of(cls, name: str, config: HedgeConfig) -> "Defended":
-        """What a hedge's settings come to."""
+    def of(cls, name: str, defense: Defense) -> "Defended":
+        """Resolved settings of a defence."""
+        if not isinstance(defense, Hedge):
+            return cls(name=name, norm=None, eps_d=None, steps=None, step_size=None, clamp=None)
+        config = defense.config
         return cls(
             name=name,
             norm=config.norm,
@@ -51,7 +57,9 @@ class Defended:
         )
 
     def __str__(self) -> str:
-        steps = f", K {self.steps} of {told_radius(self.step_size)}" if self.steps else ""
+        if self.norm is None or self.eps_d is None:
+            return self.name
+        steps = f", K {self.steps} of {told_radius(self.step_size or 0)}" if self.steps else ""
         return f"{self.name} ({self.norm}, eps_d {told_radius(self.eps_d)}{steps})"
 
 
@@ -78,6 +86,7 @@ class Question:
     clamp: bool
     battery: str
     tier: str
+    """Of its ensembles; empty where it has none."""
     attacks: tuple[str, ...]
     suite: str
     """Hash of every setting of every attack and defence."""
@@ -105,7 +114,12 @@ class Question:
         words = (
             *(self.net, self.model_hash[:8] or "empty", self.data.partition(":")[0]),
             *(self.split, f"n{self.examples}", self.norm, f"{self.eps:.3g}"),
-            *(self.battery, self.tier, *(d.name for d in self.defences), self.hash),
+            *(
+                self.battery,
+                *filter(None, [self.tier]),
+                *(d.name for d in self.defences),
+                self.hash,
+            ),
         )
         return "-".join(map(_plain, words))
 
@@ -122,12 +136,13 @@ class Question:
     def terms(self) -> tuple[str, ...]:
         """Lines that say what else was resolved."""
         ball = f"{self.norm}, eps {told_radius(self.eps)}" + ("" if self.clamp else ", unclamped")
+        tier = f", tier {self.tier}" if self.tier else ""
         draws = f"; {self.repeats} draws of each" if self.defences else ""
         defences = (f"defences: {', '.join(map(str, self.defences))}{draws}",)
         how = f"{self.device}, {self.precision}, {self.threads} threads"
         return (
             f"{len(self.classes)} classes in order: {_shortened(self.classes)}",
-            f"{ball}; battery {self.battery}, tier {self.tier}: {', '.join(self.attacks)}",
+            f"{ball}; battery {self.battery}{tier}: {', '.join(self.attacks)}",
             *(defences if self.defences else ()),
             f"{how}, blocks of {self.block_size}, seed {self.seed}, engine {self.engine}",
             *(f"remark {remark}" for remark in self.remarks),
@@ -190,7 +205,7 @@ def question_of(
         *map(config_hash, job.attacks),
         "" if defense_set is None else config_hash(defense_set),
     ]
-    hedges = {} if defense_set is None else defense_set.hedges
+    defenses = {} if defense_set is None else defense_set.defenses
     strong = any(attack.protocol == "strong" for attack in job.attacks)
     return Question(
         net=net,
@@ -205,8 +220,8 @@ def question_of(
         norm=threat.norm,
         eps=float(threat.eps),
         clamp=threat.clamp,
-        battery=battery.name,
-        tier=battery.tier,
+        battery=label(battery.name),
+        tier=tier_of(battery) or "",
         attacks=tuple(dict.fromkeys(attack.name for attack in job.attacks)),
         suite=hashlib.sha256(repr(settings).encode()).hexdigest()[:16],
         precision=precision if strong else "fp32",
@@ -214,7 +229,7 @@ def question_of(
         threads=battery.threads,
         block_size=battery.block_size,
         seed=battery.seed,
-        defences=tuple(Defended.of(name, config) for name, config in hedges.items()),
+        defences=tuple(Defended.of(name, defense) for name, defense in defenses.items()),
         repeats=0 if defense_set is None else defense_set.repeats,
         engine=ENGINE,
         remarks=tuple(remarks),

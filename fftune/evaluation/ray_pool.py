@@ -1,7 +1,7 @@
-"""The door to Ray actors: many nets, many attacks, many blocks, on all that a cluster has.
+"""Run the block tasks of evaluation jobs on Ray actors.
 
-Where a task runs changes none of its rows. Actors come with nodes and go with them; what an actor
-had in hand when it died is done by another.
+A task's rows do not depend on where it runs. Actors come and go with nodes; the task of an actor
+that died is run by another.
 """
 
 import io
@@ -28,50 +28,38 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from fftune.config import ModelSpec
 from fftune.errors import ClusterError, FftuneError, ModelError
 from fftune.evaluation.block import ModelUnderTest
-from fftune.evaluation.block_cache import Cache
 from fftune.evaluation.cost_model import CostModel
-from fftune.evaluation.escalation import plan
 from fftune.evaluation.job import BlockTask, EvalJob, model_under_test, perform
 from fftune.evaluation.progress import Progress
-from fftune.evaluation.scheduler import EvalResult, JobState, TaskQueue, WorkItem
+from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, TaskQueue, WorkItem
 from fftune.metrics import Metrics
 from fftune.models import load_model, torch_threads, weights_hash
+from fftune.models.equivalence import first_line
 from fftune.user_code import answering
 
 log = logging.getLogger("fftune.evaluation")
 
 SUBJECTS = 4
-"""Nets that an actor keeps at hand."""
+"""Nets that an actor keeps in memory."""
 STARTS = 3
-"""An actor that cannot start so often in a row never will."""
+"""Failed starts in a row after which the pool gives up."""
 POLL = 1.0
-"""Seconds after which the driver looks for nodes that came or went."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PooledJob:
-    """A net and its case, as any process can take them up."""
-
-    spec: ModelSpec
-    job: EvalJob
-    cache: Cache | None = None
-    remarks: tuple[str, ...] = ()
-    """What `try_out` said of the net."""
+"""Seconds between two looks at the cluster's nodes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _JobPayload:
-    """An examination in Ray's object store; a node receives it once."""
+    """A job in Ray's object store; a node receives it once."""
 
     spec: ModelSpec
     weights: bytes
     job: EvalJob
-    """Without pixels, which many parcels share."""
+    """Without pixels, which the jobs of all nets share."""
     pixels: "ray.ObjectRef[NDArray[np.uint8]]"
 
 
 class _Worker:
-    """What an actor does: any task of any examination."""
+    """An actor, which runs any task of any job."""
 
     def __init__(self, metrics: Metrics, driver: Path) -> None:
         enter_driver_dir(driver)
@@ -79,15 +67,22 @@ class _Worker:
         self._opened: dict[bytes, tuple[EvalJob, ModelUnderTest]] = {}
 
     def node(self) -> str:
-        """Where it is; also the sign that it has started."""
+        """Id of its node; the answer is also the sign that it has started."""
         return ray.get_runtime_context().get_node_id()
 
     def perform(
-        self, parcel: "list[ray.ObjectRef[_JobPayload]]", task: BlockTask
+        self, payload: "list[ray.ObjectRef[_JobPayload]]", task: BlockTask
     ) -> tuple[pa.Table, float]:
-        """The rows, and how many seconds they took. In a list, or Ray would unpack it each time."""
+        """Run a task.
+
+        Args:
+            payload: a list of one reference, since Ray would unpack a bare one at every call.
+
+        Returns:
+            The rows, and the seconds they took.
+        """
         with answering():
-            job, subject = self._open(parcel[0])
+            job, subject = self._open(payload[0])
             began = time.perf_counter()
             with torch_threads(job.battery.threads):
                 table = perform(subject, job, task)
@@ -100,34 +95,38 @@ class _Worker:
         if key not in self._opened:
             if len(self._opened) >= SUBJECTS:
                 del self._opened[next(iter(self._opened))]
-            parcel = ray.get(reference)
+            payload = ray.get(reference)
             with warnings.catch_warnings():  # of an array that must not be written, nor is
                 warnings.simplefilter("ignore")
-                pixels = torch.from_numpy(ray.get(parcel.pixels))
-            job = replace(parcel.job, dataset=replace(parcel.job.dataset, pixels=pixels))
-            self._opened[key] = job, model_under_test(_net(parcel), job)
+                pixels = torch.from_numpy(ray.get(payload.pixels))
+            job = replace(payload.job, dataset=replace(payload.job.dataset, pixels=pixels))
+            self._opened[key] = job, model_under_test(_net(payload), job)
         return self._opened[key]
 
 
-def _net(parcel: _JobPayload) -> nn.Module:
-    """The net of a parcel, of whose weights no file is needed.
+def _net(payload: _JobPayload) -> nn.Module:
+    """Build the net of a job, whose weights come with it and not from a file.
 
     Raises:
-        ModelError: it is another one here than in the driver.
+        ModelError: it cannot be built here, or has other weights than on the driver.
     """
-    where = f"on node {ray.util.get_node_ip_address()}"  # type: ignore[no-untyped-call]
+    node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     try:
-        net = load_model(replace(parcel.spec, weights="", hash=""))
+        net = load_model(replace(payload.spec, weights="", hash=""))
     except ModelError as error:
-        raise ModelError(f"{error}, {where}") from None
-    net.load_state_dict(torch.load(io.BytesIO(parcel.weights), weights_only=True))
-    if weights_hash(net) != parcel.job.model_hash:
-        raise ModelError(f"model {parcel.spec.factory!r} is another one {where}")
+        raise ModelError(f"{error}, on node {node}") from None
+    net.load_state_dict(torch.load(io.BytesIO(payload.weights), weights_only=True))
+    found, expected = weights_hash(net), payload.job.model_hash
+    if found != expected:
+        raise ModelError(
+            f"model {payload.spec.factory!r} built on node {node} has different weights than on "
+            f"the driver (hash {found} != {expected})"
+        )
     return net.requires_grad_(False)
 
 
 class _Actor:
-    """A worker as the driver sees it."""
+    """Handle of a worker, and its node once it has started."""
 
     def __init__(self, handle: Any) -> None:
         self.handle = handle
@@ -135,12 +134,12 @@ class _Actor:
 
 
 class Pool:
-    """As many actors as the cluster holds, and there is work for; they end with the `with` block.
+    """Actors, as many as the cluster holds and there is work for, until the `with` block ends.
 
     Args:
-        needs: what an actor takes, as in {"CPU": 1, "GPU": 0.5}.
-        most: actors at once; none stands for as many as there is room for.
-        study: how metrics name this work.
+        needs: resources of one actor, as in {"CPU": 1, "GPU": 0.5}.
+        most: actors at once; None: as many as the cluster holds.
+        study: name of this work in metrics.
     """
 
     def __init__(self, needs: Mapping[str, float], *, most: int | None, study: str) -> None:
@@ -150,7 +149,7 @@ class Pool:
         self._coming: dict[Any, _Actor] = {}
         self._idle: list[_Actor] = []
         self._busy: dict[Any, tuple[_Actor, WorkItem]] = {}
-        self._parcels: dict[JobState, Any] = {}
+        self._payloads: dict[JobState, Any] = {}
         self._pixels: dict[str, Any] = {}
         self._failed_starts = 0
         self._looked = -POLL
@@ -172,19 +171,19 @@ class Pool:
         self._metrics.queue(0)
         self._metrics.actors(0)
 
-    def run(self, examinations: Sequence[PooledJob]) -> list[EvalResult]:
-        """Examine all of them; what was known already is not done again.
+    def run(self, jobs: Sequence[PreparedJob]) -> list[EvalResult]:
+        """Run all jobs' tasks, except those in their caches.
 
         Raises:
             ClusterError: no actor starts.
         """
-        states = [JobState(plan=plan(e.job, e.remarks), cache=e.cache) for e in examinations]
+        states = [JobState.of(job) for job in jobs]
         expense = CostModel()
         queue = TaskQueue(states, expense)
         progress = Progress(expense)
         progress.planned(queue.asked + queue.known)
         progress.known(queue.known)
-        self._examinations = dict(zip(states, examinations, strict=True))
+        self._jobs = dict(zip(states, jobs, strict=True))
         while len(queue) or self._busy:
             self._grow(len(queue))
             self._assign(queue)
@@ -192,9 +191,9 @@ class Pool:
         return [state.result for state in states]
 
     def start(self, actors: int) -> float:
-        """Wait until so many actors have started; how many seconds that took.
+        """Wait until so many actors have started, and return the seconds that it took.
 
-        `run` needs no such wait: it begins with the first that is there.
+        `run` needs no such wait: it begins with the first that has started.
         """
         began = time.perf_counter()
         while len(self._idle) < actors:
@@ -203,7 +202,7 @@ class Pool:
         return time.perf_counter() - began
 
     def _grow(self, waiting: int) -> None:
-        """Ask for actors that there is room and work for."""
+        """Request actors, as many as there is room and work for."""
         if time.monotonic() - self._looked >= POLL:
             self._looked, self._room = time.monotonic(), capacity(self._needs)
         have = len(self._coming) + len(self._idle) + len(self._busy)
@@ -216,13 +215,13 @@ class Pool:
     def _assign(self, queue: TaskQueue) -> None:
         while self._idle and len(queue):
             actor, item = self._idle.pop(), queue.next()
-            parcel = self._parcel(item.state)
-            reference = actor.handle.perform.remote([parcel], item.task)
+            payload = self._payload(item.state)
+            reference = actor.handle.perform.remote([payload], item.task)
             self._busy[reference] = actor, item
         self._metrics.queue(len(queue))
 
     def _await_one(self) -> Any:
-        """The reference of a task that has ended; None if for a moment none does."""
+        """Reference of a task that has ended; None if none does within a moment."""
         pending = [*self._busy, *self._coming]
         if not pending:  # no node has room: wait for one
             time.sleep(POLL)
@@ -234,7 +233,7 @@ class Pool:
         return None
 
     def _collect(self, queue: TaskQueue, progress: Progress) -> None:
-        """Wait until something happens, and take it."""
+        """Wait for a moment, and take the task that ends in it."""
         reference = self._await_one()
         if reference is not None:
             self._ended(reference, queue, progress)
@@ -250,7 +249,7 @@ class Pool:
         except RayError as error:
             self._failed_starts += 1
             if self._failed_starts >= STARTS:
-                raise ClusterError(f"no actor could start: {_first_line(error)}") from None
+                raise ClusterError(f"no actor could start: {first_line(error)}") from None
             return
         self._failed_starts = 0
         self._idle.append(actor)
@@ -269,20 +268,20 @@ class Pool:
         queue.done(item, table)
         progress.planned(queue.asked - before)
         if item.state.over:
-            self._parcels.pop(item.state, None)
+            self._payloads.pop(item.state, None)
 
     def _failed(self, actor: _Actor, item: WorkItem, queue: TaskQueue, error: RayError) -> None:
-        """Do the item again, unless it failed too often or will always fail."""
+        """Queue the task again, unless it failed too often or will always fail."""
         cause = error.cause if isinstance(error, RayTaskError) else error
         if isinstance(cause, FftuneError):
             self._idle.append(actor)
             queue.refused(item, cause)
             return
-        ray.kill(actor.handle)  # whatever befell it may have spoilt it, as CUDA's errors do
+        ray.kill(actor.handle)  # the error may have broken its process, as CUDA's do
         if isinstance(error, RayActorError) and actor.node not in living_nodes():
             log.warning("a node is gone; %s is done elsewhere", item.task)
             queue.again(item)
-        elif queue.failed(item, _first_line(cause)):
+        elif queue.failed(item, first_line(cause)):
             self._metrics.retry(item.task.attack.name)
         else:
             self._metrics.failed(item.task.attack.name)
@@ -299,28 +298,24 @@ class Pool:
             successes=total["success"],
         )
 
-    def _parcel(self, state: JobState) -> Any:
-        """The reference to what an actor needs, put into the store when it is first asked for."""
-        if state not in self._parcels:
-            examination = self._examinations[state]
+    def _payload(self, state: JobState) -> Any:
+        """Reference to a job in the object store, put there when it is first asked for."""
+        if state not in self._payloads:
+            prepared = self._jobs[state]
+            assert prepared.spec is not None  # `evaluate` refuses nets in memory
             weights = io.BytesIO()
-            torch.save(load_model(examination.spec).state_dict(), weights)
-            job = examination.job
+            torch.save(load_model(prepared.spec).state_dict(), weights)
+            job = prepared.job
             if job.dataset_hash not in self._pixels:
                 self._pixels[job.dataset_hash] = ray.put(job.dataset.pixels.numpy())
-            parcel = _JobPayload(
-                spec=examination.spec,
+            payload = _JobPayload(
+                spec=prepared.spec,
                 weights=weights.getvalue(),
                 job=replace(job, dataset=replace(job.dataset, pixels=torch.empty(0))),
                 pixels=self._pixels[job.dataset_hash],
             )
-            self._parcels[state] = ray.put(parcel)
-        return self._parcels[state]
+            self._payloads[state] = ray.put(payload)
+        return self._payloads[state]
 
 
 _COUNTED = ("forwards", "backwards", "success")
-
-
-def _first_line(error: BaseException) -> str:
-    lines = [line for line in str(error).splitlines() if line.strip()]
-    return lines[0].strip() if lines else type(error).__name__

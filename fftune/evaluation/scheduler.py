@@ -1,29 +1,35 @@
-"""Many plans at once: which task is next, which is tried again, whose turn is over."""
+"""Schedule the block tasks of evaluation jobs: longest first, with retries."""
 
 import logging
+import time
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 
+from fftune.config import ModelSpec
 from fftune.errors import FftuneError
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.block_cache import Cache
+from fftune.evaluation.block import ModelUnderTest
+from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.cost_model import CostModel
-from fftune.evaluation.escalation import Plan
-from fftune.evaluation.job import BlockTask
+from fftune.evaluation.escalation import Plan, plan
+from fftune.evaluation.job import BlockTask, EvalJob, perform
+from fftune.evaluation.progress import Progress
+from fftune.evaluation.question import Question
+from fftune.lint.after_attacks import remarked
 from fftune.outcomes import Outcomes
 
 log = logging.getLogger("fftune.evaluation")
 
 ATTEMPTS = 3
-"""A task that fails so often is recorded as failed."""
+"""Failures after which a task is recorded as lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class LostBlock:
-    """A task that was given up: its rows are missing, which is said and never scored."""
+    """A task that was given up: its rows are missing, which is reported and never scored."""
 
     task: BlockTask
     reason: str
@@ -34,31 +40,80 @@ class LostBlock:
 
 @dataclass(slots=True, kw_only=True)
 class EvalResult:
-    """What became of one plan."""
+    """Result of one net's evaluation: rows, or the error that prevented them."""
 
     outcomes: Outcomes | None = None
     lost: list[LostBlock] = field(default_factory=list)
     error: FftuneError | None = None
-    """Why there are no outcomes."""
+    """Reason why there are no outcomes."""
+
+    def complete(self) -> Outcomes:
+        """The rows of every block.
+
+        Raises:
+            FftuneError: the net could not be evaluated, or blocks of it were lost.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.lost:
+            raise FftuneError(f"{len(self.lost)} blocks are missing; the first: {self.lost[0]}")
+        assert self.outcomes is not None  # a plan ends with outcomes or with an error
+        return self.outcomes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PreparedJob:
+    """A job whose net was found fit for its attacks, as any process can take it up."""
+
+    spec: ModelSpec | None
+    """Description of the net; None for one in the driver's memory."""
+    job: EvalJob
+    question: Question
+    """The question that the rows answer, with the lint's remarks."""
+    cache: BlockCache | None = None
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Remarks of the lint before the attacks, a line each."""
+        return self.question.remarks
+
+    def answered(self, result: EvalResult, remarks: Sequence[str] | None = None) -> EvalResult:
+        """Add to the rows the question that they answer, with all remarks.
+
+        Args:
+            remarks: replace those of the lint; failures of gradients are added in either case.
+        """
+        if result.outcomes is not None:
+            lines = remarked(result.outcomes, self.remarks if remarks is None else remarks)
+            question = replace(self.question, remarks=lines)
+            result.outcomes = result.outcomes.answering(question.plain)
+        return result
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class JobState:
-    """A plan on its way."""
+    """A job under way: its plan, the blocks it waits for, and in the end its result."""
 
     plan: Plan
-    cache: Cache | None = None
+    cache: BlockCache | None = None
     asked: int = 0
+    """Tasks of the plan's last step that are still to be done."""
     tables: dict[BlockTask, pa.Table] = field(default_factory=dict)
+    """Rows of the last step's tasks that are done."""
     result: EvalResult = field(default_factory=EvalResult)
     over: bool = False
 
+    @classmethod
+    def of(cls, prepared: PreparedJob) -> "JobState":
+        """A prepared job before its first task."""
+        return cls(plan=plan(prepared.job, prepared.remarks), cache=prepared.cache)
+
     def begin(self) -> list[BlockTask]:
-        """The first tasks that are not known."""
+        """Start the plan: its first tasks that are not in the cache."""
         return self._left(next(self.plan))
 
     def advance(self) -> list[BlockTask]:
-        """What is to be done next, once all that was asked for has ended; none at the end."""
+        """Next tasks once all earlier ones have ended; none while some have not, or at the end."""
         left: list[BlockTask] = []
         while not self.over and not left and self.asked == 0:
             tables, self.tables = self.tables, {}
@@ -69,6 +124,13 @@ class JobState:
             except FftuneError as error:
                 self.refuse(error)
         return left
+
+    def put(self, task: BlockTask, table: pa.Table) -> None:
+        """Take and keep the rows of a task."""
+        if self.cache is not None:
+            self.cache.put(task, table)
+        self.tables[task] = table
+        self.asked -= 1
 
     def refuse(self, error: FftuneError) -> None:
         """End without outcomes."""
@@ -82,16 +144,39 @@ class JobState:
         return left
 
 
+def run_inline(subject: ModelUnderTest, job: EvalJob, state: JobState) -> EvalResult:
+    """Work through a job's tasks in this process, one after the other."""
+    expense = CostModel()
+    progress = Progress(expense)
+    tasks = state.begin()
+    while not state.over:
+        progress.planned(len(tasks) + len(state.tables))
+        progress.known(len(state.tables))
+        for at, task in enumerate(tasks):
+            began = time.perf_counter()
+            state.put(task, perform(subject, job, task))
+            progress.done(task, time.perf_counter() - began)
+            if progress.due:
+                progress.beat(tasks[at + 1 :], 1, str(task))
+        tasks = state.advance()
+    return state.result
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class WorkItem:
-    """A task of a sitting, in the queue."""
+    """A task of a job, in the queue."""
 
     state: JobState
     task: BlockTask
 
 
 class TaskQueue:
-    """The tasks of all sittings that nobody works on, the longest first."""
+    """Tasks of all jobs that no worker has, the longest first.
+
+    Args:
+        states: jobs that have not begun; of tasks of equal cost those of the first are next.
+        expense: estimates what a task costs.
+    """
 
     def __init__(self, states: Sequence[JobState], expense: CostModel) -> None:
         self._expense = expense
@@ -109,7 +194,7 @@ class TaskQueue:
         return (item for items in self._waiting.values() for item in items)
 
     def next(self) -> WorkItem:
-        """The item that takes longest; of equals, that of the first sitting."""
+        """Remove and return the item that takes longest; of equals, that of the first job."""
         longest = max(
             self._waiting, key=lambda k: (self._expense.of(self._waiting[k][0].task), -k[0])
         )
@@ -124,18 +209,20 @@ class TaskQueue:
         state = item.state
         if state.over:
             return
-        if state.cache is not None:
-            state.cache.put(item.task, table)
-        state.tables[item.task] = table
+        state.put(item.task, table)
         self._ended(state)
 
     def again(self, item: WorkItem) -> None:
-        """Nobody's fault: it is still to be done."""
+        """Queue a task once more, without counting a failure."""
         if not item.state.over:
             self._add(item)
 
     def failed(self, item: WorkItem, reason: str) -> bool:
-        """A task failed: whether it is tried again; else it is recorded as lost."""
+        """Count a failure of a task.
+
+        Returns:
+            True where it is tried again; False where it is recorded as lost.
+        """
         if item.state.over:
             return False
         self._failures[item] += 1
@@ -146,18 +233,18 @@ class TaskQueue:
         lost = LostBlock(item.task, f"failed {ATTEMPTS} times, the last time: {reason}")
         log.error("%s", lost)
         item.state.result.lost.append(lost)
+        item.state.asked -= 1
         self._ended(item.state)
         return False
 
     def refused(self, item: WorkItem, error: FftuneError) -> None:
-        """A task found what no other attempt would mend: the sitting ends."""
+        """End a job whose task met an error that no other attempt would mend."""
         item.state.refuse(error)
         self._waiting = {
             key: items for key, items in self._waiting.items() if items[0].state is not item.state
         }
 
     def _ended(self, state: JobState) -> None:
-        state.asked -= 1
         if state.asked == 0:
             self._put(state, state.advance())
 

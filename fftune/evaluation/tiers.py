@@ -1,34 +1,37 @@
-"""How long the ensembles search: fixed constants, chosen before anything was timed.
+"""Tiers: how long the ensembles of attacks search, fixed before anything is run.
 
-`screen` is for a first look. `standard` runs the gradient searches at lengths after which longer
+`screen` is for a first look. `escalating` runs the gradient attacks at lengths after which longer
 ones rarely find more; FAB and Square then try a fixed few survivors, the canary, and where they
-find anything, or gradients vanish, the whole set is searched again at `full`, which is all parts
-at their published lengths: only that is called AutoAttack.
+find anything, or gradients vanish, the whole set is searched again at `full`, which is all attacks
+at their published lengths. For adversaries `full` is AutoAttack, and only that is called so; the
+shorter ones are called "ensemble". The tier `standard` of version 0.1.0 is `escalating`.
 """
 
 from dataclasses import dataclass, replace
 
+from fftune.attacks import attack_spec
 from fftune.config import AttackConfig, Loss, ThreatModel, Tier
 
 CANARY = 8
-"""Survivors that the canary tries, of the whole set."""
+"""Number of survivors that the canary tries, of the whole set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lengths:
-    """Iterations of each part; 0 leaves it out."""
+    """Iterations of each attack of an ensemble; 0 leaves it out."""
 
     ce: int
-    """APGD on the cross-entropy."""
+    """Steps of APGD on the cross-entropy."""
     dlr: int
-    """APGD on DLR; for an adversary, of each target."""
+    """Steps of APGD on DLR; for an adversary, for each target."""
     margin: int
+    """Steps of APGD on the margin, for false friends alone."""
     targets: int
-    """Classes that an adversary's APGD-T and FAB aim at, at most classes - 1."""
+    """Number of classes that an adversary's APGD-T and FAB aim at, at most classes - 1."""
     fab: int
-    """Of each target."""
+    """Steps of FAB for each target."""
     square: int
-    """Queries."""
+    """Queries of Square."""
 
     def __str__(self) -> str:
         aimed = f"{self.targets} x "
@@ -44,7 +47,7 @@ class Lengths:
 
 TIERS: dict[Tier, Lengths] = {
     "screen": Lengths(ce=20, dlr=20, margin=20, targets=3, fab=0, square=0),
-    "standard": Lengths(ce=100, dlr=50, margin=50, targets=9, fab=0, square=0),
+    "escalating": Lengths(ce=100, dlr=50, margin=50, targets=9, fab=0, square=0),
     "full": Lengths(ce=100, dlr=100, margin=100, targets=9, fab=100, square=5000),
 }
 CANARY_LENGTHS = Lengths(ce=0, dlr=0, margin=0, targets=9, fab=20, square=1000)
@@ -59,12 +62,12 @@ class AttackStage:
 
     @property
     def follows(self) -> bool:
-        """Whether it asks for gradients."""
-        return self.config.search not in ("square", "rays") and self.config.steps > 0
+        """True where it asks for gradients."""
+        return not attack_spec(self.config.search).gradient_free and self.config.steps > 0
 
 
 def adversarial_stages(lengths: Lengths, threat: ThreatModel) -> tuple[AttackStage, ...]:
-    """APGD-CE, APGD-T, FAB-T and Square (Croce & Hein 2020), on what is still unbroken."""
+    """APGD-CE, APGD-T, FAB-T and Square (Croce & Hein 2020), each on what is still unbroken."""
     apgd = AttackConfig(threat=threat, search="apgd", protocol="strong")
     return (
         *_stage(apgd, "ce", lengths.ce),
@@ -74,7 +77,7 @@ def adversarial_stages(lengths: Lengths, threat: ThreatModel) -> tuple[AttackSta
 
 
 def hypocritical_stages(lengths: Lengths, threat: ThreatModel) -> tuple[AttackStage, ...]:
-    """The same for a false friend, who has one target: APGD on all three losses, FAB, Square.
+    """APGD on DLR, margin and cross-entropy, FAB and Square, towards the true class.
 
     Where y ranks low DLR can pull the wrong logit; the margin cannot. The DLR comes first, as
     it decides most.

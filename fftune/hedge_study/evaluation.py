@@ -20,12 +20,13 @@ from fftune.config import (
     config_hash,
 )
 from fftune.data import Dataset
-from fftune.defenses import AdaptiveAccess, refuse_without_gradients
+from fftune.data.subset import sample
+from fftune.defenses import AdaptiveAccess, Hedge, refuse_without_gradients
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block_cache import identity
 from fftune.evaluation.defended import CLEAN
-from fftune.evaluation.evaluate import HEDGED_ON, attack_model, remarks_on, sample, try_out
-from fftune.evaluation.job import EvalJob, under_test
+from fftune.evaluation.evaluate import attack_model, remarks_on
+from fftune.evaluation.job import HEDGED_ON, EvalJob, try_out, under_test
 from fftune.evaluation.question import Defended, Question, question_of
 from fftune.evaluation.tiers import AttackStage
 from fftune.hedge_study.precomputed import defended_rows, name_of, perturb_dataset, perturbed_once
@@ -94,9 +95,9 @@ def evaluate_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
             rows = defended_rows(net, crafted, one, battery=battery, seed=config.seed)
             tables.append(rows.table)
     few = spread(stages["test"], config.aware)
-    through = AdaptiveAccess(defense=hedge, draws=1 if hedge.steps else DRAWS)
+    access = AdaptiveAccess(defense=Hedge(config=hedge), draws=1 if hedge.steps else DRAWS)
     known = perturb_dataset(
-        net, few, battery, config.crafting, model_hash=model_hash, through=through
+        net, few, battery, config.crafting, model_hash=model_hash, access=access
     )
     tables.append(defended_rows(net, known, hedge, battery=battery, seed=config.seed).table)
     return Outcomes.of(tables).answering(*(question.plain for question in questions))
@@ -125,7 +126,7 @@ def _question(net: nn.Module, dataset: Dataset, config: HedgeTrial, model_hash: 
         tier="full",
         attacks=(f"{config.attack.search}-{config.attack.steps}", AWARE),
         suite=config_hash(config),
-        defences=(Defended.of(name_of(hedge), hedge),),
+        defences=(Defended.of(name_of(hedge), Hedge(config=hedge)),),
         repeats=1,
     )
 

@@ -12,11 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from fftune import __version__
-from fftune.attacks import success
+from fftune.attacks import attack_spec, success
 from fftune.config import (
     AttackConfig,
     BatteryConfig,
-    Defense,
     Goal,
     HedgeConfig,
     ModelSpec,
@@ -24,7 +23,7 @@ from fftune.config import (
     config_hash,
 )
 from fftune.data import Dataset
-from fftune.defenses import AdaptiveAccess
+from fftune.defenses import AdaptiveAccess, Hedge
 from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, searched
@@ -44,6 +43,7 @@ from fftune.models import (
 )
 from fftune.models.weights import write_plain
 from fftune.outcomes import Outcomes, rows
+from fftune.registry import label
 from fftune.storage import in_turn
 from fftune.threat import distance
 from fftune.user_code import answering
@@ -94,18 +94,18 @@ def perturb_dataset(
     attack: AttackConfig,
     *,
     model_hash: str,
-    through: AdaptiveAccess | None = None,
+    access: AdaptiveAccess | None = None,
 ) -> PerturbedSet:
     """Both goals on every example, with one attack, a block at a time.
 
     Args:
         battery: how it is run; its own attacks are not asked.
-        through: how attackers who know of a defence ask the net.
+        access: how adaptive attackers query the net, through a defence.
     """
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
-    part = AttackStage(config=attack, loss="margin" if attack.search == "cw" else "ce")
-    name = f"{attack.search}-{attack.steps}" if through is None else "aware-hedge"
-    adversary = Attack(name=name, goal="adversarial", stages=(part,), through=through)
+    part = AttackStage(config=attack, loss=attack_spec(attack.search).losses[0])
+    name = f"{label(attack.search)}-{attack.steps}" if access is None else "aware-hedge"
+    adversary = Attack(name=name, goal="adversarial", stages=(part,), access=access)
     friend = replace(adversary, goal="hypocritical")
     blocks = []
     with _opened(net, dataset, battery) as subject:
@@ -121,7 +121,7 @@ def perturb_dataset(
         dataset_hash=dataset.hash(),
         model_hash=model_hash,
         attack=name,
-        attack_hash=config_hash(attack if through is None else adversary),
+        attack_hash=config_hash(attack if access is None else adversary),
         norm=attack.threat.norm,
         eps=attack.threat.eps,
         ids=ids,
@@ -203,6 +203,7 @@ def defended_rows(
     defence, the figures flatter it: a front of them ranks settings, it does not prove any.
     """
     noise = Noise(seed).fold("defense", crafted.source, crafted.split, 0)
+    defense = Hedge(config=config)
     device, threads = device_of(battery.device), battery.threads
 
     def said(inputs: Tensor) -> Tensor:
@@ -211,7 +212,7 @@ def defended_rows(
             *zip(inputs.split(size), crafted.ids.split(size), strict=True)
         ]
         preds = [
-            predict(net, x.to(device), surrogate=surrogate, config=config, noise=noise, ids=ids)
+            predict(net, x.to(device), surrogate=surrogate, defense=defense, noise=noise, ids=ids)
             for x, ids in blocks
         ]
         return torch.cat(preds).cpu()
@@ -260,7 +261,7 @@ def defended_rows(
     return Outcomes.of(rows(len(clean), columns) for columns in goals)
 
 
-def name_of(config: HedgeConfig) -> Defense:
+def name_of(config: HedgeConfig) -> str:
     """What a hedge comes to, as rows call it."""
     if not config.eps_d:
         return "none"
@@ -272,4 +273,4 @@ def name_of(config: HedgeConfig) -> Defense:
 def _nobody(dataset: Dataset) -> DefenseSet:
     """A guard that gives away nothing: attackers draw noise of their own."""
     noise = Noise(0).fold("nobody", dataset.source.name)
-    return DefenseSet(hedges={}, repeats=1, control=1, noise=noise, draws=1)
+    return DefenseSet(defenses={}, repeats=1, control=1, noise=noise, draws=1)

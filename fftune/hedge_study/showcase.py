@@ -12,7 +12,7 @@ from PIL import Image
 from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
-from fftune.config import HedgeConfig, HedgeTrial, config_hash, named
+from fftune.config import HedgeConfig, HedgeTrial, config_hash
 from fftune.defenses import hedge
 from fftune.defenses.analysis import Score, gradient_gap, ratio_gap, second_attack
 from fftune.defenses.theory.linear import LinearTask, accuracies
@@ -145,7 +145,7 @@ class _Gallery:
         return torch.cat(parts)
 
     def _flips(self, hedged: _Behind, friendly: _Behind) -> Iterator[Flips]:
-        random = named("random", self.config.hedge)
+        random = replace(self.config.hedge, steps=0)
         c = self.crafted
         for attack, x_pert, behind in (
             (c.attack, c.x_adv, hedged),

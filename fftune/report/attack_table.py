@@ -1,19 +1,19 @@
-"""What a battery came to, as text: an attack a line, each rate with its n and interval."""
+"""Text table of a battery: one line for each attack, each rate with its n and interval."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fftune.evaluation.batteries import BatterySpec
 from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS
 from fftune.outcomes import Outcomes
+from fftune.registry import BATTERIES
 from fftune.risk import Rate, UnionCounts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BY = ["split", "goal", "attack", "target", "protocol", "tier"]
-ENSEMBLES = ("strong", "autoattack", "canary")
-"""Attacks of several searches, for which the tier says how long each took."""
 MEANING = {
     "adversarial": "fooled, of those right when clean",
     "hypocritical": "concealed, of those wrong when clean",
@@ -23,10 +23,10 @@ MEANING = {
 
 
 def table(outcomes: Outcomes) -> str:
-    """Accuracy and risk under every attack; then the worst case over all of them."""
+    """Format accuracy and risk under every attack, then the worst case over all of them."""
     if not len(outcomes):
         return "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
-    frame = _framed(outcomes)
+    frame, several = _framed(outcomes), ensembles()
     lines = []
     for split, part in frame.groupby("split"):
         clean = part.drop_duplicates("id")["right_clean"]
@@ -36,20 +36,26 @@ def table(outcomes: Outcomes) -> str:
         wrong = f"only the {len(clean)} examples that are wrong when clean"
         lines.append(f"{split}: {wrong if only_wrong else known}")
         for line in _lines(part):
-            length = line.tier if line.attack in ENSEMBLES else ""
-            name = f"{line.name:22s}{line.protocol:7s}{length:9s}"
+            length = line.tier if line.attack in several else ""
+            name = f"{line.name:22s}{line.protocol:7s}{length:11s}"
             lines.append(f"  {line.goal:13s}{name}accuracy {line.accuracy}")
             lines.append(f"{'':16s}{MEANING[line.goal]}: {line.risk}")
             lines += _remarks(line.statuses)
         lines += _union(
             UnionCounts.of(outcomes, split=str(split)), set(part["goal"]), examples=len(clean)
         )
-    ensembles = set(frame["tier"][frame["attack"].isin(ENSEMBLES)])
-    return "\n".join([*lines, *_lengths(ensembles)])
+    tiers = set(frame["tier"][frame["attack"].isin(several)])
+    return "\n".join([*lines, *_lengths(tiers)])
+
+
+def ensembles() -> set[str]:
+    """Names of attacks of several stages, whose lengths the tier tells."""
+    specs = (BATTERIES[name] for name in BATTERIES)
+    return {name for spec in specs if isinstance(spec, BatterySpec) for name in spec.ensembles}
 
 
 def rates(outcomes: Outcomes) -> dict[str, Rate]:
-    """Every rate by its name, as in `accuracy/pgd-20 adversarial`.
+    """Rates by name, as in `accuracy/pgd-20 adversarial`.
 
     The n of `worst_case/accuracy` is smaller where blocks were lost.
     """
@@ -71,7 +77,7 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
 
 
 def values(found: Mapping[str, Rate]) -> dict[str, float]:
-    """The defined rates for charts of MLflow, and of how many examples the worst case is."""
+    """Values of the defined rates, for charts of MLflow, and the n of the worst case."""
     worst = found.get("worst_case/accuracy")
     sizes = {} if worst is None else {"worst_case/n": float(worst.n)}
     return {name: rate.value for name, rate in found.items() if rate.n} | sizes
@@ -79,7 +85,7 @@ def values(found: Mapping[str, Rate]) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Line:
-    """What one attack came to."""
+    """Result of one attack on one split."""
 
     goal: str
     attack: str
@@ -93,7 +99,7 @@ class _Line:
 
 def _framed(outcomes: Outcomes) -> "pd.DataFrame":
     frame = outcomes.to_pandas().astype(dict.fromkeys(BY, str))
-    # The friend's target is the example's own label: no column of its own.
+    # A false friend's target is the example's own label: no column of its own.
     frame.loc[frame["goal"] != "targeted", "target"] = ""
     frame["right_clean"] = frame["pred_clean"] == frame["y"]
     frame["right"] = frame["pred_pert"] == frame["y"]
@@ -117,9 +123,14 @@ def _lines(part: "pd.DataFrame") -> Iterator[_Line]:
 
 
 def _lengths(tiers: set[str]) -> list[str]:
-    """How long the ensembles searched, which is fixed before anything is run."""
-    lines = [f"tier {name}: {lengths}" for name, lengths in TIERS.items() if name in tiers]
-    if "standard" in tiers:
+    """Lengths of the ensembles' stages, which are fixed before anything is run."""
+    shorter = {"screen": ", shorter than AutoAttack", "escalating": ", shorter than AutoAttack"}
+    lines = [
+        f"tier {name}{shorter.get(name, '')}: {lengths}"
+        for name, lengths in TIERS.items()
+        if name in tiers
+    ]
+    if "escalating" in tiers:
         lines.append(f"canary, of {CANARY} survivors: {CANARY_LENGTHS}")
     return lines
 
@@ -130,7 +141,7 @@ def _remarks(statuses: "pd.Series[str]") -> list[str]:
 
 
 def _union(counts: UnionCounts, goals: set[str], examples: int) -> list[str]:
-    """The worst case over everything that was tried, a lower bound of each risk."""
+    """Format the worst case over all attacks, a lower bound of each risk."""
     lines = ["  worst case over all of these, each a lower bound of the risk:"]
     if counts.total < examples:
         few = f"only the {counts.total:,} of {examples:,} examples that every attack has rows of"

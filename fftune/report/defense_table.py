@@ -1,31 +1,30 @@
-"""What defences are worth: the paper's table, and beside it the attackers who know them."""
+"""Text tables of defences (Wu et al. 2021, table 1), with adaptive attacks beside them."""
 
 from collections.abc import Iterable, Sequence
 
 import pandas as pd
 
 from fftune.comparison import Paired
+from fftune.config import ThreatModel
 from fftune.evaluation.adaptive import is_adaptive
+from fftune.evaluation.batteries import nine
 from fftune.evaluation.defended import CLEAN
 from fftune.outcomes import Outcomes
+from fftune.registry import DEFENSES
 from fftune.risk import Rate, clean_prediction
-
-ATTACKS = ("pgd-20", "cw", "deepfool", "apgd-ce", "apgd-t", "fab-t", "square", "rays", "autoattack")
-"""In the order of Wu et al. 2021, table 1; others follow."""
-DEFENSES = ("none", "random", "hedge", "hedge_one_class")
 
 
 def undefended(outcomes: Outcomes) -> Outcomes:
-    """The rows of a battery alone: no defence, nobody who knows of one."""
+    """Select the rows of a battery alone: no defence, no adaptive attack."""
     plain = outcomes.where(defense="none")
     chosen = (a for a in plain.values("attack") if a != CLEAN and not is_adaptive(a))
     return Outcomes.of(plain.where(attack=a).table for a in chosen)
 
 
 def defense_table(outcomes: Outcomes) -> str:
-    """Accuracies and concealed mistakes under each defence, on every split.
+    """Format accuracies and concealed mistakes under each defence, on every split.
 
-    The battery, whose attacks know of no defence, is never shown without those who do.
+    The battery, whose attacks know of no defence, is never shown without the adaptive attacks.
     """
     frame = defense_frame(outcomes)
     lines: list[str] = []
@@ -49,10 +48,10 @@ def defense_table(outcomes: Outcomes) -> str:
 
 
 def defense_frame(outcomes: Outcomes) -> pd.DataFrame:
-    """The rows, with `right`; `before`, what the bare net said of the same input; `mistaken`.
+    """Return the rows with three more columns: `right`, `before` and `mistaken`.
 
-    Mistaken is a defended net about the clean image behind the same draw: the defence is part of
-    it.
+    `before` is the bare net's prediction of the same input; `mistaken` tells if the net, its
+    defence included, misclassifies the clean image behind the same draw.
     """
     names = ["split", "attack", "goal", "defense"]
     frame = outcomes.to_pandas().astype(dict.fromkeys(names, str))
@@ -69,8 +68,8 @@ def defense_frame(outcomes: Outcomes) -> pd.DataFrame:
 def defense_rates(outcomes: Outcomes) -> dict[str, Rate]:
     """Rates under each defence's first draw, as in `defense/hedge/accuracy/pgd-20 adversarial`.
 
-    The worst case is over all attacks but those that know the draw, a false friend's over all
-    friends likewise; risks are on the defended net's own right and wrong answers.
+    The worst case is over all attacks but those to which the draw is leaked, for adversaries and
+    for false friends; risks are on the defended net's own right and wrong answers.
     """
     frame = defense_frame(outcomes)
     frame = frame[(frame["defense_repeat"] == 0) & (frame["defense"] != "none")]
@@ -89,7 +88,7 @@ def defense_rates(outcomes: Outcomes) -> dict[str, Rate]:
 
 
 def _risk(rows: pd.DataFrame, goal: str) -> Rate:
-    """The share that an attack won: of right answers an adversary, of wrong ones a friend."""
+    """Success rate of an attack: of right answers for an adversary, of wrong ones for a friend."""
     if goal == "adversarial":
         rows = rows[~rows["mistaken"]]
     elif goal in ("hypocritical", "targeted"):
@@ -115,7 +114,7 @@ def _worst_rates(rows: pd.DataFrame) -> dict[str, Rate]:
 
 
 def _natural(part: pd.DataFrame, repeats: int) -> list[str]:
-    """Clean accuracy, and the control: right under every one of as many draws as attacks."""
+    """Format clean accuracy, and the control: right under each of as many draws as attacks."""
     clean = part[part["attack"] == CLEAN]
     if not len(clean):
         return ["  natural accuracy is missing, and with it whose mistakes are whose", ""]
@@ -151,7 +150,7 @@ def _adversaries(part: pd.DataFrame) -> list[str]:
     for attack in _attacks(aware):
         one = aware[aware["attack"] == attack]
         rows.append([attack, *(_cell(one, attack, defense) for defense in defenses)])
-    # Whoever knows the first draw is only measured on that.
+    # An attacker to whom the first draw is leaked is only measured on that.
     everyone = adv[adv["defense_repeat"] == 0]
     for name, chosen in (("best of all", unknown), ("best, noise known*", everyone)):
         rows.append([name, *(_mean(_worst(chosen[chosen["defense"] == d])) for d in defenses)])
@@ -163,7 +162,7 @@ def _adversaries(part: pd.DataFrame) -> list[str]:
 
 
 def _friends(part: pd.DataFrame) -> list[str]:
-    """What false friends conceal: of the bare net's mistakes, and of each defended net's own."""
+    """Format what false friends conceal: of the bare net's and each defended net's mistakes."""
     hyp = part[(part["goal"] == "hypocritical") & (part["defense_repeat"] == 0)]
     right = part["pred_clean"] == part["y"]
     own = right & (part["goal"] == "hypocritical") & ~part["attack"].map(is_adaptive)
@@ -171,7 +170,7 @@ def _friends(part: pd.DataFrame) -> list[str]:
 
 
 def _unmasked(hyp: pd.DataFrame) -> list[str]:
-    """How many of the bare net's mistakes a friend conceals, and a defence shows again."""
+    """Count the bare net's mistakes that a friend conceals, and that a defence shows again."""
     hyp = hyp[hyp["pred_clean"] != hyp["y"]]
     if not len(hyp):
         return ["the bare net has no mistakes to conceal (n = 0)"]
@@ -196,10 +195,10 @@ def _unmasked(hyp: pd.DataFrame) -> list[str]:
 
 
 def _own_risks(hyp: pd.DataFrame, *, known: bool) -> list[str]:
-    """The hypocritical risk of each net, defence included, on what it gets wrong itself.
+    """Hypocritical risk of each net, defence included, on its own mistakes.
 
     Args:
-        known: whether friends also went where the bare net is right, a defended one perhaps not.
+        known: friends also went where the bare net is right, and a defended one perhaps not.
     """
     lines = ["hypocritical risk of each net on its own mistakes (D-), behind its first draw"]
     blind = hyp[~hyp["attack"].str.startswith("known")]
@@ -216,7 +215,7 @@ def _own_risks(hyp: pd.DataFrame, *, known: bool) -> list[str]:
 
 
 def _rates(name: str, rows: pd.DataFrame) -> list[str]:
-    """Each accuracy with its interval: first draw, a row an example and defence."""
+    """Format each accuracy with its interval, on the first draw."""
     first = rows[rows["defense_repeat"] == 0]
     return [
         f"  {defense}, {name}: {Rate(int(right.sum()), len(right))}"
@@ -226,17 +225,17 @@ def _rates(name: str, rows: pd.DataFrame) -> list[str]:
 
 
 def _gains(name: str, rows: pd.DataFrame) -> list[str]:
-    """Each defence against none, and each hedge against mere noise, paired: as `_rates`."""
+    """Format paired differences: each defence against none, and against random noise."""
     first = rows[rows["defense_repeat"] == 0].set_index(["defense", "id"])["right"]
     defenses = _defenses(rows)
     pairs = [(defense, "none") for defense in defenses[1:]]
     if "random" in defenses:
-        pairs += [(defense, "random") for defense in defenses if defense.startswith("hedge")]
+        pairs += [(one, "random") for one in defenses[1:] if one != "random"]
     return [f"  {one} - {two}, {name}: {_paired(first[one], first[two])}" for one, two in pairs]
 
 
 def _flips(battery: pd.DataFrame, attacks: Sequence[str], defenses: Sequence[str]) -> list[str]:
-    """What a defence does to single predictions (Wu et al. 2021, fig. 2a), means over draws."""
+    """Format flips of predictions by a defence (Wu et al. 2021, fig. 2a), means over draws."""
     rows = [["counts", *(f"{d} {c}" for d in defenses[1:] for c in ("FtoT", "TtoF", "FtoF"))]]
     for attack in attacks:
         cells = [attack]
@@ -249,7 +248,7 @@ def _flips(battery: pd.DataFrame, attacks: Sequence[str], defenses: Sequence[str
 
 
 def flip_counts(rows: pd.DataFrame) -> dict[str, float]:
-    """FtoT, TtoF, FtoF (to another false class) and what stayed, a mean over the draws.
+    """Count FtoT, TtoF, FtoF (to another false class) and unchanged, a mean over the draws.
 
     Args:
         rows: of `defense_frame`, one attack under one defence.
@@ -266,19 +265,19 @@ def flip_counts(rows: pd.DataFrame) -> dict[str, float]:
 
 
 def _worst(rows: pd.DataFrame) -> pd.DataFrame:
-    """Per example and draw: right under every attack?"""
+    """Tell for each example and draw if it is right under every attack."""
     key = ["defense", "defense_repeat", "id"]
     return _shared(rows).groupby(key)["right"].all().reset_index()
 
 
 def _shared(rows: pd.DataFrame) -> pd.DataFrame:
-    """Those examples that every attack has rows of: others, of lost blocks, would look robust."""
+    """Drop examples that some attack has no rows of: lost blocks would look robust."""
     attacks = rows.groupby("id")["attack"].nunique()
     return rows[rows["id"].isin(attacks.index[attacks == rows["attack"].nunique()])]
 
 
 def _mean(rows: pd.DataFrame) -> str:
-    """Accuracy in percent, and its variance over draws where there are several."""
+    """Format accuracy in percent, and its variance over draws where there are several."""
     each = 100 * rows.groupby("defense_repeat")["right"].mean()
     spread = f" ({each.var():.2f})" if len(each) > 1 else ""
     return f"{each.mean():.2f}{spread}" if len(each) else "-"
@@ -302,11 +301,11 @@ def _paired(first: "pd.Series[bool]", second: "pd.Series[bool]") -> Paired:
 
 
 def _attacks(rows: pd.DataFrame) -> list[str]:
-    return _ordered(rows["attack"].unique(), ATTACKS)
+    return _ordered(rows["attack"].unique(), [attack.name for attack in nine(ThreatModel())])
 
 
 def _defenses(rows: pd.DataFrame) -> list[str]:
-    return _ordered(rows["defense"].unique(), DEFENSES)
+    return _ordered(rows["defense"].unique(), ["none", *DEFENSES])
 
 
 def _ordered(names: Iterable[str], order: Sequence[str]) -> list[str]:

@@ -82,8 +82,8 @@ class EvaluationRecord:
 
     @property
     def _defenses(self) -> tuple[str, ...]:
-        """Those that rows were scored under, beside none."""
-        return tuple(self.defense.hedges(self.threat))
+        """Names of the defences that rows were scored under, beside none."""
+        return tuple(name for name in self.defense.names if name != "none")
 
     @cached_property
     def _tracking(self) -> Tracking:

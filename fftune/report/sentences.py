@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fftune.config import told_radius
+from fftune.evaluation.block_cache import ENGINE
 from fftune.report.results import StudyResult
 from fftune.risk import RiskCounts
 from fftune.sweeping.front import Front, SeedResult
@@ -40,7 +41,20 @@ def asked(front: Front) -> list[str]:
     lines = [question.about() for question in questions]
     if questions:  # the parts of a study differ in nothing else
         lines += replace(questions[0], remarks=()).terms()
-    return [*lines, *_remarks(front)]
+    return [*lines, *_older(front), *_remarks(front)]
+
+
+def _older(front: Front) -> list[str]:
+    """A line that says so where the rows of a front are of another engine than today's."""
+    asked_by = [question.engine for question in front.questions.values()]
+    engines: set[int | None] = {*asked_by} or {None}
+    if not front.points or engines == {ENGINE}:
+        return []
+    made = " and ".join("an older engine" if e is None else f"engine {e}" for e in engines)
+    return [
+        f"Study {front.study}: its rows are of {made} and read as they are; today's is {ENGINE}, "
+        "whose rows may differ."
+    ]
 
 
 def _remarks(front: Front) -> list[str]:
@@ -63,7 +77,7 @@ def caveats(results: Sequence[StudyResult]) -> list[str]:
     seeds = sorted({point.seed for result in results for point in result.front.points})
     return [
         *asked(results[0].front),
-        *(line for result in results[1:] for line in _remarks(result.front)),
+        *(line for r in results[1:] for line in (*_older(r.front), *_remarks(r.front))),
         f"Threat: {threat.norm}, eps {told_radius(threat.eps)}. Attack: "
         f"PGD-{config.battery.steps} with steps of eps / 4, last iterate "
         "(protocol fixed): a lower bound of every risk.",

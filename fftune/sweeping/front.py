@@ -18,8 +18,9 @@ from fftune.risk import RiskCounts, plain_rate
 from fftune.storage import write_text
 from fftune.sweeping.study_records import read_as, read_record
 
-SCHEMA_VERSION = 2
-"""Of `front.json`; 1 had no questions."""
+SCHEMA_VERSION = 3
+"""Version of `front.json`; 1 had no questions, 2 had other names for two counts."""
+BEFORE_3 = {"adv_corrected": "regained", "hyp_broken": "spoiled"}
 RISKS = ("natural_risk", "hypocritical_risk")
 SPLITS: tuple[Selection, Selection] = ("validation", "test")
 REFERENCE = (1.0, 1.0)
@@ -226,7 +227,7 @@ class Front:
             version = read_record(path, "schema_version")["schema_version"]
         except StudyError as error:
             raise StudyError(f"no front at {str(path)!r}: {error}") from None
-        if version not in (1, SCHEMA_VERSION):
+        if version not in range(1, SCHEMA_VERSION + 1):
             raise StudyError(
                 f"front {str(path)!r} is of schema {version!r}, this fftune reads 1 to "
                 f"{SCHEMA_VERSION}"
@@ -268,8 +269,13 @@ def point_from_dict(data: dict[str, Any]) -> SeedResult:
     fields["remarks"] = tuple(data.get("remarks", ()))
     for name in (*SPLITS, "aware"):
         if fields.get(name):
-            fields[name] = RiskCounts(**{n: data[name][n] for n in RiskCounts.__slots__})
+            fields[name] = _counts(data[name])
     return SeedResult(**fields)
+
+
+def _counts(data: Mapping[str, Any]) -> RiskCounts:
+    old = BEFORE_3 if "regained" in data else {}
+    return RiskCounts(**{name: data[old.get(name, name)] for name in RiskCounts.__slots__})
 
 
 def point_to_dict(point: SeedResult) -> dict[str, Any]:

@@ -12,7 +12,9 @@ from fftune.comparison import risks_over_seeds
 from fftune.config import Selection, Settings, Study, SweepConfig, differences, study_of, to_json
 from fftune.errors import ConfigError, StudyError
 from fftune.evaluation.batteries import attacks_of
+from fftune.evaluation.block_cache import ENGINE
 from fftune.evaluation.question import Question, read_question
+from fftune.keyed_noise import GENERATOR
 from fftune.outcomes import Outcomes, questions_in
 from fftune.storage import locked, write_text
 from fftune.sweeping.front import (
@@ -26,6 +28,7 @@ from fftune.sweeping.front import (
     point_to_dict,
 )
 from fftune.sweeping.study_records import read_as, read_record
+from fftune.training.snapshots import Snapshots
 
 T = TypeVar("T")
 ENDS = ("result.json", "failure.json", "stopped.json")
@@ -199,6 +202,22 @@ class StudyDir:
         return dict(pair for pairs in each for pair in pairs)
 
     @property
+    def engines(self) -> set[int | None]:
+        """The engines that made the rows of ended trials; None where rows do not say (0.1.0)."""
+        found: set[int | None] = set()
+        for number in self.recorded():
+            for path in self.trial(number).rglob("outcomes.parquet"):
+                questions = questions_in(path) or ({},)
+                found.update(question.get("engine") for question in questions)
+        return found
+
+    @property
+    def generators(self) -> set[int]:
+        """The noise generators of the trainings that were interrupted."""
+        folders = (self.path / "states").glob("*")
+        return {saved.generator for folder in folders for saved in Snapshots(folder).saved()}
+
+    @property
     def remaining(self) -> int:
         """How many trials are still to run."""
         return max(0, self.config.planned - self.ended)
@@ -212,8 +231,8 @@ def open_study(config: Study, root: Path, *, resume: bool) -> Iterator[StudyDir]
     """The study's folder, locked against a second driver while the block runs.
 
     Raises:
-        StudyError: the study is being written, exists with other settings, or is unfinished
-            and `resume` was not asked for.
+        StudyError: the study is being written, exists with other settings, is unfinished and
+            `resume` was not asked for, or would go on with another engine than it began with.
     """
     path = root / "studies" / config.name
     with locked(path, f"study {config.name!r}"):
@@ -237,3 +256,14 @@ def _check_same(study: StudyDir, *, resume: bool) -> None:
     if study.remaining and not resume:
         done = f"{study.ended} of {new.planned} trials"
         raise StudyError(f"study {name!r} is unfinished ({done}); --resume goes on with it")
+    if study.remaining and (engines := study.engines - {ENGINE}):
+        made = " and ".join("an older one" if e is None else str(e) for e in engines)
+        raise StudyError(
+            f"study {name!r} has trials of another engine ({made}; this fftune has {ENGINE}): new "
+            "trials would not be comparable; use --name"
+        )
+    if study.remaining and (others := study.generators - {GENERATOR}):
+        raise StudyError(
+            f"study {name!r} has a training that was begun with noise generator {others.pop()}; "
+            f"this fftune has {GENERATOR}, and cannot go on with it; use --name"
+        )

@@ -16,8 +16,9 @@ from fftune.config import (
     to_json,
 )
 from fftune.data.catalog import place_framed
+from fftune.data.subset import sample
 from fftune.evaluation.batteries import attacks_of
-from fftune.evaluation.evaluate import evaluate, evaluate_model, sample
+from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import remarks_of
 from fftune.metrics import Metrics
 from fftune.models import torch_threads
@@ -108,9 +109,9 @@ class TrainingTrialRunner(TrialRunner):
         data, threat, net = sweep.base.data, sweep.base.attack.threat, f"{sweep.name}-{number}"
         with torch_threads(config.threads):
             stages = {
-                split: evaluate(
-                    model, data, sweep.battery, threat=threat, split=split, name=net
-                ).table
+                split: evaluate({net: model}, data, sweep.battery, threat=threat, split=split)[net]
+                .complete()
+                .table
                 for split in judged_on(data)
             }
         outcomes = Outcomes.of(list(stages.values()))
@@ -155,7 +156,7 @@ class Rungs:
         battery = replace(sweep.battery, name="risks", steps=stopping.steps, examples=None)
         threat = base.attack.threat
         friend = [p for p in attacks_of(battery, threat) if p.goal == "hypocritical"]
-        outcomes = evaluate_model(model, dataset, battery, threat=threat, chosen=friend)
+        outcomes = evaluate(model, dataset, battery, threat=threat, attacks=friend)
         self.report(epoch.epoch, RiskCounts.of_friend(outcomes))
 
 

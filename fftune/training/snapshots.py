@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fftune.errors import ModelError
+from fftune.keyed_noise import GENERATOR
 from fftune.models.weights import read_plain, write_plain
 from fftune.storage import sha256, write_text
 
@@ -25,6 +26,8 @@ class Snapshot:
     epoch: int
     step: int
     """Steps of `epoch` that are done."""
+    generator: int = 1
+    """Noise generator that the run draws with, `keyed_noise.GENERATOR`; 0.1.0 wrote none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,9 @@ class Snapshots:
         """
         path = self.folder / f"{epoch}-{step}.pt"
         write_plain(state, path)
-        saved = Snapshot(file=path.name, sha256=sha256(path), epoch=epoch, step=step)
+        saved = Snapshot(
+            file=path.name, sha256=sha256(path), epoch=epoch, step=step, generator=GENERATOR
+        )
         kept = [saved, *(old for old in self.saved() if old.file != saved.file)][:KEPT]
         text = json.dumps([asdict(one) for one in kept], indent=2) + "\n"
         write_text(self.folder / "states.json", text)
@@ -50,9 +55,18 @@ class Snapshots:
                 path.unlink()
 
     def newest(self) -> dict[str, Any] | None:
-        """The newest state that is whole, or None. Nothing in a file is executed."""
+        """The newest state that is whole, or None. Nothing in a file is executed.
+
+        Raises:
+            ModelError: a state is of another noise generator: the run cannot go on as it began.
+        """
         for saved in self.saved():
             path = self.folder / saved.file
+            if saved.generator != GENERATOR:
+                raise ModelError(
+                    f"state {str(path)!r} was drawn with noise generator {saved.generator}, this "
+                    f"fftune has {GENERATOR}: the run cannot go on; train it again under --name"
+                )
             try:
                 if sha256(path) == saved.sha256:
                     state: dict[str, Any] = read_plain(str(path))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks import SEARCHES
+from fftune.attacks import attack_spec
 from fftune.config import InputSpec, TrainConfig
 from fftune.data.dataset import Batch
 from fftune.keyed_noise import Noise
@@ -86,7 +86,7 @@ class Stepper:
 
     def _search(self, craft: Crafting, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
         attack = self.config.attack
-        return SEARCHES[attack.search](
+        return attack_spec(attack.search).run(
             self.folded.net if self.folded else self.model,
             x,
             y,

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from fftune.attacks import SEARCHES
+from fftune.attacks import attack_spec
 from fftune.config import LoaderConfig, TrainConfig
 from fftune.data.loader import loader_of
 from fftune.data.official_split import ListedSplit
@@ -30,7 +30,7 @@ class Validation:
         with eval_mode(model), torch.no_grad():
             for ids, x, y in self._loader.epoch(0):
                 if self._under_attack:
-                    x = SEARCHES[config.attack.search](
+                    x = attack_spec(config.attack.search).run(
                         model,
                         x,
                         y,

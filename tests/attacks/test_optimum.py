@@ -9,8 +9,8 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from fftune.attacks import SEARCHES, success
-from fftune.config import AttackConfig, Goal, Loss, Norm, Search, ThreatModel
+from fftune.attacks import attack_spec, success
+from fftune.config import AttackConfig, Goal, Loss, Norm, ThreatModel
 from fftune.keyed_noise import Noise
 from fftune.threat import distance
 
@@ -38,14 +38,14 @@ def images(count: int, *, walls: bool, seed: int = 0) -> Tensor:
     return (2 * x - 0.5).clamp(0, 1) if walls else 0.4 + 0.2 * x
 
 
-def attack(model, x, y, search: Search, goal: Goal, loss: Loss, norm: Norm, eps, steps, **more):
+def attack(model, x, y, search: str, goal: Goal, loss: Loss, norm: Norm, eps, steps, **more):
     threat = ThreatModel(norm=norm, eps=eps)
     config = AttackConfig(threat=threat, search=search, steps=steps, **more)
     kept = {"noise": Noise(0), "ids": torch.arange(len(x))}
-    return SEARCHES[search](model, x, y, config=config, goal=goal, loss=loss, **kept)
+    return attack_spec(search).run(model, x, y, config=config, goal=goal, loss=loss, **kept)
 
 
-GRADIENT: list[tuple[Search, Loss]] = [
+GRADIENT: list[tuple[str, Loss]] = [
     ("fgsm", "ce"),
     ("pgd", "ce"),
     ("cw", "margin"),
@@ -133,7 +133,7 @@ def best_lead(model: Linear, x: Tensor, y: int, over: list[int], eps: float) -> 
     return float(-solved.fun)
 
 
-STRONG: list[tuple[Search, Loss, int]] = [
+STRONG: list[tuple[str, Loss, int]] = [
     ("apgd", "margin", 100),
     ("apgd", "dlr", 100),
     ("fab", "margin", 100),

@@ -3,9 +3,9 @@ import torch
 from nets import images, smooth
 from torch import nn
 
-from fftune.attacks import SEARCHES
+from fftune.attacks import attack_spec
 from fftune.attacks.query_counter import QueryCounter, clean_logits, index_batch
-from fftune.config import AttackConfig, Search, ThreatModel
+from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ModelError
 from fftune.keyed_noise import Noise
 
@@ -15,10 +15,10 @@ def counted(model: nn.Module, x: torch.Tensor) -> QueryCounter:
         return QueryCounter(model, model(x))
 
 
-def run(net: nn.Module, x: torch.Tensor, search: Search, loss="ce", **settings) -> QueryCounter:
+def run(net: nn.Module, x: torch.Tensor, search: str, loss="ce", **settings) -> QueryCounter:
     config = AttackConfig(threat=ThreatModel(eps=0.01), search=search, **settings)
     model = counted(net, x)
-    SEARCHES[search](
+    attack_spec(search).run(
         model, x, torch.ones(len(x)).long(), config=config, goal="adversarial", loss=loss,
         noise=Noise(0), ids=torch.arange(len(x)),
     )  # fmt: skip
@@ -91,7 +91,7 @@ def test_a_net_without_gradients_is_one_line_and_where_counted_its_are_zero(
     assert min(model.flat.tolist()) > 0
     config = AttackConfig(search=search, steps=4, threat=ThreatModel(eps=0.1))
     with pytest.raises(ModelError, match="no input gradients"):
-        SEARCHES[search](
+        attack_spec(search).run(
             Detached(),
             x,
             torch.ones(2, dtype=torch.int64),
@@ -143,14 +143,14 @@ def test_gradients_that_are_not_finite_are_counted_and_leave_their_pixel_alone()
     assert grad.sign().flatten(1).tolist() == signs
 
 
-def passes(search: Search, loss="ce", *, goal="adversarial", classes=3, **settings) -> QueryCounter:
+def passes(search: str, loss="ce", *, goal="adversarial", classes=3, **settings) -> QueryCounter:
     """Counts of two examples that a radius of nothing can never fool."""
     net, x = smooth(classes, (1, 3, 3), 1), images(2, (1, 3, 3), 1)
     config = AttackConfig(threat=ThreatModel(eps=1e-7), search=search, **settings)
     model = counted(net, x)
     order = model.logits_clean.argsort(1, descending=True)
     y = order[:, 1] if goal in ("hypocritical", "targeted") else order[:, 0]
-    SEARCHES[search](
+    attack_spec(search).run(
         model, x, y, config=config, goal=goal, loss=loss, noise=Noise(0), ids=torch.arange(2)
     )
     for kind in (model.forwards, model.backwards, model.queries):

@@ -8,11 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from fftune.attacks import SEARCHES, success
+from fftune.attacks import attack_spec, success
 from fftune.attacks.losses import is_defined
-from fftune.config import AttackConfig, Goal, Loss, Norm, Search, ThreatModel
+from fftune.config import AttackConfig, Goal, Loss, Norm, ThreatModel
 from fftune.errors import ConfigError, DataError
 from fftune.keyed_noise import Noise
+from fftune.registry import ATTACKS
 from fftune.threat import distance
 
 NORMS: tuple[Norm, ...] = ("linf", "l2")
@@ -22,14 +23,14 @@ GOALS: tuple[Goal, ...] = (
 )
 LOSSES: tuple[Loss, ...] = ("ce", "margin", "dlr", "kl")
 MARGIN_ONLY = ("cw", "deepfool", "fab", "rays")
-STEPS: dict[Search, int] = {"square": 40, "rays": 60, "deepfool": 5}
+STEPS: dict[str, int] = {"square": 40, "rays": 60, "deepfool": 5}
 
 
-def cases() -> list[tuple[Search, Goal, Loss, Norm]]:
+def cases() -> list[tuple[str, Goal, Loss, Norm]]:
     """Every search with every goal, loss and norm that it has."""
     return [
         (search, goal, loss, norm)
-        for search in SEARCHES
+        for search in ATTACKS
         for goal in GOALS
         for loss in LOSSES
         for norm in NORMS
@@ -62,7 +63,7 @@ def run(model, x, y, ids, *, search, goal, loss, norm, protocol="fixed", eps=0.1
         targets=targets,
         protocol=protocol,
     )
-    return SEARCHES[search](
+    return attack_spec(search).run(
         model, x, y, config=config, goal=goal, loss=loss, noise=Noise(0).fold("t"), ids=ids
     )
 
@@ -134,9 +135,9 @@ def test_strong_finds_no_less_than_fixed_in_double_precision(search, goal, loss,
     assert bool((strong | ~fixed).all())
 
 
-@pytest.mark.parametrize(("search", "norm"), [(s, n) for s in SEARCHES for n in NORMS])
+@pytest.mark.parametrize(("search", "norm"), [(s, n) for s in ATTACKS for n in NORMS])
 @pytest.mark.parametrize("protocol", ["fixed", "strong"])
-def test_neighbours_do_not_matter(search: Search, norm: Norm, protocol) -> None:
+def test_neighbours_do_not_matter(search: str, norm: Norm, protocol) -> None:
     """Alone, in company, in another order: the same point, up to the last bits of float64."""
     if (search, norm) == ("rays", "l2"):
         pytest.skip("RayS is for linf")
@@ -154,8 +155,8 @@ def test_neighbours_do_not_matter(search: Search, norm: Norm, protocol) -> None:
         torch.testing.assert_close(run(model, x[one], y[one], ids[one], **kept), together[one])
 
 
-@pytest.mark.parametrize("search", SEARCHES)
-def test_inputs_outside_the_unit_interval_are_refused(search: Search) -> None:
+@pytest.mark.parametrize("search", ATTACKS)
+def test_inputs_outside_the_unit_interval_are_refused(search: str) -> None:
     model, x = net((1, 4, 4), 3, 0), torch.rand(2, 1, 4, 4)
     loss: Loss = "margin" if search in MARGIN_ONLY else "ce"
     for bad in (255 * x, x - 1, torch.full_like(x, torch.nan)):
@@ -173,7 +174,7 @@ def test_labels_outside_the_classes_are_refused() -> None:
 
 
 @pytest.mark.parametrize("search", MARGIN_ONLY)
-def test_searches_for_a_boundary_take_the_margin_only(search: Search) -> None:
+def test_searches_for_a_boundary_take_the_margin_only(search: str) -> None:
     with pytest.raises(ConfigError, match="must be 'margin'"):
         run(net((1, 4, 4), 3, 0), torch.rand(1, 1, 4, 4), torch.tensor([0]), torch.arange(1),
             search=search, goal="adversarial", loss="ce", norm="linf")  # fmt: skip
@@ -185,7 +186,7 @@ def test_later_restarts_start_elsewhere_and_take_only_what_is_open() -> None:
     y, ids = model(x).argmax(1), torch.arange(30)
     config = AttackConfig(threat=ThreatModel(eps=0.2), steps=0)  # nothing but the start
     one, five = (
-        SEARCHES["pgd"](model, x, y, config=replace(config, restarts=restarts),
+        attack_spec("pgd").run(model, x, y, config=replace(config, restarts=restarts),
                         goal="adversarial", loss="ce", noise=Noise(0), ids=ids)
         for restarts in (1, 5)
     )  # fmt: skip

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,8 +7,8 @@ from torch import nn
 
 from fftune.attacks import pgd
 from fftune.attacks.losses import all_classes, kl
-from fftune.config import AttackConfig, HedgeConfig, ThreatModel, named
-from fftune.defenses import AdaptiveAccess, Defended, hedge, refuse_without_gradients
+from fftune.config import AttackConfig, HedgeConfig, ThreatModel
+from fftune.defenses import AdaptiveAccess, Defended, Hedge, hedge, refuse_without_gradients
 from fftune.errors import ConfigError, ModelError
 from fftune.keyed_noise import Noise
 
@@ -60,13 +61,13 @@ def test_it_is_algorithm_1(net, images, clamp) -> None:
 
 
 def test_no_steps_are_uniform_noise_to_the_bit(net, images) -> None:
-    none = hedge(net, images, config=named("random", CONFIG), noise=NOISE, ids=IDS)
+    none = hedge(net, images, config=replace(CONFIG, steps=0), noise=NOISE, ids=IDS)
     u = NOISE.fold("pgd", 0).uniform(IDS, (3, 4, 4))
     delta = (images + EPS * (2 * u - 1) - images).clamp(-EPS, EPS)
     assert torch.equal(none, (images + delta).clamp(0, 1))
     zero = HedgeConfig(eps_d=EPS, steps=0)
     assert torch.equal(none, hedge(net, images, config=zero, noise=NOISE, ids=IDS))
-    direct = named("none", CONFIG)
+    direct = replace(CONFIG, steps=0, eps_d=0)
     assert torch.equal(images, hedge(net, images, config=direct, noise=NOISE, ids=IDS))
 
 
@@ -85,11 +86,11 @@ def test_sum_of_losses_is_a_divergence_from_uniform(rng) -> None:
 
 def test_one_class_a_step_climbs_the_class_that_was_drawn(net, images) -> None:
     """Algorithm 4, by hand with the same draws; over examples and steps all classes come up."""
-    config = named("hedge_one_class", HedgeConfig(eps_d=EPS, steps=3))
+    config = HedgeConfig(eps_d=EPS, steps=3, classes="one")
     x_hed = hedge(net, images, config=config, noise=NOISE, ids=IDS)
     drawn = (NOISE.fold("classes").uniform(IDS, (3,)) * 10).long()
     assert drawn.unique().tolist() == list(range(10))
-    start = hedge(net, images, config=named("random", config), noise=NOISE, ids=IDS)
+    start = hedge(net, images, config=replace(config, steps=0), noise=NOISE, ids=IDS)
     by_hand = start
     for k in range(3):
         by_hand = by_hand.detach().requires_grad_()
@@ -102,7 +103,7 @@ def test_one_class_a_step_climbs_the_class_that_was_drawn(net, images) -> None:
 
 def test_l2_stays_in_its_ball_and_climbs(net, images) -> None:
     config = HedgeConfig(norm="l2", eps_d=0.5, steps=10)
-    start = hedge(net, images, config=named("random", config), noise=NOISE, ids=IDS)
+    start = hedge(net, images, config=replace(config, steps=0), noise=NOISE, ids=IDS)
     x_hed = hedge(net, images, config=config, noise=NOISE, ids=IDS)
     assert (x_hed - images).flatten(1).norm(dim=1).max() <= 0.5 * (1 + 1e-5)
     assert bool((all_classes(net(x_hed)) > all_classes(net(start))).all())
@@ -119,7 +120,7 @@ def test_it_depends_on_seed_and_id_alone(net, images) -> None:
 
 def test_gradients_go_straight_through(net, images) -> None:
     """Eq. B.6: the gradient at x' is the bare net's at x''_K."""
-    defended = Defended(net, CONFIG, noise=NOISE, ids=IDS)
+    defended = Defended(net, Hedge(config=CONFIG), noise=NOISE, ids=IDS)
     x = images.clone().requires_grad_()
     (grad,) = torch.autograd.grad(defended(x)[:, 3].sum(), x)
     x_hed = hedge(net, images, config=CONFIG, noise=NOISE, ids=IDS).requires_grad_()
@@ -141,25 +142,29 @@ def test_algorithm_6_without_a_defence_is_pgd(net, images) -> None:
     attacker = Noise(0).fold("digits", "test")
 
     def behind(config: HedgeConfig) -> nn.Module:
-        through = AdaptiveAccess(defense=config)
-        return through.wrap(net, ids=IDS, noise=attacker, defender=NOISE)
+        access = AdaptiveAccess(defense=Hedge(config=config))
+        return access.wrap(net, ids=IDS, noise=attacker, defender=NOISE)
 
-    assert torch.equal(attack(behind(named("none", CONFIG)), images), attack(net, images))
-    assert not torch.equal(attack(behind(named("random", CONFIG)), images), attack(net, images))
+    assert torch.equal(
+        attack(behind(replace(CONFIG, steps=0, eps_d=0)), images), attack(net, images)
+    )
+    assert not torch.equal(attack(behind(replace(CONFIG, steps=0)), images), attack(net, images))
 
 
 def test_draws_are_mixed_by_their_mean_probability(net, images) -> None:
-    fresh = Defended(net, CONFIG, noise=NOISE, ids=IDS, draws=3, fresh=True)
+    fresh = Defended(net, Hedge(config=CONFIG), noise=NOISE, ids=IDS, draws=3, fresh=True)
     with torch.no_grad():
         singly = [
-            Defended(net, CONFIG, noise=NOISE.fold(0, draw), ids=IDS)(images).softmax(1)
+            Defended(net, Hedge(config=CONFIG), noise=NOISE.fold(0, draw), ids=IDS)(images).softmax(
+                1
+            )
             for draw in range(3)
         ]
         torch.testing.assert_close(fresh(images).softmax(1), torch.stack(singly).mean(0))
-        again = Defended(net, CONFIG, noise=NOISE.fold(1, 0), ids=IDS)(images)
+        again = Defended(net, Hedge(config=CONFIG), noise=NOISE.fold(1, 0), ids=IDS)(images)
         fresh.draws = 1
         assert torch.equal(fresh(images), again)  # the second call draws anew
-        fixed = Defended(net, CONFIG, noise=NOISE, ids=IDS)
+        fixed = Defended(net, Hedge(config=CONFIG), noise=NOISE, ids=IDS)
         assert torch.equal(fixed(images), fixed(images))
 
 
@@ -171,11 +176,11 @@ def test_attackers_know_no_draw_of_the_defender(net, images) -> None:
         mine = attacker.fold(*names).uniform(IDS, shape)
         theirs = NOISE.fold("pgd", 0).uniform(IDS, shape)
         assert not torch.equal(mine, theirs)
-    known = AdaptiveAccess(defense=CONFIG, known=0)
+    known = AdaptiveAccess(defense=Hedge(config=CONFIG), leaked_draw=0)
     root = Noise(7).fold("defense", "digits", "test")
     wrapped = known.wrap(net, ids=IDS, noise=attacker, defender=root)
     with torch.no_grad():
-        defended = Defended(net, CONFIG, noise=NOISE, ids=IDS)
+        defended = Defended(net, Hedge(config=CONFIG), noise=NOISE, ids=IDS)
         assert torch.equal(wrapped(images), defended(images))
 
 

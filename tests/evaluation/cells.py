@@ -1,12 +1,14 @@
 """A net of one pixel and searches made by hand, so that what a block does can be counted."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
 from fftune.config import AttackConfig, ThreatModel
+from fftune.defenses import Hedge
 from fftune.evaluation import block
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, attack_block
@@ -97,7 +99,11 @@ class Searches:
             )
             return moves(ids, x.flatten()).view_as(x)
 
-        self.monkeypatch.setitem(block.SEARCHES, name, search)
+        real = block.attack_spec
+        mine = replace(real(name), run=search)
+        self.monkeypatch.setattr(
+            block, "attack_spec", lambda one: mine if one == name else real(one)
+        )
 
     @property
     def tried(self) -> list[tuple[str, list[int]]]:
@@ -117,4 +123,5 @@ def move(which: dict[int, float]) -> Callable[[Tensor, Tensor], Tensor]:
 
 def guard_of(hedges, *, repeats: int = 1, control: int = 1) -> DefenseSet:
     noise = Noise(5).fold("defense", "cells", "test")
-    return DefenseSet(hedges=hedges, repeats=repeats, control=control, noise=noise, draws=1)
+    defenses = {name: Hedge(config=config) for name, config in hedges.items()}
+    return DefenseSet(defenses=defenses, repeats=repeats, control=control, noise=noise, draws=1)

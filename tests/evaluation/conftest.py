@@ -73,7 +73,7 @@ def cifar10() -> Dataset:
     import subprocess
 
     from fftune.config import DataSpec
-    from fftune.evaluation.evaluate import sample
+    from fftune.data.subset import sample
 
     archive = SHARED / "data" / "cifar10-png.tar.xz"
     if not archive.exists():

@@ -5,8 +5,12 @@ from torch import Tensor, nn
 from fftune.config import BatteryConfig, ThreatModel
 from fftune.data import Dataset
 from fftune.evaluation.block import ModelUnderTest
-from fftune.evaluation.evaluate import job_of, try_out
-from fftune.models import inference_copy
+from fftune.evaluation.block_cache import BlockCache
+from fftune.evaluation.escalation import plan
+from fftune.evaluation.job import EvalJob, try_out
+from fftune.evaluation.scheduler import JobState, run_inline
+from fftune.models import inference_copy, weights_hash
+from fftune.outcomes import Outcomes
 
 THREAT = ThreatModel(eps=0.02)
 PGD = BatteryConfig(steps=2, precision="fp32")
@@ -34,6 +38,15 @@ def model_under_test(
         classes=len(data.source.classes),
         columns={"dataset_hash": data.hash(), "split": data.split, "model_hash": "m"},
     )
+
+
+def job_of(net: nn.Module, data: Dataset, battery: BatteryConfig, **settings) -> EvalJob:
+    return EvalJob.of(data, battery, model_hash=weights_hash(net), **settings)
+
+
+def rows_of(subject: ModelUnderTest, job: EvalJob, cache: BlockCache | None = None) -> Outcomes:
+    """A job to its end, without the checks before it."""
+    return run_inline(subject, job, JobState(plan=plan(job), cache=cache)).complete()
 
 
 def few(data: Dataset) -> Tensor:

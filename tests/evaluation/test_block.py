@@ -77,7 +77,7 @@ def _in_another_process(arguments):
 
 
 def test_other_processes_give_equal_bits(toy, blobs) -> None:
-    attack = short(hypocritical(THREAT, "standard")[-1])
+    attack = short(hypocritical(THREAT, "escalating")[-1])
     subject = model_under_test(toy, blobs)
     jobs = [(subject, block, attack) for block in blobs.batches(40)]
     with multiprocessing.get_context("fork").Pool(2) as pool:
@@ -195,7 +195,7 @@ def test_real_predictions_stay_between_block_sizes(shared_net, cifar10) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["fastat_small", "natural_small"])
 def test_many_real_predictions_stay_between_block_sizes(name, shared_net, cifar10) -> None:
-    strong = attacks_of(BatteryConfig(name="autoattack", tier="screen"), REAL)
+    strong = attacks_of(BatteryConfig(name="ensemble", tier="screen"), REAL)
     of_a_real_net(shared_net, cifar10, name, 256, (*risks(REAL, 20), *strong))
 
 
@@ -303,8 +303,8 @@ def test_targets_speak_of_wrong_examples_and_name_their_class(toy, blobs) -> Non
 
 
 def test_only_the_full_length_is_called_autoattack() -> None:
-    for tier, name in (("screen", "strong"), ("standard", "strong"), ("full", "autoattack")):
-        (attack,) = attacks_of(BatteryConfig(name="autoattack", tier=tier), THREAT)
+    for tier, name in (("screen", "ensemble"), ("escalating", "ensemble"), ("full", "autoattack")):
+        (attack,) = attacks_of(BatteryConfig(name="ensemble", tier=tier), THREAT)
         assert attack.name == name
     searches = [part.config.search for part in attack.stages]
     assert searches == ["apgd", "apgd", "fab", "square"]

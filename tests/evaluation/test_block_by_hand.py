@@ -23,6 +23,7 @@ from cells import (
 )
 from torch import Tensor, nn
 
+from fftune.attacks import AttackSpec
 from fftune.config import ThreatModel
 from fftune.evaluation import block
 from fftune.evaluation.block import searched
@@ -71,7 +72,8 @@ def test_rows_say_what_became_of_each_example(searches) -> None:
 def test_distances_are_of_the_threats_own_norm(searches) -> None:
     two = torch.tensor([[0.25, 0.5], [0.5, 0.25]]).view(2, 2, 1, 1)
     moved = two + torch.tensor([[0.03, 0.04], [0.0, -0.05]]).view(2, 2, 1, 1)
-    searches.monkeypatch.setitem(block.SEARCHES, "pgd", lambda *_, **__: moved)
+    moving = AttackSpec(run=lambda *_, **__: moved)
+    searches.monkeypatch.setattr(block, "attack_spec", lambda _: moving)
     data = (torch.arange(2), two, torch.zeros(2, dtype=torch.int64))
     net = nn.Sequential(nn.Flatten(), nn.Linear(2, 4))
     for norm, expected in (("l2", [0.05, 0.05]), ("linf", [0.04, 0.05])):

@@ -7,15 +7,16 @@ import pyarrow.compute
 import pyarrow.parquet as pq
 import pytest
 import torch
-from subjects import model_under_test
+from subjects import job_of, model_under_test, rows_of
 
+from fftune.attacks import attack_spec
 from fftune.config import BatteryConfig, DefenseConfig, ModelSpec, ThreatModel
+from fftune.evaluation import block_cache
 from fftune.evaluation import job as cases
-from fftune.evaluation.block_cache import REVISIONS, Cache, identity
-from fftune.evaluation.escalation import plan, run_plan
-from fftune.evaluation.evaluate import by_this_process, job_of
+from fftune.evaluation.block_cache import BlockCache, identity
 from fftune.evaluation.job import BlockTask, EvalJob, perform
 from fftune.models import load_model
+from fftune.registry import ATTACKS
 
 THREAT = ThreatModel(eps=0.02)
 RISKS = BatteryConfig(name="risks", block_size=40)
@@ -24,7 +25,7 @@ WHO = "net"
 
 def run(toy, job: EvalJob, root):
     with cases.under_test(toy, job) as subject:
-        return run_plan(plan(job), by_this_process(subject, job, Cache(root, job, WHO, "cpu")))
+        return rows_of(subject, job, BlockCache(root, job, WHO, "cpu"))
 
 
 @pytest.fixture
@@ -62,13 +63,15 @@ def test_batteries_share_what_they_have_in_common(toy, blobs, tmp_path, attacks)
 
 def test_a_revised_search_leaves_the_blocks_of_others(toy, blobs, tmp_path, monkeypatch) -> None:
     job = job_of(toy, blobs, replace(RISKS, name="nine"), threat=THREAT)
-    cache = Cache(tmp_path, job, WHO, "cpu")
+    cache = BlockCache(tmp_path, job, WHO, "cpu")
 
     def paths() -> dict[str, object]:
         return {attack.name: cache._path(job.tasks(attack)[0]) for attack in job.attacks}
 
     before = paths()
-    monkeypatch.setitem(REVISIONS, "square", 7)
+    specs = {name: attack_spec(name) for name in ATTACKS}
+    specs["square"] = replace(specs["square"], revision=7)
+    monkeypatch.setattr(block_cache, "attack_spec", specs.__getitem__)
     moved = {attack for attack, path in paths().items() if path != before[attack]}
     assert moved == {"square", "autoattack"} and len(before) == 9
 
@@ -103,13 +106,15 @@ def test_every_part_of_the_key_counts(toy, blobs, tmp_path) -> None:
             toy, blobs, RISKS, threat=THREAT, defense=DefenseConfig(names=("random",))
         ),
     }
-    paths = {name: Cache(tmp_path, other, WHO, "cpu")._path(task) for name, other in others.items()}
-    same = Cache(tmp_path, job, WHO, "cpu")
+    paths = {
+        name: BlockCache(tmp_path, other, WHO, "cpu")._path(task) for name, other in others.items()
+    }
+    same = BlockCache(tmp_path, job, WHO, "cpu")
     wide = job_of(toy, blobs, RISKS, threat=ThreatModel(eps=0.03))
     paths |= {
         "itself": same._path(task),
-        "net": Cache(tmp_path, job, "other", "cpu")._path(task),
-        "device": Cache(tmp_path, job, WHO, "cuda")._path(task),
+        "net": BlockCache(tmp_path, job, "other", "cpu")._path(task),
+        "device": BlockCache(tmp_path, job, WHO, "cuda")._path(task),
         "eps": same._path(wide.tasks(wide.attacks[0])[0]),
         "goal": same._path(job.tasks(job.attacks[1])[0]),
         "ids": same._path(BlockTask(task.attack, task.rows[:-1])),
@@ -123,11 +128,11 @@ def test_how_many_attacks_stand_beside_one_is_no_matter(toy, blobs, tmp_path) ->
     more = job_of(toy, blobs, replace(RISKS, name="nine"), threat=THREAT, defense=defense)
     assert risks.defense_set.control != more.defense_set.control
     task = risks.tasks(risks.attacks[0])[0]
-    places = {Cache(tmp_path, job, WHO, "cpu")._path(task) for job in (risks, more)}
+    places = {BlockCache(tmp_path, job, WHO, "cpu")._path(task) for job in (risks, more)}
     assert len(places) == 1
     clean = next(t for t in risks.attacks if t.name == "clean")
     task = risks.tasks(clean)[0]
-    assert len({Cache(tmp_path, job, WHO, "cpu")._path(task) for job in (risks, more)}) == 2
+    assert len({BlockCache(tmp_path, job, WHO, "cpu")._path(task) for job in (risks, more)}) == 2
 
 
 def test_a_net_of_another_name_or_width_is_another(toy, blobs) -> None:
@@ -280,7 +285,7 @@ def test_a_block_of_something_else_is_computed_again(
     """Whether our own code wrote it or somebody's Parquet tool."""
     job = job_of(toy, blobs.select(torch.arange(40), "test"), RISKS, threat=THREAT)
     first = run(toy, job, tmp_path)
-    cache, task = Cache(tmp_path, job, "net", "cpu"), job.tasks(job.attacks[0])[0]
+    cache, task = BlockCache(tmp_path, job, "net", "cpu"), job.tasks(job.attacks[0])[0]
     spoilt = SPOILT[how](cache.get(task))
     if by == "put":
         cache.put(task, spoilt)
@@ -308,7 +313,7 @@ def test_whole_blocks_of_every_scope_are_known_again(
 def test_half_a_block_of_mistakes_alone_is_computed_again(toy, blobs, tmp_path, attacks) -> None:
     job = job_of(toy, blobs, BatteryConfig(name="targets", steps=2), threat=THREAT)
     first = run(toy, job, tmp_path)
-    cache, task = Cache(tmp_path, job, "net", "cpu"), job.tasks(job.attacks[-1])[0]
+    cache, task = BlockCache(tmp_path, job, "net", "cpu"), job.tasks(job.attacks[-1])[0]
     table = cache.get(task)
     assert task.attack.scope != "all" and 0 < len(table) < len(blobs)
     path = cache._path(task)

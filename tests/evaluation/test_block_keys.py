@@ -24,7 +24,7 @@ from cells import (
 from torch import Tensor, nn
 
 from fftune.config import HedgeConfig, ThreatModel
-from fftune.defenses import AdaptiveAccess, hedge
+from fftune.defenses import AdaptiveAccess, Hedge, hedge
 from fftune.errors import DataError, ModelError
 from fftune.evaluation.block import logits_of, margins
 from fftune.evaluation.defended import CLEAN
@@ -124,11 +124,15 @@ DIFFERENT = {
     "in the other order": attack(OTHERS[1], BASE),
     "three": attack(BASE, OTHERS[0], OTHERS[0]),
     "of another loss": attack(BASE, replace(OTHERS[0], loss="margin")),
-    "through a hedge": attack(BASE, through=AdaptiveAccess(defense=HEDGES[0])),
-    "through another": attack(BASE, through=AdaptiveAccess(defense=HEDGES[1])),
-    "over draws": attack(BASE, through=AdaptiveAccess(defense=HEDGES[0], draws=2)),
-    "with a known draw": attack(BASE, through=AdaptiveAccess(defense=HEDGES[0], known=0)),
-    "with the next draw": attack(BASE, through=AdaptiveAccess(defense=HEDGES[0], known=1)),
+    "through a hedge": attack(BASE, access=AdaptiveAccess(defense=Hedge(config=HEDGES[0]))),
+    "through another": attack(BASE, access=AdaptiveAccess(defense=Hedge(config=HEDGES[1]))),
+    "over draws": attack(BASE, access=AdaptiveAccess(defense=Hedge(config=HEDGES[0]), draws=2)),
+    "with a known draw": attack(
+        BASE, access=AdaptiveAccess(defense=Hedge(config=HEDGES[0]), leaked_draw=0)
+    ),
+    "with the next draw": attack(
+        BASE, access=AdaptiveAccess(defense=Hedge(config=HEDGES[0]), leaked_draw=1)
+    ),
 }
 
 
@@ -243,9 +247,9 @@ def test_who_knows_a_draw_searches_behind_it_with_the_examples_own_ids() -> None
             seen.append((noise, ids.tolist(), defender))
             return model
 
-    through = Spy(defense=hedges["random"], known=0)
+    access = Spy(defense=Hedge(config=hedges["random"]), leaked_draw=0)
     frame(
         model_under_test(defense_set=defense_set),
-        attack(part(steps=1), through=through, scope="wrong"),
+        attack(part(steps=1), access=access, scope="wrong"),
     )
     assert seen == [(NOISE, [8, 52], defense_set.noise)]

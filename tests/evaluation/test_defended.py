@@ -13,7 +13,7 @@ from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.defended import CLEAN, DefenseSet
-from fftune.evaluation.evaluate import evaluate_model
+from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.scheduler import EvalResult
 from fftune.keyed_noise import Noise
 from fftune.outcomes import Outcomes, rows
@@ -35,11 +35,11 @@ DEFENSE = DefenseConfig(names=("random", "hedge"), steps=2, draws=1)
 
 @pytest.fixture(scope="module")
 def outcomes(toy, blobs) -> Outcomes:
-    return evaluate_model(toy, blobs, BATTERY, threat=THREAT, defense=DEFENSE)
+    return evaluate(toy, blobs, BATTERY, threat=THREAT, defense=DEFENSE)
 
 
 def test_rows_of_every_draw_beside_the_undefended_ones(outcomes, toy, blobs) -> None:
-    plain = evaluate_model(toy, blobs, BATTERY, threat=THREAT)
+    plain = evaluate(toy, blobs, BATTERY, threat=THREAT)
     assert undefended(outcomes).table.equals(plain.table)
     for attack, defense, repeats in (("pgd-3", "hedge", 3), ("clean", "random", 3)):
         part = outcomes.where(attack=attack, goal="adversarial", defense=defense)
@@ -51,13 +51,11 @@ def test_none_beside_a_defence_adds_nothing(toy, blobs) -> None:
     """The bare net is always shown: its rows are not doubled, nor has it attackers of its own."""
     few = blobs.select(torch.arange(20), "test")
     hedge_alone, both, none = (
-        evaluate_model(
-            toy, few, BATTERY, threat=THREAT, defense=DefenseConfig(names=names, steps=1)
-        )
+        evaluate(toy, few, BATTERY, threat=THREAT, defense=DefenseConfig(names=names, steps=1))
         for names in (("hedge",), ("none", "hedge"), ("none",))
     )
     assert both.table.equals(hedge_alone.table)
-    assert none.table.equals(evaluate_model(toy, few, BATTERY, threat=THREAT).table)
+    assert none.table.equals(evaluate(toy, few, BATTERY, threat=THREAT).table)
     assert "n = 20)" in table(undefended(both)) and "n = 80" not in table(undefended(both))
 
 
@@ -65,7 +63,7 @@ def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
     few = blobs.select(torch.arange(20), "test")
     for names, shown in ((("none",), ""), (("none", "random"), "-random")):
         defense = DefenseConfig(names=names, steps=1, draws=1)
-        found = evaluate_model(toy, few, BATTERY, threat=THREAT, defense=defense)
+        found = evaluate(toy, few, BATTERY, threat=THREAT, defense=defense)
         record = EvaluationRecord(root=root, threat=THREAT, defense=defense, data="blobs")
         said = record.keep("toy", EvalResult(outcomes=found))
         assert ("under defences" in said) == bool(shown)
@@ -79,7 +77,7 @@ def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
 def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> None:
     """The control's inputs are known: the images themselves."""
     ids, x, _ = next(blobs.batches(100))
-    config = DEFENSE.hedges(THREAT)["hedge"]
+    config = DEFENSE.hedge(THREAT)
     assert (config.eps_d, config.steps, config.step_length) == (0.05, 2, 0.025)
     noise = Noise(0).fold("defense", "blobs", "test", 1)
     with torch.no_grad():
@@ -92,7 +90,7 @@ def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> N
 
 def test_without_a_radius_a_defence_changes_nothing(toy, blobs) -> None:
     still = DefenseConfig(names=("hedge",), eps_d=0, steps=2, draws=1)
-    found = evaluate_model(toy, blobs, BATTERY, threat=THREAT, defense=still)
+    found = evaluate(toy, blobs, BATTERY, threat=THREAT, defense=still)
     frame = defense_frame(found)
     assert len(frame) and (frame["before"] == frame["pred_pert"]).all()
     # Alg. 6 then is PGD itself, wherever it goes.
@@ -132,7 +130,7 @@ def test_friends_who_know_go_to_the_mistakes_of_every_net(outcomes, toy, blobs) 
         everywhere = outcomes.where(attack=attack, goal="adversarial")
         assert everywhere.values("id") == set(blobs.ids.tolist())
     targets = BatteryConfig(name="targets", steps=1)
-    found = evaluate_model(toy, blobs, targets, threat=THREAT, defense=DEFENSE)
+    found = evaluate(toy, blobs, targets, threat=THREAT, defense=DEFENSE)
     assert found.where(attack="aware-hedge").values("id") == bare
 
 
@@ -171,7 +169,7 @@ Draws = dict[str, list[list[int]]]
 
 
 def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws]) -> Outcomes:
-    """Rows of examples of class 0, as `evaluate_model` would leave them."""
+    """Rows of examples of class 0, as `evaluate` would leave them."""
     (bare,) = clean["none"]
     found = {(CLEAN, "adversarial"): clean} | attacks
     return Outcomes.of(
@@ -313,9 +311,7 @@ def test_friends_by_hand() -> None:
 def test_friends_of_the_bare_nets_mistakes_alone_tell_no_risk_of_another(toy, blobs) -> None:
     targets = BatteryConfig(name="targets", steps=1)
     defense = DefenseConfig(names=("random",), repeats=1, draws=1)
-    said = lines_of(
-        defense_table(evaluate_model(toy, blobs, targets, threat=THREAT, defense=defense))
-    )
+    said = lines_of(defense_table(evaluate(toy, blobs, targets, threat=THREAT, defense=defense)))
     assert "random, all friends: unknown, as friends went to the bare net's mistakes alone" in said
     assert any(line.startswith("none, all friends:") and "n = 34" in line for line in said)
 
@@ -337,14 +333,14 @@ def test_bad_defences_are_one_line(toy, blobs) -> None:
             return toy((x * 8).round() / 8)
 
     with pytest.raises(ModelError, match="input gradients"):
-        evaluate_model(Rounded(), blobs, BATTERY, threat=THREAT, defense=DEFENSE)
+        evaluate(Rounded(), blobs, BATTERY, threat=THREAT, defense=DEFENSE)
     for setting in ({"eps_d": -1.0}, {"steps": -1}, {"repeats": 0}):
         with pytest.raises(ConfigError, match="must be"):
             DefenseConfig(names=("hedge",), **setting)
 
 
 def test_an_undefended_battery_has_no_defended_rows(toy, blobs: Dataset) -> None:
-    plain = evaluate_model(toy, blobs, BATTERY, threat=THREAT)
+    plain = evaluate(toy, blobs, BATTERY, threat=THREAT)
     assert plain.values("defense") == {"none"} and plain.values("attack") == {"pgd-3"}
 
 

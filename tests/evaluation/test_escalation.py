@@ -12,7 +12,7 @@ from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.data import Dataset, Source
 from fftune.errors import ModelError
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.escalation import plan, run_plan, single_pass
+from fftune.evaluation.escalation import Plan, Tables, plan, single_pass
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.outcomes import Outcomes, rows
 
@@ -31,8 +31,18 @@ def job_of(battery: BatteryConfig, **settings) -> EvalJob:
     return EvalJob.of(DATA, battery, model_hash="m", threat=ThreatModel(eps=0.1), **settings)
 
 
-def standard(name: str = "autoattack", tier: str = "standard") -> EvalJob:
+def escalating(name: str = "ensemble", tier: str = "escalating") -> EvalJob:
     return job_of(BatteryConfig(name=name, tier=tier, block_size=8))
+
+
+def run_plan(plan: Plan, work: Callable[[Sequence[BlockTask]], Tables]) -> Outcomes:
+    """A plan to its end, by somebody who does what is asked at once."""
+    try:
+        tasks = next(plan)
+        while True:
+            tasks = plan.send(work(tasks))
+    except StopIteration as end:
+        return end.value
 
 
 @dataclass
@@ -93,33 +103,35 @@ def test_every_probe_goes_to_every_block_first() -> None:
 
 def test_eight_survivors_meet_the_canary_and_that_is_all() -> None:
     """Those that the searches beat are none of them."""
-    told = Told(beaten=lambda attack, i: attack.name == "strong" and i % 2 == 0)
-    found = run_plan(plan(standard()), told)
-    few = told.positions("canary", "standard")
+    told = Told(beaten=lambda attack, i: attack.name == "ensemble" and i % 2 == 0)
+    found = run_plan(plan(escalating()), told)
+    few = told.positions("canary", "escalating")
     assert len(few) == len(set(few)) == 8 and all(i % 2 for i in few)
-    assert found.values("attack") == {"strong", "canary"} and found.values("tier") == {"standard"}
+    assert found.values("attack") == {"ensemble", "canary"} and found.values("tier") == {
+        "escalating"
+    }
     assert len(found) == COUNT + 8
     again = Told(beaten=told.beaten)
-    run_plan(plan(standard()), again)
+    run_plan(plan(escalating()), again)
     assert again.asked == told.asked
 
 
 def test_which_survivors_are_tried_depends_on_their_ids_alone() -> None:
     """The eight of all survivors stay among the eight where others have fallen."""
     whole, fewer = Told(), Told()
-    run_plan(plan(standard()), whole)
-    first = set(whole.positions("canary", "standard"))
-    fewer.beaten = lambda attack, i: attack.name == "strong" and i not in first and i % 2 == 0
-    run_plan(plan(standard()), fewer)
-    assert set(fewer.positions("canary", "standard")) == first
+    run_plan(plan(escalating()), whole)
+    first = set(whole.positions("canary", "escalating"))
+    fewer.beaten = lambda attack, i: attack.name == "ensemble" and i not in first and i % 2 == 0
+    run_plan(plan(escalating()), fewer)
+    assert set(fewer.positions("canary", "escalating")) == first
     assert first != set(range(8))  # drawn, not the first ones
 
 
 @pytest.mark.parametrize("left", [0, 1, 5])
 def test_fewer_survivors_are_all_tried(left: int) -> None:
-    told = Told(beaten=lambda attack, i: attack.name == "strong" and i >= left)
-    found = run_plan(plan(standard()), told)
-    assert sorted(told.positions("canary", "standard")) == list(range(left))
+    told = Told(beaten=lambda attack, i: attack.name == "ensemble" and i >= left)
+    found = run_plan(plan(escalating()), told)
+    assert sorted(told.positions("canary", "escalating")) == list(range(left))
     assert len(found) == COUNT + left
 
 
@@ -127,11 +139,11 @@ def test_what_the_canary_finds_sends_the_whole_set_to_full_length(caplog) -> Non
     """The first search's rows give way to the second's; the canary's stay."""
     caplog.set_level(logging.INFO)
     probing = Told()
-    run_plan(plan(standard()), probing)
-    one = probing.positions("canary", "standard")[3]
+    run_plan(plan(escalating()), probing)
+    one = probing.positions("canary", "escalating")[3]
     told = Told(beaten=lambda attack, i: attack.name == "canary" and i == one)
     caplog.clear()
-    found = run_plan(plan(standard()), told)
+    found = run_plan(plan(escalating()), told)
     assert told.positions("autoattack", "full") == EVERY
     assert found.values("attack") == {"autoattack", "canary"}
     assert len(found.where(attack="autoattack")) == COUNT
@@ -148,16 +160,16 @@ def test_what_the_canary_finds_sends_the_whole_set_to_full_length(caplog) -> Non
 def test_where_a_gradient_fails_the_whole_set_goes_to_full_length(status: str, caplog) -> None:
     """One example among thirty is enough, though the canary finds nothing."""
     caplog.set_level(logging.WARNING)
-    told = Told(flat=lambda attack, i: attack.name == "strong" and i == 17, void=status)
-    found = run_plan(plan(standard()), told)
+    told = Told(flat=lambda attack, i: attack.name == "ensemble" and i == 17, void=status)
+    found = run_plan(plan(escalating()), told)
     assert told.positions("autoattack", "full") == EVERY
     assert found.values("attack") == {"autoattack", "canary"}
     assert "canary found 0, 1 examples without good gradients" in caplog.text
 
 
 def test_a_net_without_survivors_and_gradients_goes_there_too() -> None:
-    told = Told(beaten=lambda *_: True, flat=lambda attack, _: attack.name == "strong")
-    found = run_plan(plan(standard()), told)
+    told = Told(beaten=lambda *_: True, flat=lambda attack, _: attack.name == "ensemble")
+    found = run_plan(plan(escalating()), told)
     assert found.values("attack") == {"autoattack"}
     assert told.positions("autoattack", "full") == EVERY
 
@@ -167,56 +179,56 @@ def test_a_gradient_known_to_mislead_is_not_followed_first(code: str, caplog) ->
     """The whole search at once, with neither a first look nor a canary."""
     caplog.set_level(logging.WARNING)
     told, said = Told(), f"{code}: of 4 images, 3"
-    found = run_plan(plan(standard(), ["other: words", said, f"{code}: more"]), told)
+    found = run_plan(plan(escalating(), ["other: words", said, f"{code}: more"]), told)
     assert {(name, tier) for name, tier, _ in told.asked} == {("autoattack", "full")}
     assert told.positions("autoattack", "full") == EVERY and len(found) == COUNT
     assert [r.message for r in caplog.records] == [f"tier full: {said}"]
     told = Told()
-    run_plan(plan(standard("hypocritical"), [said]), told)
+    run_plan(plan(escalating("hypocritical"), [said]), told)
     first = [(name, tier) for name, tier, _ in told.asked]
     assert first[::4] == [
         *((name, "full") for name in ("fgsm", "pgd-20", "pgd-100", "cw-100", "strong"))
     ]
     told = Told()
-    run_plan(plan(standard(tier="screen"), [said]), told)
-    assert {(name, tier) for name, tier, _ in told.asked} == {("strong", "screen")}
+    run_plan(plan(escalating(tier="screen"), [said]), told)
+    assert {(name, tier) for name, tier, _ in told.asked} == {("ensemble", "screen")}
 
 
 def test_other_remarks_leave_the_plan_as_it_is() -> None:
     told, plain = Told(), Told()
-    run_plan(plan(standard(), ["by-chance: nan-gradient", "nan: misleading-gradient"]), told)
-    run_plan(plan(standard()), plain)
+    run_plan(plan(escalating(), ["by-chance: nan-gradient", "nan: misleading-gradient"]), told)
+    run_plan(plan(escalating()), plain)
     assert told.asked == plain.asked
 
 
 def test_the_canary_meets_those_that_its_own_noise_draws() -> None:
     """The eight smallest uniform numbers of the survivors, keyed by their ids."""
-    told, job = Told(beaten=lambda attack, i: attack.name == "strong" and i < 9), standard()
+    told, job = Told(beaten=lambda attack, i: attack.name == "ensemble" and i < 9), escalating()
     run_plan(plan(job), told)
     draw = job.noise.fold("canary").uniform(DATA.ids, (1,)).flatten().tolist()
     expected = sorted(range(9, COUNT), key=lambda i: draw[i])[:8]
-    assert sorted(told.positions("canary", "standard")) == sorted(expected)
+    assert sorted(told.positions("canary", "escalating")) == sorted(expected)
 
 
 @pytest.mark.parametrize("tier", ["screen", "full"])
 def test_other_tiers_have_no_canary(tier: str) -> None:
     told = Told(flat=lambda _, i: i == 17)
-    found = run_plan(plan(standard(tier=tier)), told)
+    found = run_plan(plan(escalating(tier=tier)), told)
     (attack,) = found.values("attack")
-    assert attack == ("autoattack" if tier == "full" else "strong") and len(told.asked) == 4
+    assert attack == ("autoattack" if tier == "full" else "ensemble") and len(told.asked) == 4
 
 
 def test_of_several_probes_the_ensemble_alone_is_searched_again() -> None:
     """A false friend's: the parts are a friend's, and the other four attacks keep their rows."""
     told = Told(beaten=lambda attack, _: attack.name == "canary")
-    attacks_of = standard("hypocritical").attacks
+    attacks_of = escalating("hypocritical").attacks
     seen: list[Attack] = []
 
     def work(tasks: Sequence[BlockTask]) -> dict[BlockTask, pa.Table]:
         seen.extend(task.attack for task in tasks)
         return told(tasks)
 
-    found = run_plan(plan(standard("hypocritical")), work)
+    found = run_plan(plan(escalating("hypocritical")), work)
     assert {attack.goal for attack in seen} == {"hypocritical"}
     strong, full = attacks_of[-1], seen[-1]
     assert (full.name, full.tier, len(full.stages)) == ("strong", "full", 6)
@@ -227,16 +239,16 @@ def test_of_several_probes_the_ensemble_alone_is_searched_again() -> None:
     assert first == {"fgsm"} and strong in seen
     canaries = [attack for attack in seen if attack.name == "canary"]
     assert [p.config.search for p in canaries[0].stages] == ["fab", "square"]
-    assert canaries[0].tier == "standard"
+    assert canaries[0].tier == "escalating"
 
 
 def test_what_happens_behind_defences_decides_nothing() -> None:
     """Survivors and wins are the bare net's."""
-    told = Told(beaten=lambda attack, i: attack.name == "strong" and i >= 5, defended=True)
+    told = Told(beaten=lambda attack, i: attack.name == "ensemble" and i >= 5, defended=True)
     defense = DefenseConfig(names=("random",), repeats=1, draws=1)
-    battery = BatteryConfig(name="autoattack", tier="standard", block_size=8)
+    battery = BatteryConfig(name="ensemble", tier="escalating", block_size=8)
     found = run_plan(plan(job_of(battery, defense=defense)), told)
-    assert sorted(told.positions("canary", "standard")) == list(range(5))
+    assert sorted(told.positions("canary", "escalating")) == list(range(5))
     assert "autoattack" not in found.values("attack")
 
 
@@ -273,26 +285,26 @@ def test_gradients_that_are_not_finite_are_nothing_to_follow_either() -> None:
 
 
 def test_one_flat_attack_among_others_is_refused() -> None:
-    friends = standard("hypocritical", "full")
+    friends = escalating("hypocritical", "full")
     with pytest.raises(ModelError, match=": cw-100 cannot be scored"):
         run_plan(plan(friends), Told(flat=lambda attack, _: attack.name == "cw-100"))
 
 
 def test_ensembles_at_full_length_and_canaries_ask_no_gradients_at_the_end() -> None:
-    for name, ensemble in (("autoattack", "autoattack"), ("hypocritical", "strong")):
+    for name, ensemble in (("ensemble", "autoattack"), ("hypocritical", "strong")):
         told = Told(flat=lambda a, _, ensemble=ensemble: a.name in (ensemble, "canary"))
-        found = run_plan(plan(standard(name, "full")), told)
+        found = run_plan(plan(escalating(name, "full")), told)
         assert len(found.where(attack=ensemble)) == COUNT
     told = Told(flat=lambda attack, _: attack.name == "canary")
-    assert len(run_plan(plan(standard()), told).where(attack="canary")) == 8
-    with pytest.raises(ModelError, match=": strong cannot be scored"):
-        run_plan(plan(standard(tier="screen")), Told(flat=lambda *_: True))
+    assert len(run_plan(plan(escalating()), told).where(attack="canary")) == 8
+    with pytest.raises(ModelError, match=": ensemble cannot be scored"):
+        run_plan(plan(escalating(tier="screen")), Told(flat=lambda *_: True))
 
 
 def test_a_plan_once_asks_no_second_time() -> None:
     told = Told(flat=lambda *_: True, beaten=lambda *_: True)
-    found = run_plan(single_pass(standard()), told)
-    assert found.values("attack") == {"strong"} and len(told.asked) == 4
+    found = run_plan(single_pass(escalating()), told)
+    assert found.values("attack") == {"ensemble"} and len(told.asked) == 4
 
 
 def test_no_rows_are_no_reason_to_refuse() -> None:

@@ -5,7 +5,7 @@ import torch
 from cells import IDS, Quarter, Says, X, guard_of, images
 
 from fftune.config import DefenseConfig, HedgeConfig, ThreatModel
-from fftune.defenses import hedge
+from fftune.defenses import Hedge, hedge
 from fftune.evaluation.defended import DefendedPrediction, DefenseSet, defended_hash, predict
 from fftune.keyed_noise import Noise
 
@@ -28,9 +28,9 @@ def test_the_control_has_as_many_draws_as_there_are_attacks(attacks, repeats, co
 def test_a_guard_has_the_settings_that_were_asked_for() -> None:
     defense_set = of(DefenseConfig(names=("random", "none", "hedge"), steps=7, draws=6, seed=9))
     full = HedgeConfig(norm="l2", eps_d=0.3, steps=7)
-    assert defense_set.hedges == {
-        "random": HedgeConfig(norm="l2", eps_d=0.3, steps=0),
-        "hedge": full,
+    assert defense_set.defenses == {
+        "random": Hedge(config=HedgeConfig(norm="l2", eps_d=0.3, steps=0)),
+        "hedge": Hedge(config=full),
     }
     assert defense_set.draws == 6
     assert defense_set.noise == Noise(9).fold("defense", "cells", "test")
@@ -51,15 +51,15 @@ def test_each_draw_is_keyed_by_its_repeat_and_the_examples_id() -> None:
     }
     defense_set, net, surrogate = guard_of(hedges), Quarter(), Says(1)
     verdicts = list(defense_set.verdicts(net, images(), IDS, 4, surrogate=surrogate))
-    assert [(v.defense, v.repeat) for v in verdicts] == [
+    assert [(v.name, v.repeat) for v in verdicts] == [
         (name, repeat) for name in hedges for repeat in range(4)
     ]
     preds = []
     for verdict in verdicts:
-        config = hedges[verdict.defense]
+        config = hedges[verdict.name]
         noise = defense_set.noise.fold(verdict.repeat)
         expected = net(hedge(surrogate, images(), config=config, noise=noise, ids=IDS)).argmax(1)
-        assert torch.equal(verdict.pred, expected) and verdict.config == config
+        assert torch.equal(verdict.pred, expected) and verdict.defense == Hedge(config=config)
         passes = [config.steps + 1, config.steps, 1, 0]
         assert verdict.counts.tolist() == [[n] * 5 for n in passes]
         preds.append(expected.tolist())
@@ -82,11 +82,18 @@ def test_the_twin_is_followed_and_the_net_asked() -> None:
     config = HedgeConfig(eps_d=0.25, steps=1, step_size=0.25, start="none")
     x = torch.tensor([0.125, 0.375, 0.5625])
     found = predict(
-        Quarter(), images(x), surrogate=Up(0), config=config, noise=Noise(0), ids=torch.arange(3)
+        Quarter(),
+        images(x),
+        surrogate=Up(0),
+        defense=Hedge(config=config),
+        noise=Noise(0),
+        ids=torch.arange(3),
     )
     assert found.tolist() == [1, 2, 3]
     still = HedgeConfig(eps_d=0.0, steps=0)
-    found = predict(Says(2), images(X), surrogate=Up(0), config=still, noise=Noise(0), ids=IDS)
+    found = predict(
+        Says(2), images(X), surrogate=Up(0), defense=Hedge(config=still), noise=Noise(0), ids=IDS
+    )
     assert found.tolist() == [2] * 5
 
 
@@ -95,7 +102,9 @@ def test_a_verdict_takes_no_gradients() -> None:
     asked: list[bool] = []
     net.register_forward_hook(lambda *a: asked.append(a[-1].requires_grad))
     still = HedgeConfig(eps_d=0.1, steps=0)
-    predict(net, images(), surrogate=Quarter(), config=still, noise=Noise(0), ids=IDS)
+    predict(
+        net, images(), surrogate=Quarter(), defense=Hedge(config=still), noise=Noise(0), ids=IDS
+    )
     assert asked == [False]
 
 
@@ -103,7 +112,11 @@ def test_a_hash_names_both_the_attack_and_the_defence() -> None:
     def verdict(config: HedgeConfig, repeat: int = 0) -> DefendedPrediction:
         nothing = torch.zeros(0, dtype=torch.int64)
         return DefendedPrediction(
-            defense="hedge", config=config, repeat=repeat, pred=nothing, counts=nothing
+            name="hedge",
+            defense=Hedge(config=config),
+            repeat=repeat,
+            pred=nothing,
+            counts=nothing,
         )
 
     attacks = [HedgeConfig(steps=1), HedgeConfig(steps=2)]  # any settings

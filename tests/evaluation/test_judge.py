@@ -11,18 +11,18 @@ from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ThreatModel
 from fftune.data import load
+from fftune.data.subset import sample
 from fftune.errors import ConfigError, DataError, ModelError
-from fftune.evaluation import evaluate as driver
 from fftune.evaluation import job as job
 from fftune.evaluation.batteries import attacks_of
-from fftune.evaluation.evaluate import evaluate_model
+from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.tiers import CANARY
 from fftune.outcomes import Outcomes, rows
 from fftune.report.attack_table import rates, table, values
 from fftune.risk import Rate, UnionCounts
 
 THREAT = ThreatModel(eps=0.02)
-AUTO = BatteryConfig(name="autoattack", block_size=50)
+AUTO = BatteryConfig(name="ensemble", block_size=50)
 
 
 class Masked(nn.Module):
@@ -55,13 +55,13 @@ def quick(monkeypatch):
 
 
 def test_the_canary_is_few_survivors_and_keeps_its_tier(quick, toy, blobs) -> None:
-    outcomes = evaluate_model(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
-    assert outcomes.values("tier") == {"standard"}
+    outcomes = evaluate(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
+    assert outcomes.values("tier") == {"escalating"}
     few = outcomes.where(attack="canary")
-    survivors = set(outcomes.where(attack="strong", success=False).table["id"].to_pylist())
+    survivors = set(outcomes.where(attack="ensemble", success=False).table["id"].to_pylist())
     assert len(few) == CANARY
     assert set(few.table["id"].to_pylist()) <= survivors
-    again = evaluate_model(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
+    again = evaluate(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
     assert again.table.equals(outcomes.table)
 
 
@@ -71,8 +71,8 @@ def test_a_masked_net_is_searched_at_full_length(quick, toy, blobs, caplog) -> N
     net = Masked(toy, 4)
     big = ThreatModel(eps=0.2)
     with pytest.raises(ModelError, match="gradients are zero"):
-        evaluate_model(net, blobs, BatteryConfig(name="risks"), threat=big)
-    outcomes = evaluate_model(net, blobs, AUTO, threat=big)
+        evaluate(net, blobs, BatteryConfig(name="risks"), threat=big)
+    outcomes = evaluate(net, blobs, AUTO, threat=big)
     assert outcomes.values("attack") == {"autoattack", "canary"}
     assert set(outcomes.where(attack="autoattack").values("tier")) == {"full"}
     assert "tier full" in caplog.text
@@ -94,17 +94,17 @@ class Detached(nn.Module):
 def test_attacks_that_follow_gradients_refuse_a_net_without(defense, toy, blobs) -> None:
     settings = DefenseConfig(names=defense, steps=2)
     batteries = [BatteryConfig(name=name) for name in ("risks", "nine", "hypocritical", "targets")]
-    for battery in [*batteries, BatteryConfig(name="autoattack", tier="screen")]:
+    for battery in [*batteries, BatteryConfig(name="ensemble", tier="screen")]:
         with pytest.raises(ModelError, match="net has no input gradients: .* cannot be scored"):
-            evaluate_model(Detached(toy), blobs, battery, threat=THREAT, defense=settings)
+            evaluate(Detached(toy), blobs, battery, threat=THREAT, defense=settings)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("tier", ["standard", "full"])
+@pytest.mark.parametrize("tier", ["escalating", "full"])
 def test_what_asks_no_gradients_is_scored_without_them(tier, precision, quick, toy, blobs) -> None:
-    battery = BatteryConfig(name="autoattack", tier=tier, precision=precision)
+    battery = BatteryConfig(name="ensemble", tier=tier, precision=precision)
     big = ThreatModel(eps=0.2)
-    outcomes = evaluate_model(Detached(toy), blobs, battery, threat=big)
+    outcomes = evaluate(Detached(toy), blobs, battery, threat=big)
     found = outcomes.where(attack="autoattack")
     assert found.values("tier") == {"full"} and len(found) == 100
     assert len(found.where(success=True)) > 60
@@ -117,7 +117,7 @@ def test_square_and_rays_find_the_same_without_gradients(toy, blobs) -> None:
             config = replace(attack.config, steps=30)
             blind.append(replace(attack, stages=(replace(attack.stages[0], config=config),)))
     with_gradients, without = (
-        evaluate_model(net, blobs, BatteryConfig(), threat=THREAT, chosen=blind)
+        evaluate(net, blobs, BatteryConfig(), threat=THREAT, attacks=blind)
         for net in (toy, Detached(toy))
     )
     assert without.values("attack") == {"square", "rays"}
@@ -129,7 +129,7 @@ def test_modes_and_parameters_are_given_back(toy, blobs) -> None:
     toy.norm.eval()
     try:
         before = {name: value.clone() for name, value in toy.state_dict().items()}
-        evaluate_model(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
+        evaluate(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
         assert toy.training and toy.conv.training and not toy.norm.training
         assert all(torch.equal(value, before[name]) for name, value in toy.state_dict().items())
         assert all(p.grad is None and p.requires_grad for p in toy.parameters())
@@ -139,54 +139,52 @@ def test_modes_and_parameters_are_given_back(toy, blobs) -> None:
 
 def test_examples_are_spread_over_the_ids() -> None:
     whole = load(DataSpec(), "test")
-    few, at = driver.sample(DataSpec(), "test", 4), torch.arange(4) * len(whole) // 4
+    few, at = sample(DataSpec(), "test", 4), torch.arange(4) * len(whole) // 4
     assert torch.equal(few.ids, whole.ids[at])
     assert torch.equal(few.pixels, whole.pixels[at]) and torch.equal(few.y, whole.y[at])
     for many in (None, len(whole), 10**6):
-        assert driver.sample(DataSpec(), "test", many).hash() == whole.hash()
+        assert sample(DataSpec(), "test", many).hash() == whole.hash()
 
 
 def test_a_net_for_other_images_is_refused_in_one_line(blobs) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(99, 8))
     with pytest.raises(ModelError, match="net does not take images of 1 x 6 x 6: ") as caught:
-        evaluate_model(net, blobs, BatteryConfig(), threat=THREAT)
+        evaluate(net, blobs, BatteryConfig(), threat=THREAT)
     assert "\n" not in str(caught.value)
 
 
 def test_a_net_that_only_guesses_is_doubted(toy, blobs, caplog) -> None:
-    evaluate_model(toy, blobs, BatteryConfig(steps=0), threat=THREAT)
+    evaluate(toy, blobs, BatteryConfig(steps=0), threat=THREAT)
     assert not caplog.text
     others = replace(blobs, y=(blobs.y + 4) % 8)
-    evaluate_model(toy, others, BatteryConfig(steps=0), threat=THREAT)
+    evaluate(toy, others, BatteryConfig(steps=0), threat=THREAT)
     assert "no better than chance, 1 of 8" in caplog.text
 
 
 def test_a_net_of_other_classes_is_refused(blobs) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(36, 5))
     with pytest.raises(ModelError, match="^net tells 5 classes apart, blobs has 8$"):
-        evaluate_model(net, blobs, BatteryConfig(), threat=THREAT)
+        evaluate(net, blobs, BatteryConfig(), threat=THREAT)
 
 
 def test_labels_outside_the_classes_are_refused(toy, blobs) -> None:
     bad = replace(blobs, y=blobs.y + 8)
     with pytest.raises(DataError, match="labels must be from 0 to 7, got 8 to 15"):
-        evaluate_model(toy, bad, BatteryConfig(), threat=THREAT)
+        evaluate(toy, bad, BatteryConfig(), threat=THREAT)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_refused(toy, blobs) -> None:
     with pytest.raises(ConfigError, match="there is no CUDA device"):
-        evaluate_model(toy, blobs, BatteryConfig(device="cuda"), threat=THREAT)
+        evaluate(toy, blobs, BatteryConfig(device="cuda"), threat=THREAT)
 
 
 def test_without_mistakes_the_hypocritical_risk_is_undefined(toy, blobs) -> None:
     kept = (torch.arange(100) % 3 > 0).nonzero().flatten()
-    outcomes = evaluate_model(
-        toy, blobs.select(kept, "test"), BatteryConfig(steps=2), threat=THREAT
-    )
+    outcomes = evaluate(toy, blobs.select(kept, "test"), BatteryConfig(steps=2), threat=THREAT)
     assert "concealed, of those wrong when clean: undefined (n = 0)" in table(outcomes)
     targets = BatteryConfig(name="targets", steps=2)
-    nothing = evaluate_model(toy, blobs.select(kept, "test"), targets, threat=THREAT)
+    nothing = evaluate(toy, blobs.select(kept, "test"), targets, threat=THREAT)
     assert "undefined (n = 0)" in table(nothing)
 
 
@@ -199,18 +197,18 @@ def test_out_of_memory_goes_on_with_smaller_blocks(toy, blobs, monkeypatch, capl
         return whole(subject, block, attack, noise=noise)
 
     monkeypatch.setattr(job, "attack_block", scarce)
-    outcomes = evaluate_model(toy, blobs, BatteryConfig(steps=2, block_size=50), threat=THREAT)
+    outcomes = evaluate(toy, blobs, BatteryConfig(steps=2, block_size=50), threat=THREAT)
     assert len(outcomes) == 200
     assert "out of memory with 50 examples a block; going on with 25" in caplog.text
     assert outcomes.values("status") == {"ok, block of 13, block of 25"}
     monkeypatch.setattr(job, "attack_block", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        evaluate_model(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
+        evaluate(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
 
 
 @pytest.mark.parametrize("name", ["risks", "targets", "hypocritical", "autoattack"])
 def test_the_identities_hold_on_unions_of_every_battery(name, quick, toy, blobs) -> None:
-    outcomes = evaluate_model(toy, blobs, BatteryConfig(name=name, steps=5), threat=THREAT)
+    outcomes = evaluate(toy, blobs, BatteryConfig(name=name, steps=5), threat=THREAT)
     counts = UnionCounts.of(outcomes, split="test")
     assert counts.broken_identities() == ()
     assert counts.wrong == 34

@@ -17,7 +17,7 @@ from fftune.config import BatteryConfig, ThreatModel
 from fftune.data import Dataset
 from fftune.errors import ModelError
 from fftune.evaluation.batteries import attacks_of
-from fftune.evaluation.evaluate import evaluate_model
+from fftune.evaluation.evaluate import evaluate
 
 EPS = 0.05
 RISKS = BatteryConfig(name="risks", steps=3, block_size=7)
@@ -210,7 +210,7 @@ def judged(net: nn.Module, data: Dataset):
         config = replace(attack.config, steps=3, step_size=0.02, start="none")
         part = replace(attack.stages[0], config=config)
         chosen.append(replace(attack, stages=(part,)))
-    return evaluate_model(net, data, battery, threat=threat, chosen=chosen).to_pandas()
+    return evaluate(net, data, battery, threat=threat, attacks=chosen).to_pandas()
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -11,7 +11,7 @@ import pytest
 from fftune.cli.evaluate import main
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel, from_json, to_json
 from fftune.errors import DataError
-from fftune.evaluation.evaluate import evaluate_model
+from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import Defended, Question, questions_of
 from fftune.outcomes import Outcomes, questions_in
 from tests.questions import ASKED as PLAIN
@@ -87,7 +87,7 @@ def test_rows_in_memory_say_what_was_resolved(toy, blobs) -> None:
     defense = DefenseConfig(names=("random",), norm="l2", repeats=1, draws=1)
     threat = ThreatModel(eps=0.05)
     (found,) = questions_of(
-        evaluate_model(toy, blobs, BatteryConfig(steps=1), threat=threat, defense=defense)
+        evaluate(toy, blobs, BatteryConfig(steps=1), threat=threat, defense=defense)
     )
     assert (found.data, found.split, found.examples) == ("blobs", "test", 100)
     assert found.classes == tuple("abcdefgh")

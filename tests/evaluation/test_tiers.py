@@ -54,7 +54,11 @@ def test_a_false_friend_has_one_target_and_three_losses() -> None:
     ("tier", "adversary", "friend"),
     [
         ("screen", [("ce", 20, 0), ("dlr", 20, 3)], [("dlr", 20), ("margin", 20), ("ce", 20)]),
-        ("standard", [("ce", 100, 0), ("dlr", 50, 9)], [("dlr", 50), ("margin", 50), ("ce", 100)]),
+        (
+            "escalating",
+            [("ce", 100, 0), ("dlr", 50, 9)],
+            [("dlr", 50), ("margin", 50), ("ce", 100)],
+        ),
     ],
 )
 def test_shorter_tiers_follow_gradients_alone(tier, adversary, friend) -> None:
@@ -104,16 +108,16 @@ def test_lengths_are_told_as_readers_know_them() -> None:
         "APGD-CE 100, APGD-DLR 100 (adversaries: 9 x 100), APGD-margin 100 (false friends), "
         "FAB 100 (adversaries: 9 x 100), Square 5000 queries"
     )
-    assert str(TIERS["standard"]) == (
+    assert str(TIERS["escalating"]) == (
         "APGD-CE 100, APGD-DLR 50 (adversaries: 9 x 50), APGD-margin 50 (false friends)"
     )
 
 
-@pytest.mark.parametrize("tier", ["screen", "standard", "full"])
+@pytest.mark.parametrize("tier", ["screen", "escalating", "full"])
 def test_batteries_take_these_very_parts(tier) -> None:
     from fftune.config import BatteryConfig
 
-    (auto,) = attacks_of(BatteryConfig(name="autoattack", tier=tier), THREAT)
+    (auto,) = attacks_of(BatteryConfig(name="ensemble", tier=tier), THREAT)
     assert auto.stages == adversarial_stages(TIERS[tier], THREAT) and auto.tier == tier
     *_, friend = attacks_of(BatteryConfig(name="hypocritical", tier=tier), THREAT)
     assert friend.stages[1:] == hypocritical_stages(TIERS[tier], THREAT)

@@ -11,20 +11,19 @@ from dataclasses import replace
 
 import pytest
 import torch
-from subjects import PGD, THREAT, Of, lined, model_under_test
+from subjects import PGD, THREAT, Of, job_of, lined, model_under_test, rows_of
 from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, ThreatModel
 from fftune.errors import ModelError
 from fftune.evaluation import batteries, tiers
-from fftune.evaluation.afterwards import remarked
 from fftune.evaluation.batteries import risks
 from fftune.evaluation.block import attack_block
-from fftune.evaluation.escalation import plan, run_plan
-from fftune.evaluation.evaluate import by_this_process, evaluate_model, job_of, try_out
-from fftune.evaluation.job import under_test
+from fftune.evaluation.evaluate import evaluate
+from fftune.evaluation.job import try_out, under_test
 from fftune.evaluation.question import remarks_of
 from fftune.keyed_noise import Noise
+from fftune.lint.after_attacks import remarked
 from fftune.lint.questions import lint
 
 
@@ -241,7 +240,7 @@ def test_a_net_without_a_finite_gradient_is_refused(toy, blobs) -> None:
     everywhere = Of(toy, lambda n, x: pushed(n, x, torch.ones_like(x, dtype=torch.bool)))
     for net in (everywhere, Of(toy, infinite)):
         with pytest.raises(ModelError, match="nan or infinite everywhere: pgd-2 cannot be scored"):
-            evaluate_model(net, blobs, PGD, threat=THREAT)
+            evaluate(net, blobs, PGD, threat=THREAT)
 
 
 def test_a_nan_stops_neither_the_other_pixels_nor_the_other_images(toy, blobs) -> None:
@@ -251,13 +250,13 @@ def test_a_nan_stops_neither_the_other_pixels_nor_the_other_images(toy, blobs) -
         return net(torch.where(corner(x), x.detach(), x))
 
     still, nan = (
-        evaluate_model(Of(toy, way), blobs, PGD, threat=ThreatModel(eps=0.1, norm=norm))
+        evaluate(Of(toy, way), blobs, PGD, threat=ThreatModel(eps=0.1, norm=norm))
         for norm in ("l2",)
         for way in (blocked, lambda n, x: pushed(n, x, corner(x)))
     )
     assert nan.table["pred_pert"].equals(still.table["pred_pert"])
     assert nan.values("status") == {"some nan-gradients"}
-    some = evaluate_model(Of(toy, lambda n, x: pushed(n, x, bright(x))), blobs, PGD, threat=THREAT)
+    some = evaluate(Of(toy, lambda n, x: pushed(n, x, bright(x))), blobs, PGD, threat=THREAT)
     assert some.values("status") == {"nan-gradient", "ok"}
 
 
@@ -290,7 +289,7 @@ def test_a_net_that_cannot_be_differentiated_is_refused_in_one_line(toy, blobs) 
 
     net = Of(toy, lambda n, x: n(NoBackward.apply(x)))
     with pytest.raises(ModelError, match="^net's gradients cannot be computed: ") as caught:
-        evaluate_model(net, blobs, PGD, threat=THREAT)
+        evaluate(net, blobs, PGD, threat=THREAT)
     assert "\n" not in str(caught.value)
 
 
@@ -307,9 +306,9 @@ def short(monkeypatch):
 def test_where_gradients_mislead_square_is_let_at_every_survivor(short, toy, blobs, caplog) -> None:
     """Flipped, they climb the wrong way; only queries find what the true net shows."""
     caplog.set_level(logging.WARNING)
-    battery = BatteryConfig(name="autoattack", block_size=50)
+    battery = BatteryConfig(name="ensemble", block_size=50)
     net = Of(toy, REMARKED["sign-flipped gradient"][0])
-    found = evaluate_model(net, blobs, battery, threat=ThreatModel(eps=0.2))
+    found = evaluate(net, blobs, battery, threat=ThreatModel(eps=0.2))
     assert found.values("attack") == {"autoattack"} and found.values("tier") == {"full"}
     assert len(found.where(success=True)) > 60
     assert "tier full: misleading-gradient" in caplog.text
@@ -329,10 +328,10 @@ def test_where_gradients_fail_on_few_images_the_whole_set_is_searched_at_length(
     def rare(x: Tensor) -> Tensor:
         return (x.flatten(1).mean(1) > 0.57).view(-1, 1, 1, 1)
 
-    net, battery = Of(toy, dimmed), BatteryConfig(name="autoattack", block_size=100)
+    net, battery = Of(toy, dimmed), BatteryConfig(name="ensemble", block_size=100)
     question = job_of(net, blobs, battery, threat=ThreatModel(eps=1e-5))
     with under_test(net, question) as subject:
-        found = run_plan(plan(question), by_this_process(subject, question))
+        found = rows_of(subject, question)
     assert not len(found.where(attack="canary", success=True))
     assert found.where(attack="autoattack").values("tier") == {"full"}
 
@@ -372,12 +371,12 @@ def test_gradients_that_fail_on_few_images_are_counted_in_a_remark(
         return torch.where(rare(x).view(-1, 1), net(x).detach() + 0 * net(x), net(x))
 
     tiny = ThreatModel(eps=1e-6)
-    found = evaluate_model(Of(toy, failing), blobs, PGD, threat=tiny)
+    found = evaluate(Of(toy, failing), blobs, PGD, threat=tiny)
     (told,) = (r for r in remarks_of(found) if r.startswith(code))
     assert told.startswith(f"{code}: ") and told in caplog.text
     assert remarked(found, ())[0].startswith(f"{code}: 10 of 100 examples: ")
     assert remarked(found, (f"{code}: said",)) == (f"{code}: said",)
-    assert not remarked(evaluate_model(toy, blobs, PGD, threat=tiny), ())
+    assert not remarked(evaluate(toy, blobs, PGD, threat=tiny), ())
 
 
 def test_a_net_that_looks_at_its_neighbours_in_large_batches_alone_is_noticed(toy, blobs) -> None:
@@ -385,7 +384,7 @@ def test_a_net_that_looks_at_its_neighbours_in_large_batches_alone_is_noticed(to
         return net(x) if len(x) < 64 else net(x - x.mean(0) + 0.5)
 
     assert len(blobs) >= 64
-    outcomes = evaluate_model(Of(toy, way), blobs, PGD, threat=THREAT)
+    outcomes = evaluate(Of(toy, way), blobs, PGD, threat=THREAT)
     assert any(line.startswith("batch-dependent: ") for line in remarks_of(outcomes))
 
 
@@ -406,5 +405,5 @@ def test_a_net_that_becomes_another_as_it_is_asked_is_noticed(calls, toy, blobs)
             raise TypeError("searches are to ask this very net")
 
     steps = replace(PGD, steps=60)
-    outcomes = evaluate_model(Turning(), blobs, steps, threat=THREAT)
+    outcomes = evaluate(Turning(), blobs, steps, threat=THREAT)
     assert any(line.startswith("by-chance: ") for line in remarks_of(outcomes))

@@ -23,7 +23,7 @@ from fftune.config import (
     to_json,
 )
 from fftune.errors import ConfigError, FftuneError, ModelError, StudyError
-from fftune.evaluation.evaluate import evaluate_model
+from fftune.evaluation.evaluate import evaluate
 from fftune.hedge_study.evaluation import parts_of, pinned
 from fftune.hedge_study.showcase_schema import Showcase
 from fftune.hedge_study.trial import chosen
@@ -86,9 +86,7 @@ def test_the_counts_are_those_of_an_evaluation(done) -> None:
     test = parts_of(DIGITS, 60)["test"]
     net, base = load_model(config.base.net), config.base
     settings = DefenseConfig(names=("random", "hedge"), eps_d=0.1, steps=2, repeats=1)
-    rows = evaluate_model(
-        net, test, BatteryConfig(steps=2), threat=THREAT, defense=settings
-    ).to_pandas()
+    rows = evaluate(net, test, BatteryConfig(steps=2), threat=THREAT, defense=settings).to_pandas()
     rows = rows[rows["defense_repeat"] == 0].sort_values("id")
     for point, defense in zip(front.points, ("random", "hedge"), strict=True):
         one = rows[rows["defense"] == defense]

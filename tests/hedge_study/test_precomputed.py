@@ -9,9 +9,9 @@ from fftune.config import (
     ModelSpec,
     ThreatModel,
 )
-from fftune.defenses import AdaptiveAccess
+from fftune.defenses import AdaptiveAccess, Hedge
 from fftune.errors import DataError
-from fftune.evaluation.evaluate import evaluate_model
+from fftune.evaluation.evaluate import evaluate
 from fftune.hedge_study.precomputed import (
     PerturbedSet,
     defended_rows,
@@ -37,7 +37,7 @@ def counts(outcomes) -> RiskCounts:
 
 def test_without_a_defence_it_counts_what_the_battery_counts(toy, blobs, crafted) -> None:
     direct = HedgeConfig(eps_d=0, steps=0)
-    plain = evaluate_model(toy, blobs, BATTERY, threat=THREAT)
+    plain = evaluate(toy, blobs, BATTERY, threat=THREAT)
     assert counts(defended_rows(toy, crafted, direct, battery=BATTERY)) == counts(plain)
 
 
@@ -47,7 +47,7 @@ def test_behind_a_hedge_it_counts_what_the_first_draw_of_an_evaluation_counts(
     config = HedgeConfig(eps_d=0.1, steps=2)
     ours = defended_rows(toy, crafted, config, battery=BATTERY).to_pandas()
     settings = DefenseConfig(names=("hedge",), eps_d=0.1, steps=2, repeats=1)
-    frame = evaluate_model(toy, blobs, BATTERY, threat=THREAT, defense=settings).to_pandas()
+    frame = evaluate(toy, blobs, BATTERY, threat=THREAT, defense=settings).to_pandas()
     frame = frame[(frame["defense"] == "hedge") & (frame["defense_repeat"] == 0)]
     clean = frame[frame["attack"] == "clean"].sort_values("id")["pred_pert"]
     for goal in ("adversarial", "hypocritical"):
@@ -62,11 +62,11 @@ def test_behind_a_hedge_it_counts_what_the_first_draw_of_an_evaluation_counts(
 
 def test_an_attacker_who_knows_goes_through_the_defence(toy, blobs, crafted) -> None:
     config = HedgeConfig(eps_d=0.1, steps=2)
-    through = AdaptiveAccess(defense=config)
-    known = perturb_dataset(toy, blobs, BATTERY, ATTACK, model_hash="m", through=through)
+    access = AdaptiveAccess(defense=Hedge(config=config))
+    known = perturb_dataset(toy, blobs, BATTERY, ATTACK, model_hash="m", access=access)
     assert not torch.equal(known.x_adv, crafted.x_adv)
-    nothing = AdaptiveAccess(defense=HedgeConfig(eps_d=0, steps=0))
-    same = perturb_dataset(toy, blobs, BATTERY, ATTACK, model_hash="m", through=nothing)
+    nothing = AdaptiveAccess(defense=Hedge(config=HedgeConfig(eps_d=0, steps=0)))
+    same = perturb_dataset(toy, blobs, BATTERY, ATTACK, model_hash="m", access=nothing)
     assert torch.equal(same.x_adv, crafted.x_adv) and torch.equal(same.x_hyp, crafted.x_hyp)
 
 

@@ -8,7 +8,7 @@ import torch
 
 from fftune.cli.evaluate import main
 from fftune.config import DataSpec
-from fftune.evaluation.model_spec import model_spec
+from fftune.data.model_spec import model_spec
 from fftune.outcomes import Outcomes
 from tests.integration.photo_nets import narrow
 

@@ -22,7 +22,7 @@ from ray.util.state import list_actors
 
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
 from fftune.errors import ClusterError, ConfigError, StorageError
-from fftune.evaluation.many import examine
+from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.scheduler import EvalResult
 from fftune.outcomes import Outcomes
 
@@ -55,7 +55,7 @@ def under_test(function: str, *, root: Path | None = None, backend: str = "inlin
     spec = ModelSpec(factory=f"{NETS}:{function}")
     threat = ThreatModel(eps=0.1)
     settings = {"threat": threat, "split": "test", "backend": backend, "root": root}
-    return examine({"net": spec}, DataSpec(), BATTERY, **settings)["net"]
+    return evaluate({"net": spec}, DataSpec(), BATTERY, **settings)["net"]
 
 
 def blocks(root: Path) -> int:
@@ -114,7 +114,7 @@ def test_a_block_that_always_kills_is_recorded_and_the_others_are_scored(
     spec = ModelSpec(factory=f"{NETS}:suicidal")
     battery = BatteryConfig(name="risks", steps=1, examples=15, block_size=8)
     settings = {"threat": ThreatModel(eps=0.1), "split": "test", "root": tmp_path}
-    result = examine({"net": spec}, DataSpec(), battery, backend="ray", **settings)["net"]
+    result = evaluate({"net": spec}, DataSpec(), battery, backend="ray", **settings)["net"]
     assert len(result.lost) == 2  # of either goal
     assert all("failed 3 times" in lost.reason for lost in result.lost)
     assert len(result.outcomes) == 2 * 8
@@ -131,7 +131,7 @@ def test_what_no_node_has_is_refused(nodes) -> None:
     assert capacity({"CPU": 1, "GPU": 0}) == len(living_nodes()) == 3
     assert capacity({"CPU": 0.5, "GPU": 0}) == 6
     with pytest.raises(ConfigError, match="gpus must be > 0 for device 'cuda'"):
-        examine(
+        evaluate(
             {"net": ModelSpec(factory=f"{NETS}:net")},
             DataSpec(),
             BatteryConfig(device="cuda"),
@@ -154,10 +154,10 @@ def test_the_nine_on_a_real_net_survive_a_node(nodes, tmp_path) -> None:
     cifar10 = DataSpec(name=f"folder:{data / 'cifar10'}")
     battery = BatteryConfig(name="nine", examples=128, block_size=16)
     settings = {"threat": ThreatModel(), "split": "test"}
-    alone = examine(nets, cifar10, battery, **settings)["net"]
+    alone = evaluate(nets, cifar10, battery, **settings)["net"]
     with ThreadPoolExecutor() as beside:
         settings |= {"backend": "ray", "root": tmp_path}
-        run = beside.submit(examine, nets, cifar10, battery, **settings)
+        run = beside.submit(evaluate, nets, cifar10, battery, **settings)
         wait_for(tmp_path, 9 * 8 // 3)
         lose_a_node(nodes, random.Random(0))
         pooled = run.result()["net"]
@@ -211,13 +211,13 @@ share = (memory.total - memory.available + 3 * 2**30) / memory.total
 os.environ["RAY_memory_usage_threshold"] = str(share)
 os.environ["RAY_memory_monitor_refresh_ms"] = "100"
 from fftune.config import *
-from fftune.evaluation.many import examine
+from fftune.evaluation.evaluate import evaluate
 spec = ModelSpec(factory={f"{NETS}:hungry"!r})
 battery = BatteryConfig(name="risks", steps=3, examples=240, block_size=8)
 Path({str(meal)!r}).unlink()
 import threading, time
 threading.Timer(25, Path({str(meal)!r}).touch).start()
-result = examine({{"net": spec}}, DataSpec(), battery, threat=ThreatModel(eps=0.1), split="test",
+result = evaluate({{"net": spec}}, DataSpec(), battery, threat=ThreatModel(eps=0.1), split="test",
                  backend="ray", resources=Resources(address="local"))["net"]
 print(json.dumps([len(result.lost), len(result.outcomes)]))
 result.outcomes.write(Path({str(tmp_path / "rows.parquet")!r}))

@@ -112,7 +112,7 @@ def test_a_front_of_schema_1_is_read(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("changed", "told"),
     [
-        ({"schema_version": 99}, "is of schema 99, this fftune reads 1 to 2"),
+        ({"schema_version": 99}, "is of schema 99, this fftune reads 1 to 3"),
         ({"schema_version": None}, "is of schema None"),
         ({"schema_version": ...}, "schema_version is missing"),
         ({"points": ...}, "is damaged: points is missing"),

@@ -1,43 +1,42 @@
-"""What is known of a net once it has been attacked, which the lint could not see before."""
+"""Remarks on a net that only its attacks can show: answers that changed, gradients that failed."""
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import Tensor
+from torch import Tensor, nn
 
-from fftune.data import Dataset
-from fftune.evaluation.block import NAN, SOME_NAN, ZERO, ModelUnderTest
 from fftune.lint.finding import Remark, answers
-from fftune.lint.questions import FEW, TWICE
-from fftune.outcomes import Outcomes
+from fftune.lint.questions import TWICE
+from fftune.outcomes import NAN, SOME_NAN, ZERO, Outcomes
 
 log = logging.getLogger(__name__)
 
 STATUSES = {"nan-gradient": (NAN, SOME_NAN), "zero-gradient": (ZERO,)}
-"""Which beginnings of a row's status speak of what."""
+"""Beginnings of a row's status that a remark counts, by its code."""
 UNSTEADY = ("by-chance", "batch-dependent")
-"""Remarks after which nobody wonders at other answers."""
+"""Codes of remarks after which other answers are no news."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Before:
+class AnswersBefore:
     """A net's answers to a few images before it is attacked."""
 
     x: Tensor
+    """(B, C, H, W)"""
     logits: Tensor
+    """(B, K)"""
 
     @classmethod
-    def of(cls, subject: ModelUnderTest, dataset: Dataset) -> "Before":
-        """The first images of a data set."""
-        x = next(dataset.batches(FEW))[1].to(subject.device)
-        return cls(x, answers(subject.net, x))
+    def of(cls, net: nn.Module, x: Tensor) -> "AnswersBefore":
+        """Ask the net about (B, C, H, W) images, on its device."""
+        return cls(x, answers(net, x))
 
-    def again(self, subject: ModelUnderTest, remarks: Sequence[str]) -> tuple[str, ...]:
-        """The remarks, and one where the net answers otherwise now and none has said so before."""
+    def again(self, net: nn.Module, remarks: Sequence[str]) -> tuple[str, ...]:
+        """Ask once more; add a remark where the answers changed and none has said so before."""
         if any(line.partition(":")[0] in UNSTEADY for line in remarks):
             return tuple(remarks)
-        logits = answers(subject.net, self.x)
+        logits = answers(net, self.x)
         away = float((logits - self.logits).abs().max())
         if away <= TWICE * float(self.logits.max() - self.logits.min()):
             return tuple(remarks)
@@ -51,7 +50,7 @@ class Before:
 
 
 def remarked(outcomes: Outcomes, remarks: Sequence[str]) -> tuple[str, ...]:
-    """These remarks, and one for each failure of gradients in undefended rows that none names.
+    """Add a remark for each failure of gradients in undefended rows that no other names.
 
     New ones are logged.
     """

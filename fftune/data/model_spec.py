@@ -1,6 +1,6 @@
 """A net of this package for somebody else's weights, as in `--model resnet50 --weights FILE`."""
 
-from fftune.config import DataSpec, InputSpec, ModelSpec, Split
+from fftune.config import DataSpec, ModelSpec, Split
 from fftune.data.catalog import place_framed
 from fftune.models import factory_of
 from fftune.registry import MODELS
@@ -16,13 +16,5 @@ def model_spec(model: str, weights: str, data: DataSpec, split: Split = "test") 
     """
     if model not in MODELS:
         return ModelSpec(factory=model, weights=weights)
-    part, rows = place_framed(data, split)
-    height, width, channels = part.images.read(int(rows[0])).pixels.shape
-    source = part.source
-    inputs = InputSpec(
-        shape=(channels, height, width),
-        classes=len(source.classes),
-        mean=source.mean,
-        std=source.std,
-    )
+    inputs = place_framed(data, split).inputs
     return ModelSpec(factory=factory_of(model), inputs=inputs, weights=weights)

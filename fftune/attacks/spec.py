@@ -1,0 +1,83 @@
+"""What the rest of the code knows about an attack: one frozen record beside its search function."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor, nn
+
+from fftune.config import AttackConfig, Goal, Loss, Norm
+from fftune.errors import ConfigError
+from fftune.keyed_noise import Noise
+from fftune.registry import ATTACKS
+
+BACKWARD_COST = 2
+"""Cost of one backward pass, in forward passes."""
+
+
+class SearchFunction(Protocol):
+    """Signature that all search functions share; see `pgd`."""
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        config: AttackConfig,
+        goal: Goal,
+        loss: Loss,
+        noise: Noise,
+        ids: Tensor,
+    ) -> Tensor: ...
+
+
+def gradient_steps(config: AttackConfig) -> float:
+    """Cost of a search that takes a gradient at each step of each restart, in forward passes."""
+    return config.steps * config.restarts * (1 + BACKWARD_COST)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackSpec:
+    """Search function of an attack, and all that batteries, tables and schedulers must know of it.
+
+    An entry of `fftune.registry.ATTACKS`, of an entry point `fftune.attacks`, or `NAME` in
+    `--attack.search FILE.py:NAME`.
+    """
+
+    run: SearchFunction
+    losses: tuple[Loss, ...] = ("ce", "margin", "dlr", "kl", "linear")
+    """Losses that it climbs, its default first. A goal may allow fewer; see `losses.is_defined`."""
+    norms: tuple[Norm, ...] = ("linf", "l2")
+    """Norms of the balls that it can search."""
+    minimal: bool = False
+    """Looks for the nearest success; where none lies in the ball it returns x itself, and the
+    row's status is "not-found"."""
+    gradient_free: bool = False
+    """Asks for no gradients, so that a net without any can be attacked."""
+    keeps_last: bool = False
+    """Climbs a gradient and returns its last or best iterate whether it succeeded or not, as the
+    attacks that Wu et al. 2021 plot hedges against."""
+    may_unclamp: bool = False
+    """Can search the ball without the walls of [0, 1] (`ThreatModel.clamp` off)."""
+    cost: Callable[[AttackConfig], float] = gradient_steps
+    """Forward passes that an example takes if it never succeeds early, roughly; a backward pass
+    counts `BACKWARD_COST`. Longest tasks are scheduled first."""
+    revision: int = 0
+    """Raised by a change of the search that moves its rows: cached blocks of older revisions are
+    not used again."""
+
+
+def attack_spec(search: str) -> AttackSpec:
+    """The record of an attack by its name; a plain search function gets a record of defaults.
+
+    Raises:
+        ConfigError: there is no such attack, or it is no function.
+    """
+    entry = ATTACKS[search]
+    if isinstance(entry, AttackSpec):
+        return entry
+    if not callable(entry):
+        kind = type(entry).__name__
+        raise ConfigError(f"attack {search!r} must be an AttackSpec or a function, got {kind}")
+    return AttackSpec(run=entry)
