@@ -1,6 +1,6 @@
-"""What no attack can do to an l_inf-distance net (P1, corollary G.1).
+"""Certified bounds of an l_inf-distance net's risks (Tao et al. 2022, corollary G.1).
 
-A logit of such a net moves at most lipschitz x eps while pixels move eps. Where the margin
+A logit of such a net moves at most lipschitz x eps while pixels move eps. If the margin
 between two logits is larger than twice that, no point of the closed ball reverses them.
 """
 
@@ -21,7 +21,7 @@ EPS_SLACK = (1e-5, 1e-6)
 def stays_right(
     logits: Tensor, y: Tensor, *, eps: float, lipschitz: float, slack: float = 0.0
 ) -> Tensor:
-    """(B,) bool: right, and right at every x' with ||x' - x||_inf <= eps.
+    """(B,) bool, True where right at x and at every x' with ||x' - x||_inf <= eps.
 
     A certified lower bound of adversarial accuracy is the share of these.
 
@@ -39,7 +39,7 @@ def stays_right(
 def stays_wrong(
     logits: Tensor, y: Tensor, *, eps: float, lipschitz: float, slack: float = 0.0
 ) -> Tensor:
-    """(B,) bool: wrong, and wrong at every x' with ||x' - x||_inf <= eps.
+    """(B,) bool, True where wrong at x and at every x' with ||x' - x||_inf <= eps.
 
     Corollary G.1 for the closed ball, where a margin of exactly 2 eps can end in a tie: what is
     wrong but not among these bounds the hypocritical risk from above. Arguments as above.
@@ -49,7 +49,7 @@ def stays_wrong(
 
 
 def _finite(logits: Tensor) -> Tensor:
-    """As float64, in which margins are exact."""
+    """Convert to float64, in which margins are exact."""
     if not bool(torch.isfinite(logits).all()):
         raise ModelError("a net whose logits are not finite numbers cannot be certified")
     return logits.double()
@@ -60,7 +60,7 @@ def _of(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _lasts(margin: Tensor, eps: float, lipschitz: float, slack: float) -> Tensor:
-    """Whether margins outlast the ball: are more than both logits can move and be misread.
+    """(B,) bool, True for margins larger than both logits can move and be misread.
 
     Slack counts twice, once for the margin here and once for that at x'.
     """
@@ -71,13 +71,16 @@ def _lasts(margin: Tensor, eps: float, lipschitz: float, slack: float) -> Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertifiedCounts:
-    """Of `total` examples within `eps`: how many were wrong, and what is out of reach of all."""
+    """Counts over `total` examples: wrong when clean, and certified within `eps`."""
 
     eps: float
     total: int = 0
     wrong: int = 0
-    stays_right: int = 0  # no adversary can fool these
-    stays_wrong: int = 0  # no friend can conceal these
+    """Examples that are misclassified when clean."""
+    stays_right: int = 0
+    """Examples that no adversary can turn from right to wrong."""
+    stays_wrong: int = 0
+    """Mistakes that no hypocritical attack can conceal."""
 
     def __add__(self, other: "CertifiedCounts") -> "CertifiedCounts":
         if self.eps != other.eps:
@@ -92,12 +95,12 @@ class CertifiedCounts:
 
     @property
     def foolable(self) -> int:
-        """At least as many as any adversary can turn from right to wrong."""
+        """Upper bound of the examples that an adversary can turn from right to wrong."""
         return self.total - self.wrong - self.stays_right
 
     @property
     def concealable(self) -> int:
-        """At least as many as any friend can turn from wrong to right."""
+        """Upper bound of the mistakes that a hypocritical attack can turn to right."""
         return self.wrong - self.stays_wrong
 
     @property

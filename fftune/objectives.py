@@ -47,7 +47,7 @@ class TrainingHooks(Protocol):
 
 
 HooksFactory = Callable[["nn.Module", TrainConfig, int], TrainingHooks]
-"""From the net, its settings and the number of steps of the run to its hooks."""
+"""Makes hooks of the net, its settings and the number of steps of the run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

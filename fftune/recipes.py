@@ -1,4 +1,4 @@
-"""Built-in trainings and studies: functions of the scale, in which `8 / 255` stays `8 / 255`."""
+"""Built-in trainings and studies as functions of the scale; `8 / 255` stays `8 / 255`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,12 +33,12 @@ TrainingData = Literal["quality", "noise", "mislabeling", "poisoning", "naive"]
 Recipe = Callable[[Scale], Study]
 
 LAM = 6.0
-"""The papers' default weight, where no sweep chooses it."""
+"""Weight of the second term in both papers, unless a sweep chooses it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
-    """What the other defaults of a training follow from; none is the scale's own."""
+    """Settings on which the other defaults of a training depend; None: that of the scale."""
 
     scale: Scale = "tiny"
     kind: TrainingData = "quality"
@@ -50,7 +50,7 @@ class Basis:
 
 
 def training(objective: str, basis: Basis) -> TrainConfig:
-    """A training as the papers describe it, or of their kind at a smaller scale.
+    """A training as the papers describe it, or a similar one at a smaller scale.
 
     Tao et al. 2022, appendix A; FastAT is Wong et al. 2020, on CIFAR-10 and on ImageNet.
     """
@@ -70,7 +70,7 @@ def training(objective: str, basis: Basis) -> TrainConfig:
 
 
 def trades_official(basis: Basis) -> TrainConfig:
-    """TRADES with the constants of its own authors' code for CIFAR-10 (Zhang et al. 2019).
+    """TRADES with the constants of its authors' code for CIFAR-10 (Zhang et al. 2019).
 
     The net is still one that normalises its inputs, which theirs did not.
 
@@ -186,7 +186,7 @@ def _lambda_sweep(objective: str, scale: Scale) -> SweepConfig:
 
 
 def _with_validation(data: DataSpec) -> DataSpec:
-    """A tenth of the training images, or 1,000 of them all, taken out for choosing."""
+    """Take a tenth of the training images, or 1,000 of them all, for validation."""
     if data.train_size is None:
         return replace(data, validation_size=1000)
     kept = data.train_size // 10
@@ -296,11 +296,11 @@ FAST_AT = OptimizerConfig(
     knots=((0, 0.0), (7.5, 0.2), (15, 0.0)),
     weight_decay=5e-4,
 )
-"""Wong et al. 2020 on CIFAR-10: one cycle up to .2 and down again."""
+"""Wong et al. 2020 on CIFAR-10: one cycle up to 0.2 and down again."""
 
 
 def _lr(data: str, model: str, basis: Basis) -> float:
-    """The first learning rate: .01 instead of .1 where the paper, or the code, says so."""
+    """The first learning rate: 0.01 instead of 0.1 if the paper, or the code, says so."""
     unlearnable = basis.kind in ("noise", "mislabeling")
     slow = model in ("mlp", "vgg16") and unlearnable
     if basis.constants == "code":
@@ -323,7 +323,7 @@ def _attack(objective: str, basis: Basis, threat: ThreatModel) -> AttackConfig:
 
 
 def _of_kind(config: TrainConfig, kind: TrainingData) -> TrainConfig:
-    """The same on training data that should teach nothing true (Tao et al. 2022, 3.2)."""
+    """Change a training to substandard data, which teach nothing true (Tao et al. 2022, 3.2)."""
     if kind == "quality":
         return config
     if config.phases:  # each of them reads a set of its own, and there are no such sets

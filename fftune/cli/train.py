@@ -43,7 +43,7 @@ class Settings:
     constants: Constants = "paper"
 
     def basis(self) -> recipes.Basis:
-        """The same, as recipes take them."""
+        """Convert to the settings of recipes."""
         threat = self.attack.threat
         return recipes.Basis(
             scale=self.scale,

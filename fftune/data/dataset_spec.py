@@ -22,7 +22,7 @@ class ArchiveSplit:
 
 
 Archive = Callable[[Path], Callable[[bool], ArchiveSplit] | None]
-"""From a folder to the reader of its training (True) or test part; None: no such files there."""
+"""Finds the files in a folder: a reader of the training (True) or test part, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

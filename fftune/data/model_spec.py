@@ -1,4 +1,4 @@
-"""A net of this package for somebody else's weights, as in `--model resnet50 --weights FILE`."""
+"""Specs of nets named on the command line, as in `--model resnet50 --weights FILE`."""
 
 from fftune.config import DataSpec, ModelSpec, Split
 from fftune.data.catalog import place_framed

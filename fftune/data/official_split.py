@@ -40,7 +40,7 @@ class OfficialSplit:
         return len(self.y)
 
     def framed(self, frame: Frame | None) -> "OfficialSplit":
-        """The same part with every image framed after decoding."""
+        """Frame every image of the part after decoding."""
         return replace(self, images=self.images.framed(frame)) if frame else self
 
     def read(self, rows: Tensor, split: Split) -> Dataset:
@@ -132,7 +132,7 @@ class LazySplits(Parts):
 
 
 def place(parts: Parts, spec: DataSpec, split: Split) -> tuple[OfficialSplit, Tensor]:
-    """The part that a split comes from, and its (N,) int64 positions there.
+    """Find the part that a split is taken from, and its (N,) int64 positions there.
 
     Only training examples are ever substandard: such a set is divided as its parent is, by true
     labels, and what validates or tests comes from the clean part.

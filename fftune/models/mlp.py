@@ -1,4 +1,4 @@
-"""The MLP of P1, appendix A, in the two ways that it can be read."""
+"""The MLP of Tao et al. 2022, appendix A, in the two ways that it can be read."""
 
 from torch import Tensor, nn
 

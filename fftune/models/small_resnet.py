@@ -37,7 +37,7 @@ class SmallResNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions around which the input is led, by a 1x1 where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, a 1x1 convolution where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
         super().__init__()

@@ -14,7 +14,7 @@ STAGES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 class VGG16(nn.Module):
     """Thirteen 3x3 convolutions with BatchNorm and one linear layer (Simonyan & Zisserman 2015).
 
-    As in P1's code; what is left of images larger than 32 x 32 is averaged.
+    It is that of Tao et al. 2022's code; the last map of images larger than 32 x 32 is averaged.
     """
 
     def __init__(self, inputs: InputSpec, *, width: int | None = None) -> None:

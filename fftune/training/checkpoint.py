@@ -1,4 +1,4 @@
-"""What training leaves behind: a net, the settings that made it, and its history."""
+"""Checkpoints: a trained net, the settings that made it, and its history."""
 
 import json
 from collections.abc import Sequence
@@ -25,9 +25,9 @@ class Checkpoint:
     model: "nn.Module"
     history: Sequence[EpochRecord]
     data_hash: str
-    """Of the examples that it was trained on."""
+    """Hash of the examples that it was trained on."""
     stopped: str = ""
-    """Why training ended before its last epoch."""
+    """Reason why training ended before its last epoch, or empty."""
 
     def save(self, folder: Path) -> ModelSpec:
         """Write weights and settings to `folder`.
@@ -54,7 +54,7 @@ class Checkpoint:
 
 
 def read_checkpoint(folder: Path, history: Path) -> Checkpoint:
-    """What `Checkpoint.save` left in `folder`, and the history beside it.
+    """Read the checkpoint that `Checkpoint.save` wrote to `folder`, and a history file.
 
     Raises:
         ModelError: there is no complete checkpoint, or a file of it is damaged.

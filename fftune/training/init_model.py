@@ -6,6 +6,7 @@ from torch import nn
 from fftune.config import InputSpec, TrainConfig
 from fftune.errors import ModelError
 from fftune.models import eval_mode, make_model
+from fftune.models.fits import check_fit
 from fftune.user_code import answering
 
 
@@ -14,20 +15,18 @@ def init_model(config: TrainConfig, inputs: InputSpec) -> nn.Module:
 
     Raises:
         ConfigError: there is no such net, or it cannot take such images.
-        ModelError: a net of the user's does not take them, or tells other classes apart.
+        ModelError: a net of the user's does not take them, or has other classes.
     """
     model = make_model(
         config.model, inputs, seed=config.seed, width=config.width, constants=config.constants
     )
-    blank = torch.zeros(1, *inputs.shape)
-    try:
-        with answering(f"model {config.model!r}"), eval_mode(model), torch.no_grad():
-            shape = tuple(model(blank).shape)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"model {config.model!r} does not take {inputs.shape}: {reason}") from None
-    if shape != (1, inputs.classes):
-        raise ModelError(
-            f"model {config.model!r} returned {shape} for one image, expected (1, {inputs.classes})"
-        )
+
+    def blank(size: int) -> torch.Tensor:
+        return torch.zeros(size, *inputs.shape)
+
+    with answering(f"model {config.model!r}"), eval_mode(model):
+        try:
+            check_fit(model, blank, inputs.classes, data=config.data.name)
+        except ModelError as error:
+            raise ModelError(f"model {config.model!r}: {error}") from error
     return model

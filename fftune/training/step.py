@@ -1,4 +1,4 @@
-"""One step of training: craft, one forward, one backward."""
+"""One step of training: craft perturbed images, one forward pass, one backward pass."""
 
 import logging
 from collections.abc import Callable
@@ -21,15 +21,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stepper:
-    """Turns batches into gradients of the objective's mean over the whole step."""
+    """Computes gradients of the objective's mean over a whole step."""
 
     config: TrainConfig
     model: nn.Module
     """The net itself."""
     folded: Folded | None = None
-    """Its copy without BatchNorms, which searches ask in its place; none asks the net."""
+    """Its copy without BatchNorms, which searches ask in its place; None: they ask the net."""
     wrapped: nn.Module
-    """What averages its gradients over all processes."""
+    """The wrapped net, which averages gradients over all processes."""
     loss: Callable[[Tensor, Tensor], Tensor]
     """The objective as a function of the logits and y; see `loss_of`."""
     crafting: Crafting | None
@@ -37,7 +37,7 @@ class Stepper:
     processes: int
     device: str
     layout: torch.memory_format = torch.channels_last
-    """How images lie in memory; see `layout_of`."""
+    """Memory layout of images; see `layout_of`."""
 
     def __call__(
         self, batch: Batch, *, real: int, examples: int, noise: Noise
@@ -74,7 +74,7 @@ class Stepper:
         return torch.stack(losses).sum(), torch.stack(right).sum()
 
     def _inputs(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
-        """What the objective looks at: crafted in eval mode, as the authors' code does."""
+        """The images that the objective is computed on, crafted in eval mode, as the authors do."""
         craft = self.crafting
         if craft is None:
             return x
@@ -108,7 +108,7 @@ class Stepper:
 def folded_of(
     model: nn.Module, config: TrainConfig, inputs: InputSpec, device: str
 ) -> Folded | None:
-    """What crafting asks in a net's place; None where nothing is crafted or can be folded."""
+    """The copy of the net that searches ask; None if nothing is crafted or can be folded."""
     if objective_of(config).crafting is None:
         return None
     with eval_mode(model), torch.random.fork_rng(devices=[]):

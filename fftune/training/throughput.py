@@ -17,11 +17,11 @@ REPEATS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """Seconds of one example, in a full batch, on the device that trains."""
+    """Seconds for one example, in a full batch, on the device that trains."""
 
     forward: float
     backward: float
-    """Of the backward pass alone."""
+    """Seconds of the backward pass alone."""
     device: str
 
 

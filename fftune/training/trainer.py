@@ -65,7 +65,7 @@ class Trainer:
     schedule: torch.optim.lr_scheduler.LRScheduler
     watch: OverfittingWatch | None
     hooks: TrainingHooks | None
-    """What the objective does around each step, if it does anything."""
+    """The objective's own actions around each step; None if it has none."""
     heartbeat: Heartbeat
     save_seconds: float
     """Seconds between two snapshots: no more work is lost with a crash."""
@@ -157,7 +157,7 @@ class Trainer:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the run needs to be resumed; the rest is a function of the settings."""
+        """The state from which the run is resumed; the rest is a function of the settings."""
         return {
             "config": to_json(self.config),
             "data_hash": self.stream.hash,

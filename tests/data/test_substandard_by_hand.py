@@ -292,9 +292,7 @@ def test_a_poisoned_copy_holds_the_poison_of_its_net() -> None:
 @pytest.mark.parametrize("rows", [1, 2, 20])
 def test_a_net_of_other_classes_is_refused_before_it_is_attacked(rows: int) -> None:
     recipe = SubstandardRecipe(kind="poisoning", threat=ThreatModel(eps=0.1))
-    count = min(2, rows)
-    said = rf"^net returned \({count}, 7\), expected \({count}, 5\)$"
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match="^net tells 7 classes apart, hand has 5$"):
         made_of(part_of(rows=rows), recipe, Linear(7))
     net = Linear()
     net.train()

@@ -1,4 +1,4 @@
-"""Archives of torchvision: MNIST, CIFAR and SVHN as somebody has downloaded them already.
+"""Archives of torchvision: MNIST, CIFAR and SVHN as they were downloaded before.
 
 Nothing is fetched. torchvision checks each file's MD5 before it is read.
 """

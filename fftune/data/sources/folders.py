@@ -32,7 +32,7 @@ def folder(path: Path, *, name: str = "", mean: Floats = (), std: Floats = ()) -
     """`PATH/{train,test}/CLASS/*.png`, or `PATH/CLASS/*.png` without an official division.
 
     Classes have the order of torchvision's `ImageFolder`, that of their names as text. What is
-    left out is told.
+    left out is logged.
 
     Args:
         name: what the set is called; the folder's name where it is empty.
@@ -99,7 +99,7 @@ def _part_folder(path: Path, names: Sequence[str]) -> Path | None:
 
 
 def _say_beside(path: Path, roots: Iterable[Path]) -> None:
-    """Tell of folders beside those of the official parts: nothing in them is read."""
+    """Log folders beside those of the official parts: nothing in them is read."""
     folders = {e.name for e in _entries(path) if e.is_dir() and e.name[0] != "."}
     others = sorted(folders - {root.name for root in roots})
     if others:
@@ -161,7 +161,7 @@ def _entries(path: Path) -> list[os.DirEntry[str]]:
 
 
 def _say_files(root: Path, left_out: Sequence[str]) -> None:
-    """Tell of files that are not read, but for those that Tiny-ImageNet is published with."""
+    """Log files that are not read, but for those that Tiny-ImageNet is published with."""
     others = sorted(path for path in left_out if not path.endswith(BOXES))
     if others:
         _say_left_out(str(root), f"{len(others):,} files that are no image of a class", others[0])
@@ -169,7 +169,7 @@ def _say_files(root: Path, left_out: Sequence[str]) -> None:
 
 @cache
 def _say_left_out(root: str, what: str, first: str) -> None:
-    """Once, as every split lists the folder anew."""
+    """Log what is left out, once, as every split lists the folder anew."""
     log.warning("%s: %s are left out, the first %r", root, what, first)
 
 
