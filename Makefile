@@ -1,7 +1,7 @@
 PYTHON := .venv/bin/python
 PORT ?= 5000
 
-.PHONY: demo test test-slow mutants lint format setup mlflow constraints
+.PHONY: demo test test-slow mutants docs lint format setup mlflow constraints
 
 setup:
 	@clusters/setup.sh --dev
@@ -23,6 +23,10 @@ test-slow: setup
 mutants:
 	OMP_NUM_THREADS=1 $(PYTHON) -m tests.mutation $(FILE) $(if $(SAMPLE),--sample $(SAMPLE)) \
 	    $(if $(SEED),--seed $(SEED)) $(if $(ONLY),--only $(ONLY)) $(if $(LIST),--list)
+
+# Pages in docs/_build/html, from docs/, docstrings and the parsers; no network, no warnings.
+docs: setup
+	$(PYTHON) -m sphinx -W --keep-going -q -b html docs docs/_build/html
 
 lint: setup
 	.venv/bin/ruff check .

@@ -1,4 +1,4 @@
-"""Ours against torchattacks, and against what is known: CPU-seconds, passes, verdicts.
+"""Attacks of fftune against torchattacks and published bounds: CPU seconds, passes, verdicts.
 
     python benchmarks/attacks.py STUDY --models FOLDER
 
@@ -52,12 +52,12 @@ def main() -> None:
         f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, seed 0"
     )
     net, (_, x, _) = read(given.models, "fastat_small"), next(images("cifar10", 64).batches(64))
-    net(x.requires_grad_()).sum().backward()  # what torch does once is nobody's cost
+    net(x.requires_grad_()).sum().backward()  # what torch does once counts for neither side
     studies[given.study](given.models)
 
 
 def autoattack(models: Path) -> None:
-    """`fastat_small`, 256 images: every tier against torchattacks' same four parts."""
+    """Run `fastat_small`, 256 images: every tier against the same four attacks of torchattacks."""
     net, data = read(models, "fastat_small"), images("cifar10", 256)
     for tier, lengths in TIERS.items():
         print(f"{tier}: {lengths}")
@@ -96,7 +96,7 @@ def autoattack(models: Path) -> None:
 
 
 def fixed_parts(net: nn.Module, data: Dataset) -> set[int]:
-    """The four parts on all examples at full length; who survives them all."""
+    """Run the four attacks on all examples at full length; ids that withstand them all."""
     config = AttackConfig(threat=THREAT, search="apgd", steps=100)
     fab = replace(config, search="fab", targets=9, start="none")
     stages: dict[str, tuple[AttackConfig, Loss]] = {
@@ -105,9 +105,9 @@ def fixed_parts(net: nn.Module, data: Dataset) -> set[int]:
         "fab-t": (fab, "margin"),
         "square": (replace(config, search="square", steps=5000), "margin"),
     }
-    left, total, subject = set(data.ids.tolist()), 0.0, model_under_test(net, data)
+    left, total, model = set(data.ids.tolist()), 0.0, model_under_test(net, data)
     for name, (config, loss) in stages.items():
-        outcomes, seconds = timed(lambda c=config, at=loss, n=name: single(subject, data, n, c, at))
+        outcomes, seconds = timed(lambda c=config, at=loss, n=name: single(model, data, n, c, at))
         left &= survivors(outcomes)
         total += seconds
         report(f"ours, fixed {name}", seconds, outcomes, data)
@@ -116,7 +116,7 @@ def fixed_parts(net: nn.Module, data: Dataset) -> set[int]:
 
 
 def natural(models: Path) -> None:
-    """`natural_small`, 256 images: six attacks, ours `strong`, against torchattacks'."""
+    """Run `natural_small`, 256 images: six attacks, ours `strong`, against torchattacks'."""
     net, data = read(models, "natural_small"), images("cifar10", 256)
     pgd = AttackConfig(threat=THREAT, steps=20, protocol="strong")
     apgd = replace(pgd, search="apgd", steps=100)
@@ -129,9 +129,9 @@ def natural(models: Path) -> None:
         "APGD-T": (replace(apgd, targets=9), "dlr", APGD_T),
         "FAB": (fab, "margin", FAB_T),
     }
-    mine, theirs, subject = 0.0, 0.0, model_under_test(net, data)
+    mine, theirs, model = 0.0, 0.0, model_under_test(net, data)
     for name, (config, loss, make) in attacks.items():
-        outcomes, seconds = timed(lambda c=config, at=loss, n=name: single(subject, data, n, c, at))
+        outcomes, seconds = timed(lambda c=config, at=loss, n=name: single(model, data, n, c, at))
         report(f"ours, {name}", seconds, outcomes, data)
         rival = Rival(net, data, all_examples=True)
         rival.run(f"torchattacks {name}", make)
@@ -141,7 +141,7 @@ def natural(models: Path) -> None:
         print(f"  fooled in the ball by ours alone: {sorted(rival.left - robust)}")
         if name in NO_RADIUS:
             print(
-                f"  torchattacks' {name} seeks the least l2 distance and knows no radius: it left "
+                f"  torchattacks' {name} seeks the least l2 distance and has no radius: it left "
                 f"{len(rival.unmoved)} robust at any distance; verdicts in the ball cannot be equal"
             )
     print(f"together: ours {mine:.2f} s, torchattacks {theirs:.2f} s, {theirs / mine:.1f} x")
@@ -151,15 +151,15 @@ NO_RADIUS = ("C&W", "DeepFool")
 
 
 def hypocritical(models: Path) -> None:
-    """`fastat_small`, D- of 1,000 images: `strong` against PGD-20 and PGD-100."""
+    """Run `fastat_small`, D- of 1,000 images: `strong` against PGD-20 and PGD-100."""
     net, data = read(models, "fastat_small"), images("cifar10", 1000)
     with torch.no_grad():
         right = torch.cat([net(x).argmax(1) == y for _, x, y in data.batches(256)])
     data = data.select((~right).nonzero().flatten(), data.split)
     pgd = AttackConfig(threat=THREAT, steps=100)
     battery = BatteryConfig(name="hypocritical", tier="escalating")
-    subject = model_under_test(net, data)
-    hundred, seconds = timed(lambda: single(subject, data, "pgd-100", pgd, "ce", "hypocritical"))
+    model = model_under_test(net, data)
+    hundred, seconds = timed(lambda: single(model, data, "pgd-100", pgd, "ce", "hypocritical"))
     report("PGD-100", seconds, hundred, data)
     outcomes, seconds = timed(
         lambda: evaluate(
@@ -168,14 +168,14 @@ def hypocritical(models: Path) -> None:
     )
     strong = outcomes.where(attack="strong")
     report("strong, canary included", seconds, strong, data)
-    twenty = single(subject, data, "pgd-20", replace(pgd, steps=20), "ce", "hypocritical")
+    twenty = single(model, data, "pgd-20", replace(pgd, steps=20), "ce", "hypocritical")
     print(f"PGD-20: concealed {rate(twenty)}\nPGD-100: concealed {rate(hundred)}")
     print(f"strong: concealed {rate(strong)}")
     print(f"strong against PGD-20: {Paired.of(strong, twenty)}")
 
 
 def table14(models: Path) -> None:
-    """`fastat_small`, 1,000 images: Tao et al. 2022, table 14, and `strong`."""
+    """Run `fastat_small`, 1,000 images: Tao et al. 2022, table 14, and `strong`."""
     net, data = read(models, "fastat_small"), images("cifar10", 1000)
     battery = BatteryConfig(name="hypocritical", tier="escalating")
     outcomes = evaluate(net, data, battery, threat=THREAT)
@@ -185,9 +185,9 @@ def table14(models: Path) -> None:
         right = Rate(int((frame["pred_pert"] == frame["y"]).sum()), len(frame))
         print(f"{attack:8s} F {right}; concealed of D- {rate(rows)}")
     best = AttackConfig(threat=THREAT, protocol="strong", step_size=THREAT.eps / 4)
-    subject = model_under_test(net, data)
+    model = model_under_test(net, data)
     few, many = (
-        single(subject, data, f"best-{steps}", replace(best, steps=steps), "ce", "hypocritical")
+        single(model, data, f"best-{steps}", replace(best, steps=steps), "ce", "hypocritical")
         for steps in (20, 100)
     )
     print(f"best iterate kept, PGD-100 against PGD-20: {Paired.of(many, few)}")
@@ -196,7 +196,7 @@ def table14(models: Path) -> None:
 
 
 def brackets(models: Path) -> None:
-    """All 10,000 test images at `escalating`, between verified bound and published PGD figure."""
+    """Compare robust accuracy on all test images with the verified bound and the published PGD."""
     cases = (
         ("wk_mnist_0.1", "mnist", 0.1, 94.2, 95.95),
         ("cifar_resnet2b", "cifar10", 2 / 255, 26.88, 54.82 + 0.5),
@@ -226,17 +226,17 @@ def model_under_test(net: nn.Module, data: Dataset) -> ModelUnderTest:
 
 
 def single(
-    subject: ModelUnderTest,
+    model: ModelUnderTest,
     data: Dataset,
     name: str,
     config: AttackConfig,
     loss: Loss,
     goal: Goal = "adversarial",
 ) -> Outcomes:
-    """One search on every example."""
+    """Run one attack on every example."""
     attack = Attack(name=name, goal=goal, stages=(AttackStage(config=config, loss=loss),))
     noise = Noise(0).fold(data.source.name, data.split)
-    return Outcomes.of(attack_block(subject, b, attack, noise=noise) for b in data.batches(256))
+    return Outcomes.of(attack_block(model, b, attack, noise=noise) for b in data.batches(256))
 
 
 Make = Callable[[nn.Module], Any]
@@ -268,7 +268,7 @@ def PGD(net: nn.Module) -> Any:  # noqa: N802
 
 
 def CW(net: nn.Module) -> Any:  # noqa: N802
-    """The l2 attack with Adam; the only C&W that torchattacks has."""
+    """C&W for l2 with Adam, the only one that torchattacks has."""
     return rivals().CW(net)
 
 
@@ -283,7 +283,7 @@ def rivals() -> Any:
 
 
 class Counter(nn.Module):
-    """Rows that went through the net, and those of them that were differentiated."""
+    """Model that counts the examples of its forward and backward passes."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -302,14 +302,13 @@ class Counter(nn.Module):
 
 
 class Rival:
-    """torchattacks' attacks one after another, each on what the ones before left."""
+    """Attacks of torchattacks in turn, each on the examples that withstood the ones before."""
 
     def __init__(self, net: nn.Module, data: Dataset, *, all_examples: bool = False) -> None:
         self.net, self.data, self.all_examples = net, data, all_examples
         self.seconds, self.left = 0.0, set(data.ids.tolist())
         self.unmoved = set(self.left)
-        """Those that nothing fooled, whether inside the ball or outside; `left` counts only what
-        lies inside, as ours does."""
+        """Ids that no point fooled, in the ball or outside; `left` counts points inside only."""
 
     def run(self, name: str, make: Make) -> None:
         counter, began, n, outside = Counter(self.net), seconds_used(), len(self.data), 0
@@ -348,7 +347,7 @@ def read(models: Path, name: str) -> nn.Module:
 
 
 def images(name: str, count: int) -> Dataset:
-    """So many test images, evenly over all ids: folders of images keep no official order."""
+    """Sample `count` test images evenly over all ids: image folders keep no official order."""
     return sample(DataSpec(name=name), "test", count)
 
 
@@ -363,7 +362,7 @@ def seconds_used() -> float:
 
 
 def survivors(outcomes: Outcomes) -> set[int]:
-    """Examples that no attack but the canary made wrong, and that were right."""
+    """Ids of examples that are correct when clean and under every attack but the canary."""
     frame = outcomes.to_pandas()
     frame = frame[frame["attack"] != "canary"]
     right = (frame["pred_pert"] == frame["y"]) & (frame["pred_clean"] == frame["y"])

@@ -1,13 +1,13 @@
-"""Images per second of our engines, of bare FFCV and of torchvision's DataLoader.
+"""Loaders compared: images per second of our engines, of bare FFCV and of torchvision.
 
     python benchmarks/data.py [--sizes 32 64 224] [--repeats 5] [--json FILE]
 
-All on one pinned core with one thread of torch, one round after the other so that a slow minute
-hits everybody, the median of the rounds reported. Everybody delivers a training batch: float32 in
+All run on one pinned core with one thread of torch, in interleaved rounds so that a slow minute
+hits all of them; the median of the rounds is reported. Each delivers training batches: float32 in
 [0, 1], cropped out of a padded image and flipped at random at 32 and 64 pixels,
-RandomResizedCrop and flipped at 224. "FFCV decode" alone stops at uint8 pixels as stored. Our
-memory and torch engines have no RandomResizedCrop: at 224 they cut the central square, which is
-less work, and say so.
+RandomResizedCrop and flip at 224. Only "FFCV decode" stops at uint8 pixels as stored. Our memory
+and torch engines have no RandomResizedCrop: at 224 they cut the central square, which is less
+work, and are labelled so.
 """
 
 import argparse
@@ -39,20 +39,20 @@ SHARED = Path(os.environ.get("FFTUNE_SHARED") or Path(__file__).parents[1] / "..
 DATASETS = Path("~/.cache/fftune/datasets").expanduser()
 BATCH = 128
 MOVES = Augmentation(crop_padding=4, flip=True)
-EpochRecord = Callable[[int], Iterator[Tensor]]
+Epoch = Callable[[int], Iterator[Tensor]]
 
 
 @dataclass(frozen=True)
 class Case:
-    """One size of image, in a folder and in a beton."""
+    """Images of one size, in a folder and in a .beton file."""
 
     size: int
     folder: Path
-    """Of class folders."""
+    """Folder with a folder for each class."""
     beton: Path
-    """The folder of `train.beton`."""
+    """Folder of `train.beton`."""
     repeats: int = 1
-    """How often an epoch goes through the set, where it is a small one."""
+    """Passes through the set in one epoch, for small sets."""
 
     @property
     def rows(self) -> np.ndarray:
@@ -60,13 +60,13 @@ class Case:
 
     @property
     def few(self) -> np.ndarray:
-        """An epoch of those whose processes decode images one by one."""
+        """Rows of a shorter epoch, for loaders whose processes decode images one by one."""
         return self.rows[::5] if self.repeats == 1 else self.rows
 
 
 @dataclass(frozen=True)
 class Figure:
-    """What one contestant achieved: medians over the rounds."""
+    """Speed of one loader: medians over the rounds."""
 
     size: int
     contestant: str
@@ -76,7 +76,7 @@ class Figure:
     cpu_microseconds: float
 
 
-def ours(case: Case, engine: Engine, *, crop: bool, workers: int = 1) -> EpochRecord:
+def ours(case: Case, engine: Engine, *, crop: bool, workers: int = 1) -> Epoch:
     move = Augmentation(resized_crop=224, flip=True) if crop else MOVES
     config = LoaderConfig(
         batch_size=BATCH, engine=engine, shuffle=True, augmentation=move, workers=workers
@@ -87,8 +87,8 @@ def ours(case: Case, engine: Engine, *, crop: bool, workers: int = 1) -> EpochRe
     return lambda epoch: (x for _, x, _ in loader.epoch(epoch))
 
 
-def central(case: Case, engine: Engine) -> EpochRecord:
-    """The central square of each photograph, flipped; `memory` has cut it beforehand."""
+def central(case: Case, engine: Engine) -> Epoch:
+    """Deliver the central square of each photograph, flipped; `memory` cuts it beforehand."""
     config = LoaderConfig(
         batch_size=BATCH,
         engine=engine,
@@ -102,8 +102,8 @@ def central(case: Case, engine: Engine) -> EpochRecord:
     return lambda epoch: (x for _, x, _ in loader.epoch(epoch))
 
 
-def ffcv(case: Case, *, crop: bool, work: bool) -> EpochRecord:
-    """FFCV's own loader; with `work` it does what ours does, its own way."""
+def ffcv(case: Case, *, crop: bool, work: bool) -> Epoch:
+    """Run FFCV's own loader; with `work` it does the same as ours, in its own way."""
     from ffcv.fields.decoders import RandomResizedCropRGBImageDecoder, SimpleRGBImageDecoder
     from ffcv.loader import Loader, OrderOption
     from ffcv.transforms import RandomHorizontalFlip, RandomTranslate, ToTensor, ToTorchImage
@@ -128,7 +128,7 @@ def ffcv(case: Case, *, crop: bool, work: bool) -> EpochRecord:
     return lambda _: (images.to(torch.float32).div_(255) for images, _ in loader)
 
 
-def torchvision(case: Case, *, crop: bool, workers: int) -> EpochRecord:
+def torchvision(case: Case, *, crop: bool, workers: int) -> Epoch:
     from torchvision import datasets, transforms
 
     cut: Any = transforms.RandomResizedCrop(224) if crop else transforms.RandomCrop(case.size, 4)
@@ -139,7 +139,7 @@ def torchvision(case: Case, *, crop: bool, workers: int) -> EpochRecord:
     return lambda _: (x for x, _ in loader)
 
 
-def contestants(case: Case) -> dict[str, EpochRecord]:
+def contestants(case: Case) -> dict[str, Epoch]:
     crop = case.size == 224
     found = {
         "ours, ffcv": ours(case, "ffcv", crop=crop),
@@ -158,7 +158,7 @@ def contestants(case: Case) -> dict[str, EpochRecord]:
 
 
 def cpu_seconds() -> float:
-    """Of this process, its threads and its children that have ended."""
+    """CPU seconds of this process, its threads and its children that have ended."""
     used = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in used)
 
@@ -194,7 +194,7 @@ def _figure(case: Case, name: str, times: list[tuple[float, float]]) -> Figure:
 
 
 def cases(scratch: Path, sizes: list[int]) -> list[Case]:
-    """Real CIFAR-10, Tiny-ImageNet and ImageNet images, the last stored at 256 pixels."""
+    """Prepare CIFAR-10, Tiny-ImageNet and ImageNet images, the last stored at 256 pixels."""
     sets = [
         (32, "cifar10-png", "cifar10/test", WriteConfig(), 1),
         (64, "tiny-imagenet-20", "tiny-imagenet-200/train", WriteConfig(), 1),

@@ -1,4 +1,4 @@
-"""Hedge Defense: what it costs, what it is worth, and where section 5's closed forms stand.
+"""Hedge Defense (Wu et al. 2021): its cost, its effect, and the closed forms of section 5.
 
     python benchmarks/defenses.py STUDY [--models FOLDER] [--model NAME] [--examples N]
 
@@ -57,7 +57,7 @@ def main() -> None:
 
 
 def speed(given: argparse.Namespace) -> None:
-    """Interleaved rounds; the ratio of each round, and their median."""
+    """Time hedges and plain passes in interleaved rounds; median of the ratios."""
     net = read(given)
     for size in BATCHES:
         x, ids = torch.rand(size, 3, 32, 32), torch.arange(size)
@@ -77,7 +77,7 @@ def speed(given: argparse.Namespace) -> None:
 
 
 def passes(net: nn.Module, x: Tensor) -> None:
-    """As many forward and backward passes as the hedge takes, and nothing else."""
+    """Run as many forward and backward passes as the hedge takes, and nothing else."""
     for _ in range(HEDGE.steps):
         x = x.detach().requires_grad_(True)
         torch.autograd.grad(all_classes(net(x)).sum(), x)
@@ -90,25 +90,25 @@ import architectures
 from fftune.config import HedgeConfig
 from fftune.defenses import hedge
 from fftune.allocator import keep_freed
-from fftune.models import search_copy
+from fftune.models import inference_copy
 from fftune.keyed_noise import Noise
 if sys.argv[4] == "keep":
     keep_freed()
 torch.set_num_threads(1)
 size = int(sys.argv[3])
 x, ids = torch.rand(size, 3, 32, 32), torch.arange(size)
-net = search_copy(architectures.load(sys.argv[2]), "fp32", x[:4])
+net = inference_copy(architectures.load(sys.argv[2]), "fp32", x[:4])
 for turn in range(3):
     if turn == 1:
         begin = time.process_time()
     hedge(net, x, config=HedgeConfig(), noise=Noise(turn), ids=ids)
 print(time.process_time() - begin)
 """
-"""Two hedges after a first one, in a process of their own: what malloc was told stays."""
+"""Program that times two hedges after a first one, in a process with malloc settings of its own."""
 
 
 def memory(given: argparse.Namespace) -> None:
-    """Interleaved processes; the ratio of each pair, and their median."""
+    """Time hedges in interleaved processes with and without kept memory; median of the ratios."""
     for size in (128, 256):
         ratios, seconds = [], []
         for _ in range(PAIRS):
@@ -123,14 +123,14 @@ def memory(given: argparse.Namespace) -> None:
 
 
 def hedges_apart(given: argparse.Namespace, size: int, how: str) -> float:
-    """CPU seconds."""
+    """Run two hedges in a process of their own; their CPU seconds."""
     arguments = [str(given.models), given.model, str(size), how]
     command = [sys.executable, "-c", HEDGES, *arguments]
     return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def linear(_given: argparse.Namespace) -> None:
-    """Section 5: zeta .5, eps 1, 1 < |x| <= 4."""
+    """Print the accuracies of section 5: zeta 0.5, eps 1, 1 < |x| <= 4."""
     for label, task in (
         ("k_f > k_t", LinearTask()),
         ("k_t > k_f", LinearTask(k_t=1.0, k_f=0.125)),
@@ -145,7 +145,7 @@ def linear(_given: argparse.Namespace) -> None:
 
 
 def analysis(given: argparse.Namespace) -> None:
-    """PGD-20 on the bare net, then who was put right and who wrong, and how steep each was."""
+    """Attack the bare model by PGD-20; count what each defense corrects and breaks, with slopes."""
     net = read(given)
     data = sample(DataSpec(name="cifar10"), "test", given.examples)
     ids, x, y = next(data.batches(given.examples))
@@ -158,13 +158,13 @@ def analysis(given: argparse.Namespace) -> None:
     for name, settings in (("random", replace(HEDGE, steps=0)), ("hedge", HEDGE)):
         defense = Hedge(config=settings)
         after = predict(net, x_adv, surrogate=net, defense=defense, noise=defender, ids=ids)
-        mended, spoiled = (before != y) & (after == y), (before == y) & (after != y)
+        corrected, broken = (before != y) & (after == y), (before == y) & (after != y)
         other = (before != y) & (after != y) & (after != before)
         print(
-            f"{name}: n = {len(y)}, FtoT {int(mended.sum())}, TtoF {int(spoiled.sum())}, "
+            f"{name}: n = {len(y)}, FtoT {int(corrected.sum())}, TtoF {int(broken.sum())}, "
             f"FtoF {int(other.sum())}"
         )
-        for kind, rows, false in (("FtoT", mended, before), ("TtoF", spoiled, after)):
+        for kind, rows, false in (("FtoT", corrected, before), ("TtoF", broken, after)):
             lipschitz(net, x_adv[rows], false[rows], y[rows], noise, ids[rows], f"{name} {kind}")
     similarity(x, x_adv, hedge(net, x_adv, config=HEDGE, noise=defender, ids=ids))
     print(second_attack(net, x, y, config=config, noise=noise, ids=ids))
@@ -187,7 +187,7 @@ def lipschitz(
 
 
 def similarity(x: Tensor, x_adv: Tensor, x_hed: Tensor) -> None:
-    """SSIM by scikit-image (Wang et al. 2004), means over the images."""
+    """Print SSIM by scikit-image (Wang et al. 2004), means over the images."""
     from skimage.metrics import structural_similarity
 
     for label, images in (("adversarial", x_adv), ("hedge", x_hed), ("natural", x)):
@@ -196,18 +196,20 @@ def similarity(x: Tensor, x_adv: Tensor, x_hed: Tensor) -> None:
             for one, two in zip(x, images, strict=True)
         ]
         share = sum(score > 0.9 for score in scores) / len(scores)
-        print(f"SSIM to natural, {label}: mean {statistics.mean(scores):.4f}, {share:.1%} over .90")
+        print(
+            f"SSIM to natural, {label}: mean {statistics.mean(scores):.4f}, {share:.1%} over 0.90"
+        )
 
 
 def timed(job: Callable[[], object]) -> float:
-    """CPU seconds of this process."""
+    """CPU seconds that the job takes in this process."""
     begin = time.process_time()
     job()
     return time.process_time() - begin
 
 
 def read(given: argparse.Namespace) -> nn.Module:
-    """A net of the folder, in eval mode."""
+    """Load a model of the folder, in eval mode."""
     file = given.models / "architectures.py"
     spec = importlib.util.spec_from_file_location("architectures", file)
     assert spec is not None and spec.loader is not None

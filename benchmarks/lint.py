@@ -1,9 +1,9 @@
-"""The lint's gradient check: how often it speaks of nets that are sound, and of nets that lie.
+"""Gradient check of the lint: false alarms on sound models, power on models that mask gradients.
 
     python benchmarks/lint.py --models FOLDER [--seeds 200] [--only NET ...]
 
 FOLDER holds the nets and `architectures.py`; data sets are found by `FFTUNE_DATA`. Each seed has
-images, points, directions and a trick of its own. One thread; seconds are those of the process.
+its own images, points, directions and masking trick. One thread; seconds are those of the process.
 """
 
 import argparse
@@ -32,13 +32,13 @@ NETS = {
     "natural_small": ("cifar10", 8 / 255, 8),
     "resnet20": ("cifar10", 8 / 255, 20),
 }
-"""Data, eps, and of how many seeds one is tried, as large nets take long."""
-LIED_TO = ("wk_mnist_0.1", "cifar_resnet2b")
+"""Data set, eps, and a divisor of the number of seeds, as large models take long."""
+MASKED = ("wk_mnist_0.1", "cifar_resnet2b")
 Forward = Callable[[nn.Module, Tensor], Tensor]
 
 
 class Tricked(nn.Module):
-    """A net that is asked in some way of its own."""
+    """Model that is called through a function that masks its gradients."""
 
     def __init__(self, net: nn.Module, forward: Forward) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Tricked(nn.Module):
 
 
 class Backward(torch.autograd.Function):
-    """The identity, whose gradient is whatever a function makes of it."""
+    """Identity with a gradient that a function changes."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
@@ -62,7 +62,7 @@ class Backward(torch.autograd.Function):
 
 
 def tricks(rng: torch.Generator) -> dict[str, Forward]:
-    """One of each kind, with random settings."""
+    """Build one masking trick of each kind, with random settings."""
 
     def uniform(low: float, high: float) -> float:
         return low + (high - low) * float(torch.rand((), generator=rng))
@@ -106,24 +106,24 @@ def main() -> None:
     print(f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread")
     data = {name: sample(DataSpec(name=name), "test", 2000) for name in ("mnist", "cifar10")}
     for name in given.only:
-        images, eps, of = NETS[name]
+        images, eps, divisor = NETS[name]
         net = read(given.models, name)
-        count = max(1, given.seeds // of)
-        told(name, net, data[images], eps, range(count), None)
-        for trick in tricks(torch.Generator()) if name in LIED_TO else ():
-            told(name, net, data[images], eps, range(count), trick)
+        count = max(1, given.seeds // divisor)
+        print_row(name, net, data[images], eps, range(count), None)
+        for trick in tricks(torch.Generator()) if name in MASKED else ():
+            print_row(name, net, data[images], eps, range(count), trick)
 
 
-def told(
+def print_row(
     name: str, net: nn.Module, data: Dataset, eps: float, seeds: range, trick: str | None
 ) -> None:
-    """Print how often the check doubts the net, and how far its gradients were off."""
+    """Print how often the check doubts the model, and how far its gradients were off."""
     began, found = time.process_time(), []
     for seed in seeds:
         rng = torch.Generator().manual_seed(seed)
         torch.manual_seed(seed)
-        asked = net if trick is None else Tricked(net, tricks(rng)[trick])
-        found.append(checked(asked, data, eps, seed, rng))
+        checked_net = net if trick is None else Tricked(net, tricks(rng)[trick])
+        found.append(checked(checked_net, data, eps, seed, rng))
     doubted = Rate(sum(one.doubt() is not None for one in found), len(found))
     off = [
         torch.cat([one.away(one.near, one.rounding) for one in found]),
@@ -140,7 +140,7 @@ def told(
 
 
 def checked(net: nn.Module, data: Dataset, eps: float, seed: int, rng: torch.Generator) -> Slopes:
-    """What the lint measures on a few images of this seed."""
+    """Measure the slopes that the lint checks, on a few images of this seed."""
     rows = torch.randperm(len(data), generator=rng)[:FEW]
     ids, x, y = next(data.batches(FEW, order=rows))
     noise = Noise(seed).fold("lint")

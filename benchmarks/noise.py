@@ -1,10 +1,9 @@
-"""Keyed noise: whole arrays of Threefry against a generator of its own for each row.
+"""Keyed noise: Threefry on whole arrays against one numpy generator per row.
 
     python benchmarks/noise.py [--rounds N]
 
-The row loop is what fftune drew with before: numpy's Philox, keyed anew for each example. The two
-draw in turn; beside them stands what numpy's loop in C takes for as many numbers without any key.
-Microseconds an example, medians; one thread.
+The row loop keys numpy's Philox anew for each example. Both draw in turn; "C alone" is numpy's own
+loop over as many numbers without keys. Microseconds per example, medians; one thread.
 """
 
 import argparse

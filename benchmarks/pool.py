@@ -1,4 +1,4 @@
-"""What the pool of actors costs, and what it gains: one loop against one actor and two.
+"""Overhead and speed-up of the actor pool: one loop against one actor and two.
 
     python benchmarks/pool.py --models MODELS [--rounds 5] [--seconds 60]
 
@@ -35,7 +35,7 @@ def main() -> None:
     job, alone = _sized(spec, arguments.seconds)
     print(f"{len(job.dataset)} images, blocks of {job.battery.block_size}, {alone:.0f} s alone")
     ratios: dict[int, list[float]] = {1: [], 2: []}
-    warm = _case(spec, replace(job.battery, examples=32))
+    warm = _job(spec, replace(job.battery, examples=32))
     with cluster(Resources(address="local")):
         for number in range(arguments.rounds):
             alone, rows = _loop(spec, job)
@@ -54,15 +54,15 @@ def main() -> None:
 
 
 def _sized(spec: ModelSpec, seconds: float) -> tuple[EvalJob, float]:
-    """So many images that the loop takes about so long: measured on few of them."""
+    """Choose as many images as the loop attacks in about so many seconds, measured on a few."""
     battery = BatteryConfig(name="hypocritical", tier="screen", examples=32, block_size=16)
-    took, _ = _loop(spec, _case(spec, battery))
+    took, _ = _loop(spec, _job(spec, battery))
     blocks = max(4, round(1.15 * seconds / took * 2))
-    job = _case(spec, replace(battery, examples=16 * blocks))
+    job = _job(spec, replace(battery, examples=16 * blocks))
     return job, took * blocks / 2
 
 
-def _case(spec: ModelSpec, battery: BatteryConfig) -> EvalJob:
+def _job(spec: ModelSpec, battery: BatteryConfig) -> EvalJob:
     dataset = sample(DataSpec(name="cifar10"), "test", battery.examples)
     net = load_model(spec)
     job = EvalJob.of(dataset, battery, model_hash=weights_hash(net), threat=ThreatModel())

@@ -1,7 +1,7 @@
-"""Which search rule finds most of a front with fewest trainings? A replay; nothing is trained.
+"""Search strategies replayed on known fronts: share of the front found, by number of trainings.
 
 The six published lambda curves (Tao et al. 2022, tables 10 to 12) and random monotone curves that
-no rule has seen stand in for training: a trial's risks are read off the curve, which is
+no strategy was tuned on stand in for training: a trial's risks are read off the curve, which is
 interpolated monotonically (PCHIP) over log(1 + lambda). Scores are shares of what could be
 attained: the hypervolume of the points tried over that of the whole curve.
 """
@@ -49,19 +49,19 @@ class Curve:
         return np.asarray(self._at(np.log1p(lams) / TOP)).reshape(-1, 2)
 
     def scaled(self, risks: Points) -> Points:
-        """Risks on the curve's own range, so that its worst is (1, 1)."""
+        """Scale risks to the curve's own range, so that its worst is (1, 1)."""
         return (risks - self.low) / (self.high - self.low)
 
     def share(self, lams: Sequence[float]) -> float:
-        """Of the attainable hypervolume below the curve's own worst risks."""
+        """Share of the attainable hypervolume below the curve's own worst risks."""
         return hypervolume(self.scaled(self.risks(lams))) / self._all
 
     def share_absolute(self, lams: Sequence[float]) -> float:
-        """The same below (1, 1), the reference of fftune's reports: here the ends count too."""
+        """Share of the hypervolume below (1, 1), the reports' reference: here the ends count."""
         return hypervolume(self.risks(lams)) / self._all_absolute
 
     def best(self, points: int) -> float:
-        """The largest share that any so many points can have, by dynamic programming."""
+        """Largest share that any `points` points can have, by dynamic programming."""
         p = self.scaled(self.whole)[::4]
         p = p[non_dominated(p)]
         x, y = p[np.argsort(p[:, 0])].T
@@ -87,7 +87,7 @@ def published(path: Path) -> list[Curve]:
 
 
 def random_curve(seed: int) -> Curve:
-    """Natural risk rising and hypocritical risk falling, in 4 to 9 steps of any size."""
+    """Draw a curve: natural risk rises and hypocritical risk falls in 4 to 9 steps of any size."""
     rng = np.random.default_rng(seed)
     steps = int(rng.integers(4, 10))
     u = np.concatenate([[0.0], np.sort(rng.uniform(0, 1, steps - 1)), [1.0]])
@@ -100,11 +100,11 @@ def random_curve(seed: int) -> Curve:
 
 
 Rule = Callable[[Curve, int, int], list[float]]
-"""The lambdas that a rule tries on a curve, in order, given a number of trials and a seed."""
+"""Function of a curve, a number of trials and a seed: the lambdas tried, in order."""
 
 
-def asked(config: SweepConfig, curve: Curve, trials: int, seed: int) -> list[float]:
-    """The rule as a study runs it: fftune's sampler, asked and told by Optuna."""
+def searched(config: SweepConfig, curve: Curve, trials: int, seed: int) -> list[float]:
+    """Replay a strategy as a study runs it: fftune's sampler under Optuna's ask and tell."""
     config = replace(config, trials=trials, sampler_seed=seed)
     study = optuna.create_study(directions=["minimize"] * 2, sampler=make_sampler(config))
     enqueue(study, config)
@@ -118,7 +118,7 @@ def genetic(curve: Curve, trials: int, seed: int) -> list[float]:
 
 
 def spaced(_curve: Curve, trials: int, _seed: int) -> list[float]:
-    """Equal steps of log(1 + lambda); it must know its budget before it begins."""
+    """Equal steps of log(1 + lambda); needs its budget beforehand."""
     return list(np.expm1(np.linspace(0, TOP, trials)))
 
 
@@ -132,24 +132,27 @@ def _ask(study: optuna.Study, config: SweepConfig, curve: Curve, trials: int) ->
 
 
 def rules(*, gp: bool) -> dict[str, tuple[Rule, int]]:
-    """Every rule, and with how many seeds it is replayed; `gp` thinks for most of a second."""
-    named = {s: partial(asked, SweepConfig(strategy=s)) for s in ("gap", "gp", "tpe", "random")}
+    """Map each rule's name to the rule and its number of seeds; `gp` takes most of a second."""
+    ours = {s: partial(searched, SweepConfig(strategy=s)) for s in ("gap", "gp", "tpe", "random")}
     found: dict[str, tuple[Rule, int]] = {
-        "gap": (named["gap"], 1),
-        "gap, margin .05": (partial(asked, SweepConfig(strategy="gap", margin=0.05)), 1),
-        GRID: (partial(asked, SweepConfig(strategy="grid")), 1),
+        "gap": (ours["gap"], 1),
+        "gap, margin 0.05": (partial(searched, SweepConfig(strategy="gap", margin=0.05)), 1),
+        GRID: (partial(searched, SweepConfig(strategy="grid")), 1),
         "log grid of n": (spaced, 1),
-        GP: (named["gp"], 1),
-        "tpe, corners queued": (named["tpe"], 3),
-        "random": (named["random"], 20),
+        GP: (ours["gp"], 1),
+        "tpe, corners queued": (ours["tpe"], 3),
+        "random": (ours["random"], 20),
         "NSGA-II": (genetic, 3),
     }
     return found if gp else {k: v for k, v in found.items() if k != GP}
 
 
 def replay(rule: Rule, seeds: int, curves: Sequence[Curve], trials: int) -> tuple[Points, Points]:
-    """Means over seeds: (curves, trials), shares after each trial; (curves,), after `BUDGET` of
-    them the share below (1, 1).
+    """Replay a rule on every curve.
+
+    Returns:
+        Means over seeds: (curves, trials) shares after each trial, and (curves,) shares below
+        (1, 1) after `BUDGET` trials.
     """
     fixed = rule is spaced
     shares = np.empty((seeds, len(curves), trials))
@@ -166,14 +169,14 @@ def replay(rule: Rule, seeds: int, curves: Sequence[Curve], trials: int) -> tupl
 
 
 def grids_share(curves: Sequence[Curve]) -> float:
-    """What the papers' nine lambdas reach on average: the goal of the others."""
+    """Mean share that the papers' nine lambdas reach: the goal of the other rules."""
     return float(replay(*rules(gp=False)[GRID], curves, BUDGET)[0].mean(axis=0)[-1])
 
 
 def table(
     title: str, curves: Sequence[Curve], trials: int, *, goal: float, gp: bool = True
 ) -> None:
-    """Print every rule's shares, and when it reaches the goal."""
+    """Print the shares of every rule, and the trials it needs to reach the goal."""
     print(f"\n{title}: {len(curves)} curves\n")
     columns = ["rule", "9 trials, mean", "worst", "6", "7", "8", f"trials to reach {goal:.3f}"]
     columns += ["below (1, 1), 9 trials, mean", "worst", "ms a proposal"]
@@ -193,7 +196,7 @@ def table(
 
 
 def bounds(curves: Sequence[Curve]) -> None:
-    """What no rule can beat, knowing the whole curve; an end of it adds no area by itself."""
+    """Print upper bounds of the share; the ends of a curve add no area by themselves."""
     print("\n| points besides the two ends | best possible share, mean | worst |\n|---|---|---|")
     for points in (4, 5, 7, 9):
         best = [curve.best(points) for curve in curves]
@@ -201,10 +204,10 @@ def bounds(curves: Sequence[Curve]) -> None:
 
 
 def leave_one_out(curves: Sequence[Curve]) -> None:
-    """The one constant that can be tuned, chosen on five curves, judged on the sixth."""
+    """Choose the margin of `gap` on five curves and test it on the sixth."""
     shares = np.array(
         [
-            replay(partial(asked, SweepConfig(margin=margin)), 1, curves, BUDGET)[0][:, -1]
+            replay(partial(searched, SweepConfig(margin=margin)), 1, curves, BUDGET)[0][:, -1]
             for margin in MARGINS
         ]
     )

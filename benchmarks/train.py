@@ -1,11 +1,11 @@
-"""How fast training is, and where the time goes, beside a plain reading of the authors' loop.
+"""Training speed and its breakdown, beside a plain implementation of the authors' loop.
 
     python benchmarks/train.py [--model resnet18] [--width W] [--batch 64] [--steps 3] [--threads 1]
                                [--objectives thrm ...] [--precisions fp32 bf16]
 
-Every objective on CIFAR-10's shapes (random images: speed does not see them), ours and the plain
-loop in turn in one process, the median of `--rounds`. The plain loop is what the papers' code does:
-fp32, contiguous tensors, PGD written out, no fused optimizer.
+Every objective on CIFAR-10's shapes (random images, which do not change the speed), ours and the
+plain loop in turn in one process, the median of `--rounds`. The plain loop does what the papers'
+code does: fp32, contiguous tensors, PGD written out, no fused optimizer.
 """
 
 import argparse
@@ -30,7 +30,7 @@ from fftune.recipes import Basis, training
 from fftune.registry import OBJECTIVES
 from fftune.training.distributed import ProcessGroup
 from fftune.training.optimizer import make_optimizer
-from fftune.training.phases import open_data, open_stream
+from fftune.training.phases import open_stream
 from fftune.training.step import Stepper, folded_of, loss_of
 
 T = TypeVar("T")
@@ -66,7 +66,7 @@ def main() -> None:
 
 
 def compare(objective: str, given: argparse.Namespace) -> None:
-    """The table's rows for one objective."""
+    """Print the table's rows of one objective."""
     config = replace(
         training(objective, Basis(scale="full", model=given.model)),
         data=DataSpec(
@@ -86,21 +86,21 @@ def compare(objective: str, given: argparse.Namespace) -> None:
             ours, replace(config, precision=precision), given.device
         )
     rounds = [{name: loop() for name, loop in loops.items()} for _ in range(given.rounds)]
-    rivals = statistics.median(r["plain fp32"].rate for r in rounds)
+    baseline = statistics.median(r["plain fp32"].rate for r in rounds)
     for name in loops:
         runs = sorted((r[name] for r in rounds), key=lambda run: run.rate)
         run = runs[len(runs) // 2]
         print(
             f"{objective:10s}{name:12s}{run.rate:11.1f}{run.cpu:8.1f}{run.share('craft'):7.0%}"
             f"{run.share('train'):9.0%}{run.share('data'):6.0%}{run.loss:9.4f}"
-            f"{run.rate / rivals:9.2f}",
+            f"{run.rate / baseline:9.2f}",
             flush=True,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """One round of a loop."""
+    """Times of one round of a loop."""
 
     examples: int
     seconds: float
@@ -117,9 +117,9 @@ class Timed:
 
 
 def ours(config: TrainConfig, device: str) -> Timed:
-    """The product's own feed and step, with a clock around their parts."""
-    feed = open_stream(config, ProcessGroup(), device=device)
-    model = make_model(config.model, feed.inputs, width=config.width).to(device)
+    """Run fftune's own stream and step, with a clock around their parts."""
+    stream = open_stream(config, ProcessGroup(), device=device)
+    model = make_model(config.model, stream.inputs, width=config.width).to(device)
     model = model.to(memory_format=torch.channels_last)
     optimizer = make_optimizer(model, config)
     clock = Clock(device)
@@ -132,7 +132,7 @@ def ours(config: TrainConfig, device: str) -> Timed:
     stepper = Clocked(
         config=config,
         model=model,
-        folded=folded_of(model, config, feed.inputs, device),
+        folded=folded_of(model, config, stream.inputs, device),
         wrapped=model,
         loss=loss_of(config),
         crafting=objective_of(config).crafting,
@@ -148,13 +148,13 @@ def ours(config: TrainConfig, device: str) -> Timed:
         optimizer.step()
         return float(loss) / size
 
-    return run(feed.batches, step, clock)
+    return run(stream.batches, step, clock)
 
 
 def plain(config: TrainConfig, device: str) -> Timed:
-    """A plain reading of the authors' loop."""
-    feed = open_stream(config, ProcessGroup(), device=device)
-    model = make_model(config.model, open_data(config).inputs, width=config.width).to(device)
+    """Run a plain implementation of the authors' loop."""
+    stream = open_stream(config, ProcessGroup(), device=device)
+    model = make_model(config.model, stream.inputs, width=config.width).to(device)
     settings, attack = config.optimizer, config.attack
     optimizer = torch.optim.SGD(
         model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay
@@ -199,7 +199,7 @@ def plain(config: TrainConfig, device: str) -> Timed:
         kl = F.kl_div(perturbed.log_softmax(1), clean.softmax(1), reduction="batchmean")
         return F.cross_entropy(clean, y) + config.lam * kl
 
-    return run(feed.batches, step, clock)
+    return run(stream.batches, step, clock)
 
 
 class Clock:
@@ -223,12 +223,12 @@ class Clock:
 def run(
     batches: Callable[[int], Iterator[Batch]], step: Callable[[Batch], float], clock: Clock
 ) -> Timed:
-    """One epoch, after a step that nobody counts."""
+    """Time one epoch, after a warm-up step."""
     step(next(batches(1)))
     clock.parts.clear()
     began, cpu, losses, examples = clock.now(), cpu_seconds(), [], 0
-    stream = batches(2)
-    while (batch := clock("data", lambda: next(stream, None))) is not None:
+    epoch = batches(2)
+    while (batch := clock("data", lambda: next(epoch, None))) is not None:
         losses.append(clock("step", lambda batch=batch: step(batch)))
         examples += len(batch[2])
     parts = dict(clock.parts)

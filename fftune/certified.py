@@ -1,7 +1,7 @@
-"""Certified bounds of an l_inf-distance net's risks (Tao et al. 2022, corollary G.1).
+"""Certified bounds on risks of l_inf-distance nets (Tao et al. 2022, corollary G.1).
 
-A logit of such a net moves at most lipschitz x eps while pixels move eps. If the margin
-between two logits is larger than twice that, no point of the closed ball reverses them.
+If every pixel moves by at most eps, a logit of such a net moves by at most lipschitz x eps. Where
+the margin between two logits exceeds twice that, no point of the closed ball reverses them.
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,25 @@ from fftune.errors import ConfigError, ModelError
 from fftune.models.linf_dist import LinfDist
 
 EPS_SLACK = (1e-5, 1e-6)
-"""Relative and absolute: `fftune.threat.is_inside` lets rounded points lie that far outside."""
+"""Relative and absolute slack by which rounded points may lie outside; see `threat.is_inside`."""
 
 
 def stays_right(
     logits: Tensor, y: Tensor, *, eps: float, lipschitz: float, slack: float = 0.0
 ) -> Tensor:
-    """(B,) bool, True where right at x and at every x' with ||x' - x||_inf <= eps.
+    """Mark examples that are correct at every x' with ||x' - x||_inf <= eps, x included.
 
-    A certified lower bound of adversarial accuracy is the share of these.
+    Their share is a certified lower bound of adversarial accuracy.
 
     Args:
         logits: (B, K) at x.
-        eps: in pixels of [0, 1].
-        lipschitz: the most a logit moves for each unit that a pixel moves.
-        slack: how far one computed margin may be from the exact one.
+        y: (B,) int64, true classes.
+        eps: radius, for pixels in [0, 1].
+        lipschitz: bound on the change of a logit per unit of change in the pixels.
+        slack: bound on the rounding error of a margin.
+
+    Returns:
+        (B,) bool.
     """
     exact = _finite(logits)
     rivals = exact.scatter(1, y[:, None], -torch.inf).amax(1)
@@ -39,17 +43,18 @@ def stays_right(
 def stays_wrong(
     logits: Tensor, y: Tensor, *, eps: float, lipschitz: float, slack: float = 0.0
 ) -> Tensor:
-    """(B,) bool, True where wrong at x and at every x' with ||x' - x||_inf <= eps.
+    """Mark examples that are misclassified at every x' with ||x' - x||_inf <= eps, x included.
 
-    Corollary G.1 for the closed ball, where a margin of exactly 2 eps can end in a tie: what is
-    wrong but not among these bounds the hypocritical risk from above. Arguments as above.
+    The other misclassified examples bound the hypocritical risk from above: corollary G.1, here
+    for the closed ball, in which a margin of exactly 2 eps can end in a tie. Arguments and result
+    are those of `stays_right`.
     """
     exact = _finite(logits)
     return _lasts(exact.amax(1) - _of(exact, y), eps, lipschitz, slack)
 
 
 def _finite(logits: Tensor) -> Tensor:
-    """Convert to float64, in which margins are exact."""
+    """Convert logits to float64, in which margins are exact."""
     if not bool(torch.isfinite(logits).all()):
         raise ModelError("a net whose logits are not finite numbers cannot be certified")
     return logits.double()
@@ -60,9 +65,9 @@ def _of(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def _lasts(margin: Tensor, eps: float, lipschitz: float, slack: float) -> Tensor:
-    """(B,) bool, True for margins larger than both logits can move and be misread.
+    """Does a margin exceed all that two logits can move in the ball, and their rounding?
 
-    Slack counts twice, once for the margin here and once for that at x'.
+    Slack counts twice, for the margin at x and for that at x'.
     """
     relative, absolute = EPS_SLACK
     reach = eps * (1 + relative) + absolute
@@ -71,16 +76,17 @@ def _lasts(margin: Tensor, eps: float, lipschitz: float, slack: float) -> Tensor
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertifiedCounts:
-    """Counts over `total` examples: wrong when clean, and certified within `eps`."""
+    """Counts of examples whose prediction is certified within radius `eps`."""
 
     eps: float
     total: int = 0
+    """Examples evaluated."""
     wrong: int = 0
-    """Examples that are misclassified when clean."""
+    """Misclassified when clean."""
     stays_right: int = 0
-    """Examples that no adversary can turn from right to wrong."""
+    """Correct, and no adversarial attack can change that."""
     stays_wrong: int = 0
-    """Mistakes that no hypocritical attack can conceal."""
+    """Misclassified, and no hypocritical attack can change that."""
 
     def __add__(self, other: "CertifiedCounts") -> "CertifiedCounts":
         if self.eps != other.eps:
@@ -95,33 +101,33 @@ class CertifiedCounts:
 
     @property
     def foolable(self) -> int:
-        """Upper bound of the examples that an adversary can turn from right to wrong."""
+        """Upper bound of the number of correct examples that an attack can fool."""
         return self.total - self.wrong - self.stays_right
 
     @property
     def concealable(self) -> int:
-        """Upper bound of the mistakes that a hypocritical attack can turn to right."""
+        """Upper bound of the number of misclassified examples that an attack can conceal."""
         return self.wrong - self.stays_wrong
 
     @property
     def hypocritical_risk(self) -> float:
-        """Upper bound of R_hyp on D-, conditional on this net's mistakes; nan without any."""
+        """Upper bound of hypocritical risk on D-; nan without mistakes."""
         return self.concealable / self.wrong if self.wrong else nan
 
     @property
     def adversarial_risk(self) -> float:
-        """Upper bound of R_adv on D+."""
+        """Upper bound of adversarial risk on D+; nan without correct examples."""
         right = self.total - self.wrong
         return self.foolable / right if right else nan
 
     @property
     def adversarial_accuracy(self) -> float:
-        """Lower bound of A."""
+        """Lower bound of accuracy on adversarially perturbed examples."""
         return self.stays_right / self.total if self.total else nan
 
     @property
     def hypocritical_accuracy(self) -> float:
-        """Upper bound of F."""
+        """Upper bound of accuracy on hypocritically perturbed examples."""
         return 1 - self.stays_wrong / self.total if self.total else nan
 
     def __str__(self) -> str:
@@ -133,16 +139,19 @@ class CertifiedCounts:
 
 
 def certify(model: nn.Module, x: Tensor, y: Tensor, *, threat: ThreatModel) -> CertifiedCounts:
-    """Count what no attack can change; one forward pass. Counts of batches add.
+    """Certify the predictions of an l_inf-distance net on a batch, in one forward pass.
 
     Args:
         x: (B, C, H, W) fp32, pixels in [0, 1].
-        y: (B,) int64.
+        y: (B,) int64, true classes.
+
+    Returns:
+        Counts, which add over batches.
 
     Raises:
         ConfigError: the norm is not linf.
-        ModelError: it is not a bare `linf_dist` net in eval mode at p = infinity in fp32, or
-            the images are not what it takes.
+        ModelError: the model is not a bare `linf_dist` net in eval mode at p = infinity in fp32,
+            or the images do not fit it.
     """
     if threat.norm != "linf":
         raise ConfigError(f"norm must be 'linf' to be certified, got {threat.norm!r}")

@@ -1,4 +1,4 @@
-"""Is one attack stronger than another, one model safer than another? Paired, with intervals."""
+"""Paired comparisons of attacks, and of methods over training seeds, with 95 % intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,29 +16,34 @@ from fftune.risk import Rate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """Two attacks on the same `n` examples of one model."""
+    """Successes of two attacks on the same `n` examples of one model, counted in pairs."""
 
     n: int
     both: int
-    gained: int  # only the first succeeded
-    lost: int  # only the second did
+    """Examples on which both attacks succeed."""
+    gained: int
+    """Examples on which only the first succeeds."""
+    lost: int
+    """Examples on which only the second succeeds."""
 
     @classmethod
     def of(cls, first: Outcomes, second: Outcomes, *, wrong_only: bool = False) -> "Paired":
         """Compare two attacks' successes, example by example.
 
         Args:
-            wrong_only: count only examples that the net gets wrong when clean, D-.
+            wrong_only: count only examples that the model misclassifies when clean, D-.
 
         Raises:
-            DataError: the rows are not of the same examples, a row each.
+            DataError: the two do not have one row for each of the same examples.
         """
         frames = [outcomes.to_pandas().sort_values("id") for outcomes in (first, second)]
         if wrong_only:
             frames = [frame[frame["pred_clean"] != frame["y"]] for frame in frames]
         ids = [frame["id"].tolist() for frame in frames]
         if ids[0] != ids[1] or len(set(ids[0])) < len(ids[0]):
-            raise DataError("a comparison needs two attacks on the same examples, a row each")
+            raise DataError(
+                "a comparison needs two attacks on the same examples, one row per example"
+            )
         a, b = (frame["success"].to_numpy() for frame in frames)
         return cls(
             n=len(a), both=int((a & b).sum()), gained=int((a & ~b).sum()), lost=int((~a & b).sum())
@@ -46,12 +51,12 @@ class Paired:
 
     @property
     def gain(self) -> float:
-        """How much larger the first one's success rate is; nan where there is no example."""
+        """Success rate of the first attack minus that of the second; nan if n is 0."""
         return (self.gained - self.lost) / self.n if self.n else nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of the gain (Newcombe 1998, method 10)."""
+        """95 % interval of the gain (Newcombe 1998, method 10)."""
         if not self.n:
             return nan, nan
         one, two, phi = self.both + self.gained, self.both + self.lost, self._correlation
@@ -63,7 +68,7 @@ class Paired:
 
     @property
     def _correlation(self) -> float:
-        """Phi of the two attacks' successes; a positive one is corrected for continuity."""
+        """Phi coefficient of the successes; if positive, corrected for continuity."""
         neither = self.n - self.both - self.gained - self.lost
         cross: float = self.both * neither - self.gained * self.lost
         cross = min(cross, max(0, cross - self.n / 2))
@@ -74,7 +79,7 @@ class Paired:
 
     @property
     def p_value(self) -> float:
-        """McNemar's exact test (1947): could the attacks be equally strong?"""
+        """P value of McNemar's exact test (1947) that the attacks are equally strong."""
         discordant = self.gained + self.lost
         return float(binomtest(self.gained, discordant).pvalue) if discordant else 1.0
 
@@ -89,54 +94,55 @@ class Paired:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """A row whose prediction two runs do not share."""
+    """Row whose prediction differs between two runs."""
 
     id: int
     attack: str
     goal: str
     target: int
     pred: tuple[int, int]
+    """Predicted class in the first run and in the second."""
 
 
 def moved(first: Outcomes, second: Outcomes) -> tuple[Moved, ...]:
-    """The rows whose predictions two runs of the same attacks do not share, by key.
+    """List the rows whose predictions differ between two runs of the same attacks.
 
-    Another block size, machine or thread count may move one in a thousand; equal ones none.
-    `fftune.evaluation.block.margins` says how near each was to either side.
+    Changing block size, hardware or thread count may change up to 0.1 % of predictions; otherwise
+    none change. `fftune.evaluation.block.margins` tells how close each was to the other class.
 
     Raises:
-        DataError: the runs have other rows.
+        DataError: the two runs do not have the same rows.
     """
     one, two = (outcomes.to_pandas() for outcomes in (first, second))
     if not one[KEY].astype(object).equals(two[KEY].astype(object)):
-        raise DataError("predictions are compared between two runs with the same rows")
+        raise DataError("predictions can only be compared between two runs with the same rows")
     pred, other = one["pred_pert"], two["pred_pert"]
     differ = pred != other
-    named = zip(
-        *(one.loc[differ, name] for name in ("id", "attack", "goal", "target")), strict=True
-    )
+    keys = zip(*(one.loc[differ, name] for name in ("id", "attack", "goal", "target")), strict=True)
     return tuple(
         Moved(id=int(i), attack=attack, goal=goal, target=int(target), pred=(int(a), int(b)))
-        for (i, attack, goal, target), a, b in zip(named, pred[differ], other[differ], strict=True)
+        for (i, attack, goal, target), a, b in zip(keys, pred[differ], other[differ], strict=True)
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A rate over training seeds: its mean, how far the seeds scatter, its 95 % interval."""
+    """Rate over training seeds: mean, standard deviation and 95 % interval."""
 
     mean: float
     sd: float
-    """Between seeds; nan for one."""
+    """Standard deviation between seeds; nan for one seed."""
     low: float
     high: float
     seeds: int
+    """Number of training seeds."""
 
     @classmethod
     def of(cls, rates: Sequence[Rate]) -> "Estimate":
-        """From counts alone: of one seed with Wilson's interval, of several without any.
+        """Summarise one rate per seed: Wilson's interval for a single seed, no interval for more.
 
-        Counts cannot tell how far errors of several nets are on the same images.
+        Counts alone cannot give the latter: models of several seeds err on the same images, and
+        the counts do not tell how often.
         """
         values = np.array([rate.value for rate in rates])
         low, high = rates[0].interval if len(rates) == 1 else (nan, nan)
@@ -153,15 +159,18 @@ class Estimate:
 def risks_over_seeds(
     outcomes: Sequence[Outcomes], *, draws: int = 2000, seed: int = 0
 ) -> dict[str, Estimate]:
-    """Natural and hypocritical risk of one recipe, trained with several seeds.
+    """Estimate natural and hypocritical risk of one recipe that was trained with several seeds.
 
-    Two-level bootstrap: seeds are drawn, then examples, the same for all seeds.
+    The interval is of a two-level bootstrap: seeds are resampled, then examples, the same ones
+    for all seeds.
 
     Args:
-        outcomes: the "hypocritical" rows of one attack on one split, a training seed each.
+        outcomes: hypocritical rows of one attack on one split, one table per training seed.
+        draws: bootstrap samples.
+        seed: random seed of the bootstrap.
 
     Raises:
-        DataError: the rows are not of the same examples.
+        DataError: the tables do not cover the same examples.
     """
     ids = outcomes[0].table["id"].to_pylist()
     tables = np.stack([_table(o, ids) for o in outcomes])  # (S, 2, N)
@@ -187,17 +196,19 @@ def risks_over_seeds(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapBand:
-    """Hypocritical risk of a first front less that of a second, at equal natural risk.
+    """Hypocritical risk of a first front minus that of a second, at equal natural risk.
 
-    Only where both fronts have points on either side: nothing is extrapolated.
+    Defined only where the ranges of both fronts overlap: nothing is extrapolated.
     """
 
     natural: NDArray[np.float64]
-    """(G,), over the common range; empty where there is none."""
+    """(G,) natural risks over the common range; empty if there is none."""
     gap: NDArray[np.float64]
+    """(G,) differences in hypocritical risk; negative where the first front is better."""
     low: NDArray[np.float64]
-    """The 95 % band, at each natural risk by itself; nan where under nine in ten draws reach."""
+    """(G,) lower end of the pointwise 95 % band; nan where under 90 % of the draws are defined."""
     high: NDArray[np.float64]
+    """(G,) upper end, likewise."""
 
 
 def front_gap(
@@ -208,17 +219,20 @@ def front_gap(
     draws: int = 1000,
     seed: int = 0,
 ) -> GapBand:
-    """Which of two methods hides less at the same natural risk, with a bootstrap band.
+    """Compare the hypocritical risk of two fronts at equal natural risk, with a bootstrap band.
 
-    In each draw seeds are drawn for every trial and examples for all of them at once (all nets
-    have seen the same images); the curves through the same members are then computed anew.
+    Each draw resamples seeds for every trial, and examples once for all trials (all models were
+    tested on the same images); the curves through the same members are then computed again.
 
     Args:
-        first, second: for each member of a front, in any order, the "hypocritical" rows of one
-            attack on one split, a training seed each.
+        first, second: for each member of a front, in any order, hypocritical rows of one attack
+            on one split, one table per training seed.
+        grid: G, natural risks at which the fronts are compared.
+        draws: bootstrap samples.
+        seed: random seed of the bootstrap.
 
     Raises:
-        DataError: the rows are not of the same examples.
+        DataError: the tables do not cover the same examples.
     """
     ids = first[0][0].table["id"].to_pylist()
     sides = [[np.stack([_table(o, ids) for o in t]) for t in side] for side in (first, second)]
@@ -241,13 +255,13 @@ def front_gap(
 
 
 def _scatter(seeds: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The standard deviation between seeds, along the first axis; nan for one."""
+    """Standard deviation between seeds, along the first axis; nan for one seed."""
     one = np.full(seeds.shape[1:], nan)
     return np.std(seeds, axis=0, ddof=1) if len(seeds) > 1 else one
 
 
 def _seed_risks(tables: NDArray[np.bool_], weights: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(S, 2): natural and hypocritical risk of each seed; nan where a seed has no mistakes."""
+    """(S, 2) natural and hypocritical risk of each seed; nan where a seed has no mistakes."""
     wrong, concealed = (tables @ weights).T
     ratio = np.divide(concealed, wrong, out=np.full(len(wrong), nan), where=wrong > 0)
     return np.stack([wrong / weights.sum(), ratio], axis=1)
@@ -262,7 +276,7 @@ def _drawn_risks(
 
 
 def _quantiles(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
-    """(2, M): the 95 % interval of each of (draws, M) columns; nan where no draw is defined."""
+    """(2, M) 95 % interval of each column of (draws, M); nan where no draw is defined."""
     interval = np.full((2, drawn.shape[1]), nan)
     defined = np.isfinite(drawn).any(axis=0)
     interval[:, defined] = np.nanquantile(drawn[:, defined], [0.025, 0.975], axis=0)
@@ -270,9 +284,11 @@ def _quantiles(drawn: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _table(outcomes: Outcomes, ids: list[int]) -> NDArray[np.bool_]:
-    """(2, N) bool: wrong when clean; wrong when clean and concealed."""
+    """(2, N) bool: misclassified when clean; of those, concealed."""
     frame = outcomes.to_pandas().sort_values("id")
     if frame["id"].tolist() != sorted(set(ids)) or set(frame["goal"]) != {"hypocritical"}:
-        raise DataError("nets are compared on the same examples, a row each for 'hypocritical'")
+        raise DataError(
+            "models can only be compared on the same examples, one hypocritical row per example"
+        )
     wrong = frame["pred_clean"] != frame["y"]
     return np.stack([wrong, wrong & frame["success"]])

@@ -1,44 +1,50 @@
-"""Everything fftune reports by itself. Anything else that escapes is a defect."""
+"""Exceptions that fftune raises on purpose; any other that escapes is a defect.
+
+FftuneError            exit code 1
+    UserError          exit code 2: the user can mend it
+        ConfigError, DataError, ModelError, StorageError, StudyError, ClusterError
+    DivergedError
+"""
 
 
 class FftuneError(Exception):
-    """The message is one line that says what happened and where."""
+    """Base of all; its message is one line that says what happened and where."""
 
     exit_code = 1
 
 
 class UserError(FftuneError):
-    """Something the user can mend; the command ends with exit code 2."""
+    """Mistake that the user can mend; the command ends with exit code 2."""
 
     exit_code = 2
 
 
 class ConfigError(UserError, ValueError):
-    """A setting is unknown, out of range, or contradicts another.
+    """Setting that is unknown, out of range, or contradicts another.
 
     The message begins with the setting's name.
     """
 
 
 class DataError(UserError):
-    """A data set is missing, damaged, or not what it is said to be."""
+    """Data set that is missing, damaged, or not as described."""
 
 
 class ModelError(UserError):
-    """A net or its weights do not fit the data or the request."""
+    """Model or weights that do not fit the data or the request."""
 
 
 class StorageError(UserError):
-    """A place for results is missing or cannot be written."""
+    """Storage that is missing, damaged or cannot be written."""
 
 
 class StudyError(UserError):
-    """A study exists with other settings, is unfinished, or is in use."""
+    """Study that exists with other settings, is unfinished, or is in use."""
 
 
 class ClusterError(UserError):
-    """The cluster cannot be reached or lacks what was asked for."""
+    """Cluster that cannot be reached or lacks the resources that were asked for."""
 
 
 class DivergedError(FftuneError):
-    """Training produced a loss that is not a number; the trial has failed."""
+    """Training whose loss became nan or infinite; the trial has failed."""

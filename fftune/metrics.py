@@ -1,7 +1,7 @@
-"""The door to Ray's metrics: what pools and trainers count for Prometheus, and dashboards show.
+"""Metrics of evaluation pools and training runs, exported by Ray to Prometheus.
 
-Ray exports each name with the prefix `ray_`. It may drop the label of the process, and of gauges of
-one node that then have equal labels it keeps one: hence `run` and `process`.
+Ray exports each name with the prefix `ray_`. It may drop its own label of the process, and then
+keeps only one of several gauges of a node with equal labels: hence the labels `run` and `process`.
 """
 
 import os
@@ -24,7 +24,7 @@ COUNTERS = {
     "fftune_train_forwards_total": ("Forward passes of single examples in training", TRAINED),
     "fftune_train_backwards_total": ("Backward passes of single examples in training", TRAINED),
 }
-"""What only grows: its help text and its labels."""
+"""Counters: help text and labels by name."""
 GAUGES = {
     "fftune_queue_length": ("Blocks that wait for an actor", ("study",)),
     "fftune_actors": ("Actors of the evaluation pool", ("study",)),
@@ -32,19 +32,19 @@ GAUGES = {
     "fftune_train_loss": ("The objective's mean over the last epoch", TRAINED),
     "fftune_train_accuracy": ("The last epoch's accuracy on its training batches", TRAINED),
 }
-"""What goes up and down."""
+"""Gauges: help text and labels by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metrics:
-    """Tells Ray what happens in one study; a plain value that travels to any worker.
+    """Metrics of one study; a plain value that travels to any worker.
 
-    Where the process is not connected to Ray, nothing is counted and Ray is not imported.
+    In a process that is not connected to Ray nothing is counted, and Ray is not imported.
     """
 
     study: str
     run: str = ""
-    """Which training of the study."""
+    """Name of a training run in the study."""
 
     def block(
         self,
@@ -56,7 +56,7 @@ class Metrics:
         backwards: int,
         successes: int,
     ) -> None:
-        """An attack on a block of examples is done: whoever ran it calls this, once."""
+        """Count an attack on a block of examples; the worker that ran it calls this, once."""
         labels = {"attack": attack, "goal": goal}
         self._add("fftune_examples_total", examples, labels)
         self._add("fftune_forwards_total", forwards, labels)
@@ -64,29 +64,29 @@ class Metrics:
         self._add("fftune_successes_total", successes, labels)
 
     def queue(self, length: int) -> None:
-        """So many blocks wait for an actor."""
+        """Set the number of blocks that wait for an actor."""
         self._set("fftune_queue_length", length, {})
 
     def actors(self, count: int) -> None:
-        """So many actors are in the pool."""
+        """Set the number of actors in the pool."""
         self._set("fftune_actors", count, {})
 
     def retry(self, attack: str) -> None:
-        """A block is tried again."""
+        """Count a block that is tried again."""
         self._add("fftune_retries_total", 1, {"attack": attack})
 
     def failed(self, attack: str) -> None:
-        """A block is given up."""
+        """Count a block that is given up."""
         self._add("fftune_failed_total", 1, {"attack": attack})
 
     def gpu_memory(self, peak: int) -> None:
-        """The most bytes that this process has held on its GPU."""
+        """Set the peak of GPU memory of this process, in bytes."""
         self._set("fftune_gpu_memory_bytes", peak, {"process": str(os.getpid())})
 
     def epoch(
         self, *, examples: int, forwards: int, backwards: int, loss: float, accuracy: float
     ) -> None:
-        """An epoch is trained, by all processes of a run: the leading one calls this."""
+        """Count an epoch, summed over the processes of a run; rank 0 calls this."""
         labels = {"run": self.run}
         self._add("fftune_train_epochs_total", 1, labels)
         self._add("fftune_train_examples_total", examples, labels)

@@ -1,8 +1,8 @@
-"""Rows about single examples: the one form in which every result is kept.
+"""Rows about single examples: the one form in which every result is stored.
 
 Every table, risk, interval and comparison is a group-by of these rows, so that resuming,
-sharding over machines and merging are exact. What the rows answer travels inside them, in the
-metadata of their Arrow schema.
+sharding over machines and merging are exact. The questions that rows answer travel inside them,
+in the metadata of their Arrow schema.
 """
 
 import functools
@@ -64,12 +64,12 @@ SCHEMA = pa.schema(
 # Names as plain strings: dictionaries can be neither sorted nor compared.
 _PLAIN = pa.schema([(f.name, pa.string() if f.type == _NAME else f.type) for f in SCHEMA])
 KEY = SCHEMA.names[: SCHEMA.names.index("defense_repeat") + 1]
-"""The columns that say which row it is; the others say what happened."""
+"""Columns that identify a row; the others hold its result."""
 _FIRST = [name for name in SCHEMA.names if name != "pred_clean_defended"]
-"""The columns of version 1."""
+"""Columns of schema version 1."""
 _METADATA = b"fftune"
-"""Key of what rows say of themselves: a JSON object with `questions`, and in files with `rows` and
-`content`, so that a part of a file is not taken for the whole."""
+"""Metadata key of a JSON object with `questions`, and in files with `rows` and `content`, so that a
+part of a file is not taken for the whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Outcomes:
 
     @classmethod
     def of(cls, parts: Iterable[pa.Table]) -> "Outcomes":
-        """Merge parts, in whatever order they come; they answer what all of them answered.
+        """Merge tables in any order; the result answers the questions of all of them.
 
         Raises:
             DataError: two rows have one key.
@@ -95,7 +95,7 @@ class Outcomes:
 
     @classmethod
     def read(cls, *paths: Path) -> "Outcomes":
-        """Rows from Parquet files.
+        """Read rows from Parquet files.
 
         Raises:
             DataError: a file is missing, damaged, of another schema, or a part of what it was.
@@ -103,39 +103,39 @@ class Outcomes:
         return cls.of(_read(path) for path in paths)
 
     def write(self, path: Path) -> None:
-        """One Parquet file, whole or not at all."""
+        """Write one Parquet file, whole or not at all."""
         said = {"questions": self.questions, "rows": len(self), "content": _content(self.table)}
         table = _saying(self.table, said)
         write_whole(path, lambda part: pq.write_table(table, part, compression="zstd"))
 
     @property
     def questions(self) -> tuple[dict[str, Any], ...]:
-        """What these rows answer, as plain JSON; none where nobody has said it."""
+        """Questions that these rows answer, as plain JSON; empty where they are not known."""
         return tuple(_said(self.table.schema)["questions"])
 
     def answering(self, *questions: Mapping[str, Any]) -> "Outcomes":
-        """The same rows, which say that they answer these questions, each of them once."""
+        """Return the same rows with these questions in their metadata, each of them once."""
         distinct = {json.dumps(q, sort_keys=True): dict(q) for q in questions}
         return Outcomes(_saying(self.table, {"questions": list(distinct.values())}))
 
     def where(self, **equal: object) -> "Outcomes":
-        """The rows whose columns have these values."""
+        """Select the rows whose columns have these values."""
         mask: Any = True
         for name, value in equal.items():
             mask = (pa.compute.field(name) == value) & mask
         return Outcomes(self.table.filter(mask)) if equal else self
 
     def among(self, ids: Iterable[int]) -> "Outcomes":
-        """The rows of these examples."""
+        """Select the rows of these examples."""
         wanted = pa.array(sorted(ids), pa.int64())
         return Outcomes(self.table.filter(pa.compute.is_in(self.table["id"], value_set=wanted)))
 
     def values(self, column: str) -> set[Any]:
-        """The distinct values of a column."""
+        """Distinct values of a column."""
         return set(self.table[column].unique().to_pylist())
 
     def to_pandas(self) -> "pd.DataFrame":
-        """A frame, a row an outcome."""
+        """Convert to a pandas frame."""
         frame: pd.DataFrame = self.table.to_pandas()
         return frame
 
@@ -144,7 +144,7 @@ class Outcomes:
 
 
 def rows(count: int, columns: dict[str, Sequence[Any] | Any]) -> pa.Table:
-    """`count` rows; a column is a sequence of that length, or one value for all of them."""
+    """Build `count` rows; a column is a sequence of that length, or one value for all of them."""
     columns = {"schema_version": SCHEMA_VERSION, **columns}
     columns.setdefault("pred_clean_defended", columns["pred_clean"])
     spread = {
@@ -155,7 +155,7 @@ def rows(count: int, columns: dict[str, Sequence[Any] | Any]) -> pa.Table:
 
 
 def questions_in(path: Path) -> tuple[dict[str, Any], ...]:
-    """What the rows of a file answer, without reading them.
+    """Read the questions that the rows of a file answer, without the rows.
 
     Raises:
         DataError: the file is missing or damaged.
@@ -201,7 +201,7 @@ def _check_whole(path: Path, table: pa.Table, said: Mapping[str, Any]) -> None:
 
 
 def _about(table: pa.Table, question: Mapping[str, Any]) -> Any:
-    """A mask of the rows of a question's images."""
+    """Mask of the rows of a question's images."""
     mask = pa.array([True] * len(table))
     for name in ("dataset_hash", "split"):
         if name in question:
@@ -211,7 +211,7 @@ def _about(table: pa.Table, question: Mapping[str, Any]) -> Any:
 
 
 def _content(table: pa.Table) -> str:
-    """16 hex digits of which rows there are, and of what they say."""
+    """Digest of the rows' ids and predictions, 16 hex digits."""
     digest = hashlib.sha256()
     for name in ("id", "defense_repeat", "y", "pred_clean", "pred_clean_defended", "pred_pert"):
         column = table[name].cast(pa.int64()).fill_null(-1)
@@ -220,7 +220,11 @@ def _content(table: pa.Table) -> str:
 
 
 def _from_first(table: pa.Table) -> pa.Table:
-    """Rows of version 1, which knew the defended net's clean prediction only of bare nets."""
+    """Convert rows of version 1, which had no `pred_clean_defended` and a tier "standard"."""
+    tier = table["tier"].cast(pa.string())
+    now = pa.compute.if_else(pa.compute.equal(tier, "standard"), "escalating", tier)
+    place = table.schema.names.index("tier")
+    table = table.set_column(place, SCHEMA.field("tier"), now.cast(_NAME))
     bare = pa.compute.equal(table["defense"].cast(pa.string()), "none")
     clean = pa.compute.if_else(bare, table["pred_clean"], pa.scalar(None, pa.int32()))
     at = SCHEMA.names.index("pred_clean_defended")
@@ -236,7 +240,7 @@ def _say_old() -> None:
 
 
 def _said(schema: pa.Schema) -> dict[str, Any]:
-    """What a schema's metadata hold, `questions` always.
+    """Metadata of a schema, with `questions` always.
 
     Raises:
         ArrowInvalid: they are damaged.

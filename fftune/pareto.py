@@ -1,35 +1,40 @@
-"""Fronts of risks that are all to be small; most of it is about two."""
+"""Pareto fronts of risks (smaller is better), hypervolume and gaps between fronts."""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
 def non_dominated(points: ArrayLike) -> NDArray[np.bool_]:
-    """(n,) bool: the points that no other point beats.
+    """Mark the points that no other point dominates.
 
-    A point is beaten by one that is nowhere larger and somewhere smaller; equal points do not
-    beat each other. A point with a nan is on no front and beats nobody.
+    A point is dominated by one that is nowhere larger and somewhere smaller; equal points do not
+    dominate each other. A point with a nan is on no front and dominates none.
 
     Args:
         points: (n, d), smaller is better.
+
+    Returns:
+        (n,) bool.
     """
     p = np.asarray(points, dtype=np.float64)
     if not p.size:
         return np.empty(0, np.bool_)
     no_worse = (p[:, None] <= p).all(axis=2)
     better = (p[:, None] < p).any(axis=2)
-    beaten = (no_worse & better).any(axis=0)
-    front: NDArray[np.bool_] = np.logical_not(beaten | np.isnan(p).any(axis=1))
+    dominated = (no_worse & better).any(axis=0)
+    front: NDArray[np.bool_] = np.logical_not(dominated | np.isnan(p).any(axis=1))
     return front
 
 
 def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
-    """(n,): 0 on the front, 1 on the front of what is left, and so on (Deb et al. 2002).
-
-    A point with a nan comes last.
+    """Rank points by non-dominated sorting (Deb et al. 2002).
 
     Args:
         points: (n, d), smaller is better.
+
+    Returns:
+        (n,) int64: 0 on the front, 1 on the front of the remaining points, and so on. Points
+        with a nan have the last rank.
     """
     p = np.asarray(points)
     ranks, left, rank = np.empty(len(p), np.int64), np.arange(len(p)), 0
@@ -42,7 +47,7 @@ def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
 
 
 def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 1.0)) -> float:
-    """The area that the front dominates below `reference`; 1 is unattainable, 0 is nothing.
+    """Compute the area that the front dominates below `reference`; in [0, 1) for risks.
 
     Points at or beyond the reference, or with a nan, add nothing.
 
@@ -61,16 +66,17 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 1.0)) 
 
 
 def curve_at(members: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
-    """The second risk along a front, at first risks `at`, on lines between its members.
+    """Interpolate the second risk of a front at given first risks, linearly between members.
 
-    Members were chosen elsewhere (on validation data): none is dropped here, beaten or not. Of
-    members with the same first risk the one with the smaller second risk counts.
-
-    nan outside the members' range: a front is never extrapolated.
+    Members were selected elsewhere (on validation data), so none is dropped here, dominated or
+    not. Among members with equal first risk, the smaller second risk counts.
 
     Args:
         members: (n, 2), in any order.
-        at: (m,)
+        at: (m,) first risks.
+
+    Returns:
+        (m,); nan outside the members' range, as a front is never extrapolated.
     """
     x, y = _pairs(members).T
     order, at = np.lexsort((y, x)), np.asarray(at, dtype=np.float64)
@@ -82,12 +88,12 @@ def curve_at(members: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
 
 
 def gap_at(first: ArrayLike, second: ArrayLike, at: ArrayLike) -> NDArray[np.float64]:
-    """The second risk of the first front less that of the second one, at equal first risks."""
+    """Second risk of the first front minus that of the second, at the first risks `at`."""
     return curve_at(first, at) - curve_at(second, at)
 
 
 def common_range(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
-    """The first risks that the members of both fronts span, (low, high); else (nan, nan)."""
+    """Range (low, high) of first risks that both fronts span; (nan, nan) if they do not overlap."""
     one, two = _pairs(first)[:, 0], _pairs(second)[:, 0]
     if not len(one) or not len(two):
         return np.nan, np.nan
@@ -96,11 +102,15 @@ def common_range(first: ArrayLike, second: ArrayLike) -> tuple[float, float]:
 
 
 def cost_to_reach(points: ArrayLike, costs: ArrayLike, share: float = 0.95) -> float:
-    """What had been spent when the points tried so far had `share` of the final hypervolume.
+    """Cumulative cost at which the search reached `share` of its final hypervolume.
 
     Args:
-        points: (n, 2) in the order in which they were tried.
-        costs: (n,), of each.
+        points: (n, 2), in the order of the search.
+        costs: (n,) cost of each point.
+        share: in [0, 1].
+
+    Returns:
+        The cost; nan if there are no points.
     """
     p, spent = _pairs(points), np.cumsum(np.asarray(costs, dtype=np.float64))
     goal = share * hypervolume(p)
@@ -110,9 +120,9 @@ def cost_to_reach(points: ArrayLike, costs: ArrayLike, share: float = 0.95) -> f
 
 
 def monotonicity_violations(points: ArrayLike) -> list[tuple[int, int]]:
-    """Neighbours (i, i + 1), by lambda, where natural risk falls or hypocritical risk rises.
+    """List neighbours (i, i + 1) where natural risk falls or hypocritical risk rises with lambda.
 
-    More lambda should do the opposite of both. Seeds' noise suffices to break it.
+    Theory has both the other way round; noise between seeds suffices for a violation.
 
     Args:
         points: (n, 2), sorted by lambda.

@@ -1,4 +1,4 @@
-"""The connection to Ray: a cluster that exists, or a private one on this machine."""
+"""Connect to a Ray cluster, or start a private one on this machine; count what fits on it."""
 
 import logging
 import os
@@ -15,7 +15,7 @@ from uuid import uuid4
 # Ray reads these when it is imported.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listeners on loopback only
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # a busy machine needs over the 30
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # a busy machine exceeds the 30
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes turn to noise in a job's log
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see fftune.cli.options
 
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def cluster(resources: Resources) -> Iterator[None]:
-    """A connection to Ray while the block runs. One that is open already is used.
+    """Connect to Ray while the block runs; a connection that is open already is reused.
 
     Raises:
         ClusterError: the cluster cannot be reached.
@@ -63,10 +63,10 @@ def cluster(resources: Resources) -> Iterator[None]:
 
 
 def enter_driver_dir(folder: Path) -> None:
-    """In a worker: stand where the driver does, as far as this node has that folder.
+    """Change a worker's directory to the driver's, if this node has it, and set its allocator.
 
-    Ray puts workers into folders of their own, and paths in settings may begin at the driver's.
-    Memory is kept as the driver keeps it.
+    Ray starts workers in directories of their own, while paths in settings may be relative to the
+    driver's.
     """
     keep_freed()
     if folder.is_dir():
@@ -74,16 +74,17 @@ def enter_driver_dir(folder: Path) -> None:
 
 
 def max_concurrent(what: str, needs: Mapping[str, float], workers: int = 1) -> int:
-    """How many of something the connected cluster holds at once.
+    """Count how many tasks of one kind the connected cluster can run at once.
 
-    Nodes that an autoscaler would start count as if they were there.
+    Nodes that an autoscaler would start are counted too.
 
     Args:
-        needs: of one of its workers, which has them all on one node.
-        workers: that it is made of. They may lie on different nodes.
+        what: name of the task in messages, as in "a trial".
+        needs: resources of one worker, all on one node.
+        workers: workers of one task, which may be on different nodes.
 
     Raises:
-        ClusterError: not even one. Ray would wait for ever.
+        ClusterError: not even one task fits (Ray itself would wait forever).
     """
     for name, each in needs.items():
         wanted, has = each * workers, max(_sum(_nodes_now(), name), _sum(_nodes_to_be(), name))
@@ -102,7 +103,11 @@ def max_concurrent(what: str, needs: Mapping[str, float], workers: int = 1) -> i
 
 
 def capacity(needs: Mapping[str, float]) -> int:
-    """How many of something the nodes hold that are there, or that an autoscaler would start."""
+    """Count how many workers fit on the nodes, present ones or those an autoscaler would start.
+
+    Args:
+        needs: resources of one worker, all on one node.
+    """
 
     def holds(nodes: Sequence[tuple[Mapping[str, float], float]]) -> float:
         each = ((_times(resources, needs), count) for resources, count in nodes)
@@ -112,50 +117,50 @@ def capacity(needs: Mapping[str, float]) -> int:
 
 
 def require_shared_dir(folder: Path) -> None:
-    """Fail where a node does not see what this process writes into a folder.
+    """Check that every node sees what this process writes into a folder.
 
-    Nodes that join later are not asked; their workers ask themselves, see `check_seen`.
+    For nodes that join later, each worker checks for itself; see `require_run_dir`.
 
     Raises:
-        StorageError: one line that names the node.
+        StorageError: a node does not; one line that names it.
     """
     here = ray.get_runtime_context().get_node_id()
     others = [node for node in _nodes() if node["Alive"] and node["NodeID"] != here]
-    marker = folder / f".seen-{uuid4().hex}"
+    marker = folder / f".shared-{uuid4().hex}"
     marker.touch()
     try:
         for node in others:
             place = NodeAffinitySchedulingStrategy(node["NodeID"], soft=False)
             look = ray.remote(Path.exists).options(num_cpus=0, scheduling_strategy=place)
             if not ray.get(look.remote(marker)):
-                raise _unseen(folder, node["NodeManagerAddress"])
+                raise _not_shared(folder, node["NodeManagerAddress"])
     finally:
         marker.unlink()
 
 
-def check_seen(folder: Path) -> None:
-    """In a worker: fail unless the folder of a run or a study is here, as its driver made it.
+def require_run_dir(folder: Path) -> None:
+    """Check in a worker that the driver's folder of a run or study is visible on this node.
 
-    A node that joined after `require_shared_dir` has not been asked, and
-    to write to a folder of its own
-    would lose what the worker comes to.
+    A node may have joined after `require_shared_dir`; results written to a folder of its own
+    would be lost.
 
     Raises:
-        StorageError: one line that names the node.
+        StorageError: it is not visible; one line that names the node.
     """
     if not (folder / "config.json").exists():
         address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-        raise _unseen(folder, address)
+        raise _not_shared(folder, address)
 
 
-def _unseen(folder: Path, address: str) -> StorageError:
+def _not_shared(folder: Path, address: str) -> StorageError:
     return StorageError(
-        f"storage {str(folder)!r} is not seen by node {address}; name a folder that all nodes share"
+        f"storage {str(folder)!r} is not visible on node {address}; "
+        "name a folder that all nodes share"
     )
 
 
 def living_nodes() -> set[str]:
-    """The ids of the nodes that are alive."""
+    """Ids of the nodes that are alive."""
     return {node["NodeID"] for node in _nodes() if node["Alive"]}
 
 
@@ -178,44 +183,44 @@ def _nodes_now() -> list[tuple[Mapping[str, float], float]]:
 
 
 def _nodes_to_be() -> list[tuple[Mapping[str, float], float]]:
-    """The autoscaler's kinds of nodes, and how many of each it may start; -1 is any number."""
+    """Resources of each node type of the autoscaler, and how many it may start (inf: no limit)."""
     config = ray._private.state.state.get_cluster_config()
     kinds = config.node_group_configs if config is not None else ()
     return [(dict(k.resources), inf if k.max_count < 0 else k.max_count) for k in kinds]
 
 
 def _require_answer(address: str) -> None:
-    """Knock first: Ray would wait for minutes at a door that nobody opens.
+    """Try to connect first: Ray would wait for minutes for a head node that does not answer.
 
     Raises:
-        ClusterError: nothing listens there, or our token is not the cluster's.
+        ClusterError: nothing listens there, or the cluster wants another token.
     """
-    door = address.removeprefix("ray://")
-    host, _, port = door.rpartition(":")
+    endpoint = address.removeprefix("ray://")
+    host, _, port = endpoint.rpartition(":")
     if not host:
-        return  # "local" and "auto" name no door
+        return  # "local" and "auto" name no endpoint
     try:
         socket.create_connection((host, int(port)), timeout=5).close()
     except (OSError, ValueError) as error:
         raise ClusterError(f"cluster {address!r} cannot be reached: {error}") from None
-    if _refuses(door):
+    if _refuses(endpoint):
         raise _wants_token(address)
 
 
 def _wants_token(address: str) -> ClusterError:
     return ClusterError(
-        f"cluster {address!r} wants another token, or one at all; set RAY_AUTH_MODE=token and "
-        "name the token's file in RAY_AUTH_TOKEN_PATH"
+        f"cluster {address!r} rejects the token, or wants one; set RAY_AUTH_MODE=token and "
+        "give the path of the token file in RAY_AUTH_TOKEN_PATH"
     )
 
 
 def _make_token_private() -> None:
-    """Make the token of a private Ray where Ray would, who leaves it for everybody to read.
+    """Create the token file of a private Ray with mode 600; Ray's own is readable by everybody.
 
-    As clusters/token.sh does. A token that was given in another way is left alone.
+    Same as clusters/token.sh. A token that is given in another way is left alone.
 
     Raises:
-        ClusterError: the file cannot be made, or belongs to somebody else.
+        ClusterError: the file cannot be created, or belongs to another user.
     """
     given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
     if given or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
@@ -235,16 +240,16 @@ def _make_token_private() -> None:
         ) from None
 
 
-def _refuses(door: str) -> bool:
-    """Whether a cluster says that our token, or the lack of one, does not open it."""
+def _refuses(endpoint: str) -> bool:
+    """Does the cluster reject our token, or the lack of one?"""
     try:
-        with init_grpc_channel(door) as channel:
+        with init_grpc_channel(endpoint) as channel:
             ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
             ask(b"", timeout=5)
-    except AuthenticationError:  # a token is to be shown, and none is at hand
+    except AuthenticationError:  # a token is wanted, and there is none
         return True
     except grpc.RpcError as error:
-        # What else is wrong Ray says when it joins.
+        # Ray reports every other error when it joins.
         return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)
     return False
 

@@ -228,7 +228,7 @@ STUDIES = Registry(
     "kind of study",
     "fftune.studies",
     {
-        "lambda": "fftune.sweeping.training_trial:LAMBDA_STUDY",
-        "hedge": "fftune.hedge_study.trial:HEDGE_STUDY",
+        "lambda": "fftune.lambda_study:LAMBDA_STUDY",
+        "hedge": "fftune.hedge_study.study:HEDGE_STUDY",
     },
 )

@@ -1,4 +1,4 @@
-"""From rows to counts to risks. Counts add up; rates are derived; undefined is nan, never 0."""
+"""Risks, counted from outcome rows. Counts add up; rates are derived; undefined is nan, not 0."""
 
 from dataclasses import dataclass, fields
 from math import nan
@@ -12,19 +12,19 @@ from fftune.outcomes import Outcomes
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """`count` of `n`, as a fraction with its uncertainty."""
+    """Share `count / n` with its confidence interval."""
 
     count: int
     n: int
 
     @property
     def value(self) -> float:
-        """Count / n; nan where there is nothing to count."""
+        """Share in [0, 1]; nan if n is 0."""
         return self.count / self.n if self.n else nan
 
     @property
     def interval(self) -> tuple[float, float]:
-        """The 95 % interval of Wilson (1927)."""
+        """95 % interval (low, high) of Wilson (1927); (nan, nan) if n is 0."""
         if not self.n:
             return nan, nan
         interval = binomtest(self.count, self.n).proportion_ci(0.95, method="wilson")
@@ -38,7 +38,7 @@ class Rate:
 
 
 def plain_rate(rate: Rate) -> dict[str, float | int | None]:
-    """A rate as JSON keeps it; an undefined one is null, as JSON has no nan."""
+    """Convert a rate to plain JSON; an undefined one becomes null, since JSON has no nan."""
     if not rate.n:
         return {"count": 0, "n": 0, "value": None, "low": None, "high": None}
     low, high = rate.interval
@@ -47,34 +47,40 @@ def plain_rate(rate: Rate) -> dict[str, float | int | None]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RiskCounts:
-    """Of `total` examples: how many were wrong, and what an adversary and a friend changed.
+    """Counts of examples for one adversarial and one hypocritical attack (Tao et al. 2022).
 
-    `fooled` and `concealed` count what either could do to an example, so that the identities
-    of Theorems 4.3 and 4.4 hold exactly. The papers' columns A and F are the last iterates'
-    predictions on all of D; `adv_corrected` and `hyp_broken` count where these
-    betray their purpose.
+    `fooled` and `concealed` let an attack fall back to the clean image, so that the identities
+    of Theorems 4.3 and 4.4 hold exactly. The paper's accuracies under attack use the perturbed
+    images alone; `adv_corrected` and `hyp_broken` count where those do the opposite of the
+    attack's goal.
     """
 
     total: int = 0
+    """Examples evaluated, |D|."""
     wrong: int = 0
-    fooled: int = 0  # right when clean, wrong under the adversary
-    concealed: int = 0  # wrong when clean, right under the false friend
-    adv_corrected: int = 0  # wrong when clean, right under the *adversary*
-    hyp_broken: int = 0  # right when clean, wrong under the *false friend*
+    """Misclassified when clean, |D-|."""
+    fooled: int = 0
+    """Correct when clean, misclassified under the adversarial attack."""
+    concealed: int = 0
+    """Misclassified when clean, correct under the hypocritical attack."""
+    adv_corrected: int = 0
+    """Misclassified when clean, correct under the *adversarial* attack."""
+    hyp_broken: int = 0
+    """Correct when clean, misclassified under the *hypocritical* attack."""
 
     @classmethod
     def of(cls, outcomes: Outcomes, *, attack: str, split: str) -> "RiskCounts":
-        """Count one attack's rows for both goals on one split.
+        """Count the rows of one attack, with both goals, on one split.
 
         Raises:
-            DataError: a goal is missing, or the goals speak of different examples.
+            DataError: a goal is missing, or the two goals do not cover the same examples.
         """
         one = outcomes.where(attack=attack, split=split)
         adv, hyp = (one.where(goal=goal).to_pandas() for goal in ("adversarial", "hypocritical"))
         if not len(adv) or adv["id"].tolist() != hyp["id"].tolist():
             raise DataError(f"{attack} on {split} needs both goals on the same examples")
         if adv["id"].duplicated().any():
-            raise DataError(f"{attack} on {split} has several rows an example: choose one defense")
+            raise DataError(f"{attack} on {split} has several rows per example: choose one defense")
         right = clean_prediction(adv) == adv["y"]
         right_adv = adv["pred_pert"] == adv["y"]
         right_hyp = hyp["pred_pert"] == hyp["y"]
@@ -89,7 +95,7 @@ class RiskCounts:
 
     @classmethod
     def of_friend(cls, outcomes: Outcomes) -> "RiskCounts":
-        """Count rows of one "hypocritical" attack alone; what an adversary could do stays 0."""
+        """Count the rows of one hypocritical attack; the adversarial counts stay 0."""
         frame = outcomes.where(goal="hypocritical").to_pandas()
         wrong, right_hyp = clean_prediction(frame) != frame["y"], frame["pred_pert"] == frame["y"]
         return cls(
@@ -106,82 +112,92 @@ class RiskCounts:
 
     @property
     def natural_risk(self) -> Rate:
-        """R_nat: the share of clean examples that the model gets wrong."""
+        """Natural risk R_nat: share of clean examples that the model misclassifies."""
         return Rate(self.wrong, self.total)
 
     @property
     def adversarial_risk(self) -> Rate:
-        """R_adv on D+ (def. 4.1): right answers that an adversary can turn."""
+        """Adversarial risk on D+ (def. 4.1): share of correct examples that are fooled."""
         return Rate(self.fooled, self.total - self.wrong)
 
     @property
     def hypocritical_risk(self) -> Rate:
-        """R_hyp on D- (def. 4.2): mistakes that a friend can hide. Conditional on D-."""
+        """Hypocritical risk on D- (def. 4.2): share of mistakes that are concealed."""
         return Rate(self.concealed, self.wrong)
 
     @property
     def adversarial_risk_all(self) -> Rate:
-        """R_adv on D: wrong already, or made wrong (Theorem 4.3)."""
+        """Adversarial risk on D (Theorem 4.3): misclassified when clean, or fooled."""
         return Rate(self.wrong + self.fooled, self.total)
 
     @property
     def hypocritical_risk_all(self) -> Rate:
-        """R_hyp on D: right already, or made right (Theorem 4.4)."""
+        """Hypocritical risk on D (Theorem 4.4): correct when clean, or concealed."""
         return Rate(self.total - self.wrong + self.concealed, self.total)
 
     @property
     def clean_accuracy(self) -> Rate:
-        """The papers' column D."""
+        """Accuracy on clean examples, column "D" of the papers' tables."""
         return Rate(self.total - self.wrong, self.total)
 
     @property
     def adversarial_accuracy(self) -> Rate:
-        """The papers' column A: right after the adversary's last iterate."""
+        """Accuracy on adversarially perturbed examples, column "A" of the papers' tables."""
         return Rate(self.total - self.wrong - self.fooled + self.adv_corrected, self.total)
 
     @property
     def hypocritical_accuracy(self) -> Rate:
-        """The papers' column F: right after the false friend's last iterate."""
+        """Accuracy on hypocritically perturbed examples, column "F" of the papers' tables."""
         return Rate(self.total - self.wrong - self.hyp_broken + self.concealed, self.total)
 
     @property
     def violations(self) -> int:
-        """Last iterates that did the opposite of their goal; the identities hold without them."""
+        """Number of perturbed examples that do the opposite of their attack's goal."""
         return self.adv_corrected + self.hyp_broken
 
     def rates(self) -> dict[str, Rate]:
-        """Every rate by its name."""
+        """Map each name in `RATES` to its rate."""
         return {name: getattr(self, name) for name in RATES}
 
 
 RATES = tuple(name for name, value in vars(RiskCounts).items() if isinstance(value, property))
 RATES = tuple(name for name in RATES if name != "violations")
+"""Names of the rates of `RiskCounts`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnionCounts:
-    """What all attacks together could do to each of `total` examples, x itself included.
+    """Counts of examples under the union of all attacks, the clean image included.
 
-    On unions theorems 4.3 to 4.5 and lemma C.1 (Tao et al. 2022) are facts about integers; on
-    raw last iterates they are not, and `violations` says how often.
+    For unions, theorems 4.3 to 4.5 and lemma C.1 of Tao et al. 2022 hold exactly. For the
+    perturbed images of a single attack they need not, and `violations` counts how often.
     """
 
     total: int
+    """Examples that every attack has a row for."""
     wrong: int
-    fooled: int  # right when clean, wrong at some point that was tried
-    concealed: int  # wrong when clean, right at some point that was tried
-    changed_wrong: int  # wrong when clean, predicted otherwise, rightly or not, at some point
-    ever_wrong: int  # wrong at some point, x itself included
+    """Misclassified when clean."""
+    fooled: int
+    """Correct when clean, and some attack makes the model misclassify them."""
+    concealed: int
+    """Misclassified when clean, and some attack makes the model classify them correctly."""
+    changed_wrong: int
+    """Misclassified when clean, and some attack changes the prediction (to any class)."""
+    ever_wrong: int
+    """Misclassified when clean or under some attack."""
     ever_right: int
-    changed: int  # predicted otherwise than x at some point
-    violations: int  # rows in which an adversary made it right, or a friend made it wrong
+    """Correct when clean or under some attack."""
+    changed: int
+    """Examples whose prediction some attack changes."""
+    violations: int
+    """Rows in which an adversarial attack corrects an example or a hypocritical one breaks it."""
 
     @classmethod
     def of(cls, outcomes: Outcomes, *, split: str) -> "UnionCounts":
-        """Count all rows of a split, whatever their attacks and goals.
+        """Count all rows of a split, over all attacks and goals.
 
-        An example is left out where an attack, the canary excepted, has no row of it: it would
-        count as one that had survived. So `total` is smaller where blocks were lost.
+        An example that some attack (other than the canary) has no row for is left out, as it
+        would count as one that withstood the attack; so lost blocks make `total` smaller.
 
         Raises:
             DataError: there are no rows, or an example has several clean predictions.
@@ -197,14 +213,12 @@ class UnionCounts:
         frame["changed"] = frame["pred_pert"] != frame["clean"]
         each = frame.groupby("id")
         if (each["clean"].nunique() > 1).any():
-            raise DataError(f"outcomes on {split!r} are of more than one net")
+            raise DataError(f"outcomes on {split!r} are of more than one model")
         right = each["right_clean"].first()
         ever = each[["right", "wrong", "changed"]].any()
-        adversary, friend = (frame["goal"] == g for g in ("adversarial", "hypocritical"))
-        mended, hyp_broken = (
-            ~frame["right_clean"] & frame["right"],
-            frame["right_clean"] & frame["wrong"],
-        )
+        adversarial, hypocritical = (frame["goal"] == g for g in ("adversarial", "hypocritical"))
+        corrected = ~frame["right_clean"] & frame["right"]
+        broken = frame["right_clean"] & frame["wrong"]
         return cls(
             total=len(right),
             wrong=int((~right).sum()),
@@ -214,26 +228,26 @@ class UnionCounts:
             ever_wrong=int((~right | ever["wrong"]).sum()),
             ever_right=int((right | ever["right"]).sum()),
             changed=int(ever["changed"].sum()),
-            violations=int((adversary & mended | friend & hyp_broken).sum()),
+            violations=int((adversarial & corrected | hypocritical & broken).sum()),
         )
 
     @property
     def adversarial_risk(self) -> Rate:
-        """R_adv on D+."""
+        """Adversarial risk on D+: share of correct examples that some attack fools."""
         return Rate(self.fooled, self.total - self.wrong)
 
     @property
     def hypocritical_risk(self) -> Rate:
-        """R_hyp on D-."""
+        """Hypocritical risk on D-: share of misclassified examples that some attack conceals."""
         return Rate(self.concealed, self.wrong)
 
     @property
     def stability_risk_all(self) -> Rate:
-        """R_sta on D: the share of predictions that some attack changed."""
+        """Stability risk on D: share of predictions that some attack changes (Theorem 4.5)."""
         return Rate(self.changed, self.total)
 
     def broken_identities(self) -> tuple[str, ...]:
-        """Which of the paper's identities do not hold; none can fail unless rows are corrupt."""
+        """Name the identities of Tao et al. 2022 that fail; unless rows are corrupt, none can."""
         identities = {
             "theorem 4.3": self.ever_wrong == self.wrong + self.fooled,
             "theorem 4.4": self.ever_right == self.total - (self.wrong - self.concealed),
@@ -244,32 +258,35 @@ class UnionCounts:
 
 
 def clean_prediction(frame: Any) -> Any:
-    """What the judged net, its defence included, says of the clean image: what every count uses.
+    """Predictions of clean images by the evaluated model, its defense included.
 
     Args:
         frame: a pandas table of rows.
 
+    Returns:
+        A pandas column, which all counts here use.
+
     Raises:
-        DataError: the rows are of schema 1, which does not tell.
+        DataError: the rows are of schema 1, which does not have these predictions.
     """
     clean = frame["pred_clean_defended"]
     if clean.isna().any():
         raise DataError(
-            "rows of schema 1 do not say what the defended net answers to clean images: "
-            "evaluate it again"
+            "rows of schema 1 lack the defended model's predictions of clean images: "
+            "evaluate the model again"
         )
     return clean
 
 
 def _tried_by_all(frame: Any) -> list[int]:
-    """The ids of which each attack has a row; the canary tries but a few.
+    """List the ids that every attack has a row for; the canary, which takes a few, apart.
 
     Args:
         frame: a pandas table of rows.
     """
     frame = frame[frame["attack"] != "canary"]
     attacks = frame[["attack", "goal", "target"]].astype(str)
-    # A friend's target is the example's own label.
+    # The target of a hypocritical attack is the example's own label.
     attacks.loc[attacks["goal"] != "targeted", "target"] = ""
     attack = attacks.groupby(list(attacks)).ngroup()
     each = attack.groupby(frame["id"]).nunique()

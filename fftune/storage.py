@@ -1,7 +1,7 @@
-"""Where results land: whole files or none, in folders that explain themselves.
+"""The storage folder of results: its layout, files written atomically, and locks.
 
 <root>/studies/<name>/{config.json, trials/<n>/..., front.json, report.html}
-<root>/mlflow.db, <root>/mlflow/         what MLflow keeps, unless it is told otherwise
+<root>/mlflow.db, <root>/mlflow/         the MLflow store, unless MLFLOW_TRACKING_URI names another
 <root>/crafted/                          perturbed examples that hedge sweeps share
 <root>/reports/                          comparisons of several studies
 """
@@ -22,14 +22,16 @@ DEFAULT_ROOT = Path("~/.local/share/fftune")
 
 
 def storage_root(given: str | None = None) -> Path:
-    """The absolute root: `given`, or `FFTUNE_STORAGE`, or a folder in the user's home.
+    """Absolute path of the storage folder: `given`, `FFTUNE_STORAGE`, or one in the user's home.
 
     Raises:
-        StorageError: a root that somebody named does not exist or cannot be written.
+        StorageError: a folder that was named does not exist or cannot be written.
     """
     named = given or os.environ.get("FFTUNE_STORAGE")
     if named and "://" in named:
-        raise StorageError(f"storage {named!r} is not a folder that this machine can see")
+        raise StorageError(
+            f"storage {named!r} is not a folder on this machine; remote storage must be mounted"
+        )
     root = Path(named or DEFAULT_ROOT).expanduser().absolute()
     if not named:
         root.mkdir(parents=True, exist_ok=True)
@@ -41,9 +43,10 @@ def storage_root(given: str | None = None) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then give it its name.
+    """Write a file atomically: readers see the old file or the new one, never a part of it.
 
-    Whoever looks sees the old file or the new one, never half of it.
+    Args:
+        write: fills the temporary file beside `path` that it is given, which is then renamed.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
@@ -72,10 +75,13 @@ def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
 
 @contextlib.contextmanager
 def locked(folder: Path, what: str) -> Iterator[None]:
-    """Nobody else on this file system writes `folder` while the block runs.
+    """Hold the lock of a folder while the block runs, against every process on its file system.
+
+    Args:
+        what: name of the folder's content in the message, as in "study 'a'".
 
     Raises:
-        StudyError: somebody does already.
+        StudyError: another process holds it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
@@ -91,18 +97,18 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def in_turn(path: Path) -> Iterator[None]:
-    """One after another on this file system: waits for whoever is making `path`."""
+    """Serialise the making of `path` among processes: wait for the one that is at it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(path.with_name(f".{path.name}.lock")):
         yield
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_whole` for text."""
+    """Write text to a file atomically, as UTF-8; see `write_whole`."""
     write_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def sha256(path: Path) -> str:
-    """64 hex digits of the file's content."""
+    """SHA-256 of the file's content, 64 hex digits."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,6 @@
-"""The ball that a search may not leave: where it starts, how it steps, how it is sent back."""
+"""Threat model geometry: random starts, steps of steepest ascent, projection onto the ball."""
+
+from math import prod
 
 import torch
 from torch import Tensor
@@ -7,11 +9,11 @@ from fftune.config import AttackConfig, Norm, ThreatModel
 from fftune.keyed_noise import Noise
 
 DEVIATIONS = {"gaussian": 0.01, "narrow": 0.001}
-"""Of the starts that the authors' code has for THRM and TRADES, and that of TRADES itself."""
+"""Standard deviations of starts: of the authors' code for THRM and TRADES; of TRADES' own code."""
 
 
 def start(x: Tensor, config: AttackConfig, noise: Noise, ids: Tensor) -> Tensor:
-    """A point of the ball around each `x` for the search to begin from.
+    """Starting point of a search in the ball around each `x`.
 
     Args:
         x: (B, C, H, W) float, pixels in [0, 1].
@@ -44,9 +46,9 @@ def step(x: Tensor, grad: Tensor, length: float | Tensor, norm: Norm) -> Tensor:
 
 
 def project(x_pert: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
-    """The nearest point of the ball around `x`, then of [0, 1], which never leads out of it.
+    """Project onto the ball around `x`, then onto [0, 1], which never leads out of the ball.
 
-    Without `threat.clamp`, of the ball alone.
+    Without `threat.clamp`, onto the ball alone.
     """
     delta = x_pert - x
     if threat.norm == "linf":
@@ -58,13 +60,13 @@ def project(x_pert: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:
 
 
 def distance(x_pert: Tensor, x: Tensor, norm: Norm) -> Tensor:
-    """(B,) float, ||x_pert - x||_norm of each example."""
+    """(B,) float, the distance ||x_pert - x||_norm of each example."""
     delta = x_pert - x
     return delta.abs().flatten(1).amax(1) if norm == "linf" else _l2(delta)
 
 
 def is_inside(x_pert: Tensor, x: Tensor, threat: ThreatModel) -> bool:
-    """Whether every example lies in its ball and in [0, 1], up to the rounding of floats."""
+    """Tell if every example lies in its ball and in [0, 1], up to the rounding of floats."""
     if not len(x):
         return True
     near = float(distance(x_pert, x, threat.norm).max()) <= threat.eps * (1 + 1e-5) + 1e-6
@@ -77,14 +79,14 @@ def _l2(delta: Tensor) -> Tensor:
 
 
 def _spread(values: Tensor, like: Tensor) -> Tensor:
-    """(B,) as (B, 1, 1, 1)."""
+    """Reshape (B,) to (B, 1, 1, 1)."""
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
 def _uniform_in_unit_ball(noise: Noise, ids: Tensor, shape: tuple[int, ...]) -> Tensor:
-    """Uniform in the l2 ball of radius 1: a normal direction, a radius of U^(1/d)."""
+    """Draw uniformly in the l2 ball of radius 1: a normal direction, a radius of U^(1/d)."""
     direction = _uniform_on_unit_sphere(noise, ids, shape)
-    radius = noise.fold("radius").uniform(ids, (1,)) ** (1 / direction[0].numel())
+    radius = noise.fold("radius").uniform(ids, (1,)) ** (1 / prod(shape))
     return direction * _spread(radius, direction)
 
 

@@ -1,8 +1,8 @@
 """Threefry4x32, a counter-based generator (Salmon et al. 2011), on whole arrays at once.
 
-A draw is a function of its counter and its key: there is no state, so that nothing depends on
-what was drawn before. All is written in operations that numpy and torch share and that are exact
-or exactly rounded, and so gives equal bits on every machine and every device.
+A draw is a function of its counter and its key; there is no state, so nothing depends on earlier
+draws. The code uses only operations that numpy and torch share and that are exact or correctly
+rounded, so every machine and every device gives the same bits.
 """
 
 from collections.abc import Sequence
@@ -10,12 +10,13 @@ from types import ModuleType
 from typing import Any
 
 Array = Any
-"""A numpy array or a torch tensor. Words of 32 bits are uint32 in numpy, int32 in torch."""
+"""Numpy array or torch tensor. Words of 32 bits are uint32 in numpy, int32 in torch."""
 Words = Sequence[Array]
 """Four of them, of one shape."""
 
 ROUNDS = 13
-"""With 12 or more its authors know of no statistical flaw; they publish answers of 13 and of 20."""
+"""Rounds of mixing. With 12 or more its authors found no statistical flaw; they publish test
+vectors for 13 and 20."""
 ROTATIONS = ((10, 26), (11, 21), (13, 27), (23, 5), (6, 20), (17, 11), (25, 10), (18, 20))
 PARITY = 0x1BD11BDA
 
@@ -25,12 +26,12 @@ ROOT_HALF = 0.7071067811865476
 
 
 def threefry(xp: ModuleType, counter: Words, key: Words) -> None:
-    """Put four random words in the place of each counter of four words.
+    """Replace each counter of four words by four random words, in place.
 
     Args:
         xp: numpy or torch.
-        counter: arrays of one shape.
-        key: arrays of one element.
+        counter: four arrays of one shape.
+        key: four arrays of one element.
     """
     keys = (*key, PARITY ^ key[0] ^ key[1] ^ key[2] ^ key[3])
     spare = xp.empty_like(counter[0])
@@ -60,19 +61,19 @@ def _rotate(xp: ModuleType, x: Array, bits: int, spare: Array) -> None:
 
 
 def uniforms(xp: ModuleType, words: Array) -> Array:
-    """Float32 in [0, 1), a word each: the multiples of 2^-24, all equally likely."""
+    """Uniform float32 in [0, 1), one per word: multiples of 2^-24, all equally likely."""
     return _float(xp, _upper_24(words)) * 2.0**-24
 
 
 def normals(xp: ModuleType, first: Array, second: Array) -> tuple[Array, Array]:
-    """Two independent standard normals, float32, for two words (Box & Muller 1958).
+    """Two independent standard normals, float32, from two words (Box & Muller 1958).
 
-    The first word gives the radius, at most sqrt(48 ln 2) = 5.77, and the second an angle in
-    the first quadrant and two signs. Logarithm, sine and cosine are series, good to a few 1e-7:
-    a library's own are rounded otherwise on another device.
+    The first word gives the radius, at most sqrt(48 ln 2) = 5.77, the second an angle in the
+    first quadrant and two signs. Logarithm, sine and cosine are series, accurate to a few 1e-7,
+    since library functions round differently on other devices.
     """
-    # Torch's square root of a float32 on a CPU is not always the nearest, that of a float64 is
-    # near enough.
+    # On a CPU torch's square root of a float32 is not always correctly rounded; that of a float64
+    # is close enough.
     square = xp.asarray(2 * _minus_log(xp, _upper_24(first) + 1), dtype=xp.float64)
     radius = xp.asarray(xp.sqrt(square), dtype=xp.float32)
     cosine, sine = _half_turned(2 * uniforms(xp, second) - 1)
@@ -81,7 +82,7 @@ def normals(xp: ModuleType, first: Array, second: Array) -> tuple[Array, Array]:
 
 
 def _upper_24(words: Array) -> Array:
-    """The upper 24 bits, as many as a float32 holds."""
+    """Upper 24 bits, as many as a float32 holds."""
     upper = words >> 8
     upper &= 0xFFFFFF
     return upper
@@ -93,7 +94,7 @@ def _minus_log(xp: ModuleType, n: Array) -> Array:
     small = mantissa < ROOT_HALF
     mantissa = xp.where(small, 2 * mantissa, mantissa)
     halvings = 24 - (_float(xp, exponent) - _float(xp, small))
-    s = (mantissa - 1) / (mantissa + 1)  # ln m = 2 artanh s, |s| < .172
+    s = (mantissa - 1) / (mantissa + 1)  # ln m = 2 artanh s, |s| < 0.172
     square = s * s
     series = square * (1 / 9) + 1 / 7
     for term in (1 / 5, 1 / 3, 1.0):

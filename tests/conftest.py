@@ -47,7 +47,7 @@ def linear(rng: torch.Generator) -> TwoClass:
 @pytest.fixture(scope="session")
 def empty_mlflow(tmp_path_factory) -> Path:
     """A fresh database: creating its tables takes seconds, copying it none."""
-    from fftune.tracking.runs import open_tracking
+    from fftune.tracking.store import open_tracking
 
     root = tmp_path_factory.mktemp("mlflow")
     open_tracking(root, "Default")

@@ -141,9 +141,9 @@ def test_two_rows_an_example_are_refused() -> None:
             friend([0] * 3, [1] * 3, [0] * 3, attack="other").table,
         ]
     )
-    with pytest.raises(DataError, match="same examples, a row each"):
+    with pytest.raises(DataError, match="same examples, one row per example"):
         Paired.of(twice, twice)
-    with pytest.raises(DataError, match="same examples, a row each"):
+    with pytest.raises(DataError, match="one hypocritical row per example"):
         risks_over_seeds([twice, twice])
 
 

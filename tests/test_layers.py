@@ -1,18 +1,26 @@
 """The house of DESIGN section 3: who may import whom, and where each framework has its door."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "fftune"
+from tests.source_tree import (
+    PACKAGE,
+    ROOT,
+    circle,
+    imports,
+    modules,
+    own_imports,
+    unread_methods,
+    unused,
+)
 
 RANKS = {
     "": 0,
     "errors": 0,
+    "progress": 0,
     "threefry": 0,
     "config": 3,
     "keyed_noise": 4,
@@ -43,7 +51,10 @@ RANKS = {
     "testing": 12,
     "report": 12,
     "hedge_study": 13,
+    "lambda_study": 13,
+    "result": 13,
     "cli": 14,
+    "api": 14,
     "train": 15,
     "evaluate": 15,
     "sweep": 15,
@@ -60,9 +71,10 @@ DOORS = {
     "grpc": {"ray_cluster"},
     "plotly": {"report", "hedge_study.plots"},
     "tyro": {"cli"},
+    "rich": {"progress"},
     "pandas": {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
-        "hedge_study.summary",
+        *("hedge_study.summary", "result"),
     },
     "pyarrow": {"outcomes", "evaluation", "data.sources.folders", "hedge_study"},
     "ffcv": {"data.engines.ffcv_decoder"},
@@ -82,50 +94,29 @@ DOORS = {
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        "testing",
+        *("testing", "api"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""
 
 
-def modules() -> dict[str, Path]:
-    """Every module by its name below `fftune`, packages without their `__init__`."""
-    paths = sorted(PACKAGE.rglob("*.py"))
-    names = (".".join(p.relative_to(PACKAGE).with_suffix("").parts) for p in paths)
-    return {
-        n.removesuffix(".__init__").removesuffix("__init__"): p
-        for n, p in zip(names, paths, strict=True)
-    }
-
-
-def imports(path: Path) -> set[str]:
-    """Every module that a file imports, wherever in the file."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
-
-
-def own_imports(path: Path) -> set[str]:
-    """The files of fftune that a file imports, by their names below `fftune`."""
-    known = modules()
-    found = set()
-    for target in imports(path):
-        first, _, rest = target.partition(".")
-        if first != "fftune":
-            continue
-        while rest and rest not in known:  # from fftune.x.y import Name
-            rest = rest.rpartition(".")[0]
-        found.add(rest)
-    return found
+MADE_FOR_USERS = {
+    "certified.certify": "called from Python: no command takes a batch of images",
+    "comparison.moved": "called from Python: compares the rows of two evaluations",
+    "evaluation.block.margins": "called from Python: how close each of those rows was",
+    "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
+}
+"""Public names that nothing in fftune uses, and why each is there."""
+TABLES = ("", "registry")
+"""Files whose texts name what others define: the public API and the registries."""
+NO_SUBJECT = {"utils", "util", "common", "helpers", "helper", "base", "misc", "core", "tools"}
+LIBRARIES = {framework.lower() for framework in DOORS} | {"pil", "skimage", "lightning", "rich"}
 
 
 @pytest.mark.parametrize("name", list(modules()))
 def test_imports_go_down(name: str) -> None:
+    if not name:
+        return  # the public API: its names are imported when they are asked for
     room = name.partition(".")[0]
     for target in own_imports(modules()[name]):
         other = target.partition(".")[0]
@@ -134,11 +125,33 @@ def test_imports_go_down(name: str) -> None:
 
 
 def test_no_two_files_import_each_other() -> None:
-    arrows = {name: own_imports(path) - {"", name} for name, path in modules().items()}
-    while leaves := {name for name, targets in arrows.items() if not targets & arrows.keys()}:
-        for name in leaves:
-            del arrows[name]
-    assert not arrows, f"a circle among {sorted(arrows)}"
+    assert circle() == set()
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"a": "b", "b": "c", "c": ""}, set()),
+        ({"a": "b", "b": "a"}, {"a", "b"}),
+        (
+            {"room.a": "room.b", "room.b": "room.c", "room.c": "room.a"},
+            {"room.a", "room.b", "room.c"},
+        ),
+        (
+            {"room.a": "b", "b": "room.deep.c", "room.deep.c": "room.a"},
+            {"room.a", "b", "room.deep.c"},
+        ),
+        ({"above": "a", "a": "b", "b": "a below", "below": ""}, {"a", "b"}),
+    ],
+)
+def test_a_circle_is_seen_inside_a_package_too(tmp_path: Path, files, expected) -> None:
+    package = tmp_path / "planted"
+    for name, targets in files.items():
+        path = package / f"{name.replace('.', '/')}.py"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = (f"    from planted.{target} import thing\n" for target in targets.split())
+        path.write_text("def late():\n    pass\n" + "".join(lines))
+    assert circle(package) == expected
 
 
 @pytest.mark.parametrize("name", list(modules()))
@@ -151,9 +164,45 @@ def test_frameworks_have_doors(name: str) -> None:
         assert any(name == d or name.startswith(f"{d}.") for d in doors), f"{name}: {framework}"
 
 
-def test_no_room_without_a_subject() -> None:
-    banned = {"utils", "common", "helpers", "base", "misc"}
-    assert not banned & {path.stem for path in PACKAGE.rglob("*.py")}
+@pytest.mark.parametrize("name", list(modules()))
+def test_a_file_has_a_subject_that_its_name_says(name: str) -> None:
+    stem = modules()[name].stem
+    assert stem not in NO_SUBJECT, "a name without a subject"
+    assert stem.lower() not in LIBRARIES, "a library's name"
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_a_file_can_be_read_at_once(name: str) -> None:
+    assert len(modules()[name].read_text(encoding="utf-8").splitlines()) <= 350
+
+
+def test_every_public_name_is_used() -> None:
+    found = {*unused(PACKAGE, TABLES), *unread_methods(PACKAGE)}
+    assert sorted(found - MADE_FOR_USERS.keys()) == []
+    assert sorted(MADE_FOR_USERS.keys() - found) == [], "used now: no exception any more"
+
+
+def test_what_nobody_uses_is_seen(tmp_path: Path) -> None:
+    package = tmp_path / "planted"
+    package.mkdir()
+    (package / "__init__.py").write_text("API = {'shown': 'planted.a'}\n")
+    (package / "a.py").write_text(
+        "LIMIT, OLD = 1, 2\n\n"
+        "def shown(): pass\n\n"
+        "def again(n): return again(n - 1)\n\n"  # by itself alone
+        "def quoted() -> 'Kind': return LIMIT\n\n"
+        "class Kind:\n    def read(self): pass\n    def unread(self): pass\n\n"
+        "def renamed(): pass\n\n"
+        "def masked(): pass\n"
+    )
+    (package / "b.py").write_text(
+        "from planted import a\nfrom planted.a import again, renamed as other\n\n"
+        "a.quoted().read(), other\n"
+        "masked = 1\nprint(masked)\n"
+    )
+    expected = ["a.OLD", "a.again", "a.masked"]
+    assert sorted(unused(package, [""])) == ["API", *expected]
+    assert unread_methods(package) == ["a.Kind.unread"]
 
 
 def test_the_core_needs_torch_and_numpy_alone() -> None:

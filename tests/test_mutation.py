@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.mutation import places, tell
+from tests.mutation import places, scores
 from tests.mutation.covering import Covering, maps
 from tests.mutation.generate import changed_file, mutants_of
-from tests.mutation.tell import ListError, Score, equivalents, grave
+from tests.mutation.scores import ListError, Score, equivalents, grave
 from tests.mutation.trial import Trials
 
 TINY = '''
@@ -155,7 +155,7 @@ def test_a_mutant_without_end_is_stopped(house, monkeypatch) -> None:
 
 def test_an_equivalent_needs_a_proof_and_a_mutant(tmp_path, monkeypatch) -> None:
     listed = tmp_path / "equivalent.toml"
-    monkeypatch.setattr(tell, "EQUIVALENT", listed)
+    monkeypatch.setattr(scores, "EQUIVALENT", listed)
     source = "x = a < b\n" * 50
     mutants = mutants_of("a.py", source)
     entry = '[[mutant]]\nfile = "a.py"\nline = "{}"\nmutant = "x = a <= b"\nproof = "{}"\n'
@@ -170,7 +170,7 @@ def test_an_equivalent_needs_a_proof_and_a_mutant(tmp_path, monkeypatch) -> None
         equivalents("a.py", mutants)
 
 
-def test_scores_are_told_with_the_equivalent_and_without() -> None:
+def test_scores_are_given_with_the_equivalent_and_without() -> None:
     mutants = mutants_of("a.py", "x = a < b\n")
     results = [{"status": "killed"}, {"status": "survived"}]
     score = Score("a.py", mutants, results, {mutants[1].source})

@@ -85,7 +85,7 @@ def test_rows_of_schema_1_are_read_and_tell_no_risk_of_a_defended_net(tmp_path, 
     assert caplog.text.count("outcomes of schema 1") == 1
     of = {"attack": next(iter(TEN.values("attack"))), "split": "test"}
     assert RiskCounts.of(found, **of) == RiskCounts.of(TEN, **of)
-    with pytest.raises(DataError, match=r"^rows of schema 1 do not say what the defended net"):
+    with pytest.raises(DataError, match=r"^rows of schema 1 lack the defended model's"):
         RiskCounts.of(Outcomes.read(hedged), **of)
     with pytest.raises(DataError, match="rows of schema 1"):
         UnionCounts.of(Outcomes.read(hedged), split="test")

@@ -167,7 +167,7 @@ def test_a_home_without_room_for_a_token_is_one_line(home, ray_init) -> None:
 
 
 def test_a_missing_token_is_one_line_wherever_the_cluster_is(home, monkeypatch) -> None:
-    """ "auto" names no door to knock at: it is Ray who finds out."""
+    """ "auto" names no endpoint to try: Ray itself finds out."""
 
     def refuse(**_options) -> None:
         raise AuthenticationError("Token authentication is enabled but no token was found.\n...")
@@ -176,8 +176,8 @@ def test_a_missing_token_is_one_line_wherever_the_cluster_is(home, monkeypatch) 
     with pytest.raises(ClusterError) as refused:
         cluster.cluster(Resources(address="auto")).__enter__()
     assert str(refused.value) == (
-        "cluster 'auto' wants another token, or one at all; set RAY_AUTH_MODE=token and name the "
-        "token's file in RAY_AUTH_TOKEN_PATH"
+        "cluster 'auto' rejects the token, or wants one; set RAY_AUTH_MODE=token and give the "
+        "path of the token file in RAY_AUTH_TOKEN_PATH"
     )
 
 

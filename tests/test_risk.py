@@ -151,7 +151,7 @@ def test_several_rows_an_example_are_refused() -> None:
     twice = Outcomes.of(
         [changed(TEN.table, "defense_repeat", [repeat] * 20, pa.int32()) for repeat in (0, 1)]
     )
-    with pytest.raises(DataError, match="several rows an example"):
+    with pytest.raises(DataError, match="several rows per example"):
         RiskCounts.of(twice, attack="pgd-20", split="test")
 
 
@@ -257,7 +257,7 @@ def test_an_identity_that_does_not_hold_is_named(wrong: dict[str, int], broken: 
     assert replace(sound, **wrong).broken_identities() == (broken,)
 
 
-def test_as_many_concealed_as_swayed_break_nothing() -> None:
+def test_as_many_concealed_as_changed_wrong_break_nothing() -> None:
     """Lemma C.1 is an inequality, and two classes make it an equality."""
     counts = UnionCounts.of(
         battery([0, 0], [1, 1], [("hypocritical", [0, 1]), ("adversarial", [1, 1])]), split="test"
@@ -338,7 +338,7 @@ def test_raw_columns_can_break_the_identities() -> None:
 def test_unions_of_two_nets_are_refused() -> None:
     one, two = (battery([0, 0], [c, 1], [("adversarial", [0, 0])]).table for c in (0, 1))
     two = changed(two, "attack", ["b"] * 2, pa.string())
-    with pytest.raises(DataError, match="more than one net"):
+    with pytest.raises(DataError, match="more than one model"):
         UnionCounts.of(Outcomes.of([one, two]), split="test")
     with pytest.raises(DataError, match="no outcomes"):
         UnionCounts.of(TEN, split="validation")

@@ -1,4 +1,4 @@
-"""A server that goes away costs nothing but time."""
+"""An MLflow server that goes away costs nothing but time."""
 
 import contextlib
 import logging
@@ -13,15 +13,14 @@ from fftune.errors import StorageError
 from fftune.tracking import runs as tracking
 from fftune.tracking.runs import (
     TrackedRun,
-    Tracking,
     discard_runs,
     end_stale_runs,
     left_open,
-    open_tracking,
     send_outbox,
 )
+from fftune.tracking.store import Tracking, open_tracking
 
-TELL = tracking._tell
+REPLAY = tracking._replay
 
 
 @pytest.fixture
@@ -33,15 +32,15 @@ def store(root: Path, monkeypatch) -> Tracking:
 def gone(monkeypatch, calls: set[str] | None = None) -> None:
     """Nobody answers these calls; by default none."""
 
-    def tell(client, where, run, call, arguments):
+    def replay(client, where, run, call, arguments):
         if calls is None or call in calls:
             raise ConnectionError("nobody there")
-        return TELL(client, where, run, call, arguments)
+        return REPLAY(client, where, run, call, arguments)
 
-    monkeypatch.setattr(tracking, "_tell", tell)
+    monkeypatch.setattr(tracking, "_replay", replay)
 
 
-def told(store: Tracking):
+def only_run(store: Tracking):
     (run,) = mlflow.MlflowClient(store.uri).search_runs([store.experiment_id])
     return run
 
@@ -65,7 +64,7 @@ def test_what_the_server_missed_is_sent_later_in_order(store, monkeypatch, caplo
     gone(monkeypatch, set())
     send_outbox(store)
 
-    found = told(store)
+    found = only_run(store)
     assert found.info.status == "FINISHED"
     assert found.data.params == {"lam": "1.0"}
     assert found.data.tags["fftune.trial"] == "0" and found.data.tags["fftune.stopped"] == "no"
@@ -83,7 +82,7 @@ def test_a_run_that_may_still_go_on_is_left_alone(store: Tracking, monkeypatch) 
     assert len(list(store.unsent.iterdir())) == 1
     run.end()
     send_outbox(store)
-    assert told(store).info.status == "FINISHED"
+    assert only_run(store).info.status == "FINISHED"
 
 
 def test_what_the_server_refuses_is_no_outage(store: Tracking) -> None:
@@ -113,20 +112,20 @@ def test_names_with_apostrophes_find_their_own_runs_alone(store: Tracking, name:
     for tag in (name, "other"):
         TrackedRun(store, tag, tags={"a": tag, "kind": "k"}, params={}).end()
     discard_runs(store, {"a": name, "kind": "k"})
-    assert told(store).data.tags["a"] == "other"
+    assert only_run(store).data.tags["a"] == "other"
     TrackedRun(store, name, tags={"a": name, "kind": "k"}, params={})
     assert left_open(store, {"a": name}) and not left_open(store, {"a": "other"})
     end_stale_runs(store, {"a": name}, lambda tags: tags["a"] == name)
     assert not left_open(store, {"a": name})
 
 
-def test_an_experiment_in_mlflows_bin_is_taken_out_and_that_is_said(
+def test_a_deleted_experiment_is_restored_with_a_warning(
     root: Path, store: Tracking, caplog
 ) -> None:
     made = open_tracking(root, "it's mine")
     mlflow.MlflowClient(made.uri).delete_experiment(made.experiment_id)
     again = open_tracking(root, "it's mine")
-    assert again == made and '"it\'s mine" was in its bin and is restored' in caplog.text
+    assert again == made and '"it\'s mine" was deleted and is restored' in caplog.text
     TrackedRun(again, "r", tags={}, params={}).end()
     caplog.clear()
     open_tracking(root, "it's mine")
@@ -144,7 +143,7 @@ def test_a_storage_that_was_moved_keeps_its_artifacts_where_it_is_now(
     first.end()
     before.rename(after)
     moved = open_tracking(after, "e")
-    assert f"artifacts are now sought in {(after / 'mlflow').as_uri()}" in caplog.text
+    assert f"artifacts are now read from {(after / 'mlflow').as_uri()}" in caplog.text
     second = TrackedRun(moved, "second", tags={}, params={})
     second.text("b.txt", "two")
     second.end()

@@ -126,7 +126,12 @@ def pgd_hedged(
 
 
 PGD = AttackSpec(run=pgd, keeps_last=True, may_unclamp=True)
-FGSM = AttackSpec(run=fgsm, keeps_last=True, may_unclamp=True)
+FGSM = AttackSpec(
+    run=fgsm,
+    losses=("ce", "margin", "dlr", "linear"),  # the gradient of "kl" is 0 at x, where it starts
+    keeps_last=True,
+    may_unclamp=True,
+)
 CW = AttackSpec(run=cw, losses=("margin",), keeps_last=True, may_unclamp=True)
 PGD_HEDGED = AttackSpec(
     run=pgd_hedged, may_unclamp=True, cost=lambda config: 2 * gradient_steps(config)

@@ -1,24 +1,30 @@
-"""`python -m fftune.data list|write|verify ...`."""
+"""`python -m fftune.data list|write|verify ...`: data sets, and their beton files."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from fftune.cli.options import parse
-from fftune.config import DataSpec, Norm, Selection, ThreatModel, WriteConfig, nearest
+from fftune.config import (
+    DataSpec,
+    Norm,
+    Selection,
+    ThreatModel,
+    WriteConfig,
+    nearest,
+    told_radius,
+)
 from fftune.config.attack import default_eps
 from fftune.errors import ConfigError
 
-PHASES: dict[int, WriteConfig] = {
-    1: WriteConfig(shorter_side=160, image_size=128),
-    2: WriteConfig(shorter_side=352, image_size=224),
-    3: WriteConfig(sizes="mixed", image_size=288, image_resize=False),
-}
-"""FastAT trains ImageNet at 128, 224 and 288 pixels, from images of 160, 352 and all (Wong et al.
-2020)."""
+if TYPE_CHECKING:
+    from fftune.data.beton.manifest import Made, Manifest
+    from fftune.data.dataset import Source
+    from fftune.data.inventory import Entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,24 +34,24 @@ class List:
 
 @dataclass(frozen=True, kw_only=True)
 class Poison:
-    """How far a poison may be from its image."""
+    """The ball of a poison around its image."""
 
     norm: Norm = "linf"
     eps: float | None = None
-    """None stands for the norm's own: 8/255 for linf, .5 for l2."""
+    """Default: the norm's own, 8/255 for linf, 0.5 for l2."""
 
     def __post_init__(self) -> None:
         self.ball()
 
     def ball(self) -> ThreatModel:
-        """With its radius, whoever has said it; inside [0, 1], as only pixels can be stored."""
+        """The ball with its radius, said or not; inside [0, 1], as only pixels can be stored."""
         eps = default_eps(self.norm) if self.eps is None else self.eps
         return ThreatModel(norm=self.norm, eps=eps)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Write:
-    """Write a data set as betons, FFCV's files, each with a sidecar that says what is in it."""
+    """Write a data set as beton files (FFCV's), each with a sidecar that says what is in it."""
 
     name: tyro.conf.Positional[str]
     """A set that `list` shows, folder:PATH or synthetic:SETTINGS."""
@@ -54,48 +60,38 @@ class Write:
     out: Path | None = None
     """Where its folder is put; default `FFTUNE_DATA`, where every command finds it by name."""
     part: Literal["train", "test", "whole"] | None = None
-    """Only this part, with its substandard copy if it is one that trains."""
+    """One part, with its substandard copy if it is one that trains; default: all."""
     kind: Literal["quality", "noise", "mislabeling", "poisoning"] = "quality"
     """Substandard kinds change what trains, never what validates or tests: beside the changed
-    `train.beton` the examples are kept as they were. `NAME-KIND` is what the set is called, or
+    `train.beton` the examples are kept as they were. The set is then called `NAME-KIND`, or
     `NAME-poisoning-l2`."""
     net: str | None = None
-    """Of poisoning: a naturally trained net, as a checkpoint folder or FILE.py:FACTORY."""
+    """The naturally trained net of poisoning: a checkpoint folder or FILE.py:FACTORY."""
     threat: Poison = field(default_factory=Poison)
-    """Of poisoning."""
+    """The ball of poisoning."""
     constants: Literal["paper", "code"] = "paper"
-    """Of poisoning: `code` starts its search at the image, and truncates what it finds to whole
-    levels, as the authors' code does."""
+    """The settings of poisoning: `code` starts its search at the image, and truncates what it
+    finds to whole levels, as the authors' code does."""
     seed: int = 0
-    """Of noise, mislabeling, poisoning."""
+    """The seed of noise, mislabeling and poisoning."""
     phase: Literal[1, 2, 3] | None = None
-    """The sizes of one of FastAT's three phases on ImageNet."""
+    """The image sizes of one of FastAT's three phases on ImageNet."""
     train_size: int | None = None
-    """Examples to train on, for the sidecar's record of splits; none stands for all."""
+    """Examples to train on, for the sidecar's record of splits; default: all."""
     validation_size: int = 0
-    """Examples to select models by, likewise."""
+    """Examples to select models by, for the same record."""
     split_seed: int = 0
     selection: Selection = "validation"
     """`test` records that models will be selected by the test set, which is optimistic."""
     write: Annotated[WriteConfig, tyro.conf.arg(name="")] = field(default_factory=WriteConfig)
 
-    @property
-    def spec(self) -> DataSpec:
-        """The splits to record."""
-        return DataSpec(
-            name=self.name,
-            train_size=self.train_size,
-            validation_size=self.validation_size,
-            split_seed=self.split_seed,
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Read betons whole: checksum, counts and, where they are raw, every pixel's hash."""
+    """Read beton files whole: checksum, counts and, where they are raw, every pixel's hash."""
 
     names: tyro.conf.Positional[tuple[str, ...]]
-    """Betons, folders of them, or names of data sets."""
+    """Beton files, folders of them, or names of data sets."""
 
 
 VERBS: dict[str, type[List] | type[Write] | type[Verify]] = {
@@ -109,20 +105,121 @@ def main(arguments: Sequence[str]) -> None:
     """Parse, and do it."""
     if not arguments or arguments[0] in ("-h", "--help"):
         lines = (f"  {verb:8s}{cls.__doc__}" for verb, cls in VERBS.items())
-        print("usage: python -m fftune.data VERB ...\n\n" + "\n".join(lines))
+        usage = "usage: python -m fftune.data VERB ...\n\n" + "\n".join(lines)
+        print(usage)
         if not arguments:
             raise ConfigError(f"VERB is missing; {nearest('', VERBS)}")
         return
     verb, *flags = arguments
     if verb not in VERBS:
-        raise ConfigError(f"no verb {verb!r}; {nearest(verb, VERBS)}")
-    command = parse(VERBS[verb], flags, prog=f"python -m fftune.data {verb}")
-    from fftune.data import commands as do
+        raise ConfigError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
+    match parse(VERBS[verb], flags, prog=f"python -m fftune.data {verb}"):
+        case Write() as command:
+            _write(command)
+        case Verify() as command:
+            _verify(command)
+        case _:
+            _list()
 
-    match command:
-        case List():
-            do.show(command)
-        case Write():
-            do.write(command)
-        case Verify():
-            do.verify(command)
+
+def _list() -> None:
+    from fftune.data.catalog import data_root
+    from fftune.data.engines.ffcv_decoder import why_missing
+    from fftune.data.inventory import inventory
+
+    print(f"data sets in {data_root()} (FFTUNE_DATA names another folder)")
+    print(f"FFCV: {why_missing() or 'usable'}")
+    print(f"{'set':24s} {'classes':>7s} {'train':>19s} {'test':>17s}  stored as")
+    for entry in inventory():
+        print(f"{entry.name:24s} {_found(entry)}")
+
+
+def _found(entry: "Entry") -> str:
+    """The columns of a set."""
+    if entry.damage:
+        return f"damaged: {entry.damage}"
+    if not entry.counts:
+        return f"{'-':>7s} {'-':>19s} {'-':>17s}  -"
+    counts = {part: f"{count:,}" for part, count in entry.counts.items()}
+    if entry.official:
+        counts = {part: f"{count} of {entry.official[part]:,}" for part, count in counts.items()}
+    train, test = counts.get("train", counts.get("whole", "-")), counts.get("test", "-")
+    return f"{entry.classes:7d} {train:>19s} {test:>17s}  {entry.storage}"
+
+
+def _write(command: Write) -> None:
+    from fftune.data.conversion import Conversion, convert
+
+    conversion = Conversion(
+        name=command.name,
+        source=command.source,
+        out=command.out,
+        part=command.part,
+        kind=command.kind,
+        net=command.net,
+        threat=command.threat.ball(),
+        constants=command.constants,
+        seed=command.seed,
+        phase=command.phase,
+        spec=DataSpec(
+            name=command.name,
+            train_size=command.train_size,
+            validation_size=command.validation_size,
+            split_seed=command.split_seed,
+        ),
+        selection=command.selection,
+        write=command.write,
+    )
+    for at, (path, manifest) in enumerate(convert(conversion)):
+        if at == 0:
+            print(_classes(manifest.source))
+        print(f"{path}: {_summary(manifest)}")
+
+
+def _verify(command: Verify) -> None:
+    if not command.names:
+        raise ConfigError("names must hold a beton, a folder or a data set")
+    from fftune.data.conversion import beton_files, check_beton
+
+    said = ""
+    for path in (path for name in command.names for path in beton_files(name)):
+        manifest = check_beton(path)
+        if (classes := _classes(manifest.source)) != said:
+            print(classes)
+            said = classes
+        print(f"{path}: {_summary(manifest)}")
+
+
+def _classes(source: "Source", most: int = 12) -> str:
+    """The number of classes, and the first of them in the order of their labels."""
+    names = ", ".join(source.classes[:most])
+    more = ", ..." if len(source.classes) > most else ""
+    return f"{len(source.classes)} classes in order: {names}{more}"
+
+
+def _summary(manifest: "Manifest") -> str:
+    shape = "x".join(map(str, manifest.shape)) if manifest.shape else "mixed sizes"
+    words = [
+        f"{manifest.count:,} examples of {len(manifest.source.classes)} classes, {shape}",
+        f"{manifest.bytes / 1e6:.1f} MB",
+        f"content {manifest.content}",
+    ]
+    if manifest.made:
+        words.append(_making(manifest.made))
+    if manifest.converted:
+        words.append(f"{manifest.converted:,} grey images made colour")
+    if manifest.skipped:
+        skipped = f"{len(manifest.skipped):,} bad images skipped"
+        words.append(f"{skipped}: {'; '.join(manifest.skipped)}")
+    return ", ".join(words)
+
+
+def _making(made: "Made") -> str:
+    """The kind of a substandard part, and all that it depends on."""
+    settings = json.loads(made.settings)
+    words = [f"{made.kind} of {made.parent}", f"seed {made.seed}"]
+    if made.kind == "poisoning":
+        threat = settings["threat"]
+        radius = f"{threat['norm']} eps {told_radius(threat['eps'])}"
+        words[1:1] = [radius, f"constants {made.constants}"]
+    return ", ".join(words)

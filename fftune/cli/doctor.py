@@ -16,6 +16,7 @@ from fftune.config import (
     told_radius,
 )
 from fftune.errors import ConfigError
+from fftune.progress import Progress
 
 USAGE = """usage: python -m fftune.doctor CHECKPOINT [--examples N] [--defense NAME] [--SETTING ...]
        python -m fftune.doctor --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
@@ -65,24 +66,30 @@ def main(arguments: Sequence[str]) -> None:
     from fftune.evaluation.evaluate import has_gradients
     from fftune.models import load_model
 
-    net = load_model(spec)
-    dataset = sample(command.data, command.split, command.battery.examples)
-    followed = has_gradients(net, dataset, command.battery)
-    checks = checks_of(net, dataset, command.battery, threat=command.threat)
+    progress = Progress("doctor", unit="parts", total=2, fractions=True)
+    progress.update(note="the evaluation")
+    with progress:
+        net = load_model(spec)
+        dataset = sample(command.data, command.split, command.battery.examples)
+        followed = has_gradients(net, dataset, command.battery)
+        checks = checks_of(net, dataset, command.battery, threat=command.threat)
     ball = f"{command.threat.norm}, eps {told_radius(command.threat.eps)}"
     print(f"the evaluation, {command.split}, n = {len(dataset):,}; {dataset.source.name}, {ball}")
     print(*(f"  {check}" for check in checks), sep="\n")
     if not followed:
         print("obfuscated gradients: not looked for, as the net has none at all")
         raise SystemExit(1)
-    found = behaviours(
-        net,
-        dataset,
-        command.battery,
-        threat=command.threat,
-        defense=command.defense,
-        settings=command.settings,
-    )
+    progress.update(1, note="obfuscated gradients")
+    with progress:
+        found = behaviours(
+            net,
+            dataset,
+            command.battery,
+            threat=command.threat,
+            defense=command.defense,
+            settings=command.settings,
+        )
+        progress.update(2)
     print(f"obfuscated gradients, defence {command.defense}")
     print(*(f"  {check}" for check in found), sep="\n")
     print(

@@ -1,78 +1,90 @@
-"""The command line: `fftune <verb>`, and what all verbs share.
+"""What all verbs share: exit codes, the log, progress, and flags that become settings.
 
 stdout carries results, stderr the log. Exit codes: 0, 2 for the user's mistake (one line, no
 traceback), 1 for a defect or a failed run, 130 when interrupted.
 """
 
 import contextlib
-import importlib
-import io
 import logging
-import re
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from inspect import getdoc
 from types import FrameType
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar, get_args
 
 from fftune.allocator import keep_freed
+from fftune.cli.verbs import VERBS
 from fftune.config import nearest, with_norms_of
 from fftune.errors import ConfigError, FftuneError
+from fftune.progress import Lines, LogHandler, display_for, show_on
 
-VERBS = {
-    "data": "list, write and verify data sets",
-    "train": "train one net, as published or at a smaller scale",
-    "sweep": "train a front of models, natural against hypocritical risk",
-    "evaluate": "attack a net, and count what was fooled and what was concealed",
-    "doctor": "tell a robust net from one that hides its gradients, and check the evaluation",
-    "report": "lay the fronts of finished studies side by side",
-}
+EVERYWHERE = """with every verb:
+  --quiet            no progress, only warnings and errors
+  --log-level LEVEL  debug, info (the default), warning or error"""
 
-AGAIN = {
-    "data": "run it again: no half-written file was left",
-    "train": "the same command with --resume goes on",
-    "sweep": "the same command with --resume goes on",
-    "evaluate": "run it again: finished blocks are kept",
-    "doctor": "run it again: it starts anew",
-    "report": "run it again: the studies are as they were",
-}
-"""What to do after Ctrl-C."""
+LogLevel = Literal["debug", "info", "warning", "error"]
+LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 T = TypeVar("T")
 
 
-def main() -> NoReturn:
-    """`fftune <verb> ...`, the same as `python -m fftune.<verb> ...`."""
-    arguments = sys.argv[1:]
-    if not arguments or arguments[0] in ("-h", "--help"):
-        verbs = "\n".join(f"  {name:10s}{what}" for name, what in VERBS.items())
-        print(f"usage: fftune VERB ...\n\n{verbs}\n\nfftune VERB --help tells more.")
-        sys.exit(0 if arguments else 2)
-    verb, *rest = arguments
-    if verb not in VERBS:
-        print(f"fftune: no verb {verb!r}; {nearest(verb, VERBS)}", file=sys.stderr)
-        sys.exit(2)
-    run(importlib.import_module(f"fftune.cli.{verb}").main, rest)
-
-
 def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> NoReturn:
     """Run a verb to its exit code."""
-    log = logging.StreamHandler(sys.stderr)
-    log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-    log.addFilter(_only_ours)
-    logging.basicConfig(handlers=[log], level=logging.INFO)
     signal.signal(signal.SIGTERM, _interrupt)  # how `ray job stop` asks
     keep_freed()
     try:
-        command(arguments)
+        command(_set_up_log(arguments))
     except FftuneError as error:
         print(f"fftune: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        verb = command.__module__.split(".")[2]  # of fftune.cli.<verb>
-        print(f"fftune: interrupted; {AGAIN[verb]}", file=sys.stderr)
+        verb = VERBS[command.__module__.split(".")[2]]  # of fftune.cli.<verb>
+        print(f"fftune: interrupted; {verb.again}", file=sys.stderr)
         sys.exit(130)
+    if arguments in (["-h"], ["--help"]):
+        print(f"\n{EVERYWHERE}")
     sys.exit(0)
+
+
+def _set_up_log(arguments: Sequence[str]) -> list[str]:
+    """Take the flags of every verb out of the arguments, and do as they say.
+
+    Raises:
+        ConfigError: the level is unknown or missing, or contradicts `--quiet`.
+    """
+    log = LogHandler()
+    log.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    log.addFilter(_only_ours)
+    logging.basicConfig(handlers=[log], level=logging.INFO)
+    rest, quiet, levels = _without_log_flags(arguments)
+    for level in levels:
+        if level not in LEVELS:
+            raise ConfigError(
+                f"log-level must be one of {', '.join(LEVELS)}, got {level!r}; "
+                f"{nearest(level, LEVELS)}"
+            )
+    if quiet and levels:
+        raise ConfigError("quiet contradicts log-level: name one of them")
+    level = "warning" if quiet else (levels or ["info"])[-1]
+    logging.getLogger("fftune").setLevel(level.upper())
+    show_on(Lines() if quiet else display_for(sys.stderr))
+    return rest
+
+
+def _without_log_flags(arguments: Sequence[str]) -> tuple[list[str], bool, list[str]]:
+    """The other arguments; whether to be quiet; the levels that were named."""
+    rest, levels, left = [], [], list(arguments)
+    quiet = False
+    while left:
+        flag, equals, value = (argument := left.pop(0)).partition("=")
+        if argument == "--quiet":
+            quiet = True
+        elif flag in ("--log-level", "--log_level"):
+            levels.append(value if equals else left.pop(0) if left else "")
+        else:
+            rest.append(argument)
+    return rest, quiet, levels
 
 
 def parse(
@@ -89,13 +101,15 @@ def parse(
     """
     import tyro
 
-    options: dict[str, Any] = {} if default is None else {"default": default}
-    with _one_line(arguments):
-        parsed: T = tyro.cli(cls, args=list(arguments), prog=prog, **options)
+    from fftune.cli.tyro_rules import NUMBERS
+
+    options: dict[str, Any] = {"description": f"{getdoc(cls)}\n\n{EVERYWHERE}", "prog": prog}
+    if default is not None:
+        options["default"] = default
+    with _one_line(cls, arguments), NUMBERS:
+        parsed: T = tyro.cli(cls, args=list(arguments), **options)
         if default is not None and (moved := with_norms_of(parsed, default)) != default:
-            parsed = tyro.cli(
-                cls, args=list(arguments), prog=prog, **(options | {"default": moved})
-            )
+            parsed = tyro.cli(cls, args=list(arguments), **(options | {"default": moved}))
     return parsed
 
 
@@ -103,7 +117,9 @@ def parse_known(cls: Callable[..., T], arguments: Sequence[str]) -> T:
     """Build `cls` from those flags that it knows; the others are left to a later `parse`."""
     import tyro
 
-    with _one_line(arguments):
+    from fftune.cli.tyro_rules import NUMBERS
+
+    with _one_line(cls, arguments), NUMBERS:
         known, _ = tyro.cli(cls, args=list(arguments), return_unknown_args=True, add_help=False)
     return known
 
@@ -118,33 +134,15 @@ def spelled_out(arguments: Sequence[str], short: Mapping[str, str]) -> list[str]
 
 
 @contextlib.contextmanager
-def _one_line(arguments: Sequence[str]) -> Iterator[None]:
-    """Turn tyro's boxes of complaint into one `ConfigError`."""
-    said = io.StringIO()
+def _one_line(cls: Callable[..., Any], arguments: Sequence[str]) -> Iterator[None]:
+    """Turn what tyro refuses into a `ConfigError` of one line, whatever the terminal is."""
+    from fftune.cli.tyro_rules import refusals
+
     try:
-        with contextlib.redirect_stderr(said):
+        with refusals(cls, arguments):
             yield
     except ConfigError as error:
         raise ConfigError(_with_path(str(error), arguments)) from None
-    except SystemExit as stop:
-        if not stop.code:
-            raise
-        raise ConfigError(_with_path(_unboxed(said.getvalue()), arguments)) from None
-
-
-def _unboxed(box: str) -> str:
-    """The first paragraph of a box, drawn in Unicode or in ASCII, and what it offers instead."""
-    title, *body = box.splitlines()
-    lines = [line.strip("│╰╯ ") for line in (body if title[0] == "╭" else body[1:])]
-    rule = next((i for i, line in enumerate(lines) if re.match("──|---", line)), len(lines))
-    what = " ".join(filter(None, lines[:rule]))
-    # "Error parsing config.battery: steps must be ..." keeps its rule, "--trials: ..." its flag.
-    what = re.sub(r"^Error parsing (?:[^-][^:]*: )?", "", what)
-    offers = [m[0] for line in lines[rule:] if (m := re.match(r"--\w[\w.-]*", line))]
-    subcommands = next((line for line in lines[rule:] if line.startswith("Available ")), "")
-    unknown = what.startswith("Unrecognized") and offers
-    hint = f"; did you mean {' or '.join(dict.fromkeys(offers))}?" if unknown else ""
-    return what.rstrip(".") + hint + (f"; {subcommands}" if subcommands else "")
 
 
 def _with_path(message: str, arguments: Sequence[str]) -> str:
@@ -159,7 +157,7 @@ def _with_path(message: str, arguments: Sequence[str]) -> str:
 
 
 def _only_ours(record: logging.LogRecord) -> bool:
-    """Libraries speak from warnings up; fftune from info up."""
+    """Libraries speak from warnings up; fftune as `--log-level` says."""
     return record.name.startswith("fftune") or record.levelno >= logging.WARNING
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import tyro
 
 from fftune.cli.options import parse
+from fftune.errors import ConfigError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,10 +23,10 @@ class Report:
 def main(arguments: Sequence[str]) -> None:
     """Parse, read, publish."""
     command = parse(Report, arguments, prog="python -m fftune.report")
-    from fftune.config import require
     from fftune.storage import storage_root
 
-    require("studies", len(command.studies) > 0, "one or more names", command.studies)
+    if not command.studies:
+        raise ConfigError("STUDY is missing: name at least one study")
     root = storage_root(command.storage)  # a wrong one is told before the long imports
 
     from fftune.report.publish import publish

@@ -1,9 +1,9 @@
 """`python -m fftune.sweep RECIPE ...`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import tyro
 
@@ -12,22 +12,22 @@ from fftune.cli.options import parse, parse_known, spelled_out
 from fftune.config import (
     Backend,
     Dimension,
-    HedgeSweep,
     Resources,
     Study,
-    SweepConfig,
     TrainConfig,
     from_json,
-    to_json,
+    study_json,
     with_settings,
 )
 from fftune.config.data import of_another
+from fftune.config.study import kind_record
 from fftune.errors import ConfigError, UserError
+from fftune.registry import absolute
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scale:
-    """The size of a recipe, which its other defaults follow from."""
+    """Scale of a recipe, from which its other defaults follow."""
 
     scale: recipes.Scale = "tiny"
     """`tiny`: the embedded digits, seconds a trial."""
@@ -35,39 +35,28 @@ class Scale:
 
 @dataclass(frozen=True, kw_only=True)
 class Command(Scale):
-    """A study, where it runs and where it lands."""
+    """Settings of a study, resources, backend and storage."""
 
     config: Any
     resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
     backend: Backend = "ray"
     """`ray` runs trials side by side; `inline` one after the other in this process."""
     storage: str | None = None
-    """A folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
+    """Folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
     resume: bool = False
-    """Go on with a study that was interrupted."""
+    """Continue a study that was interrupted."""
     dry_run: bool = False
-    """Print the settings, what they would cost, and for how long on how many devices like the one
-    that is here, and stop."""
+    """Print the settings, the cost, and the hours on devices like the one here, and stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sweep(Command):
-    """Search lambda for the front of natural against hypocritical risk."""
+class ModelCommand(Command):
+    """A study of one model that exists; see `StudyKind.takes_model`."""
 
-    config: Annotated[SweepConfig, tyro.conf.arg(name="")] = field(default_factory=SweepConfig)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Hedge(Command):
-    """Search a hedge's radius, steps and step size: what it costs, and against whom it helps."""
-
-    config: Annotated[HedgeSweep, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands] = field(
-        default_factory=HedgeSweep
-    )
     checkpoint: str = ""
-    """The folder of a trained net; its data and threat are the defaults."""
+    """The folder of a trained model; its data and threat are the defaults."""
     model: str = ""
-    """Or `path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; or a net of
+    """Or `path/to/file.py:FUNCTION` of your own model, which takes images in [0, 1]; or a model of
     ours, as in `resnet50`."""
     weights: str = ""
     """Its state_dict, where the function does not load it."""
@@ -80,7 +69,7 @@ SHORT = {
     "--eps": "--base.attack.threat.eps",
     "--device": "--base.device",
 }
-"""Of a hedge sweep, as in `fftune.evaluate`."""
+"""Short flags of a study of one model, as in `fftune.evaluate`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,14 +84,14 @@ class _Data:
 
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """Which data a study is about, whose sizes are not those of other data."""
+    """Data of a study; the sizes of other data are not its defaults."""
 
     base: _Data = field(default_factory=_Data)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Net(Base):
-    """Which net a hedge sweep is about."""
+class Model(Base):
+    """Model of a study."""
 
     checkpoint: str = ""
     model: str = ""
@@ -110,7 +99,7 @@ class Net(Base):
 
 
 DIMENSIONS = tyro.constructors.ConstructorRegistry()
-"""Dimensions are one word each, as in `--space lam=0:100:log1p optimizer.lr=0.01:0.2:log`."""
+"""Parser of one-word dimensions, as in `--space lam=0:100:log1p optimizer.lr=0.01:0.2:log`."""
 
 
 @DIMENSIONS.primitive_rule
@@ -129,10 +118,11 @@ def _dimension(
 
 
 def _parsed(word: str) -> Dimension:
-    """A dimension; what is wrong with it is told as it is.
+    """Parse a dimension, and keep the message of what is wrong with it.
 
     Raises:
-        UserError: tyro takes a `ValueError`, as `ConfigError` is one, for a word of another kind.
+        UserError: the word is no dimension. (tyro replaces the message of a `ValueError`, which
+            `ConfigError` is.)
     """
     try:
         return Dimension.parse(word)
@@ -144,7 +134,7 @@ USAGE = """usage: python -m fftune.sweep RECIPE [--scale tiny] [--SETTING VALUE 
 
 recipes:
 {recipes}
-  PATH.py   a file of yours that defines recipe(scale) -> SweepConfig
+  PATH.py   a file of yours that defines recipe(scale) -> SweepConfig, or another kind of study
 
 `python -m fftune.sweep RECIPE --help` lists every setting."""
 
@@ -155,20 +145,17 @@ def main(arguments: Sequence[str]) -> None:
     if command is None:
         return
     if command.dry_run:
-        print(to_json(command.config) + _told_cost(command.config))
+        print(study_json(command.config) + _cost(command.config), end="")
         return
     from fftune.storage import storage_root
 
-    root = storage_root(command.storage)  # a wrong one is told before the long imports
+    root = storage_root(command.storage)  # a wrong one is reported before the long imports
 
     from fftune.report.publish import publish
+    from fftune.sweeping.study_kind import kind_of
     from fftune.sweeping.sweep import sweep
 
-    config = command.config
-    if isinstance(config, HedgeSweep):
-        from fftune.hedge_study.evaluation import pinned
-
-        config = replace(config, base=pinned(config.base))
+    config = kind_of(command.config).prepare(command.config)
     sweep(
         config,
         root=root,
@@ -179,20 +166,18 @@ def main(arguments: Sequence[str]) -> None:
     print(publish([config.name], root))
 
 
-def _told_cost(config: Study) -> str:
-    from fftune.sweeping.cost import cost, hedge_cost, hours
+def _cost(config: Study) -> str:
+    """Describe the cost of a study, if its kind can."""
+    from fftune.sweeping.samplers.spec import check_strategy
+    from fftune.sweeping.study_kind import kind_of
 
-    if isinstance(config, HedgeSweep):
-        return hedge_cost(config)
-    from fftune.training.throughput import measure
-
-    assert isinstance(config, SweepConfig)
-    found = cost(config)
-    return f"{found}\n{hours(found, measure(config.base))}"
+    check_strategy(config)
+    describe = kind_of(config).cost
+    return f"{describe(config)}\n" if describe else ""
 
 
 def _parse(arguments: Sequence[str]) -> Command | None:
-    """The command, or None where help was asked for and printed.
+    """Parse the command; None where help was asked for and printed.
 
     Two passes: the recipe and the scale give the defaults that the other flags change.
     """
@@ -206,33 +191,48 @@ def _parse(arguments: Sequence[str]) -> Command | None:
     recipe = recipes.find(name)
     scale = parse_known(Scale, flags).scale
     config, prog = recipe(scale), f"python -m fftune.sweep {name}"
+    kind = kind_record(config.kind)
+    default = _command_type(kind, type(config))(scale=scale, config=config)
     with DIMENSIONS:
-        if isinstance(config, HedgeSweep):
-            return _parse_hedge(spelled_out(flags, SHORT), Hedge(scale=scale, config=config), prog)
-        assert isinstance(config, SweepConfig)
-        if name in recipes.RECIPES:
-            data = of_another(config.base.data, parse_known(Base, flags).base.data.name)
-            config = replace(config, base=replace(config.base, data=data))
-        return parse(Sweep, flags, prog=prog, default=Sweep(scale=scale, config=config))
+        if kind.takes_model:
+            command = _parse_with_model(spelled_out(flags, SHORT), default, prog)
+        else:
+            command = _parse_trainings(flags, default, prog, built_in=name in recipes.RECIPES)
+    strategy = absolute(command.config.strategy)
+    return replace(command, config=replace(command.config, strategy=strategy))
 
 
-def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
-    """The command with its net, whose checkpoint gives the defaults that the flags change."""
-    named = parse_known(Net, flags)
+def _command_type(kind: Any, config: type[Study]) -> type[Command]:
+    """Command whose settings are of a kind of study."""
+    settings = Annotated[config, tyro.conf.arg(name=""), tyro.conf.AvoidSubcommands]  # type: ignore[valid-type]
+    made = make_dataclass(
+        config.__name__,
+        [("config", settings, field(default_factory=config))],
+        bases=(ModelCommand if kind.takes_model else Command,),
+        namespace={"__doc__": kind.about},
+        frozen=True,
+        kw_only=True,
+    )
+    return cast("type[Command]", made)
+
+
+def _parse_trainings(
+    flags: Sequence[str], default: Command, prog: str, *, built_in: bool
+) -> Command:
+    """Parse a study without a model. Built-in recipes take the sizes of other data from those."""
+    config = default.config
+    if built_in:
+        data = of_another(config.base.data, parse_known(Base, flags).base.data.name)
+        config = replace(config, base=replace(config.base, data=data))
+    return parse(type(default), flags, prog=prog, default=replace(default, config=config))
+
+
+def _parse_with_model(flags: Sequence[str], default: Command, prog: str) -> Command:
+    """Parse a study of one model, whose checkpoint gives the defaults that the flags change."""
+    named = parse_known(Model, flags)
     if named.checkpoint:
-        from fftune.models.saved_spec import read_spec
-
-        folder = Path(named.checkpoint)
-        net = read_spec(folder)
-        trained = from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
-        threat = trained.attack.threat
-        attack = replace(default.config.base.attack, threat=threat)
-        base = default.config.base
-        data = of_another(trained.data, named.base.data.name)
-        base = replace(base, net=net, data=data, attack=attack)
-        base = with_settings(base, {"norm": threat.norm})
-        default = replace(default, config=replace(default.config, base=base))
-    command = parse(Hedge, flags, prog=prog, default=default)
+        default = replace(default, config=_of_checkpoint(default.config, named))
+    command = cast("ModelCommand", parse(type(default), flags, prog=prog, default=default))
     config, base = command.config, command.config.base
     if bool(command.model) == bool(command.checkpoint) and not base.net.factory:
         raise ConfigError("model is missing: name a --checkpoint, or --model FILE.py:FUNCTION")
@@ -244,6 +244,22 @@ def _parse_hedge(flags: Sequence[str], default: Hedge, prog: str) -> Hedge:
         base = replace(base, net=model_spec(command.model, command.weights, base.data))
     if command.weights and not command.model:
         raise ConfigError("weights must come with --model")
-    name = f"hedge-{base.net.label}" if config.name == default.config.name else config.name
+    name = config.name
+    if name == default.config.name:
+        name = f"{name}-{base.net.label}"
     base = replace(base, net=base.net.absolute())
     return replace(command, config=replace(config, name=name, base=base))
+
+
+def _of_checkpoint(config: Any, named: "Model") -> Any:
+    """Settings of a study with the model, data and threat of a checkpoint."""
+    from fftune.models.saved_spec import read_spec
+
+    folder = Path(named.checkpoint)
+    net = read_spec(folder)
+    trained = from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
+    threat = trained.attack.threat
+    attack = replace(config.base.attack, threat=threat)
+    data = of_another(trained.data, named.base.data.name)
+    base = replace(config.base, net=net, data=data, attack=attack)
+    return replace(config, base=with_settings(base, {"norm": threat.norm}))

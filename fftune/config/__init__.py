@@ -1,14 +1,14 @@
-"""Settings as frozen values, checked once, and their exact JSON.
+"""Settings as frozen dataclasses, validated once, and their exact JSON.
 
-Every message names the setting by its full path, as in `base.attack.steps`.
-Values stay what a recipe wrote: `8 / 255` is stored with all its bits.
+Every message names the setting by its full path, as in `base.attack.steps`. Values are stored
+exactly: `8 / 255` keeps all its bits.
 """
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig, substandard_name
 from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial
 from fftune.config.evaluation import BatteryConfig
-from fftune.config.hedge_study import HedgeSweep, study_of
+from fftune.config.hedge_study import HedgeSweep
 from fftune.config.literals import (
     Backend,
     Constants,
@@ -22,7 +22,6 @@ from fftune.config.literals import (
     Selection,
     Split,
     Start,
-    Strategy,
     Tier,
     TrainPrecision,
 )
@@ -36,7 +35,16 @@ from fftune.config.search_space import (
     with_settings,
 )
 from fftune.config.serialization import config_hash, differences, flat, from_json, to_json
-from fftune.config.study import PAPER_LAMBDAS, Resources, StoppingConfig, Study, SweepConfig
+from fftune.config.study import (
+    PAPER_LAMBDAS,
+    Resources,
+    StoppingConfig,
+    Study,
+    SweepConfig,
+    combinations,
+    study_json,
+    study_of,
+)
 from fftune.config.training import OptimizerConfig, Phase, TrainConfig
 from fftune.config.validation import is_plain, require
 from fftune.registry import nearest
@@ -72,7 +80,6 @@ __all__ = [
     "Split",
     "Start",
     "StoppingConfig",
-    "Strategy",
     "Study",
     "SweepConfig",
     "ThreatModel",
@@ -81,6 +88,7 @@ __all__ = [
     "TrainPrecision",
     "Value",
     "WriteConfig",
+    "combinations",
     "config_hash",
     "default_eps",
     "differences",
@@ -90,6 +98,7 @@ __all__ = [
     "is_whole",
     "nearest",
     "require",
+    "study_json",
     "study_of",
     "substandard_name",
     "to_json",

@@ -1,13 +1,12 @@
-"""A study of a defence: which hedge, for one net."""
+"""Settings of a hedge study: which Hedge Defense, for one trained model."""
 
-import json
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from fftune.config.defense import HedgeTrial, radius_of
 from fftune.config.search_space import Dimension, Settings, with_settings
-from fftune.config.serialization import from_json
-from fftune.config.study import Study, SweepConfig
+from fftune.config.study import StoppingConfig, Study, combinations
 
 PAPER_STEPS = 20
 
@@ -15,6 +14,13 @@ PAPER_STEPS = 20
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HedgeSweep(Study):
     """Radius, steps and step size of a hedge against natural, adversarial, hypocritical risk."""
+
+    kind: ClassVar[str] = "hedge"
+    risks: ClassVar[tuple[str, ...]] = (
+        "natural_risk",
+        "adversarial_risk_all",
+        "hypocritical_risk",
+    )
 
     base: HedgeTrial = field(default_factory=HedgeTrial)
     trials: int = 16
@@ -24,17 +30,12 @@ class HedgeSweep(Study):
 
     @property
     def method(self) -> str:
-        """All its points are hedges of one net."""
+        """Name of what the front is a front of: hedges of one model."""
         return "hedge"
 
     @property
-    def risks(self) -> tuple[str, ...]:
-        """Natural risk, and both that it is traded for."""
-        return ("natural_risk", "adversarial_risk_all", "hypocritical_risk")
-
-    @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """`space`; or from no defence to twice `radius_of`, and K up to the paper's."""
+        """Fields that are searched: `space`; or radius, steps up to the paper's, and step size."""
         eps = radius_of(self.base.norm, self.base.attack.threat)
         most = min(2 * eps, 1.0) if self.base.norm == "linf" else 2 * eps
         return self.space or (
@@ -44,31 +45,29 @@ class HedgeSweep(Study):
         )
 
     @property
+    def training_seeds(self) -> range:
+        """Seed of each trial's noise: `base.seed` alone."""
+        return range(self.base.seed, self.base.seed + 1)
+
+    @property
+    def early_stopping(self) -> StoppingConfig:
+        """Rule by which trials are stopped early: never, as a hedge has no epochs."""
+        return StoppingConfig()
+
+    @property
     def known(self) -> tuple[Settings, ...]:
-        """No defence, random noise of `radius_of`, and the paper's hedge."""
+        """Settings tried first: no defense, random noise of `radius_of`, and the paper's hedge."""
         eps = radius_of(self.base.norm, self.base.attack.threat)
         pairs = ((0.0, 0), (eps, 0), (eps, PAPER_STEPS))
         each = [{"eps_d": eps_d, "steps": k, "step_size": eps / 2} for eps_d, k in pairs]
         return () if self.space else tuple(each)
 
+    @property
+    def grid(self) -> tuple[Settings, ...]:
+        """Settings that `grid` tries: every combination of choices."""
+        return combinations(self.dimensions)
+
     def effect(self, settings: Settings) -> Hashable:
-        """The defence without what cannot matter: without a radius all are none."""
+        """Canonical form of settings: attack and defense; hedges without a radius are equal."""
         changed = with_settings(self.base, settings)
         return changed.attack, changed.hedge
-
-    @property
-    def _bisectable(self) -> bool:
-        return False  # three risks
-
-
-def study_of(text: str) -> Study:
-    """The study whose settings `to_json` wrote, of either kind.
-
-    Raises:
-        ConfigError: as `from_json` does.
-    """
-    try:
-        hedged = "eps_d" in json.loads(text)["base"]
-    except (ValueError, LookupError, TypeError):
-        hedged = False  # what is wrong with it, `from_json` says
-    return from_json(HedgeSweep if hedged else SweepConfig, text)

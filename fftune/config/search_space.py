@@ -1,4 +1,4 @@
-"""What a study searches: any field of a training run, by its path."""
+"""Search space of a study: fields of its base by their paths, each a range or choices."""
 
 import dataclasses
 import math
@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from fftune.config.attack import UNSAID
 from fftune.config.serialization import flat
-from fftune.config.validation import require
+from fftune.config.validation import read_number, require
 from fftune.errors import ConfigError
 from fftune.registry import nearest
 
@@ -20,32 +20,34 @@ Settings = Mapping[str, Any]
 """Values by the paths of their fields, as in {"lam": 6.0, "optimizer.lr": 0.1}."""
 
 RADII = ("eps", "eps_d")
-"""Fields that mean nothing without the `norm` beside them."""
+"""Names of fields that are radii in the `norm` beside them."""
 
 FIXED = (
     *("seed", "threads", "data", "engine", "device", "workers", "min_workers"),
     *("net", "examples", "aware", "block_size"),
 )
-"""What no search may move: a study's points are judged on the same examples, and may not depend
-on where they ran; seeds are repeated, not searched."""
+"""Fields that no search may change: all trials of a study are evaluated on the same examples and
+do not depend on where they ran; seeds are repeated, not searched."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dimension:
-    """One field and its values: a range, or choices.
+    """One field of the search: a range of values, or choices.
 
     On a command line it is `lam=0:100:log1p`, `optimizer.lr=0.01:0.2:log` or
     `objective=thrm,trades`.
     """
 
     path: str
-    """Of a field of `base`, as in `optimizer.lr`."""
+    """Path of a field of `base`, as in `optimizer.lr`."""
     low: float = 0.0
+    """Least value of a range."""
     high: float = 0.0
+    """Greatest value of a range."""
     scale: Axis = "linear"
-    """The axis on which equal steps count equal; `log1p` is log(1 + value)."""
+    """Axis on which the range is searched evenly; `log1p` is log(1 + value)."""
     choices: tuple[Value, ...] = ()
-    """Instead of a range."""
+    """Values to choose from, two or more, instead of a range."""
 
     def __post_init__(self) -> None:
         if self.choices:
@@ -55,22 +57,22 @@ class Dimension:
         ends = math.isfinite(self.low) and math.isfinite(self.high)
         require(f"space: {self.path}", ends, "a finite range", (self.low, self.high))
         rule = "a range with low < high"
-        require(f"space: {self.path}", self.low < self.high, rule, (self.low, self.high))
+        require(f"space: {self.path}", self.low <= self.high, rule, (self.low, self.high))
         least = {"linear": -math.inf, "log": 0.0, "log1p": -1.0}[self.scale]
         rule = f"a range above {least:g} for {self.scale}"
         require(f"space: {self.path}", self.low > least, rule, (self.low, self.high))
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """Its two ends, or all choices."""
+        """Both ends of the range, or all choices."""
         return self.choices or (self.low, self.high)
 
     @classmethod
     def parse(cls, text: str) -> "Dimension":
-        """What `str` gives.
+        """Read a dimension from a word, as `str` writes it.
 
         Raises:
-            ConfigError: the text is no dimension.
+            ConfigError: the word is no dimension.
         """
         path, equals, values = text.partition("=")
         if not (path and equals and values):
@@ -96,15 +98,15 @@ class Dimension:
 
 
 def is_whole(config: Any, path: str) -> bool:
-    """Whether the field at a path holds integers."""
+    """Tell if the field at a path holds integers alone."""
     kind = _kind(config, path)
     return int in (kind, *get_args(kind)) and float not in get_args(kind)
 
 
 def with_settings(config: T, settings: Settings) -> T:
-    """The config with the fields at these paths replaced.
+    """Replace the fields at these paths.
 
-    A ball of another norm whose radius is not replaced takes that norm's own.
+    Where a norm is replaced and its radius is not, the radius becomes the new norm's default.
 
     Raises:
         ConfigError: a path is unknown (the nearest is named), or a value is out of range.
@@ -125,7 +127,7 @@ def with_settings(config: T, settings: Settings) -> T:
 
 
 def with_norms_of(other: T, config: T) -> T:
-    """The config with the other's norms; where they differ, with their own radii."""
+    """Replace the norms by those of another config; where they differ, radii become defaults."""
     changed: dict[str, Any] = {}
     for f in dataclasses.fields(config):  # type: ignore[arg-type]
         ours, theirs = getattr(config, f.name), getattr(other, f.name)
@@ -137,13 +139,13 @@ def with_norms_of(other: T, config: T) -> T:
 
 
 def _radii_of(config: Any) -> dict[str, float]:
-    """The config's radii, left to its norm; one that follows another's is none of its own."""
+    """Defaults for the radii that the config sets itself; those that follow another are kept."""
     said = (name for name in RADII if isinstance(getattr(config, name, None), float))
     return dict.fromkeys(said, UNSAID)
 
 
 def check_space(base: Any, space: Sequence[Dimension]) -> None:
-    """Fail where a dimension names no field, or ends where its field may not be.
+    """Refuse a dimension that names no field, or whose ends are no valid values of it.
 
     Raises:
         ConfigError: the message names the path.
@@ -153,6 +155,9 @@ def check_space(base: Any, space: Sequence[Dimension]) -> None:
     require("space", len(set(paths)) == len(paths), "of distinct paths", paths)
     for dimension in space:
         path = dimension.path
+        ranged = bool(dimension.choices) or dimension.low < dimension.high
+        rule = "a range with low < high"
+        require(f"space: {path}", ranged, rule, (dimension.low, dimension.high))
         if path not in known:
             raise ConfigError(f"space: unknown setting {path!r}; {nearest(path, known)}")
         free = path.partition(".")[0] not in FIXED
@@ -167,8 +172,8 @@ def _check_end(base: Any, path: str, now: Any, end: Value, *, whole: bool) -> No
         raise ConfigError(f"space: {path} has no value {end!r}; {nearest(end, words)}")
     alike = now is None or isinstance(now, str) == isinstance(end, str)
     require(f"space: {path}", alike, f"of values like {now!r}", end)
-    max_concurrent = not whole or isinstance(end, str) or float(end) == int(end)
-    require(f"space: {path}", max_concurrent, "of whole numbers", end)
+    integral = not whole or isinstance(end, str) or float(end) == int(end)
+    require(f"space: {path}", integral, "of whole numbers", end)
     try:
         with_settings(base, {path: int(end) if whole else end})
     except ConfigError as error:
@@ -176,7 +181,7 @@ def _check_end(base: Any, path: str, now: Any, end: Value, *, whole: bool) -> No
 
 
 def _kind(config: Any, path: str) -> Any:
-    """The annotation of the field at a path."""
+    """Annotation of the field at a path."""
     name, _, rest = path.partition(".")
     if rest:
         return _kind(getattr(config, name), rest)
@@ -184,7 +189,7 @@ def _kind(config: Any, path: str) -> Any:
 
 
 def _value(text: str) -> Value:
-    for kind in (int, float):
+    for kind in (int, read_number):
         try:
             return kind(text)
         except ValueError:

@@ -1,4 +1,4 @@
-"""The exact JSON of settings, and what differs between two of them."""
+"""Exact JSON of settings, their hash, and the differences between two of them."""
 
 import dataclasses
 import hashlib
@@ -16,25 +16,25 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 SCHEMA_VERSION = 1
-"""Of stored settings; raised by every field that is added. Files that name none are of 1."""
+"""Version of stored settings; every added field raises it. Files without one have version 1."""
 SINCE = "since"
-"""In a field's metadata: the first version that has it; what older files lack is its default."""
+"""Key in a field's metadata: first version with this field. Older files get its default."""
 _VERSION = "schema_version"
 
 
 def to_json(config: Any) -> str:
-    """Every setting, defaults included; `from_json` gives back an equal value."""
+    """Serialise every setting, defaults included; `from_json` gives back an equal value."""
     version = {_VERSION: SCHEMA_VERSION} if SCHEMA_VERSION > 1 else {}
     return _written(dataclasses.asdict(config) | version)
 
 
 def from_json(cls: type[T], text: str) -> T:
-    """Build the dataclass `cls` from what `to_json` wrote.
+    """Build the dataclass `cls` from the output of `to_json`.
 
     Raises:
-        ConfigError: a key is unknown (the nearest is named), a value is missing, of the
-            wrong type or out of range. The message names the full path. Only fields that are
-            younger than the text may be missing.
+        ConfigError: a key is unknown (the nearest is named), or a value is missing, of the
+            wrong type or out of range. The message names the full path. Only fields newer than
+            the text may be missing.
     """
     from pydantic import TypeAdapter, ValidationError
 
@@ -45,12 +45,12 @@ def from_json(cls: type[T], text: str) -> T:
 
 
 def config_hash(config: Any) -> str:
-    """16 hex digits that name these settings."""
+    """Hash of the settings, 16 hex digits."""
     return hashlib.sha256(_written(dataclasses.asdict(config)).encode()).hexdigest()[:16]
 
 
 def flat(config: Any) -> dict[str, Any]:
-    """Every leaf setting by its full path, as in `base.attack.steps`."""
+    """Map the full path of each leaf setting, as in `base.attack.steps`, to its value."""
     leaves: dict[str, Any] = {}
     for f in dataclasses.fields(config):
         value = getattr(config, f.name)
@@ -60,7 +60,7 @@ def flat(config: Any) -> dict[str, Any]:
 
 
 def differences(old: Any, new: Any) -> str:
-    """What changed from one config to another, one setting after the other."""
+    """Describe the settings that differ, as in "base.lam was 1.0, now 2.0"."""
     was, now = flat(old), flat(new)
     return ", ".join(f"{k} was {was.get(k)!r}, now {now[k]!r}" for k in now if was.get(k) != now[k])
 
@@ -70,7 +70,7 @@ def _written(data: Mapping[str, Any]) -> str:
 
 
 def _checked(cls: type[Any], text: str) -> str:
-    """The settings in the text, once its keys are known to be the fields, all of them."""
+    """Check that the text's keys are the fields of `cls`, and return it without the version."""
     try:
         data = json.loads(text)
     except json.JSONDecodeError as error:

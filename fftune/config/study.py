@@ -1,32 +1,39 @@
-"""A study: many trainings, one front; and where it runs."""
+"""Settings of a study: what is searched, by which strategy, and where its trials run."""
 
+import json
 import math
-from collections.abc import Hashable, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from itertools import pairwise, product
-from typing import Any
+from typing import Any, ClassVar, cast
 
 from fftune.config.evaluation import BatteryConfig
-from fftune.config.literals import Selection, Strategy
-from fftune.config.search_space import Dimension, Settings, check_space, is_whole
+from fftune.config.literals import Selection
+from fftune.config.search_space import Dimension, Settings, check_space
+from fftune.config.serialization import from_json, to_json
 from fftune.config.training import TrainConfig
 from fftune.config.validation import is_plain, require
+from fftune.registry import STRATEGIES, STUDIES
 
 PAPER_LAMBDAS = (0.0, 1.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
+KIND = "kind"
+"""Key of a stored study that says its kind, where the other settings do not tell it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingConfig:
-    """Early stopping of trials that others have left behind; see `sweeping.early_stopping`."""
+    """Early stopping of dominated trials; see `sweeping.early_stopping`."""
 
     rungs: tuple[int, ...] = ()
-    """Epochs after which a trial is compared with the others; none stops nobody."""
+    """Epochs after which trials are compared, ascending; without any, no trial is stopped."""
     eta: float = 2.0
-    """At a rung the best 1 / eta of the trials go on whatever their intervals say."""
+    """Reduction factor, > 1: the best 1 / eta of the trials at a rung always continue."""
     examples: int = 250
-    """Of the validation split, on which a rung's risks are counted."""
+    """Validation examples on which the risks at a rung are counted, >= 1."""
     steps: int = 5
-    """Of the attack at a rung; the final battery is untouched by it."""
+    """Steps of the attack at a rung, >= 1; the final battery is not affected."""
 
     def __post_init__(self) -> None:
         ascending = all(a < b for a, b in pairwise((0, *self.rungs)))
@@ -37,33 +44,44 @@ class StoppingConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Study:
-    """What every study has: a base whose fields are searched, a rule, and where points are chosen.
+class Study(ABC):
+    """Settings that every kind of study has, and the questions that every kind answers.
 
-    `SweepConfig` searches trainings, `HedgeSweep` a defence of one net.
+    A kind is a frozen dataclass that adds its own settings and answers what is abstract here:
+    `SweepConfig` searches trainings, `HedgeSweep` a defense of one model. Code that serves any
+    kind looks the rest up in `registry.STUDIES[config.kind]`.
     """
 
+    kind: ClassVar[str]
+    """Name of the kind in `registry.STUDIES`, or `/path/to/FILE.py:NAME` of a user's own."""
+    risks: ClassVar[tuple[str, ...]] = ("natural_risk", "hypocritical_risk")
+    """Rates of `RiskCounts` to minimize: natural risk first, then those it is traded for."""
+
     name: str = "study"
+    """Name of the study's folder: letters, digits, '.', '_' or '-'."""
     experiment: str = "fftune"
     """MLflow experiment; studies of one experiment share data, threat and battery."""
     base: Any
-    strategy: Strategy = "auto"
-    """`auto` is `gap` for one range, `gp` for more or for choices; `grid` tries each of `lam`, or
-    every combination of choices."""
+    """Settings of one trial, in which the search replaces fields."""
+    strategy: str = "auto"
+    """Search strategy: `auto` is `gap` for one range and two risks, else `gp`; `grid` tries each
+    of `lam`, or every combination of choices; `tpe`, `random`, or a sampler of your own as
+    `FILE.py:NAME`."""
     trials: int = 9
-    """How many points are tried; `grid` tries all of its own."""
+    """Number of trials, >= 1; `grid` tries all of its own."""
     space: tuple[Dimension, ...] = ()
-    """What is searched, instead of the default: fields of `base` by their paths, each a range or
-    choices, as in `lam=0:100:log1p optimizer.lr=0.01:0.2:log objective=thrm,trades`."""
+    """Fields of `base` to search instead of the default, each a range or choices, as in
+    `lam=0:100:log1p optimizer.lr=0.01:0.2:log objective=thrm,trades`."""
     margin: float = 0.0
-    """`gap` begins so far inside the range, a share of its axis: 0 runs both ends, 0.05 puts all
-    models to the front's middle."""
+    """Share of the axis, in [0, 0.5), that `gap` leaves out at both ends: 0 tries both ends, 0.05
+    puts all models into the front's middle."""
     sampler_seed: int = 0
-    """Of `gp`, `tpe` and `random`."""
+    """Seed of `gp`, `tpe` and `random`, >= 0."""
     attempts: int = 3
-    """A trial that fails so often is recorded as failed; the others go on."""
+    """Attempts at a trial before it is recorded as failed, >= 1; the other trials go on."""
     selection: Selection = "validation"
-    """Where the front's points are chosen; `test` does as the papers did, and is optimistic."""
+    """Split that decides which trials form the front; `test` does as the papers did, and is
+    optimistic."""
 
     def __post_init__(self) -> None:
         require("name", is_plain(self.name), "letters, digits, '.', '_' or '-'", self.name)
@@ -72,92 +90,58 @@ class Study:
         require("margin", 0 <= self.margin < 0.5, "in [0, 0.5)", self.margin)
         require("sampler_seed", self.sampler_seed >= 0, ">= 0", self.sampler_seed)
         require("attempts", self.attempts >= 1, ">= 1", self.attempts)
+        STRATEGIES.check("strategy", self.strategy)
         check_space(self.base, self.space)
-        self._check_strategy()
-
-    def _check_strategy(self) -> None:
-        if self.strategy == "grid":
-            rule = "choices, as in lam=0,1,5 for 'grid'"
-            choices = all(d.choices for d in self.dimensions)
-            require("space", choices, rule, _told(self.dimensions))
-        elif self.strategy == "gap":
-            rule = "one range of floats from 0 on for 'gap' ('gp' takes any)"
-            require("space", self._bisectable, rule, _told(self.dimensions))
 
     @property
+    @abstractmethod
     def method(self) -> str:
-        """What its points are points of."""
-        raise NotImplementedError
+        """Name of what the front is a front of: a training objective, or `hedge`."""
 
     @property
-    def risks(self) -> tuple[str, ...]:
-        """What is to be small: natural risk, and what it is traded for."""
-        return ("natural_risk", "hypocritical_risk")
-
-    @property
-    def seeds(self) -> int:
-        """How often every point is made."""
-        return 1
-
-    @property
-    def stopping(self) -> StoppingConfig:
-        """When trials are stopped early: never, unless they have epochs."""
-        return StoppingConfig()
-
-    @property
+    @abstractmethod
     def dimensions(self) -> tuple[Dimension, ...]:
-        """What is searched."""
-        return self.space
+        """Fields that are searched: `space`, or the kind's default."""
 
     @property
-    def rule(self) -> Strategy:
-        """The strategy that `auto` stands for."""
-        if self.strategy != "auto":
-            return self.strategy
-        return "gap" if self._bisectable else "gp"
-
-    @property
-    def _bisectable(self) -> bool:
-        ranges = all(
-            not d.choices and d.low >= 0 and not is_whole(self.base, d.path) for d in self.space
-        )
-        return ranges and len(self.space) <= 1
-
-    @property
-    def known(self) -> tuple[Settings, ...]:
-        """Points worth a trial before any search."""
-        return ()
-
-    def effect(self, settings: Settings) -> Hashable:
-        """What the settings come to; those of equal effect need not be tried twice."""
-        return tuple(settings.items())
-
-    @property
-    def grid(self) -> tuple[Settings, ...]:
-        """What `grid` tries."""
-        return _product(self.dimensions)
-
-    @property
-    def planned(self) -> int:
-        """How many trials make the study complete."""
-        return len(self.grid) if self.strategy == "grid" else self.trials
-
-    @property
+    @abstractmethod
     def training_seeds(self) -> range:
-        """The seeds that each point is made with."""
-        return range(self.base.seed, self.base.seed + self.seeds)
+        """Seeds that each trial runs with, one result each."""
+
+    @property
+    @abstractmethod
+    def early_stopping(self) -> StoppingConfig:
+        """Rule by which trials are stopped early."""
+
+    @property
+    @abstractmethod
+    def known(self) -> tuple[Settings, ...]:
+        """Settings that a model-based search tries first."""
+
+    @property
+    @abstractmethod
+    def grid(self) -> tuple[Settings, ...]:
+        """Settings that `grid` tries; empty where a dimension is a range."""
+
+    @abstractmethod
+    def effect(self, settings: Settings) -> Hashable:
+        """Canonical form of settings: those of equal form give equal rows and run once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepConfig(Study):
     """A study of trainings: lambda, or any other field of `base`, against both risks."""
 
+    kind: ClassVar[str] = "lambda"
+
     base: TrainConfig = field(default_factory=TrainConfig)
     battery: BatteryConfig = field(default_factory=BatteryConfig)
+    """Attacks that count the risks of every trained model."""
     lam: tuple[float, ...] = PAPER_LAMBDAS
-    """The grid (the papers' nine); the other strategies search from its least to its greatest."""
+    """Lambdas of the grid (the papers' nine); the other strategies search from the least to the
+    greatest."""
     seeds: int = 1
-    """Every point is trained so often, with seeds from `base.seed` on; fronts are of means."""
+    """Trainings per trial, >= 1, with seeds from `base.seed` on; fronts are of means."""
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
     def __post_init__(self) -> None:
@@ -171,52 +155,102 @@ class SweepConfig(Study):
         if "lam" in (d.path for d in self.dimensions):
             require("base.lam", self.base.lam == 0, "left to the search (see lam)", self.base.lam)
 
-    def _check_strategy(self) -> None:
-        if self.space:
-            Study._check_strategy(self)
-            return
-        ranged = len(self.lam) > 1 or self.strategy == "grid"
-        require("lam", ranged, f"a range of at least two values for '{self.rule}'", self.lam)
-
     @property
     def method(self) -> str:
-        """The objective that trains, or all that are tried."""
+        """Training objective, or all that are searched, joined by "+"."""
         tried = [d.choices for d in self.space if d.path == "objective"]
         return "+".join(map(str, tried[0])) if tried else self.base.objective
 
     @property
     def dimensions(self) -> tuple[Dimension, ...]:
-        """What is searched: `space`, or the range of `lam`."""
-        if self.space or len(self.lam) < 2:
-            return self.space
-        return (Dimension(path="lam", low=min(self.lam), high=max(self.lam), scale="log1p"),)
+        """Fields that are searched: `space`, or lambda over the range of `lam`."""
+        lam = Dimension(path="lam", low=min(self.lam), high=max(self.lam), scale="log1p")
+        return self.space or (lam,)
+
+    @property
+    def training_seeds(self) -> range:
+        """Training seeds of each trial, ascending from `base.seed`."""
+        return range(self.base.seed, self.base.seed + self.seeds)
+
+    @property
+    def early_stopping(self) -> StoppingConfig:
+        """Rule by which trainings are stopped early: `stopping`."""
+        return self.stopping
+
+    @property
+    def known(self) -> tuple[Settings, ...]:
+        """Settings tried first: none are known to be good."""
+        return ()
 
     @property
     def grid(self) -> tuple[Settings, ...]:
-        """What `grid` tries."""
-        return _product(self.space) if self.space else tuple({"lam": lam} for lam in self.lam)
+        """Settings that `grid` tries: each of `lam`, or every combination of choices."""
+        return combinations(self.space) if self.space else tuple({"lam": x} for x in self.lam)
+
+    def effect(self, settings: Settings) -> Hashable:
+        """Canonical form of settings: all values count."""
+        return tuple(settings.items())
 
 
-def _product(space: Sequence[Dimension]) -> tuple[Settings, ...]:
-    """Every combination of choices."""
+def combinations(space: Sequence[Dimension]) -> tuple[Settings, ...]:
+    """Every combination of the dimensions' choices; empty where one is a range."""
     paths, each = [d.path for d in space], product(*(d.choices for d in space))
     return tuple(dict(zip(paths, values, strict=True)) for values in each)
 
 
-def _told(space: Sequence[Dimension]) -> str:
-    return " ".join(map(str, space))
+def study_json(config: Study) -> str:
+    """Settings of a study as stored; `study_of` gives back an equal study of the same kind."""
+    text = to_json(config)
+    data = json.loads(text)
+    if _kind_in(data) == config.kind:
+        return text
+    return json.dumps({KIND: config.kind} | data, indent=2) + "\n"
+
+
+def study_of(text: str) -> Study:
+    """Rebuild a study of any kind from what `study_json` wrote.
+
+    Raises:
+        ConfigError: the kind is unknown, or a setting is wrong; see `from_json`.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError:
+        data = None  # from_json reports what is wrong with the text
+    kind = _kind_in(data) if isinstance(data, Mapping) else SweepConfig.kind
+    if isinstance(data, Mapping) and KIND in data:
+        text = json.dumps({key: value for key, value in data.items() if key != KIND})
+    return cast("Study", from_json(kind_record(kind).config, text))
+
+
+@cache
+def kind_record(kind: str) -> Any:
+    """Look up a kind of study, a `sweeping.study_kind.StudyKind`; a user's file runs once.
+
+    Raises:
+        ConfigError: there is no such kind, or its file fails.
+    """
+    return STUDIES[kind]
+
+
+def _kind_in(data: Mapping[str, Any]) -> str:
+    """Kind of stored settings. fftune 0.1.0 stored none: hedges were told by their radius."""
+    base = data.get("base")
+    hedge = isinstance(base, Mapping) and "eps_d" in base
+    return str(data.get(KIND, "hedge" if hedge else SweepConfig.kind))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resources:
-    """Where a sweep runs and what a trial takes; none of it may change a number."""
+    """Cluster and devices of a run; none of them may change a number."""
 
     address: str | None = None
-    """A Ray cluster to join; without it `RAY_ADDRESS`, else a private one on this machine."""
+    """Address of a Ray cluster to join; default `RAY_ADDRESS`, else a private one on this
+    machine."""
     concurrency: int | None = None
-    """Trials at once; none stands for as many as the cluster holds."""
+    """Trials at once, >= 1; default as many as the cluster holds."""
     gpus: float = 0.0
-    """GPUs of one trial, or of each of its workers; fractions share one."""
+    """GPUs of one trial, or of each of its workers, >= 0; fractions share one."""
 
     def __post_init__(self) -> None:
         require("concurrency", (self.concurrency or 1) >= 1, ">= 1", self.concurrency)

@@ -1,6 +1,9 @@
 """Data sets by name: the table DATASETS, `folder:PATH`, `synthetic:...` and `FILE.py:NAME`."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from fftune.config import DataSpec, Split, is_plain, nearest
@@ -36,22 +39,40 @@ def place_framed(spec: DataSpec, split: Split) -> ListedSplit:
     Raises:
         DataError: there is no such data set, or it is too small for the splits asked for.
     """
-    return OpenedSets().select(spec, split)
+    part, rows = place(_opened(spec.name), spec, split)
+    frame = Central(spec.image_size, spec.image_resize) if spec.image_size else None
+    return ListedSplit(part.framed(frame), rows.sort().values)
 
 
-class OpenedSets:
-    """Data sets that are opened once each, though several splits of them are asked for."""
+@contextmanager
+def opened_once() -> Iterator[None]:
+    """Open each data set at most once while the block runs, whoever asks for its splits.
 
-    def __init__(self) -> None:
-        self._parts: dict[str, Parts] = {}
+    For a command that checks, trains and evaluates: a folder is listed once, not once a step.
+    Files must not change meanwhile. Blocks may be nested; the outermost keeps what is open.
+    """
+    if _OPEN.get() is not None:
+        yield
+        return
+    token = _OPEN.set({})
+    try:
+        yield
+    finally:
+        _OPEN.reset(token)
 
-    def select(self, spec: DataSpec, split: Split) -> ListedSplit:
-        """A split, its images cut to `spec.image_size`; see `place_framed`."""
-        if spec.name not in self._parts:
-            self._parts[spec.name] = open_parts(spec.name)
-        part, rows = place(self._parts[spec.name], spec, split)
-        frame = Central(spec.image_size, spec.image_resize) if spec.image_size else None
-        return ListedSplit(part.framed(frame), rows.sort().values)
+
+_OPEN: ContextVar[dict[tuple[str, Path], Parts] | None] = ContextVar("open data sets", default=None)
+
+
+def _opened(name: str) -> Parts:
+    """Official parts of a data set, kept from an earlier call in a block of `opened_once`."""
+    known = _OPEN.get()
+    if known is None:
+        return open_parts(name)
+    key = name, data_root()
+    if key not in known:
+        known[key] = open_parts(name)
+    return known[key]
 
 
 def data_root() -> Path:

@@ -12,6 +12,7 @@ from fftune.config import AttackConfig, Goal, HedgeConfig
 from fftune.defenses.spec import DefenseSpec, Purify
 from fftune.errors import ModelError
 from fftune.keyed_noise import Noise
+from fftune.models.fits import connected_logits
 
 
 def hedge(model: nn.Module, x: Tensor, *, config: HedgeConfig, noise: Noise, ids: Tensor) -> Tensor:
@@ -88,13 +89,13 @@ def refuse_without_gradients(model: nn.Module, x: Tensor) -> None:
         ModelError: the logits do not depend on the input by differentiable operations, or the
             gradient is zero for every example.
     """
-    x = x.detach().requires_grad_(True)
+    connected = connected_logits(model, x)
+    if connected is None:
+        raise ModelError("net has no input gradients: Hedge Defense cannot follow them")
+    leaf, logits = connected
     with torch.enable_grad():
-        logits: Tensor = model(x)
-        if not logits.requires_grad:
-            raise ModelError("net has no input gradients: Hedge Defense cannot follow them")
-        (grad,) = torch.autograd.grad(all_classes(logits).sum(), x, allow_unused=True)
-    if grad is None or not bool(grad.any()):
+        (grad,) = torch.autograd.grad(all_classes(logits).sum(), leaf, materialize_grads=True)
+    if not bool(grad.any()):
         raise ModelError("net's input gradients are zero: Hedge Defense cannot follow them")
 
 

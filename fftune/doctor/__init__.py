@@ -1,1 +1,1 @@
-"""Does the net hide its gradients, and can its evaluation be believed?"""
+"""Checks for obfuscated gradients, and for flaws of an evaluation."""

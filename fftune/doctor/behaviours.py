@@ -1,4 +1,4 @@
-"""The five behaviours of obfuscated gradients (Athalye et al. 2018, 3.1; Wu et al. 2021, E.1).
+"""Five behaviours of obfuscated gradients (Athalye et al. 2018, 3.1; Wu et al. 2021, E.1).
 
 A net that shows one of them is not robust but hard to follow for gradients. Passing proves
 nothing: attacks that fail prove nothing.
@@ -15,17 +15,16 @@ from fftune.config import (
     AttackConfig,
     BatteryConfig,
     DefenseConfig,
-    Loss,
     Protocol,
     ThreatModel,
 )
 from fftune.data import Dataset
 from fftune.doctor.check import MARGIN, Check, beats, is_full
-from fftune.evaluation.batteries import Attack
+from fftune.evaluation.batteries import Attack, single
 from fftune.evaluation.defended import DefenseSet
 from fftune.evaluation.evaluate import attack_model
-from fftune.evaluation.tiers import AttackStage
 from fftune.outcomes import Outcomes
+from fftune.registry import label
 from fftune.risk import Rate
 
 STEPS = 20
@@ -33,7 +32,7 @@ UNBOUNDED_STEPS = 50
 QUERIES = 1000
 SAMPLES = 100
 GROWTH = (0.5, 1.0, 2.0, 4.0)
-"""Radii that success is to grow with, in multiples of eps."""
+"""Increasing radii, in multiples of eps, with which success must not shrink."""
 
 
 def behaviours(
@@ -45,11 +44,15 @@ def behaviours(
     defense: str = "none",
     settings: DefenseConfig | None = None,
 ) -> list[Check]:
-    """The five, on the bare net or under the first draw of a defence.
+    """Run the five checks, on the bare net or under the first draw of a defence.
 
-    Attacks are crafted on the bare net, as Wu et al. do. There each keeps its first success, x
-    itself included; under a defence it takes all its steps, for the first success is the nearest
-    to the boundary and the easiest to undo.
+    Attacks are crafted on the bare net, as in Wu et al. 2021. There each keeps its first success,
+    x itself included; under a defence it takes all its steps, for the first success is the
+    nearest to the boundary and the easiest to undo.
+
+    Args:
+        defense: name of the defence, or "none".
+        settings: settings of the defence; its names and repeats are not used.
     """
     protocol: Protocol = "strong" if defense == "none" else "fixed"
     names = () if defense == "none" else (defense,)
@@ -60,29 +63,31 @@ def behaviours(
     outcomes = attack_model(
         net, dataset, battery, attacks_of(dataset, threat, protocol), defense_set=defense_set
     )
-    return verdicts(outcomes.where(defense=defense))
+    return checks(outcomes.where(defense=label(defense)))
 
 
 def attacks_of(dataset: Dataset, threat: ThreatModel, protocol: Protocol) -> tuple[Attack, ...]:
-    """Every attack that the five compare."""
+    """Build every attack that the five checks compare."""
     diameter = 1 if threat.norm == "linf" else sqrt(prod(dataset.shape))
     cube = ThreatModel(norm=threat.norm, eps=diameter)
     pgd = AttackConfig(threat=threat, steps=STEPS, protocol=protocol)
     square = replace(pgd, search="square", steps=QUERIES, start="none")
     return (
-        _probe("fgsm", "ce", replace(pgd, search="fgsm", steps=1, start="none")),
-        _probe("square", "margin", square),
-        _probe("unbounded", "ce", replace(pgd, threat=cube, steps=UNBOUNDED_STEPS)),
-        _probe("random", "ce", replace(pgd, steps=0, restarts=SAMPLES)),
+        single("fgsm", "adversarial", "ce", replace(pgd, search="fgsm", steps=1, start="none")),
+        single("square", "adversarial", "margin", square),
+        single("unbounded", "adversarial", "ce", replace(pgd, threat=cube, steps=UNBOUNDED_STEPS)),
+        single("random", "adversarial", "ce", replace(pgd, steps=0, restarts=SAMPLES)),
         *(
-            _probe(f"pgd x{times:g}", "ce", replace(pgd, threat=_larger(threat, times)))
+            single(
+                f"pgd x{times:g}", "adversarial", "ce", replace(pgd, threat=_larger(threat, times))
+            )
             for times in GROWTH
         ),
     )
 
 
-def verdicts(outcomes: Outcomes) -> list[Check]:
-    """The five, from rows of one net under one defence or none."""
+def checks(outcomes: Outcomes) -> list[Check]:
+    """Run the five checks on the rows of one net under one defence or none."""
     by = {attack: outcomes.where(attack=attack) for attack in outcomes.values("attack")}
     pgd = by["pgd x1"]
     return [
@@ -116,7 +121,7 @@ def _unbounded(rate: Rate) -> Check:
 
 
 def _growth(steps: list[Outcomes]) -> Check:
-    """Success never shrinks with the radius, and from eps to the largest it grows, or is full."""
+    """Check that success never shrinks with the radius, and grows from eps on, or is full."""
     rates = [_rate(step) for step in steps]
     shrinks = any(beats(Paired.of(small, large)) for small, large in pairwise(steps))
     grown = Paired.of(steps[-1], steps[GROWTH.index(1.0)])
@@ -133,7 +138,3 @@ def _rate(outcomes: Outcomes) -> Rate:
 def _larger(threat: ThreatModel, times: float) -> ThreatModel:
     eps = times * threat.eps
     return replace(threat, eps=min(1.0, eps) if threat.norm == "linf" else eps)
-
-
-def _probe(attack: str, loss: Loss, config: AttackConfig) -> Attack:
-    return Attack(name=attack, goal="adversarial", stages=(AttackStage(config=config, loss=loss),))

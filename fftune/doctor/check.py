@@ -1,4 +1,4 @@
-"""What a check is, and when two attacks differ enough to say so."""
+"""Result of a check, and the thresholds at which two attacks count as different."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ from fftune.comparison import Paired
 from fftune.risk import Rate
 
 MARGIN = 0.02
-"""Differences up to this share of the examples prove nothing."""
+"""Differences up to this share of the examples do not count."""
 LEVEL = 0.05
-"""Of McNemar's test."""
+"""Significance level of McNemar's test."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One verdict and what it rests on."""
+    """Result of one check, with its evidence."""
 
     name: str
     passed: bool
@@ -24,10 +24,10 @@ class Check:
 
 
 def beats(paired: Paired) -> bool:
-    """Whether the first is better by more than the margin, and not by chance."""
+    """Tell if the first attack is better by more than the margin, and significantly."""
     return paired.gain > MARGIN and paired.p_value < LEVEL
 
 
 def is_full(rate: Rate) -> bool:
-    """Whether a success rate may be 100 %, up to the margin."""
+    """Tell if a success rate may be 100 %, up to the margin."""
     return bool(rate.n) and rate.interval[1] >= 1 - MARGIN

@@ -1,13 +1,12 @@
-"""Is the evaluation itself sound? The lint's questions, with their answers where all is well."""
+"""Checks of the evaluation itself: the lint's findings, and the identities of the risks."""
 
 from torch import nn
 
 from fftune.config import AttackConfig, BatteryConfig, Goal, ThreatModel
 from fftune.data import Dataset
 from fftune.doctor.check import MARGIN, Check
-from fftune.evaluation.batteries import Attack
+from fftune.evaluation.batteries import single
 from fftune.evaluation.evaluate import attack_model
-from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import findings
 from fftune.models import device_of, eval_mode, frozen, torch_threads
@@ -27,13 +26,13 @@ NAMES = {
     "channel-order": "channel order",
     "flat-logits": "logits that differ",
 }
-"""What is as it should be, by the lint's remark where it is not."""
+"""Names of passed checks, by the code of the lint's remark where they fail."""
 
 
 def checks_of(
     net: nn.Module, dataset: Dataset, battery: BatteryConfig, *, threat: ThreatModel
 ) -> list[Check]:
-    """All checks of a net on a data set; the net is given back as it was.
+    """Run all checks of a net on a data set; the net is left as it was.
 
     Raises:
         ModelError: the net fails on some size of batch, or cannot be differentiated.
@@ -56,14 +55,14 @@ def checks_of(
 def identities_hold(
     net: nn.Module, dataset: Dataset, battery: BatteryConfig, threat: ThreatModel
 ) -> Check:
-    """Theorems 4.3 to 4.5 and lemma C.1 of Tao et al. 2022, on what PGD could do.
+    """Check theorems 4.3 to 4.5 and lemma C.1 of Tao et al. 2022 on the results of PGD.
 
-    Of unions they are facts; what a last iterate of PGD may break is that an adversary mends
-    nothing and a friend spoils nothing. Where that is frequent, gradients mislead.
+    They hold for unions over attacks; but a last iterate of an adversary may correct a prediction,
+    and that of a false friend may break one. Where that is frequent, gradients mislead.
     """
-    part = AttackStage(config=AttackConfig(threat=threat, steps=battery.steps), loss="ce")
+    config = AttackConfig(threat=threat, steps=battery.steps)
     goals: tuple[Goal, ...] = ("adversarial", "hypocritical")
-    attacks = [Attack(name="pgd", goal=goal, stages=(part,)) for goal in goals]
+    attacks = [single("pgd", goal, "ce", config) for goal in goals]
     counts = UnionCounts.of(attack_model(net, dataset, battery, attacks), split=dataset.split)
     broken, betrayed = counts.broken_identities(), Rate(counts.violations, counts.total)
     evidence = f"last iterates betrayed their goal on {betrayed} of examples"

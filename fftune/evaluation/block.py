@@ -13,11 +13,12 @@ from fftune.data.dataset import Batch
 from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
+from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import fits
-from fftune.outcomes import NAN, SOME_NAN, ZERO, rows
-from fftune.threat import distance, is_inside
+from fftune.outcomes import NAN, SOME_NAN, ZERO
+from fftune.threat import is_inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -267,49 +268,37 @@ def _rows(
     seed: int,
     defended: _Under | None = None,
 ) -> pa.Table:
-    """Rows of the attack on the bare net, or under one draw of a defence, with its passes.
-
-    Success on a defended net is relative to its own prediction of the clean image.
-    """
+    """Rows of the attack on the bare net, or under one draw of a defence, with its passes."""
     config, clean = attack.config, attempt.clean.argmax(1)
     under = None if defended is None else defended.perturbed
-    own = clean if defended is None else defended.clean
     which = config if len(attack.stages) == 1 and attack.access is None else attack
-    if under is None:
-        pred, counts, won = attempt.pred, attempt.counts, attempt.won
-    else:
-        pred, counts = under.pred, under.counts
-        won = success(attack.goal, pred, own, attempt.label)
-    forwards, backwards, queries = counts[:3].numpy()
-    target = attempt.label.cpu().numpy() if attack.goal in ("hypocritical", "targeted") else -1
-    return rows(
-        len(attempt.y),
-        {
-            **subject.columns,
-            "id": attempt.ids.numpy(),
-            "attack": attack.name,
-            "config_hash": config_hash(which) if under is None else defended_hash(which, under),
-            "norm": config.threat.norm,
-            "eps": config.threat.eps,
-            "goal": attack.goal,
-            "target": target,
-            "seed": seed,
-            "restart": 0,
-            "protocol": attack.protocol,
-            "tier": attack.tier,
-            "defense": "none" if under is None else under.name,
-            "defense_repeat": 0 if under is None else under.repeat,
-            "y": attempt.y.cpu().numpy(),
-            "pred_clean": clean.cpu().numpy(),
-            "pred_clean_defended": own.cpu().numpy(),
-            "pred_pert": pred.cpu().numpy(),
-            "success": won.cpu().numpy(),
-            "queries": queries,
-            "forwards": forwards,
-            "backwards": backwards,
-            "distance": distance(attempt.x_pert, attempt.x, config.threat.norm).cpu().numpy(),
-            "status": _status(attempt, attack),
-        },
+    key = RowKey(
+        dataset_hash=subject.columns["dataset_hash"],
+        split=subject.columns["split"],
+        model_hash=subject.columns["model_hash"],
+        attack=attack.name,
+        config_hash=config_hash(which) if under is None else defended_hash(which, under),
+        norm=config.threat.norm,
+        eps=config.threat.eps,
+        goal=attack.goal,
+        seed=seed,
+        protocol=attack.protocol,
+        tier=attack.tier,
+        defense="none" if under is None else under.name,
+        defense_repeat=0 if under is None else under.repeat,
+    )
+    return attack_rows(
+        key,
+        ids=attempt.ids,
+        y=attempt.y,
+        label=attempt.label,
+        x=attempt.x,
+        x_pert=attempt.x_pert,
+        pred_clean=clean,
+        pred_clean_defended=clean if defended is None else defended.clean,
+        pred_pert=attempt.pred if under is None else under.pred,
+        counts=attempt.counts[:3] if under is None else under.counts[:3],
+        status=_status(attempt, attack),
     )
 
 

@@ -1,8 +1,7 @@
 """The one entrance: nets, data and a battery in; a row for every example and attack out."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -44,8 +43,7 @@ from fftune.lint.after_attacks import AnswersBefore
 from fftune.lint.questions import FEW
 from fftune.models import fits, load_model, weights_hash
 from fftune.outcomes import Outcomes
-
-log = logging.getLogger("fftune.evaluation")
+from fftune.progress import Progress
 
 Model = ModelSpec | nn.Module
 """A net by its description, which any process can build, or one in the memory of this process."""
@@ -123,7 +121,7 @@ def evaluate(
         ClusterError: the cluster cannot be reached, or can never hold one actor.
     """
     if not isinstance(models, Mapping):
-        several = evaluate(
+        alone = evaluate(
             {_label(models): models},
             *(data, battery),
             threat=threat,
@@ -134,7 +132,7 @@ def evaluate(
             resources=resources,
             root=root,
         )
-        return next(iter(several.values())).complete()
+        return next(iter(alone.values())).complete()
     resources = resources or Resources()
     request = _Request(
         open_data=cache(partial(sampled, data, split, battery.examples)),
@@ -147,20 +145,23 @@ def evaluate(
     )
     results: dict[str, EvalResult] = {}
     prepared: dict[str, PreparedJob] = {}
-    for name, model in models.items():
-        if len(models) > 1:
-            log.info("%s", name)
-        try:
-            with _under_test(name, model, request) as (subject, ready, before):
-                if backend == "inline":
-                    result = run_inline(subject, ready.job, JobState.of(ready))
-                    results[name] = ready.answered(result, before.again(subject.net, ready.remarks))
-                else:
-                    prepared[name] = ready
-        except DataError:  # the same for every net
-            raise
-        except FftuneError as error:
-            results[name] = EvalResult(error=error)
+    several = Progress("evaluation", unit="nets", total=len(models), fractions=True)
+    with several if backend == "inline" and len(models) > 1 else nullcontext():
+        for name, model in models.items():
+            try:
+                with _under_test(name, model, request) as (subject, ready, before):
+                    if backend == "ray":
+                        prepared[name] = ready
+                        continue
+                    result = run_inline(subject, ready.job, JobState.of(ready), name=name)
+                    if result.outcomes is not None:
+                        result = ready.answered(result, before.again(subject.net, ready.remarks))
+                    results[name] = result
+            except DataError:  # the same for every net
+                raise
+            except FftuneError as error:
+                results[name] = EvalResult(error=error)
+            several.update(len(results))
     if prepared:
         results |= _run_on_ray(prepared, battery, resources)
     return {name: results[name] for name in models}

@@ -237,7 +237,7 @@ def lint_model(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
         threat=job.attacks[0].config.threat if job.attacks else ThreatModel(),
         noise=job.noise,
         device=subject.device,
-        follows=any(part.follows for attack in job.attacks for part in attack.stages),
+        follows=any(stage.follows for attack in job.attacks for stage in attack.stages),
         blind=blind[0] if blind else "",
     )
     for remark in remarks:

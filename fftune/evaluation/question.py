@@ -21,7 +21,7 @@ from fftune.evaluation.batteries import tier_of
 from fftune.evaluation.block_cache import ENGINE
 from fftune.evaluation.job import EvalJob
 from fftune.outcomes import Outcomes
-from fftune.registry import label
+from fftune.registry import code_of, label
 
 SHOWN_CLASSES = 10
 """Names of classes that a head prints; of more, the first and the last."""
@@ -201,9 +201,11 @@ def question_of(
         available: images of the split; None is as many as are asked about.
     """
     battery, defense_set = job.battery, job.defense_set
+    searches = {stage.config.search for attack in job.attacks for stage in attack.stages}
     settings = [
         *map(config_hash, job.attacks),
         "" if defense_set is None else config_hash(defense_set),
+        *filter(None, map(code_of, sorted(searches))),
     ]
     defenses = {} if defense_set is None else defense_set.defenses
     strong = any(attack.protocol == "strong" for attack in job.attacks)

@@ -30,11 +30,11 @@ from fftune.errors import ClusterError, FftuneError, ModelError
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.cost_model import CostModel
 from fftune.evaluation.job import BlockTask, EvalJob, model_under_test, perform
-from fftune.evaluation.progress import Progress
 from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, TaskQueue, WorkItem
 from fftune.metrics import Metrics
 from fftune.models import load_model, torch_threads, weights_hash
 from fftune.models.equivalence import first_line
+from fftune.progress import Progress
 from fftune.user_code import answering
 
 log = logging.getLogger("fftune.evaluation")
@@ -178,16 +178,16 @@ class Pool:
             ClusterError: no actor starts.
         """
         states = [JobState.of(job) for job in jobs]
-        expense = CostModel()
-        queue = TaskQueue(states, expense)
-        progress = Progress(expense)
-        progress.planned(queue.asked + queue.known)
-        progress.known(queue.known)
+        self._cost = CostModel()
+        queue = TaskQueue(states, self._cost)
         self._jobs = dict(zip(states, jobs, strict=True))
-        while len(queue) or self._busy:
-            self._grow(len(queue))
-            self._assign(queue)
-            self._collect(queue, progress)
+        nets = f"{len(jobs)} nets" if len(jobs) > 1 else jobs[0].question.net
+        blocks, known = queue.asked + queue.known, queue.known
+        with Progress(nets, unit="blocks", total=blocks, done=known) as progress:
+            while len(queue) or self._busy:
+                self._grow(len(queue))
+                self._assign(queue)
+                self._collect(queue, progress)
         return [state.result for state in states]
 
     def start(self, actors: int) -> float:
@@ -240,7 +240,9 @@ class Pool:
         self._metrics.actors(len(self._busy) + len(self._idle))
         if progress.due:
             at_work = [item.task for _, item in self._busy.values()]
-            progress.beat([*(item.task for item in queue), *at_work], len(self._busy))
+            left = self._cost.left([*(item.task for item in queue), *at_work])
+            actors = len(self._busy)
+            progress.update(note=f"{actors} actors", left=left / max(actors, 1))
 
     def _started(self, reference: Any) -> None:
         actor = self._coming.pop(reference)
@@ -262,11 +264,12 @@ class Pool:
             self._failed(actor, item, queue, error)
             return
         self._idle.append(actor)
-        progress.done(item.task, seconds)
+        self._cost.measured(item.task, seconds)
+        progress.update(progress.done + 1)
         self._count(item.task, table)
         before = queue.asked
         queue.done(item, table)
-        progress.planned(queue.asked - before)
+        progress.add(queue.asked - before)
         if item.state.over:
             self._payloads.pop(item.state, None)
 

@@ -16,10 +16,10 @@ from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.cost_model import CostModel
 from fftune.evaluation.escalation import Plan, plan
 from fftune.evaluation.job import BlockTask, EvalJob, perform
-from fftune.evaluation.progress import Progress
 from fftune.evaluation.question import Question
 from fftune.lint.after_attacks import remarked
 from fftune.outcomes import Outcomes
+from fftune.progress import Progress
 
 log = logging.getLogger("fftune.evaluation")
 
@@ -144,21 +144,28 @@ class JobState:
         return left
 
 
-def run_inline(subject: ModelUnderTest, job: EvalJob, state: JobState) -> EvalResult:
-    """Work through a job's tasks in this process, one after the other."""
-    expense = CostModel()
-    progress = Progress(expense)
+def run_inline(
+    subject: ModelUnderTest, job: EvalJob, state: JobState, *, name: str = "evaluation"
+) -> EvalResult:
+    """Work through a job's tasks in this process, one after the other.
+
+    Args:
+        name: of the net, as progress calls it.
+    """
+    cost = CostModel()
     tasks = state.begin()
-    while not state.over:
-        progress.planned(len(tasks) + len(state.tables))
-        progress.known(len(state.tables))
-        for at, task in enumerate(tasks):
-            began = time.perf_counter()
-            state.put(task, perform(subject, job, task))
-            progress.done(task, time.perf_counter() - began)
-            if progress.due:
-                progress.beat(tasks[at + 1 :], 1, str(task))
-        tasks = state.advance()
+    with Progress(name, unit="blocks") as progress:
+        while not state.over:
+            known = len(state.tables)
+            progress.add(len(tasks) + known, known=known)
+            for at, task in enumerate(tasks):
+                left = cost.left(tasks[at:]) if progress.due else None
+                progress.update(note=str(task), left=left)
+                began = time.perf_counter()
+                state.put(task, perform(subject, job, task))
+                cost.measured(task, time.perf_counter() - began)
+                progress.done += 1
+            tasks = state.advance()
     return state.result
 
 

@@ -1,1 +1,1 @@
-"""The second kind of study: which Hedge Defense, for one trained net."""
+"""Hedge studies, the second kind of study: which Hedge Defense, for one trained model."""

@@ -1,7 +1,7 @@
-"""A hedge on trial: rows of one net behind it, on the examples that choose and those that report.
+"""Evaluation of one hedge of one model, on the split that selects and the one that reports.
 
-The examples were crafted once, on the bare net; what each trial pays for is its defence, and an
-attacker who knows it on a part of them.
+The examples are perturbed once, on the bare model; each trial then pays for its defense, and for
+an adaptive attack on a part of the examples.
 """
 
 from dataclasses import replace
@@ -35,19 +35,19 @@ from fftune.models import adapted, device_of, load_model, torch_threads, weights
 from fftune.outcomes import Outcomes
 from fftune.user_code import answering
 
-AWARE = "aware-hedge"
-"""The attacker who knows: Wu et al. 2021, alg. 6, with a draw of its own at every step."""
+ADAPTIVE = "aware-hedge"
+"""Name in rows of the adaptive attack: Wu et al. 2021, alg. 6, with a draw of its own a step."""
 DRAWS = 20
-"""Over which that attacker averages where the defence is noise alone, as they cost so little."""
-BARE = HedgeTrial(eps_d=0).hedge
-"""No defence."""
+"""Draws over which that attack averages where the defense is random noise alone, as is cheap."""
+UNDEFENDED = HedgeTrial(eps_d=0).hedge
+"""Hedge that does nothing."""
 
 
 def check_hedge(config: HedgeTrial) -> None:
-    """Fail before anything starts.
+    """Run the model on a few images, before a study starts.
 
     Raises:
-        ModelError: the net cannot be built, does not take the data's images, does not return
+        ModelError: the model cannot be built, does not take the data's images, does not return
             logits of their classes, or has no gradients that a hedge could follow.
         DataError: the data are missing.
     """
@@ -65,46 +65,46 @@ def check_hedge(config: HedgeTrial) -> None:
 
 
 def pinned(config: HedgeTrial) -> HedgeTrial:
-    """The same about these weights alone, so that a study cannot go on with others.
+    """Add the hash of the model's weights, so that a study cannot be resumed with others.
 
     Raises:
-        ModelError: the net cannot be built.
+        ModelError: the model cannot be built.
     """
     net = load_model(config.net)
     return replace(config, net=replace(config.net, hash=weights_hash(net)))
 
 
 def evaluate_hedge(config: HedgeTrial, cache: Path) -> Outcomes:
-    """Rows on `validation`, which chooses, and on `test`, which reports.
+    """Compute rows of the defended model on `validation`, which selects, and on `test`.
 
     Args:
-        cache: a folder for crafted examples, shared by all trials and studies.
+        cache: folder for perturbed examples, shared by all trials and studies.
     """
     net, battery = load_model(config.net), battery_of(config)
     model_hash, hedge = weights_hash(net), config.hedge
     tables = []
-    stages = parts_of(config.data, config.examples)
+    splits = splits_of(config.data, config.examples)
     questions = []
-    for dataset in stages.values():
+    for dataset in splits.values():
         questions.append(_question(net, dataset, config, model_hash))
-        crafted = perturbed_once(
+        perturbed = perturbed_once(
             cache, net, dataset, battery, config.crafting, model_hash=model_hash, spec=config.net
         )
-        # The bare net's answers tell what the hedge has changed.
-        for one in dict.fromkeys((hedge, BARE)):
-            rows = defended_rows(net, crafted, one, battery=battery, seed=config.seed)
+        # The bare model's predictions show what the hedge has changed.
+        for one in dict.fromkeys((hedge, UNDEFENDED)):
+            rows = defended_rows(net, perturbed, one, battery=battery, seed=config.seed)
             tables.append(rows.table)
-    few = spread(stages["test"], config.aware)
+    few = spread(splits["test"], config.aware)
     access = AdaptiveAccess(defense=Hedge(config=hedge), draws=1 if hedge.steps else DRAWS)
-    known = perturb_dataset(
+    adaptive = perturb_dataset(
         net, few, battery, config.crafting, model_hash=model_hash, access=access
     )
-    tables.append(defended_rows(net, known, hedge, battery=battery, seed=config.seed).table)
+    tables.append(defended_rows(net, adaptive, hedge, battery=battery, seed=config.seed).table)
     return Outcomes.of(tables).answering(*(question.plain for question in questions))
 
 
 def _question(net: nn.Module, dataset: Dataset, config: HedgeTrial, model_hash: str) -> Question:
-    """What a trial asks of one part of its data."""
+    """Describe the evaluation of one split."""
     battery, hedge, threat = battery_of(config), config.hedge, config.attack.threat
     job = EvalJob.of(dataset, battery, model_hash=model_hash, threat=threat)
     with under_test(net, job) as subject:
@@ -124,19 +124,18 @@ def _question(net: nn.Module, dataset: Dataset, config: HedgeTrial, model_hash: 
         bare,
         battery="crafted",
         tier="full",
-        attacks=(f"{config.attack.search}-{config.attack.steps}", AWARE),
+        attacks=(f"{config.attack.search}-{config.attack.steps}", ADAPTIVE),
         suite=config_hash(config),
         defences=(Defended.of(name_of(hedge), Hedge(config=hedge)),),
         repeats=1,
     )
 
 
-def parts_of(data: DataSpec, examples: int | None) -> dict[Split, Dataset]:
-    """The examples that choose and those that report.
+def splits_of(data: DataSpec, examples: int | None) -> dict[Split, Dataset]:
+    """Open the examples that select and those that report.
 
-    Where the data have a validation split, so many of it and so many of the test split. Else the
-    chosen test examples are parted by a hash of their ids: which part one is in does not depend
-    on the others.
+    With a validation split, `examples` of it and of the test split. Without one, the test examples
+    are divided by a hash of their ids: the half of an example does not depend on the others.
     """
     test = sample(data, "test", examples)
     if data.validation_size:
@@ -150,14 +149,14 @@ def parts_of(data: DataSpec, examples: int | None) -> dict[Split, Dataset]:
 
 
 def spread(dataset: Dataset, count: int) -> Dataset:
-    """So many of the examples, evenly spread over their ids."""
+    """Select `count` of the examples, evenly spread over their ids."""
     if count >= len(dataset):
         return dataset
     return dataset.select(torch.arange(count) * len(dataset) // count, dataset.split)
 
 
 def battery_of(config: HedgeTrial) -> BatteryConfig:
-    """How attacks are run."""
+    """Settings by which the attacks are run."""
     return BatteryConfig(
         steps=config.attack.steps,
         block_size=config.block_size,

@@ -1,4 +1,4 @@
-"""The report of a hedge study as one HTML file that works without a network."""
+"""Report of a hedge study as one HTML file that works without a network."""
 
 from html import escape
 from typing import Any
@@ -51,12 +51,12 @@ h3 {{ font-size: 1rem; margin: 1.25rem 0 .4rem; }}
 
 
 def hedge_page(result: HedgeResult) -> str:
-    """Fronts or ablations, the table, and the chosen hedge on single images."""
+    """Lay out fronts or ablations, the table, and the chosen hedge on single images."""
     figures = _Figures()
     maps = ablation(result)
     parts = [figures.html(f) for f in maps] if maps else _fronts(result, figures)
     title = "Over a grid, on all images" if maps else "What a hedge costs, and what it is worth"
-    failed = [f"{result.told(f.settings)}: {f.reason}" for f in result.front.failures]
+    failed = [f"{result.describe(f.settings)}: {f.reason}" for f in result.front.failures]
     return PAGE.format(
         title=escape(f"fftune: {result.config.name}"),
         style=STYLE,
@@ -64,7 +64,7 @@ def hedge_page(result: HedgeResult) -> str:
         figures=f"<h2>{title}</h2>" + "\n".join(parts),
         caveats="".join(f"<li>{escape(line)}</li>" for line in hedge_caveats(result)),
         table=hedge_table(result).to_html(index=False, border=0),
-        showcase=_exhibit(result.showcase, figures) if result.showcase else "",
+        showcase=_showcase(result.showcase, figures) if result.showcase else "",
         failures=_failures(failed),
         name=escape(result.config.name),
         settings=escape(to_json(result.config)),
@@ -73,7 +73,7 @@ def hedge_page(result: HedgeResult) -> str:
 
 
 class _Figures:
-    """Figures as HTML, of which the first one brings plotly along."""
+    """Writer of figures as HTML, the first of which embeds plotly."""
 
     def __init__(self) -> None:
         self._first = True
@@ -88,7 +88,7 @@ def _fronts(result: HedgeResult, figures: _Figures) -> list[str]:
     return [figures.html(hedge_front(result, risk)) for risk in RISK_TITLES]
 
 
-def _exhibit(shown: Showcase, figures: _Figures) -> str:
+def _showcase(shown: Showcase, figures: _Figures) -> str:
     rows = "".join(
         f"<tr><td>{escape(one.case)}</td>"
         + "".join(f"<td>{v:.4f}</td>" for v in (one.natural, one.attacked, one.hedged))

@@ -1,4 +1,4 @@
-"""Figures of a hedge study: fronts, ablations, and the hedge that was chosen, looked at closely."""
+"""Figures of a hedge study: fronts, ablations, and the chosen hedge on single images."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,6 +12,7 @@ from fftune.hedge_study.summary import HedgeResult
 from fftune.report.plots import COLORS, LAYOUT, NATURAL
 from fftune.risk import Rate, RiskCounts
 from fftune.sweeping.front import SeedResult
+from fftune.sweeping.samplers.spec import sampler_spec
 
 RISK_TITLES = {
     "adversarial_risk_all": "adversarial risk on D (1 - robust accuracy)",
@@ -21,23 +22,23 @@ RADII = ("eps_d", "attack.threat.eps", "step_size")
 
 
 def hedge_front(result: HedgeResult, risk: str) -> go.Figure:
-    """Natural risk (x) against another, on the split that reports.
+    """Plot natural risk (x) against another (y), on the split that reports.
 
-    The front, chosen on the other split, is joined. Diamonds: the same hedges against attackers
-    who know them, on a part of the images.
+    The front, selected on the other split, is joined. Diamonds are the same hedges under adaptive
+    attacks, on a part of the images.
     """
     front = result.front.against(risk)
     members = {t.trial for t in front.members}
-    points = sorted(result.front.points, key=lambda p: p.test.natural_risk.value)
+    results = sorted(result.front.results, key=lambda r: r.test.natural_risk.value)
     figure = go.Figure()
     for name, shown, on in (
-        ("front", [p for p in points if p.trial in members], True),
-        ("dominated", [p for p in points if p.trial not in members], False),
+        ("front", [r for r in results if r.trial in members], True),
+        ("dominated", [r for r in results if r.trial not in members], False),
     ):
-        rates = [getattr(p.test, risk) for p in shown]
+        rates = [getattr(r.test, risk) for r in shown]
         figure.add_trace(
             go.Scatter(
-                x=[p.test.natural_risk.value for p in shown],
+                x=[r.test.natural_risk.value for r in shown],
                 y=[rate.value for rate in rates],
                 error_y=_bars(rates, COLORS[0]) if on else None,
                 mode="lines+markers" if on else "markers",
@@ -45,13 +46,13 @@ def hedge_front(result: HedgeResult, risk: str) -> go.Figure:
                 line={"color": COLORS[0]},
                 opacity=1 if on else 0.5,
                 name=f"{name}, attackers do not know",
-                text=[result.told(p.settings) for p in shown],
+                text=[result.describe(r.settings) for r in shown],
                 customdata=[str(rate) for rate in rates],
                 hovertemplate="%{text}<br>natural risk %{x:.1%}<br>%{customdata}<extra></extra>",
             )
         )
-    figure.add_trace(_known(result, points, risk))
-    _name_few(figure, result, risk)
+    figure.add_trace(_adaptive(result, results, risk))
+    _annotate(figure, result, risk)
     figure.update_layout(
         **LAYOUT,
         xaxis={"title": "natural risk", **NATURAL, "rangemode": "normal"},
@@ -61,8 +62,8 @@ def hedge_front(result: HedgeResult, risk: str) -> go.Figure:
     return figure
 
 
-def _known(result: HedgeResult, points: Sequence[SeedResult], risk: str) -> go.Scatter:
-    pairs = [(p, p.aware) for p in points if p.aware]
+def _adaptive(result: HedgeResult, results: Sequence[SeedResult], risk: str) -> go.Scatter:
+    pairs = [(r, r.aware) for r in results if r.aware]
     return go.Scatter(
         x=[counts.natural_risk.value for _, counts in pairs],
         y=[getattr(counts, risk).value for _, counts in pairs],
@@ -71,19 +72,19 @@ def _known(result: HedgeResult, points: Sequence[SeedResult], risk: str) -> go.S
         marker={"color": COLORS[1], "size": 8, "symbol": "diamond-open"},
         opacity=0.75,
         name="attackers know, on a part of the images",
-        text=[result.told(p.settings) for p, _ in pairs],
+        text=[result.describe(r.settings) for r, _ in pairs],
         customdata=[str(getattr(counts, risk)) for _, counts in pairs],
         hovertemplate="%{text}<br>natural risk %{x:.1%}<br>%{customdata}<extra></extra>",
     )
 
 
-def _name_few(figure: go.Figure, result: HedgeResult, risk: str) -> None:
-    """Arrows to the bare net and to the chosen hedge."""
-    for what, point in (("no defence", result.undefended), ("chosen", result.chosen)):
-        if point is not None:
+def _annotate(figure: go.Figure, result: HedgeResult, risk: str) -> None:
+    """Draw arrows to the bare model and to the chosen hedge."""
+    for what, found in (("no defence", result.undefended), ("chosen", result.chosen)):
+        if found is not None:
             figure.add_annotation(
-                x=point.test.natural_risk.value,
-                y=getattr(point.test, risk).value,
+                x=found.test.natural_risk.value,
+                y=getattr(found.test, risk).value,
                 text=what,
                 showarrow=True,
                 ax=30,
@@ -99,12 +100,15 @@ SHOWN: tuple[tuple[str, str, Callable[[RiskCounts], Rate]], ...] = (
 
 
 def ablation(result: HedgeResult) -> list[go.Figure]:
-    """Of a grid: curves over one setting, or maps over two (Wu et al. 2021, fig. 3 and 7).
+    """Plot a grid: curves over one setting, or maps over two (Wu et al. 2021, fig. 3 and 7).
 
-    On all images, those that choose and those that report: nothing is chosen here.
+    The counts are of all images, both splits together, as a grid selects nothing.
+
+    Returns:
+        No figure where the study is no grid of one or two settings.
     """
     varied = result.config.dimensions
-    if result.config.rule != "grid" or len(varied) > 2:
+    if not sampler_spec(result.config).exhaustive or len(varied) > 2:
         return []
     if len(varied) == 2:
         return _maps(result, varied)
@@ -112,16 +116,16 @@ def ablation(result: HedgeResult) -> list[go.Figure]:
 
 
 def _curves(result: HedgeResult, varied: Dimension) -> go.Figure:
-    points = sorted(result.front.points, key=lambda p: p.settings[varied.path])
-    x = [_value(varied, p.settings[varied.path]) for p in points]
+    results = sorted(result.front.results, key=lambda r: r.settings[varied.path])
+    x = [_value(varied, r.settings[varied.path]) for r in results]
     figure = go.Figure()
     for name, color, rate in SHOWN:
-        figure.add_trace(_line(name, color, x, [rate(p.validation + p.test) for p in points]))
-    knows = [(at, p.aware) for at, p in zip(x, points, strict=True) if p.aware]
-    rates = [counts.adversarial_accuracy for _, counts in knows]
-    few = f" (n = {knows[0][1].total:,})" if knows else ""
+        figure.add_trace(_line(name, color, x, [rate(r.validation + r.test) for r in results]))
+    adaptive = [(at, r.aware) for at, r in zip(x, results, strict=True) if r.aware]
+    rates = [counts.adversarial_accuracy for _, counts in adaptive]
+    few = f" (n = {adaptive[0][1].total:,})" if adaptive else ""
     name = f"right after every attacker, some who know{few}"
-    figure.add_trace(_line(name, COLORS[1], [at for at, _ in knows], rates))
+    figure.add_trace(_line(name, COLORS[1], [at for at, _ in adaptive], rates))
     figure.update_layout(
         **LAYOUT, xaxis={"title": _title(varied)}, yaxis={"tickformat": ".0%"}, height=440
     )
@@ -129,10 +133,10 @@ def _curves(result: HedgeResult, varied: Dimension) -> go.Figure:
 
 
 def _counts(result: HedgeResult, varied: Dimension) -> go.Figure:
-    """What the defence mended and what it spoiled, of all images (figures 3a and 3c)."""
-    points = sorted(result.front.points, key=lambda p: p.settings[varied.path])
-    x = [_value(varied, p.settings[varied.path]) for p in points]
-    flipped = [result.flips(point) for point in points]
+    """Plot predictions that the defense corrects or breaks, of all images (figures 3a, 3c)."""
+    results = sorted(result.front.results, key=lambda r: r.settings[varied.path])
+    x = [_value(varied, r.settings[varied.path]) for r in results]
+    flipped = [result.flips(r) for r in results]
     figure = go.Figure()
     for name, color in zip(flipped[0], COLORS, strict=False):
         line = {"color": color}
@@ -141,7 +145,7 @@ def _counts(result: HedgeResult, varied: Dimension) -> go.Figure:
                 x=x, y=[f[name] for f in flipped], name=name, mode="lines+markers", line=line
             )
         )
-    n = points[0].validation.total + points[0].test.total
+    n = results[0].validation.total + results[0].test.total
     figure.update_layout(
         **LAYOUT, xaxis={"title": _title(varied)}, yaxis={"title": f"images of {n:,}"}, height=380
     )
@@ -162,18 +166,18 @@ def _line(name: str, color: str, x: Sequence[float], rates: Sequence[Rate]) -> g
 def _maps(result: HedgeResult, varied: Sequence[Dimension]) -> list[go.Figure]:
     across, up = varied
     found = {
-        (p.settings[across.path], p.settings[up.path]): p.validation + p.test
-        for p in result.front.points
+        (r.settings[across.path], r.settings[up.path]): r.validation + r.test
+        for r in result.front.results
     }
-    knows = {
-        (p.settings[across.path], p.settings[up.path]): p.aware
-        for p in result.front.points
-        if p.aware
+    adaptive = {
+        (r.settings[across.path], r.settings[up.path]): r.aware
+        for r in result.front.results
+        if r.aware
     }
-    told = "right after every attacker, some who know (on a part of the images)"
+    name = "right after every attacker, some who know (on a part of the images)"
     return [
-        *(_map(found, across, up, name, rate) for name, _, rate in SHOWN),
-        _map(knows, across, up, told, lambda counts: counts.adversarial_accuracy),
+        *(_map(found, across, up, title, rate) for title, _, rate in SHOWN),
+        _map(adaptive, across, up, name, lambda counts: counts.adversarial_accuracy),
     ]
 
 
@@ -209,7 +213,7 @@ def _map(
 
 
 def flips(shown: Showcase) -> go.Figure:
-    """FtoT, TtoF and FtoF of the hedge beside random noise of its radius."""
+    """Plot FtoT, TtoF and FtoF of the hedge beside random noise of its radius."""
     figure = go.Figure()
     for i, one in enumerate(shown.flips):
         figure.add_trace(
@@ -227,7 +231,7 @@ def flips(shown: Showcase) -> go.Figure:
 
 
 def slopes(shown: Showcase) -> go.Figure:
-    """Slope of the false class less that of the true one: histograms by estimator."""
+    """Plot the slope of the false class minus that of the true one: a histogram an estimator."""
     figure = make_subplots(rows=2, cols=2, subplot_titles=[g.estimator for g in shown.gaps])
     for i, gaps in enumerate(shown.gaps):
         for name, values, color in (
@@ -245,7 +249,7 @@ def slopes(shown: Showcase) -> go.Figure:
 
 
 def similarities(shown: Showcase) -> go.Figure:
-    """SSIM of each pair of versions."""
+    """Plot the SSIM of each pair of versions."""
     figure = go.Figure(
         [
             go.Box(x=one.values, name=one.pair, marker={"color": COLORS[i]}, showlegend=False)
@@ -258,7 +262,7 @@ def similarities(shown: Showcase) -> go.Figure:
 
 
 def surface(one: Surface) -> go.Figure:
-    """Losses of the false and of the true class around an attacked image, on one colour scale."""
+    """Plot the losses of false and true class around an attacked image, on one color scale."""
     titles = [f"false class: {one.false}", f"true class: {one.true}"]
     figure = make_subplots(rows=1, cols=2, subplot_titles=titles, horizontal_spacing=0.12)
     highest = max(max(map(max, z)) for z in (one.false_loss, one.true_loss))

@@ -1,4 +1,4 @@
-"""Examples crafted once, so that each trial of a hedge sweep pays for its defence alone."""
+"""Examples perturbed once, so that each trial of a hedge study pays for its defense alone."""
 
 import hashlib
 import pickle
@@ -6,13 +6,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fftune import __version__
-from fftune.attacks import attack_spec, success
+from fftune.attacks import attack_spec
 from fftune.config import (
     AttackConfig,
     BatteryConfig,
@@ -30,6 +29,7 @@ from fftune.evaluation.block import ModelUnderTest, searched
 from fftune.evaluation.block_cache import ENGINE, identity
 from fftune.evaluation.defended import DefenseSet, predict
 from fftune.evaluation.job import COMPARED
+from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import (
@@ -42,16 +42,15 @@ from fftune.models import (
     torch_threads,
 )
 from fftune.models.weights import write_plain
-from fftune.outcomes import Outcomes, rows
+from fftune.outcomes import Outcomes
 from fftune.registry import label
 from fftune.storage import in_turn
-from fftune.threat import distance
 from fftune.user_code import answering
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PerturbedSet:
-    """A split, and what an adversary and a false friend made of it on the bare net."""
+    """Images of a split, and their adversarial and hypocritical perturbations on the bare model."""
 
     source: str
     split: str
@@ -66,16 +65,16 @@ class PerturbedSet:
     x: Tensor
     x_adv: Tensor
     x_hyp: Tensor
-    """(N, C, H, W) each."""
+    """(N, C, H, W) float in [0, 1], as `x` and `x_adv`."""
 
     def write(self, path: Path) -> None:
-        """One file, whole or not at all."""
+        """Write one file, whole or not at all."""
         fields = {name: getattr(self, name) for name in self.__slots__}
         write_plain(fields, path)
 
     @classmethod
     def read(cls, path: Path) -> "PerturbedSet":
-        """What `write` wrote.
+        """Read what `write` wrote.
 
         Raises:
             DataError: the file is missing or damaged.
@@ -84,7 +83,7 @@ class PerturbedSet:
             return cls(**torch.load(path, weights_only=True))
         except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, TypeError) as error:
             reason = str(error).splitlines()[0]
-            raise DataError(f"crafted examples {str(path)!r} cannot be read: {reason}") from None
+            raise DataError(f"perturbed examples {str(path)!r} cannot be read: {reason}") from None
 
 
 def perturb_dataset(
@@ -96,16 +95,17 @@ def perturb_dataset(
     model_hash: str,
     access: AdaptiveAccess | None = None,
 ) -> PerturbedSet:
-    """Both goals on every example, with one attack, a block at a time.
+    """Perturb every example for both goals with one attack, a block at a time.
 
     Args:
-        battery: how it is run; its own attacks are not asked.
-        access: how adaptive attackers query the net, through a defence.
+        battery: block size, seed, threads and device; its own attacks are not run.
+        access: how adaptive attackers query the model, through a defense; None attacks the bare
+            model.
     """
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
-    part = AttackStage(config=attack, loss=attack_spec(attack.search).losses[0])
+    stage = AttackStage(config=attack, loss=attack_spec(attack.search).losses[0])
     name = f"{label(attack.search)}-{attack.steps}" if access is None else "aware-hedge"
-    adversary = Attack(name=name, goal="adversarial", stages=(part,), access=access)
+    adversary = Attack(name=name, goal="adversarial", stages=(stage,), access=access)
     friend = replace(adversary, goal="hypocritical")
     blocks = []
     with _opened(net, dataset, battery) as subject:
@@ -114,7 +114,7 @@ def perturb_dataset(
                 searched(subject, block, attack, noise).x_pert for attack in (adversary, friend)
             ]
             blocks.append((*block, *(x_pert.cpu() for x_pert in pair)))
-    ids, x, y, x_adv, x_hyp = (torch.cat(stages) for stages in zip(*blocks, strict=True))
+    ids, x, y, x_adv, x_hyp = (torch.cat(columns) for columns in zip(*blocks, strict=True))
     return PerturbedSet(
         source=dataset.source.name,
         split=dataset.split,
@@ -134,7 +134,7 @@ def perturb_dataset(
 
 @contextmanager
 def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterator[ModelUnderTest]:
-    """The net, ready to be attacked while the block of code runs; then it is as it was."""
+    """Prepare a model for attacks while the block runs; afterwards it is as it was."""
     device, threads = device_of(battery.device), battery.threads
     with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
         few = next(dataset.batches(COMPARED))[1].to(device)
@@ -148,7 +148,7 @@ def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterato
             columns={},
             source=dataset.source.name,
             device=device,
-            defense_set=_nobody(dataset),
+            defense_set=_no_defenses(dataset),
         )
 
 
@@ -162,30 +162,30 @@ def perturbed_once(
     model_hash: str,
     spec: ModelSpec,
 ) -> PerturbedSet:
-    """What `perturb_dataset` gives, read from `folder` if it was crafted there before.
+    """Perturb a data set, or read the result from `folder` where an earlier call left it.
 
-    A file is named by all that its content depends on: net, images, attack, how it is run, and
-    the versions of the code. Whoever comes second waits for the first.
+    The name of a file is a hash of all that its content depends on: model, images, attack, block
+    size, seed, device, and versions of the code. A second process waits for the first.
     """
     with _opened(net, dataset, battery) as subject:
-        who = identity(spec, subject, dataset)
+        code = identity(spec, subject, dataset)
     versions = (__version__, torch.__version__, ENGINE)
-    what = (
+    content = (
         model_hash,
-        who,
+        code,
         dataset.hash(),
         dataset.split,
         config_hash(attack),
         config_hash(battery),
     )
-    name = hashlib.sha256(repr((*what, *versions)).encode()).hexdigest()[:16]
+    name = hashlib.sha256(repr((*content, *versions)).encode()).hexdigest()[:16]
     path = folder / f"{name}.pt"
     with in_turn(path):
         if path.exists():
             return PerturbedSet.read(path)
-        crafted = perturb_dataset(net, dataset, battery, attack, model_hash=model_hash)
-        crafted.write(path)
-    return crafted
+        perturbed = perturb_dataset(net, dataset, battery, attack, model_hash=model_hash)
+        perturbed.write(path)
+    return perturbed
 
 
 def defended_rows(
@@ -224,45 +224,41 @@ def defended_rows(
         clean, adv, hyp = (said(x) for x in (crafted.x, crafted.x_adv, crafted.x_hyp))
         with torch.no_grad():
             bare = [net(x.to(device)).argmax(1).cpu() for x in crafted.x.split(battery.block_size)]
-    shared = {
-        "dataset_hash": crafted.dataset_hash,
-        "split": crafted.split,
-        "id": crafted.ids.numpy(),
-        "model_hash": f"{crafted.model_hash}+{config_hash(config)}",
-        "attack": crafted.attack,
-        "config_hash": crafted.attack_hash,
-        "norm": crafted.norm,
-        "eps": crafted.eps,
-        "seed": seed,
-        "restart": 0,
-        "protocol": "fixed",
-        "tier": "full",
-        "defense": name_of(config),
-        "defense_repeat": 0,
-        "y": crafted.y.numpy(),
-        "pred_clean": torch.cat(bare).numpy(),
-        "pred_clean_defended": clean.numpy(),
-        "queries": 1,
-        "forwards": config.steps + 1,
-        "backwards": config.steps,
-        "status": "ok",
-    }
-
-    def of(goal: Goal, x_pert: Tensor, pred: Tensor) -> Any:
-        return shared | {
-            "goal": goal,
-            "target": crafted.y.numpy() if goal == "hypocritical" else -1,
-            "pred_pert": pred.numpy(),
-            "success": success(goal, pred, clean, crafted.y).numpy(),
-            "distance": distance(x_pert, crafted.x, crafted.norm).numpy(),
-        }
-
-    goals = (of("adversarial", crafted.x_adv, adv), of("hypocritical", crafted.x_hyp, hyp))
-    return Outcomes.of(rows(len(clean), columns) for columns in goals)
+    passes = torch.tensor((config.steps + 1, config.steps, 1))
+    goals: tuple[tuple[Goal, Tensor, Tensor], ...] = (
+        ("adversarial", crafted.x_adv, adv),
+        ("hypocritical", crafted.x_hyp, hyp),
+    )
+    return Outcomes.of(
+        attack_rows(
+            RowKey(
+                dataset_hash=crafted.dataset_hash,
+                split=crafted.split,
+                model_hash=f"{crafted.model_hash}+{config_hash(config)}",
+                attack=crafted.attack,
+                config_hash=crafted.attack_hash,
+                norm=crafted.norm,
+                eps=crafted.eps,
+                goal=goal,
+                seed=seed,
+                defense=name_of(config),
+            ),
+            ids=crafted.ids,
+            y=crafted.y,
+            label=crafted.y,
+            x=crafted.x,
+            x_pert=x_pert,
+            pred_clean=torch.cat(bare),
+            pred_clean_defended=clean,
+            pred_pert=pred,
+            counts=passes[:, None].expand(3, len(clean)),
+        )
+        for goal, x_pert, pred in goals
+    )
 
 
 def name_of(config: HedgeConfig) -> str:
-    """What a hedge comes to, as rows call it."""
+    """Name of a defense in rows, by what its settings amount to."""
     if not config.eps_d:
         return "none"
     if not config.steps:
@@ -270,7 +266,7 @@ def name_of(config: HedgeConfig) -> str:
     return "hedge" if config.classes == "all" else "hedge_one_class"
 
 
-def _nobody(dataset: Dataset) -> DefenseSet:
-    """A guard that gives away nothing: attackers draw noise of their own."""
+def _no_defenses(dataset: Dataset) -> DefenseSet:
+    """Empty set of defenses, none of whose draws is leaked to attackers."""
     noise = Noise(0).fold("nobody", dataset.source.name)
     return DefenseSet(defenses={}, repeats=1, control=1, noise=noise, draws=1)

@@ -1,4 +1,4 @@
-"""Looks at single images behind one hedge (Wu et al. 2021, 4.2 and appendix B)."""
+"""Effect of one hedge on single images (Wu et al. 2021, 4.2 and appendix B)."""
 
 import base64
 import io
@@ -17,7 +17,7 @@ from fftune.defenses import hedge
 from fftune.defenses.analysis import Score, gradient_gap, ratio_gap, second_attack
 from fftune.defenses.theory.linear import LinearTask, accuracies
 from fftune.evaluation.job import COMPARED
-from fftune.hedge_study.evaluation import battery_of, parts_of
+from fftune.hedge_study.evaluation import battery_of, splits_of
 from fftune.hedge_study.precomputed import PerturbedSet, perturbed_once
 from fftune.hedge_study.showcase_schema import (
     Flips,
@@ -42,32 +42,38 @@ from fftune.models import (
 from fftune.user_code import answering
 
 CLOSE = 64
-"""Examples of each kind whose slopes and similarities are looked at; pictures of `SHOWN`."""
+"""Examples of each kind whose slopes and similarities are computed."""
 SHOWN = 4
+"""Examples of each kind that are shown as pictures."""
 SECOND = 128
-"""Examples of the second attack."""
+"""Examples that the second attack, on the hedged images, attacks."""
 SIDE = 21
-"""Points of a loss surface along either axis."""
+"""Grid points of a loss surface along either axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Behind:
-    """Attacked images, and what a defence made of them."""
+class _Defended:
+    """Attacked images, and the same after a defense."""
 
     x: Tensor
     """(N, C, H, W), attacked."""
     x_def: Tensor
+    """(N, C, H, W), defended."""
     before: Tensor
-    """(N,) int64, the bare net's answers to `x`."""
+    """(N,) int64, the bare model's predictions on `x`."""
     after: Tensor
-    """(N,) int64, to `x_def`."""
+    """(N,) int64, its predictions on `x_def`."""
 
 
 def showcase(config: HedgeTrial, cache: Path) -> Showcase:
-    """Look at the test examples behind the config's hedge; crafted ones are read from `cache`."""
+    """Compute the effect of the config's hedge on test images.
+
+    Args:
+        cache: folder of perturbed examples; see `precomputed.perturbed_once`.
+    """
     net, battery, device = load_model(config.net), battery_of(config), device_of(config.device)
-    test = parts_of(config.data, config.examples)["test"]
-    crafted = perturbed_once(
+    test = splits_of(config.data, config.examples)["test"]
+    perturbed = perturbed_once(
         cache,
         net,
         test,
@@ -78,40 +84,42 @@ def showcase(config: HedgeTrial, cache: Path) -> Showcase:
     )
     classes = test.source.classes
     with answering(), eval_mode(net), torch_threads(config.threads):
-        few = crafted.x[:COMPARED].to(device)
+        few = perturbed.x[:COMPARED].to(device)
         net = adapted(net.to(device), few)
         surrogate = inference_copy(net, "fp32", few)
-        look = _Gallery(
+        gallery = _Gallery(
             net=net,
             surrogate=surrogate,
             config=config,
-            crafted=crafted,
+            perturbed=perturbed,
             classes=classes,
             device=device,
         )
-        return look.showcase()
+        return gallery.showcase()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Gallery:
+    """Model, hedge and perturbed images of a showcase."""
+
     net: nn.Module
     surrogate: nn.Module
-    """Whose slopes a defence follows, as in the study's rows."""
+    """Model whose gradients the defense follows, as in the study's rows."""
     config: HedgeTrial
-    crafted: PerturbedSet
+    perturbed: PerturbedSet
     classes: tuple[str, ...]
     device: str
 
     def showcase(self) -> Showcase:
-        c, config = self.crafted, self.config
-        hedged = self._behind(c.x_adv, config.hedge)
-        friendly = self._behind(c.x_hyp, config.hedge)
+        c, config = self.perturbed, self.config
+        hedged = self._defended(c.x_adv, config.hedge)
+        friendly = self._defended(c.x_hyp, config.hedge)
         few = slice(0, SECOND)
         noise = Noise(config.seed).fold(c.source, c.split, "exhibit")
         x, y = c.x[few].to(self.device), c.y[few].to(self.device)
         return Showcase(
             settings=config_hash(config),
-            hedge=_told(config.hedge),
+            hedge=_describe(config.hedge),
             n=len(c.ids),
             flips=tuple(self._flips(hedged, friendly)),
             gaps=tuple(self._gaps(hedged, noise)),
@@ -124,34 +132,35 @@ class _Gallery:
             surfaces=tuple(self._surfaces(hedged, noise)),
         )
 
-    def _behind(self, x: Tensor, config: HedgeConfig) -> _Behind:
-        """Behind the first draw of a defence, a block at a time."""
-        c = self.crafted
+    def _defended(self, x: Tensor, config: HedgeConfig) -> _Defended:
+        """Defend images with the first draw of a defense, a block at a time."""
+        c = self.perturbed
         noise = Noise(self.config.seed).fold("defense", c.source, c.split, 0)
         size = self.config.block_size
-        parts = [
-            hedge(self.surrogate, part.to(self.device), config=config, noise=noise, ids=ids).cpu()
-            for part, ids in zip(x.split(size), c.ids.split(size), strict=True)
+        blocks = [
+            hedge(self.surrogate, block.to(self.device), config=config, noise=noise, ids=ids).cpu()
+            for block, ids in zip(x.split(size), c.ids.split(size), strict=True)
         ]
-        x_def = torch.cat(parts)
-        return _Behind(x=x, x_def=x_def, before=self._said(x), after=self._said(x_def))
+        x_def = torch.cat(blocks)
+        return _Defended(x=x, x_def=x_def, before=self._predict(x), after=self._predict(x_def))
 
-    def _said(self, x: Tensor) -> Tensor:
+    def _predict(self, x: Tensor) -> Tensor:
+        """Predict (N,) int64 classes, a block at a time."""
         with torch.no_grad():
-            parts = [
-                self.net(part.to(self.device)).argmax(1).cpu()
-                for part in x.split(self.config.block_size)
+            preds = [
+                self.net(block.to(self.device)).argmax(1).cpu()
+                for block in x.split(self.config.block_size)
             ]
-        return torch.cat(parts)
+        return torch.cat(preds)
 
-    def _flips(self, hedged: _Behind, friendly: _Behind) -> Iterator[Flips]:
+    def _flips(self, hedged: _Defended, friendly: _Defended) -> Iterator[Flips]:
         random = replace(self.config.hedge, steps=0)
-        c = self.crafted
-        for attack, x_pert, behind in (
+        c = self.perturbed
+        for attack, x_pert, defended in (
             (c.attack, c.x_adv, hedged),
             (f"{c.attack}, false friend", c.x_hyp, friendly),
         ):
-            for defense, one in (("random", self._behind(x_pert, random)), ("hedge", behind)):
+            for defense, one in (("random", self._defended(x_pert, random)), ("hedge", defended)):
                 was, now = one.before == c.y, one.after == c.y
                 yield Flips(
                     attack=attack,
@@ -164,20 +173,20 @@ class _Gallery:
                     false_to_false=int((~was & ~now & (one.before != one.after)).sum()),
                 )
 
-    def _kinds(self, one: _Behind) -> dict[str, Tensor]:
-        """Positions of FtoT and TtoF."""
-        was, now = one.before == self.crafted.y, one.after == self.crafted.y
+    def _kinds(self, one: _Defended) -> dict[str, Tensor]:
+        """Positions of predictions corrected (FtoT) and broken (TtoF)."""
+        was, now = one.before == self.perturbed.y, one.after == self.perturbed.y
         return {
             "FtoT": (~was & now).nonzero().flatten()[:CLOSE],
             "TtoF": (was & ~now).nonzero().flatten()[:CLOSE],
         }
 
-    def _false(self, one: _Behind, kind: str) -> Tensor:
-        """(N,) the false class that an answer came from, or went to."""
+    def _false(self, one: _Defended, kind: str) -> Tensor:
+        """(N,) int64, the false class before or after the defense."""
         return one.before if kind == "FtoT" else one.after
 
-    def _gaps(self, hedged: _Behind, noise: Noise) -> Iterator[Gaps]:
-        """By gradient norms of the logit and of the log-probability, and by sampling."""
+    def _gaps(self, hedged: _Defended, noise: Noise) -> Iterator[Gaps]:
+        """Estimate slopes by gradient norms and by sampling, of logit and log-probability."""
         kinds = self._kinds(hedged)
         scores: tuple[Score, ...] = ("logit", "log_prob")
         for score in scores:
@@ -194,13 +203,13 @@ class _Gallery:
                 )
 
     def _gap(
-        self, one: _Behind, kind: str, at: Tensor, score: Score, noise: Noise | None
+        self, one: _Defended, kind: str, at: Tensor, score: Score, noise: Noise | None
     ) -> tuple[float, ...]:
         if not len(at):
             return ()
-        x, ids = one.x[at].to(self.device), self.crafted.ids[at]
+        x, ids = one.x[at].to(self.device), self.perturbed.ids[at]
         false = self._false(one, kind)[at].to(self.device)
-        true = self.crafted.y[at].to(self.device)
+        true = self.perturbed.y[at].to(self.device)
         if noise is None:
             gap = gradient_gap(self.net, x, false, true, score=score)
         else:
@@ -208,8 +217,8 @@ class _Gallery:
             gap = ratio_gap(self.net, x, false, true, score=score, eps=eps, noise=noise, ids=ids)
         return tuple(gap.tolist())
 
-    def _similarities(self, hedged: _Behind, friendly: _Behind) -> Iterator[Similarity]:
-        c = self.crafted
+    def _similarities(self, hedged: _Defended, friendly: _Defended) -> Iterator[Similarity]:
+        c = self.perturbed
         for pair, a, b in (
             ("adversarial - natural", c.x_adv, c.x),
             ("hypocritical - natural", c.x_hyp, c.x),
@@ -219,12 +228,12 @@ class _Gallery:
         ):
             yield Similarity(pair=pair, values=tuple(similarity(a[:CLOSE], b[:CLOSE])))
 
-    def _strips(self, hedged: _Behind, friendly: _Behind) -> Iterator[Strip]:
-        c, names = self.crafted, {"FtoT": "mended (FtoT)", "TtoF": "spoiled (TtoF)"}
+    def _strips(self, hedged: _Defended, friendly: _Defended) -> Iterator[Strip]:
+        c, names = self.perturbed, {"FtoT": "mended (FtoT)", "TtoF": "spoiled (TtoF)"}
         for kind, at in self._kinds(hedged).items():
             for i in at[:SHOWN].tolist():
                 yield self._strip(names[kind], hedged, "adversarial", i)
-        concealed = (friendly.before == c.y) & (self._said(c.x) != c.y)
+        concealed = (friendly.before == c.y) & (self._predict(c.x) != c.y)
         for name, mask in (
             ("a false friend unmasked", concealed & (friendly.after != c.y)),
             ("a false friend believed", concealed & (friendly.after == c.y)),
@@ -232,15 +241,15 @@ class _Gallery:
             for i in mask.nonzero().flatten()[: SHOWN // 2].tolist():
                 yield self._strip(name, friendly, "hypocritical", i)
 
-    def _strip(self, kind: str, one: _Behind, attacked: str, i: int) -> Strip:
-        c, scale = self.crafted, 0.5 / max(self.config.attack.threat.eps, self.config.eps_d)
-        clean = self._said(c.x[i : i + 1])[0]
-        said = [self.classes[int(label)] for label in (clean, one.before[i], one.after[i])]
+    def _strip(self, kind: str, one: _Defended, attacked: str, i: int) -> Strip:
+        c, scale = self.perturbed, 0.5 / max(self.config.attack.threat.eps, self.config.eps_d)
+        clean = self._predict(c.x[i : i + 1])[0]
+        names = [self.classes[int(label)] for label in (clean, one.before[i], one.after[i])]
         diff = one.x[i] - c.x[i], one.x_def[i] - one.x[i]
         pictures = (
-            ("natural", c.x[i], said[0]),
-            (attacked, one.x[i], said[1]),
-            ("hedged", one.x_def[i], said[2]),
+            ("natural", c.x[i], names[0]),
+            (attacked, one.x[i], names[1]),
+            ("hedged", one.x_def[i], names[2]),
             ("attack's part", 0.5 + scale * diff[0], f"x {scale:.3g}"),
             ("hedge's part", 0.5 + scale * diff[1], f"x {scale:.3g}"),
         )
@@ -253,9 +262,9 @@ class _Gallery:
             ),
         )
 
-    def _surfaces(self, hedged: _Behind, noise: Noise) -> Iterator[Surface]:
-        """Along the hedge's own way and along random signs, from the first mended image on."""
-        c, radius = self.crafted, self.config.eps_d
+    def _surfaces(self, hedged: _Defended, noise: Noise) -> Iterator[Surface]:
+        """Compute losses along the hedge's direction and random signs, at a corrected image."""
+        c, radius = self.perturbed, self.config.eps_d
         for i in self._kinds(hedged)["FtoT"][:1].tolist():
             x, shape = hedged.x[i], tuple(hedged.x.shape[1:])
             signs = noise.fold("surface").uniform(c.ids[i : i + 1], shape)[0].sub(0.5).sign()
@@ -282,7 +291,7 @@ class _Gallery:
 
 
 def similarity(a: Tensor, b: Tensor) -> list[float]:
-    """SSIM of each pair of images, by scikit-image with its default 7 x 7 window.
+    """Compute the SSIM of each pair of images, by scikit-image with its default 7 x 7 window.
 
     Args:
         a, b: (N, C, H, W) in [0, 1].
@@ -294,7 +303,11 @@ def similarity(a: Tensor, b: Tensor) -> list[float]:
 
 
 def png(x: Tensor) -> str:
-    """Base64 of a PNG of (C, H, W) in [0, 1], C of 1 or 3."""
+    """Encode an image as PNG in base64.
+
+    Args:
+        x: (C, H, W) in [0, 1], C of 1 or 3.
+    """
     pixels = (x.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
     file = io.BytesIO()
     Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
@@ -302,7 +315,7 @@ def png(x: Tensor) -> str:
 
 
 def _linear() -> Iterator[Linear]:
-    """Section 5's task, its mirror, both under cross-entropy, and appendix C's other cases."""
+    """Accuracies on the linear tasks of section 5, of its mirror, and of appendix C."""
     task = LinearTask()
     mirror = replace(task, k_t=task.k_f, k_f=task.k_t)
     band, biased = LinearTask(zeta=0, least=0, most=1), LinearTask(zeta=1.5)
@@ -319,7 +332,7 @@ def _linear() -> Iterator[Linear]:
         yield Linear(case=name, natural=found.natural, attacked=found.attacked, hedged=found.hedged)
 
 
-def _told(config: HedgeConfig) -> str:
+def _describe(config: HedgeConfig) -> str:
     if not config.steps:
         return f"uniform noise, eps_d {config.eps_d:.4g}"
     return f"eps_d {config.eps_d:.4g}, K {config.steps}, step {config.step_length:.3g}"

@@ -1,4 +1,4 @@
-"""What a hedge does to single images, as a report shows it: counts, slopes, pictures."""
+"""Effect of a hedge on single images, as a report shows it: counts, slopes, pictures."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -11,7 +11,7 @@ from fftune.storage import write_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Flips:
-    """What a defence did to the answers on attacked images (Wu et al. 2021, fig. 2a)."""
+    """Changes of predictions on attacked images by a defense (Wu et al. 2021, fig. 2a)."""
 
     attack: str
     defense: str
@@ -21,12 +21,12 @@ class Flips:
     false_to_true: int
     true_to_false: int
     false_to_false: int
-    """To another false class."""
+    """Predictions that changed to another false class."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gaps:
-    """Slope of the false class less that of the true one, an example each (fig. 2b)."""
+    """Slope of the false class minus that of the true one, one value an example (fig. 2b)."""
 
     estimator: str
     false_to_true: tuple[float, ...]
@@ -43,16 +43,16 @@ class Similarity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageStrip:
-    """One image and what the bare net says of it."""
+    """One image and the bare model's prediction."""
 
     caption: str
     png: str
-    """Base64."""
+    """PNG file in base64."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Strip:
-    """One example on its way: natural, attacked, hedged, and the differences."""
+    """One example as natural, attacked and hedged image, with the differences."""
 
     kind: str
     id: int
@@ -67,7 +67,7 @@ class Surface:
     false: str
     true: str
     at: tuple[float, ...]
-    """Along either axis, in units of eps_d."""
+    """Positions along either axis, in units of eps_d."""
     false_loss: tuple[tuple[float, ...], ...]
     true_loss: tuple[tuple[float, ...], ...]
 
@@ -84,10 +84,10 @@ class Linear:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Showcase:
-    """One hedge on one net."""
+    """Effect of one hedge of one model on single images."""
 
     settings: str
-    """Hash of the trial's config: whether it is still the hedge that was chosen."""
+    """Hash of the trial's config, by which a later choice of another hedge is noticed."""
     hedge: str
     n: int
     flips: tuple[Flips, ...]
@@ -99,12 +99,12 @@ class Showcase:
     surfaces: tuple[Surface, ...]
 
     def write(self, path: Path) -> None:
-        """One JSON file."""
+        """Write one JSON file."""
         write_text(path, json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def read(cls, path: Path) -> "Showcase":
-        """What `write` wrote.
+        """Read what `write` wrote.
 
         Raises:
             DataError: the file is damaged.
@@ -121,7 +121,7 @@ class Showcase:
                 surfaces=tuple(Surface(**one) for one in data["surfaces"]),
             )
         except (OSError, ValueError, LookupError, TypeError) as error:
-            raise DataError(f"exhibit {str(path)!r} cannot be read: {error}") from None
+            raise DataError(f"showcase {str(path)!r} cannot be read: {error}") from None
 
 
 def _strip(data: dict[str, Any]) -> Strip:

@@ -1,4 +1,4 @@
-"""Finished hedge studies: what was found, in sentences and in a table."""
+"""Summary of a finished hedge study, in sentences and in a table."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from fftune.config import HedgeSweep, HedgeTrial, Settings, told_radius, with_settings
-from fftune.hedge_study.evaluation import AWARE
+from fftune.hedge_study.evaluation import ADAPTIVE
 from fftune.hedge_study.showcase_schema import Showcase
 from fftune.hedge_study.trial import SHOWCASE, chosen
 from fftune.outcomes import Outcomes
@@ -19,33 +19,33 @@ from fftune.sweeping.front import Front, SeedResult
 
 @dataclass(frozen=True, slots=True)
 class HedgeResult:
-    """A hedge study's settings, its points, and single images behind the chosen hedge."""
+    """Settings of a hedge study, its front, and the chosen hedge on single images."""
 
     config: HedgeSweep
     front: Front
     showcase: Showcase | None
     folder: Path
 
-    def flips(self, point: SeedResult) -> dict[str, int]:
-        """FtoT and TtoF that the defence brought about on the adversary's images."""
-        rows = Outcomes.read(self.folder / "trials" / str(point.trial) / "outcomes.parquet")
+    def flips(self, trial: SeedResult) -> dict[str, int]:
+        """Count predictions on adversarial images that the defense corrects (FtoT) or breaks."""
+        rows = Outcomes.read(self.folder / "trials" / str(trial.trial) / "outcomes.parquet")
         frame = rows.where(goal="adversarial").to_pandas()
-        frame = frame[frame["attack"] != AWARE].astype({"defense": str, "split": str})
+        frame = frame[frame["attack"] != ADAPTIVE].astype({"defense": str, "split": str})
         frame["right"] = frame["pred_pert"] == frame["y"]
         bare = frame["defense"] == "none"
         key = ["split", "id"]
         was = frame[bare].set_index(key)["right"]
-        behind = frame if bare.all() else frame[~bare]
-        now = behind.set_index(key)["right"].reindex(was.index)
-        mended, spoiled = int((~was & now).sum()), int((was & ~now).sum())
-        return {"FtoT": mended, "TtoF": spoiled, "FtoT - TtoF": mended - spoiled}
+        defended = frame if bare.all() else frame[~bare]
+        now = defended.set_index(key)["right"].reindex(was.index)
+        corrected, broken = int((~was & now).sum()), int((was & ~now).sum())
+        return {"FtoT": corrected, "TtoF": broken, "FtoT - TtoF": corrected - broken}
 
     def trial(self, settings: Settings) -> HedgeTrial:
-        """The base with a trial's settings."""
+        """Config of a trial: the base with its settings."""
         return with_settings(self.config.base, settings)
 
-    def told(self, settings: Settings) -> str:
-        """A hedge in a few words."""
+    def describe(self, settings: Settings) -> str:
+        """Describe the hedge of a trial in a few words."""
         one = self.trial(settings).hedge
         if not one.eps_d:
             return "none"
@@ -56,55 +56,59 @@ class HedgeResult:
 
     @property
     def undefended(self) -> SeedResult | None:
-        """The bare net, where the study has tried it."""
-        return next((p for p in self.front.points if not self.trial(p.settings).eps_d), None)
+        """Result of the bare model, if the study has tried it."""
+        return next((r for r in self.front.results if not self.trial(r.settings).eps_d), None)
 
     @property
     def chosen(self) -> SeedResult | None:
-        """The hedge of the least adversarial risk where points are chosen."""
+        """Result of the chosen hedge; see `trial.chosen`."""
         best = chosen(self.front, self.config.base)
-        return best.points[0] if best else None
+        return best.results[0] if best else None
 
 
 def read_hedges(config: HedgeSweep, folder: Path) -> HedgeResult:
-    """The study in `folder`."""
+    """Read a finished study from its folder.
+
+    Raises:
+        StudyError: it has no front, or one that cannot be read.
+    """
     path = folder / SHOWCASE
-    shown = Showcase.read(path) if path.exists() else None
-    return HedgeResult(config, Front.read(folder / "front.json"), shown, folder)
+    found = Showcase.read(path) if path.exists() else None
+    return HedgeResult(config, Front.read(folder / "front.json"), found, folder)
 
 
 def hedge_headlines(result: HedgeResult) -> list[str]:
-    """The chosen hedge beside the bare net, and never without the attacker who knows it."""
-    point, bare = result.chosen, result.undefended
-    if point is None:
+    """State the chosen hedge beside the bare model, and always under adaptive attacks too."""
+    hedge, bare = result.chosen, result.undefended
+    if hedge is None:
         return ["No hedge is chosen here: none was tried, or the attack is one of what is varied."]
     lines = [
-        f"Chosen: {result.told(point.settings)}. Against attackers who do not know it, robust "
-        f"accuracy is {_spoken(_robust(point.test))}"
-        + (f"; without a defence {_spoken(_robust(bare.test))}" if bare else "")
-        + f". It is right on {_spoken(point.test.clean_accuracy)} of clean images"
-        + (f", the bare net on {_spoken(bare.test.clean_accuracy)}." if bare else ".")
+        f"Chosen: {result.describe(hedge.settings)}. Against attackers who do not know it, robust "
+        f"accuracy is {_in_words(_robust(hedge.test))}"
+        + (f"; without a defence {_in_words(_robust(bare.test))}" if bare else "")
+        + f". It is right on {_in_words(hedge.test.clean_accuracy)} of clean images"
+        + (f", the bare net on {_in_words(bare.test.clean_accuracy)}." if bare else ".")
     ]
-    if point.aware:
-        knows = f"Attackers who know it, added to those, leave {_spoken(_robust(point.aware))}"
+    if hedge.aware:
+        knows = f"Attackers who know it, added to those, leave {_in_words(_robust(hedge.aware))}"
         if bare and bare.aware:
-            knows += f"; on the same images the bare net keeps {_spoken(_robust(bare.aware))}"
+            knows += f"; on the same images the bare net keeps {_in_words(_robust(bare.aware))}"
         lines.append(knows + ".")
     friends = (
         "False friends who do not know it conceal "
-        f"{_spoken(point.test.hypocritical_risk)} of its mistakes"
-        + (f"; of the bare net's {_spoken(bare.test.hypocritical_risk)}." if bare else ".")
+        f"{_in_words(hedge.test.hypocritical_risk)} of its mistakes"
+        + (f"; of the bare net's {_in_words(bare.test.hypocritical_risk)}." if bare else ".")
     )
-    if point.aware:
-        friends += f" Those who know it conceal {_spoken(point.aware.hypocritical_risk)}."
+    if hedge.aware:
+        friends += f" Those who know it conceal {_in_words(hedge.aware.hypocritical_risk)}."
     return [*lines, friends]
 
 
 def hedge_caveats(result: HedgeResult) -> list[str]:
-    """What a reader must know before quoting a number."""
+    """List what a reader must know before quoting a number."""
     base = result.config.base
     attack, threat = base.crafting, base.attack.threat
-    n = result.front.points[0]
+    n = result.front.results[0]
     halves = (
         "Validation images chose, test images report"
         if base.data.validation_size
@@ -141,24 +145,24 @@ def hedge_table(result: HedgeResult) -> pd.DataFrame:
     """One row a hedge, on the split that reports; rates in percent."""
     members = {t.trial for t in result.front.members}
     rows = [
-        _row(result, p) | {"front": "*" if p.trial in members else ""} for p in _ordered(result)
+        _row(result, r) | {"front": "*" if r.trial in members else ""} for r in _ordered(result)
     ]
     return pd.DataFrame(rows)
 
 
 def _ordered(result: HedgeResult) -> Sequence[SeedResult]:
-    return sorted(result.front.points, key=lambda p: p.test.natural_risk.value)
+    return sorted(result.front.results, key=lambda r: r.test.natural_risk.value)
 
 
-def _row(result: HedgeResult, point: SeedResult) -> dict[str, object]:
-    counts, aware, flips = point.test, point.aware, result.flips(point)
+def _row(result: HedgeResult, trial: SeedResult) -> dict[str, object]:
+    counts, aware, flips = trial.test, trial.aware, result.flips(trial)
     others = {
         path: f"{value:.4g}" if isinstance(value, float) else value
-        for path, value in point.settings.items()
+        for path, value in trial.settings.items()
         if path not in ("eps_d", "steps", "step_size")
     }
     return {
-        "defence": result.told(point.settings),
+        "defence": result.describe(trial.settings),
         **others,
         "clean": percent(counts.clean_accuracy),
         "robust": with_interval(_robust(counts)),
@@ -170,17 +174,17 @@ def _row(result: HedgeResult, point: SeedResult) -> dict[str, object]:
         "robust, attackers know": with_interval(_robust(aware)) if aware else "",
         "hypocritical, friends know": with_interval(aware.hypocritical_risk) if aware else "",
         "n": f"{aware.total:,}" if aware else "",
-        "s": f"{point.evaluate_seconds:.0f}",
+        "s": f"{trial.evaluate_seconds:.0f}",
     }
 
 
 def _robust(counts: RiskCounts) -> Rate:
-    """Right on the clean image and on the attacked one."""
+    """Robust accuracy: correct on the clean image and on the attacked one."""
     risk = counts.adversarial_risk_all
     return Rate(risk.n - risk.count, risk.n)
 
 
-def _spoken(rate: Rate) -> str:
+def _in_words(rate: Rate) -> str:
     if not rate.n:
         return "none (n = 0)"
     low, high = rate.interval

@@ -18,6 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from fftune.config import ThreatModel
 from fftune.keyed_noise import Noise
+from fftune.models.fits import connected_logits
 
 DIRECTIONS = 8
 """Random signs over all pixels, beside the sign of the gradient itself."""
@@ -135,11 +136,11 @@ def gradients(net: nn.Module, x: Tensor, y: Tensor) -> Gradients | None:
     Raises:
         Exception: whatever a net raises that cannot be differentiated.
     """
-    leaf = x.clone().requires_grad_(True)
+    connected = connected_logits(net, x)
+    if connected is None:
+        return None
+    leaf, logits = connected
     with torch.enable_grad():
-        logits: Tensor = net(leaf.clone())  # some nets change what they are given
-        if not logits.requires_grad:
-            return None
         rivals = logits.detach().scatter(1, y[:, None], -torch.inf).argmax(1)
         weights = F.one_hot(rivals, logits.shape[1]) - F.one_hot(y, logits.shape[1])
         ce = F.cross_entropy(logits.float(), y, reduction="sum")

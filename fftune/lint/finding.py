@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fftune.data import Dataset
 from fftune.errors import ModelError
 from fftune.keyed_noise import Noise
+from fftune.models.equivalence import first_line
 
 FIRST = 32
 """Examples that are asked at once where accuracies are compared."""
@@ -91,10 +92,5 @@ def answers(net: nn.Module, x: Tensor) -> Tensor:
     except (ModelError, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the user's code raises
-        raise ModelError(f"net fails on a batch of {len(x)}: {reason(error)}") from error
+        raise ModelError(f"net fails on a batch of {len(x)}: {first_line(error)}") from error
     return logits
-
-
-def reason(error: Exception) -> str:
-    """The first line of what was raised."""
-    return (str(error) or type(error).__name__).splitlines()[0]

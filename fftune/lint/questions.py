@@ -16,8 +16,9 @@ from fftune.data import Dataset
 from fftune.errors import ModelError
 from fftune.keyed_noise import Noise
 from fftune.lint.derivatives import Gradients, epsilon, gradients, points, random_signs, slopes
-from fftune.lint.finding import FIRST, Finding, Query, Remark, answers, reason
+from fftune.lint.finding import FIRST, Finding, Query, Remark, answers
 from fftune.lint.other_images import accuracies
+from fftune.models.equivalence import first_line
 from fftune.risk import Rate
 
 FEW = 12
@@ -203,7 +204,7 @@ def gradients_hold(
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the user's code raises
-        raise ModelError(f"net cannot be differentiated: {reason(error)}") from error
+        raise ModelError(f"net cannot be differentiated: {first_line(error)}") from error
     if grads is None:
         none = "the net has no input gradients"
         return [_gradient("zero-gradient", False, none, "attacks that follow them find nothing")]
@@ -227,7 +228,7 @@ def _doubt(asked: Query, grads: Gradients, signs: Tensor) -> str | None:
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the user's code raises
-        raise ModelError(f"net's gradient cannot be compared: {reason(error)}") from error
+        raise ModelError(f"net's gradient cannot be compared: {first_line(error)}") from error
 
 
 def _finite(grads: Gradients) -> Finding:

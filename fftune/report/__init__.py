@@ -1,4 +1,4 @@
-"""Reports: what a study found, in sentences, tables and curves. `publish.publish` writes them.
+"""Reports of studies: sentences, tables and plots, written by `publish.publish`.
 
 Imports nothing by itself, so that `python -m fftune.report --help` answers at once.
 """

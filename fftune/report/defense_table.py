@@ -146,7 +146,7 @@ def _adversaries(part: pd.DataFrame) -> list[str]:
     name = f"worst case of {battery['attack'].nunique()} attacks"
     worst = _worst(battery)
     lines = [*_grid(rows), "", *_rates(name, worst), *_gains(name, worst), ""]
-    rows = [["attackers who know", *defenses]]
+    rows = [["adaptive attackers", *defenses]]
     for attack in _attacks(aware):
         one = aware[aware["attack"] == attack]
         rows.append([attack, *(_cell(one, attack, defense) for defense in defenses)])

@@ -16,7 +16,8 @@ from fftune.report.attack_table import rates, table, values
 from fftune.report.defense_table import defense_rates, defense_table, undefended
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
-from fftune.tracking.runs import TrackedRun, Tracking, discard_runs, open_tracking, send_outbox
+from fftune.tracking.runs import TrackedRun, discard_runs, send_outbox
+from fftune.tracking.store import Tracking, open_tracking
 
 log = logging.getLogger("fftune.evaluation")
 

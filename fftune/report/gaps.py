@@ -1,4 +1,4 @@
-"""Which of two methods hides less at the same natural risk."""
+"""Comparison of two fronts: difference in hypocritical risk at equal natural risk."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +11,7 @@ from fftune.comparison import GapBand, front_gap
 from fftune.outcomes import Outcomes
 from fftune.report.results import StudyResult
 from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.training_trial import hypocritical_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,21 +28,21 @@ class Gap:
             return f"The fronts of {one} and {two} share no natural risk: nothing is compared."
         middle = len(band.natural) // 2
         at, found = band.natural[middle], band.gap[middle]
-        told = (
+        text = (
             f"At equal natural risk ({at:.1%}, the middle of what both fronts reach) the "
             f"hypocritical risk of {one} is {100 * abs(found):.1f} points "
             f"{'below' if found < 0 else 'above'} that of {two}"
         )
         low, high = 100 * band.low[middle], 100 * band.high[middle]
-        told += (
+        text += (
             f" (95 % band {low:+.1f} to {high:+.1f})."
             if isfinite(low)
             else " (no band: too few draws reach it)."
         )
-        return f"{told} {self._verdict()}"
+        return f"{text} {self._verdict()}"
 
     def _verdict(self) -> str:
-        """Where the band leaves zero."""
+        """State where the band excludes zero."""
         band, (one, two) = self.band, self.names
         reached = np.isfinite(band.low)
         if not reached.any():
@@ -52,29 +53,29 @@ class Gap:
         better, worse = (float(np.mean(b[reached])) for b in (band.high < 0, band.low > 0))
         if not better and not worse:
             return f"From {span} the band holds zero everywhere: no winner."
-        parts = [
+        ranges = [
             f"{name} is better on {share:.0%}"
             for name, share in ((one, better), (two, worse))
             if share
         ]
-        return f"From {span} {' and '.join(parts)} of the range, pointwise."
+        return f"From {span} {' and '.join(ranges)} of the range, pointwise."
 
 
-def gaps(results: Sequence[StudyResult]) -> list[Gap]:
-    """Of every two studies whose rows are at hand."""
+def gaps(studies: Sequence[StudyResult]) -> list[Gap]:
+    """Compare every two studies whose rows are on disk."""
     return [
         Gap((a.config.name, b.config.name), front_gap(_rows(a), _rows(b)))
-        for a, b in combinations(_with_rows(results), 2)
+        for a, b in combinations(_with_rows(studies), 2)
     ]
 
 
-def _rows(result: StudyResult) -> list[list[Outcomes]]:
-    """Of each member of the front, the rows of its seeds."""
-    assert result.folder is not None
-    study = StudyDir(result.folder, result.config)
-    return [study.rows(member.trial, "test") for member in result.front.members]
+def _rows(study: StudyResult) -> list[list[Outcomes]]:
+    """Rows of each member of the front, one table a seed."""
+    assert study.folder is not None
+    folder = StudyDir(study.folder, study.config)
+    return [hypocritical_rows(folder, member.trial, "test") for member in study.front.members]
 
 
-def _with_rows(results: Sequence[StudyResult]) -> list[StudyResult]:
-    """Those that have a front, and the rows it was counted from."""
-    return [r for r in results if r.front.members and r.folder and (r.folder / "trials").exists()]
+def _with_rows(studies: Sequence[StudyResult]) -> list[StudyResult]:
+    """Select studies that have a front, and the rows it was counted from."""
+    return [s for s in studies if s.front.members and s.folder and (s.folder / "trials").exists()]

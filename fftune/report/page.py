@@ -1,4 +1,4 @@
-"""A report as one HTML file that works without a network."""
+"""Report of fronts as one HTML file that works without a network."""
 
 from collections.abc import Sequence
 from html import escape
@@ -56,44 +56,44 @@ PAGE = """<!doctype html>
 PLAIN = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
 
 
-def page(results: Sequence[StudyResult], between: Sequence[Gap] = ()) -> str:
-    """The report of one study, or of several side by side, with the gaps between them."""
+def page(studies: Sequence[StudyResult], between: Sequence[Gap] = ()) -> str:
+    """Lay out one study, or several side by side with the gaps between them."""
     failed = [
-        f"{result.config.name}, {_named(failure.settings, failure.lam)}: {failure.reason}"
-        for result in results
-        for failure in result.front.failures
+        f"{study.config.name}, {_named(failure.settings, failure.lam)}: {failure.reason}"
+        for study in studies
+        for failure in study.front.failures
     ]
     return PAGE.format(
         style=STYLE,
-        title=escape("fftune: " + " and ".join(r.config.name for r in results)),
-        findings="\n".join(f'<p class="finding">{escape(s)}</p>' for s in headlines(results)),
-        figure=fronts(results).to_html(full_html=False, include_plotlyjs=True, config=PLAIN),
-        caveats="".join(f"<li>{escape(line)}</li>" for line in caveats(results)),
+        title=escape("fftune: " + " and ".join(s.config.name for s in studies)),
+        findings="\n".join(f'<p class="finding">{escape(s)}</p>' for s in headlines(studies)),
+        figure=fronts(studies).to_html(full_html=False, include_plotlyjs=True, config=PLAIN),
+        caveats="".join(f"<li>{escape(line)}</li>" for line in caveats(studies)),
         gaps="".join(map(_gap, between)),
-        means=_means(results),
-        table=table(results).to_html(index=False, border=0),
-        hypervolumes=hypervolumes(results).to_html(index=False, border=0),
+        means=_means(studies),
+        table=table(studies).to_html(index=False, border=0),
+        hypervolumes=hypervolumes(studies).to_html(index=False, border=0),
         failures=_list("Failed trials", failed),
-        settings="\n".join(_settings(result) for result in results),
+        settings="\n".join(_settings(study) for study in studies),
         version=__version__,
     )
 
 
 def _gap(found: Gap) -> str:
-    """The band between two fronts, and what it says."""
-    told = f'<h2>At equal natural risk</h2><p class="finding">{escape(str(found))}</p>'
+    """Lay out the band between two fronts, and its sentence."""
+    text = f'<h2>At equal natural risk</h2><p class="finding">{escape(str(found))}</p>'
     if not len(found.band.natural):
-        return told
+        return text
     figure = gap(found.names, found.band)
-    return told + str(figure.to_html(full_html=False, include_plotlyjs=False, config=PLAIN))
+    return text + str(figure.to_html(full_html=False, include_plotlyjs=False, config=PLAIN))
 
 
-def _means(results: Sequence[StudyResult]) -> str:
-    rows = means(results)
+def _means(studies: Sequence[StudyResult]) -> str:
+    rows = means(studies)
     if rows.empty:
         return ""
-    told = "<p>Means over training seeds, with two-level bootstrap intervals (percent):</p>"
-    return f'{told}<div class="scroll">{rows.to_html(index=False, border=0)}</div>'
+    title = "<p>Means over training seeds, with two-level bootstrap intervals (percent):</p>"
+    return f'{title}<div class="scroll">{rows.to_html(index=False, border=0)}</div>'
 
 
 def _named(settings: Settings, lam: float | None) -> str:
@@ -106,6 +106,6 @@ def _list(title: str, lines: Sequence[str]) -> str:
     return f"<h2>{title}</h2><ul>{items}</ul>" if lines else ""
 
 
-def _settings(result: StudyResult) -> str:
-    name, text = escape(result.config.name), escape(to_json(result.config))
+def _settings(study: StudyResult) -> str:
+    name, text = escape(study.config.name), escape(to_json(study.config))
     return f"<details><summary>{name}</summary><pre>{text}</pre></details>"

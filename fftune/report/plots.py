@@ -1,4 +1,4 @@
-"""Fronts as curves, and the gap between two of them."""
+"""Plots of fronts, and of the gap between two of them."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from fftune.sweeping.front import RISKS, TrialResult
 COLORS = ("#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#a67c00", "#495057")
 
 LABELS = ("top right", "bottom left", "top left", "bottom right")
-"""Where each study's points carry their lambda, so that neighbours can be told apart."""
+"""Positions of the lambda at the points of each study, so that neighbours differ."""
 
 LAYOUT = {
     "template": "plotly_white",
@@ -22,22 +22,22 @@ LAYOUT = {
 NATURAL = {"tickformat": ".0%", "rangemode": "tozero"}
 
 
-def fronts(results: Sequence[StudyResult]) -> go.Figure:
-    """Natural risk (x) against hypocritical risk (y) on the test split, a curve a study.
+def fronts(studies: Sequence[StudyResult]) -> go.Figure:
+    """Plot natural risk (x) against hypocritical risk (y) on the test split, a curve a study.
 
     Members of a front are joined and carry 95 % intervals; dominated models are faint. The same
     members on the validation split, which chose them, are dotted.
     """
     figure = go.Figure()
-    for i, result in enumerate(results):
-        color, members = COLORS[i % len(COLORS)], result.front.members
-        others = [trial for trial in result.front.trials if trial not in members]
+    for i, study in enumerate(studies):
+        color, members = COLORS[i % len(COLORS)], study.front.members
+        others = [trial for trial in study.front.trials if trial not in members]
         shown = sorted(members, key=lambda t: t.risks("test"))
-        name = result.config.name
+        name = study.config.name
         figure.add_trace(_trace(name, shown, color, LABELS[i % len(LABELS)]))
         if others:
             figure.add_trace(_trace(f"{name}, dominated", others, color))
-        if result.config.selection == "validation":
+        if study.config.selection == "validation":
             figure.add_trace(_selected(f"{name}, on validation", members, color))
     figure.update_layout(
         **LAYOUT,
@@ -49,7 +49,7 @@ def fronts(results: Sequence[StudyResult]) -> go.Figure:
 
 
 def gap(names: tuple[str, str], band: GapBand) -> go.Figure:
-    """Hypocritical risk of the first front less that of the second, at equal natural risk."""
+    """Plot hypocritical risk of the first front minus that of the second, at equal natural risk."""
     figure = go.Figure()
     color, line = COLORS[3], {"width": 0}
     figure.add_trace(
@@ -88,7 +88,7 @@ def gap(names: tuple[str, str], band: GapBand) -> go.Figure:
 def _trace(
     name: str, trials: Sequence[TrialResult], color: str, labels: str | None = None
 ) -> go.Scatter:
-    """A curve with labels on that side of its points; without a side, faint points."""
+    """Draw a curve with lambdas at its points; without a position for them, faint points."""
     faint = labels is None
     natural, hypocritical = (_rates(trials, risk, "test") for risk in RISKS)
     return go.Scatter(
@@ -114,7 +114,7 @@ def _trace(
 
 
 def _selected(name: str, members: Sequence[TrialResult], color: str) -> go.Scatter:
-    """The members where they were chosen."""
+    """Draw the members on the split that selected them."""
     natural, hypocritical = (_rates(members, risk, "validation") for risk in RISKS)
     return go.Scatter(
         x=[rate.mean for rate in natural],
@@ -132,7 +132,7 @@ def _rates(trials: Sequence[TrialResult], risk: str, split: Selection) -> list[E
 
 
 def _others(trial: TrialResult) -> str:
-    """What else was searched."""
+    """Other settings of a trial, for the hover text."""
     return "".join(f"<br>{k} {v}" for k, v in trial.settings.items() if k != "lam")
 
 

@@ -1,115 +1,64 @@
-"""Put a report where people look: a file, MLflow, and the terminal."""
+"""Publication of reports: a file, MLflow, and the text for a terminal."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from fftune.config import HedgeSweep, Study
+from fftune.config import Study
 from fftune.errors import StorageError, StudyError
-from fftune.hedge_study.page import hedge_page
-from fftune.hedge_study.summary import hedge_caveats, hedge_headlines, hedge_table, read_hedges
-from fftune.report.gaps import gaps
-from fftune.report.page import page
-from fftune.report.results import read_config, read_results
-from fftune.report.search_page import history
-from fftune.report.sentences import caveats, headlines
-from fftune.report.tables import hypervolumes, table
+from fftune.report.results import read_config
+from fftune.report.search_page import search_page
+from fftune.report.trials import publish_trials
 from fftune.storage import write_text
 from fftune.sweeping.front import Front
-from fftune.tracking.runs import Tracking, log_front, open_tracking, save_view, send_outbox
+from fftune.sweeping.study_kind import kind_of
+from fftune.tracking.runs import send_outbox
+from fftune.tracking.store import Tracking, open_tracking
+from fftune.tracking.views import log_front, save_view
+
+SEARCH_PAGE = "search.html"
 
 
 def publish(names: Sequence[str], root: Path) -> str:
-    """Write the report of some studies; what a terminal should say of it.
+    """Write the report of some studies of one kind, and return the text for a terminal.
 
-    One study's report lies in its folder, a comparison in `reports/`; how each search went, in
-    `search.html`. Every front becomes a run in its MLflow experiment, and the page that compares
-    them gets its address.
+    One study's report lies in its folder, a comparison in `reports/`; the course of each search
+    in `search.html`. Every front becomes a run in its MLflow experiment.
 
     Raises:
         StudyError: a study has no front, or the studies are not comparable.
     """
-    kinds = {name: read_config(name, root / "studies") for name in names}
-    if hedged := {n: c for n, c in kinds.items() if isinstance(c, HedgeSweep)}:
-        return _publish_hedges(hedged, kinds, root)
-    results = read_results(names, root)
-    place = root / "studies" / names[0] / "report.html"
-    if len(names) > 1:
-        place = root / "reports" / f"{'+'.join(names)}.html"
-    between = gaps(results)
-    write_text(place, page(results, between))
-    views = dict.fromkeys(
-        _to_mlflow(
-            result.config,
-            result.front,
-            {"report.html": page([result]), **_history(result.config, root)},
-            root,
-        )
-        for result in results
-    )
-    searches = (root / "studies" / name / SEARCH for name in names)
-    return "\n".join(
-        [
-            table(results).to_string(index=False),
-            "",
-            hypervolumes(results).to_string(index=False),
-            "",
-            *caveats(results),
-            "",
-            f"report  {place}",
-            *(f"search  {path}" for path in searches if path.exists()),
-            *views,
-            "",
-            *map(str, between),
-            *headlines(results),
-        ]
-    )
+    configs = {name: read_config(name, root / "studies") for name in names}
+    first = configs[names[0]]
+    for name, config in configs.items():
+        if config.kind != first.kind:
+            raise StudyError(
+                f"study {name!r} is of kind {config.kind!r}, {names[0]!r} of kind "
+                f"{first.kind!r}; each kind has a report of its own"
+            )
+    report = kind_of(first).report or publish_trials
+    return report(configs, root)
 
 
-SEARCH = "search.html"
+def write_search_page(config: Study, root: Path) -> dict[str, str]:
+    """Write how the search went beside the study's report.
 
-
-def _history(config: Study, root: Path) -> dict[str, str]:
-    """How the search went, put beside the study's report; nothing where that is not known."""
+    Returns:
+        The page by its file name; empty where the search cannot be read.
+    """
     folder = root / "studies" / config.name
-    html = history(config, folder)
+    html = search_page(config, folder)
     if html is None:
         return {}
-    write_text(folder / SEARCH, html)
-    return {SEARCH: html}
+    write_text(folder / SEARCH_PAGE, html)
+    return {SEARCH_PAGE: html}
 
 
-def _publish_hedges(hedged: Mapping[str, HedgeSweep], kinds: Collection[str], root: Path) -> str:
-    """A page a study: what a hedge is worth is told of one net at a time.
+def log_to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: Path) -> str:
+    """Log the front against each risk, with its pages.
 
-    Raises:
-        StudyError: a study of another kind was named beside them.
+    Returns:
+        A line that says where the fronts can be seen, or why they were not logged.
     """
-    if others := [name for name in kinds if name not in hedged]:
-        raise StudyError(
-            f"study {others[0]!r} is no hedge sweep; hedges have a report of their own"
-        )
-    told = []
-    for name, config in hedged.items():
-        result = read_hedges(config, root / "studies" / name)
-        place, text = root / "studies" / name / "report.html", hedge_page(result)
-        write_text(place, text)
-        more = _history(config, root)
-        told += [
-            hedge_table(result).to_string(index=False),
-            "",
-            *hedge_caveats(result),
-            "",
-            f"report  {place}",
-            *(f"search  {place.with_name(file)}" for file in more),
-            _to_mlflow(config, result.front, {"report.html": text, **more}, root),
-            "",
-            *hedge_headlines(result),
-        ]
-    return "\n".join(told)
-
-
-def _to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: Path) -> str:
-    """Log the front against each risk, with its pages; how to see it, or why not."""
     try:
         tracking = open_tracking(root, config.experiment)
     except StorageError as error:
@@ -130,10 +79,11 @@ def _to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: Path
             pages=pages,
             risk=risk,
         )
-    return _how_to_see(tracking)
+    return _address(tracking)
 
 
-def _how_to_see(tracking: Tracking) -> str:
+def _address(tracking: Tracking) -> str:
+    """Address of the page that compares fronts, and the command that serves it."""
     address = save_view(tracking)
     if tracking.uri.startswith("http"):
         return f"fronts  {address}"

@@ -1,8 +1,9 @@
-"""Finished studies, read back from their folders."""
+"""Finished studies of trainings, read from their folders."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from fftune.config import Study, SweepConfig, ThreatModel, nearest, study_of
 from fftune.errors import ConfigError, StudyError
@@ -11,41 +12,41 @@ from fftune.sweeping.front import Front, SeedResult
 
 @dataclass(frozen=True, slots=True)
 class StudyResult:
-    """A study's settings and its front."""
+    """Settings and front of one finished study."""
 
     config: SweepConfig
     front: Front
     folder: Path | None = None
-    """Where its rows are."""
+    """Folder of the study, with its rows."""
 
     @property
     def threat(self) -> ThreatModel:
-        """What the models were trained and judged against."""
+        """Threat model of training and evaluation."""
         return self.config.base.attack.threat
 
     @property
     def weakest(self) -> SeedResult:
-        """The model with the least lambda."""
-        return self.front.points[0]
+        """Result of the model with the least lambda."""
+        return self.front.results[0]
 
 
 def read_results(names: Sequence[str], root: Path) -> list[StudyResult]:
-    """The studies of these names.
+    """Read finished studies that are to be compared.
 
     Raises:
-        StudyError: one does not exist or has no front; or they are not comparable, because
-            they were judged on other data, by another battery or under another threat.
+        StudyError: one does not exist, has no front, or trains nothing; or they are not
+            comparable: they differ in data, battery, threat or selection split.
     """
-    results = [_read(name, root / "studies") for name in names]
-    for result in results[1:]:
-        if (was := _terms(results[0])) != (now := _terms(result)):
+    studies = [_read(name, root / "studies") for name in names]
+    for study in studies[1:]:
+        if (was := _terms(studies[0])) != (now := _terms(study)):
             differ = next(f"{k}: {was[k]} and {now[k]}" for k in was if was[k] != now[k])
-            raise StudyError(f"studies {names[0]!r} and {result.config.name!r} differ in {differ}")
-    return results
+            raise StudyError(f"studies {names[0]!r} and {study.config.name!r} differ in {differ}")
+    return studies
 
 
 def read_config(name: str, studies: Path) -> Study:
-    """The settings of a finished study.
+    """Read the settings of a finished study of any kind.
 
     Raises:
         StudyError: it has no front.
@@ -62,13 +63,15 @@ def read_config(name: str, studies: Path) -> Study:
 
 def _read(name: str, studies: Path) -> StudyResult:
     config = read_config(name, studies)
-    if not isinstance(config, SweepConfig):
-        raise StudyError(f"study {name!r} trains nothing; hedges have a report of their own")
-    return StudyResult(config, Front.read(studies / name / "front.json"), studies / name)
+    if config.kind != SweepConfig.kind:
+        raise StudyError(f"study {name!r} is of kind {config.kind!r} and trains nothing")
+    return StudyResult(
+        cast("SweepConfig", config), Front.read(studies / name / "front.json"), studies / name
+    )
 
 
-def _terms(result: StudyResult) -> dict[str, object]:
-    """What two studies must share for their fronts to be comparable."""
-    config = result.config
-    terms = {"data": config.base.data, "battery": config.battery, "threat": result.threat}
+def _terms(study: StudyResult) -> dict[str, object]:
+    """Settings that two studies must share for their fronts to be comparable."""
+    config = study.config
+    terms = {"data": config.base.data, "battery": config.battery, "threat": study.threat}
     return terms | {"selection": config.selection}

@@ -1,4 +1,4 @@
-"""How a study's search went, as one HTML file that works without a network."""
+"""Course of a study's search, as one HTML file that works without a network."""
 
 import logging
 from html import escape
@@ -7,7 +7,7 @@ from pathlib import Path
 from fftune.config import Study
 from fftune.errors import UserError
 from fftune.report.page import PLAIN
-from fftune.sweeping.optuna_plots import pictures
+from fftune.sweeping.optuna_plots import search_plots
 from fftune.sweeping.optuna_storage import read_search
 from fftune.sweeping.study_dir import StudyDir
 
@@ -20,26 +20,26 @@ PAGE = """<!doctype html>
 </head>
 <body>
 <h1>{title}</h1>
-<p>What the search was told, on the {selection} images; Optuna's own plots.</p>
+<p>Objectives of the search, on the {selection} images; Optuna's own plots.</p>
 {figures}
 </body>
 </html>
 """
 
 
-def history(config: Study, folder: Path) -> str | None:
-    """The page; None where the search is out of reach, or has no complete trial."""
+def search_page(config: Study, folder: Path) -> str | None:
+    """Lay out Optuna's plots of a search; None if it cannot be read or has no complete trial."""
     try:
         search = read_search(StudyDir(folder, config))
     except UserError as error:
         log.warning("no history of the search: %s", error)
         return None
-    figures = pictures(search) if search else {}
+    figures = search_plots(search) if search else {}
     if not figures:
         return None
     for figure in figures.values():
         figure.update_layout(title=None)  # the heading says more
-    parts = [
+    sections = [
         f"<h2>{escape(title)}</h2>"
         + figure.to_html(full_html=False, include_plotlyjs=i == 0, config=PLAIN)
         for i, (title, figure) in enumerate(figures.items())
@@ -47,5 +47,5 @@ def history(config: Study, folder: Path) -> str | None:
     return PAGE.format(
         title=escape(f"fftune: the search of {config.name}"),
         selection=config.selection,
-        figures="\n".join(parts),
+        figures="\n".join(sections),
     )

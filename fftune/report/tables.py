@@ -1,4 +1,4 @@
-"""Every trained model of some studies, a row each; every point, with means over its seeds."""
+"""Tables of a report: one row a model, one row a trial, one row a front."""
 
 from collections.abc import Sequence
 
@@ -11,67 +11,67 @@ from fftune.risk import Rate
 from fftune.sweeping.front import RISKS, SeedResult, TrialResult
 
 
-def table(results: Sequence[StudyResult]) -> pd.DataFrame:
+def table(studies: Sequence[StudyResult]) -> pd.DataFrame:
     """One row a model, on the test split; rates in percent, as the papers print them.
 
-    Both risks stand on the validation split as well, where the front was chosen.
+    Both risks are given on the validation split too, which selects the front.
     """
-    repeated = any(result.config.seeds > 1 for result in results)
+    repeated = any(study.config.seeds > 1 for study in studies)
     rows = [
         {
-            "study": result.config.name,
-            **_settings(point),
-            **({"seed": point.seed} if repeated else {}),
-            "front": "*" if point.trial in _on_front(result) else "",
-            "natural risk": with_interval(point.test.natural_risk),
-            "hypocritical risk": with_interval(point.test.hypocritical_risk),
-            "n-": f"{point.test.wrong:,}",
-            "validation": f"{percent(point.validation.natural_risk)}, "
-            f"{percent(point.validation.hypocritical_risk)}",
-            "D": percent(point.test.clean_accuracy),
-            "A": percent(point.test.adversarial_accuracy),
-            "F": percent(point.test.hypocritical_accuracy),
-            "last-iterate violations": str(point.test.violations),
-            "crafted": f"{point.crafted:,}",
-            "train s": f"{point.train_seconds:.0f}",
+            "study": study.config.name,
+            **_settings(model),
+            **({"seed": model.seed} if repeated else {}),
+            "front": "*" if model.trial in _on_front(study) else "",
+            "natural risk": with_interval(model.test.natural_risk),
+            "hypocritical risk": with_interval(model.test.hypocritical_risk),
+            "n-": f"{model.test.wrong:,}",
+            "validation": f"{percent(model.validation.natural_risk)}, "
+            f"{percent(model.validation.hypocritical_risk)}",
+            "D": percent(model.test.clean_accuracy),
+            "A": percent(model.test.adversarial_accuracy),
+            "F": percent(model.test.hypocritical_accuracy),
+            "last-iterate violations": str(model.test.violations),
+            "crafted": f"{model.crafted:,}",
+            "train s": f"{model.train_seconds:.0f}",
         }
-        for result in results
-        for point in result.front.points
+        for study in studies
+        for model in study.front.results
     ]
     return pd.DataFrame(rows)
 
 
-def means(results: Sequence[StudyResult]) -> pd.DataFrame:
-    """One row a point that was trained with several seeds: mean, deviation, two-level interval."""
+def means(studies: Sequence[StudyResult]) -> pd.DataFrame:
+    """One row a trial with several seeds: mean, deviation, two-level interval."""
     rows = [
         {
-            "study": result.config.name,
+            "study": study.config.name,
             **_settings(trial),
-            "front": "*" if trial.trial in _on_front(result) else "",
-            "seeds": len(trial.points),
+            "front": "*" if trial.trial in _on_front(study) else "",
+            "seeds": len(trial.results),
             **{f"{_named(risk)}, {split}": _mean(trial, split, risk)
                for split in ("test", "validation") for risk in RISKS},
         }
-        for result in results
-        if result.config.seeds > 1
-        for trial in result.front.trials
+        for study in studies
+        if study.config.seeds > 1
+        for trial in study.front.trials
     ]  # fmt: skip
     return pd.DataFrame(rows)
 
 
-def hypervolumes(results: Sequence[StudyResult]) -> pd.DataFrame:
-    """The area each front dominates below the reference (1, 1), and what it cost."""
-    return pd.DataFrame([_front_row(result) for result in results])
+def hypervolumes(studies: Sequence[StudyResult]) -> pd.DataFrame:
+    """One row a front: the area it dominates below the reference (1, 1), and its cost."""
+    return pd.DataFrame([_front_row(study) for study in studies])
 
 
-def _front_row(result: StudyResult) -> dict[str, object]:
-    front = result.front
+def _front_row(study: StudyResult) -> dict[str, object]:
+    front = study.front
     order = sorted(front.trials, key=lambda t: t.trial)
     risks = [t.risks("test") for t in order]
-    crafted = [sum(p.crafted for p in t.points) for t in order]
-    seconds = [sum(p.train_seconds + p.evaluate_seconds for p in t.points) for t in order]
+    crafted = [sum(r.crafted for r in t.results) for t in order]
+    seconds = [sum(r.train_seconds + r.evaluate_seconds for r in t.results) for t in order]
     row = {
-        "study": result.config.name,
+        "study": study.config.name,
         "points on front": len(front.members),
         "trials": len(front.trials),
         "failed": len(front.failures),
@@ -82,19 +82,19 @@ def _front_row(result: StudyResult) -> dict[str, object]:
         "seconds": f"{sum(seconds):,.0f}",
         "seconds to 95 % of it": f"{cost_to_reach(risks, seconds):,.0f}",
     }
-    if set(front.trials[0].settings) <= {"lam"}:  # only then neighbours mean anything
+    if set(front.trials[0].settings) <= {"lam"}:  # else neighbours differ in more than lambda
         row["not monotone"] = len(monotonicity_violations([t.risks("test") for t in front.trials]))
-    if result.config.stopping.rungs:
+    if study.config.stopping.rungs:
         row |= {"stopped": len(front.stopped), "epochs saved": front.epochs_saved}
     return row
 
 
-def _on_front(result: StudyResult) -> set[int]:
-    return {member.trial for member in result.front.members}
+def _on_front(study: StudyResult) -> set[int]:
+    return {member.trial for member in study.front.members}
 
 
 def _settings(of: SeedResult | TrialResult) -> dict[str, object]:
-    """Lambda, and what else was searched."""
+    """Columns of lambda and the other searched settings."""
     others = {k: v for k, v in of.settings.items() if k != "lam"}
     return {"lambda": f"{of.lam:.4g}"} | {
         k: f"{v:.4g}" if isinstance(v, float) else v for k, v in others.items()
@@ -112,12 +112,12 @@ def _named(risk: str) -> str:
 
 
 def percent(rate: Rate) -> str:
-    """As in 8.5; "undefined" where n is 0."""
+    """Format a rate in percent, as in 8.5; "undefined" where n is 0."""
     return f"{100 * rate.value:.1f}" if rate.n else "undefined"
 
 
 def with_interval(rate: Rate) -> str:
-    """As in 8.5 (7.1-10.2), in percent."""
+    """Format a rate with its interval in percent, as in 8.5 (7.1-10.2)."""
     if not rate.n:
         return "undefined"
     low, high = (100 * end for end in rate.interval)

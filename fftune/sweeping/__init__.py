@@ -1,1 +1,1 @@
-"""Sweeps: search settings such as lambda, train and evaluate each trial, keep the Pareto front."""
+"""Studies: search settings such as lambda, run each trial, keep the non-dominated ones."""

@@ -1,6 +1,6 @@
-"""Which trials others have left behind: successive halving on fronts, with intervals.
+"""Successive halving for several objectives, by fronts and with intervals.
 
-Knows nothing of training, Ray or Optuna; `fftune.sweeping.ray_scheduler` puts it into Ray Tune.
+Independent of training, Ray and Optuna; `fftune.sweeping.ray_scheduler` puts it into Ray Tune.
 """
 
 from collections.abc import Hashable, Mapping, Sequence
@@ -13,7 +13,7 @@ from fftune.risk import RiskCounts
 
 
 class StoppedError(FftuneError):
-    """A trial was stopped: others are better at everything, even at its best."""
+    """Stops a trial: others are better in every objective, even at its best case."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__(f"stopped after epoch {epoch}")
@@ -22,17 +22,17 @@ class StoppedError(FftuneError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungResult:
-    """Where a trial stood at a rung: its objectives, all to be small, and their best case."""
+    """Objectives of a trial at a rung, all minimized, and their best case."""
 
     values: tuple[float, ...]
     optimistic: tuple[float, ...]
-    """The lower ends of the objectives' intervals."""
+    """Lower ends of the objectives' intervals."""
 
     @classmethod
     def of(cls, counts: RiskCounts) -> "RungResult":
-        """Natural and hypocritical risk with Wilson's intervals.
+        """Take natural and hypocritical risk with Wilson's intervals from counts.
 
-        A net without mistakes has no hypocritical risk; it is taken for the best possible one.
+        The hypocritical risk of a model without mistakes is undefined; it counts as 0.
         """
         rates = (counts.natural_risk, counts.hypocritical_risk)
         return cls(
@@ -43,42 +43,43 @@ class RungResult:
 
 @dataclass(slots=True, kw_only=True)
 class ParetoHalving:
-    """Decides, whenever a trial reaches a rung, whether it goes on. Trials come in any order.
+    """Decide at each rung if a trial continues. Trials may come in any order.
 
-    The marks at the rung are sorted into fronts (non-dominated sorting), and whole fronts are
+    The results at the rung are sorted into fronts (non-dominated sorting), and whole fronts are
     kept until they hold 1 / eta of the trials. Of the others a trial is stopped only if a kept
-    one dominates its *optimistic* mark: if better in everything than it could be at its best,
-    at the 95 % level. A trial that trades differently is on the first front and never stopped.
+    one dominates its *optimistic* result: if it is better in every objective than the trial is
+    at its best, at the 95 % level. A trial that trades differently is on the first front and
+    never stopped.
 
-    >>> ladder = Ladder(eta=2)
-    >>> ladder.goes_on("a", 10, Mark(values=(0.2, 0.5), optimistic=(0.17, 0.4)))
+    >>> halving = ParetoHalving(eta=2)
+    >>> halving.goes_on("a", 10, RungResult(values=(0.2, 0.5), optimistic=(0.17, 0.4)))
     True
     """
 
     eta: float = 2.0
-    marks: dict[int, dict[Hashable, RungResult]] = field(default_factory=dict)
-    """By rung and trial; those of stopped trials stay, as what others are measured by."""
+    rungs: dict[int, dict[Hashable, RungResult]] = field(default_factory=dict)
+    """Results by rung and trial; those of stopped trials stay for comparison."""
 
-    def goes_on(self, trial: Hashable, rung: int, mark: RungResult) -> bool:
-        """Note the mark; whether the trial should continue."""
-        marks = self.marks.setdefault(rung, {})
-        marks[trial] = mark
-        return not left_behind(trial, marks, eta=self.eta)
+    def goes_on(self, trial: Hashable, rung: int, result: RungResult) -> bool:
+        """Record the result of a trial at a rung; return True if the trial should continue."""
+        results = self.rungs.setdefault(rung, {})
+        results[trial] = result
+        return not is_dominated(trial, results, eta=self.eta)
 
 
-def left_behind(trial: Hashable, marks: Mapping[Hashable, RungResult], *, eta: float) -> bool:
-    """Whether a trial is below the cut of its rung, and dominated even at its best."""
-    names = list(marks)
-    ranks = front_ranks([marks[name].values for name in names])
+def is_dominated(trial: Hashable, results: Mapping[Hashable, RungResult], *, eta: float) -> bool:
+    """Tell if a trial is below the cut of its rung, and dominated even at its best."""
+    names = list(results)
+    ranks = front_ranks([results[name].values for name in names])
     kept = _whole_fronts(ranks.tolist(), ceil(len(names) / eta))
     if trial in (survivors := {name for name, keep in zip(names, kept, strict=True) if keep}):
         return False
-    best_case = marks[trial].optimistic
-    rivals = [marks[name].values for name in survivors]
+    best_case = results[trial].optimistic
+    rivals = [results[name].values for name in survivors]
     return not non_dominated([*rivals, best_case])[-1]
 
 
 def _whole_fronts(ranks: Sequence[int], wanted: int) -> list[bool]:
-    """The best fronts, none of them cut, until they hold so many."""
+    """Mark the best fronts, none of them cut, until they hold the wanted number of trials."""
     limit = sorted(ranks)[wanted - 1]
     return [rank <= limit for rank in ranks]

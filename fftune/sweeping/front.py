@@ -1,4 +1,8 @@
-"""The result of a study: every trial's counts, and which of them form the front."""
+"""Result of a study: the counts of every trial, and the non-dominated ones, its front.
+
+A trial is one setting of the search, run once with each training seed. `SeedResult` is one such
+run, `TrialResult` all runs of a trial, `Front` all trials of a study.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -19,27 +23,27 @@ from fftune.storage import write_text
 from fftune.sweeping.study_records import read_as, read_record
 
 SCHEMA_VERSION = 3
-"""Version of `front.json`; 1 had no questions, 2 had other names for two counts."""
+"""Schema of `front.json`; version 1 had no questions, 2 had other names for two counts."""
 BEFORE_3 = {"adv_corrected": "regained", "hyp_broken": "spoiled"}
+"""Names of two counts in schema versions 1 and 2."""
 RISKS = ("natural_risk", "hypocritical_risk")
 SPLITS: tuple[Selection, Selection] = ("validation", "test")
 REFERENCE = (1.0, 1.0)
-"""The corner from which hypervolume is measured: all wrong, and all of it concealable."""
-
+"""Corner from which hypervolume is measured: every prediction wrong, every mistake concealable."""
 
 Estimates = Mapping[str, Mapping[str, Estimate]]
-"""By split and by rate, of one trial over its seeds."""
+"""Intervals of one trial over its seeds, by split and by rate."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SeedResult:
-    """One trained model, judged on the split that selects and on the split that reports."""
+    """Counts of one model, on the split that selects and on the split that reports."""
 
     trial: int
     lam: float | None = None
-    """None where the study trains nothing."""
+    """Weight lambda of the training; None where the study trains nothing."""
     settings: Settings = field(default_factory=dict)
-    """What the search chose, by the paths of the fields."""
+    """Settings that the search chose, by the paths of the fields."""
     seed: int
     model_hash: str
     validation: RiskCounts
@@ -47,21 +51,21 @@ class SeedResult:
     train_seconds: float
     evaluate_seconds: float
     crafted: int = 0
-    """Examples that training perturbed: what it cost on any machine."""
+    """Examples that training perturbed: its cost on any machine."""
     aware: RiskCounts | None = None
-    """Of a defence: on a part of the test split, by everything tried, attackers who know it
-    included."""
+    """Counts of a defended model under all attacks, adaptive ones included, on a part of the test
+    split."""
     remarks: tuple[str, ...] = ()
-    """Of the lint on this net, `code: text` each."""
+    """Remarks of the lint on this model, `code: text` each."""
 
     def counts(self, selection: Selection) -> RiskCounts:
-        """The counts on a split."""
+        """Counts on a split."""
         return self.validation if selection == "validation" else self.test
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A trial that gave no model, and why."""
+    """Record of a trial that gave no model, and why."""
 
     trial: int
     lam: float | None = None
@@ -71,112 +75,115 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stopped:
-    """A trial that was left behind by others, and what it did not cost."""
+    """Record of a trial that was stopped early, and what that saved."""
 
     trial: int
     lam: float | None = None
     settings: Settings = field(default_factory=dict)
     epoch: int
-    """After which it was stopped."""
+    """Epoch after which the trial was stopped."""
     epochs_saved: int
-    """Of all its seeds."""
+    """Epochs that all its seeds did not run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialResult:
-    """The models of one trial, a training seed each."""
+    """Results of one trial, one a training seed."""
 
-    points: tuple[SeedResult, ...]
+    results: tuple[SeedResult, ...]
     estimates: Estimates = field(default_factory=dict)
-    """Two-level bootstrap intervals; needed for several seeds only."""
+    """Two-level bootstrap intervals, for several seeds only."""
 
     @property
     def trial(self) -> int:
-        """The trial's number."""
-        return self.points[0].trial
+        """Number of the trial."""
+        return self.results[0].trial
 
     @property
     def lam(self) -> float | None:
-        """The trial's lambda."""
-        return self.points[0].lam
+        """Weight lambda of the trial."""
+        return self.results[0].lam
 
     @property
     def settings(self) -> Settings:
-        """What the search chose."""
-        return self.points[0].settings
+        """Settings that the search chose."""
+        return self.results[0].settings
 
     def estimate(self, split: Selection, rate: str) -> Estimate:
-        """A rate over the seeds; of one seed, with the interval of its examples."""
+        """Mean of a rate over the seeds; for one seed, with the interval over its examples."""
         if split in self.estimates:
             return self.estimates[split][rate]
-        rates = [getattr(point.counts(split), rate) for point in self.points]
+        rates = [getattr(result.counts(split), rate) for result in self.results]
         return Estimate.of(rates)
 
     def risks(self, split: Selection, names: Sequence[str] = RISKS) -> tuple[float, ...]:
-        """Means over the seeds: natural and hypocritical risk."""
+        """Means of rates over the seeds, by default natural and hypocritical risk."""
         return tuple(self.estimate(split, name).mean for name in names)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Front:
-    """A study's points. Which of them are on the front is decided on the selection split."""
+    """Trials of a study, of which the non-dominated ones on the selection split are the front."""
 
     study: str
     objective: str
-    """What its points are points of: a training's objective, or `hedge`."""
+    """Training objective, or `hedge`; see `Study.method`."""
     selection: Selection
-    points: tuple[SeedResult, ...]
-    """All trained models of finished trials, by lambda."""
+    results: tuple[SeedResult, ...]
+    """Results of all finished trials, by lambda; `points` in `front.json`."""
     failures: tuple[Failure, ...] = ()
     stopped: tuple[Stopped, ...] = ()
     estimates: Mapping[int, Estimates] = field(default_factory=dict)
-    """By trial, where points were repeated."""
+    """Intervals over the seeds, by trial, where trials have several."""
     risks: tuple[str, ...] = RISKS
-    """What is to be small."""
+    """Rates that are minimized."""
     questions: Mapping[str, Question] = field(default_factory=dict)
-    """By split, what was asked of the first of its nets: all are asked the same. None is known of
-    studies of earlier versions."""
+    """Evaluation of the first model, by split; all models get the same. Empty in studies of schema
+    version 1."""
 
     @cached_property
     def trials(self) -> tuple[TrialResult, ...]:
-        """The finished trials, by lambda."""
-        each = groupby(self.points, key=lambda p: p.trial)
+        """Finished trials, by lambda."""
+        each = groupby(self.results, key=lambda result: result.trial)
         return tuple(
-            TrialResult(points=tuple(points), estimates=self.estimates.get(trial, {}))
-            for trial, points in each
+            TrialResult(results=tuple(results), estimates=self.estimates.get(trial, {}))
+            for trial, results in each
         )
 
     @cached_property
     def members(self) -> tuple[TrialResult, ...]:
-        """The non-dominated trials, by natural risk on the selection split."""
+        """Non-dominated trials, by natural risk on the selection split."""
         kept = non_dominated([t.risks(self.selection, self.risks) for t in self.trials])
         members = [t for t, on_front in zip(self.trials, kept, strict=True) if on_front]
         return tuple(sorted(members, key=lambda t: t.risks(self.selection, self.risks)))
 
     @property
     def epochs_saved(self) -> int:
-        """By stopping trials early."""
+        """Epochs that early stopping saved."""
         return sum(stop.epochs_saved for stop in self.stopped)
 
     def against(self, risk: str) -> "Front":
-        """The same trials, traded between natural risk and one other."""
+        """Reduce the front to natural risk and one other."""
         return replace(self, risks=(RISKS[0], risk))
 
     def curve(self, split: Selection) -> list[tuple[float, float]]:
-        """(natural risk, the other) of the members on a split, by natural risk."""
-        first, second = self.risks  # of more, see `against`
+        """Pairs (natural risk, other risk) of the members on a split, by natural risk.
+
+        A front of more risks is first reduced with `against`.
+        """
+        first, second = self.risks
         return sorted(
             (t.estimate(split, first).mean, t.estimate(split, second).mean) for t in self.members
         )
 
     def hypervolume(self, split: Selection) -> float:
-        """Of the members, on a split, below `REFERENCE`; nan where the split has no examples."""
-        if self.points and not any(point.counts(split).total for point in self.points):
+        """Hypervolume of the members below `REFERENCE`; nan where the split has no examples."""
+        if self.results and not any(result.counts(split).total for result in self.results):
             return nan
         return hypervolume(self.curve(split), REFERENCE)
 
     def write(self, path: Path) -> None:
-        """`front.json`: the counts, and every rate with its interval."""
+        """Write `front.json`: the counts, and every rate with its interval."""
         members = {p.trial for p in self.members}
         data = {
             "schema_version": SCHEMA_VERSION,
@@ -189,7 +196,7 @@ class Front:
             "hypervolume": self._hypervolumes(),
             "trials": [self._summary(t) | {"on_front": t.trial in members} for t in self.trials],
             "questions": {split: question.plain for split, question in self.questions.items()},
-            "points": [point_to_dict(p) | {"on_front": p.trial in members} for p in self.points],
+            "points": [result_to_dict(r) | {"on_front": r.trial in members} for r in self.results],
             "failures": [asdict(failure) for failure in self.failures],
             "stopped": [asdict(stop) for stop in self.stopped],
             "epochs_saved": self.epochs_saved,
@@ -197,7 +204,7 @@ class Front:
         write_text(path, json.dumps(data, indent=2) + "\n")
 
     def _hypervolumes(self) -> dict[str, Any]:
-        """By split; of several fronts by the risk that is traded first."""
+        """Hypervolume by split; with more than two risks, by the other risk and by split."""
         each: dict[str, Any] = {
             risk: {split: _number(self.against(risk).hypervolume(split)) for split in SPLITS}
             for risk in self.risks[1:]
@@ -205,12 +212,12 @@ class Front:
         return each if len(each) > 1 else each[self.risks[1]]
 
     def _summary(self, trial: TrialResult) -> dict[str, Any]:
-        """A trial's means over its seeds."""
+        """Means of a trial over its seeds, as stored."""
         return {
             "trial": trial.trial,
             "lam": trial.lam,
             "settings": dict(trial.settings),
-            "seeds": [p.seed for p in trial.points],
+            "seeds": [result.seed for result in trial.results],
         } | {
             split: {rate: _plain(trial.estimate(split, rate)) for rate in self.risks}
             for split in SPLITS
@@ -218,7 +225,7 @@ class Front:
 
     @classmethod
     def read(cls, path: Path) -> "Front":
-        """What `write` wrote.
+        """Read what `write` wrote.
 
         Raises:
             StudyError: the study has no front, or one that is damaged or of another version.
@@ -243,7 +250,7 @@ class Front:
             selection=data["selection"],
             risks=tuple(data.get("risks", RISKS)),
             questions={split: read_question(q) for split, q in questions.items()},
-            points=tuple(point_from_dict(p) for p in data["points"]),
+            results=tuple(result_from_dict(r) for r in data["points"]),
             failures=tuple(Failure(**f) for f in data["failures"]),
             stopped=tuple(Stopped(**s) for s in data["stopped"]),
             estimates={
@@ -258,13 +265,13 @@ class Front:
         )
 
 
-def by_lambda(points: Sequence[SeedResult]) -> tuple[SeedResult, ...]:
-    """Sorted by lambda, then by trial and seed."""
-    return tuple(sorted(points, key=lambda p: (p.lam or 0.0, p.trial, p.seed)))
+def by_lambda(results: Sequence[SeedResult]) -> tuple[SeedResult, ...]:
+    """Sort results by lambda, then by trial and seed."""
+    return tuple(sorted(results, key=lambda r: (r.lam or 0.0, r.trial, r.seed)))
 
 
-def point_from_dict(data: dict[str, Any]) -> SeedResult:
-    """A point from its JSON; derived rates in it are ignored."""
+def result_from_dict(data: dict[str, Any]) -> SeedResult:
+    """Build a result from its JSON; derived rates in it are ignored."""
     fields = {name: data[name] for name in SeedResult.__slots__ if name in data}
     fields["remarks"] = tuple(data.get("remarks", ()))
     for name in (*SPLITS, "aware"):
@@ -278,11 +285,11 @@ def _counts(data: Mapping[str, Any]) -> RiskCounts:
     return RiskCounts(**{name: data[old.get(name, name)] for name in RiskCounts.__slots__})
 
 
-def point_to_dict(point: SeedResult) -> dict[str, Any]:
-    """A point's JSON: its counts, and every rate with its interval for readers in a hurry."""
-    data = asdict(point)
+def result_to_dict(result: SeedResult) -> dict[str, Any]:
+    """Turn a result into JSON: its counts, and every derived rate with its interval."""
+    data = asdict(result)
     for name in (*SPLITS, "aware"):
-        if counts := getattr(point, name):
+        if counts := getattr(result, name):
             data[name] |= {name: plain_rate(rate) for name, rate in counts.rates().items()}
     return data
 
@@ -292,7 +299,7 @@ def _plain(estimate: Estimate) -> dict[str, float | int | None]:
 
 
 def _number(value: float) -> float | None:
-    """Null where it is undefined: JSON has no nan."""
+    """Turn nan into null, as JSON has no nan."""
     return None if isnan(value) else value
 
 

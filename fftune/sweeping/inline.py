@@ -1,4 +1,4 @@
-"""Trials one after the other in this process: for laptops, debuggers and tests."""
+"""Run trials one after the other in this process: for laptops, debuggers and tests."""
 
 import logging
 
@@ -7,27 +7,27 @@ import optuna
 from fftune.risk import RiskCounts
 from fftune.sweeping.early_stopping import ParetoHalving, RungResult, StoppedError
 from fftune.sweeping.optuna_study import tell
-from fftune.sweeping.progress import Progress
 from fftune.sweeping.search_space import suggest
+from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
 
 
-def run_inline(runner: TrialRunner, search: optuna.Study, progress: Progress) -> None:
-    """Run what remains of the study."""
+def run_inline(runner: TrialRunner, search: optuna.Study, progress: TrialProgress) -> None:
+    """Run the remaining trials of a study."""
     config = runner.study.config
-    ladder = ParetoHalving(eta=config.stopping.eta)
+    halving = ParetoHalving(eta=config.early_stopping.eta)
     for _ in range(runner.study.remaining):
         trial = search.ask()
         settings = suggest(trial, config)
 
-        def climb(epoch: int, counts: RiskCounts, number: int = trial.number) -> None:
-            if not ladder.goes_on(number, epoch, RungResult.of(counts)):
+        def at_rung(epoch: int, counts: RiskCounts, number: int = trial.number) -> None:
+            if not halving.goes_on(number, epoch, RungResult.of(counts)):
                 raise StoppedError(epoch)
 
         try:
-            points = runner(trial.number, settings, climb)
+            results = runner(trial.number, settings, at_rung)
         except StoppedError as stopped:
             tell(search, trial.number, (), config)
             progress.stopped(runner.stopped(trial.number, settings, stopped.epoch))
@@ -38,5 +38,5 @@ def run_inline(runner: TrialRunner, search: optuna.Study, progress: Progress) ->
             tell(search, trial.number, failure, config)
             progress.failed(failure)
         else:
-            tell(search, trial.number, points, config)
-            progress.finished(points)
+            tell(search, trial.number, results, config)
+            progress.finished(results)

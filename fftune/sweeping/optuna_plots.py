@@ -1,4 +1,4 @@
-"""Optuna's own pictures of a search: what was tried when, and what came of it."""
+"""Optuna's own plots of a search: trials over time, and their objectives."""
 
 import warnings
 from typing import Any
@@ -8,10 +8,10 @@ from optuna import visualization
 from optuna.trial import FrozenTrial, TrialState
 
 
-def pictures(search: optuna.Study) -> dict[str, Any]:
-    """Plotly figures by title; none while no trial is complete.
+def search_plots(search: optuna.Study) -> dict[str, Any]:
+    """Plot a search: Plotly figures by title, none while no trial is complete.
 
-    Parallel coordinates only from two parameters on: with one they are a slice on its side.
+    Parallel coordinates come from two parameters on: with one they repeat the slice.
     """
     complete = search.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     if not complete:
@@ -34,7 +34,7 @@ def pictures(search: optuna.Study) -> dict[str, Any]:
 
 
 class _Value:
-    """One objective of a trial."""
+    """Function that picks one objective of a trial."""
 
     def __init__(self, index: int) -> None:
         self._index = index

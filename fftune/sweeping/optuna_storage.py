@@ -1,9 +1,9 @@
-"""Where Optuna keeps a study: a journal in the study's folder, or the database of `FFTUNE_DB`.
+"""Optuna storage of a study: a journal in the study's folder, or the database of `FFTUNE_DB`.
 
-<study>/search.json    which of them the study began with, and the mark that is its own there
+<study>/search.json    names the storage that the study began with, and the study's owner id there
 
-Either way one driver at a time: the folder is locked, and a study in a database belongs to the
-one folder that began it. Any tool of Optuna, such as its dashboard, opens the same storage.
+Either way one driver runs at a time: the folder is locked, and a study in a database belongs to
+the one folder that began it. Any tool of Optuna, such as its dashboard, opens the same storage.
 """
 
 import json
@@ -32,14 +32,14 @@ log = logging.getLogger(__name__)
 
 JOURNAL, RECORD = "optuna.journal", "search.json"
 OWNER = "fftune.owner"
-"""Of a study in a database: the mark of its folder."""
+"""Attribute of a study in a database: the owner id of its folder."""
 
 
 def open_storage(study: StudyDir, *, mend: bool = True) -> BaseStorage:
-    """The storage of a study, which may be new.
+    """Open the storage of a study, which may be new.
 
     Args:
-        mend: see `mend_journal`; not without the folder's lock, as half a record may be one that
+        mend: call `mend_journal`; only under the folder's lock, as half a record may be one that
             a driver is writing.
 
     Raises:
@@ -49,26 +49,26 @@ def open_storage(study: StudyDir, *, mend: bool = True) -> BaseStorage:
     here, began = _place(), _record(study).get("storage", JOURNAL)
     if study.begun and here != began:
         raise StudyError(
-            f"study {study.config.name!r} began with {_told(began)}, this is {_told(here)}"
+            f"study {study.config.name!r} began with {_named(began)}, this is {_named(here)}"
         )
     if here == JOURNAL:
         if mend:
             mend_journal(study.path / JOURNAL)
-        with _reached(here, (*ERRORS, ValueError, LookupError)):  # of records it cannot read
+        with _reporting(here, (*ERRORS, ValueError, LookupError)):  # from unreadable records
             return JournalStorage(JournalFileBackend(str(study.path / JOURNAL)))
-    with _reached(here, (*ERRORS, ImportError, RuntimeError)):  # of drivers, of Optuna's tables
-        # A database may drop a connection on which nothing is said for the hours of a trial.
+    with _reporting(here, (*ERRORS, ImportError, RuntimeError)):  # from drivers, Optuna's tables
+        # A database may drop a connection that is idle for the hours of a trial.
         return RDBStorage(os.environ["FFTUNE_DB"], engine_kwargs={"pool_pre_ping": True})
 
 
 def open_or_create(
     study: StudyDir, sampler: BaseSampler, objectives: Sequence[str]
 ) -> optuna.Study:
-    """The Optuna study, made on the first start; its objectives are to be small.
+    """Open the Optuna study, or create it on the first start; its objectives are minimized.
 
     Raises:
         StorageError: the database does not answer.
-        StudyError: it is another folder's, or gone.
+        StudyError: it belongs to another folder, or is gone.
     """
     name, storage, here = study.config.name, open_storage(study), _place()
     make = partial(
@@ -81,18 +81,18 @@ def open_or_create(
     known = _record(study)
     mine = known if known.get("storage") == here else {"storage": here, "owner": uuid4().hex}
     write_text(study.path / RECORD, json.dumps(mine) + "\n")
-    with _reached(here):
+    with _reporting(here):
         if study.begun and name not in optuna.get_all_study_names(storage):
-            raise StudyError(f"study {name!r} has trials, but {_told(here)} does not know it")
+            raise StudyError(f"study {name!r} has trials, but {_named(here)} does not know it")
         try:
             search = make()
         except DuplicatedStudyError:
             search = make(load_if_exists=True)
-            # Without a mark, its driver died before it left one, if this is the same folder's.
+            # Without an owner id, the driver died before it wrote one, if it is of this folder.
             owner = search.user_attrs.get(OWNER, mine["owner"] if mine is known else "")
             if here != JOURNAL and owner != mine["owner"]:
                 raise StudyError(
-                    f"study {name!r} in {_told(here)} belongs to another folder; use --name"
+                    f"study {name!r} in {_named(here)} belongs to another folder; use --name"
                 ) from None
         if here != JOURNAL:
             search.set_user_attr(OWNER, mine["owner"])
@@ -100,7 +100,7 @@ def open_or_create(
 
 
 def read_search(study: StudyDir) -> optuna.Study | None:
-    """The Optuna study of a folder, to look at; None where there is none.
+    """Open the Optuna study of a folder for reading; None if there is none.
 
     Raises:
         StorageError: its database does not answer.
@@ -112,24 +112,24 @@ def read_search(study: StudyDir) -> optuna.Study | None:
         if _place() == JOURNAL:
             mend_journal(study.path / JOURNAL)
     storage = open_storage(study, mend=False)
-    with _reached(_place()):
+    with _reporting(_place()):
         known = study.config.name in optuna.get_all_study_names(storage)
         return optuna.load_study(study_name=study.config.name, storage=storage) if known else None
 
 
 @contextmanager
 def answering() -> Iterator[None]:
-    """Say in one line that the database went away while a study ran.
+    """Turn errors of the database during a study into one line.
 
     Raises:
-        StorageError: it did.
+        StorageError: the database cannot be used.
     """
-    with _reached(_place()):
+    with _reporting(_place()):
         yield
 
 
 def _place() -> str:
-    """What stands for the storage in records and messages; a password does not.
+    """Name of the storage in records and messages, without a password.
 
     Raises:
         StorageError: `FFTUNE_DB` is no URL.
@@ -144,12 +144,12 @@ def _place() -> str:
         raise StorageError(f"FFTUNE_DB is no database URL, such as {example}") from None
 
 
-def _told(place: str) -> str:
+def _named(place: str) -> str:
     return "its journal (without FFTUNE_DB)" if place == JOURNAL else f"FFTUNE_DB {place!r}"
 
 
 def _record(study: StudyDir) -> dict[str, str]:
-    """What `search.json` says; studies without one have a journal."""
+    """Contents of `search.json`; studies without one have a journal."""
     path = study.path / RECORD
     return read_record(path, "storage") if path.exists() else {}
 
@@ -158,7 +158,7 @@ def mend_journal(path: Path) -> None:
     """Cut a journal back to its last whole record, where a crash left half of one, or NULs.
 
     Raises:
-        StorageError: a record in the middle is damaged; what came after it may build on it.
+        StorageError: a record in the middle is damaged; later ones may depend on it.
     """
     if not path.exists():
         return
@@ -184,7 +184,7 @@ def mend_journal(path: Path) -> None:
 
 
 def _is_record(line: bytes) -> bool:
-    """Whether a line of a journal is one of Optuna's."""
+    """Tell if a line of a journal is a whole record of Optuna's."""
     try:
         record = json.loads(line)
     except ValueError:
@@ -196,10 +196,10 @@ ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError, StorageInternalError)
 
 
 @contextmanager
-def _reached(place: str, errors: tuple[type[Exception], ...] = ERRORS) -> Iterator[None]:
-    """One line for what a database complains of."""
+def _reporting(place: str, errors: tuple[type[Exception], ...] = ERRORS) -> Iterator[None]:
+    """Turn errors of a database into one line."""
     try:
         yield
     except errors as error:
         reason = str(error.__cause__ or error).splitlines()[0]
-        raise StorageError(f"{_told(place)} cannot be used: {reason}") from None
+        raise StorageError(f"{_named(place)} cannot be used: {reason}") from None

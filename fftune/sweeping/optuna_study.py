@@ -1,4 +1,4 @@
-"""The Optuna side of a study: its sampler, what it is told, and its recovery after a crash."""
+"""Optuna side of a study: its sampler, its objectives, and recovery after a crash."""
 
 import math
 import warnings
@@ -16,18 +16,18 @@ from fftune.sweeping.study_dir import StudyDir
 
 
 def open_search(study: StudyDir) -> optuna.Study:
-    """The Optuna study of a folder, settled and ready to be asked.
+    """Open the Optuna study of a folder, with all ended trials recorded, ready to be asked.
 
     Raises:
         StorageError: the database of `FFTUNE_DB` does not answer.
-        StudyError: the study is not the one that this folder began there.
+        StudyError: the Optuna study does not belong to this folder.
     """
     config = study.config
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     search = open_or_create(study, make_sampler(config), config.risks)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        search.set_metric_names(list(config.risks))  # what plots and the dashboard call them
+        search.set_metric_names(list(config.risks))  # their names in plots and the dashboard
     _restore(search, study)
     _settle(search, study)
     enqueue(search, config)
@@ -35,9 +35,9 @@ def open_search(study: StudyDir) -> optuna.Study:
 
 
 def _restore(search: optuna.Study, study: StudyDir) -> None:
-    """Let the search know of trials again that ended, and whose records were lost with a crash.
+    """Add trials again that ended and whose Optuna records were lost with a crash.
 
-    They are running trials then, with their parameters, for `_settle` to settle.
+    They become running trials with their parameters, which `_settle` then ends.
     """
     storage = search._storage
     for number, settings in sorted(study.recorded().items()):
@@ -64,15 +64,15 @@ def _restore(search: optuna.Study, study: StudyDir) -> None:
 
 
 def _settle(search: optuna.Study, study: StudyDir) -> None:
-    """Settle the trials that a dead driver left running.
+    """End the trials that a dead driver left running.
 
-    Told, if their result is on disk, or that they were stopped; else failed, and queued again
-    with the same parameters unless their failure is on disk.
+    A trial with a record on disk ends as that says. Any other fails, and is queued again with
+    the same parameters.
     """
     for trial in search.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        points = study.points(trial.number)
-        if points or study.was_stopped(trial.number):
-            tell(search, trial.number, points, study.config)
+        results = study.results(trial.number)
+        if results or study.was_stopped(trial.number):
+            tell(search, trial.number, results, study.config)
             continue
         search.tell(trial.number, state=TrialState.FAIL)
         if trial.params and not study.failed(trial.number):
@@ -80,25 +80,25 @@ def _settle(search: optuna.Study, study: StudyDir) -> None:
             search.enqueue_trial(trial.params, user_attrs=again, skip_if_exists=False)
 
 
-def objectives(points: Sequence[SeedResult], config: Study) -> tuple[float, ...]:
-    """What the search is told: the risks on the split that selects, means over the seeds."""
-    return TrialResult(points=tuple(points)).risks(config.selection, config.risks)
+def objectives(results: Sequence[SeedResult], config: Study) -> tuple[float, ...]:
+    """Objectives of a trial: the risks on the split that selects, means over the seeds."""
+    return TrialResult(results=tuple(results)).risks(config.selection, config.risks)
 
 
 def tell(
-    search: optuna.Study, number: int, points: Sequence[SeedResult] | Failure, config: Study
+    search: optuna.Study, number: int, results: Sequence[SeedResult] | Failure, config: Study
 ) -> None:
-    """Tell the search what a trial came to. A failed trial is failed, not a bad score.
+    """Tell the search how a trial ended: with its objectives, failed, or pruned.
 
-    So is one without a single mistake: its hypocritical risk is undefined, and Optuna knows no
-    such value. A trial without models was stopped: it is pruned, and has no score either.
+    A trial whose hypocritical risk is undefined, for lack of mistakes, counts as failed, as
+    Optuna takes no such value. A trial without results was stopped early: it is pruned.
     """
-    if not isinstance(points, Failure) and not points:
+    if not isinstance(results, Failure) and not results:
         search.tell(number, state=TrialState.PRUNED)
         return
     values: tuple[float, ...] = (math.nan,)
-    if not isinstance(points, Failure):
-        values = objectives(points, config)
+    if not isinstance(results, Failure):
+        values = objectives(results, config)
     if all(map(math.isfinite, values)):
         search.tell(number, values)
     else:

@@ -2,16 +2,17 @@
 
 Ray's own schedulers rank by one metric, and Optuna's pruners refuse several objectives. This one
 ranks running trials by non-domination, and stops a trial only if others beat it in every
-objective even at the favourable end of its intervals; see `early_stopping.ParetoHalving`. It knows
-nothing of training, and works without the rest of fftune:
+objective even at the favourable end of its intervals; see `early_stopping.ParetoHalving`. It
+serves any Tune experiment:
 
-    scheduler = FrontScheduler(["latency", "error"], rungs=[10, 20, 40], time_attr="epoch")
-    search = UntoldSearch(scheduler, space, metric=["latency", "error"], mode=["min", "min"])
+    metrics = ["latency", "error"]
+    scheduler = ParetoHalvingScheduler(metrics, rungs=[10, 20, 40], time_attr="epoch")
+    search = PruneAwareOptunaSearch(scheduler, space, metric=metrics, mode=["min", "min"])
     tune.Tuner(trainable, tune_config=tune.TuneConfig(scheduler=scheduler, search_alg=search))
 
-A trial reports all metrics, to be small, with `time_attr`; and with each metric, where it can,
-the lower end of its interval as `<metric>_low`. `scheduler.stopped` tells afterwards who was
-stopped and when, and `scheduler.saved(last)` how much of `time_attr` that saved.
+A trial reports all metrics, which are minimized, with `time_attr`; and with each metric, where it
+can, the lower end of its interval as `<metric>_low`. Afterwards `scheduler.stopped` holds the
+stopped trials with their rungs, and `scheduler.saved(last)` the `time_attr` that this saved.
 """
 
 import warnings
@@ -27,12 +28,12 @@ from fftune.sweeping.early_stopping import ParetoHalving, RungResult
 
 
 class ParetoHalvingScheduler(FIFOScheduler):
-    """Stops trials that are dominated at a rung, in the order in which they come there.
+    """Tune scheduler that stops trials dominated at a rung, in the order in which they reach it.
 
     Args:
-        metrics: to be minimised.
-        rungs: values of `time_attr` at which trials are compared. Other results pass.
-        eta: the best 1 / eta of a rung, in whole fronts, always goes on.
+        metrics: names of the metrics, all minimized.
+        rungs: values of `time_attr` at which trials are compared; other results pass.
+        eta: reduction factor; the best 1 / eta of a rung, in whole fronts, always continues.
     """
 
     def __init__(
@@ -45,29 +46,29 @@ class ParetoHalvingScheduler(FIFOScheduler):
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._metrics, self._rungs, self._time = tuple(metrics), frozenset(rungs), time_attr
-        self._ladder = ParetoHalving(eta=eta)
+        self._halving = ParetoHalving(eta=eta)
         self.stopped: dict[str, float] = {}
-        """By trial id, the rung at which it was stopped."""
+        """Rung at which a trial was stopped, by trial id."""
 
     def saved(self, last: float) -> float:
-        """How much of `time_attr` the stopped trials did not run, had each ended at `last`."""
+        """Amount of `time_attr` that stopped trials did not run, had each ended at `last`."""
         return sum(last - rung for rung in self.stopped.values())
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
-        """Compare the trial with all that have come to this rung."""
+        """Compare the trial with all that have reached this rung; return Tune's decision."""
         time = result.get(self._time)
         if time not in self._rungs or result.get("done"):
             return str(self.CONTINUE)
-        if self._ladder.goes_on(trial.trial_id, time, self._mark(result)):
+        if self._halving.goes_on(trial.trial_id, time, self._rung_result(result)):
             return str(self.CONTINUE)
         self.stopped[trial.trial_id] = time
         return str(self.STOP)
 
     def debug_string(self) -> str:
-        """For Tune's status line."""
+        """Describe the scheduler in Tune's status line."""
         return f"Fronts at {sorted(self._rungs)}: {len(self.stopped)} trials stopped"
 
-    def _mark(self, result: Mapping[str, Any]) -> RungResult:
+    def _rung_result(self, result: Mapping[str, Any]) -> RungResult:
         return RungResult(
             values=tuple(float(result[m]) for m in self._metrics),
             optimistic=tuple(float(result.get(f"{m}_low", result[m])) for m in self._metrics),
@@ -75,15 +76,15 @@ class ParetoHalvingScheduler(FIFOScheduler):
 
 
 class PruneAwareOptunaSearch(OptunaSearch):
-    """OptunaSearch that is never told a stopped trial's last result as if it were its score.
+    """OptunaSearch that records stopped trials as pruned, without objectives.
 
-    Ray hands a search the last result of every trial that ends without an error, so that Optuna
-    learns low-fidelity values as final ones. Here stopped trials are told as pruned, valueless;
-    and those whose last values are not finite, as failed, where Ray would leave them running.
+    Ray passes a search the last result of every trial that ends without an error, so that Optuna
+    takes low-fidelity values for final ones. Here a trial whose last values are not finite is
+    recorded as failed, where Ray would leave it running.
 
     Args:
-        scheduler: it knows which trials were stopped.
-        space, options: as in `OptunaSearch`.
+        scheduler: scheduler of the same experiment, which lists the stopped trials.
+        space, options: see `OptunaSearch`.
     """
 
     def __init__(self, scheduler: ParetoHalvingScheduler, space: Any, **options: Any) -> None:
@@ -91,7 +92,7 @@ class PruneAwareOptunaSearch(OptunaSearch):
         self._scheduler = scheduler
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
-        """As in `OptunaSearch`, without its warning that a search which thinks was training."""
+        """Suggest parameters, without the warning of slow define-by-run functions."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="Define-by-run function")
             suggested: dict[str, Any] | None = super().suggest(trial_id)
@@ -100,7 +101,7 @@ class PruneAwareOptunaSearch(OptunaSearch):
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:
-        """As in `OptunaSearch`, but for stopped trials and undefined values."""
+        """Record how a trial ended: pruned if stopped, failed if its values are undefined."""
         if trial_id in self._scheduler.stopped and trial_id not in self._completed_trials:
             study: Any = self._ot_study
             study.tell(self._ot_trials[trial_id], state=TrialState.PRUNED)

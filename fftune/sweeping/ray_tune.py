@@ -1,4 +1,4 @@
-"""The door to Ray Tune: several trials at once, on this machine or on a cluster."""
+"""Run trials with Ray Tune: several at once, on this machine or on a cluster."""
 
 import logging
 from functools import partial
@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from fftune.ray_cluster import (  # before Ray, whose start it sets
-    check_seen,
     enter_driver_dir,
     max_concurrent,
+    require_run_dir,
 )
 
 # isort: split
@@ -17,33 +17,35 @@ import optuna
 from ray import tune
 
 from fftune.config import Resources, Study
+from fftune.data.catalog import opened_once
 from fftune.errors import StorageError
 from fftune.risk import RiskCounts
 from fftune.sweeping.early_stopping import RungResult
 from fftune.sweeping.optuna_storage import open_storage
 from fftune.sweeping.optuna_study import objectives
-from fftune.sweeping.progress import Progress
 from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
 from fftune.sweeping.search_space import suggest
+from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner
 
 log = logging.getLogger(__name__)
 UNSEEN = "unseen"
-"""What a worker reports that does not see the study's folder, beside undefined values."""
+"""Key of a worker's report, beside undefined values, that it does not see the study's folder."""
 
 
 def run_on_ray(
     runner: TrialRunner,
     search: optuna.Study,
-    progress: Progress,
+    progress: TrialProgress,
     resources: Resources,
 ) -> None:
-    """Run what remains of the study as one Tune run, on the cluster that is connected.
+    """Run the remaining trials of a study as one Tune run, on the connected cluster.
 
     Raises:
         ClusterError: the cluster can never run one trial.
     """
     config = runner.study.config
+    stopping = config.early_stopping
     needs, concurrency = per_worker(config, resources), at_once(config, resources)
     workers = config.base.workers
     each = f"{needs} each" if workers == 1 else f"{workers} workers each with {needs}"
@@ -51,7 +53,7 @@ def run_on_ray(
     # A trial whose workers train elsewhere must not take their place.
     own = needs if workers == 1 else {"CPU": 0.0, "memory": 1.0}
     scheduler = ParetoHalvingScheduler(
-        config.risks, rungs=config.stopping.rungs, eta=config.stopping.eta, time_attr="epoch"
+        config.risks, rungs=stopping.rungs, eta=stopping.eta, time_attr="epoch"
     )
     reporter = _Reporter(runner, progress, scheduler)
     tuner = tune.Tuner(
@@ -66,7 +68,7 @@ def run_on_ray(
         run_config=tune.RunConfig(
             name="tune",
             storage_path=str(runner.study.path),
-            # Of workers' deaths; a trial catches its own exceptions.
+            # For deaths of workers; a trial catches its own exceptions.
             failure_config=tune.FailureConfig(max_failures=config.attempts - 1),
             callbacks=[reporter],
             verbose=0,
@@ -74,7 +76,7 @@ def run_on_ray(
     )
     try:
         tuner.fit()
-    except tune.TuneError:  # Tune's name for all that a callback raises
+    except tune.TuneError:  # wraps whatever a callback raises
         if reporter.unseen:
             raise reporter.unseen from None
         raise
@@ -83,7 +85,7 @@ def run_on_ray(
 def _search_alg(
     runner: TrialRunner, search: optuna.Study, scheduler: ParetoHalvingScheduler
 ) -> PruneAwareOptunaSearch:
-    """Ray's own door to Optuna, on the study's storage; each trial learns its number."""
+    """Ray's search with Optuna, on the study's storage; each trial receives its number."""
     config = runner.study.config
     return PruneAwareOptunaSearch(
         scheduler,
@@ -97,33 +99,34 @@ def _search_alg(
 
 
 def _space(trial: Any, config: Study) -> dict[str, Any]:
-    """Draw the settings; they and the number come along as constants."""
+    """Draw the settings of a trial, and pass them on as constants with its number."""
     return {"settings": dict(suggest(trial, config)), "number": trial.number}
 
 
 def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Path) -> None:
-    """What a worker does: one trial, a report at each rung, one at the end.
+    """Run one trial on a worker, with a report at each rung and one at the end.
 
-    A failure is reported as undefined values, and lies on disk: were it raised, Ray would end
-    the worker too, and the next one would import torch for seconds.
+    A failure is reported as undefined values and recorded on disk: if it were raised, Ray would
+    end the worker too, and the next one would import torch for seconds.
     """
     enter_driver_dir(driver)
     config = runner.study.config
     undefined = dict.fromkeys(config.risks, nan)
     try:
-        check_seen(runner.study.path)
+        require_run_dir(runner.study.path)
     except StorageError as error:
-        tune.report(undefined | {UNSEEN: str(error)})  # nobody would find it on this node's disk
+        tune.report(undefined | {UNSEEN: str(error)})  # a failure on this node's disk would be lost
         return
 
-    def climb(epoch: int, counts: RiskCounts) -> None:
-        mark = RungResult.of(counts)
-        low = {f"{name}_low": end for name, end in zip(config.risks, mark.optimistic, strict=True)}
-        tune.report(dict(zip(config.risks, mark.values, strict=True)) | low | {"epoch": epoch})
+    def at_rung(epoch: int, counts: RiskCounts) -> None:
+        rung = RungResult.of(counts)
+        low = {f"{name}_low": end for name, end in zip(config.risks, rung.optimistic, strict=True)}
+        tune.report(dict(zip(config.risks, rung.values, strict=True)) | low | {"epoch": epoch})
 
     try:
-        points = runner(parameters["number"], parameters["settings"], climb)
-        values = dict(zip(config.risks, objectives(points, config), strict=True))
+        with opened_once():
+            results = runner(parameters["number"], parameters["settings"], at_rung)
+        values = dict(zip(config.risks, objectives(results, config), strict=True))
     except Exception:
         log.debug("trial %d", parameters["number"], exc_info=True)
         values = undefined
@@ -131,14 +134,17 @@ def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Path) -> Non
 
 
 class _Reporter(tune.Callback):
-    """One line an ended trial; a record for those that did not leave their own."""
+    """Callback that logs each ended trial, and records those that left no record themselves."""
 
     def __init__(
-        self, runner: TrialRunner, progress: Progress, scheduler: ParetoHalvingScheduler
+        self, runner: TrialRunner, progress: TrialProgress, scheduler: ParetoHalvingScheduler
     ) -> None:
         self._runner, self._progress, self._scheduler = runner, progress, scheduler
         self.unseen: StorageError | None = None
-        """What ended the study: that node would fail all trials that it is given."""
+        """Error that ends the study: the node would fail all trials that it is given."""
+
+    def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        self._progress.waiting()
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
@@ -151,8 +157,8 @@ class _Reporter(tune.Callback):
         number, settings = trial.config["number"], trial.config["settings"]
         if (rung := self._scheduler.stopped.get(trial.trial_id)) is not None:
             self._progress.stopped(self._runner.stopped(number, settings, int(rung)))
-        elif points := self._runner.study.points(number):
-            self._progress.finished(points)
+        elif results := self._runner.study.results(number):
+            self._progress.finished(results)
         else:
             self._progress.failed(self._runner.failure(number, settings, "it left no result"))
 
@@ -162,15 +168,15 @@ class _Reporter(tune.Callback):
 
 
 def at_once(config: Study, resources: Resources) -> int:
-    """How many trials the connected cluster runs at once.
+    """Number of trials that the connected cluster runs at once.
 
     Raises:
-        ClusterError: not even one.
+        ClusterError: it cannot run even one.
     """
     most = max_concurrent("a trial", per_worker(config, resources), config.base.workers)
     return min(most, resources.concurrency or most)
 
 
 def per_worker(config: Study, resources: Resources) -> dict[str, float]:
-    """What one process takes: a trial is one, or its workers are, which may be anywhere."""
+    """CPUs and GPUs of one process: a trial is one process, or each of its workers is."""
     return {"CPU": config.base.threads, "GPU": resources.gpus}

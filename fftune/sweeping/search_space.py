@@ -1,27 +1,23 @@
-"""A study's space as Optuna sees it: parameters of its own axes, and back to settings."""
+"""Search space of a study as Optuna parameters, and Optuna parameters as settings."""
 
 from collections.abc import Hashable
 from itertools import product
 from math import expm1, log1p
-from typing import Any, TypeGuard
+from typing import Any
 
 from optuna.trial import BaseTrial
 
-from fftune.config import Dimension, Settings, Study, SweepConfig, Value, is_whole
+from fftune.config import Dimension, Settings, Study, Value, is_whole
+from fftune.sweeping.samplers.spec import sampler_spec
 
 
 def suggest(trial: BaseTrial, config: Study) -> Settings:
-    """The trial's settings, drawn by the study's sampler."""
-    if _plain(config):
-        low, high = min(config.lam), max(config.lam)
-        return {"lam": float(trial.suggest_float("lam", low, high))}
+    """Draw the settings of a trial with the study's sampler."""
     return {d.path: _suggest(trial, d, config) for d in config.dimensions}
 
 
 def params_of(settings: Settings, config: Study) -> dict[str, Any]:
-    """What Optuna calls these settings, for a trial that is to be queued."""
-    if _plain(config):
-        return dict(settings)
+    """Translate settings into Optuna parameters, as for a trial that is to be queued."""
     return {
         _name(d, config): log1p(settings[d.path]) if _bent(d, config) else settings[d.path]
         for d in config.dimensions
@@ -29,10 +25,10 @@ def params_of(settings: Settings, config: Study) -> dict[str, Any]:
 
 
 def corners(config: Study) -> list[Settings]:
-    """Where `gp` and `tpe` begin: what is known, the least and the greatest, the other corners.
+    """Settings with which model-based searches begin: known ones, then corners of the space.
 
-    Those of equal effect once; at most half of the trials, so that the search is left with
-    something to choose.
+    The corner of all least values comes first, that of all greatest next. Settings of equal
+    effect come once, and at most half of the trials are corners, or two.
     """
     paths = [d.path for d in config.dimensions]
     each = [tuple(map(int, d.ends)) if _whole(d, config) else d.ends for d in config.dimensions]
@@ -58,16 +54,10 @@ def _suggest(trial: BaseTrial, dimension: Dimension, config: Study) -> Value:
     return float(trial.suggest_float(name, low, high, log=log))
 
 
-def _plain(config: Study) -> TypeGuard[SweepConfig]:
-    """Whether Optuna is asked for lambda as it is: `gap` bends the axis by itself."""
-    by_lambda = isinstance(config, SweepConfig) and not config.space
-    return by_lambda and config.rule in ("gap", "grid")
-
-
 def _bent(dimension: Dimension, config: Study) -> bool:
-    """Whether Optuna is asked for log(1 + value), for it knows no such axis."""
+    """Tell if the Optuna parameter is log(1 + value), an axis that Optuna itself lacks."""
     ranged = not dimension.choices and not _whole(dimension, config)
-    return ranged and dimension.scale == "log1p" and config.rule != "gap"
+    return ranged and dimension.scale == "log1p" and not sampler_spec(config).own_axis
 
 
 def _name(dimension: Dimension, config: Study) -> str:

@@ -1,4 +1,4 @@
-"""JSON files of a study, read with their mistakes told in one line."""
+"""JSON files of a study; what is wrong with one is reported in one line."""
 
 import json
 from collections.abc import Callable
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def read_record(path: Path, *keys: str) -> dict[str, Any]:
-    """The JSON object in a file, which has these keys.
+    """Read the JSON object in a file, and check that it has these keys.
 
     Raises:
         StudyError: the file is missing, damaged, or lacks a key.
@@ -30,7 +30,7 @@ def read_record(path: Path, *keys: str) -> dict[str, Any]:
 
 
 def read_as(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
-    """What `build` makes of the JSON object in a file.
+    """Read the JSON object in a file, and build a value from it.
 
     Raises:
         StudyError: the file is missing or damaged, or the object is not one that `build` takes.

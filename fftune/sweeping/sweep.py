@@ -1,27 +1,24 @@
-"""From a sweep's settings to its front."""
+"""Run a study of any kind, and return its front."""
 
 import logging
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from fftune.config import Backend, HedgeSweep, Resources, Study, SweepConfig
+from fftune.config import Backend, Resources, Study
+from fftune.data.catalog import opened_once
 from fftune.errors import FftuneError
-from fftune.hedge_study.trial import HedgeRunner
+from fftune.registry import absolute
 from fftune.sweeping.front import Front
 from fftune.sweeping.inline import run_inline
 from fftune.sweeping.optuna_storage import answering, open_storage
 from fftune.sweeping.optuna_study import open_search
-from fftune.sweeping.progress import Progress
+from fftune.sweeping.samplers.spec import check_strategy
 from fftune.sweeping.study_dir import StudyDir, open_study
-from fftune.sweeping.training_trial import TrainingTrialRunner
+from fftune.sweeping.study_kind import kind_of
+from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner, tags
-from fftune.tracking.runs import end_stale_runs, open_tracking, send_outbox
-
-RUNNERS: Mapping[type[Study], type[TrialRunner]] = {
-    SweepConfig: TrainingTrialRunner,
-    HedgeSweep: HedgeRunner,
-}
-"""What a trial does, by the kind of study."""
+from fftune.tracking.runs import end_stale_runs, send_outbox
+from fftune.tracking.store import open_tracking
 
 log = logging.getLogger(__name__)
 
@@ -34,61 +31,65 @@ def sweep(
     resources: Resources | None = None,
     resume: bool = False,
 ) -> Front:
-    """Train and judge a model at each lambda that the search asks for; keep all of it.
+    """Run every trial that the search asks for, and keep all results below `root`.
 
-    A finished study is not run again: its front is given back.
+    A finished study is not run again: its front is returned.
 
     Args:
-        root: where results land; see `fftune.storage`.
+        root: storage folder; see `fftune.storage`.
         backend: "ray" runs several trials at once on a cluster; "inline" one after the other
-            in this process. Equal lambdas give equal rows.
-        resume: go on with a study that was interrupted.
+            in this process. Equal settings give equal rows.
+        resume: continue a study that was interrupted.
 
     Raises:
-        UserError: something about the request that the user can mend; nothing was lost.
-        FftuneError: no trial gave a model.
+        UserError: the request is wrong in a way that the user can mend; no result is lost.
+        FftuneError: all trials failed.
     """
     resources = resources or Resources()
-    kind_of(config).check(config)
+    kind = kind_of(config)
+    config = replace(config, strategy=absolute(config.strategy))
+    with opened_once():
+        check_strategy(config)
+        kind.check(config)
+        return _checked(config, root, backend, resources, resume=resume)
+
+
+def _checked(
+    config: Study, root: Path, backend: Backend, resources: Resources, *, resume: bool
+) -> Front:
+    """Run a study whose settings fit."""
+    kind = kind_of(config)
     with open_study(config, root, resume=resume) as study:
         if study.remaining:
             log.info("study %s in %s", config.name, study.path)
             with answering():
                 _run(study, root, backend, resources)
-        front = study.front()
-        if not front.points:
+        front = study.front(kind.estimates)
+        if not front.results:
             raise FftuneError(f"all trials failed; the first: {front.failures[0].reason}")
         front.write(study.path / "front.json")
-        kind_of(config).conclude(study, front)
+        kind.conclude(study, front)
     return front
-
-
-def kind_of(config: Study) -> type[TrialRunner]:
-    """What its trials do."""
-    return RUNNERS[type(config)]
 
 
 def _run(study: StudyDir, root: Path, backend: Backend, resources: Resources) -> None:
     config = study.config
     open_storage(study)  # refuses before a cluster is started
-    progress = Progress(
-        study=config.name,
-        planned=config.planned,
-        ended=study.ended,
-        selection=config.selection,
-        risks=config.risks,
-    )
     if backend == "inline":
-        run_inline(_runner(study, root, resources), open_search(study), progress)
+        runner, search = _runner(study, root, resources), open_search(study)
+        with TrialProgress(study) as progress:
+            run_inline(runner, search, progress)
         return
     from fftune.ray_cluster import cluster, require_shared_dir  # importing Ray takes seconds
     from fftune.sweeping.ray_tune import at_once, run_on_ray
 
     with cluster(resources):
-        # Both refuse before MLflow and Optuna hear of the study.
+        # Both refuse before MLflow and Optuna store anything of the study.
         at_once(config, resources)
         require_shared_dir(root)
-        run_on_ray(_runner(study, root, resources), open_search(study), progress, resources)
+        runner, search = _runner(study, root, resources), open_search(study)
+        with TrialProgress(study) as progress:
+            run_on_ray(runner, search, progress, resources)
 
 
 def _runner(study: StudyDir, root: Path, resources: Resources) -> TrialRunner:
@@ -97,6 +98,6 @@ def _runner(study: StudyDir, root: Path, resources: Resources) -> TrialRunner:
     end_stale_runs(
         tracking,
         tags(study.config.name, "trial"),
-        lambda of: bool(study.points(int(of["fftune.trial"]))),
+        lambda of: bool(study.results(int(of["fftune.trial"]))),
     )
-    return kind_of(study.config)(study=study, tracking=tracking, resources=resources)
+    return TrialRunner(study=study, tracking=tracking, resources=resources)

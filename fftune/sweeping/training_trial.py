@@ -1,17 +1,19 @@
-"""One training: train, judge on both splits, keep everything."""
+"""One trial of a study of trainings: train a model, and evaluate it on both splits."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from fftune.comparison import risks_over_seeds
 from fftune.config import (
     DataSpec,
+    ModelSpec,
     Selection,
-    Settings,
     SweepConfig,
     TrainConfig,
     config_hash,
+    flat,
     require,
     to_json,
 )
@@ -27,9 +29,9 @@ from fftune.objectives import objective_of
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import SPLITS, SeedResult, Stopped
-from fftune.sweeping.trial_runner import Report, TrialRunner, tags
-from fftune.tracking.runs import TrackedRun, end_stale_runs
+from fftune.sweeping.front import SPLITS, Estimates, SeedResult
+from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.study_kind import Report, SeedRun
 from fftune.training.cost import cost
 from fftune.training.history import EpochRecord
 from fftune.training.snapshots import Snapshots
@@ -37,117 +39,148 @@ from fftune.training.tracked import train_anywhere
 from fftune.training.train import check
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingTrialRunner(TrialRunner):
-    """Trains a net with each of the settings."""
+def check_trainings(config: SweepConfig) -> None:
+    """Decode one image and train nothing.
 
-    @staticmethod
-    def check(config: SweepConfig) -> None:
-        """Decodes one image, and trains nothing. What validation chooses needs examples of it."""
-        check(config.base)
-        data = config.base.data
-        some = "validation" in judged_on(data)
-        chosen = some or config.selection == "test"
-        size = data.validation_size
-        require("base.data.validation_size", chosen, ">= 1 unless selection is 'test'", size)
-        rungs, rule = config.stopping.rungs, "empty without base.data.validation_size"
-        require("stopping.rungs", some or not rungs, rule, rungs)
+    Raises:
+        UserError: the base does not fit the data or the machine, or validation is to select
+            without having examples.
+    """
+    check(config.base)
+    data = config.base.data
+    some = "validation" in evaluated_splits(data)
+    chosen = some or config.selection == "test"
+    size = data.validation_size
+    require("base.data.validation_size", chosen, ">= 1 unless selection is 'test'", size)
+    rungs, rule = config.stopping.rungs, "empty without base.data.validation_size"
+    require("stopping.rungs", some or not rungs, rule, rungs)
 
-    @property
-    def sweep(self) -> SweepConfig:
-        """The study's settings."""
-        assert isinstance(self.study.config, SweepConfig)
-        return self.study.config
 
-    def params(self, config: TrainConfig) -> dict[str, Any]:
-        """The battery too."""
-        return {**TrialRunner.params(self, config), "battery": self.sweep.battery.name}
+def mlflow_params(study: SweepConfig, config: TrainConfig) -> dict[str, Any]:
+    """Settings of one training, and the battery that counts its risks."""
+    return {**flat(config), "battery": study.battery.name}
 
-    def forget(self, config: TrainConfig) -> None:
-        """Clear its states."""
-        self._states(config).clear()
 
-    def stopped(self, number: int, settings: Settings, epoch: int) -> Stopped:
-        """Record a trial as stopped after an epoch; what that saved. Its states are forgotten."""
-        config, sweep = self.config(settings), self.sweep
-        self.forget(config)
-        end_stale_runs(self.tracking, tags(sweep.name, "trial", number), lambda _tags: False)
-        stop = Stopped(
-            trial=number,
-            lam=config.lam,
-            settings=settings,
-            epoch=epoch,
-            epochs_saved=config.optimizer.epochs * sweep.seeds - epoch,
+def snapshots_of(study: StudyDir, config: TrainConfig) -> Snapshots:
+    """Resume snapshots of a training, whichever trial it belongs to."""
+    return Snapshots(study.path / "states" / config_hash(config))
+
+
+def forget(study: StudyDir, config: TrainConfig) -> None:
+    """Delete the resume snapshots of a training."""
+    snapshots_of(study, config).clear()
+
+
+def train_and_evaluate(run: SeedRun) -> SeedResult:
+    """Train one model and evaluate it on both splits.
+
+    The folder then holds `config.json`, `checkpoint`, `history.parquet` and `outcomes.parquet`.
+    """
+    sweep: SweepConfig = cast("SweepConfig", run.study.config)
+    config: TrainConfig = run.config
+    folder = run.folder
+    write_text(folder / "config.json", to_json(config))
+    began = time.perf_counter()
+    train_anywhere(
+        config,
+        folder,
+        run.tracked,
+        run.resources,
+        on_ray=config.workers > 1,  # one worker is this process, which has what it asked for
+        metrics=Metrics(study=sweep.name, run=str(folder.relative_to(run.study.path))),
+        states=snapshots_of(run.study, config).folder,
+        on_epoch=Rungs(sweep, run.report),
+    )
+    model = read_spec(folder / "checkpoint")
+    trained = time.perf_counter()
+    with torch_threads(config.threads):
+        outcomes = _evaluated(sweep, model, name=f"{sweep.name}-{run.trial}")
+    outcomes.write(folder / "outcomes.parquet")
+    counts = _counts(sweep, outcomes)
+    validation, test = (counts[split] for split in SPLITS)
+    run.tracked.metrics(
+        rates(test) | {f"validation/{name}": value for name, value in rates(validation).items()}
+    )
+    for name in ("config.json", "history.parquet", "outcomes.parquet"):
+        run.tracked.file(folder / name)
+    return SeedResult(
+        trial=run.trial,
+        lam=config.lam,
+        settings=run.settings,
+        seed=config.seed,
+        model_hash=model.hash,
+        validation=validation,
+        test=test,
+        train_seconds=trained - began,
+        evaluate_seconds=time.perf_counter() - trained,
+        crafted=_perturbed(config),
+        remarks=remarks_of(outcomes),
+    )
+
+
+def _evaluated(sweep: SweepConfig, model: ModelSpec, *, name: str) -> Outcomes:
+    """Rows of a model on all splits with examples, under the threat of the study's base.
+
+    All models of a study are evaluated alike, whatever the search changes.
+    """
+    data, threat = sweep.base.data, sweep.base.attack.threat
+    each = (
+        evaluate({name: model}, data, sweep.battery, threat=threat, split=split)[name].complete()
+        for split in evaluated_splits(data)
+    )
+    return Outcomes.of([outcomes.table for outcomes in each])
+
+
+def _counts(sweep: SweepConfig, outcomes: Outcomes) -> dict[Selection, RiskCounts]:
+    """Counts by split; of a split without examples all are 0, and every rate is undefined."""
+    some = evaluated_splits(sweep.base.data)
+    attack = first_attack(sweep)
+    return {
+        split: RiskCounts.of(outcomes, attack=attack, split=split)
+        if split in some
+        else RiskCounts()
+        for split in SPLITS
+    }
+
+
+def first_attack(sweep: SweepConfig) -> str:
+    """Name of the attack that counts the risks of a front: the battery's first."""
+    return attacks_of(sweep.battery, sweep.base.attack.threat)[0].name
+
+
+def hypocritical_rows(study: StudyDir, number: int, split: Selection) -> list[Outcomes]:
+    """Rows of the hypocritical attack on one trial, one table a training seed."""
+    attack = first_attack(cast("SweepConfig", study.config))
+    folders = [study.seed_folder(number, seed) for seed in study.config.training_seeds]
+    return [
+        Outcomes.read(folder / "outcomes.parquet").where(
+            goal="hypocritical", attack=attack, split=split
         )
-        self.study.stop(stop)
-        return stop
+        for folder in folders
+    ]
 
-    def _states(self, config: TrainConfig) -> Snapshots:
-        """Where another attempt at the same training, under another number, can go on."""
-        return Snapshots(self.study.path / "states" / config_hash(config))
 
-    def measure(
-        self, number: int, settings: Settings, config: TrainConfig, run: TrackedRun, report: Report
-    ) -> SeedResult:
-        sweep, folder = self.sweep, self.study.seed_folder(number, config.seed)
-        write_text(folder / "config.json", to_json(config))
-        rungs = Rungs(sweep, report)
-        began = time.perf_counter()
-        train_anywhere(
-            config,
-            folder,
-            run,
-            self.resources,
-            on_ray=config.workers > 1,  # one worker is this process, which has what it asked for
-            metrics=Metrics(study=sweep.name, run=str(folder.relative_to(self.study.path))),
-            states=self._states(config).folder,
-            on_epoch=rungs,
-        )
-        model = read_spec(folder / "checkpoint")
-        trained = time.perf_counter()
-        # Every point is judged on the same examples under the same threat, whatever is searched.
-        data, threat, net = sweep.base.data, sweep.base.attack.threat, f"{sweep.name}-{number}"
-        with torch_threads(config.threads):
-            stages = {
-                split: evaluate({net: model}, data, sweep.battery, threat=threat, split=split)[net]
-                .complete()
-                .table
-                for split in judged_on(data)
-            }
-        outcomes = Outcomes.of(list(stages.values()))
-        outcomes.write(folder / "outcomes.parquet")
-        attack = attacks_of(sweep.battery, threat)[0].name
-        # Of a split without examples nothing is counted, and every rate is undefined.
-        validation, test = (
-            RiskCounts.of(outcomes, attack=attack, split=s) if s in stages else RiskCounts()
-            for s in SPLITS
-        )
-        run.metrics(values(test) | {f"validation/{k}": v for k, v in values(validation).items()})
-        _keep(run, folder)
-        return SeedResult(
-            trial=number,
-            lam=config.lam,
-            settings=settings,
-            seed=config.seed,
-            model_hash=model.hash,
-            validation=validation,
-            test=test,
-            train_seconds=trained - began,
-            evaluate_seconds=time.perf_counter() - trained,
-            crafted=_crafted(config),
-            remarks=remarks_of(outcomes),
-        )
+def estimates(study: StudyDir, numbers: Sequence[int]) -> dict[int, Estimates]:
+    """Two-level bootstrap intervals of the risks of these trials, by trial."""
+    return {
+        number: {
+            split: risks_over_seeds(hypocritical_rows(study, number, split))
+            for split in SPLITS
+            if study.results(number)[0].counts(split).total
+        }
+        for number in numbers
+    }
 
 
 @dataclass(frozen=True, slots=True)
 class Rungs:
-    """Counts both risks of a net in training, after the epochs that are rungs."""
+    """Epoch callback that reports both risks of a model in training at the rungs."""
 
     sweep: SweepConfig
     report: Report
 
     def __call__(self, epoch: EpochRecord, model: Any) -> None:
-        """Judge by the hypocritical attack alone, at few steps, on a part of validation."""
+        """Run the hypocritical attack alone, with few steps, on a part of the validation split."""
         sweep = self.sweep
         if epoch.epoch not in sweep.stopping.rungs:
             return
@@ -160,23 +193,18 @@ class Rungs:
         self.report(epoch.epoch, RiskCounts.of_friend(outcomes))
 
 
-def judged_on(data: DataSpec) -> tuple[Selection, ...]:
-    """The splits with examples: the papers train on all images, and have `test` alone."""
+def evaluated_splits(data: DataSpec) -> tuple[Selection, ...]:
+    """Splits with examples: both, or `test` alone where all images train, as in the papers."""
     return SPLITS if len(place_framed(data, "validation")[1]) else ("test",)
 
 
-def _keep(run: TrackedRun, folder: Path) -> None:
-    for name in ("config.json", "history.parquet", "outcomes.parquet"):
-        run.file(folder / name)
-
-
-def _crafted(config: TrainConfig) -> int:
-    """How many examples training perturbed."""
+def _perturbed(config: TrainConfig) -> int:
+    """Number of examples that training perturbs."""
     if objective_of(config).crafting is None:
         return 0
     return cost(replace(config, objective="standard", lam=0.0)).forwards
 
 
-def values(counts: RiskCounts) -> dict[str, float]:
-    """The defined rates; MLflow cannot draw a nan."""
+def rates(counts: RiskCounts) -> dict[str, float]:
+    """Defined rates by name; MLflow cannot draw a nan."""
     return {name: rate.value for name, rate in counts.rates().items() if rate.n}

@@ -1,1 +1,1 @@
-"""The door to MLflow: runs, the page that compares fronts, and calls not yet sent."""
+"""MLflow runs, the saved page that compares fronts, and the outbox of calls not yet sent."""

@@ -1,6 +1,6 @@
-"""What a server that went away is still to be told, in files that outlive the process.
+"""Calls that could not be sent to the MLflow server, in files that outlive the process.
 
-<root>/mlflow-unsent/<nanoseconds>-<process>.jsonl    a file a run, a line a call
+<root>/mlflow-unsent/<nanoseconds>-<process>.jsonl    one file per run, one line per call
 """
 
 import json
@@ -15,26 +15,28 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 3600.0
-"""A run that kept nothing for so long has died."""
+"""Silence after which a run that has not ended is taken for dead."""
 
 Call = list[Any]
-"""A name, and plain arguments."""
+"""Name of a call, then its arguments, all plain JSON."""
 
 
 @dataclass(slots=True)
 class Outbox:
-    """Calls of one run that nobody has answered, in order."""
+    """Unsent calls of one run, in order; false while there are none."""
 
     folder: Path
     path: Path | None = None
-    """Where they are kept, once there are any."""
+    """File that holds them; None until the first is kept."""
 
     def keep(self, name: str, *arguments: Any) -> None:
-        """Write a call down; the first of a run is said."""
+        """Append a call to the file; the first of a run is logged as a warning."""
         if self.path is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self.path = self.folder / f"{time.time_ns()}-{os.getpid()}.jsonl"
-            log.warning("MLflow does not answer; going on, and keeping it in %s", self.path)
+            log.warning(
+                "the MLflow server does not answer; going on, and keeping its runs in %s", self.path
+            )
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps([name, *arguments]) + "\n")
 
@@ -42,10 +44,10 @@ class Outbox:
         return self.path is not None
 
 
-def kept(folder: Path) -> Iterator[tuple[Path, list[Call]]]:
-    """What every run left, the oldest first, but for runs that may still be going on.
+def unsent_calls(folder: Path) -> Iterator[tuple[Path, list[Call]]]:
+    """Yield the file and the calls of each run that has ended or was abandoned, oldest first.
 
-    A line that was cut off is left out.
+    A line that was cut off in mid-write is left out.
     """
     for path in sorted(folder.glob("*.jsonl")):
         lines = path.read_text(encoding="utf-8").splitlines(keepends=True)

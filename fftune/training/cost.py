@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from fftune.config import TrainConfig
-from fftune.data.catalog import OpenedSets
+from fftune.data.catalog import opened_once, place_framed
 from fftune.metrics import Metrics
 from fftune.models import device_of
 from fftune.objectives import objective_of
@@ -36,9 +36,10 @@ def cost(config: TrainConfig) -> Passes:
     Raises:
         DataError: the data are missing.
     """
-    opened, seen = OpenedSets(), 0
-    for phase in phases_of(config):
-        seen += phase.epochs * len(opened.select(spec_of(config, phase), "train").rows)
+    seen = 0
+    with opened_once():
+        for phase in phases_of(config):
+            seen += phase.epochs * len(place_framed(spec_of(config, phase), "train").rows)
     return per_example(config) * (seen if config.optimizer.epochs else 0)
 
 

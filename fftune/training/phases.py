@@ -9,7 +9,7 @@ from itertools import accumulate
 
 from fftune.config import DataSpec, InputSpec, LoaderConfig, Phase, TrainConfig, require
 from fftune.data import Loader
-from fftune.data.catalog import OpenedSets
+from fftune.data.catalog import opened_once, place_framed
 from fftune.data.dataset import Batch
 from fftune.data.loader import loader_of
 from fftune.data.official_split import ListedSplit
@@ -82,9 +82,14 @@ def open_data(config: TrainConfig) -> TrainingData:
         ConfigError: a batch is larger than the data.
         DataError: the data are missing or damaged.
     """
-    opened, phases = OpenedSets(), []
+    with opened_once():
+        return _open_data(config)
+
+
+def _open_data(config: TrainConfig) -> TrainingData:
+    phases = []
     for phase in phases_of(config):
-        found = opened.select(spec_of(config, phase), "train")
+        found = place_framed(spec_of(config, phase), "train")
         size, count = phase.batch_size, len(found.rows)
         require("optimizer.batch_size", size <= count, f"<= train_size {count}", size)
         inputs = found.inputs
@@ -94,7 +99,7 @@ def open_data(config: TrainConfig) -> TrainingData:
         phases.append(found)
     validation = None
     if config.validate_every:
-        validation = opened.select(config.data, "validation")
+        validation = place_framed(config.data, "validation")
         some, every = len(validation.rows), config.validate_every
         require("validate_every", some > 0, "0 without data.validation_size", every)
     return TrainingData(phases=tuple(phases), validation=validation, inputs=inputs)

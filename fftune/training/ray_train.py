@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fftune.ray_cluster import (  # before Ray, whose start it sets
-    check_seen,
     enter_driver_dir,
     max_concurrent,
+    require_run_dir,
 )
 
 # isort: split
@@ -151,7 +151,7 @@ def _worker(settings: dict[str, Any]) -> None:
     arguments, folder = dict(settings), settings["folder"]
     metrics, config = arguments.pop("metrics"), settings["config"]
     enter_driver_dir(arguments.pop("driver"))
-    check_seen(folder)
+    require_run_dir(folder)
     # One answer for all, or some would train and wait for the others for ever.
     if ProcessGroup.current().leaders((folder / FAILED).exists()):
         return  # this attempt would end like the one before

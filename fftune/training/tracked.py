@@ -14,7 +14,8 @@ from fftune.errors import ModelError, StudyError
 from fftune.metrics import Metrics
 from fftune.models import device_of
 from fftune.storage import locked, write_text
-from fftune.tracking.runs import TrackedRun, Tracking, discard_runs, left_open, open_tracking
+from fftune.tracking.runs import TrackedRun, discard_runs, left_open
+from fftune.tracking.store import Tracking, open_tracking
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.cost import count_epoch
 from fftune.training.history import EpochRecord

@@ -17,6 +17,7 @@ from fftune.data.official_split import ListedSplit
 from fftune.errors import DivergedError, ModelError
 from fftune.keyed_noise import Noise
 from fftune.objectives import TrainingHooks, objective_of
+from fftune.progress import Progress
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
@@ -24,7 +25,6 @@ from fftune.training.init_model import init_model
 from fftune.training.optimizer import make_optimizer, make_schedule
 from fftune.training.overfitting import OverfittingWatch
 from fftune.training.phases import EpochStream, TrainingData, open_data, open_stream
-from fftune.training.progress import Heartbeat
 from fftune.training.run_dir import RunDir
 from fftune.training.step import Stepper, folded_of, layout_of, loss_of
 from fftune.training.validation import Validation
@@ -66,7 +66,7 @@ class Trainer:
     watch: OverfittingWatch | None
     hooks: TrainingHooks | None
     """The objective's own actions around each step; None if it has none."""
-    heartbeat: Heartbeat
+    progress: Progress
     save_seconds: float
     """Seconds between two snapshots: no more work is lost with a crash."""
     saved: float = field(default_factory=time.perf_counter)
@@ -130,18 +130,21 @@ class Trainer:
             schedule=make_schedule(optimizer, config, steps),
             watch=OverfittingWatch.of(config, group),
             hooks=hooks,
-            heartbeat=Heartbeat(epochs=config.optimizer.epochs, steps=sum(steps), name=name),
+            progress=Progress(name, unit="steps", total=sum(steps)),
             save_seconds=save_seconds,
         )
 
     def epochs(self) -> Iterator[EpochRecord]:
         """Train to the end and yield the record of each epoch."""
-        while len(self.history) < self.config.optimizer.epochs and not self.stopped:
-            epoch = self._epoch(len(self.history) + 1)
-            self.history.append(epoch)
-            self.totals = None
-            self._save_if_due()
-            yield epoch
+        self.progress.done = self._done(len(self.history) + 1)
+        with self.progress:
+            while len(self.history) < self.config.optimizer.epochs and not self.stopped:
+                epoch = self._epoch(len(self.history) + 1)
+                self.history.append(epoch)
+                self.totals = None
+                self._save_if_due()
+                self.progress.update(self._done(epoch.epoch + 1), note=self._note(epoch))
+                yield epoch
         if self.hooks:
             self.hooks.finish()
 
@@ -203,7 +206,7 @@ class Trainer:
         for batch in self.stream.batches(epoch, start=totals.step):
             self._take(batch, totals, epoch, noise)
             totals.seconds = time.perf_counter() - began
-            if self.group.leads and self.heartbeat.due:
+            if self.group.leads and self.progress.due:
                 self._beat(totals, epoch)
             self._save_if_due()
         return self._close(totals, epoch)
@@ -308,12 +311,20 @@ class Trainer:
         if self.group.size == 1:  # the others would wait for a leader that has raised
             self._require_finite(totals.losses, epoch)
         seen = sum(self.stream.share(epoch, step)[1] for step in range(totals.step))
-        self.heartbeat.beat(
-            done=self._done(epoch),
+        so_far = EpochRecord(
             epoch=epoch,
-            step=totals.step,
-            of=len(totals.losses),
+            lr=totals.lr,
             loss=float(totals.losses.sum()) / seen,
             accuracy=float(totals.right) / seen,
-            rate=seen / totals.seconds,
+            seconds=totals.seconds,
+            examples_per_second=seen / totals.seconds,
         )
+        self.progress.update(self._done(epoch), note=self._note(so_far))
+
+    def _note(self, epoch: EpochRecord) -> str:
+        """What is shown of an epoch, or of the part of it that is done."""
+        note = f"epoch {epoch.epoch}/{self.config.optimizer.epochs}, loss {epoch.loss:.4g}"
+        note += f", accuracy {epoch.accuracy:.3f}"
+        if math.isfinite(epoch.validation_accuracy):
+            note += f", validation accuracy {epoch.validation_accuracy:.3f}"
+        return f"{note}, {epoch.examples_per_second:,.0f} examples/s"

@@ -2,15 +2,25 @@
 
 import importlib
 import json
+import logging
 import os
+import re
 import resource
 import subprocess
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import pytest
+import tyro
 
-from fftune.cli.options import VERBS, run
+from fftune.cli.options import parse, run
+from fftune.cli.verbs import VERBS
+from fftune.config import AttackConfig, DefenseConfig, Dimension, ThreatModel
+from fftune.errors import ConfigError
 
 ROOT = Path(__file__).parents[1]
 
@@ -36,9 +46,17 @@ MISTAKES = [
     (["thrm", "--base.lam", "5"], "base.lam must be left to the search"),
     (["thrm", "--base.attack.threat.eps", "2"], "base.attack.threat.eps must be <= 1"),
     (["thrm", "--base.attack.threat.eps=-1"], "base.attack.threat.eps must be finite and >= 0"),
+    (["thrm", "--base.attack.threat.eps", "8/0"], "base.attack.threat.eps must be a number, or a"),
+    (["thrm", "--base.attack.threat.eps", "8/"], "a fraction as in 8/255, got '8/'"),
+    (["thrm", "--base.attack.step-size", "a/255"], "base.attack.step_size must be a number, or"),
+    (["thrm", "--base.attack.threat.eps", "2/1"], "base.attack.threat.eps must be <= 1 for linf"),
+    (["thrm", "--space", "attack.threat.eps=2/255:8/0"], "must have numbers as ends"),
     (["thrm", "--battery.steps", "-3"], "battery.steps must be >= 0, got -3"),
-    (["thrm", "--trials", "many"], "--trials: invalid literal for int"),
-    (["thrm", "--strategy", "gab"], "'gap', 'grid'"),
+    (["thrm", "--trials", "many"], "trials must be a whole number, got 'many'"),
+    (["thrm", "--trials"], "trials must have a value"),
+    (["thrm", "5"], "unexpected argument '5'"),
+    (["thrm", "--strategy", "gab"], "unknown strategy 'gab'; did you mean 'gap'?"),
+    (["thrm", "--strategy", "nowhere.py:mine"], "there is no file '/"),
     (["thrm", "--scale", "huge"], "tiny"),
     (["thrm", "--base.data.name", "digit"], "no data set 'digit'; did you mean 'digits'"),
     (["thrm", "--base.model", "small_cn"], "did you mean 'small_cnn'"),
@@ -132,6 +150,93 @@ def test_a_storage_that_is_missing_is_told_before_the_long_imports() -> None:
     assert done.stdout.splitlines() == [f"{verb} {told}" for verb in verbs]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Everything:
+    """Settings with a radius, at every depth that a command has them."""
+
+    threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
+    attack: AttackConfig = field(default_factory=AttackConfig)
+    defense: DefenseConfig = field(default_factory=DefenseConfig)
+    lam: float = 1.0
+
+
+@pytest.mark.parametrize(
+    ("flag", "read"),
+    [
+        ("--eps", lambda found: found.threat.eps),
+        ("--attack.threat.eps", lambda found: found.attack.threat.eps),
+        ("--attack.step-size", lambda found: found.attack.step_size),
+        ("--defense.eps-d", lambda found: found.defense.eps_d),
+        ("--lam", lambda found: found.lam),
+    ],
+)
+def test_a_number_may_be_a_fraction(flag: str, read: Callable[[Everything], float]) -> None:
+    for text, value in {"8/255": 8 / 255, "2/255": 2 / 255, "0.5/1": 0.5, ".25": 0.25}.items():
+        assert read(parse(Everything, [flag, text], prog="x")) == value
+        assert read(parse(Everything, [f"{flag}={text}"], prog="x", default=Everything())) == value
+    for text in ("8/0", "8/", "/255", "a/255", "8/255/2", "1 /0"):
+        path = flag[2:].replace("-", "_")
+        said = f"{path} must be a number, or a fraction as in 8/255, got {text!r}"
+        with pytest.raises(ConfigError, match=f"^{re.escape(said)}$"):
+            parse(Everything, [flag, text], prog="x", default=Everything())
+
+
+def test_ends_of_a_search_may_be_fractions() -> None:
+    found = Dimension.parse("attack.threat.eps=2/255:16/255")
+    assert (found.low, found.high) == (2 / 255, 16 / 255)
+    assert Dimension.parse("eps_d=4/255,8/255").choices == (4 / 255, 8 / 255)
+    assert Dimension.parse("objective=thrm,trades").choices == ("thrm", "trades")
+
+
+def test_help_prints_radii_as_everywhere(capsys) -> None:
+    with pytest.raises(SystemExit):
+        parse(Everything, ["--help"], prog="x", default=Everything(lam=0.2))
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("0.0313725 (8/255)") == 2  # both balls
+    assert "(default: 0.2)" in said and "--quiet" in said and "--log-level" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "lines"),
+    [
+        ([], "iwe"),
+        (["--quiet"], "we"),
+        (["--log-level", "debug"], "diwe"),
+        (["--log-level=error"], "e"),
+    ],
+)
+def test_every_verb_takes_the_flags_of_the_log(flags: list[str], lines: str, capsys) -> None:
+    log = logging.getLogger("fftune.tests")
+    given: list[str] = []
+
+    def command(arguments: Sequence[str]) -> None:
+        given.extend(arguments)
+        for level, line in zip((10, 20, 30, 40), "diwe", strict=True):
+            log.log(level, "line %s", line)
+        logging.getLogger("other").info("noise")
+        print("result")
+
+    with unset_log(), pytest.raises(SystemExit):
+        run(command, ["thrm", *flags, "--lam", "6"])
+    said = capsys.readouterr()
+    assert given == ["thrm", "--lam", "6"] and said.out == "result\n"
+    assert [line[-1] for line in said.err.splitlines()] == [*lines]
+
+
+@contextmanager
+def unset_log() -> Iterator[None]:
+    """Let `run` set the log up as in a fresh process."""
+    root, ours = logging.getLogger(), logging.getLogger("fftune")
+    handlers, levels = root.handlers[:], (root.level, ours.level)
+    root.handlers[:] = []
+    try:
+        yield
+    finally:
+        root.handlers[:] = handlers
+        root.setLevel(levels[0])
+        ours.setLevel(levels[1])
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_after_ctrl_c_no_verb_promises_a_flag_that_it_lacks(verb: str, capsys) -> None:
     def command(_arguments) -> None:
@@ -149,12 +254,11 @@ def test_after_ctrl_c_no_verb_promises_a_flag_that_it_lacks(verb: str, capsys) -
 
 
 def test_the_top_level_command() -> None:
-    done = fftune("fftune.cli")
-    assert done.returncode == 0  # a module, not a program: `fftune` is
     script = Path(sys.executable).with_name("fftune")
     shown = subprocess.run([script], capture_output=True, text=True, cwd=ROOT)
     assert shown.returncode == 2
-    assert "sweep" in shown.stdout
+    assert "sweep" in shown.stdout and "--quiet" in shown.stdout
+    assert fftune("fftune.cli").stdout == shown.stdout
     wrong = subprocess.run([script, "swep"], capture_output=True, text=True, cwd=ROOT)
     assert (wrong.returncode, wrong.stdout) == (2, "")
-    assert wrong.stderr == "fftune: no verb 'swep'; did you mean 'sweep'?\n"
+    assert wrong.stderr == "fftune: unknown verb 'swep'; did you mean 'sweep'?\n"

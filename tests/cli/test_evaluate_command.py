@@ -58,7 +58,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(file, root, tmp_path) -> None:
     rows = tmp_path / "rows.parquet"
     again = subprocess.run([*command, f"--rows={rows}"], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
-    assert f"{done} of 30 blocks are known already" in again.stderr
+    assert f"net: {done} of 30 blocks" in again.stderr
     spec, battery = ModelSpec(factory=f"{file}:net"), BatteryConfig(examples=120, steps=3)
     whole = evaluate(
         spec, DataSpec(), replace(battery, block_size=8), threat=ThreatModel(), split="test"

@@ -16,7 +16,7 @@ from fftune.data.beton.manifest import manifest_path, read_manifest, verified, w
 from fftune.data.beton.reader import stored_part
 from fftune.data.beton.writer import write_beton
 from fftune.data.catalog import open_parts
-from fftune.data.commands import stored_hash
+from fftune.data.conversion import stored_hash
 from fftune.data.images import Array
 from fftune.errors import DataError
 from fftune.storage import sha256

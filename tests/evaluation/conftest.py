@@ -4,23 +4,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fftune.data import Dataset, Source
+from tests.evaluation.toy_net import Toy
 
 SHARED = Path(os.environ.get("FFTUNE_SHARED", Path(__file__).parents[3] / "shared"))
-
-
-class Toy(nn.Module):
-    """Eight classes on 1 x 6 x 6 images: a convolution with BatchNorm, and a linear layer."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv, self.norm = nn.Conv2d(1, 6, 3, padding=1), nn.BatchNorm2d(6)
-        self.fc = nn.Linear(216, 8)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.norm(self.conv(x)).relu().flatten(1))
 
 
 @pytest.fixture(scope="session")

@@ -69,7 +69,7 @@ def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
         assert ("under defences" in said) == bool(shown)
         weights = found.table["model_hash"][0].as_py()[:8]
         (path,) = (root / "rows").glob("*.parquet")
-        asked = f"-{weights}-blobs-test-n20-linf-0.05-risks-standard{shown}-"
+        asked = f"-{weights}-blobs-test-n20-linf-0.05-risks{shown}-"
         assert asked in path.name and len(path.stem.rpartition("-")[2]) == 8
         path.unlink()
 

@@ -24,7 +24,7 @@ from fftune.config import (
 )
 from fftune.errors import ConfigError, FftuneError, ModelError, StudyError
 from fftune.evaluation.evaluate import evaluate
-from fftune.hedge_study.evaluation import parts_of, pinned
+from fftune.hedge_study.evaluation import pinned, splits_of
 from fftune.hedge_study.showcase_schema import Showcase
 from fftune.hedge_study.trial import chosen
 from fftune.models import load_model
@@ -33,6 +33,7 @@ from fftune.recipes import Basis, training
 from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.sweeping.front import Front
+from fftune.sweeping.samplers.spec import check_strategy, strategy_of
 from fftune.sweeping.search_space import corners
 from fftune.sweeping.sweep import sweep
 from fftune.training.train import train
@@ -73,22 +74,22 @@ def test_what_is_known_comes_first_and_equal_ones_once() -> None:
 def test_every_risk_is_searched_and_settings_survive_their_json() -> None:
     config = study()
     assert config.risks == ("natural_risk", "adversarial_risk_all", "hypocritical_risk")
-    assert config.rule == "gp"
+    assert strategy_of(config) == "gp"
     assert study_of(to_json(config)) == config
     with pytest.raises(ConfigError, match="space must be one range of floats"):
-        replace(config, strategy="gap")
+        check_strategy(replace(config, strategy="gap"))
     with pytest.raises(ConfigError, match=r"space must be without .*data"):
         replace(config, space=(Dimension(path="data.name", choices=("digits", "mnist")),))
 
 
 def test_the_counts_are_those_of_an_evaluation(done) -> None:
     _, config, front = done
-    test = parts_of(DIGITS, 60)["test"]
+    test = splits_of(DIGITS, 60)["test"]
     net, base = load_model(config.base.net), config.base
     settings = DefenseConfig(names=("random", "hedge"), eps_d=0.1, steps=2, repeats=1)
     rows = evaluate(net, test, BatteryConfig(steps=2), threat=THREAT, defense=settings).to_pandas()
     rows = rows[rows["defense_repeat"] == 0].sort_values("id")
-    for point, defense in zip(front.points, ("random", "hedge"), strict=True):
+    for point, defense in zip(front.results, ("random", "hedge"), strict=True):
         one = rows[rows["defense"] == defense]
         clean = one[one["attack"] == "clean"]
         adv, hyp = (
@@ -111,18 +112,18 @@ def test_crafting_goes_half_the_radius_a_step_as_the_paper_does() -> None:
 
 
 def test_two_halves_by_id_alone() -> None:
-    few, many = (parts_of(DIGITS, n) for n in (60, 400))
+    few, many = (splits_of(DIGITS, n) for n in (60, 400))
     assert len(few["validation"]) + len(few["test"]) == 60
     assert 150 < len(many["validation"]) < 250
     for split, other in (("validation", "test"), ("test", "validation")):
         assert not set(few[split].ids.tolist()) & set(many[other].ids.tolist())
-    apart = parts_of(replace(DIGITS, validation_size=100), 60)
+    apart = splits_of(replace(DIGITS, validation_size=100), 60)
     assert [len(apart[s]) for s in ("validation", "test")] == [60, 60]
 
 
 def test_whoever_knows_is_added_never_left_out(done) -> None:
     root, _, front = done
-    for point in front.points:
+    for point in front.results:
         rows = Outcomes.read(root / f"studies/quick/trials/{point.trial}/outcomes.parquet")
         behind = rows.where(model_hash=point.model_hash, split="test")
         few = behind.among(behind.where(attack="aware-hedge").values("id"))
@@ -154,7 +155,7 @@ def test_the_report_shows_both_sides_and_needs_no_network(done) -> None:
     for one in shown.flips:
         assert one.right_after - one.right_before == one.false_to_true - one.true_to_false
     (adversarial,) = (f for f in shown.flips if (f.attack, f.defense) == ("pgd-2", "random"))
-    a = front.points[0].test.adversarial_accuracy
+    a = front.results[0].test.adversarial_accuracy
     assert adversarial.right_after == a.count and adversarial.n == a.n
     section_5, appendix_c = ["1.0000", "0.6667", "0.9167", "0.9167"], ["0.0000", "0.9167", "1.0000"]
     assert [f"{row.hedged:.4f}" for row in shown.linear] == section_5 + appendix_c
@@ -164,8 +165,8 @@ def test_the_report_shows_both_sides_and_needs_no_network(done) -> None:
 
 def test_a_search_on_three_risks(root: Path) -> None:
     front = sweep(replace(study(), trials=4), root=root, backend="inline")
-    assert [p.trial for p in front.points] == [0, 1, 2, 3]
-    assert front.points[0].settings["eps_d"] == 0
+    assert [p.trial for p in front.results] == [0, 1, 2, 3]
+    assert front.results[0].settings["eps_d"] == 0
     # Of trials alike in two risks the third may choose: their risks are among those of the front.
     pairs = [
         {t.risks(front.selection, front.risks[::2]) for t in one.members}
@@ -221,7 +222,7 @@ def test_a_checkpoint_brings_its_data_and_its_threat(tmp_path, monkeypatch, caps
 def test_nothing_is_chosen_from_a_grid_over_the_attack(done) -> None:
     _, config, front = done
     assert chosen(front, config.base) is not None
-    weaker = replace(front.points[1], settings={"steps": 2, "attack.threat.eps": 0.01})
-    assert chosen(replace(front, points=(front.points[0], weaker)), config.base) is None
-    bare = tuple(replace(p, settings={"eps_d": 0.0}) for p in front.points)
-    assert chosen(replace(front, points=bare), config.base) is None
+    weaker = replace(front.results[1], settings={"steps": 2, "attack.threat.eps": 0.01})
+    assert chosen(replace(front, results=(front.results[0], weaker)), config.base) is None
+    bare = tuple(replace(p, settings={"eps_d": 0.0}) for p in front.results)
+    assert chosen(replace(front, results=bare), config.base) is None

@@ -62,7 +62,7 @@ def made_up(config: SweepConfig, method: str, root: Path) -> str:
     name = f"{method}-tiny"
     base = replace(config.base, objective=method)
     folder = root / "studies" / name
-    Front(study=name, objective=method, selection="validation", points=points).write(
+    Front(study=name, objective=method, selection="validation", results=points).write(
         folder / "front.json"
     )
     write_text(folder / "config.json", to_json(replace(config, name=name, base=base)))

@@ -197,7 +197,7 @@ def test_nobody_gets_in_without_the_token(cluster: dict[str, str]) -> None:
     for env in (wrong, {**stranger, "RAY_AUTH_MODE": "token"}):
         joined = sh(sys.executable, "-c", JOIN, cluster["FFTUNE_RAY_PORT"], env=env)
         assert joined.returncode == 2
-        line = "fftune: cluster '127.0.0.1:[0-9]+' wants another token, or one at all; set .*"
+        line = "fftune: cluster '127.0.0.1:[0-9]+' rejects the token, or wants one; set .*"
         assert re.fullmatch(line, joined.stderr.splitlines()[1])
         assert len(joined.stderr.splitlines()) == 2  # it is said first that it joins
 

@@ -171,7 +171,7 @@ def test_a_folder_that_a_node_does_not_see_is_refused(nodes, tmp_path) -> None:
     """The driver's own file descriptors lead nowhere in other processes."""
     require_shared_dir(tmp_path)
     open_here = os.open(tmp_path, os.O_RDONLY | os.O_CLOEXEC)
-    with pytest.raises(StorageError, match="is not seen by node .*; name a folder that all"):
+    with pytest.raises(StorageError, match="is not visible on node .*; name a folder that all"):
         require_shared_dir(Path(f"/proc/self/fd/{open_here}"))
     os.close(open_here)
     assert list(tmp_path.iterdir()) == []

@@ -18,7 +18,8 @@ from fftune.config import SweepConfig
 from fftune.errors import StorageError
 from fftune.report.publish import publish
 from fftune.sweeping.sweep import sweep
-from fftune.tracking.runs import TrackedRun, open_tracking, send_outbox
+from fftune.tracking.runs import TrackedRun, send_outbox
+from fftune.tracking.store import open_tracking
 
 psycopg = pytest.importorskip("psycopg")
 
@@ -92,7 +93,7 @@ def test_a_study_on_postgres(
     assert capsys.readouterr().out == ""  # MLflow would print a line a run
     lasting.metrics({"loss": 0.25}, 2)  # the server is gone: the run goes on, and says so
     lasting.end()
-    assert "MLflow does not answer; going on, and keeping it in" in caplog.text
+    assert "the MLflow server does not answer; going on, and keeping its runs in" in caplog.text
     with served(store, root, port):
         send_outbox(tracking)
 
@@ -112,7 +113,7 @@ def test_a_study_on_postgres(
         where = "where p.key = 'lam' and m.key = %s order by 1"
         for risk in ("natural_risk", "hypocritical_risk"):
             rows = tables.execute(f"{ask} {where}", (risk,)).fetchall()
-            assert rows == [(p.lam, getattr(p.test, risk).value) for p in front.points]
+            assert rows == [(p.lam, getattr(p.test, risk).value) for p in front.results]
             curve = "select value from metrics where key = %s order by step"
             found = tables.execute(curve, (f"front/{risk}",)).fetchall()
             index = ("natural_risk", "hypocritical_risk").index(risk)

@@ -90,7 +90,7 @@ def test_a_dead_driver_loses_nothing_and_rays_rows_equal_inline_rows(
     calm.mkdir()
     shutil.copy(root / "mlflow.db", calm)
     undisturbed = sweep(config, root=calm, backend="inline")
-    assert [p.model_hash for p in front.points] == [p.model_hash for p in undisturbed.points]
+    assert [p.model_hash for p in front.results] == [p.model_hash for p in undisturbed.results]
     inline = rows_by_lambda(calm)
     for lam, outcomes in by_ray.items():  # to the bit
         assert outcomes.table.equals(inline[lam].table)
@@ -122,13 +122,13 @@ def test_hedges_on_ray_give_inlines_rows_and_counts(root: Path) -> None:
         (root / backend).mkdir()
         front = sweep(config, root=root / backend, backend=backend)
         counts[backend] = {
-            p.settings["steps"]: (p.validation, p.test, p.aware) for p in front.points
+            p.settings["steps"]: (p.validation, p.test, p.aware) for p in front.results
         }
         rows[backend] = {
             p.settings["steps"]: Outcomes.read(
                 root / f"{backend}/studies/quick/trials/{p.trial}/outcomes.parquet"
             )
-            for p in front.points
+            for p in front.results
         }
     assert counts["inline"] == counts["ray"] and set(counts["ray"]) == {0, 1, 3}
     assert all(rows["ray"][k].table.equals(rows["inline"][k].table) for k in rows["ray"])
@@ -206,7 +206,7 @@ def test_a_trial_left_behind_is_stopped_on_ray(quick: SweepConfig, root: Path) -
     assert sorted(states) == ["COMPLETE"] * 3 + ["FAIL"] * 2 + ["PRUNED"]
     inline = sweep(config, root=alone, backend="inline")
     assert front.stopped == inline.stopped
-    assert [p.model_hash for p in front.points] == [p.model_hash for p in inline.points]
+    assert [p.model_hash for p in front.results] == [p.model_hash for p in inline.results]
 
 
 @pytest.mark.slow

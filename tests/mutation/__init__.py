@@ -1,1 +1,1 @@
-"""Mutants of the code that makes numbers, each against the tests that cover it."""
+"""Mutation testing of the code that computes numbers: each mutant against its covering tests."""

@@ -1,4 +1,4 @@
-"""`python -m tests.mutation [FILE ...]`: which mutants of these files does no test see?"""
+"""`python -m tests.mutation [FILE ...]`: list the mutants of these files that survive."""
 
 import argparse
 import hashlib
@@ -10,7 +10,7 @@ from tests.mutation import forks, places
 from tests.mutation.covering import ENOUGH, Covering, maps
 from tests.mutation.generate import Mutant, mutants_of
 from tests.mutation.places import SAMPLED, WHOLE
-from tests.mutation.tell import HEAD, ListError, Score, equivalents, grave
+from tests.mutation.scores import HEAD, ListError, Score, equivalents, grave
 from tests.mutation.trial import Trials, judge, limit
 
 
@@ -30,7 +30,7 @@ def arguments() -> argparse.Namespace:
 
 
 def sample(mutants: list[Mutant], count: int | None, seed: int) -> list[Mutant]:
-    """The same ones while their texts stay, whatever changes elsewhere in the file."""
+    """Draw mutants by the hash of their text, so that changes elsewhere keep the sample."""
     if count is None or count >= len(mutants):
         return mutants
 
@@ -41,7 +41,7 @@ def sample(mutants: list[Mutant], count: int | None, seed: int) -> list[Mutant]:
 
 
 def chosen(options: argparse.Namespace) -> dict[str, tuple[list[Mutant], set[str]]]:
-    """By file: the mutants to try, and the texts that are equivalent."""
+    """Map each file to the mutants to try and the texts of equivalent ones."""
     found: dict[str, tuple[list[Mutant], set[str]]] = {}
     for file in options.files or [*places.TARGETS, "grave"]:
         if file == "grave":
@@ -59,7 +59,7 @@ def chosen(options: argparse.Namespace) -> dict[str, tuple[list[Mutant], set[str
 
 
 def unchanged(files: list[str], jobs: int) -> int:
-    """Each file as it is, given to its tests as a mutant is: what is red would be red for all."""
+    """Run each file unchanged in place of a mutant: a test that fails here would kill all."""
     covering = Covering(maps(jobs), enough=float("inf"))
     same = [(file, (places.ROOT / file).read_text(encoding="utf-8")) for file in files]
     mutants = [Mutant(file, 1, "", "as it is", f"{text}\n# as it is\n") for file, text in same]
@@ -74,7 +74,7 @@ def note(text: str) -> None:
 
 
 def alone(mutant: Mutant, covering: Covering) -> int:
-    """Try one mutant aloud."""
+    """Try one mutant and show the output of its tests."""
     print(mutant)
     cover = covering.of(mutant)
     order = Trials(covering, 1, note).order(mutant, cover)

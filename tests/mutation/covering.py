@@ -1,4 +1,4 @@
-"""Which tests run which lines: measured once a test file, and kept until a text changes."""
+"""Coverage of lines by tests, measured once per test file and cached until a text changes."""
 
 import ast
 import json
@@ -24,14 +24,14 @@ from tests.mutation.places import (
 )
 
 ENOUGH = 10.0
-"""Seconds of tests that a mutant must pass, at the most: a file's own and the fastest. What the
-long ones alone would see counts as a survivor, so that scores are too low rather than too high."""
+"""Most seconds of tests per mutant: the file's own and the fastest. A mutant that only longer tests
+would kill counts as a survivor, so scores are too low rather than too high."""
 LONGEST = 900.0
-"""Seconds of processor time for one test file."""
+"""Most seconds of processor time for one test file."""
 
 
 class Recorder:
-    """Tells coverage which test is at work; what a shared fixture runs belongs to all its tests."""
+    """Plugin that gives coverage the test at work; a shared fixture counts for all its tests."""
 
     def __init__(self, cover: Any) -> None:
         self.cover, self.contexts = cover, [""]
@@ -92,7 +92,7 @@ def recorder(cover: Any) -> Recorder:
 
 
 def measure(test_file: str) -> dict[str, Any]:
-    """Run a test file; its tests, their seconds, and the lines of the targets that each runs."""
+    """Run a test file; returns its tests, their seconds, and the target lines that each covers."""
     import coverage
 
     paths = {str(places.ROOT / target): target for target in places.TARGETS}
@@ -125,7 +125,7 @@ def text_digest(file: str) -> str:
 
 
 def maps(jobs: int) -> dict[str, dict[str, Any]]:
-    """Of every test file, measured where none is kept of these very texts."""
+    """Coverage of every test file, from the cache or measured now."""
     found, missing = {}, []
     for test_file in test_files():
         old = kept_map(test_file)
@@ -152,7 +152,7 @@ def maps(jobs: int) -> dict[str, dict[str, Any]]:
 
 
 def settled(test_file: str, result: dict[str, Any]) -> dict[str, Any]:
-    """Keep a map; say what is red without any mutant, which then kills none."""
+    """Cache a map; a test that fails without any mutant is reported and left out."""
     if "lines" not in result:
         print(
             f"{test_file} {result['status']}, is left out: {result['output'][-500:]}",
@@ -185,13 +185,13 @@ def kept_map(test_file: str) -> dict[str, Any] | None:
 
 @dataclass(slots=True)
 class Cover:
-    """The tests that a mutant must pass, file by file."""
+    """Tests that cover a mutant, by test file."""
 
     tests: dict[str, dict[str, float]] = field(default_factory=dict)
     """Seconds by test, by test file."""
 
     def cut(self, stem: str, enough: float) -> "Cover":
-        """Those first that are named after the file, then the fastest, until they are enough."""
+        """Keep the tests named after the file, then the fastest, up to `enough` seconds."""
         every = [(f, t, s) for f, tests in self.tests.items() for t, s in tests.items()]
         kept, spent = Cover(), 0.0
         for test_file, test, seconds in sorted(
@@ -208,7 +208,7 @@ class Cover:
 
 @dataclass
 class Covering:
-    """Finds the tests of a mutant."""
+    """Coverage of all test files, which gives the tests of a mutant."""
 
     maps: dict[str, dict[str, Any]]
     enough: float = ENOUGH
@@ -244,7 +244,7 @@ class Covering:
 
 
 def reach(tree: ast.Module, mutant: Mutant) -> tuple[range | None, set[str]]:
-    """The lines of which a test must run one; None and the names where it is read at import."""
+    """Lines of which a test runs one; None and the defined names for code run at import."""
     first, last = mutant.lines
     inner: ast.stmt | None = None
     function: ast.FunctionDef | ast.AsyncFunctionDef | None = None
@@ -268,7 +268,7 @@ def begin(node: ast.stmt) -> int:
 
 
 def names_of(node: ast.stmt | None) -> set[str]:
-    """What a statement of the module gives a name to."""
+    """Names that a statement at the module's top defines."""
     if isinstance(node, ast.ClassDef | ast.FunctionDef):
         return {node.name}
     found = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} if node else set()

@@ -1,4 +1,4 @@
-"""Children that inherit every library and import fftune anew, a mutant in one file's place."""
+"""Forks that inherit the libraries and import fftune with a mutant in place of one file."""
 
 import contextlib
 import ctypes
@@ -33,7 +33,7 @@ ALONE = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 PLUGINS_OFF = ("cacheprovider", "faulthandler", "unraisableexception", "threadexception")
-"""Of pytest's own; none of others' is loaded either."""
+"""Plugins of pytest that are not loaded; those of other packages are not either."""
 DIE_WITH_PARENT = 1
 """PR_SET_PDEATHSIG of prctl(2)."""
 ROOM = 6 << 30
@@ -41,7 +41,7 @@ ROOM = 6 << 30
 
 
 def load_libraries() -> None:
-    """Import what children share; fftune itself must not be among it."""
+    """Import the libraries that children share; fftune itself must not be among them."""
     os.environ.update(ALONE)
     sys.path[:0] = [str(places.ROOT)] * (str(places.ROOT) not in sys.path)
     from _pytest.config import default_plugins
@@ -60,15 +60,15 @@ def load_libraries() -> None:
 
 @dataclass(slots=True)
 class Child:
-    """A forked process at its task."""
+    """Forked process and its result file."""
 
     pid: int
     place: Path
     ends: float
-    """When it is stopped, by the monotonic clock."""
+    """Deadline on the monotonic clock."""
 
     def result(self) -> dict[str, Any] | None:
-        """What it came to, None while it is at work; its folder goes with it."""
+        """Result of the task, and its folder removed; None while it runs."""
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         late = time.monotonic() > self.ends
         if not pid and not late:
@@ -78,14 +78,14 @@ class Child:
         if not pid:
             os.waitpid(self.pid, 0)
         try:
-            return self._told(late or self._spent(status))
+            return self._read(late or self._spent(status))
         finally:
             shutil.rmtree(self.place, ignore_errors=True)
 
-    def _told(self, late: bool) -> dict[str, Any]:
-        told = self.place / "result.json"
-        if told.is_file():
-            return json.loads(told.read_text(encoding="utf-8"))
+    def _read(self, late: bool) -> dict[str, Any]:
+        path = self.place / "result.json"
+        if path.is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
         output = (self.place / "output").read_text(encoding="utf-8", errors="replace")
         return {"status": "timed out" if late else "died", "output": output[-2000:]}
 
@@ -98,8 +98,8 @@ def fork(task: Callable[[], dict[str, Any]], seconds: float, *, loud: bool = Fal
     """Start `task` in a child of its own folder, home and process group.
 
     Args:
-        seconds: of processor time; by the clock it may take six times as long, since others may
-            be at work.
+        seconds: limit of processor time; the wall-clock limit is six times as long, for busy
+            machines.
     """
     place = Path(tempfile.mkdtemp(prefix="mutant-"))
     sys.stdout.flush()
@@ -122,7 +122,7 @@ def fork(task: Callable[[], dict[str, Any]], seconds: float, *, loud: bool = Fal
 
 
 def _settle(place: Path, seconds: float, loud: bool) -> None:
-    """Make the child a stranger: no network, no home, no memory without end."""
+    """Isolate the child: no network, a home of its own, limited memory."""
     os.setsid()
     ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL)
     output = os.open(place / "output", os.O_WRONLY | os.O_CREAT)
@@ -159,7 +159,7 @@ def _stay_here() -> None:
 
 
 class Instead(importlib.abc.MetaPathFinder):
-    """Gives one module's import another text."""
+    """Import hook that gives one module another text."""
 
     def __init__(self, file: str, text: str) -> None:
         self.name, self.path, self.text = module_of(file), str(places.ROOT / file), text
@@ -182,7 +182,7 @@ class _Text(importlib.machinery.SourceFileLoader):
 
 
 def pytest_run(arguments: list[str], plugins: list[object], *, loud: bool = False) -> int:
-    """pytest in this process, without what others' options ask."""
+    """Run pytest in this process, without the options of pyproject.toml."""
     import pytest
 
     if "hypothesis" in sys.modules:

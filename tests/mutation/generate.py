@@ -1,4 +1,4 @@
-"""The mutants of a file: every operator at every node that takes part in a number."""
+"""Generate the mutants of a file: every operator at every node that affects a number."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,29 +11,29 @@ from tests.mutation.operators import OPERATORS, name_of
 SPOKEN = {"print", "warn", "info", "warning", "debug", "error", "exception", "say", "deprecated"}
 """Calls whose arguments are read by people."""
 NOTES = {"print", "info", "debug", "say"}
-"""Those of them that may go unsaid: nobody is warned."""
+"""Calls among them that are left unchanged altogether: below the level of warnings."""
 SHAPE = {"dataclass", "overload", "TypeVar", "NewType"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One change to one file."""
+    """Mutant: one change to one file."""
 
     file: str
     line: int
     before: str
     after: str
     source: str
-    """The whole file, changed."""
+    """Text of the whole changed file."""
     lines: tuple[int, int] = (0, 0)
-    """The changed lines of the file as it was, first to last."""
+    """Changed lines of the original file, first to last."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}  - {self.before}  + {self.after}"
 
 
 def mutants_of(file: str, source: str) -> list[Mutant]:
-    """In the order of the file, each changed text once; none that compiles to what was there."""
+    """List mutants in the order of the file, without duplicates and those that compile alike."""
     wrapper = MetadataWrapper(cst.parse_module(source), unsafe_skip_copy=True)
     module, places = wrapper.module, wrapper.resolve(PositionProvider)
     seen, found, plain = {source}, [], code_of(source)
@@ -58,7 +58,7 @@ def footer(module: cst.Module) -> str:
 
 
 def changed_file(file: str, source: str, text: str, line: int | None = None) -> Mutant:
-    """The mutant from both texts; what differs is told as one line before and one after."""
+    """Build the mutant from both texts; the difference is shown as one line of each."""
     old, new = source.splitlines(), text.splitlines()
     start = shared(old, new)
     tail = min(shared(old[::-1], new[::-1]), len(old) - start, len(new) - start)
@@ -68,7 +68,7 @@ def changed_file(file: str, source: str, text: str, line: int | None = None) -> 
 
 
 def shared(one: list[str], two: list[str]) -> int:
-    """How many lines both begin with."""
+    """Number of equal lines at the beginning."""
     pairs = zip(one, two, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(two)))
 
@@ -78,7 +78,7 @@ def one_line(lines: list[str]) -> str:
 
 
 def code_of(text: str) -> str | None:
-    """What a text compiles to, without its line numbers; None where it does not."""
+    """Compiled code of a text without line numbers; None if it does not compile."""
     try:
         code = compile(text, "mutant", "exec", dont_inherit=True, optimize=2)
     except (SyntaxError, ValueError):
@@ -102,7 +102,7 @@ def changes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
 
 
 def nodes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    """A node and what lies below it, without what no number depends on."""
+    """Yield a node and its descendants, without those that no number depends on."""
     if spared(node):
         return
     yield node
@@ -111,7 +111,7 @@ def nodes(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
 
 
 def children(node: cst.CSTNode) -> list[cst.CSTNode]:
-    """What may be changed below a node."""
+    """Children of a node that may be changed."""
     if isinstance(node, cst.Raise | cst.ExceptHandler):
         return [node.body] if isinstance(node, cst.ExceptHandler) else []
     if isinstance(node, cst.Comparison):
@@ -130,7 +130,7 @@ def children(node: cst.CSTNode) -> list[cst.CSTNode]:
 
 
 def membership(target: cst.ComparisonTarget) -> bool:
-    """`in (a, b)`, where order says nothing."""
+    """Is it `in (a, b)`, where the order does not matter?"""
     return isinstance(target.operator, cst.In | cst.NotIn) and isinstance(
         target.comparator, cst.Tuple | cst.List | cst.Set
     )
@@ -141,7 +141,7 @@ def members(target: cst.ComparisonTarget) -> list[cst.BaseElement]:
 
 
 def spared(node: cst.CSTNode) -> bool:
-    """Annotations, imports, documentation, messages and the outward form of records."""
+    """Is it an annotation, import, docstring, message or the form of a record?"""
     if isinstance(node, cst.Annotation | cst.Import | cst.ImportFrom | cst.FormattedString):
         return True
     if isinstance(node, cst.Expr):

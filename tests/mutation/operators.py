@@ -1,7 +1,7 @@
-"""What a mutant does to one node: mutmut's operators that fit numeric code, and our own beside.
+"""Mutation operators: those of mutmut that fit numeric code, and our own.
 
-An operator takes a node and yields nodes to stand in its place. Left out of mutmut's are those
-that replace a value by None or drop a positional argument, which any test of the line kills.
+An operator takes a node and yields replacements. Operators of mutmut that replace a value by None
+or drop a positional argument are left out, since any test of the line kills them.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -33,7 +33,7 @@ FLIPS = {
     cst.GreaterThanEqual: cst.LessThanEqual,
 }
 COMMUTE = {"min", "max", "minimum", "maximum", "equal", "allclose", "isinstance", "gcd", "zip"}
-"""Calls whose result does not know the order of their arguments (zip's is undone by names)."""
+"""Calls whose result does not depend on the order of arguments (zip's is undone by names)."""
 KEPT = {"isinstance", "len", "range", "zip", "enumerate", "super", "getattr", "cast", "field"}
 CASTS = {"int", "float", "str", "bool", "tuple", "list", "dict", "item", "tolist"}
 PLACES = {"to", "cpu", "contiguous"}
@@ -45,7 +45,7 @@ DRAWS = {"integers": "numpy", "choice": "numpy", "randint": "torch", "randperm":
 
 
 def name_of(node: cst.CSTNode) -> str:
-    """The last part of a dotted name or of what is called; empty for anything else."""
+    """Last part of a dotted name or of a called one; empty for anything else."""
     if isinstance(node, cst.Call):
         return name_of(node.func)
     if isinstance(node, cst.Attribute):
@@ -54,7 +54,7 @@ def name_of(node: cst.CSTNode) -> str:
 
 
 def closed(node: cst.BaseExpression) -> cst.BaseExpression:
-    """The expression in parentheses, where what stands around it could tear it apart."""
+    """Put the expression in parentheses if its surroundings could bind more tightly."""
     loose = (
         cst.BinaryOperation,
         cst.BooleanOperation,
@@ -79,7 +79,7 @@ def same(a: cst.CSTNode, b: cst.CSTNode) -> bool:
 
 
 def ended(items: list[Any]) -> list[Any]:
-    """Without a comma after the last."""
+    """Drop the comma after the last element."""
     return [*items[:-1], *(i.with_changes(comma=cst.MaybeSentinel.DEFAULT) for i in items[-1:])]
 
 
@@ -87,7 +87,7 @@ def ended(items: list[Any]) -> list[Any]:
 
 
 def delete_statement(node: cst.BaseSmallStatement) -> Iterator[cst.CSTNode]:
-    """Leave out a call, a refusal, a sum that grows, or what is written into an object."""
+    """Delete a call, a raise, an augmented assignment, or an assignment to an attribute."""
     call = isinstance(node, cst.Expr) and isinstance(node.value, cst.Call)
     written = isinstance(node, cst.Assign) and not isinstance(
         node.targets[0].target, cst.Name | cst.Tuple
@@ -97,7 +97,7 @@ def delete_statement(node: cst.BaseSmallStatement) -> Iterator[cst.CSTNode]:
 
 
 def drop_context(node: cst.With) -> Iterator[cst.CSTNode]:
-    """Leave out one context manager, where no name hangs on it."""
+    """Delete one context manager that binds no name."""
     for i, item in enumerate(node.items):
         if item.asname:
             continue
@@ -115,7 +115,7 @@ def drop_decorator(node: cst.FunctionDef) -> Iterator[cst.CSTNode]:
 
 
 def negate(node: Any) -> Iterator[cst.CSTNode]:
-    """Turn a condition round, where mutmut's `not` and `!=` do not."""
+    """Negate a condition where mutmut's `not` and `!=` do not."""
     test = node.test
     single = isinstance(test, cst.Comparison) and len(test.comparisons) == 1
     if single and not isinstance(test.comparisons[0].operator, tuple(FLIPS)):
@@ -129,7 +129,7 @@ def negate(node: Any) -> Iterator[cst.CSTNode]:
 
 
 def call_to_argument(node: cst.Call) -> Iterator[cst.CSTNode]:
-    """`f(x, ...)` and `x.f(...)` do nothing to x."""
+    """Replace `f(x, ...)` and `x.f(...)` by x."""
     name = name_of(node.func)
     if not name or name[0].isupper() or name in KEPT | CASTS | PLACES:
         return
@@ -140,7 +140,7 @@ def call_to_argument(node: cst.Call) -> Iterator[cst.CSTNode]:
 
 
 def swap_arguments(node: cst.Call) -> Iterator[cst.CSTNode]:
-    """Exchange the values of two neighbouring arguments, both by place or both by name."""
+    """Swap the values of two neighbouring arguments, both positional or both by keyword."""
     if name_of(node.func) in COMMUTE:
         return
     for i, (a, b) in enumerate(zip(node.args, node.args[1:], strict=False)):
@@ -152,7 +152,7 @@ def swap_arguments(node: cst.Call) -> Iterator[cst.CSTNode]:
 
 
 def drop_argument(node: cst.Call) -> Iterator[cst.CSTNode]:
-    """Leave out an argument by name, or one by place of what makes a hash or a key."""
+    """Drop a keyword argument, or a positional one of a call that makes a hash or a key."""
     hashed = any(word in name_of(node.func) for word in HASHES) and len(node.args) > 1
     for i, arg in enumerate(node.args):
         if not (hashed or arg.keyword) or (arg.keyword and arg.keyword.value == "strict"):
@@ -180,19 +180,19 @@ def drop_element(node: cst.List | cst.Tuple | cst.Set | cst.Dict) -> Iterator[cs
 
 
 def drop_operand(node: cst.BooleanOperation) -> Iterator[cst.CSTNode]:
-    """`a and b` is a, or b."""
+    """Replace `a and b` by a, or by b."""
     yield node.left
     yield node.right
 
 
 def flip(node: cst.ComparisonTarget) -> Iterator[cst.CSTNode]:
-    """`<` for `>`."""
+    """Replace `<` by `>`, and so on."""
     if other := FLIPS.get(type(node.operator)):
         yield node.with_changes(operator=other())
 
 
 def swap_name(node: cst.Attribute | cst.Name) -> Iterator[cst.CSTNode]:
-    """`max` for `min`, and what else goes in pairs."""
+    """Replace `min` by `max`, and other pairs."""
     if isinstance(node, cst.Attribute) and (other := SWAPS.get(node.attr.value)):
         yield node.with_changes(attr=cst.Name(other))
     elif isinstance(node, cst.Name) and node.value in ("min", "max", "any", "all"):
@@ -200,7 +200,7 @@ def swap_name(node: cst.Attribute | cst.Name) -> Iterator[cst.CSTNode]:
 
 
 def number(node: cst.Integer | cst.Float) -> Iterator[cst.CSTNode]:
-    """Twice, nothing, and a tenth more (mutmut adds one)."""
+    """Replace a number by its double, 0, or 0.1 more (mutmut adds 1)."""
     value = node.evaluated_value
     if value:
         others = [value * 2, 0.0 if isinstance(value, float) else 0]
@@ -210,20 +210,20 @@ def number(node: cst.Integer | cst.Float) -> Iterator[cst.CSTNode]:
 
 
 def word(node: cst.SimpleString) -> Iterator[cst.CSTNode]:
-    """A key or a word that decides gets another spelling."""
+    """Misspell a key or a word that decides."""
     if node.quote in ('"', "'") and not node.prefix:
         yield node.with_changes(value=f"{node.quote}XX{node.raw_value}{node.quote}")
 
 
 def drop_index(node: cst.Subscript) -> Iterator[cst.CSTNode]:
-    """`a[drawn]` is a: nothing was drawn."""
+    """Replace `a[drawn]` by a: nothing is drawn."""
     one = node.slice[0].slice if len(node.slice) == 1 else None
     if isinstance(one, cst.Index) and isinstance(one.value, cst.Name | cst.Attribute | cst.Call):
         yield closed(node.value)
 
 
 def drawn_in_order(node: cst.Call) -> Iterator[cst.CSTNode]:
-    """Indices that were drawn become 0, 1, 2...: one level of a resampling is skipped."""
+    """Replace drawn indices by 0, 1, 2...: skip one level of a resampling."""
     library = DRAWS.get(name_of(node.func))
     if library:
         order = f"lambda drawn: drawn * 0 + __import__('{library}').arange(drawn.shape[-1])"

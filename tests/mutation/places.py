@@ -1,4 +1,4 @@
-"""Which files are mutated, which tests count, and where results are kept."""
+"""Files that are mutated, tests that count, and the folder of cached results."""
 
 import ast
 import hashlib
@@ -18,7 +18,7 @@ WHOLE = tuple(
         *("training/step", "attacks/pgd", "attacks/apgd"),
     )
 )
-"""Every mutant of these is tried."""
+"""Files of which every mutant is tried."""
 SAMPLED = tuple(
     f"fftune/{name}.py"
     for name in (
@@ -37,11 +37,11 @@ TARGETS = (*WHOLE, *SAMPLED)
 
 ELSEWHERE = ("tests/integration/", "tests/clusters/", "tests/test_mutation.py")
 PROCESSES = ("subprocess.", 'xdist_group("ray")', "mp.spawn", "ray.init")
-"""Words of tests that start a process anew, in which a mutant would not be."""
+"""Words of tests that start another process, which would not import the mutant."""
 
 
 def kept() -> Path:
-    """Where maps and results are, by content."""
+    """Folder of cached maps and results, by content."""
     own = os.environ.get("FFTUNE_MUTANTS")
     return Path(own) if own else Path("~/.cache/fftune/mutants").expanduser()
 
@@ -52,14 +52,14 @@ def digest(*texts: str) -> str:
 
 @cache
 def test_files() -> tuple[str, ...]:
-    """Those of which a test stays in its process, by their paths from the root."""
+    """Test files with tests that stay in one process, by their paths from the root."""
     paths = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / "tests").rglob("test_*.py"))
     return tuple(p for p in paths if not p.startswith(ELSEWHERE) and leaving(p) is not None)
 
 
 @cache
 def leaving(test_file: str) -> frozenset[str] | None:
-    """Names of functions that leave the process, or use one that does; None where all may."""
+    """Names of functions that start processes or use one that does; None if all may."""
     text = (ROOT / test_file).read_text(encoding="utf-8")
     texts: dict[str, str] = {}
     for node in ast.parse(text).body:
@@ -81,7 +81,7 @@ def mentions(text: str, words: Iterable[str]) -> bool:
 
 @cache
 def digest_of(test_file: str) -> str:
-    """Changes with a test file, and with what lies beside and above it and is no test file."""
+    """Digest of a test file and of the files beside and above it that are no test files."""
     path = ROOT / test_file
     near = [p for p in path.parent.glob("*.py") if not p.name.startswith("test_")]
     above = [p / "conftest.py" for p in path.parents if ROOT in p.parents]
@@ -90,7 +90,7 @@ def digest_of(test_file: str) -> str:
 
 
 def module_of(file: str) -> str:
-    """The name by which `fftune/a/b.py` is imported."""
+    """Module name of `fftune/a/b.py`."""
     return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
@@ -100,7 +100,7 @@ def stem_of(file: str) -> str:
 
 @cache
 def imported(file: str) -> frozenset[tuple[str, str]]:
-    """Every (module, name) that a file imports, wherever in it; the name is empty for all."""
+    """Every (module, name) that a file imports, anywhere; the name is empty for whole modules."""
     found = set()
     for node in ast.walk(ast.parse((ROOT / file).read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -112,7 +112,7 @@ def imported(file: str) -> frozenset[tuple[str, str]]:
 
 @cache
 def importers(file: str, names: frozenset[str]) -> frozenset[str]:
-    """Files of fftune, and tests, that import any of a file's names, or `*` for whatever."""
+    """Files of fftune and tests that import one of a file's names, or `*`."""
     module = module_of(file)
     package, _, last = module.rpartition(".")
     wanted = {(module, name) for name in names} | {(module, ""), (package, last)}
@@ -124,7 +124,7 @@ def importers(file: str, names: frozenset[str]) -> frozenset[str]:
 
 
 def libraries() -> list[str]:
-    """What fftune and its tests import from elsewhere: loaded once, before any fork."""
+    """Libraries that fftune and its tests import, loaded once before any fork."""
     names = set()
     for path in [*(ROOT / "fftune").rglob("*.py"), *(ROOT / p for p in test_files())]:
         names |= {module for module, _ in imported(path.relative_to(ROOT).as_posix())}

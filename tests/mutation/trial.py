@@ -1,4 +1,4 @@
-"""Mutants before their tests: forked, ended at the first red test, and kept by content."""
+"""Run mutants against their tests in forks, up to the first failure; results are cached."""
 
 import json
 import sys
@@ -13,11 +13,11 @@ from tests.mutation.generate import Mutant
 from tests.mutation.places import digest, digest_of, kept, stem_of
 
 Result = dict[str, Any]
-"""`status`: killed, timed out, or survived; `by`: the test that saw it; `seconds` by the clock."""
+"""`status`: killed, timed out or survived; `by`: the test that failed; `seconds`: wall clock."""
 
 
 class Chosen:
-    """Keeps the covering tests of a file, the fastest first, and notes the first red one."""
+    """Plugin that selects the covering tests, the fastest first, and notes the first failure."""
 
     def __init__(self, seconds: dict[str, float]) -> None:
         self.seconds, self.red = seconds, ""
@@ -33,7 +33,7 @@ class Chosen:
 
 
 def judge(mutant: Mutant, cover: Cover, order: list[str], *, loud: bool = False) -> Result:
-    """Run the covering tests of each file in `order`, in this process, until one is red."""
+    """Run the covering tests of each file in `order`, in this process, until one fails."""
     sys.meta_path.insert(0, Instead(mutant.file, mutant.source))
     for test_file in order:
         chosen = Chosen(cover.tests[test_file])
@@ -44,20 +44,20 @@ def judge(mutant: Mutant, cover: Cover, order: list[str], *, loud: bool = False)
 
 
 def limit(cover: Cover) -> float:
-    """Seconds of processor time until a mutant has run too long, beside what importing costs."""
+    """Limit of processor time of a mutant's tests, in seconds, besides importing."""
     return 5 + max(10.0, 5 * sum(cover.seconds(f) for f in cover.tests))
 
 
 class Trials:
-    """Tries mutants, `jobs` at once."""
+    """Runner of mutants, `jobs` at once."""
 
-    def __init__(self, covering: Covering, jobs: int, tell: Callable[[str], None]) -> None:
-        self.covering, self.jobs, self.tell = covering, jobs, tell
+    def __init__(self, covering: Covering, jobs: int, note: Callable[[str], None]) -> None:
+        self.covering, self.jobs, self.note = covering, jobs, note
         self.kills: dict[str, Counter[str]] = defaultdict(Counter)
         self.spent: list[float] = []
 
     def order(self, mutant: Mutant, cover: Cover) -> list[str]:
-        """Those test files first that killed the most; then the file's own; then the fastest."""
+        """Order test files: most kills first, then the file's own, then the fastest."""
         kills = self.kills[mutant.file]
         stem = stem_of(mutant.file)
 
@@ -67,7 +67,7 @@ class Trials:
         return sorted(cover.tests, key=rank)
 
     def run(self, mutants: list[Mutant]) -> list[Result]:
-        """One result a mutant, in their order."""
+        """Run all mutants; one result each, in their order."""
         results: dict[int, Result] = {}
         running: dict[int, tuple[Any, float, Cover]] = {}
         todo = list(enumerate(mutants))
@@ -85,12 +85,12 @@ class Trials:
                     running[i] = self.start(mutant, cover), time.monotonic(), cover
             time.sleep(0.02)
             for i, (child, began, cover) in list(running.items()):
-                if (told := child.result()) is None:
+                if (found := child.result()) is None:
                     continue
                 del running[i]
                 seconds = round(time.monotonic() - began, 2)
-                results[i] = self.settle(mutants[i], cover, {**told, "seconds": seconds})
-                self.tell(
+                results[i] = self.settle(mutants[i], cover, {**found, "seconds": seconds})
+                self.note(
                     f"[{len(results)}/{len(mutants)}] {results[i]['status']} "
                     f"{seconds:.1f} s {mutants[i].file}:{mutants[i].line}"
                 )
@@ -114,7 +114,7 @@ def test_file_of(result: Result) -> str:
 
 
 def witnesses(cover: Cover, result: Result) -> list[str]:
-    """Test files on which a result hangs: the killer alone, or all that let the mutant live."""
+    """Test files that a result depends on: the killer alone, or all that passed."""
     by = test_file_of(result)
     return [by] if by in cover.tests else sorted(cover.tests)
 
@@ -129,7 +129,7 @@ def result_path(mutant: Mutant) -> Any:
 
 
 def remembered(mutant: Mutant, cover: Cover) -> Result | None:
-    """What came of the same text before the same tests."""
+    """Cached result of the same text under the same tests."""
     path = result_path(mutant)
     if not path.is_file():
         return None

@@ -36,7 +36,7 @@ def study(config: SweepConfig, name: str, **changes: object) -> StudyResult:
         )
         for i, (lam, counts) in enumerate([(0.0, weak), (100.0, robust)])
     )
-    front = Front(study=name, objective="thrm", selection="validation", points=points)
+    front = Front(study=name, objective="thrm", selection="validation", results=points)
     return StudyResult(replace(config, name=name), replace(front, **changes))
 
 
@@ -62,8 +62,8 @@ def test_the_sentence(quick: SweepConfig) -> None:
 )
 def test_the_method_is_the_nets_own_objective(quick, base, searched, method) -> None:
     result = study(replace(quick, base=replace(quick.base, objective=base)), "a")
-    points = tuple(replace(p, settings=searched) for p in result.front.points)
-    front = replace(result.front, points=points)
+    points = tuple(replace(p, settings=searched) for p in result.front.results)
+    front = replace(result.front, results=points)
     (said,) = headlines([replace(result, front=front)])
     assert said.startswith(f"The model trained with lambda = 0 ({method}) errs")
 
@@ -76,8 +76,8 @@ def test_a_searched_objective_names_all_that_are_tried(quick) -> None:
 
 def test_what_was_resolved_and_remarked_is_told_with_a_front(quick) -> None:
     result = study(quick, "a")
-    points = (replace(result.front.points[0], remarks=("range: x",)), *result.front.points[1:])
-    front = replace(result.front, points=points, questions={"test": ASKED})
+    points = (replace(result.front.results[0], remarks=("range: x",)), *result.front.results[1:])
+    front = replace(result.front, results=points, questions={"test": ASKED})
     said = caveats([replace(result, front=front)])
     assert said[0] == "cifar10, test: n = 1,000 of 10,000"
     assert "linf, eps 0.0313725 (8/255); battery nine, tier full: pgd-20, cw" in said

@@ -11,7 +11,7 @@ from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
 from fftune.sweeping.front import Failure, Front, SeedResult
-from fftune.sweeping.optuna_plots import pictures
+from fftune.sweeping.optuna_plots import search_plots
 from fftune.sweeping.optuna_study import open_search, tell
 from fftune.sweeping.search_space import suggest
 from fftune.sweeping.study_dir import StudyDir
@@ -40,14 +40,16 @@ def searched(config: SweepConfig, root: Path):
     broken = search.ask()
     suggest(broken, config)
     tell(search, broken.number, Failure(trial=3, lam=1.0, reason="broke"), config)
-    front = Front(study=config.name, objective="thrm", selection="validation", points=tuple(points))
+    front = Front(
+        study=config.name, objective="thrm", selection="validation", results=tuple(points)
+    )
     write_text(folder.path / "config.json", to_json(config))
     front.write(folder.path / "front.json")
     return search
 
 
 def test_the_plots_hold_the_trials_values(quick: SweepConfig, tmp_path: Path) -> None:
-    found = pictures(searched(quick, tmp_path))
+    found = search_plots(searched(quick, tmp_path))
     assert set(found) == {
         "Pareto front", "Timeline",
         "Natural risk, trial by trial", "Natural risk, slice",
@@ -74,7 +76,7 @@ def test_the_plots_hold_the_trials_values(quick: SweepConfig, tmp_path: Path) ->
 def test_two_parameters_have_parallel_coordinates(quick: SweepConfig, tmp_path: Path) -> None:
     lam = Dimension(path="lam", low=0, high=100, scale="log1p")
     lr = Dimension(path="optimizer.lr", low=0.01, high=0.1)
-    found = pictures(searched(replace(quick, space=(lam, lr), strategy="tpe"), tmp_path))
+    found = search_plots(searched(replace(quick, space=(lam, lr), strategy="tpe"), tmp_path))
     figure = found["Natural risk, parallel coordinates"]
     assert list(figure.layout.xaxis.ticktext) == ["natural risk", "log1p(lam)", "optimizer.lr"]
     lines = [line.y[0] for line in figure.data if len(line.x) == 3]

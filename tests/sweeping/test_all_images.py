@@ -33,9 +33,9 @@ def test_all_images_train_and_test_chooses(every: SweepConfig, root: Path, seeds
     every = replace(every, seeds=seeds)
     front = sweep(every, root=root, backend="inline")
     study = root / "studies/quick"
-    assert Front.read(study / "front.json").points == front.points
+    assert Front.read(study / "front.json").results == front.results
     assert Front.read(study / "front.json").estimates.keys() == front.estimates.keys()
-    for point in front.points:
+    for point in front.results:
         assert point.test.total == 40 and point.validation.total == 0
     rows = [Outcomes.read(path) for path in study.rglob("outcomes.parquet")]
     assert len(rows) == 2 * seeds and all(set(one.values("split")) == {"test"} for one in rows)

@@ -7,7 +7,7 @@ from math import sqrt
 import pytest
 
 from fftune.risk import RiskCounts
-from fftune.sweeping.early_stopping import ParetoHalving, RungResult, StoppedError, left_behind
+from fftune.sweeping.early_stopping import ParetoHalving, RungResult, StoppedError, is_dominated
 
 
 def beats(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
@@ -43,7 +43,7 @@ def test_a_plain_search_stops_the_same_trials(eta: float) -> None:
             gain = draw.choice([0, 0, 1, 2]) / 16
             marks[name] = RungResult(values=values, optimistic=tuple(v - gain for v in values))
         for name in marks:
-            found = left_behind(name, marks, eta=eta)
+            found = is_dominated(name, marks, eta=eta)
             assert found == plain_left_behind(name, marks, eta)
             stopped += found
     assert stopped > 50
@@ -64,7 +64,7 @@ def chain(length: int) -> dict[int, RungResult]:
 )
 def test_the_share_that_goes_on_is_rounded_up(length: int, eta: float, kept: int) -> None:
     marks = chain(length)
-    assert [left_behind(k, marks, eta=eta) for k in marks] == [k >= kept for k in marks]
+    assert [is_dominated(k, marks, eta=eta) for k in marks] == [k >= kept for k in marks]
 
 
 def test_the_rivals_are_those_that_are_kept_alone() -> None:
@@ -74,21 +74,21 @@ def test_the_rivals_are_those_that_are_kept_alone() -> None:
         "b": sure(0.1, 0.55),
         "c": RungResult(values=(0.3, 0.6), optimistic=(0.2, 0.45)),
     }
-    assert not left_behind("c", marks, eta=3)
-    assert left_behind("b", marks, eta=3)
+    assert not is_dominated("c", marks, eta=3)
+    assert is_dominated("b", marks, eta=3)
 
 
 def test_an_equal_best_case_is_not_beaten() -> None:
     marks = {"a": sure(0.2, 0.2), "b": RungResult(values=(0.3, 0.3), optimistic=(0.2, 0.2))}
-    assert not left_behind("b", marks, eta=2)
+    assert not is_dominated("b", marks, eta=2)
     marks["b"] = RungResult(values=(0.3, 0.3), optimistic=(0.2, 0.2001))
-    assert left_behind("b", marks, eta=2)
+    assert is_dominated("b", marks, eta=2)
 
 
 def test_three_objectives_count_as_well_as_two() -> None:
     """Worse in two, better in the third."""
     marks = {"a": sure(0.1, 0.1, 0.5), "b": sure(0.2, 0.2, 0.4), "c": sure(0.2, 0.2, 0.5)}
-    assert [left_behind(name, marks, eta=3) for name in marks] == [False, False, True]
+    assert [is_dominated(name, marks, eta=3) for name in marks] == [False, False, True]
 
 
 def test_a_ladder_halves_by_default_and_takes_each_rung_by_itself() -> None:
@@ -101,7 +101,7 @@ def test_a_ladder_halves_by_default_and_takes_each_rung_by_itself() -> None:
     # Alone at its rung, whatever it was before; and where it stood is replaced, not added.
     assert ladder.goes_on("c", 10, three)
     assert ladder.goes_on("b", 5, sure(0.05, 0.05))
-    assert ladder.marks == {5: {"a": one, "b": sure(0.05, 0.05), "c": three}, 10: {"c": three}}
+    assert ladder.rungs == {5: {"a": one, "b": sure(0.05, 0.05), "c": three}, 10: {"c": three}}
     # Two of three are kept: a comes second now, c is still the last.
     assert ladder.goes_on("a", 5, one)
     assert not ladder.goes_on("c", 5, three)

@@ -37,7 +37,7 @@ FRONT = Front(
     study="s",
     objective="thrm",
     selection="validation",
-    points=POINTS,
+    results=POINTS,
     failures=(Failure(trial=4, lam=70.0, reason="loss is nan"),),
 )
 
@@ -71,10 +71,10 @@ def test_round_trip(tmp_path) -> None:
 
 def test_a_model_without_mistakes_is_on_no_front(tmp_path) -> None:
     perfect = Front(
-        study="s", objective="thrm", selection="validation", points=(point(0, 0, (0, 0), (0, 0)),)
+        study="s", objective="thrm", selection="validation", results=(point(0, 0, (0, 0), (0, 0)),)
     )
     assert perfect.members == ()
-    assert math.isnan(perfect.points[0].test.hypocritical_risk.value)
+    assert math.isnan(perfect.results[0].test.hypocritical_risk.value)
     perfect.write(tmp_path / "front.json")
     assert '"value": null' in (tmp_path / "front.json").read_text()
 
@@ -91,7 +91,7 @@ def test_what_was_asked_and_remarked_stands_in_the_front(tmp_path) -> None:
     from dataclasses import replace
 
     remarked = replace(POINTS[0], remarks=("range: inputs beyond 1",))
-    front = replace(FRONT, questions={"test": ASKED}, points=(remarked, *POINTS[1:]))
+    front = replace(FRONT, questions={"test": ASKED}, results=(remarked, *POINTS[1:]))
     front.write(tmp_path / "front.json")
     assert Front.read(tmp_path / "front.json") == front
     data = json.loads((tmp_path / "front.json").read_text())

@@ -20,8 +20,8 @@ from fftune.sweeping.front import (
     Stopped,
     TrialResult,
     by_lambda,
-    point_from_dict,
-    point_to_dict,
+    result_from_dict,
+    result_to_dict,
 )
 
 Z = 1.959963984540054
@@ -46,7 +46,7 @@ def point(trial: int, validation: RiskCounts, test: RiskCounts, **settings: Any)
 
 def front(*points: SeedResult, **settings: Any) -> Front:
     base = {"study": "s", "objective": "thrm", "selection": "validation"}
-    return Front(points=tuple(points), **base | settings)
+    return Front(results=tuple(points), **base | settings)
 
 
 A = point(0, counts(10, 10), counts(20, 10))
@@ -130,13 +130,13 @@ ESTIMATED = {
 
 def test_a_trial_is_the_mean_of_its_seeds() -> None:
     """10 and 30 %; 5 of 10 and 3 of 30: means of .2 and .3, not 8 of 40."""
-    repeats = TrialResult(points=SEEDS)
+    repeats = TrialResult(results=SEEDS)
     assert repeats.risks("validation") == pytest.approx((0.2, 0.3))
     assert repeats.risks("test") == pytest.approx((0.5, 0.375))
     found = repeats.estimate("validation", "natural_risk")
     assert found.sd == pytest.approx(sqrt(2) * 0.1) and found.seeds == 2
     assert isnan(found.low) and isnan(found.high)
-    single = TrialResult(points=SEEDS[:1]).estimate("test", "hypocritical_risk")
+    single = TrialResult(results=SEEDS[:1]).estimate("test", "hypocritical_risk")
     assert (single.mean, single.seeds) == (0.25, 1) and isnan(single.sd)
     assert (single.low, single.high) == pytest.approx(wilson(10, 40), abs=1e-9)
     assert repeats.risks("test", ("hypocritical_risk",)) == pytest.approx((0.375,))
@@ -146,7 +146,7 @@ def test_a_trial_is_the_mean_of_its_seeds() -> None:
 def test_bootstrap_estimates_are_taken_where_there_are_some() -> None:
     one = front(A, *SEEDS, B, estimates={4: ESTIMATED})
     assert [t.trial for t in one.trials] == [0, 4, 1]
-    assert [len(t.points) for t in one.trials] == [1, 2, 1]
+    assert [len(t.results) for t in one.trials] == [1, 2, 1]
     assert one.trials[1].risks("validation") == (0.15, 0.65)
     assert one.trials[1].risks("test") == (0.25, 0.75)
     assert one.trials[0].risks("test") == (0.2, 0.5)
@@ -203,7 +203,7 @@ def test_every_field_comes_back(tmp_path) -> None:
     one = full_front()
     one.write(tmp_path / "front.json")
     back = Front.read(tmp_path / "front.json")
-    for name in ("study", "objective", "selection", "points", "failures", "stopped", "risks"):
+    for name in ("study", "objective", "selection", "results", "failures", "stopped", "risks"):
         assert getattr(back, name) == getattr(one, name), name
     assert back.estimates.keys() == {4}
     for split in SPLITS:
@@ -251,8 +251,8 @@ def test_what_a_reader_in_a_hurry_finds(tmp_path) -> None:
 
 
 def test_a_points_counts_and_rates(tmp_path) -> None:
-    rich = full_front().points[1]
-    data = point_to_dict(rich)
+    rich = full_front().results[1]
+    data = result_to_dict(rich)
     test = data["test"]
     expected = {"total": 80, "wrong": 20, "fooled": 30, "concealed": 5, "adv_corrected": 3}
     assert {name: test[name] for name in expected} == expected and test["hyp_broken"] == 2
@@ -262,18 +262,18 @@ def test_a_points_counts_and_rates(tmp_path) -> None:
     assert ends == pytest.approx(wilson(5, 20), abs=1e-9)
     assert data["validation"]["natural_risk"]["value"] == 0.25
     assert (data["aware"]["adversarial_risk_all"]["count"], data["aware"]["total"]) == (29, 40)
-    assert point_from_dict(json.loads(json.dumps(data))) == rich
+    assert result_from_dict(json.loads(json.dumps(data))) == rich
     assert rich.counts("validation") is rich.validation and rich.counts("test") is rich.test
 
 
 def test_rates_of_nothing_are_null_and_come_back(tmp_path) -> None:
     perfect = point(0, counts(0, 0), counts(0, 0, total=50))
-    data = point_to_dict(perfect)
+    data = result_to_dict(perfect)
     assert data["test"]["hypocritical_risk"] == {
         "count": 0, "n": 0, "value": None, "low": None, "high": None,
     }  # fmt: skip
     assert data["aware"] is None
-    assert point_from_dict(data) == perfect
+    assert result_from_dict(data) == perfect
     front(perfect).write(tmp_path / "front.json")
     text = (tmp_path / "front.json").read_text()
     assert "NaN" not in text and Front.read(tmp_path / "front.json").members == ()
@@ -290,7 +290,7 @@ def test_fronts_of_earlier_versions_are_read(tmp_path) -> None:
     (tmp_path / "front.json").write_text(json.dumps(data))
     back = Front.read(tmp_path / "front.json")
     assert back.risks == RISKS
-    assert [(p.aware, p.crafted, dict(p.settings)) for p in back.points] == [(None, 0, {})] * 4
+    assert [(p.aware, p.crafted, dict(p.settings)) for p in back.results] == [(None, 0, {})] * 4
 
 
 @pytest.mark.parametrize("text", [None, "", "{", "[1,"])

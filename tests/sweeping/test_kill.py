@@ -109,7 +109,7 @@ def stamps(root: Path) -> dict[Path, int]:
 
 def found(front: Front) -> dict[float, tuple]:
     """By lambda, the net and its counts; a trial's number may be another after a crash."""
-    return {p.lam: (p.model_hash, p.validation, p.test) for p in front.points}
+    return {p.lam: (p.model_hash, p.validation, p.test) for p in front.results}
 
 
 def assert_each_trial_counts_once(config: SweepConfig, root: Path) -> None:

@@ -38,11 +38,11 @@ def test_a_study_in_a_database_is_any_optuna_tools(quick: SweepConfig, root, db:
     told = {t.number: t.values for t in search.trials}
     assert told == {
         p.trial: [p.validation.natural_risk.value, p.validation.hypocritical_risk.value]
-        for p in front.points
+        for p in front.results
     }
     assert search.metric_names == ["natural_risk", "hypocritical_risk"]
     assert not (root / "studies/quick/optuna.journal").exists()
-    assert len(sweep(quick, root=root, backend="inline", resume=True).points) == 3
+    assert len(sweep(quick, root=root, backend="inline", resume=True).results) == 3
     assert len(optuna.load_study(study_name="quick", storage=db).trials) == 3
 
 

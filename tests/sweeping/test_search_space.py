@@ -9,6 +9,7 @@ import pytest
 
 from fftune.config import Dimension, SweepConfig, from_json, to_json, with_settings
 from fftune.errors import ConfigError
+from fftune.sweeping.samplers.spec import check_strategy, planned, strategy_of
 from fftune.sweeping.samplers.strategies import enqueue, make_sampler
 from fftune.sweeping.search_space import corners, params_of, suggest
 
@@ -86,16 +87,26 @@ def test_a_wrong_dimension_is_one_clear_line(word: str, told: str) -> None:
 
 def test_gap_takes_one_range_and_says_so() -> None:
     with pytest.raises(ConfigError, match=r"one range of floats .*, got 'lam=0.*optimizer.lr="):
-        config(LAM, LR, strategy="gap")
+        check_strategy(config(LAM, LR, strategy="gap"))
     with pytest.raises(ConfigError, match="choices"):
-        config(LAM, strategy="grid")
+        check_strategy(config(LAM, strategy="grid"))
+
+
+@pytest.mark.parametrize("strategy", ["auto", "gap", "gp", "tpe", "random"])
+def test_one_lambda_is_no_range_and_a_grid_of_one(strategy: str) -> None:
+    with pytest.raises(ConfigError, match="lam must be a range of at least two values"):
+        check_strategy(SweepConfig(lam=(3.0,), strategy=strategy))
+    grid = SweepConfig(lam=(3.0,), strategy="grid")
+    check_strategy(grid)
+    assert asked(grid, 1) == [{"lam": 3.0}]
 
 
 def test_auto_is_gap_for_one_range_and_gp_for_more() -> None:
-    assert SweepConfig().rule == config(LAM).rule == config(LR).rule == "gap"
+    for study in (SweepConfig(), config(LAM), config(LR)):
+        assert strategy_of(study) == "gap"
     for space in ((LAM, LR), (METHOD,), (EPOCHS,), (LAM, METHOD)):
-        assert config(*space).rule == "gp"
-    assert SweepConfig(strategy="tpe").rule == "tpe"
+        assert strategy_of(config(*space)) == "gp"
+    assert strategy_of(SweepConfig(strategy="tpe")) == "tpe"
 
 
 def test_settings_reach_their_fields_and_nothing_else() -> None:
@@ -115,7 +126,7 @@ def test_settings_reach_their_fields_and_nothing_else() -> None:
 def test_grid_tries_every_combination() -> None:
     lams = Dimension(path="lam", choices=(0, 6))
     study = config(METHOD, lams, strategy="grid")
-    assert study.planned == 4
+    assert planned(study) == 4
     assert asked(study, 4) == [
         {"objective": method, "lam": lam} for method in ("thrm", "trades") for lam in (0, 6)
     ]

@@ -21,10 +21,12 @@ from fftune.sweeping.early_stopping import ParetoHalving
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import sweep
-from fftune.sweeping.training_trial import TrainingTrialRunner
+from fftune.sweeping.training_trial import train_and_evaluate
+from fftune.sweeping.trial_runner import TrialRunner
 from fftune.training.throughput import Throughput
 
-CALL = TrainingTrialRunner.__call__
+CALL = TrialRunner.__call__
+MEASURE = "fftune.sweeping.training_trial.train_and_evaluate"
 
 
 def run(config: SweepConfig, root: Path, **options: object) -> Front:
@@ -40,10 +42,10 @@ def test_a_study_leaves_what_design_says(quick: SweepConfig, root: Path) -> None
     front = run(quick, root)
 
     study = root / "studies/quick"
-    assert [p.lam for p in front.points[::2]] == [0, 100]
+    assert [p.lam for p in front.results[::2]] == [0, 100]
     assert Front.read(study / "front.json") == front
     assert from_json(SweepConfig, (study / "config.json").read_text()) == quick
-    for p in front.points:
+    for p in front.results:
         trial = study / "trials" / str(p.trial)
         assert {path.name for path in trial.iterdir()} == {
             *("config.json", "checkpoint", "history.parquet", "outcomes.parquet", "result.json")
@@ -63,7 +65,7 @@ def test_the_search_is_told_validation_risks(quick: SweepConfig, root: Path) -> 
     told = {t.number: tuple(t.values) for t in search_of(root).trials}
     assert told == {
         p.trial: (p.validation.natural_risk.value, p.validation.hypocritical_risk.value)
-        for p in front.points
+        for p in front.results
     }
 
 
@@ -73,7 +75,7 @@ def test_mlflow_holds_a_run_a_trial(quick: SweepConfig, root: Path) -> None:
     (experiment,) = (e for e in client.search_experiments() if e.name == quick.experiment)
     runs = client.search_runs([experiment.experiment_id])
     by_trial = {int(r.data.tags["fftune.trial"]): r for r in runs}
-    for p in front.points:
+    for p in front.results:
         found = by_trial.pop(p.trial)
         assert found.info.status == "FINISHED"
         assert float(found.data.params["lam"]) == p.lam
@@ -87,17 +89,17 @@ def test_mlflow_holds_a_run_a_trial(quick: SweepConfig, root: Path) -> None:
 
 def test_grid_trains_the_lambdas_it_is_given(quick: SweepConfig, root: Path) -> None:
     config = replace(quick, strategy="grid", lam=(5.0, 0.0, 20.0))
-    assert [p.lam for p in run(config, root).points] == [0, 5, 20]
+    assert [p.lam for p in run(config, root).results] == [0, 5, 20]
     assert [t.params["lam"] for t in search_of(root).trials] == [5, 0, 20]
 
 
 def test_a_failed_trial_is_failed_and_the_sweep_goes_on(quick, root, monkeypatch) -> None:
     fail_at(monkeypatch, {1})
     front = run(quick, root)
-    assert [p.trial for p in front.points] == [0, 2]
+    assert [p.trial for p in front.results] == [0, 2]
     assert [(f.trial, f.lam, f.reason) for f in front.failures] == [(1, 100, "trial 1 broke")]
     assert [t.state.name for t in search_of(root).trials] == ["COMPLETE", "FAIL", "COMPLETE"]
-    assert [p.trial for p in run(quick, root).points] == [0, 2]  # and it stays that way
+    assert [p.trial for p in run(quick, root).results] == [0, 2]  # and it stays that way
 
 
 def test_divergence_names_epoch_and_lambda(quick: SweepConfig, root: Path) -> None:
@@ -121,7 +123,7 @@ def test_resume_repeats_no_finished_trial(quick: SweepConfig, root: Path, monkey
     front = run(quick, root, resume=True)
 
     assert ran == [(0, 0), (1, 100), (2, 100), (3, pytest.approx(9.05, abs=0.01))]
-    assert [p.trial for p in front.points] == [0, 3, 2]
+    assert [p.trial for p in front.results] == [0, 3, 2]
     states = [t.state.name for t in search_of(root).trials]
     assert states == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
     runs = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}").search_runs(["1"])
@@ -143,7 +145,7 @@ def test_a_result_on_disk_is_told_not_repeated(quick, root: Path, monkeypatch) -
     client.update_run(last.info.run_id, "RUNNING")  # as if it had died before closing the run
     front = run(quick, root, resume=True)
     assert [number for number, _ in ran] == [0, 1, 2]
-    assert len(front.points) == 3
+    assert len(front.results) == 3
     assert {r.info.status for r in client.search_runs(["1"])} == {"FINISHED"}
 
 
@@ -157,7 +159,7 @@ def test_a_finished_study_is_not_run_again(quick: SweepConfig, root: Path, monke
 
 def test_more_trials_extend_a_study(quick: SweepConfig, root: Path) -> None:
     run(replace(quick, trials=2), root)
-    assert len(run(quick, root, resume=True).points) == 3
+    assert len(run(quick, root, resume=True).results) == 3
 
 
 def test_other_settings_are_refused_and_nothing_is_lost(quick, root: Path) -> None:
@@ -210,15 +212,15 @@ def test_seeds_repeat_a_point_and_the_search_is_told_their_mean(quick, root: Pat
     config = replace(quick, strategy="grid", lam=(0.0,), seeds=2)
     front = run(config, root)
 
-    assert [(p.trial, p.seed) for p in front.points] == [(0, 0), (0, 1)]
-    assert len({p.model_hash for p in front.points}) == 2
+    assert [(p.trial, p.seed) for p in front.results] == [(0, 0), (0, 1)]
+    assert len({p.model_hash for p in front.results}) == 2
     seeds = root / "studies/quick/trials/0/seeds"
     for seed in (0, 1):
         trained = from_json(TrainConfig, (seeds / str(seed) / "config.json").read_text())
         assert trained == replace(quick.base, seed=seed)
     (trial,) = front.members
     for split in ("validation", "test"):
-        each = [p.counts(split).hypocritical_risk.value for p in front.points]
+        each = [p.counts(split).hypocritical_risk.value for p in front.results]
         found = trial.estimate(split, "hypocritical_risk")
         assert found.mean == pytest.approx(sum(each) / 2)
         assert found.sd == pytest.approx(abs(each[0] - each[1]) / 2**0.5)
@@ -229,18 +231,18 @@ def test_seeds_repeat_a_point_and_the_search_is_told_their_mean(quick, root: Pat
 
 
 def test_a_trial_that_fails_twice_is_tried_a_third_time(quick, root: Path, monkeypatch) -> None:
-    original, calls = TrainingTrialRunner.measure, []
+    original, calls = train_and_evaluate, []
 
-    def measure(self, number, *others):
-        calls.append(number)
+    def measure(run):
+        calls.append(run.trial)
         if len(calls) < 3:
             raise RuntimeError("out of luck")
-        return original(self, number, *others)
+        return original(run)
 
-    monkeypatch.setattr(TrainingTrialRunner, "measure", measure)
+    monkeypatch.setattr(MEASURE, measure)
     front = run(replace(quick, strategy="grid", lam=(0.0,)), root)
     assert calls == [0, 0, 0]
-    assert len(front.points) == 1 and front.failures == ()
+    assert len(front.results) == 1 and front.failures == ()
 
 
 def test_only_deaths_under_the_same_driver_count(quick: SweepConfig, tmp_path: Path) -> None:
@@ -260,7 +262,7 @@ def test_a_trial_left_behind_is_stopped_and_is_no_score(quick, root: Path, monke
 
     (stop,) = front.stopped
     assert (stop.trial, stop.lam, stop.epoch, stop.epochs_saved) == (1, 100, 1, 1)
-    assert [p.trial for p in front.points] == [0, 2] and front.failures == ()
+    assert [p.trial for p in front.results] == [0, 2] and front.failures == ()
     assert front.epochs_saved == 1
     states = [(t.state.name, t.values) for t in search_of(root).trials]
     assert states[1] == ("PRUNED", None)
@@ -273,14 +275,14 @@ def test_a_trial_left_behind_is_stopped_and_is_no_score(quick, root: Path, monke
 
 
 def fail_at(monkeypatch, numbers: set[int]) -> None:
-    original = TrainingTrialRunner.measure
+    original = train_and_evaluate
 
-    def measure(self, number, *others):
-        if number in numbers:
-            raise RuntimeError(f"trial {number} broke")
-        return original(self, number, *others)
+    def measure(run):
+        if run.trial in numbers:
+            raise RuntimeError(f"trial {run.trial} broke")
+        return original(run)
 
-    monkeypatch.setattr(TrainingTrialRunner, "measure", measure)
+    monkeypatch.setattr(MEASURE, measure)
 
 
 def stop_at(monkeypatch, stop: int, ran: list | None = None, *, after: bool = False) -> list:
@@ -296,5 +298,5 @@ def stop_at(monkeypatch, stop: int, ran: list | None = None, *, after: bool = Fa
             raise KeyboardInterrupt
         return points
 
-    monkeypatch.setattr(TrainingTrialRunner, "__call__", call)
+    monkeypatch.setattr(TrialRunner, "__call__", call)
     return ran

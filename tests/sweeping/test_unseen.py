@@ -11,10 +11,10 @@ from fftune.config import Resources
 from fftune.errors import StorageError
 from fftune.sweeping import ray_tune as on_ray
 from fftune.sweeping.study_dir import StudyDir
-from fftune.sweeping.sweep import kind_of
-from fftune.tracking.runs import Tracking
+from fftune.sweeping.trial_runner import TrialRunner
+from fftune.tracking.store import Tracking
 
-LINE = r"^storage '.*/quick' is not seen by node \d.*; name a folder that all nodes share$"
+LINE = r"^storage '.*/quick' is not visible on node \d.*; name a folder that all nodes share$"
 
 
 @pytest.fixture
@@ -22,7 +22,7 @@ def runner(quick, tmp_path: Path):
     """As the driver sends it; what it does is not done."""
     tracking = Tracking(uri="", experiment_id="0", unsent=tmp_path)
     study = StudyDir(tmp_path / "studies/quick", quick)
-    return kind_of(quick)(study=study, tracking=tracking, resources=Resources())
+    return TrialRunner(study=study, tracking=tracking, resources=Resources())
 
 
 @pytest.fixture

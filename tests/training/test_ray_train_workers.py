@@ -71,7 +71,7 @@ def test_a_trial_of_one_worker_has_its_gpus_already(quick, root: Path, given_to_
     """It is a process that Ray gave them to."""
     one = replace(quick, trials=1, battery=replace(quick.battery, examples=10))
     front = sweep(one, root=root, backend="inline", resources=Resources(gpus=1.0))
-    assert len(front.points) == 1
+    assert len(front.results) == 1
     assert given_to_ray == []
 
 
@@ -150,7 +150,7 @@ def test_a_death_is_not_told_so_that_it_is_tried_again(folder: Path, worker) -> 
 def test_a_worker_without_the_runs_folder_makes_none(tmp_path: Path, worker) -> None:
     """As on a node that joined later, and has not mounted the storage."""
     with pytest.raises(
-        StorageError, match=r"^storage '.*/elsewhere' is not seen by node \d.*; name"
+        StorageError, match=r"^storage '.*/elsewhere' is not visible on node \d.*; name"
     ):
         worker(never, tmp_path / "elsewhere")
     assert not (tmp_path / "elsewhere").exists()

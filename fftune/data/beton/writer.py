@@ -2,8 +2,6 @@
 
 import hashlib
 import io
-import logging
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -23,10 +21,9 @@ from fftune.data.official_split import OfficialSplit
 from fftune.data.prefetch import cores, prefetched
 from fftune.data.splits import split_rows
 from fftune.errors import DataError
+from fftune.progress import Progress
 from fftune.storage import sha256, write_whole
 
-log = logging.getLogger(__name__)
-SECONDS_BETWEEN_LINES = 2.0
 IMAGES_A_JOB = 64
 
 
@@ -206,23 +203,11 @@ def _encode(part: OfficialSplit, config: WriteConfig, row: int) -> EncodedRecord
 
 
 def _reported(part: OfficialSplit, images: Iterator[EncodedRecord]) -> Iterator[EncodedRecord]:
-    """Pass images on, and log progress every few seconds."""
-    total, began = len(part), time.monotonic()
-    said = began
-    for done, image in enumerate(images, 1):
-        yield image
-        now = time.monotonic()
-        if now - said >= SECONDS_BETWEEN_LINES or done == total:
-            said, rate = now, done / max(now - began, 1e-9)
-            log.info(
-                "%s %s: %d of %d images, %.0f/s, %.0f s left",
-                part.source.name,
-                part.name,
-                done,
-                total,
-                rate,
-                (total - done) / rate,
-            )
+    """Pass the images on, and report how many were."""
+    with Progress(f"{part.source.name} {part.name}", unit="images", total=len(part)) as progress:
+        for done, image in enumerate(images, 1):
+            yield image
+            progress.update(done)
 
 
 def _release(package: str) -> str | None:

@@ -1,1 +1,1 @@
-"""Search strategies as Optuna samplers."""
+"""Search strategies: Optuna samplers and the records that describe them."""

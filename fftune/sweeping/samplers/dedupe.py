@@ -1,4 +1,4 @@
-"""A sampler's guard against its own repetitions."""
+"""Sampler that tries no settings twice."""
 
 from collections.abc import Hashable
 from typing import Any
@@ -12,14 +12,14 @@ from fftune.config import Study
 from fftune.sweeping.search_space import suggest
 
 DRAWS = 100
-"""Before a space is taken to be exhausted."""
+"""Random draws before the space is taken to be exhausted."""
 
 
 class DedupeSampler(BaseSampler):
-    """Another sampler, but never twice what has one and the same effect.
+    """Wrap a sampler so that it never proposes two settings of equal `Study.effect`.
 
-    A trial is deterministic, so that its repetition tells nothing. Samplers know neither that
-    nor that all hedges without a radius are one: where the inner one proposes what any earlier
+    A trial is deterministic, so repeating it gives nothing new. Samplers do not know that, nor
+    that all hedges without a radius are equal: where the inner sampler proposes what an earlier
     trial has tried, random draws take its place until one is new.
     """
 
@@ -75,7 +75,7 @@ class DedupeSampler(BaseSampler):
         self.inner.after_trial(study, trial, state, values)
 
     def _others(self, study: optuna.Study, trial: FrozenTrial) -> list[FrozenTrial]:
-        """All that have begun, those that run beside this one included."""
+        """Other trials that have all their parameters, running ones included."""
         begun = study.get_trials(deepcopy=False)
         complete = len(self._config.dimensions)
         return [t for t in begun if t.number != trial.number and len(t.params) == complete]

@@ -1,6 +1,6 @@
-"""Gap bisection: put the next lambda where the front has its largest hole.
+"""Gap bisection: put the next lambda into the largest gap of the front.
 
-Works with any study of one float parameter and two objectives; knows nothing of training.
+Works with any Optuna study of one float parameter and two objectives.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 MIN_WIDTH = 0.004
-"""Neighbours closer than this share of the axis are not split while others can be."""
+"""Share of the axis, in (0, 1): closer neighbours are not split while others can be."""
 
 Scale = Literal["linear", "log", "log1p"]
 AXES: dict[Scale, tuple[Callable[[float], float], Callable[[float], float]]] = {
@@ -22,10 +22,10 @@ AXES: dict[Scale, tuple[Callable[[float], float], Callable[[float], float]]] = {
     "log": (log, exp),
     "log1p": (log1p, expm1),
 }
-"""To the axis on which gaps are halved, and back."""
+"""Functions to the axis on which gaps are halved, and back, by scale."""
 
 Tried = tuple[float, Sequence[float] | None]
-"""A value and its two objectives; None while it is running, or because it failed."""
+"""A value and its two objectives; None while the trial runs, or if it failed."""
 
 
 class GapSampler(BaseSampler):
@@ -43,7 +43,7 @@ class GapSampler(BaseSampler):
         margin: begin so far inside the range, a share of the axis. The ends are the extremes of
             a front, which hypervolume rewards only as far as its reference lies beyond them: with
             `margin=0.05` six trials reach on the papers' curves what their grid of nine does, but
-            nothing is known beyond what was tried. See benchmarks/RESULTS.md.
+            nothing is known beyond them. See benchmarks/RESULTS.md.
     """
 
     def __init__(self, *, scale: Scale = "log1p", margin: float = 0.0) -> None:
@@ -52,13 +52,13 @@ class GapSampler(BaseSampler):
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        """Nothing is sampled jointly: there is one parameter."""
+        """Return nothing: with one parameter, nothing is sampled jointly."""
         return {}
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        """Nothing is sampled jointly: there is one parameter."""
+        """Return nothing: with one parameter, nothing is sampled jointly."""
         return {}
 
     def sample_independent(
@@ -68,7 +68,7 @@ class GapSampler(BaseSampler):
         param_name: str,
         param_distribution: BaseDistribution,
     ) -> float:
-        """The next value, from all that the study knows."""
+        """Return the next value, given all trials of the study."""
         if not isinstance(param_distribution, FloatDistribution) or param_distribution.low < 0:
             raise ValueError(f"GapSampler needs a float >= 0, got {param_distribution!r}")
         if len(study.directions) != 2:
@@ -86,7 +86,7 @@ class GapSampler(BaseSampler):
 def next_value(
     tried: Sequence[Tried], low: float, high: float, *, scale: Scale = "log1p", margin: float = 0.0
 ) -> float:
-    """The value in [low, high] to try next."""
+    """Return the value in [low, high] to try next."""
     bend, unbend = AXES[scale]
     if margin:
         inside = margin * (bend(high) - bend(low))
@@ -104,7 +104,7 @@ def next_value(
     widths = np.diff(u)
     wide = widths >= MIN_WIDTH * (bend(high) - bend(low))
     areas = np.prod(np.abs(np.diff(risks, axis=0)), axis=1) * wide
-    # Where no rectangle is left, or nothing is known yet, split the widest gap.
+    # Without a rectangle, or any objectives yet, split the widest gap.
     gap = int(np.argmax(areas if areas.max(initial=0) > 0 else widths))
     return float(np.clip(unbend((u[gap] + u[gap + 1]) / 2), low, high))
 
@@ -114,7 +114,12 @@ def _usable(objectives: Sequence[float] | None) -> bool:
 
 
 def _predicted(u: np.ndarray, risks: np.ndarray) -> np.ndarray:
-    """Objectives, holes filled on the line between their neighbours."""
+    """Interpolate missing objectives linearly between their neighbours on the axis.
+
+    Args:
+        u: (N,) positions on the axis, ascending.
+        risks: (N, 2), nan where unknown.
+    """
     done = ~np.isnan(risks).any(axis=1)
     if not done.any():
         return np.zeros_like(risks)

@@ -1,36 +1,88 @@
-"""Which Optuna sampler a strategy is. All of them serve any study of these objectives."""
+"""Search strategies, each an Optuna sampler. `registry.STRATEGIES` names them."""
 
 import warnings
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
-from fftune.config import Study
+from fftune.config import Study, is_whole
+from fftune.errors import ConfigError
 from fftune.sweeping.samplers.dedupe import DedupeSampler
 from fftune.sweeping.samplers.gap import GapSampler
+from fftune.sweeping.samplers.spec import SamplerSpec, sampler_spec
 from fftune.sweeping.search_space import corners, params_of
 
 
 def make_sampler(config: Study) -> BaseSampler:
-    """The sampler of a study's strategy; `grid` asks it only for what is queued."""
-    seed, begins = config.sampler_seed, len(config.dimensions) and len(corners(config))
+    """Make the sampler of a study's strategy.
+
+    Raises:
+        ConfigError: a strategy of the user's returns no Optuna sampler; see `sampler_spec` too.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        if config.rule == "gp":
-            return DedupeSampler(GPSampler(seed=seed, n_startup_trials=begins), config)
-        if config.rule == "tpe":
-            tpe = TPESampler(
-                seed=seed, n_startup_trials=begins, multivariate=True, constant_liar=True
-            )
-            return DedupeSampler(tpe, config)
-    if config.rule == "random":
-        return RandomSampler(seed=seed)
-    scale = config.dimensions[0].scale if config.dimensions else "log1p"
-    return GapSampler(scale=scale, margin=config.margin)
+        sampler: object = sampler_spec(config).make(config)
+    if not isinstance(sampler, BaseSampler):
+        got = type(sampler).__name__
+        raise ConfigError(f"strategy {config.strategy!r} must make an Optuna sampler, got {got}")
+    return sampler
 
 
 def enqueue(search: optuna.Study, config: Study) -> None:
-    """Queue what a strategy tries before it is asked: the grid, or the corners. Once only."""
-    queued = {"grid": config.grid, "gp": None, "tpe": None}.get(config.rule, ())
-    for settings in corners(config) if queued is None else queued:
+    """Queue the settings that a strategy tries first. Those already queued are left out."""
+    for settings in sampler_spec(config).queue(config):
         search.enqueue_trial(params_of(settings, config), skip_if_exists=True)
+
+
+def _gap(config: Study) -> BaseSampler:
+    return GapSampler(scale=config.dimensions[0].scale, margin=config.margin)
+
+
+def _one_range(config: Study) -> bool:
+    """Accept one range of floats >= 0 and two risks."""
+    if len(config.dimensions) != 1 or len(config.risks) != 2:
+        return False
+    (only,) = config.dimensions
+    ranged = not only.choices and 0 <= only.low < only.high
+    return ranged and not is_whole(config.base, only.path)
+
+
+def _gp(config: Study) -> BaseSampler:
+    gp = GPSampler(seed=config.sampler_seed, n_startup_trials=len(corners(config)))
+    return DedupeSampler(gp, config)
+
+
+def _tpe(config: Study) -> BaseSampler:
+    tpe = TPESampler(
+        seed=config.sampler_seed,
+        n_startup_trials=len(corners(config)),
+        multivariate=True,
+        constant_liar=True,
+    )
+    return DedupeSampler(tpe, config)
+
+
+def _random(config: Study) -> BaseSampler:
+    return RandomSampler(seed=config.sampler_seed)
+
+
+GAP = SamplerSpec(
+    make=_gap,
+    accepts=_one_range,
+    needs="one range of floats from 0 on and two risks ('gp' takes any)",
+    own_axis=True,
+)
+GRID = SamplerSpec(
+    make=_random,  # never asked: all of the search is queued
+    queue=lambda config: config.grid,
+    exhaustive=True,
+    accepts=lambda config: bool(config.grid),
+    needs="choices, as in lam=0,1,5",
+    own_axis=True,
+)
+GP = SamplerSpec(make=_gp, queue=corners)
+TPE = SamplerSpec(make=_tpe, queue=corners)
+RANDOM = SamplerSpec(make=_random)
+AUTO = SamplerSpec(
+    make=make_sampler, stands_for=lambda config: "gap" if GAP.accepts(config) else "gp"
+)

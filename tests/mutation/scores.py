@@ -1,4 +1,4 @@
-"""What came of a file's mutants: counts, scores, survivors; and which of them are equivalent."""
+"""Results of a file's mutants: counts, scores, survivors, and the lists of equivalent ones."""
 
 import tomllib
 from collections import Counter
@@ -13,15 +13,15 @@ from tests.mutation.trial import Result
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 GRAVE = Path(__file__).with_name("grave.toml")
 MOST = 0.03
-"""The share of a file's mutants that may be listed as equivalent."""
+"""Largest share of a file's mutants that may be listed as equivalent."""
 
 
 class ListError(Exception):
-    """An entry of a list does not fit the code."""
+    """Entry of a list that does not fit the code."""
 
 
 def equivalents(file: str, mutants: list[Mutant]) -> set[str]:
-    """The changed texts of those that are listed, each with its proof, as the same function.
+    """Texts of the listed equivalent mutants, each with a proof that it computes the same.
 
     Raises:
         ListError: an entry has no mutant or no proof, or there are more than may be.
@@ -45,10 +45,10 @@ def entries_of(path: Path) -> list[dict[str, str]]:
 
 
 def grave() -> list[Mutant]:
-    """Those that were put in by hand once, and that no test saw then.
+    """Mutants written by hand, which survived when they were found.
 
     Raises:
-        ListError: an old text does not stand in its file exactly once.
+        ListError: an old text does not occur in its file exactly once.
     """
     found = []
     for entry in entries_of(GRAVE):
@@ -63,13 +63,13 @@ def grave() -> list[Mutant]:
 
 @dataclass(slots=True)
 class Score:
-    """Of one file, or of the list by hand."""
+    """Score of one file, or of the list by hand."""
 
     name: str
     mutants: list[Mutant]
     results: list[Result]
     same: set[str]
-    """Texts that are equivalent."""
+    """Texts of equivalent mutants."""
 
     @property
     def bar(self) -> float:
@@ -87,7 +87,7 @@ class Score:
 
     @property
     def scores(self) -> tuple[float, float]:
-        """Without the equivalent, and with them counted as survivors."""
+        """Scores without the equivalent mutants, and with them counted as survivors."""
         counts, total = self.counts, len(self.mutants)
         dead = counts["killed"] + counts["timed out"]
         return dead / max(total - counts["equivalent"], 1), dead / max(total, 1)
@@ -103,7 +103,7 @@ class Score:
         return f"{shown} {score:7.1%} {plain:7.1%}{'' if self.met else f'  below {self.bar:.0%}'}"
 
     def alive(self) -> list[str]:
-        """Survivors, then what ran too long, a line each."""
+        """List survivors, then mutants that timed out, one line each."""
         found = []
         for i, (mutant, result) in enumerate(zip(self.mutants, self.results, strict=True)):
             status = self.status(mutant, result)

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from fftune.cli.data import PHASES, main
+from fftune.cli.data import main
 from fftune.config import DataSpec
 from fftune.data import load
 from fftune.data.beton.manifest import read_manifest
+from fftune.data.conversion import PHASES
 from fftune.errors import ConfigError, DataError
 
 SET = "synthetic:shape=3x8x8,classes=4,train=40,test=8"
@@ -87,7 +88,8 @@ def test_poisons_of_either_norm_stand_side_by_side_each_of_its_own_radius(
         assert (poison.pixels != clean.pixels).flatten(1).any(1).all()
     assert found == {"-poisoning": ("linf", 8 / 255), "-poisoning-l2": ("l2", 0.5)}
     out = capsys.readouterr().out
-    assert "linf eps 0.03137, constants paper, seed 0" in out and "l2 eps 0.5, constants" in out
+    assert "linf eps 0.0313725 (8/255), constants paper, seed 0" in out
+    assert "l2 eps 0.5, constants" in out
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,332 @@
+"""Evaluate, train and sweep from Python, as `fftune.evaluate`, `fftune.train`, `fftune.sweep`."""
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from fftune import recipes
+from fftune.config import (
+    Backend,
+    BatteryConfig,
+    Constants,
+    DataSpec,
+    DefenseConfig,
+    ModelSpec,
+    Norm,
+    Resources,
+    Split,
+    Study,
+    ThreatModel,
+    TrainConfig,
+    from_json,
+    nearest,
+    to_json,
+    with_settings,
+)
+from fftune.config.data import of_another
+from fftune.data import Dataset
+from fftune.data.in_memory import dataset_of
+from fftune.data.model_spec import model_spec
+from fftune.errors import ConfigError, ModelError
+from fftune.models import eval_mode, factory_of
+from fftune.registry import MODELS, OBJECTIVES
+from fftune.result import Evaluation, Risks
+from fftune.storage import storage_root
+from fftune.sweeping.front import Front
+from fftune.training.checkpoint import Checkpoint, read_spec
+
+__all__ = ["Evaluation", "Risks", "evaluate", "sweep", "train"]
+
+C = TypeVar("C")
+
+
+def evaluate(
+    net: nn.Module | Checkpoint | ModelSpec | str | Path,
+    data: Any = None,
+    battery: str | BatteryConfig = "risks",
+    *,
+    eps: float | None = None,
+    norm: Norm | None = None,
+    weights: str | Path = "",
+    classes: int | Sequence[str] | None = None,
+    split: Split = "test",
+    defense: str | Sequence[str] | DefenseConfig = (),
+    backend: Backend = "inline",
+    resources: Resources | None = None,
+    storage: str | Path | None = None,
+    **settings: Any,
+) -> Evaluation:
+    """Attack a net with a battery.
+
+    >>> result = evaluate(net, data=(x, y), eps=8 / 255)  # doctest: +SKIP
+    >>> result.risks().hypocritical_risk  # doctest: +SKIP
+
+    Args:
+        net: a module that takes images in [0, 1] and returns logits; what `train` returned; a
+            name, as in "resnet18"; `path/to/file.py:FUNCTION`; or the folder of a checkpoint.
+        data: a name, as in "cifar10" or "folder:PATH"; `(x, y)` or `(ids, x, y)`; or a DataLoader
+            of such batches. `x` is (N, C, H, W), floats in [0, 1] or uint8, `y` (N,) integers from
+            0. Default the data that a checkpoint was trained on.
+        battery: a name, as in "risks" or "hypocritical".
+        eps: radius in pixels of [0, 1], as in `8 / 255`. Default the checkpoint's, else the norm's:
+            8/255 for linf, 0.5 for l2.
+        weights: the state_dict of a net that is given by its name or by a function.
+        classes: their number, or their names in order, of data in memory; default as many as the
+            net has outputs.
+        defense: names of defenses under which everything is scored too, as in "hedge".
+        backend: "ray" attacks blocks of images on the actors of a cluster, with equal rows.
+        storage: a folder in which blocks of rows are kept, and found again; default none.
+        settings: fields of `BatteryConfig`, as in `examples=1000, device="cuda", seed=1`.
+
+    Raises:
+        ConfigError: a name or setting is unknown or out of range.
+        DataError: the data are missing, or not what they should be.
+        ModelError: the net cannot be built, or does not fit the data.
+    """
+    found = _net(net, str(weights))
+    battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
+    battery = _with(battery, settings)
+    images = _data(found, data, split, classes)
+    if isinstance(defense, str):
+        defense = (defense,)
+    if not isinstance(defense, DefenseConfig):
+        defense = DefenseConfig(names=tuple(defense))
+    from fftune.evaluation.evaluate import evaluate as evaluate_nets
+
+    built = _built(found, images, split)
+    name = found.name or (built.label if isinstance(built, ModelSpec) else type(built).__name__)
+    results = evaluate_nets(
+        {name: built},
+        images,
+        battery,
+        threat=_threat(found, eps, norm),
+        split=split,
+        defense=defense if defense.names else None,
+        backend=backend,
+        resources=resources,
+        root=Path(storage) if storage is not None else None,
+    )
+    return Evaluation(results[name].complete())
+
+
+def train(
+    recipe: str | TrainConfig,
+    *,
+    scale: recipes.Scale = "tiny",
+    kind: recipes.TrainingData = "quality",
+    data: str | None = None,
+    model: str | None = None,
+    eps: float | None = None,
+    norm: Norm = "linf",
+    constants: Constants = "paper",
+    folder: str | Path | None = None,
+    settings: Mapping[str, Any] | None = None,
+    **others: Any,
+) -> Checkpoint:
+    """Train one net in this process; `result.model` is the net, in eval mode.
+
+    >>> checkpoint = train("thrm", scale="tiny", lam=20)  # doctest: +SKIP
+
+    Args:
+        recipe: an objective, as in "thrm", "trades_official", a file that defines
+            `recipe(scale)`, or a whole config.
+        scale: "tiny" (the embedded digits, seconds), "small" (5,000 images of CIFAR-10, minutes)
+            or "full" (as published).
+        kind: training data; all but "quality" and "naive" are written by `fftune.data write`.
+        data, model, eps, norm, constants: what the recipe's other numbers follow from.
+        folder: where the run is kept and goes on from after an interruption; default nowhere.
+        settings: fields by their paths, as in `{"optimizer.epochs": 5}`.
+        others: fields of `TrainConfig`, as in `lam=20, seed=1`.
+
+    Raises:
+        ConfigError: a recipe or setting is unknown or out of range.
+        DataError: the data are missing.
+        DivergedError: the loss is nan or infinite.
+    """
+    if isinstance(recipe, TrainConfig):
+        config = recipe
+    else:
+        basis = recipes.Basis(
+            scale=scale, kind=kind, data=data, model=model, norm=norm, eps=eps, constants=constants
+        )
+        config = _training(recipe, basis)
+    config = _with(config, {**others, **(settings or {})})
+    from fftune.training.train import check
+    from fftune.training.train import train as train_here
+
+    check(config)
+    return train_here(config, folder=Path(folder) if folder is not None else None)
+
+
+def sweep(
+    recipe: str | Study,
+    *,
+    scale: recipes.Scale = "tiny",
+    backend: Backend = "inline",
+    resources: Resources | None = None,
+    storage: str | Path | None = None,
+    resume: bool = False,
+    settings: Mapping[str, Any] | None = None,
+    **others: Any,
+) -> Front:
+    """Search settings, lambda by default, for the front of natural against hypocritical risk.
+
+    >>> front = sweep("thrm", trials=5)  # doctest: +SKIP
+
+    Args:
+        recipe: "thrm", "trades", "hedge", a file that defines `recipe(scale)`, or a whole config.
+        scale: as of `train`.
+        backend: "inline" trains one net after the other here; "ray" several at once.
+        storage: the folder of results; default `FFTUNE_STORAGE`, else one in the home folder.
+        resume: go on with a study that was interrupted. One that has ended is given back.
+        settings: fields by their paths, as in `{"base.optimizer.epochs": 5}`.
+        others: fields of the study's config, as in `name="mine", trials=5`.
+
+    Raises:
+        ConfigError: a recipe or setting is unknown or out of range.
+        StudyError: the study exists with other settings, or is unfinished and `resume` is off.
+        FftuneError: no trial gave a net.
+    """
+    config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
+    config = _with(config, {**others, **(settings or {})})
+    from fftune.sweeping.sweep import sweep as sweep_study
+
+    return sweep_study(
+        config,
+        root=storage_root(str(storage) if storage is not None else None),
+        backend=backend,
+        resources=resources,
+        resume=resume,
+    )
+
+
+def _training(recipe: str, basis: recipes.Basis) -> TrainConfig:
+    """A training by the name of its objective, or by a file of the user's.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    if recipe == "trades_official":
+        return recipes.trades_official(basis)
+    if recipe.endswith(".py"):
+        config = recipes.own(recipe)(basis.scale)
+        if not isinstance(config, TrainConfig):
+            raise ConfigError(f"recipe {recipe!r} returned {type(config).__name__}, no TrainConfig")
+        return config
+    OBJECTIVES.check("recipe", recipe)
+    return recipes.training(recipe, basis)
+
+
+class _Net(NamedTuple):
+    """A net, what it is called, and the training that made it, where that is known."""
+
+    net: nn.Module | ModelSpec | str
+    name: str
+    weights: str = ""
+    config: TrainConfig | None = None
+
+
+def _net(net: Any, weights: str) -> _Net:
+    """Sort out which of its forms a net has.
+
+    Raises:
+        ModelError: it is none of them, or weights are given to a net that has its own.
+    """
+    if isinstance(net, str | Path) and not (Path(net) / "model.json").is_file():
+        if isinstance(net, Path) or ("/" in net and ".py:" not in net):
+            read_spec(Path(net))  # says that there is no complete checkpoint
+        return _Net(str(net), "", weights)
+    if weights:
+        raise ModelError("weights must be left out for a net that has its own")
+    if isinstance(net, str | Path):
+        spec = read_spec(Path(net))
+        text = (Path(net) / "config.json").read_text(encoding="utf-8")
+        return _Net(spec, spec.label, config=from_json(TrainConfig, text))
+    if isinstance(net, Checkpoint):
+        return _Net(net.model, net.config.objective, config=net.config)
+    if isinstance(net, ModelSpec):
+        return _Net(net, net.label)
+    if isinstance(net, nn.Module):
+        return _Net(net, type(net).__name__)
+    raise ModelError(f"net must be a module, a name or a checkpoint, got {type(net).__name__}")
+
+
+def _data(found: _Net, data: Any, split: Split, classes: Any) -> DataSpec | Dataset:
+    """The images, named or in memory."""
+    if data is None and found.config is not None:
+        return found.config.data
+    if data is None:
+        raise ConfigError("data is missing: name a data set, or give (x, y) or a DataLoader")
+    if isinstance(data, DataSpec | Dataset):
+        return data
+    if isinstance(data, str):
+        if found.config is not None:
+            return of_another(found.config.data, data)
+        return DataSpec(name=data)
+    dataset = dataset_of(data, classes=classes, split=split)
+    if classes is None and isinstance(found.net, nn.Module):
+        names = tuple(map(str, range(_outputs(found.net, dataset))))
+        return replace(dataset, source=replace(dataset.source, classes=names))
+    return dataset
+
+
+def _outputs(net: nn.Module, dataset: Dataset) -> int:
+    """How many logits a net gives; where it does not answer, the classes of the labels."""
+    _, x, _ = next(dataset.batches(1))
+    with torch.no_grad(), eval_mode(net), contextlib.suppress(Exception):
+        logits = net(x.to(next((p.device for p in net.parameters()), x.device)))
+        if isinstance(logits, Tensor) and logits.ndim == 2:
+            return int(logits.shape[1])
+    return len(dataset.source.classes)
+
+
+def _built(found: _Net, images: DataSpec | Dataset, split: Split) -> nn.Module | ModelSpec:
+    """The net, or how to build it for these images."""
+    if not isinstance(found.net, str):
+        return found.net
+    if isinstance(images, DataSpec):
+        return model_spec(found.net, found.weights, images, split)
+    if found.net not in MODELS:
+        return ModelSpec(factory=found.net, weights=found.weights)
+    factory = factory_of(found.net)
+    return ModelSpec(factory=factory, inputs=images.inputs, weights=found.weights)
+
+
+def _threat(found: _Net, eps: float | None, norm: Norm | None) -> ThreatModel:
+    """The ball: what is not given is the checkpoint's, else the norm's own."""
+    own = found.config.attack.threat if found.config else ThreatModel()
+    if norm is not None and norm != own.norm:
+        own = ThreatModel(norm=norm)
+    return own if eps is None else replace(own, eps=eps)
+
+
+def _with(config: C, settings: Mapping[str, Any]) -> C:
+    """The config with other values at some paths, each of its field's type.
+
+    Raises:
+        ConfigError: a path is unknown, or a value is of another type or out of range.
+    """
+    for path in settings:
+        _require_field(config, path)
+    if not settings:
+        return config
+    try:
+        changed = with_settings(config, settings)
+        return from_json(type(changed), to_json(changed))
+    except TypeError as error:
+        named = ", ".join(f"{path} = {value!r}" for path, value in settings.items())
+        raise ConfigError(f"settings of another type than their fields: {named}") from error
+
+
+def _require_field(config: Any, path: str) -> None:
+    name, _, rest = path.partition(".")
+    names = [f.name for f in fields(config)] if is_dataclass(config) else []
+    if name not in names:
+        raise ConfigError(f"unknown setting {path!r}; {nearest(name, names)}")
+    if rest:
+        _require_field(getattr(config, name), rest)

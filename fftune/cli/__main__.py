@@ -1,0 +1,3 @@
+from fftune.cli import main
+
+main()

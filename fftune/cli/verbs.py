@@ -1,0 +1,40 @@
+"""The verbs of the command line; each is a file of `fftune.cli`, named like it, with a `main`."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """A verb as `fftune --help` and an interrupted command tell of it."""
+
+    help: str
+    again: str
+    """The way to go on after Ctrl-C."""
+
+
+VERBS = {
+    "data": Verb(
+        "list, write and verify data sets",
+        "run it again: no half-written file was left",
+    ),
+    "train": Verb(
+        "train one net, as published or at a smaller scale",
+        "the same command with --resume goes on",
+    ),
+    "sweep": Verb(
+        "train a front of models, natural against hypocritical risk",
+        "the same command with --resume goes on",
+    ),
+    "evaluate": Verb(
+        "attack a net, and count what was fooled and what was concealed",
+        "run it again: finished blocks are kept",
+    ),
+    "doctor": Verb(
+        "tell a robust net from one that hides its gradients, and check the evaluation",
+        "run it again: it starts anew",
+    ),
+    "report": Verb(
+        "lay the fronts of finished studies side by side",
+        "run it again: the studies are as they were",
+    ),
+}

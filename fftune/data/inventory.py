@@ -1,0 +1,48 @@
+"""Inventory of the data sets that are known, or stored in `FFTUNE_DATA`."""
+
+from dataclasses import dataclass
+
+from fftune.data.catalog import data_root, open_parts
+from fftune.errors import DataError
+from fftune.registry import DATASETS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A data set by name: its parts, where they were found."""
+
+    name: str
+    classes: int = 0
+    counts: dict[str, int]
+    """Examples by part (`train`, `test`, `whole`); empty if the set was not found."""
+    official: dict[str, int]
+    """Examples that the published set has, by part; empty for sets of the user's."""
+    storage: str = ""
+    """The kind of files that hold the images, as in `betonimages`."""
+    damage: str = ""
+    """Why a set that lies there cannot be opened."""
+
+
+def inventory() -> list[Entry]:
+    """List the known sets, then those that are stored as betons under other names."""
+    here = (path.name for path in sorted(data_root().glob("*")) if any(path.glob("*.beton")))
+    return [_entry(name) for name in dict.fromkeys([*DATASETS, *here])]
+
+
+def _entry(name: str) -> Entry:
+    known = name in DATASETS
+    official = dict(DATASETS[name].official) if known else {}
+    try:
+        parts = open_parts(name)
+        opened = {part: parts[part] for part in parts}
+    except DataError as error:
+        missing = known and "is not in" in str(error)
+        return Entry(name=name, counts={}, official=official, damage="" if missing else str(error))
+    first = next(iter(opened.values()))
+    return Entry(
+        name=name,
+        classes=len(first.source.classes),
+        counts={part: len(opened[part]) for part in opened},
+        official=official,
+        storage=type(first.images).__name__.lower(),
+    )

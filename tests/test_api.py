@@ -1,0 +1,251 @@
+"""The public API: names, nets and data in every form, results, and errors in one line."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+import fftune as ff
+from fftune.errors import ConfigError, DataError, ModelError
+from tests.test_layers import DOORS, PACKAGE, ROOT, modules
+
+EPS = 0.1
+LIBRARIES = DOORS.keys() - {"ffcv", "numba"}
+
+
+class TwoClass(nn.Module):
+    """Logits (0, w . x): l_inf attacks are won exactly where |w . x| < eps * |w|_1."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([1.0, -1.0, 1.0, -1.0]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        score = x.flatten(1) @ self.weight
+        return torch.stack([torch.zeros_like(score), score], 1)
+
+
+# Scores 0.2, -0.2, 1, -1 twice; |w|_1 = 4, so that eps 0.1 moves a score by 0.4.
+X = torch.tensor([[0.7, 0.5, 0.5, 0.5], [0.5, 0.7, 0.5, 0.5], [0.9, 0.4, 0.9, 0.4]])
+X = torch.cat([X, 1 - X[2:]]).view(4, 1, 2, 2).repeat(2, 1, 1, 1)
+Y = torch.tensor([1, 0, 1, 0, 0, 1, 0, 1])  # four right, then four wrong
+
+
+@pytest.fixture(scope="module")
+def result() -> ff.Evaluation:
+    return ff.evaluate(TwoClass(), (X, Y), eps=EPS, steps=20)
+
+
+def test_risks_are_the_closed_form(result: ff.Evaluation) -> None:
+    risks = result.risks()
+    assert (risks.natural_risk.count, risks.natural_risk.n) == (4, 8)
+    assert (risks.adversarial_risk.count, risks.adversarial_risk.n) == (2, 4)
+    assert (risks.hypocritical_risk.count, risks.hypocritical_risk.n) == (2, 4)
+    assert (risks.robust_accuracy.count, risks.robust_accuracy.n) == (2, 8)
+    assert (risks.stability_risk_all.count, risks.stability_risk_all.n) == (4, 8)
+    low, high = risks.hypocritical_risk.interval
+    assert (round(low, 3), round(high, 3)) == (0.150, 0.850)  # Wilson's for 2 of 4
+
+
+def test_results_are_shown_as_frame_text_and_html(result: ff.Evaluation) -> None:
+    frame = result.frame()
+    assert len(frame) == 16 and set(frame["goal"]) == {"adversarial", "hypocritical"}
+    risks = result.risks()
+    assert risks.frame().loc["hypocritical_risk", "value"] == 0.5
+    assert list(risks) == [*dict(risks)] and "hypocritical_risk" in risks
+    text = repr(risks)
+    assert "TwoClass on tensors, test: n = 8 of 8; linf, eps 0.1" in text
+    assert "hypocritical_risk   50.0% (95 % CI 15.0% to 85.0%, n = 4)" in text
+    assert "<td>2 of 4</td>" in risks._repr_html_() and "<table" in result._repr_html_()
+    assert "pgd-20" in repr(result)
+    assert result.rates()["worst_case/hypocritical_risk"] == risks.hypocritical_risk
+
+
+def test_names_in_html_are_escaped(result: ff.Evaluation) -> None:
+    from dataclasses import replace
+
+    assert "<b>" not in replace(result.risks(), about="<b>")._repr_html_()
+
+
+@pytest.mark.parametrize("form", ["ids", "loader", "bytes", "numpy", "shuffled"])
+def test_data_in_memory_have_many_forms(result: ff.Evaluation, form: str) -> None:
+    ids = torch.arange(8)
+    order = torch.tensor([3, 1, 7, 0, 6, 2, 5, 4])
+    data = {
+        "ids": (ids, X, Y),
+        "loader": DataLoader(TensorDataset(X, Y), batch_size=3),
+        "bytes": ((X * 255).round().to(torch.uint8), Y),
+        "numpy": (X.numpy(), Y.numpy()),
+        "shuffled": (ids[order], X[order], Y[order]),
+    }[form]
+    again = ff.evaluate(TwoClass(), data, eps=EPS, steps=20)
+    columns = ["id", "goal", "y", "pred_clean", "pred_pert", "success"]
+    assert again.frame()[columns].equals(result.frame()[columns])
+
+
+def test_pixels_that_are_no_bytes_stay_what_they_are() -> None:
+    from fftune.data.in_memory import dataset_of
+
+    x = torch.rand(3, 1, 2, 2)
+    _, batch, _ = next(dataset_of((x, torch.zeros(3, dtype=torch.int64))).batches(3))
+    assert torch.equal(batch, x)
+    stored = dataset_of((torch.tensor([7, 255]).div(255).view(2, 1, 1, 1), torch.tensor([0, 1])))
+    assert stored.pixels.flatten().tolist() == [7, 255]
+
+
+def test_examples_are_spread_over_ids() -> None:
+    few = ff.evaluate(TwoClass(), (X, Y), eps=EPS, examples=4)
+    assert sorted(set(few.frame()["id"])) == [0, 2, 4, 6]
+
+
+def test_a_defended_net_has_risks_of_its_own() -> None:
+    found = ff.evaluate(TwoClass(), (X, Y), eps=EPS, steps=2, defense="random")
+    assert found.risks("random").natural_risk.n == 8
+    assert "behind random" in repr(found.risks("random"))
+    with pytest.raises(DataError, match="defense 'hedge' was not evaluated; known: none, random"):
+        found.risks("hedge")
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> ff.Checkpoint:
+    return ff.train("thrm", lam=5, settings={"optimizer.epochs": 1})
+
+
+def test_train_gives_a_net_that_evaluate_takes(checkpoint: ff.Checkpoint, tmp_path: Path) -> None:
+    assert checkpoint.config.lam == 5 and len(checkpoint.history) == 1
+    found = ff.evaluate(checkpoint, examples=20, steps=1)
+    assert "digits, test: n = 20 of" in repr(found.risks()) and "eps 0.15" in repr(found.risks())
+    checkpoint.save(tmp_path / "checkpoint")
+    again = ff.evaluate(tmp_path / "checkpoint", examples=20, steps=1)
+    assert again.frame()["pred_pert"].equals(found.frame()["pred_pert"])
+    weights = tmp_path / "checkpoint" / "weights.pt"
+    named = ff.evaluate("small_cnn", "digits", eps=0.15, weights=weights, examples=20, steps=1)
+    assert named.frame()["pred_pert"].equals(found.frame()["pred_pert"])
+
+
+def test_a_function_of_a_file_gives_the_net(result: ff.Evaluation, tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        score = x.flatten(1) @ torch.tensor([1.0, -1.0, 1.0, -1.0])\n"
+        "        return torch.stack([torch.zeros_like(score), score], 1)\n"
+    )
+    found = ff.evaluate(f"{tmp_path}/own.py:Net", (X, Y), eps=EPS, steps=20)
+    assert found.frame()["pred_pert"].equals(result.frame()["pred_pert"])
+
+
+def test_sweep_gives_a_front(tmp_path: Path) -> None:
+    few = {"base.optimizer.epochs": 1, "battery.examples": 10, "battery.steps": 1}
+    front = ff.sweep("thrm", trials=2, storage=tmp_path, name="few", settings=few)
+    assert sorted(point.lam for point in front.points) == [0, 100]
+    assert (tmp_path / "studies" / "few" / "front.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: ff.evaluate(TwoClass(), (X, Y), "rsks"), ConfigError, "did you mean 'risks'"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y), setps=3), ConfigError, "did you mean 'steps'"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y), steps="3"), ConfigError, "steps"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y), eps=-1), ConfigError, "eps must be"),
+        (lambda: ff.evaluate(TwoClass()), ConfigError, "data is missing"),
+        (lambda: ff.evaluate(TwoClass(), "cifar"), DataError, "did you mean 'cifar10'"),
+        (lambda: ff.evaluate(3, (X, Y)), ModelError, "got int"),
+        (lambda: ff.evaluate(Path("none"), (X, Y)), ModelError, "no complete checkpoint"),
+        (lambda: ff.evaluate("resnt18", (X, Y)), ff.FftuneError, "resnet18"),
+        (lambda: ff.evaluate(TwoClass(), (X * 3, Y)), DataError, "lie in"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y[:3])), DataError, "y must be 8 integers"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y.float())), DataError, "integers"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y + 1)), DataError, "labels must be from 0 to 1"),
+        (lambda: ff.evaluate(TwoClass(), (Y, X, Y)), DataError, "once each"),
+        (lambda: ff.evaluate(TwoClass(), X), DataError, "got Tensor"),
+        (lambda: ff.evaluate(TwoClass(), [1, 2]), DataError, "got int"),
+        (lambda: ff.train("trhm"), ConfigError, "did you mean 'thrm'"),
+        (lambda: ff.train("thrm", lamb=3), ConfigError, "did you mean 'lam'"),
+        (lambda: ff.train("thrm", lam="x"), ConfigError, "lam"),
+        (lambda: ff.sweep("thrmm"), ConfigError, "did you mean 'thrm'"),
+    ],
+)
+def test_mistakes_are_one_line(call, error: type[Exception], message: str) -> None:
+    with pytest.raises(error) as caught:
+        call()
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_import_is_quick_and_needs_no_torch() -> None:
+    code = (
+        "import sys, time; began = time.perf_counter(); import fftune;"
+        "took = time.perf_counter() - began; dir(fftune);"
+        "assert not {'torch', 'numpy', 'pandas'} & set(sys.modules), sys.modules.keys();"
+        "assert took < 0.3, took"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_all_names_are_typed_found_and_offered_for_completion() -> None:
+    tree = ast.parse((PACKAGE / "__init__.py").read_text())
+    typed = {
+        alias.asname: node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and "fftune" in str(node.module)
+        for alias in node.names
+    }
+    assert typed == {name: f"fftune.{home}" for name, home in ff._HOME.items()}
+    assert set(ff.__all__) == {*typed, "__version__"} <= set(dir(ff))
+    for name in typed:
+        assert callable(getattr(ff, name)), name
+    with pytest.raises(AttributeError, match="no attribute 'evaluat'"):
+        _ = ff.evaluat
+
+
+HIDDEN = """
+import importlib, os, sys, types
+
+def check(names, early):
+    import fftune
+    if early:
+        fftune.evaluate, fftune.pgd
+    for name in names:
+        importlib.import_module(name)
+    import fftune.evaluate, fftune.train, fftune.sweep
+    for name in fftune.__all__:
+        assert not isinstance(getattr(fftune, name), types.ModuleType), name
+    for module in [m for name, m in sys.modules.items() if name.startswith("fftune.")]:
+        for name in getattr(module, "__all__", ()):
+            assert not isinstance(getattr(module, name), types.ModuleType), (module, name)
+    for name in FUNCTIONS * 2:
+        try:
+            getattr(fftune, name)()
+        except TypeError as error:
+            assert "missing" in str(error) and name in str(error), error
+        else:
+            raise AssertionError(name)
+    assert isinstance(sys.modules["fftune.evaluate"], types.ModuleType)
+
+for library in LIBRARIES:  # once; each child then imports fftune anew
+    importlib.import_module(library)
+for number, names in enumerate(ORDERS):
+    child = os.fork()
+    if not child:
+        check(names, early=number % 2 == 0)
+        sys.stderr.flush()
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, (number, names[:3])
+"""
+
+
+def test_a_function_is_never_hidden_by_a_module_of_its_name() -> None:
+    names = [f"fftune.{n}" for n in modules() if n and "__main__" not in n and "ffcv" not in n]
+    orders = [sorted(names), sorted(names, reverse=True), sorted(names, key=len)]
+    functions = [name for name in ff.__all__ if name.islower() and name != "__version__"]
+    assert {"evaluate", "train", "sweep", "pgd"} <= set(functions)
+    given = {"ORDERS": orders, "FUNCTIONS": functions, "LIBRARIES": [*LIBRARIES]}
+    code = "".join(f"{name} = {value!r}\n" for name, value in given.items()) + HIDDEN
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

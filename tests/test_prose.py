@@ -1,0 +1,57 @@
+"""Docstrings that a stranger understands: how they begin, and which words they do without."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.source_tree import docstrings, modules
+
+BEGINNINGS = {
+    *("of", "as", "likewise", "none", "whether"),
+    *("what", "how", "which", "where", "who", "whose", "why", "when"),
+}
+"""A docstring begins with the verb or the noun of the thing itself."""
+PAPERS = re.compile(r"\bP[12]\b")
+"""The papers have authors and years: Tao et al. 2022, Wu et al. 2021."""
+
+
+def bad_beginnings(path: Path) -> list[str]:
+    found = ((line, text.split(maxsplit=1)[0]) for line, text in docstrings(path))
+    return [f"{line}: {word}" for line, word in found if word.strip(",.:;").lower() in BEGINNINGS]
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_docstrings_begin_with_the_thing_itself(name: str) -> None:
+    assert bad_beginnings(modules()[name]) == []
+
+
+@pytest.mark.parametrize("name", list(modules()))
+def test_papers_are_cited_by_authors_and_year(name: str) -> None:
+    texts = docstrings(modules()[name], private=True)
+    assert [line for line, text in texts if PAPERS.search(text)] == []
+
+
+def test_every_kind_of_docstring_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.py"
+    path.write_text(
+        '"""What a module holds."""\n'
+        "LIMIT = 3\n"
+        '"""How much."""\n'
+        "_hidden = 3\n"
+        '"""Whether private."""\n'
+        "class Settings:\n"
+        '    """Settings of something."""\n'
+        "    lam: float\n"
+        '    """None: not used."""\n'
+        "    def method(self):\n"
+        '        """\n        Where it goes."""\n'
+        '        "Which is no docstring."\n'
+        "def _private():\n"
+        '    """Who knows, in P1."""\n'
+        "    def inner():\n"
+        '        """Of P2."""\n'
+    )
+    assert bad_beginnings(path) == ["1: What", "3: How", "9: None:", "11: Where"]
+    every = list(docstrings(path, private=True))
+    assert [line for line, text in every if PAPERS.search(text)] == [15, 17]
