@@ -8,15 +8,13 @@ if TYPE_CHECKING:
     from fftune.data.dataset import Dataset, Source
     from fftune.data.loader import Loader, open_loader
     from fftune.data.sampler import is_padding
-    from fftune.data.sources.arrays import from_arrays
 
-__all__ = ["Dataset", "Loader", "Source", "from_arrays", "is_padding", "load", "open_loader"]
+__all__ = ["Dataset", "Loader", "Source", "is_padding", "load", "open_loader"]
 
 _HOMES = {
     "Dataset": "dataset",
     "Loader": "loader",
     "Source": "dataset",
-    "from_arrays": "sources.arrays",
     "is_padding": "sampler",
     "load": "catalog",
     "open_loader": "loader",

@@ -193,12 +193,12 @@ def rounded(x_pert: Tensor, pixels: Tensor, threat: ThreatModel, levels: int) ->
 
 
 def _check_fit(net: nn.Module, data: Dataset) -> None:
-    source, count = data.source, min(2, len(data))
     with eval_mode(net):
         check_fit(
             net,
-            lambda size: data.pixels[:size] / source.levels,
-            len(source.classes),
-            sizes=(count,),
-            data=source.name,
+            lambda count: data.pixels[:count] / data.source.levels,
+            len(data.source.classes),
+            sizes=(min(2, len(data)),),
+            available=len(data),
+            data=data.source.name,
         )

@@ -6,10 +6,17 @@ import torch
 from PIL import Image
 
 from fftune.config import DataSpec
-from fftune.data import from_arrays, load
+from fftune.data import Dataset, load
 from fftune.data.catalog import open_parts
 from fftune.data.dataset_spec import DatasetSpec
+from fftune.data.sources.arrays import parts_from
 from fftune.errors import ConfigError, DataError
+
+
+def from_arrays(images, labels, *, name: str, spec: DatasetSpec | None = None) -> Dataset:
+    whole = parts_from((images, labels), name=name, spec=spec or DatasetSpec())["whole"]
+    return whole.read(torch.arange(len(whole)), "test")
+
 
 FILE = """
 import numpy as np
@@ -120,8 +127,6 @@ def test_images_in_any_form_are_the_same_examples(images) -> None:
 
 
 def test_a_torch_data_set_is_read_item_by_item(tmp_path) -> None:
-    from fftune.data.sources.arrays import parts_from
-
     part = parts_from(Pictures(), name="mine", spec=DatasetSpec())["whole"]
     expected = from_arrays(PIXELS, Y, name="mine").hash()
     assert part.read(torch.arange(6), "test").hash() == expected

@@ -146,7 +146,7 @@ def test_a_batch_larger_than_the_data_is_refused() -> None:
 @pytest.mark.parametrize(
     ("net", "message"),
     [
-        ("five", r"net tells 5 classes apart, digits has 10"),
+        ("five", "model .* tells 5 classes apart, the data set has 10"),
         ("colour", r"does not take images of 1 x 8 x 8: .*expected input.* to have 3 channels"),
     ],
 )

@@ -8,8 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fftune.config import Split
-from fftune.data.dataset import Dataset, Source
+from fftune.data.dataset import Source
 from fftune.data.dataset_spec import DatasetSpec
 from fftune.data.images import Array
 from fftune.data.official_split import OfficialSplit, PartName, Parts
@@ -20,33 +19,20 @@ Examples = tuple[NDArray[np.uint8], NDArray[np.int64]]
 """Images (N, H, W, C) and labels (N,)."""
 
 
-def from_arrays(
-    images: Any, labels: Any, *, name: str, spec: DatasetSpec | None = None, split: Split = "test"
-) -> Dataset:
-    """Examples in memory as a split of a data set of its own; their ids are their positions.
-
-    Args:
-        images: (N, C, H, W), (N, H, W, C) or (N, H, W) uint8, or floats k / 255 in [0, 1].
-        labels: (N,) whole numbers from 0.
-        name: the data set's name, which keys its noise.
-        spec: names of the classes and normalisation.
-
-    Raises:
-        DataError: they are something else.
-    """
-    whole = parts_from((images, labels), name=name, spec=spec or DatasetSpec())["whole"]
-    return whole.read(torch.arange(len(whole)), split)
-
-
 def parts_from(loaded: Any, *, name: str, spec: DatasetSpec) -> Parts:
     """The official parts that a user's function has returned.
+
+    Ids are positions.
 
     Args:
         loaded: a mapping from "train" and "test" (or "whole", for a data set without an official
             division) to examples; or the examples of the whole. Examples are a pair
-            (images, labels), see `from_arrays`, or a torch data set of pairs (image, label) whose
-            images are PIL's, arrays (H, W, C) or tensors (C, H, W), all of one size. What this
-            package's own sources return is taken as it is.
+            (images, labels) or a torch data set of pairs (image, label). Images are (N, C, H, W),
+            (N, H, W, C) or (N, H, W) uint8, or floats k / 255 in [0, 1]; those of a torch data set
+            are PIL's, arrays (H, W, C) or tensors (C, H, W), all of one size. Labels are (N,)
+            whole numbers from 0. What this package's own sources return is taken as it is.
+        name: the data set's name, which keys its noise.
+        spec: names of the classes and normalisation.
 
     Raises:
         DataError: it is something else.
@@ -124,7 +110,7 @@ def _of_torch(part: Any, where: str) -> tuple[NDArray[Any], list[int]]:
 
 
 def _pixels(images: Any, where: str) -> NDArray[np.uint8]:
-    """(N, H, W, C) uint8 of images in any of the forms of `from_arrays`.
+    """(N, H, W, C) uint8 of images in any of the forms of `parts_from`.
 
     Raises:
         DataError: they have another form, or values that 8 bits cannot hold.
