@@ -34,11 +34,12 @@ from fftune.data.in_memory import dataset_of
 from fftune.data.model_spec import model_spec
 from fftune.errors import ConfigError, ModelError
 from fftune.models import eval_mode, factory_of
+from fftune.models.saved_spec import read_spec
 from fftune.registry import MODELS, OBJECTIVES
 from fftune.result import Evaluation, Risks
 from fftune.storage import storage_root
 from fftune.sweeping.front import Front
-from fftune.training.checkpoint import Checkpoint, read_spec
+from fftune.training.checkpoint import Checkpoint
 
 __all__ = ["Evaluation", "Risks", "evaluate", "sweep", "train"]
 
@@ -166,6 +167,7 @@ def train(
 def sweep(
     recipe: str | Study,
     *,
+    net: ModelSpec | str | Path | None = None,
     scale: recipes.Scale = "tiny",
     backend: Backend = "inline",
     resources: Resources | None = None,
@@ -180,6 +182,8 @@ def sweep(
 
     Args:
         recipe: "thrm", "trades", "hedge", a file that defines `recipe(scale)`, or a whole config.
+        net: the folder of a checkpoint, or a description, for studies of a net that exists, as
+            "hedge" is. A checkpoint's data and threat are the defaults.
         scale: as of `train`.
         backend: "inline" trains one net after the other here; "ray" several at once.
         storage: the folder of results; default `FFTUNE_STORAGE`, else one in the home folder.
@@ -192,17 +196,40 @@ def sweep(
         StudyError: the study exists with other settings, or is unfinished and `resume` is off.
         FftuneError: no trial gave a net.
     """
-    config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
-    config = _with(config, {**others, **(settings or {})})
+    from fftune.sweeping.study_kind import kind_of
     from fftune.sweeping.sweep import sweep as sweep_study
 
+    config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
+    if net is not None:
+        config = _about(config, net, takes_model=kind_of(config).takes_model)
+    config = _with(config, {**others, **(settings or {})})
     return sweep_study(
-        config,
+        kind_of(config).prepare(config),
         root=storage_root(str(storage) if storage is not None else None),
         backend=backend,
         resources=resources,
         resume=resume,
     )
+
+
+def _about(config: Study, net: ModelSpec | str | Path, *, takes_model: bool) -> Study:
+    """A study of a net that exists.
+
+    Raises:
+        ConfigError: the study trains its nets, or other processes could not build this one.
+    """
+    if not takes_model:
+        raise ConfigError(f"net must be left out of a study that trains its own ({config.name})")
+    found = _net(net, "")
+    if not isinstance(found.net, ModelSpec):
+        raise ConfigError("net must be the folder of a checkpoint, or a ModelSpec")
+    base = replace(config.base, net=found.net.absolute())
+    if found.config is not None:
+        threat = found.config.attack.threat
+        attack = replace(base.attack, threat=threat)
+        base = replace(base, data=found.config.data, attack=attack)
+        base = with_settings(base, {"norm": threat.norm})
+    return replace(config, base=base, name=f"{config.name}-{found.net.label}")
 
 
 def _training(recipe: str, basis: recipes.Basis) -> TrainConfig:

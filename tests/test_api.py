@@ -143,8 +143,17 @@ def test_a_function_of_a_file_gives_the_net(result: ff.Evaluation, tmp_path: Pat
 def test_sweep_gives_a_front(tmp_path: Path) -> None:
     few = {"base.optimizer.epochs": 1, "battery.examples": 10, "battery.steps": 1}
     front = ff.sweep("thrm", trials=2, storage=tmp_path, name="few", settings=few)
-    assert sorted(point.lam for point in front.points) == [0, 100]
+    assert sorted(found.lam for found in front.results) == [0, 100]
     assert (tmp_path / "studies" / "few" / "front.json").is_file()
+
+
+def test_a_hedge_sweep_takes_a_checkpoint(checkpoint: ff.Checkpoint, tmp_path: Path) -> None:
+    checkpoint.save(tmp_path / "net" / "checkpoint")
+    few = {"base.examples": 8, "base.aware": 1, "base.steps": 1, "base.attack.steps": 1}
+    front = ff.sweep(
+        "hedge", net=tmp_path / "net" / "checkpoint", trials=1, storage=tmp_path, settings=few
+    )
+    assert front.study == "hedge-net" and front.results[0].settings["eps_d"] == 0
 
 
 @pytest.mark.parametrize(
@@ -170,6 +179,8 @@ def test_sweep_gives_a_front(tmp_path: Path) -> None:
         (lambda: ff.train("thrm", lamb=3), ConfigError, "did you mean 'lam'"),
         (lambda: ff.train("thrm", lam="x"), ConfigError, "lam"),
         (lambda: ff.sweep("thrmm"), ConfigError, "did you mean 'thrm'"),
+        (lambda: ff.sweep("thrm", net="a.py:b"), ConfigError, "net must be left out"),
+        (lambda: ff.sweep("hedge", net="a.py:b"), ConfigError, "folder of a checkpoint"),
     ],
 )
 def test_mistakes_are_one_line(call, error: type[Exception], message: str) -> None:

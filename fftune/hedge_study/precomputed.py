@@ -44,7 +44,6 @@ from fftune.models import (
 )
 from fftune.models.weights import write_plain
 from fftune.outcomes import Outcomes
-from fftune.registry import label
 from fftune.storage import in_turn
 from fftune.user_code import answering
 
@@ -105,7 +104,7 @@ def perturb_dataset(
     """
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
     stage = AttackStage(config=attack, loss=attack_spec(attack.search).losses[0])
-    name = f"{label(attack.search)}-{attack.steps}" if access is None else "aware-hedge"
+    name = attack.label if access is None else "aware-hedge"
     adversary = Attack(name=name, goal="adversarial", stages=(stage,), access=access)
     friend = replace(adversary, goal="hypocritical")
     blocks = []

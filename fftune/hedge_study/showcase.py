@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fftune.config import HedgeConfig, HedgeTrial, config_hash
+from fftune.config import HedgeConfig, HedgeTrial, config_hash, told_radius
 from fftune.defenses import hedge
 from fftune.defenses.analysis import Score, gradient_gap, ratio_gap, second_attack
 from fftune.evaluation.job import COMPARED
@@ -288,5 +288,6 @@ class _Gallery:
 
 def _describe(config: HedgeConfig) -> str:
     if not config.steps:
-        return f"uniform noise, eps_d {config.eps_d:.4g}"
-    return f"eps_d {config.eps_d:.4g}, K {config.steps}, step {config.step_length:.3g}"
+        return f"uniform noise, eps_d {told_radius(config.eps_d)}"
+    radius, step = told_radius(config.eps_d), told_radius(config.step_length)
+    return f"eps_d {radius}, K {config.steps}, step {step}"

@@ -128,7 +128,7 @@ def hedge_caveats(result: HedgeResult) -> list[str]:
     return [
         *asked(result.front),
         f"Net {base.net.label}, {base.data.name}; {threat.norm}, eps {radius}. Crafted once on the "
-        f"bare net by {attack.search}-{attack.steps} with steps of {step}, last iterate: the "
+        f"bare net by {attack.label} with steps of {step}, last iterate: the "
         "protocol of Wu et al. 2021, which knows of no defence and flatters it.",
         "Attackers who know the hedge climb through it (their algorithm 6, the defence's "
         "derivative taken for the identity, noise of their own at every step), on "

@@ -43,7 +43,7 @@ def evaluate_trial(run: SeedRun) -> SeedResult:
     outcomes = evaluate_hedge(config, run.study.path.parents[1] / "crafted")
     outcomes.write(run.folder / "outcomes.parquet")
     defended = outcomes.where(defense=name_of(config.hedge))
-    attack = f"{config.attack.search}-{config.attack.steps}"
+    attack = config.attack.label
     validation, test = (RiskCounts.of(defended, attack=attack, split=s) for s in SPLITS)
     aware = _under_all_attacks(defended)
     run.tracked.metrics(
