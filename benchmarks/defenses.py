@@ -30,7 +30,7 @@ from fftune.defenses import Hedge, hedge
 from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attack
 from fftune.defenses.theory.linear import LinearTask, accuracies
 from fftune.evaluation.defended import predict
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 
 THREAT = ThreatModel(eps=8 / 255)
 HEDGE = HedgeConfig()
@@ -157,7 +157,9 @@ def analysis(given: argparse.Namespace) -> None:
         before = net(x_adv).argmax(1)
     for name, settings in (("random", replace(HEDGE, steps=0)), ("hedge", HEDGE)):
         defense = Hedge(config=settings)
-        after = predict(net, x_adv, surrogate=net, defense=defense, noise=defender, ids=ids)
+        after = predict(
+            net, x_adv, surrogate=net, defense=defense, noise=ExampleNoise(defender, ids)
+        )
         corrected, broken = (before != y) & (after == y), (before == y) & (after != y)
         other = (before != y) & (after != y) & (after != before)
         print(

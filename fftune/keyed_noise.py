@@ -1,8 +1,8 @@
-"""Keyed noise: every example has a stream of its own.
+"""Keyed noise: every example has a random stream of its own.
 
-Random starts must not depend on who else is in the batch, on the order of the batches, or on
-the machine. So nothing is drawn from a shared stream: the noise of an example is a function of
-the seed, of what it is for, and of the example's id.
+Random starts must not depend on the rest of the batch, on the order of the batches, or on the
+machine. So nothing is drawn from a shared stream: the noise of an example is a function of the
+seed, of its purpose, and of the example's id.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ from fftune.threefry import normals, threefry, uniforms
 GENERATOR = 2
 """Raised by every change that moves a draw: 1 was numpy's Philox (fftune 0.1.0), 2 is Threefry."""
 CHUNK = 2**15
-"""Counters that are drawn at once: what they need fits into a core's cache."""
+"""Number of counters drawn at once: their words fit into a core's cache."""
 
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """A tree of streams; `fold` goes down a branch, `uniform` and `normal` read the leaves.
+    """Tree of random streams; `fold` goes down a branch, `uniform` and `normal` draw at its end.
 
     >>> noise = Noise(0).fold("digits", "test", "pgd", 0)
 
@@ -37,7 +37,7 @@ class Noise:
     path: tuple[str | int, ...] = ()
 
     def fold(self, *names: str | int) -> "Noise":
-        """The branch for what `names` say: data set, split, attack, restart, epoch."""
+        """Return the branch of these names: data set, split, attack, restart, epoch."""
         return Noise(self.seed, (*self.path, *names))
 
     def uniform(self, ids: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -53,7 +53,7 @@ class Noise:
         return self._drawn(ids, shape, read)
 
     def permutation(self, n: int) -> Tensor:
-        """(n,) int64: 0 to n - 1 in the order of this branch, that of 64 random bits each."""
+        """(n,) int64, a random permutation of 0 to n - 1: the order of 64 random bits each."""
         bits = np.empty(n, np.uint64)
         for rows, words in self._words(torch.arange(n), 1):
             high, low = words[:2, :, 0].astype(np.uint64)
@@ -61,7 +61,7 @@ class Noise:
         return torch.from_numpy(bits.argsort(kind="stable"))
 
     def key(self, i: int) -> int:
-        """128 bits for what draws from a stream of its own kind."""
+        """Derive a 128-bit key, for other random generators."""
         text = repr((self.seed, self.path, i)).encode()
         return int.from_bytes(hashlib.blake2b(text, digest_size=16).digest(), "little")
 
@@ -80,7 +80,7 @@ class Noise:
         return torch.from_numpy(flat).reshape(len(ids), *shape)
 
     def _words(self, ids: Tensor, each: int) -> Iterator[tuple[slice, NDArray[np.uint32]]]:
-        """(4, rows, each) random words for some rows at a time, as many as are quickest."""
+        """Yield (4, rows, each) random words for chunks of rows, as long as are quickest."""
         text = repr((self.seed, self.path)).encode()
         digest = hashlib.blake2b(text, digest_size=16).digest()
         key = tuple(np.frombuffer(digest, np.uint32)[:, None])
@@ -93,3 +93,31 @@ class Noise:
             words[1:3] = halves[rows].T[:, :, None]
             threefry(np, tuple(words), key)  # in place
             yield rows, words
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ExampleNoise:
+    """Noise, and the ids of the examples of a batch, which key it."""
+
+    noise: Noise
+    ids: Tensor
+    """(B,) int64, on the CPU."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def fold(self, *names: str | int) -> "ExampleNoise":
+        """Return the branch of these names, for the same examples."""
+        return ExampleNoise(self.noise.fold(*names), self.ids)
+
+    def select(self, rows: Tensor) -> "ExampleNoise":
+        """Return the noise for some rows of the batch, by position or mask; rows may repeat."""
+        return ExampleNoise(self.noise, self.ids[rows.cpu()])
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        """(B, *shape) float32, uniform in [0, 1)."""
+        return self.noise.uniform(self.ids, shape)
+
+    def normal(self, shape: tuple[int, ...]) -> Tensor:
+        """(B, *shape) float32, standard normal."""
+        return self.noise.normal(self.ids, shape)

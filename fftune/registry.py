@@ -68,7 +68,7 @@ class Registry(Mapping[str, Any]):
             ConfigError: the name is unknown; the nearest is named.
         """
         if name not in self and not is_of_file(name):
-            raise ConfigError(f"{setting} must be one of {self.kind}s: {self.refusal(name)}")
+            raise ConfigError(f"{setting} must be a {self.kind}'s name: {self.refusal(name)}")
 
     def refusal(self, name: str) -> str:
         """One line on a name that is no entry."""

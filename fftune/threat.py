@@ -6,31 +6,30 @@ import torch
 from torch import Tensor
 
 from fftune.config import AttackConfig, Norm, ThreatModel
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise
 
 DEVIATIONS = {"gaussian": 0.01, "narrow": 0.001}
 """Standard deviations of starts: of the authors' code for THRM and TRADES; of TRADES' own code."""
 
 
-def start(x: Tensor, config: AttackConfig, noise: Noise, ids: Tensor) -> Tensor:
+def start(x: Tensor, config: AttackConfig, noise: ExampleNoise) -> Tensor:
     """Starting point of a search in the ball around each `x`.
 
     Args:
         x: (B, C, H, W) float, pixels in [0, 1].
-        noise: the branch of this attack and restart.
-        ids: (B,) int64, the examples' ids.
+        noise: of this attack and restart, for the examples of x.
     """
     if config.start == "none":
         return x.clone()
     shape = tuple(x.shape[1:])
     if config.start in DEVIATIONS:
-        delta = DEVIATIONS[config.start] * noise.normal(ids, shape)
+        delta = DEVIATIONS[config.start] * noise.normal(shape)
     elif config.threat.norm == "linf":
-        delta = config.threat.eps * (2 * noise.uniform(ids, shape) - 1)
+        delta = config.threat.eps * (2 * noise.uniform(shape) - 1)
     elif config.start == "sphere":
-        delta = config.threat.eps * _uniform_on_unit_sphere(noise, ids, shape)
+        delta = config.threat.eps * _uniform_on_unit_sphere(noise, shape)
     else:
-        delta = config.threat.eps * _uniform_in_unit_ball(noise, ids, shape)
+        delta = config.threat.eps * _uniform_in_unit_ball(noise, shape)
     return project(x + delta.to(x), x, config.threat)
 
 
@@ -83,13 +82,13 @@ def _spread(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
-def _uniform_in_unit_ball(noise: Noise, ids: Tensor, shape: tuple[int, ...]) -> Tensor:
+def _uniform_in_unit_ball(noise: ExampleNoise, shape: tuple[int, ...]) -> Tensor:
     """Draw uniformly in the l2 ball of radius 1: a normal direction, a radius of U^(1/d)."""
-    direction = _uniform_on_unit_sphere(noise, ids, shape)
-    radius = noise.fold("radius").uniform(ids, (1,)) ** (1 / prod(shape))
+    direction = _uniform_on_unit_sphere(noise, shape)
+    radius = noise.fold("radius").uniform((1,)) ** (1 / prod(shape))
     return direction * _spread(radius, direction)
 
 
-def _uniform_on_unit_sphere(noise: Noise, ids: Tensor, shape: tuple[int, ...]) -> Tensor:
-    direction = noise.fold("direction").normal(ids, shape)
+def _uniform_on_unit_sphere(noise: ExampleNoise, shape: tuple[int, ...]) -> Tensor:
+    direction = noise.fold("direction").normal(shape)
     return direction / _spread(_l2(direction), direction)

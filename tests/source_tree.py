@@ -149,18 +149,26 @@ def words_of(path: Path) -> set[str]:
 def unused(package: Path, tables: Collection[str]) -> list[str]:
     """Public names of a package that nothing in it uses, as `module.name`.
 
+    Texts that end like `package.module:NAME` use what they name.
+
     Args:
-        tables: files, by their names below the package, whose texts use what they name.
+        tables: files, by their names below the package, whose texts use every word of theirs.
     """
     files = modules(package)
     elsewhere = {name for path in files.values() for name in imported_names(path)}
     named = {word for table in tables for word in words_of(files[table])}
+    named |= {name for path in files.values() for name in _targets(path)}
     return [
         f"{module}.{name}".lstrip(".")
         for module, path in files.items()
         for name, node in public_names(path).items()
         if name not in named | elsewhere | read_names(path, besides=node)
     ]
+
+
+def _targets(path: Path) -> set[str]:
+    texts = (_text(n) for n in ast.walk(tree(path)) if isinstance(n, ast.Constant))
+    return {found[1] for text in texts if (found := re.search(r":(\w+)$", text))}
 
 
 def unread_methods(package: Path) -> list[str]:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threefry import threefry
 
 IDS = torch.tensor([5, 3, 900])
@@ -137,3 +137,15 @@ def test_every_place_is_as_likely_for_the_first_one() -> None:
     """Chi-squared over 400 orders of ten."""
     firsts = [int(Noise(0).fold(i).permutation(10)[0]) for i in range(400)]
     assert stats.chisquare(np.bincount(firsts, minlength=10)).pvalue > 1e-3
+
+
+def test_noise_and_its_ids_travel_together() -> None:
+    ids = torch.tensor([7, 3, 9])
+    noise = ExampleNoise(Noise(1), ids).fold("a", 2)
+    branch = Noise(1).fold("a", 2)
+    assert len(noise) == 3 and noise.noise == branch
+    assert torch.equal(noise.uniform((2,)), branch.uniform(ids, (2,)))
+    assert torch.equal(noise.normal((2, 3)), branch.normal(ids, (2, 3)))
+    assert noise.select(torch.tensor([2, 0, 2])).ids.tolist() == [9, 7, 9]
+    few = noise.select(torch.tensor([False, True, False]))
+    assert few.ids.tolist() == [3] and torch.equal(few.uniform((2,)), noise.uniform((2,))[1:2])

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fftune.config import AttackConfig, Norm, ThreatModel
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import distance, is_inside, project, start, step
 
 IDS = torch.arange(4)
@@ -22,7 +22,7 @@ def test_starts_and_projections_stay_in_the_ball_and_in_the_box(norm, kind, eps,
     x = torch.rand(4, 3, 5, 2, generator=torch.Generator().manual_seed(seed))
     config = AttackConfig(threat=ThreatModel(norm=norm, eps=eps), start=kind)
     far = x + torch.randn(x.shape, generator=torch.Generator().manual_seed(seed + 1))
-    for point in (start(x, config, Noise(seed), IDS), project(far, x, config.threat)):
+    for point in (start(x, config, ExampleNoise(Noise(seed), IDS)), project(far, x, config.threat)):
         assert (distance(point, x, norm) <= eps * (1 + 1e-5) + 1e-6).all()
         assert point.min() >= 0
         assert point.max() <= 1
@@ -135,7 +135,7 @@ def approx(*values: float):
 
 def test_a_start_at_x_is_x_itself_and_another_tensor() -> None:
     x = torch.rand(4, 1, 3, 3)
-    begun = start(x, AttackConfig(start="none"), Noise(0), IDS)
+    begun = start(x, AttackConfig(start="none"), ExampleNoise(Noise(0), IDS))
     assert begun.equal(x)
     assert begun.data_ptr() != x.data_ptr()
 
@@ -155,7 +155,7 @@ def grey(count: int, side: int, norm: Norm, kind, eps: float, noise=None, ids=No
     x = torch.full((count, 1, side, side), 0.5, dtype=torch.float64)
     config = AttackConfig(threat=ThreatModel(norm=norm, eps=eps), start=kind)
     ids = torch.arange(count) if ids is None else ids
-    begun = start(x, config, noise or Noise(0), ids)
+    begun = start(x, config, ExampleNoise(noise or Noise(0), ids))
     assert begun.dtype == x.dtype
     return (begun - x).flatten(1)
 
@@ -183,7 +183,7 @@ def test_a_round_start_is_what_the_noise_says(count: int) -> None:
     radius = noise.fold("radius").uniform(ids, (1,))
     for kind in ("sphere", "uniform"):
         config = AttackConfig(threat=ThreatModel(norm="l2", eps=0.3), start=kind)
-        begun = start(x, config, noise, ids)
+        begun = start(x, config, ExampleNoise(noise, ids))
         for i in range(count):
             far = 0.3 * normal[i] / normal[i].square().sum().sqrt()
             far = far * float(radius[i]) ** (1 / 8) if kind == "uniform" else far
@@ -232,7 +232,7 @@ def test_a_start_on_the_sphere_is_eps_away_in_any_direction() -> None:
 def test_a_uniform_start_is_what_the_noise_says() -> None:
     """x + eps (2 u - 1), as the papers' code has it, inside the box."""
     x, noise = torch.rand(4, 2, 3, 3), Noise(3).fold("pgd", 0)
-    begun = start(x, AttackConfig(threat=ThreatModel(eps=0.3)), noise, IDS)
+    begun = start(x, AttackConfig(threat=ThreatModel(eps=0.3)), ExampleNoise(noise, IDS))
     share = noise.uniform(IDS, (2, 3, 3))
     torch.testing.assert_close(begun, (x + 0.3 * (2 * share - 1)).clamp(0, 1))
     assert (begun == 0).any() and (begun == 1).any()
@@ -254,7 +254,10 @@ def test_a_gaussian_start_is_gaussian_until_the_ball_cuts_it() -> None:
 @pytest.mark.parametrize(("kind", "deviation"), [("gaussian", 0.01), ("narrow", 0.001)])
 def test_gaussian_starts_have_their_deviation(kind, deviation: float) -> None:
     x = torch.full((4, 1, 100, 100), 0.5)
-    delta = start(x, AttackConfig(threat=ThreatModel(eps=0.5), start=kind), Noise(0), IDS) - x
+    delta = (
+        start(x, AttackConfig(threat=ThreatModel(eps=0.5), start=kind), ExampleNoise(Noise(0), IDS))
+        - x
+    )
     assert delta.std().item() == pytest.approx(deviation, rel=0.02)  # 5 errors of 40,000 draws
 
 
@@ -263,6 +266,6 @@ def test_uniform_start_fills_the_ball(norm: Norm) -> None:
     """Of d = 2 dimensions: half of the mass lies beyond 2^(-1/2) of the radius."""
     x, ids = torch.full((4000, 1, 1, 2), 0.5), torch.arange(4000)
     config = AttackConfig(threat=ThreatModel(norm=norm, eps=0.2))
-    lengths = distance(start(x, config, Noise(0), ids), x, norm)
+    lengths = distance(start(x, config, ExampleNoise(Noise(0), ids)), x, norm)
     beyond = (lengths > 0.2 / 2**0.5).float().mean().item()
     assert abs(beyond - 0.5) < 5 * (0.25 / 4000) ** 0.5

@@ -41,11 +41,11 @@ def apgd(
     With `config.targets`, an adversary aims at the likeliest other classes one after another
     (APGD-T). Returns the best iterate, which is a success wherever one was met.
     """
-    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
     targets = target_count(rows, config)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
-        _climb(label_schedule(rows, targets), found, config, noise.fold("apgd"))
+        _climb(label_schedule(rows, targets), found, config)
 
     return run_packed(rows, max(1, targets) * config.restarts, config, search)
 
@@ -95,9 +95,9 @@ class _Climb:
         self.rises = torch.zeros_like(self.rises)
 
 
-def _climb(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, noise: Noise) -> None:
+def _climb(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
     threat, steps = config.threat, config.steps
-    climb, won = _at_start(rows, rows.start(config, noise), 2 * threat.eps)
+    climb, won = _at_start(rows, rows.start(config, "apgd"), 2 * threat.eps)
     wait, waited = max(int(FIRST_CHECK * steps), 1), 0
     for i in range(steps + 1):
         kept = found.offer(climb.x, won, climb.loss)

@@ -24,7 +24,7 @@ def deepfool(
     config: AttackConfig,
     goal: Goal,
     loss: Loss,
-    noise: Noise,  # noqa: ARG001  the search draws nothing
+    noise: Noise,
     ids: Tensor,
 ) -> Tensor:
     """DeepFool (Moosavi-Dezfooli et al. 2016, alg. 2), for every goal with a boundary.
@@ -40,7 +40,7 @@ def deepfool(
         ConfigError: the loss is not "margin", or the goal has no boundary.
     """
     require_margin("deepfool", loss)
-    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
         found.stop = False  # narrowed here: what has crossed outside the ball leaves as well

@@ -54,23 +54,21 @@ def fab(
         ConfigError: the loss is not "margin", or the goal has no boundary to cross.
     """
     require_margin("fab", loss)
-    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
     targets = target_count(rows, config)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
-        _approach(
-            label_schedule(rows, targets), found, config, _starts(rows, config, targets, noise)
-        )
+        _approach(label_schedule(rows, targets), found, config, _starts(rows, config, targets))
 
     return run_packed(rows, max(1, targets) * config.restarts, config, search)
 
 
-def _starts(rows: ActiveBatch, config: AttackConfig, targets: int, noise: Noise) -> Tensor:
+def _starts(rows: ActiveBatch, config: AttackConfig, targets: int) -> Tensor:
     if config.restarts == 1:
         return rows.x
     half = replace(config, threat=replace(config.threat, eps=config.threat.eps / 2))
     first = (rows.job < max(1, targets)).view(-1, 1, 1, 1)
-    return torch.where(first, rows.x, rows.start(half, noise.fold("fab")))
+    return torch.where(first, rows.x, rows.start(half, "fab"))
 
 
 def _approach(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, x_pert: Tensor) -> None:

@@ -44,10 +44,10 @@ def pgd(
         (B, C, H, W) inside `config.threat`, detached. `x` and the model's parameter
         gradients are left as they were.
     """
-    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
-        x_pert = rows.start(config, noise.fold("pgd"))
+        x_pert = rows.start(config, "pgd")
         for k in range(config.steps):
             won, value, grad = rows.gradient(x_pert, k)
             if config.protocol == "strong":

@@ -28,7 +28,7 @@ def rays(
     config: AttackConfig,
     goal: Goal,
     loss: Loss,
-    noise: Noise,  # noqa: ARG001  the search draws nothing
+    noise: Noise,
     ids: Tensor,
 ) -> Tensor:
     """RayS (Chen & Gu 2020, alg. 3), hard labels only, for linf.
@@ -55,7 +55,7 @@ def rays(
     require_margin("rays", loss)
     if config.threat.norm != "linf":
         raise ConfigError(f"norm of 'rays' must be 'linf', got {config.threat.norm!r}")
-    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
         found.stop = False  # narrowed here: examples out of queries leave as well

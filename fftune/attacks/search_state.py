@@ -15,7 +15,7 @@ from fftune.attacks.losses import AttackObjective
 from fftune.attacks.query_counter import clean_logits, index_batch
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.errors import DataError, ModelError
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import start
 
 WIDTH = 128
@@ -24,12 +24,12 @@ WIDTH = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActiveBatch:
-    """Rows under search: their net, inputs, objective and ids."""
+    """Rows under search: their net, inputs, objective and noise."""
 
     model: nn.Module
     x: Tensor
     aim: AttackObjective
-    ids: Tensor
+    noise: ExampleNoise
     job: Tensor
     """(R,) int64, the job of each row, counted from 0."""
 
@@ -42,7 +42,7 @@ class ActiveBatch:
             model=index_batch(self.model, rows),
             x=self.x[rows],
             aim=self.aim.select(rows),
-            ids=self.ids[rows.cpu()],
+            noise=self.noise.select(rows),
             job=self.job[rows],
         )
 
@@ -62,20 +62,20 @@ class ActiveBatch:
             grad = slope(climbed.sum(), x_pert)
         return self.aim.is_success(logits.detach()), loss.detach(), grad
 
-    def start(self, config: AttackConfig, noise: Noise) -> Tensor:
-        """(R, C, H, W) starting points, keyed by each row's job and example id."""
+    def start(self, config: AttackConfig, *branch: str | int) -> Tensor:
+        """(R, C, H, W) starting points, keyed by the branch and each row's job and example id."""
         x_pert = torch.empty_like(self.x)
         for job in self.job.unique().tolist():
             at = self.job == job
-            x_pert[at] = start(self.x[at], config, noise.fold(job), self.ids[at.cpu()])
+            x_pert[at] = start(self.x[at], config, self.noise.fold(*branch, job).select(at))
         return x_pert
 
-    def uniform(self, noise: Noise, shape: tuple[int, ...]) -> Tensor:
-        """(R, *shape) uniform in [0, 1), keyed by each row's job and example id."""
+    def uniform(self, shape: tuple[int, ...], *branch: str | int) -> Tensor:
+        """(R, *shape) uniform in [0, 1), keyed by the branch and each row's job and example id."""
         drawn = self.x.new_empty(len(self), *shape)
         for job in self.job.unique().tolist():
             at = self.job == job
-            drawn[at] = noise.fold(job).uniform(self.ids[at.cpu()], shape).to(self.x)
+            drawn[at] = self.noise.fold(*branch, job).select(at).uniform(shape).to(self.x)
         return drawn
 
 
@@ -160,6 +160,7 @@ def begin(
     config: AttackConfig,
     goal: Goal,
     loss: Loss,
+    noise: Noise,
     ids: Tensor,
 ) -> ActiveBatch:
     """Make one row of each example.
@@ -178,7 +179,8 @@ def begin(
     if len(y) and (int(y.min()) < 0 or (clean is not None and int(y.max()) >= clean.shape[1])):
         raise DataError(f"labels must be classes of the net, got {int(y.min())} to {int(y.max())}")
     aim = AttackObjective(goal=goal, loss=loss, y=y, logits_clean=clean, turns=turns)
-    return ActiveBatch(model=model, x=x, aim=aim, ids=ids, job=torch.zeros_like(y))
+    job = torch.zeros_like(y)
+    return ActiveBatch(model=model, x=x, aim=aim, noise=ExampleNoise(noise, ids), job=job)
 
 
 def run_packed(

@@ -1,4 +1,4 @@
-"""What the rest of the code knows about an attack: one frozen record beside its search function."""
+"""The record of an attack: one frozen value beside its search function that says all of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -42,19 +42,19 @@ def square(
     Args:
         config: `steps` counts queries.
     """
-    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
         found.stop = True
-        _random_search(rows, found, config, noise.fold("square"))
+        _random_search(rows, found, config)
 
     return run_packed(rows, config.restarts, config, search)
 
 
-def _random_search(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, noise: Noise) -> None:
+def _random_search(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
     """Propose a square, query the net, and keep the square if the loss rose."""
     l2, eps = config.threat.norm == "l2", config.threat.eps
-    first = _tiles(rows, noise) if l2 else _stripes(rows, noise)
+    first = _tiles(rows) if l2 else _stripes(rows)
     ahead = x_best = project(rows.x + eps * first, rows.x, config.threat)
     best = torch.full_like(rows.x[:, 0, 0, 0], -torch.inf)
     for query in range(config.steps):
@@ -67,7 +67,7 @@ def _random_search(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, no
         if not len(rows):
             return
         if query % CHUNK == 0:
-            draws = rows.uniform(noise.fold("squares", query), (CHUNK, 5 + rows.x.shape[1]))
+            draws = rows.uniform((CHUNK, 5 + rows.x.shape[1]), "square", "squares", query)
         elif kept is not None:
             draws = draws[kept]
         draw, side = draws[:, query % CHUNK], _side(query / config.steps, rows.x)
@@ -107,20 +107,20 @@ def _window(x: Tensor, corner: Tensor, side: int) -> tuple[Tensor, tuple[Tensor,
     return mask, (down, along)
 
 
-def _stripes(rows: ActiveBatch, noise: Noise) -> Tensor:
+def _stripes(rows: ActiveBatch) -> Tensor:
     """(R, C, 1, W), +1 or -1 for each column and channel."""
     _, channels, _, width = rows.x.shape
-    return 2 * (rows.uniform(noise.fold("stripes"), (channels, 1, width)) < 0.5).to(rows.x) - 1
+    return 2 * (rows.uniform((channels, 1, width), "square", "stripes") < 0.5).to(rows.x) - 1
 
 
-def _tiles(rows: ActiveBatch, noise: Noise) -> Tensor:
+def _tiles(rows: ActiveBatch) -> Tensor:
     """(R, C, H, W) of length 1, about five by five bumps, each up or down."""
     _, channels, height, width = rows.x.shape
     tile = max(min(height, width) // 5, 1)
     down, along = torch.arange(height), torch.arange(width)
     bumps = _two_bumps(tile).to(rows.x)[down % tile][:, along % tile]
     shape = (channels, int(down[-1]) // tile + 1, int(along[-1]) // tile + 1)
-    signs = 2 * (rows.uniform(noise.fold("tiles"), shape) < 0.5).to(rows.x) - 1
+    signs = 2 * (rows.uniform(shape, "square", "tiles") < 0.5).to(rows.x) - 1
     delta = bumps * signs[:, :, down // tile][:, :, :, along // tile]
     return delta / _norm(delta, (1, 2, 3))
 

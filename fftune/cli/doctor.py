@@ -6,7 +6,7 @@ from typing import Annotated
 
 import tyro
 
-from fftune.cli.evaluate import parse_net
+from fftune.cli.arguments import parse_net
 from fftune.config import (
     BatteryConfig,
     DataSpec,
@@ -17,6 +17,7 @@ from fftune.config import (
 )
 from fftune.errors import ConfigError
 from fftune.progress import Progress
+from fftune.registry import DEFENSES
 
 USAGE = """usage: python -m fftune.doctor CHECKPOINT [--examples N] [--defense NAME] [--SETTING ...]
        python -m fftune.doctor --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
@@ -36,22 +37,26 @@ class Doctor:
     """Look for the five behaviours of obfuscated gradients, and for flaws of the evaluation."""
 
     battery: BatteryConfig = field(default_factory=lambda: BatteryConfig(examples=200))
-    """Its examples, seed, threads and device; the doctor brings its own attacks."""
+    """Examples, seed, threads and device; the doctor brings its own attacks."""
     data: DataSpec = field(default_factory=DataSpec)
     threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
     defense: str = "none"
-    """Judge the five under this defence."""
+    """Look for the five under this defense, or on the bare net."""
     settings: DefenseConfig = field(default_factory=DefenseConfig)
-    """Of the defence; its names and repeats are not used."""
+    """Settings of the defense; its names and repeats are not used."""
     split: Split = "test"
     model: str = ""
     """`path/to/file.py:FUNCTION` of your own net."""
     weights: str = ""
     """Its state_dict, where the function does not load it."""
 
+    def __post_init__(self) -> None:
+        if self.defense != "none":
+            DEFENSES.check("defense", self.defense)
+
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse, examine, print."""
+    """Parse, check, print; exit code 1 where a check fails."""
     if not arguments or list(arguments) in (["-h"], ["--help"]):
         print(USAGE)
         if not arguments:

@@ -1,14 +1,15 @@
 """`python -m fftune.evaluate CHECKPOINT --battery NAME ...`."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import tyro
 
-from fftune.cli.options import parse, parse_known, spelled_out
+from fftune.cli.arguments import parse_net
+from fftune.cli.options import parse_known
 from fftune.config import (
     Backend,
     BatteryConfig,
@@ -18,10 +19,7 @@ from fftune.config import (
     Resources,
     Split,
     ThreatModel,
-    TrainConfig,
-    from_json,
 )
-from fftune.config.data import of_another
 from fftune.errors import ConfigError
 
 USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
@@ -30,7 +28,7 @@ USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defen
        python -m fftune.evaluate --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
 
 CHECKPOINT is the folder of a trained net, STUDY the name or the folder of a sweep, of which all
-nets are examined; their data and threat are the defaults.
+nets are evaluated; their data and threat are the defaults.
 `python -m fftune.evaluate --model FILE.py:FUNCTION --help` lists every setting."""
 
 SHORT = {
@@ -45,9 +43,9 @@ SHORT = {
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluate:
-    """Attack nets with a battery; print what the attacks came to, and keep the rows.
+    """Attack nets with a battery; print accuracies and risks, and keep a row for every example.
 
-    Run again, the same command computes nothing twice: every block of rows that was done is kept.
+    The same command run again computes nothing twice: finished blocks of rows are kept.
     """
 
     battery: BatteryConfig = field(default_factory=BatteryConfig)
@@ -67,13 +65,9 @@ class Evaluate:
     weights: str = ""
     """Its state_dict, where the function does not load it."""
     rows: str | None = None
-    """Parquet file for the rows of one net; default in the folder of results."""
+    """Parquet file for the rows of one net; default below the folder of results."""
     storage: str | None = None
-    """The folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
-
-
-C = TypeVar("C", bound=Any)
-"""A dataclass with `data`, `threat`, `model` and `weights`, as `Evaluate` has them."""
+    """Folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -89,7 +83,7 @@ def main(arguments: Sequence[str]) -> None:
 
     from fftune.storage import storage_root
 
-    root = storage_root(command.storage)  # a wrong one is told before the long imports
+    root = storage_root(command.storage)  # a wrong one is reported before the long imports
 
     from fftune.evaluation.evaluate import evaluate
     from fftune.report.evaluations import EvaluationRecord
@@ -109,24 +103,24 @@ def main(arguments: Sequence[str]) -> None:
         threat=command.threat,
         split=command.split,
         defense=command.defense,
-        backend=command.backend or _where(command.resources),
+        backend=command.backend or _default_backend(command.resources),
         resources=command.resources,
         root=root,
     )
     for name, result in results.items():
-        if result.error is None or len(results) > 1:  # of a single net it ends the command
+        if result.error is None or len(results) > 1:  # the error of a single net ends the command
             print(record.keep(name, result), flush=True)
             record.tell(result)
     record.finish(results)
 
 
-def _where(resources: Resources) -> Backend:
-    """On Ray, if somebody has said where it is."""
+def _default_backend(resources: Resources) -> Backend:
+    """Ray, if an address of it is named."""
     return "ray" if resources.address or os.environ.get("RAY_ADDRESS") else "inline"
 
 
 def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
-    """The command, and the nets by name."""
+    """Parse the command; return it with the nets by name."""
     prog = "python -m fftune.evaluate"
     first = arguments[0]
     if not first.startswith("-") and not (Path(first) / "model.json").exists():
@@ -143,22 +137,12 @@ def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Name:
-    name: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Data:
-    data: _Name = field(default_factory=_Name)
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Storage:
     storage: str | None = None
 
 
 def study_checkpoints(study: str, storage: str | None) -> dict[str, Path]:
-    """The complete checkpoints of a study by name, as in `thrm-tiny-3`; none if it is no study.
+    """Complete checkpoints of a study by name, as in `thrm-tiny-3`; empty if it is no study.
 
     Args:
         study: its name below `<storage>/studies`, or its folder.
@@ -176,38 +160,5 @@ def study_checkpoints(study: str, storage: str | None) -> dict[str, Path]:
 
 
 def _numbers(path: Path) -> list[int]:
-    """Trial and seed, so that trial 10 follows trial 9."""
+    """Numbers of trial and seed, so that trial 10 follows trial 9."""
     return [int(part) for part in path.parts if part.isdigit()]
-
-
-def parse_net(
-    cls: type[C], arguments: Sequence[str], short: Mapping[str, str], *, prog: str
-) -> tuple[C, ModelSpec]:
-    """A command about one net, and the net: CHECKPOINT, or `--model` with its data.
-
-    Raises:
-        ConfigError: neither is named, or both are.
-        ModelError: there is no complete checkpoint.
-    """
-    flags = spelled_out(arguments, short)
-    checkpoint = None if flags[0].startswith("-") else Path(flags.pop(0))
-    if checkpoint is None:
-        command = parse(cls, flags, prog=prog, default=cls())
-        if not command.model:
-            raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
-        if ".py:" in command.model:
-            return command, ModelSpec(factory=command.model, weights=command.weights)
-        from fftune.data.model_spec import model_spec
-
-        return command, model_spec(command.model, command.weights, command.data)
-    from fftune.training.checkpoint import read_spec
-
-    spec = read_spec(checkpoint)  # whatever is missing there is better said than guessed
-    text = (checkpoint / "config.json").read_text(encoding="utf-8")
-    config = from_json(TrainConfig, text)
-    data = of_another(config.data, parse_known(_Data, flags).data.name)
-    default = replace(cls(), data=data, threat=config.attack.threat)
-    command = parse(cls, flags, prog=prog, default=default)
-    if command.model or command.weights:
-        raise ConfigError("model contradicts CHECKPOINT: name one of them")
-    return command, spec

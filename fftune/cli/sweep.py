@@ -8,6 +8,7 @@ from typing import Annotated, Any, cast
 import tyro
 
 from fftune import recipes
+from fftune.cli.arguments import WithData
 from fftune.cli.options import parse, parse_known, spelled_out
 from fftune.config import (
     Backend,
@@ -73,20 +74,10 @@ SHORT = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Name:
-    name: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Data:
-    data: _Name = field(default_factory=_Name)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Base:
     """Data of a study; the sizes of other data are not its defaults."""
 
-    base: _Data = field(default_factory=_Data)
+    base: WithData = field(default_factory=WithData)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ from fftune.data.official_split import OfficialSplit
 from fftune.errors import ConfigError, ModelError
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode, load_model, weights_hash
+from fftune.models.fits import check_fit
 from fftune.models.loading import user_model
 from fftune.user_code import answering
 
@@ -196,15 +197,15 @@ def rounded(x_pert: Tensor, pixels: Tensor, threat: ThreatModel, levels: int) ->
 
 
 def _check_fit(net: nn.Module, data: Dataset) -> None:
-    count, classes = min(2, len(data)), len(data.source.classes)
-    try:
-        with eval_mode(net), torch.no_grad():
-            shape = tuple(net(data.pixels[:count] / data.source.levels).shape)
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"net does not fit the images {data.shape}: {reason}") from None
-    if shape != (count, classes):
-        raise ModelError(f"net returned {shape}, expected {(count, classes)}")
+    with eval_mode(net):
+        check_fit(
+            net,
+            lambda count: data.pixels[:count] / data.source.levels,
+            len(data.source.classes),
+            sizes=(min(2, len(data)),),
+            available=len(data),
+            data=data.source.name,
+        )
 
 
 def read_net(place: str) -> nn.Module:

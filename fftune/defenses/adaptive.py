@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fftune.attacks.query_counter import BatchIndexed, index_batch
 from fftune.defenses.spec import Defense
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 
 
 class Defended(BatchIndexed):
@@ -26,16 +26,15 @@ class Defended(BatchIndexed):
         model: nn.Module,
         defense: Defense,
         *,
-        noise: Noise,
-        ids: Tensor,
+        noise: ExampleNoise,
         draws: int = 1,
         fresh: bool = False,
     ) -> None:
-        """Defend the examples `ids`.
+        """Defend the examples of a batch.
 
         Args:
-            noise: the defender's randomness; for attackers, a branch of their own.
-            ids: (B,) int64, ids of the batch that this net will be given.
+            noise: the defender's randomness, for the examples that this net will be given; for
+                attackers, a branch of their own.
             draws: random draws of the defence, over which probabilities are averaged.
             fresh: draw anew in every forward pass; else each gives the same answer.
         """
@@ -43,7 +42,6 @@ class Defended(BatchIndexed):
         self.model = model
         self.defense = defense
         self.noise = noise
-        self.ids = ids
         self.draws = draws
         self.fresh = fresh
         self.calls = 0
@@ -62,19 +60,18 @@ class Defended(BatchIndexed):
         part = Defended(
             index_batch(self.model, rows),
             self.defense,
-            noise=self.noise,
-            ids=self.ids[rows.cpu()],
+            noise=self.noise.select(rows),
             draws=self.draws,
             fresh=self.fresh,
         )
         part.calls = self.calls
         return part
 
-    def _noise(self, draw: int) -> Noise:
+    def _noise(self, draw: int) -> ExampleNoise:
         return self.noise.fold(self.calls, draw) if self.fresh else self.noise
 
-    def _once(self, x: Tensor, noise: Noise) -> Tensor:
-        x_def = self.defense.purify(self.model, x.detach(), noise=noise, ids=self.ids)
+    def _once(self, x: Tensor, noise: ExampleNoise) -> Tensor:
+        x_def = self.defense.purify(self.model, x.detach(), noise=noise.noise, ids=noise.ids)
         logits: Tensor = self.model(_StraightThrough.apply(x, x_def))
         return logits
 
@@ -102,15 +99,15 @@ class AdaptiveAccess:
     """Index of the defender's random draw that is leaked to the attacker; None: it samples its own
     (EOT)."""
 
-    def wrap(self, model: nn.Module, *, ids: Tensor, noise: Noise, defender: Noise) -> Defended:
+    def wrap(self, model: nn.Module, *, noise: ExampleNoise, defender: Noise) -> Defended:
         """Put `model` behind the defence.
 
         Args:
-            ids: (B,) int64, the examples' ids.
-            noise: the attacker's randomness.
+            noise: the attacker's randomness, for the examples of the batch.
             defender: the defender's, of which only a leaked draw is read.
         """
         if self.leaked_draw is not None:
-            return Defended(model, self.defense, noise=defender.fold(self.leaked_draw), ids=ids)
+            leaked = ExampleNoise(defender.fold(self.leaked_draw), noise.ids)
+            return Defended(model, self.defense, noise=leaked)
         mine = noise.fold("aware")
-        return Defended(model, self.defense, noise=mine, ids=ids, draws=self.draws, fresh=True)
+        return Defended(model, self.defense, noise=mine, draws=self.draws, fresh=True)

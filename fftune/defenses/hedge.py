@@ -11,7 +11,7 @@ from fftune.attacks.query_counter import index_batch
 from fftune.config import AttackConfig, Goal, HedgeConfig
 from fftune.defenses.spec import DefenseSpec, Purify
 from fftune.errors import ModelError
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models.fits import connected_logits
 
 
@@ -40,7 +40,7 @@ def hedge(model: nn.Module, x: Tensor, *, config: HedgeConfig, noise: Noise, ids
     goal: Goal = "hedge"
     y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     if config.classes == "one" and config.steps and len(x):
-        goal, y = "adversarial", _drawn(model, x, config.steps, noise, ids)
+        goal, y = "adversarial", _drawn(model, x, config.steps, ExampleNoise(noise, ids))
     x_hed: Tensor = pgd(
         model, x, y, config=search, goal=goal, loss=config.loss, noise=noise, ids=ids
     )
@@ -99,10 +99,10 @@ def refuse_without_gradients(model: nn.Module, x: Tensor) -> None:
         raise ModelError("net's input gradients are zero: Hedge Defense cannot follow them")
 
 
-def _drawn(model: nn.Module, x: Tensor, steps: int, noise: Noise, ids: Tensor) -> Tensor:
+def _drawn(model: nn.Module, x: Tensor, steps: int, noise: ExampleNoise) -> Tensor:
     """(B, steps) int64, a class for each example and step."""
     with torch.no_grad():
         first = index_batch(model, torch.zeros(1, dtype=torch.int64, device=x.device))
         classes = int(first(x[:1]).shape[1])
-    drawn = noise.fold("classes").uniform(ids, (steps,)) * classes
+    drawn = noise.fold("classes").uniform((steps,)) * classes
     return drawn.long().to(x.device)

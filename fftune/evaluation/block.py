@@ -15,7 +15,7 @@ from fftune.evaluation.batteries import Attack
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
 from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import fits
 from fftune.outcomes import NAN, SOME_NAN, ZERO
 from fftune.threat import is_inside
@@ -228,10 +228,11 @@ def _search(
     counted = QueryCounter(net, attempt.clean[at], at.cpu(), examples=len(attempt.y))
     x, label = attempt.x[at], attempt.label[at]
     asked: nn.Module = counted
+    examples = ExampleNoise(noise, attempt.ids).select(at)
     if attack.access is not None:
         assert subject.defense_set is not None
-        ids, defender = attempt.ids[at.cpu()], subject.defense_set.noise
-        asked = attack.access.wrap(counted, ids=ids, noise=noise, defender=defender)
+        defender = subject.defense_set.noise
+        asked = attack.access.wrap(counted, noise=examples, defender=defender)
     x_pert = attack_spec(stage.config.search).run(
         asked,
         x,
@@ -239,8 +240,8 @@ def _search(
         config=stage.config,
         goal=attack.goal,
         loss=stage.loss,
-        noise=noise,
-        ids=attempt.ids[at.cpu()],
+        noise=examples.noise,
+        ids=examples.ids,
     )
     attempt.counts += torch.stack(
         [counted.forwards, counted.backwards, counted.queries, counted.flat, counted.broken]

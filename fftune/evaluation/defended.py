@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fftune.config import DefenseConfig, ThreatModel, config_hash
 from fftune.defenses import Defense, defenses_of
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 
 CLEAN = "clean"
 """Name of the attack that does nothing: natural accuracy under a defence, and the control."""
@@ -79,8 +79,8 @@ class DefenseSet:
             taken = defense.passes if defense.needs_gradients else 0
             passes = (defense.passes + 1, taken, 1 + defense.passes - taken, 0)
             for repeat in range(repeats):
-                noise = self.noise.fold(repeat)
-                pred = predict(net, x, surrogate=surrogate, defense=defense, noise=noise, ids=ids)
+                noise = ExampleNoise(self.noise.fold(repeat), ids)
+                pred = predict(net, x, surrogate=surrogate, defense=defense, noise=noise)
                 yield DefendedPrediction(
                     name=name,
                     defense=defense,
@@ -96,11 +96,10 @@ def predict(
     *,
     surrogate: nn.Module,
     defense: Defense,
-    noise: Noise,
-    ids: Tensor,
+    noise: ExampleNoise,
 ) -> Tensor:
     """(B,) int64, the net's predictions of purified inputs; purifying asks the surrogate."""
-    x_def = defense.purify(surrogate, x, noise=noise, ids=ids)
+    x_def = defense.purify(surrogate, x, noise=noise.noise, ids=noise.ids)
     with torch.no_grad():
         logits: Tensor = net(x_def)
     return logits.argmax(1)

@@ -31,7 +31,7 @@ from fftune.evaluation.defended import DefenseSet, predict
 from fftune.evaluation.job import COMPARED
 from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import (
     adapted,
     device_of,
@@ -212,7 +212,13 @@ def defended_rows(
             *zip(inputs.split(size), crafted.ids.split(size), strict=True)
         ]
         preds = [
-            predict(net, x.to(device), surrogate=surrogate, defense=defense, noise=noise, ids=ids)
+            predict(
+                net,
+                x.to(device),
+                surrogate=surrogate,
+                defense=defense,
+                noise=ExampleNoise(noise, ids),
+            )
             for x, ids in blocks
         ]
         return torch.cat(preds).cpu()

@@ -16,12 +16,15 @@ BATCHES = (1, 32, 64, 128, 256)
 """Sizes of batches that are tried to tell a net of one size from a net of other images."""
 
 
-def logits_of(net: nn.Module, x: Tensor, classes: int, *, data: str = "the data set") -> Tensor:
+def logits_of(
+    net: nn.Module, x: Tensor, classes: int, *, name: str = "net", data: str = "the data set"
+) -> Tensor:
     """(B, K) logits of (B, C, H, W) images, without gradients.
 
     Args:
         classes: K.
-        data: the data set's name in messages.
+        name: of the net, in messages.
+        data: name of the data set, in messages.
 
     Raises:
         ModelError: the output is not (B, K), or holds a nan or an infinity.
@@ -30,11 +33,11 @@ def logits_of(net: nn.Module, x: Tensor, classes: int, *, data: str = "the data 
         logits: Tensor = net(x)
     expected = (len(x), classes)
     if logits.dim() == 2 and len(logits) == len(x) and logits.shape[1] != classes:
-        raise ModelError(f"net tells {logits.shape[1]} classes apart, {data} has {classes}")
+        raise ModelError(f"{name} tells {logits.shape[1]} classes apart, {data} has {classes}")
     if tuple(logits.shape) != expected:
-        raise ModelError(f"net returned {tuple(logits.shape)}, expected {expected}")
+        raise ModelError(f"{name} returned {tuple(logits.shape)}, expected {expected}")
     if not logits.isfinite().all():
-        raise ModelError("net returned logits that are not finite")
+        raise ModelError(f"{name} returned logits that are not finite")
     return logits
 
 
@@ -45,6 +48,7 @@ def check_fit(
     *,
     sizes: Sequence[int] = (1,),
     available: int = 1,
+    name: str = "net",
     data: str = "the data set",
 ) -> None:
     """Refuse, in one line, a net that does not return logits of these classes for these images.
@@ -54,7 +58,8 @@ def check_fit(
         images: (N, C, H, W) for N, on the net's device.
         sizes: batches that it must take.
         available: images that there are; where a size fails, others up to it are tried.
-        data: the data set's name in messages.
+        name: of the net, in messages.
+        data: name of the data set, in messages.
 
     Raises:
         ModelError: the net does not take the images, or not in batches of any size, or does not
@@ -63,7 +68,7 @@ def check_fit(
 
     def failure(size: int) -> str:
         try:
-            logits_of(net, images(size), classes, data=data)
+            logits_of(net, images(size), classes, name=name, data=data)
         except (ModelError, MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever the user's code raises
@@ -77,9 +82,9 @@ def check_fit(
     others = {*sizes, *(other for other in BATCHES if other <= available)} - failed.keys()
     taken = next((other for other in sorted(others) if not failure(other)), None)
     if taken is not None:
-        raise ModelError(f"net takes batches of {taken} but not of {size}: {reason}")
+        raise ModelError(f"{name} takes batches of {taken} but not of {size}: {reason}")
     shape = " x ".join(map(str, images(1).shape[1:]))
-    raise ModelError(f"net does not take images of {shape}: {reason}")
+    raise ModelError(f"{name} does not take images of {shape}: {reason}")
 
 
 def connected_logits(net: nn.Module, x: Tensor) -> tuple[Tensor, Tensor] | None:

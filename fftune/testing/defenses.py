@@ -5,7 +5,7 @@ from torch import Tensor
 
 from fftune.config import HedgeConfig
 from fftune.defenses import AdaptiveAccess, Defense, DefenseSpec, Purify, defense_spec
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.testing.examples import (
     check_order,
     check_output,
@@ -51,7 +51,7 @@ def _check_access(purify: Purify) -> None:
     net, x = small_net(SHAPE, CLASSES, 5), random_images(4, SHAPE, 5)
     ids, defender = torch.arange(4), NOISE.fold("defender")
     access = AdaptiveAccess(defense=_Checked(purify), leaked_draw=0)
-    behind = access.wrap(net, ids=ids, noise=NOISE, defender=defender)
+    behind = access.wrap(net, noise=ExampleNoise(NOISE, ids), defender=defender)
     x_adv = x.clone().requires_grad_()
     (grad,) = torch.autograd.grad(behind(x_adv)[:, 0].sum(), x_adv)
     x_def = purify(net, x, noise=defender.fold(0), ids=ids).requires_grad_()

@@ -1,16 +1,18 @@
 """The net that a run begins with."""
 
+import math
+
 import torch
 from torch import nn
 
 from fftune.config import InputSpec, TrainConfig
-from fftune.errors import ModelError
 from fftune.models import eval_mode, make_model
+from fftune.models.fits import check_fit
 from fftune.user_code import answering
 
 
 def init_model(config: TrainConfig, inputs: InputSpec) -> nn.Module:
-    """The net, initialised from the run's seed, and tried on one blank image.
+    """The net, initialised from the run's seed, and tried on one image.
 
     Raises:
         ConfigError: there is no such net, or it cannot take such images.
@@ -19,15 +21,13 @@ def init_model(config: TrainConfig, inputs: InputSpec) -> nn.Module:
     model = make_model(
         config.model, inputs, seed=config.seed, width=config.width, constants=config.constants
     )
-    blank = torch.zeros(1, *inputs.shape)
-    try:
-        with answering(f"model {config.model!r}"), eval_mode(model), torch.no_grad():
-            shape = tuple(model(blank).shape)
-    except (RuntimeError, ValueError, TypeError, IndexError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ModelError(f"model {config.model!r} does not take {inputs.shape}: {reason}") from None
-    if shape != (1, inputs.classes):
-        raise ModelError(
-            f"model {config.model!r} returned {shape} for one image, expected (1, {inputs.classes})"
+
+    def ramps(count: int) -> torch.Tensor:  # a net may divide by an image's own spread
+        return (
+            torch.linspace(0, 1, math.prod(inputs.shape)).view(inputs.shape).repeat(count, 1, 1, 1)
         )
+
+    name = f"model {config.model!r}"
+    with answering(name), eval_mode(model):
+        check_fit(model, ramps, inputs.classes, name=name)
     return model

@@ -12,7 +12,7 @@ from torch import Tensor
 from fftune.attacks import apgd, success
 from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ModelError
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import start
 
 SHAPE = (2, 3, 4)
@@ -30,7 +30,7 @@ def search(model, x, y, *, goal="adversarial", loss="ce", norm="linf", ids=None,
 def begin(x: Tensor, job: int, norm: str) -> Tensor:
     """Where the search begins: the draw of this attack, this job and this example."""
     config = AttackConfig(threat=ThreatModel(norm=norm, eps=RADIUS[norm]))
-    return start(x, config, NOISE.fold("apgd", job), torch.arange(len(x)) + 5)
+    return start(x, config, ExampleNoise(NOISE.fold("apgd", job), torch.arange(len(x)) + 5))
 
 
 def plain(net, x, y: int, x_start, clean, *, goal, loss, norm, steps, target=None):

@@ -12,7 +12,7 @@ from fftune.attacks import fab
 from fftune.attacks.fab import offer_nearest
 from fftune.attacks.search_state import BestSoFar, begin
 from fftune.config import AttackConfig, ThreatModel
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import distance, start
 
 SHAPE = (2, 3, 4)
@@ -88,7 +88,7 @@ def test_every_iterate_is_that_of_the_algorithm(goal, norm) -> None:
 def restarted(x: Tensor, job: int, norm: str) -> Tensor:
     """Where a later restart begins: in the ball of half the radius."""
     half = AttackConfig(threat=ThreatModel(norm=norm, eps=RADIUS[norm] / 2))
-    return start(x, half, NOISE.fold("fab", job), torch.arange(len(x)) + 5)
+    return start(x, half, ExampleNoise(NOISE.fold("fab", job), torch.arange(len(x)) + 5))
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -205,7 +205,7 @@ def test_a_success_on_the_surface_of_the_ball_lies_inside() -> None:
     offered = ThreatModel(norm="linf", eps=0.25)
     rows = begin(
         Flat(reach=True), x, torch.zeros(1).long(), config=AttackConfig(), goal="adversarial",
-        loss="margin", ids=torch.arange(1),
+        loss="margin", noise=NOISE, ids=torch.arange(1),
     )  # fmt: skip
     offer_nearest(found, rows, far, torch.tensor([True]), offered)
     assert torch.equal(found.x, far) and found.score.tolist() == [-0.25]

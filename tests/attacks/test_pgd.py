@@ -6,7 +6,7 @@ from fftune.attacks import pgd
 from fftune.attacks.losses import kl
 from fftune.config import AttackConfig, DataSpec, Goal, Norm, ThreatModel
 from fftune.data import load
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import eval_mode, make_model
 from fftune.threat import start
 
@@ -119,7 +119,7 @@ def small_model() -> nn.Module:
 def plain_pgd(model, x, y, config: AttackConfig, goal: Goal, noise: Noise, ids) -> torch.Tensor:
     """The loop of Madry et al. 2018 as anybody would write it."""
     sign = 1 if goal == "adversarial" else -1
-    x_pert = start(x, config, noise.fold("pgd", 0), ids)
+    x_pert = start(x, config, ExampleNoise(noise.fold("pgd", 0), ids))
     for _ in range(config.steps):
         x_pert.requires_grad_()
         loss = sign * nn.functional.cross_entropy(model(x_pert), y, reduction="sum")

@@ -11,7 +11,7 @@ from fftune.attacks import cw, fgsm, pgd, pgd_hedged
 from fftune.attacks.losses import is_defined
 from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ConfigError
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import start
 
 SHAPE = (2, 3, 4)
@@ -38,7 +38,7 @@ def search(model, x, y, config, *, goal="adversarial", loss="ce", by=pgd) -> Ten
 
 
 def begin(x: Tensor, config: AttackConfig, job: int) -> Tensor:
-    return start(x, config, NOISE.fold("pgd", job), torch.arange(len(x)) + 5)
+    return start(x, config, ExampleNoise(NOISE.fold("pgd", job), torch.arange(len(x)) + 5))
 
 
 def iterates(net, x, y, clean, config, *, goal="adversarial", loss="ce", job=0) -> list[Tensor]:

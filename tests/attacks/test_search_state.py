@@ -20,10 +20,11 @@ from fftune.attacks.search_state import (
 )
 from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ConfigError, DataError, ModelError
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import start
 
 SHAPE = (1, 2, 2)
+NOISE = Noise(1)
 
 
 def rows_of(
@@ -33,7 +34,9 @@ def rows_of(
     net = smooth(3, SHAPE, 1) if net is None else net
     x = images(count, SHAPE, 1)
     y = torch.zeros(count).long() if y is None else y
-    return begin(net, x, y, config=config, goal=goal, loss=loss, ids=torch.arange(count) + 10)
+    return begin(
+        net, x, y, config=config, goal=goal, loss=loss, noise=NOISE, ids=torch.arange(count) + 10
+    )
 
 
 def point(value: float, like: Tensor) -> Tensor:
@@ -163,21 +166,21 @@ def test_rows_are_selected_in_the_order_given_and_may_repeat() -> None:
     turns = torch.tensor([[0, -1], [1, -1], [2, -1]])
     rows = begin(
         counted, x, turns, config=AttackConfig(protocol="strong"), goal="adversarial", loss="ce",
-        ids=torch.tensor([7, 8, 9]),
+        noise=NOISE, ids=torch.tensor([7, 8, 9]),
     )  # fmt: skip
     rows = replace(rows, aim=replace(rows.aim, target=torch.tensor([1, 2, 0])))
     rows = replace(rows, job=torch.tensor([4, 5, 6]))
     part = rows.select(torch.tensor([2, 0, 2]))
     assert len(part) == 3
     assert torch.equal(part.x, x[[2, 0, 2]])
-    assert part.ids.tolist() == [9, 7, 9] and part.job.tolist() == [6, 4, 6]
+    assert part.noise.ids.tolist() == [9, 7, 9] and part.job.tolist() == [6, 4, 6]
     assert part.aim.y.tolist() == [2, 0, 2] and part.aim.target.tolist() == [0, 1, 0]
     assert part.aim.turns.tolist() == [[2, -1], [0, -1], [2, -1]]
     assert torch.equal(part.aim.logits_clean, counted.logits_clean[[2, 0, 2]])
     assert torch.equal(part.model.logits_clean, counted.logits_clean[[2, 0, 2]])
     part.ask(part.x)
     assert counted.queries.tolist() == [1, 0, 2]
-    assert part.select(torch.tensor([False, True, False])).ids.tolist() == [7]
+    assert part.select(torch.tensor([False, True, False])).noise.ids.tolist() == [7]
 
 
 def test_asking_takes_no_gradient_and_differentiating_keeps_none() -> None:
@@ -213,13 +216,16 @@ def test_a_turn_changes_what_is_climbed_and_not_what_is_told() -> None:
 
 def test_starts_and_draws_are_keyed_by_job_and_id() -> None:
     config, noise = AttackConfig(threat=ThreatModel(eps=0.2)), Noise(1)
-    rows = replace(rows_of(4), job=torch.tensor([3, 5, 3, 5]), ids=torch.tensor([7, 7, 8, 9]))
-    begun, drawn = rows.start(config, noise), rows.uniform(noise, (2, 3))
+    rows = replace(rows_of(4), job=torch.tensor([3, 5, 3, 5]))
+    rows = replace(rows, noise=ExampleNoise(noise, torch.tensor([7, 7, 8, 9])))
+    begun, drawn = rows.start(config, "a"), rows.uniform((2, 3), "b", 1)
     assert drawn.shape == (4, 2, 3) and drawn.dtype == rows.x.dtype
     for i, (job, key) in enumerate([(3, 7), (5, 7), (3, 8), (5, 9)]):
-        branch, ids, x = noise.fold(job), torch.tensor([key]), rows.x[i : i + 1]
-        assert torch.equal(begun[i : i + 1], start(x, config, branch, ids))
-        assert torch.equal(drawn[i], branch.uniform(ids, (2, 3))[0].double())
+        ids, x = torch.tensor([key]), rows.x[i : i + 1]
+        here = ExampleNoise(noise.fold("a", job), ids)
+        assert torch.equal(begun[i : i + 1], start(x, config, here))
+        there = noise.fold("b", 1, job).uniform(ids, (2, 3))
+        assert torch.equal(drawn[i], there[0].double())
 
 
 def test_a_net_whose_output_ignores_its_input_has_no_gradient_to_follow() -> None:
@@ -260,6 +266,7 @@ def test_the_clean_logits_are_asked_only_where_something_needs_them(goal, settin
 def test_pixels_outside_the_box_are_refused(low, high, fine) -> None:
     x = torch.tensor([low, high]).view(1, 1, 1, 2)
     kept = {"config": AttackConfig(), "goal": "hedge", "loss": "ce", "ids": torch.arange(1)}
+    kept["noise"] = NOISE
     if fine:
         assert torch.equal(begin(nn.Flatten(), x, torch.zeros(1).long(), **kept).x, x)
         return
@@ -343,7 +350,7 @@ class Search:
         self.kinds: list[tuple[bool, int]] = []
 
     def __call__(self, rows: ActiveBatch, found: BestSoFar) -> None:
-        pairs = list(zip((rows.ids - 10).tolist(), rows.job.tolist(), strict=True))
+        pairs = list(zip((rows.noise.ids - 10).tolist(), rows.job.tolist(), strict=True))
         self.given.append(pairs)
         self.kinds.append((found.stop, found.copies))
         assert torch.equal(found.x, rows.x)

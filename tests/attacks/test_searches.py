@@ -136,12 +136,11 @@ OWN = """
 import torch
 from fftune.attacks import AttackSpec
 from fftune.attacks.search_state import begin
-from fftune.threat import start
 
 
 def walk(model, x, y, *, config, goal, loss, noise, ids):
-    rows = begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids)
-    return start(rows.x, config, noise, ids)
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
+    return rows.start(config, "walk")
 
 
 SPEC = AttackSpec(run=walk, losses=("ce",), gradient_free=True)

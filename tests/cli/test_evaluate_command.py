@@ -81,7 +81,16 @@ def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> N
     [
         ([], ConfigError, "CHECKPOINT is missing"),
         (["--battery", "risks"], ConfigError, "model is missing"),
-        (["--model", "{file}:net", "--battery", "nines"], ConfigError, "nines"),
+        (
+            ["--model", "{file}:net", "--battery", "nin"],
+            ConfigError,
+            "^battery.name must be one that exists: unknown battery 'nin'; did you mean 'nine'",
+        ),
+        (
+            ["--model", "resnt18"],
+            ConfigError,
+            r"^unknown model 'resnt18'; did you mean 'resnet18'\? \(or path/to/FILE.py:FUNCTION\)$",
+        ),
         (["--model", "{file}:net", "--eps", "-1"], ConfigError, "eps must be finite and >= 0"),
         (["--model", "{file}:five"], ModelError, "^net tells 5 classes apart, digits has 10$"),
         (["{folder}/nothing"], ModelError, "no complete checkpoint"),

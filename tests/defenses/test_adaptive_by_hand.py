@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from fftune.attacks.query_counter import QueryCounter
 from fftune.config import HedgeConfig
 from fftune.defenses import AdaptiveAccess, Defended, Hedge, hedge
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 
 HEDGE = HedgeConfig(eps_d=0.1, steps=2)
 DEFENDER = Noise(1).fold("defense", "digits", "test")
@@ -49,10 +49,12 @@ def test_the_slope_is_that_at_the_hedged_point(net, images) -> None:
     noise = DEFENDER.fold(0)
     x_hed = hedged(net, images, noise)
     assert not torch.allclose(x_hed, images, atol=0.01)
-    logits, grad = slope(Defended(net, Hedge(config=HEDGE), noise=noise, ids=IDS), images, 0)
+    logits, grad = slope(
+        Defended(net, Hedge(config=HEDGE), noise=ExampleNoise(noise, IDS)), images, 0
+    )
     assert torch.equal(logits, Squares()(x_hed))
     torch.testing.assert_close(grad, 2 * x_hed)
-    _, ones = slope(Defended(net, Hedge(config=HEDGE), noise=noise, ids=IDS), images, 1)
+    _, ones = slope(Defended(net, Hedge(config=HEDGE), noise=ExampleNoise(noise, IDS)), images, 1)
     assert torch.equal(ones, torch.ones_like(images))
 
 
@@ -76,7 +78,9 @@ def mixture(net: nn.Module, points: list[Tensor]) -> tuple[Tensor, Tensor]:
 def test_several_draws_are_the_mixture_of_their_nets(draws: int, net, images) -> None:
     """In what it says and in its slope; each call takes the next draws."""
     noise, config = Noise(4).fold("eot"), HedgeConfig(eps_d=0.6, steps=0)
-    defended = Defended(net, Hedge(config=config), noise=noise, ids=IDS, draws=draws, fresh=True)
+    defended = Defended(
+        net, Hedge(config=config), noise=ExampleNoise(noise, IDS), draws=draws, fresh=True
+    )
     for call in range(3):
         points = [hedged(net, images, noise.fold(call, d), config) for d in range(draws)]
         expected, expected_slope = mixture(net, points)
@@ -89,19 +93,21 @@ def test_several_draws_are_the_mixture_of_their_nets(draws: int, net, images) ->
 def test_one_draw_leaves_the_logits_as_they_are(net, images) -> None:
     """Not their log softmax: losses like the margin or DLR must meet the net's own."""
     noise = DEFENDER.fold(2)
-    defended = Defended(net, Hedge(config=HEDGE), noise=noise, ids=IDS, draws=1, fresh=True)
+    defended = Defended(
+        net, Hedge(config=HEDGE), noise=ExampleNoise(noise, IDS), draws=1, fresh=True
+    )
     expected = net(hedged(net, images, noise.fold(0, 0)))
     assert torch.equal(defended(images), expected)
     assert defended.calls == 1
 
 
 def test_by_default_it_is_one_draw_and_always_the_same(net, images) -> None:
-    defended = Defended(net, Hedge(config=HEDGE), noise=DEFENDER, ids=IDS)
+    defended = Defended(net, Hedge(config=HEDGE), noise=ExampleNoise(DEFENDER, IDS))
     assert (defended.draws, defended.fresh, defended.calls) == (1, False, 0)
     assert torch.equal(defended(images), defended(images))
     assert torch.equal(defended(images), net(hedged(net, images, DEFENDER)))
     assert defended.calls == 3
-    several = Defended(net, Hedge(config=HEDGE), noise=DEFENDER, ids=IDS, draws=3)
+    several = Defended(net, Hedge(config=HEDGE), noise=ExampleNoise(DEFENDER, IDS), draws=3)
     expected = net(hedged(net, images, DEFENDER)).log_softmax(1)
     torch.testing.assert_close(several(images), expected)
 
@@ -111,20 +117,20 @@ def test_rows_of_it_are_the_same_net_for_these_examples(fresh: bool, net, images
     """Selected after two calls, it goes on with the third; rows may repeat and be in any order."""
     noise, rows = Noise(6), torch.tensor([2, 0, 2])
     whole, other = (
-        Defended(net, Hedge(config=HEDGE), noise=noise, ids=IDS, draws=2, fresh=fresh)
+        Defended(net, Hedge(config=HEDGE), noise=ExampleNoise(noise, IDS), draws=2, fresh=fresh)
         for _ in range(2)
     )
     for _ in range(2):
         whole(images), other(images)
     part = whole.select(rows)
     assert part.calls == 2 and part.draws == 2 and part.fresh is fresh
-    assert part.ids.tolist() == [3, 5, 3] and part.defense == Hedge(config=HEDGE)
+    assert part.noise.ids.tolist() == [3, 5, 3] and part.defense == Hedge(config=HEDGE)
     torch.testing.assert_close(part(images[rows]), other(images)[rows])
 
 
 def test_the_passes_of_rows_are_counted_where_they_belong(net, images) -> None:
     counted = QueryCounter(net, net(images))
-    part = Defended(counted, Hedge(config=HEDGE), noise=DEFENDER, ids=IDS).select(
+    part = Defended(counted, Hedge(config=HEDGE), noise=ExampleNoise(DEFENDER, IDS)).select(
         torch.tensor([3, 1])
     )
     with torch.no_grad():
@@ -134,7 +140,7 @@ def test_the_passes_of_rows_are_counted_where_they_belong(net, images) -> None:
 
 
 def wrapped(access: AdaptiveAccess, net: nn.Module) -> Defended:
-    return access.wrap(net, ids=IDS, noise=Noise(9).fold("mine"), defender=DEFENDER)
+    return access.wrap(net, noise=ExampleNoise(Noise(9).fold("mine"), IDS), defender=DEFENDER)
 
 
 @pytest.mark.parametrize("known", [0, 2])
@@ -163,6 +169,8 @@ def test_who_knows_no_draw_takes_fresh_ones_of_his_own(net, images) -> None:
 def test_the_search_inside_takes_no_gradient_of_the_attackers(net, images) -> None:
     """Backward goes through the net once a draw, not through the defence's own steps."""
     counted = QueryCounter(net, net(images))
-    behind = Defended(counted, Hedge(config=HEDGE), noise=DEFENDER, ids=IDS, draws=3, fresh=True)
+    behind = Defended(
+        counted, Hedge(config=HEDGE), noise=ExampleNoise(DEFENDER, IDS), draws=3, fresh=True
+    )
     slope(behind, images, 1)
     assert counted.backwards.tolist() == [3 * (2 + 1)] * 4

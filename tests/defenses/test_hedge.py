@@ -10,7 +10,7 @@ from fftune.attacks.losses import all_classes, kl
 from fftune.config import AttackConfig, HedgeConfig, ThreatModel
 from fftune.defenses import AdaptiveAccess, Defended, Hedge, hedge, refuse_without_gradients
 from fftune.errors import ConfigError, ModelError
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 
 EPS = 0.1
 CONFIG = HedgeConfig(eps_d=EPS, steps=5)
@@ -120,7 +120,7 @@ def test_it_depends_on_seed_and_id_alone(net, images) -> None:
 
 def test_gradients_go_straight_through(net, images) -> None:
     """Eq. B.6: the gradient at x' is the bare net's at x''_K."""
-    defended = Defended(net, Hedge(config=CONFIG), noise=NOISE, ids=IDS)
+    defended = Defended(net, Hedge(config=CONFIG), noise=ExampleNoise(NOISE, IDS))
     x = images.clone().requires_grad_()
     (grad,) = torch.autograd.grad(defended(x)[:, 3].sum(), x)
     x_hed = hedge(net, images, config=CONFIG, noise=NOISE, ids=IDS).requires_grad_()
@@ -143,7 +143,7 @@ def test_algorithm_6_without_a_defence_is_pgd(net, images) -> None:
 
     def behind(config: HedgeConfig) -> nn.Module:
         access = AdaptiveAccess(defense=Hedge(config=config))
-        return access.wrap(net, ids=IDS, noise=attacker, defender=NOISE)
+        return access.wrap(net, noise=ExampleNoise(attacker, IDS), defender=NOISE)
 
     assert torch.equal(
         attack(behind(replace(CONFIG, steps=0, eps_d=0)), images), attack(net, images)
@@ -152,19 +152,21 @@ def test_algorithm_6_without_a_defence_is_pgd(net, images) -> None:
 
 
 def test_draws_are_mixed_by_their_mean_probability(net, images) -> None:
-    fresh = Defended(net, Hedge(config=CONFIG), noise=NOISE, ids=IDS, draws=3, fresh=True)
+    fresh = Defended(net, Hedge(config=CONFIG), noise=ExampleNoise(NOISE, IDS), draws=3, fresh=True)
     with torch.no_grad():
         singly = [
-            Defended(net, Hedge(config=CONFIG), noise=NOISE.fold(0, draw), ids=IDS)(images).softmax(
-                1
-            )
+            Defended(net, Hedge(config=CONFIG), noise=ExampleNoise(NOISE.fold(0, draw), IDS))(
+                images
+            ).softmax(1)
             for draw in range(3)
         ]
         torch.testing.assert_close(fresh(images).softmax(1), torch.stack(singly).mean(0))
-        again = Defended(net, Hedge(config=CONFIG), noise=NOISE.fold(1, 0), ids=IDS)(images)
+        again = Defended(net, Hedge(config=CONFIG), noise=ExampleNoise(NOISE.fold(1, 0), IDS))(
+            images
+        )
         fresh.draws = 1
         assert torch.equal(fresh(images), again)  # the second call draws anew
-        fixed = Defended(net, Hedge(config=CONFIG), noise=NOISE, ids=IDS)
+        fixed = Defended(net, Hedge(config=CONFIG), noise=ExampleNoise(NOISE, IDS))
         assert torch.equal(fixed(images), fixed(images))
 
 
@@ -178,9 +180,9 @@ def test_attackers_know_no_draw_of_the_defender(net, images) -> None:
         assert not torch.equal(mine, theirs)
     known = AdaptiveAccess(defense=Hedge(config=CONFIG), leaked_draw=0)
     root = Noise(7).fold("defense", "digits", "test")
-    wrapped = known.wrap(net, ids=IDS, noise=attacker, defender=root)
+    wrapped = known.wrap(net, noise=ExampleNoise(attacker, IDS), defender=root)
     with torch.no_grad():
-        defended = Defended(net, Hedge(config=CONFIG), noise=NOISE, ids=IDS)
+        defended = Defended(net, Hedge(config=CONFIG), noise=ExampleNoise(NOISE, IDS))
         assert torch.equal(wrapped(images), defended(images))
 
 

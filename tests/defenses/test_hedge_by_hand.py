@@ -13,7 +13,7 @@ from fftune.config import HedgeConfig
 from fftune.defenses import hedge, refuse_without_gradients
 from fftune.defenses.hedge import _drawn
 from fftune.errors import ModelError
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 
 module = sys.modules["fftune.defenses.hedge"]
 """`fftune.defenses.hedge` itself is the function."""
@@ -126,7 +126,7 @@ class NearlyOne(Noise):
 @pytest.mark.parametrize("classes", [2, 3, 7, 10, 64, 100, 1000, 21_841])
 def test_the_largest_draw_is_the_last_class(classes: int) -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(3, classes))
-    drawn = _drawn(net, torch.rand(2, 3, 1, 1), 4, NearlyOne(0), IDS[:2])
+    drawn = _drawn(net, torch.rand(2, 3, 1, 1), 4, ExampleNoise(NearlyOne(0), IDS[:2]))
     assert drawn.tolist() == [[classes - 1] * 4] * 2
 
 

@@ -243,8 +243,8 @@ def test_who_knows_a_draw_searches_behind_it_with_the_examples_own_ids() -> None
     seen: list[tuple[Noise, list[int]]] = []
 
     class Spy(AdaptiveAccess):
-        def wrap(self, model, *, ids, noise, defender):
-            seen.append((noise, ids.tolist(), defender))
+        def wrap(self, model, *, noise, defender):
+            seen.append((noise.noise, noise.ids.tolist(), defender))
             return model
 
     access = Spy(defense=Hedge(config=hedges["random"]), leaked_draw=0)

@@ -7,7 +7,7 @@ from cells import IDS, Quarter, Says, X, guard_of, images
 from fftune.config import DefenseConfig, HedgeConfig, ThreatModel
 from fftune.defenses import Hedge, hedge
 from fftune.evaluation.defended import DefendedPrediction, DefenseSet, defended_hash, predict
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 
 THREAT = ThreatModel(norm="l2", eps=0.3)
 
@@ -86,13 +86,16 @@ def test_the_twin_is_followed_and_the_net_asked() -> None:
         images(x),
         surrogate=Up(0),
         defense=Hedge(config=config),
-        noise=Noise(0),
-        ids=torch.arange(3),
+        noise=ExampleNoise(Noise(0), torch.arange(3)),
     )
     assert found.tolist() == [1, 2, 3]
     still = HedgeConfig(eps_d=0.0, steps=0)
     found = predict(
-        Says(2), images(X), surrogate=Up(0), defense=Hedge(config=still), noise=Noise(0), ids=IDS
+        Says(2),
+        images(X),
+        surrogate=Up(0),
+        defense=Hedge(config=still),
+        noise=ExampleNoise(Noise(0), IDS),
     )
     assert found.tolist() == [2] * 5
 
@@ -103,7 +106,11 @@ def test_a_verdict_takes_no_gradients() -> None:
     net.register_forward_hook(lambda *a: asked.append(a[-1].requires_grad))
     still = HedgeConfig(eps_d=0.1, steps=0)
     predict(
-        net, images(), surrogate=Quarter(), defense=Hedge(config=still), noise=Noise(0), ids=IDS
+        net,
+        images(),
+        surrogate=Quarter(),
+        defense=Hedge(config=still),
+        noise=ExampleNoise(Noise(0), IDS),
     )
     assert asked == [False]
 

@@ -24,7 +24,6 @@ from fftune.config import AttackConfig
 from fftune.defenses import DefenseSpec
 from fftune.evaluation.batteries import Attack, BatterySpec, single
 from fftune.evaluation.tiers import AttackStage
-from fftune.threat import start
 
 LEVELS = 4
 
@@ -45,8 +44,8 @@ SMOOTH = DefenseSpec(purify=smooth, passes=3)
 
 
 def walk(model, x, y, *, config, goal, loss, noise, ids):
-    return start(begin(model, x, y, config=config, goal=goal, loss=loss, ids=ids).x,
-                 config, noise, ids)
+    rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
+    return rows.start(config, "walk")
 
 
 def battery(threat, config, classes):

@@ -141,8 +141,8 @@ def test_a_batch_larger_than_the_data_is_refused() -> None:
 @pytest.mark.parametrize(
     ("net", "message"),
     [
-        ("five", r"returned \(1, 5\) for one image, expected \(1, 10\)"),
-        ("colour", r"does not take \(1, 8, 8\): .*expected input.* to have 3 channels"),
+        ("five", "model .* tells 5 classes apart, the data set has 10"),
+        ("colour", r"does not take images of 1 x 8 x 8: .*expected input.* to have 3 channels"),
     ],
 )
 def test_a_net_that_does_not_fit_the_data_is_refused(net: str, message: str) -> None:

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 CELLS = 20_000
-"""Of the integral; even, as Simpson's rule wants it."""
+"""Number of cells of the numerical integral; even, for Simpson's rule."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,18 +21,18 @@ class Game:
     """The attacker's mean utilities, eq. D.1: 1 where the sign of f was turned, else -1."""
 
     direct: float
-    """Against no defence."""
+    """Utility against no defence."""
     smooth: float
-    """Against a vector drawn uniformly from the ball."""
+    """Utility against a vector drawn uniformly from the ball."""
 
 
 def play(margins: Tensor, *, eps: float, eps_d: float, dim: int) -> Game:
-    """The fast gradient method against either defence, on average over examples.
+    """Mean utility of the fast gradient method against either defence.
 
     Args:
         margins: (N,) |f(x)| / ||grad f(x)||_2, the l_2 distances to the boundary.
         eps, eps_d: the attacker's radius and the defender's.
-        dim: of the input space.
+        dim: dimension of the input space.
     """
     turned = (margins < eps).double()
     smooth = [smooth_success(float(m), eps=eps, eps_d=eps_d, dim=dim) for m in margins]
@@ -43,7 +43,7 @@ def play(margins: Tensor, *, eps: float, eps_d: float, dim: int) -> Game:
 
 
 def smooth_success(margin: float, *, eps: float, eps_d: float, dim: int) -> float:
-    """How probably the attacker succeeds: that the drawn vector gives back less than it took.
+    """Probability that the attacker succeeds: the drawn vector gives back less than it took.
 
     Of a vector drawn uniformly from the ball, the part along the gradient, over eps_d, has the
     density (1 - t^2)^((dim - 1) / 2), up to its integral over [-1, 1].
@@ -55,7 +55,7 @@ def smooth_success(margin: float, *, eps: float, eps_d: float, dim: int) -> floa
 
 
 def _integral(low: float, high: float, dim: int) -> float:
-    """Of cos^dim, which is the density's after t = sin(angle), up to a factor; by Simpson's rule.
+    """Integrate cos^dim by Simpson's rule: the density after t = sin(angle), up to a factor.
 
     Args:
         low: where the cosine is 0, so that its own weight is no matter.

@@ -1,0 +1,68 @@
+"""Arguments that several verbs share: a net with its data, and the defaults that data bring."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fftune.cli.options import parse, parse_known, spelled_out
+from fftune.config import ModelSpec, TrainConfig, from_json
+from fftune.config.data import of_another
+from fftune.errors import ConfigError
+
+C = TypeVar("C", bound=Any)
+"""A dataclass with `data`, `threat`, `model` and `weights`, as that of `fftune evaluate`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataName:
+    """`--data.name`, read before all else, as the sizes of splits follow from it."""
+
+    name: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithData:
+    """`--data.name` of a command."""
+
+    data: DataName = field(default_factory=DataName)
+
+
+def parse_net(
+    cls: type[C], arguments: Sequence[str], short: Mapping[str, str], *, prog: str
+) -> tuple[C, ModelSpec]:
+    """Parse a command about one net: CHECKPOINT, or `--model` with its data.
+
+    Args:
+        cls: the command, whose defaults follow a checkpoint's data and threat.
+        short: long flags by the short ones that stand for them.
+
+    Returns:
+        The command, and the description of its net.
+
+    Raises:
+        ConfigError: neither is named, or both are, or the model is unknown.
+        ModelError: there is no complete checkpoint.
+    """
+    flags = spelled_out(arguments, short)
+    checkpoint = None if flags[0].startswith("-") else Path(flags.pop(0))
+    if checkpoint is None:
+        command = parse(cls, flags, prog=prog, default=cls())
+        if not command.model:
+            raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
+        if ".py:" in command.model:
+            return command, ModelSpec(factory=command.model, weights=command.weights)
+        from fftune.data.model_spec import model_spec
+
+        return command, model_spec(command.model, command.weights, command.data)
+    from fftune.training.checkpoint import read_spec
+
+    spec = read_spec(checkpoint)  # first, as defaults of a damaged checkpoint would be guesses
+    text = (checkpoint / "config.json").read_text(encoding="utf-8")
+    config = from_json(TrainConfig, text)
+    data = of_another(config.data, parse_known(WithData, flags).data.name)
+    default = replace(cls(), data=data, threat=config.attack.threat)
+    command = parse(cls, flags, prog=prog, default=default)
+    if command.model or command.weights:
+        raise ConfigError("model contradicts CHECKPOINT: name one of them")
+    return command, spec
