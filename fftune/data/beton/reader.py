@@ -1,4 +1,4 @@
-"""Betons as parts of data sets: `FOLDER/{train,test,whole,clean}.beton`, each with its sidecar."""
+"""Betons (FFCV files) as official parts: `FOLDER/{train,test,whole,clean}.beton`."""
 
 import json
 from contextlib import suppress
@@ -20,12 +20,12 @@ from fftune.errors import DataError
 
 CLEAN: PartName = "clean"
 KINDS = ("noise", "mislabeling", "poisoning", "poisoning-l2")
-"""How names of substandard sets end."""
+"""Endings of the names of substandard sets."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BetonImages:
-    """The images of a verified beton."""
+    """Images of a verified beton (FFCV file)."""
 
     beton: Beton
     sidecar: Manifest
@@ -65,7 +65,7 @@ class BetonImages:
 
 
 def stored_parts(folder: Path) -> Parts | None:
-    """The betons of a folder, each verified when it is opened, or None where it has none."""
+    """Betons of a folder, each verified when it is opened; None if there are none."""
     names: tuple[PartName, ...] = get_args(PartName)
     found = {name: folder / f"{name}.beton" for name in names}
     here = {name: partial(stored_part, path) for name, path in found.items() if lexists(path)}
@@ -73,7 +73,7 @@ def stored_parts(folder: Path) -> Parts | None:
 
 
 def stored_part(path: Path) -> OfficialSplit:
-    """One beton, verified.
+    """Open one beton, verified.
 
     Raises:
         DataError: it is damaged, its sidecar speaks of another file, or it is substandard and
@@ -101,7 +101,7 @@ def stored_part(path: Path) -> OfficialSplit:
 
 
 def _why_another(beton: Beton, sidecar: Manifest) -> str:
-    """In what a beton differs from what is written beside it; empty where it does not."""
+    """The difference between a beton and its manifest; empty if there is none."""
     classes, y = len(sidecar.source.classes), beton.y
     if sidecar.beton_version != VERSION:
         return f"version {sidecar.beton_version} of the format, not {VERSION}"
@@ -117,7 +117,7 @@ def _why_another(beton: Beton, sidecar: Manifest) -> str:
 
 
 def _check_parent(path: Path, sidecar: Manifest, beton: Beton) -> None:
-    """A substandard part stands beside the clean one that it was made of, and no other does.
+    """Check that a substandard part is beside the clean one that it was made of.
 
     Raises:
         DataError: it does not, as in sets that an earlier release has written.
@@ -138,10 +138,10 @@ def _check_parent(path: Path, sidecar: Manifest, beton: Beton) -> None:
 
 
 def _check_classes(path: Path, sidecar: Manifest) -> None:
-    """Labels of all parts count the same classes.
+    """Check that labels of all parts count the same classes.
 
     Raises:
-        DataError: they do not. A sidecar that cannot be read is told where its part is opened.
+        DataError: they do not. A manifest that cannot be read is refused when its part is opened.
     """
     for name in get_args(PartName):
         beside = path.with_name(f"{name}.beton")
@@ -156,7 +156,7 @@ def _check_classes(path: Path, sidecar: Manifest) -> None:
 
 
 def _check_kind(path: Path, sidecar: Manifest) -> None:
-    """A training part is substandard in the way that its folder's name says.
+    """Check that a training part is substandard in the way that its folder's name says.
 
     Raises:
         DataError: it is of another kind or norm, or it is none where no such set was read.
