@@ -34,11 +34,12 @@ from fftune.data.in_memory import dataset_of
 from fftune.data.model_spec import model_spec
 from fftune.errors import ConfigError, ModelError
 from fftune.models import eval_mode, factory_of
+from fftune.models.saved_spec import read_spec
 from fftune.registry import MODELS, OBJECTIVES
 from fftune.result import Evaluation, Risks
 from fftune.storage import storage_root
 from fftune.sweeping.front import Front
-from fftune.training.checkpoint import Checkpoint, read_spec
+from fftune.training.checkpoint import Checkpoint
 
 __all__ = ["Evaluation", "Risks", "evaluate", "sweep", "train"]
 
