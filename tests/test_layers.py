@@ -53,6 +53,7 @@ RANKS = {
     "report": 12,
     "hedge_study": 13,
     "lambda_study": 13,
+    "inputs": 13,
     "result": 13,
     "cli": 14,
     "api": 14,
@@ -95,7 +96,7 @@ DOORS = {
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "api"),
+        *("testing", "inputs", "api"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""
