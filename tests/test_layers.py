@@ -53,6 +53,7 @@ RANKS = {
     "report": 12,
     "hedge_study": 13,
     "lambda_study": 13,
+    "inputs": 13,
     "result": 13,
     "cli": 14,
     "api": 14,
@@ -95,14 +96,13 @@ DOORS = {
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "api"),
+        *("testing", "inputs", "api"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""
 
 
 MADE_FOR_USERS = {
-    "testing.samplers.check_sampler": "imported by itself: it needs Optuna",
     "certified.certify": "called from Python: no command takes a batch of images",
     "comparison.moved": "called from Python: compares the rows of two evaluations",
     "evaluation.block.margins": "called from Python: how close each of those rows was",
