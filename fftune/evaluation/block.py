@@ -29,7 +29,7 @@ class ModelUnderTest:
     """The untouched net in fp32, which gives every prediction of the rows."""
     surrogate: nn.Module
     """Faster copy in fp32, which `fixed` searches and defences query; see
-    `models.inference_copy`."""
+    `models.inference_copies`."""
     surrogate_lowp: nn.Module
     """Copy that `strong` searches query, in bf16 where the precision says so."""
     classes: int

@@ -12,10 +12,11 @@ from fftune.hedge_study.showcase_schema import Showcase
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts, UnionCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import SPLITS, Front, SeedResult, TrialResult
+from fftune.sweeping.front import Front
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import SeedRun
 from fftune.sweeping.training_trial import rates
+from fftune.sweeping.trial_results import SPLITS, SeedResult, TrialResult
 
 SHOWCASE = "exhibit.json"
 """File in a study's folder: the chosen hedge on single images."""
