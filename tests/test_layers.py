@@ -106,7 +106,7 @@ MADE_FOR_USERS = {
     "certified.certify": "called from Python: no command takes a batch of images",
     "comparison.moved": "called from Python: compares the rows of two evaluations",
     "evaluation.block.margins": "called from Python: how close each of those rows was",
-    "testing.samplers.check_sampler": "called from the tests of users: their own strategies",
+    "defenses.theory.game.play": "called from Python: a closed form (Wu et al. 2021, D.4)",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""
