@@ -8,6 +8,7 @@ from torch import nn
 
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.data import subset
+from fftune.data.model_spec import model_spec, named_spec
 from fftune.errors import ConfigError, DataError, FftuneError, ModelError
 from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.evaluate import evaluate
@@ -116,3 +117,20 @@ def test_lost_blocks_are_no_complete_result(toy, blobs) -> None:
     lost = LostBlock(BlockTask(attack, (0, 1)), "failed 3 times")
     with pytest.raises(FftuneError, match="1 blocks are missing; the first: pgd-2.*2 examples"):
         EvalResult(outcomes=rows, lost=[lost]).complete()
+
+
+def test_a_net_that_needs_its_images_is_built_for_them(monkeypatch) -> None:
+    opened = []
+
+    def counting(spec, split):
+        opened.append(split)
+        return whole(spec, split)
+
+    whole = subset.place_framed
+    monkeypatch.setattr(subset, "place_framed", counting)
+    battery, data = replace(RISKS, examples=8), DataSpec()
+    bare = evaluate(named_spec("mlp"), data, battery, threat=THREAT)
+    assert opened == ["test"]
+    told = evaluate(model_spec("mlp", "", data), data, battery, threat=THREAT)
+    assert bare.table.equals(told.table)
+    assert questions_of(bare) == questions_of(told)
