@@ -25,16 +25,17 @@ from fftune.config import DataSpec, TrainConfig, TrainPrecision
 from fftune.data.dataset import Batch
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode, make_model, torch_threads
+from fftune.objectives import find_objective, objective_of
 from fftune.recipes import Basis, training
 from fftune.registry import OBJECTIVES
 from fftune.training.distributed import ProcessGroup
 from fftune.training.optimizer import make_optimizer
-from fftune.training.phases import check_stream, open_stream
-from fftune.training.step import Stepper, folded_of, objective_of
+from fftune.training.phases import open_stream
+from fftune.training.step import Stepper, folded_of, loss_of
 
 T = TypeVar("T")
-TIMED = tuple(name for name in OBJECTIVES if name != "linf_dist")
-"""All objectives but that of l_inf-distance nets."""
+TIMED = tuple(name for name in OBJECTIVES if not find_objective(name).needs_model)
+"""Objectives that any net can be trained with."""
 
 
 def main() -> None:
@@ -133,7 +134,8 @@ def ours(config: TrainConfig, device: str) -> Timed:
         model=model,
         folded=folded_of(model, config, stream.inputs, device),
         wrapped=model,
-        loss=objective_of(config),
+        loss=loss_of(config),
+        crafting=objective_of(config).crafting,
         processes=1,
         device=device,
     )
@@ -152,7 +154,7 @@ def ours(config: TrainConfig, device: str) -> Timed:
 def plain(config: TrainConfig, device: str) -> Timed:
     """Run a plain implementation of the authors' loop."""
     stream = open_stream(config, ProcessGroup(), device=device)
-    model = make_model(config.model, check_stream(config), width=config.width).to(device)
+    model = make_model(config.model, stream.inputs, width=config.width).to(device)
     settings, attack = config.optimizer, config.attack
     optimizer = torch.optim.SGD(
         model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay

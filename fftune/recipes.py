@@ -1,4 +1,4 @@
-"""Built-in trainings and studies: functions of the scale, in which `8 / 255` stays `8 / 255`."""
+"""Built-in trainings and studies as functions of the scale; `8 / 255` stays `8 / 255`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +14,6 @@ from fftune.config import (
     HedgeSweep,
     HedgeTrial,
     Norm,
-    Objective,
     OptimizerConfig,
     Phase,
     Study,
@@ -26,19 +25,20 @@ from fftune.config import (
 )
 from fftune.config.data import of_another
 from fftune.errors import ConfigError
-from fftune.user_code import UserCodeError, attribute, called
+from fftune.objectives import find_objective
+from fftune.user_code import UserCodeError, called, defined
 
 Scale = Literal["tiny", "small", "full"]
 TrainingData = Literal["quality", "noise", "mislabeling", "poisoning", "naive"]
 Recipe = Callable[[Scale], Study]
 
 LAM = 6.0
-"""The papers' default weight, where no sweep chooses it."""
+"""Weight of the second term in both papers, unless a sweep chooses it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
-    """What the other defaults of a training follow from; none is the scale's own."""
+    """Settings on which the other defaults of a training depend; None: that of the scale."""
 
     scale: Scale = "tiny"
     kind: TrainingData = "quality"
@@ -49,19 +49,20 @@ class Basis:
     constants: Constants = "paper"
 
 
-def training(objective: Objective, basis: Basis) -> TrainConfig:
-    """A training as the papers describe it, or of their kind at a smaller scale.
+def training(objective: str, basis: Basis) -> TrainConfig:
+    """A training as the papers describe it, or a similar one at a smaller scale.
 
     Tao et al. 2022, appendix A; FastAT is Wong et al. 2020, on CIFAR-10 and on ImageNet.
     """
     config = SCALES[basis.scale](objective, basis)
-    if objective == "hinge":
-        return _of_kind(_distance(config, basis), basis.kind)
+    spec = find_objective(objective)
+    if spec.needs_model == "linf_dist":
+        return _of_kind(_linf_dist(config, objective, basis), basis.kind)
     config = replace(
         config,
         objective=objective,
-        lam=LAM if objective in ("trades", "thrm") else 0.0,
-        model=basis.model or config.model,
+        lam=LAM if spec.weighted else 0.0,
+        model=spec.needs_model or basis.model or config.model,
         constants=basis.constants,
         attack=_attack(objective, basis, config.attack.threat),
     )
@@ -69,7 +70,7 @@ def training(objective: Objective, basis: Basis) -> TrainConfig:
 
 
 def trades_official(basis: Basis) -> TrainConfig:
-    """TRADES with the constants of its own authors' code for CIFAR-10 (Zhang et al. 2019).
+    """TRADES with the constants of its authors' code for CIFAR-10 (Zhang et al. 2019).
 
     The net is still one that normalises its inputs, which theirs did not.
 
@@ -94,12 +95,12 @@ def trades_official(basis: Basis) -> TrainConfig:
     return _of_kind(config, basis.kind)
 
 
-def _distance(config: TrainConfig, basis: Basis) -> TrainConfig:
+def _linf_dist(config: TrainConfig, objective: str, basis: Basis) -> TrainConfig:
     """The l_inf-distance net's recipe (Zhang et al. 2021; Tao et al. 2022, appendix G)."""
     full = basis.scale == "full"
     return replace(
         config,
-        objective="hinge",
+        objective=objective,
         model="linf_dist",
         width=None if full else 128,
         attack=_attack("standard", basis, config.attack.threat),
@@ -159,11 +160,9 @@ def own(name: str) -> Callable[..., Any]:
     if not path.is_file():
         raise ConfigError(f"recipe {name!r} does not exist: there is no such file")
     try:
-        function = attribute(path, "recipe")
+        function = defined(path, "recipe", "function")
     except UserCodeError as error:
         raise ConfigError(f"recipe {name!r}: {error}") from error
-    if not callable(function):
-        raise ConfigError(f"recipe {name!r} does not define a function recipe(scale)")
 
     def recipe(*arguments: Any) -> Any:
         try:
@@ -174,7 +173,7 @@ def own(name: str) -> Callable[..., Any]:
     return recipe
 
 
-def _lambda_sweep(objective: Objective, scale: Scale) -> SweepConfig:
+def _lambda_sweep(objective: str, scale: Scale) -> SweepConfig:
     base = replace(training(objective, Basis(scale=scale)), lam=0.0)
     if base.data.validation_size == 0:  # a point of a front is chosen on images of its own
         base = replace(base, data=_with_validation(base.data))
@@ -187,14 +186,14 @@ def _lambda_sweep(objective: Objective, scale: Scale) -> SweepConfig:
 
 
 def _with_validation(data: DataSpec) -> DataSpec:
-    """A tenth of the training images, or 1,000 of them all, taken out for choosing."""
+    """Take a tenth of the training images, or 1,000 of them all, for validation."""
     if data.train_size is None:
         return replace(data, validation_size=1000)
     kept = data.train_size // 10
     return replace(data, train_size=data.train_size - kept, validation_size=kept)
 
 
-def _tiny(_objective: Objective, basis: Basis) -> TrainConfig:
+def _tiny(_objective: str, basis: Basis) -> TrainConfig:
     """The handwritten digits that scikit-learn carries: seconds a training on one CPU core."""
     digits = DataSpec(name="digits", train_size=100, validation_size=500)
     return TrainConfig(
@@ -205,7 +204,7 @@ def _tiny(_objective: Objective, basis: Basis) -> TrainConfig:
     )
 
 
-def _small(_objective: Objective, basis: Basis) -> TrainConfig:
+def _small(_objective: str, basis: Basis) -> TrainConfig:
     """5,000 images of CIFAR-10 and a small residual net: minutes a training on two CPU cores."""
     cifar10 = DataSpec(name="cifar10", train_size=5000, validation_size=0)
     return TrainConfig(
@@ -217,7 +216,7 @@ def _small(_objective: Objective, basis: Basis) -> TrainConfig:
     )
 
 
-def _full(objective: Objective, basis: Basis) -> TrainConfig:
+def _full(objective: str, basis: Basis) -> TrainConfig:
     """The papers' own data, nets and schedules."""
     name = basis.data or "cifar10"
     if name not in SCHEDULES:
@@ -227,14 +226,15 @@ def _full(objective: Objective, basis: Basis) -> TrainConfig:
         return _imagenet()
     model = basis.model or "resnet18"
     optimizer = replace(SCHEDULES[name], lr=_lr(name, model, basis))
-    if objective == "fast_at":
+    one_step = find_objective(objective).one_step
+    if one_step:
         optimizer = FAST_AT
     return TrainConfig(
         data=DataSpec(name=name, train_size=None, validation_size=0),
         augmentation=Augmentation(crop_padding=4, flip=name != "svhn"),
         model=model,
         optimizer=optimizer,
-        precision="bf16" if objective == "fast_at" else "fp32",
+        precision="bf16" if one_step else "fp32",
     )
 
 
@@ -262,7 +262,7 @@ def _imagenet() -> TrainConfig:
     )
 
 
-SCALES: dict[Scale, Callable[[Objective, Basis], TrainConfig]] = {
+SCALES: dict[Scale, Callable[[str, Basis], TrainConfig]] = {
     "tiny": _tiny,
     "small": _small,
     "full": _full,
@@ -296,11 +296,11 @@ FAST_AT = OptimizerConfig(
     knots=((0, 0.0), (7.5, 0.2), (15, 0.0)),
     weight_decay=5e-4,
 )
-"""Wong et al. 2020 on CIFAR-10: one cycle up to .2 and down again."""
+"""Wong et al. 2020 on CIFAR-10: one cycle up to 0.2 and down again."""
 
 
 def _lr(data: str, model: str, basis: Basis) -> float:
-    """The first learning rate: .01 instead of .1 where the paper, or the code, says so."""
+    """The first learning rate: 0.01 instead of 0.1 if the paper, or the code, says so."""
     unlearnable = basis.kind in ("noise", "mislabeling")
     slow = model in ("mlp", "vgg16") and unlearnable
     if basis.constants == "code":
@@ -308,13 +308,14 @@ def _lr(data: str, model: str, basis: Basis) -> float:
     return 0.01 if slow else SCHEDULES[data].lr
 
 
-def _attack(objective: Objective, basis: Basis, threat: ThreatModel) -> AttackConfig:
+def _attack(objective: str, basis: Basis, threat: ThreatModel) -> AttackConfig:
     """10 steps of eps / 4 from a random start; FastAT's one of 1.25 eps."""
     eps = basis.eps if basis.eps is not None else threat.eps if basis.norm == "linf" else 0.5
     threat = ThreatModel(norm=basis.norm, eps=eps)
-    if objective == "fast_at":
+    spec = find_objective(objective)
+    if spec.one_step:
         return AttackConfig(threat=threat, steps=1, step_size=1.25 * eps)
-    if basis.constants == "code" and objective in ("trades", "thrm"):
+    if basis.constants == "code" and spec.weighted:
         return AttackConfig(threat=threat, steps=10, start="gaussian")
     if basis.constants == "code" and basis.norm == "l2":
         return AttackConfig(threat=threat, steps=10, start="sphere")
@@ -322,7 +323,7 @@ def _attack(objective: Objective, basis: Basis, threat: ThreatModel) -> AttackCo
 
 
 def _of_kind(config: TrainConfig, kind: TrainingData) -> TrainConfig:
-    """The same on training data that should teach nothing true (Tao et al. 2022, 3.2)."""
+    """Change a training to substandard data, which teach nothing true (Tao et al. 2022, 3.2)."""
     if kind == "quality":
         return config
     if config.phases:  # each of them reads a set of its own, and there are no such sets

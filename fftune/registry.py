@@ -179,15 +179,28 @@ MODELS = Registry(
     "model",
     "fftune.models",
     {
-        "small_cnn": "fftune.models.small_cnn:SMALL_CNN",
-        "small_resnet": "fftune.models.small_resnet:SMALL_RESNET",
-        "mlp": "fftune.models.mlp:MLP_",
-        "vgg16": "fftune.models.vgg16:VGG16_",
-        "resnet18": "fftune.models.resnet18:RESNET18",
-        "wrn28_10": "fftune.models.wrn28_10:WRN28_10",
-        "linf_dist": "fftune.models.linf_dist:LINF_DIST",
+        "small_cnn": "fftune.models.small_cnn:ENTRY",
+        "small_resnet": "fftune.models.small_resnet:ENTRY",
+        "mlp": "fftune.models.mlp:ENTRY",
+        "vgg16": "fftune.models.vgg16:ENTRY",
+        "resnet18": "fftune.models.resnet18:ENTRY",
+        "wrn28_10": "fftune.models.wrn28_10:ENTRY",
+        "linf_dist": "fftune.models.linf_dist:ENTRY",
         "resnet50": "fftune.models.imagenet_resnet:RESNET50",
         "resnet101": "fftune.models.imagenet_resnet:RESNET101",
+    },
+)
+DATASETS = Registry(
+    "data set",
+    "fftune.datasets",
+    {
+        "digits": "fftune.data.sources.digits:DIGITS",
+        "mnist": "fftune.data.sources.archives:MNIST",
+        "cifar10": "fftune.data.sources.archives:CIFAR10",
+        "cifar100": "fftune.data.sources.archives:CIFAR100",
+        "svhn": "fftune.data.sources.archives:SVHN",
+        "tiny-imagenet": "fftune.data.sources.folders:TINY_IMAGENET",
+        "imagenet": "fftune.data.sources.folders:IMAGENET",
     },
 )
 BATTERIES = Registry(
@@ -207,8 +220,12 @@ STRATEGIES = Registry(
     "strategy",
     "fftune.strategies",
     {
-        name: f"fftune.sweeping.samplers.strategies:{name.upper()}"
-        for name in ("auto", "gap", "grid", "gp", "tpe", "random")
+        "auto": "fftune.sweeping.samplers.strategies:AUTO",
+        "gap": "fftune.sweeping.samplers.strategies:GAP",
+        "grid": "fftune.sweeping.samplers.strategies:GRID",
+        "gp": "fftune.sweeping.samplers.strategies:GP",
+        "tpe": "fftune.sweeping.samplers.strategies:TPE",
+        "random": "fftune.sweeping.samplers.strategies:RANDOM",
     },
 )
 STUDIES = Registry(

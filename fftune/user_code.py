@@ -1,4 +1,4 @@
-"""Python files of the user's: run as scripts are, and answered for in one line."""
+"""Python files of the user's: run as scripts are, their mistakes reported in one line."""
 
 import contextlib
 import hashlib
@@ -20,11 +20,11 @@ STDLIB = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "
 
 
 class UserCodeError(UserError):
-    """A file of the user's failed. The message says how, and leaves it to the caller to name it."""
+    """A file of the user's failed; the caller adds the file to the message."""
 
 
 def attribute(file: Path, name: str) -> Any:
-    """`name` in a file that is run for it; None where the file defines no such thing.
+    """Run a file and get `name` from it; None if the file defines no such thing.
 
     While it runs its folder comes first in the search for modules, afterwards last. Modules of
     that folder that an earlier run brought in are run again if any of them has changed.
@@ -33,24 +33,41 @@ def attribute(file: Path, name: str) -> Any:
         UserCodeError: the file fails, or ends the program.
     """
     _RUN.begin(file.absolute())
-    with _guarded(file):
+    with _isolated(file):
         module = _module(file)
     return getattr(module, name, None)
 
 
+def defined(file: Path, name: str, kind: str) -> Any:
+    """`name` in a user's file, which has to exist and to define it.
+
+    Args:
+        kind: "function", or what else the message calls it. A callable is asked for.
+
+    Raises:
+        UserCodeError: there is no such file, it fails, or it defines no such function.
+    """
+    if not file.is_file():
+        raise UserCodeError(f"there is no file {str(file)!r}")
+    found = attribute(file, name)
+    if not callable(found):
+        raise UserCodeError(f"{file.name} defines no {kind} {name!r}")
+    return found
+
+
 def called(file: Path, function: Callable[..., Any], *arguments: Any) -> Any:
-    """What a function of the file returns.
+    """Call a function of the file.
 
     Raises:
         UserCodeError: it fails, or ends the program.
     """
-    with _guarded(file):
+    with _isolated(file):
         return function(*arguments)
 
 
 @contextlib.contextmanager
 def answering(what: str = "net") -> Iterator[None]:
-    """Run a net of the user's, which may fail but not end our program as if all was done.
+    """Run a net of the user's, which may fail but not end the program.
 
     Raises:
         ModelError: `what` ends it.
@@ -143,15 +160,15 @@ def _module(file: Path) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _guarded(file: Path) -> Iterator[None]:
-    """The code has no arguments of ours, no part in our output, and does not end us."""
-    heard = _Aside(sys.stderr)
+def _isolated(file: Path) -> Iterator[None]:
+    """Keep command line, stdout and exit away from code of the user's."""
+    output = _Aside(sys.stderr)
     arguments, sys.argv = sys.argv, [str(file)]
     try:
-        with contextlib.redirect_stdout(heard), contextlib.redirect_stderr(heard):
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             yield
     except SystemExit as stop:
-        said = stop.code if isinstance(stop.code, str) else heard.last
+        said = stop.code if isinstance(stop.code, str) else output.last
         raise UserCodeError(f"it ends the program: {_first_line(said) or stop.code}") from stop
     except FftuneError:
         raise

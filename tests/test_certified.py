@@ -13,7 +13,7 @@ from fftune.config import AttackConfig, InputSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
 from fftune.keyed_noise import Noise
 from fftune.models import make_model
-from fftune.models.linf_schedules import hinge_mix, p_at
+from fftune.models.linf_training import hinge_mix, p_at
 
 INPUTS = InputSpec(shape=(1, 4, 4), classes=3, mean=(0.5,), std=(0.3,))
 EPS = 0.05

@@ -30,7 +30,6 @@ RANKS = {
     "user_code": 1,
     "registry": 2,
     "ray_cluster": 5,
-    "recipes": 5,
     "threat": 5,
     "models": 5,
     "attacks": 6,
@@ -44,6 +43,7 @@ RANKS = {
     "tracking": 7,
     "metrics": 6,
     "comparison": 8,
+    "recipes": 8,
     "training": 9,
     "lint": 9,
     "evaluation": 10,
@@ -53,6 +53,7 @@ RANKS = {
     "report": 12,
     "hedge_study": 13,
     "lambda_study": 13,
+    "inputs": 13,
     "result": 13,
     "cli": 14,
     "api": 14,
@@ -80,8 +81,8 @@ DOORS = {
     "pyarrow": {"outcomes", "evaluation", "data.sources.folders", "hedge_study"},
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
-    "PIL": {"data", "hedge_study.showcase"},
-    "skimage": {"hedge_study.showcase"},
+    "PIL": {"data", "hedge_study.pictures"},
+    "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
     "sklearn": {"data.sources.digits", "data.splits"},
     "scipy": {"risk", "comparison"},
@@ -95,22 +96,22 @@ DOORS = {
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "api"),
+        *("testing", "inputs", "api"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""
 
 
 MADE_FOR_USERS = {
-    "testing.samplers.check_sampler": "imported by itself: it needs Optuna",
     "certified.certify": "called from Python: no command takes a batch of images",
     "comparison.moved": "called from Python: compares the rows of two evaluations",
     "evaluation.block.margins": "called from Python: how close each of those rows was",
+    "testing.samplers.check_sampler": "called from the tests of users: their own strategies",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""
-TABLES = ("", "testing")
-"""Files whose texts name what others define: the public API."""
+TABLES = ("", "testing", "registry", "lambda_study", "hedge_study.study")
+"""Files whose texts name what others define: public API, registries, kinds of study."""
 NO_SUBJECT = {"utils", "util", "common", "helpers", "helper", "base", "misc", "core", "tools"}
 LIBRARIES = {framework.lower() for framework in DOORS} | {"pil", "skimage", "lightning", "rich"}
 

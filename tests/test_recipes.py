@@ -50,5 +50,5 @@ def test_recipes_that_are_not_there(tmp_path) -> None:
         recipes.find("nowhere.py")
     empty = tmp_path / "empty.py"
     empty.write_text("")
-    with pytest.raises(ConfigError, match=r"does not define a function recipe\(scale\)"):
+    with pytest.raises(ConfigError, match="defines no function 'recipe'"):
         recipes.find(str(empty))

@@ -55,7 +55,7 @@ def parse_net(
         from fftune.data.model_spec import model_spec
 
         return command, model_spec(command.model, command.weights, command.data)
-    from fftune.training.checkpoint import read_spec
+    from fftune.models.saved_spec import read_spec
 
     spec = read_spec(checkpoint)  # first, as defaults of a damaged checkpoint would be guesses
     text = (checkpoint / "config.json").read_text(encoding="utf-8")

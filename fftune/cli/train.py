@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import tyro
 
 from fftune import recipes
 from fftune.cli.options import parse, parse_known, spelled_out
-from fftune.config import Constants, Norm, Objective, Resources, TrainConfig, nearest, to_json
+from fftune.config import Constants, Norm, Resources, TrainConfig, nearest, to_json
 from fftune.errors import ConfigError
+from fftune.objectives import find_objective
+from fftune.registry import OBJECTIVES, is_of_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class _Attack:
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The flags that other settings' defaults follow from."""
+    """The flags on which the defaults of other settings depend."""
 
     scale: recipes.Scale = "tiny"
     kind: recipes.TrainingData = "quality"
@@ -41,7 +43,7 @@ class Settings:
     constants: Constants = "paper"
 
     def basis(self) -> recipes.Basis:
-        """As recipes take them."""
+        """Convert to the settings of recipes."""
         threat = self.attack.threat
         return recipes.Basis(
             scale=self.scale,
@@ -66,37 +68,41 @@ class Train:
     kind: recipes.TrainingData = "quality"
     """The training data; all but `quality` and `naive` are written by `fftune.data write`."""
     name: str = "run"
-    """Of the run's folder; default RECIPE-SCALE, and what else is not usual."""
+    """Name of the run's folder; default RECIPE-SCALE, and the settings that are not usual."""
     storage: str | None = None
     """A folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
     save_seconds: float = 120.0
-    """Between two states of a run: no more work than this is lost with a crash."""
+    """Seconds between two snapshots of a run: a crash loses no more work."""
     resume: bool = False
     """Go on with a run that was interrupted."""
     dry_run: bool = False
     """Print the settings and what they would cost, and stop."""
 
 
-USAGE = """usage: python -m fftune.train RECIPE [--scale tiny|small|full] [--SETTING VALUE ...]
-
-recipes:
-  standard  cross-entropy on clean images
-  pgd_at    cross-entropy on adversarial examples (Madry et al. 2018)
-  trades    with lam times the divergence under attack (Zhang et al. 2019)
-  trades_official  the same with the constants of TRADES' own code for CIFAR-10
-  thrm      with lam times the divergence under a false friend (Tao et al. 2022)
-  linf_dist the l_inf-distance net, whose risks can be bounded (Zhang et al. 2021)
-  fast_at   one long step from a random start (Wong et al. 2020)
-  PATH.py   a file of yours that defines recipe(scale) -> TrainConfig
-
-`python -m fftune.train RECIPE --help` lists every setting."""
-
 OFFICIAL = "trades_official"
 SHORT = {"--data": "--data.name"}
 
 
+def usage() -> str:
+    """The help of the command itself, with a line for each recipe."""
+    lines = {name: find_objective(name).summary for name in OBJECTIVES}
+    lines |= {
+        OFFICIAL: "trades with the constants of its authors' code for CIFAR-10",
+        "FILE.py:NAME": "an objective of yours",
+        "PATH.py": "a file of yours that defines recipe(scale) -> TrainConfig",
+    }
+    width = max(map(len, lines))
+    recipe_lines = "\n".join(f"  {name:{width}} {text}" for name, text in lines.items())
+    return f"""usage: python -m fftune.train RECIPE [--scale tiny|small|full] [--SETTING VALUE ...]
+
+recipes:
+{recipe_lines}
+
+`python -m fftune.train RECIPE --help` lists every setting."""
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Parse, train, say where the net is."""
+    """Parse, train, print the folder of the checkpoint."""
     command = _parse(arguments)
     if command is None:
         return
@@ -107,7 +113,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     from fftune.storage import storage_root
 
-    root = storage_root(command.storage)  # a wrong one is told before the long imports
+    root = storage_root(command.storage)  # a wrong one is refused before the long imports
 
     from fftune.training.tracked import train_tracked
 
@@ -126,9 +132,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parse(arguments: Sequence[str]) -> Train | None:
-    """The command, or None where help was asked for and printed."""
+    """The command; None if help was asked for and printed."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        print(USAGE)
+        print(usage())
         if not arguments:
             raise ConfigError("RECIPE is missing")
         return None
@@ -145,7 +151,7 @@ def _parse(arguments: Sequence[str]) -> Train | None:
 
 
 def _name(recipe: str, settings: Settings) -> str:
-    """RECIPE-SCALE, and what else is not usual."""
+    """The default name of a run: RECIPE-SCALE, and the settings that are not usual."""
     threat = settings.attack.threat
     special = [
         None if settings.kind == "quality" else settings.kind,
@@ -154,19 +160,18 @@ def _name(recipe: str, settings: Settings) -> str:
         None if threat.norm == "linf" else threat.norm,
         None if settings.constants == "paper" else settings.constants,
     ]
-    words = [Path(recipe).stem, settings.scale, *filter(None, special)]
+    short = recipe.rpartition(":")[2] if is_of_file(recipe) else Path(recipe).stem
+    words = [short, settings.scale, *filter(None, special)]
     return "".join(c if c.isalnum() or c in "._-" else "-" for c in "-".join(words))
 
 
 def _config(recipe: str, settings: Settings) -> TrainConfig:
-    known = {"linf_dist" if name == "hinge" else name: name for name in get_args(Objective)}
-    objectives: dict[str, Objective] = known
-    if recipe in objectives:
-        return recipes.training(objectives[recipe], settings.basis())
+    if recipe in OBJECTIVES or is_of_file(recipe):
+        return recipes.training(recipe, settings.basis())
     if recipe == OFFICIAL:
         return recipes.trades_official(settings.basis())
     if not recipe.endswith(".py"):
-        near = nearest(recipe, [*objectives, OFFICIAL])
+        near = nearest(recipe, [*OBJECTIVES, OFFICIAL])
         raise ConfigError(f"recipe {recipe!r} does not exist; {near}, or PATH.py")
     config = recipes.own(recipe)(settings.scale)
     if not isinstance(config, TrainConfig):

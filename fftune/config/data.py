@@ -1,10 +1,11 @@
-"""Which examples, how they are delivered, and how they are stored."""
+"""Settings of data: the examples, their delivery, and how they are stored."""
 
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fftune.config.literals import Engine, Norm
 from fftune.config.validation import require
+from fftune.registry import absolute, is_of_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,21 +18,23 @@ class DataSpec:
     """
 
     name: str = "digits"
-    """A set by name, `folder:PATH`, or `synthetic:shape=3x32x32,classes=10,train=1000,...`."""
+    """A data set by name, `folder:PATH`, `path/to/FILE.py:NAME`, a function of yours that returns
+    it, or `synthetic:shape=3x32x32,classes=10,train=1000,...`."""
     train_size: int | None = None
-    """None stands for all that validation leaves of the official training part; for 100 of
-    `digits`."""
+    """Number of training examples; default: all that validation leaves of the official training
+    part, 100 of `digits`."""
     validation_size: int | None = None
-    """None stands for none; for 500 of `digits`."""
+    """Number of validation examples; default 0, 500 of `digits`."""
     split_seed: int = 0
     image_size: int | None = None
-    """Side of the central square that is cut from photographs; None leaves images as they are
-    stored, and then they must be of one size."""
+    """Side of the central square that is cut from photographs; default: images stay as they are
+    stored, and must be of one size."""
     image_resize: bool = True
-    """Whether photographs' shorter side is made 8/7 of `image_size` before; FastAT cuts its 288
-    pixels from photographs as they are."""
+    """Resize photographs before, so that the shorter side is 8/7 of `image_size`; FastAT cuts its
+    288 pixels from photographs as they are."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "name", absolute(self.name))
         require(
             "train_size", self.train_size is None or self.train_size >= 1, ">= 1", self.train_size
         )
@@ -42,31 +45,33 @@ class DataSpec:
 
 
 def of_another(data: DataSpec, name: str | None) -> DataSpec:
-    """The same of another set, if one is named. How a set is divided says nothing of a folder of
-    the user's own: that one's sizes are asked for, or it stays whole.
+    """The settings for another data set, if one is named.
+
+    Sizes of splits are not taken over for a folder or a file of the user's: they are asked for,
+    or the set stays whole.
     """
     if name is None or name == data.name:
         return data
-    if name.startswith("folder:"):
+    if name.startswith("folder:") or is_of_file(name):
         return replace(data, name=name, train_size=None, validation_size=None)
     return replace(data, name=name)
 
 
 def substandard_name(parent: str, kind: str, norm: Norm) -> str:
-    """What the set is called that was made of `parent`; a poison is of one norm."""
+    """Name of the substandard set that is made of `parent`; a poison belongs to one norm."""
     return f"{parent}-{kind}" + ("-l2" if kind == "poisoning" and norm == "l2" else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Augmentation:
-    """What happens to a training image, keyed by (seed, epoch, id) and equal in every engine."""
+    """Random changes of training images, keyed by (seed, epoch, id) and equal in every engine."""
 
     crop_padding: int = 0
-    """A random crop of the image padded by so many zeros on each side."""
+    """Zeros added on each side of an image before a random crop of its own size."""
     flip: bool = False
-    """Every second image, at random, is mirrored."""
+    """Mirror every second image, at random."""
     resized_crop: int | None = None
-    """FFCV's RandomResizedCrop to this side, for photographs. Not reproducible: FFCV draws it
+    """Side of FFCV's RandomResizedCrop, for photographs. Not reproducible: FFCV draws it
     from a stream that cannot be seeded, and no other engine has it."""
 
     def __post_init__(self) -> None:
@@ -77,21 +82,21 @@ class Augmentation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoaderConfig:
-    """How the examples of a split are delivered."""
+    """Settings of a loader, which delivers the examples of a split in batches."""
 
     batch_size: int = 128
     engine: Engine = "auto"
-    """`memory` below 1 GB; above it `ffcv`, where it is installed and a beton is there, or
-    `torch`. All deliver the same examples in the same order, with the same pixels unless they
+    """`auto` is `memory` below 1 GB; above it `ffcv`, if it is installed and an FFCV file is there,
+    or `torch`. All deliver the same examples in the same order, with the same pixels unless they
     are stored as JPEG: FFCV's decoder rounds otherwise than PIL's."""
     shuffle: bool = False
-    """In another order every epoch, which (seed, epoch) determines."""
+    """Deliver in another order every epoch, which (seed, epoch) determines."""
     drop_last: bool = False
     """Leave out a last batch that is not full."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
     workers: int | None = None
-    """Threads of `ffcv`, processes of `torch`; none stands for what the CPU affinity allows."""
+    """Threads of `ffcv`, processes of `torch`; default: as many as the CPU affinity allows."""
 
     def __post_init__(self) -> None:
         require("batch_size", self.batch_size >= 1, ">= 1", self.batch_size)
@@ -101,28 +106,28 @@ class LoaderConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteConfig:
-    """How images become a beton, FFCV's file."""
+    """Settings of writing images to a beton, a file of FFCV's format."""
 
     mode: Literal["raw", "jpg", "mixed"] = "raw"
     """`raw` keeps every pixel; `jpg`, and `mixed` for every second image, do not. A test part is
     always raw: JPEG moves pixels by a quarter of eps = 8/255."""
     quality: int = 90
-    """Of JPEG, 1 to 100."""
+    """JPEG quality, 1 to 100."""
     sizes: Literal["equal", "mixed"] = "equal"
     """`mixed` lets training photographs differ; augmentation.resized_crop reads them."""
     shorter_side: int | None = None
-    """What the shorter side of training photographs becomes, bicubic; implies mixed sizes."""
+    """Shorter side that training photographs are resized to, bicubic; implies mixed sizes."""
     image_size: int | None = None
     """Side of the central square, as in `DataSpec`; training photographs of mixed sizes are
     not cut."""
     image_resize: bool = True
-    """As in `DataSpec`."""
+    """Resize photographs before they are cut; see `DataSpec`."""
     page_mib: int = 8
-    """No image may take more; a power of two."""
+    """Largest size of an image, in MiB; a power of two."""
     skip_bad: bool = False
     """Leave out images that cannot be decoded, and list them, rather than stop."""
     threads: int | None = None
-    """That decode; none stands for what the CPU affinity allows. They change no byte."""
+    """Threads that decode; default: as many as the CPU affinity allows. They change no byte."""
 
     def __post_init__(self) -> None:
         require("quality", 1 <= self.quality <= 100, "in 1 ... 100", self.quality)
@@ -134,5 +139,5 @@ class WriteConfig:
 
     @property
     def mixed_sizes(self) -> bool:
-        """Whether training photographs may differ in size."""
+        """True if training photographs may differ in size."""
         return self.sizes == "mixed" or self.shorter_side is not None

@@ -1,4 +1,4 @@
-"""A net that anybody can build again."""
+"""Specification of a net that can be built again."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +9,7 @@ from fftune.config.validation import plain_name
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
-    """What a net must know of its data: (C, H, W), the classes, and how to normalise."""
+    """Inputs of a net: (C, H, W), the number of classes, and the normalisation."""
 
     shape: tuple[int, int, int]
     classes: int
@@ -19,15 +19,15 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
-    """A net that anybody can build again: its factory, its inputs and its weights' hash."""
+    """A net that can be built again: its factory, its inputs and its weights' hash."""
 
     factory: str
     """`fftune:NAME`, a net of this package, or `path/to/file.py:FUNCTION`, one of the user's:
     it is called without arguments and takes images in [0, 1]."""
     inputs: InputSpec | None = None
-    """What a net of this package is built for; a user's own knows by itself."""
+    """Inputs that a net of this package is built for; a user's function knows its own."""
     width: int | None = None
-    """Channels of its first stage; none is the published net."""
+    """Channels of its first stage; None: the published net."""
     constants: Constants = "paper"
     weights: str = ""
     """Path of a state_dict; empty where the user's function has loaded them already."""
@@ -36,10 +36,10 @@ class ModelSpec:
 
     @property
     def label(self) -> str:
-        """What the net is called: by its function, or by the run that left its checkpoint.
+        """The net's name in output: that of its function, or of the run that left its checkpoint.
 
-        A number alone says nothing: a trial's net is called by its study too. It can name a file,
-        whatever those are called: letters, digits, '.', '_' and '-'.
+        A number alone says nothing: a trial's net is called by its study too. The name can be that
+        of a file: letters, digits, '.', '_' and '-'.
         """
         if not self.weights:
             # The last part of an argument that is a path is what tells it from others.
@@ -51,7 +51,7 @@ class ModelSpec:
         return plain_name(_telling(path.parents[1] if inside else path.with_name(path.stem)))
 
     def absolute(self) -> "ModelSpec":
-        """The same for a process that stands in another folder."""
+        """The spec with absolute paths, for a process with another working directory."""
         file, own, function = self.factory.rpartition(".py:")
         factory = f"{Path(file).absolute()}{own}{function}" if own else self.factory
         weights = str(Path(self.weights).absolute()) if self.weights else ""

@@ -1,40 +1,38 @@
 """One training run, complete."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
-from fftune.config.attack import AttackConfig
+from fftune.config.attack import UNSAID, AttackConfig, is_unsaid
 from fftune.config.data import Augmentation, DataSpec
-from fftune.config.literals import (
-    Algorithm,
-    Constants,
-    Device,
-    Engine,
-    Objective,
-    Schedule,
-    TrainPrecision,
-)
+from fftune.config.literals import Algorithm, Constants, Device, Engine, Schedule, TrainPrecision
 from fftune.config.validation import require
+from fftune.errors import ConfigError
+from fftune.registry import MODELS, OBJECTIVES, absolute, is_of_file
 
 CODE_LR_FROM = 10.0
-"""From this lambda on the authors' code trains with `CODE_LR` on CIFAR-10, and nowhere else; their
-paper does not say so."""
+"""Lambda from which on the authors' code trains with `CODE_LR` on CIFAR-10, and nowhere else; Tao
+et al. 2022 do not mention it."""
 CODE_LR = 0.05
+"""Learning rate of the authors' code for large lambda."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OptimizerConfig:
-    """What moves the weights, how fast, and for how long."""
+    """The optimiser, its learning rates, and the length of training."""
 
     algorithm: Algorithm = "sgd"
     """`adam_lp` is Adam with the l_p weight decay of `linf_dist` (Zhang et al. 2021)."""
     epochs: int = 40
-    """0 leaves the net as it was initialised: P1's "naive"."""
+    """Passes over the training data. 0 leaves the net as it was initialised, the "naive" model of
+    Tao et al. 2022."""
     batch_size: int = 50
     """Examples a step, over all workers."""
     accumulate: int = 1
-    """Parts that a worker's share of a batch is cut into, where it does not fit into memory.
+    """Parts that a worker's share of a batch is cut into, if it does not fit into memory.
     BatchNorm then sees the parts."""
     lr: float = 0.05
     """The learning rate: `one_cycle`'s peak, `step`'s first; unused by `linear`."""
@@ -43,15 +41,16 @@ class OptimizerConfig:
     `linear` between knots, by step, as FastAT's cycle and phases are; `held_cosine`, by step,
     `linf_dist`'s: held for an eighth of the run, then half a cosine to 0."""
     milestones: tuple[int, ...] = ()
-    """Of `step`: the epochs, counted from 0, from whose beginning on the rate is decayed."""
+    """Epochs, counted from 0, at whose beginning `step` decays the rate."""
     decay: float = 0.1
+    """Factor of the rate at each milestone of `step`."""
     knots: tuple[tuple[float, float], ...] = ()
-    """Of `linear`: (epoch, learning rate), from epoch 0 to the last."""
+    """(epoch, learning rate) pairs of `linear`, from epoch 0 to the last."""
     momentum: float = 0.9
-    """Of `sgd`, the same at every step of every schedule."""
+    """Momentum of `sgd`, the same at every step of every schedule."""
     weight_decay: float = 5e-4
     decay_norm: bool = True
-    """Whether weight decay takes BatchNorm's parameters too; FastAT's on ImageNet does not."""
+    """Decay BatchNorm's parameters too; FastAT's training on ImageNet does not."""
 
     def __post_init__(self) -> None:
         require("epochs", self.epochs >= 0, ">= 0", self.epochs)
@@ -82,9 +81,9 @@ class Phase:
     epochs: int
     batch_size: int
     data: str
-    """The training set as it was written for this phase."""
+    """Name of the training set that was written for this phase."""
     resized_crop: int | None = None
-    """The side that images are randomly cropped and resized to; none leaves them as stored."""
+    """Side that images are randomly cropped and resized to; None leaves them as stored."""
 
     def __post_init__(self) -> None:
         require("phases.epochs", self.epochs >= 1, ">= 1", self.epochs)
@@ -97,39 +96,42 @@ class Phase:
 class TrainConfig:
     """One training run, complete: the same config gives the same weights."""
 
-    objective: Objective = "standard"
-    lam: float = 0.0
-    """The weight of the second term; 0 is standard training."""
+    objective: str = "standard"
+    """An objective by name, or `path/to/FILE.py:NAME`, one of yours."""
+    lam: float = UNSAID
+    """Weight of the objective's second term; 0 is standard training. It must be given for an
+    objective that has such a term, and is 0 for others."""
     attack: AttackConfig = field(default_factory=lambda: AttackConfig(steps=10))
     data: DataSpec = field(default_factory=DataSpec)
     augmentation: Augmentation = field(default_factory=Augmentation)
     engine: Engine = "auto"
-    """How the examples are delivered; see `LoaderConfig`."""
+    """Delivery of the examples; see `LoaderConfig`."""
     model: str = "small_cnn"
-    """A net of this package, or `path/to/file.py:FUNCTION`, one of yours."""
+    """An architecture by name, or `path/to/FILE.py:FUNCTION`, a net of yours."""
     width: int | None = None
-    """Channels of the net's first stage; none is the published net."""
+    """Channels of the net's first stage; None builds the published net."""
     constants: Constants = "paper"
-    """Whose: the paper's, or, where it differs, the authors' `code`'s."""
+    """Source of constants that differ: the paper, or its authors' `code`."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
     phases: tuple[Phase, ...] = ()
-    """None is one phase, with `data` and `optimizer.batch_size`."""
+    """Stretches of training; empty is one phase, with `data` and `optimizer.batch_size`."""
     precision: TrainPrecision = "fp32"
     """`bf16` is autocast; weights and their updates stay fp32."""
     validate_every: int = 0
-    """Epochs between looks at the validation split, which tell the best net from the last; 0 is
-    never."""
+    """Epochs between evaluations on the validation split, which tell the best net from the last;
+    0 is never."""
     seed: int = 0
     threads: int = 1
     """CPU threads of torch; equal threads are part of what makes rows equal."""
     device: Device = "auto"
-    """`auto` is CUDA where torch sees it."""
+    """`auto` is CUDA if torch sees it."""
     workers: int = 1
     """Processes that train one net together, on Ray Train."""
     min_workers: int | None = None
-    """Elastic: go on with so few while others are missing; none waits for all."""
+    """Elastic training: go on with so few workers while others are missing; None waits for all."""
 
     def __post_init__(self) -> None:
+        self._check_objective()
         require("lam", self.lam >= 0, ">= 0", self.lam)
         require("lam", math.isfinite(self.lam), "finite", self.lam)
         require("width", self.width is None or self.width >= 1, ">= 1", self.width)
@@ -143,21 +145,47 @@ class TrainConfig:
             for size in {self.optimizer.batch_size, *(phase.batch_size for phase in self.phases)}:
                 rule = f"divisible by {workers} workers"
                 require("optimizer.batch_size", size % workers == 0, rule, size)
-        distance = self.model == "linf_dist"
-        for setting, own in (
-            ("objective", self.objective == "hinge"),
-            ("optimizer.algorithm", self.optimizer.algorithm == "adam_lp"),
-        ):
-            require(setting, distance or not own, "another than linf_dist's own", self.model)
+        if self.optimizer.algorithm == "adam_lp" and self.model != "linf_dist":
+            _refuse_model("optimizer.algorithm 'adam_lp'", "linf_dist", self.model)
         if self.phases:
             total = sum(phase.epochs for phase in self.phases)
             same = total == self.optimizer.epochs
             require("optimizer.epochs", same, f"the phases' {total}", self.optimizer.epochs)
 
+    @staticmethod
+    def upgraded(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Settings that version 0.1.0 stored, in today's names: objective "hinge" is linf_dist."""
+        old = stored.get("objective") == "hinge"
+        return {**stored, "objective": "linf_dist"} if old else stored
+
+    def _check_objective(self) -> None:
+        """Check what can be known without running a file of the user's."""
+        OBJECTIVES.check("objective", self.objective)
+        object.__setattr__(self, "objective", absolute(self.objective))
+        if is_unsaid(self.lam):
+            weighted = self._weighted
+            require("lam", not weighted, f"given for objective {self.objective!r}", None)
+            object.__setattr__(self, "lam", 0.0)
+        if ".py:" not in self.model:
+            MODELS.check("model", self.model)
+        if not is_of_file(self.objective):
+            needed = OBJECTIVES[self.objective].needs_model
+            if needed and self.model != needed:
+                _refuse_model(f"objective {self.objective!r}", needed, self.model)
+
+    @property
+    def _weighted(self) -> bool:
+        """Lam counts in the objective; it does in a plain function of the user's."""
+        return bool(getattr(OBJECTIVES[self.objective], "weighted", True))
+
     @property
     def lr(self) -> float:
         """`optimizer.lr`, or what the authors' code replaces it by."""
         cifar10 = self.data.name.split("-")[0] == "cifar10"  # or what is made of it
-        weighted = self.objective in ("trades", "thrm") and self.lam >= CODE_LR_FROM
-        slower = self.constants == "code" and cifar10 and weighted
+        large = self.lam >= CODE_LR_FROM
+        slower = self.constants == "code" and cifar10 and large and self._weighted
         return CODE_LR if slower else self.optimizer.lr
+
+
+def _refuse_model(setting: str, needed: str, model: str) -> None:
+    raise ConfigError(f"{setting} needs model {needed!r}, got {model!r}")

@@ -1,4 +1,4 @@
-"""Data sets by name or path, their stratified parts, and the batches of them."""
+"""Data sets by name or path, their stratified splits, and loaders of their batches."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""Memory of batches, taken again when nobody holds it any more.
+"""Pool of memory for batches, reused when no tensor holds it any more.
 
 Touching fresh memory costs more than filling it: at 224 pixels a batch of 128 has 77 MB, and
 making floats of bytes took 7 times longer into new memory than into used.
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 ALIGNMENT = 64
-"""As torch's own allocator, so that no library takes another way through these numbers."""
+"""Alignment of torch's own allocator, so that no library computes in another order."""
 
 
 class BufferPool:
     """Gives tensors whose memory comes back by itself when the last view of it is gone.
 
     Args:
-        spare: so much memory that nobody holds is kept, in pieces.
+        spare: number of free pieces of memory that are kept.
     """
 
     def __init__(self, *, spare: int = 2) -> None:

@@ -1,115 +1,47 @@
-"""The data sets of both papers: what they hold, how they are normalised, where they are found."""
+"""Data sets by name: the table DATASETS, `folder:PATH`, `synthetic:...` and `FILE.py:NAME`."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
-
-from torch import Tensor
 
 from fftune.config import DataSpec, Split, is_plain, nearest
 from fftune.data.beton.reader import stored_parts
 from fftune.data.dataset import Dataset
-from fftune.data.images import Array, Central
-from fftune.data.official_split import OfficialSplit, Parts, place
+from fftune.data.dataset_spec import DatasetSpec
+from fftune.data.images import Central
+from fftune.data.official_split import ListedSplit, Parts, place
 from fftune.data.sources import archives
-from fftune.data.sources.digits import digits
-from fftune.data.sources.folders import IMAGENET_MEAN, IMAGENET_STD, Floats, folder, parquet
+from fftune.data.sources.arrays import parts_from
+from fftune.data.sources.folders import folder, parquet
 from fftune.data.sources.synthetic import synthetic
 from fftune.errors import DataError
+from fftune.registry import DATASETS, is_of_file
+from fftune.user_code import UserCodeError, called
 
 DEFAULT_ROOT = "~/.cache/fftune/datasets"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Known:
-    """What is known of a named data set before its files are seen."""
-
-    classes: int
-    train: int
-    test: int
-    """Official counts. A subset is usable; `data list` says that it is one."""
-    mean: Floats
-    std: Floats
-    folders: tuple[str, ...] = ()
-    """Its names under the root, beside its own."""
-    archive: archives.Archive | None = None
-    """Finds the files of torchvision."""
-
-
-KNOWN: Mapping[str, Known] = {
-    "mnist": Known(
-        classes=10,
-        train=60_000,
-        test=10_000,
-        mean=(0.1307,),
-        std=(0.3081,),
-        archive=archives.mnist,
-    ),
-    "cifar10": Known(
-        classes=10,
-        train=50_000,
-        test=10_000,
-        mean=(0.4914, 0.4822, 0.4465),
-        std=(0.2471, 0.2435, 0.2616),
-        archive=archives.cifar10,
-    ),
-    "cifar100": Known(
-        classes=100,
-        train=50_000,
-        test=10_000,
-        mean=(0.5071, 0.4865, 0.4409),
-        std=(0.2673, 0.2564, 0.2762),
-        archive=archives.cifar100,
-    ),
-    "svhn": Known(
-        classes=10,
-        train=73_257,
-        test=26_032,
-        mean=(0.5, 0.5, 0.5),
-        std=(0.5, 0.5, 0.5),
-        archive=archives.svhn,
-    ),
-    "tiny-imagenet": Known(
-        classes=200,
-        train=100_000,
-        test=10_000,
-        mean=(0.4802, 0.4481, 0.3975),
-        std=(0.2770, 0.2691, 0.2821),
-        folders=("tiny-imagenet-200",),
-    ),
-    "imagenet": Known(
-        classes=1000,
-        train=1_281_167,
-        test=50_000,
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-    ),
-}
-
-
 def load(spec: DataSpec, split: Split) -> Dataset:
-    """One part of a data set, in memory.
+    """One split of a data set, in memory.
 
     Raises:
-        DataError: there is no such data set, or it is too small for the parts asked for.
+        DataError: there is no such data set, or it is too small for the splits asked for.
     """
     part, rows = place_framed(spec, split)
     return part.read(rows, split)
 
 
-def place_framed(spec: DataSpec, split: Split) -> tuple[OfficialSplit, Tensor]:
-    """The official part that a split comes from, its images cut to `spec.image_size`, and the
-    (N,) int64 positions of the split there, ascending.
+def place_framed(spec: DataSpec, split: Split) -> ListedSplit:
+    """A split of a data set, its images cut to `spec.image_size`; none is decoded.
 
     Raises:
-        DataError: as `load` does.
+        DataError: there is no such data set, or it is too small for the splits asked for.
     """
     part, rows = place(_opened(spec.name), spec, split)
     frame = Central(spec.image_size, spec.image_resize) if spec.image_size else None
-    return part.framed(frame), rows.sort().values
+    return ListedSplit(part.framed(frame), rows.sort().values)
 
 
 @contextmanager
@@ -144,7 +76,7 @@ def _opened(name: str) -> Parts:
 
 
 def data_root() -> Path:
-    """Where data sets are found: `FFTUNE_DATA`, or a folder in the user's cache."""
+    """The folder of data sets: `FFTUNE_DATA`, or a folder in the user's cache."""
     return Path(os.environ.get("FFTUNE_DATA") or DEFAULT_ROOT).expanduser().absolute()
 
 
@@ -152,10 +84,11 @@ def open_parts(name: str, source: Path | None = None, *, betons: bool = True) ->
     """The official parts of a data set, listed but not decoded.
 
     Args:
-        name: a known set, `digits`, `synthetic:...`, `folder:PATH`, or any name under which
-            betons were written.
-        source: the folder of a known set; by default it is looked for under `data_root()`.
-        betons: take betons, where they are, rather than what they were made of.
+        name: a name of the table DATASETS, `synthetic:...`, `folder:PATH`, `FILE.py:NAME`, or any
+            name under which FFCV files were written.
+        source: the folder of a data set of the table; by default it is looked for under
+            `data_root()`.
+        betons: take FFCV files ("betons"), if there are any, rather than what they were made of.
 
     Raises:
         DataError: there is no such set, or its files are missing or not what they should be.
@@ -165,38 +98,64 @@ def open_parts(name: str, source: Path | None = None, *, betons: bool = True) ->
         return synthetic(rest)
     if kind == "folder":
         return _user_folder(Path(rest).expanduser(), betons=betons)
-    if name == "digits":
-        return {"whole": _embedded()}
+    spec = _spec_of(name)
+    if spec and spec.load:
+        return _loaded(name, spec)
     stored = stored_parts(data_root() / name) if betons and not source and is_plain(name) else None
     if stored:
         return stored
-    if name in KNOWN:
-        return _known(name, KNOWN[name], [source] if source else _places(name))
-    raise DataError(f"data.name: no data set {name!r}; {nearest(name, SPELLINGS)}")
+    if spec:
+        return _from_files(name, spec, [source] if source else _places(name, spec))
+    raise DataError(f"data.name: no data set {name!r}; {nearest(name, spellings())}")
 
 
-SPELLINGS = ("digits", *KNOWN, "folder:PATH", "synthetic")
+def spellings() -> tuple[str, ...]:
+    """The names and forms of names that data sets have."""
+    return (*DATASETS, "folder:PATH", "synthetic", "FILE.py:NAME")
 
 
-def _known(name: str, known: Known, places: list[Path]) -> Parts:
+def _spec_of(name: str) -> DatasetSpec | None:
+    """The record of a data set of the table, of an installed package, or of a user's file."""
+    if name not in DATASETS and not is_of_file(name):
+        return None
+    entry = DATASETS[name]
+    if isinstance(entry, DatasetSpec):
+        return entry
+    if not callable(entry):
+        kind = type(entry).__name__
+        raise DataError(f"data set {name!r} must be a DatasetSpec or a function, got {kind}")
+    return DatasetSpec(load=entry)
+
+
+def _loaded(name: str, spec: DatasetSpec) -> Parts:
+    assert spec.load is not None
+    file, _, short = name.rpartition(":")
+    try:
+        loaded = called(Path(file), spec.load) if is_of_file(name) else spec.load()
+    except UserCodeError as error:
+        raise DataError(f"data set {name!r}: {error}") from error
+    return parts_from(loaded, name=short, spec=spec)
+
+
+def _from_files(name: str, spec: DatasetSpec, places: list[Path]) -> Parts:
     for path in places:
-        read = known.archive(path) if known.archive else None
+        read = spec.archive(path) if spec.archive else None
         if read:
-            return archives.opened(read, name=name, mean=known.mean, std=known.std)
+            return archives.opened(read, name=name, mean=spec.mean, std=spec.std)
     found = next((path for path in places if _has_parts(path)), None)
     if found is None:
         tried = " or ".join(repr(str(path)) for path in places)
         raise DataError(f"data set {name!r} is not in {tried}; FFTUNE_DATA names another folder")
-    parts = folder(found, name=name, mean=known.mean, std=known.std)
+    parts = folder(found, name=name, mean=spec.mean, std=spec.std)
     classes = len(next(iter(parts.values())).source.classes)
-    if classes > known.classes:
-        raise DataError(f"{str(found)!r} has {classes} classes, {name!r} has {known.classes}")
+    if spec.classes and classes > spec.classes:
+        raise DataError(f"{str(found)!r} has {classes} classes, {name!r} has {spec.classes}")
     return parts
 
 
-def _places(name: str) -> list[Path]:
+def _places(name: str, spec: DatasetSpec) -> list[Path]:
     root = data_root()
-    return [root / folder for folder in (name, *KNOWN[name].folders)]
+    return [root / folder for folder in (name.rpartition(":")[2], *spec.folders)]
 
 
 def _has_parts(path: Path) -> bool:
@@ -209,11 +168,3 @@ def _user_folder(path: Path, *, betons: bool) -> Parts:
     if not path.is_dir():
         raise DataError(f"data.name: there is no folder or file {str(path)!r}")
     return (stored_parts(path) if betons else None) or folder(path)
-
-
-def _embedded() -> OfficialSplit:
-    whole = digits()
-    pixels = whole.pixels.permute(0, 2, 3, 1).contiguous().numpy()
-    return OfficialSplit(
-        source=whole.source, name="whole", y=whole.y, images=Array("digits", pixels)
-    )

@@ -25,9 +25,11 @@ from fftune.data.beton.writer import frame_for, split_records, write_beton
 from fftune.data.catalog import data_root, open_parts
 from fftune.data.dataset import content_hash
 from fftune.data.official_split import OfficialSplit, PartName
-from fftune.data.substandard import SubstandardRecipe, made_of, read_net
+from fftune.data.substandard import SubstandardRecipe, made_of
 from fftune.errors import ConfigError, DataError
+from fftune.models.loading import read_net
 from fftune.progress import Progress
+from fftune.registry import is_of_file
 
 log = logging.getLogger(__name__)
 
@@ -94,6 +96,8 @@ class Conversion:
         """
         kind, _, rest = self.name.partition(":")
         name = Path(rest).stem if kind == "folder" else kind
+        if is_of_file(self.name):
+            name = self.name.rpartition(":")[2]
         if kind == "synthetic" and rest:
             name += "-" + rest.replace("=", "").replace(",", "-")
         if self.kind != "quality":

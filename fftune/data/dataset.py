@@ -17,18 +17,18 @@ Batch = tuple[Tensor, Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What is known of a data set beside its examples."""
+    """Description of a data set: its name, classes and normalisation."""
 
     name: str
     classes: tuple[str, ...]
     levels: int = 255
-    """The largest stored value; it stands for a pixel of 1."""
+    """Largest stored value, which is a pixel of 1."""
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    """Of pixels in [0, 1], a value a channel; the nets normalise with them."""
+    """Mean and deviation of pixels in [0, 1], for each channel; nets normalise by them."""
     division: tuple[int, int] | None = field(default=None, metadata={"since": 2})
-    """Of a set without official parts: how many train and how many validate where nobody says
-    otherwise. None leaves it whole."""
+    """Default numbers of training and validation examples, for a set without official parts. None:
+    the set stays whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,14 +55,14 @@ class Dataset:
 
     @property
     def inputs(self) -> InputSpec:
-        """What a net for these images must know."""
+        """Shape, classes and normalisation for a net."""
         source = self.source
         return InputSpec(
             shape=self.shape, classes=len(source.classes), mean=source.mean, std=source.std
         )
 
     def select(self, rows: Tensor, split: Split) -> "Dataset":
-        """The examples at these positions, as a split of its own, in the order of their ids."""
+        """Select the examples at these positions as another split, in the order of their ids."""
         rows = rows.sort().values
         return replace(
             self, split=split, ids=self.ids[rows], pixels=self.pixels[rows], y=self.y[rows]

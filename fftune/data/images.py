@@ -26,7 +26,7 @@ COLOUR = frozenset({"RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "L
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """A decoded image; `converted` where a grey one was made colour."""
+    """A decoded image; `converted` if a grey one was made colour."""
 
     pixels: Pixels
     converted: bool = False
@@ -44,7 +44,7 @@ class Images(Protocol):
         """The image's place, for messages."""
 
     def framed(self, frame: Frame) -> "Images":
-        """The same images, each framed after decoding.
+        """Frame each image after decoding.
 
         Raises:
             DataError: they are pixels already, of the size that they have.
@@ -105,7 +105,7 @@ class Array:
     name: str
     pixels: NDArray[np.uint8]
     frame: Frame | None = None
-    """How they were framed before."""
+    """The frame that they were made with."""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -146,7 +146,7 @@ def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> D
 
 
 def refuse_truncated() -> None:
-    """Have PIL refuse half an image, before each one, whatever a user's file has told it.
+    """Have PIL refuse half an image, before each one, whatever a user's file has set.
 
     The switch is the process's and stays off: given back after each image, it would be on while
     another thread decodes.
@@ -163,7 +163,7 @@ def suffixes() -> frozenset[str]:
 
 
 def is_grey(image: Image.Image, where: str) -> bool:
-    """Whether an opened image has one channel.
+    """True if an opened image has one channel.
 
     Raises:
         DataError: its mode is none that 8 bits a channel can hold.
@@ -174,9 +174,9 @@ def is_grey(image: Image.Image, where: str) -> bool:
 
 
 def has_colour(paths: Sequence[str]) -> bool:
-    """Whether any of up to 200 files, evenly spaced, has more than one channel.
+    """True if any of up to 200 files, evenly spaced, has more than one channel.
 
-    Only headers are read; where the probe missed a colour image, decoding it is a `DataError`.
+    Only headers are read; decoding a colour image that was not among them is a `DataError`.
     """
     for path in paths[:: max(1, len(paths) // 200)]:
         try:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from fftune.data.catalog import KNOWN, data_root, open_parts
+from fftune.data.catalog import data_root, open_parts
 from fftune.errors import DataError
+from fftune.registry import DATASETS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,23 +20,23 @@ class Entry:
     storage: str = ""
     """The kind of files that hold the images, as in `betonimages`."""
     damage: str = ""
-    """Why a set that lies there cannot be opened."""
+    """Reason why a stored set cannot be opened, or empty."""
 
 
 def inventory() -> list[Entry]:
     """List the known sets, then those that are stored as betons under other names."""
     here = (path.name for path in sorted(data_root().glob("*")) if any(path.glob("*.beton")))
-    return [_entry(name) for name in dict.fromkeys(["digits", *KNOWN, *here])]
+    return [_entry(name) for name in dict.fromkeys([*DATASETS, *here])]
 
 
 def _entry(name: str) -> Entry:
-    known = KNOWN.get(name)
-    official = {"train": known.train, "test": known.test} if known else {}
+    known = name in DATASETS
+    official = dict(DATASETS[name].official) if known else {}
     try:
         parts = open_parts(name)
         opened = {part: parts[part] for part in parts}
     except DataError as error:
-        missing = known is not None and "is not in" in str(error)
+        missing = known and "is not in" in str(error)
         return Entry(name=name, counts={}, official=official, damage="" if missing else str(error))
     first = next(iter(opened.values()))
     return Entry(

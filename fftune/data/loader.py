@@ -17,7 +17,7 @@ from fftune.data.buffer_pool import BufferPool
 from fftune.data.catalog import place_framed
 from fftune.data.dataset import Batch
 from fftune.data.engines.ffcv_decoder import FfcvDecoder, why_missing
-from fftune.data.official_split import OfficialSplit
+from fftune.data.official_split import ListedSplit, OfficialSplit
 from fftune.data.prefetch import cores
 from fftune.data.sampler import epoch_order, marked, share
 from fftune.errors import DataError
@@ -29,7 +29,7 @@ SMALL = 10**9
 
 
 class Pixels(Protocol):
-    """What an engine is: pixels at given positions, a batch at a time, in memory of their own."""
+    """An engine, which delivers pixels at given positions, a batch at a time, in new memory."""
 
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """(B, C, H, W) uint8 for each (B,) int64 of positions, the consumer's to change."""
@@ -117,16 +117,16 @@ class Loader:
         return len(self._schedule(0)[0])
 
     def hash(self) -> str:
-        """16 hex digits of what is delivered: ids, labels and images.
+        """16 hex digits that name the examples: ids, labels and images.
 
-        A beton stands for its images with its content hash; images in memory with their pixels;
-        those that a DataLoader will decode with their names.
+        Images enter by the content hash of their FFCV file, by their pixels if these are in
+        memory, and by their names if a DataLoader will decode them.
         """
         digest = hashlib.sha256(self.part.source.name.encode())
         for column in (self.part.ids_of(self.rows), self.part.y[self.rows]):
             digest.update(column.numpy().data)
         if isinstance(self.part.images, BetonImages):
-            digest.update(self.part.images.sidecar.content.encode())
+            digest.update(self.part.images.manifest.content.encode())
         elif isinstance(self._pixels, InMemory):
             digest.update(self._pixels.pixels.contiguous().numpy().data)
         else:
@@ -168,7 +168,7 @@ class Loader:
         return marked(ids, padding), self._floats(pixels), y
 
     def _moved(self, values: Tensor) -> Tensor:
-        """On the device; to an accelerator through pinned memory, so that nobody waits."""
+        """Move to the device; to an accelerator through pinned memory, without waiting."""
         if self._device.type != "cuda":
             return values.to(self._device)
         return values.pin_memory().to(self._device, non_blocking=True)
@@ -205,14 +205,33 @@ def open_loader(
     Args:
         ids: deliver these examples of the split only, in this order unless shuffled.
         rank, ranks: this process's share of every epoch.
-        pad: make the shares of all ranks equal.
+        pad: make the shares of all ranks equal; see `is_padding`.
 
     Raises:
         DataError: the data set is missing or damaged, or the engine cannot deliver it.
     """
-    part, rows = place_framed(spec, split)
+    found = place_framed(spec, split)
     if ids is not None:
-        rows = _rows_of(part, rows, ids)
+        found = ListedSplit(found.part, _rows_of(found.part, found.rows, ids))
+    return loader_of(found, split, config, rank=rank, ranks=ranks, pad=pad, device=device)
+
+
+def loader_of(
+    found: ListedSplit,
+    split: Split,
+    config: LoaderConfig,
+    *,
+    rank: int = 0,
+    ranks: int = 1,
+    pad: bool = False,
+    device: str | torch.device = "cpu",
+) -> Loader:
+    """The loader of a split that has been opened; arguments as those of `open_loader`.
+
+    Raises:
+        DataError: the engine cannot deliver the split.
+    """
+    part, rows = found
     pixels = _engine(part, rows, split, config)
     return Loader(part, rows, pixels, config, rank=rank, ranks=ranks, pad=pad, device=device)
 

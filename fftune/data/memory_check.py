@@ -1,4 +1,4 @@
-"""Whether a data set fits into memory, asked before an hour of decoding rather than after."""
+"""Check that a data set fits into memory, before it is decoded for an hour."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from fftune.errors import DataError
 
 MEMINFO = Path("/proc/meminfo")
 GROUP = Path("/sys/fs/cgroup")
-"""Of a container; Linux, version 2."""
+"""Memory controls of a container (Linux cgroups, version 2)."""
 
 
 def check_fits(name: str, count: int, size: int) -> None:
@@ -24,7 +24,7 @@ def check_fits(name: str, count: int, size: int) -> None:
 
 
 def free_memory() -> int | None:
-    """Bytes that can be taken without swapping, or none where Linux does not say."""
+    """Bytes that can be taken without swapping; None if Linux does not say."""
     found = [size for size in (_machine(), _group()) if size is not None]
     return min(found, default=None)
 
@@ -39,7 +39,7 @@ def _machine() -> int | None:
 
 
 def _group() -> int | None:
-    """What is left of the limit; a file's pages in the cache can be had back."""
+    """Bytes left of the container's limit; cached pages of files count as free."""
     try:
         limit = (GROUP / "memory.max").read_text().strip()
         used = int((GROUP / "memory.current").read_text())

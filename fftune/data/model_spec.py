@@ -1,6 +1,6 @@
-"""The net that `--model NAME` names, as in `--model resnet50 --weights FILE`."""
+"""Specs of nets named on the command line, as in `--model resnet50 --weights FILE`."""
 
-from fftune.config import DataSpec, InputSpec, ModelSpec, Split
+from fftune.config import DataSpec, ModelSpec, Split
 from fftune.data.catalog import place_framed
 from fftune.errors import ConfigError
 from fftune.models import factory_of
@@ -27,13 +27,5 @@ def model_spec(model: str, weights: str, data: DataSpec, split: Split = "test") 
         raise ConfigError(
             f"unknown model {model!r}; {nearest(model, MODELS)} (or path/to/FILE.py:FUNCTION)"
         )
-    part, rows = place_framed(data, split)
-    height, width, channels = part.images.read(int(rows[0])).pixels.shape
-    source = part.source
-    inputs = InputSpec(
-        shape=(channels, height, width),
-        classes=len(source.classes),
-        mean=source.mean,
-        std=source.std,
-    )
+    inputs = place_framed(data, split).inputs
     return ModelSpec(factory=factory_of(model), inputs=inputs, weights=weights)

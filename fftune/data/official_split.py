@@ -1,15 +1,15 @@
-"""An official part of a data set: its labels and images, none of them decoded yet."""
+"""Official parts of a data set: labels and images, none of them decoded yet."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fftune.config import DataSpec, Split
+from fftune.config import DataSpec, InputSpec, Split
 from fftune.data.dataset import Dataset, Source
 from fftune.data.images import Frame, Images, Pixels
 from fftune.data.memory_check import check_fits
@@ -19,13 +19,14 @@ from fftune.errors import DataError
 log = logging.getLogger(__name__)
 
 PartName = Literal["train", "test", "whole", "clean"]
-"""`whole` where a data set has no official division. Of a substandard set `clean` is the training
-part, or the whole set, as it was before, and `train` its substandard copy."""
+"""Names of official parts: `whole` is a data set without an official division. In a substandard set
+`train` is the substandard copy, and `clean` the training part, or the whole set, that it was made
+of."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class OfficialSplit:
-    """What a source gives: examples in their official order, so that an id is a position."""
+    """Examples of one official part in their official order, so that an id is a position."""
 
     source: Source
     name: PartName
@@ -33,13 +34,13 @@ class OfficialSplit:
     """(N,) int64."""
     images: Images
     ids: Tensor | None = None
-    """(N,) int64; none stands for the positions themselves."""
+    """(N,) int64; None: the positions themselves."""
 
     def __len__(self) -> int:
         return len(self.y)
 
     def framed(self, frame: Frame | None) -> "OfficialSplit":
-        """The same part with every image framed after decoding."""
+        """Frame every image of the part after decoding."""
         return replace(self, images=self.images.framed(frame)) if frame else self
 
     def read(self, rows: Tensor, split: Split) -> Dataset:
@@ -86,18 +87,42 @@ class OfficialSplit:
 
 
 Parts = Mapping[PartName, OfficialSplit]
-"""`{"train", "test"}`, one of them, or `{"whole"}`; of a substandard set `{"train", "clean"}`, and
-`"test"` where that is official."""
+"""Official parts by name: `{"train", "test"}`, one of them, or `{"whole"}`; of a substandard set
+`{"train", "clean"}`, and `"test"` if that is official."""
+
+
+class ListedSplit(NamedTuple):
+    """A split whose examples are known by position, and not decoded yet."""
+
+    part: OfficialSplit
+    """The official part that it is taken from."""
+    rows: Tensor
+    """(N,) int64 positions in `part`, ascending."""
+
+    @property
+    def inputs(self) -> InputSpec:
+        """Shape, classes and normalisation for a net; the first image is decoded."""
+        height, width, channels = self.part.images.read(int(self.rows[0])).pixels.shape
+        source = self.part.source
+        return InputSpec(
+            shape=(channels, height, width),
+            classes=len(source.classes),
+            mean=source.mean,
+            std=source.std,
+        )
 
 
 class LazySplits(Parts):
-    """Parts that are opened when they are asked for, as that may take minutes."""
+    """Parts that are opened when they are first asked for, as that may take minutes."""
 
     def __init__(self, openers: Mapping[PartName, Callable[[], OfficialSplit]]) -> None:
         self._openers = openers
+        self._opened: dict[PartName, OfficialSplit] = {}
 
     def __getitem__(self, name: PartName) -> OfficialSplit:
-        return self._openers[name]()
+        if name not in self._opened:
+            self._opened[name] = self._openers[name]()
+        return self._opened[name]
 
     def __iter__(self) -> Iterator[PartName]:
         return iter(self._openers)
@@ -107,7 +132,7 @@ class LazySplits(Parts):
 
 
 def place(parts: Parts, spec: DataSpec, split: Split) -> tuple[OfficialSplit, Tensor]:
-    """The part that a split comes from, and its (N,) int64 positions there.
+    """Find the part that a split is taken from, and its (N,) int64 positions there.
 
     Only training examples are ever substandard: such a set is divided as its parent is, by true
     labels, and what validates or tests comes from the clean part.

@@ -1,4 +1,4 @@
-"""Work done by threads ahead of its consumer, in order, and never more than a few items ahead."""
+"""Prefetching: threads work ahead of a consumer, in order, at most a few items ahead."""
 
 import os
 from collections import deque
@@ -32,5 +32,5 @@ def prefetched(
 
 
 def cores() -> int:
-    """How many CPUs this process may use, which is fewer than there are under an affinity."""
+    """Number of CPUs that this process may use; an affinity allows fewer than there are."""
     return len(os.sched_getaffinity(0))

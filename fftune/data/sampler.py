@@ -1,4 +1,4 @@
-"""Which example comes when, and to whom."""
+"""Epoch order, and the share of it that each rank receives."""
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ def epoch_order(count: int, noise: Noise, epoch: int) -> Tensor:
 
 
 def share(order: Tensor, rank: int, ranks: int, *, pad: bool) -> tuple[Tensor, Tensor]:
-    """The positions that one of `ranks` processes delivers, and which of them are padding.
+    """Select the positions that one of `ranks` processes delivers, and mark its padding.
 
     Without padding every position is delivered once and shares differ by at most one; with it
     they are equal, as processes that wait for each other at every step need, and begin anew.
@@ -31,10 +31,10 @@ def share(order: Tensor, rank: int, ranks: int, *, pad: bool) -> tuple[Tensor, T
 
 
 def marked(ids: Tensor, padding: Tensor) -> Tensor:
-    """Ids in which padding is told by a negative one, -1 - id; see `is_padding`."""
+    """Mark padding by negative ids, -1 - id; see `is_padding`."""
     return torch.where(padding, -1 - ids, ids)
 
 
 def is_padding(ids: Tensor) -> Tensor:
-    """(B,) bool: examples that were delivered before, and that no metric may count again."""
+    """(B,) bool, True for examples that were delivered before: no metric may count them again."""
     return ids < 0

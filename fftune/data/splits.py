@@ -1,4 +1,4 @@
-"""Disjoint parts of a data set in which every class has its share."""
+"""Disjoint, stratified splits of a data set."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,9 +12,9 @@ from fftune.errors import DataError
 
 
 def sized(spec: DataSpec, division: tuple[int, int] | None) -> DataSpec:
-    """The spec with the sizes that nobody has said: those of a set's own division, if it has one.
+    """Fill in sizes that are not given, by a set's own division, if it has one.
 
-    Without one no size is what `split_rows` makes of it.
+    Without one a training size stays None, and `split_rows` decides.
     """
     train, validation = division or (None, 0)
     return replace(
@@ -25,9 +25,9 @@ def sized(spec: DataSpec, division: tuple[int, int] | None) -> DataSpec:
 
 
 def split_rows(y: Tensor, spec: DataSpec, *, official_test: bool) -> dict[Split, Tensor]:
-    """Positions of `train` and `validation`, and of `test` where there is no official one.
+    """Positions of `train` and `validation`, and of `test` if there is no official one.
 
-    A set without official parts of which nobody has asked for any is `test` as a whole.
+    A set without official parts is `test` as a whole if no sizes are given.
 
     Args:
         y: (N,) int64, the true classes of the official training part, or of the whole set.

@@ -1,15 +1,14 @@
-"""Training data that should teach nothing true: Tao et al. 2022, section 3.2 and A.3.
+"""Substandard training data, which teach nothing true: Tao et al. 2022, sections 3.2 and A.3.
 
 `noise` replaces images by uniform noise, `mislabeling` labels by random ones; `poisoning` perturbs
-images so that a naturally trained net takes them for another class. What a net trained on such
-data gets right on a test set, a false friend has lent it. Ids stay the parent's. Only what trains
-changes: the parent's own part is kept beside the copy, for the examples that validate or test.
+images so that a naturally trained net takes them for another class. Nets trained
+on such data make many mistakes, and hypocritical examples conceal them. Ids are the parent's. Only
+what trains changes: the parent's own part is kept beside the copy, to validate and test on.
 """
 
 import json
 import logging
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -19,9 +18,7 @@ from fftune.attacks import pgd
 from fftune.config import (
     AttackConfig,
     Constants,
-    ModelSpec,
     ThreatModel,
-    from_json,
     substandard_name,
     told_radius,
 )
@@ -29,11 +26,10 @@ from fftune.data.beton.manifest import Made
 from fftune.data.dataset import Dataset
 from fftune.data.images import Array, Frame
 from fftune.data.official_split import OfficialSplit
-from fftune.errors import ConfigError, ModelError
+from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
-from fftune.models import eval_mode, load_model, weights_hash
+from fftune.models import eval_mode, weights_hash
 from fftune.models.fits import check_fit
-from fftune.models.loading import user_model
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
@@ -43,15 +39,15 @@ BATCH = 256
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubstandardRecipe:
-    """How a parent becomes substandard."""
+    """Settings of making a data set substandard."""
 
     kind: Kind
     seed: int = 0
     threat: ThreatModel
-    """Of poisoning alone; see `default_eps` for the paper's."""
+    """Ball of poisoning perturbations; see `default_eps` for the paper's."""
     constants: Constants = "paper"
-    """The authors' `code` starts the search for a poison at the image itself, and cuts off what
-    lies between two levels of a pixel."""
+    """Source of constants: the authors' `code` starts the search for a poison at the image itself,
+    and truncates to whole levels of a pixel."""
 
 
 def made_of(
@@ -182,7 +178,7 @@ def stored(
 def rounded(x_pert: Tensor, pixels: Tensor, threat: ThreatModel, levels: int) -> Tensor:
     """(B, C, H, W) uint8 near `x_pert` that does not leave the ball around `pixels`.
 
-    Rounding alone lengthens an l2 perturbation of .5 on CIFAR-10 by about 1 %: it is shortened
+    Rounding alone lengthens an l2 perturbation of 0.5 on CIFAR-10 by about 1 %: it is shortened
     until what is left of it after rounding fits.
     """
     delta, reach = x_pert * levels - pixels, threat.eps * levels
@@ -207,21 +203,3 @@ def _check_fit(net: nn.Module, data: Dataset) -> None:
             available=len(data),
             data=data.source.name,
         )
-
-
-def read_net(place: str) -> nn.Module:
-    """A net from a checkpoint folder, or from `FILE.py:FACTORY`, called without arguments.
-
-    Raises:
-        ModelError: there is none.
-    """
-    path, _, factory = place.partition(":")
-    if factory:
-        with answering(f"net {place!r}"):
-            return user_model(place).eval()
-    folder = Path(path)
-    try:
-        spec = from_json(ModelSpec, (folder / "model.json").read_text(encoding="utf-8"))
-    except OSError:
-        raise ModelError(f"net {place!r} is neither a checkpoint nor FILE.py:FACTORY") from None
-    return load_model(replace(spec, weights=str(folder / "weights.pt")))

@@ -1,31 +1,23 @@
-"""Nets by name, with normalisation inside: they take images in [0, 1] and return logits."""
+"""Nets with normalisation inside: they take images in [0, 1] and return logits.
 
-from collections.abc import Callable
+The table of architectures is `fftune.registry.MODELS`; each lives in a file of its own.
+"""
 
-import torch
-from torch import nn
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-from fftune.config import Constants, InputSpec, ModelSpec, nearest, require
-from fftune.errors import ConfigError, ModelError
-from fftune.models.adapter import adapted
-from fftune.models.contexts import device_of, eval_mode, frozen, placed, torch_threads
-from fftune.models.fold_batchnorm import Folded, fold
-from fftune.models.imagenet_resnet import resnet50, resnet101
-from fftune.models.inference_copy import inference_copy, takes_bf16
-from fftune.models.linf_dist import LinfDist
-from fftune.models.loading import user_model
-from fftune.models.mlp import MLP
-from fftune.models.resnet18 import ResNet18
-from fftune.models.small_cnn import SmallCNN
-from fftune.models.small_resnet import SmallResNet
-from fftune.models.vgg16 import VGG16
-from fftune.models.weights import read_weights, save_weights, weights_hash
-from fftune.models.wrn28_10 import WRN28x10
-from fftune.user_code import answering
+if TYPE_CHECKING:
+    from fftune.models.adapter import adapted
+    from fftune.models.contexts import device_of, eval_mode, frozen, placed, torch_threads
+    from fftune.models.entry import ModelEntry
+    from fftune.models.fold_batchnorm import Folded, fold
+    from fftune.models.inference_copies import inference_copy, takes_bf16
+    from fftune.models.loading import factory_of, load_model, make_model
+    from fftune.models.weights import save_weights, weights_hash
 
 __all__ = [
-    "MODELS",
     "Folded",
+    "ModelEntry",
     "adapted",
     "device_of",
     "eval_mode",
@@ -42,81 +34,20 @@ __all__ = [
     "weights_hash",
 ]
 
-OURS = "fftune:"
-
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    "small_cnn": SmallCNN,
-    "small_resnet": SmallResNet,
-    "mlp": MLP,
-    "vgg16": VGG16,
-    "resnet18": ResNet18,
-    "wrn28_10": WRN28x10,
-    "linf_dist": LinfDist,
-    "resnet50": resnet50,
-    "resnet101": resnet101,
+_HOMES = {
+    "adapter": ["adapted"],
+    "contexts": ["device_of", "eval_mode", "frozen", "placed", "torch_threads"],
+    "entry": ["ModelEntry"],
+    "fold_batchnorm": ["Folded", "fold"],
+    "inference_copies": ["inference_copy", "takes_bf16"],
+    "loading": ["factory_of", "load_model", "make_model"],
+    "weights": ["save_weights", "weights_hash"],
 }
-
-TWO_READINGS = ("mlp", "wrn28_10")
-"""Nets that the paper and its authors' code build or initialise differently."""
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
 
 
-def factory_of(name: str) -> str:
-    """How a `ModelSpec` names the net that `make_model` knows as `name`."""
-    return name if ".py:" in name else OURS + name
-
-
-def make_model(
-    name: str,
-    inputs: InputSpec,
-    *,
-    seed: int = 0,
-    width: int | None = None,
-    constants: Constants = "paper",
-) -> nn.Module:
-    """A freshly initialised net in train mode; the same seed gives the same weights.
-
-    Args:
-        name: one of `MODELS`, or a function of the user's (`user_model`), which knows its
-            inputs by itself and has no other width.
-        width: channels of the first stage or hidden units; none is the published net.
-
-    Raises:
-        ConfigError: there is no net of that name, or it cannot take such images or width.
-        ModelError: the user's function gives no net.
-    """
-    require("width", width is None or width >= 1, ">= 1", width)
-    own = ".py:" in name
-    if own and width is not None:
-        raise ConfigError(f"width must be left out for a net of one's own, got {width!r} ({name})")
-    if not own and name not in MODELS:
-        raise ConfigError(f"model must be one that exists, got {name!r}; {nearest(name, MODELS)}")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        if own:
-            with answering(f"model {name!r}"):
-                return user_model(name).train()
-        if name in TWO_READINGS:
-            return MODELS[name](inputs, width=width, constants=constants)
-        return MODELS[name](inputs, width=width)
-
-
-def load_model(spec: ModelSpec) -> nn.Module:
-    """The net of a spec, in eval mode.
-
-    Raises:
-        ModelError: the net cannot be built, or the weights are missing, damaged, of another
-            net, or not those of the hash.
-    """
-    if spec.factory.startswith(OURS):
-        if spec.inputs is None:
-            raise ModelError(f"model {spec.factory!r} needs to know its inputs")
-        name = spec.factory.removeprefix(OURS)
-        model = make_model(name, spec.inputs, width=spec.width, constants=spec.constants)
-    else:
-        model = user_model(spec.factory)
-    with answering(f"model {spec.factory!r}"):
-        if spec.weights:
-            read_weights(model, spec.weights)
-        if spec.hash and (found := weights_hash(model)) != spec.hash:
-            raise ModelError(f"weights {spec.weights!r} have hash {found}, expected {spec.hash}")
-        return model.eval()
+def __getattr__(name: str) -> Any:
+    """Import a function when it is asked for, and torch with it."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

@@ -1,4 +1,4 @@
-"""Nets of others as the rest of the package asks them: (B, C, H, W) in, (B, K) out, x untouched."""
+"""Adapters for nets of other conventions: (B, C, H, W) in, (B, K) out, x untouched."""
 
 import logging
 from collections.abc import Mapping
@@ -17,20 +17,20 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Manner:
-    """How a net must be asked, where that is not plainly with float32 images for a tensor."""
+    """Calling convention of a net that does not map float32 images to a tensor of logits."""
 
     dtype: torch.dtype | None = None
-    """What images are rounded to before it is asked."""
+    """Type that images are converted to; None: the net takes float32."""
     key: int | str | None = None
-    """Where its logits are in what it returns."""
+    """Key, field or index of the logits in the net's output; None: the output is the logits."""
     changes_x: bool = False
-    """It writes into its input, so it has one of its own."""
+    """The net writes into its input, and is given a copy."""
     narrow: bool = False
-    """Its logits are of another type than the images."""
+    """The logits are of another type than the images."""
 
 
 class Adapted(nn.Module):
-    """A net that is asked in its own manner, and answers in the common one."""
+    """A net called in its own convention, which takes float images and returns logits."""
 
     def __init__(self, net: nn.Module, manner: Manner) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Adapted(nn.Module):
         self.manner = manner
 
     def around(self, net: nn.Module) -> "Adapted":
-        """The same manner around another net."""
+        """Wrap another net in the same calling convention."""
         return Adapted(net, self.manner)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ class Adapted(nn.Module):
 
 
 def adapted(net: nn.Module, x: Tensor) -> nn.Module:
-    """The net itself where it can be asked plainly, else what asks it in its own manner.
+    """The net itself if it maps images to logits, else an adapter around it.
 
     It takes images of the net's own type of weights, if it takes no others; gives the net images
     of its own, if it writes into them; and returns the one of several outputs that is called
@@ -58,7 +58,7 @@ def adapted(net: nn.Module, x: Tensor) -> nn.Module:
 
     Args:
         net: in eval mode.
-        x: (B, C, H, W) images; see `alike.batches`.
+        x: (B, C, H, W) images; see `equivalence.batches`.
 
     Raises:
         ModelError: the net does not take so many images, or its output is not a row of logits
@@ -137,7 +137,7 @@ def _takes(net: nn.Module, x: Tensor) -> bool:
 
 
 def _ask(net: nn.Module, x: Tensor) -> Any:
-    """What it returns.
+    """The net's output, without gradients.
 
     Raises:
         ModelError: it ends the program.
@@ -147,10 +147,10 @@ def _ask(net: nn.Module, x: Tensor) -> Any:
 
 
 def _key(out: Any) -> int | str | None:
-    """Where the logits are.
+    """The key of the logits in a net's output.
 
     Raises:
-        ModelError: nowhere.
+        ModelError: there are none.
     """
     if isinstance(out, Tensor):
         return None

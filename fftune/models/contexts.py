@@ -12,7 +12,7 @@ from fftune.errors import ConfigError
 
 @contextmanager
 def eval_mode(model: nn.Module) -> Iterator[nn.Module]:
-    """Every submodule in eval mode inside the block, each in its own former mode after it.
+    """Put every submodule in eval mode inside the block, and in its former mode after it.
 
     One BatchNorm left in train mode lets an example's prediction depend on its neighbours.
     """
@@ -68,7 +68,7 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def device_of(device: Device) -> str:
-    """What a setting stands for: `auto` is CUDA where torch sees it.
+    """The device of a setting: `auto` is CUDA if torch sees it.
 
     Raises:
         ConfigError: CUDA was asked for, and torch sees none.

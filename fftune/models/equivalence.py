@@ -12,14 +12,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far two nets may lie apart and pass for the same function."""
+    """Largest difference of two nets that count as the same function."""
 
     logits: float
-    """In parts of the largest distance between two logits of one image."""
+    """Tolerance of logits, relative to the largest distance between two logits of one image."""
     slopes: float
-    """In parts of the gradient's norm. Rounding may turn a ReLU or two, which moves some entries
-    by a lot and the norm of the whole by little; a gradient that went another way is off by the
-    whole of its norm."""
+    """Tolerance of gradients, relative to the gradient's norm. Rounding may turn a ReLU or two,
+    which moves some entries by a lot and the norm of the whole by little; a gradient that went
+    another way is off by the whole of its norm."""
 
 
 # The most that was seen on 13 nets, real and our own, 108 batches: folding and channels last in
@@ -28,11 +28,11 @@ FP32 = Tolerance(logits=1e-3, slopes=0.1)
 TF32 = Tolerance(logits=1e-2, slopes=0.2)
 BF16 = Tolerance(logits=5e-2, slopes=0.9)
 ROUNDED = 1e-5
-"""In parts of the largest logit, allowed besides: an offset costs float32 digits."""
+"""Additional tolerance, relative to the largest logit: an offset costs float32 digits."""
 
 
 def tolerance(x: Tensor) -> Tolerance:
-    """What a float32 net is held to: CUDA's convolutions round to TF32."""
+    """Tolerance for a float32 net: CUDA's convolutions round to TF32."""
     return TF32 if x.device.type == "cuda" else FP32
 
 

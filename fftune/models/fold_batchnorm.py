@@ -81,7 +81,7 @@ def fold(model: nn.Module, x: Tensor) -> Folded | None:
 
 
 def has_norms(model: nn.Module) -> bool:
-    """Whether there is any BatchNorm in a net."""
+    """True if there is any BatchNorm in a net."""
     return any(isinstance(module, _BatchNorm) for module in model.modules())
 
 
@@ -100,14 +100,14 @@ def _foldable(graph: fx.Graph, modules: dict[str, nn.Module]) -> Iterator[tuple[
 
 
 def _is_settled(norm: nn.Module) -> bool:
-    """Whether it takes its own statistics in eval mode, not those of the batch."""
+    """True for a BatchNorm that uses running statistics in eval mode, not those of the batch."""
     if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
         return False
     return _is_plain(norm, nn.BatchNorm2d) or _is_plain(norm, nn.SyncBatchNorm)
 
 
 def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
-    """Whether it is of this very kind, with neither hooks nor parametrised weights.
+    """True for a module of this very class, with neither hooks nor parametrised weights.
 
     Those would make its weights anew at every call, or change what comes out.
     """

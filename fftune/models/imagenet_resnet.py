@@ -6,9 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from fftune.config import InputSpec
-from fftune.models.initialise import he_convolutions
-from fftune.models.layers import Normalize
-from fftune.models.sides import require_min_size
+from fftune.models.entry import ModelEntry
+from fftune.models.layers import Normalize, he_convolutions, require_min_size
 
 WIDTH = 64
 
@@ -60,3 +59,7 @@ def _net(blocks: Sequence[int], inputs: InputSpec, width: int) -> nn.Module:
     net.fc = nn.Linear(net.inplanes, inputs.classes)
     he_convolutions(net)
     return net  # type: ignore[no-any-return]
+
+
+RESNET50 = ModelEntry(build=resnet50)
+RESNET101 = ModelEntry(build=resnet101)

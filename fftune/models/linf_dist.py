@@ -1,4 +1,4 @@
-"""The l_inf-distance net of P1, eq. 4 (Zhang et al. 2021): 1-Lipschitz by construction."""
+"""The l_inf-distance net (Zhang et al. 2021; Tao et al. 2022, eq. 4), which is 1-Lipschitz."""
 
 import math
 
@@ -6,13 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from fftune.config import InputSpec, require
+from fftune.models.entry import ModelEntry
 from fftune.models.layers import Normalize
 from fftune.models.lp_distance import distances
 
 DEPTH = 6
 WIDTH = 5120
 STD = 0.2009
-"""What all channels of CIFAR-10 are divided by; upstream's own, used here for every data set."""
+"""Divisor of all channels, that of upstream for CIFAR-10, used here for every data set."""
 MOMENTUM = 0.1
 IDENTITY = -10.0
 
@@ -47,7 +48,7 @@ class LinfDist(nn.Module):
         return 1 / float(self.normalize.std.min())
 
     def set_p(self, p: float) -> None:
-        """Take p as the norm from now on."""
+        """Use the l_p norm from now on."""
         require("p", p >= 1, ">= 1", p)
         self.p = p
 
@@ -79,7 +80,7 @@ class LinfDist(nn.Module):
 
     @torch.no_grad()
     def rounding(self) -> float:
-        """How far a logit, computed in this type for pixels in [0, 1], is from the exact one.
+        """Bound of the rounding error of a logit, for pixels in [0, 1].
 
         Every operation errs by at most u = eps / 2 of its result, and at p = infinity in eval
         mode what follows passes an error on without enlarging it, so errors add.
@@ -132,3 +133,6 @@ class DistLayer(nn.Module):
         with torch.no_grad():
             self.running_mean.lerp_(mean, MOMENTUM)
         return distance - mean
+
+
+ENTRY = ModelEntry(build=LinfDist)

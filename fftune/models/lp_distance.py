@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 CHUNK = {"cpu": 2**20, "cuda": 2**27}
-"""How many differences are held at once: 4 MiB suit a CPU's cache, 512 MiB a GPU."""
+"""Number of differences held at once: 4 MiB suit a CPU's cache, 512 MiB a GPU."""
 
 
 def distances(x: Tensor, w: Tensor, p: float) -> Tensor:

@@ -1,10 +1,10 @@
-"""The MLP of P1, appendix A, in the two ways that it can be read."""
+"""The MLP of Tao et al. 2022, appendix A, in the two ways that it can be read."""
 
 from torch import Tensor, nn
 
 from fftune.config import Constants, InputSpec
-from fftune.models.initialise import he_linear
-from fftune.models.layers import Normalize
+from fftune.models.entry import ModelEntry
+from fftune.models.layers import Normalize, he_linear
 
 WIDTH = 3072
 
@@ -37,3 +37,6 @@ class MLP(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.layers(x)
         return logits
+
+
+ENTRY = ModelEntry(build=MLP, two_readings=True)

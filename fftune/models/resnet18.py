@@ -4,16 +4,16 @@ import torch
 from torch import Tensor, nn
 
 from fftune.config import InputSpec
-from fftune.models.initialise import he_convolutions
-from fftune.models.layers import Normalize
-from fftune.models.sides import require_min_size
+from fftune.models.entry import ModelEntry
+from fftune.models.layers import Normalize, he_convolutions, require_min_size
 
 WIDTH = 64
 
 
 class ResNet18(nn.Module):
-    """A 3x3 stem without pooling, four stages of two blocks (He et al. 2016); as in P1's code.
+    """A 3x3 stem without pooling, then four stages of two basic blocks (He et al. 2016).
 
+    It is that of Tao et al. 2022's code.
     The code's variant for 64 x 64 images was not published; ours averages the last map, whatever
     its size, which for 32 x 32 images is the code's own 4 x 4 pooling.
     """
@@ -68,3 +68,6 @@ class BasicBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         out: Tensor = self.relu(self.body(x) + self.shortcut(x))
         return out
+
+
+ENTRY = ModelEntry(build=ResNet18)

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from fftune.config import InputSpec
 from fftune.errors import ConfigError
+from fftune.models.entry import ModelEntry
 from fftune.models.layers import Normalize
 
 WIDTH = 16
@@ -40,3 +41,6 @@ def _block(inputs: int, outputs: int, *, stride: int) -> list[nn.Module]:
     convolution = nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return [convolution, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+ENTRY = ModelEntry(build=SmallCNN)

@@ -3,6 +3,7 @@
 from torch import Tensor, nn
 
 from fftune.config import InputSpec
+from fftune.models.entry import ModelEntry
 from fftune.models.layers import Normalize
 
 WIDTH = 32
@@ -36,7 +37,7 @@ class SmallResNet(nn.Module):
 
 
 class Block(nn.Module):
-    """Two 3x3 convolutions around which the input is led, by a 1x1 where the shape changes."""
+    """Two 3x3 convolutions and a shortcut, a 1x1 convolution where the shape changes."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
         super().__init__()
@@ -63,3 +64,6 @@ def _convolution(inputs: int, outputs: int, size: int, *, stride: int) -> nn.Con
     convolution = nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
     nn.init.kaiming_normal_(convolution.weight, mode="fan_out", nonlinearity="relu")
     return convolution
+
+
+ENTRY = ModelEntry(build=SmallResNet)

@@ -3,9 +3,8 @@
 from torch import Tensor, nn
 
 from fftune.config import InputSpec
-from fftune.models.initialise import he_convolutions
-from fftune.models.layers import Normalize
-from fftune.models.sides import require_min_size
+from fftune.models.entry import ModelEntry
+from fftune.models.layers import Normalize, he_convolutions, require_min_size
 
 WIDTH = 64
 STAGES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
@@ -15,7 +14,7 @@ STAGES = ((1, 1), (2, 2), (4, 4, 4), (8, 8, 8), (8, 8, 8))
 class VGG16(nn.Module):
     """Thirteen 3x3 convolutions with BatchNorm and one linear layer (Simonyan & Zisserman 2015).
 
-    As in P1's code; what is left of images larger than 32 x 32 is averaged.
+    It is that of Tao et al. 2022's code; the last map of images larger than 32 x 32 is averaged.
     """
 
     def __init__(self, inputs: InputSpec, *, width: int | None = None) -> None:
@@ -37,3 +36,6 @@ class VGG16(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.head(self.layers(x))
         return logits
+
+
+ENTRY = ModelEntry(build=VGG16)

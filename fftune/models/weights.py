@@ -29,12 +29,12 @@ def weights_hash(model: nn.Module) -> str:
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """The state_dict, whole or not at all."""
+    """Write the state_dict, whole or not at all."""
     write_plain(model.state_dict(), path)
 
 
 def write_plain(value: object, path: Path) -> None:
-    """What `read_plain` reads, whole or not at all.
+    """Write tensors and plain values for `read_plain`, whole or not at all.
 
     Raises:
         StorageError: the disk is full, or the folder cannot be written.
@@ -50,7 +50,7 @@ def read_weights(model: nn.Module, path: str) -> None:
 
     What training scripts wrap around it is taken off: a dictionary with the state_dict under one
     of `CONTAINERS`, a list of one, the prefix that DataParallel adds. Where this package puts
-    normalisation before somebody else's net (`normalize` and `net`), that net's own file will do.
+    normalisation before another net (`normalize` and `net`), that net's own file will do.
 
     Raises:
         ModelError: the file is missing or damaged, or its tensors are of another net.
@@ -65,7 +65,7 @@ def read_weights(model: nn.Module, path: str) -> None:
 
 
 def read_plain(path: str) -> Any:
-    """What `torch.save` wrote, if that is tensors and plain values; nothing in it is executed.
+    """Read what `torch.save` wrote, if that is tensors and plain values; nothing is executed.
 
     Raises:
         ModelError: the file is missing or damaged, or holds what only running code could make.
@@ -77,7 +77,7 @@ def read_plain(path: str) -> Any:
 
 
 def _refusal(error: Exception) -> str:
-    """Why, without torch's own advice, which is to run what the file says."""
+    """The reason of a refusal, without torch's own advice, which is to run the file's code."""
     if code := re.search(r"GLOBAL (\S+)|(TorchScript) archive", str(error)):
         return (
             f"hold more than tensors ({code[1] or code[2]}), and code in a file of weights is "

@@ -4,9 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from fftune.config import Constants, InputSpec
-from fftune.models.initialise import he_convolutions
-from fftune.models.layers import Normalize
-from fftune.models.sides import require_min_size
+from fftune.models.entry import ModelEntry
+from fftune.models.layers import Normalize, he_convolutions, require_min_size
 
 WIDTH = 160
 STEM = 16
@@ -69,3 +68,6 @@ class PreActivationBlock(nn.Module):
         active = self.before(x)
         out: Tensor = self.body(active)
         return out + (x if self.shortcut is None else self.shortcut(active))
+
+
+ENTRY = ModelEntry(build=WRN28x10, two_readings=True)

@@ -24,14 +24,14 @@ from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import remarks_of
 from fftune.metrics import Metrics
 from fftune.models import torch_threads
-from fftune.objectives import crafting
+from fftune.models.saved_spec import read_spec
+from fftune.objectives import objective_of
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import SPLITS, Estimates, SeedResult
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun
-from fftune.training.checkpoint import read_spec
+from fftune.sweeping.trial_results import SPLITS, Estimates, SeedResult
 from fftune.training.cost import cost
 from fftune.training.history import EpochRecord
 from fftune.training.snapshots import Snapshots
@@ -200,7 +200,7 @@ def evaluated_splits(data: DataSpec) -> tuple[Selection, ...]:
 
 def _perturbed(config: TrainConfig) -> int:
     """Number of examples that training perturbs."""
-    if crafting(config.objective, config.lam) is None:
+    if objective_of(config).crafting is None:
         return 0
     return cost(replace(config, objective="standard", lam=0.0)).forwards
 

@@ -11,9 +11,10 @@ from fftune.config import Settings, told_radius
 from fftune.config.search_space import RADII
 from fftune.pareto import hypervolume
 from fftune.progress import Progress, duration
-from fftune.sweeping.front import REFERENCE, Failure, SeedResult, Stopped, TrialResult
+from fftune.sweeping.front import REFERENCE
 from fftune.sweeping.samplers.spec import planned
 from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.trial_results import Failure, SeedResult, Stopped, TrialResult
 
 log = logging.getLogger("fftune.sweep")
 

@@ -1,13 +1,14 @@
-"""What training leaves behind: a net, the settings that made it, and its history."""
+"""Checkpoints: a trained net, the settings that made it, and its history."""
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fftune.config import InputSpec, ModelSpec, TrainConfig, from_json, to_json
 from fftune.errors import ModelError
+from fftune.models.saved_spec import read_spec
 from fftune.storage import write_text
 from fftune.training.history import EpochRecord, read_history
 
@@ -24,9 +25,9 @@ class Checkpoint:
     model: "nn.Module"
     history: Sequence[EpochRecord]
     data_hash: str
-    """Of the examples that it was trained on."""
+    """Hash of the examples that it was trained on."""
     stopped: str = ""
-    """Why training ended before its last epoch."""
+    """Reason why training ended before its last epoch, or empty."""
 
     def save(self, folder: Path) -> ModelSpec:
         """Write weights and settings to `folder`.
@@ -52,21 +53,8 @@ class Checkpoint:
         return spec
 
 
-def read_spec(folder: Path) -> ModelSpec:
-    """The net that `Checkpoint.save` left in `folder`, wherever the folder is now.
-
-    Raises:
-        ModelError: there is no complete checkpoint.
-    """
-    try:
-        text = (folder / "model.json").read_text(encoding="utf-8")
-    except OSError:
-        raise ModelError(f"no complete checkpoint in {str(folder)!r}") from None
-    return replace(from_json(ModelSpec, text), weights=str(folder / "weights.pt"))
-
-
 def read_checkpoint(folder: Path, history: Path) -> Checkpoint:
-    """What `Checkpoint.save` left in `folder`, and the history beside it.
+    """Read the checkpoint that `Checkpoint.save` wrote to `folder`, and a history file.
 
     Raises:
         ModelError: there is no complete checkpoint, or a file of it is damaged.

@@ -1,4 +1,4 @@
-"""The processes that train one net together, and what they tell each other."""
+"""The processes that train one net together, and how they communicate."""
 
 import logging
 from dataclasses import dataclass
@@ -15,21 +15,21 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessGroup:
-    """This process's place among `size`; alone, all of it is free."""
+    """This process's rank among `size` processes; alone, nothing is communicated."""
 
     rank: int = 0
     size: int = 1
 
     @classmethod
     def current(cls) -> "ProcessGroup":
-        """As torch.distributed has been set up, or alone."""
+        """The group that torch.distributed has been set up with, or a process alone."""
         if not dist.is_initialized():
             return cls()
         return cls(rank=dist.get_rank(), size=dist.get_world_size())
 
     @property
     def leads(self) -> bool:
-        """Whether this process speaks and writes for all."""
+        """True in the process that logs and writes for all."""
         return self.rank == 0
 
     def total(self, values: Tensor) -> Tensor:
@@ -40,7 +40,7 @@ class ProcessGroup:
         return values
 
     def leaders(self, value: T) -> T:
-        """What the leading process has."""
+        """The leading process's value, in every process."""
         if self.size == 1:
             return value
         box: list[Any] = [value]

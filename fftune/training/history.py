@@ -1,4 +1,4 @@
-"""What an epoch came to, and the history of a run on disk."""
+"""Measurements of an epoch, and the history of a run on disk."""
 
 import math
 from collections.abc import Sequence
@@ -10,26 +10,26 @@ from fftune.storage import write_whole
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochRecord:
-    """What one pass over the training data came to; nan is what was not measured."""
+    """Measurements of one pass over the training data; nan: not measured."""
 
     epoch: int
-    """Counted from 1."""
+    """Number of the epoch, counted from 1."""
     lr: float
-    """Of its first step."""
+    """Learning rate of its first step."""
     loss: float
-    """The objective's mean over the examples, in train mode, as the weights moved."""
+    """Mean of the objective over the examples, in train mode, while the weights change."""
     accuracy: float
-    """Likewise, on the clean batches; on the perturbed ones for `pgd_at` and `fast_at`."""
+    """Accuracy over the same examples, clean; perturbed for `pgd_at` and `fast_at`."""
     seconds: float
     examples_per_second: float
     validation_accuracy: float = math.nan
-    """On the validation split, in eval mode: under attack where training was adversarial."""
+    """Accuracy on the validation split, in eval mode; under attack if the objective says so."""
     robust_accuracy: float = math.nan
-    """Under PGD on the first training batch, where catastrophic overfitting is watched for."""
+    """Accuracy under PGD on the first training batch, if catastrophic overfitting is watched."""
 
 
 def write_history(history: Sequence[EpochRecord], path: Path) -> None:
-    """A Parquet file with a row an epoch."""
+    """Write a Parquet file with one row for each epoch."""
     import pandas as pd
 
     columns = [f.name for f in fields(EpochRecord)]
@@ -38,7 +38,7 @@ def write_history(history: Sequence[EpochRecord], path: Path) -> None:
 
 
 def read_history(path: Path) -> list[EpochRecord]:
-    """What `write_history` wrote."""
+    """Read what `write_history` has written."""
     import pandas as pd
 
     records = pd.read_parquet(path).to_dict("records")

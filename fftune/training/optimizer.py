@@ -1,4 +1,4 @@
-"""What moves the weights, and how far at each step."""
+"""The optimiser of a training and its learning rate at every step."""
 
 import itertools
 from bisect import bisect_right
@@ -9,18 +9,16 @@ from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from fftune.config import OptimizerConfig, TrainConfig
-from fftune.models import linf_schedules as linf_recipe
+from fftune.models.linf_training import ADAM_EPS, BETAS, lr_at
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
-    """SGD with momentum, or Adam; fused, which updates all weights in one pass."""
+    """SGD with momentum, or Adam; fused, so that all weights are updated in one pass."""
     settings = config.optimizer
     if settings.algorithm == "adam_lp":  # the net itself decays: see `LinfDist.decay`
-        return torch.optim.Adam(
-            model.parameters(), config.lr, linf_recipe.BETAS, linf_recipe.ADAM_EPS, fused=True
-        )
+        return torch.optim.Adam(model.parameters(), config.lr, BETAS, ADAM_EPS, fused=True)
     decay = settings.weight_decay
     groups = [
         {"params": [*_parameters(model, norms=False)], "weight_decay": decay},
@@ -39,7 +37,7 @@ def make_schedule(
     """The learning rate of every step.
 
     Args:
-        steps: of each epoch.
+        steps: number of steps of each epoch.
     """
     settings = config.optimizer
     if settings.schedule == "one_cycle":
@@ -47,7 +45,7 @@ def make_schedule(
         return OneCycleLR(optimizer, config.lr, total_steps=total, cycle_momentum=False)
     if settings.schedule == "held_cosine":
         total = max(sum(steps), 1)
-        return LambdaLR(optimizer, lambda step: linf_recipe.lr_at(min(step / total, 1)))
+        return LambdaLR(optimizer, lambda step: lr_at(min(step / total, 1)))
     if settings.schedule == "step":
         return LambdaLR(optimizer, _by_step(lambda t: _decayed(settings, t), steps))
     # Rates are absolute, so the optimizer's own is made 1.
@@ -67,7 +65,7 @@ def between(knots: tuple[tuple[float, float], ...], epoch: float) -> float:
 
 
 def _decayed(settings: OptimizerConfig, epoch: float) -> float:
-    """The share of the rate that is left, milestones being passed at their epoch's beginning."""
+    """The share of the rate that is left; a milestone counts from its epoch's beginning."""
     passed = sum(epoch >= milestone for milestone in settings.milestones)
     return settings.decay**passed
 

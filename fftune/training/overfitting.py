@@ -18,6 +18,7 @@ from fftune.config import AttackConfig, TrainConfig
 from fftune.data.dataset import Batch
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode
+from fftune.objectives import find_objective
 from fftune.training.distributed import ProcessGroup
 
 log = logging.getLogger(__name__)
@@ -27,24 +28,27 @@ DROP = 0.2
 
 @dataclass(kw_only=True)
 class OverfittingWatch:
-    """Looks at a run after every epoch."""
+    """Evaluates a run under PGD after every epoch, on one training batch."""
 
     config: TrainConfig
     group: ProcessGroup
     batch: Batch | None = None
+    """The training batch that is attacked."""
     robust: float = math.nan
+    """Accuracy under PGD at the last look; nan before the first."""
     weights: dict[str, Tensor] = field(default_factory=dict)
-    """Of the last look."""
+    """Weights of the net at the last look."""
 
     @classmethod
     def of(cls, config: TrainConfig, group: ProcessGroup) -> "OverfittingWatch | None":
-        """A watch where training takes one long step; other objectives do not need it."""
-        return cls(config=config, group=group) if config.objective == "fast_at" else None
+        """A watch for objectives with a one-step attack; None for others, which need none."""
+        one_step = find_objective(config.objective).one_step
+        return cls(config=config, group=group) if one_step else None
 
     def look(self, model: nn.Module, epoch: int) -> tuple[float, str]:
-        """Accuracy under PGD on the remembered batch, and why training has to stop, if so.
+        """Accuracy under PGD on `batch`, and the reason to stop training, or "".
 
-        Then the net has been given back the weights of the last look.
+        If training has to stop, the net is given back the weights of the last look.
         """
         robust, before = self._accuracy(model), self.robust
         if robust < before - DROP:
@@ -74,9 +78,9 @@ class OverfittingWatch:
         return float(right / total)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a run needs to go on."""
+        """The state that a resumed run needs."""
         return {"robust": self.robust, "weights": self.weights}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """The opposite."""
+        """Restore a state of `state_dict`."""
         self.robust, self.weights = state["robust"], state["weights"]

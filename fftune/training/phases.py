@@ -8,30 +8,44 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from fftune.config import DataSpec, InputSpec, LoaderConfig, Phase, TrainConfig, require
-from fftune.data import Loader, open_loader
-from fftune.data.catalog import place_framed
+from fftune.data import Loader
+from fftune.data.catalog import opened_once, place_framed
 from fftune.data.dataset import Batch
+from fftune.data.loader import loader_of
+from fftune.data.official_split import ListedSplit
 from fftune.training.distributed import ProcessGroup
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingData:
+    """The examples of a run: listed and divided, none of them decoded yet."""
+
+    phases: tuple[ListedSplit, ...]
+    """The training split of each phase."""
+    validation: ListedSplit | None
+    """The validation split; None for a run that never validates."""
+    inputs: InputSpec
+    """Shape, classes and normalisation for the net: images are as large as in the last phase."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EpochStream:
-    """Loaders, one a phase, and the epochs, counted from 1, that each of them serves."""
+    """Loaders, one for each phase, and the epochs, counted from 1, that each of them serves."""
 
     phases: tuple[Phase, ...]
     loaders: tuple[Loader, ...]
     inputs: InputSpec
-    """What the net must know: images are as large as in the last phase."""
+    """Shape, classes and normalisation for the net: images are as large as in the last phase."""
     hash: str
-    """Of the examples of all phases."""
+    """16 hex digits that name the examples of all phases."""
 
     def phase(self, epoch: int) -> int:
-        """Which phase an epoch belongs to."""
+        """The index of the phase that an epoch belongs to."""
         ends = list(accumulate(phase.epochs for phase in self.phases))
         return min(bisect_right(ends, epoch - 1), len(ends) - 1)
 
     def examples(self, epoch: int) -> int:
-        """How many examples an epoch has, over all processes."""
+        """The number of examples of an epoch, over all processes."""
         return len(self.loaders[self.phase(epoch)].rows)
 
     def batch_size(self, epoch: int) -> int:
@@ -47,7 +61,7 @@ class EpochStream:
         return self.loaders[self.phase(epoch)].part.source.name
 
     def share(self, epoch: int, step: int) -> tuple[int, int]:
-        """How many examples of a step, counted from 0, are this process's, and everybody's.
+        """Examples of a step, counted from 0: those of this process, and those of all.
 
         Processes take turns along the epoch's order, so that shares differ by one at most.
         """
@@ -61,44 +75,56 @@ class EpochStream:
         return self.loaders[self.phase(epoch)].epoch(epoch, start=start)
 
 
-def open_stream(config: TrainConfig, group: ProcessGroup, *, device: str) -> EpochStream:
-    """The feed of a run.
+def open_data(config: TrainConfig) -> TrainingData:
+    """Open every data set of a run, once; one image of each phase is decoded.
 
     Raises:
         ConfigError: a batch is larger than the data.
         DataError: the data are missing or damaged.
     """
-    inputs, phases = check_stream(config), phases_of(config)
-    loaders = tuple(_loader(config, phase, group, device) for phase in phases)
+    with opened_once():
+        return _open_data(config)
+
+
+def _open_data(config: TrainConfig) -> TrainingData:
+    phases = []
+    for phase in phases_of(config):
+        found = place_framed(spec_of(config, phase), "train")
+        size, count = phase.batch_size, len(found.rows)
+        require("optimizer.batch_size", size <= count, f"<= train_size {count}", size)
+        inputs = found.inputs
+        if phase.resized_crop:
+            shape = (inputs.shape[0], phase.resized_crop, phase.resized_crop)
+            inputs = replace(inputs, shape=shape)
+        phases.append(found)
+    validation = None
+    if config.validate_every:
+        validation = place_framed(config.data, "validation")
+        some, every = len(validation.rows), config.validate_every
+        require("validate_every", some > 0, "0 without data.validation_size", every)
+    return TrainingData(phases=tuple(phases), validation=validation, inputs=inputs)
+
+
+def open_stream(
+    config: TrainConfig, group: ProcessGroup, *, device: str, data: TrainingData | None = None
+) -> EpochStream:
+    """The epochs of a run, as one process of a group receives them.
+
+    Args:
+        data: what `open_data` has opened; None opens it now.
+
+    Raises:
+        ConfigError: a batch is larger than the data.
+        DataError: the data are missing or damaged.
+    """
+    data, phases = data or open_data(config), phases_of(config)
+    loaders = tuple(
+        _loader(config, phase, found, group, device)
+        for phase, found in zip(phases, data.phases, strict=True)
+    )
     text = " ".join(loader.hash() for loader in loaders)
     digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return EpochStream(phases=phases, loaders=loaders, inputs=inputs, hash=digest)
-
-
-def check_stream(config: TrainConfig) -> InputSpec:
-    """What the images of the last phase are like; of each phase one is decoded.
-
-    Raises:
-        ConfigError: a batch is larger than the data.
-        DataError: the data are missing or damaged.
-    """
-    for phase in phases_of(config):
-        part, rows = place_framed(spec_of(config, phase), "train")
-        size, found = phase.batch_size, len(rows)
-        require("optimizer.batch_size", size <= found, f"<= train_size {found}", size)
-        height, width, channels = part.images.read(int(rows[0])).pixels.shape
-        if phase.resized_crop:
-            height = width = phase.resized_crop
-    if config.validate_every:
-        some, every = len(place_framed(config.data, "validation")[1]), config.validate_every
-        require("validate_every", some > 0, "0 without data.validation_size", every)
-    source = part.source
-    return InputSpec(
-        shape=(channels, height, width),
-        classes=len(source.classes),
-        mean=source.mean,
-        std=source.std,
-    )
+    return EpochStream(phases=phases, loaders=loaders, inputs=data.inputs, hash=digest)
 
 
 def spec_of(config: TrainConfig, phase: Phase) -> DataSpec:
@@ -119,8 +145,9 @@ def phases_of(config: TrainConfig) -> tuple[Phase, ...]:
     return config.phases or (whole,)
 
 
-def _loader(config: TrainConfig, phase: Phase, group: ProcessGroup, device: str) -> Loader:
-    spec = spec_of(config, phase)
+def _loader(
+    config: TrainConfig, phase: Phase, split: ListedSplit, group: ProcessGroup, device: str
+) -> Loader:
     settings = LoaderConfig(
         batch_size=phase.batch_size // group.size,
         engine=config.engine,
@@ -128,6 +155,6 @@ def _loader(config: TrainConfig, phase: Phase, group: ProcessGroup, device: str)
         augmentation=replace(config.augmentation, resized_crop=phase.resized_crop),
         seed=config.seed,
     )
-    return open_loader(
-        spec, "train", settings, rank=group.rank, ranks=group.size, pad=True, device=device
+    return loader_of(
+        split, "train", settings, rank=group.rank, ranks=group.size, pad=True, device=device
     )

@@ -25,18 +25,18 @@ from fftune.errors import FftuneError
 from fftune.metrics import Metrics
 from fftune.storage import in_turn, write_text
 from fftune.training.checkpoint import Checkpoint
+from fftune.training.cost import count_epoch
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
 from fftune.training.run_dir import RunDir
-from fftune.training.tracked import count_epoch
 from fftune.training.train import train
 
 log = logging.getLogger(__name__)
 FAILURES = 3
-"""Times that dead workers are replaced before the run is given up."""
+"""Number of times that dead workers are replaced before the run is given up."""
 LOG, REPEAT_SECONDS = "train.log", 1.0
 FAILED = "failed.json"
-"""What a worker says that no replacement would mend."""
+"""File for an error that replacing the worker would not mend."""
 
 
 def train_on_ray(
@@ -94,17 +94,17 @@ def train_on_ray(
         with _repeated(folder / LOG):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise _told(folder) or _last_words(error) from None
-    if told := _told(folder):
-        raise told
+        raise _worker_error(folder) or _last_words(error) from None
+    if failure := _worker_error(folder):
+        raise failure
     checkpoint = RunDir(folder).finished()
     assert checkpoint is not None  # the leading worker has written it
     on_history(checkpoint.history)
     return checkpoint
 
 
-def _told(folder: Path) -> FftuneError | None:
-    """What a worker has said that no replacement would mend."""
+def _worker_error(folder: Path) -> FftuneError | None:
+    """The error that a worker left in `FAILED`, or None."""
     if not (folder / FAILED).exists():
         return None
     failed = json.loads((folder / FAILED).read_text(encoding="utf-8"))
@@ -113,7 +113,7 @@ def _told(folder: Path) -> FftuneError | None:
 
 
 def _last_words(error: ray.train.TrainingFailedError) -> FftuneError:
-    """Why Ray gave the run up: what one of ours said that could not write it, or the last line."""
+    """The reason why Ray gave the run up: a worker's own error, or the last line of Ray's."""
     for failure in getattr(error, "worker_failures", {}).values():
         if isinstance(failure, FftuneError):
             return failure
@@ -147,7 +147,7 @@ def _repeated(path: Path) -> Iterator[None]:
 
 
 def _worker(settings: dict[str, Any]) -> None:
-    """What every process does; Ray has set torch.distributed up."""
+    """Train, as one of the processes; Ray has set torch.distributed up."""
     arguments, folder = dict(settings), settings["folder"]
     metrics, config = arguments.pop("metrics"), settings["config"]
     enter_driver_dir(arguments.pop("driver"))

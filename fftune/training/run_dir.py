@@ -1,6 +1,6 @@
-"""Where a run lives: what it needs to go on, and what it leaves.
+"""The folder of a training run: its snapshots and its results.
 
-<folder>/states/          the last states, until the run has ended
+<folder>/states/          the last snapshots, until the run has ended
 <folder>/best/            the checkpoint that did best on the validation split
 <folder>/checkpoint/      the last net
 <folder>/history.parquet  a row an epoch
@@ -22,11 +22,11 @@ class RunDir:
 
     path: Path
     elsewhere: Path | None = None
-    """Where the states are, if they are to outlive this attempt."""
+    """Folder of the snapshots, if they are to outlive this attempt."""
 
     @property
     def states(self) -> Snapshots:
-        """What the run needs to go on."""
+        """Snapshots of the run, from which it is resumed."""
         return Snapshots(self.elsewhere or self.path / "states")
 
     @property
@@ -40,14 +40,14 @@ class RunDir:
         return self.path / "checkpoint"
 
     def finish(self, checkpoint: Checkpoint) -> None:
-        """Keep what the run came to; states of its own are needed no more."""
+        """Write history and checkpoint, and delete the run's own snapshots."""
         write_history(checkpoint.history, self.path / "history.parquet")
         checkpoint.save(self.checkpoint)
         if self.elsewhere is None:
             self.states.clear()
 
     def finished(self) -> Checkpoint | None:
-        """What a run that has ended came to.
+        """The checkpoint of a run that has ended, or None.
 
         Raises:
             ModelError: it has ended, but its checkpoint is damaged.
@@ -57,7 +57,7 @@ class RunDir:
         return read_checkpoint(self.checkpoint, self.path / "history.parquet")
 
     def require_settings(self, config: TrainConfig) -> None:
-        """Nobody is given what a run with other settings came to, nor overwrites it.
+        """Refuse a folder in which a run with other settings has ended.
 
         Raises:
             ModelError: a run with other settings has ended here.

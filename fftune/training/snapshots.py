@@ -1,4 +1,4 @@
-"""What a run needs to go on: kept so that a crash, or a damaged file, costs little."""
+"""Snapshots of a run, from which it is resumed after a crash or a damaged file."""
 
 import json
 import logging
@@ -14,18 +14,18 @@ from fftune.storage import sha256, write_text
 
 log = logging.getLogger(__name__)
 KEPT = 2
-"""States; the older one is for the case that the newer is damaged."""
+"""Number of snapshots kept; the older one is used if the newer is damaged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Snapshot:
-    """A state on disk."""
+    """A snapshot on disk."""
 
     file: str
     sha256: str
     epoch: int
     step: int
-    """Steps of `epoch` that are done."""
+    """Number of steps done of the epoch after `epoch`."""
     generator: int = 1
     """Noise generator that the run draws with, `keyed_noise.GENERATOR`; 0.1.0 wrote none."""
 
@@ -37,7 +37,7 @@ class Snapshots:
     folder: Path
 
     def save(self, state: dict[str, Any], *, epoch: int, step: int) -> None:
-        """Keep a state; it counts once the list names it, which is written last.
+        """Write a snapshot; it counts once the list names it, which is written last.
 
         Raises:
             StorageError: there is no room. What was kept before stays.

@@ -1,4 +1,4 @@
-"""One step of training: craft, one forward, one backward."""
+"""One step of training: craft perturbed images, one forward pass, one backward pass."""
 
 import logging
 from collections.abc import Callable
@@ -14,28 +14,30 @@ from fftune.data.dataset import Batch
 from fftune.keyed_noise import Noise
 from fftune.models import Folded, eval_mode, fold
 from fftune.models.equivalence import answers, difference
-from fftune.objectives import Crafting, crafting, loss_of
+from fftune.objectives import Crafting, objective_of
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stepper:
-    """Turns batches into gradients of the objective's mean over the whole step."""
+    """Computes gradients of the objective's mean over a whole step."""
 
     config: TrainConfig
     model: nn.Module
     """The net itself."""
     folded: Folded | None = None
-    """Its copy without BatchNorms, which searches ask in its place; none asks the net."""
+    """Its copy without BatchNorms, which searches ask in its place; None: they ask the net."""
     wrapped: nn.Module
-    """What averages its gradients over all processes."""
+    """The wrapped net, which averages gradients over all processes."""
     loss: Callable[[Tensor, Tensor], Tensor]
-    """The objective, of the logits and y."""
+    """The objective as a function of the logits and y; see `loss_of`."""
+    crafting: Crafting | None
+    """The attack whose perturbed batch the objective is computed on; None: there is none."""
     processes: int
     device: str
     layout: torch.memory_format = torch.channels_last
-    """How images lie in memory; see `layout_of`."""
+    """Memory layout of images; see `layout_of`."""
 
     def __call__(
         self, batch: Batch, *, real: int, examples: int, noise: Noise
@@ -55,10 +57,10 @@ class Stepper:
         ids, x, y = (column[: max(real, 1)] for column in batch)  # all processes must take part
         x = x.contiguous(memory_format=self.layout)
         cut = [column.chunk(self.config.optimizer.accumulate) for column in (ids, x, y)]
-        parts = [*zip(*cut, strict=True)]
+        pieces = [*zip(*cut, strict=True)]
         losses: list[Tensor] = []
         right: list[Tensor] = []
-        for left, (ids, x, y) in zip(reversed(range(len(parts))), parts, strict=True):
+        for left, (ids, x, y) in zip(reversed(range(len(pieces))), pieces, strict=True):
             counted = min(len(y), real)
             inputs = self._inputs(ids, x, y, noise)
             with self._synchronised(last=left == 0):
@@ -72,8 +74,8 @@ class Stepper:
         return torch.stack(losses).sum(), torch.stack(right).sum()
 
     def _inputs(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
-        """What the objective looks at: crafted in eval mode, as the authors' code does."""
-        craft = crafting(self.config.objective, self.config.lam)
+        """The images that the objective is computed on, crafted in eval mode, as the authors do."""
+        craft = self.crafting
         if craft is None:
             return x
         if self.folded:
@@ -106,8 +108,8 @@ class Stepper:
 def folded_of(
     model: nn.Module, config: TrainConfig, inputs: InputSpec, device: str
 ) -> Folded | None:
-    """What crafting asks in a net's place; None where nothing is crafted or can be folded."""
-    if crafting(config.objective, config.lam) is None:
+    """The copy of the net that searches ask; None if nothing is crafted or can be folded."""
+    if objective_of(config).crafting is None:
         return None
     with eval_mode(model), torch.random.fork_rng(devices=[]):
         return fold(model, _pixels(inputs, device))
@@ -141,11 +143,12 @@ def _pixels(inputs: InputSpec, device: str) -> Tensor:
     return pixels.to(device)
 
 
-def objective_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
-    """The objective as a function of the logits and y."""
+def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
+    """The objective as a function of the logits and y; see `ObjectiveSpec.value`."""
+    objective = objective_of(config)
 
     def loss(logits: Tensor, y: Tensor) -> Tensor:
-        return loss_of(config.objective, logits, y, lam=config.lam)
+        return objective.value(logits, y, lam=config.lam)
 
     return loss
 

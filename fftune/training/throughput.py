@@ -1,4 +1,4 @@
-"""How fast this machine passes a net: what turns counted passes into hours."""
+"""Seconds of a forward and a backward pass on this machine: they turn passes into hours."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import torch
 
 from fftune.config import TrainConfig
 from fftune.models import device_of, make_model, torch_threads
-from fftune.training.phases import check_stream
+from fftune.training.phases import TrainingData, open_data
 from fftune.user_code import answering
 
 REPEATS = 5
@@ -17,17 +17,21 @@ REPEATS = 5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """Seconds of one example, in a full batch, on the device that trains."""
+    """Seconds for one example, in a full batch, on the device that trains."""
 
     forward: float
     backward: float
-    """Of the backward pass alone."""
+    """Seconds of the backward pass alone."""
     device: str
 
 
-def measure(config: TrainConfig) -> Throughput:
-    """Time forward and backward passes of random images; medians of a few, after a first one."""
-    inputs, device = check_stream(config), device_of(config.device)
+def measure(config: TrainConfig, data: TrainingData | None = None) -> Throughput:
+    """Time forward and backward passes of random images; medians of a few, after a first one.
+
+    Args:
+        data: what `open_data` has opened; None opens it now, for the size of images.
+    """
+    inputs, device = (data or open_data(config)).inputs, device_of(config.device)
     with answering(), torch_threads(config.threads):
         model = make_model(
             config.model, inputs, seed=0, width=config.width, constants=config.constants

@@ -1,4 +1,4 @@
-"""A training run with a name: its folder, its lock, its MLflow run."""
+"""Training runs with a name: their folder, lock and MLflow run."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -7,7 +7,6 @@ from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from fftune.config import Resources, TrainConfig, differences, flat, from_json, to_json
@@ -18,8 +17,9 @@ from fftune.storage import locked, write_text
 from fftune.tracking.runs import TrackedRun, discard_runs, left_open
 from fftune.tracking.store import Tracking, open_tracking
 from fftune.training.checkpoint import Checkpoint
-from fftune.training.cost import per_example
+from fftune.training.cost import count_epoch
 from fftune.training.history import EpochRecord
+from fftune.training.phases import TrainingData
 from fftune.training.run_dir import RunDir
 from fftune.training.train import OnEpoch, check, train
 
@@ -35,18 +35,18 @@ def train_tracked(
     resume: bool,
     save_seconds: float = 120.0,
 ) -> tuple[Checkpoint, Path]:
-    """Train in `<root>/runs/<name>`, with every epoch in MLflow; a finished run is given back.
+    """Train in `<root>/runs/<name>`, with every epoch in MLflow; a finished run is returned.
 
     Raises:
         StudyError: the run exists with other settings, is unfinished and `resume` was not asked
             for, or is being trained by another process.
     """
-    check(config)
+    data = check(config)
     with open_run(config, root / "runs" / name, resume=resume) as folder:
         done = _finished(folder)
         if done is not None:
             if left_open(_tracking(config, root), _tags(name)):
-                _tell_again(start_run(config, name, root), done, folder)
+                _log_again(start_run(config, name, root), done, folder)
             return done, folder
         run = start_run(config, name, root)
         try:
@@ -58,6 +58,7 @@ def train_tracked(
                 on_ray=_asks_for_ray(config, resources),
                 metrics=Metrics(study=name, run=name),
                 save_seconds=save_seconds,
+                data=data,
             )
         except BaseException:
             run.end("FAILED")
@@ -73,8 +74,8 @@ def _finished(folder: Path) -> Checkpoint | None:
         return None  # `train` says why
 
 
-def _tell_again(run: TrackedRun, checkpoint: Checkpoint, folder: Path) -> None:
-    """All that was measured: whoever trained it died before MLflow knew."""
+def _log_again(run: TrackedRun, checkpoint: Checkpoint, folder: Path) -> None:
+    """Log a run that was trained by a process that died before it had logged all."""
     for epoch in checkpoint.history:
         log_epoch(run, epoch)
     _close(run, checkpoint, folder)
@@ -98,13 +99,15 @@ def train_anywhere(
     states: Path | None = None,
     on_epoch: OnEpoch = lambda _epoch, _model: None,
     save_seconds: float = 120.0,
+    data: TrainingData | None = None,
 ) -> Checkpoint:
-    """In this process, or by `config.workers` on Ray; every epoch goes to MLflow either way.
+    """Train in this process, or on `config.workers` of Ray; every epoch goes to MLflow either way.
 
     Args:
-        on_ray: which of them; several workers are always on Ray.
+        on_ray: train on Ray, where several workers always are.
         states, save_seconds: as in `train`.
         on_epoch: as in `train`, after the epoch was logged; not called by workers on Ray.
+        data: as in `train`; workers on Ray open their own.
     """
 
     def log_then_call(epoch: EpochRecord, model: nn.Module) -> None:
@@ -124,6 +127,7 @@ def train_anywhere(
             on_epoch=log_then_call,
             on_resume=log_all,
             save_seconds=save_seconds,
+            data=data,
         )
     from fftune.ray_cluster import cluster, require_shared_dir  # importing Ray takes seconds
     from fftune.training.ray_train import train_on_ray
@@ -142,12 +146,12 @@ def train_anywhere(
 
 
 def _asks_for_ray(config: TrainConfig, resources: Resources) -> bool:
-    """Several workers do, and so does who names a cluster or GPUs: this machine may have none."""
+    """Train on Ray with several workers, and if a cluster or GPUs are named: none may be here."""
     return config.workers > 1 or resources.gpus > 0 or resources.address is not None
 
 
 def start_run(config: TrainConfig, name: str, root: Path) -> TrackedRun:
-    """The run's place in MLflow; an earlier attempt's is discarded."""
+    """Begin the MLflow run of a training; that of an earlier attempt is discarded."""
     tracking, tags = _tracking(config, root), _tags(name)
     discard_runs(tracking, tags)
     params = {**flat(config), "device": device_of(config.device)}
@@ -163,30 +167,19 @@ def _tags(name: str) -> dict[str, str]:
 
 
 def log_epoch(run: TrackedRun, epoch: EpochRecord) -> None:
-    """What was measured in an epoch."""
+    """Log the measurements of an epoch to MLflow."""
     values = asdict(epoch)
     step = values.pop("epoch")
     run.metrics({f"train/{k}": value for k, value in values.items() if isfinite(value)}, step)
 
 
-def count_epoch(metrics: Metrics, epoch: EpochRecord, config: TrainConfig) -> None:
-    """What an epoch took, for those who watch the cluster."""
-    examples = round(epoch.examples_per_second * epoch.seconds)
-    passes = per_example(config) * examples
-    metrics.epoch(
-        examples=examples,
-        forwards=passes.forwards,
-        backwards=passes.backwards,
-        loss=epoch.loss,
-        accuracy=epoch.accuracy,
-    )
-    if device_of(config.device) == "cuda":
-        metrics.gpu_memory(torch.cuda.max_memory_allocated())
-
-
 @contextmanager
 def open_run(config: TrainConfig, folder: Path, *, resume: bool) -> Iterator[Path]:
-    """The run's folder, locked against a second process while the block runs."""
+    """Lock a run's folder against a second process while the block runs.
+
+    Raises:
+        StudyError: the run exists with other settings, or is unfinished and not resumed.
+    """
     with locked(folder, f"run {folder.name!r}"):
         kept = folder / "config.json"
         if kept.exists():

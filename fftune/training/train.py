@@ -1,4 +1,4 @@
-"""From a run's settings to its checkpoint, in one process or in one of several."""
+"""Training one net: from its settings to its checkpoint, alone or as one of several processes."""
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
@@ -11,11 +11,12 @@ from torch import nn
 from fftune.config import TrainConfig
 from fftune.errors import ModelError
 from fftune.models import device_of, torch_threads
+from fftune.objectives import find_objective
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
 from fftune.training.init_model import init_model
-from fftune.training.phases import check_stream
+from fftune.training.phases import TrainingData, open_data
 from fftune.training.run_dir import RunDir
 from fftune.training.trainer import Trainer
 from fftune.user_code import answering
@@ -34,45 +35,50 @@ def train(
     on_epoch: OnEpoch = lambda _epoch, _model: None,
     on_resume: OnResume = lambda _history: None,
     save_seconds: float = 120.0,
+    data: TrainingData | None = None,
 ) -> Checkpoint:
     """Train one net, as the process that torch.distributed says this is, or alone.
 
     Args:
-        folder: where the run keeps what it needs to go on, goes on from, and leaves what it came
-            to; see `RunDir`. A run that has ended there is given back. None keeps nothing.
-        states: where what it needs to go on is, if another attempt may find it there that has
-            another folder; it then outlives the run.
+        folder: folder of snapshots, of the history and of the checkpoint; see `RunDir`. A run is
+            resumed from its newest snapshot there; one that has ended is returned. None: nothing
+            is saved.
+        states: another folder for snapshots, which outlive the run: a later attempt with another
+            `folder` resumes from them.
         on_epoch: called by the leading process after every epoch, with the net in train mode.
-        on_resume: called by it with the epochs of a run that is taken up again.
-        save_seconds: between two states, at most one step's work more than this is lost.
+        on_resume: called by it with the epochs of a run that is resumed.
+        save_seconds: seconds between two snapshots; a crash loses at most one step more.
+        data: what `open_data` has opened; None opens it now.
 
     Raises:
         DivergedError: the loss is nan or infinite.
         ConfigError, DataError: the settings do not fit the data.
-        ModelError: `folder` holds a run with other settings, or the state of one with other data;
+        ModelError: `folder` holds a run with other settings, or a snapshot of one with other data;
             or the net ends the program.
-        StorageError: there is no room for a state or a checkpoint.
+        StorageError: there is no room for a snapshot or a checkpoint.
     """
     group, device = ProcessGroup.current(), device_of(config.device)
     place = RunDir(folder, states) if folder else None
     if place and (done := _ended(place, config)):
         return done
     with answering(), torch_threads(config.threads), _own_randomness(device):
-        run = Trainer.begin(config, group, device=device, folder=place, save_seconds=save_seconds)
-        _go_on(run, on_resume)
-        for epoch in run.epochs():
+        trainer = Trainer.begin(
+            config, group, device=device, folder=place, save_seconds=save_seconds, data=data
+        )
+        _go_on(trainer, on_resume)
+        for epoch in trainer.epochs():
             if group.leads:
-                on_epoch(epoch, run.model)
+                on_epoch(epoch, trainer.model)
         if states:
-            run.save()
-        checkpoint = run.checkpoint()
+            trainer.save()
+        checkpoint = trainer.checkpoint()
     if place and group.leads:
         place.finish(checkpoint)
     return checkpoint
 
 
 def _ended(place: RunDir, config: TrainConfig) -> Checkpoint | None:
-    """What the run came to, if it has ended and that can be read."""
+    """The checkpoint of a run that has ended; None if it has not, or cannot be read."""
     place.require_settings(config)
     try:
         return place.finished()
@@ -81,32 +87,38 @@ def _ended(place: RunDir, config: TrainConfig) -> Checkpoint | None:
         return None
 
 
-def _go_on(run: Trainer, on_resume: OnResume) -> None:
-    """Take a run up where its newest state stands; all processes take the same one."""
-    state = run.folder.states.newest() if run.folder and run.group.leads else None
-    state = run.group.leaders(state)
+def _go_on(trainer: Trainer, on_resume: OnResume) -> None:
+    """Resume a run from its newest snapshot, if there is one; all processes take the same."""
+    state = trainer.folder.states.newest() if trainer.folder and trainer.group.leads else None
+    state = trainer.group.leaders(state)
     if state is None:
         return
-    run.load_state_dict(state)
-    if run.group.leads:
-        step = run.tally.step if run.tally else 0
-        log.info("going on after epoch %d, step %d", len(run.history), step)
-        on_resume(run.history)
+    trainer.load_state_dict(state)
+    if trainer.group.leads:
+        step = trainer.totals.step if trainer.totals else 0
+        log.info("going on after epoch %d, step %d", len(trainer.history), step)
+        on_resume(trainer.history)
 
 
-def check(config: TrainConfig) -> None:
+def check(config: TrainConfig) -> TrainingData:
     """Fail before anything starts: a driver calls it. Decodes one image, and trains nothing.
+
+    Returns:
+        The data, which `train` then need not open again.
 
     Raises:
         ConfigError, DataError, ModelError: the settings do not fit each other or the data.
     """
     device_of(config.device)
-    init_model(config, check_stream(config))
+    find_objective(config.objective)
+    data = open_data(config)
+    init_model(config, data.inputs)
+    return data
 
 
 @contextmanager
 def _own_randomness(device: str) -> Iterator[None]:
-    """Torch's generators inside the block leave those outside as they were."""
+    """Fork torch's generators, so that the block leaves those outside as they were."""
     devices = [torch.cuda.current_device()] if device == "cuda" else []
     with torch.random.fork_rng(devices):
         yield

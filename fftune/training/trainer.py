@@ -1,4 +1,4 @@
-"""A training run on its way: its net, what moves it, and how far it is."""
+"""The training loop of one run, which can be saved and taken up again at any step."""
 
 import logging
 import math
@@ -11,21 +11,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fftune.config import TrainConfig, to_json
+from fftune.config import TrainConfig, from_json, to_json
 from fftune.data.dataset import Batch
+from fftune.data.official_split import ListedSplit
 from fftune.errors import DivergedError, ModelError
 from fftune.keyed_noise import Noise
+from fftune.objectives import TrainingHooks, objective_of
 from fftune.progress import Progress
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
 from fftune.training.init_model import init_model
-from fftune.training.linf_dist import DistanceTraining
 from fftune.training.optimizer import make_optimizer, make_schedule
 from fftune.training.overfitting import OverfittingWatch
-from fftune.training.phases import EpochStream, open_stream
+from fftune.training.phases import EpochStream, TrainingData, open_data, open_stream
 from fftune.training.run_dir import RunDir
-from fftune.training.step import Stepper, folded_of, layout_of, objective_of
+from fftune.training.step import Stepper, folded_of, layout_of, loss_of
 from fftune.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -33,45 +34,48 @@ log = logging.getLogger(__name__)
 
 @dataclass(kw_only=True)
 class EpochTotals:
-    """How far an epoch is. The tensors stay on the device: reading them would wait for it."""
+    """Sums over the steps of an epoch. Tensors stay on the device, as reading would wait for it."""
 
     losses: Tensor
-    """(steps,), the sum over the examples of each step; 0 for those to come."""
+    """(steps,), the summed loss of the examples of each step; 0 for steps to come."""
     right: Tensor
-    """A scalar, the right predictions."""
+    """Number of right predictions, a scalar."""
     lr: float
-    """Of the first step."""
+    """Learning rate of the first step."""
     step: int = 0
-    """Steps that are done."""
+    """Number of steps that are done."""
     seconds: float = 0.0
-    """Spent before this process took the epoch up."""
+    """Time spent on these steps."""
 
 
 @dataclass(kw_only=True)
 class Trainer:
-    """Epochs one after the other, from wherever the run is."""
+    """One training run: net, optimiser and data, and the epochs that are done."""
 
     config: TrainConfig
     group: ProcessGroup
     device: str
     folder: RunDir | None
-    feed: EpochStream
+    stream: EpochStream
+    validation_split: ListedSplit | None
+    """The validation split, if the run validates."""
     model: nn.Module
     stepper: Stepper
     optimizer: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     watch: OverfittingWatch | None
-    distance: DistanceTraining | None
+    hooks: TrainingHooks | None
+    """The objective's own actions around each step; None if it has none."""
     progress: Progress
     save_seconds: float
-    """No more work than this is lost with a crash."""
+    """Seconds between two snapshots: no more work is lost with a crash."""
     saved: float = field(default_factory=time.perf_counter)
     history: list[EpochRecord] = field(default_factory=list)
-    tally: EpochTotals | None = None
-    """Of the epoch after `history`, if it has begun."""
+    totals: EpochTotals | None = None
+    """Sums of the epoch after `history`; None if it has not begun."""
     best: float = -1.0
     stopped: str = ""
-    """Why training ended before its last epoch."""
+    """Reason why training ended before its last epoch, or empty."""
 
     @classmethod
     def begin(
@@ -82,25 +86,32 @@ class Trainer:
         device: str,
         folder: RunDir | None,
         save_seconds: float,
+        data: TrainingData | None = None,
     ) -> "Trainer":
         """A run before its first step.
+
+        Args:
+            data: what `open_data` has opened; None opens it now.
 
         Raises:
             ConfigError, DataError: the settings do not fit the data.
         """
-        feed = open_stream(config, group, device=device)
-        model = init_model(config, feed.inputs).to(device)
-        layout = layout_of(model, feed.inputs, device)
+        data = data or open_data(config)
+        stream = open_stream(config, group, device=device, data=data)
+        model = init_model(config, stream.inputs).to(device)
+        layout = layout_of(model, stream.inputs, device)
         optimizer = make_optimizer(model, config)
-        steps = [feed.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
-        distance = DistanceTraining.of(model, config, sum(steps))
+        steps = [stream.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
+        objective = objective_of(config)
+        hooks = objective.hooks(model, config, sum(steps)) if objective.hooks else None
         wrapped = group.wrap(model, device)
         stepper = Stepper(
             config=config,
             model=model,
-            folded=folded_of(model, config, feed.inputs, device),
+            folded=folded_of(model, config, stream.inputs, device),
             wrapped=wrapped,
-            loss=distance.loss if distance else objective_of(config),
+            loss=hooks.loss if hooks else loss_of(config),
+            crafting=objective.crafting,
             processes=group.size,
             device=device,
             layout=layout,
@@ -111,141 +122,142 @@ class Trainer:
             group=group,
             device=device,
             folder=folder,
-            feed=feed,
+            stream=stream,
+            validation_split=data.validation,
             model=model,
             stepper=stepper,
             optimizer=optimizer,
             schedule=make_schedule(optimizer, config, steps),
             watch=OverfittingWatch.of(config, group),
-            distance=distance,
+            hooks=hooks,
             progress=Progress(name, unit="steps", total=sum(steps)),
             save_seconds=save_seconds,
         )
 
     def epochs(self) -> Iterator[EpochRecord]:
-        """Train to the end, an epoch at a time."""
+        """Train to the end and yield the record of each epoch."""
         self.progress.done = self._done(len(self.history) + 1)
         with self.progress:
             while len(self.history) < self.config.optimizer.epochs and not self.stopped:
                 epoch = self._epoch(len(self.history) + 1)
                 self.history.append(epoch)
-                self.tally = None
+                self.totals = None
                 self._save_if_due()
                 self.progress.update(self._done(epoch.epoch + 1), note=self._note(epoch))
                 yield epoch
-        if self.distance:
-            self.distance.finish()
+        if self.hooks:
+            self.hooks.finish()
 
     def checkpoint(self) -> Checkpoint:
-        """The net as it is."""
+        """The net as it is now, in eval mode."""
         return Checkpoint(
             config=self.config,
-            inputs=self.feed.inputs,
+            inputs=self.stream.inputs,
             model=self.model.eval(),
             history=self.history,
-            data_hash=self.feed.hash,
+            data_hash=self.stream.hash,
             stopped=self.stopped,
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the run needs to go on: what is not here is a function of the settings."""
+        """The state from which the run is resumed; the rest is a function of the settings."""
         return {
             "config": to_json(self.config),
-            "data_hash": self.feed.hash,
+            "data_hash": self.stream.hash,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "watch": self.watch.state_dict() if self.watch else None,
             "history": [asdict(epoch) for epoch in self.history],
-            "tally": asdict(self.tally) if self.tally else None,
+            "tally": asdict(self.totals) if self.totals else None,
             "best": self.best,
             "stopped": self.stopped,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from where `state_dict` was called.
+        """Resume from the step at which `state_dict` was called.
 
         Raises:
             ModelError: the state is of a run with other settings or other data.
         """
-        for name, own in (("config", to_json(self.config)), ("data_hash", self.feed.hash)):
-            if state[name] != own:
-                what = "settings" if name == "config" else "training data"
-                raise ModelError(f"the saved state is of a run with other {what}")
+        if from_json(TrainConfig, state["config"]) != self.config:
+            raise ModelError("the saved state is of a run with other settings")
+        if state["data_hash"] != self.stream.hash:
+            raise ModelError("the saved state is of a run with other training data")
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
         self.history = [EpochRecord(**record) for record in state["history"]]
-        self.tally = EpochTotals(**state["tally"]) if state["tally"] else None
-        if self.tally:
-            self.tally.losses = self.tally.losses.to(self.device)
-            self.tally.right = self.tally.right.to(self.device)
+        self.totals = EpochTotals(**state["tally"]) if state["tally"] else None
+        if self.totals:
+            self.totals.losses = self.totals.losses.to(self.device)
+            self.totals.right = self.totals.right.to(self.device)
         self.best, self.stopped = state["best"], state["stopped"]
         if self.watch:
             self.watch.load_state_dict(state["watch"])
 
     def _epoch(self, epoch: int) -> EpochRecord:
-        """What remains of an epoch."""
-        self.tally = tally = self.tally or self._fresh(epoch)
-        began = time.perf_counter() - tally.seconds
+        """Train the remaining steps of an epoch."""
+        self.totals = totals = self.totals or self._fresh(epoch)
+        began = time.perf_counter() - totals.seconds
         if self.watch:
-            self.watch.batch = next(self.feed.batches(epoch))
-        noise = Noise(self.config.seed).fold("train", self.feed.source(epoch), "epoch", epoch)
-        for batch in self.feed.batches(epoch, start=tally.step):
-            self._take(batch, tally, epoch, noise)
-            tally.seconds = time.perf_counter() - began
+            self.watch.batch = next(self.stream.batches(epoch))
+        noise = Noise(self.config.seed).fold("train", self.stream.source(epoch), "epoch", epoch)
+        for batch in self.stream.batches(epoch, start=totals.step):
+            self._take(batch, totals, epoch, noise)
+            totals.seconds = time.perf_counter() - began
             if self.group.leads and self.progress.due:
-                self._beat(tally, epoch)
+                self._beat(totals, epoch)
             self._save_if_due()
-        return self._close(tally, epoch)
+        return self._close(totals, epoch)
 
     def _done(self, epoch: int) -> int:
-        """Steps of the whole run that are done."""
-        step = self.tally.step if self.tally else 0
-        return sum(map(self.feed.steps, range(1, epoch))) + step
+        """Number of steps of the whole run that are done."""
+        step = self.totals.step if self.totals else 0
+        return sum(map(self.stream.steps, range(1, epoch))) + step
 
     def _fresh(self, epoch: int) -> EpochTotals:
         return EpochTotals(
-            losses=torch.zeros(self.feed.steps(epoch), device=self.device),
+            losses=torch.zeros(self.stream.steps(epoch), device=self.device),
             right=torch.zeros((), device=self.device),
             lr=self.optimizer.param_groups[0]["lr"],
         )
 
-    def _take(self, batch: Batch, tally: EpochTotals, epoch: int, noise: Noise) -> None:
-        """One step."""
-        real, examples = self.feed.share(epoch, tally.step)
+    def _take(self, batch: Batch, totals: EpochTotals, epoch: int, noise: Noise) -> None:
+        """Take one step."""
+        real, examples = self.stream.share(epoch, totals.step)
         # Dropout, in nets that have it, must not depend on where a run was interrupted.
-        torch.manual_seed(noise.fold("torch", tally.step).key(self.group.rank) % 2**63)
+        torch.manual_seed(noise.fold("torch", totals.step).key(self.group.rank) % 2**63)
         self.model.train()
         self.optimizer.zero_grad()
-        if self.distance:
-            self.distance.before_step(self._done(epoch))
+        if self.hooks:
+            self.hooks.before_step(self._done(epoch))
         loss, right = self.stepper(batch, real=real, examples=examples, noise=noise)
-        if self.distance:
-            self.distance.before_update(self.optimizer.param_groups[0]["lr"])
+        if self.hooks:
+            self.hooks.before_update(self.optimizer.param_groups[0]["lr"])
         self.optimizer.step()
         self.schedule.step()
         # Over all processes at once: from the leading one's state any number of them may go on.
         loss, right = self.group.total(torch.stack([loss, right]))
-        tally.losses[tally.step] = loss
-        tally.right += right
-        tally.step += 1
+        totals.losses[totals.step] = loss
+        totals.right += right
+        totals.step += 1
 
-    def _close(self, tally: EpochTotals, epoch: int) -> EpochRecord:
+    def _close(self, totals: EpochTotals, epoch: int) -> EpochRecord:
         """The epoch's record, over all processes.
 
         Raises:
             DivergedError: a loss was not finite.
         """
-        losses, examples = tally.losses, self.feed.examples(epoch)
+        losses, examples = totals.losses, self.stream.examples(epoch)
         self._require_finite(losses, epoch)
         record = EpochRecord(
             epoch=epoch,
-            lr=tally.lr,
+            lr=totals.lr,
             loss=float(losses.sum()) / examples,
-            accuracy=float(tally.right) / examples,
-            seconds=tally.seconds,
-            examples_per_second=examples / tally.seconds,
+            accuracy=float(totals.right) / examples,
+            seconds=totals.seconds,
+            examples_per_second=examples / totals.seconds,
         )
         if self.watch:
             robust, self.stopped = self.watch.look(self.model, epoch)
@@ -256,14 +268,14 @@ class Trainer:
         return record
 
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
-        """Name the first step whose loss was no number."""
+        """Raise `DivergedError` with the first step whose loss was not finite."""
         bad = (~losses.isfinite()).nonzero().flatten().tolist()
         if not bad:
             return
         step = bad[0]
         last = self.history[-1].loss if self.history else math.nan
         if step:
-            last = float(losses[step - 1]) / self.feed.share(epoch, step - 1)[1]
+            last = float(losses[step - 1]) / self.stream.share(epoch, step - 1)[1]
         raise DivergedError(
             f"loss is {float(losses[step])} in epoch {epoch}, step {step + 1} "
             f"(lam {self.config.lam:g}, lr {self.config.lr:g}); the last finite one was {last:.4g}"
@@ -271,10 +283,11 @@ class Trainer:
 
     @cached_property
     def _validation(self) -> Validation:
-        return Validation(self.config, self.device)
+        assert self.validation_split is not None  # `open_data` opens it for runs that validate
+        return Validation(self.config, self.validation_split, self.device)
 
     def _validated(self) -> float:
-        """Accuracy on the validation split; the best net so far is kept."""
+        """Accuracy on the validation split; the best net so far is saved."""
         value = self._validation.accuracy(self.model) if self.group.leads else 0.0
         value = self.group.leaders(value)
         if value > self.best and self.folder and self.group.leads:
@@ -287,29 +300,29 @@ class Trainer:
             self.save()
 
     def save(self) -> None:
-        """Keep the state, where it is to be kept."""
+        """Save the state, if the run has a folder."""
         if self.folder is None or not self.group.leads:
             return
-        step = self.tally.step if self.tally else 0
+        step = self.totals.step if self.totals else 0
         self.folder.states.save(self.state_dict(), epoch=len(self.history), step=step)
         self.saved = time.perf_counter()
 
-    def _beat(self, tally: EpochTotals, epoch: int) -> None:
+    def _beat(self, totals: EpochTotals, epoch: int) -> None:
         if self.group.size == 1:  # the others would wait for a leader that has raised
-            self._require_finite(tally.losses, epoch)
-        seen = sum(self.feed.share(epoch, step)[1] for step in range(tally.step))
+            self._require_finite(totals.losses, epoch)
+        seen = sum(self.stream.share(epoch, step)[1] for step in range(totals.step))
         so_far = EpochRecord(
             epoch=epoch,
-            lr=tally.lr,
-            loss=float(tally.losses.sum()) / seen,
-            accuracy=float(tally.right) / seen,
-            seconds=tally.seconds,
-            examples_per_second=seen / tally.seconds,
+            lr=totals.lr,
+            loss=float(totals.losses.sum()) / seen,
+            accuracy=float(totals.right) / seen,
+            seconds=totals.seconds,
+            examples_per_second=seen / totals.seconds,
         )
         self.progress.update(self._done(epoch), note=self._note(so_far))
 
     def _note(self, epoch: EpochRecord) -> str:
-        """Loss, accuracy and speed of an epoch, or of its part that is done, in words."""
+        """Format the measurements of an epoch, or of its steps so far, for progress."""
         note = f"epoch {epoch.epoch}/{self.config.optimizer.epochs}, loss {epoch.loss:.4g}"
         note += f", accuracy {epoch.accuracy:.3f}"
         if math.isfinite(epoch.validation_accuracy):

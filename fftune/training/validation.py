@@ -1,34 +1,35 @@
-"""A look at the validation split, which tells the best net from the last."""
+"""Accuracy on the validation split, which tells the best net of a run from the last."""
 
 import torch
 from torch import nn
 
 from fftune.attacks import attack_spec
 from fftune.config import LoaderConfig, TrainConfig
-from fftune.data import open_loader
+from fftune.data.loader import loader_of
+from fftune.data.official_split import ListedSplit
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode
+from fftune.objectives import find_objective
 
 BATCH = 256
-ROBUST = ("pgd_at", "trades", "fast_at")
-"""Objectives whose nets are told apart under attack, as the authors' code does."""
 
 
 class Validation:
-    """The validation split, held ready."""
+    """The validation split, ready to be evaluated on."""
 
-    def __init__(self, config: TrainConfig, device: str) -> None:
+    def __init__(self, config: TrainConfig, split: ListedSplit, device: str) -> None:
         settings = LoaderConfig(batch_size=BATCH, engine=config.engine)
-        self._loader = open_loader(config.data, "validation", settings, device=device)
+        self._loader = loader_of(split, "validation", settings, device=device)
         self._config = config
+        self._under_attack = find_objective(config.objective).validate_under_attack
 
     def accuracy(self, model: nn.Module) -> float:
-        """In eval mode, on clean images, or on those that the training's search perturbs."""
+        """Accuracy in eval mode, on clean images or, if the objective says so, under attack."""
         config, right = self._config, 0
         noise = Noise(config.seed).fold("validation", config.data.name)
         with eval_mode(model), torch.no_grad():
             for ids, x, y in self._loader.epoch(0):
-                if config.objective in ROBUST:
+                if self._under_attack:
                     x = attack_spec(config.attack.search).run(
                         model,
                         x,

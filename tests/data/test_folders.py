@@ -11,9 +11,10 @@ from PIL import Image
 
 from fftune.config import DataSpec
 from fftune.data import load
-from fftune.data.catalog import KNOWN, open_parts
+from fftune.data.catalog import open_parts
 from fftune.data.sources.folders import natural
 from fftune.errors import ConfigError, DataError
+from fftune.registry import DATASETS
 
 Draw = Callable[..., Path]
 
@@ -63,7 +64,7 @@ def test_tiny_imagenet_keeps_its_validation_labels(tmp_path: Path, draw: Draw) -
         *("val_0.png", "val_2.png", "val_10.png"),
     ]
     assert test.y.tolist() == [0, 1, 1]
-    assert test.source.mean == KNOWN["tiny-imagenet"].mean
+    assert test.source.mean == DATASETS["tiny-imagenet"].mean
 
 
 def test_a_set_without_division_is_divided_as_asked(tmp_path: Path, draw: Draw) -> None:

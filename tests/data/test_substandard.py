@@ -13,13 +13,13 @@ from fftune.data.substandard import (
     SubstandardRecipe,
     made_of,
     poison_attack,
-    read_net,
     rounded,
     stored,
     targets,
 )
 from fftune.errors import ConfigError, ModelError
 from fftune.models import make_model, save_weights, weights_hash
+from fftune.models.loading import read_net
 
 CONSTANTS: tuple[Constants, ...] = ("paper", "code")
 ROWS = torch.arange(2000)

@@ -22,7 +22,6 @@ from fftune.data.substandard import (
     poison_attack,
     poisoned,
     random_labels,
-    read_net,
     rounded,
     stored,
     targets,
@@ -30,6 +29,7 @@ from fftune.data.substandard import (
 )
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.keyed_noise import Noise
+from fftune.models.loading import read_net
 
 ROWS = 600
 """More than two batches."""
@@ -292,9 +292,7 @@ def test_a_poisoned_copy_holds_the_poison_of_its_net() -> None:
 @pytest.mark.parametrize("rows", [1, 2, 20])
 def test_a_net_of_other_classes_is_refused_before_it_is_attacked(rows: int) -> None:
     recipe = SubstandardRecipe(kind="poisoning", threat=ThreatModel(eps=0.1))
-    count = min(2, rows)
-    said = rf"^net returned \({count}, 7\), expected \({count}, 5\)$"
-    with pytest.raises(ModelError, match=said):
+    with pytest.raises(ModelError, match="^net tells 7 classes apart, hand has 5$"):
         made_of(part_of(rows=rows), recipe, Linear(7))
     net = Linear()
     net.train()
@@ -312,7 +310,7 @@ def test_only_a_poison_needs_a_net(kind: str) -> None:
 
 def test_a_file_that_is_no_python_is_refused(tmp_path) -> None:
     (tmp_path / "net.txt").write_text("def net(): ...")
-    with pytest.raises(ModelError, match=r"net\.txt:net': there is no file in it"):
+    with pytest.raises(ModelError, match="neither a checkpoint nor FILE.py"):
         read_net(f"{tmp_path}/net.txt:net")
 
 

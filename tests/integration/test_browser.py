@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 from mlflow_server import free_port, served
 
-from fftune.config import Objective, SweepConfig, to_json
+from fftune.config import SweepConfig, to_json
 from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import Front, SeedResult
+from fftune.sweeping.front import Front
+from fftune.sweeping.trial_results import SeedResult
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 pytestmark = [
@@ -24,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
 
-CURVES: dict[Objective, list[tuple[int, int]]] = {
+CURVES: dict[str, list[tuple[int, int]]] = {
     "thrm": [(200, 160), (300, 150), (500, 100)],
     "trades": [(200, 180), (400, 240), (600, 120), (800, 40)],
 }
@@ -32,7 +33,7 @@ CURVES: dict[Objective, list[tuple[int, int]]] = {
 are in a line, of which Plotly would leave out the middle one."""
 
 
-def risks(method: Objective) -> list[tuple[float, float]]:
+def risks(method: str) -> list[tuple[float, float]]:
     return [(wrong / 1000, concealed / wrong) for wrong, concealed in CURVES[method]]
 
 
@@ -49,7 +50,7 @@ def seen(address: str, profile: Path) -> str:
     return done.stdout.decode()
 
 
-def made_up(config: SweepConfig, method: Objective, root: Path) -> str:
+def made_up(config: SweepConfig, method: str, root: Path) -> str:
     """A study with a front of these points; its name."""
     points = tuple(
         SeedResult(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fftune.config import InputSpec
 from fftune.errors import ConfigError
-from fftune.models import linf_schedules as linf_recipe
+from fftune.models import linf_training as linf_recipe
 from fftune.models import lp_distance as distance
 from fftune.models import make_model
 from fftune.models.lp_distance import distances
@@ -155,8 +155,6 @@ def test_schedules_are_upstreams() -> None:
     )
     assert linf_recipe.p_at(749.999 / 800) == pytest.approx(1000, rel=1e-4)
     assert [linf_recipe.lr_at(e / 800) for e in (0, 100, 450, 800)] == pytest.approx([1, 1, 0.5, 0])
-    constants = (linf_recipe.LR, linf_recipe.WEIGHT_DECAY, linf_recipe.BATCH_SIZE)
-    assert constants == (0.02, 5e-3, 512)
     assert (linf_recipe.BETAS, linf_recipe.ADAM_EPS) == ((0.9, 0.99), 1e-10)
     assert linf_recipe.EPS_TRAIN == 0.1568 == pytest.approx(5 * 8 / 255, rel=1e-3)
 

@@ -11,7 +11,6 @@ from torch import nn
 from fftune.config import InputSpec, ModelSpec
 from fftune.errors import ConfigError, ModelError
 from fftune.models import (
-    MODELS,
     eval_mode,
     inference_copy,
     load_model,
@@ -19,7 +18,8 @@ from fftune.models import (
     save_weights,
     weights_hash,
 )
-from fftune.models.linf_schedules import ADAM_EPS, BETAS, LR
+from fftune.models.linf_training import ADAM_EPS, BETAS
+from fftune.registry import MODELS
 
 CIFAR = InputSpec(
     shape=(3, 32, 32),
@@ -148,7 +148,7 @@ def test_one_step_searching_and_the_way_to_disk(name, tmp_path) -> None:
     optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), 1e-2)
     if name == "linf_dist":  # trained from p = 8 on and by Adam: other slopes are too small
         model.set_p(8.0)
-        optimizer = torch.optim.Adam(model.parameters(), LR, BETAS, ADAM_EPS)
+        optimizer = torch.optim.Adam(model.parameters(), 0.02, BETAS, ADAM_EPS)
     old = [p.detach().clone() for p in model.parameters()]
     for _ in range(2):  # the second through statistics of the first
         loss = F.cross_entropy(model(x), y)

@@ -11,25 +11,25 @@ from fftune.config import AttackConfig, TrainConfig
 from fftune.data import load
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
-from fftune.models import linf_schedules as linf_recipe
+from fftune.models import linf_training as linf_recipe
 from fftune.models import weights_hash
 from fftune.models.linf_dist import LinfDist
+from fftune.models.linf_training import LinfDistTraining
 from fftune.recipes import Basis, training
-from fftune.training.linf_dist import DistanceTraining
 from fftune.training.train import train
 
 
 @pytest.fixture(scope="module")
 def config() -> TrainConfig:
-    config = training("hinge", Basis(scale="tiny"))
+    config = training("linf_dist", Basis(scale="tiny"))
     settings = replace(config.optimizer, epochs=40, batch_size=25)
     return replace(config, width=32, optimizer=settings)
 
 
 def test_the_published_recipe() -> None:
     """Batches of 512 for 800 epochs from a rate of .02 with a decay of .005 (CHECKLIST 30)."""
-    full = training("hinge", Basis(scale="full"))
-    assert (full.model, full.width, full.objective) == ("linf_dist", None, "hinge")
+    full = training("linf_dist", Basis(scale="full"))
+    assert (full.model, full.width, full.objective) == ("linf_dist", None, "linf_dist")
     settings = full.optimizer
     assert (settings.epochs, settings.batch_size, settings.lr) == (800, 512, 0.02)
     assert (settings.weight_decay, settings.algorithm) == (5e-3, "adam_lp")
@@ -39,8 +39,7 @@ def test_the_published_recipe() -> None:
 def test_p_rises_to_infinity_and_the_threshold_is_that_of_the_certificate(config) -> None:
     data = load(config.data, "train")
     model = LinfDist(data.inputs, width=8)
-    training_ = DistanceTraining.of(model, config, steps=800)
-    assert training_ is not None
+    training_ = LinfDistTraining.of(model, config, steps=800)
     seen = []
     for done in (0, 100, 425, 749, 750, 799):
         training_.before_step(done)
@@ -49,7 +48,6 @@ def test_p_rises_to_infinity_and_the_threshold_is_that_of_the_certificate(config
     assert seen[2] == pytest.approx((8 * 1000) ** 0.5)
     assert seen[3] < 1000 < seen[4] == seen[5] == float("inf")
     assert training_.threshold == pytest.approx(2 * 0.1568 / 0.2009)
-    assert DistanceTraining.of(model, replace(config, objective="standard"), steps=1) is None
 
 
 def test_it_learns_and_no_attack_beats_its_certificate(config) -> None:
@@ -80,7 +78,7 @@ def test_its_decay_is_part_of_training(config) -> None:
     assert linf_recipe.EPOCHS == 800
 
 
-@pytest.mark.parametrize("objective", ["standard", "hinge"])
+@pytest.mark.parametrize("objective", ["standard", "linf_dist"])
 def test_its_optimizer_is_for_this_net_alone(config, objective) -> None:
-    with pytest.raises(ConfigError, match="must be another than linf_dist's own, got 'small_cnn'"):
+    with pytest.raises(ConfigError, match="needs model 'linf_dist', got 'small_cnn'"):
         replace(config, objective=objective, model="small_cnn", width=None)

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 from fftune.config import AttackConfig, InputSpec, ThreatModel, TrainConfig
 from fftune.keyed_noise import Noise
 from fftune.models import Folded, eval_mode, fold, make_model
-from fftune.training.linf_dist import DistanceTraining
-from fftune.training.step import Stepper, folded_of, objective_of
+from fftune.models.linf_training import LinfDistTraining
+from fftune.objectives import objective_of
+from fftune.training.step import Stepper, folded_of, loss_of
 from tests.training.plain_step import plain_step
 from tests.training.tinies import tiny
 
@@ -88,7 +89,7 @@ def batch_of(count: int, seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def config_of(objective, lam: float = 0.0, *, accumulate: int = 1, **attack) -> TrainConfig:
-    config = tiny(objective, lam=lam) if objective != "hinge" else tiny()
+    config = tiny(objective, lam=lam)
     threat = ThreatModel(eps=0.1)
     return replace(
         config,
@@ -98,7 +99,8 @@ def config_of(objective, lam: float = 0.0, *, accumulate: int = 1, **attack) -> 
 
 
 def stepper_of(config: TrainConfig, net: nn.Module, **settings) -> Stepper:
-    known = {"wrapped": net, "loss": objective_of(config), "processes": 1, "device": "cpu"}
+    known = {"wrapped": net, "loss": loss_of(config), "processes": 1, "device": "cpu"}
+    known["crafting"] = objective_of(config).crafting
     return Stepper(config=config, model=net, **{**known, **settings})
 
 
@@ -256,11 +258,9 @@ def test_gradients_are_exchanged_once_with_the_last_part(processes, accumulate, 
 
 def test_the_hinge_is_the_recipes_on_the_clean_batch() -> None:
     """Zhang et al. 2021: .75 of the worst hinge and .25 of the mean over all classes."""
-    config = replace(config_of("hinge"), model="linf_dist")
-    config = replace(config, objective="hinge")
+    config = config_of("linf_dist")
     net = make_model("linf_dist", INPUTS, width=6).double()
-    distance = DistanceTraining.of(net, config, steps=10)
-    assert distance is not None
+    distance = LinfDistTraining.of(net, config, steps=10)
     plain = copy.deepcopy(net)
     batch = batch_of(5)
     stepper = stepper_of(config, net, loss=distance.loss)

@@ -6,15 +6,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from fftune.config import Objective, TrainConfig, from_json
-from fftune.data import load
+from fftune.config import DataSpec, Resources, TrainConfig, from_json
+from fftune.data import catalog, load
 from fftune.errors import ConfigError, DivergedError, ModelError
 from fftune.keyed_noise import Noise
 from fftune.models import load_model, make_model, weights_hash
-from fftune.objectives import loss_of
-from fftune.training.checkpoint import read_spec
+from fftune.models.saved_spec import read_spec
+from fftune.objectives import cross_entropy, objective_of
 from fftune.training.history import read_history
-from fftune.training.step import Stepper, objective_of
+from fftune.training.step import Stepper, loss_of
+from fftune.training.tracked import train_tracked
 from fftune.training.train import check, train
 from tests.training.tinies import tiny
 
@@ -24,7 +25,7 @@ def weights(config: TrainConfig) -> str:
 
 
 @pytest.mark.parametrize("objective", ["thrm", "trades"])
-def test_lambda_zero_is_standard_training_to_the_bit(objective: Objective) -> None:
+def test_lambda_zero_is_standard_training_to_the_bit(objective: str) -> None:
     standard = weights(tiny("standard"))
     assert weights(tiny(objective, lam=0.0)) == standard
     assert weights(tiny(objective, lam=1e-9)) != standard  # a joint forward
@@ -78,14 +79,17 @@ def test_adversarial_training_looks_at_the_perturbed_batch_only() -> None:
         config=config,
         model=model,
         wrapped=model,
-        loss=objective_of(config),
+        loss=loss_of(config),
+        crafting=objective_of(config).crafting,
         processes=1,
         device="cpu",
     )
     stepper((ids, x, y), real=50, examples=50, noise=Noise(0))
     assert seen == [50] * 11  # ten steps of PGD, one training forward
     config = tiny("thrm", lam=1.0)
-    joint = replace(stepper, config=config, loss=objective_of(config))
+    joint = replace(
+        stepper, config=config, loss=loss_of(config), crafting=objective_of(config).crafting
+    )
     seen.clear()
     joint((ids, x, y), real=50, examples=50, noise=Noise(0))
     assert seen == [50] * 10 + [100]
@@ -104,7 +108,8 @@ def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
             config=replace(config, optimizer=optimizer),
             model=model,
             wrapped=model,
-            loss=objective_of(config),
+            loss=loss_of(config),
+            crafting=objective_of(config).crafting,
             processes=1,
             device="cpu",
         )
@@ -117,7 +122,7 @@ def test_parts_of_a_batch_add_up_to_its_gradient() -> None:
     torch.testing.assert_close(gradient(7, 50, 50), gradient(1, 50, 50))
     model.zero_grad()
     _, x, y = batch
-    (loss_of("standard", model(x[:20]), y[:20], lam=0) * 20 / 30).backward()
+    (cross_entropy(model(x[:20]), y[:20]) * 20 / 30).backward()
     torch.testing.assert_close(gradient(1, 20, 30), model[1].weight.grad)
     assert not gradient(1, 0, 50).any()  # nothing but padding
 
@@ -248,3 +253,40 @@ def test_a_checkpoint_may_move_but_not_be_partial(tmp_path) -> None:
     (tmp_path / "moved/model.json").unlink()
     with pytest.raises(ModelError, match="no complete checkpoint"):
         read_spec(tmp_path / "moved")
+
+
+def test_a_training_opens_its_data_once(tmp_path, monkeypatch) -> None:
+    """Settings are checked, epochs delivered and validated from what was opened first."""
+    opened = []
+    open_parts = catalog.open_parts
+
+    def counted(name, *args, **settings):
+        opened.append(name)
+        return open_parts(name, *args, **settings)
+
+    monkeypatch.setattr(catalog, "open_parts", counted)
+    config = tiny("thrm", epochs=1, validate_every=1, lam=1.0)
+    train_tracked(config, name="once", root=tmp_path, resources=Resources(), resume=False)
+    assert opened == ["digits"]
+
+
+def test_an_objective_and_a_data_set_of_the_users(tmp_path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import numpy as np\n"
+        "import torch.nn.functional as F\n"
+        "def digits():\n"
+        "    images = np.random.default_rng(0).integers(0, 256, (120, 8, 8), np.uint8)\n"
+        "    return {'train': (images[:100], [0, 1] * 50), 'test': (images[100:], [0, 1] * 10)}\n"
+        "def own(logits, logits_pert, y, *, lam):\n"
+        "    return F.cross_entropy(logits, y) + lam * F.cross_entropy(logits_pert, y)\n"
+    )
+    config = tiny("standard", epochs=1)
+    data = DataSpec(name=f"{file}:digits")
+    config = replace(config, objective=f"{file}:own", lam=0.5, data=data)
+    checkpoint = train(config, folder=tmp_path / "run")
+    assert checkpoint.inputs.shape == (1, 8, 8) and checkpoint.inputs.classes == 2
+    plain = train(replace(config, objective="standard"))
+    assert weights_hash(plain.model) != weights_hash(checkpoint.model)
+    assert weights_hash(train(config).model) == weights_hash(checkpoint.model)
+    assert load_model(read_spec(tmp_path / "run" / "checkpoint"))

@@ -1,1 +1,1 @@
-"""FFCV files of images ("beton"): their format, and reading and writing them without FFCV."""
+"""Betons, FFCV's files of images: their format, reading and writing without FFCV."""

@@ -1,4 +1,4 @@
-"""FFCV's file format, version 2, written and read without FFCV.
+"""Format of a beton, FFCV's file of images, version 2, written and read without FFCV.
 
 Little-endian: a header, a description of each field, a record for each example, the images page
 by page (none crosses a page), a table of where they lie. FFCV's own writer waits for ever when
@@ -111,7 +111,7 @@ class BetonWriter:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Beton:
-    """An open beton, its images still on disk."""
+    """An open beton (FFCV file); its images stay on disk."""
 
     path: Path
     y: NDArray[np.int64]

@@ -1,4 +1,4 @@
-"""Betons out of parts: every image decoded once, the file whole or not there at all."""
+"""Writing betons (FFCV files): every image is decoded once, the file is whole or not there."""
 
 import hashlib
 import io
@@ -29,7 +29,7 @@ IMAGES_A_JOB = 64
 
 @dataclass(frozen=True, slots=True)
 class EncodedRecord:
-    """An image as it will be written, or why it cannot be."""
+    """An encoded image, or the reason why it cannot be encoded."""
 
     row: int
     pixels: Pixels | None
@@ -48,7 +48,7 @@ def write_beton(
     splits: dict[str, SplitRecord],
     made: Made | None = None,
 ) -> Manifest:
-    """Write a part, and its sidecar beside it.
+    """Write a part, and its manifest beside it.
 
     Raises:
         DataError: an image is bad (unless `config.skip_bad`), or all are.
@@ -56,19 +56,19 @@ def write_beton(
     """
     config = replace(config, mode="raw") if part.name == "test" else config
     part = part.framed(frame_for(part, config))
-    tally = _Tally(part)
-    write_whole(path, lambda temporary: _fill(temporary, part, config, tally))
+    written = _Written(part)
+    write_whole(path, lambda temporary: _fill(temporary, part, config, written))
     summary, size = sha256(path), path.stat().st_size
-    sidecar = Manifest(
+    manifest = Manifest(
         source=part.source,
         part=part.name,
         origin=origin,
-        count=len(tally.ids),
-        per_class=tuple(np.bincount(tally.y, minlength=len(part.source.classes)).tolist()),
-        shape=tally.shape,
-        converted=tally.converted,
-        skipped=tuple(tally.skipped),
-        content=tally.hash(),
+        count=len(written.ids),
+        per_class=tuple(np.bincount(written.y, minlength=len(part.source.classes)).tolist()),
+        shape=written.shape,
+        converted=written.converted,
+        skipped=tuple(written.skipped),
+        content=written.hash(),
         bytes=size,
         sha256=summary,
         beton_version=VERSION,
@@ -79,8 +79,8 @@ def write_beton(
         made=made,
         schema=SCHEMA,
     )
-    write_manifest(path, sidecar)
-    return sidecar
+    write_manifest(path, manifest)
+    return manifest
 
 
 def frame_for(part: OfficialSplit, config: WriteConfig) -> Frame | None:
@@ -91,7 +91,7 @@ def frame_for(part: OfficialSplit, config: WriteConfig) -> Frame | None:
 
 
 def split_records(part: OfficialSplit, spec: DataSpec, *, selection: str) -> dict[str, SplitRecord]:
-    """Which examples of this part train, select a model, and report it.
+    """Select the examples of this part that train, select a model, and report it.
 
     With `selection="test"` the test set selects as well, which is optimistic.
     """
@@ -116,8 +116,8 @@ def _record(part: OfficialSplit, rows: torch.Tensor, seed: int) -> SplitRecord:
     return SplitRecord(size=len(ids), seed=seed, ids=hashlib.sha256(ids.data).hexdigest()[:16])
 
 
-class _Tally:
-    """What has been written so far."""
+class _Written:
+    """Counts and hashes of the examples written so far."""
 
     def __init__(self, part: OfficialSplit) -> None:
         self.part = part
@@ -146,7 +146,7 @@ class _Tally:
         return content_hash(self.part.source.levels, shapes, ids, y, self.pixels.digest())
 
 
-def _fill(path: Path, part: OfficialSplit, config: WriteConfig, tally: _Tally) -> None:
+def _fill(path: Path, part: OfficialSplit, config: WriteConfig, written: _Written) -> None:
     grey = len(part.source.mean) == 1
     if grey and config.mode != "raw":
         raise DataError(f"write.mode: the images of {part.source.name!r} are grey, store them raw")
@@ -154,20 +154,22 @@ def _fill(path: Path, part: OfficialSplit, config: WriteConfig, tally: _Tally) -
         writer = BetonWriter(file, len(part), grey=grey, page=config.page_mib << 20)
         for image in _reported(part, _encoded(part, config)):
             if image.pixels is None:
-                tally.skipped.append(image.error)
+                written.skipped.append(image.error)
                 continue
             if part.name == "test" or not config.mixed_sizes:
                 part.checked(image.pixels, image.row, writer.shape or image.pixels.shape)
-            tally.add(image, image.pixels)
-            _append(writer, image, part, tally)
+            written.add(image, image.pixels)
+            _append(writer, image, part, written)
         if not writer.count:
             raise DataError(f"{part.source.name!r} has no image that can be decoded")
         writer.finish()
 
 
-def _append(writer: BetonWriter, image: EncodedRecord, part: OfficialSplit, tally: _Tally) -> None:
+def _append(
+    writer: BetonWriter, image: EncodedRecord, part: OfficialSplit, written: _Written
+) -> None:
     assert image.pixels is not None
-    y, i = tally.y[-1], tally.ids[-1]
+    y, i = written.y[-1], written.ids[-1]
     try:
         writer.add(image.content, image.pixels.shape, y=y, i=i, mode=image.mode)
     except DataError as error:

@@ -31,7 +31,7 @@ COMPILED = "~/.cache/fftune/numba"
 
 @cache
 def why_missing() -> str:
-    """Why FFCV cannot be used here, and how that is mended; empty where it can."""
+    """The reason why FFCV cannot be used here, and the remedy; empty if it can."""
     try:
         _ffcv()
     except (ImportError, OSError, RuntimeError) as error:
@@ -44,7 +44,7 @@ def why_missing() -> str:
 
 
 class FfcvDecoder:
-    """Batches of pixels from a beton.
+    """Decodes batches of pixels from a beton (FFCV file).
 
     Args:
         resized_crop: the side of FFCV's RandomResizedCrop; none delivers images as stored.
@@ -112,7 +112,7 @@ class FfcvDecoder:
 
 
 _DECODERS: dict[type, Any] = {}
-"""Compiled once a process: nothing in them is of one beton."""
+"""Decoders compiled once in a process; they serve every beton."""
 
 
 def _decoder(operation: Any) -> Any:
@@ -123,7 +123,7 @@ def _decoder(operation: Any) -> Any:
 
 
 def _compile(code: Any, signature: Any = None) -> Any:
-    """As FFCV compiles, but kept on disk, and never parallel inside: our threads are around it."""
+    """Compile as FFCV does, but keep the code on disk, without threads inside."""
     from numba import njit
 
     return njit(signature, fastmath=True, nogil=True, error_model="numpy", cache=True)(code)
@@ -131,7 +131,7 @@ def _compile(code: Any, signature: Any = None) -> Any:
 
 @cache
 def _ffcv() -> dict[str, Any]:
-    """What of FFCV is used, imported with its side effects undone."""
+    """Import the parts of FFCV that are used, and undo the side effects of that."""
     # With TBB, which OpenCV brings, a process that ever forked hangs at its end.
     os.environ.setdefault("NUMBA_THREADING_LAYER", "omp")
     os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(COMPILED).expanduser()))

@@ -1,1 +1,1 @@
-"""Where data sets come from: archives, folders of images, the digits, synthetic images."""
+"""Sources of data sets: archives, folders of images, arrays, the digits, synthetic images."""

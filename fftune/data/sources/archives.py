@@ -1,11 +1,10 @@
-"""The files in which torchvision keeps data sets, where somebody has downloaded them already.
+"""Archives of torchvision: MNIST, CIFAR and SVHN as they were downloaded before.
 
 Nothing is fetched. torchvision checks each file's MD5 before it is read.
 """
 
 import pickle
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,69 +13,54 @@ import numpy as np
 import torch
 
 from fftune.data.dataset import Source
+from fftune.data.dataset_spec import ArchiveSplit, DatasetSpec, Floats
 from fftune.data.images import Array
 from fftune.data.official_split import LazySplits, OfficialSplit, PartName, Parts
-from fftune.data.sources.folders import Floats, natural
+from fftune.data.sources.folders import natural
 from fftune.errors import DataError
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """One part as torchvision gives it."""
+def cifar10(root: Path) -> Callable[[bool], ArchiveSplit] | None:
+    """Reader of `cifar-10-batches-py`, or None."""
+    from torchvision import datasets
 
-    pixels: Any
-    """(N, H, W, C) uint8."""
-    y: Any
-    names: Sequence[str]
-    """By which an image folder of the same set is sorted within a class."""
-    classes: Sequence[str] = tuple("0123456789")
+    return _cifar(datasets.CIFAR10, root)
 
 
-Archive = Callable[[Path], Callable[[bool], Opened] | None]
-"""From a folder to the reader of its training or test part, or None where no files are."""
+def cifar100(root: Path) -> Callable[[bool], ArchiveSplit] | None:
+    """Reader of `cifar-100-python`, or None."""
+    from torchvision import datasets
+
+    return _cifar(datasets.CIFAR100, root)
 
 
-def cifar10(root: Path) -> Callable[[bool], Opened] | None:
-    """`cifar-10-batches-py`."""
-    from torchvision.datasets import CIFAR10
-
-    return _cifar(CIFAR10, root)
-
-
-def cifar100(root: Path) -> Callable[[bool], Opened] | None:
-    """`cifar-100-python`."""
-    from torchvision.datasets import CIFAR100
-
-    return _cifar(CIFAR100, root)
-
-
-def mnist(root: Path) -> Callable[[bool], Opened] | None:
-    """`MNIST/raw`."""
+def mnist(root: Path) -> Callable[[bool], ArchiveSplit] | None:
+    """Reader of `MNIST/raw`, or None."""
     if not (root / "MNIST/raw").is_dir():
         return None
-    from torchvision.datasets import MNIST
+    from torchvision import datasets
 
-    def read(train: bool) -> Opened:
-        data = MNIST(str(root), train=train)
-        return Opened(data.data.numpy()[..., None], data.targets.numpy(), _numbers(len(data)))
+    def read(train: bool) -> ArchiveSplit:
+        data = datasets.MNIST(str(root), train=train)
+        return ArchiveSplit(data.data.numpy()[..., None], data.targets.numpy(), _numbers(len(data)))
 
     return read
 
 
-def svhn(root: Path) -> Callable[[bool], Opened] | None:
-    """`train_32x32.mat` and `test_32x32.mat`."""
+def svhn(root: Path) -> Callable[[bool], ArchiveSplit] | None:
+    """Reader of `train_32x32.mat` and `test_32x32.mat`, or None."""
     if not (root / "train_32x32.mat").is_file():
         return None
-    from torchvision.datasets import SVHN
+    from torchvision import datasets
 
-    def read(train: bool) -> Opened:
-        data = SVHN(str(root), split="train" if train else "test")
-        return Opened(data.data.transpose(0, 2, 3, 1), data.labels, _numbers(len(data)))
+    def read(train: bool) -> ArchiveSplit:
+        data = datasets.SVHN(str(root), split="train" if train else "test")
+        return ArchiveSplit(data.data.transpose(0, 2, 3, 1), data.labels, _numbers(len(data)))
 
     return read
 
 
-def opened(read: Callable[[bool], Opened], *, name: str, mean: Floats, std: Floats) -> Parts:
+def opened(read: Callable[[bool], ArchiveSplit], *, name: str, mean: Floats, std: Floats) -> Parts:
     """Both parts, sorted by class and name, so that ids are those of an image folder.
 
     Raises:
@@ -87,7 +71,7 @@ def opened(read: Callable[[bool], Opened], *, name: str, mean: Floats, std: Floa
 
 
 def _part(
-    part: PartName, read: Callable[[bool], Opened], *, name: str, mean: Floats, std: Floats
+    part: PartName, read: Callable[[bool], ArchiveSplit], *, name: str, mean: Floats, std: Floats
 ) -> OfficialSplit:
     try:
         data = read(part == "train")
@@ -104,22 +88,22 @@ def _part(
     )
 
 
-def _cifar(kind: Any, root: Path) -> Callable[[bool], Opened] | None:
+def _cifar(kind: Any, root: Path) -> Callable[[bool], ArchiveSplit] | None:
     folder = root / kind.base_folder
     if not folder.is_dir():
         return None
 
-    def read(train: bool) -> Opened:
+    def read(train: bool) -> ArchiveSplit:
         data = kind(str(root), train=train)
         files = [file for file, _ in (data.train_list if train else data.test_list)]
         names = [name for file in files for name in _image_names(folder / file)]
-        return Opened(data.data, data.targets, names, data.classes)
+        return ArchiveSplit(data.data, data.targets, names, data.classes)
 
     return read
 
 
 def _image_names(path: Path) -> list[str]:
-    """Of a file whose MD5 torchvision has just compared with its own list."""
+    """Names of the images in a file whose MD5 torchvision has just checked."""
     with path.open("rb") as file:
         names: list[str] = pickle.load(file, encoding="latin1")["filenames"]  # noqa: S301
     return names
@@ -127,3 +111,33 @@ def _image_names(path: Path) -> list[str]:
 
 def _numbers(count: int) -> list[str]:
     return list(map(str, range(count)))
+
+
+MNIST = DatasetSpec(
+    archive=mnist,
+    classes=10,
+    official={"train": 60_000, "test": 10_000},
+    mean=(0.1307,),
+    std=(0.3081,),
+)
+CIFAR10 = DatasetSpec(
+    archive=cifar10,
+    classes=10,
+    official={"train": 50_000, "test": 10_000},
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2471, 0.2435, 0.2616),
+)
+CIFAR100 = DatasetSpec(
+    archive=cifar100,
+    classes=100,
+    official={"train": 50_000, "test": 10_000},
+    mean=(0.5071, 0.4865, 0.4409),
+    std=(0.2673, 0.2564, 0.2762),
+)
+SVHN = DatasetSpec(
+    archive=svhn,
+    classes=10,
+    official={"train": 73_257, "test": 26_032},
+    mean=(0.5, 0.5, 0.5),
+    std=(0.5, 0.5, 0.5),
+)

@@ -12,6 +12,7 @@ import torch
 
 from fftune.config import nearest
 from fftune.data.dataset import Source
+from fftune.data.dataset_spec import DatasetSpec, Floats
 from fftune.data.images import Encoded, Files, has_colour, suffixes
 from fftune.data.official_split import OfficialSplit, PartName, Parts
 from fftune.errors import DataError
@@ -23,7 +24,6 @@ PART_FOLDERS: Mapping[PartName, tuple[str, ...]] = {
 }
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-Floats = tuple[float, ...]
 ANNOTATIONS, BOXES = "val_annotations.txt", "_boxes.txt"
 """Tiny-ImageNet's: the classes of its validation part, and where the objects of the others are."""
 
@@ -32,7 +32,7 @@ def folder(path: Path, *, name: str = "", mean: Floats = (), std: Floats = ()) -
     """`PATH/{train,test}/CLASS/*.png`, or `PATH/CLASS/*.png` without an official division.
 
     Classes have the order of torchvision's `ImageFolder`, that of their names as text. What is
-    left out is told.
+    left out is logged.
 
     Args:
         name: what the set is called; the folder's name where it is empty.
@@ -99,7 +99,7 @@ def _part_folder(path: Path, names: Sequence[str]) -> Path | None:
 
 
 def _say_beside(path: Path, roots: Iterable[Path]) -> None:
-    """Tell of folders beside those of the official parts: nothing in them is read."""
+    """Log folders beside those of the official parts: nothing in them is read."""
     folders = {e.name for e in _entries(path) if e.is_dir() and e.name[0] != "."}
     others = sorted(folders - {root.name for root in roots})
     if others:
@@ -161,7 +161,7 @@ def _entries(path: Path) -> list[os.DirEntry[str]]:
 
 
 def _say_files(root: Path, left_out: Sequence[str]) -> None:
-    """Tell of files that are not read, but for those that Tiny-ImageNet is published with."""
+    """Log files that are not read, but for those that Tiny-ImageNet is published with."""
     others = sorted(path for path in left_out if not path.endswith(BOXES))
     if others:
         _say_left_out(str(root), f"{len(others):,} files that are no image of a class", others[0])
@@ -169,7 +169,7 @@ def _say_files(root: Path, left_out: Sequence[str]) -> None:
 
 @cache
 def _say_left_out(root: str, what: str, first: str) -> None:
-    """Once, as every split lists the folder anew."""
+    """Log what is left out, once, as every split lists the folder anew."""
     log.warning("%s: %s are left out, the first %r", root, what, first)
 
 
@@ -217,3 +217,18 @@ def _bytes_of(value: Any, path: str) -> bytes:
 
 def _line(error: Exception) -> str:
     return str(error).splitlines()[0]
+
+
+TINY_IMAGENET = DatasetSpec(
+    folders=("tiny-imagenet-200",),
+    classes=200,
+    official={"train": 100_000, "test": 10_000},
+    mean=(0.4802, 0.4481, 0.3975),
+    std=(0.2770, 0.2691, 0.2821),
+)
+IMAGENET = DatasetSpec(
+    classes=1000,
+    official={"train": 1_281_167, "test": 50_000},
+    mean=IMAGENET_MEAN,
+    std=IMAGENET_STD,
+)

@@ -1,4 +1,4 @@
-"""Images of any shape with something to learn in them, made from a seed."""
+"""Synthetic images of any shape that can be learnt, made from a seed."""
 
 import numpy as np
 import torch
@@ -13,7 +13,7 @@ DEFAULTS = {"shape": "3x32x32", "classes": "10", "train": "1000", "test": "500",
 
 
 def synthetic(settings: str) -> Parts:
-    """A prototype for every class, and examples that are half prototype and half noise.
+    """Draw a prototype for every class, and examples that are half prototype and half noise.
 
     Args:
         settings: as in `shape=1x28x28,classes=4,train=100,test=50,seed=1`; each has a default.

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fftune.models import adapted, inference_copy
-from fftune.models.inference_copy import Converted
+from fftune.models.inference_copies import Converted
 
 X = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0))
 

@@ -23,19 +23,19 @@ from fftune.models.linf_dist import LinfDist
 
 log = logging.getLogger(__name__)
 
-_TOLD: weakref.WeakSet[nn.Module] = weakref.WeakSet()
-"""Nets of which it was said already that their copy is a plainer one."""
+_LOGGED: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+"""Nets whose plainer copy was logged already."""
 
 
 def inference_copy(model: nn.Module, precision: Precision, x: Tensor) -> nn.Module:
-    """The fastest frozen copy in eval mode that answers as the net does; see `alike`.
+    """The fastest frozen copy in eval mode that answers as the net does; see `equivalence`.
 
     A net that cannot be compared, since it answers by chance or refuses the images, has the
     plainest copy. One that cannot be copied, or only wrongly, is itself what searches ask: it is
     the caller who then holds it in eval mode and frozen.
 
     Args:
-        x: (B, C, H, W) images, on which both are asked; see `alike.batches`.
+        x: (B, C, H, W) images, on which both are asked; see `equivalence.batches`.
     """
     with eval_mode(model), frozen(model):
         try:
@@ -57,13 +57,13 @@ def _first_alike(model: nn.Module, known: list[Answers], x: Tensor, *, half: boo
             log.debug("%s failed", form, exc_info=True)
             reason = first_line(error)
         if not reason:
-            _tell(model, f"a plainer copy of the net, {form}", refused)
+            _log_once(model, f"a plainer copy of the net, {form}", refused)
             return copied
         refused = refused or reason
     if difference(model, known, x):  # by chance: no copy can be held to what it said
-        _tell(model, "a plain copy of the net, which does not answer alike twice", refused)
+        _log_once(model, "a plain copy of the net, which does not answer alike twice", refused)
         return _plain_copy(model)
-    _tell(model, "the net itself, as no copy will do", reason)
+    _log_once(model, "the net itself, as no copy will do", reason)
     return model
 
 
@@ -76,9 +76,9 @@ def _plain_copy(model: nn.Module) -> nn.Module:
         return model
 
 
-def _tell(model: nn.Module, asked: str, reason: str) -> None:
-    if reason and model not in _TOLD:
-        _TOLD.add(model)
+def _log_once(model: nn.Module, asked: str, reason: str) -> None:
+    if reason and model not in _LOGGED:
+        _LOGGED.add(model)
         log.info("searches ask %s: %s", asked, reason)
 
 
@@ -124,7 +124,7 @@ def _undressed(model: nn.Module) -> nn.Module:
 
 
 def takes_bf16(model: nn.Module, precision: Precision) -> bool:
-    """Whether a net's copy is to be in bf16.
+    """True if a net's copy is to be in bf16.
 
     A net of distances stays in fp32: bf16 has no use for it, nor has its certificate for bf16.
     """
@@ -134,7 +134,7 @@ def takes_bf16(model: nn.Module, precision: Precision) -> bool:
 
 
 def has_bf16(device: str) -> bool:
-    """Whether the hardware multiplies bf16 itself; elsewhere it would only be slower."""
+    """True if the hardware multiplies bf16 itself; elsewhere bf16 is only slower."""
     if device == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
