@@ -110,7 +110,7 @@ MADE_FOR_USERS = {
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""
-TABLES = ("", "testing", "registry", "lambda_study", "hedge_study.study")
+TABLES = ("", "data", "testing", "registry", "lambda_study", "hedge_study.study")
 """Files whose texts name what others define: public API, registries, kinds of study."""
 NO_SUBJECT = {"utils", "util", "common", "helpers", "helper", "base", "misc", "core", "tools"}
 LIBRARIES = {framework.lower() for framework in DOORS} | {"pil", "skimage", "lightning", "rich"}

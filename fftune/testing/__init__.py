@@ -1,4 +1,4 @@
-"""Conformance tests for what you add by name: attacks, batteries, defences, objectives, strategies.
+"""Conformance tests for what you add by name: attacks, batteries, data sets, defences, nets ...
 
 They are the ones that ours pass. Each function raises `AssertionError` with one line that names
 what was promised, and fits into a test of yours:
@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from fftune.testing.attacks import AttackCase, attack_cases, check_attack, check_attack_case
 from fftune.testing.batteries import check_battery
+from fftune.testing.datasets import check_dataset
 from fftune.testing.defenses import check_defense
+from fftune.testing.models import check_model
 from fftune.testing.objectives import check_objective
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ __all__ = [
     "check_attack",
     "check_attack_case",
     "check_battery",
+    "check_dataset",
     "check_defense",
+    "check_model",
     "check_objective",
     "check_sampler",
 ]
@@ -33,8 +37,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import `check_sampler`, and with it Optuna, when it is asked for."""
-    if name == "check_sampler":
-        from fftune.testing.samplers import check_sampler
+    if name != "check_sampler":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from fftune.testing.samplers import check_sampler
 
-        return check_sampler
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return check_sampler
