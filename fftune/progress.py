@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from math import inf, isfinite, nan
-from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
@@ -25,17 +24,13 @@ REDRAW = 0.5
 """Seconds between two drawings of the bars."""
 MOMENT = 1.0
 """Seconds; the end of work that took less is not logged."""
-BAR = 16
-"""Width of a bar, in characters."""
-
 Clock = Callable[[], float]
 
 
 class Progress:
     """Counted work in a `with` block: units done of a total, their rate, and the time left.
 
-    Works may be nested, as a training is in the trials of a study: their bars stand one below
-    the other, and a line of a log tells of all of them, the outermost first.
+    Works may be nested, as trainings are in a study; all of them are shown, the outermost first.
     """
 
     def __init__(
@@ -51,25 +46,20 @@ class Progress:
             fractions: count nested work as that fraction of one unit which it has done.
         """
         self.name, self.unit, self.total, self.done = name, unit, total, done
-        self.note = ""
-        self.began = 0.0
-        self._fractions = fractions
-        self._before = done
-        self._end: float | None = None
-        """The time at which the work will end, where the caller knows more than the rate."""
+        self.note, self._fractions = "", fractions
+        self._began, self._before = 0.0, done
+        self._end: float | None = None  # time of the end, if known better than by the rate
 
     def __enter__(self) -> "Progress":
-        self.began, self._before = _shown.clock(), self.done
+        self._began, self._before = _shown.clock(), self.done
         _active.append(self)
         if self.total:
             _shown.begin(self)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, _error: object, _at: TracebackType | None
-    ) -> None:
+    def __exit__(self, error: object, *_details: object) -> None:
         _active.remove(self)  # not always the last: a generator may be closed late
-        if kind is None and not _active and self.elapsed >= MOMENT:
+        if error is None and not _active and self.elapsed >= MOMENT:
             note = f"; {self.note}" if self.note else ""
             done = f"{self.done:,} of {self.total:,} {self.unit}"
             log.info("%s: %s in %s%s", self.name, done, duration(self.elapsed), note)
@@ -109,7 +99,7 @@ class Progress:
     @property
     def elapsed(self) -> float:
         """Seconds since the work began."""
-        return _shown.clock() - self.began
+        return _shown.clock() - self._began
 
     @property
     def position(self) -> float:
@@ -127,8 +117,8 @@ class Progress:
     @property
     def rate(self) -> float:
         """Units a second, without those done before; nan until there is one."""
-        units = self.position - self._before
-        return units / self.elapsed if units > 0 and self.elapsed > 0 else nan
+        units, seconds = self.position - self._before, self.elapsed
+        return units / seconds if units > 0 and seconds > 0 else nan
 
     @property
     def left(self) -> float:
@@ -153,12 +143,10 @@ _active: list[Progress] = []
 
 def duration(seconds: float) -> str:
     """Seconds as people say them: "8 s", "2 min 5 s", "3 h 20 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    minutes, rest = divmod(round(seconds), 60)
+    if not minutes:
+        return f"{rest} s"
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 class Lines:
@@ -180,7 +168,7 @@ class Lines:
         log.info("%s", " | ".join(map(str, _active)))
 
     def end(self) -> None:
-        pass
+        """Leave it to the log: `Progress` has told of the end."""
 
     def write(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
@@ -189,7 +177,7 @@ class Lines:
 class Bars:
     """Draw a bar a work at the foot of a terminal, below the lines of the log.
 
-    No thread draws: a process that is forked meanwhile would inherit a lock that nobody opens.
+    No thread draws: a process forked meanwhile would inherit a lock that nobody opens.
     """
 
     def __init__(self, stream: TextIO, clock: Clock = time.monotonic) -> None:
@@ -207,12 +195,9 @@ class Bars:
         from rich.live import Live
 
         if self._live is None:
-            # Results that are printed meanwhile on the same terminal go above the bars.
+            same = sys.stdout.isatty()  # then results go above the bars, too
             self._live = Live(
-                console=self._console,
-                auto_refresh=False,
-                transient=True,
-                redirect_stdout=sys.stdout.isatty(),
+                console=self._console, auto_refresh=False, transient=True, redirect_stdout=same
             )
             self._live.start()
         self.update()
@@ -236,13 +221,14 @@ class Bars:
 
 
 def _drawn() -> "Table":
+    """Draw a line a work: its bar, of 16 characters, and its text, cut at the terminal's edge."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     table = Table.grid(padding=(0, 1))
     for work in _active:
-        bar = ProgressBar(total=max(work.total, 1), completed=work.position, width=BAR)
+        bar = ProgressBar(total=max(work.total, 1), completed=work.position, width=16)
         table.add_row(bar, Text(str(work), no_wrap=True, overflow="ellipsis"))
     return table
 

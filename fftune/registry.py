@@ -220,8 +220,12 @@ STRATEGIES = Registry(
     "strategy",
     "fftune.strategies",
     {
-        name: f"fftune.sweeping.samplers.strategies:{name.upper()}"
-        for name in ("auto", "gap", "grid", "gp", "tpe", "random")
+        "auto": "fftune.sweeping.samplers.strategies:AUTO",
+        "gap": "fftune.sweeping.samplers.strategies:GAP",
+        "grid": "fftune.sweeping.samplers.strategies:GRID",
+        "gp": "fftune.sweeping.samplers.strategies:GP",
+        "tpe": "fftune.sweeping.samplers.strategies:TPE",
+        "random": "fftune.sweeping.samplers.strategies:RANDOM",
     },
 )
 STUDIES = Registry(

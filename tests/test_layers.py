@@ -81,8 +81,8 @@ DOORS = {
     "pyarrow": {"outcomes", "evaluation", "data.sources.folders", "hedge_study"},
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
-    "PIL": {"data", "hedge_study.showcase"},
-    "skimage": {"hedge_study.showcase"},
+    "PIL": {"data", "hedge_study.pictures"},
+    "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
     "sklearn": {"data.sources.digits", "data.splits"},
     "scipy": {"risk", "comparison"},
@@ -107,11 +107,12 @@ MADE_FOR_USERS = {
     "certified.certify": "called from Python: no command takes a batch of images",
     "comparison.moved": "called from Python: compares the rows of two evaluations",
     "evaluation.block.margins": "called from Python: how close each of those rows was",
+    "testing.samplers.check_sampler": "called from the tests of users: their own strategies",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""
-TABLES = ("", "testing")
-"""Files whose texts name what others define: the public API."""
+TABLES = ("", "testing", "registry", "lambda_study", "hedge_study.study")
+"""Files whose texts name what others define: public API, registries, kinds of study."""
 NO_SUBJECT = {"utils", "util", "common", "helpers", "helper", "base", "misc", "core", "tools"}
 LIBRARIES = {framework.lower() for framework in DOORS} | {"pil", "skimage", "lightning", "rich"}
 

@@ -190,10 +190,9 @@ def terminal(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Terminal
 
 
 def test_bars_stand_below_each_other_and_below_the_log(clock, terminal) -> None:
-    handler, log = LogHandler(), logging.getLogger("fftune.tests")
+    handler, log = LogHandler(), logging.getLogger("a.log.of.this.test")
     log.addHandler(handler)
     log.setLevel(logging.INFO)
-    log.propagate = False
     with Progress("study", unit="trials", total=4, fractions=True) as study:
         with Progress("lam=6", unit="steps", total=10) as steps:
             clock.now += 10

@@ -51,7 +51,7 @@ class Poison:
 
 @dataclass(frozen=True, kw_only=True)
 class Write:
-    """Write a data set as beton files (FFCV's), each with a sidecar that says what is in it."""
+    """Write a data set as beton files (FFCV's), each with a manifest that says what is in it."""
 
     name: tyro.conf.Positional[str]
     """A set that `list` shows, folder:PATH or synthetic:SETTINGS."""
@@ -77,7 +77,7 @@ class Write:
     phase: Literal[1, 2, 3] | None = None
     """The image sizes of one of FastAT's three phases on ImageNet."""
     train_size: int | None = None
-    """Examples to train on, for the sidecar's record of splits; default: all."""
+    """Examples to train on, for the manifest's record of splits; default: all."""
     validation_size: int = 0
     """Examples to select models by, for the same record."""
     split_seed: int = 0

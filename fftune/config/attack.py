@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from fftune.config.literals import Norm, Protocol, Start
 from fftune.config.validation import require
-from fftune.registry import ATTACKS, absolute
+from fftune.registry import ATTACKS, absolute, label
 
 PIXEL = 255
 """Steps of an 8-bit pixel in [0, 1]."""
@@ -94,6 +94,11 @@ class AttackConfig:
         if not self.threat.clamp:  # an import of torch, which few settings ask for
             may = getattr(ATTACKS[self.search], "may_unclamp", False)
             require("clamp", may, f"on for search {self.search!r}", self.threat.clamp)
+
+    @property
+    def label(self) -> str:
+        """Name of the attack in rows and tables, as in `pgd-20`."""
+        return f"{label(self.search)}-{self.steps}"
 
     @property
     def step_length(self) -> float:

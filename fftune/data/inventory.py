@@ -20,7 +20,7 @@ class Entry:
     storage: str = ""
     """The kind of files that hold the images, as in `betonimages`."""
     damage: str = ""
-    """Why a set that lies there cannot be opened."""
+    """Reason why a stored set cannot be opened, or empty."""
 
 
 def inventory() -> list[Entry]:

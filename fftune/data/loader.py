@@ -126,7 +126,7 @@ class Loader:
         for column in (self.part.ids_of(self.rows), self.part.y[self.rows]):
             digest.update(column.numpy().data)
         if isinstance(self.part.images, BetonImages):
-            digest.update(self.part.images.sidecar.content.encode())
+            digest.update(self.part.images.manifest.content.encode())
         elif isinstance(self._pixels, InMemory):
             digest.update(self._pixels.pixels.contiguous().numpy().data)
         else:

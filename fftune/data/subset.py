@@ -1,4 +1,4 @@
-"""Some examples of a split, chosen the same way by every command."""
+"""Subsets of a split, chosen the same way by every command."""
 
 import torch
 from torch import Tensor
@@ -10,7 +10,7 @@ from fftune.errors import ConfigError
 
 
 def sample(data: DataSpec | Dataset, split: Split | None, examples: int | None) -> Dataset:
-    """Examples of a split, evenly spread over its ids, as many sets are sorted by class.
+    """Draw examples of a split, evenly spread over its ids, as many sets are sorted by class.
 
     Args:
         examples: how many, which alone are decoded; None: all.
@@ -21,7 +21,7 @@ def sample(data: DataSpec | Dataset, split: Split | None, examples: int | None) 
 def sampled(
     data: DataSpec | Dataset, split: Split | None, examples: int | None
 ) -> tuple[Dataset, int]:
-    """Examples as `sample` gives them, and the number that the split has.
+    """Draw examples as `sample` does; return them and the size of the split.
 
     Raises:
         DataError: the data are missing.

@@ -20,6 +20,7 @@ from fftune.config import (
     Constants,
     ThreatModel,
     substandard_name,
+    told_radius,
 )
 from fftune.data.beton.manifest import Made
 from fftune.data.dataset import Dataset
@@ -154,7 +155,7 @@ def _check_changed(poison: Tensor, data: Dataset, threat: ThreatModel) -> None:
     if same == len(data):
         levels = f"{data.source.levels + 1} levels of a pixel"
         raise ConfigError(
-            f"threat.eps: {threat.norm} with eps {threat.eps:.4g} changes no pixel of "
+            f"threat.eps: {threat.norm} with eps {told_radius(threat.eps)} changes no pixel of "
             f"{data.source.name!r}, which has {levels}: a larger one makes a poison"
         )
     if same:

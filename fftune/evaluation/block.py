@@ -102,7 +102,7 @@ def attack_block(
         )
         defense_set, at = subject.defense_set, attempt.at
         under = [
-            *defense_set.verdicts(
+            *defense_set.predictions(
                 subject.net, attempt.x_pert, attempt.ids, repeats, surrogate=subject.surrogate
             )
         ]
@@ -187,7 +187,7 @@ def _clean_behind(subject: ModelUnderTest, defense_set: DefenseSet, block: Batch
     key = tuple(block[0].tolist())
     if key not in subject.behind:
         x = block[1].to(subject.device)
-        under = defense_set.verdicts(
+        under = defense_set.predictions(
             subject.net, x, block[0], defense_set.repeats, surrogate=subject.surrogate
         )
         subject.behind[key] = [drawn.pred for drawn in under]

@@ -1,4 +1,4 @@
-"""Blocks of rows by what they depend on: what was computed once is never computed again.
+"""Cache of finished blocks of rows, keyed by a hash of everything that the rows depend on.
 
 <root>/blocks/<2 digits>/<32 digits>.parquet; the folder may be deleted at any time.
 """
@@ -29,27 +29,27 @@ from fftune.user_code import local_code
 log = logging.getLogger(__name__)
 
 ENGINE = 3
-"""Raised by every change to scoring, or to all attacks, that moves a row."""
+"""Version of the scoring and of what all attacks share; raised by every change that moves a row."""
 ASKED = 16
-"""Images on which a net's answers are part of what it is."""
+"""Images on which a net's logits are part of its identity."""
 PLAIN = pa.schema(
     [(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in SCHEMA]
 )
-"""The columns of a block, before many are put together."""
+"""Columns of a single block, with plain strings."""
 ANSWERS = ("pred_clean", "pred_clean_defended", "pred_pert")
-"""What nets say: classes."""
+"""Columns of predicted classes."""
 COUNT = b"fftune.rows"
-"""What a block's file calls the count of its rows."""
+"""Key of the number of rows in a file's metadata."""
 
 
 class BlockCache:
-    """The blocks of one case. A block's key is a hash of weights, data, attack, seed and engine."""
+    """Blocks of one job; the key is a hash of weights, code, data, attack, seed and engine."""
 
     def __init__(self, root: Path, job: EvalJob, net: str, device: str) -> None:
         """
         Args:
-            root: where results land.
-            net: `identity` of the net; its weights are the case's `model_hash`.
+            root: folder of results.
+            net: `identity` of the net; its weights are named by the job's `model_hash`.
             device: "cpu" or "cuda", on which blocks are computed.
         """
         battery = job.battery
@@ -62,12 +62,12 @@ class BlockCache:
         )
 
     def known(self, tasks: Iterable[BlockTask]) -> dict[BlockTask, pa.Table]:
-        """The rows of those tasks that were done before."""
+        """Rows of those tasks that are in the cache."""
         found = ((task, self.get(task)) for task in tasks)
         return {task: table for task, table in found if table is not None}
 
     def get(self, task: BlockTask) -> pa.Table | None:
-        """The rows of a task, or None where they are not known or were damaged."""
+        """Rows of a task; None where they are missing or damaged."""
         path = self._path(task)
         if not path.exists():
             return None
@@ -82,7 +82,7 @@ class BlockCache:
         return table.replace_schema_metadata(None)
 
     def put(self, task: BlockTask, table: pa.Table) -> None:
-        """Keep the rows of a task, whole or not at all."""
+        """Store the rows of a task, whole or not at all."""
         kept = table.replace_schema_metadata({COUNT: str(len(table))})
         write_whole(
             self._path(task),
@@ -90,10 +90,10 @@ class BlockCache:
         )
 
     def _misfit(self, task: BlockTask, table: pa.Table) -> str:
-        """Why rows cannot be those of a task; empty where they can.
+        """Reason why rows cannot be those of a task; empty where they can.
 
-        Which examples a probe of mistakes alone has rows of depends on the net: there the count
-        that was written down must do.
+        An attack on mistakes alone has rows of examples that depend on the net: there the count
+        that was stored must suffice.
         """
         if not table.schema.remove_metadata().equals(PLAIN):
             return "it is of another schema"
@@ -116,7 +116,7 @@ class BlockCache:
         return self._edited(task, table)
 
     def _edited(self, task: BlockTask, table: pa.Table) -> str:
-        """Which values no net and no data set could have given; empty where there are none."""
+        """Reason why values can come from no net or data set; empty where there is none."""
         data, rows = self._job.dataset, list(task.rows)
         labels = dict(zip(data.ids[rows].tolist(), data.y[rows].tolist(), strict=True))
         if table["y"].to_pylist() != [labels[one] for one in table["id"].to_pylist()]:
@@ -127,7 +127,7 @@ class BlockCache:
         return ""
 
     def _expected(self, task: BlockTask) -> dict[str, object]:
-        """Columns that say the same in every row of a task."""
+        """Columns with one value in all rows of a task, and that value."""
         job, attack = self._job, task.attack
         return {
             "schema_version": SCHEMA_VERSION,
@@ -144,7 +144,7 @@ class BlockCache:
         }
 
     def _draws(self, task: BlockTask) -> int:
-        """How often defences are drawn for a task, all of them together."""
+        """Number of draws of defenses for a task, over all of them."""
         defense_set = self._job.defense_set
         if defense_set is None:
             return 0
@@ -154,7 +154,7 @@ class BlockCache:
     def _path(self, task: BlockTask) -> Path:
         defense_set = self._job.defense_set
         if defense_set is not None and task.attack.name != CLEAN:
-            # How many attacks stand beside this one is no matter to it.
+            # Rows of an attack do not depend on the number of attacks beside it.
             defense_set = replace(defense_set, control=0, draws=0)
         ids = tuple(self._job.dataset.ids[list(task.rows)].tolist())
         defended = "" if defense_set is None else config_hash(defense_set)
@@ -173,7 +173,7 @@ def _revisions(attack: Attack) -> list[tuple[str, int | str]]:
 
 
 def _by_defense(table: pa.Table) -> dict[tuple[str, int], list[int]]:
-    """The ids of rows, in order, under each draw of each defence."""
+    """Ids of rows, in order, by defense and draw."""
     shares: dict[tuple[str, int], list[int]] = {}
     columns = (table[name].to_pylist() for name in ("defense", "defense_repeat", "id"))
     for defense, repeat, one in zip(*columns, strict=True):
@@ -182,11 +182,11 @@ def _by_defense(table: pa.Table) -> dict[tuple[str, int], list[int]]:
 
 
 def identity(spec: ModelSpec, subject: ModelUnderTest, dataset: Dataset) -> str:
-    """16 hex digits of what a net computes, beside its weights.
+    """Hash, in 16 hex digits, of what a net computes apart from its weights.
 
-    Its modules, and whose they are; for a user's own net the text of the file that its function
-    lies in, and all code that was imported from beside it; the bits of its logits of a few
-    images, spread over the data, which also hold what it reads from files of its own.
+    It covers the net's modules and factory; for a user's own net the text of its file and all
+    code imported from beside it; and the bits of its logits on a few images, spread over the
+    data, which also depend on files that it reads.
 
     Raises:
         ModelError: the net does not return finite logits of the data's classes.

@@ -67,7 +67,7 @@ class DefenseSet:
             draws=config.draws,
         )
 
-    def verdicts(
+    def predictions(
         self, net: nn.Module, x: Tensor, ids: Tensor, repeats: int, *, surrogate: nn.Module
     ) -> Iterator[DefendedPrediction]:
         """Predict (B, C, H, W) inputs of the examples `ids`, under `repeats` draws of each defence.
@@ -105,9 +105,9 @@ def predict(
     return logits.argmax(1)
 
 
-def defended_hash(attack: Any, verdict: DefendedPrediction) -> str:
+def defended_hash(attack: Any, drawn: DefendedPrediction) -> str:
     """Hash of the settings of an attack and of the defence that it was scored under."""
-    return config_hash(_Both(attack=attack, defense=verdict.defense))
+    return config_hash(_Both(attack=attack, defense=drawn.defense))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,7 +1,7 @@
-"""In what order a case is examined, and when it is over; who does the work is no matter here.
+"""Plan of an evaluation job: its block tasks, and longer searches where short ones do not do.
 
-A plan asks for tasks and is sent their tables: by a loop in this process, or by a pool of actors
-that serves many plans at once.
+A plan is a generator that yields tasks and is sent their tables, by a loop in this process or by a
+pool of actors that serves many plans at once.
 """
 
 import logging
@@ -28,13 +28,13 @@ Plan = Generator[Sequence[BlockTask], Tables, Outcomes]
 
 
 def plan(job: EvalJob, remarks: Sequence[str] = ()) -> Plan:
-    """All probes on all blocks; then, once for the whole set, what the tiers demand.
+    """Run all attacks on all blocks; then, once for the whole set, escalate.
 
     `escalating` becomes `full` where the gradient is known to mislead, where the canary finds
     something that the gradient searches missed, or where gradients vanish or are not finite.
 
     Args:
-        remarks: what `try_out` said of the net.
+        remarks: the lint's, from `try_out`.
 
     Raises:
         ModelError: an attack that follows gradients found nothing to follow, on any example.
@@ -50,7 +50,7 @@ def plan(job: EvalJob, remarks: Sequence[str] = ()) -> Plan:
 
 
 def single_pass(job: EvalJob) -> Plan:
-    """All probes on all blocks, whatever they are like: nothing is refused or searched again."""
+    """Run all attacks on all blocks once; nothing is refused or searched again."""
     tables = yield [task for attack in job.attacks for task in job.tasks(attack)]
     return Outcomes.of(tables.values())
 
@@ -58,7 +58,7 @@ def single_pass(job: EvalJob) -> Plan:
 def _escalated(
     job: EvalJob, attack: Attack, tables: Tables
 ) -> Generator[Sequence[BlockTask], Tables, Tables]:
-    """Try FAB and Square on a fixed few survivors; the whole set at `full` if that helps."""
+    """Try FAB and Square on a fixed few survivors; search the whole set at `full` if that helps."""
     searched = Outcomes.of(table for task, table in tables.items() if task.attack == attack)
     frame = searched.where(defense="none").to_pandas()
     survivors = torch.tensor(frame.loc[~frame["success"], "id"].to_numpy())
@@ -81,11 +81,11 @@ def _escalated(
 
 
 def _unless_blind(job: EvalJob, attack: Attack, remarks: Sequence[str]) -> Attack:
-    """The probe, or the whole search where what it follows first is known to mislead."""
-    said = [line for line in remarks if line.partition(":")[0] in BLIND]
-    if attack.tier != "escalating" or not said:
+    """The attack, or its `full` ensemble where the gradient it follows is known to mislead."""
+    against = [line for line in remarks if line.partition(":")[0] in BLIND]
+    if attack.tier != "escalating" or not against:
         return attack
-    log.warning("tier full: %s", said[0])
+    log.warning("tier full: %s", against[0])
     return _at_full_length(job, attack)
 
 
@@ -96,17 +96,17 @@ def _at_full_length(job: EvalJob, attack: Attack) -> Attack:
 
 
 def _is_void(status: "pd.Series[str]") -> "pd.Series[bool]":
-    """No gradient of the example had anything to follow."""
+    """Mark examples none of whose gradients had anything to follow."""
     return status.str.startswith((ZERO, NAN))
 
 
 def _is_doubtful(status: "pd.Series[str]") -> "pd.Series[bool]":
-    """Some gradient of the example had a pixel that is not finite."""
+    """Mark examples some of whose gradients had a pixel that is not finite."""
     return status.str.startswith(SOME_NAN)
 
 
 def _refuse_void(outcomes: Outcomes, attacks: Collection[Attack]) -> None:
-    """A net without gradients looks robust to every search that follows them.
+    """Refuse the rows of a net without gradients, which looks robust to whatever follows them.
 
     Only what holds a search without gradients can still be scored: the canary, and ensembles at
     full length.

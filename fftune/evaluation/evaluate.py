@@ -44,6 +44,7 @@ from fftune.lint.questions import FEW
 from fftune.models import fits, load_model, weights_hash
 from fftune.outcomes import Outcomes
 from fftune.progress import Progress
+from fftune.registry import label
 
 Model = ModelSpec | nn.Module
 """A net by its description, which any process can build, or one in the memory of this process."""
@@ -289,7 +290,7 @@ def _run_on_ray(
     needs = {"CPU": battery.threads, "GPU": resources.gpus}
     with (
         cluster(resources),
-        Pool(needs, most=resources.concurrency, study=f"evaluate-{battery.name}") as pool,
+        Pool(needs, most=resources.concurrency, study=f"evaluate-{label(battery.name)}") as pool,
     ):
         found = pool.run(tuple(prepared.values()))
     return {

@@ -206,7 +206,7 @@ def try_out(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
 
 
 def check_images(subject: ModelUnderTest, dataset: Dataset) -> None:
-    """Ask the net about one image and about few, so that others are refused in one line.
+    """Query the net with one image and with few, so that misfits are refused in one line.
 
     Raises:
         ModelError: see `models.fits.check_fit`.
@@ -222,7 +222,7 @@ def check_images(subject: ModelUnderTest, dataset: Dataset) -> None:
 
 
 def lint_model(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
-    """The lint's remarks; see `try_out`."""
+    """Check labels and gradients, and ask the lint's questions; see `try_out`."""
     _check_labels(job)
     blind = [attack.name for attack in job.attacks if attack.needs_gradients]
     if blind and not fits.has_gradients(subject.net, first_images(subject, job.dataset, 1)):
@@ -253,12 +253,12 @@ def _check_labels(job: EvalJob) -> None:
 
 
 def first_images(subject: ModelUnderTest, dataset: Dataset, count: int) -> Tensor:
-    """(count, C, H, W): the first images, on the net's device."""
+    """(count, C, H, W) first images, on the net's device."""
     return next(dataset.batches(count))[1].to(subject.device)
 
 
 def precision_of(subject: ModelUnderTest) -> Precision:
-    """What strong searches compute in."""
+    """Precision of the copy that strong searches query."""
     return "fp32" if subject.surrogate_lowp is subject.surrogate else "bf16"
 
 

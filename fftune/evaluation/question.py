@@ -1,4 +1,4 @@
-"""The question that a table of rows answers: all that must be equal for two answers to be."""
+"""Question that a table of rows answers: everything that must be equal for equal answers."""
 
 import hashlib
 import json
@@ -24,18 +24,18 @@ from fftune.outcomes import Outcomes
 from fftune.registry import code_of, label
 
 SHOWN_CLASSES = 10
-"""Names of classes that a head prints; of more, the first and the last."""
+"""Class names that a head prints; of more, it prints the first and the last."""
 LONGEST = 40
-"""Letters that one part of a name may have."""
+"""Maximum length of one part of a name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Defended:
-    """A defence, with all that was resolved of it."""
+    """A defense with its resolved settings."""
 
     name: str
     norm: Norm | None
-    """Of a hedge, as all that follows; None of any other defence."""
+    """Norm of a hedge's ball, as the settings below; None for any other defense."""
     eps_d: float | None
     steps: int | None
     step_size: float | None
@@ -43,7 +43,7 @@ class Defended:
 
     @classmethod
     def of(cls, name: str, defense: Defense) -> "Defended":
-        """Resolved settings of a defence."""
+        """Resolved settings of a defense."""
         if not isinstance(defense, Hedge):
             return cls(name=name, norm=None, eps_d=None, steps=None, step_size=None, clamp=None)
         config = defense.config
@@ -65,52 +65,52 @@ class Defended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Which net is asked about which images, under which attacks, and how that is computed."""
+    """Net, images, attacks and defenses of an evaluation, and how it is computed."""
 
     net: str
-    """What the user calls it."""
+    """Name that the user gave the net."""
     model_hash: str
-    """Of its weights."""
+    """Hash of the net's weights."""
     code: str
-    """Of what it is beside its weights; empty where nobody has told a net in memory."""
+    """Hash of what the net computes apart from its weights; empty for a net in memory."""
     data: str
     dataset_hash: str
     split: Split
     examples: int
     available: int
-    """Images of the split, of which `examples` are asked about."""
+    """Images of the split, of which `examples` are attacked."""
     classes: tuple[str, ...]
-    """In order: the first is what label 0 stands for."""
+    """Class names in the order of the labels, from label 0."""
     norm: Norm
     eps: float
     clamp: bool
     battery: str
     tier: str
-    """Of its ensembles; empty where it has none."""
+    """Tier of the battery's ensembles; empty where it has none."""
     attacks: tuple[str, ...]
     suite: str
-    """Hash of every setting of every attack and defence."""
+    """Hash of every setting of every attack and defense."""
     precision: Precision
-    """Of strong searches; `auto` where only the actors of a cluster know."""
+    """Precision of strong searches; `auto` where it is resolved by the cluster's actors."""
     device: str
     threads: int
     block_size: int
     seed: int
     defences: tuple[Defended, ...]
     repeats: int
-    """Draws of each defence; 0 without one."""
+    """Draws of each defense; 0 without one."""
     engine: int
     remarks: tuple[str, ...]
-    """Lines of the lint, `code: text`; they are no part of what is asked."""
+    """Remarks of the lint, `code: text`; they are not part of the question."""
 
     @property
     def hash(self) -> str:
-        """8 hex digits of the whole question."""
+        """Hash of the whole question, in 8 hex digits."""
         return config_hash(replace(self, remarks=()))[:8]
 
     @property
     def name(self) -> str:
-        """A name for files and runs; two questions never share one."""
+        """Name for files and runs, which no two questions share."""
         words = (
             *(self.net, self.model_hash[:8] or "empty", self.data.partition(":")[0]),
             *(self.split, f"n{self.examples}", self.norm, f"{self.eps:.3g}"),
@@ -124,17 +124,17 @@ class Question:
         return "-".join(map(_plain, words))
 
     def head(self) -> str:
-        """The first lines of a table."""
+        """First lines of a table: net, images and settings."""
         net = f"{self.net} ({self.model_hash[:8]}) on " if self.net else ""
         return "\n".join((f"{net}{self.about()}", *self.terms()))
 
     def about(self) -> str:
-        """The images, as in "digits, test: n = 40 of 1,197"."""
+        """Images, as in "digits, test: n = 40 of 1,197"."""
         count = f"n = {self.examples:,} of {self.available:,}"
         return f"{self.data}, {self.split}: {count}"
 
     def terms(self) -> tuple[str, ...]:
-        """Lines that say what else was resolved."""
+        """Lines with all other resolved settings."""
         ball = f"{self.norm}, eps {told_radius(self.eps)}" + ("" if self.clamp else ", unclamped")
         tier = f", tier {self.tier}" if self.tier else ""
         draws = f"; {self.repeats} draws of each" if self.defences else ""
@@ -150,7 +150,7 @@ class Question:
 
     @property
     def tags(self) -> dict[str, str]:
-        """Tags of its run in MLflow, by which it is found there."""
+        """Tags of the evaluation's run in MLflow, by which it is found there."""
         return {
             "fftune.question": self.name,
             "fftune.net": self.net,
@@ -167,18 +167,18 @@ class Question:
 
     @property
     def params(self) -> dict[str, str]:
-        """Params of its run in MLflow: every field, whose lists are told in full in its JSON."""
-        told = {f.name: getattr(self, f.name) for f in fields(self)}
-        told["classes"] = f"{len(self.classes)}: {_shortened(self.classes)}"
-        told["eps"] = told_radius(self.eps)
+        """Params of the evaluation's run in MLflow: every field, long lists shortened."""
+        params = {f.name: getattr(self, f.name) for f in fields(self)}
+        params["classes"] = f"{len(self.classes)}: {_shortened(self.classes)}"
+        params["eps"] = told_radius(self.eps)
         return {
             name: (", ".join(map(str, value)) if isinstance(value, tuple) else str(value))[:500]
-            for name, value in told.items()
+            for name, value in params.items()
         }
 
     @property
     def plain(self) -> dict[str, Any]:
-        """The question as JSON keeps it."""
+        """The question as plain JSON values."""
         data: dict[str, Any] = json.loads(to_json(self))
         return data
 
@@ -194,11 +194,11 @@ def question_of(
     precision: Precision,
     remarks: Sequence[str] = (),
 ) -> Question:
-    """The question of a case, as it was resolved.
+    """Build the question of a job from its resolved settings.
 
     Args:
-        net: what the user calls it.
-        available: images of the split; None is as many as are asked about.
+        net: name that the user gave it.
+        available: images of the split; None: as many as are attacked.
     """
     battery, defense_set = job.battery, job.defense_set
     searches = {stage.config.search for attack in job.attacks for stage in attack.stages}
@@ -239,7 +239,7 @@ def question_of(
 
 
 def read_question(data: Any) -> Question:
-    """What `Question.plain` gave.
+    """Read a question from what `Question.plain` gave.
 
     Raises:
         ConfigError: it is no question.
@@ -248,7 +248,7 @@ def read_question(data: Any) -> Question:
 
 
 def questions_of(outcomes: Outcomes) -> tuple[Question, ...]:
-    """The questions that rows say they answer.
+    """Questions that rows say they answer.
 
     Raises:
         ConfigError: one is no question.
@@ -257,13 +257,13 @@ def questions_of(outcomes: Outcomes) -> tuple[Question, ...]:
 
 
 def remarks_of(outcomes: Outcomes) -> tuple[str, ...]:
-    """All that was remarked of the nets of these rows, each line once."""
+    """Remarks on the nets of these rows, each line once."""
     lines = (line for question in questions_of(outcomes) for line in question.remarks)
     return tuple(dict.fromkeys(lines))
 
 
 def _plain(word: str) -> str:
-    """A word that any file system and any filter takes."""
+    """Replace characters that a file system or a filter of MLflow refuses."""
     return "".join(c if c.isascii() and (c.isalnum() or c in "._") else "_" for c in word)[:LONGEST]
 
 

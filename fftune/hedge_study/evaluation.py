@@ -124,7 +124,7 @@ def _question(net: nn.Module, dataset: Dataset, config: HedgeTrial, model_hash: 
         bare,
         battery="crafted",
         tier="full",
-        attacks=(f"{config.attack.search}-{config.attack.steps}", ADAPTIVE),
+        attacks=(config.attack.label, ADAPTIVE),
         suite=config_hash(config),
         defences=(Defended.of(name_of(hedge), Hedge(config=hedge)),),
         repeats=1,

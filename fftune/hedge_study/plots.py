@@ -11,8 +11,8 @@ from fftune.hedge_study.showcase_schema import Showcase, Surface
 from fftune.hedge_study.summary import HedgeResult
 from fftune.report.plots import COLORS, LAYOUT, NATURAL
 from fftune.risk import Rate, RiskCounts
-from fftune.sweeping.front import SeedResult
 from fftune.sweeping.samplers.spec import sampler_spec
+from fftune.sweeping.trial_results import SeedResult
 
 RISK_TITLES = {
     "adversarial_risk_all": "adversarial risk on D (1 - robust accuracy)",

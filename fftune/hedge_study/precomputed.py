@@ -2,9 +2,10 @@
 
 import hashlib
 import pickle
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -43,7 +44,6 @@ from fftune.models import (
 )
 from fftune.models.weights import write_plain
 from fftune.outcomes import Outcomes
-from fftune.registry import label
 from fftune.storage import in_turn
 from fftune.user_code import answering
 
@@ -104,7 +104,7 @@ def perturb_dataset(
     """
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
     stage = AttackStage(config=attack, loss=attack_spec(attack.search).losses[0])
-    name = f"{label(attack.search)}-{attack.steps}" if access is None else "aware-hedge"
+    name = attack.label if access is None else "aware-hedge"
     adversary = Attack(name=name, goal="adversarial", stages=(stage,), access=access)
     friend = replace(adversary, goal="hypocritical")
     blocks = []
@@ -190,77 +190,75 @@ def perturbed_once(
 
 def defended_rows(
     net: nn.Module,
-    crafted: PerturbedSet,
+    perturbed: PerturbedSet,
     config: HedgeConfig,
     *,
     battery: BatteryConfig,
     seed: int = 0,
 ) -> Outcomes:
-    """Rows of the net behind a defence, which is the net that is judged.
+    """Compute rows of a defended model on perturbed examples.
 
-    So `pred_clean_defended` is what it says of the clean image behind that same draw, and
-    `model_hash` names both; `pred_clean` is the bare net's. Where attackers do not know the
-    defence, the figures flatter it: a front of them ranks settings, it does not prove any.
+    `pred_clean_defended` is its prediction on the clean image with the same draw, `pred_clean`
+    that of the bare model, and `model_hash` names model and defense. Examples perturbed without
+    knowledge of the defense overrate it: a front of them ranks settings, and proves none.
     """
-    noise = Noise(seed).fold("defense", crafted.source, crafted.split, 0)
-    defense = Hedge(config=config)
-    device, threads = device_of(battery.device), battery.threads
-
-    def said(inputs: Tensor) -> Tensor:
-        size = battery.block_size
-        blocks: Sequence[tuple[Tensor, Tensor]] = [
-            *zip(inputs.split(size), crafted.ids.split(size), strict=True)
-        ]
-        preds = [
-            predict(
-                net,
-                x.to(device),
-                surrogate=surrogate,
-                defense=defense,
-                noise=ExampleNoise(noise, ids),
-            )
-            for x, ids in blocks
-        ]
-        return torch.cat(preds).cpu()
-
-    with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
-        few = crafted.x[:COMPARED].to(device)
-        net = adapted(net, few)
-        surrogate = inference_copy(net, "fp32", few)
-        clean, adv, hyp = (said(x) for x in (crafted.x, crafted.x_adv, crafted.x_hyp))
-        with torch.no_grad():
-            bare = [net(x.to(device)).argmax(1).cpu() for x in crafted.x.split(battery.block_size)]
+    bare, clean, adv, hyp = _predictions(net, perturbed, Hedge(config=config), battery, seed)
     passes = torch.tensor((config.steps + 1, config.steps, 1))
     goals: tuple[tuple[Goal, Tensor, Tensor], ...] = (
-        ("adversarial", crafted.x_adv, adv),
-        ("hypocritical", crafted.x_hyp, hyp),
+        ("adversarial", perturbed.x_adv, adv),
+        ("hypocritical", perturbed.x_hyp, hyp),
     )
     return Outcomes.of(
         attack_rows(
             RowKey(
-                dataset_hash=crafted.dataset_hash,
-                split=crafted.split,
-                model_hash=f"{crafted.model_hash}+{config_hash(config)}",
-                attack=crafted.attack,
-                config_hash=crafted.attack_hash,
-                norm=crafted.norm,
-                eps=crafted.eps,
+                dataset_hash=perturbed.dataset_hash,
+                split=perturbed.split,
+                model_hash=f"{perturbed.model_hash}+{config_hash(config)}",
+                attack=perturbed.attack,
+                config_hash=perturbed.attack_hash,
+                norm=perturbed.norm,
+                eps=perturbed.eps,
                 goal=goal,
                 seed=seed,
                 defense=name_of(config),
             ),
-            ids=crafted.ids,
-            y=crafted.y,
-            label=crafted.y,
-            x=crafted.x,
+            ids=perturbed.ids,
+            y=perturbed.y,
+            label=perturbed.y,
+            x=perturbed.x,
             x_pert=x_pert,
-            pred_clean=torch.cat(bare),
+            pred_clean=bare,
             pred_clean_defended=clean,
             pred_pert=pred,
             counts=passes[:, None].expand(3, len(clean)),
         )
         for goal, x_pert, pred in goals
     )
+
+
+def _predictions(
+    net: nn.Module, perturbed: PerturbedSet, defense: Hedge, battery: BatteryConfig, seed: int
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Predict (N,) classes: bare on clean images, defended on clean, adversarial, hypocritical."""
+    noise = Noise(seed).fold("defense", perturbed.source, perturbed.split, 0)
+    device, size = device_of(battery.device), battery.block_size
+    defended = partial(predict, defense=defense)
+    threads = battery.threads
+    with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
+        net = adapted(net, few := perturbed.x[:COMPARED].to(device))
+        surrogate = inference_copy(net, "fp32", few)
+        with torch.no_grad():
+            bare = [net(x.to(device)).argmax(1).cpu() for x in perturbed.x.split(size)]
+        clean, adv, hyp = (
+            [
+                defended(
+                    net, x.to(device), surrogate=surrogate, noise=ExampleNoise(noise, ids)
+                ).cpu()
+                for x, ids in zip(images.split(size), perturbed.ids.split(size), strict=True)
+            ]
+            for images in (perturbed.x, perturbed.x_adv, perturbed.x_hyp)
+        )
+    return torch.cat(bare), torch.cat(clean), torch.cat(adv), torch.cat(hyp)
 
 
 def name_of(config: HedgeConfig) -> str:

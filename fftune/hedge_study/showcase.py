@@ -1,29 +1,25 @@
 """Effect of one hedge on single images (Wu et al. 2021, 4.2 and appendix B)."""
 
-import base64
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from PIL import Image
-from skimage.metrics import structural_similarity
 from torch import Tensor, nn
 
-from fftune.config import HedgeConfig, HedgeTrial, config_hash
+from fftune.config import HedgeConfig, HedgeTrial, config_hash, told_radius
 from fftune.defenses import hedge
 from fftune.defenses.analysis import Score, gradient_gap, ratio_gap, second_attack
-from fftune.defenses.theory.linear import LinearTask, accuracies
 from fftune.evaluation.job import COMPARED
 from fftune.hedge_study.evaluation import battery_of, splits_of
+from fftune.hedge_study.linear_cases import linear_cases
+from fftune.hedge_study.pictures import png, similarity
 from fftune.hedge_study.precomputed import PerturbedSet, perturbed_once
 from fftune.hedge_study.showcase_schema import (
     Flips,
     Gaps,
     ImageStrip,
-    Linear,
     Showcase,
     Similarity,
     Strip,
@@ -127,7 +123,7 @@ class _Gallery:
             second_attack=str(
                 second_attack(self.net, x, y, config=config.crafting, noise=noise, ids=c.ids[few])
             ),
-            linear=tuple(_linear()),
+            linear=tuple(linear_cases()),
             strips=tuple(self._strips(hedged, friendly)),
             surfaces=tuple(self._surfaces(hedged, noise)),
         )
@@ -290,49 +286,8 @@ class _Gallery:
             )
 
 
-def similarity(a: Tensor, b: Tensor) -> list[float]:
-    """Compute the SSIM of each pair of images, by scikit-image with its default 7 x 7 window.
-
-    Args:
-        a, b: (N, C, H, W) in [0, 1].
-    """
-    return [
-        float(structural_similarity(p, q, channel_axis=0, data_range=1.0))
-        for p, q in zip(a.numpy(), b.numpy(), strict=True)
-    ]
-
-
-def png(x: Tensor) -> str:
-    """Encode an image as PNG in base64.
-
-    Args:
-        x: (C, H, W) in [0, 1], C of 1 or 3.
-    """
-    pixels = (x.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).contiguous().numpy()
-    file = io.BytesIO()
-    Image.fromarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels).save(file, "PNG")
-    return base64.b64encode(file.getvalue()).decode()
-
-
-def _linear() -> Iterator[Linear]:
-    """Accuracies on the linear tasks of section 5, of its mirror, and of appendix C."""
-    task = LinearTask()
-    mirror = replace(task, k_t=task.k_f, k_f=task.k_t)
-    band, biased = LinearTask(zeta=0, least=0, most=1), LinearTask(zeta=1.5)
-    for name, which, loss in (
-        ("linear loss, k_f > k_t", task, "linear"),
-        ("linear loss, k_t > k_f", mirror, "linear"),
-        ("cross-entropy, k_f > k_t", task, "ce"),
-        ("cross-entropy, k_t > k_f", mirror, "ce"),
-        ("C.1: within eps of the boundary, no bias", band, "linear"),
-        ("C.3: a bias of 1.5 eps", biased, "linear"),
-        ("C.3: the same, eps_d = 2 eps", replace(biased, eps_d=2), "linear"),
-    ):
-        found = accuracies(which, loss=loss)
-        yield Linear(case=name, natural=found.natural, attacked=found.attacked, hedged=found.hedged)
-
-
 def _describe(config: HedgeConfig) -> str:
     if not config.steps:
-        return f"uniform noise, eps_d {config.eps_d:.4g}"
-    return f"eps_d {config.eps_d:.4g}, K {config.steps}, step {config.step_length:.3g}"
+        return f"uniform noise, eps_d {told_radius(config.eps_d)}"
+    radius, step = told_radius(config.eps_d), told_radius(config.step_length)
+    return f"eps_d {radius}, K {config.steps}, step {step}"

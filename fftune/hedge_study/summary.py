@@ -14,7 +14,8 @@ from fftune.outcomes import Outcomes
 from fftune.report.sentences import asked
 from fftune.report.tables import percent, with_interval
 from fftune.risk import Rate, RiskCounts
-from fftune.sweeping.front import Front, SeedResult
+from fftune.sweeping.front import Front
+from fftune.sweeping.trial_results import SeedResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +117,7 @@ def hedge_caveats(result: HedgeResult) -> list[str]:
         "parted by a hash of their ids, one part chose, the other reports"
     )
     chose = (
-        "; but the points were chosen on the part that reports: optimistic"
+        "; but the front was selected on the split that reports: optimistic"
         if result.config.selection == "test"
         else ""
     )
@@ -127,7 +128,7 @@ def hedge_caveats(result: HedgeResult) -> list[str]:
     return [
         *asked(result.front),
         f"Net {base.net.label}, {base.data.name}; {threat.norm}, eps {radius}. Crafted once on the "
-        f"bare net by {attack.search}-{attack.steps} with steps of {step}, last iterate: the "
+        f"bare net by {attack.label} with steps of {step}, last iterate: the "
         "protocol of Wu et al. 2021, which knows of no defence and flatters it.",
         "Attackers who know the hedge climb through it (their algorithm 6, the defence's "
         "derivative taken for the identity, noise of their own at every step), on "

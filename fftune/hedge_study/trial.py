@@ -12,10 +12,11 @@ from fftune.hedge_study.showcase_schema import Showcase
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts, UnionCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import SPLITS, Front, SeedResult, TrialResult
+from fftune.sweeping.front import Front
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import SeedRun
 from fftune.sweeping.training_trial import rates
+from fftune.sweeping.trial_results import SPLITS, SeedResult, TrialResult
 
 SHOWCASE = "exhibit.json"
 """File in a study's folder: the chosen hedge on single images."""
@@ -42,7 +43,7 @@ def evaluate_trial(run: SeedRun) -> SeedResult:
     outcomes = evaluate_hedge(config, run.study.path.parents[1] / "crafted")
     outcomes.write(run.folder / "outcomes.parquet")
     defended = outcomes.where(defense=name_of(config.hedge))
-    attack = f"{config.attack.search}-{config.attack.steps}"
+    attack = config.attack.label
     validation, test = (RiskCounts.of(defended, attack=attack, split=s) for s in SPLITS)
     aware = _under_all_attacks(defended)
     run.tracked.metrics(

@@ -1,1 +1,1 @@
-"""Questions to a net before any number is made of it: what makes numbers wrong is said first."""
+"""Lint of a net: checks, before and after the attacks, for what makes its numbers wrong."""

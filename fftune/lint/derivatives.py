@@ -1,8 +1,8 @@
-"""Does the gradient say what the net does? Its word against differences of the net's outputs.
+"""Comparison of a net's gradient with differences of its outputs.
 
-Near a point these are measured in float64 where the net can be copied into it: a step is then so
-short that an ordinary net is linear between its ends. A longer step tells whether the gradient
-holds for as far as an attack goes.
+Near a point differences are taken in float64, if the net can be copied into it: a step is then so
+short that an ordinary net is linear between its ends. A longer step shows if the gradient holds as
+far as an attack goes.
 """
 
 import copy
@@ -21,30 +21,30 @@ from fftune.keyed_noise import Noise
 from fftune.models.fits import connected_logits
 
 DIRECTIONS = 8
-"""Random signs over all pixels, beside the sign of the gradient itself."""
+"""Number of random sign directions, beside the sign of the gradient itself."""
 NEAR = {torch.float64: 1e-6, torch.float32: 1e-3}
-"""The shorter step, in pixels of [0, 1], by the precision that the net is asked in."""
+"""Shorter step, in pixels of [0, 1], by the precision of the net."""
 FAR = 1e-3
-"""The longer one, a quarter of a level of 8 bits."""
+"""Longer step: a quarter of a level of 8 bits."""
 AWAY_NEAR = {torch.float64: 0.1, torch.float32: 0.4}
-"""By how much of the larger the predicted and the measured may differ at a point; in float64 the
-worst of 4,800 points on each of two MNIST nets is off by .04 (benchmarks/RESULTS.md)."""
+"""Relative difference allowed between predicted and measured slopes at a point; in float64 the
+worst of 4,800 points on each of two MNIST nets is off by 0.04 (benchmarks/RESULTS.md)."""
 AWAY_FAR = 0.7
-"""Likewise over the longer step, at the median of a net's points."""
+"""Relative difference allowed over the longer step, at the median of a net's points."""
 FALSE = {torch.float64: 0.08, torch.float32: 0.25}
-"""The share of points, and no less than two, from which on the gradient is not to be believed; in
+"""Share of differing points, and at least two, from which a gradient counts as misleading; in
 float64 no point of a sound net comes near, so that two of twenty-four are enough."""
 BENT = 0.1
-"""Where both sides' slopes differ by more than this share there is a kink, and no gradient."""
-HEARD = 10
-"""How far slopes must stand above rounding."""
+"""Relative difference of the slopes to both sides above which a point is a kink."""
+ABOVE_ROUNDING = 10
+"""Multiple of the rounding error that slopes must exceed to be compared."""
 TF32 = 1e-3
-"""Rounding of products on CUDA."""
+"""Rounding error of products on CUDA."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Gradients:
-    """What attacks would follow at N points."""
+    """Gradients at N points, as attacks would follow them."""
 
     points: Tensor
     """(N, C, H, W)"""
@@ -52,44 +52,44 @@ class Gradients:
     margin: Tensor
     """(N, C, H, W) each."""
     weights: Tensor
-    """(N, K): the margin is the logits' sum, weighted so: the best other class less the true."""
+    """(N, K) weights of the logits whose sum is the margin: the best other class less the true."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Slopes:
-    """Of the margin at N points, along the gradient's sign and random ones: D directions."""
+    """Slopes of the margin at N points in D directions: the gradient's sign and random signs."""
 
-    said: Tensor
-    """(N, D) by the gradient."""
+    predicted: Tensor
+    """(N, D) slopes predicted by the gradient."""
     near: Tensor
-    """(N, D) measured over the shorter step."""
+    """(N, D) slopes measured over the shorter step."""
     far: Tensor
-    """(N, D) over the longer one."""
+    """(N, D) slopes measured over the longer step."""
     bends: Tensor
-    """(N, D): half the difference of both sides' slopes, over the shorter step."""
+    """(N, D) half the differences of the slopes to both sides, over the shorter step."""
     rounding: Tensor
-    """(N,): what rounding may add to `near`."""
+    """(N,) rounding error of `near`."""
     rounding_far: Tensor
-    """(N,): likewise to `far`, which the net is asked for as it is."""
+    """(N,) rounding error of `far`, which the net gives in its own precision."""
     precision: torch.dtype
-    """In which `near` was measured."""
+    """Precision in which `near` was measured."""
     exact: bool = True
-    """Whether the gradient too was computed in no less than float32."""
+    """True if the gradient too was computed in float32 or better."""
 
     def doubt(self) -> str | None:
-        """What speaks against the gradient, in figures; None where nothing does."""
+        """Evidence against the gradient, in figures; None where there is none."""
         near = self.away(self.near, self.rounding)
         kind = self.precision if self.exact else torch.float32
-        limit, heard = AWAY_NEAR[kind], near.isfinite()
-        off = heard & (near > limit)
-        if int(off.sum()) >= max(2, FALSE[kind] * int(heard.sum())):
-            where = f"{int(off.sum())} of {int(heard.sum())} points"
+        limit, compared = AWAY_NEAR[kind], near.isfinite()
+        off = compared & (near > limit)
+        if int(off.sum()) >= max(2, FALSE[kind] * int(compared.sum())):
+            where = f"{int(off.sum())} of {int(compared.sum())} points"
             return (
                 f"is off by more than {limit:.0%} from what the net does over steps of "
                 f"{NEAR[self.precision]:g} at {where} ({_images(off)} of {len(off) // 2} images), "
                 f"there by {float(near[off].median()):.0%} (median)"
             )
-        far = torch.where(heard, self.away(self.far, self.rounding_far), torch.nan)
+        far = torch.where(compared, self.away(self.far, self.rounding_far), torch.nan)
         if int(far.isfinite().sum()) > 1 and float(far.nanmedian()) > AWAY_FAR:
             return (
                 f"holds for steps of {NEAR[self.precision]:g} alone: over {FAR:g} it is off by "
@@ -98,22 +98,22 @@ class Slopes:
         return None
 
     def away(self, measured: Tensor, rounding: Tensor) -> Tensor:
-        """(N,) by how much of the larger the gradient is off; nan where rounding is as large.
+        """(N,) relative errors of the gradient; nan where rounding is as large.
 
-        The root mean square over directions, without those that cross a kink.
+        Each is a root mean square over directions, without those that cross a kink.
         """
-        level = torch.maximum(_size(self.said), _size(measured))
+        level = torch.maximum(_size(self.predicted), _size(measured))
         smooth = (self.bends.abs() <= BENT * level[:, None]).double()
-        larger = torch.maximum(_size(self.said, smooth), _size(measured, smooth))
-        heard = (larger > HEARD * rounding) & (smooth.mean(1) >= 0.5)
-        off = _size(self.said - measured, smooth) / larger
-        return torch.where(heard, off, torch.nan)
+        larger = torch.maximum(_size(self.predicted, smooth), _size(measured, smooth))
+        compared = (larger > ABOVE_ROUNDING * rounding) & (smooth.mean(1) >= 0.5)
+        off = _size(self.predicted - measured, smooth) / larger
+        return torch.where(compared, off, torch.nan)
 
 
 def points(x: Tensor, threat: ThreatModel, noise: Noise, ids: Tensor) -> Tensor:
     """(2B, C, H, W): each `x`, then a random point of each ball, reflected at 0 and at 1.
 
-    All with room for the longer step: nets that clamp have kinks at 0 and at 1.
+    All leave room for the longer step: nets that clamp have kinks at 0 and at 1.
     """
     radius = threat.eps if threat.norm == "linf" else threat.eps / x[0].numel() ** 0.5
     moved = (x + radius * (2 * noise.uniform(ids, tuple(x.shape[1:])) - 1).to(x)).abs()
@@ -121,20 +121,20 @@ def points(x: Tensor, threat: ThreatModel, noise: Noise, ids: Tensor) -> Tensor:
 
 
 def random_signs(x: Tensor, noise: Noise, ids: Tensor) -> Tensor:
-    """(DIRECTIONS, 2B, C, H, W), +1 and -1, for `points`."""
+    """(DIRECTIONS, 2B, C, H, W) of +1 and -1, for `points`."""
     heads = noise.fold("signs").uniform(ids, (DIRECTIONS, *x.shape[1:])) < 0.5
     return torch.cat([heads, ~heads]).transpose(0, 1).to(x) * 2 - 1
 
 
 def gradients(net: nn.Module, x: Tensor, y: Tensor) -> Gradients | None:
-    """What autograd says at points `x`; None where it knows of no way from logits to pixels.
+    """Gradients by autograd at points `x`; None where it does not connect logits and pixels.
 
     Args:
         x: (N, C, H, W).
         y: (N,) int64.
 
     Raises:
-        Exception: whatever a net raises that cannot be differentiated.
+        Exception: any, if the net cannot be differentiated.
     """
     connected = connected_logits(net, x)
     if connected is None:
@@ -152,23 +152,23 @@ def gradients(net: nn.Module, x: Tensor, y: Tensor) -> Gradients | None:
 
 
 def slopes(net: nn.Module, grads: Gradients, signs: Tensor) -> Slopes:
-    """Along the sign of the margin's gradient and along random signs.
+    """Measure slopes along the sign of the margin's gradient and along random signs.
 
     Args:
         signs: (DIRECTIONS, N, C, H, W), +1 and -1.
     """
     double = in_float64(net, grads.points[:2])
-    asked, precision = (net, torch.float32) if double is None else (double, torch.float64)
+    copied, precision = (net, torch.float32) if double is None else (double, torch.float64)
     directions = [grads.margin.sign(), *signs.to(grads.points)]
-    said = [(grads.margin.double() * d).flatten(1).sum(1) for d in directions]
-    near, bends = _measured(asked, grads, directions, NEAR[precision], precision)
+    predicted = [(grads.margin.double() * d).flatten(1).sum(1) for d in directions]
+    near, bends = _measured(copied, grads, directions, NEAR[precision], precision)
     far = near if double is None else _measured(net, grads, directions, FAR)[0]
     with torch.no_grad():
         largest = net(grads.points.clone()).double().abs().amax(1)
     coarse = epsilon(net, grads.points[:2])
     eps = coarse if double is None else torch.finfo(precision).eps
     return Slopes(
-        said=torch.stack(said, 1),
+        predicted=torch.stack(predicted, 1),
         near=near,
         far=far,
         bends=bends,
@@ -187,7 +187,7 @@ def _measured(
     step: float,
     precision: torch.dtype = torch.float32,
 ) -> tuple[Tensor, Tensor]:
-    """(N, D) slopes of the margin over a step to both sides, and how far it bends in between."""
+    """(N, D) slopes of the margin over a step to both sides, and (N, D) its bends in between."""
     x = grads.points.to(precision)
 
     def margin(at: Tensor) -> Tensor:
@@ -202,9 +202,9 @@ def _measured(
 
 
 def in_float64(net: nn.Module, x: Tensor) -> nn.Module | None:
-    """A copy that computes the same in float64 all the way; None where there is none."""
+    """Copy of a net that computes the same in float64 all the way; None where there is none."""
     if any(isinstance(module, torch.jit.ScriptModule) for module in net.modules()):
-        return None  # nobody can look inside
+        return None  # its code cannot be inspected
     try:
         double: nn.Module = copy.deepcopy(getattr(net, "_orig_mod", net)).double()
         with torch.no_grad():
@@ -218,7 +218,7 @@ def in_float64(net: nn.Module, x: Tensor) -> nn.Module | None:
 
 
 def epsilon(net: nn.Module, x: Tensor) -> float:
-    """The rounding of what is coarsest in a net: of a parameter, or on the way from `x`."""
+    """Rounding error of the coarsest type in a net, of a parameter or on the way from `x`."""
     floating = [p for p in net.parameters() if p.is_floating_point()]
     found = {torch.float32, *(p.dtype for p in floating), *_dtypes(net, x)}
     coarsest = max(torch.finfo(dtype).eps for dtype in found)
@@ -226,7 +226,7 @@ def epsilon(net: nn.Module, x: Tensor) -> float:
 
 
 def _dtypes(net: nn.Module, x: Tensor) -> set[torch.dtype]:
-    """Of all that a net computes, as `autocast` inside it may round; none where nobody can look."""
+    """Types of all that a net computes, as `autocast` inside it may round; empty if unknown."""
     seen = _Dtypes()
     try:
         with torch.no_grad(), seen:
@@ -243,12 +243,12 @@ def _size(slopes: Tensor, weights: Tensor | None = None) -> Tensor:
 
 
 def _images(off: Tensor) -> int:
-    """How many images (N,) points are of, each image's two being N / 2 apart."""
+    """Number of images among (N,) points, of which an image has two, N / 2 apart."""
     return int(off.view(2, -1).any(0).sum())
 
 
 class _Dtypes(TorchDispatchMode):
-    """Notes the precision of all that is computed."""
+    """Records the type of all that is computed."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -256,7 +256,7 @@ class _Dtypes(TorchDispatchMode):
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        """Nothing is compiled here: else torch imports its compiler, which takes seconds."""
+        """Compile nothing: torch would import its compiler, which takes seconds."""
         return False
 
     def __torch_dispatch__(
@@ -274,7 +274,7 @@ class _Dtypes(TorchDispatchMode):
 
 
 class _Precision(TorchFunctionMode):
-    """Sees whether anything on the way is rounded to less than float64."""
+    """Notices if anything on the way is rounded to less than float64."""
 
     def __init__(self) -> None:
         super().__init__()

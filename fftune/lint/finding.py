@@ -1,4 +1,4 @@
-"""What a net is asked with, and how an answer to one question about it is told."""
+"""Findings and remarks on a net, and the query that checks share."""
 
 from dataclasses import dataclass, field
 
@@ -11,19 +11,19 @@ from fftune.keyed_noise import Noise
 from fftune.models.equivalence import first_line
 
 FIRST = 32
-"""Examples that are asked at once where accuracies are compared."""
+"""Examples in one batch where accuracies are compared."""
 SEEN, FEWEST, MOST = 512 * 3 * 32 * 32, 64, 2048
-"""Numbers in all images on which accuracies are compared, and bounds for how many images that is:
-small images cost little and are told apart so well that a fault moves few of them."""
+"""Values in all images on which accuracies are compared, and bounds of the number of images.
+Small images cost little, and nets are so accurate on them that a fault changes few."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What a reader of a net's numbers must know."""
+    """A warning that belongs beside a net's numbers."""
 
     code: str
     text: str
-    """One line: the figure, and what to do."""
+    """The figures and the advice, in one line."""
 
     def __str__(self) -> str:
         return f"{self.code}: {self.text}"
@@ -31,7 +31,7 @@ class Remark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """The answer to one question."""
+    """Result of one check."""
 
     code: str
     sound: bool
@@ -40,40 +40,40 @@ class Finding:
 
     @property
     def remark(self) -> Remark:
-        """Where it is not sound."""
+        """The finding as a remark, for one that is not sound."""
         return Remark(self.code, f"{self.figures}: {self.advice}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Query:
-    """A net in eval mode, and of whom it is asked."""
+    """A net in eval mode and the examples that it is checked on."""
 
     net: nn.Module
     dataset: Dataset
     device: str
     noise: Noise
     known: list[Tensor] = field(default_factory=list)
-    """(FIRST, K) logits of the first parts of the many."""
+    """(FIRST, K) logits of the batches of `many` examples that were computed so far."""
 
     @property
     def classes(self) -> int:
-        """How many the data set has."""
+        """Number of classes of the data set."""
         return len(self.dataset.source.classes)
 
     @property
     def many(self) -> int:
-        """On how many images accuracies are compared: 512 of CIFAR's size, 2,006 of MNIST's."""
+        """Number of images to compare accuracies on: 512 of CIFAR's size, 2,006 of MNIST's."""
         wanted = SEEN // max(1, self.dataset.pixels[0].numel())
         return min(max(wanted, FEWEST), MOST, len(self.dataset))
 
     def some(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Ids, images and labels of so many examples, drawn from the whole data set."""
+        """Ids, images and labels of `count` examples, drawn from the whole data set."""
         rows = self.noise.permutation(len(self.dataset))[:count]
         ids, x, y = next(self.dataset.batches(len(rows), order=rows))
         return ids, x.to(self.device), y.to(self.device)
 
     def part(self, at: int) -> Tensor:
-        """(FIRST, K) logits of the many's part `at`; the last may be smaller."""
+        """(FIRST, K) logits of batch `at` of the `many` examples; the last may be smaller."""
         while len(self.known) <= at:
             x = self.some(self.many)[1].split(FIRST)[len(self.known)]
             self.known.append(answers(self.net, x))
@@ -81,7 +81,7 @@ class Query:
 
 
 def answers(net: nn.Module, x: Tensor) -> Tensor:
-    """(N, K) logits.
+    """(N, K) logits of a net, without gradients.
 
     Raises:
         ModelError: whatever the user's code raises, in one line.

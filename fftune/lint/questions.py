@@ -1,7 +1,6 @@
-"""Questions to a net before any number is made of it: what makes numbers wrong is said first.
+"""Checks of a net before it is attacked, on a few examples in a few passes.
 
-All are asked of a few examples, in a few passes. A net of which nothing is remarked may still be
-wrong; one of which something is, has numbers that need the remark beside them.
+A net without remarks may still be wrong; the numbers of one with a remark need it beside them.
 """
 
 import sys
@@ -22,19 +21,19 @@ from fftune.models.equivalence import first_line
 from fftune.risk import Rate
 
 FEW = 12
-"""Examples on which a net's answers and gradients are looked at."""
+"""Examples on which a net's logits and gradients are checked."""
 BLOCK = 128
-"""Images that are asked at once, as a block's are."""
+"""Images in one batch, about as many as in a block."""
 LARGE = 64 * 64 * 3
-"""Numbers in an image above which gradients are looked at on a third of the few."""
+"""Values in an image above which gradients are checked on a third of the few."""
 SAME = 0.02
-"""Of the logits' spread: other batch shapes give other last bits, not more."""
+"""Tolerance, as a share of the logits' spread, between batches of different shape."""
 TWICE = 1e-4
-"""Likewise for the same batch again."""
+"""Tolerance, as a share of the logits' spread, for the same batch again."""
 FLAT = 0.05
-"""How far an image's logits must lie apart."""
+"""Distance between the largest and smallest logit of an image below which logits are flat."""
 BLIND = ("nan-gradient", "misleading-gradient")
-"""Remarks that speak against every search that follows gradients."""
+"""Codes of remarks after which no attack that follows gradients can be relied on."""
 
 
 def lint(
@@ -47,13 +46,13 @@ def lint(
     follows: bool = True,
     blind: str = "",
 ) -> tuple[Remark, ...]:
-    """All that is to be remarked on a net; global random states are left as they were.
+    """Remarks on a net; global random states are left as they were.
 
     Args:
         net: in eval mode, on `device`.
         noise: the branch for (data set, split).
-        follows: whether any attack asks for gradients.
-        blind: an attack that can do nothing without.
+        follows: True if any attack asks for gradients.
+        blind: name of an attack that can do nothing without.
 
     Raises:
         ModelError: the net fails on some size of batch, cannot be differentiated, or has no
@@ -75,27 +74,27 @@ def findings(
     follows: bool = True,
     blind: str = "",
 ) -> list[Finding]:
-    """The answers to all questions, sound ones too; see `lint`."""
-    asked = Query(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
+    """Findings of all checks, sound ones too; see `lint`."""
+    query = Query(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
     cuda = [torch.device(device)] if device != "cpu" else []
     with torch.random.fork_rng(devices=cuda), _eager():
-        _, x, _ = asked.some(FEW)
+        _, x, _ = query.some(FEW)
         found = [same_twice(net, x)]
         if found[0].sound:
             found.append(batch_does_not_matter(net, x))
         if all(finding.sound for finding in found):
-            found.append(size_does_not_matter(asked))
+            found.append(size_does_not_matter(query))
         steady = all(finding.sound for finding in found)
         found.append(are_logits(net, x))
         if found[-1].sound:
             found.append(differ(net, x))
         if follows:
-            found += gradients_hold(asked, threat, steady=steady, blind=blind)
-        return [*found, *accuracies(asked)]
+            found += gradients_hold(query, threat, steady=steady, blind=blind)
+        return [*found, *accuracies(query)]
 
 
 def same_twice(net: nn.Module, x: Tensor) -> Finding:
-    """The same batch has the same answers, whatever the global random state."""
+    """Check that a batch has the same logits again, whatever the global random state."""
     several = []
     for seed in range(3):
         torch.manual_seed(seed)
@@ -112,7 +111,7 @@ def same_twice(net: nn.Module, x: Tensor) -> Finding:
 
 
 def batch_does_not_matter(net: nn.Module, x: Tensor) -> Finding:
-    """Alone, in another order, or beside fewer, an example's answer is the same."""
+    """Check that logits are the same alone, in another order, or beside fewer examples."""
     torch.manual_seed(0)
     whole, part = answers(net, x), x[: max(1, len(x) // 3)]
     alone = torch.cat([answers(net, one) for one in part.split(1)])
@@ -131,15 +130,15 @@ def batch_does_not_matter(net: nn.Module, x: Tensor) -> Finding:
     )
 
 
-def size_does_not_matter(asked: Query) -> Finding:
-    """Many images at once, as in a block, have the answers that they have a few at a time."""
+def size_does_not_matter(query: Query) -> Finding:
+    """Check that many images at once have the logits that they have a few at a time."""
     torch.manual_seed(0)
-    _, x, _ = asked.some(min(asked.many, BLOCK))
-    few = torch.cat([asked.part(at) for at in range(len(x.split(FIRST)))])[: len(x)]
-    away, moved = _moved(few, [answers(asked.net, x)])
+    _, x, _ = query.some(min(query.many, BLOCK))
+    few = torch.cat([query.part(at) for at in range(len(x.split(FIRST)))])[: len(x)]
+    away, moved = _moved(few, [answers(query.net, x)])
     return Finding(
         code="batch-dependent",
-        sound=away <= _tolerance(asked.net, x[:FEW], few, SAME),
+        sound=away <= _tolerance(query.net, x[:FEW], few, SAME),
         figures=f"logits differ by {away:.2g} when {len(x)} images come at once and not {FIRST} "
         f"at a time; {moved} answers move",
         advice="figures depend on the size of blocks",
@@ -147,7 +146,7 @@ def size_does_not_matter(asked: Query) -> Finding:
 
 
 def are_logits(net: nn.Module, x: Tensor) -> Finding:
-    """Outputs are no probabilities, scaled or shifted, whose cross-entropy hardly moves."""
+    """Check that outputs are no probabilities, even scaled or shifted: cross-entropy saturates."""
     outputs = answers(net, x).float()
     low, high, sums = float(outputs.min()), float(outputs.max()), outputs.sum(1)
     apart, total = float((outputs - outputs.mean(0)).abs().max()), float(sums.mean())
@@ -172,7 +171,7 @@ def are_logits(net: nn.Module, x: Tensor) -> Finding:
 
 
 def differ(net: nn.Module, x: Tensor) -> Finding:
-    """Logits of a row lie so far apart that cross-entropy tells classes apart."""
+    """Check that the logits of an image differ enough for cross-entropy to tell classes apart."""
     outputs = answers(net, x).float()
     apart = float((outputs.amax(1) - outputs.amin(1)).median())
     varies = bool((outputs != outputs[:1]).any())
@@ -186,21 +185,21 @@ def differ(net: nn.Module, x: Tensor) -> Finding:
 
 
 def gradients_hold(
-    asked: Query, threat: ThreatModel, *, steady: bool, blind: str = ""
+    query: Query, threat: ThreatModel, *, steady: bool, blind: str = ""
 ) -> list[Finding]:
-    """Gradients are finite, are not zero, and say what the net does.
+    """Check that gradients are finite, not zero, and agree with differences of the outputs.
 
     Args:
-        steady: whether the net's answers depend on its image alone, so that they can be compared.
+        steady: True if logits depend on the image alone, so that differences can be taken.
 
     Raises:
         ModelError: see `lint`.
     """
-    few = FEW if asked.dataset.pixels[0].numel() < LARGE else FEW // 3
-    ids, x, y = asked.some(few)
-    at = points(x, threat, asked.noise, ids)
+    few = FEW if query.dataset.pixels[0].numel() < LARGE else FEW // 3
+    ids, x, y = query.some(few)
+    at = points(x, threat, query.noise, ids)
     try:
-        grads = gradients(asked.net, at, torch.cat([y, y]))
+        grads = gradients(query.net, at, torch.cat([y, y]))
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the user's code raises
@@ -211,20 +210,21 @@ def gradients_hold(
     finite, zero = _finite(grads), _zero(grads, blind)
     found = [finite, zero]
     if steady and finite.sound and grads.margin.any():
-        doubt = _doubt(asked, grads, random_signs(x, asked.noise, ids))
+        doubt = _doubt(query, grads, random_signs(x, query.noise, ids))
         figures = f"the gradient {doubt or 'agrees with differences of the outputs'}"
         advice = "attacks that follow it are blind; what Square finds (tier full) still counts"
         found.append(_gradient("misleading-gradient", doubt is None, figures, advice))
     return found
 
 
-def _doubt(asked: Query, grads: Gradients, signs: Tensor) -> str | None:
-    """
+def _doubt(query: Query, grads: Gradients, signs: Tensor) -> str | None:
+    """Compare gradients with differences of the outputs; None where they agree.
+
     Raises:
-        ModelError: the net fails when it is asked for differences.
+        ModelError: the net fails on the points that are compared.
     """
     try:
-        return slopes(asked.net, grads, signs).doubt()
+        return slopes(query.net, grads, signs).doubt()
     except (MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # whatever the user's code raises
@@ -244,9 +244,10 @@ def _finite(grads: Gradients) -> Finding:
 
 
 def _zero(grads: Gradients, blind: str) -> Finding:
-    """
+    """Check for gradients of the cross-entropy that are zero.
+
     Raises:
-        ModelError: nowhere is there anything finite to follow, and something is not.
+        ModelError: no point has a gradient to follow, and some gradients are not finite.
     """
     useful = ((grads.ce != 0) & grads.ce.isfinite()).flatten(1).any(1)
     if blind and not useful.any() and not grads.ce.isfinite().all():
@@ -270,13 +271,13 @@ def _gradient(code: str, sound: bool, figures: str, advice: str) -> Finding:
 
 
 def _moved(one: Tensor, others: list[Tensor]) -> tuple[float, int]:
-    """The largest difference of logits, and how many answers are others."""
+    """Largest difference of logits, and the number of predictions that differ."""
     away = max(float((other - one).abs().nan_to_num(torch.inf).max()) for other in others)
     return away, sum(int((other.argmax(1) != one.argmax(1)).sum()) for other in others)
 
 
 def _tolerance(net: nn.Module, x: Tensor, logits: Tensor, share: float) -> float:
-    """A share of the logits' spread, and room for the rounding of what is coarsest in the net."""
+    """Share of the logits' spread, plus room for the net's coarsest rounding."""
     eps = max(epsilon(net, x[:2]), torch.finfo(logits.dtype).eps)
     return share * float(logits.float().std()) + 16 * eps * float(logits.abs().max())
 
@@ -288,7 +289,7 @@ def _in_train_mode(net: nn.Module) -> str:
 
 @contextmanager
 def _eager() -> Iterator[None]:
-    """Compiled nets are asked as they were written: each new shape would be compiled for long."""
+    """Run compiled nets uncompiled inside: each new shape would be compiled for long."""
     if "torch._dynamo" not in sys.modules:  # nothing can be compiled, and its import takes seconds
         yield
         return

@@ -94,7 +94,7 @@ def user_model(
     file = source_of(factory)
     name, *argument = factory.rpartition(".py:")[2].split(":", 1)
     if file is None:
-        raise ModelError(f"model {factory!r}: there is no file in it; it is FILE.py:FUNCTION")
+        raise ModelError(MODELS.refusal(factory))
     try:
         found = defined(file, name, "function")
         if isinstance(found, ModelEntry):

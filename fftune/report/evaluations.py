@@ -1,4 +1,4 @@
-"""What is kept and said of nets that were examined: rows, text, MLflow."""
+"""Record of evaluated nets: files of rows and rates, tables for the user, runs in MLflow."""
 
 import json
 import logging
@@ -24,17 +24,17 @@ log = logging.getLogger("fftune.evaluation")
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluationRecord:
-    """Where results of one command go."""
+    """Files and MLflow runs of one evaluation command."""
 
     root: Path
     threat: ThreatModel
     defense: DefenseConfig
     data: str
     rows: Path | None = None
-    """Of the only net; else each has its file in `<root>/rows`."""
+    """File for the rows of a single net; default `<root>/rows/NAME.parquet` for each."""
 
     def begin(self) -> None:
-        """Refuse what could not be recorded in the end.
+        """Check that results can be recorded, before hours of work.
 
         Raises:
             StorageError: MLflow does not answer, or its store is of no use.
@@ -42,7 +42,7 @@ class EvaluationRecord:
         send_outbox(self._tracking)
 
     def keep(self, name: str, result: EvalResult) -> str:
-        """Write a net's rows, and what they come to; give back the text for the user."""
+        """Write a net's rows and rates; return the text for the user."""
         if result.outcomes is None:
             return f"{name}: {result.error}"
         outcomes = result.outcomes
@@ -50,12 +50,12 @@ class EvaluationRecord:
         path = self._path(question)
         outcomes.write(path)
         self._write_lost(path.with_suffix(".missing.json"), result)
-        write_text(beside(path), _told(question, self._rates(outcomes)))
+        write_text(beside(path), _summary(question, self._rates(outcomes)))
         log.info("rows are in %s", path)
         return self._text(question, result)
 
     def tell(self, result: EvalResult) -> None:
-        """Tell MLflow, after all else: rows and table are there whatever it does."""
+        """Log a net to MLflow, last, as rows and table must not depend on it."""
         if result.outcomes is None:
             return
         (question,) = questions_of(result.outcomes)
@@ -67,16 +67,16 @@ class EvaluationRecord:
             log.warning("MLflow has no record of %s: %s", question.name, reason)
 
     def finish(self, results: Mapping[str, EvalResult]) -> None:
-        """Fail if anything is missing.
+        """Raise if a net or a block is missing.
 
         Raises:
-            FftuneError: a net could not be examined, or blocks of it are missing.
+            FftuneError: a net could not be evaluated, or blocks of it are missing.
         """
         errors = [result.error for result in results.values() if result.error is not None]
         if len(results) == 1 and errors:
             raise errors[0]
         if errors:
-            raise FftuneError(f"{len(errors)} of {len(results)} nets could not be examined")
+            raise FftuneError(f"{len(errors)} of {len(results)} nets could not be evaluated")
         lost = sum(len(result.lost) for result in results.values())
         if lost:
             raise FftuneError(f"{lost} blocks are missing; the same command tries them again")
@@ -91,11 +91,11 @@ class EvaluationRecord:
         return open_tracking(self.root, f"evaluate-{Path(self.data).name}")
 
     def _path(self, question: Question) -> Path:
-        """Where rows go: every question has a file of its own."""
+        """File of a question's rows; every question has its own."""
         return self.rows or self.root / "rows" / f"{question.name}.parquet"
 
     def _text(self, question: Question, result: EvalResult) -> str:
-        """The table under its head; what is missing at its end."""
+        """Table under its head, with lost blocks at the end."""
         assert result.outcomes is not None
         text = f"{question.head()}\n\n{table(undefended(result.outcomes))}"
         if self._defenses:
@@ -103,12 +103,12 @@ class EvaluationRecord:
         return text + "".join(f"\n{'':2s}MISSING {lost}" for lost in result.lost)
 
     def _rates(self, outcomes: Outcomes) -> dict[str, Rate]:
-        """Those of the bare net, and those under each defence."""
+        """Rates of the bare net, and under each defense."""
         found = rates(undefended(outcomes))
         return found | (defense_rates(outcomes) if self._defenses else {})
 
     def _write_lost(self, path: Path, result: EvalResult) -> None:
-        """What is missing, and why; nothing stands there when nothing is."""
+        """Write the lost blocks and their reasons; remove the file when there are none."""
         if not result.lost:
             path.unlink(missing_ok=True)
             return
@@ -122,7 +122,7 @@ class EvaluationRecord:
     def _log(self, question: Question, result: EvalResult, path: Path) -> None:
         assert result.outcomes is not None
         kind = {"fftune.kind": "evaluation"}
-        # Only the answer to the same question is replaced.
+        # Replaces only the run of the same question.
         discard_runs(self._tracking, kind | {"fftune.question": question.name})
         run = TrackedRun(
             self._tracking,
@@ -138,12 +138,12 @@ class EvaluationRecord:
 
 
 def beside(rows: Path) -> Path:
-    """The JSON file of what a file of rows comes to."""
+    """JSON file of the rates, beside a file of rows."""
     return rows.with_name(f"{rows.name}.json")
 
 
-def _told(question: Question, found: Mapping[str, Rate]) -> str:
-    """The question, and every rate with its count and interval."""
+def _summary(question: Question, found: Mapping[str, Rate]) -> str:
+    """The question and every rate with its count and interval, as JSON."""
     data = {
         "schema_version": 1,
         "name": question.name,

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from fftune.comparison import Estimate, GapBand
 from fftune.config import Selection
 from fftune.report.results import StudyResult
-from fftune.sweeping.front import RISKS, TrialResult
+from fftune.sweeping.trial_results import RISKS, TrialResult
 
 COLORS = ("#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#a67c00", "#495057")
 

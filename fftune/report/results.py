@@ -7,7 +7,8 @@ from typing import cast
 
 from fftune.config import Study, SweepConfig, ThreatModel, nearest, study_of
 from fftune.errors import ConfigError, StudyError
-from fftune.sweeping.front import Front, SeedResult
+from fftune.sweeping.front import Front
+from fftune.sweeping.trial_results import SeedResult
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from fftune.config import told_radius
 from fftune.evaluation.block_cache import ENGINE
 from fftune.report.results import StudyResult
 from fftune.risk import RiskCounts
-from fftune.sweeping.front import Front, SeedResult
+from fftune.sweeping.front import Front
+from fftune.sweeping.trial_results import SeedResult
 
 
 def headlines(studies: Sequence[StudyResult]) -> list[str]:
@@ -69,9 +70,9 @@ def caveats(studies: Sequence[StudyResult]) -> list[str]:
     """List what a reader must know before quoting a number."""
     config, threat = studies[0].config, studies[0].threat
     chosen = (
-        "The points of each front were chosen on the test images themselves: optimistic."
+        "The models of each front were chosen on the test images themselves: optimistic."
         if config.selection == "test"
-        else "The points of each front were chosen on validation images and are shown on test "
+        else "The models of each front were chosen on validation images and are shown on test "
         "images, so that a curve need not fall everywhere."
     )
     seeds = sorted({result.seed for study in studies for result in study.front.results})

@@ -8,7 +8,7 @@ from fftune.config import Selection
 from fftune.pareto import cost_to_reach, monotonicity_violations
 from fftune.report.results import StudyResult
 from fftune.risk import Rate
-from fftune.sweeping.front import RISKS, SeedResult, TrialResult
+from fftune.sweeping.trial_results import RISKS, SeedResult, TrialResult
 
 
 def table(studies: Sequence[StudyResult]) -> pd.DataFrame:

@@ -8,11 +8,11 @@ import optuna
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from fftune.config import Study
-from fftune.sweeping.front import Failure, SeedResult, TrialResult
 from fftune.sweeping.optuna_storage import open_or_create
 from fftune.sweeping.samplers.strategies import enqueue, make_sampler
 from fftune.sweeping.search_space import params_of, suggest
 from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.trial_results import Failure, SeedResult, TrialResult
 
 
 def open_search(study: StudyDir) -> optuna.Study:

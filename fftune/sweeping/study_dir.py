@@ -15,18 +15,18 @@ from fftune.evaluation.question import Question, read_question
 from fftune.keyed_noise import GENERATOR
 from fftune.outcomes import questions_in
 from fftune.storage import locked, write_text
-from fftune.sweeping.front import (
+from fftune.sweeping.front import Front
+from fftune.sweeping.samplers.spec import planned
+from fftune.sweeping.study_records import read_as, read_record
+from fftune.sweeping.trial_results import (
     Estimates,
     Failure,
-    Front,
     SeedResult,
     Stopped,
     by_lambda,
     result_from_dict,
     result_to_dict,
 )
-from fftune.sweeping.samplers.spec import planned
-from fftune.sweeping.study_records import read_as, read_record
 from fftune.training.snapshots import Snapshots
 
 T = TypeVar("T")

@@ -11,8 +11,9 @@ from fftune.config.study import kind_record
 
 if TYPE_CHECKING:  # a record is read by `--help`, which needs no torch
     from fftune.risk import RiskCounts
-    from fftune.sweeping.front import Estimates, Front, SeedResult
+    from fftune.sweeping.front import Front
     from fftune.sweeping.study_dir import StudyDir
+    from fftune.sweeping.trial_results import Estimates, SeedResult
     from fftune.tracking.runs import TrackedRun
 
 S = TypeVar("S", bound=Study)

@@ -29,9 +29,9 @@ from fftune.objectives import objective_of
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import SPLITS, Estimates, SeedResult
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun
+from fftune.sweeping.trial_results import SPLITS, Estimates, SeedResult
 from fftune.training.cost import cost
 from fftune.training.history import EpochRecord
 from fftune.training.snapshots import Snapshots

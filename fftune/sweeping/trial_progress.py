@@ -5,13 +5,16 @@ from collections.abc import Sequence
 from math import isfinite
 from statistics import fmean
 from types import TracebackType
+from typing import Any
 
-from fftune.config import Settings
+from fftune.config import Settings, told_radius
+from fftune.config.search_space import RADII
 from fftune.pareto import hypervolume
 from fftune.progress import Progress, duration
-from fftune.sweeping.front import REFERENCE, Failure, SeedResult, Stopped, TrialResult
+from fftune.sweeping.front import REFERENCE
 from fftune.sweeping.samplers.spec import planned
 from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.trial_results import Failure, SeedResult, Stopped, TrialResult
 
 log = logging.getLogger("fftune.sweep")
 
@@ -88,5 +91,11 @@ class TrialProgress:
 
 def _named(settings: Settings) -> str:
     """Settings as in "lam 6, optimizer.lr 0.05"."""
-    values = ((k, f"{v:g}" if isinstance(v, float | int) else v) for k, v in settings.items())
-    return ", ".join(f"{path} {value}" for path, value in values)
+    return ", ".join(f"{path} {_printed(path, value)}" for path, value in settings.items())
+
+
+def _printed(path: str, value: Any) -> str:
+    if not isinstance(value, float | int):
+        return str(value)
+    radius = path.rpartition(".")[2] in (*RADII, "step_size")
+    return told_radius(value) if radius else f"{value:g}"

@@ -9,10 +9,10 @@ from uuid import uuid4
 from fftune.config import Resources, Settings, config_hash, with_settings
 from fftune.errors import FftuneError
 from fftune.sweeping.early_stopping import StoppedError
-from fftune.sweeping.front import Failure, SeedResult, Stopped
 from fftune.sweeping.samplers.spec import strategy_of
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun, StudyKind, kind_of
+from fftune.sweeping.trial_results import Failure, SeedResult, Stopped
 from fftune.tracking.runs import TrackedRun, discard_runs, end_stale_runs
 from fftune.tracking.store import Tracking
 

@@ -94,16 +94,16 @@ def train_on_ray(
         with _repeated(folder / LOG):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise _told(folder) or _last_words(error) from None
-    if told := _told(folder):
-        raise told
+        raise _worker_error(folder) or _last_words(error) from None
+    if failure := _worker_error(folder):
+        raise failure
     checkpoint = RunDir(folder).finished()
     assert checkpoint is not None  # the leading worker has written it
     on_history(checkpoint.history)
     return checkpoint
 
 
-def _told(folder: Path) -> FftuneError | None:
+def _worker_error(folder: Path) -> FftuneError | None:
     """The error that a worker left in `FAILED`, or None."""
     if not (folder / FAILED).exists():
         return None

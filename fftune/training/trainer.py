@@ -322,7 +322,7 @@ class Trainer:
         self.progress.update(self._done(epoch), note=self._note(so_far))
 
     def _note(self, epoch: EpochRecord) -> str:
-        """What is shown of an epoch, or of the part of it that is done."""
+        """Format the measurements of an epoch, or of its steps so far, for progress."""
         note = f"epoch {epoch.epoch}/{self.config.optimizer.epochs}, loss {epoch.loss:.4g}"
         note += f", accuracy {epoch.accuracy:.3f}"
         if math.isfinite(epoch.validation_accuracy):

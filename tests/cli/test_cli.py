@@ -22,7 +22,7 @@ from fftune.cli.verbs import VERBS
 from fftune.config import AttackConfig, DefenseConfig, Dimension, ThreatModel
 from fftune.errors import ConfigError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def fftune(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -255,10 +255,11 @@ def test_after_ctrl_c_no_verb_promises_a_flag_that_it_lacks(verb: str, capsys) -
 
 def test_the_top_level_command() -> None:
     script = Path(sys.executable).with_name("fftune")
-    shown = subprocess.run([script], capture_output=True, text=True, cwd=ROOT)
+    env = os.environ | {"PYTHONPATH": str(ROOT)}
+    shown = subprocess.run([script], capture_output=True, text=True, env=env)
     assert shown.returncode == 2
     assert "sweep" in shown.stdout and "--quiet" in shown.stdout
     assert fftune("fftune.cli").stdout == shown.stdout
-    wrong = subprocess.run([script, "swep"], capture_output=True, text=True, cwd=ROOT)
+    wrong = subprocess.run([script, "swep"], capture_output=True, text=True, env=env)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "fftune: unknown verb 'swep'; did you mean 'sweep'?\n"

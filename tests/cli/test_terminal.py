@@ -112,18 +112,38 @@ def test_a_terminal_shows_the_same_lines_as_a_pipe(terminal: dict[str, str], pip
     assert (code, said, results) == (0, piped, "")
 
 
-def test_work_draws_bars_on_a_terminal_and_quiet_work_nothing(tmp_path: Path) -> None:
-    write = ["-m", "fftune.data", "write", "digits", f"--out={tmp_path}"]
-    code, said, results = on_terminal(write, columns=100, TERM="xterm")
-    assert code == 0, said
-    assert " digits whole: 0 of 1,797 images" in CODES.sub("", said)
-    assert "\x1b[?25l" in said and said.rindex("\x1b[?25h") > said.rindex("\x1b[?25l")  # cursor
-    assert f"{tmp_path}/digits/whole.beton: 1,797 examples" in results
-    assert on_terminal([*write, "--quiet"], TERM="xterm") == (0, "", results)
+WORK = """
+import logging, sys
+from fftune.cli.options import run
+from fftune.progress import Progress
+
+def work(arguments):
+    with Progress("digits", unit="images", total=3) as progress:
+        for done in range(3):
+            progress.update(done + 1)
+            logging.getLogger("fftune.work").warning("image %d is strange", done)
+    print("result")
+
+run(work, sys.argv[1:])
+"""
 
 
-def test_a_dumb_terminal_gets_lines(tmp_path: Path) -> None:
-    write = ["-m", "fftune.data", "write", "digits", f"--out={tmp_path}"]
-    code, said, _ = on_terminal(write, TERM="dumb")
-    assert code == 0 and not CODES.search(said)
-    assert re.search(r"^\d\d:\d\d:\d\d digits whole: 0 of 1,797 images$", said, re.MULTILINE)
+def test_work_draws_bars_on_a_terminal_below_its_log() -> None:
+    code, said, results = on_terminal(["-c", WORK], TERM="xterm")
+    assert (code, results) == (0, "result\n")
+    assert " digits: 0 of 3 images" in CODES.sub("", said) and "━" in said
+    assert said.count("\x1b[?25l") == said.count("\x1b[?25h") == 1  # the cursor comes back
+    assert [f"image {i} is strange" in said for i in range(3)] == [True] * 3
+
+
+def test_quiet_work_only_warns() -> None:
+    code, said, results = on_terminal(["-c", WORK, "--quiet"], TERM="xterm")
+    assert (code, results) == (0, "result\n")
+    assert [line[9:] for line in said.splitlines()] == [f"image {i} is strange" for i in range(3)]
+
+
+def test_a_dumb_terminal_gets_lines() -> None:
+    code, said, results = on_terminal(["-c", WORK], TERM="dumb")
+    assert (code, results) == (0, "result\n") and not CODES.search(said)
+    assert said.splitlines()[0][9:] == "digits: 0 of 3 images"
+    assert len(said.splitlines()) == 4

@@ -51,11 +51,11 @@ def test_equal_sources_give_equal_bytes_for_any_number_of_threads(tmp_path: Path
 
 
 def test_a_sidecar_tells_everything(beton: Path) -> None:
-    sidecar = verified(beton)
-    assert sidecar.count == 100 and sidecar.per_class == (20,) * 5
-    assert sidecar.shape == (3, 8, 6) and sidecar.source.classes == tuple("01234")
-    assert sidecar.bytes == beton.stat().st_size and sidecar.beton_version == 2
-    assert sidecar.origin == COLOUR and sidecar.write == WriteConfig()
+    manifest = verified(beton)
+    assert manifest.count == 100 and manifest.per_class == (20,) * 5
+    assert manifest.shape == (3, 8, 6) and manifest.source.classes == tuple("01234")
+    assert manifest.bytes == beton.stat().st_size and manifest.beton_version == 2
+    assert manifest.origin == COLOUR and manifest.write == WriteConfig()
 
 
 def test_a_set_larger_than_a_page_crosses_no_page(tmp_path: Path) -> None:
@@ -151,28 +151,28 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "zeros": lambda path: path.write_bytes(bytes(path.stat().st_size)),
     "a directory": as_folder,
     "missing": lambda path: path.unlink(),
-    "sidecar missing": lambda path: manifest_path(path).unlink(),
-    "sidecar empty": lambda path: manifest_path(path).write_text(""),
-    "sidecar cut": lambda path: os.truncate(manifest_path(path), 100),
-    "sidecar of another file": of_another,
-    "sidecar with an unknown key": with_sidecar(lambda content: content.update(colour="blue")),
-    "sidecar with another checksum": with_sidecar(lambda content: content.update(sha256="0" * 64)),
-    "sidecar with other counts": with_sidecar(lambda content: content.update(per_class=[100])),
-    "sidecar with counts in another order": with_sidecar(
+    "manifest missing": lambda path: manifest_path(path).unlink(),
+    "manifest empty": lambda path: manifest_path(path).write_text(""),
+    "manifest cut": lambda path: os.truncate(manifest_path(path), 100),
+    "manifest of another file": of_another,
+    "manifest with an unknown key": with_sidecar(lambda content: content.update(colour="blue")),
+    "manifest with another checksum": with_sidecar(lambda content: content.update(sha256="0" * 64)),
+    "manifest with other counts": with_sidecar(lambda content: content.update(per_class=[100])),
+    "manifest with counts in another order": with_sidecar(
         lambda content: content.update(per_class=[19, 21, 20, 20, 20])
     ),
-    "sidecar with another number of examples": with_sidecar(
+    "manifest with another number of examples": with_sidecar(
         lambda content: content.update(count=99)
     ),
-    "sidecar with one class": with_sidecar(classes(1)),
-    "sidecar with a class fewer": with_sidecar(classes(4)),
-    "sidecar with a class more": with_sidecar(classes(6)),
-    "sidecar with a class fewer, and its counts": with_sidecar(classes(4, [20] * 4)),
-    "sidecar with one class, which all are of": with_sidecar(classes(1, [100])),
-    "sidecar of another part": with_sidecar(lambda content: content.update(part="all")),
-    "sidecar of a later release": with_sidecar(lambda content: content.update(schema=99)),
-    "sidecar of no release": with_sidecar(lambda content: content.update(schema=0)),
-    "sidecar of another format": with_sidecar(lambda content: content.update(beton_version=1)),
+    "manifest with one class": with_sidecar(classes(1)),
+    "manifest with a class fewer": with_sidecar(classes(4)),
+    "manifest with a class more": with_sidecar(classes(6)),
+    "manifest with a class fewer, and its counts": with_sidecar(classes(4, [20] * 4)),
+    "manifest with one class, which all are of": with_sidecar(classes(1, [100])),
+    "manifest of another part": with_sidecar(lambda content: content.update(part="all")),
+    "manifest of a later release": with_sidecar(lambda content: content.update(schema=99)),
+    "manifest of no release": with_sidecar(lambda content: content.update(schema=0)),
+    "manifest of another format": with_sidecar(lambda content: content.update(beton_version=1)),
 }
 
 
@@ -200,7 +200,7 @@ def test_damage_is_an_error_and_never_a_wrong_pixel(
 def test_a_file_that_belongs_to_another_set_is_told(
     tmp_path: Path, y: list[int], ids: list[int], message: str
 ) -> None:
-    """Its checksum is right: it is whole, but not what the sidecar says."""
+    """Its checksum is right: it is whole, but not what the manifest says."""
     source = open_parts(COLOUR)["train"]
     path = tmp_path / "train.beton"
     with path.open("wb") as file:
@@ -209,9 +209,9 @@ def test_a_file_that_belongs_to_another_set_is_told(
             writer.add(bytes(144), (8, 6, 3), y=label, i=i, mode=1)
         writer.finish()
     few = replace(source, y=torch.arange(3), images=Array("few", np.zeros((3, 8, 6, 3), np.uint8)))
-    sidecar = write_beton(few, tmp_path / "few.beton", WriteConfig(), origin="", splits={})
-    write_manifest(path, replace(sidecar, bytes=path.stat().st_size, sha256=sha256(path)))
-    with pytest.raises(DataError, match=f"does not hold what its sidecar says: {message}"):
+    manifest = write_beton(few, tmp_path / "few.beton", WriteConfig(), origin="", splits={})
+    write_manifest(path, replace(manifest, bytes=path.stat().st_size, sha256=sha256(path)))
+    with pytest.raises(DataError, match=f"does not hold what its manifest says: {message}"):
         stored_part(path)
 
 

@@ -50,9 +50,9 @@ def test_bad_images_can_be_skipped_and_are_listed(tmp_path: Path, part: Official
     (tmp_path / "set/train/a/1.png").write_bytes(b"")
     path = tmp_path / "out/train.beton"
     config = WriteConfig(skip_bad=True)
-    sidecar = write_beton(part, path, config, origin="", splits={})
-    assert sidecar.count == 3 and sidecar.per_class == (1, 2)
-    assert len(sidecar.skipped) == 1 and "a/1.png" in sidecar.skipped[0]
+    manifest = write_beton(part, path, config, origin="", splits={})
+    assert manifest.count == 3 and manifest.per_class == (1, 2)
+    assert len(manifest.skipped) == 1 and "a/1.png" in manifest.skipped[0]
     stored = stored_part(path)
     assert stored.ids is not None and stored.ids.tolist() == [0, 2, 3]  # ids stay what they were
     assert np.array_equal(stored.images.read(1).pixels, part.images.read(2).pixels)

@@ -32,8 +32,8 @@ def test_what_is_written_is_found_listed_and_verified(
     out = capsys.readouterr().out
     assert out.count(f"{STORED}/train.beton: 40 examples of 4 classes, 3x8x8") == 2
     assert f"data sets in {root}" in out and f"{STORED} " in out
-    sidecar = read_manifest(root / STORED / "train.beton")
-    assert {role: part.size for role, part in sidecar.splits.items()} == {"train": 32, "select": 8}
+    manifest = read_manifest(root / STORED / "train.beton")
+    assert {role: part.size for role, part in manifest.splits.items()} == {"train": 32, "select": 8}
     spec = DataSpec(name=STORED, train_size=None, validation_size=8)
     exact = DataSpec(name=SET, train_size=None, validation_size=8)
     assert load(spec, "validation").hash() == load(exact, "validation").hash()

@@ -50,7 +50,7 @@ def test_each_draw_is_keyed_by_its_repeat_and_the_examples_id() -> None:
         "hedge": HedgeConfig(eps_d=0.2, steps=3),
     }
     defense_set, net, surrogate = guard_of(hedges), Quarter(), Says(1)
-    verdicts = list(defense_set.verdicts(net, images(), IDS, 4, surrogate=surrogate))
+    verdicts = list(defense_set.predictions(net, images(), IDS, 4, surrogate=surrogate))
     assert [(v.name, v.repeat) for v in verdicts] == [
         (name, repeat) for name in hedges for repeat in range(4)
     ]
@@ -65,7 +65,7 @@ def test_each_draw_is_keyed_by_its_repeat_and_the_examples_id() -> None:
         preds.append(expected.tolist())
     assert len({tuple(pred) for pred in preds}) > 2  # draws differ
     few = torch.tensor([4, 1])
-    part = list(defense_set.verdicts(net, images()[few], IDS[few], 2, surrogate=surrogate))
+    part = list(defense_set.predictions(net, images()[few], IDS[few], 2, surrogate=surrogate))
     assert [v.pred.tolist() for v in part] == [
         v.pred[few].tolist() for v in verdicts if v.repeat < 2
     ]

@@ -16,7 +16,8 @@ from fftune.config import SweepConfig, to_json
 from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import Front, SeedResult
+from fftune.sweeping.front import Front
+from fftune.sweeping.trial_results import SeedResult
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
 pytestmark = [

@@ -47,7 +47,7 @@ def test_slopes_of_a_quadratic_net_are_those_of_calculus() -> None:
     expected = torch.stack(
         [(true * d.flatten(1)).sum(1) for d in (true.sign().view_as(at), *signs)]
     )
-    for measured in (found.said, found.near, found.far):
+    for measured in (found.predicted, found.near, found.far):
         torch.testing.assert_close(measured, expected.T.double(), rtol=1e-3, atol=1e-3)
     assert found.precision == torch.float64 and found.doubt() is None
 
@@ -65,7 +65,7 @@ def test_points_lie_in_the_ball_and_signs_are_all_there() -> None:
 def measured(said: Tensor, near: Tensor, far: Tensor, bends: Tensor | None = None) -> Slopes:
     bends = torch.zeros_like(said) if bends is None else bends
     return Slopes(
-        said=said, near=near, far=far, bends=bends,
+        predicted=said, near=near, far=far, bends=bends,
         rounding=torch.full((len(said),), 1e-6), rounding_far=torch.full((len(said),), 1e-6),
         precision=torch.float64,
     )  # fmt: skip
@@ -101,7 +101,7 @@ def test_a_doubt_counts_points_and_images_and_how_far_those_are_off() -> None:
     ):
         assert loose.doubt() is None  # 3 of 24 are less than a quarter
     said[:5] = 0.2
-    loose = replace(loose, said=said)
+    loose = replace(loose, predicted=said)
     assert "by more than 40% " in loose.doubt() and "at 7 of 24 points" in loose.doubt()
 
 

@@ -78,8 +78,8 @@ def test_bad_functions_are_one_line(file, call, message) -> None:
 def test_missing_and_broken_files(tmp_path) -> None:
     with pytest.raises(ModelError, match="there is no file"):
         load_model(ModelSpec(factory=f"{tmp_path}/none.py:net"))
-    with pytest.raises(ModelError, match="there is no file"):
-        load_model(ModelSpec(factory="net"))
+    with pytest.raises(ModelError, match="unknown model 'resnt18'; did you mean 'resnet18'"):
+        load_model(ModelSpec(factory="resnt18"))
     (tmp_path / "bad.py").write_text("def net(:")
     with pytest.raises(ModelError, match="SyntaxError"):
         load_model(ModelSpec(factory=f"{tmp_path}/bad.py:net"))

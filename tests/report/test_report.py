@@ -14,7 +14,8 @@ from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import table
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import Failure, Front, SeedResult
+from fftune.sweeping.front import Front
+from fftune.sweeping.trial_results import Failure, SeedResult
 from tests.questions import ASKED
 
 

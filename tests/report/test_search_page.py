@@ -10,11 +10,12 @@ from fftune.config import Dimension, SweepConfig, to_json
 from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
-from fftune.sweeping.front import Failure, Front, SeedResult
+from fftune.sweeping.front import Front
 from fftune.sweeping.optuna_plots import search_plots
 from fftune.sweeping.optuna_study import open_search, tell
 from fftune.sweeping.search_space import suggest
 from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.trial_results import Failure, SeedResult
 
 WRONG = (10, 20, 30)
 """Of 100, a trial each; half of them concealed by two, and a fourth trial fails."""

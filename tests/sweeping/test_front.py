@@ -5,7 +5,8 @@ import pytest
 
 from fftune.errors import StudyError
 from fftune.risk import RiskCounts
-from fftune.sweeping.front import Failure, Front, SeedResult, by_lambda
+from fftune.sweeping.front import Front
+from fftune.sweeping.trial_results import Failure, SeedResult, by_lambda
 from tests.questions import ASKED
 
 

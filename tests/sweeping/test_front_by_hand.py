@@ -10,12 +10,11 @@ import pytest
 from fftune.comparison import Estimate
 from fftune.errors import StudyError
 from fftune.risk import RiskCounts
-from fftune.sweeping.front import (
-    REFERENCE,
+from fftune.sweeping.front import REFERENCE, Front
+from fftune.sweeping.trial_results import (
     RISKS,
     SPLITS,
     Failure,
-    Front,
     SeedResult,
     Stopped,
     TrialResult,

@@ -13,11 +13,11 @@ from test_front import point
 from fftune.config import Dimension, SweepConfig
 from fftune.errors import StorageError, StudyError
 from fftune.storage import write_text
-from fftune.sweeping.front import Failure, SeedResult, Stopped
 from fftune.sweeping.optuna_storage import mend_journal, read_search
 from fftune.sweeping.optuna_study import open_search, tell
 from fftune.sweeping.search_space import suggest
 from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.trial_results import Failure, SeedResult, Stopped
 
 LINES = [b'{"op_code":4,"trial_id":%d}\n' % i for i in range(4)]
 

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 from fftune.config import Dimension, StoppingConfig, Study, combinations
 from fftune.risk import RiskCounts
-from fftune.sweeping.front import SeedResult
+from fftune.sweeping.trial_results import SeedResult
 from fftune.sweeping.study_kind import StudyKind
 
 

@@ -1,7 +1,7 @@
 """Manifest of a beton (FFCV file): a JSON file beside it with its contents and origin.
 
 FFCV reads a damaged beton without a word. So no beton is read before its checksum has been
-compared with its sidecar's, once for every state of the file.
+compared with its manifest's, once for every state of the file.
 """
 
 import hashlib
@@ -90,55 +90,55 @@ def read_manifest(beton: Path) -> Manifest:
     """Read the manifest beside a beton.
 
     Raises:
-        DataError: nothing is, it is no sidecar, or it is one of another release.
+        DataError: nothing is, it is no manifest, or it is one of another release.
     """
     path = manifest_path(beton)
     try:
-        sidecar = from_json(Manifest, path.read_text(encoding="utf-8"))
+        manifest = from_json(Manifest, path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        missing = f"beton {str(beton)!r} has no sidecar {path.name!r}"
+        missing = f"beton {str(beton)!r} has no manifest {path.name!r}"
         raise DataError(f"{missing}; `fftune data write` makes both") from None
     except OSError as error:
-        raise DataError(f"sidecar {str(path)!r}: {error.strerror}") from None
+        raise DataError(f"manifest {str(path)!r}: {error.strerror}") from None
     except (ConfigError, UnicodeDecodeError) as error:
-        raise DataError(f"sidecar {str(path)!r} is damaged: {error}") from None
-    if sidecar.schema not in READABLE:
+        raise DataError(f"manifest {str(path)!r} is damaged: {error}") from None
+    if manifest.schema not in READABLE:
         known = " and ".join(map(str, READABLE))
-        found = f"has schema {sidecar.schema}, this release reads {known}"
-        raise DataError(f"sidecar {str(path)!r} {found}")
-    return sidecar
+        found = f"has schema {manifest.schema}, this release reads {known}"
+        raise DataError(f"manifest {str(path)!r} {found}")
+    return manifest
 
 
-def write_manifest(beton: Path, sidecar: Manifest) -> None:
+def write_manifest(beton: Path, manifest: Manifest) -> None:
     """Whole or not at all."""
-    write_text(manifest_path(beton), to_json(sidecar))
+    write_text(manifest_path(beton), to_json(manifest))
 
 
 def verified(beton: Path, *, again: bool = False) -> Manifest:
-    """The sidecar of a beton whose bytes are those that were written.
+    """The manifest of a beton whose bytes are those that were written.
 
     A file that was verified before is known by its size, time and inode; `again` reads it anyway.
 
     Raises:
-        DataError: a byte differs, or the file or its sidecar cannot be read.
+        DataError: a byte differs, or the file or its manifest cannot be read.
     """
-    sidecar = read_manifest(beton)
+    manifest = read_manifest(beton)
     try:
         state = beton.stat()
         if not beton.is_file():
             raise DataError(f"beton {str(beton)!r} is not a file")
-        if state.st_size != sidecar.bytes:
+        if state.st_size != manifest.bytes:
             raise DataError(
-                f"beton {str(beton)!r} has {state.st_size:,} bytes, {sidecar.bytes:,} were written"
+                f"beton {str(beton)!r} has {state.st_size:,} bytes, {manifest.bytes:,} were written"
             )
-        seen = [sidecar.sha256, state.st_size, state.st_mtime_ns, state.st_ino]
+        seen = [manifest.sha256, state.st_size, state.st_mtime_ns, state.st_ino]
         if again or _remembered(beton) != seen:
-            if sha256(beton) != sidecar.sha256:
+            if sha256(beton) != manifest.sha256:
                 raise DataError(f"beton {str(beton)!r} is damaged: its checksum is another one")
             write_text(_memory(beton), json.dumps(seen))
     except OSError as error:
         raise DataError(f"beton {str(beton)!r}: {error.strerror}") from None
-    return sidecar
+    return manifest
 
 
 def _memory(beton: Path) -> Path:

@@ -28,7 +28,7 @@ class BetonImages:
     """Images of a verified beton (FFCV file)."""
 
     beton: Beton
-    sidecar: Manifest
+    manifest: Manifest
     frame: Frame | None = None
 
     def __len__(self) -> int:
@@ -48,8 +48,8 @@ class BetonImages:
 
     def framed(self, frame: Frame) -> Images:
         """The images themselves where they were framed so before they were written."""
-        write = self.sidecar.write
-        if write.image_size is None or self.sidecar.shape is None:
+        write = self.manifest.write
+        if write.image_size is None or self.manifest.shape is None:
             return replace(self, frame=frame)
         if frame == Central(write.image_size, write.image_resize):
             return self
@@ -61,7 +61,7 @@ class BetonImages:
 
     def __reduce__(self) -> tuple[object, ...]:
         """A worker opens the file itself instead of receiving it."""
-        return _reopened, (self.beton.path, self.sidecar, self.frame)
+        return _reopened, (self.beton.path, self.manifest, self.frame)
 
 
 def stored_parts(folder: Path) -> Parts | None:
@@ -76,68 +76,68 @@ def stored_part(path: Path) -> OfficialSplit:
     """Open one beton, verified.
 
     Raises:
-        DataError: it is damaged, its sidecar speaks of another file, or it is substandard and
+        DataError: it is damaged, its manifest speaks of another file, or it is substandard and
             what it was made of is not beside it; or the folder's name, or a beton beside it, says
             that it belongs to another set.
     """
-    sidecar = verified(path)
+    manifest = verified(path)
     beton = read_beton(path)
     names: dict[str, PartName] = {name: name for name in get_args(PartName)}
-    wrong = _why_another(beton, sidecar)
-    if wrong or sidecar.part not in names:
-        wrong = wrong or f"a part {sidecar.part!r}"
-        raise DataError(f"beton {str(path)!r} does not hold what its sidecar says: {wrong}")
-    _check_classes(path, sidecar)
+    wrong = _why_another(beton, manifest)
+    if wrong or manifest.part not in names:
+        wrong = wrong or f"a part {manifest.part!r}"
+        raise DataError(f"beton {str(path)!r} does not hold what its manifest says: {wrong}")
+    _check_classes(path, manifest)
     if path.stem != CLEAN:
-        _check_parent(path, sidecar, beton)
-        _check_kind(path, sidecar)
+        _check_parent(path, manifest, beton)
+        _check_kind(path, manifest)
     return OfficialSplit(
-        source=sidecar.source,
-        name=names[sidecar.part],
+        source=manifest.source,
+        name=names[manifest.part],
         y=torch.from_numpy(beton.y),
-        images=BetonImages(beton, sidecar),
+        images=BetonImages(beton, manifest),
         ids=torch.from_numpy(beton.ids),
     )
 
 
-def _why_another(beton: Beton, sidecar: Manifest) -> str:
+def _why_another(beton: Beton, manifest: Manifest) -> str:
     """The difference between a beton and its manifest; empty if there is none."""
-    classes, y = len(sidecar.source.classes), beton.y
-    if sidecar.beton_version != VERSION:
-        return f"version {sidecar.beton_version} of the format, not {VERSION}"
-    if sidecar.count != len(y):
-        return f"{sidecar.count:,} examples, not {len(y):,}"
+    classes, y = len(manifest.source.classes), beton.y
+    if manifest.beton_version != VERSION:
+        return f"version {manifest.beton_version} of the format, not {VERSION}"
+    if manifest.count != len(y):
+        return f"{manifest.count:,} examples, not {len(y):,}"
     if len(y) and not 0 <= y.min() <= y.max() < classes:
         return f"{classes} classes, and labels from {y.min()} to {y.max()}"
-    if sidecar.per_class != tuple(np.bincount(y, minlength=classes).tolist()):
+    if manifest.per_class != tuple(np.bincount(y, minlength=classes).tolist()):
         return "other counts of the classes"
     if len(y) and (beton.ids.min() < 0 or len(np.unique(beton.ids)) < len(y)):
         return "ids that are negative or stand twice"
     return ""
 
 
-def _check_parent(path: Path, sidecar: Manifest, beton: Beton) -> None:
+def _check_parent(path: Path, manifest: Manifest, beton: Beton) -> None:
     """Check that a substandard part is beside the clean one that it was made of.
 
     Raises:
         DataError: it does not, as in sets that an earlier release has written.
     """
     clean, again = path.with_name(f"{CLEAN}.beton"), "`fftune data write` makes the set again"
-    if sidecar.made is None:
-        if sidecar.part == "train" and lexists(clean):
+    if manifest.made is None:
+        if manifest.part == "train" and lexists(clean):
             raise DataError(f"beton {str(path)!r} has a {clean.name!r} of another set; {again}")
         return
-    if sidecar.part != "train" or not lexists(clean):
+    if manifest.part != "train" or not lexists(clean):
         lacks = f"no {clean.name!r} beside it for the examples that validate or test"
         raise DataError(f"beton {str(path)!r} is substandard, and has {lacks}; {again}")
     parent = stored_part(clean)
     assert isinstance(parent.images, BetonImages) and parent.ids is not None
     same = np.array_equal(parent.ids.numpy(), beton.ids)
-    if not same or parent.images.sidecar.content != sidecar.made.parent:
+    if not same or parent.images.manifest.content != manifest.made.parent:
         raise DataError(f"beton {str(path)!r} was not made of its {clean.name!r}; {again}")
 
 
-def _check_classes(path: Path, sidecar: Manifest) -> None:
+def _check_classes(path: Path, manifest: Manifest) -> None:
     """Check that labels of all parts count the same classes.
 
     Raises:
@@ -147,24 +147,24 @@ def _check_classes(path: Path, sidecar: Manifest) -> None:
         beside = path.with_name(f"{name}.beton")
         if not lexists(beside):
             continue
-        classes = sidecar.source.classes
+        classes = manifest.source.classes
         with suppress(DataError):
             classes = read_manifest(beside).source.classes
-        if classes != sidecar.source.classes:
+        if classes != manifest.source.classes:
             other = f"{beside.name!r} beside it has other classes, or in another order"
             raise DataError(f"beton {str(path)!r} is of another set: {other}")
 
 
-def _check_kind(path: Path, sidecar: Manifest) -> None:
+def _check_kind(path: Path, manifest: Manifest) -> None:
     """Check that a training part is substandard in the way that its folder's name says.
 
     Raises:
         DataError: it is of another kind or norm, or it is none where no such set was read.
     """
     wanted = _kind_in(path.parent.absolute().name)
-    made = sidecar.made
-    held = _kind_in(sidecar.source.name) if made is None else _kind_of(path, made)
-    if sidecar.part == "train" and wanted and held != wanted:
+    made = manifest.made
+    held = _kind_in(manifest.source.name) if made is None else _kind_of(path, made)
+    if manifest.part == "train" and wanted and held != wanted:
         raise DataError(
             f"beton {str(path)!r} holds {held or 'no substandard data'}, and its folder is called "
             f"{path.parent.name!r}; `fftune data write` makes the set again"
@@ -179,9 +179,9 @@ def _kind_of(path: Path, made: Made) -> str:
     try:
         norm = json.loads(made.settings)["threat"]["norm"]
     except (ValueError, LookupError, TypeError):
-        raise DataError(f"beton {str(path)!r}: its sidecar does not say how it was made") from None
+        raise DataError(f"beton {str(path)!r}: its manifest does not say how it was made") from None
     return substandard_name("", made.kind, norm).removeprefix("-")
 
 
-def _reopened(path: Path, sidecar: Manifest, frame: Frame | None) -> BetonImages:
-    return BetonImages(read_beton(path), sidecar, frame)
+def _reopened(path: Path, manifest: Manifest, frame: Frame | None) -> BetonImages:
+    return BetonImages(read_beton(path), manifest, frame)

@@ -48,7 +48,7 @@ def write_beton(
     splits: dict[str, SplitRecord],
     made: Made | None = None,
 ) -> Manifest:
-    """Write a part, and its sidecar beside it.
+    """Write a part, and its manifest beside it.
 
     Raises:
         DataError: an image is bad (unless `config.skip_bad`), or all are.
@@ -59,7 +59,7 @@ def write_beton(
     written = _Written(part)
     write_whole(path, lambda temporary: _fill(temporary, part, config, written))
     summary, size = sha256(path), path.stat().st_size
-    sidecar = Manifest(
+    manifest = Manifest(
         source=part.source,
         part=part.name,
         origin=origin,
@@ -79,8 +79,8 @@ def write_beton(
         made=made,
         schema=SCHEMA,
     )
-    write_manifest(path, sidecar)
-    return sidecar
+    write_manifest(path, manifest)
+    return manifest
 
 
 def frame_for(part: OfficialSplit, config: WriteConfig) -> Frame | None:
