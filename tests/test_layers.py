@@ -103,7 +103,6 @@ DOORS = {
 
 
 MADE_FOR_USERS = {
-    "testing.samplers.check_sampler": "imported by itself: it needs Optuna",
     "certified.certify": "called from Python: no command takes a batch of images",
     "comparison.moved": "called from Python: compares the rows of two evaluations",
     "evaluation.block.margins": "called from Python: how close each of those rows was",
