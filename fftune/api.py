@@ -2,9 +2,9 @@
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +24,10 @@ from fftune.config import (
     ThreatModel,
     TrainConfig,
     from_json,
-    nearest,
-    to_json,
     with_settings,
 )
 from fftune.config.data import of_another
+from fftune.config.overrides import with_checked
 from fftune.data import Dataset
 from fftune.data.in_memory import dataset_of
 from fftune.data.model_spec import model_spec
@@ -42,8 +41,6 @@ from fftune.sweeping.front import Front
 from fftune.training.checkpoint import Checkpoint
 
 __all__ = ["Evaluation", "Risks", "evaluate", "sweep", "train"]
-
-C = TypeVar("C")
 
 
 def evaluate(
@@ -91,7 +88,7 @@ def evaluate(
     """
     found = _net(net, str(weights))
     battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
-    battery = _with(battery, settings)
+    battery = with_checked(battery, settings)
     images = _data(found, data, split, classes)
     if isinstance(defense, str):
         defense = (defense,)
@@ -156,7 +153,7 @@ def train(
             scale=scale, kind=kind, data=data, model=model, norm=norm, eps=eps, constants=constants
         )
         config = _training(recipe, basis)
-    config = _with(config, {**others, **(settings or {})})
+    config = with_checked(config, {**others, **(settings or {})})
     from fftune.training.train import check
     from fftune.training.train import train as train_here
 
@@ -202,7 +199,7 @@ def sweep(
     config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
     if net is not None:
         config = _about(config, net, takes_model=kind_of(config).takes_model)
-    config = _with(config, {**others, **(settings or {})})
+    config = with_checked(config, {**others, **(settings or {})})
     return sweep_study(
         kind_of(config).prepare(config),
         root=storage_root(str(storage) if storage is not None else None),
@@ -330,30 +327,3 @@ def _threat(found: _Net, eps: float | None, norm: Norm | None) -> ThreatModel:
     if norm is not None and norm != own.norm:
         own = ThreatModel(norm=norm)
     return own if eps is None else replace(own, eps=eps)
-
-
-def _with(config: C, settings: Mapping[str, Any]) -> C:
-    """The config with other values at some paths, each of its field's type.
-
-    Raises:
-        ConfigError: a path is unknown, or a value is of another type or out of range.
-    """
-    for path in settings:
-        _require_field(config, path)
-    if not settings:
-        return config
-    try:
-        changed = with_settings(config, settings)
-        return from_json(type(changed), to_json(changed))
-    except TypeError as error:
-        named = ", ".join(f"{path} = {value!r}" for path, value in settings.items())
-        raise ConfigError(f"settings of another type than their fields: {named}") from error
-
-
-def _require_field(config: Any, path: str) -> None:
-    name, _, rest = path.partition(".")
-    names = [f.name for f in fields(config)] if is_dataclass(config) else []
-    if name not in names:
-        raise ConfigError(f"unknown setting {path!r}; {nearest(name, names)}")
-    if rest:
-        _require_field(getattr(config, name), rest)
