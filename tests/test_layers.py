@@ -106,11 +106,10 @@ MADE_FOR_USERS = {
     "certified.certify": "called from Python: no command takes a batch of images",
     "comparison.moved": "called from Python: compares the rows of two evaluations",
     "evaluation.block.margins": "called from Python: how close each of those rows was",
-    "testing.samplers.check_sampler": "called from the tests of users: their own strategies",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""
-TABLES = ("", "testing", "registry", "lambda_study", "hedge_study.study")
+TABLES = ("", "data", "testing", "registry", "lambda_study", "hedge_study.study")
 """Files whose texts name what others define: public API, registries, kinds of study."""
 NO_SUBJECT = {"utils", "util", "common", "helpers", "helper", "base", "misc", "core", "tools"}
 LIBRARIES = {framework.lower() for framework in DOORS} | {"pil", "skimage", "lightning", "rich"}
