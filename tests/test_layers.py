@@ -53,6 +53,7 @@ RANKS = {
     "report": 12,
     "hedge_study": 13,
     "lambda_study": 13,
+    "inputs": 13,
     "result": 13,
     "cli": 14,
     "api": 14,
@@ -95,17 +96,19 @@ DOORS = {
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "api"),
+        *("testing", "inputs", "api"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""
 
 
 MADE_FOR_USERS = {
-    "testing.samplers.check_sampler": "imported by itself: it needs Optuna",
     "certified.certify": "called from Python: no command takes a batch of images",
     "comparison.moved": "called from Python: compares the rows of two evaluations",
     "evaluation.block.margins": "called from Python: how close each of those rows was",
+    "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
+    "data.loader.open_loader": "called from Python: the batches of a split",
+    "data.sampler.is_padding": "called from Python: which of those examples pad a shard",
     "testing.samplers.check_sampler": "called from the tests of users: their own strategies",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
@@ -176,7 +179,8 @@ def test_a_file_has_a_subject_that_its_name_says(name: str) -> None:
 
 @pytest.mark.parametrize("name", list(modules()))
 def test_a_file_can_be_read_at_once(name: str) -> None:
-    assert len(modules()[name].read_text(encoding="utf-8").splitlines()) <= 350
+    lines = len(modules()[name].read_text(encoding="utf-8").splitlines())
+    assert lines <= 350
 
 
 def test_every_public_name_is_used() -> None:
