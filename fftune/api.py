@@ -32,6 +32,8 @@ from fftune.training.checkpoint import Checkpoint
 
 __all__ = ["Evaluation", "Risks", "evaluate", "sweep", "train"]
 
+C = TypeVar("C")
+
 
 def evaluate(
     net: nn.Module | Checkpoint | ModelSpec | str | Path,
@@ -143,7 +145,7 @@ def train(
             scale=scale, kind=kind, data=data, model=model, norm=norm, eps=eps, constants=constants
         )
         config = _training(recipe, basis)
-    config = with_checked(config, {**others, **(settings or {})})
+    config = _with(config, {**others, **(settings or {})})
     from fftune.training.train import check
     from fftune.training.train import train as train_here
 
@@ -189,7 +191,7 @@ def sweep(
     config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
     if net is not None:
         config = _about(config, net, takes_model=kind_of(config).takes_model)
-    config = with_checked(config, {**others, **(settings or {})})
+    config = _with(config, {**others, **(settings or {})})
     return sweep_study(
         kind_of(config).prepare(config),
         root=storage_root(str(storage) if storage is not None else None),
