@@ -95,8 +95,8 @@ class Progress:
         """Tell how far the work is; it is shown as soon as it is due.
 
         Args:
-            done: units, with those done before; None: as many as when last told.
-            note: what is in work, or the best so far; None: as when last told.
+            done: units, with those done before; None: unchanged.
+            note: what is in work, or the best so far; None: unchanged.
             left: seconds to the end, if known better than by the mean rate; nan: not at all yet.
         """
         if done is not None and done != self.done:
@@ -184,7 +184,7 @@ class Lines:
         log.info("%s", " | ".join(map(str, _active)))
 
     def end(self) -> None:
-        """Leave it to the log: `Progress` has told of the end."""
+        """Leave it to the log: `Progress` logs the end."""
 
     def write(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)
