@@ -1,49 +1,36 @@
 """Evaluate, train and sweep from Python, as `fftune.evaluate`, `fftune.train`, `fftune.sweep`."""
 
-import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from fftune import recipes
 from fftune.config import (
     Backend,
     BatteryConfig,
     Constants,
-    DataSpec,
     DefenseConfig,
     ModelSpec,
     Norm,
     Resources,
     Split,
     Study,
-    ThreatModel,
     TrainConfig,
-    from_json,
-    nearest,
-    to_json,
     with_settings,
 )
-from fftune.config.data import of_another
-from fftune.data import Dataset
-from fftune.data.in_memory import dataset_of
-from fftune.data.model_spec import model_spec
-from fftune.errors import ConfigError, ModelError
-from fftune.models import eval_mode, factory_of
-from fftune.models.saved_spec import read_spec
-from fftune.registry import MODELS, OBJECTIVES
+from fftune.config.overrides import with_checked
+from fftune.errors import ConfigError
+from fftune.inputs import built_for, given_data, given_net, threat_of
+from fftune.registry import OBJECTIVES
 from fftune.result import Evaluation, Risks
 from fftune.storage import storage_root
 from fftune.sweeping.front import Front
 from fftune.training.checkpoint import Checkpoint
 
 __all__ = ["Evaluation", "Risks", "evaluate", "sweep", "train"]
-
-C = TypeVar("C")
 
 
 def evaluate(
@@ -89,23 +76,23 @@ def evaluate(
         DataError: the data are missing, or not what they should be.
         ModelError: the net cannot be built, or does not fit the data.
     """
-    found = _net(net, str(weights))
+    found = given_net(net, str(weights))
     battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
-    battery = _with(battery, settings)
-    images = _data(found, data, split, classes)
+    battery = with_checked(battery, settings)
+    images = given_data(found, data, split, classes)
     if isinstance(defense, str):
         defense = (defense,)
     if not isinstance(defense, DefenseConfig):
         defense = DefenseConfig(names=tuple(defense))
     from fftune.evaluation.evaluate import evaluate as evaluate_nets
 
-    built = _built(found, images, split)
+    built = built_for(found, images, split)
     name = found.name or (built.label if isinstance(built, ModelSpec) else type(built).__name__)
     results = evaluate_nets(
         {name: built},
         images,
         battery,
-        threat=_threat(found, eps, norm),
+        threat=threat_of(found, eps, norm),
         split=split,
         defense=defense if defense.names else None,
         backend=backend,
@@ -156,7 +143,7 @@ def train(
             scale=scale, kind=kind, data=data, model=model, norm=norm, eps=eps, constants=constants
         )
         config = _training(recipe, basis)
-    config = _with(config, {**others, **(settings or {})})
+    config = with_checked(config, {**others, **(settings or {})})
     from fftune.training.train import check
     from fftune.training.train import train as train_here
 
@@ -202,7 +189,7 @@ def sweep(
     config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
     if net is not None:
         config = _about(config, net, takes_model=kind_of(config).takes_model)
-    config = _with(config, {**others, **(settings or {})})
+    config = with_checked(config, {**others, **(settings or {})})
     return sweep_study(
         kind_of(config).prepare(config),
         root=storage_root(str(storage) if storage is not None else None),
@@ -220,7 +207,7 @@ def _about(config: Study, net: ModelSpec | str | Path, *, takes_model: bool) -> 
     """
     if not takes_model:
         raise ConfigError(f"net must be left out of a study that trains its own ({config.name})")
-    found = _net(net, "")
+    found = given_net(net, "")
     if not isinstance(found.net, ModelSpec):
         raise ConfigError("net must be the folder of a checkpoint, or a ModelSpec")
     base = replace(config.base, net=found.net.absolute())
@@ -247,113 +234,3 @@ def _training(recipe: str, basis: recipes.Basis) -> TrainConfig:
         return config
     OBJECTIVES.check("recipe", recipe)
     return recipes.training(recipe, basis)
-
-
-class _Net(NamedTuple):
-    """A net, what it is called, and the training that made it, where that is known."""
-
-    net: nn.Module | ModelSpec | str
-    name: str
-    weights: str = ""
-    config: TrainConfig | None = None
-
-
-def _net(net: Any, weights: str) -> _Net:
-    """Sort out which of its forms a net has.
-
-    Raises:
-        ModelError: it is none of them, or weights are given to a net that has its own.
-    """
-    if isinstance(net, str | Path) and not (Path(net) / "model.json").is_file():
-        if isinstance(net, Path) or ("/" in net and ".py:" not in net):
-            read_spec(Path(net))  # says that there is no complete checkpoint
-        return _Net(str(net), "", weights)
-    if weights:
-        raise ModelError("weights must be left out for a net that has its own")
-    if isinstance(net, str | Path):
-        spec = read_spec(Path(net))
-        text = (Path(net) / "config.json").read_text(encoding="utf-8")
-        return _Net(spec, spec.label, config=from_json(TrainConfig, text))
-    if isinstance(net, Checkpoint):
-        return _Net(net.model, net.config.objective, config=net.config)
-    if isinstance(net, ModelSpec):
-        return _Net(net, net.label)
-    if isinstance(net, nn.Module):
-        return _Net(net, type(net).__name__)
-    raise ModelError(f"net must be a module, a name or a checkpoint, got {type(net).__name__}")
-
-
-def _data(found: _Net, data: Any, split: Split, classes: Any) -> DataSpec | Dataset:
-    """The images, named or in memory."""
-    if data is None and found.config is not None:
-        return found.config.data
-    if data is None:
-        raise ConfigError("data is missing: name a data set, or give (x, y) or a DataLoader")
-    if isinstance(data, DataSpec | Dataset):
-        return data
-    if isinstance(data, str):
-        if found.config is not None:
-            return of_another(found.config.data, data)
-        return DataSpec(name=data)
-    dataset = dataset_of(data, classes=classes, split=split)
-    if classes is None and isinstance(found.net, nn.Module):
-        names = tuple(map(str, range(_outputs(found.net, dataset))))
-        return replace(dataset, source=replace(dataset.source, classes=names))
-    return dataset
-
-
-def _outputs(net: nn.Module, dataset: Dataset) -> int:
-    """How many logits a net gives; where it does not answer, the classes of the labels."""
-    _, x, _ = next(dataset.batches(1))
-    with torch.no_grad(), eval_mode(net), contextlib.suppress(Exception):
-        logits = net(x.to(next((p.device for p in net.parameters()), x.device)))
-        if isinstance(logits, Tensor) and logits.ndim == 2:
-            return int(logits.shape[1])
-    return len(dataset.source.classes)
-
-
-def _built(found: _Net, images: DataSpec | Dataset, split: Split) -> nn.Module | ModelSpec:
-    """The net, or how to build it for these images."""
-    if not isinstance(found.net, str):
-        return found.net
-    if isinstance(images, DataSpec):
-        return model_spec(found.net, found.weights, images, split)
-    if found.net not in MODELS:
-        return ModelSpec(factory=found.net, weights=found.weights)
-    factory = factory_of(found.net)
-    return ModelSpec(factory=factory, inputs=images.inputs, weights=found.weights)
-
-
-def _threat(found: _Net, eps: float | None, norm: Norm | None) -> ThreatModel:
-    """The ball: what is not given is the checkpoint's, else the norm's own."""
-    own = found.config.attack.threat if found.config else ThreatModel()
-    if norm is not None and norm != own.norm:
-        own = ThreatModel(norm=norm)
-    return own if eps is None else replace(own, eps=eps)
-
-
-def _with(config: C, settings: Mapping[str, Any]) -> C:
-    """The config with other values at some paths, each of its field's type.
-
-    Raises:
-        ConfigError: a path is unknown, or a value is of another type or out of range.
-    """
-    for path in settings:
-        _require_field(config, path)
-    if not settings:
-        return config
-    try:
-        changed = with_settings(config, settings)
-        return from_json(type(changed), to_json(changed))
-    except TypeError as error:
-        named = ", ".join(f"{path} = {value!r}" for path, value in settings.items())
-        raise ConfigError(f"settings of another type than their fields: {named}") from error
-
-
-def _require_field(config: Any, path: str) -> None:
-    name, _, rest = path.partition(".")
-    names = [f.name for f in fields(config)] if is_dataclass(config) else []
-    if name not in names:
-        raise ConfigError(f"unknown setting {path!r}; {nearest(name, names)}")
-    if rest:
-        _require_field(getattr(config, name), rest)

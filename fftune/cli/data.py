@@ -58,7 +58,7 @@ class Write:
     source: Path | None = None
     """The folder that holds it; by default it is looked for where `list` says."""
     out: Path | None = None
-    """Where its folder is put; default `FFTUNE_DATA`, where every command finds it by name."""
+    """Folder for the set's own; default `FFTUNE_DATA`, where every command finds it by name."""
     part: Literal["train", "test", "whole"] | None = None
     """One part, with its substandard copy if it is one that trains; default: all."""
     kind: Literal["quality", "noise", "mislabeling", "poisoning"] = "quality"

@@ -1,4 +1,4 @@
-"""What all verbs share: exit codes, the log, progress, and flags that become settings.
+"""Exit codes, log, progress and flags of all verbs; flags become settings.
 
 stdout carries results, stderr the log. Exit codes: 0, 2 for the user's mistake (one line, no
 traceback), 1 for a defect or a failed run, 130 when interrupted.

@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
 
     if not command.studies:
         raise ConfigError("STUDY is missing: name at least one study")
-    root = storage_root(command.storage)  # a wrong one is told before the long imports
+    root = storage_root(command.storage)  # a wrong one is refused before the long imports
 
     from fftune.report.publish import publish
 

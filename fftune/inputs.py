@@ -1,0 +1,103 @@
+"""Nets and data in the forms in which people have them: names, files, modules, tensors."""
+
+import contextlib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fftune.config import DataSpec, ModelSpec, Norm, Split, ThreatModel, TrainConfig, from_json
+from fftune.config.data import of_another
+from fftune.data import Dataset
+from fftune.data.in_memory import dataset_of
+from fftune.data.model_spec import model_spec
+from fftune.errors import ConfigError, ModelError
+from fftune.models import eval_mode, factory_of
+from fftune.models.saved_spec import read_spec
+from fftune.registry import MODELS
+from fftune.training.checkpoint import Checkpoint
+
+
+class GivenNet(NamedTuple):
+    """A net, what it is called, and the training that made it, where that is known."""
+
+    net: nn.Module | ModelSpec | str
+    name: str
+    weights: str = ""
+    config: TrainConfig | None = None
+
+
+def given_net(net: Any, weights: str) -> GivenNet:
+    """Sort out which of its forms a net has.
+
+    Raises:
+        ModelError: it is none of them, or weights are given to a net that has its own.
+    """
+    if isinstance(net, str | Path) and not (Path(net) / "model.json").is_file():
+        if isinstance(net, Path) or ("/" in net and ".py:" not in net):
+            read_spec(Path(net))  # says that there is no complete checkpoint
+        return GivenNet(str(net), "", weights)
+    if weights:
+        raise ModelError("weights must be left out for a net that has its own")
+    if isinstance(net, str | Path):
+        spec = read_spec(Path(net))
+        text = (Path(net) / "config.json").read_text(encoding="utf-8")
+        return GivenNet(spec, spec.label, config=from_json(TrainConfig, text))
+    if isinstance(net, Checkpoint):
+        return GivenNet(net.model, net.config.objective, config=net.config)
+    if isinstance(net, ModelSpec):
+        return GivenNet(net, net.label)
+    if isinstance(net, nn.Module):
+        return GivenNet(net, type(net).__name__)
+    raise ModelError(f"net must be a module, a name or a checkpoint, got {type(net).__name__}")
+
+
+def given_data(found: GivenNet, data: Any, split: Split, classes: Any) -> DataSpec | Dataset:
+    """The images, named or in memory."""
+    if data is None and found.config is not None:
+        return found.config.data
+    if data is None:
+        raise ConfigError("data is missing: name a data set, or give (x, y) or a DataLoader")
+    if isinstance(data, DataSpec | Dataset):
+        return data
+    if isinstance(data, str):
+        if found.config is not None:
+            return of_another(found.config.data, data)
+        return DataSpec(name=data)
+    dataset = dataset_of(data, classes=classes, split=split)
+    if classes is None and isinstance(found.net, nn.Module):
+        names = tuple(map(str, range(_outputs(found.net, dataset))))
+        return replace(dataset, source=replace(dataset.source, classes=names))
+    return dataset
+
+
+def _outputs(net: nn.Module, dataset: Dataset) -> int:
+    """How many logits a net gives; where it does not answer, the classes of the labels."""
+    _, x, _ = next(dataset.batches(1))
+    with torch.no_grad(), eval_mode(net), contextlib.suppress(Exception):
+        logits = net(x.to(next((p.device for p in net.parameters()), x.device)))
+        if isinstance(logits, Tensor) and logits.ndim == 2:
+            return int(logits.shape[1])
+    return len(dataset.source.classes)
+
+
+def built_for(found: GivenNet, images: DataSpec | Dataset, split: Split) -> nn.Module | ModelSpec:
+    """The net, or how to build it for these images."""
+    if not isinstance(found.net, str):
+        return found.net
+    if isinstance(images, DataSpec):
+        return model_spec(found.net, found.weights, images, split)
+    if found.net not in MODELS:
+        return ModelSpec(factory=found.net, weights=found.weights)
+    factory = factory_of(found.net)
+    return ModelSpec(factory=factory, inputs=images.inputs, weights=found.weights)
+
+
+def threat_of(found: GivenNet, eps: float | None, norm: Norm | None) -> ThreatModel:
+    """The ball: what is not given is the checkpoint's, else the norm's own."""
+    own = found.config.attack.threat if found.config else ThreatModel()
+    if norm is not None and norm != own.norm:
+        own = ThreatModel(norm=norm)
+    return own if eps is None else replace(own, eps=eps)
