@@ -32,8 +32,6 @@ from fftune.training.checkpoint import Checkpoint
 
 __all__ = ["Evaluation", "Risks", "evaluate", "sweep", "train"]
 
-C = TypeVar("C")
-
 
 def evaluate(
     net: nn.Module | Checkpoint | ModelSpec | str | Path,
@@ -145,7 +143,7 @@ def train(
             scale=scale, kind=kind, data=data, model=model, norm=norm, eps=eps, constants=constants
         )
         config = _training(recipe, basis)
-    config = _with(config, {**others, **(settings or {})})
+    config = with_checked(config, {**others, **(settings or {})})
     from fftune.training.train import check
     from fftune.training.train import train as train_here
 
@@ -191,7 +189,7 @@ def sweep(
     config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
     if net is not None:
         config = _about(config, net, takes_model=kind_of(config).takes_model)
-    config = _with(config, {**others, **(settings or {})})
+    config = with_checked(config, {**others, **(settings or {})})
     return sweep_study(
         kind_of(config).prepare(config),
         root=storage_root(str(storage) if storage is not None else None),
