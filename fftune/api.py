@@ -1,9 +1,9 @@
 """Evaluate, train and sweep from Python, as `fftune.evaluate`, `fftune.train`, `fftune.sweep`."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import nn
 
@@ -19,11 +19,9 @@ from fftune.config import (
     Split,
     Study,
     TrainConfig,
-    from_json,
-    nearest,
-    to_json,
     with_settings,
 )
+from fftune.config.overrides import with_checked
 from fftune.errors import ConfigError
 from fftune.inputs import built_for, given_data, given_net, threat_of
 from fftune.registry import OBJECTIVES
@@ -33,8 +31,6 @@ from fftune.sweeping.front import Front
 from fftune.training.checkpoint import Checkpoint
 
 __all__ = ["Evaluation", "Risks", "evaluate", "sweep", "train"]
-
-C = TypeVar("C")
 
 
 def evaluate(
@@ -82,7 +78,7 @@ def evaluate(
     """
     found = given_net(net, str(weights))
     battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
-    battery = _with(battery, settings)
+    battery = with_checked(battery, settings)
     images = given_data(found, data, split, classes)
     if isinstance(defense, str):
         defense = (defense,)
@@ -147,7 +143,7 @@ def train(
             scale=scale, kind=kind, data=data, model=model, norm=norm, eps=eps, constants=constants
         )
         config = _training(recipe, basis)
-    config = _with(config, {**others, **(settings or {})})
+    config = with_checked(config, {**others, **(settings or {})})
     from fftune.training.train import check
     from fftune.training.train import train as train_here
 
@@ -193,7 +189,7 @@ def sweep(
     config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
     if net is not None:
         config = _about(config, net, takes_model=kind_of(config).takes_model)
-    config = _with(config, {**others, **(settings or {})})
+    config = with_checked(config, {**others, **(settings or {})})
     return sweep_study(
         kind_of(config).prepare(config),
         root=storage_root(str(storage) if storage is not None else None),
@@ -238,30 +234,3 @@ def _training(recipe: str, basis: recipes.Basis) -> TrainConfig:
         return config
     OBJECTIVES.check("recipe", recipe)
     return recipes.training(recipe, basis)
-
-
-def _with(config: C, settings: Mapping[str, Any]) -> C:
-    """The config with other values at some paths, each of its field's type.
-
-    Raises:
-        ConfigError: a path is unknown, or a value is of another type or out of range.
-    """
-    for path in settings:
-        _require_field(config, path)
-    if not settings:
-        return config
-    try:
-        changed = with_settings(config, settings)
-        return from_json(type(changed), to_json(changed))
-    except TypeError as error:
-        named = ", ".join(f"{path} = {value!r}" for path, value in settings.items())
-        raise ConfigError(f"settings of another type than their fields: {named}") from error
-
-
-def _require_field(config: Any, path: str) -> None:
-    name, _, rest = path.partition(".")
-    names = [f.name for f in fields(config)] if is_dataclass(config) else []
-    if name not in names:
-        raise ConfigError(f"unknown setting {path!r}; {nearest(name, names)}")
-    if rest:
-        _require_field(getattr(config, name), rest)

@@ -45,13 +45,14 @@ class Progress:
             done: units that were done before, which do not count in the rate.
             fractions: count nested work as that fraction of one unit which it has done.
         """
-        self.name, self.unit, self.total, self.done = name, unit, total, done
-        self.note, self._fractions = "", fractions
-        self._began, self._before = 0.0, done
+        self.name, self.unit, self.total, self.note = name, unit, total, ""
+        self._done, self._fractions = done, fractions
+        self._began, self._counted, self._before = 0.0, 0.0, done
         self._end: float | None = None  # time of the end, if known better than by the rate
 
     def __enter__(self) -> "Progress":
-        self._began, self._before = _shown.clock(), self.done
+        self._began = self._counted = _shown.clock()
+        self._before = self.done
         _active.append(self)
         if self.total:
             _shown.begin(self)
@@ -66,6 +67,15 @@ class Progress:
         _shown.end()
 
     @property
+    def done(self) -> int:
+        """Units done, those done before included."""
+        return self._done
+
+    @done.setter
+    def done(self, units: int) -> None:
+        self._done, self._counted = units, _shown.clock()
+
+    @property
     def due(self) -> bool:
         """True if news would be shown at once: to gather them may make a device wait."""
         return _shown.due()
@@ -74,7 +84,7 @@ class Progress:
         """Count units that are asked for as well, and those among them that were done before."""
         first = not self.total
         self.total += units
-        self.done += known
+        self._done += known
         self._before += known
         if first and self.total:
             _shown.begin(self)
@@ -89,7 +99,8 @@ class Progress:
             note: what is in work, or the best so far; None: as when last told.
             left: seconds to the end, if known better than by the mean rate; nan: not at all yet.
         """
-        self.done = self.done if done is None else done
+        if done is not None and done != self.done:
+            self.done = done
         self.note = self.note if note is None else note
         if left is not None:
             self._end = _shown.clock() + left
@@ -117,15 +128,20 @@ class Progress:
     @property
     def rate(self) -> float:
         """Units a second, without those done before; nan until there is one."""
-        units, seconds = self.position - self._before, self.elapsed
+        units, seconds = self.position - self._before, self.elapsed - self._since
         return units / seconds if units > 0 and seconds > 0 else nan
+
+    @property
+    def _since(self) -> float:
+        """Seconds since the last unit was done: no part of what each of those done took."""
+        return 0.0 if self._fractions else _shown.clock() - self._counted
 
     @property
     def left(self) -> float:
         """Seconds to the end; nan while that is unknown."""
         if self._end is not None:
             return max(self._end - _shown.clock(), 0.0) if isfinite(self._end) else nan
-        return (self.total - self.position) / self.rate
+        return max((self.total - self.position) / self.rate - self._since, 0.0)
 
     def __str__(self) -> str:
         words = [f"{self.name}: {self.done:,} of {self.total:,} {self.unit}"]

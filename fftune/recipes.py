@@ -144,7 +144,8 @@ def find(name: str) -> Recipe:
     if name in RECIPES:
         return RECIPES[name]
     if not name.endswith(".py"):
-        raise ConfigError(f"recipe {name!r} does not exist; {nearest(name, RECIPES)}, or PATH.py")
+        near = nearest(name, RECIPES)
+        raise ConfigError(f"recipe {name!r} does not exist; {near} (or path/to/FILE.py)")
     recipe: Recipe = own(name)
     return recipe
 

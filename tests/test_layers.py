@@ -109,11 +109,10 @@ MADE_FOR_USERS = {
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
     "data.loader.open_loader": "called from Python: the batches of a split",
     "data.sampler.is_padding": "called from Python: which of those examples pad a shard",
-    "testing.samplers.check_sampler": "called from the tests of users: their own strategies",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""
-TABLES = ("", "testing", "registry", "lambda_study", "hedge_study.study")
+TABLES = ("", "data", "testing", "registry", "lambda_study", "hedge_study.study")
 """Files whose texts name what others define: public API, registries, kinds of study."""
 NO_SUBJECT = {"utils", "util", "common", "helpers", "helper", "base", "misc", "core", "tools"}
 LIBRARIES = {framework.lower() for framework in DOORS} | {"pil", "skimage", "lightning", "rich"}

@@ -70,6 +70,18 @@ def test_what_was_done_before_does_not_count_in_the_rate(clock, said) -> None:
     ]
 
 
+def test_the_time_left_shrinks_while_a_unit_is_in_work(clock, said) -> None:
+    with Progress("study", unit="trials", total=4) as progress:
+        clock.now += 10
+        progress.update(1)
+        assert (progress.rate, progress.left) == (0.1, 30)
+        clock.now += 6
+        progress.update(1)
+        assert (progress.rate, progress.left) == (0.1, 24)
+        clock.now += 60
+        assert (progress.rate, progress.left) == (0.1, 0)
+
+
 def test_work_that_is_asked_for_later_and_known_already(clock, said) -> None:
     with Progress("net", unit="blocks") as progress:
         assert said() == []

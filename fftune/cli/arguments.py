@@ -38,7 +38,7 @@ def parse_net(
         short: long flags by the short ones that stand for them.
 
     Returns:
-        The command, and the description of its net.
+        The command, and its net, which may still have to be built for the data's images.
 
     Raises:
         ConfigError: neither is named, or both are, or the model is unknown.
@@ -50,11 +50,9 @@ def parse_net(
         command = parse(cls, flags, prog=prog, default=cls())
         if not command.model:
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
-        if ".py:" in command.model:
-            return command, ModelSpec(factory=command.model, weights=command.weights)
-        from fftune.data.model_spec import model_spec
+        from fftune.data.model_spec import named_spec
 
-        return command, model_spec(command.model, command.weights, command.data)
+        return command, named_spec(command.model, command.weights)
     from fftune.models.saved_spec import read_spec
 
     spec = read_spec(checkpoint)  # first, as defaults of a damaged checkpoint would be guesses

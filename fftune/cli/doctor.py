@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cache, partial
 from typing import Annotated
 
 import tyro
@@ -64,18 +65,19 @@ def main(arguments: Sequence[str]) -> None:
         return
     command, spec = parse_net(Doctor, arguments, SHORT, prog="python -m fftune.doctor")
 
+    from fftune.data.model_spec import load_for
     from fftune.data.subset import sample
     from fftune.doctor.behaviours import behaviours
     from fftune.doctor.check import LEVEL, MARGIN
     from fftune.doctor.sound import checks_of
     from fftune.evaluation.evaluate import has_gradients
-    from fftune.models import load_model
 
     progress = Progress("doctor", unit="parts", total=2, fractions=True)
     progress.update(note="the evaluation")
     with progress:
-        net = load_model(spec)
-        dataset = sample(command.data, command.split, command.battery.examples)
+        images = cache(partial(sample, command.data, command.split, command.battery.examples))
+        net, _ = load_for(spec, images)
+        dataset = images()
         followed = has_gradients(net, dataset, command.battery)
         checks = checks_of(net, dataset, command.battery, threat=command.threat)
     ball = f"{command.threat.norm}, eps {told_radius(command.threat.eps)}"

@@ -172,7 +172,7 @@ def _config(recipe: str, settings: Settings) -> TrainConfig:
         return recipes.trades_official(settings.basis())
     if not recipe.endswith(".py"):
         near = nearest(recipe, [*OBJECTIVES, OFFICIAL])
-        raise ConfigError(f"recipe {recipe!r} does not exist; {near}, or PATH.py")
+        raise ConfigError(f"recipe {recipe!r} does not exist; {near} (or path/to/FILE.py)")
     config = recipes.own(recipe)(settings.scale)
     if not isinstance(config, TrainConfig):
         raise ConfigError(f"recipe {recipe!r} returned {type(config).__name__}, not TrainConfig")

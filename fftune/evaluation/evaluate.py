@@ -21,6 +21,7 @@ from fftune.config import (
     ThreatModel,
 )
 from fftune.data import Dataset
+from fftune.data.model_spec import load_for
 from fftune.data.subset import sampled
 from fftune.errors import ConfigError, DataError, FftuneError
 from fftune.evaluation.batteries import Attack
@@ -41,7 +42,7 @@ from fftune.evaluation.question import question_of
 from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, run_inline
 from fftune.lint.after_attacks import AnswersBefore
 from fftune.lint.questions import FEW
-from fftune.models import fits, load_model, weights_hash
+from fftune.models import fits, weights_hash
 from fftune.outcomes import Outcomes
 from fftune.progress import Progress
 from fftune.registry import label
@@ -238,7 +239,10 @@ def _under_test(
     if request.actors and not isinstance(model, ModelSpec):
         raise ConfigError(f"backend must be 'inline' for a net in memory, got 'ray' ({name})")
     # First the net: it fails at once, where images take their time.
-    net = load_model(model) if isinstance(model, ModelSpec) else model
+    if isinstance(model, ModelSpec):
+        net, model = load_for(model, lambda: request.open_data()[0])
+    else:
+        net = model
     dataset, available = request.open_data()
     job = EvalJob.of(
         dataset,

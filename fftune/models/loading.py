@@ -13,6 +13,14 @@ from fftune.models.weights import read_weights, weights_hash
 from fftune.registry import MODELS
 from fftune.user_code import UserCodeError, answering, called, defined
 
+
+class InputsNeededError(ModelError):
+    """A net is built for its images, and nobody has said what they are."""
+
+    def __init__(self, factory: str) -> None:
+        super().__init__(f"model {factory!r} needs inputs: shape, classes, mean, std")
+
+
 OURS = "fftune:"
 """Prefix of a factory that is a name of the table, as in `fftune:resnet18`."""
 
@@ -56,12 +64,13 @@ def load_model(spec: ModelSpec) -> nn.Module:
     """The net of a spec, in eval mode.
 
     Raises:
+        InputsNeededError: the net is built for its images, and the spec does not describe them.
         ModelError: the net cannot be built, or the weights are missing, damaged, of another
             net, or not those of the hash.
     """
     if spec.factory.startswith(OURS):
         if spec.inputs is None:
-            raise ModelError(f"model {spec.factory!r} needs inputs: shape, classes, mean, std")
+            raise InputsNeededError(spec.factory)
         name = spec.factory.removeprefix(OURS)
         model = make_model(name, spec.inputs, width=spec.width, constants=spec.constants)
     else:
@@ -99,7 +108,7 @@ def user_model(
         found = defined(file, name, "function")
         if isinstance(found, ModelEntry):
             if inputs is None:
-                raise ModelError(f"model {factory!r} needs inputs: shape, classes, mean, std")
+                raise InputsNeededError(factory)
             model = called(file, lambda: found(inputs, width=width, constants=constants))
         elif width is not None:
             own = f"width must be left out for a net of one's own, got {width!r} ({factory})"

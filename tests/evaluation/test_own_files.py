@@ -4,15 +4,16 @@ from dataclasses import replace
 
 import pytest
 import torch
+from subjects import job_of
 
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel, from_json, to_json
 from fftune.defenses import DefenseSpec, defense_spec, defenses_of
 from fftune.errors import ConfigError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import attacks_of, tier_of
-from fftune.evaluation.block_cache import Cache
+from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.cost_model import passes
-from fftune.evaluation.evaluate import evaluate_model, job_of
+from fftune.evaluation.evaluate import evaluate
 from fftune.report.attack_table import table
 from fftune.report.defense_table import defense_rates, defense_table, undefended
 from fftune.testing import check_battery, check_defense
@@ -82,7 +83,7 @@ def test_a_defence_that_is_no_hedge_is_scored_like_one(own, toy, blobs) -> None:
     names = (own("quantise"), own("SMOOTH"), "random")
     defense = DefenseConfig(names=names, repeats=2, draws=2)
     battery = BatteryConfig(steps=2)
-    found = evaluate_model(toy, few, battery, threat=THREAT, defense=defense)
+    found = evaluate(toy, few, battery, threat=THREAT, defense=defense)
     assert found.values("defense") == {"none", "quantise", "SMOOTH", "random"}
     for name in ("quantise", "SMOOTH", "random"):
         for knowledge in ("aware", "eot", "known"):
@@ -154,7 +155,7 @@ def test_a_battery_that_breaks_a_promise_is_told(own, tmp_path) -> None:
 def test_a_battery_of_a_users_own_is_run(own, toy, blobs) -> None:
     few = blobs.select(torch.arange(30), "test")
     battery = BatteryConfig(name=own("battery"), steps=3)
-    found = evaluate_model(toy, few, battery, threat=THREAT)
+    found = evaluate(toy, few, battery, threat=THREAT)
     assert found.values("attack") == {"walk", "pgd"} and len(found) == 60
     assert found.questions[0]["battery"] == "battery"
     assert "walk" in table(undefended(found))
@@ -200,7 +201,7 @@ def test_a_file_that_was_edited_is_another_defence_and_other_blocks(own, toy, bl
         defense = DefenseConfig(names=names, draws=1)
         battery = BatteryConfig(name=own("battery"))
         job = job_of(toy, blobs, battery, threat=THREAT, defense=defense)
-        path = Cache(file.parent, job, "who", "cpu")._path(job.tasks(job.attacks[0])[0])
+        path = BlockCache(file.parent, job, "who", "cpu")._path(job.tasks(job.attacks[0])[0])
         return defenses_of(defense, THREAT)["quantise"], path
 
     from pathlib import Path

@@ -184,7 +184,7 @@ def test_an_interrupted_driver_and_a_dead_head(root: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.usefixtures("address")
 def test_a_trial_left_behind_is_stopped_on_ray(quick: SweepConfig, root: Path) -> None:
-    """Slow standard training is worse than quick THRM in both risks; 1e30 gives no number."""
+    """A small learning rate is worse than a large one in both risks; 1e30 gives no number."""
     lams = Dimension(path="lam", choices=(9.0, 0.0))
     rates = Dimension(path="optimizer.lr", choices=(0.05, 0.005, 1e30))
     base = replace(quick.base, optimizer=replace(quick.base.optimizer, epochs=12))
@@ -196,14 +196,14 @@ def test_a_trial_left_behind_is_stopped_on_ray(quick: SweepConfig, root: Path) -
 
     front = sweep(config, root=root, resources=Resources(concurrency=1))
 
-    (stop,) = front.stopped
-    assert (stop.settings, stop.epoch) == ({"lam": 0.0, "optimizer.lr": 0.005}, 8)
-    assert front.epochs_saved == 4
+    slow = [{"lam": lam, "optimizer.lr": 0.005} for lam in (9.0, 0.0)]
+    assert [(stop.settings, stop.epoch) for stop in front.stopped] == [(s, 8) for s in slow]
+    assert front.epochs_saved == 8
     assert [f.settings["optimizer.lr"] for f in front.failures] == [1e30] * 2
     journal = JournalFileBackend(str(root / "studies/quick/optuna.journal"))
     search = optuna.load_study(study_name="quick", storage=JournalStorage(journal))
     states = [t.state.name for t in search.trials]
-    assert sorted(states) == ["COMPLETE"] * 3 + ["FAIL"] * 2 + ["PRUNED"]
+    assert sorted(states) == ["COMPLETE"] * 2 + ["FAIL"] * 2 + ["PRUNED"] * 2
     inline = sweep(config, root=alone, backend="inline")
     assert front.stopped == inline.stopped
     assert [p.model_hash for p in front.results] == [p.model_hash for p in inline.results]
