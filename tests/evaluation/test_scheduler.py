@@ -5,9 +5,8 @@ import pytest
 from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ModelError
 from fftune.evaluation.batteries import Attack, nine
-from fftune.evaluation.cost_model import CostModel, passes
 from fftune.evaluation.job import BlockTask
-from fftune.evaluation.scheduler import JobState, TaskQueue
+from fftune.evaluation.scheduler import CostModel, JobState, TaskQueue, passes
 from fftune.evaluation.tiers import AttackStage
 
 
