@@ -107,8 +107,6 @@ MADE_FOR_USERS = {
     "comparison.moved": "called from Python: compares the rows of two evaluations",
     "evaluation.block.margins": "called from Python: how close each of those rows was",
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
-    "data.loader.open_loader": "called from Python: the batches of a split",
-    "data.sampler.is_padding": "called from Python: which of those examples pad a shard",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""
