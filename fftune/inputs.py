@@ -15,7 +15,7 @@ from fftune.data.in_memory import dataset_of
 from fftune.data.model_spec import model_spec
 from fftune.errors import ConfigError, ModelError
 from fftune.models import eval_mode, factory_of
-from fftune.models.saved_spec import read_spec
+from fftune.models.specs import read_spec
 from fftune.registry import MODELS
 from fftune.training.checkpoint import Checkpoint
 

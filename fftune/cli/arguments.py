@@ -50,10 +50,10 @@ def parse_net(
         command = parse(cls, flags, prog=prog, default=cls())
         if not command.model:
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
-        from fftune.data.model_spec import named_spec
+        from fftune.models.specs import named_spec
 
         return command, named_spec(command.model, command.weights)
-    from fftune.models.saved_spec import read_spec
+    from fftune.models.specs import read_spec
 
     spec = read_spec(checkpoint)  # first, as defaults of a damaged checkpoint would be guesses
     text = (checkpoint / "config.json").read_text(encoding="utf-8")

@@ -129,7 +129,7 @@ def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
         if checkpoints:
             one = next(iter(checkpoints.values()))
             command, _ = parse_net(Evaluate, [str(one), *arguments[1:]], SHORT, prog=prog)
-            from fftune.models.saved_spec import read_spec
+            from fftune.models.specs import read_spec
 
             return command, {name: read_spec(path) for name, path in checkpoints.items()}
     command, spec = parse_net(Evaluate, arguments, SHORT, prog=prog)

@@ -244,7 +244,7 @@ def _parse_with_model(flags: Sequence[str], default: Command, prog: str) -> Comm
 
 def _of_checkpoint(config: Any, named: "Model") -> Any:
     """Settings of a study with the model, data and threat of a checkpoint."""
-    from fftune.models.saved_spec import read_spec
+    from fftune.models.specs import read_spec
 
     folder = Path(named.checkpoint)
     net = read_spec(folder)

@@ -8,28 +8,9 @@ from torch import nn
 from fftune.config import DataSpec, ModelSpec, Split
 from fftune.data.catalog import place_framed
 from fftune.data.dataset import Dataset
-from fftune.errors import ConfigError
-from fftune.models import factory_of, load_model
+from fftune.models import load_model
 from fftune.models.loading import InputsNeededError
-from fftune.registry import MODELS, nearest
-
-
-def named_spec(model: str, weights: str = "") -> ModelSpec:
-    """Describe a net by the name of its architecture, not yet built for any images.
-
-    Args:
-        model: a name of `registry.MODELS`, or `path/to/FILE.py:FUNCTION`.
-        weights: file of its state_dict; empty: as the net is initialised, or as the function
-            loads them.
-
-    Raises:
-        ConfigError: there is no net of that name; the nearest is named.
-    """
-    if ".py:" not in model and model not in MODELS:
-        raise ConfigError(
-            f"unknown model {model!r}; {nearest(model, MODELS)} (or path/to/FILE.py:FUNCTION)"
-        )
-    return ModelSpec(factory=factory_of(model), weights=weights)
+from fftune.models.specs import named_spec
 
 
 def model_spec(model: str, weights: str, data: DataSpec, split: Split = "test") -> ModelSpec:

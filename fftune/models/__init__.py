@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from fftune.models.entry import ModelEntry
     from fftune.models.fold_batchnorm import Folded, fold
     from fftune.models.inference_copies import inference_copy, takes_bf16
-    from fftune.models.loading import factory_of, load_model, make_model
+    from fftune.models.loading import load_model, make_model
+    from fftune.models.specs import factory_of
     from fftune.models.weights import save_weights, weights_hash
 
 __all__ = [
@@ -40,7 +41,8 @@ _HOMES = {
     "entry": ["ModelEntry"],
     "fold_batchnorm": ["Folded", "fold"],
     "inference_copies": ["inference_copy", "takes_bf16"],
-    "loading": ["factory_of", "load_model", "make_model"],
+    "loading": ["load_model", "make_model"],
+    "specs": ["factory_of"],
     "weights": ["save_weights", "weights_hash"],
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

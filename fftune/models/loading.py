@@ -8,7 +8,7 @@ from torch import nn
 from fftune.config import Constants, InputSpec, ModelSpec, require
 from fftune.errors import ConfigError, ModelError
 from fftune.models.entry import ModelEntry
-from fftune.models.saved_spec import read_spec
+from fftune.models.specs import OURS, read_spec
 from fftune.models.weights import read_weights, weights_hash
 from fftune.registry import MODELS
 from fftune.user_code import UserCodeError, answering, called, defined
@@ -19,15 +19,6 @@ class InputsNeededError(ModelError):
 
     def __init__(self, factory: str) -> None:
         super().__init__(f"model {factory!r} needs inputs: shape, classes, mean, std")
-
-
-OURS = "fftune:"
-"""Prefix of a factory that is a name of the table, as in `fftune:resnet18`."""
-
-
-def factory_of(name: str) -> str:
-    """The factory of a `ModelSpec` for the net that `make_model` knows as `name`."""
-    return name if ".py:" in name else OURS + name
 
 
 def make_model(

@@ -24,7 +24,7 @@ from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import remarks_of
 from fftune.metrics import Metrics
 from fftune.models import torch_threads
-from fftune.models.saved_spec import read_spec
+from fftune.models.specs import read_spec
 from fftune.objectives import objective_of
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fftune.config import InputSpec, ModelSpec, TrainConfig, from_json, to_json
 from fftune.errors import ModelError
-from fftune.models.saved_spec import read_spec
+from fftune.models.specs import read_spec
 from fftune.storage import write_text
 from fftune.training.history import EpochRecord, read_history
 

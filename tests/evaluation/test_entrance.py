@@ -8,13 +8,14 @@ from torch import nn
 
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.data import subset
-from fftune.data.model_spec import model_spec, named_spec
+from fftune.data.model_spec import model_spec
 from fftune.errors import ConfigError, DataError, FftuneError, ModelError
 from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.job import BlockTask
 from fftune.evaluation.question import questions_of
 from fftune.evaluation.scheduler import EvalResult, LostBlock
+from fftune.models.specs import named_spec
 
 THREAT = ThreatModel(eps=0.02)
 RISKS = BatteryConfig(name="risks", steps=2, block_size=40)

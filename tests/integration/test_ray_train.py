@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fftune.models.saved_spec import read_spec
+from fftune.models.specs import read_spec
 from fftune.training.history import read_history
 from tests.integration.test_ffcv_real import DATASETS
 from tests.integration.test_jobs import cluster, settings, submit

@@ -11,7 +11,7 @@ from fftune.data import catalog, load
 from fftune.errors import ConfigError, DivergedError, ModelError
 from fftune.keyed_noise import Noise
 from fftune.models import load_model, make_model, weights_hash
-from fftune.models.saved_spec import read_spec
+from fftune.models.specs import read_spec
 from fftune.objectives import cross_entropy, objective_of
 from fftune.training.history import read_history
 from fftune.training.step import Stepper, loss_of
@@ -213,7 +213,7 @@ def test_a_damaged_checkpoint_is_made_again_with_a_warning(tmp_path, caplog, dam
     with caplog.at_level(logging.WARNING):
         epochs = []
         train(tiny(), folder=tmp_path, on_epoch=lambda epoch, _model: epochs.append(epoch.epoch))
-    (line,) = caplog.messages
+    (line,) = (r.getMessage() for r in caplog.records if r.levelno >= logging.WARNING)
     assert path.parent.name in line
     assert line.endswith("; going back to the last state, or to the beginning")
     assert epochs == [1, 2, 3]
