@@ -5,11 +5,11 @@ The records can be read without torch, which is imported when a loss is computed
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, get_args
 
 from fftune.config import Goal, Loss, TrainConfig
 from fftune.errors import ConfigError
-from fftune.registry import OBJECTIVES
+from fftune.registry import OBJECTIVES, nearest, require_call
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,6 +23,14 @@ class Crafting:
     loss: Loss
     joint: bool
     """The clean batch takes part, in one forward pass with the perturbed one."""
+
+    def __post_init__(self) -> None:
+        for setting, value, known in (
+            ("goal", self.goal, get_args(Goal)),
+            ("loss", self.loss, get_args(Loss)),
+        ):
+            if value not in known:
+                raise ConfigError(f"crafting {setting} {value!r}: {nearest(value, known)}")
 
 
 class TrainingHooks(Protocol):
@@ -131,6 +139,7 @@ def as_objective(found: object) -> ObjectiveSpec:
     if not callable(found):
         kind = type(found).__name__
         raise TypeError(f"must be an ObjectiveSpec or a function, got {kind}")
+    require_call("objective", found, None, None, None, lam=0.0)
     crafting = getattr(found, "crafting", Crafting("adversarial", "ce", joint=True))
     return ObjectiveSpec(loss=found, crafting=crafting, weighted=True)
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ class Registry(Mapping[str, Any]):
             ConfigError: the name is unknown; the nearest is named.
         """
         if name not in self and not is_of_file(name):
-            raise ConfigError(f"{setting} must be a {self.kind}'s name: {self.refusal(name)}")
+            raise ConfigError(f"{setting} must be known: {self.refusal(name)}")
 
     def refusal(self, name: str) -> str:
         """One line on a name that is no entry."""
@@ -88,6 +89,18 @@ class Registry(Mapping[str, Any]):
             raise ConfigError(f"{self.kind} '{file}:{name}': the file defines no {name!r}")
         _LOADED[key] = entry
         return entry
+
+
+def require_call(what: str, function: Any, *arguments: Any, **named: Any) -> None:
+    """Refuse a function of the user's that cannot be called with these arguments.
+
+    Raises:
+        ConfigError: it takes others.
+    """
+    try:
+        signature(function).bind(*arguments, **named)
+    except TypeError as error:
+        raise ConfigError(f"{what} must take other arguments: {error}") from None
 
 
 def is_of_file(name: str) -> bool:

@@ -64,7 +64,7 @@ def edited(path: str, value: object) -> str:
         ("base.lam", 5, "base.lam must be left to the search"),
         ("lam", [0, -1], "lam must be >= 0 and finite, got -1"),
         ("lam", [3, 3], "lam must be distinct values"),
-        ("strategy", "bayes", "strategy must be a strategy's name: unknown strategy 'bayes'"),
+        ("strategy", "bayes", "strategy must be known: unknown strategy 'bayes'"),
         ("name", "a/b", "name must be letters"),
     ],
 )

@@ -6,7 +6,7 @@ from fftune.attacks.fab import fab
 from fftune.attacks.goals import success
 from fftune.attacks.pgd import cw, fgsm, pgd, pgd_hedged
 from fftune.attacks.rays import rays
-from fftune.attacks.spec import AttackSpec, SearchFunction, attack_spec
+from fftune.attacks.spec import AttackSpec, SearchFunction, attack_spec, check_search
 from fftune.attacks.square import square
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "SearchFunction",
     "apgd",
     "attack_spec",
+    "check_search",
     "cw",
     "deepfool",
     "fab",

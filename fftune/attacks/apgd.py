@@ -143,4 +143,4 @@ def _cost(config: AttackConfig) -> float:
     return config.steps * max(config.targets, 1) * (1 + BACKWARD_COST)
 
 
-APGD = AttackSpec(run=apgd, keeps_last=True, cost=_cost)
+APGD = AttackSpec(run=apgd, restarts=True, strong=True, keeps_last=True, cost=_cost)

@@ -90,4 +90,4 @@ def _cost(config: AttackConfig) -> float:
     return config.steps * (1 + BACKWARD_COST * (max(config.targets, 1) + 1)) / 10
 
 
-DEEPFOOL = AttackSpec(run=deepfool, losses=("margin",), minimal=True, cost=_cost)
+DEEPFOOL = AttackSpec(run=deepfool, losses=("margin",), strong=True, minimal=True, cost=_cost)

@@ -119,4 +119,12 @@ def _cost(config: AttackConfig) -> float:
     return config.steps * max(config.targets, 1) * (2 + 2 * BACKWARD_COST)
 
 
-FAB = AttackSpec(run=fab, losses=("margin",), minimal=True, cost=_cost, revision=1)
+FAB = AttackSpec(
+    run=fab,
+    losses=("margin",),
+    restarts=True,
+    strong=True,
+    minimal=True,
+    cost=_cost,
+    revision=1,
+)

@@ -125,14 +125,21 @@ def pgd_hedged(
     return pgd(model, x, turns, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
 
-PGD = AttackSpec(run=pgd, keeps_last=True, may_unclamp=True)
+PGD = AttackSpec(run=pgd, restarts=True, strong=True, keeps_last=True, may_unclamp=True)
 FGSM = AttackSpec(
     run=fgsm,
     losses=("ce", "margin", "dlr", "linear"),  # the gradient of "kl" is 0 at x, where it starts
+    strong=True,
     keeps_last=True,
     may_unclamp=True,
 )
-CW = AttackSpec(run=cw, losses=("margin",), keeps_last=True, may_unclamp=True)
+CW = AttackSpec(
+    run=cw, losses=("margin",), restarts=True, strong=True, keeps_last=True, may_unclamp=True
+)
 PGD_HEDGED = AttackSpec(
-    run=pgd_hedged, may_unclamp=True, cost=lambda config: 2 * gradient_steps(config)
+    run=pgd_hedged,
+    restarts=True,
+    strong=True,
+    may_unclamp=True,
+    cost=lambda config: 2 * gradient_steps(config),
 )

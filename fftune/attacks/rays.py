@@ -122,6 +122,7 @@ RAYS = AttackSpec(
     run=rays,
     losses=("margin",),
     norms=("linf",),
+    strong=True,
     minimal=True,
     gradient_free=True,
     cost=lambda config: config.steps,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fftune.config import AttackConfig, Goal, Loss, Norm
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
-from fftune.registry import ATTACKS
+from fftune.registry import ATTACKS, require_call
 
 BACKWARD_COST = 2
 """Cost of one backward pass, in forward passes."""
@@ -50,6 +50,12 @@ class AttackSpec:
     """Losses that it climbs, its default first. A goal may allow fewer; see `losses.is_defined`."""
     norms: tuple[Norm, ...] = ("linf", "l2")
     """Norms of the balls that it can search."""
+    restarts: bool = False
+    """Tries `AttackConfig.restarts` random starts one after another; else more than one is
+    refused."""
+    strong: bool = False
+    """Knows protocol "strong": it ends with an example's first success, or with its best iterate;
+    else that protocol is refused."""
     minimal: bool = False
     """Looks for the nearest success; where none lies in the ball it returns x itself, and the
     row's status is "not-found"."""
@@ -68,6 +74,23 @@ class AttackSpec:
     not used again."""
 
 
+def check_search(config: AttackConfig, loss: Loss) -> None:
+    """Refuse settings that an attack would pass over in silence.
+
+    Raises:
+        ConfigError: the attack does not climb this loss, has one start, or knows no protocol
+            "strong".
+    """
+    spec, name = attack_spec(config.search), config.search
+    if loss not in spec.losses:
+        known = ", ".join(spec.losses)
+        raise ConfigError(f"loss {loss!r} is none of attack {name!r}, which climbs {known}")
+    if config.restarts > 1 and not spec.restarts:
+        raise ConfigError(f"restarts must be 1 for attack {name!r}, got {config.restarts}")
+    if config.protocol == "strong" and not spec.strong:
+        raise ConfigError(f"protocol must be 'fixed' for attack {name!r}, got 'strong'")
+
+
 def attack_spec(search: str) -> AttackSpec:
     """The record of an attack by its name; a plain search function gets a record of defaults.
 
@@ -80,4 +103,6 @@ def attack_spec(search: str) -> AttackSpec:
     if not callable(entry):
         kind = type(entry).__name__
         raise ConfigError(f"attack {search!r} must be an AttackSpec or a function, got {kind}")
+    call = dict.fromkeys(("config", "goal", "loss", "noise", "ids"))
+    require_call(f"attack {search!r}", entry, None, None, None, **call)
     return AttackSpec(run=entry)

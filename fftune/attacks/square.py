@@ -175,4 +175,10 @@ def _wide(values: Tensor) -> Tensor:
     return values.view(-1, 1, 1, 1)
 
 
-SQUARE = AttackSpec(run=square, gradient_free=True, cost=lambda config: config.steps)
+SQUARE = AttackSpec(
+    run=square,
+    restarts=True,
+    strong=True,
+    gradient_free=True,
+    cost=lambda config: config.steps,
+)

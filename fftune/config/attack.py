@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, field
 
 from fftune.config.literals import Norm, Protocol, Start
-from fftune.config.validation import require
+from fftune.config.validation import require, require_words
 from fftune.registry import ATTACKS, absolute, label
 
 PIXEL = 255
@@ -47,6 +47,7 @@ class ThreatModel:
     and its special cases can go without."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         if is_unsaid(self.eps):
             object.__setattr__(self, "eps", default_eps(self.norm))
         require("eps", 0 <= self.eps < math.inf, "finite and >= 0", self.eps)
@@ -83,6 +84,7 @@ class AttackConfig:
     itself, and else keeps its best iterate."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         ATTACKS.check("search", self.search)
         object.__setattr__(self, "search", absolute(self.search))
         require("steps", self.steps >= 0, ">= 0", self.steps)

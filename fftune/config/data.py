@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from fftune.config.literals import Engine, Norm
-from fftune.config.validation import require
+from fftune.config.validation import require, require_words
 from fftune.registry import absolute, is_of_file
 
 
@@ -34,6 +34,7 @@ class DataSpec:
     288 pixels from photographs as they are."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         object.__setattr__(self, "name", absolute(self.name))
         require(
             "train_size", self.train_size is None or self.train_size >= 1, ">= 1", self.train_size
@@ -75,6 +76,7 @@ class Augmentation:
     from a stream that cannot be seeded, and no other engine has it."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("crop_padding", 0 <= self.crop_padding < 2**15, "in [0, 32768)", self.crop_padding)
         size = self.resized_crop
         require("resized_crop", size is None or size >= 1, ">= 1", size)
@@ -99,6 +101,7 @@ class LoaderConfig:
     """Threads of `ffcv`, processes of `torch`; default: as many as the CPU affinity allows."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("batch_size", self.batch_size >= 1, ">= 1", self.batch_size)
         require("seed", self.seed >= 0, ">= 0", self.seed)
         require("workers", self.workers is None or self.workers >= 0, ">= 0", self.workers)
@@ -130,6 +133,7 @@ class WriteConfig:
     """Threads that decode; default: as many as the CPU affinity allows. They change no byte."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("quality", 1 <= self.quality <= 100, "in 1 ... 100", self.quality)
         for setting in ("shorter_side", "image_size", "threads"):
             value = getattr(self, setting)

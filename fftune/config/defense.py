@@ -8,7 +8,7 @@ from fftune.config.attack import UNSAID, AttackConfig, ThreatModel, default_eps,
 from fftune.config.data import DataSpec
 from fftune.config.literals import Device, Norm, Start
 from fftune.config.model import ModelSpec
-from fftune.config.validation import require
+from fftune.config.validation import require, require_words
 from fftune.registry import ATTACKS, DEFENSES, absolute, label
 
 
@@ -36,6 +36,7 @@ class HedgeConfig:
     """Loss of each class: cross-entropy, or the score of section 5, `linear`."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         if is_unsaid(self.eps_d):
             object.__setattr__(self, "eps_d", default_eps(self.norm))
         _check(self.eps_d, self.steps, self.step_size)
@@ -142,6 +143,7 @@ class DefenseConfig:
     the defence asks nothing of the net."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         for name in self.names:
             if name != "none":
                 DEFENSES.check("names", name)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fftune.config.literals import Device, Precision, Tier
-from fftune.config.validation import require
+from fftune.config.validation import require, require_words
 from fftune.registry import BATTERIES, absolute
 
 
@@ -39,6 +39,7 @@ class BatteryConfig:
     net; `auto` is bf16 where the hardware has it."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         BATTERIES.check("name", self.name)
         object.__setattr__(self, "name", absolute(self.name))
         require("steps", self.steps >= 0, ">= 0", self.steps)

@@ -14,7 +14,7 @@ from fftune.config.literals import Selection
 from fftune.config.search_space import Dimension, Settings, check_space
 from fftune.config.serialization import from_json, to_json
 from fftune.config.training import TrainConfig
-from fftune.config.validation import is_plain, require
+from fftune.config.validation import is_plain, require, require_words
 from fftune.registry import STRATEGIES, STUDIES
 
 PAPER_LAMBDAS = (0.0, 1.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
@@ -36,6 +36,7 @@ class StoppingConfig:
     """Steps of the attack at a rung, >= 1; the final battery is not affected."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         ascending = all(a < b for a, b in pairwise((0, *self.rungs)))
         require("rungs", ascending, "ascending epochs, 1 or later", self.rungs)
         require("eta", 1 < self.eta < math.inf, "> 1", self.eta)
@@ -84,6 +85,7 @@ class Study(ABC):
     optimistic."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("name", is_plain(self.name), "letters, digits, '.', '_' or '-'", self.name)
         require("experiment", self.experiment != "", "non-empty", self.experiment)
         require("trials", self.trials >= 1, ">= 1", self.trials)
@@ -145,6 +147,7 @@ class SweepConfig(Study):
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("lam", len(set(self.lam)) == len(self.lam) > 0, "distinct values", self.lam)
         for lam in self.lam:
             require("lam", 0 <= lam < math.inf, ">= 0 and finite", lam)
@@ -253,5 +256,6 @@ class Resources:
     """GPUs of one trial, or of each of its workers, >= 0; fractions share one."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("concurrency", (self.concurrency or 1) >= 1, ">= 1", self.concurrency)
         require("gpus", 0 <= self.gpus < math.inf, ">= 0", self.gpus)

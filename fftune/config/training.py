@@ -9,7 +9,7 @@ from typing import Any
 from fftune.config.attack import UNSAID, AttackConfig, is_unsaid
 from fftune.config.data import Augmentation, DataSpec
 from fftune.config.literals import Algorithm, Constants, Device, Engine, Schedule, TrainPrecision
-from fftune.config.validation import require
+from fftune.config.validation import require, require_words
 from fftune.errors import ConfigError
 from fftune.registry import MODELS, OBJECTIVES, absolute, is_of_file
 
@@ -53,6 +53,7 @@ class OptimizerConfig:
     """Decay BatchNorm's parameters too; FastAT's training on ImageNet does not."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("epochs", self.epochs >= 0, ">= 0", self.epochs)
         require("batch_size", self.batch_size >= 2, ">= 2 for BatchNorm", self.batch_size)
         require("accumulate", self.accumulate >= 1, ">= 1", self.accumulate)
@@ -86,6 +87,7 @@ class Phase:
     """Side that images are randomly cropped and resized to; None leaves them as stored."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("phases.epochs", self.epochs >= 1, ">= 1", self.epochs)
         require("phases.batch_size", self.batch_size >= 2, ">= 2", self.batch_size)
         crop = self.resized_crop
@@ -131,6 +133,7 @@ class TrainConfig:
     """Elastic training: go on with so few workers while others are missing; None waits for all."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         self._check_objective()
         require("lam", self.lam >= 0, ">= 0", self.lam)
         require("lam", math.isfinite(self.lam), "finite", self.lam)

@@ -1,14 +1,56 @@
 """Checks of settings, which raise one clear line that names the setting."""
 
 import re
+from dataclasses import fields
+from functools import cache
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fftune.errors import ConfigError
+from fftune.registry import nearest
 
 
 def require(setting: str, holds: bool, rule: str, value: object) -> None:
     """Raise `ConfigError` unless `holds`. NaN fails every comparison, so it fails here."""
     if not holds:
         raise ConfigError(f"{setting} must be {rule}, got {value!r}")
+
+
+def require_words(config: Any) -> None:
+    """Refuse values of a dataclass that are none of their field's words, or no number.
+
+    Types are promises that Python does not keep: a misspelt norm would else be the other one.
+
+    Raises:
+        ConfigError: a field of a `Literal` type has another value, or a `float` is no number.
+    """
+    kind: Any = type(config)
+    for name, words in _words(kind).items():
+        value = getattr(config, name)
+        if words and value not in words:
+            known = [word for word in words if isinstance(word, str)]
+            rule = f"one of {', '.join(known)}"
+            raise ConfigError(f"{name} must be {rule}, got {value!r}; {nearest(str(value), known)}")
+        if not words and not (value is None or isinstance(value, int | float)):
+            raise ConfigError(f"{name} must be a number, got {value!r}")
+
+
+@cache
+def _words(cls: Any) -> dict[str, tuple[Any, ...]]:
+    """Words that each field may take, none where it is a number; other fields are left out."""
+    hints, found = get_type_hints(cls), {}
+    for field in fields(cls):
+        options = _options(hints[field.name])
+        if any(get_origin(option) is Literal for option in options):
+            words = [w for o in options if get_origin(o) is Literal for w in get_args(o)]
+            found[field.name] = (*words, *((None,) if type(None) in options else ()))
+        elif float in options:
+            found[field.name] = ()
+    return found
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
 
 
 def is_plain(name: str) -> bool:

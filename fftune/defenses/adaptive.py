@@ -8,17 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks.query_counter import BatchIndexed, index_batch
-from fftune.defenses.spec import Defense
+from fftune.defenses.spec import Defense, purified
 from fftune.keyed_noise import ExampleNoise, Noise
 
 
 class Defended(BatchIndexed):
-    """Net behind a defence: it predicts purified inputs; gradients pass straight through.
+    """Net behind a defence: it predicts purified inputs; gradients pass through the defence.
 
-    The defence's own derivative is taken for the identity (BPDA, Athalye et al. 2018), so that
-    PGD on this net is algorithm 6 of Wu et al. 2021. With several `draws` it is the mixture of
-    the nets that each draw makes: the logits are the log of their mean probability, whose
-    cross-entropy is that of a randomised classifier (EOT, Athalye et al. 2018).
+    The derivative of a defence that is not `differentiable` is taken for the identity (BPDA,
+    Athalye et al. 2018), so that PGD on this net is algorithm 6 of Wu et al. 2021. With several
+    `draws` it is the mixture of the nets that each draw makes: the logits are the log of their
+    mean probability, whose cross-entropy is that of a randomised classifier (EOT, Athalye et al.
+    2018).
     """
 
     def __init__(
@@ -71,8 +72,9 @@ class Defended(BatchIndexed):
         return self.noise.fold(self.calls, draw) if self.fresh else self.noise
 
     def _once(self, x: Tensor, noise: ExampleNoise) -> Tensor:
-        x_def = self.defense.purify(self.model, x.detach(), noise=noise.noise, ids=noise.ids)
-        logits: Tensor = self.model(_StraightThrough.apply(x, x_def))
+        through = self.defense.differentiable
+        x_def = purified(self.defense, self.model, x if through else x.detach(), noise)
+        logits: Tensor = self.model(x_def if through else _StraightThrough.apply(x, x_def))
         return logits
 
 

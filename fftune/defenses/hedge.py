@@ -73,6 +73,11 @@ class Hedge:
         """True where it takes steps."""
         return self.config.steps > 0
 
+    @property
+    def differentiable(self) -> bool:
+        """False: its steps follow gradients, whose own derivative is taken for the identity."""
+        return False
+
 
 HEDGE = DefenseSpec(make=lambda config: Hedge(config=config))
 HEDGE_ONE_CLASS = DefenseSpec(make=lambda config: Hedge(config=replace(config, classes="one")))

@@ -8,15 +8,15 @@ from torch import Tensor, nn
 
 from fftune.config import DefenseConfig, HedgeConfig, ThreatModel
 from fftune.errors import ConfigError
-from fftune.keyed_noise import Noise
-from fftune.registry import DEFENSES, code_of, label
+from fftune.keyed_noise import ExampleNoise, Noise
+from fftune.registry import DEFENSES, code_of, label, require_call
 
 
 class Purify(Protocol):
     """Function that changes inputs before a net predicts them."""
 
     def __call__(self, model: nn.Module, x: Tensor, *, noise: Noise, ids: Tensor) -> Tensor:
-        """Return (B, C, H, W) inputs for the net, detached.
+        """Return (B, C, H, W) inputs for the net.
 
         Args:
             model: takes (B, C, H, W) in [0, 1], returns (B, K) logits.
@@ -49,6 +49,13 @@ class Defense(Protocol):
         """True: each of the passes takes a gradient, and nets without any are refused."""
         ...
 
+    @property
+    def differentiable(self) -> bool:
+        """True: adaptive attackers differentiate `purify` itself; else they take its derivative
+        for the identity (BPDA).
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseSpec:
@@ -63,6 +70,10 @@ class DefenseSpec:
     """Forward passes through the net that `purify` takes for each example."""
     needs_gradients: bool = False
     """True: each of these passes takes a gradient."""
+    differentiable: bool = False
+    """True: autograd can pass through `purify`, and adaptive attackers do; else they take its
+    derivative for the identity (BPDA), which finds too little behind whatever moves or mixes
+    pixels."""
     make: Callable[[HedgeConfig], Defense] | None = None
     """Builds the defence from `DefenseConfig.hedge`, instead of `purify`."""
 
@@ -97,6 +108,28 @@ class NamedDefense:
         """True: each of these passes takes a gradient."""
         return defense_spec(self.name).needs_gradients
 
+    @property
+    def differentiable(self) -> bool:
+        """True: autograd can pass through the function."""
+        return defense_spec(self.name).differentiable
+
+
+def purified(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise) -> Tensor:
+    """Purify a batch.
+
+    Args:
+        x: (B, C, H, W), pixels in [0, 1].
+        noise: the defender's, for the examples of the batch.
+
+    Raises:
+        ConfigError: the defence returns images of another shape.
+    """
+    x_def = defense.purify(model, x, noise=noise.noise, ids=noise.ids)
+    if not isinstance(x_def, Tensor) or x_def.shape != x.shape:
+        got = tuple(x_def.shape) if isinstance(x_def, Tensor) else type(x_def).__name__
+        raise ConfigError(f"defense must return images of shape {tuple(x.shape)}, got {got}")
+    return x_def
+
 
 def defense_spec(name: str) -> DefenseSpec:
     """The record of a defence by its name; a plain `purify` function gets a record of defaults.
@@ -110,6 +143,7 @@ def defense_spec(name: str) -> DefenseSpec:
     if not callable(entry):
         kind = type(entry).__name__
         raise ConfigError(f"defense {name!r} must be a DefenseSpec or a function, got {kind}")
+    require_call(f"defense {name!r}", entry, None, None, noise=None, ids=None)
     return DefenseSpec(purify=entry)
 
 

@@ -20,7 +20,7 @@ from fftune.evaluation.tiers import (
     adversarial_stages,
     hypocritical_stages,
 )
-from fftune.registry import BATTERIES
+from fftune.registry import BATTERIES, require_call
 
 RAYS_QUERIES = 10_000
 """Queries of RayS in `nine`; Wu et al. 2021 print no budget, only that it takes 1,000 to 40,000."""
@@ -119,6 +119,7 @@ def battery_spec(name: str) -> BatterySpec:
     if not callable(entry):
         kind = type(entry).__name__
         raise ConfigError(f"battery {name!r} must be a BatterySpec or a function, got {kind}")
+    require_call(f"battery {name!r}", entry, None, None, None)
     return BatterySpec(attacks=entry)
 
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fftune.config import DefenseConfig, ThreatModel, config_hash
 from fftune.defenses import Defense, defenses_of
+from fftune.defenses.spec import purified
 from fftune.keyed_noise import ExampleNoise, Noise
 
 CLEAN = "clean"
@@ -99,7 +100,7 @@ def predict(
     noise: ExampleNoise,
 ) -> Tensor:
     """(B,) int64, the net's predictions of purified inputs; purifying asks the surrogate."""
-    x_def = defense.purify(surrogate, x, noise=noise.noise, ids=noise.ids)
+    x_def = purified(defense, surrogate, x, noise)
     with torch.no_grad():
         logits: Tensor = net(x_def)
     return logits.argmax(1)

@@ -9,7 +9,7 @@ shorter ones are called "ensemble". The tier `standard` of version 0.1.0 is `esc
 
 from dataclasses import dataclass, replace
 
-from fftune.attacks import attack_spec
+from fftune.attacks import attack_spec, check_search
 from fftune.config import AttackConfig, Loss, ThreatModel, Tier
 
 CANARY = 8
@@ -59,6 +59,9 @@ class AttackStage:
 
     config: AttackConfig
     loss: Loss
+
+    def __post_init__(self) -> None:
+        check_search(self.config, self.loss)
 
     @property
     def follows(self) -> bool:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks import attack_spec
+from fftune.attacks import attack_spec, check_search
 from fftune.config import InputSpec, TrainConfig
 from fftune.data.dataset import Batch
+from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
 from fftune.models import Folded, eval_mode, fold
 from fftune.models.equivalence import answers, difference
@@ -38,6 +39,10 @@ class Stepper:
     device: str
     layout: torch.memory_format = torch.channels_last
     """Memory layout of images; see `layout_of`."""
+
+    def __post_init__(self) -> None:
+        if self.crafting is not None:
+            check_search(self.config.attack, self.crafting.loss)
 
     def __call__(
         self, batch: Batch, *, real: int, examples: int, noise: Noise
@@ -67,6 +72,9 @@ class Stepper:
                 with autocast(self.config, self.device):
                     logits = self.wrapped(inputs)
                     loss = self.loss(logits, y)
+                if not isinstance(loss, Tensor) or loss.dim():
+                    got = tuple(loss.shape) if isinstance(loss, Tensor) else repr(loss)
+                    raise ConfigError(f"objective must return a scalar tensor, got {got}")
                 # DDP averages over the processes, whose shares of a last step may differ.
                 (loss * (counted * self.processes / examples)).backward()
             losses.append(loss.detach() * counted)

@@ -84,7 +84,7 @@ def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> N
         (
             ["--model", "{file}:net", "--battery", "nin"],
             ConfigError,
-            "^battery.name must be a battery's name: unknown battery 'nin'; did you mean 'nine'",
+            "^battery.name must be known: unknown battery 'nin'; did you mean 'nine'",
         ),
         (
             ["--model", "resnt18"],

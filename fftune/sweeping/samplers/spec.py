@@ -9,7 +9,7 @@ from optuna.samplers import BaseSampler
 
 from fftune.config import Settings, Study, require
 from fftune.errors import ConfigError
-from fftune.registry import STRATEGIES, is_of_file
+from fftune.registry import STRATEGIES, is_of_file, require_call
 
 
 def _any_study(_config: Study) -> bool:
@@ -76,6 +76,7 @@ def as_sampler_spec(entry: Any) -> SamplerSpec:
         sampler: type[BaseSampler] = entry
         return SamplerSpec(make=lambda _config: sampler())
     if callable(entry):
+        require_call("strategy", entry, None)
         return SamplerSpec(make=entry)
     raise ConfigError(
         "strategy must be a SamplerSpec, or a function of the study that returns an Optuna "
