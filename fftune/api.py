@@ -22,6 +22,7 @@ from fftune.config import (
     with_settings,
 )
 from fftune.config.overrides import with_checked
+from fftune.config.validation import require_word
 from fftune.errors import ConfigError
 from fftune.inputs import built_for, given_data, given_net, threat_of
 from fftune.registry import OBJECTIVES
@@ -38,7 +39,7 @@ def evaluate(
     data: Any = None,
     battery: str | BatteryConfig = "risks",
     *,
-    eps: float | None = None,
+    eps: float | str | None = None,
     norm: Norm | None = None,
     weights: str | Path = "",
     classes: int | Sequence[str] | None = None,
@@ -76,6 +77,7 @@ def evaluate(
         DataError: the data are missing, or not what they should be.
         ModelError: the net cannot be built, or does not fit the data.
     """
+    require_word("split", split, Split)
     found = given_net(net, str(weights))
     battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
     battery = with_checked(battery, settings)
@@ -97,7 +99,7 @@ def evaluate(
         defense=defense if defense.names else None,
         backend=backend,
         resources=resources,
-        root=Path(storage) if storage is not None else None,
+        root=storage_root(str(storage)) if storage is not None else None,
     )
     return Evaluation(results[name].complete())
 
@@ -186,7 +188,10 @@ def sweep(
     from fftune.sweeping.study_kind import kind_of
     from fftune.sweeping.sweep import sweep as sweep_study
 
+    require_word("scale", scale, recipes.Scale)
     config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
+    if kind_of(config).takes_model and net is None and not isinstance(recipe, Study):
+        raise ConfigError("net is missing: name the folder of a checkpoint, or give a ModelSpec")
     if net is not None:
         config = _about(config, net, takes_model=kind_of(config).takes_model)
     config = with_checked(config, {**others, **(settings or {})})

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fftune.config import DataSpec, ModelSpec, Norm, Split, ThreatModel, TrainConfig, from_json
 from fftune.config.data import of_another
+from fftune.config.validation import read_number
 from fftune.data import Dataset
 from fftune.data.in_memory import dataset_of
 from fftune.data.model_spec import model_spec
@@ -95,8 +96,21 @@ def built_for(found: GivenNet, images: DataSpec | Dataset, split: Split) -> nn.M
     return ModelSpec(factory=factory, inputs=images.inputs, weights=found.weights)
 
 
-def threat_of(found: GivenNet, eps: float | None, norm: Norm | None) -> ThreatModel:
-    """The ball: what is not given is the checkpoint's, else the norm's own."""
+def threat_of(found: GivenNet, eps: float | str | None, norm: Norm | None) -> ThreatModel:
+    """The ball: what is not given is the checkpoint's, else the norm's own.
+
+    Args:
+        eps: in pixels of [0, 1]; a text may be a fraction, as in "8/255".
+
+    Raises:
+        ConfigError: the radius is no number, or out of range; or there is no such norm.
+    """
+    if isinstance(eps, str):
+        try:
+            eps = read_number(eps)
+        except ValueError:
+            rule = "a number, or a fraction as in 8/255"
+            raise ConfigError(f"eps must be {rule}, got {eps!r}") from None
     own = found.config.attack.threat if found.config else ThreatModel()
     if norm is not None and norm != own.norm:
         own = ThreatModel(norm=norm)

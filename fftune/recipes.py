@@ -24,6 +24,7 @@ from fftune.config import (
     substandard_name,
 )
 from fftune.config.data import of_another
+from fftune.config.validation import require_words
 from fftune.errors import ConfigError
 from fftune.objectives import find_objective
 from fftune.user_code import UserCodeError, called, defined
@@ -47,6 +48,9 @@ class Basis:
     norm: Norm = "linf"
     eps: float | None = None
     constants: Constants = "paper"
+
+    def __post_init__(self) -> None:
+        require_words(self)
 
 
 def training(objective: str, basis: Basis) -> TrainConfig:
@@ -145,7 +149,8 @@ def find(name: str) -> Recipe:
         return RECIPES[name]
     if not name.endswith(".py"):
         near = nearest(name, RECIPES)
-        raise ConfigError(f"recipe {name!r} does not exist; {near} (or path/to/FILE.py)")
+        more = "; an objective of your own is --base.objective" if ".py:" in name else ""
+        raise ConfigError(f"recipe {name!r} does not exist; {near} (or path/to/FILE.py{more})")
     recipe: Recipe = own(name)
     return recipe
 

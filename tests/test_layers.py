@@ -57,6 +57,7 @@ RANKS = {
     "result": 13,
     "cli": 14,
     "api": 14,
+    "__main__": 15,
     "train": 15,
     "evaluate": 15,
     "sweep": 15,

@@ -97,7 +97,7 @@ def main(arguments: Sequence[str]) -> None:
             settings=command.settings,
         )
         progress.update(2)
-    print(f"obfuscated gradients, defence {command.defense}")
+    print(f"obfuscated gradients, defense {command.defense}")
     print(*(f"  {check}" for check in found), sep="\n")
     print(
         f"An attack counts as better from {MARGIN:.0%} of the examples and p < {LEVEL} (McNemar) "

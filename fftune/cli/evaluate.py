@@ -78,6 +78,8 @@ def main(arguments: Sequence[str]) -> None:
             raise ConfigError("CHECKPOINT is missing, and so is --model")
         return
     command, nets = _parse(arguments)
+    if "--defense" in arguments and not command.defense.names:
+        raise ConfigError("defense must have a value")
     if command.rows and len(nets) > 1:
         raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")
 

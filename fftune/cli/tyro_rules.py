@@ -84,8 +84,9 @@ def _unknown(tokens: Sequence[str], cls: Callable[..., Any]) -> str:
         return f"unexpected argument {tokens[0]!r}"
     flag, known = flag.partition("=")[0], sorted(flags_of(cls))
     last = flag.lstrip("-").rpartition(".")[2]
-    near = [one for one in known if one.lstrip("-").rpartition(".")[2] == last]
-    near = near or get_close_matches(flag, known, n=1)
+    ends = {one: one.lstrip("-").rpartition(".")[2] for one in known}
+    close = [last] if last in ends.values() else get_close_matches(last, ends.values(), n=1)
+    near = [one for one in known if ends[one] in close]
     return f"unknown flag {flag}; " + (
         f"did you mean {' or '.join(near)}?" if near else "--help lists all"
     )

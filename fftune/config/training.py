@@ -101,8 +101,8 @@ class TrainConfig:
     objective: str = "standard"
     """An objective by name, or `path/to/FILE.py:NAME`, one of yours."""
     lam: float = UNSAID
-    """Weight of the objective's second term; 0 is standard training. It must be given for an
-    objective that has such a term, and is 0 for others."""
+    """Weight of the objective's second term; 0 is standard training. Recipes give 6 to an objective
+    that has such a term, and 0 to others; a config in Python must say it."""
     attack: AttackConfig = field(default_factory=lambda: AttackConfig(steps=10))
     data: DataSpec = field(default_factory=DataSpec)
     augmentation: Augmentation = field(default_factory=Augmentation)

@@ -16,6 +16,14 @@ def require(setting: str, holds: bool, rule: str, value: object) -> None:
         raise ConfigError(f"{setting} must be {rule}, got {value!r}")
 
 
+def require_word(setting: str, value: object, words: Any) -> None:
+    """Raise `ConfigError` unless a value is one of the words of a `Literal` type."""
+    known = get_args(words)
+    if value not in known:
+        rule = f"{setting} must be one of {', '.join(known)}"
+        raise ConfigError(f"{rule}, got {value!r}; {nearest(str(value), known)}")
+
+
 def require_words(config: Any) -> None:
     """Refuse values of a dataclass that are none of their field's words, or no number.
 

@@ -10,7 +10,7 @@ from fftune.attacks import attack_spec, success
 from fftune.attacks.query_counter import QueryCounter
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
-from fftune.errors import DataError
+from fftune.errors import ConfigError, DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
 from fftune.evaluation.rows import RowKey, attack_rows
@@ -18,6 +18,7 @@ from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import fits
 from fftune.outcomes import NAN, SOME_NAN, ZERO
+from fftune.registry import is_of_file
 from fftune.threat import is_inside
 
 
@@ -251,7 +252,9 @@ def _search(
     attempt.x_pert[at[open_]] = x_pert[open_]
     attempt.pred = logits_of(subject, attempt.x_pert).argmax(1)
     if not is_inside(attempt.x_pert, attempt.x, stage.config.threat):
-        raise AssertionError(f"{stage.config.search} left the ball of {stage.config.threat}")
+        # An attack of ours that does so is a defect; one of the user's is theirs to mend.
+        kind = ConfigError if is_of_file(stage.config.search) else AssertionError
+        raise kind(f"attack {stage.config.search!r} left the ball of {stage.config.threat}")
     attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
     lost = at[~attempt.won[at]]
     if net is subject.net or stage.config.protocol == "fixed" or not len(lost):

@@ -20,6 +20,7 @@ from fftune.config import (
     Split,
     ThreatModel,
 )
+from fftune.config.validation import require_word
 from fftune.data import Dataset
 from fftune.data.model_spec import load_for
 from fftune.data.subset import sampled
@@ -122,6 +123,7 @@ def evaluate(
         ConfigError: CUDA is asked for and missing; Ray is to evaluate a net in memory.
         ClusterError: the cluster cannot be reached, or can never hold one actor.
     """
+    require_word("backend", backend, Backend)
     if not isinstance(models, Mapping):
         alone = evaluate(
             {_label(models): models},

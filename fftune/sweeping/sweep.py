@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from fftune.config import Backend, Resources, Study
+from fftune.config.validation import require_word
 from fftune.data.catalog import opened_once
 from fftune.errors import FftuneError
 from fftune.registry import absolute
@@ -45,6 +46,7 @@ def sweep(
         UserError: the request is wrong in a way that the user can mend; no result is lost.
         FftuneError: all trials failed.
     """
+    require_word("backend", backend, Backend)
     resources = resources or Resources()
     kind = kind_of(config)
     config = replace(config, strategy=absolute(config.strategy))

@@ -16,6 +16,8 @@ from fftune.keyed_noise import Noise
 from fftune.models import Folded, eval_mode, fold
 from fftune.models.equivalence import answers, difference
 from fftune.objectives import Crafting, objective_of
+from fftune.registry import is_of_file
+from fftune.threat import is_inside
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +96,7 @@ class Stepper:
 
     def _search(self, craft: Crafting, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
         attack = self.config.attack
-        return attack_spec(attack.search).run(
+        x_pert = attack_spec(attack.search).run(
             self.folded.net if self.folded else self.model,
             x,
             y,
@@ -104,6 +106,9 @@ class Stepper:
             noise=noise,
             ids=ids,
         )
+        if is_of_file(attack.search) and not is_inside(x_pert, x, attack.threat):
+            raise ConfigError(f"attack {attack.search!r} left the ball of {attack.threat}")
+        return x_pert
 
     def _synchronised(self, *, last: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged once a step, with its last part."""

@@ -211,7 +211,7 @@ def test_a_search_that_leaves_the_ball_is_no_result(searches) -> None:
         if inside < 0.5:
             frame(model_under_test(), attack(part("pgd")))
             continue
-        with pytest.raises(AssertionError, match="pgd left the ball"):
+        with pytest.raises(AssertionError, match="attack 'pgd' left the ball"):
             frame(model_under_test(), attack(part("pgd")))
 
 
