@@ -8,6 +8,7 @@ from typing import Annotated
 import tyro
 
 from fftune.cli.arguments import parse_net
+from fftune.cli.options import announce_imports
 from fftune.config import (
     BatteryConfig,
     DataSpec,
@@ -65,6 +66,7 @@ def main(arguments: Sequence[str]) -> None:
         return
     command, spec = parse_net(Doctor, arguments, SHORT, prog="python -m fftune.doctor")
 
+    announce_imports()
     from fftune.data.model_spec import load_for
     from fftune.data.subset import sample
     from fftune.doctor.behaviours import behaviours

@@ -9,7 +9,7 @@ from typing import Annotated
 import tyro
 
 from fftune.cli.arguments import parse_net
-from fftune.cli.options import parse_known
+from fftune.cli.options import announce_imports, parse_known
 from fftune.config import (
     Backend,
     BatteryConfig,
@@ -87,6 +87,7 @@ def main(arguments: Sequence[str]) -> None:
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
 
+    announce_imports()
     from fftune.evaluation.evaluate import evaluate
     from fftune.report.evaluations import EvaluationRecord
 

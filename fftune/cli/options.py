@@ -47,6 +47,11 @@ def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> N
     sys.exit(0)
 
 
+def announce_imports() -> None:
+    """Log that a verb is at work, before torch and others take seconds to import."""
+    logging.getLogger("fftune.cli").info("loading libraries")
+
+
 def _set_up_log(arguments: Sequence[str]) -> list[str]:
     """Take the flags of every verb out of the arguments, and do as they say.
 

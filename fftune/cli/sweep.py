@@ -9,7 +9,7 @@ import tyro
 
 from fftune import recipes
 from fftune.cli.arguments import WithData
-from fftune.cli.options import parse, parse_known, spelled_out
+from fftune.cli.options import announce_imports, parse, parse_known, spelled_out
 from fftune.config import (
     Backend,
     Dimension,
@@ -142,6 +142,7 @@ def main(arguments: Sequence[str]) -> None:
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
 
+    announce_imports()
     from fftune.report.publish import publish
     from fftune.sweeping.study_kind import kind_of
     from fftune.sweeping.sweep import sweep

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from fftune import recipes
-from fftune.cli.options import parse, parse_known, spelled_out
+from fftune.cli.options import announce_imports, parse, parse_known, spelled_out
 from fftune.config import Constants, Norm, Resources, TrainConfig, nearest, to_json
 from fftune.errors import ConfigError
 from fftune.objectives import find_objective
@@ -115,6 +115,7 @@ def main(arguments: Sequence[str]) -> None:
 
     root = storage_root(command.storage)  # a wrong one is refused before the long imports
 
+    announce_imports()
     from fftune.training.tracked import train_tracked
 
     checkpoint, folder = train_tracked(
