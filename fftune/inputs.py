@@ -75,7 +75,7 @@ def given_data(found: GivenNet, data: Any, split: Split, classes: Any) -> DataSp
 
 
 def _outputs(net: nn.Module, dataset: Dataset) -> int:
-    """How many logits a net gives; where it does not answer, the classes of the labels."""
+    """Count the logits of a net; where it does not answer, the classes of the labels."""
     _, x, _ = next(dataset.batches(1))
     with torch.no_grad(), eval_mode(net), contextlib.suppress(Exception):
         logits = net(x.to(next((p.device for p in net.parameters()), x.device)))

@@ -216,7 +216,7 @@ def has_gradients(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> b
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Request:
-    """What the nets of one call have in common."""
+    """Settings that the nets of one call have in common."""
 
     open_data: Callable[[], tuple[Dataset, int]]
     """The examples, opened at the first call, and how many the split has."""
