@@ -5,11 +5,12 @@ The records can be read without torch, which is imported when a loss is computed
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, get_args
+from typing import TYPE_CHECKING, Protocol
 
 from fftune.config import Goal, Loss, TrainConfig
+from fftune.config.validation import require_word
 from fftune.errors import ConfigError
-from fftune.registry import OBJECTIVES, nearest, require_call
+from fftune.registry import OBJECTIVES, require_call
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,12 +26,8 @@ class Crafting:
     """The clean batch takes part, in one forward pass with the perturbed one."""
 
     def __post_init__(self) -> None:
-        for setting, value, known in (
-            ("goal", self.goal, get_args(Goal)),
-            ("loss", self.loss, get_args(Loss)),
-        ):
-            if value not in known:
-                raise ConfigError(f"crafting {setting} {value!r}: {nearest(value, known)}")
+        require_word("crafting goal", self.goal, Goal)
+        require_word("crafting loss", self.loss, Loss)
 
 
 class TrainingHooks(Protocol):

@@ -4,7 +4,6 @@ z_(1) >= z_(2) >= ... are the sorted logits. Every loss is defined for two and t
 """
 
 from dataclasses import dataclass, replace
-from typing import get_args
 
 import torch
 import torch.nn.functional as F
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from fftune.attacks.goals import is_toward, success
 from fftune.config import Goal, Loss
+from fftune.config.validation import require_word
 from fftune.errors import ConfigError
-from fftune.registry import nearest
 
 TINY = 1e-12
 
@@ -41,12 +40,8 @@ class AttackObjective:
     """(B, steps) int64, the label whose loss is climbed at each step; -1: all classes."""
 
     def __post_init__(self) -> None:
-        for setting, value, known in (
-            ("goal", self.goal, get_args(Goal)),
-            ("loss", self.loss, get_args(Loss)),
-        ):
-            if value not in known:
-                raise ConfigError(f"{setting} {value!r} is unknown; {nearest(value, known)}")
+        require_word("goal", self.goal, Goal)
+        require_word("loss", self.loss, Loss)
         if not is_defined(self.goal, self.loss):
             raise ConfigError(f"loss {self.loss!r} is not defined for goal {self.goal!r}")
 
