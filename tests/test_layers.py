@@ -22,6 +22,8 @@ RANKS = {
     "": 0,
     "errors": 0,
     "progress": 0,
+    "devices": 0,
+    "capture": 1,
     "threefry": 0,
     "config": 3,
     "keyed_noise": 4,
@@ -97,7 +99,7 @@ DOORS = {
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "inputs", "api"),
+        *("testing", "inputs", "api", "capture"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""
