@@ -79,12 +79,23 @@ def forget(owner: nn.Module | torch.optim.Optimizer) -> None:
     _STORE.forget(id(owner))
 
 
+def records(device: str) -> bool:
+    """True if captured functions are recorded on a type of device: addresses must last there."""
+    return _FORCED.get() is not None or device == "cuda"
+
+
 def _recorder(leaves: Sequence[Any]) -> Recorder | None:
     forced = _FORCED.get()
     if forced is not None:
         return forced
-    device = next((leaf.device for leaf in leaves if isinstance(leaf, Tensor)), None)
-    return None if device is None or device.type != "cuda" else cuda_recorder()
+    device = next((tensor.device.type for tensor in _all_tensors(leaves)), "cpu")
+    return cuda_recorder() if records(device) else None
+
+
+def _all_tensors(leaves: Sequence[Any]) -> Iterator[Tensor]:
+    """Tensors that are arguments, and then those that belong to one."""
+    yield from (leaf for leaf in leaves if isinstance(leaf, Tensor))
+    yield from _tensors([leaf for leaf in leaves if _owns_tensors(leaf)])
 
 
 @dataclass(slots=True, eq=False)

@@ -9,15 +9,17 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks import attack_spec, check_search
+from fftune.attacks.search_state import checked_before
 from fftune.config import InputSpec, TrainConfig
 from fftune.data.dataset import Batch
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
-from fftune.models import Folded, eval_mode, fold
+from fftune.models import eval_mode
 from fftune.models.equivalence import answers, difference
 from fftune.objectives import Crafting, objective_of
 from fftune.registry import is_of_file
 from fftune.threat import is_inside
+from fftune.training.crafting_net import CraftingNet, probe_pixels
 
 log = logging.getLogger(__name__)
 
@@ -29,8 +31,8 @@ class Stepper:
     config: TrainConfig
     model: nn.Module
     """The net itself."""
-    folded: Folded | None = None
-    """Its copy without BatchNorms, which searches ask in its place; None: they ask the net."""
+    crafted_on: CraftingNet | None = None
+    """Its stand-in for searches; None: they ask the net itself, in fp32."""
     wrapped: nn.Module
     """The wrapped net, which averages gradients over all processes."""
     loss: Callable[[Tensor, Tensor], Tensor]
@@ -88,27 +90,24 @@ class Stepper:
         craft = self.crafting
         if craft is None:
             return x
-        if self.folded:
-            self.folded.refresh()
-        with eval_mode(self.model), autocast(self.config, self.device):
-            x_pert = self._search(craft, ids, x, y, noise)
-        return torch.cat([x, x_pert]) if craft.joint else x_pert
-
-    def _search(self, craft: Crafting, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
         attack = self.config.attack
-        x_pert = attack_spec(attack.search).run(
-            self.folded.net if self.folded else self.model,
-            x,
-            y,
-            config=attack,
-            goal=craft.goal,
-            loss=craft.loss,
-            noise=noise,
-            ids=ids,
-        )
+        asked = self.crafted_on or CraftingNet(source=self.model, asked=self.model)
+        # Pixels and labels were checked with the data, and the classes of the net by `init_model`.
+        checked = nullcontext() if is_of_file(attack.search) else checked_before()
+        with asked.current() as net, checked:
+            x_pert = attack_spec(attack.search).run(
+                net,
+                x,
+                y,
+                config=attack,
+                goal=craft.goal,
+                loss=craft.loss,
+                noise=noise,
+                ids=ids,
+            )
         if is_of_file(attack.search) and not is_inside(x_pert, x, attack.threat):
             raise ConfigError(f"attack {attack.search!r} left the ball of {attack.threat}")
-        return x_pert
+        return torch.cat([x, x_pert]) if craft.joint else x_pert
 
     def _synchronised(self, *, last: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged once a step, with its last part."""
@@ -118,23 +117,13 @@ class Stepper:
         return context
 
 
-def folded_of(
-    model: nn.Module, config: TrainConfig, inputs: InputSpec, device: str
-) -> Folded | None:
-    """The copy of the net that searches ask; None if nothing is crafted or can be folded."""
-    if objective_of(config).crafting is None:
-        return None
-    with eval_mode(model), torch.random.fork_rng(devices=[]):
-        return fold(model, _pixels(inputs, device))
-
-
 def layout_of(model: nn.Module, inputs: InputSpec, device: str) -> torch.memory_format:
     """Lay the net's weights channels last, where it then answers as it did; the layout it has.
 
     That is a quarter faster on a CPU, and what an accelerator's convolutions want. A net that
     takes `view` of a convolution's output cannot have it.
     """
-    pixels = _pixels(inputs, device)
+    pixels = probe_pixels(inputs, device)
     with eval_mode(model), torch.random.fork_rng(devices=[]):
         try:
             known = answers(model, pixels)
@@ -148,12 +137,6 @@ def layout_of(model: nn.Module, inputs: InputSpec, device: str) -> torch.memory_
     log.info("trained with channels first, as the net cannot have them last: %s", reason)
     model.to(memory_format=torch.contiguous_format)
     return torch.contiguous_format
-
-
-def _pixels(inputs: InputSpec, device: str) -> Tensor:
-    """(2, C, H, W), to ask a net about."""
-    pixels = torch.rand(2, *inputs.shape, generator=torch.Generator().manual_seed(0))
-    return pixels.to(device)
 
 
 def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:

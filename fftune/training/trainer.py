@@ -19,6 +19,7 @@ from fftune.keyed_noise import Noise
 from fftune.objectives import TrainingHooks, objective_of
 from fftune.progress import Progress
 from fftune.training.checkpoint import Checkpoint
+from fftune.training.crafting_net import crafting_net
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
 from fftune.training.init_model import init_model
@@ -26,7 +27,7 @@ from fftune.training.optimizer import make_optimizer, make_schedule
 from fftune.training.overfitting import OverfittingWatch
 from fftune.training.phases import EpochStream, TrainingData, open_data, open_stream
 from fftune.training.run_dir import RunDir
-from fftune.training.step import Stepper, folded_of, layout_of, loss_of
+from fftune.training.step import Stepper, layout_of, loss_of
 from fftune.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -108,7 +109,7 @@ class Trainer:
         stepper = Stepper(
             config=config,
             model=model,
-            folded=folded_of(model, config, stream.inputs, device),
+            crafted_on=crafting_net(model, config, stream.inputs, device),
             wrapped=wrapped,
             loss=hooks.loss if hooks else loss_of(config),
             crafting=objective.crafting,
