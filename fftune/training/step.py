@@ -1,7 +1,6 @@
 """One step of training: craft perturbed images, one forward pass, one backward pass."""
 
 import logging
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -20,6 +19,7 @@ from fftune.objectives import Crafting, objective_of
 from fftune.registry import is_of_file
 from fftune.threat import is_inside
 from fftune.training.crafting_net import CraftingNet, probe_pixels
+from fftune.training.joint_step import Loss, add_gradients, add_gradients_recorded
 
 log = logging.getLogger(__name__)
 
@@ -35,14 +35,16 @@ class Stepper:
     """Its stand-in for searches; None: they ask the net itself, in fp32."""
     wrapped: nn.Module
     """The wrapped net, which averages gradients over all processes."""
-    loss: Callable[[Tensor, Tensor], Tensor]
-    """The objective as a function of the logits and y; see `loss_of`."""
+    loss: Loss
+    """The objective; see `loss_of`."""
     crafting: Crafting | None
     """The attack whose perturbed batch the objective is computed on; None: there is none."""
     processes: int
     device: str
     layout: torch.memory_format = torch.channels_last
     """Memory layout of images; see `layout_of`."""
+    recorded: bool = False
+    """The joint step is recorded, which wants gradients at addresses that last."""
 
     def __post_init__(self) -> None:
         if self.crafting is not None:
@@ -67,22 +69,25 @@ class Stepper:
         x = x.contiguous(memory_format=self.layout)
         cut = [column.chunk(self.config.optimizer.accumulate) for column in (ids, x, y)]
         pieces = [*zip(*cut, strict=True)]
+        add = add_gradients_recorded if self.recorded else add_gradients
         losses: list[Tensor] = []
         right: list[Tensor] = []
         for left, (ids, x, y) in zip(reversed(range(len(pieces))), pieces, strict=True):
             counted = min(len(y), real)
             inputs = self._inputs(ids, x, y, noise)
             with self._synchronised(last=left == 0):
-                with autocast(self.config, self.device):
-                    logits = self.wrapped(inputs)
-                    loss = self.loss(logits, y)
-                if not isinstance(loss, Tensor) or loss.dim():
-                    got = tuple(loss.shape) if isinstance(loss, Tensor) else repr(loss)
-                    raise ConfigError(f"objective must return a scalar tensor, got {got}")
-                # DDP averages over the processes, whose shares of a last step may differ.
-                (loss * (counted * self.processes / examples)).backward()
-            losses.append(loss.detach() * counted)
-            right.append((logits[:counted].argmax(1) == y[:counted]).sum())
+                loss, hits = add(
+                    self.wrapped,
+                    inputs,
+                    y,
+                    loss=self.loss,
+                    precision=self.config.precision,
+                    counted=counted,
+                    # DDP averages over the processes, whose shares of a last step may differ.
+                    weight=counted * self.processes / examples,
+                )
+            losses.append(loss)
+            right.append(hits)
         return torch.stack(losses).sum(), torch.stack(right).sum()
 
     def _inputs(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
@@ -139,7 +144,7 @@ def layout_of(model: nn.Module, inputs: InputSpec, device: str) -> torch.memory_
     return torch.contiguous_format
 
 
-def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
+def loss_of(config: TrainConfig) -> Loss:
     """The objective as a function of the logits and y; see `ObjectiveSpec.value`."""
     objective = objective_of(config)
 
@@ -147,8 +152,3 @@ def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
         return objective.value(logits, y, lam=config.lam)
 
     return loss
-
-
-def autocast(config: TrainConfig, device: str) -> torch.autocast:
-    """bf16 where the precision says so: products in bf16, sums and losses in fp32."""
-    return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16")

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fftune.capture import forget, records
 from fftune.config import TrainConfig, from_json, to_json
 from fftune.data.dataset import Batch
 from fftune.data.official_split import ListedSplit
@@ -23,7 +24,12 @@ from fftune.training.crafting_net import crafting_net
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
 from fftune.training.init_model import init_model
-from fftune.training.optimizer import make_optimizer, make_schedule
+from fftune.training.optimizer import (
+    clear_gradients,
+    make_optimizer,
+    make_schedule,
+    update_weights,
+)
 from fftune.training.overfitting import OverfittingWatch
 from fftune.training.phases import EpochStream, TrainingData, open_data, open_stream
 from fftune.training.run_dir import RunDir
@@ -116,6 +122,7 @@ class Trainer:
             processes=group.size,
             device=device,
             layout=layout,
+            recorded=_may_record(group, hooks, device),
         )
         name = f"{config.objective} lam={config.lam:g}"
         return cls(
@@ -194,6 +201,8 @@ class Trainer:
             self.totals.losses = self.totals.losses.to(self.device)
             self.totals.right = self.totals.right.to(self.device)
         self.best, self.stopped = state["best"], state["stopped"]
+        for owner in (self.model, self.stepper.wrapped, self.optimizer):
+            forget(owner)  # what was recorded before holds addresses of another state
         if self.watch:
             self.watch.load_state_dict(state["watch"])
 
@@ -230,13 +239,14 @@ class Trainer:
         # Dropout, in nets that have it, must not depend on where a run was interrupted.
         torch.manual_seed(noise.fold("torch", totals.step).key(self.group.rank) % 2**63)
         self.model.train()
-        self.optimizer.zero_grad()
+        recorded = self.stepper.recorded
+        clear_gradients(self.optimizer, recorded=recorded)
         if self.hooks:
             self.hooks.before_step(self._done(epoch))
         loss, right = self.stepper(batch, real=real, examples=examples, noise=noise)
         if self.hooks:
             self.hooks.before_update(self.optimizer.param_groups[0]["lr"])
-        self.optimizer.step()
+        update_weights(self.optimizer, recorded=recorded)
         self.schedule.step()
         # Over all processes at once: from the leading one's state any number of them may go on.
         loss, right = self.group.total(torch.stack([loss, right]))
@@ -329,3 +339,15 @@ class Trainer:
         if math.isfinite(epoch.validation_accuracy):
             note += f", validation accuracy {epoch.validation_accuracy:.3f}"
         return f"{note}, {epoch.examples_per_second:,.0f} examples/s"
+
+
+def _may_record(group: ProcessGroup, hooks: TrainingHooks | None, device: str) -> bool:
+    """True if joint steps are recorded: they repeat, and gradients stay within this process."""
+    if not records(device):
+        return False
+    reason = "gradients are exchanged between processes" if group.size > 1 else ""
+    if hooks is not None:
+        reason = "the objective changes the net, or itself, from step to step"
+    if reason:
+        log.info("the joint step runs unrecorded: %s", reason)
+    return not reason
