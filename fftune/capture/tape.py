@@ -52,10 +52,16 @@ class Tape:
         Raises:
             UnrecordableError: a CUDA graph could not hold it.
         """
+        track, before = Track(self), [tensor.detach().clone() for tensor in persistent]
+        try:
+            with _Listener(track, persistent):
+                result = call()
+        except Exception:  # as if it had not been run, which a device has not
+            with torch.no_grad():
+                for tensor, value in zip(persistent, before, strict=True):
+                    tensor.copy_(value)
+            raise
         self.records += 1
-        track = Track(self)
-        with _Listener(track, persistent):
-            result = call()
         return track, result
 
 
