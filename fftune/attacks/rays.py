@@ -101,7 +101,7 @@ def _flip_blocks(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> N
             better = _reached(rows.net, rows.aim, rows.x, ray.signs, torch.zeros_like(ray.radius))
             ray = replace(ray, radius=ray.radius.masked_fill(better, 0), asked=ray.asked + 1)
         else:
-            better, ray = _flipped(rows, ray, flips)
+            better, ray = _flipped(rows, ray, flips, batch.searched)
         if turn == 2 and is_toward(rows.aim.goal):
             ray = replace(ray, radius=torch.where(ray.radius == 1, config.threat.eps, ray.radius))
         return ray, _offered(rows.x, ray, better, batch, config)
@@ -137,7 +137,7 @@ def _offered(
     return replace(batch, searched=batch.searched & going)
 
 
-def _flipped(rows: ActiveBatch, ray: _Ray, flips: slice) -> tuple[Tensor, _Ray]:
+def _flipped(rows: ActiveBatch, ray: _Ray, flips: slice, searched: Tensor) -> tuple[Tensor, _Ray]:
     """Flip a block of signs where that reaches the goal at the radius, and bisect the new one.
 
     Returns:
@@ -147,6 +147,7 @@ def _flipped(rows: ActiveBatch, ray: _Ray, flips: slice) -> tuple[Tensor, _Ray]:
     signs = _with_block_flipped(ray.signs, ends)
     better = _reached(rows.net, rows.aim, rows.x, signs, ray.radius)
     low, high, asked = torch.zeros_like(ray.radius), ray.radius.clone(), ray.asked + 1
+    better = better & searched
     device, at = policy(rows.x.device.type), better.nonzero().flatten()
     # Each row's search ends by itself: its neighbours may have wider ones.
     while len(at := at[(high - low)[at] > TOLERANCE]):

@@ -92,9 +92,9 @@ def _random_search(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) ->
             best,
             draws[:, at] if piece.first else draws[:, :0],
             at_each[before : before + piece.count] if piece.first and not l2 else at_each[:0],
+            _bumps(piece.side, rows.x) if piece.first and l2 else None,
             batch,
             threat=config.threat,
-            side=piece.side if l2 else 0,
         )
         return (x_best, best, draws), batch
 
@@ -130,24 +130,24 @@ def _queries(
     best: Tensor,
     draws: Tensor,
     sides: Tensor,
+    bumps: Tensor | None,
     batch: BatchState,
     *,
     threat: ThreatModel,
-    side: int,
 ) -> tuple[Tensor, Tensor, BatchState]:
     """Propose a square for each draw and ask about it; without draws, ask about `x_best`.
 
     Args:
         draws: (R, queries, 5 + C), uniform in [0, 1).
         sides: (queries,) int64, for linf.
-        side: of all squares, for l2.
+        bumps: what the squares hold, for l2; see `_bumps`.
     """
     for query in range(max(draws.shape[1], 1)):
         ahead = x_best
         if draws.shape[1]:
             draw = draws[:, query]
-            if threat.norm == "l2":
-                ahead = _shift_mass(x_best, x, draw, side | 1 if side > 1 else 3, threat.eps)
+            if bumps is not None:
+                ahead = _shift_mass(x_best, x, draw, bumps, threat.eps)
             else:
                 mask, _ = _window(x, draw[:, :2], sides[query])
                 ahead = torch.where(mask, x + threat.eps * _signs(draw), x_best)
@@ -206,18 +206,29 @@ def _tiles(rows: ActiveBatch) -> Tensor:
     return delta / _norm(delta, (1, 2, 3))
 
 
-def _shift_mass(x_best: Tensor, x: Tensor, draw: Tensor, side: int, eps: float) -> Tensor:
+def _bumps(side: int, x: Tensor) -> Tensor:
+    """(2, side, side), the pattern of an l2 square upright and lying; its side is odd, 3 or more,
+    and fits into the image.
+    """
+    side = min(side | 1 if side > 1 else 3, *x.shape[2:])
+    upright = _two_bumps(side).to(x)
+    return torch.stack([upright, upright.T])
+
+
+def _shift_mass(x_best: Tensor, x: Tensor, draw: Tensor, bumps: Tensor, eps: float) -> Tensor:
     """Move mass between squares (alg. 3): one is emptied into another, with the unspent budget.
 
     Each channel keeps its own budget.
+
+    Args:
+        bumps: (2, side, side), see `_bumps`.
     """
-    side = min(side, *x.shape[2:])
+    side = bumps.shape[1]
     mask, places = _window(x, draw[:, :2], side)
     down, along = (place.clamp(0, side - 1) for place in places)
     emptied, _ = _window(x, draw[:, 2:4], side)
     delta = x_best - x
-    bumps = _two_bumps(side).to(x)
-    bumps = torch.stack([bumps, bumps.T])[(draw[:, 4] < 0.5).long()]
+    bumps = bumps[(draw[:, 4] < 0.5).long()]
     row = torch.arange(len(x), device=x.device)[:, None, None]
     fresh = bumps[row, down[:, :, None], along[:, None, :]][:, None] * _signs(draw) * mask
     fresh = fresh + delta * mask / _norm(delta * mask, (2, 3))
