@@ -31,7 +31,7 @@ def threefry(xp: ModuleType, counter: Words, key: Words) -> None:
     Args:
         xp: numpy or torch.
         counter: four arrays of one shape.
-        key: four arrays of one element.
+        key: four arrays that go with them: of one element, or of one for each row.
     """
     keys = (*key, PARITY ^ key[0] ^ key[1] ^ key[2] ^ key[3])
     spare = xp.empty_like(counter[0])
@@ -49,7 +49,8 @@ def threefry(xp: ModuleType, counter: Words, key: Words) -> None:
 def _inject(counter: Words, keys: tuple[Array, ...], turn: int) -> None:
     for i, word in enumerate(counter):
         word += keys[(turn + i) % 5]
-    counter[3][...] += turn
+    last = counter[3]
+    last += turn
 
 
 def _rotate(xp: ModuleType, x: Array, bits: int, spare: Array) -> None:
