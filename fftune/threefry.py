@@ -3,6 +3,11 @@
 A draw is a function of its counter and its key; there is no state, so nothing depends on earlier
 draws. The code uses only operations that numpy and torch share and that are exact or correctly
 rounded, so every machine and every device gives the same bits.
+
+They do so only one by one: a compiler that fuses a product and a sum into one operation rounds once
+where twice is meant, and one that takes a quick division or square root rounds otherwise. Nothing
+here may be compiled (`torch.compile`), nor a tensor be divided by a number, which CUDA does by a
+product with its inverse. A CUDA graph runs the same operations and is safe.
 """
 
 from collections.abc import Sequence

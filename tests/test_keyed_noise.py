@@ -207,6 +207,14 @@ def test_bits_of_an_order_are_unsigned(way, request, monkeypatch: pytest.MonkeyP
     assert Noise(0).permutation(6).tolist() == [4, 2, 5, 0, 1, 3]
 
 
+def test_rows_with_jobs_drawn_in_several_parts_are_equal(monkeypatch) -> None:
+    job = torch.tensor([0, 1, 2, 2, 1, 0, 0])
+    noise = ExampleNoise(Noise(3), torch.arange(7)).of_jobs("a", jobs=(4, 5, 6), job=job)
+    whole = noise.uniform((9,)), noise.normal((9,))
+    monkeypatch.setattr(keyed_noise, "CHUNK", 6)
+    assert_equal((noise.uniform((9,)), noise.normal((9,))), whole)
+
+
 def test_torch_draws_in_parts_where_a_draw_is_huge(by_torch, monkeypatch) -> None:
     noise, job = ExampleNoise(Noise(3), torch.arange(7)), torch.tensor([0, 1, 2, 2, 1, 0, 0])
     packed = noise.of_jobs("a", jobs=(4, 5, 6), job=job)
@@ -245,6 +253,20 @@ def test_rows_with_jobs_draw_as_their_jobs_do(shape, way, request, monkeypatch) 
     assert torch.equal(packed.select(rows).uniform(shape), expected[0][rows])
     assert torch.equal(packed.select(ids < 0).uniform(shape), expected[0][ids < 0])
     assert packed.select(rows[:0]).normal(shape).shape == (0, *shape)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_draws_lie_where_the_ids_do_and_wait_for_nothing(shape) -> None:
+    """A meta tensor has no values that could be read, and is not combined with a CPU's."""
+    ids = FAR.to("meta")
+    noise = ExampleNoise(Noise(0), ids).select(torch.tensor([3, 1, 2]))
+    packed = noise.of_jobs("a", jobs=(0, 1), job=noise.ids % 2)
+    for rows in (noise, packed, packed.select(noise.ids), packed.fold("b")):
+        for values in (rows.uniform(shape), rows.normal(shape)):
+            assert values.device.type == "meta"
+            assert values.shape == (3, *shape) and values.dtype == torch.float32
+    order = Noise(0).permutation(9, "meta")
+    assert order.device.type == "meta" and order.shape == (9,) and order.dtype == torch.int64
 
 
 def test_replayed_draws_have_their_own_keys_and_ids(by_torch) -> None:
