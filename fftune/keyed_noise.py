@@ -27,8 +27,8 @@ GENERATOR = 2
 """Raised by every change that moves a draw: 1 was numpy's Philox (fftune 0.1.0), 2 is Threefry."""
 CHUNK = 2**15
 """Number of counters drawn at once on a CPU: their words fit into a core's cache."""
-DEVICE_CHUNK = 2**22
-"""Number of counters drawn at once elsewhere: their words take 64 MiB, normals 4 times as much."""
+DEVICE_CHUNK = 2**20
+"""Number of counters drawn at once elsewhere, at most: their words take 16 MiB."""
 
 Words = NDArray[np.uint32]
 Read = Callable[[ModuleType, Any], Any]
@@ -130,7 +130,10 @@ class ExampleNoise:
         return JobNoise(branches, job, self.ids)
 
     def select(self, rows: Tensor) -> "ExampleNoise":
-        """Return the noise for some rows of the batch, by position or mask; rows may repeat."""
+        """Return the noise for some rows of the batch, by position or mask; rows may repeat.
+
+        A mask waits for the device, as its length is not known before.
+        """
         return ExampleNoise(self.noise, self.ids[rows.to(self.ids.device)])
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
@@ -160,7 +163,10 @@ class JobNoise:
         return JobNoise(tuple(b.fold(*names) for b in self.branches), self.job, self.ids)
 
     def select(self, rows: Tensor) -> "JobNoise":
-        """Return the noise for some rows of the batch, by position or mask; rows may repeat."""
+        """Return the noise for some rows of the batch, by position or mask; rows may repeat.
+
+        A mask waits for the device, as its length is not known before.
+        """
         rows = rows.to(self.ids.device)
         return JobNoise(self.branches, self.job[rows], self.ids[rows])
 
@@ -218,10 +224,11 @@ def _words_by_numpy(keys: Words, ids: Tensor, each: int) -> Iterator[tuple[slice
 def _rows_by_torch(read: Read, keys: Tensor, ids: Tensor, size: int) -> Tensor:
     if not len(ids):
         return torch.empty(0, size, device=ids.device)
-    step = max(1, DEVICE_CHUNK // max(-(-size // 4), 1))
+    parts = -(-len(ids) // max(1, DEVICE_CHUNK // max(-(-size // 4), 1)))
+    step = -(-len(ids) // parts)  # parts of one shape are recorded once
     chunks = (slice(begin, begin + step) for begin in range(0, len(ids), step))
-    parts = [_drawn_by_torch(read, _of(rows, keys), ids[rows], size) for rows in chunks]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)
+    drawn = [_drawn_by_torch(read, _of(rows, keys), ids[rows], size) for rows in chunks]
+    return drawn[0] if len(drawn) == 1 else torch.cat(drawn)
 
 
 @captured

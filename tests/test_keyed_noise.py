@@ -230,6 +230,9 @@ def test_torch_draws_in_parts_where_a_draw_is_huge(by_torch, monkeypatch) -> Non
     parts = noise.uniform((9,)), noise.normal((9,)), packed.uniform((9,)), packed.normal((9,))
     assert_equal(whole, parts)
     assert shapes == [(1, 3, 9), (1, 3, 9), (1, 1, 9)] * 2 + [(3, 3, 9), (3, 3, 9), (1, 1, 9)] * 2
+    monkeypatch.setattr(keyed_noise, "DEVICE_CHUNK", 18)  # six rows, so four and three
+    assert_equal((noise.uniform((9,)), packed.uniform((9,))), (whole[0], whole[2]))
+    assert shapes[12:] == [(1, 4, 9), (1, 3, 9), (4, 4, 9), (3, 3, 9)]
 
 
 @pytest.mark.parametrize("shape", SHAPES)
