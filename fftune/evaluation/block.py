@@ -244,9 +244,7 @@ def _search(
         noise=examples.noise,
         ids=examples.ids,
     )
-    attempt.counts += torch.stack(
-        [counted.forwards, counted.backwards, counted.queries, counted.flat, counted.broken]
-    )
+    attempt.counts += counted.counts.cpu()
     open_ = ~attempt.won[at]
     attempt.x_pert = attempt.x_pert.clone()
     attempt.x_pert[at[open_]] = x_pert[open_]
