@@ -6,8 +6,9 @@ from torch import Tensor, nn
 from fftune.attacks.box_projection import project_to_hyperplane
 from fftune.attacks.fab import offer_nearest
 from fftune.attacks.goals import is_toward
+from fftune.attacks.iteration import slope
 from fftune.attacks.losses import require_margin
-from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed, slope
+from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed
 from fftune.attacks.spec import BACKWARD_COST, AttackSpec
 from fftune.config import AttackConfig, Goal, Loss, Norm
 from fftune.keyed_noise import Noise

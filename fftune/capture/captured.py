@@ -62,9 +62,11 @@ def captured(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        if _FORCED.get() is None and not torch.cuda.is_initialized():
+            return function(*args, **kwargs)
         leaves, tree = tree_flatten((args, kwargs))
         recorder = _recorder(leaves)
-        if recorder is None or recording():
+        if recorder is None or recording() or not _recordable(leaves):
             return function(*args, **kwargs)
         result: T = _STORE.run(recorder, function, leaves, tree)
         return result
@@ -213,6 +215,11 @@ def _modes(owners: Sequence[Any]) -> Hashable:
         cudnn.deterministic,
         torch.backends.cuda.matmul.allow_tf32,
     )
+
+
+def _recordable(leaves: Sequence[Any]) -> bool:
+    """False for modules whose answers depend on more than tensors, as their class says."""
+    return all(getattr(leaf, "recordable", True) for leaf in leaves if isinstance(leaf, nn.Module))
 
 
 def _owns_tensors(leaf: Any) -> bool:

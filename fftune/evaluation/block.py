@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fftune.attacks import attack_spec, success
 from fftune.attacks.query_counter import QueryCounter
+from fftune.attacks.search_state import checked_before
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
 from fftune.devices import policy
@@ -237,7 +238,7 @@ def _search(
     """Search for the examples `at`; return those whose claimed success the untouched net denies."""
     if not len(at):
         return at
-    counted = QueryCounter(net, attempt.clean[at], at.cpu(), examples=len(attempt.y))
+    counted = QueryCounter(net, attempt.clean[at], at, examples=len(attempt.y))
     x, label = attempt.x[at], attempt.label[at]
     asked: nn.Module = counted
     examples = ExampleNoise(noise, attempt.ids).select(at)
@@ -245,19 +246,18 @@ def _search(
         assert subject.defense_set is not None
         defender = subject.defense_set.noise
         asked = attack.access.wrap(counted, noise=examples, defender=defender)
-    x_pert = attack_spec(stage.config.search).run(
-        asked,
-        x,
-        label,
-        config=stage.config,
-        goal=attack.goal,
-        loss=stage.loss,
-        noise=examples.noise,
-        ids=examples.ids,
-    )
-    attempt.counts += torch.stack(
-        [counted.forwards, counted.backwards, counted.queries, counted.flat, counted.broken]
-    ).to(attempt.counts.device)
+    with checked_before():  # data sets hold pixels in [0, 1], `_begin` looked at the labels
+        x_pert = attack_spec(stage.config.search).run(
+            asked,
+            x,
+            label,
+            config=stage.config,
+            goal=attack.goal,
+            loss=stage.loss,
+            noise=examples.noise,
+            ids=examples.ids,
+        )
+    attempt.counts += counted.counts
     open_ = ~attempt.won[at]
     attempt.x_pert = attempt.x_pert.clone()
     attempt.x_pert[at[open_]] = x_pert[open_]
