@@ -45,16 +45,15 @@ def exact() -> Iterator[None]:
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     before = [(owner, name, _read(partial(getattr, owner, name))) for owner, name, _ in _FLAGS]
     products = _read(torch.get_float32_matmul_precision)
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warns = torch.is_deterministic_algorithms_warn_only_enabled()
+    mode = torch.get_deterministic_debug_mode()
     try:
         for owner, name, value in _FLAGS:
             setattr(owner, name, value)
-        torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.set_deterministic_debug_mode("warn")  # its other spelling imports a compiler
         with torch.autocast("cuda", enabled=False), torch.autocast("cpu", enabled=False):
             yield
     finally:
-        torch.use_deterministic_algorithms(deterministic, warn_only=warns)
+        torch.set_deterministic_debug_mode(mode)
         for owner, name, value in before:
             if value is not None:
                 setattr(owner, name, value)
