@@ -30,7 +30,9 @@ class CudaGraphs:
         """Record a graph; see `Recorder.record`."""
         del persistent  # a graph reads whatever lies at its addresses
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
+        # Threads that feed the device go on meanwhile: they take memory, and ask for events.
+        mode = "thread_local"
+        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream, capture_error_mode=mode):
             result = call()
         return graph, result
 
