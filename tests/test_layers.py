@@ -23,6 +23,7 @@ RANKS = {
     "errors": 0,
     "progress": 0,
     "devices": 0,
+    "hardware": 0,
     "capture": 1,
     "threefry": 0,
     "config": 3,
