@@ -23,6 +23,7 @@ RANKS = {
     "errors": 0,
     "progress": 0,
     "devices": 0,
+    "hardware": 0,
     "capture": 1,
     "threefry": 0,
     "config": 3,
@@ -87,8 +88,7 @@ DOORS = {
     "PIL": {"data", "hedge_study.pictures"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
-    "sklearn": {"data.sources.digits", "data.splits"},
-    "scipy": {"risk", "comparison"},
+    "scipy": {"comparison"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "filelock": {"storage"},
@@ -106,6 +106,10 @@ DOORS = {
 
 
 MADE_FOR_USERS = {
+    "capture.captured.first_use": "called from Python: benchmarks print it apart",
+    "capture.captured.forget": "called from Python: after a change of a net that is no tensor",
+    "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
+    "capture.tape.Tape": "called from Python: holds captured functions to a graph's contract",
     "certified.certify": "called from Python: no command takes a batch of images",
     "comparison.moved": "called from Python: compares the rows of two evaluations",
     "evaluation.block.margins": "called from Python: how close each of those rows was",
