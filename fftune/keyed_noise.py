@@ -223,7 +223,7 @@ def _words_by_numpy(keys: Words, ids: Tensor, each: int) -> Iterator[tuple[slice
 
 def _rows_by_torch(read: Read, keys: Tensor, ids: Tensor, size: int) -> Tensor:
     if not len(ids):
-        return torch.empty(0, size, device=ids.device)
+        return torch.empty(0, size, dtype=torch.float32, device=ids.device)
     parts = -(-len(ids) // max(1, DEVICE_CHUNK // max(-(-size // 4), 1)))
     step = -(-len(ids) // parts)  # parts of one shape are recorded once
     chunks = (slice(begin, begin + step) for begin in range(0, len(ids), step))
