@@ -317,7 +317,7 @@ def perform(subject: ModelUnderTest, job: EvalJob, task: BlockTask) -> pa.Table:
 def _within_memory(
     subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
 ) -> Iterator[pa.Table]:
-    """Rows of a block; out of memory, once more without what a device has recorded, and then of
+    """Rows of a block; out of memory, once more without what the device has recorded, and then of
     its halves, with a remark in their status.
 
     Raises:
@@ -326,7 +326,7 @@ def _within_memory(
     if (table := _attacked(subject, block, attack, noise)) is not None:
         yield table
         return
-    forget_recordings(subject)
+    forget()
     if (table := _attacked(subject, block, attack, noise)) is not None:
         yield table
         return
