@@ -33,8 +33,8 @@ from fftune.evaluation.job import (
     EvalJob,
     forget_recordings,
     model_under_test,
-    perform,
 )
+from fftune.evaluation.perform import perform
 from fftune.evaluation.scheduler import (
     CostModel,
     EvalResult,
