@@ -29,7 +29,7 @@ from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, searched
 from fftune.evaluation.block_cache import ENGINE, identity, judging
 from fftune.evaluation.defended import DefenseSet, predict
-from fftune.evaluation.job import COMPARED, block_size_of
+from fftune.evaluation.job import COMPARED, block_size_of, forget_recordings
 from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import ExampleNoise, Noise
@@ -141,7 +141,7 @@ def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterato
         few = next(dataset.batches(COMPARED))[1].to(device)
         asked = adapted(net, few)
         surrogate = inference_copy(asked, "fp32", few)
-        yield ModelUnderTest(
+        subject = ModelUnderTest(
             net=asked,
             surrogate=surrogate,
             surrogate_lowp=surrogate,
@@ -151,6 +151,10 @@ def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterato
             device=device,
             defense_set=_no_defenses(dataset),
         )
+        try:
+            yield subject
+        finally:
+            forget_recordings(subject)
 
 
 def perturbed_once(
