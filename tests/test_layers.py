@@ -106,6 +106,10 @@ DOORS = {
 
 
 MADE_FOR_USERS = {
+    "capture.captured.first_use": "called from Python: benchmarks print it apart",
+    "capture.captured.forget": "called from Python: after a change of a net that is no tensor",
+    "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
+    "capture.tape.Tape": "called from Python: holds captured functions to a graph's contract",
     "certified.certify": "called from Python: no command takes a batch of images",
     "comparison.moved": "called from Python: compares the rows of two evaluations",
     "evaluation.block.margins": "called from Python: how close each of those rows was",

@@ -108,6 +108,12 @@ class ActiveBatch:
             self.model.add(batch.counts)
         return replace(batch, counts=torch.zeros_like(batch.counts))
 
+    def count_queries(self, spent: Tensor) -> None:
+        """Hand over (R,) int64 passes without a gradient."""
+        if isinstance(self.model, QueryCounter):
+            none = torch.zeros_like(spent)
+            self.model.add(torch.stack([spent, none, spent, none, none], 1))
+
 
 @dataclass(slots=True, kw_only=True)
 class BestSoFar:
@@ -197,11 +203,11 @@ def run_pieces(
     """
     device = policy(rows.x.device.type)
     batch = BatchState.begin(rows.x)
-    filled = _filled(torch.arange(len(rows), device=rows.x.device), device.bucket(len(rows)))
-    if len(filled) > len(rows):
-        going = torch.arange(len(filled), device=rows.x.device) < len(rows)
-        rows, (state, batch) = rows.select(filled), some_rows((state, batch), filled)
-        batch = replace(batch, searched=going)
+    size, every = device.bucket(len(rows)), torch.arange(len(rows), device=rows.x.device)
+    if size > len(rows):
+        chosen, count = filled(every, size), len(rows)
+        rows, (state, batch) = rows.select(chosen), some_rows((state, batch), chosen)
+        batch.searched[count:] = False
     for piece in pieces:
         state, batch = advance(rows, state, batch, piece)
         if not leaving or bool(batch.searched[: len(found.active)].all()):
@@ -217,7 +223,7 @@ def run_pieces(
         if size >= len(rows):
             batch.searched[: len(left)] = left
             continue
-        chosen = _filled(going, size)
+        chosen = filled(going, size)
         rows, (state, batch) = rows.select(chosen), some_rows((state, batch), chosen)
         batch.searched[len(going) :] = False
         found.active = found.active[going]
@@ -225,7 +231,7 @@ def run_pieces(
     rows.count(batch)
 
 
-def _filled(rows: Tensor, size: int) -> Tensor:
+def filled(rows: Tensor, size: int) -> Tensor:
     """Indices of rows, filled up with the first of them to a batch of this size."""
     return torch.cat([rows, rows[:1].expand(max(size - len(rows), 0))])
 
