@@ -3,22 +3,42 @@
 import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from inspect import unwrap
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from fftune.capture import captured
 from fftune.config import OptimizerConfig, TrainConfig
 from fftune.models.linf_training import ADAM_EPS, BETAS, lr_at
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
+def _free_of_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """Take off wrappers that import torch's compiler, for seconds, to be left alone by it."""
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        setattr(kind, name, unwrap(getattr(kind, name)))
+    kind.step = torch.no_grad()(unwrap(kind.step))  # type: ignore[method-assign]
+    return kind
+
+
+@_free_of_compiler
+class SGD(torch.optim.SGD):
+    """Stochastic gradient descent."""
+
+
+@_free_of_compiler
+class Adam(torch.optim.Adam):
+    """Adam (Kingma & Ba 2015)."""
+
+
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """SGD with momentum, or Adam; fused, so that all weights are updated in one pass."""
     settings = config.optimizer
     if settings.algorithm == "adam_lp":  # the net itself decays: see `LinfDist.decay`
-        return torch.optim.Adam(model.parameters(), config.lr, BETAS, ADAM_EPS, fused=True)
+        return Adam(model.parameters(), config.lr, BETAS, ADAM_EPS, fused=True)
     decay = settings.weight_decay
     groups = [
         {"params": [*_parameters(model, norms=False)], "weight_decay": decay},
@@ -28,7 +48,49 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
         },
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.SGD(groups, config.lr, settings.momentum, fused=True)
+    return SGD(groups, config.lr, settings.momentum, fused=True)
+
+
+def clear_gradients(optimizer: torch.optim.Optimizer, *, recorded: bool) -> None:
+    """Clear all gradients; where steps are recorded, at their addresses.
+
+    Elsewhere there are none after it, so that a parameter without part in a step is left alone.
+    """
+    if recorded:
+        _clear(optimizer)
+    else:
+        optimizer.zero_grad()
+
+
+def update_weights(optimizer: torch.optim.Optimizer, *, recorded: bool) -> None:
+    """Take the optimizer's step at the rates that its groups have now."""
+    if not recorded:
+        optimizer.step()
+        return
+    groups = optimizer.param_groups
+    device = groups[0]["params"][0].device
+    # Filled on the device: a copy from the host would wait for it.
+    rates = [torch.full((), group["lr"], device=device) for group in groups]
+    _update(optimizer, torch.stack(rates))
+
+
+@captured
+def _clear(optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad(set_to_none=False)
+
+
+@captured
+def _update(optimizer: torch.optim.Optimizer, rates: Tensor) -> None:
+    """Step with rates of (G,), one a group: numbers would stay those of the recording."""
+    groups = optimizer.param_groups
+    numbers = [group["lr"] for group in groups]
+    try:
+        for group, rate in zip(groups, rates.unbind(), strict=True):
+            group["lr"] = rate
+        optimizer.step()
+    finally:
+        for group, number in zip(groups, numbers, strict=True):
+            group["lr"] = number
 
 
 def make_schedule(
