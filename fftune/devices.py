@@ -48,9 +48,9 @@ CUDA = DevicePolicy(
 256 and width 128, 6.0 s with blocks of 1,000, 4.4 s with width 4,096 too. AutoAttack without FAB
 left 29.3 and 29.4 % robust in fp32 with TF32 convolutions, as torch's defaults have them, 30.0 and
 30.1 % in bf16 (two draws each; 3.7 and 2.6 s): bf16 alone finds less. `piece` is a choice, not a
-measured one: passes of verdicts are few beside those of searches. A quarter for pixels
-holds CIFAR (0.15 GB), SVHN (0.23) and Tiny-ImageNet (1.2) on any card of 8 GB, and leaves a third
-of the memory where four trials open such a set at once, each a quarter of what the last left."""
+measured one: passes of verdicts are few beside those of searches. So is `pixels`: a quarter holds
+CIFAR (0.15 GB), SVHN (0.23) and Tiny-ImageNet (1.2) on any card of 8 GB, and where four trials
+open such a set at once, each takes a quarter of what the last left, which leaves a third."""
 _POLICIES = {"cpu": CPU, "cuda": CUDA}
 
 

@@ -46,17 +46,16 @@ class DeviceSplit:
         self._part, self._rows, self._engine = part, rows, pixels
         self._link, self._device, self._crops = link, device, crops
 
-    def sent(self, values: Tensor) -> Tensor:
-        """Values of an epoch on the device, without waiting for it."""
-        if self._device.type != "cuda":
-            return values.to(self._device)
-        return values.pin_memory().to(self._device, non_blocking=True)
+    @property
+    def orders(self) -> torch.device:
+        """Where the order of an epoch is needed: on the host, if decoders follow it."""
+        return torch.device("cpu") if self._held is None else self._device
 
-    def pieces(self, positions: Tensor, sent: Tensor, size: int) -> Iterator[Tensor]:
+    def pieces(self, positions: Tensor, size: int) -> Iterator[Tensor]:
         """Pixels on the device, each valid until the next are asked for.
 
         Args:
-            positions: (n,) int64 into the rows; `sent` is the same on the device.
+            positions: (n,) int64 into the rows, where `orders` says.
             size: images of a batch. Pieces hold one batch, or several.
         """
         held = self._held
@@ -66,7 +65,7 @@ class DeviceSplit:
             yield from fed(hosts, len(batches), self._link)
             return
         several = max(1, PIECE // (size * held[0].numel()))
-        for now in sent.split(size * several):
+        for now in positions.split(size * several):
             yield held.index_select(0, now)
 
     @cached_property

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fftune.capture.upload import upload
 from fftune.config import DataSpec, LoaderConfig, Split
 from fftune.data.augment import augmented
 from fftune.data.beton.reader import BetonImages
@@ -96,12 +97,15 @@ class Loader:
         Each is the consumer's to keep, on the loader's device, ids included. Padding, where it
         was asked for, has negative ids.
         """
-        count, config = len(self.rows), self.config
-        order = epoch_order(count, self._noise, epoch) if config.shuffle else torch.arange(count)
+        count, config, there = len(self.rows), self.config, self._there
+        at = there.orders if there else "cpu"
+        order = torch.arange(count, device=at)
+        if config.shuffle:
+            order = epoch_order(count, self._noise, epoch, at)
         positions, padding = (part[start * config.batch_size :] for part in self._share(order))
         if not len(positions):
             return
-        deliver = self._on_host if self._there is None else self._on_device
+        deliver = self._on_device if there else self._on_host
         yield from self._watch.timed(deliver(positions, padding, epoch))
 
     def _share(self, order: Tensor) -> tuple[Tensor, Tensor]:
@@ -124,8 +128,10 @@ class Loader:
     def _on_device(self, positions: Tensor, padding: Tensor, epoch: int) -> Iterator[Batch]:
         split, size, begun = self._there, self.config.batch_size, 0
         assert split is not None
-        sent, extra = split.sent(positions), split.sent(padding)
-        for pixels in split.pieces(positions, sent, size):
+        sent, extra = positions, padding
+        if split.orders.type != self._device.type:
+            sent, extra = upload(positions, self._device), upload(padding, self._device)
+        for pixels in split.pieces(positions, size):
             now = slice(begun, begun + len(pixels))
             ids, y = (column.index_select(0, sent[now]) for column in (split.ids, split.y))
             x = torch.div(self._augmented(pixels, ids, epoch), split.levels)
