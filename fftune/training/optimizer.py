@@ -3,6 +3,7 @@
 import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from inspect import unwrap
 
 import torch
 from torch import nn
@@ -15,11 +16,29 @@ from fftune.models.linf_training import ADAM_EPS, BETAS, lr_at
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
+def _free_of_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """Take off wrappers that import torch's compiler, for seconds, to be left alone by it."""
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        setattr(kind, name, unwrap(getattr(kind, name)))
+    kind.step = torch.no_grad()(unwrap(kind.step))  # type: ignore[method-assign]
+    return kind
+
+
+@_free_of_compiler
+class SGD(torch.optim.SGD):
+    """Stochastic gradient descent."""
+
+
+@_free_of_compiler
+class Adam(torch.optim.Adam):
+    """Adam (Kingma & Ba 2015)."""
+
+
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """SGD with momentum, or Adam; fused, so that all weights are updated in one pass."""
     settings = config.optimizer
     if settings.algorithm == "adam_lp":  # the net itself decays: see `LinfDist.decay`
-        return torch.optim.Adam(model.parameters(), config.lr, BETAS, ADAM_EPS, fused=True)
+        return Adam(model.parameters(), config.lr, BETAS, ADAM_EPS, fused=True)
     decay = settings.weight_decay
     groups = [
         {"params": [*_parameters(model, norms=False)], "weight_decay": decay},
@@ -29,7 +48,7 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
         },
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.SGD(groups, config.lr, settings.momentum, fused=True)
+    return SGD(groups, config.lr, settings.momentum, fused=True)
 
 
 class Updates:

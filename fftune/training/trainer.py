@@ -192,17 +192,20 @@ class Trainer:
         """Train the remaining steps of an epoch."""
         self.totals = totals = self.totals or self._fresh(epoch)
         began = time.perf_counter() - totals.seconds
+        waited = self.stream.waited - totals.waited
         if self.watch:
             self.watch.batch = next(self.stream.batches(epoch))
         noise = Noise(self.config.seed).fold("train", self.stream.source(epoch), "epoch", epoch)
-        for batch in totals.timed(self.stream.batches(epoch, start=totals.step)):
+        for batch in self.stream.batches(epoch, start=totals.step):
             self._take(batch, totals, epoch, noise)
             totals.seconds = time.perf_counter() - began
+            totals.waited = self.stream.waited - waited
             if self.group.leads and self.progress.due:
                 self._beat(totals, epoch)
             self._save_if_due()
         self._require_finite(totals.losses, epoch)
         totals.seconds = time.perf_counter() - began  # the device is done only now
+        totals.waited = self.stream.waited - waited
         return self._close(totals.record(epoch, self.stream.examples(epoch)))
 
     def _done(self, epoch: int) -> int:
