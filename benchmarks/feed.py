@@ -16,12 +16,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 
 from fftune.config import Augmentation, DataSpec, LoaderConfig, WriteConfig
 from fftune.data import Loader, open_loader
+from fftune.data.beton.format import read_beton
 from fftune.data.beton.writer import write_beton
 from fftune.data.catalog import open_parts
 from fftune.data.conversion import PHASES
@@ -29,7 +31,7 @@ from fftune.data.engines.ffcv_decoder import FfcvDecoder
 from fftune.data.prefetch import cores
 from fftune.recipes import Basis, training
 
-MODES = ("raw", "jpg")
+MODES: tuple[Literal["raw", "jpg"], ...] = ("raw", "jpg")
 SECONDS = 1.0
 """At most, of one way to feed at one rate; at least three batches."""
 
@@ -89,12 +91,10 @@ def decoding(found: Sequence[Beton], rounds: int) -> list[str]:
         "set             px  CPU us  img/s a core  cores for 1,000 img/s  read, kB  copied, kB"
     ]
     for beton, seconds in taken.items():
-        each = statistics.median(seconds)
-        size = beton.path.stat().st_size / 50
-        lines.append(
-            f"{beton.name:12s} {beton.crop:5d} {1e6 * each:7.0f} {1 / each:13,.0f} {1e3 * each:22.2f} "
-            f"{size / 1e3:9,.0f} {beton.crop**2 * 3 / 1e3:11,.0f}"
-        )
+        each, read = statistics.median(seconds), read_beton(beton.path).sizes.mean() / 1e3
+        speed = f"{1e6 * each:7.0f} {1 / each:13,.0f} {1e3 * each:22.2f}"
+        copied = beton.crop**2 * 3 / 1e3
+        lines.append(f"{beton.name:12s} {beton.crop:5d} {speed} {read:9,.0f} {copied:11,.0f}")
     return lines
 
 
