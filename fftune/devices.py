@@ -25,7 +25,7 @@ class DevicePolicy:
     """Precision of `strong` searches where an evaluation says `auto`; "auto": bf16 if the
     hardware multiplies it."""
     bf16_again: bool = False
-    """What survives a `strong` search in bf16 is searched again in fp32."""
+    """Search once more in fp32 for what survives a `strong` search in bf16."""
 
     def bucket(self, rows: int) -> int:
         """The least size of a batch that holds these rows: themselves above the largest bucket."""
