@@ -145,7 +145,7 @@ def evaluate(
         defense=defense,
         attacks=attacks,
         root=root,
-        actors=None if backend == "inline" else _device_of_actors(battery.device, resources.gpus),
+        actors=None if backend == "inline" else _device_of_actors(battery.device, resources.share),
     )
     results: dict[str, EvalResult] = {}
     prepared: dict[str, PreparedJob] = {}
@@ -293,7 +293,7 @@ def _run_on_ray(
     from fftune.evaluation.ray_pool import Pool
     from fftune.ray_cluster import cluster  # importing Ray takes seconds
 
-    needs = {"CPU": battery.threads, "GPU": resources.gpus}
+    needs = {"CPU": battery.threads, "GPU": resources.share}
     with (
         cluster(resources),
         Pool(needs, most=resources.concurrency, study=f"evaluate-{label(battery.name)}") as pool,
