@@ -83,6 +83,7 @@ def test_auto_measures_and_a_trial_that_runs_out_is_placed_anew(needs, root: Pat
     assert counts == [p.test for p in front.results]
 
 
+@pytest.mark.slow
 def test_a_driver_that_dies_in_between_loses_no_share(
     file: Path, needs, root: Path, address: str
 ) -> None:
@@ -120,6 +121,7 @@ def test_what_no_card_holds_is_refused_before_a_trial_starts(needs, root: Path) 
     assert not list(root.glob("studies/*/trials"))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("address")
 def test_a_trial_for_the_cpu_takes_no_card(quick, root: Path, caplog) -> None:
     caplog.set_level("INFO", "fftune")
