@@ -93,8 +93,7 @@ DOORS = {
     "PIL": {"data", "hedge_study.pictures"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
-    "sklearn": {"data.sources.digits", "data.splits"},
-    "scipy": {"risk", "comparison"},
+    "scipy": {"comparison"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "filelock": {"storage"},
@@ -112,9 +111,11 @@ DOORS = {
 
 
 MADE_FOR_USERS = {
+    "capture.captured.first_use": "called from Python: benchmarks print it apart",
+    "capture.captured.forget": "called from Python: after a change of a net that is no tensor",
+    "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
+    "capture.tape.Tape": "called from Python: holds captured functions to a graph's contract",
     "certified.certify": "called from Python: no command takes a batch of images",
-    "comparison.moved": "called from Python: compares the rows of two evaluations",
-    "evaluation.block.margins": "called from Python: how close each of those rows was",
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }

@@ -1,20 +1,27 @@
 """Auto-PGD: gradient ascent with momentum that halves its step where the loss stops rising."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import register_dataclass
 
+from fftune.attacks.iteration import BatchState, value_and_gradient, wide
+from fftune.attacks.losses import AttackObjective
 from fftune.attacks.search_state import (
     ActiveBatch,
     BestSoFar,
     begin,
     label_schedule,
     run_packed,
+    run_pieces,
     target_count,
 )
 from fftune.attacks.spec import BACKWARD_COST, AttackSpec
-from fftune.config import AttackConfig, Goal, Loss
+from fftune.capture import captured
+from fftune.config import AttackConfig, Goal, Loss, ThreatModel
+from fftune.devices import policy
 from fftune.keyed_noise import Noise
 from fftune.threat import project, step
 
@@ -50,7 +57,19 @@ def apgd(
     return run_packed(rows, max(1, targets) * config.restarts, config, search)
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Steps between two looks at what is decided."""
+
+    done: int
+    """Steps before."""
+    steps: int
+    """0: the point where the search starts."""
+    waited: int = 0
+    """Steps since the last check, where one is due before these; else 0."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Climb:
     """State of each row's ascent; tensors of (R,) or (R, C, H, W)."""
 
@@ -68,75 +87,133 @@ class _Climb:
     loss_checked: Tensor
     """The best loss at the last check."""
 
-    def select(self, kept: Tensor) -> "_Climb":
-        return _Climb(**{f.name: getattr(self, f.name)[kept] for f in fields(self)})
+    @classmethod
+    def begin(cls, x: Tensor, length: float) -> "_Climb":
+        """The ascent from x, before any answer of the net."""
+        loss = torch.full_like(x[:, 0, 0, 0], -torch.inf)
+        zeros = torch.zeros_like(x)
+        return cls(
+            x=x,
+            before=x,
+            grad=zeros,
+            loss=loss,
+            x_best=x,
+            grad_best=zeros,
+            loss_best=loss,
+            length=torch.full_like(loss, length),
+            rises=torch.zeros_like(loss, dtype=torch.int32),
+            halved=torch.ones_like(loss, dtype=torch.bool),
+            loss_checked=loss,
+        )
 
-    def moved(self, x: Tensor, loss: Tensor, grad: Tensor) -> None:
+    def started(self, loss: Tensor, grad: Tensor) -> "_Climb":
+        """Record the net's answer at the start."""
+        known = {"loss": loss, "loss_best": loss, "loss_checked": loss}
+        return replace(self, grad=grad, grad_best=grad, **known)
+
+    def moved(self, x: Tensor, loss: Tensor, grad: Tensor) -> "_Climb":
         """Record a step."""
-        self.rises += (loss > self.loss).int()
-        self.before, self.x, self.loss, self.grad = self.x, x, loss, grad
         better = loss > self.loss_best
-        self.x_best = torch.where(_wide(better), x, self.x_best)
-        self.grad_best = torch.where(_wide(better), grad, self.grad_best)
-        self.loss_best = torch.where(better, loss, self.loss_best)
+        return replace(
+            self,
+            before=self.x,
+            x=x,
+            loss=loss,
+            grad=grad,
+            rises=self.rises + (loss > self.loss).int(),
+            x_best=torch.where(wide(better), x, self.x_best),
+            grad_best=torch.where(wide(better), grad, self.grad_best),
+            loss_best=torch.where(better, loss, self.loss_best),
+        )
 
-    def check(self, steps: int) -> None:
+    def checked(self, steps: int) -> "_Climb":
         """Halve a row's step and go back to its best point, where the last `steps` brought little.
 
         That is where too few of them raised the loss, or where the best loss is still that of
         the last check and the step was not halved there.
         """
         idle = ~self.halved & (self.loss_checked >= self.loss_best)
-        self.halved = (self.rises <= RHO * steps) | idle
-        self.length = torch.where(self.halved, self.length / 2, self.length)
-        self.x = torch.where(_wide(self.halved), self.x_best, self.x)
-        self.grad = torch.where(_wide(self.halved), self.grad_best, self.grad)
-        self.loss_checked = self.loss_best
-        self.rises = torch.zeros_like(self.rises)
+        halved = (self.rises <= RHO * steps) | idle
+        return replace(
+            self,
+            halved=halved,
+            length=torch.where(halved, self.length / 2, self.length),
+            x=torch.where(wide(halved), self.x_best, self.x),
+            grad=torch.where(wide(halved), self.grad_best, self.grad),
+            loss_checked=self.loss_best,
+            rises=torch.zeros_like(self.rises),
+        )
+
+    def ahead(self, x: Tensor, threat: ThreatModel, *, momentum: bool) -> Tensor:
+        """The next point: a step along the gradient, and a share of the last one."""
+        ahead = project(step(self.x, self.grad, wide(self.length), threat.norm), x, threat)
+        if not momentum:
+            return ahead
+        drift = MOMENTUM * (ahead - self.x) + (1 - MOMENTUM) * (self.x - self.before)
+        return project(self.x + drift, x, threat)
+
+
+register_dataclass(_Climb)
 
 
 def _climb(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
-    threat, steps = config.threat, config.steps
-    climb, won = _at_start(rows, rows.start(config, "apgd"), 2 * threat.eps)
-    wait, waited = max(int(FIRST_CHECK * steps), 1), 0
-    for i in range(steps + 1):
-        kept = found.offer(climb.x, won, climb.loss)
-        if kept is not None:
-            rows, climb = rows.select(kept), climb.select(kept)
-        if i == steps or not len(rows):
-            return
-        if waited == wait:
-            climb.check(wait)
-            wait, waited = max(wait - max(int(SHORTER * steps), 1), int(SHORTEST * steps), 1), 0
-        ahead = project(step(climb.x, climb.grad, _wide(climb.length), threat.norm), rows.x, threat)
-        if i > 0:
-            drift = MOMENTUM * (ahead - climb.x) + (1 - MOMENTUM) * (climb.x - climb.before)
-            ahead = project(climb.x + drift, rows.x, threat)
-        won, loss, grad = rows.gradient(ahead)
-        climb.moved(ahead, loss, grad)
-        waited += 1
+    def advance(
+        rows: ActiveBatch, climb: _Climb, batch: BatchState, piece: _Piece
+    ) -> tuple[_Climb, BatchState]:
+        climb = climb.checked(piece.waited) if piece.waited else climb
+        return _steps(
+            rows.net,
+            rows.x,
+            rows.aim,
+            climb,
+            batch,
+            threat=config.threat,
+            index=min(piece.done, 1),
+            count=piece.steps,
+            stop=found.stop,
+            lenient=rows.lenient,
+        )
+
+    climb = _Climb.begin(rows.start(config, "apgd"), 2 * config.threat.eps)
+    pieces = _pieces(config.steps, policy(rows.x.device.type).chunk)
+    run_pieces(rows, found, climb, pieces, advance)
 
 
-def _at_start(rows: ActiveBatch, x_pert: Tensor, length: float) -> tuple[_Climb, Tensor]:
-    won, loss, grad = rows.gradient(x_pert)
-    return _Climb(
-        x=x_pert,
-        before=x_pert,
-        grad=grad,
-        loss=loss,
-        x_best=x_pert,
-        grad_best=grad,
-        loss_best=loss,
-        length=torch.full_like(loss, length),
-        rises=torch.zeros_like(loss, dtype=torch.int32),
-        halved=torch.ones_like(won),
-        loss_checked=loss,
-    ), won
+def _pieces(steps: int, chunk: int) -> Iterator[_Piece]:
+    """The start, the first step, and the others between their checks, at most `chunk` at once."""
+    yield _Piece(0, 0)
+    wait, begin, waited = max(int(FIRST_CHECK * steps), 1), 0, 0
+    while begin < steps:
+        end = min(begin + wait, steps)
+        while begin < end:
+            count = chunk if begin and begin + chunk <= end else 1
+            yield _Piece(begin, count, waited)
+            begin, waited = begin + count, 0
+        waited = wait
+        wait = max(wait - max(int(SHORTER * steps), 1), int(SHORTEST * steps), 1)
 
 
-def _wide(values: Tensor) -> Tensor:
-    """Reshape (R,) to (R, 1, 1, 1)."""
-    return values.view(-1, 1, 1, 1)
+@captured
+def _steps(
+    net: nn.Module,
+    x: Tensor,
+    aim: AttackObjective,
+    climb: _Climb,
+    batch: BatchState,
+    *,
+    threat: ThreatModel,
+    index: int,
+    count: int,
+    stop: bool,
+    lenient: bool,
+) -> tuple[_Climb, BatchState]:
+    for i in range(index, index + max(count, 1)):
+        ahead = climb.ahead(x, threat, momentum=i > 0) if count else climb.x
+        at = value_and_gradient(net, aim, ahead, lenient=lenient)
+        climb = climb.moved(ahead, at.loss, at.grad) if count else climb.started(at.loss, at.grad)
+        batch = batch.counted(forwards=None, backwards=None, flat=at.flat, broken=at.broken)
+        batch = batch.offered(ahead, at.won, at.loss, stop=stop)
+    return climb, batch
 
 
 def _cost(config: AttackConfig) -> float:

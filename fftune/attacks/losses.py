@@ -37,7 +37,9 @@ class AttackObjective:
     target: Tensor | None = None
     """(B,) int64, the class that a targeted adversary aims at; None: untargeted."""
     turns: Tensor | None = None
-    """(B, steps) int64, the label whose loss is climbed at each step; -1: all classes."""
+    """(B, steps) int64, the label whose loss is climbed at each step."""
+    every: tuple[int, ...] = ()
+    """The steps that climb the loss of all classes, whatever `turns` says."""
 
     def __post_init__(self) -> None:
         require_word("goal", self.goal, Goal)
@@ -79,7 +81,7 @@ class AttackObjective:
         if self.turns is None:
             return self
         y = self.turns[:, step]
-        every = bool((y < 0).any())
+        every = step in self.every
         loss: Loss = "ce" if every and self.loss != "linear" else self.loss
         return replace(self, y=y, goal="hedge" if every else self.goal, loss=loss)
 
@@ -99,6 +101,11 @@ class AttackObjective:
             target=None if target is None else target[rows],
             turns=None if turns is None else turns[rows],
         )
+
+
+def steps_for_all_classes(turns: Tensor | None) -> tuple[int, ...]:
+    """Steps of (B, steps) labels at which one is negative, which stands for all classes."""
+    return () if turns is None else tuple((turns < 0).any(0).nonzero().flatten().tolist())
 
 
 def is_defined(goal: Goal, loss: Loss) -> bool:

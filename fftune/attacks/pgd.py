@@ -5,12 +5,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.losses import require_margin
-from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed
+from fftune.attacks.iteration import BatchState, answer, value_and_gradient
+from fftune.attacks.losses import AttackObjective, require_margin
+from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed, run_pieces
 from fftune.attacks.spec import AttackSpec, gradient_steps
-from fftune.config import AttackConfig, Goal, Loss
+from fftune.capture import captured
+from fftune.config import AttackConfig, Goal, Loss, ThreatModel
+from fftune.devices import policy
 from fftune.keyed_noise import Noise
 from fftune.threat import project, step
+
+UNROLLED = 20
+"""Largest number of steps that are recorded as one, where nothing is looked at in between."""
 
 
 def pgd(
@@ -47,26 +53,86 @@ def pgd(
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
-        x_pert = rows.start(config, "pgd")
-        for k in range(config.steps):
-            won, value, grad = rows.gradient(x_pert, k)
-            if config.protocol == "strong":
-                kept = found.offer(x_pert, won, value)
-                if kept is not None:
-                    rows, x_pert, grad = rows.select(kept), x_pert[kept], grad[kept]
-                if not len(rows):
-                    return
-            x_pert = step(x_pert, grad, config.step_length, config.threat.norm)
-            x_pert = project(x_pert, rows.x, config.threat)
-        if config.protocol == "strong":
-            found.offer(x_pert, *rows.ask(x_pert))
-            return
-        # Every last iterate is as good as another: only success tells restarts apart.
-        score = found.score.new_zeros(len(rows))
-        won = rows.ask(x_pert)[0] if config.restarts > 1 else torch.zeros_like(found.won)
-        found.offer(x_pert, won, score)
+        _ascend(rows, found, config)
 
     return run_packed(rows, config.restarts, config, search)
+
+
+def _ascend(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
+    strong = config.protocol == "strong"
+    judged = strong or config.restarts > 1
+
+    def advance(
+        rows: ActiveBatch, x_pert: Tensor, batch: BatchState, piece: tuple[int, int]
+    ) -> tuple[Tensor, BatchState]:
+        index, count = piece
+        if not count:
+            return x_pert, _last(rows.net, rows.aim, x_pert, batch, strong=strong, judged=judged)
+        return _steps(
+            rows.net,
+            rows.x,
+            rows.aim,
+            x_pert,
+            batch,
+            threat=config.threat,
+            length=config.step_length,
+            index=0 if rows.aim.turns is None else index,
+            count=count,
+            strong=strong,
+            lenient=rows.lenient,
+        )
+
+    chunk = policy(rows.x.device.type).chunk if strong else UNROLLED
+    pieces = [(at, min(chunk, config.steps - at)) for at in range(0, config.steps, chunk)]
+    start = rows.start(config, "pgd")
+    run_pieces(rows, found, start, [*pieces, (config.steps, 0)], advance, leaving=strong)
+
+
+@captured
+def _steps(
+    net: nn.Module,
+    x: Tensor,
+    aim: AttackObjective,
+    x_pert: Tensor,
+    batch: BatchState,
+    *,
+    threat: ThreatModel,
+    length: float,
+    index: int,
+    count: int,
+    strong: bool,
+    lenient: bool,
+) -> tuple[Tensor, BatchState]:
+    for k in range(index, index + count):
+        at = value_and_gradient(net, aim, x_pert, k, lenient=lenient)
+        batch = batch.counted(forwards=None, backwards=None, flat=at.flat, broken=at.broken)
+        if strong:
+            batch = batch.offered(x_pert, at.won, at.loss, stop=True)
+        x_pert = project(step(x_pert, at.grad, length, threat.norm), x, threat)
+    return x_pert, batch
+
+
+@captured
+def _last(
+    net: nn.Module,
+    aim: AttackObjective,
+    x_pert: Tensor,
+    batch: BatchState,
+    *,
+    strong: bool,
+    judged: bool,
+) -> BatchState:
+    """Offer the last iterate. Under `fixed` every one is as good as another: only success tells
+    restarts apart.
+    """
+    if not judged:
+        return batch.offered(
+            x_pert, torch.zeros_like(batch.won), torch.zeros_like(batch.score), stop=False
+        )
+    won, loss = answer(net, aim, x_pert)
+    batch = batch.counted(forwards=None, queries=None)
+    score = loss if strong else torch.zeros_like(loss)
+    return batch.offered(x_pert, won, score, stop=strong)
 
 
 def fgsm(

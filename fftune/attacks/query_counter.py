@@ -1,14 +1,24 @@
 """Counts of forward and backward passes, for each example of a block."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from fftune.capture import captured
+
+KINDS = ("forwards", "backwards", "queries", "flat", "broken")
+"""Counts of each example: passes; gradients taken; passes without a gradient; gradients that give
+no direction, as every pixel is zero or not finite; gradients with a pixel that is not finite."""
 LARGE = 1e15
 """Finite value that replaces an infinite gradient: its squares can still be summed."""
 
 
 class BatchIndexed(nn.Module):
     """A net whose answer depends on which examples are in its batch."""
+
+    recordable = False
+    """What is recorded would go on answering for the examples, and the call, of that time."""
 
     def select(self, rows: Tensor) -> "BatchIndexed":
         """The same net for some rows of the batch; rows may repeat."""
@@ -34,45 +44,58 @@ class QueryCounter(BatchIndexed):
         super().__init__()
         self.model = model
         self.logits_clean = logits_clean
-        self.rows = torch.arange(len(logits_clean)) if rows is None else rows
+        device = logits_clean.device
+        every = torch.arange(len(logits_clean), device=device)
+        self.rows = every if rows is None else rows.to(device)
         size = len(logits_clean) if examples is None else examples
-        self.forwards, self.backwards, self.queries, self.flat, self.broken = torch.zeros(
-            5, size, dtype=torch.int64
-        )
-        """(B,) int64 each: passes; gradients taken; passes without a gradient; gradients that
-        give no direction, as every pixel is zero or not finite; gradients with a pixel that
-        is not finite."""
+        self.counts = torch.zeros(len(KINDS), size, dtype=torch.int64, device=device)
+        """(5, B) int64, of `KINDS`, on the device of the logits: reading would wait for it."""
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)
-        _tally(self.forwards, self.rows)
+        self._tally("forwards")
         if x.requires_grad and not logits.requires_grad:
             logits = logits + 0 * x.flatten(1).sum(1, keepdim=True)
         if logits.requires_grad:
-            logits.register_hook(lambda _: _tally(self.backwards, self.rows))
+            logits.register_hook(lambda _: self._tally("backwards"))
             x.register_hook(self._looked_at)
         else:
-            _tally(self.queries, self.rows)
+            self._tally("queries")
         return logits
 
     def select(self, rows: Tensor) -> "QueryCounter":
         """The same net and counts for some rows of the batch; rows may repeat."""
-        part = QueryCounter(self.model, self.logits_clean[rows], self.rows[rows.cpu()], examples=0)
-        part.forwards, part.backwards = self.forwards, self.backwards
-        part.queries, part.flat, part.broken = self.queries, self.flat, self.broken
+        part = QueryCounter(self.model, self.logits_clean[rows], self.rows[rows], examples=0)
+        part.counts = self.counts
         return part
 
-    def _looked_at(self, grad: Tensor) -> Tensor | None:
+    def add(self, counts: Tensor) -> None:
+        """Add (R, 5) int64 counts of the rows of the batch."""
+        self.counts.index_add_(1, self.rows, counts.T)
+
+    def __getattr__(self, name: str) -> Any:
+        """(B,) int64, one of `KINDS`."""
+        if name in KINDS:
+            return self.counts[KINDS.index(name)]
+        return super().__getattr__(name)
+
+    def _looked_at(self, grad: Tensor) -> Tensor:
         """Count useless gradients; replace a pixel's nan by 0 and an infinity by `LARGE`."""
-        size = grad.abs().flatten(1).amax(1)
-        if size.isfinite().all():
-            _tally(self.flat, self.rows[(size == 0).cpu()])
-            return None
-        finite = grad.isfinite()
-        useful = (finite & (grad != 0)).flatten(1).any(1)
-        _tally(self.flat, self.rows[~useful.cpu()])
-        _tally(self.broken, self.rows[~finite.flatten(1).all(1).cpu()])
+        flat, broken = gradient_faults(grad)
+        self._tally("flat", flat)
+        self._tally("broken", broken)
         return grad.nan_to_num(0.0, LARGE, -LARGE)
+
+    def _tally(self, kind: str, which: Tensor | None = None) -> None:
+        ones = torch.ones_like(self.rows) if which is None else which.long()
+        self.counts[KINDS.index(kind)].index_add_(0, self.rows, ones)
+
+
+def gradient_faults(grad: Tensor) -> tuple[Tensor, Tensor]:
+    """(R,) bool each: no pixel gives a direction; some pixel is not finite."""
+    finite = grad.isfinite()
+    useful = (finite & (grad != 0)).flatten(1).any(1)
+    return ~useful, ~finite.flatten(1).all(1)
 
 
 def index_batch(model: nn.Module, rows: Tensor) -> nn.Module:
@@ -82,12 +105,11 @@ def index_batch(model: nn.Module, rows: Tensor) -> nn.Module:
 
 def clean_logits(model: nn.Module, x: Tensor) -> Tensor:
     """(B, K) logits at the unperturbed `x`: those a `QueryCounter` keeps, else computed."""
-    if isinstance(model, QueryCounter):
-        return model.logits_clean
+    return model.logits_clean if isinstance(model, QueryCounter) else _logits(model, x)
+
+
+@captured
+def _logits(model: nn.Module, x: Tensor) -> Tensor:
     with torch.no_grad():
         logits: Tensor = model(x)
     return logits
-
-
-def _tally(counts: Tensor, rows: Tensor) -> None:
-    counts.index_add_(0, rows, torch.ones_like(rows))

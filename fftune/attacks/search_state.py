@@ -4,22 +4,38 @@ A row is an example with one job: a restart, or a class to aim at. Decided examp
 batch; jobs are packed side by side while the batch has room.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from fftune.attacks.goals import is_toward
-from fftune.attacks.losses import AttackObjective
-from fftune.attacks.query_counter import clean_logits, index_batch
+from fftune.attacks.iteration import BatchState, answer, some_rows, value_and_gradient, wide
+from fftune.attacks.losses import AttackObjective, steps_for_all_classes
+from fftune.attacks.query_counter import QueryCounter, clean_logits, index_batch
 from fftune.config import AttackConfig, Goal, Loss
-from fftune.errors import DataError, ModelError
-from fftune.keyed_noise import ExampleNoise, Noise
+from fftune.devices import policy
+from fftune.errors import DataError
+from fftune.keyed_noise import ExampleNoise, JobNoise, Noise
 from fftune.threat import start
 
-WIDTH = 128
-"""Number of rows of a full batch on a CPU; wider ones are hardly faster for each example."""
+State = TypeVar("State")
+Piece = TypeVar("Piece")
+_CHECKED: ContextVar[bool] = ContextVar("checked", default=False)
+
+
+@contextmanager
+def checked_before() -> Iterator[None]:
+    """Take the range of pixels and labels for checked: looking at them waits for the device."""
+    token = _CHECKED.set(True)
+    try:
+        yield
+    finally:
+        _CHECKED.reset(token)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +48,8 @@ class ActiveBatch:
     noise: ExampleNoise
     job: Tensor
     """(R,) int64, the job of each row, counted from 0."""
+    jobs: tuple[int, ...] = (0,)
+    """The jobs that occur, one after another."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -44,39 +62,52 @@ class ActiveBatch:
             aim=self.aim.select(rows),
             noise=self.noise.select(rows),
             job=self.job[rows],
+            jobs=self.jobs,
         )
+
+    @property
+    def net(self) -> nn.Module:
+        """The net that a recorded step asks: the one inside a `QueryCounter`, which counts by
+        `BatchState.counts` then.
+        """
+        return self.model.model if isinstance(self.model, QueryCounter) else self.model
+
+    @property
+    def lenient(self) -> bool:
+        """True where a net without gradients counts as one whose gradients are zero."""
+        return isinstance(self.model, QueryCounter)
 
     def ask(self, x_pert: Tensor) -> tuple[Tensor, Tensor]:
         """(R,) bool, goal reached, and (R,) loss at a point; takes no gradient."""
-        with torch.no_grad():
-            logits: Tensor = self.model(x_pert)
-            return self.aim.is_success(logits), self.aim(logits)
+        return answer(self.model, self.aim, x_pert)
 
     def gradient(self, x_pert: Tensor, step: int = 0) -> tuple[Tensor, Tensor, Tensor]:
         """(R,) bool, goal reached, (R,) loss, and (R, C, H, W) gradient to climb at a point."""
-        x_pert = x_pert.detach().requires_grad_(True)
-        with torch.enable_grad():
-            logits = self.model(x_pert)
-            loss = self.aim(logits)
-            climbed = loss if self.aim.turns is None else self.aim.at(step)(logits)
-            grad = slope(climbed.sum(), x_pert)
-        return self.aim.is_success(logits.detach()), loss.detach(), grad
+        at = value_and_gradient(self.model, self.aim, x_pert, step, lenient=False)
+        return at.won, at.loss, at.grad
 
     def start(self, config: AttackConfig, *branch: str | int) -> Tensor:
         """(R, C, H, W) starting points, keyed by the branch and each row's job and example id."""
-        x_pert = torch.empty_like(self.x)
-        for job in self.job.unique().tolist():
-            at = self.job == job
-            x_pert[at] = start(self.x[at], config, self.noise.fold(*branch, job).select(at))
-        return x_pert
+        return start(self.x, config, self._keyed(branch))
 
     def uniform(self, shape: tuple[int, ...], *branch: str | int) -> Tensor:
         """(R, *shape) uniform in [0, 1), keyed by the branch and each row's job and example id."""
-        drawn = self.x.new_empty(len(self), *shape)
-        for job in self.job.unique().tolist():
-            at = self.job == job
-            drawn[at] = self.noise.fold(*branch, job).select(at).uniform(shape).to(self.x)
-        return drawn
+        return self._keyed(branch).uniform(shape).to(self.x)
+
+    def _keyed(self, branch: tuple[str | int, ...]) -> JobNoise:
+        return self.noise.of_jobs(*branch, jobs=self.jobs, job=self.job - self.jobs[0])
+
+    def count(self, batch: BatchState) -> BatchState:
+        """Hand over what the rows have cost, and begin to count anew."""
+        if isinstance(self.model, QueryCounter):
+            self.model.add(batch.counts)
+        return replace(batch, counts=torch.zeros_like(batch.counts))
+
+    def count_queries(self, spent: Tensor) -> None:
+        """Hand over (R,) int64 passes without a gradient."""
+        if isinstance(self.model, QueryCounter):
+            none = torch.zeros_like(spent)
+            self.model.add(torch.stack([spent, none, spent, none, none], 1))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -109,17 +140,31 @@ class BestSoFar:
             (A,) bool, the active rows that the search goes on with; None: all of them.
         """
         at = self.active
-        tie = won == self.won[at]
-        better = torch.where(tie, score > self.score[at], won)
-        taken = at[better]
-        self.x[taken], self.score[taken] = x_pert[better], score[better]
-        self.won[taken] = won[better]
+        better = torch.where(won == self.won[at], score > self.score[at], won)
+        self.x[at] = torch.where(wide(better), x_pert, self.x[at])
+        self.score[at] = torch.where(better, score, self.score[at])
+        self.won[at] = self.won[at] | won
         if not (self.stop and bool(won.any())):
             return None
-        decided = self.won.view(self.copies, -1).any(0).repeat(self.copies)
-        kept = ~decided[at]
+        kept = ~self._decided()
         self.active = at[kept]
         return kept
+
+    def write(self, batch: BatchState) -> None:
+        """Write down what a batch has found, whose first rows are the active ones."""
+        at, count = self.active, len(self.active)
+        self.x[at], self.score[at] = batch.x[:count], batch.score[:count]
+        self.won[at] = batch.won[:count]
+
+    def remaining(self, batch: BatchState) -> Tensor:
+        """(A,) bool, the active rows whose search goes on."""
+        going = batch.searched[: len(self.active)]
+        return going & ~self._decided() if self.stop else going
+
+    def _decided(self) -> Tensor:
+        """(A,) bool, the active rows of examples one of whose rows has succeeded."""
+        decided = self.won.view(self.copies, -1).any(0).repeat(self.copies)
+        return decided[self.active]
 
     def keep(self, kept: Tensor) -> None:
         """Drop the active rows that are False in `kept`, (A,) bool."""
@@ -135,21 +180,55 @@ class BestSoFar:
         self.active = (~self.won).nonzero().flatten() if self.stop else _every(self.won)
 
 
-def slope(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:
-    """Gradient of a value at x.
+def run_pieces(
+    rows: ActiveBatch,
+    found: BestSoFar,
+    state: State,
+    pieces: Iterable[Piece],
+    advance: Callable[[ActiveBatch, State, BatchState, Piece], tuple[State, BatchState]],
+    *,
+    leaving: bool = True,
+) -> None:
+    """Advance a batch piece by piece; between two, what is decided is written down and leaves.
 
     Args:
-        keep: keep autograd's graph, for other values.
-
-    Raises:
-        ModelError: the value does not depend on x by differentiable operations.
+        state: tensors of R rows, in any structure that torch knows.
+        pieces: what `advance` is told, one after another.
+        leaving: look between two pieces; False where no row is ever decided before the end.
     """
-    grad = None
-    if value.requires_grad:
-        (grad,) = torch.autograd.grad(value, x, allow_unused=True, retain_graph=keep)
-    if grad is None:
-        raise ModelError("net has no input gradients that a search could follow")
-    return grad
+    device = policy(rows.x.device.type)
+    batch = BatchState.begin(rows.x)
+    size, every = device.bucket(len(rows)), torch.arange(len(rows), device=rows.x.device)
+    if size > len(rows):
+        chosen, count = filled(every, size), len(rows)
+        rows, (state, batch) = rows.select(chosen), some_rows((state, batch), chosen)
+        batch.searched[count:] = False
+    for piece in pieces:
+        state, batch = advance(rows, state, batch, piece)
+        if not leaving or bool(batch.searched[: len(found.active)].all()):
+            continue
+        found.write(batch)
+        batch = rows.count(batch)
+        left = found.remaining(batch)
+        going = left.nonzero().flatten()
+        if not len(going):
+            found.active = found.active[going]
+            return
+        size = device.bucket(len(going))
+        if size >= len(rows):
+            batch.searched[: len(left)] = left
+            continue
+        chosen = filled(going, size)
+        rows, (state, batch) = rows.select(chosen), some_rows((state, batch), chosen)
+        batch.searched[len(going) :] = False
+        found.active = found.active[going]
+    found.write(batch)
+    rows.count(batch)
+
+
+def filled(rows: Tensor, size: int) -> Tensor:
+    """Indices of rows, filled up with the first of them to a batch of this size."""
+    return torch.cat([rows, rows[:1].expand(max(size - len(rows), 0))])
 
 
 def begin(
@@ -169,18 +248,36 @@ def begin(
         DataError: pixels lie outside [0, 1], or labels outside the classes.
         ConfigError: the goal has no such loss.
     """
-    if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):
-        low, high = float(x.min()), float(x.max())
-        raise DataError(f"inputs must lie in [0, 1], got {low:g} to {high:g}")
+    if not _CHECKED.get():
+        _check_pixels(x)
     asks = config.protocol == "strong" or config.targets or goal in ("stability", "label_free")
     clean = clean_logits(model, x) if asks else None
     turns = None if y.dim() == 1 else y
     y = y if turns is None else y[:, 0]
+    if not _CHECKED.get():
+        _check_labels(y, clean)
+    aim = AttackObjective(
+        goal=goal,
+        loss=loss,
+        y=y,
+        logits_clean=clean,
+        turns=turns,
+        every=steps_for_all_classes(turns),
+    )
+    job = torch.zeros_like(y)
+    keyed = ExampleNoise(noise, ids.to(x.device))
+    return ActiveBatch(model=model, x=x, aim=aim, noise=keyed, job=job)
+
+
+def _check_pixels(x: Tensor) -> None:
+    if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):
+        low, high = float(x.min()), float(x.max())
+        raise DataError(f"inputs must lie in [0, 1], got {low:g} to {high:g}")
+
+
+def _check_labels(y: Tensor, clean: Tensor | None) -> None:
     if len(y) and (int(y.min()) < 0 or (clean is not None and int(y.max()) >= clean.shape[1])):
         raise DataError(f"labels must be classes of the net, got {int(y.min())} to {int(y.max())}")
-    aim = AttackObjective(goal=goal, loss=loss, y=y, logits_clean=clean, turns=turns)
-    job = torch.zeros_like(y)
-    return ActiveBatch(model=model, x=x, aim=aim, noise=ExampleNoise(noise, ids), job=job)
 
 
 def run_packed(
@@ -200,13 +297,15 @@ def run_packed(
         assert rows.aim.logits_clean is not None
         clean = rows.aim.logits_clean
         found.offer(rows.x, rows.aim.is_success(clean), rows.aim(clean))
-    done = 0
+    width, done = policy(rows.x.device.type).width, 0
     while done < jobs and len(found.active):
         examples = found.active
-        copies = min(jobs - done, max(1, WIDTH // len(examples)))
+        copies = min(jobs - done, max(1, width // len(examples)))
         job = done + torch.arange(copies, device=rows.x.device)
         part = replace(
-            rows.select(examples.repeat(copies)), job=job.repeat_interleave(len(examples))
+            rows.select(examples.repeat(copies)),
+            job=job[:, None].expand(-1, len(examples)).flatten(),
+            jobs=tuple(range(done, done + copies)),
         )
         pack = BestSoFar.nothing(part.x, stop=strong, copies=copies)
         search(part, pack)

@@ -1,6 +1,17 @@
 """Functions that a device records once and then replays, with one launch instead of thousands."""
 
-from fftune.capture.captured import captured, forget, recording, use
+from fftune.capture.captured import captured, first_use, forget, records, use
+from fftune.capture.recorded import recording
 from fftune.capture.spec import Recorder, Recording, UnrecordableError
 
-__all__ = ["Recorder", "Recording", "UnrecordableError", "captured", "forget", "recording", "use"]
+__all__ = [
+    "Recorder",
+    "Recording",
+    "UnrecordableError",
+    "captured",
+    "first_use",
+    "forget",
+    "recording",
+    "records",
+    "use",
+]

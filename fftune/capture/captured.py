@@ -6,39 +6,32 @@ run, the next is recorded, and later ones are replays: tensors are copied in and
 a caller sees no difference but speed. Everything that is no tensor is part of what was recorded.
 """
 
-import logging
-import weakref
-from collections import Counter, OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten
 
 from fftune.capture.cuda_graphs import cuda_recorder
-from fftune.capture.spec import Recorder, Recording
+from fftune.capture.owners import Owner
+from fftune.capture.recorded import recording
+from fftune.capture.spec import Recorder
+from fftune.capture.store import FirstUse, Store
+from fftune.errors import ConfigError
 
-log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
-WARM = 2
-"""Calls at a shape that are run before it is recorded: one that comes only once never is."""
-KEPT = 48
-"""Recordings that are kept, the last used ones."""
-
-_RECORDING: ContextVar[bool] = ContextVar("recording", default=False)
+SWITCH = "FFTUNE_CAPTURE"
+"""Environment variable that turns recording off, to look for a mistake: "on" or "off"."""
 _FORCED: ContextVar[Recorder | None] = ContextVar("forced", default=None)
-
-
-def recording() -> bool:
-    """True inside a function while it is recorded: no value may be read on the host."""
-    return _RECORDING.get()
+_STORE = Store()
 
 
 @contextmanager
@@ -57,14 +50,22 @@ def captured(function: Callable[P, T]) -> Callable[P, T]:
     Arguments are tensors, modules and optimizers, whose tensors keep their addresses, and values
     that can be hashed; tuples, lists and dictionaries of them. The function must not read values on
     the host while `recording()`, nor tensors that neither are arguments nor belong to one. It may
-    change tensors of its modules and optimizers in place, but none of its own arguments.
+    change tensors of its modules and optimizers in place, but none of its own arguments; what it
+    returns does not require grad. Gradients of a module are read only where its optimizer is an
+    argument. What it changes beside tensors, a replay does not change, nor does it see a number
+    that was changed in a module: `forget` that.
+
+    Raises:
+        ConfigError: the environment's `FFTUNE_CAPTURE` is neither "on" nor "off".
     """
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        if _FORCED.get() is None and not torch.cuda.is_initialized():
+            return function(*args, **kwargs)
         leaves, tree = tree_flatten((args, kwargs))
-        recorder = _recorder(leaves)
-        if recorder is None or recording():
+        recorder = None if recording() else _FORCED.get() or _recorder(_device(leaves))
+        if recorder is None:
             return function(*args, **kwargs)
         result: T = _STORE.run(recorder, function, leaves, tree)
         return result
@@ -72,181 +73,37 @@ def captured(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
-def forget(owner: nn.Module | torch.optim.Optimizer) -> None:
-    """Drop all recordings that a module or an optimizer takes part in."""
-    _STORE.forget(id(owner))
+def forget(owner: Owner | None = None) -> None:
+    """Drop all recordings that a module or an optimizer takes part in; None: all there are."""
+    _STORE.forget(owner)
 
 
-def _recorder(leaves: Sequence[Any]) -> Recorder | None:
-    forced = _FORCED.get()
-    if forced is not None:
-        return forced
-    device = next((leaf.device for leaf in leaves if isinstance(leaf, Tensor)), None)
-    return None if device is None or device.type != "cuda" else cuda_recorder()
+def first_use() -> FirstUse:
+    """Seconds spent so far on calls before recordings and on recording, and how many they were."""
+    return replace(_STORE.spent)
 
 
-@dataclass(slots=True, eq=False)
-class _Graph:
-    """One recording, with the tensors at its fixed addresses."""
-
-    recorded: Recording
-    inputs: list[Tensor]
-    outputs: list[Any]
-    tree: TreeSpec
-    addresses: tuple[int, ...]
-    """Where the weights and states lay that it reads."""
-
-    def __call__(self, tensors: Sequence[Tensor]) -> Any:
-        for own, new in zip(self.inputs, tensors, strict=True):
-            own.copy_(new)
-        self.recorded.replay()
-        copies = [out.clone() if isinstance(out, Tensor) else out for out in self.outputs]
-        return tree_unflatten(copies, self.tree)
+def records(device: str) -> bool:
+    """True if captured functions are recorded on a device: addresses must last there."""
+    return (_FORCED.get() or _recorder(torch.device(device))) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class _Key:
-    """What a recording is known by."""
-
-    function: Callable[..., Any]
-    owners: tuple[int, ...]
-    """Identities of its modules and optimizers."""
-    rest: Hashable = None
-    """Recorder, structure, shapes, settings and modes; None: all of them."""
-
-
-class _Store:
-    """Recordings of a process, the last used ones."""
-
-    def __init__(self) -> None:
-        self.graphs: OrderedDict[_Key, _Graph] = OrderedDict()
-        self.calls: Counter[_Key] = Counter()
-        self.plain: set[_Key] = set()
-        """What cannot be recorded."""
-        self.watched: set[int] = set()
-
-    def run(
-        self, recorder: Recorder, function: Callable[..., Any], leaves: list[Any], tree: TreeSpec
-    ) -> Any:
-        """Replay the function, or run it: for the first times, and where it cannot be recorded."""
-
-        def plain(with_: Sequence[Any] = leaves) -> Any:
-            args, kwargs = tree_unflatten(list(with_), tree)
-            return function(*args, **kwargs)
-
-        owners = [leaf for leaf in leaves if _owns_tensors(leaf)]
-        subject = _Key(function, tuple(map(id, owners)))
-        if subject in self.plain:
-            return plain()
-        key = replace(subject, rest=(id(recorder), tree, tuple(map(_form, leaves)), _modes(owners)))
-        tensors = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
-        found = self.graphs.get(key)
-        if found is not None and found.addresses == _addresses(owners):
-            self.graphs.move_to_end(key)
-            return found(tensors)
-        self._watch(owners)
-        self.calls[key] += 1
-        if self.calls[key] <= WARM:
-            return recorder.warm(plain)
-        try:
-            made = _recorded(recorder, plain, leaves, owners)
-        except Exception as error:  # whatever recording raises: the plain call is as right
-            log.debug("recording failed", exc_info=True)
-            log.info("%s runs unrecorded: %s", _name(function), _first_line(error))
-            self.plain.add(subject)
-            return plain()
-        self.graphs[key] = made
-        while len(self.graphs) > KEPT:
-            self.graphs.popitem(last=False)
-        return made(tensors)
-
-    def forget(self, owner: int) -> None:
-        """Drop all that is known of a module by its identity."""
-        for known in (self.graphs, self.calls):
-            for key in [key for key in known if owner in key.owners]:
-                del known[key]
-        self.plain = {key for key in self.plain if owner not in key.owners}
-        self.watched.discard(owner)
-
-    def _watch(self, owners: Sequence[Any]) -> None:
-        for owner in owners:
-            if id(owner) not in self.watched:
-                self.watched.add(id(owner))
-                weakref.finalize(owner, self.forget, id(owner))
+def _device(leaves: Sequence[Any]) -> torch.device | None:
+    """Device of the first tensor, else of the first weight; None: there is neither."""
+    for leaf in leaves:
+        if isinstance(leaf, Tensor):
+            return leaf.device
+    nets = (leaf for leaf in leaves if isinstance(leaf, nn.Module))
+    optimizers = (leaf for leaf in leaves if isinstance(leaf, torch.optim.Optimizer))
+    weights = (weight for net in nets for weight in net.parameters())
+    stepped = (p for o in optimizers for group in o.param_groups for p in group["params"])
+    return next((weight.device for found in (weights, stepped) for weight in found), None)
 
 
-_STORE = _Store()
-
-
-def _recorded(
-    recorder: Recorder,
-    plain: Callable[[Sequence[Any]], Any],
-    leaves: Sequence[Any],
-    owners: Sequence[Any],
-) -> _Graph:
-    held = [leaf.clone() if isinstance(leaf, Tensor) else leaf for leaf in leaves]
-    inputs = [leaf for leaf in held if isinstance(leaf, Tensor)]
-    token = _RECORDING.set(True)
-    try:
-        made, result = recorder.record(lambda: plain(held), [*inputs, *_tensors(owners)])
-    finally:
-        _RECORDING.reset(token)
-    outputs, tree = tree_flatten(result)
-    return _Graph(made, inputs, outputs, tree, _addresses(owners))
-
-
-def _form(leaf: Any) -> Hashable:
-    if isinstance(leaf, Tensor):
-        return (leaf.shape, leaf.stride(), leaf.dtype, leaf.device)
-    return (id(leaf),) if _owns_tensors(leaf) else leaf
-
-
-def _modes(owners: Sequence[Any]) -> Hashable:
-    """All that changes what nets compute at equal inputs."""
-    cudnn = torch.backends.cudnn
-    return (
-        *(owner.training for owner in owners if isinstance(owner, nn.Module)),
-        torch.is_grad_enabled(),
-        torch.is_autocast_enabled("cuda"),
-        torch.is_autocast_enabled("cpu"),
-        cudnn.allow_tf32,
-        cudnn.deterministic,
-        torch.backends.cuda.matmul.allow_tf32,
-    )
-
-
-def _owns_tensors(leaf: Any) -> bool:
-    return isinstance(leaf, nn.Module | torch.optim.Optimizer)
-
-
-def _tensors(owners: Sequence[Any]) -> Iterator[Tensor]:
-    """Weights, buffers, gradients and states that lie at fixed addresses."""
-    for owner in owners:
-        if isinstance(owner, nn.Module):
-            yield from owner.buffers()
-            parameters = list(owner.parameters())
-        else:
-            yield from (
-                value
-                for state in owner.state.values()
-                for value in state.values()
-                if isinstance(value, Tensor)
-            )
-            parameters = [p for group in owner.param_groups for p in group["params"]]
-        for parameter in parameters:
-            yield parameter
-            if parameter.grad is not None:
-                yield parameter.grad
-
-
-def _addresses(owners: Sequence[Any]) -> tuple[int, ...]:
-    return tuple(tensor.data_ptr() for tensor in _tensors(owners))
-
-
-def _name(function: Callable[..., Any]) -> str:
-    return getattr(function, "__qualname__", repr(function))
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _recorder(device: torch.device | None) -> Recorder | None:
+    if device is None or device.type != "cuda":
+        return None
+    switch = os.environ.get(SWITCH) or "on"
+    if switch not in ("on", "off"):
+        raise ConfigError(f"{SWITCH} must be on or off, got {switch!r}")
+    return cuda_recorder(device) if switch == "on" else None

@@ -1,41 +1,126 @@
 """CUDA graphs: the recorder of NVIDIA's devices."""
 
+import logging
+import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor
 
+log = logging.getLogger(__name__)
+
+SHARE = 0.5
+"""Share of a device's memory that recordings may take."""
+_WAITS = "called a synchronizing CUDA operation"
+
+
+class Graph:
+    """A recorded CUDA graph."""
+
+    def __init__(self, graph: torch.cuda.CUDAGraph, grown: int) -> None:
+        self.graph, self.bytes = graph, grown
+
+    def replay(self) -> None:
+        """Launch it on the current stream."""
+        self.graph.replay()
+
 
 class CudaGraphs:
-    """Records into graphs that share a pool: none needs what another has left there."""
+    """Records into graphs of one device that share memory: none needs what another left there.
 
-    def __init__(self) -> None:
-        self.stream = torch.cuda.Stream()
+    Replays follow each other on one stream, and outputs are copied before the next.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.device = device
+        self.stream = torch.cuda.Stream(device)
         self.pool = torch.cuda.graph_pool_handle()
+        self.alive: WeakSet[Graph] = WeakSet()
+        self.room = SHARE * torch.cuda.get_device_properties(device).total_memory
 
-    def warm(self, call: Callable[[], Any]) -> Any:
-        """Run on the stream that records; see `Recorder.warm`."""
-        self.stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(self.stream):
-            result = call()
-        # What was allocated there is not given away again before this stream is waited for.
-        torch.cuda.current_stream().wait_stream(self.stream)
-        return result
+    def warm(self, call: Callable[[], Any]) -> tuple[Any, str]:
+        """Run on the stream that records; see `Recorder.warm`.
+
+        A function that waits for the device is found out here, by torch's own warning: nothing is
+        left half done, as a recording that was broken off would leave it.
+        """
+        current = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(current)
+        mode = torch.cuda.get_sync_debug_mode()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            torch.cuda.set_sync_debug_mode("warn")
+            try:
+                with torch.cuda.stream(self.stream):
+                    result = call()
+            finally:
+                torch.cuda.set_sync_debug_mode(mode)
+                # What was allocated there is not given away again before this stream is waited for.
+                current.wait_stream(self.stream)
+        for other in (w for w in caught if _WAITS not in str(w.message)):
+            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
+        waits = [w for w in caught if _WAITS in str(w.message)]
+        where = f"{waits[0].filename}:{waits[0].lineno}" if waits else ""
+        return result, f"it waits for the device ({where})" if waits else ""
 
     def record(
-        self, call: Callable[[], Any], persistent: Sequence[Tensor]
-    ) -> tuple[torch.cuda.CUDAGraph, Any]:
+        self, call: Callable[[], Any], persistent: Sequence[Tensor], inputs: Sequence[Tensor]
+    ) -> tuple[Graph, Any]:
         """Record a graph; see `Recorder.record`."""
-        del persistent  # a graph reads whatever lies at its addresses
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, pool=self.pool, stream=self.stream):
-            result = call()
-        return graph, result
+        del persistent, inputs  # a graph reads whatever lies at its addresses
+        if not self.alive:  # torch gives a pool up with its last graph
+            self.pool = torch.cuda.graph_pool_handle()
+        try:
+            return self._record(call)
+        except BaseException:
+            self._recover()
+            raise
+
+    def _record(self, call: Callable[[], Any]) -> tuple[Graph, Any]:
+        current, graph = torch.cuda.current_stream(self.device), torch.cuda.CUDAGraph()
+        # "thread_local": other threads may go on loading data meanwhile.
+        capture = torch.cuda.graph(
+            graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
+        )
+        try:
+            with torch.cuda.device(self.device), capture:
+                before = torch.cuda.memory_reserved(self.device)
+                result = call()
+                grown = torch.cuda.memory_reserved(self.device) - before
+        finally:
+            # A capture whose end raises leaves its own stream the current one.
+            torch.cuda.set_stream(current)
+        made = Graph(graph, grown)
+        self.alive.add(made)
+        return made, result
+
+    def _recover(self) -> None:
+        """Make the device usable again after a recording that was broken off.
+
+        Before torch 2.13 such a one keeps its pool under way, and generators in the state of
+        recording, until the next one ends well.
+        """
+        torch.cuda.synchronize(self.device)
+        index = torch.cuda.current_device() if self.device.index is None else self.device.index
+        with suppress(RuntimeError):
+            torch._C._cuda_endAllocateToPool(index, self.pool)
+        self.pool = torch.cuda.graph_pool_handle()
+        self.alive.clear()
+        self._record(lambda: torch.zeros(1, device=self.device))
 
 
 @cache
-def cuda_recorder() -> CudaGraphs:
-    """The one recorder of this process."""
-    return CudaGraphs()
+def cuda_recorder(device: torch.device) -> CudaGraphs | None:
+    """The one recorder of a device in this process; None, with a line in the log: it has none."""
+    try:
+        recorder = CudaGraphs(device)
+        recorder.record(lambda: torch.zeros(1, device=device), (), ())[0].replay()
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).strip().splitlines()[0]
+        log.info("CUDA %s records no graphs, functions run: %s", torch.version.cuda, reason)
+        return None
+    return recorder

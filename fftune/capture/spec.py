@@ -1,4 +1,4 @@
-"""What a device must offer so that functions can be recorded on it."""
+"""Contract between functions that can be recorded and a device that records them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
@@ -11,7 +11,10 @@ class UnrecordableError(Exception):
 
 
 class Recording(Protocol):
-    """What was recorded, at fixed addresses."""
+    """A recorded function, at fixed addresses."""
+
+    bytes: int
+    """Memory that it took for itself, beside its inputs and outputs."""
 
     def replay(self) -> None:
         """Run it again: what lies at the addresses of inputs is read, outputs are overwritten."""
@@ -20,21 +23,31 @@ class Recording(Protocol):
 class Recorder(Protocol):
     """A way to record: CUDA graphs, or a tape in tests."""
 
-    def warm(self, call: Callable[[], Any]) -> Any:
-        """Run a function as it will be recorded, which lets libraries choose their algorithms."""
+    room: float
+    """Bytes that recordings may take together."""
+
+    def warm(self, call: Callable[[], Any]) -> tuple[Any, str]:
+        """Run a function as it will be recorded, which lets libraries choose their algorithms.
+
+        Returns:
+            What the function returned, and why it cannot be recorded, as far as that was seen;
+            else "".
+        """
 
     def record(
-        self, call: Callable[[], Any], persistent: Sequence[Tensor]
+        self, call: Callable[[], Any], persistent: Sequence[Tensor], inputs: Sequence[Tensor]
     ) -> tuple[Recording, Any]:
         """Record a function without arguments.
 
         Args:
-            persistent: tensors that it may read and change in place: inputs, weights, states.
+            persistent: tensors that it may read and change in place: weights, states, gradients.
+            inputs: tensors that it may read.
 
         Returns:
             The recording, and what the function returned, whose tensors each replay overwrites.
             The function has not been run until `replay` is called the first time.
 
         Raises:
-            Exception: whatever recording raises, where the function cannot be recorded.
+            Exception: whatever recording raises, where the function cannot be recorded. All
+                tensors are as they were, and the device can be used.
         """

@@ -150,7 +150,6 @@ def main(arguments: Sequence[str]) -> None:
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
 
     announce_imports()
-    from fftune.report.publish import publish
     from fftune.sweeping.study_kind import kind_of
     from fftune.sweeping.sweep import sweep
 
@@ -162,6 +161,8 @@ def main(arguments: Sequence[str]) -> None:
         resources=command.resources,
         resume=command.resume,
     )
+    from fftune.report.publish import publish  # with libraries that no trial waits for
+
     print(publish([config.name], root))
 
 

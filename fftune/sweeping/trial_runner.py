@@ -99,7 +99,6 @@ class TrialRunner:
         """
         share = max(self.resources.share, self.study.share(key)) if held is None else held
         while True:
-            free_memory()  # of the attempt before, whose frames its error held
             self.study.clear(number)
             try:
                 return self._run_seeds(number, settings, report, share)
@@ -111,6 +110,8 @@ class TrialRunner:
                     if held is not None:
                         raise MoreOfCardError(more) from None
                     share = more
+                    error.__traceback__ = None  # its frames hold the tensors of this attempt
+                    free_memory()
                     continue
                 reason = str(error) or type(error).__name__
                 failures = self.study.fail_attempt(key, reason)

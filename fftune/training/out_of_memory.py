@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 
+from fftune.capture import forget
 from fftune.config import TrainConfig
 from fftune.errors import OutOfMemoryError
 
@@ -83,7 +84,8 @@ def within_memory(config: TrainConfig) -> Iterator[None]:
 
 
 def free_memory() -> None:
-    """Give back what nothing refers to any more, in this process and on its device."""
+    """Give back recordings and what nothing refers to, in this process and on its device."""
+    forget()
     gc.collect()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()

@@ -8,7 +8,6 @@ import torch
 from fftune.config import InputSpec, TrainConfig
 from fftune.models import device_of, make_model, torch_threads
 from fftune.training.flops import Flops
-from fftune.training.step import autocast
 from fftune.user_code import answering
 
 SECONDS = 1.5
@@ -53,7 +52,7 @@ def measure(config: TrainConfig, inputs: InputSpec, each: Flops) -> Throughput:
         model.eval()
         while len(seconds) <= REPEATS and time.perf_counter() - began < SECONDS:
             at = time.perf_counter()
-            with autocast(config, device):
+            with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
                 loss = model(x).sum()
             loss.backward()
             if device == "cuda":

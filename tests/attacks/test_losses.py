@@ -12,6 +12,7 @@ from fftune.attacks.losses import (
     margin,
     require_margin,
     scale,
+    steps_for_all_classes,
 )
 from fftune.config import Goal, Loss
 from fftune.errors import ConfigError
@@ -195,7 +196,13 @@ def test_stability_moves_the_clean_predictions_score_and_the_others_their_labels
 def test_each_turn_has_its_label_and_minus_one_is_all_classes() -> None:
     turns = torch.tensor([[0, -1, 2], [1, -1, 0]])
     for loss in ("ce", "margin", "linear"):
-        aim = AttackObjective(goal="hypocritical", loss=loss, y=turns[:, 0], turns=turns)
+        aim = AttackObjective(
+            goal="hypocritical",
+            loss=loss,
+            y=turns[:, 0],
+            turns=turns,
+            every=steps_for_all_classes(turns),
+        )
         first, every, last = (aim.at(step) for step in range(3))
         assert (first.goal, first.loss, first.y.tolist()) == ("hypocritical", loss, [0, 1])
         assert (last.goal, last.loss, last.y.tolist()) == ("hypocritical", loss, [2, 0])
@@ -203,12 +210,9 @@ def test_each_turn_has_its_label_and_minus_one_is_all_classes() -> None:
     assert AttackObjective(goal="hedge", loss="ce", y=turns[:, 0]).at(1).turns is None
 
 
-def test_one_row_in_its_turn_for_all_classes_turns_the_batch() -> None:
-    turns = torch.tensor([[0], [-1]])
-    assert (
-        AttackObjective(goal="adversarial", loss="ce", y=turns[:, 0], turns=turns).at(0).goal
-        == "hedge"
-    )
+def test_a_step_is_for_all_classes_where_any_row_says_so() -> None:
+    assert steps_for_all_classes(torch.tensor([[0, 1, -1], [-1, 1, -1]])) == (0, 2)
+    assert steps_for_all_classes(None) == ()
 
 
 def test_what_dlr_divides_by() -> None:

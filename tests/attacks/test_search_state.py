@@ -8,6 +8,7 @@ from nets import Recorded, images, smooth
 from torch import Tensor, nn
 
 from fftune.attacks import search_state as active
+from fftune.attacks.iteration import slope
 from fftune.attacks.query_counter import QueryCounter
 from fftune.attacks.search_state import (
     ActiveBatch,
@@ -15,10 +16,10 @@ from fftune.attacks.search_state import (
     begin,
     label_schedule,
     run_packed,
-    slope,
     target_count,
 )
 from fftune.config import AttackConfig, ThreatModel
+from fftune.devices import CPU
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import start
@@ -216,7 +217,7 @@ def test_a_turn_changes_what_is_climbed_and_not_what_is_told() -> None:
 
 def test_starts_and_draws_are_keyed_by_job_and_id() -> None:
     config, noise = AttackConfig(threat=ThreatModel(eps=0.2)), Noise(1)
-    rows = replace(rows_of(4), job=torch.tensor([3, 5, 3, 5]))
+    rows = replace(rows_of(4), job=torch.tensor([3, 5, 3, 5]), jobs=(3, 4, 5))
     rows = replace(rows, noise=ExampleNoise(noise, torch.tensor([7, 7, 8, 9])))
     begun, drawn = rows.start(config, "a"), rows.uniform((2, 3), "b", 1)
     assert drawn.shape == (4, 2, 3) and drawn.dtype == rows.x.dtype
@@ -363,7 +364,7 @@ class Search:
 def pack(
     count, jobs, *, monkeypatch, wins=None, scores=None, width=4, net=None, y=None, **settings
 ):
-    monkeypatch.setattr(active, "WIDTH", width)
+    monkeypatch.setattr(active, "policy", lambda _device: replace(CPU, width=width))
     rows = rows_of(count, net=net, y=y, **settings)
     search = Search(wins or {}, scores or {})
     x = run_packed(rows, jobs, AttackConfig(**settings), search)
@@ -449,7 +450,7 @@ def test_under_strong_a_failure_that_is_no_better_than_x_stays_at_x(monkeypatch)
 
 
 def test_a_batch_is_full_at_128_rows() -> None:
-    assert active.WIDTH == 128
+    assert CPU.width == 128
 
 
 def test_a_goal_without_the_loss_is_refused_before_anything_is_asked() -> None:
