@@ -7,7 +7,8 @@ from typing import Any
 from uuid import uuid4
 
 from fftune.config import Resources, Settings, config_hash, with_settings
-from fftune.errors import FftuneError
+from fftune.errors import FftuneError, OutOfMemoryError
+from fftune.sweeping.card_share import MoreOfCardError, larger
 from fftune.sweeping.early_stopping import StoppedError
 from fftune.sweeping.samplers.spec import strategy_of
 from fftune.sweeping.study_dir import StudyDir
@@ -15,6 +16,7 @@ from fftune.sweeping.study_kind import Report, SeedRun, StudyKind, kind_of
 from fftune.sweeping.trial_results import Failure, SeedResult, Stopped
 from fftune.tracking.runs import TrackedRun, discard_runs, end_stale_runs
 from fftune.tracking.store import Tracking
+from fftune.training.out_of_memory import described, free_memory, ran_out
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +52,33 @@ class TrialRunner:
         return stop
 
     def __call__(
-        self, number: int, settings: Settings, report: Report = lambda _epoch, _counts: None
+        self,
+        number: int,
+        settings: Settings,
+        report: Report = lambda _epoch, _counts: None,
+        *,
+        held: float | None = None,
     ) -> tuple[SeedResult, ...]:
         """Run all seeds of one trial in this process, with retries, and record its results.
 
         The record of the results is written last: with it the trial is complete.
 
+        Args:
+            held: share of a card that somebody has given to this process, of whom more is asked;
+                None: the trial itself says how much it takes.
+
         Raises:
             DivergedError: training failed; recorded in the trial's folder.
+            MoreOfCardError: it needs more of a card than is held.
+            OutOfMemoryError: a whole card is too small; recorded in the trial's folder.
             StoppedError: `report` raised it.
         """
         key = config_hash(self.config(settings))
+        if held is not None and 0 < held < (needed := self.study.share(key)):
+            raise MoreOfCardError(needed)  # a driver died before it could give more
         self._refuse(number, settings, self.study.begin_attempt(key, self.session))
         try:
-            results, runs = self._attempt(number, settings, key, report)
+            results, runs = self._attempt(number, settings, key, report, held)
         finally:
             self.study.end_attempt(key)
         # After the result: no run of MLflow is finished where its trial is not. What a death
@@ -75,20 +90,29 @@ class TrialRunner:
         return results
 
     def _attempt(
-        self, number: int, settings: Settings, key: str, report: Report
+        self, number: int, settings: Settings, key: str, report: Report, held: float | None
     ) -> tuple[tuple[SeedResult, ...], list[TrackedRun]]:
         """Retry until the trial is finished or has failed too often.
 
         Returns:
             Its results and their open MLflow runs.
         """
+        share = max(self.resources.share, self.study.share(key)) if held is None else held
         while True:
             self.study.clear(number)
             try:
-                return self._run_seeds(number, settings, report)
+                return self._run_seeds(number, settings, report, share)
             except StoppedError:
                 raise
             except Exception as error:
+                if ran_out(error):
+                    more = self._more(number, settings, key, share, error)
+                    if held is not None:
+                        raise MoreOfCardError(more) from None
+                    share = more
+                    error.__traceback__ = None  # its frames hold the tensors of this attempt
+                    free_memory()
+                    continue
                 reason = str(error) or type(error).__name__
                 failures = self.study.fail_attempt(key, reason)
                 # What fails alike every time need not be seen three times.
@@ -96,6 +120,28 @@ class TrialRunner:
                     self.failure(number, settings, reason)
                     raise
                 log.warning("trial %d failed, once more: %s", number, reason)
+
+    def _more(
+        self, number: int, settings: Settings, key: str, share: float, error: Exception
+    ) -> float:
+        """Record that a trial needs more of a card than its share, which is no failure yet.
+
+        Returns:
+            The larger share.
+
+        Raises:
+            OutOfMemoryError: there is no more; recorded as the trial's failure.
+        """
+        reason = described(error)
+        more = larger(share)
+        if more is None:
+            self.study.fail_attempt(key, reason)
+            self.failure(number, settings, reason)
+            raise OutOfMemoryError(reason) from None
+        self.study.widen(key, more)
+        told = "trial %d ran out of memory with %g of a card, and goes on with %g"
+        log.warning(told, number, share, more)
+        return more
 
     def _refuse(self, number: int, settings: Settings, failures: Sequence[str]) -> None:
         """Refuse a trial that failed too often, and record it where its worker only died.
@@ -119,7 +165,7 @@ class TrialRunner:
         return self.study.config.attempts
 
     def _run_seeds(
-        self, number: int, settings: Settings, report: Report
+        self, number: int, settings: Settings, report: Report, share: float
     ) -> tuple[tuple[SeedResult, ...], list[TrackedRun]]:
         sweep = self.study.config
         discard_runs(self.tracking, tags(sweep.name, "trial", number))
@@ -140,7 +186,7 @@ class TrialRunner:
                             config=config,
                             tracked=runs[-1],
                             report=at_rung,
-                            resources=self.resources,
+                            resources=replace(self.resources, gpus=share),
                         )
                     )
                 )
