@@ -6,7 +6,6 @@ from math import nan, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
 
 from fftune.errors import DataError
 from fftune.outcomes import KEY, Outcomes
@@ -80,6 +79,8 @@ class Paired:
     @property
     def p_value(self) -> float:
         """P value of McNemar's exact test (1947) that the attacks are equally strong."""
+        from scipy.stats import binomtest  # takes a second, and few searches ask before they end
+
         discordant = self.gained + self.lost
         return float(binomtest(self.gained, discordant).pvalue) if discordant else 1.0
 
@@ -107,8 +108,8 @@ class Moved:
 def moved(first: Outcomes, second: Outcomes) -> tuple[Moved, ...]:
     """List the rows whose predictions differ between two runs of the same attacks.
 
-    Changing block size, hardware or thread count may change up to 0.1 % of predictions; otherwise
-    none change. `fftune.evaluation.block.margins` tells how close each was to the other class.
+    Changing block size, hardware or thread count may change a few predictions; otherwise none
+    change. `fftune doctor --devices`, and `--block-sizes`, list them with their margins.
 
     Raises:
         DataError: the two runs do not have the same rows.

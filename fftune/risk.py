@@ -1,13 +1,14 @@
 """Risks, counted from outcome rows. Counts add up; rates are derived; undefined is nan, not 0."""
 
 from dataclasses import dataclass, fields
-from math import nan
+from math import nan, sqrt
 from typing import Any
-
-from scipy.stats import binomtest
 
 from fftune.errors import DataError
 from fftune.outcomes import Outcomes
+
+Z = 1.959963984540054
+"""Quantile .975 of the standard normal distribution."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,12 @@ class Rate:
         """95 % interval (low, high) of Wilson (1927); (nan, nan) if n is 0."""
         if not self.n:
             return nan, nan
-        interval = binomtest(self.count, self.n).proportion_ci(0.95, method="wilson")
-        return float(interval.low), float(interval.high)
+        n, share = self.n, self.value
+        whole = 2 * (n + Z**2)
+        centre = (2 * n * share + Z**2) / whole
+        half = Z / whole * sqrt(4 * n * share * (1 - share) + Z**2)
+        low, high = centre - half, centre + half
+        return low if self.count else 0.0, high if self.count < n else 1.0
 
     def __str__(self) -> str:
         if not self.n:

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
 from fftune.errors import DataError
 from fftune.outcomes import Outcomes, rows
@@ -175,6 +176,13 @@ def test_interval_is_wilsons(count: int, n: int) -> None:
     low, high = Rate(count, n).interval
     assert low == pytest.approx((centre - half) / (1 + z * z / n), abs=1e-12)
     assert high == pytest.approx((centre + half) / (1 + z * z / n), abs=1e-12)
+
+
+def test_interval_is_scipys_to_the_last_bit() -> None:
+    for n in (1, 2, 7, 59, 1197, 10_000):
+        for count in {0, 1, n // 3, n // 2, n - 1, n}:
+            interval = binomtest(count, n).proportion_ci(0.95, method="wilson")
+            assert Rate(count, n).interval == (interval.low, interval.high)
 
 
 def test_both_goals_must_speak_of_the_same_examples() -> None:

@@ -6,17 +6,27 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks.box_projection import project_to_hyperplane
-from fftune.attacks.losses import require_margin
+from fftune.attacks.iteration import (
+    BatchState,
+    answer,
+    in_pieces,
+    value_and_gradient,
+    wide,
+)
+from fftune.attacks.losses import AttackObjective, require_margin
 from fftune.attacks.search_state import (
     ActiveBatch,
     BestSoFar,
     begin,
     label_schedule,
     run_packed,
+    run_pieces,
     target_count,
 )
 from fftune.attacks.spec import BACKWARD_COST, AttackSpec
+from fftune.capture import captured
 from fftune.config import AttackConfig, Goal, Loss, Norm, ThreatModel
+from fftune.devices import policy
 from fftune.keyed_noise import Noise
 from fftune.threat import distance, project
 
@@ -72,21 +82,56 @@ def _starts(rows: ActiveBatch, config: AttackConfig, targets: int) -> Tensor:
 
 
 def _approach(rows: ActiveBatch, found: BestSoFar, config: AttackConfig, x_pert: Tensor) -> None:
-    for i in range(config.steps + 1):
-        # Most are across the boundary, and their gradient is wanted where they go back to.
-        reached, _ = rows.ask(x_pert)
-        kept = offer_nearest(found, rows, x_pert, reached, config.threat)
-        if kept is None and i == 0:
-            kept = found.score < 0  # nothing is nearer than x itself
-            found.keep(kept)
-        if kept is not None:
-            rows, reached, x_pert = rows.select(kept), reached[kept], x_pert[kept]
-        if i == config.steps or not len(rows):
-            return
-        back = rows.x + BACKWARD * (x_pert - rows.x)
-        x_pert = torch.where(reached.view(-1, 1, 1, 1), back, x_pert)
-        _, lead, w = rows.gradient(x_pert)
-        x_pert = _step(x_pert, rows.x, lead, w, config.threat.norm)
+    def advance(
+        rows: ActiveBatch, at: tuple[Tensor, Tensor], batch: BatchState, steps: int
+    ) -> tuple[tuple[Tensor, Tensor], BatchState]:
+        x_pert, reached = at
+        return _steps(
+            rows.net,
+            rows.x,
+            rows.aim,
+            x_pert,
+            reached,
+            batch,
+            threat=config.threat,
+            steps=steps,
+            stop=found.stop,
+            lenient=rows.lenient,
+        )
+
+    nowhere = torch.zeros(len(rows), dtype=torch.bool, device=rows.x.device)
+    pieces = [0, *in_pieces(config.steps, policy(rows.x.device.type).chunk)]
+    run_pieces(rows, found, (x_pert, nowhere), pieces, advance)
+
+
+@captured
+def _steps(
+    net: nn.Module,
+    x: Tensor,
+    aim: AttackObjective,
+    x_pert: Tensor,
+    reached: Tensor,
+    batch: BatchState,
+    *,
+    threat: ThreatModel,
+    steps: int,
+    stop: bool,
+    lenient: bool,
+) -> tuple[tuple[Tensor, Tensor], BatchState]:
+    """Take steps, each of which is asked about; 0: ask about the start."""
+    for _ in range(max(steps, 1)):
+        if steps:
+            # Most are across the boundary, and their gradient is wanted where they go back to.
+            x_pert = torch.where(wide(reached), x + BACKWARD * (x_pert - x), x_pert)
+            at = value_and_gradient(net, aim, x_pert, lenient=lenient)
+            batch = batch.counted(forwards=None, backwards=None, flat=at.flat, broken=at.broken)
+            x_pert = _step(x_pert, x, at.loss, at.grad, threat.norm)
+        reached, _ = answer(net, aim, x_pert)
+        batch = batch.counted(forwards=None, queries=None)
+        batch = offered_nearest(batch, x, x_pert, reached, threat, stop=stop)
+        if not steps:  # nothing is nearer than x itself
+            batch = replace(batch, searched=batch.searched & (batch.score < 0))
+    return (x_pert, reached), batch
 
 
 def _step(x_pert: Tensor, x: Tensor, lead: Tensor, w: Tensor, norm: Norm) -> Tensor:
@@ -105,14 +150,20 @@ def _step(x_pert: Tensor, x: Tensor, lead: Tensor, w: Tensor, norm: Norm) -> Ten
     return ahead.clamp(0, 1)
 
 
-def offer_nearest(
-    found: BestSoFar, rows: ActiveBatch, x_pert: Tensor, reached: Tensor, threat: ThreatModel
-) -> Tensor | None:
+def offered_nearest(
+    batch: BatchState,
+    x: Tensor,
+    x_pert: Tensor,
+    reached: Tensor,
+    threat: ThreatModel,
+    *,
+    stop: bool,
+) -> BatchState:
     """Offer those successes that lie inside the ball; the nearest of them is the best."""
-    away = distance(x_pert, rows.x, threat.norm)
+    away = distance(x_pert, x, threat.norm)
     inside = reached & (away <= threat.eps)
-    x_pert = project(x_pert, rows.x, threat)
-    return found.offer(x_pert, inside, torch.where(inside, -away, -torch.inf))
+    score = torch.where(inside, -away, -torch.inf)
+    return batch.offered(project(x_pert, x, threat), inside, score, stop=stop)
 
 
 def _cost(config: AttackConfig) -> float:

@@ -85,6 +85,13 @@ class Gradient:
     broken: Tensor
     """(R,) bool, a pixel of it was not finite."""
 
+    @classmethod
+    def of(cls, won: Tensor, loss: Tensor, raw: Tensor) -> "Gradient":
+        """Of a gradient as autograd gave it: a pixel's nan is 0 then, an infinity `LARGE`."""
+        flat, broken = gradient_faults(raw)
+        grad = raw.nan_to_num(0.0, LARGE, -LARGE)
+        return cls(won=won, loss=loss, grad=grad, flat=flat, broken=broken)
+
 
 for _structure in (AttackObjective, BatchState, Gradient):
     register_dataclass(_structure)
@@ -104,16 +111,19 @@ def value_and_gradient(
     """
     leaf = x_pert.detach().requires_grad_(True)
     with torch.enable_grad():
-        logits: Tensor = net(leaf)
-        if lenient and not logits.requires_grad:
-            logits = logits + 0 * leaf.flatten(1).sum(1, keepdim=True)
+        logits = connected(net, leaf, lenient=lenient)
         loss = aim(logits)
         climbed = loss if aim.turns is None else aim.at(step)(logits)
         raw = slope(climbed.sum(), leaf)
-    flat, broken = gradient_faults(raw)
-    grad = raw.nan_to_num(0.0, LARGE, -LARGE)
-    won = aim.is_success(logits.detach())
-    return Gradient(won=won, loss=loss.detach(), grad=grad, flat=flat, broken=broken)
+    return Gradient.of(aim.is_success(logits.detach()), loss.detach(), raw)
+
+
+def connected(net: nn.Module, leaf: Tensor, *, lenient: bool) -> Tensor:
+    """(R, K) logits; if `lenient`, those of a net without gradients get a zero one."""
+    logits: Tensor = net(leaf)
+    if lenient and not logits.requires_grad:
+        return logits + 0 * leaf.flatten(1).sum(1, keepdim=True)
+    return logits
 
 
 def answer(net: nn.Module, aim: AttackObjective, x_pert: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,6 +154,11 @@ def some_rows(state: State, rows: Tensor) -> State:
     """The state of some rows: of every tensor, whose first dimension counts rows, those."""
     part: State = tree_map(lambda v: v[rows] if isinstance(v, Tensor) else v, state)
     return part
+
+
+def in_pieces(steps: int, largest: int) -> list[int]:
+    """Numbers of steps between two looks: as many of the largest as fit, then single ones."""
+    return [largest] * (steps // largest) + [1] * (steps % largest)
 
 
 def wide(values: Tensor) -> Tensor:

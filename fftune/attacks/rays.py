@@ -3,16 +3,28 @@
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import register_dataclass
 
-from fftune.attacks.fab import offer_nearest
+from fftune.attacks.fab import offered_nearest
 from fftune.attacks.goals import is_toward
-from fftune.attacks.losses import require_margin
-from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed
+from fftune.attacks.iteration import BatchState, answer, wide
+from fftune.attacks.losses import AttackObjective, require_margin
+from fftune.attacks.search_state import (
+    ActiveBatch,
+    BestSoFar,
+    begin,
+    filled,
+    run_packed,
+    run_pieces,
+)
 from fftune.attacks.spec import AttackSpec
+from fftune.capture import captured
 from fftune.config import AttackConfig, Goal, Loss
+from fftune.devices import policy
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
 
@@ -58,33 +70,51 @@ def rays(
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
-        found.stop = False  # narrowed here: examples out of queries leave as well
+        found.stop = False  # examples out of queries leave as well
         _flip_blocks(rows, found, config)
 
     return run_packed(rows, 1, config, search)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ray:
+    """Direction of each row, and the least radius at which it is known to reach the goal."""
+
+    signs: Tensor
+    """(R, C, H, W)."""
+    radius: Tensor
+    """(R,); 1 before the goal was reached."""
+    asked: Tensor
+    """(R,) int64, queries spent."""
+
+
+register_dataclass(_Ray)
+
+
 def _flip_blocks(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
+    def advance(
+        rows: ActiveBatch, ray: _Ray, batch: BatchState, piece: tuple[int, slice | None]
+    ) -> tuple[_Ray, BatchState]:
+        turn, flips = piece
+        batch = batch.counted(forwards=None, queries=None)
+        if flips is None:
+            better = _reached(rows.net, rows.aim, rows.x, ray.signs, torch.zeros_like(ray.radius))
+            ray = replace(ray, radius=ray.radius.masked_fill(better, 0), asked=ray.asked + 1)
+        else:
+            better, ray = _flipped(rows, ray, flips, batch.searched)
+        if turn == 2 and is_toward(rows.aim.goal):
+            ray = replace(ray, radius=torch.where(ray.radius == 1, config.threat.eps, ray.radius))
+        return ray, _offered(rows.x, ray, better, batch, config)
+
     if not len(rows):
         return
-    signs, eps = torch.ones_like(rows.x), config.threat.eps
-    better, _ = rows.ask(rows.x)
-    radius = signs.new_ones(len(rows)).masked_fill(better, 0)
-    asked = torch.ones_like(rows.job)
-    for turn, flips in enumerate(_blocks(rows.x[0].numel())):
-        if turn == 2 and is_toward(rows.aim.goal):
-            radius = torch.where(radius == 1, eps, radius)
-        offer_nearest(found, rows, _along(rows.x, signs, radius), better, config.threat)
-        going = ~(better & (radius <= eps)) & (asked < config.steps)
-        found.keep(going)
-        rows, signs, radius, asked = rows.select(going), signs[going], radius[going], asked[going]
-        if not len(rows):
-            return
-        ahead = signs.clone()
-        ahead.flatten(1)[:, flips] *= -1
-        better, radius, cost = _radius(rows, ahead, radius)
-        signs = torch.where(better.view(-1, 1, 1, 1), ahead, signs)
-        asked = asked + cost
+    ray = _Ray(
+        signs=torch.ones_like(rows.x),
+        radius=rows.x.new_ones(len(rows)),
+        asked=torch.zeros_like(rows.job),
+    )
+    turns = enumerate(itertools.chain([None], _blocks(rows.x[0].numel())))
+    run_pieces(rows, found, ray, turns, advance)
 
 
 def _blocks(size: int) -> Iterator[slice]:
@@ -95,23 +125,79 @@ def _blocks(size: int) -> Iterator[slice]:
         yield from (slice(at, at + width) for at in range(0, size, width))
 
 
-def _radius(rows: ActiveBatch, signs: Tensor, radius: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Test whether the goal is reached along `signs` at `radius`; bisect for the smallest radius.
+@captured
+def _offered(
+    x: Tensor, ray: _Ray, better: Tensor, batch: BatchState, config: AttackConfig
+) -> BatchState:
+    """Offer the points of those rays that were just found shorter; who is done leaves."""
+    eps = config.threat.eps
+    at = _along(x, ray.signs, ray.radius)
+    batch = offered_nearest(batch, x, at, better, config.threat, stop=False)
+    going = ~(better & (ray.radius <= eps)) & (ray.asked < config.steps)
+    return replace(batch, searched=batch.searched & going)
+
+
+def _flipped(rows: ActiveBatch, ray: _Ray, flips: slice, searched: Tensor) -> tuple[Tensor, _Ray]:
+    """Flip a block of signs where that reaches the goal at the radius, and bisect the new one.
 
     Returns:
-        (R,) bool, reached; (R,) the radius, the old one where not reached; (R,) queries spent.
+        (R,) bool, reached, and the rays; a row's radius is the old one where not reached.
     """
-    better, _ = rows.ask(_along(rows.x, signs, radius))
-    cost, low, high = torch.ones_like(rows.job), torch.zeros_like(radius), radius.clone()
-    at = better.nonzero().flatten()
+    ends = torch.tensor([flips.start or 0, flips.stop], device=rows.x.device)
+    signs = _with_block_flipped(ray.signs, ends)
+    better = _reached(rows.net, rows.aim, rows.x, signs, ray.radius)
+    low, high, asked = torch.zeros_like(ray.radius), ray.radius.clone(), ray.asked + 1
+    better = better & searched
+    device, at = policy(rows.x.device.type), better.nonzero().flatten()
     # Each row's search ends by itself: its neighbours may have wider ones.
     while len(at := at[(high - low)[at] > TOLERANCE]):
-        part, middle = rows.select(at), ((low + high) / 2)[at]
-        reached, _ = part.ask(_along(part.x, signs[at], middle))
-        low[at] = torch.where(reached, low[at], middle)
-        high[at] = torch.where(reached, middle, high[at])
-        cost[at] += 1
-    return better, high, cost
+        count, padded = len(at), filled(at, device.bucket(len(at)))
+        part = rows.select(padded)
+        found = _halved(
+            part.net, part.aim, part.x, signs[padded], low[padded], high[padded], device.chunk
+        )
+        low[at], high[at], spent = (values[:count] for values in found)
+        asked[at] += spent
+        rows.select(at).count_queries(spent)
+    return better, _Ray(signs=torch.where(wide(better), signs, ray.signs), radius=high, asked=asked)
+
+
+@captured
+def _reached(
+    net: nn.Module, aim: AttackObjective, x: Tensor, signs: Tensor, radius: Tensor
+) -> Tensor:
+    return answer(net, aim, _along(x, signs, radius))[0]
+
+
+@captured
+def _halved(
+    net: nn.Module,
+    aim: AttackObjective,
+    x: Tensor,
+    signs: Tensor,
+    low: Tensor,
+    high: Tensor,
+    rounds: int,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Halve the interval of radii, a few times; one that is narrow enough stays as it is.
+
+    Returns:
+        Both ends, and (R,) int64, the queries that each row spent.
+    """
+    spent = torch.zeros_like(aim.y)
+    for _ in range(rounds):
+        open_, middle = high - low > TOLERANCE, (low + high) / 2
+        reached, _ = answer(net, aim, _along(x, signs, middle))
+        low = torch.where(open_ & ~reached, middle, low)
+        high = torch.where(open_ & reached, middle, high)
+        spent = spent + open_
+    return low, high, spent
+
+
+@captured
+def _with_block_flipped(signs: Tensor, ends: Tensor) -> Tensor:
+    place = torch.arange(signs[0].numel(), device=signs.device).view(signs.shape[1:])
+    return torch.where((place >= ends[0]) & (place < ends[1]), -signs, signs)
 
 
 def _along(x: Tensor, signs: Tensor, radius: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from fftune.attacks.query_counter import QueryCounter, clean_logits, index_batch
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.devices import policy
 from fftune.errors import DataError
-from fftune.keyed_noise import ExampleNoise, Noise
+from fftune.keyed_noise import ExampleNoise, JobNoise, Noise
 from fftune.threat import start
 
 State = TypeVar("State")
@@ -49,7 +49,7 @@ class ActiveBatch:
     job: Tensor
     """(R,) int64, the job of each row, counted from 0."""
     jobs: tuple[int, ...] = (0,)
-    """The jobs that occur, ascending."""
+    """The jobs that occur, one after another."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -88,25 +88,26 @@ class ActiveBatch:
 
     def start(self, config: AttackConfig, *branch: str | int) -> Tensor:
         """(R, C, H, W) starting points, keyed by the branch and each row's job and example id."""
-        x_pert = torch.empty_like(self.x)
-        for job in self.job.unique().tolist():
-            at = self.job == job
-            x_pert[at] = start(self.x[at], config, self.noise.fold(*branch, job).select(at))
-        return x_pert
+        return start(self.x, config, self._keyed(branch))
 
     def uniform(self, shape: tuple[int, ...], *branch: str | int) -> Tensor:
         """(R, *shape) uniform in [0, 1), keyed by the branch and each row's job and example id."""
-        drawn = self.x.new_empty(len(self), *shape)
-        for job in self.job.unique().tolist():
-            at = self.job == job
-            drawn[at] = self.noise.fold(*branch, job).select(at).uniform(shape).to(self.x)
-        return drawn
+        return self._keyed(branch).uniform(shape).to(self.x)
+
+    def _keyed(self, branch: tuple[str | int, ...]) -> JobNoise:
+        return self.noise.of_jobs(*branch, jobs=self.jobs, job=self.job - self.jobs[0])
 
     def count(self, batch: BatchState) -> BatchState:
         """Hand over what the rows have cost, and begin to count anew."""
         if isinstance(self.model, QueryCounter):
             self.model.add(batch.counts)
         return replace(batch, counts=torch.zeros_like(batch.counts))
+
+    def count_queries(self, spent: Tensor) -> None:
+        """Hand over (R,) int64 passes without a gradient."""
+        if isinstance(self.model, QueryCounter):
+            none = torch.zeros_like(spent)
+            self.model.add(torch.stack([spent, none, spent, none, none], 1))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -197,11 +198,11 @@ def run_pieces(
     """
     device = policy(rows.x.device.type)
     batch = BatchState.begin(rows.x)
-    filled = _filled(torch.arange(len(rows), device=rows.x.device), device.bucket(len(rows)))
-    if len(filled) > len(rows):
-        going = torch.arange(len(filled), device=rows.x.device) < len(rows)
-        rows, (state, batch) = rows.select(filled), some_rows((state, batch), filled)
-        batch = replace(batch, searched=going)
+    size, every = device.bucket(len(rows)), torch.arange(len(rows), device=rows.x.device)
+    if size > len(rows):
+        chosen, count = filled(every, size), len(rows)
+        rows, (state, batch) = rows.select(chosen), some_rows((state, batch), chosen)
+        batch.searched[count:] = False
     for piece in pieces:
         state, batch = advance(rows, state, batch, piece)
         if not leaving or bool(batch.searched[: len(found.active)].all()):
@@ -217,7 +218,7 @@ def run_pieces(
         if size >= len(rows):
             batch.searched[: len(left)] = left
             continue
-        chosen = _filled(going, size)
+        chosen = filled(going, size)
         rows, (state, batch) = rows.select(chosen), some_rows((state, batch), chosen)
         batch.searched[len(going) :] = False
         found.active = found.active[going]
@@ -225,7 +226,7 @@ def run_pieces(
     rows.count(batch)
 
 
-def _filled(rows: Tensor, size: int) -> Tensor:
+def filled(rows: Tensor, size: int) -> Tensor:
     """Indices of rows, filled up with the first of them to a batch of this size."""
     return torch.cat([rows, rows[:1].expand(max(size - len(rows), 0))])
 
@@ -264,7 +265,8 @@ def begin(
         every=steps_for_all_classes(turns),
     )
     job = torch.zeros_like(y)
-    return ActiveBatch(model=model, x=x, aim=aim, noise=ExampleNoise(noise, ids), job=job)
+    keyed = ExampleNoise(noise, ids.to(x.device))
+    return ActiveBatch(model=model, x=x, aim=aim, noise=keyed, job=job)
 
 
 def _check_pixels(x: Tensor) -> None:

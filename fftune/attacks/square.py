@@ -3,13 +3,19 @@
 import bisect
 import functools
 import math
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed
+from fftune.attacks.iteration import BatchState, answer, wide
+from fftune.attacks.losses import AttackObjective
+from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed, run_pieces
 from fftune.attacks.spec import AttackSpec
-from fftune.config import AttackConfig, Goal, Loss
+from fftune.capture import captured
+from fftune.config import AttackConfig, Goal, Loss, ThreatModel
+from fftune.devices import policy
 from fftune.keyed_noise import Noise
 from fftune.threat import project
 
@@ -19,6 +25,8 @@ HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
 """Numbers of queries, of 10,000, after which the share is halved."""
 CHUNK = 250
 """Number of queries whose noise is drawn at once."""
+QUERIES = 5
+"""Queries in place of one gradient step, where a device takes several between two looks."""
 
 
 def square(
@@ -51,32 +59,105 @@ def square(
     return run_packed(rows, config.restarts, config, search)
 
 
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """Queries between two looks at what is decided."""
+
+    first: int
+    """Index of the first query; 0: the start is asked about, and nothing proposed."""
+    count: int
+    side: int
+    """Side of the squares, in pixels, where it is the same for all of them."""
+
+
 def _random_search(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
     """Propose a square, query the net, and keep the square if the loss rose."""
     l2, eps = config.threat.norm == "l2", config.threat.eps
+    sides = [_side(query / config.steps, rows.x) for query in range(config.steps)]
+    at_each = torch.tensor(sides, device=rows.x.device)
+
+    def advance(
+        rows: ActiveBatch, state: tuple[Tensor, Tensor, Tensor], batch: BatchState, piece: _Piece
+    ) -> tuple[tuple[Tensor, Tensor, Tensor], BatchState]:
+        x_best, best, draws = state
+        before = piece.first - 1  # a square is drawn where the query before it has ended
+        if before % CHUNK == 0:
+            draws = rows.uniform((CHUNK, 5 + rows.x.shape[1]), "square", "squares", before)
+        at = slice(before % CHUNK, before % CHUNK + piece.count)
+        x_best, best, batch = _queries(
+            rows.net,
+            rows.x,
+            rows.aim,
+            x_best,
+            best,
+            draws[:, at] if piece.first else draws[:, :0],
+            at_each[before : before + piece.count] if piece.first and not l2 else at_each[:0],
+            _bumps(piece.side, rows.x) if piece.first and l2 else None,
+            batch,
+            threat=config.threat,
+        )
+        return (x_best, best, draws), batch
+
     first = _tiles(rows) if l2 else _stripes(rows)
-    ahead = x_best = project(rows.x + eps * first, rows.x, config.threat)
+    x_start = project(rows.x + eps * first, rows.x, config.threat)
     best = torch.full_like(rows.x[:, 0, 0, 0], -torch.inf)
-    for query in range(config.steps):
-        won, value = rows.ask(ahead)
+    chunk = policy(rows.x.device.type).chunk
+    pieces = _pieces(sides, 1 if chunk == 1 else QUERIES * chunk, alike=l2)
+    run_pieces(rows, found, (x_start, best, rows.x.new_empty(len(rows), 1, 0)), pieces, advance)
+
+
+def _pieces(sides: list[int], largest: int, *, alike: bool) -> Iterator[_Piece]:
+    """The start, then as many queries as draws last and, if `alike`, squares stay of one size."""
+    if sides:
+        yield _Piece(0, 1, 0)
+    first = 1
+    while first < len(sides):
+        before = first - 1
+        last = min(before + largest, len(sides) - 1)
+        whole = last - before == largest and before // CHUNK == (last - 1) // CHUNK
+        same = not alike or sides[before] == sides[last - 1]
+        count = largest if whole and same else 1
+        yield _Piece(first, count, sides[before])
+        first += count
+
+
+@captured
+def _queries(
+    net: nn.Module,
+    x: Tensor,
+    aim: AttackObjective,
+    x_best: Tensor,
+    best: Tensor,
+    draws: Tensor,
+    sides: Tensor,
+    bumps: Tensor | None,
+    batch: BatchState,
+    *,
+    threat: ThreatModel,
+) -> tuple[Tensor, Tensor, BatchState]:
+    """Propose a square for each draw and ask about it; without draws, ask about `x_best`.
+
+    Args:
+        draws: (R, queries, 5 + C), uniform in [0, 1).
+        sides: (queries,) int64, for linf.
+        bumps: what the squares hold, for l2; see `_bumps`.
+    """
+    for query in range(max(draws.shape[1], 1)):
+        ahead = x_best
+        if draws.shape[1]:
+            draw = draws[:, query]
+            if bumps is not None:
+                ahead = _shift_mass(x_best, x, draw, bumps, threat.eps)
+            else:
+                mask, _ = _window(x, draw[:, :2], sides[query])
+                ahead = torch.where(mask, x + threat.eps * _signs(draw), x_best)
+            ahead = project(ahead, x, threat)
+        won, value = answer(net, aim, ahead)
+        batch = batch.counted(forwards=None, queries=None).offered(ahead, won, value, stop=True)
         better = value > best
-        x_best, best = torch.where(_wide(better), ahead, x_best), torch.where(better, value, best)
-        kept = found.offer(ahead, won, value)
-        if kept is not None:
-            rows, x_best, best = rows.select(kept), x_best[kept], best[kept]
-        if not len(rows):
-            return
-        if query % CHUNK == 0:
-            draws = rows.uniform((CHUNK, 5 + rows.x.shape[1]), "square", "squares", query)
-        elif kept is not None:
-            draws = draws[kept]
-        draw, side = draws[:, query % CHUNK], _side(query / config.steps, rows.x)
-        if l2:
-            ahead = _shift_mass(x_best, rows.x, draw, side | 1 if side > 1 else 3, eps)
-        else:
-            mask, _ = _window(rows.x, draw[:, :2], side)
-            ahead = torch.where(mask, rows.x + eps * _signs(draw), x_best)
-        ahead = project(ahead, rows.x, config.threat)
+        x_best = torch.where(wide(better), ahead, x_best)
+        best = torch.where(better, value, best)
+    return x_best, best, batch
 
 
 def _side(done: float, x: Tensor) -> int:
@@ -91,11 +172,12 @@ def _signs(draw: Tensor) -> Tensor:
     return 2 * (draw[:, 5:, None, None] < 0.5).to(draw) - 1
 
 
-def _window(x: Tensor, corner: Tensor, side: int) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def _window(x: Tensor, corner: Tensor, side: int | Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Mask of each row's square, (R, 1, H, W), and every pixel's place in it, (R, H), (R, W).
 
     Args:
         corner: (R, 2), uniform in [0, 1).
+        side: in pixels; or that, as a scalar.
     """
     places = []
     for size, at in zip(x.shape[2:], corner.unbind(1), strict=True):
@@ -103,8 +185,7 @@ def _window(x: Tensor, corner: Tensor, side: int) -> tuple[Tensor, tuple[Tensor,
         places.append(torch.arange(size, device=x.device) - begin[:, None])
     inside = [(place >= 0) & (place < side) for place in places]
     mask = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-    down, along = (place.clamp(0, side - 1) for place in places)
-    return mask, (down, along)
+    return mask, (places[0], places[1])
 
 
 def _stripes(rows: ActiveBatch) -> Tensor:
@@ -125,17 +206,29 @@ def _tiles(rows: ActiveBatch) -> Tensor:
     return delta / _norm(delta, (1, 2, 3))
 
 
-def _shift_mass(x_best: Tensor, x: Tensor, draw: Tensor, side: int, eps: float) -> Tensor:
+def _bumps(side: int, x: Tensor) -> Tensor:
+    """(2, side, side), the pattern of an l2 square upright and lying; its side is odd, 3 or more,
+    and fits into the image.
+    """
+    side = min(side | 1 if side > 1 else 3, *x.shape[2:])
+    upright = _two_bumps(side).to(x)
+    return torch.stack([upright, upright.T])
+
+
+def _shift_mass(x_best: Tensor, x: Tensor, draw: Tensor, bumps: Tensor, eps: float) -> Tensor:
     """Move mass between squares (alg. 3): one is emptied into another, with the unspent budget.
 
     Each channel keeps its own budget.
+
+    Args:
+        bumps: (2, side, side), see `_bumps`.
     """
-    side = min(side, *x.shape[2:])
-    mask, (down, along) = _window(x, draw[:, :2], side)
+    side = bumps.shape[1]
+    mask, places = _window(x, draw[:, :2], side)
+    down, along = (place.clamp(0, side - 1) for place in places)
     emptied, _ = _window(x, draw[:, 2:4], side)
     delta = x_best - x
-    bumps = _two_bumps(side).to(x)
-    bumps = torch.stack([bumps, bumps.T])[(draw[:, 4] < 0.5).long()]
+    bumps = bumps[(draw[:, 4] < 0.5).long()]
     row = torch.arange(len(x), device=x.device)[:, None, None]
     fresh = bumps[row, down[:, :, None], along[:, None, :]][:, None] * _signs(draw) * mask
     fresh = fresh + delta * mask / _norm(delta * mask, (2, 3))
@@ -168,11 +261,6 @@ def _bump(height: int, width: int) -> Tensor:
 def _norm(delta: Tensor, dims: tuple[int, ...]) -> Tensor:
     norm: Tensor = torch.linalg.vector_norm(delta, dim=dims, keepdim=True)
     return norm.clamp_min(1e-12)
-
-
-def _wide(values: Tensor) -> Tensor:
-    """Reshape (R,) to (R, 1, 1, 1)."""
-    return values.view(-1, 1, 1, 1)
 
 
 SQUARE = AttackSpec(

@@ -90,6 +90,7 @@ def main(arguments: Sequence[str]) -> None:
     announce_imports()
     from fftune.evaluation.evaluate import evaluate
     from fftune.report.evaluations import EvaluationRecord
+    from fftune.tracking.meanwhile import meanwhile
 
     record = EvaluationRecord(
         root=root,
@@ -98,18 +99,18 @@ def main(arguments: Sequence[str]) -> None:
         data=command.data.name,
         rows=Path(command.rows) if command.rows else None,
     )
-    record.begin()
-    results = evaluate(
-        nets,
-        command.data,
-        command.battery,
-        threat=command.threat,
-        split=command.split,
-        defense=command.defense,
-        backend=command.backend or _default_backend(command.resources),
-        resources=command.resources,
-        root=root,
-    )
+    with meanwhile(record.begin):
+        results = evaluate(
+            nets,
+            command.data,
+            command.battery,
+            threat=command.threat,
+            split=command.split,
+            defense=command.defense,
+            backend=command.backend or _default_backend(command.resources),
+            resources=command.resources,
+            root=root,
+        )
     for name, result in results.items():
         if result.error is None or len(results) > 1:  # the error of a single net ends the command
             print(record.keep(name, result), flush=True)

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
 import torch
-from sklearn.model_selection import train_test_split
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fftune.config import DataSpec, Split
@@ -76,13 +77,52 @@ def _draw(left: Tensor, y: Tensor, size: int, seed: int) -> tuple[Tensor, Tensor
     if size in (0, len(left)):
         nothing = left[:0]
         return (nothing, left) if size == 0 else (left, nothing)
-    try:
-        kept, taken = train_test_split(
-            left.numpy(), test_size=size, stratify=y[left].numpy(), random_state=seed
-        )
-    except ValueError as error:  # a class with a single example
-        raise DataError(f"cannot be split by class: {error}") from None
-    return torch.from_numpy(taken), torch.from_numpy(kept)
+    kept, taken = _by_class(y[left].numpy(), size, seed)
+    return left[torch.from_numpy(taken)], left[torch.from_numpy(kept)]
+
+
+def _by_class(
+    y: NDArray[np.int64], size: int, seed: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of all but `size` examples, and of these, with equal shares of every class.
+
+    The draw of scikit-learn's `train_test_split`, whose import takes seconds.
+
+    Raises:
+        DataError: a class has a single example.
+    """
+    classes, counts = np.unique(y, return_counts=True)
+    if counts.min() < 2:
+        alone = classes[counts < 2].tolist()
+        raise DataError(f"cannot be split by class: a single example of {alone}")
+    members = np.split(np.argsort(y, kind="stable"), np.cumsum(counts)[:-1])
+    rng = np.random.RandomState(seed)
+    kept = _shares(counts, len(y) - size, rng)
+    taken = _shares(counts - kept, size, rng)
+    firsts, seconds = [], []
+    for own, first, second in zip(members, kept, taken, strict=True):
+        shuffled = own[rng.permutation(len(own))]
+        firsts.append(shuffled[:first])
+        seconds.append(shuffled[first : first + second])
+    return rng.permutation(np.concatenate(firsts)), rng.permutation(np.concatenate(seconds))
+
+
+def _shares(
+    counts: NDArray[np.int64], wanted: int, rng: np.random.RandomState
+) -> NDArray[np.int64]:
+    """(K,) examples of each class, `wanted` in all; the largest remainders are rounded up."""
+    exact = counts / counts.sum() * wanted
+    shares: NDArray[np.int64] = np.floor(exact).astype(np.int64)
+    missing = int(wanted - shares.sum())
+    remainders = exact - shares
+    for value in np.unique(remainders)[::-1]:
+        if not missing:
+            break
+        (equal,) = np.where(remainders == value)
+        more = rng.choice(equal, size=min(len(equal), missing), replace=False)
+        shares[more] += 1
+        missing -= len(more)
+    return shares
 
 
 def _wanted(y: Tensor, sizes: Mapping[Split, int]) -> str:

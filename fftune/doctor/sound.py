@@ -45,7 +45,7 @@ def checks_of(
         Check(
             name=NAMES[finding.code],
             passed=finding.sound,
-            evidence=finding.figures if finding.sound else finding.remark.text,
+            evidence=finding.told if finding.sound else finding.remark.text,
         )
         for finding in found
     ]

@@ -1,5 +1,6 @@
 """Findings and remarks on a net, and the query that checks share."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -35,13 +36,19 @@ class Finding:
 
     code: str
     sound: bool
-    figures: str
+    figures: str | Callable[[], str]
+    """Text, or what makes it: an exact test takes a second to import."""
     advice: str
 
     @property
     def remark(self) -> Remark:
         """The finding as a remark, for one that is not sound."""
-        return Remark(self.code, f"{self.figures}: {self.advice}")
+        return Remark(self.code, f"{self.told}: {self.advice}")
+
+    @property
+    def told(self) -> str:
+        """The figures as text."""
+        return self.figures if isinstance(self.figures, str) else self.figures()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -87,7 +87,7 @@ def input_range(query: Query) -> Finding:
     return Finding(
         code="input-range",
         sound=sound and high - low > 0.1,
-        figures=f"pixels from {low:g} to {high:g}; {figures}",
+        figures=lambda: f"pixels from {low:g} to {high:g}; {figures()}",
         advice="a net must take images in [0, 1]: scale them inside it",
     )
 
@@ -105,10 +105,15 @@ def channel_order(query: Query) -> Finding:
     )
 
 
-def _none_better(query: Query, changes: Mapping[str, Change], than: str) -> tuple[bool, str]:
-    """Compare accuracies: True if no change of the images helps; and the figures."""
+def _none_better(
+    query: Query, changes: Mapping[str, Change], than: str
+) -> tuple[bool, Callable[[], str]]:
+    """Compare accuracies: True if no change of the images helps; and what tells the figures."""
     compared = {name: _compared(query, change) for name, change in changes.items()}
-    figures = "; ".join(f"accuracy on {k} less {than}: {v}" for k, v in compared.items())
+
+    def figures() -> str:
+        return "; ".join(f"accuracy on {k} less {than}: {v}" for k, v in compared.items())
+
     return not any(_better(paired, query) for paired in compared.values()), figures
 
 

@@ -1,8 +1,7 @@
 """Text tables of defences (Wu et al. 2021, table 1), with adaptive attacks beside them."""
 
 from collections.abc import Iterable, Sequence
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from fftune.comparison import Paired
 from fftune.config import ThreatModel
@@ -12,6 +11,9 @@ from fftune.evaluation.defended import CLEAN
 from fftune.outcomes import Outcomes
 from fftune.registry import DEFENSES
 from fftune.risk import Rate, clean_prediction
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def undefended(outcomes: Outcomes) -> Outcomes:
@@ -47,7 +49,7 @@ def defense_table(outcomes: Outcomes) -> str:
     return "\n".join(lines)
 
 
-def defense_frame(outcomes: Outcomes) -> pd.DataFrame:
+def defense_frame(outcomes: Outcomes) -> "pd.DataFrame":
     """Return the rows with three more columns: `right`, `before` and `mistaken`.
 
     `before` is the bare net's prediction of the same input; `mistaken` tells if the net, its
@@ -87,7 +89,7 @@ def defense_rates(outcomes: Outcomes) -> dict[str, Rate]:
     return found
 
 
-def _risk(rows: pd.DataFrame, goal: str) -> Rate:
+def _risk(rows: "pd.DataFrame", goal: str) -> Rate:
     """Success rate of an attack: of right answers for an adversary, of wrong ones for a friend."""
     if goal == "adversarial":
         rows = rows[~rows["mistaken"]]
@@ -96,7 +98,7 @@ def _risk(rows: pd.DataFrame, goal: str) -> Rate:
     return Rate(int(rows["success"].sum()), len(rows))
 
 
-def _worst_rates(rows: pd.DataFrame) -> dict[str, Rate]:
+def _worst_rates(rows: "pd.DataFrame") -> dict[str, Rate]:
     """Accuracy and both risks over all attacks of a goal, on one draw of one defence."""
     found: dict[str, Rate] = {}
     adversaries = rows[rows["goal"].isin(["adversarial", "label_free"])]
@@ -113,7 +115,7 @@ def _worst_rates(rows: pd.DataFrame) -> dict[str, Rate]:
     return found
 
 
-def _natural(part: pd.DataFrame, repeats: int) -> list[str]:
+def _natural(part: "pd.DataFrame", repeats: int) -> list[str]:
     """Format clean accuracy, and the control: right under each of as many draws as attacks."""
     clean = part[part["attack"] == CLEAN]
     if not len(clean):
@@ -131,7 +133,7 @@ def _natural(part: pd.DataFrame, repeats: int) -> list[str]:
     return [*_grid(rows), note, "", *lines, ""]
 
 
-def _adversaries(part: pd.DataFrame) -> list[str]:
+def _adversaries(part: "pd.DataFrame") -> list[str]:
     adv = part[part["goal"].isin(["adversarial", "label_free"])]
     battery = adv[~adv["attack"].map(is_adaptive)]
     aware = adv[adv["attack"].map(is_adaptive)]
@@ -161,7 +163,7 @@ def _adversaries(part: pd.DataFrame) -> list[str]:
     return [*lines, "", *_flips(battery, attacks, defenses)]
 
 
-def _friends(part: pd.DataFrame) -> list[str]:
+def _friends(part: "pd.DataFrame") -> list[str]:
     """Format what false friends conceal: of the bare net's and each defended net's mistakes."""
     hyp = part[(part["goal"] == "hypocritical") & (part["defense_repeat"] == 0)]
     right = part["pred_clean"] == part["y"]
@@ -169,7 +171,7 @@ def _friends(part: pd.DataFrame) -> list[str]:
     return ["", *_unmasked(hyp), "", *_own_risks(hyp, known=bool(own.any() or not right.any()))]
 
 
-def _unmasked(hyp: pd.DataFrame) -> list[str]:
+def _unmasked(hyp: "pd.DataFrame") -> list[str]:
     """Count the bare net's mistakes that a friend conceals, and that a defence shows again."""
     hyp = hyp[hyp["pred_clean"] != hyp["y"]]
     if not len(hyp):
@@ -194,7 +196,7 @@ def _unmasked(hyp: pd.DataFrame) -> list[str]:
     return [title, *_grid(rows), "", *lines]
 
 
-def _own_risks(hyp: pd.DataFrame, *, known: bool) -> list[str]:
+def _own_risks(hyp: "pd.DataFrame", *, known: bool) -> list[str]:
     """Hypocritical risk of each net, defence included, on its own mistakes.
 
     Args:
@@ -214,7 +216,7 @@ def _own_risks(hyp: pd.DataFrame, *, known: bool) -> list[str]:
     return lines
 
 
-def _rates(name: str, rows: pd.DataFrame) -> list[str]:
+def _rates(name: str, rows: "pd.DataFrame") -> list[str]:
     """Format each accuracy with its interval, on the first draw."""
     first = rows[rows["defense_repeat"] == 0]
     return [
@@ -224,7 +226,7 @@ def _rates(name: str, rows: pd.DataFrame) -> list[str]:
     ]
 
 
-def _gains(name: str, rows: pd.DataFrame) -> list[str]:
+def _gains(name: str, rows: "pd.DataFrame") -> list[str]:
     """Format paired differences: each defence against none, and against random noise."""
     first = rows[rows["defense_repeat"] == 0].set_index(["defense", "id"])["right"]
     defenses = _defenses(rows)
@@ -234,7 +236,7 @@ def _gains(name: str, rows: pd.DataFrame) -> list[str]:
     return [f"  {one} - {two}, {name}: {_paired(first[one], first[two])}" for one, two in pairs]
 
 
-def _flips(battery: pd.DataFrame, attacks: Sequence[str], defenses: Sequence[str]) -> list[str]:
+def _flips(battery: "pd.DataFrame", attacks: Sequence[str], defenses: Sequence[str]) -> list[str]:
     """Format flips of predictions by a defence (Wu et al. 2021, fig. 2a), means over draws."""
     rows = [["counts", *(f"{d} {c}" for d in defenses[1:] for c in ("FtoT", "TtoF", "FtoF"))]]
     for attack in attacks:
@@ -247,7 +249,7 @@ def _flips(battery: pd.DataFrame, attacks: Sequence[str], defenses: Sequence[str
     return _grid(rows)
 
 
-def flip_counts(rows: pd.DataFrame) -> dict[str, float]:
+def flip_counts(rows: "pd.DataFrame") -> dict[str, float]:
     """Count FtoT, TtoF, FtoF (to another false class) and unchanged, a mean over the draws.
 
     Args:
@@ -264,26 +266,26 @@ def flip_counts(rows: pd.DataFrame) -> dict[str, float]:
     return {name: float(mask.sum()) / draws for name, mask in counts.items()}
 
 
-def _worst(rows: pd.DataFrame) -> pd.DataFrame:
+def _worst(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Tell for each example and draw if it is right under every attack."""
     key = ["defense", "defense_repeat", "id"]
     return _shared(rows).groupby(key)["right"].all().reset_index()
 
 
-def _shared(rows: pd.DataFrame) -> pd.DataFrame:
+def _shared(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Drop examples that some attack has no rows of: lost blocks would look robust."""
     attacks = rows.groupby("id")["attack"].nunique()
     return rows[rows["id"].isin(attacks.index[attacks == rows["attack"].nunique()])]
 
 
-def _mean(rows: pd.DataFrame) -> str:
+def _mean(rows: "pd.DataFrame") -> str:
     """Format accuracy in percent, and its variance over draws where there are several."""
     each = 100 * rows.groupby("defense_repeat")["right"].mean()
     spread = f" ({each.var():.2f})" if len(each) > 1 else ""
     return f"{each.mean():.2f}{spread}" if len(each) else "-"
 
 
-def _cell(rows: pd.DataFrame, attack: str, defense: str) -> str:
+def _cell(rows: "pd.DataFrame", attack: str, defense: str) -> str:
     one = rows[rows["defense"] == defense]
     if attack == f"known-{defense}":
         return _mean(one[one["defense_repeat"] == 0]) + "*"
@@ -300,11 +302,11 @@ def _paired(first: "pd.Series[bool]", second: "pd.Series[bool]") -> Paired:
     )
 
 
-def _attacks(rows: pd.DataFrame) -> list[str]:
+def _attacks(rows: "pd.DataFrame") -> list[str]:
     return _ordered(rows["attack"].unique(), [attack.name for attack in nine(ThreatModel())])
 
 
-def _defenses(rows: pd.DataFrame) -> list[str]:
+def _defenses(rows: "pd.DataFrame") -> list[str]:
     return _ordered(rows["defense"].unique(), ["none", *DEFENSES])
 
 

@@ -3,22 +3,42 @@
 import itertools
 from bisect import bisect_right
 from collections.abc import Callable, Iterator
+from inspect import unwrap
 
 import torch
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from fftune.capture import captured
 from fftune.config import OptimizerConfig, TrainConfig
 from fftune.models.linf_training import ADAM_EPS, BETAS, lr_at
 
 NORMS = (nn.modules.batchnorm._NormBase, nn.GroupNorm, nn.LayerNorm)
 
 
+def _free_of_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """Take off wrappers that import torch's compiler, for seconds, to be left alone by it."""
+    for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+        setattr(kind, name, unwrap(getattr(kind, name)))
+    kind.step = torch.no_grad()(unwrap(kind.step))  # type: ignore[method-assign]
+    return kind
+
+
+@_free_of_compiler
+class SGD(torch.optim.SGD):
+    """Stochastic gradient descent."""
+
+
+@_free_of_compiler
+class Adam(torch.optim.Adam):
+    """Adam (Kingma & Ba 2015)."""
+
+
 def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
     """SGD with momentum, or Adam; fused, so that all weights are updated in one pass."""
     settings = config.optimizer
     if settings.algorithm == "adam_lp":  # the net itself decays: see `LinfDist.decay`
-        return torch.optim.Adam(model.parameters(), config.lr, BETAS, ADAM_EPS, fused=True)
+        return Adam(model.parameters(), config.lr, BETAS, ADAM_EPS, fused=True)
     decay = settings.weight_decay
     groups = [
         {"params": [*_parameters(model, norms=False)], "weight_decay": decay},
@@ -28,7 +48,54 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
         },
     ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.SGD(groups, config.lr, settings.momentum, fused=True)
+    return SGD(groups, config.lr, settings.momentum, fused=True)
+
+
+class Updates:
+    """Clearing gradients and stepping an optimizer, recorded where joint steps are."""
+
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, recorded: bool
+    ) -> None:
+        self.model, self.optimizer = model, optimizer
+        groups = optimizer.param_groups if recorded else []
+        self.rates = [torch.zeros((), device=group["params"][0].device) for group in groups]
+        """Learning rates as a recording reads them, one a group; none: nothing is recorded."""
+
+    def clear(self) -> None:
+        """Clear all gradients, where they are recorded at their addresses.
+
+        Elsewhere there are none after it, so that a parameter without part in a step is left alone.
+        """
+        if self.rates:
+            _clear(self.model)
+        else:
+            self.optimizer.zero_grad()
+
+    def step(self) -> None:
+        """Update the weights at the rates that the optimizer's groups have now."""
+        if not self.rates:
+            self.optimizer.step()
+            return
+        groups = self.optimizer.param_groups
+        numbers = [group["lr"] for group in groups]
+        try:
+            for group, rate, number in zip(groups, self.rates, numbers, strict=True):
+                group["lr"] = rate.fill_(number)
+            _step(self.optimizer)
+        finally:
+            for group, number in zip(groups, numbers, strict=True):
+                group["lr"] = number
+
+
+@captured
+def _clear(model: nn.Module) -> None:
+    model.zero_grad(set_to_none=False)
+
+
+@captured
+def _step(optimizer: torch.optim.Optimizer) -> None:
+    optimizer.step()
 
 
 def make_schedule(

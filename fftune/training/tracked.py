@@ -1,8 +1,8 @@
 """Training runs with a name: their folder, lock and MLflow run."""
 
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
@@ -10,10 +10,11 @@ from pathlib import Path
 from torch import nn
 
 from fftune.config import Resources, TrainConfig, differences, flat, from_json, to_json
-from fftune.errors import ModelError, StudyError
+from fftune.errors import ModelError, StorageError, StudyError
 from fftune.metrics import Metrics
 from fftune.models import device_of
 from fftune.storage import locked, write_text
+from fftune.tracking.meanwhile import meanwhile
 from fftune.tracking.runs import TrackedRun, discard_runs, left_open
 from fftune.tracking.store import Tracking, open_tracking
 from fftune.training.checkpoint import Checkpoint
@@ -48,22 +49,23 @@ def train_tracked(
             if left_open(_tracking(config, root), _tags(name)):
                 _log_again(start_run(config, name, root), done, folder)
             return done, folder
-        run = start_run(config, name, root)
-        try:
-            checkpoint = train_anywhere(
-                config,
-                folder,
-                run,
-                resources,
-                on_ray=_asks_for_ray(config, resources),
-                metrics=Metrics(study=name, run=name),
-                save_seconds=save_seconds,
-                data=data,
-            )
-        except BaseException:
-            run.end("FAILED")
-            raise
-        _close(run, checkpoint, folder)
+        with meanwhile(lambda: start_run(config, name, root)) as run:
+            try:
+                checkpoint = train_anywhere(
+                    config,
+                    folder,
+                    run,
+                    resources,
+                    on_ray=_asks_for_ray(config, resources),
+                    metrics=Metrics(study=name, run=name),
+                    save_seconds=save_seconds,
+                    data=data,
+                )
+            except BaseException:
+                with suppress(StorageError):  # then there is no run
+                    run().end("FAILED")
+                raise
+            _close(run(), checkpoint, folder)
     return checkpoint, folder
 
 
@@ -91,7 +93,7 @@ def _close(run: TrackedRun, checkpoint: Checkpoint, folder: Path) -> None:
 def train_anywhere(
     config: TrainConfig,
     folder: Path,
-    run: TrackedRun,
+    run: Callable[[], TrackedRun],
     resources: Resources,
     *,
     on_ray: bool,
@@ -104,6 +106,7 @@ def train_anywhere(
     """Train in this process, or on `config.workers` of Ray; every epoch goes to MLflow either way.
 
     Args:
+        run: asked for when there is something to log, as MLflow may still be opened until then.
         on_ray: train on Ray, where several workers always are.
         states, save_seconds: as in `train`.
         on_epoch: as in `train`, after the epoch was logged; not called by workers on Ray.
@@ -111,13 +114,13 @@ def train_anywhere(
     """
 
     def log_then_call(epoch: EpochRecord, model: nn.Module) -> None:
-        log_epoch(run, epoch)
+        log_epoch(run(), epoch)
         count_epoch(metrics, epoch, config)
         on_epoch(epoch, model)
 
     def log_all(history: Sequence[EpochRecord]) -> None:
         for epoch in history:
-            log_epoch(run, epoch)
+            log_epoch(run(), epoch)
 
     if not on_ray:
         return train(
@@ -191,5 +194,6 @@ def open_run(config: TrainConfig, folder: Path, *, resume: bool) -> Iterator[Pat
                 )
             if not resume and not (folder / "checkpoint" / "model.json").exists():
                 raise StudyError(f"run {folder.name!r} is unfinished; --resume goes on with it")
-        write_text(kept, to_json(config))
+        else:
+            write_text(kept, to_json(config))
         yield folder

@@ -9,8 +9,8 @@ from plain_box_projection import length
 from torch import Tensor
 
 from fftune.attacks import fab
-from fftune.attacks.fab import offer_nearest
-from fftune.attacks.search_state import BestSoFar, begin
+from fftune.attacks.fab import offered_nearest
+from fftune.attacks.iteration import BatchState
 from fftune.config import AttackConfig, ThreatModel
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import distance, start
@@ -200,12 +200,7 @@ def test_where_there_is_no_gradient_it_stays_at_x(norm) -> None:
 
 def test_a_success_on_the_surface_of_the_ball_lies_inside() -> None:
     x = torch.full((1, *SHAPE), 0.5, dtype=torch.float64)
-    far = x + 0.25
-    found = BestSoFar.nothing(x, stop=False)
-    offered = ThreatModel(norm="linf", eps=0.25)
-    rows = begin(
-        Flat(reach=True), x, torch.zeros(1).long(), config=AttackConfig(), goal="adversarial",
-        loss="margin", noise=NOISE, ids=torch.arange(1),
-    )  # fmt: skip
-    offer_nearest(found, rows, far, torch.tensor([True]), offered)
+    far, threat = x + 0.25, ThreatModel(norm="linf", eps=0.25)
+    won = torch.tensor([True])
+    found = offered_nearest(BatchState.begin(x), x, far, won, threat, stop=False)
     assert torch.equal(found.x, far) and found.score.tolist() == [-0.25]

@@ -26,6 +26,15 @@ def test_sizes_that_nobody_says_are_the_digits_own() -> None:
     assert [len(load(more, split)) for split in SPLITS] == [200, 500, 1097]
 
 
+def test_images_and_classes_are_scikit_learns() -> None:
+    data = load_digits()
+    for part in (load(SPEC, split) for split in SPLITS):
+        rows = part.ids.numpy()
+        assert (part.pixels[:, 0].numpy() == data.images[rows]).all()
+        assert (part.y.numpy() == data.target[rows]).all()
+        assert part.pixels.dtype == torch.uint8
+
+
 def test_every_class_has_its_share() -> None:
     whole = np.bincount(load_digits().target) / 1797
     for split in SPLITS:

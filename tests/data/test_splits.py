@@ -1,5 +1,6 @@
 import pytest
 import torch
+from sklearn.model_selection import train_test_split
 
 from fftune.config import DataSpec
 from fftune.data.beton.writer import split_records
@@ -83,6 +84,23 @@ def test_sizes_that_nobody_says_are_those_of_the_sets_own_division(
 def test_a_class_with_one_example_cannot_be_divided() -> None:
     with pytest.raises(DataError, match="cannot be split by class"):
         split_rows(torch.tensor([0, 0, 0, 0, 1]), spec(2, 2), official_test=True)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_draw_is_scikit_learns(seed: int) -> None:
+    """Parts of studies that exist stay as they are, uneven classes and equal remainders too."""
+    rng = torch.Generator().manual_seed(seed)
+    classes = 2 + seed % 9
+    y = torch.cat([torch.arange(classes), torch.arange(classes)])
+    more = torch.randint(classes, (60 + 17 * seed,), generator=rng)
+    y = torch.cat([y, more if seed % 2 else more // 2])
+    size = classes + int(torch.randint(len(y) - 2 * classes, (1,), generator=rng))
+    parts = split_rows(y, spec(None, size, seed=seed), official_test=True)
+    kept, taken = train_test_split(
+        torch.arange(len(y)).numpy(), test_size=size, stratify=y.numpy(), random_state=seed
+    )
+    assert parts["validation"].tolist() == taken.tolist()
+    assert parts["train"].tolist() == kept.tolist()
 
 
 def test_the_sidecar_names_who_selects_and_who_reports() -> None:

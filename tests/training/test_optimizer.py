@@ -7,6 +7,7 @@ from torch import nn
 
 from fftune.config import OptimizerConfig, TrainConfig
 from fftune.errors import ConfigError
+from fftune.models.linf_training import ADAM_EPS, BETAS
 from fftune.recipes import Basis, training
 from fftune.training.optimizer import between, make_optimizer, make_schedule
 
@@ -125,3 +126,30 @@ def test_sgd_takes_the_steps_of_its_definition() -> None:
 def test_impossible_schedules_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         OptimizerConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    ("recipe", "plain"),
+    [
+        ("thrm", lambda p, lr: torch.optim.SGD(p, lr, 0.9, weight_decay=0.01, fused=True)),
+        ("linf_dist", lambda p, lr: torch.optim.Adam(p, lr, BETAS, ADAM_EPS, fused=True)),
+    ],
+)
+def test_steps_and_states_are_those_of_torchs_own(recipe: str, plain) -> None:
+    torch.manual_seed(0)
+    net, other = nn.Linear(5, 3), nn.Linear(5, 3)
+    other.load_state_dict(net.state_dict())
+    config = training(recipe, Basis(scale="tiny"))
+    config = replace(config, optimizer=replace(config.optimizer, momentum=0.9, weight_decay=0.01))
+    ours, theirs = make_optimizer(net, config), plain(other.parameters(), config.lr)
+    for step in range(5):
+        x = torch.randn(4, 5)
+        for model, optimizer in ((net, ours), (other, theirs)):
+            optimizer.zero_grad()
+            (model(x) ** 2).sum().backward()
+            optimizer.step()
+        assert all(map(torch.equal, net.parameters(), other.parameters()))
+        if step == 2:
+            ours.load_state_dict(ours.state_dict())
+    assert torch.is_grad_enabled()
+    assert ours.state_dict()["state"].keys() == theirs.state_dict()["state"].keys()

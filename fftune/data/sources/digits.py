@@ -1,12 +1,16 @@
 """Handwritten digits from scikit-learn: real images without a download."""
 
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from fftune.data.dataset import Dataset, Source
 from fftune.data.dataset_spec import DatasetSpec
 from fftune.data.images import Array
 from fftune.data.official_split import OfficialSplit, Parts
+from fftune.errors import DataError
 
 SOURCE = Source(
     name="digits",
@@ -20,10 +24,23 @@ SOURCE = Source(
 
 def digits() -> Dataset:
     """1,797 images, 1 x 8 x 8, 17 grey levels (Alpaydin & Kaynak 1998)."""
-    data = load_digits()
-    pixels = torch.from_numpy(data.images).to(torch.uint8).unsqueeze(1)
-    y = torch.from_numpy(data.target).to(torch.int64)
+    table = torch.from_numpy(np.loadtxt(_file(), delimiter=",")).to(torch.int64)
+    pixels = table[:, :-1].to(torch.uint8).view(-1, 1, 8, 8)
+    y = table[:, -1].contiguous()
     return Dataset(source=SOURCE, split="test", ids=torch.arange(len(y)), pixels=pixels, y=y)
+
+
+def _file() -> Path:
+    """The file of `sklearn.datasets.load_digits`, whose import takes two seconds.
+
+    Raises:
+        DataError: scikit-learn is not installed, or keeps the digits elsewhere.
+    """
+    spec = find_spec("sklearn")
+    for folder in (spec.submodule_search_locations or ()) if spec else ():
+        if (path := Path(folder) / "datasets/data/digits.csv.gz").exists():
+            return path
+    raise DataError("digits: scikit-learn, which holds them, is not installed as it should be")
 
 
 def parts() -> Parts:

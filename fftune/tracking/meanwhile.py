@@ -1,0 +1,68 @@
+"""Work that a thread does while a net takes its first steps, as opening MLflow is."""
+
+import sys
+from _thread import interrupt_main
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from threading import Lock, Thread
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+SWITCH = 2e-4
+"""Seconds for which a thread keeps Python to itself; by default 5e-3, for which every operation of
+a net would wait while another thread imports."""
+
+
+@contextmanager
+def meanwhile(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
+    """Do work in a thread while the block runs, which is given what waits for its result.
+
+    The block ends after the work. An error of the work interrupts the block, and is raised.
+    """
+    running = _Work(work)
+    try:
+        running.start()
+        yield running.wait
+        running.wait()
+    except KeyboardInterrupt:
+        if running.error is not None:
+            raise running.error from None
+        raise
+
+
+class _Work(Thread, Generic[T]):
+    """A thread whose error interrupts the main thread, unless that waits for it."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        super().__init__(name="meanwhile")
+        self._work = work
+        self._result: Future[T] = Future()
+        self._lock, self._awaited = Lock(), False
+        self.error: Exception | None = None
+
+    def run(self) -> None:
+        """Work, with the main thread served first."""
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(SWITCH)
+        try:
+            self._result.set_result(self._work())
+        except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the block
+            with self._lock:
+                self.error = error
+                if not self._awaited:
+                    interrupt_main()
+            self._result.set_exception(error)
+        finally:
+            sys.setswitchinterval(before)
+
+    def wait(self) -> T:
+        """Wait for the result.
+
+        Raises:
+            Exception: whatever the work raised.
+        """
+        with self._lock:
+            self._awaited = True
+        return self._result.result()

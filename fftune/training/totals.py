@@ -1,0 +1,43 @@
+"""Sums over the steps of an epoch, and the record that they come to."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fftune.training.history import EpochRecord
+
+
+@dataclass(kw_only=True)
+class EpochTotals:
+    """Sums over the steps of an epoch. Tensors stay on the device, as reading would wait for it."""
+
+    losses: Tensor
+    """(steps,), the summed loss of the examples of each step; 0 for steps to come."""
+    right: Tensor
+    """Number of right predictions, a scalar."""
+    lr: float
+    """Learning rate of the first step."""
+    step: int = 0
+    """Number of steps that are done."""
+    seconds: float = 0.0
+    """Time spent on these steps."""
+    waited: float = 0.0
+    """Seconds of them for which batches were waited for; see `EpochStream.waited`."""
+
+    def add(self, loss: Tensor, right: Tensor) -> None:
+        """Count a step."""
+        self.losses[self.step] = loss
+        self.right += right
+        self.step += 1
+
+    def record(self, epoch: int, examples: int) -> EpochRecord:
+        """The measurements of these steps, which took so many examples. Waits for the device."""
+        return EpochRecord(
+            epoch=epoch,
+            lr=self.lr,
+            loss=float(self.losses.sum()) / examples,
+            accuracy=float(self.right) / examples,
+            seconds=self.seconds,
+            examples_per_second=examples / self.seconds,
+            data_wait=self.waited / self.seconds,
+        )

@@ -1,0 +1,85 @@
+import sys
+import time
+from threading import Event
+
+import pytest
+
+from fftune.errors import StorageError, UserError
+from fftune.tracking.meanwhile import meanwhile
+
+
+def fail_after(event: Event):
+    def work() -> None:
+        event.wait(10)
+        time.sleep(0.02)
+        raise StorageError("down")
+
+    return work
+
+
+def test_the_block_gets_the_result_and_ends_after_the_work() -> None:
+    began, ended = Event(), Event()
+
+    def work() -> int:
+        began.wait(10)
+        time.sleep(0.05)
+        ended.set()
+        return 7
+
+    with meanwhile(work):
+        assert not ended.is_set()  # the block does not wait
+        began.set()
+    assert ended.is_set()
+    with meanwhile(work) as result:
+        assert result() == result() == 7
+
+
+def test_an_error_interrupts_a_block_that_is_at_work() -> None:
+    at_work = Event()
+    with pytest.raises(StorageError, match="down"), meanwhile(fail_after(at_work)):
+        at_work.set()
+        for _ in range(1000):
+            time.sleep(0.01)
+        pytest.fail("was not interrupted")
+
+
+def test_an_error_is_raised_where_the_block_waits_and_interrupts_nothing_later() -> None:
+    now = Event()
+    now.set()
+    for _ in range(5):
+        with pytest.raises(StorageError, match="down"), meanwhile(fail_after(now)) as result:
+            result()
+        with pytest.raises(StorageError, match="down"), meanwhile(fail_after(now)):
+            pass
+    time.sleep(0.05)
+
+
+def test_a_block_that_closes_what_it_opened_may_ask_and_is_told_the_same() -> None:
+    at_work = Event()
+    seen = []
+    with pytest.raises(StorageError, match="down"), meanwhile(fail_after(at_work)) as result:
+        try:
+            at_work.set()
+            for _ in range(1000):
+                time.sleep(0.01)
+        except BaseException:
+            with pytest.raises(StorageError):
+                result()
+            seen.append("closed")
+            raise
+    assert seen == ["closed"]
+
+
+def test_the_blocks_own_errors_and_the_users_interruption_pass() -> None:
+    with pytest.raises(UserError, match="mine"), meanwhile(lambda: 1):
+        raise UserError("mine")
+    with pytest.raises(KeyboardInterrupt), meanwhile(lambda: 1):
+        raise KeyboardInterrupt
+
+
+def test_threads_take_turns_as_before_when_the_work_is_done() -> None:
+    before = sys.getswitchinterval()
+    with meanwhile(sys.getswitchinterval) as result:
+        assert result() < before
+    time.sleep(0.05)
+    assert sys.getswitchinterval() == before
