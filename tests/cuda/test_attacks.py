@@ -49,8 +49,7 @@ def test_captured_and_plain_searches_decide_alike(device, plain, search, protoco
 
 def test_a_device_and_a_cpu_search_find_almost_the_same(device) -> None:
     found = [
-        wrong(perturbed(net_on(at), "apgd", "strong")).cpu()
-        for at in (device, torch.device("cpu"))
+        wrong(perturbed(net_on(at), "apgd", "strong")).cpu() for at in (device, torch.device("cpu"))
     ]
     assert (found[0] != found[1]).sum() <= 1
 
