@@ -18,14 +18,9 @@ test: setup
 test-slow: setup
 	$(PYTHON) -m pytest -m slow
 
-<<<<<<< HEAD
 # On a machine with a CUDA device; elsewhere all are skipped.
 test-cuda: setup
 	$(PYTHON) -m pytest -n 0 -m cuda tests/cuda
-=======
-test-cuda: setup
-	$(PYTHON) -m pytest -n 0 -m cuda
->>>>>>> main
 
 # Does a test see it when a number goes wrong? Of one FILE every mutant; else all of the seven files
 # that matter most, and a seeded SAMPLE of each other.
