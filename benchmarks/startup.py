@@ -105,7 +105,9 @@ def _spans(timeline: list[tuple[float, float, str, str]], began: float) -> dict[
             where = "" if process == driver else "worker: "
             found.setdefault(f"{where}{name}", at - open_[process, name])
         elif label == "python":
-            found.setdefault("interpreter" if process == driver else "first worker", at - began)
+            found.setdefault(
+                "interpreter" if process == driver else "a worker's interpreter", at - began
+            )
         else:
             found.setdefault(f"{trial}FIRST GRADIENT", at - began)
             found.setdefault(f"{trial}CPU-seconds of its process until then", cpu)

@@ -18,8 +18,9 @@ from fftune.sweeping.study_dir import StudyDir, open_study
 from fftune.sweeping.study_kind import kind_of
 from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner, tags
+from fftune.tracking.meanwhile import meanwhile
 from fftune.tracking.runs import end_stale_runs, send_outbox
-from fftune.tracking.store import open_tracking
+from fftune.tracking.store import import_client, open_tracking
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,7 @@ def _run(study: StudyDir, root: Path, backend: Backend, resources: Resources) ->
     from fftune.ray_cluster import cluster, require_shared_dir  # importing Ray takes seconds
     from fftune.sweeping.ray_tune import at_once, run_on_ray
 
-    with cluster(resources):
+    with meanwhile(import_client), cluster(resources):
         # Both refuse before MLflow and Optuna store anything of the study.
         at_once(config, resources)
         require_shared_dir(root)
