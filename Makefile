@@ -1,7 +1,7 @@
 PYTHON := .venv/bin/python
 PORT ?= 5000
 
-.PHONY: demo test test-slow mutants docs lint format setup mlflow constraints
+.PHONY: demo test test-slow test-cuda mutants docs lint format setup mlflow constraints
 
 setup:
 	@clusters/setup.sh --dev
@@ -17,6 +17,9 @@ test: setup
 
 test-slow: setup
 	$(PYTHON) -m pytest -m slow
+
+test-cuda: setup
+	$(PYTHON) -m pytest -n 0 -m cuda
 
 # Does a test see it when a number goes wrong? Of one FILE every mutant; else all of the seven files
 # that matter most, and a seeded SAMPLE of each other.

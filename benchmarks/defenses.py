@@ -157,9 +157,7 @@ def analysis(given: argparse.Namespace) -> None:
         before = net(x_adv).argmax(1)
     for name, settings in (("random", replace(HEDGE, steps=0)), ("hedge", HEDGE)):
         defense = Hedge(config=settings)
-        after = predict(
-            net, x_adv, surrogate=net, defense=defense, noise=ExampleNoise(defender, ids)
-        )
+        after = predict(net, x_adv, defense=defense, noise=ExampleNoise(defender, ids))
         corrected, broken = (before != y) & (after == y), (before == y) & (after != y)
         other = (before != y) & (after != y) & (after != before)
         print(

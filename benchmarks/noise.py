@@ -1,25 +1,30 @@
 """Keyed noise: Threefry on whole arrays against one numpy generator per row.
 
-    python benchmarks/noise.py [--rounds N]
+    python benchmarks/noise.py [--rounds N] [--device cuda]
 
-The row loop keys numpy's Philox anew for each example. Both draw in turn; "C alone" is numpy's own
-loop over as many numbers without keys. Microseconds per example, medians; one thread.
+The row loop keys numpy's Philox anew for each example, as fftune 0.1.0 did. Numpy is what a CPU
+draws with, torch what other devices do: once on the CPU, once on the device, where draws are
+recorded and must have the CPU's bits. All draw in turn; milliseconds a batch, medians, one thread.
 """
 
 import argparse
 import hashlib
+import platform
 import statistics
 import time
 from collections.abc import Callable
+from unittest import mock
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fftune import keyed_noise
 from fftune.keyed_noise import Noise
 
-SHAPES = {"(1,)": (128, (1,)), "1x8x8": (100, (1, 8, 8)), "3x32x32": (128, (3, 32, 32))}
-SHAPES["3x224x224"] = (8, (3, 224, 224))
+BATCHES = ((128, (1,)), (128, (1, 8, 8)), (128, (3, 32, 32)), (1000, (3, 32, 32)))
+WARM = 5
+"""Rounds that are not timed: a device records the third."""
 
 
 def row_loop(ids: Tensor, shape: tuple[int, ...], *, normal: bool) -> Tensor:
@@ -33,34 +38,54 @@ def row_loop(ids: Tensor, shape: tuple[int, ...], *, normal: bool) -> Tensor:
     return torch.from_numpy(out).reshape(len(ids), *shape)
 
 
-def seconds(work: Callable[[], object]) -> float:
+def by_torch(draw: Callable[[], Tensor]) -> Tensor:
+    with mock.patch.object(keyed_noise, "_by_numpy", return_value=False):
+        return draw()
+
+
+def milliseconds(work: Callable[[], Tensor]) -> float:
     began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
+    if work().is_cuda:
+        torch.cuda.synchronize()
+    return 1e3 * (time.perf_counter() - began)
+
+
+def works_of(
+    kind: str, count: int, shape: tuple[int, ...], device: str
+) -> dict[str, Callable[[], Tensor]]:
+    noise, ids = Noise(0).fold("cifar10", "test"), torch.randperm(50_000)[:count]
+    draw = getattr(noise, kind)
+    works = {
+        "row loop": lambda: row_loop(ids, shape, normal=kind == "normal"),
+        "numpy": lambda: draw(ids, shape),
+        "torch, CPU": lambda: by_torch(lambda: draw(ids, shape)),
+    }
+    if device != "cpu":
+        there = ids.to(device)
+        works[f"torch, {device}"] = lambda: draw(there, shape)
+    return works
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=100)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--device", default="cpu")
+    options = parser.parse_args()
     torch.set_num_threads(1)
-    noise, plain = Noise(0).fold("cifar10", "test"), np.random.Generator(np.random.Philox(0))
-    print(f"{'':22s}{'row loop':>10s}{'ours':>10s}{'ratio':>8s}{'C alone':>10s}")
-    for name, (count, shape) in SHAPES.items():
-        ids = torch.randperm(50_000)[:count]
-        for kind, ours in (("uniform", noise.uniform), ("normal", noise.normal)):
-            normal = kind == "normal"
-            bare = plain.standard_normal if normal else plain.random
-            works: tuple[Callable[[], object], ...] = (
-                lambda ids=ids, shape=shape, normal=normal: row_loop(ids, shape, normal=normal),
-                lambda ours=ours, ids=ids, shape=shape: ours(ids, shape),
-                lambda bare=bare, count=count, shape=shape: bare((count, *shape), np.float32),
-            )
-            taken = [[seconds(work) for work in works] for _ in range(rounds)]
-            loop, mine, alone = (
-                1e6 * statistics.median(column) / count for column in zip(*taken, strict=True)
-            )
-            print(f"{name:12s}{kind:10s}{loop:10.2f}{mine:10.2f}{loop / mine:8.1f}{alone:10.2f}")
+    name = "" if options.device == "cpu" else f", {torch.cuda.get_device_name(options.device)}"
+    print(f"{platform.machine()}{name}, torch {torch.__version__}, numpy {np.__version__}")
+    titles = list(works_of("uniform", 1, (1,), options.device))
+    print(f"{'':27s}" + "".join(f"{title:>13s}" for title in titles))
+    for count, shape in BATCHES:
+        for kind in ("uniform", "normal"):
+            works = works_of(kind, count, shape, options.device)
+            drawn = [work().cpu() for _, work in list(works.items())[1:]]
+            assert all(torch.equal(drawn[0], other) for other in drawn), "draws differ"
+            rounds = [[milliseconds(w) for w in works.values()] for _ in range(WARM)]
+            rounds = [[milliseconds(w) for w in works.values()] for _ in range(options.rounds)]
+            medians = map(statistics.median, zip(*rounds, strict=True))
+            label = f"{count:5,d} x {'x'.join(map(str, shape))}"
+            print(f"{label:18s}{kind:9s}" + "".join(f"{median:13.3f}" for median in medians))
 
 
 if __name__ == "__main__":

@@ -108,8 +108,8 @@ class Moved:
 def moved(first: Outcomes, second: Outcomes) -> tuple[Moved, ...]:
     """List the rows whose predictions differ between two runs of the same attacks.
 
-    Changing block size, hardware or thread count may change up to 0.1 % of predictions; otherwise
-    none change. `fftune.evaluation.block.margins` tells how close each was to the other class.
+    Changing block size, hardware or thread count may change a few predictions; otherwise none
+    change. `fftune doctor --devices`, and `--block-sizes`, list them with their margins.
 
     Raises:
         DataError: the two runs do not have the same rows.

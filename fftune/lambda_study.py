@@ -15,5 +15,6 @@ LAMBDA_STUDY = StudyKind(
     epochs=lambda config: int(config.optimizer.epochs),
     estimates=Lazy(f"{_TRIAL}:estimates"),
     cost=Lazy("fftune.sweeping.cost:describe"),
+    hours=Lazy("fftune.sweeping.cost:describe_hours"),
     report=Lazy("fftune.report.fronts:publish_fronts"),
 )

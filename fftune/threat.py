@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from fftune.config import AttackConfig, Norm, ThreatModel
-from fftune.keyed_noise import ExampleNoise
+from fftune.keyed_noise import BatchNoise
 
 DEVIATIONS = {"gaussian": 0.01, "narrow": 0.001}
 """Standard deviations of starts: of the authors' code for THRM and TRADES; of TRADES' own code."""
 
 
-def start(x: Tensor, config: AttackConfig, noise: ExampleNoise) -> Tensor:
+def start(x: Tensor, config: AttackConfig, noise: BatchNoise) -> Tensor:
     """Starting point of a search in the ball around each `x`.
 
     Args:
@@ -82,13 +82,13 @@ def _spread(values: Tensor, like: Tensor) -> Tensor:
     return values.view(-1, *[1] * (like.dim() - 1))
 
 
-def _uniform_in_unit_ball(noise: ExampleNoise, shape: tuple[int, ...]) -> Tensor:
+def _uniform_in_unit_ball(noise: BatchNoise, shape: tuple[int, ...]) -> Tensor:
     """Draw uniformly in the l2 ball of radius 1: a normal direction, a radius of U^(1/d)."""
     direction = _uniform_on_unit_sphere(noise, shape)
     radius = noise.fold("radius").uniform((1,)) ** (1 / prod(shape))
     return direction * _spread(radius, direction)
 
 
-def _uniform_on_unit_sphere(noise: ExampleNoise, shape: tuple[int, ...]) -> Tensor:
+def _uniform_on_unit_sphere(noise: BatchNoise, shape: tuple[int, ...]) -> Tensor:
     direction = noise.fold("direction").normal(shape)
     return direction / _spread(_l2(direction), direction)

@@ -3,6 +3,11 @@
 A draw is a function of its counter and its key; there is no state, so nothing depends on earlier
 draws. The code uses only operations that numpy and torch share and that are exact or correctly
 rounded, so every machine and every device gives the same bits.
+
+They do so only one by one: a compiler that fuses a product and a sum into one operation rounds once
+where twice is meant, and one that takes a quick division or square root rounds otherwise. Nothing
+here may be compiled (`torch.compile`), nor a tensor be divided by a number, which CUDA does by a
+product with its inverse. A CUDA graph runs the same operations and is safe.
 """
 
 from collections.abc import Sequence
@@ -31,7 +36,7 @@ def threefry(xp: ModuleType, counter: Words, key: Words) -> None:
     Args:
         xp: numpy or torch.
         counter: four arrays of one shape.
-        key: four arrays of one element.
+        key: four arrays that go with them: of one element, or of one for each row.
     """
     keys = (*key, PARITY ^ key[0] ^ key[1] ^ key[2] ^ key[3])
     spare = xp.empty_like(counter[0])
@@ -49,7 +54,8 @@ def threefry(xp: ModuleType, counter: Words, key: Words) -> None:
 def _inject(counter: Words, keys: tuple[Array, ...], turn: int) -> None:
     for i, word in enumerate(counter):
         word += keys[(turn + i) % 5]
-    counter[3][...] += turn
+    last = counter[3]
+    last += turn
 
 
 def _rotate(xp: ModuleType, x: Array, bits: int, spare: Array) -> None:

@@ -23,6 +23,7 @@ RANKS = {
     "errors": 0,
     "progress": 0,
     "devices": 0,
+    "hardware": 0,
     "capture": 1,
     "threefry": 0,
     "config": 3,
@@ -110,8 +111,6 @@ MADE_FOR_USERS = {
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
     "capture.tape.Tape": "called from Python: holds captured functions to a graph's contract",
     "certified.certify": "called from Python: no command takes a batch of images",
-    "comparison.moved": "called from Python: compares the rows of two evaluations",
-    "evaluation.block.margins": "called from Python: how close each of those rows was",
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }

@@ -150,6 +150,32 @@ CASES = [
 ]
 
 
+@pytest.mark.parametrize(("norm", "kind"), CASES)
+def test_starts_of_packed_rows_are_those_of_their_jobs(norm, kind) -> None:
+    """To the bit what a loop over jobs begins with."""
+    x = torch.rand(7, 2, 3, 3, generator=torch.Generator().manual_seed(0))
+    config = AttackConfig(threat=ThreatModel(norm=norm, eps=0.2), start=kind)
+    noise = ExampleNoise(Noise(2), torch.tensor([7, 3, 9, 7, 3, 9, 1]))
+    job = torch.tensor([1, 1, 1, 0, 0, 0, 2])
+    begun = start(x, config, noise.of_jobs("pgd", jobs=(4, 5, 6), job=job))
+    for place, number in enumerate((4, 5, 6)):
+        at = job == place
+        alone = start(x[at], config, noise.fold("pgd", number).select(at))
+        assert torch.equal(begun[at], alone)
+    assert not torch.equal(begun[0] - x[0], begun[3] - x[3])
+
+
+@pytest.mark.parametrize(("norm", "kind"), [*CASES, ("linf", "none")])
+def test_a_start_waits_for_no_device_and_stays_there(norm, kind) -> None:
+    """A meta tensor has no values that could be read, and is not combined with a CPU's."""
+    x, ids = torch.rand(4, 2, 3, 3, device="meta"), IDS.to("meta")
+    config = AttackConfig(threat=ThreatModel(norm=norm, eps=0.2), start=kind)
+    noise = ExampleNoise(Noise(2), ids)
+    for rows in (noise, noise.of_jobs("pgd", jobs=(0, 1), job=ids % 2)):
+        begun = start(x, config, rows)
+        assert begun.device == x.device and begun.shape == x.shape and begun.dtype == x.dtype
+
+
 def grey(count: int, side: int, norm: Norm, kind, eps: float, noise=None, ids=None):
     """(count, side^2): how far starts lead from grey images."""
     x = torch.full((count, 1, side, side), 0.5, dtype=torch.float64)

@@ -63,11 +63,33 @@ def test_the_largest_normal_and_the_smallest() -> None:
     assert two.tolist() == pytest.approx([0, 0], abs=1e-6)
 
 
-def test_numpy_and_torch_draw_equal_bits() -> None:
-    mine = normals(np, *WORDS)
-    theirs = normals(torch, *(words_of(torch, words) for words in WORDS))
+def corners() -> Any:
+    """Pairs of words at the ends of their range, and where the logarithm's series changes sides."""
+    edges = [0, 1, 2**24 - 2, 2**24 - 1, *(2**k + at for k in range(1, 24) for at in (-2, -1, 0))]
+    edges += [int(2**k / 2**0.5) + at for k in range(2, 25) for at in range(-2, 2)]
+    words = np.array([upper << 8 | low for upper in edges for low in (0, 1, 2, 3, 255)], np.uint32)
+    return np.stack([grid.ravel() for grid in np.meshgrid(words, words)])
+
+
+def assert_equal_bits(first: Any, second: Any) -> None:
+    mine = normals(np, first, second)
+    theirs = normals(torch, words_of(torch, first), words_of(torch, second))
     for one, two in zip(mine, theirs, strict=True):
-        assert np.array_equal(one, two.numpy())
+        assert two.dtype == torch.float32
+        assert np.array_equal(one.view(np.uint32), two.numpy().view(np.uint32))
+
+
+def test_numpy_and_torch_draw_equal_bits() -> None:
+    """Over 1.7 million normals, signs of zeros too."""
+    assert_equal_bits(*np.concatenate([WORDS, corners()], axis=1))
+
+
+@pytest.mark.slow
+def test_of_every_radius_and_every_angle() -> None:
+    upper = np.arange(2**24, dtype=np.uint32)
+    angles = (upper * np.uint32(0x9E3779B1)) & np.uint32(0xFFFFFF)  # odd: every one once
+    for first, second in zip(np.split(upper, 16), np.split(angles, 16), strict=True):
+        assert_equal_bits(first << 8, (second << 8) + (first & 3))
 
 
 def test_normals_are_normal_and_independent() -> None:

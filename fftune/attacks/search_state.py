@@ -20,7 +20,7 @@ from fftune.attacks.query_counter import QueryCounter, clean_logits, index_batch
 from fftune.config import AttackConfig, Goal, Loss
 from fftune.devices import policy
 from fftune.errors import DataError
-from fftune.keyed_noise import ExampleNoise, Noise
+from fftune.keyed_noise import ExampleNoise, JobNoise, Noise
 from fftune.threat import start
 
 State = TypeVar("State")
@@ -49,7 +49,7 @@ class ActiveBatch:
     job: Tensor
     """(R,) int64, the job of each row, counted from 0."""
     jobs: tuple[int, ...] = (0,)
-    """The jobs that occur, ascending."""
+    """The jobs that occur, one after another."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -88,19 +88,14 @@ class ActiveBatch:
 
     def start(self, config: AttackConfig, *branch: str | int) -> Tensor:
         """(R, C, H, W) starting points, keyed by the branch and each row's job and example id."""
-        x_pert = torch.empty_like(self.x)
-        for job in self.job.unique().tolist():
-            at = self.job == job
-            x_pert[at] = start(self.x[at], config, self.noise.fold(*branch, job).select(at))
-        return x_pert
+        return start(self.x, config, self._keyed(branch))
 
     def uniform(self, shape: tuple[int, ...], *branch: str | int) -> Tensor:
         """(R, *shape) uniform in [0, 1), keyed by the branch and each row's job and example id."""
-        drawn = self.x.new_empty(len(self), *shape)
-        for job in self.job.unique().tolist():
-            at = self.job == job
-            drawn[at] = self.noise.fold(*branch, job).select(at).uniform(shape).to(self.x)
-        return drawn
+        return self._keyed(branch).uniform(shape).to(self.x)
+
+    def _keyed(self, branch: tuple[str | int, ...]) -> JobNoise:
+        return self.noise.of_jobs(*branch, jobs=self.jobs, job=self.job - self.jobs[0])
 
     def count(self, batch: BatchState) -> BatchState:
         """Hand over what the rows have cost, and begin to count anew."""
@@ -270,7 +265,8 @@ def begin(
         every=steps_for_all_classes(turns),
     )
     job = torch.zeros_like(y)
-    return ActiveBatch(model=model, x=x, aim=aim, noise=ExampleNoise(noise, ids), job=job)
+    keyed = ExampleNoise(noise, ids.to(x.device))
+    return ActiveBatch(model=model, x=x, aim=aim, noise=keyed, job=job)
 
 
 def _check_pixels(x: Tensor) -> None:

@@ -1,6 +1,6 @@
 """Functions that a device records once and then replays, with one launch instead of thousands."""
 
-from fftune.capture.captured import captured, first_use, forget, use
+from fftune.capture.captured import captured, first_use, forget, records, use
 from fftune.capture.recorded import recording
 from fftune.capture.spec import Recorder, Recording, UnrecordableError
 
@@ -12,5 +12,6 @@ __all__ = [
     "first_use",
     "forget",
     "recording",
+    "records",
     "use",
 ]

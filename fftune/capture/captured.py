@@ -83,6 +83,11 @@ def first_use() -> FirstUse:
     return replace(_STORE.spent)
 
 
+def records(device: str) -> bool:
+    """True if captured functions are recorded on a type of device: addresses must last there."""
+    return _FORCED.get() is not None or device == "cuda"
+
+
 def _device(leaves: Sequence[Any]) -> torch.device | None:
     """Device of the first tensor, else of the first weight; None: there is neither."""
     for leaf in leaves:

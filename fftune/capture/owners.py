@@ -45,7 +45,7 @@ class Serials:
 
 
 class Held:
-    """Tensors and modes of owners at one moment; taken at every call, so that it walks no faster way round.
+    """Tensors and modes of owners at one moment, taken at every call.
 
     A net is walked through its dictionaries: `parameters()` and its like take four times as long.
     """

@@ -13,24 +13,30 @@ from fftune.config import (
     BatteryConfig,
     DataSpec,
     DefenseConfig,
+    Device,
+    ModelSpec,
     Split,
     ThreatModel,
     told_radius,
 )
+from fftune.config.validation import require
 from fftune.errors import ConfigError
 from fftune.progress import Progress
-from fftune.registry import DEFENSES
+from fftune.registry import DEFENSES, label
 
 USAGE = """usage: python -m fftune.doctor CHECKPOINT [--examples N] [--defense NAME] [--SETTING ...]
        python -m fftune.doctor --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
+       python -m fftune.doctor ... --devices cpu cuda | --block-sizes 250 1000 | --both-orders
 
-Prints each check as pass or FAIL with its numbers; exit code 1 where one fails.
+Prints each check as pass or FAIL with its numbers; exit code 1 where one fails. With devices, block
+sizes or both orders it lists instead the verdicts that these do not share, each with its margins.
 `python -m fftune.doctor --model FILE.py:FUNCTION --help` lists every setting."""
 
 SHORT = {
     "--data": "--data.name",
     "--examples": "--battery.examples",
     "--device": "--battery.device",
+    "--battery": "--battery.name",
 }
 
 
@@ -39,7 +45,8 @@ class Doctor:
     """Look for the five behaviours of obfuscated gradients, and for flaws of the evaluation."""
 
     battery: BatteryConfig = field(default_factory=lambda: BatteryConfig(examples=200))
-    """Examples, seed, threads and device; the doctor brings its own attacks."""
+    """Examples, seed, threads and device. The doctor brings its own attacks, except where it
+    compares verdicts."""
     data: DataSpec = field(default_factory=DataSpec)
     threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
     defense: str = "none"
@@ -51,8 +58,17 @@ class Doctor:
     """`path/to/file.py:FUNCTION` of your own net."""
     weights: str = ""
     """Its state_dict, where the function does not load it."""
+    devices: tuple[Device, ...] = ()
+    """Compare the battery's verdicts on these devices, in blocks of one size."""
+    block_sizes: tuple[int, ...] = ()
+    """Compare them in blocks of these sizes."""
+    both_orders: bool = False
+    """Compare them with those of the examples in reverse order."""
 
     def __post_init__(self) -> None:
+        require(
+            "block_sizes", all(size >= 1 for size in self.block_sizes), ">= 1", self.block_sizes
+        )
         if self.defense != "none":
             DEFENSES.check("defense", self.defense)
 
@@ -65,6 +81,9 @@ def main(arguments: Sequence[str]) -> None:
             raise ConfigError("CHECKPOINT is missing, and so is --model")
         return
     command, spec = parse_net(Doctor, arguments, SHORT, prog="python -m fftune.doctor")
+    if command.devices or command.block_sizes or command.both_orders:
+        _compare(command, spec)
+        return
 
     announce_imports()
     from fftune.data.model_spec import load_for
@@ -107,3 +126,27 @@ def main(arguments: Sequence[str]) -> None:
     )
     if not all(check.passed for check in (*checks, *found)):
         raise SystemExit(1)
+
+
+def _compare(command: Doctor, spec: ModelSpec) -> None:
+    """Print the verdicts that devices, sizes of blocks and orders do not share."""
+    announce_imports()
+    from fftune.data.model_spec import load_for
+    from fftune.data.subset import sample
+    from fftune.doctor.agreement import agreements, ways
+
+    chosen = ways(
+        command.battery, command.devices, command.block_sizes, backwards=command.both_orders
+    )
+    images = cache(partial(sample, command.data, command.split, command.battery.examples))
+    net, _ = load_for(spec, images)
+    dataset = images()
+    ball = f"{command.threat.norm}, eps {told_radius(command.threat.eps)}"
+    battery = f"battery {label(command.battery.name)}, seed {command.battery.seed}"
+    print(f"{command.split}, n = {len(dataset):,}; {dataset.source.name}, {ball}; {battery}")
+    first = None
+    with Progress("doctor", unit="ways", total=len(chosen)) as progress:
+        for found in agreements(net, dataset, command.battery, chosen, threat=command.threat):
+            first = first or found
+            print(*found.lines(first), sep="\n", flush=True)
+            progress.update(progress.done + 1, note=str(found.way))

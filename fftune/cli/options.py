@@ -9,14 +9,16 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from inspect import getdoc
 from types import FrameType
 from typing import Any, Literal, NoReturn, TypeVar, get_args
 
 from fftune.allocator import keep_freed
 from fftune.cli.verbs import VERBS
-from fftune.config import nearest, with_norms_of
+from fftune.config import nearest, require, with_norms_of
 from fftune.errors import ConfigError, FftuneError
+from fftune.hardware import CardName
 from fftune.progress import Lines, LogHandler, display_for, show_on
 
 EVERYWHERE = """with every verb:
@@ -27,6 +29,21 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """Question for the cost of a command, which then does nothing."""
+
+    dry_run: bool = False
+    """Print the settings, the cost in passes, and the hours, and stop."""
+    on: CardName | None = None
+    """Card of which `--dry-run` tells the hours, wherever it is; default the device at hand."""
+    cards: int | None = None
+    """Number of these cards, >= 1; default one, two, four and eight."""
+
+    def __post_init__(self) -> None:
+        require("cards", self.cards is None or self.cards >= 1, ">= 1", self.cards)
 
 
 def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> NoReturn:
@@ -45,6 +62,19 @@ def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> N
     if arguments in (["-h"], ["--help"]):
         print(f"\n{EVERYWHERE}")
     sys.exit(0)
+
+
+def require_dry_run(asked: DryRun) -> None:
+    """Refuse the flags of `--dry-run` without it.
+
+    Raises:
+        ConfigError: the message names the flag.
+    """
+    for flag in ("on", "cards"):
+        given = getattr(asked, flag) is not None
+        require(
+            flag, asked.dry_run or not given, "left out without --dry-run", getattr(asked, flag)
+        )
 
 
 def announce_imports() -> None:

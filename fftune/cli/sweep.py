@@ -9,7 +9,14 @@ import tyro
 
 from fftune import recipes
 from fftune.cli.arguments import WithData
-from fftune.cli.options import announce_imports, parse, parse_known, spelled_out
+from fftune.cli.options import (
+    DryRun,
+    announce_imports,
+    parse,
+    parse_known,
+    require_dry_run,
+    spelled_out,
+)
 from fftune.config import (
     Backend,
     Dimension,
@@ -17,6 +24,7 @@ from fftune.config import (
     Study,
     TrainConfig,
     from_json,
+    require,
     study_json,
     with_settings,
 )
@@ -35,7 +43,7 @@ class Scale:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Command(Scale):
+class Command(DryRun, Scale):
     """Settings of a study, resources, backend and storage."""
 
     config: Any
@@ -46,8 +54,6 @@ class Command(Scale):
     """Folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
     resume: bool = False
     """Continue a study that was interrupted."""
-    dry_run: bool = False
-    """Print the settings, the cost, and the hours on devices like the one here, and stop."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,8 +141,9 @@ def main(arguments: Sequence[str]) -> None:
     command = _parse(arguments)
     if command is None:
         return
+    require_dry_run(command)
     if command.dry_run:
-        print(study_json(command.config) + _cost(command.config), end="")
+        print(study_json(command.config) + _cost(command), end="")
         return
     from fftune.storage import storage_root
 
@@ -159,14 +166,21 @@ def main(arguments: Sequence[str]) -> None:
     print(publish([config.name], root))
 
 
-def _cost(config: Study) -> str:
+def _cost(command: Command) -> str:
     """Describe the cost of a study, if its kind can."""
     from fftune.sweeping.samplers.spec import check_strategy
     from fftune.sweeping.study_kind import kind_of
 
+    config = command.config
     check_strategy(config)
-    describe = kind_of(config).cost
-    return f"{describe(config)}\n" if describe else ""
+    kind = kind_of(config)
+    text = f"{kind.cost(config)}\n" if kind.cost else ""
+    if kind.hours:
+        return f"{text}{kind.hours(config, command.on, command.cards)}\n"
+    for flag in ("on", "cards"):
+        asked = getattr(command, flag)
+        require(flag, asked is None, f"left out for a study of kind {config.kind!r}", asked)
+    return text
 
 
 def _parse(arguments: Sequence[str]) -> Command | None:

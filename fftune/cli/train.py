@@ -8,7 +8,14 @@ from typing import Annotated
 import tyro
 
 from fftune import recipes
-from fftune.cli.options import announce_imports, parse, parse_known, spelled_out
+from fftune.cli.options import (
+    DryRun,
+    announce_imports,
+    parse,
+    parse_known,
+    require_dry_run,
+    spelled_out,
+)
 from fftune.config import Constants, Norm, Resources, TrainConfig, nearest, to_json
 from fftune.errors import ConfigError
 from fftune.objectives import find_objective
@@ -57,7 +64,7 @@ class Settings:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Train:
+class Train(DryRun):
     """Train one net."""
 
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
@@ -75,8 +82,6 @@ class Train:
     """Seconds between two snapshots of a run: a crash loses no more work."""
     resume: bool = False
     """Go on with a run that was interrupted."""
-    dry_run: bool = False
-    """Print the settings and what they would cost, and stop."""
 
 
 OFFICIAL = "trades_official"
@@ -106,10 +111,13 @@ def main(arguments: Sequence[str]) -> None:
     command = _parse(arguments)
     if command is None:
         return
+    require_dry_run(command)
     if command.dry_run:
         from fftune.training.cost import cost
+        from fftune.training.hours import describe
 
         print(to_json(command.config) + str(cost(command.config)))
+        print(describe(command.config, command.on, command.cards))
         return
     from fftune.storage import storage_root
 

@@ -26,8 +26,9 @@ class BatteryConfig:
     for adversaries is AutoAttack. Other batteries have none."""
     examples: int | None = None
     """Number of examples of the split, evenly spread over its ids; default all."""
-    block_size: int = 256
-    """Unit of work: number of consecutive ids that are attacked together, wherever they run."""
+    block_size: int | None = None
+    """Unit of work: number of consecutive ids that are attacked together, wherever they run.
+    Default what the device wants: 256 on a CPU, 1,000 on CUDA."""
     seed: int = 0
     """Seed of the attackers' noise."""
     threads: int = 1
@@ -36,7 +37,8 @@ class BatteryConfig:
     """`auto` is CUDA where torch sees it."""
     precision: Precision = "auto"
     """Precision of the `strong` searches, whose successes are confirmed in fp32 on the untouched
-    net; `auto` is bf16 where the hardware has it."""
+    net; `auto` is bf16 on a CPU that has it, fp32 on CUDA, where bf16 alone finds less: there
+    what survives a search in bf16 is searched again in fp32."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -45,7 +47,8 @@ class BatteryConfig:
         require("steps", self.steps >= 0, ">= 0", self.steps)
         few = self.examples is None or self.examples >= 1
         require("examples", few, ">= 1", self.examples)
-        require("block_size", self.block_size >= 1, ">= 1", self.block_size)
+        size = self.block_size is None or self.block_size >= 1
+        require("block_size", size, ">= 1", self.block_size)
         require("threads", self.threads >= 1, ">= 1", self.threads)
         if self.tier is not None:  # an import of torch, which few settings ask for
             tiers = getattr(BATTERIES[self.name], "tiers", ())

@@ -8,7 +8,16 @@ from typing import Any
 
 from fftune.config.attack import UNSAID, AttackConfig, is_unsaid
 from fftune.config.data import Augmentation, DataSpec
-from fftune.config.literals import Algorithm, Constants, Device, Engine, Schedule, TrainPrecision
+from fftune.config.literals import (
+    Algorithm,
+    Constants,
+    Device,
+    Engine,
+    Precision,
+    Schedule,
+    TrainPrecision,
+)
+from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
 from fftune.errors import ConfigError
 from fftune.registry import MODELS, OBJECTIVES, absolute, is_of_file
@@ -118,7 +127,10 @@ class TrainConfig:
     phases: tuple[Phase, ...] = ()
     """Stretches of training; empty is one phase, with `data` and `optimizer.batch_size`."""
     precision: TrainPrecision = "fp32"
-    """`bf16` is autocast; weights and their updates stay fp32."""
+    """Precision of the step itself: `bf16` is autocast; weights and their updates stay fp32."""
+    craft_precision: Precision = field(default="auto", metadata={SINCE: 2})
+    """Precision of the net that perturbed images are crafted on: `bf16` is a frozen copy, brought
+    up to date at every step, whose weights are in bf16; `auto` is as `precision`."""
     validate_every: int = 0
     """Epochs between evaluations on the validation split, which tell the best net from the last;
     0 is never."""
@@ -180,6 +192,11 @@ class TrainConfig:
     def _weighted(self) -> bool:
         """Lam counts in the objective; it does in a plain function of the user's."""
         return bool(getattr(OBJECTIVES[self.objective], "weighted", True))
+
+    @property
+    def crafts_in(self) -> TrainPrecision:
+        """`craft_precision`, or what it is by itself."""
+        return self.precision if self.craft_precision == "auto" else self.craft_precision
 
     @property
     def lr(self) -> float:

@@ -5,6 +5,7 @@ making floats of bytes took 7 times longer into new memory than into used.
 """
 
 from collections import deque
+from collections.abc import Callable
 from math import prod
 from weakref import finalize
 
@@ -17,14 +18,26 @@ ALIGNMENT = 64
 """Alignment of torch's own allocator, so that no library computes in another order."""
 
 
+def aligned(size: int) -> NDArray[np.uint8]:
+    """(size,) bytes of the host's memory, uninitialised."""
+    memory = np.empty(size + ALIGNMENT, np.uint8)
+    return memory[-memory.ctypes.data % ALIGNMENT :]
+
+
+Memory = Callable[[int], NDArray[np.uint8]]
+"""Gives at least so many bytes, uninitialised: plain memory, or such as a device can copy from."""
+
+
 class BufferPool:
     """Gives tensors whose memory comes back by itself when the last view of it is gone.
 
     Args:
+        memory: where its memory comes from.
         spare: number of free pieces of memory that are kept.
     """
 
-    def __init__(self, *, spare: int = 2) -> None:
+    def __init__(self, memory: Memory = aligned, *, spare: int = 2) -> None:
+        self._memory = memory
         self._spare: deque[NDArray[np.uint8]] = deque(maxlen=spare)  # safe between threads
 
     def take(self, shape: tuple[int, ...], dtype: torch.dtype = torch.uint8) -> Tensor:
@@ -39,10 +52,5 @@ class BufferPool:
         try:
             memory = self._spare.pop()
         except IndexError:
-            return _aligned(size)
-        return memory if memory.nbytes >= size else _aligned(size)
-
-
-def _aligned(size: int) -> NDArray[np.uint8]:
-    memory = np.empty(size + ALIGNMENT, np.uint8)
-    return memory[-memory.ctypes.data % ALIGNMENT :]
+            return self._memory(size)
+        return memory if memory.nbytes >= size else self._memory(size)

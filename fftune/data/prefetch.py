@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -11,18 +11,23 @@ Output = TypeVar("Output")
 
 
 def prefetched(
-    work: Callable[[Item], Output], items: Iterable[Item], *, threads: int
-) -> Iterator[Output]:
-    """`map(work, items)`, computed up to two items a thread in advance.
+    work: Callable[[Item], Output],
+    items: Iterable[Item],
+    *,
+    threads: int,
+    ahead: int | None = None,
+) -> Generator[Output, None, None]:
+    """`map(work, items)`, computed `ahead` items in advance, by default two a thread.
 
     The threads end when the consumer does, early or not; what `work` raises is raised here.
     """
+    ahead = 2 * threads if ahead is None else ahead
     waiting: deque[Future[Output]] = deque()
     with ThreadPoolExecutor(threads, thread_name_prefix="fftune-data") as pool:
         try:
             for item in items:
                 waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * threads:
+                if len(waiting) > ahead:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

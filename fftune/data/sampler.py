@@ -7,9 +7,9 @@ from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
 
 
-def epoch_order(count: int, noise: Noise, epoch: int) -> Tensor:
-    """(count,) int64, the permutation of this epoch."""
-    return noise.fold("order", epoch).permutation(count)
+def epoch_order(count: int, noise: Noise, epoch: int, device: str | torch.device = "cpu") -> Tensor:
+    """(count,) int64, the permutation of this epoch, the same on every device."""
+    return noise.fold("order", epoch).permutation(count, device)
 
 
 def share(order: Tensor, rank: int, ranks: int, *, pad: bool) -> tuple[Tensor, Tensor]:
@@ -25,8 +25,9 @@ def share(order: Tensor, rank: int, ranks: int, *, pad: bool) -> tuple[Tensor, T
         raise ConfigError(f"rank must be in [0, {ranks}), got {rank}")
     mine = order[rank::ranks]
     missing = -(-len(order) // ranks) - len(mine) if pad else 0
-    padding = order[torch.arange(missing) + rank % max(len(order), 1)] if missing else mine[:0]
-    marks = torch.cat([torch.zeros(len(mine)), torch.ones(len(padding))]).to(torch.bool)
+    begin = rank % max(len(order), 1)
+    padding = order[begin : begin + missing]
+    marks = torch.arange(len(mine) + missing, device=order.device) >= len(mine)
     return torch.cat([mine, padding]), marks
 
 

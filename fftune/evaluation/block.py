@@ -8,8 +8,10 @@ from torch import Tensor, nn
 
 from fftune.attacks import attack_spec, success
 from fftune.attacks.query_counter import QueryCounter
+from fftune.attacks.search_state import checked_before
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
+from fftune.devices import policy
 from fftune.errors import ConfigError, DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
@@ -17,6 +19,7 @@ from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import fits
+from fftune.models.verdict import in_pieces
 from fftune.outcomes import NAN, SOME_NAN, ZERO
 from fftune.registry import is_of_file
 from fftune.threat import is_inside
@@ -29,8 +32,7 @@ class ModelUnderTest:
     net: nn.Module
     """The untouched net in fp32, which gives every prediction of the rows."""
     surrogate: nn.Module
-    """Faster copy in fp32, which `fixed` searches and defences query; see
-    `models.inference_copies`."""
+    """Faster copy in fp32, which `fixed` searches query; see `models.inference_copies`."""
     surrogate_lowp: nn.Module
     """Copy that `strong` searches query, in bf16 where the precision says so."""
     classes: int
@@ -40,6 +42,8 @@ class ModelUnderTest:
     source: str = "the data set"
     """Name of the data set."""
     device: str = "cpu"
+    piece: int | None = None
+    """Rows of each pass of a verdict; see `models.verdict.pieces`."""
     defense_set: DefenseSet | None = None
     """Defences under which every perturbed example is scored too."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
@@ -104,7 +108,7 @@ def attack_block(
         defense_set, at = subject.defense_set, attempt.at
         under = [
             *defense_set.predictions(
-                subject.net, attempt.x_pert, attempt.ids, repeats, surrogate=subject.surrogate
+                subject.net, attempt.x_pert, attempt.ids, repeats, piece=subject.piece
             )
         ]
         clean = [v.pred for v in under]
@@ -117,27 +121,29 @@ def attack_block(
     return pa.concat_tables(tables)
 
 
-def margins(
+def judged_block(
     subject: ModelUnderTest, block: Batch, attack: Attack, *, noise: Noise
-) -> dict[int, float]:
-    """Margins of the predictions of `attack_block`, by id: difference of the two largest logits.
+) -> tuple[pa.Table, dict[int, float]]:
+    """Attack one block: rows on the bare net, and the margin of each prediction, by id.
 
-    Rows do not keep them: the block is attacked again, which gives the same bits.
+    Margins are the differences of the two largest logits, which rows do not keep.
     """
     attempt = searched(subject, block, attack, noise)
+    rows = _rows(subject, attempt, attack, noise.seed)
     if not len(attempt.y):
-        return {}
+        return rows, {}
     first, second = logits_of(subject, attempt.x_pert).topk(2, dim=1).values.unbind(1)
-    return dict(zip(attempt.ids.tolist(), (first - second).tolist(), strict=True))
+    return rows, dict(zip(attempt.ids.tolist(), (first - second).tolist(), strict=True))
 
 
 def logits_of(subject: ModelUnderTest, x: Tensor) -> Tensor:
-    """(B, K) logits of the untouched net.
+    """(B, K) logits of the untouched net, as verdicts take them; see `models.verdict`.
 
     Raises:
         ModelError: the output is not (B, K), or holds a nan or an infinity.
     """
-    return fits.logits_of(subject.net, x, subject.classes, data=subject.source)
+    ask = in_pieces(subject.net, subject.piece)
+    return fits.logits_of(ask, x, subject.classes, data=subject.source)
 
 
 def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise) -> _Attempt:
@@ -151,8 +157,9 @@ def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
 def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
     ids, x, y = block[0], block[1].to(subject.device), block[2].to(subject.device)
     at = torch.arange(len(y), device=y.device)
-    if len(y) and not 0 <= int(y.min()) <= int(y.max()) < subject.classes:
-        found = f"{int(y.min())} to {int(y.max())}"
+    low, high = block[2].aminmax() if len(y) else (0, 0)  # here, where nothing waits for a device
+    if not 0 <= int(low) <= int(high) < subject.classes:
+        found = f"{int(low)} to {int(high)}"
         raise DataError(f"labels must be from 0 to {subject.classes - 1}, got {found}")
     key = tuple(ids.tolist())
     if key not in subject.clean:
@@ -164,7 +171,8 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
             draws = _clean_behind(subject, subject.defense_set, block)
             for pred in draws[:: subject.defense_set.repeats]:  # the first of each defence
                 kept |= pred != y
-        ids, x, y, clean, at = ids[kept.cpu()], x[kept], y[kept], clean[kept], at[kept]
+        at = kept.nonzero().flatten()
+        ids, x, y, clean = ids[at.cpu()], x[at], y[at], clean[at]
     label = y if attack.target is None else torch.full_like(y, attack.target)
     pred = clean.argmax(1)
     won = torch.zeros_like(y, dtype=torch.bool)
@@ -179,7 +187,7 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
         pred=pred,
         # Under `strong`, x itself is the first thing that is tried.
         won=success(attack.goal, pred, pred, label) if attack.protocol == "strong" else won,
-        counts=torch.zeros(5, len(y), dtype=torch.int64),
+        counts=torch.zeros(5, len(y), dtype=torch.int64, device=y.device),
     )
 
 
@@ -189,7 +197,7 @@ def _clean_behind(subject: ModelUnderTest, defense_set: DefenseSet, block: Batch
     if key not in subject.behind:
         x = block[1].to(subject.device)
         under = defense_set.predictions(
-            subject.net, x, block[0], defense_set.repeats, surrogate=subject.surrogate
+            subject.net, x, block[0], defense_set.repeats, piece=subject.piece
         )
         subject.behind[key] = [drawn.pred for drawn in under]
     return subject.behind[key]
@@ -202,7 +210,8 @@ def _run(
 
     A `fixed` search tries all, so that it is the same search as if it ran alone. Where the copy
     that `strong` searches query claims a success which the untouched net denies, the search is
-    run again on the untouched net.
+    run again on the untouched net. What survives a search in bf16 is searched again in fp32 where
+    the device's policy says so.
     """
     fixed = stage.config.protocol == "fixed"
     at = (~attempt.won | fixed).nonzero().flatten()
@@ -210,6 +219,9 @@ def _run(
         _search(subject.surrogate, subject, attempt, stage, attack, at, noise)
         return
     denied = _search(subject.surrogate_lowp, subject, attempt, stage, attack, at, noise)
+    if subject.surrogate_lowp is not subject.surrogate and policy(subject.device).bf16_again:
+        at = (~attempt.won).nonzero().flatten()
+        denied = _search(subject.surrogate, subject, attempt, stage, attack, at, noise)
     if len(denied):
         _search(subject.net, subject, attempt, stage, attack, denied, noise)
 
@@ -226,7 +238,7 @@ def _search(
     """Search for the examples `at`; return those whose claimed success the untouched net denies."""
     if not len(at):
         return at
-    counted = QueryCounter(net, attempt.clean[at], at.cpu(), examples=len(attempt.y))
+    counted = QueryCounter(net, attempt.clean[at], at, examples=len(attempt.y))
     x, label = attempt.x[at], attempt.label[at]
     asked: nn.Module = counted
     examples = ExampleNoise(noise, attempt.ids).select(at)
@@ -234,17 +246,18 @@ def _search(
         assert subject.defense_set is not None
         defender = subject.defense_set.noise
         asked = attack.access.wrap(counted, noise=examples, defender=defender)
-    x_pert = attack_spec(stage.config.search).run(
-        asked,
-        x,
-        label,
-        config=stage.config,
-        goal=attack.goal,
-        loss=stage.loss,
-        noise=examples.noise,
-        ids=examples.ids,
-    )
-    attempt.counts += counted.counts.cpu()
+    with checked_before():  # data sets hold pixels in [0, 1], `_begin` looked at the labels
+        x_pert = attack_spec(stage.config.search).run(
+            asked,
+            x,
+            label,
+            config=stage.config,
+            goal=attack.goal,
+            loss=stage.loss,
+            noise=examples.noise,
+            ids=examples.ids,
+        )
+    attempt.counts += counted.counts
     open_ = ~attempt.won[at]
     attempt.x_pert = attempt.x_pert.clone()
     attempt.x_pert[at[open_]] = x_pert[open_]
@@ -306,7 +319,7 @@ def _rows(
 
 def _status(attempt: _Attempt, attack: Attack) -> list[str]:
     """Status of each row: "ok", useless gradients, or no success inside the ball."""
-    _, backwards, _, flat, broken = attempt.counts
+    _, backwards, _, flat, broken = attempt.counts.cpu()
     void = ((backwards > 0) & (flat == backwards)).tolist()
     minimal = not attack.is_ensemble and attack_spec(attack.config.search).minimal
     missed = (~attempt.won.cpu() & minimal).tolist()

@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 ENGINE = 3
 """Version of the scoring and of what all attacks share; raised by every change that moves a row."""
+JUDGING = 1
+"""Version of what a GPU's verdicts and a defence's own steps are asked of, in which ENGINE has no
+part: raised by a change that moves those rows alone."""
 ASKED = 16
 """Images on which a net's logits are part of its identity."""
 PLAIN = pa.schema(
@@ -55,10 +58,12 @@ class BlockCache:
         battery = job.battery
         self._folder = root / "blocks"
         self._job = job
-        self._common = (
+        revision = judging(device, defended=job.defense_set is not None)
+        self._common: tuple[object, ...] = (
             *(ENGINE, SCHEMA_VERSION, torch.__version__, device),
             *(net, job.model_hash, job.dataset_hash, job.dataset.source.name),
             *(job.dataset.split, battery.seed, battery.threads, battery.precision),
+            *filter(None, [revision]),
         )
 
     def known(self, tasks: Iterable[BlockTask]) -> dict[BlockTask, pa.Table]:
@@ -163,6 +168,11 @@ class BlockCache:
         )
         key = hashlib.sha256(what.encode()).hexdigest()[:32]
         return self._folder / key[:2] / f"{key}.parquet"
+
+
+def judging(device: str, *, defended: bool) -> int:
+    """Version of how verdicts are taken; 0 for a bare net's on a CPU, which ENGINE covers."""
+    return JUDGING if defended or device != "cpu" else 0
 
 
 def _revisions(attack: Attack) -> list[tuple[str, int | str]]:

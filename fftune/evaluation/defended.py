@@ -11,6 +11,7 @@ from fftune.config import DefenseConfig, ThreatModel, config_hash
 from fftune.defenses import Defense, defenses_of
 from fftune.defenses.spec import purified
 from fftune.keyed_noise import ExampleNoise, Noise
+from fftune.models.verdict import in_pieces, pieces
 
 CLEAN = "clean"
 """Name of the attack that does nothing: natural accuracy under a defence, and the control."""
@@ -69,19 +70,29 @@ class DefenseSet:
         )
 
     def predictions(
-        self, net: nn.Module, x: Tensor, ids: Tensor, repeats: int, *, surrogate: nn.Module
+        self,
+        net: nn.Module,
+        x: Tensor,
+        ids: Tensor,
+        repeats: int,
+        *,
+        piece: int | None = None,
     ) -> Iterator[DefendedPrediction]:
         """Predict (B, C, H, W) inputs of the examples `ids`, under `repeats` draws of each defence.
 
         A draw is keyed by its repeat and the example's id alone: all attacks meet the same one,
         so that their worst case is one against one defence, not against its unluckiest draw.
+
+        Args:
+            net: untouched; the defence asks it too, as its steps are part of the verdict.
+            piece: as in `models.verdict.pieces`.
         """
         for name, defense in self.defenses.items():
             taken = defense.passes if defense.needs_gradients else 0
             passes = (defense.passes + 1, taken, 1 + defense.passes - taken, 0)
             for repeat in range(repeats):
                 noise = ExampleNoise(self.noise.fold(repeat), ids)
-                pred = predict(net, x, surrogate=surrogate, defense=defense, noise=noise)
+                pred = predict(net, x, defense=defense, noise=noise, piece=piece)
                 yield DefendedPrediction(
                     name=name,
                     defense=defense,
@@ -95,15 +106,41 @@ def predict(
     net: nn.Module,
     x: Tensor,
     *,
-    surrogate: nn.Module,
     defense: Defense,
     noise: ExampleNoise,
+    piece: int | None = None,
 ) -> Tensor:
-    """(B,) int64, the net's predictions of purified inputs; purifying asks the surrogate."""
-    x_def = purified(defense, surrogate, x, noise)
+    """(B,) int64, the net's predictions of inputs that a defence has purified, asking that net.
+
+    Args:
+        piece: as in `models.verdict.pieces`.
+    """
+    x_def = purify(net, x, defense=defense, noise=noise, piece=piece)
     with torch.no_grad():
-        logits: Tensor = net(x_def)
-    return logits.argmax(1)
+        return in_pieces(net, piece)(x_def).argmax(1)
+
+
+def purify(
+    net: nn.Module,
+    x: Tensor,
+    *,
+    defense: Defense,
+    noise: ExampleNoise,
+    piece: int | None = None,
+) -> Tensor:
+    """(B, C, H, W) inputs that a defence has purified, asking the net as verdicts do.
+
+    Args:
+        piece: as in `models.verdict.pieces`.
+    """
+    found, done = [], 0
+    with pieces(x, piece) as parts:
+        for part, rows in parts:
+            ids = noise.ids[done : done + rows]
+            ids = torch.cat([ids, ids.new_zeros(len(part) - rows)])
+            found.append(purified(defense, net, part, ExampleNoise(noise.noise, ids))[:rows])
+            done += rows
+    return found[0] if len(found) == 1 else torch.cat(found)
 
 
 def defended_hash(attack: Any, drawn: DefendedPrediction) -> str:

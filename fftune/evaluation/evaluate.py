@@ -36,6 +36,8 @@ from fftune.evaluation.job import (
     first_images,
     lint_model,
     precision_of,
+    search_precision,
+    sized,
     try_out,
     under_test,
 )
@@ -138,6 +140,8 @@ def evaluate(
         )
         return next(iter(alone.values())).complete()
     resources = resources or Resources()
+    actors = None if backend == "inline" else _device_of_actors(battery.device, resources.gpus)
+    battery = sized(battery, actors)
     request = _Request(
         open_data=cache(partial(sampled, data, split, battery.examples)),
         battery=battery,
@@ -145,7 +149,7 @@ def evaluate(
         defense=defense,
         attacks=attacks,
         root=root,
-        actors=None if backend == "inline" else _device_of_actors(battery.device, resources.gpus),
+        actors=actors,
     )
     results: dict[str, EvalResult] = {}
     prepared: dict[str, PreparedJob] = {}
@@ -270,7 +274,7 @@ def _prepared(
 ) -> PreparedJob:
     remarks, spec = lint_model(subject, job), model if isinstance(model, ModelSpec) else None
     code = "" if spec is None else identity(spec, subject, job.dataset)
-    device, precision = request.actors or subject.device, precision_of(subject)
+    device = request.actors or subject.device
     question = question_of(
         job,
         net=name,
@@ -278,7 +282,9 @@ def _prepared(
         threat=request.threat,
         available=available,
         device=device,
-        precision=job.battery.precision if request.actors == "cuda" else precision,
+        precision=search_precision(job.battery.precision, device)
+        if request.actors == "cuda"
+        else precision_of(subject),
         remarks=remarks,
     )
     job = job.on(request.actors) if request.actors else job

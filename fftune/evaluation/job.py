@@ -6,18 +6,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
-import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from fftune.capture import forget
 from fftune.config import BatteryConfig, DefenseConfig, Device, Precision, ThreatModel
 from fftune.data import Dataset
 from fftune.data.dataset import Batch
 from fftune.defenses import refuse_without_gradients
+from fftune.devices import policy
 from fftune.errors import DataError, ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
-from fftune.evaluation.block import ModelUnderTest, attack_block
+from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.defended import DefenseSet
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
@@ -65,6 +66,7 @@ class EvalJob:
     dataset_hash: str
     model_hash: str
     battery: BatteryConfig
+    """Settings, the size of a block among them; see `sized`."""
     attacks: tuple[Attack, ...]
     defense_set: DefenseSet | None = None
     """Defenses under which every perturbed example is scored too."""
@@ -94,7 +96,7 @@ class EvalJob:
             dataset=dataset,
             dataset_hash=dataset.hash(),
             model_hash=model_hash,
-            battery=battery,
+            battery=sized(battery),
             attacks=chosen
             if defense_set is None
             else (*chosen, *adaptive_attacks(chosen, defense_set, threat)),
@@ -115,7 +117,7 @@ class EvalJob:
             dataset=dataset,
             dataset_hash=dataset.hash(),
             model_hash=weights_hash(net),
-            battery=battery,
+            battery=sized(battery),
             attacks=tuple(attacks),
             defense_set=defense_set,
         )
@@ -124,6 +126,11 @@ class EvalJob:
     def classes(self) -> int:
         """Number of classes of the data set."""
         return len(self.dataset.source.classes)
+
+    @property
+    def block_size(self) -> int:
+        """Number of examples of a block."""
+        return block_size_of(self.battery)
 
     @property
     def noise(self) -> Noise:
@@ -137,8 +144,7 @@ class EvalJob:
             rows: (N,) int64 positions of the examples to attack; default all.
         """
         rows = torch.arange(len(self.dataset)) if rows is None else rows
-        size = self.battery.block_size
-        return [BlockTask(attack, tuple(block.tolist())) for block in rows.split(size)]
+        return [BlockTask(attack, tuple(block.tolist())) for block in rows.split(self.block_size)]
 
     def on(self, device: Device) -> "EvalJob":
         """The same job on a given device, since `auto` may resolve to another one elsewhere."""
@@ -150,6 +156,25 @@ class EvalJob:
         return next(self.dataset.batches(max(len(rows), 1), order=rows))
 
 
+def sized(battery: BatteryConfig, device: Device | None = None) -> BatteryConfig:
+    """The battery with its size of a block: where it says none, what its device wants.
+
+    Args:
+        device: on which blocks are attacked, where it is not the battery's, as seen from here.
+
+    Raises:
+        ConfigError: CUDA was asked for, and torch sees none.
+    """
+    return replace(battery, block_size=block_size_of(battery, device))
+
+
+def block_size_of(battery: BatteryConfig, device: Device | None = None) -> int:
+    """Number of examples of a block; see `sized`."""
+    if battery.block_size is not None:
+        return battery.block_size
+    return policy(device or device_of(battery.device)).block_size
+
+
 @contextmanager
 def under_test(net: nn.Module, job: EvalJob) -> Iterator[ModelUnderTest]:
     """Make a net ready to be attacked inside the `with` block; afterwards it is as it was.
@@ -159,7 +184,17 @@ def under_test(net: nn.Module, job: EvalJob) -> Iterator[ModelUnderTest]:
     """
     device, threads = device_of(job.battery.device), job.battery.threads
     with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
-        yield model_under_test(net, job)
+        subject = model_under_test(net, job)
+        try:
+            yield subject
+        finally:
+            forget_recordings(subject)
+
+
+def forget_recordings(subject: ModelUnderTest) -> None:
+    """Free the memory of everything that a device has recorded of a net and its copies."""
+    for net in (subject.net, subject.surrogate, subject.surrogate_lowp):
+        forget(net)
 
 
 def model_under_test(net: nn.Module, job: EvalJob) -> ModelUnderTest:
@@ -168,7 +203,8 @@ def model_under_test(net: nn.Module, job: EvalJob) -> ModelUnderTest:
     Raises:
         ModelError: the net does not take the images, or does not return logits for them.
     """
-    device, precision = device_of(job.battery.device), job.battery.precision
+    device = device_of(job.battery.device)
+    precision = search_precision(job.battery.precision, device)
     few = next(job.dataset.batches(COMPARED))[1].to(device)
     net = adapted(net.to(device), few)
     surrogate = inference_copy(net, "fp32", few)
@@ -257,48 +293,11 @@ def first_images(subject: ModelUnderTest, dataset: Dataset, count: int) -> Tenso
     return next(dataset.batches(count))[1].to(subject.device)
 
 
+def search_precision(said: Precision, device: str) -> Precision:
+    """Precision of strong searches: `auto` is what the device's policy says."""
+    return policy(device).precision if said == "auto" else said
+
+
 def precision_of(subject: ModelUnderTest) -> Precision:
     """Precision of the copy that strong searches query."""
     return "fp32" if subject.surrogate_lowp is subject.surrogate else "bf16"
-
-
-def perform(subject: ModelUnderTest, job: EvalJob, task: BlockTask) -> pa.Table:
-    """Attack one block: the rows of a task, which depend on nothing but the arguments.
-
-    Raises:
-        ModelError: the net does not return finite logits of its classes, a row an example.
-        DataError: a label is not one of the classes.
-    """
-    return pa.concat_tables(_within_memory(subject, job.block(task), task.attack, job.noise))
-
-
-def _within_memory(
-    subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
-) -> Iterator[pa.Table]:
-    """Rows of a block; out of memory, of its halves, with a remark in their status."""
-    try:
-        yield attack_block(subject, block, attack, noise=noise)
-        return
-    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        half = (len(block[0]) + 1) // 2
-        if half == len(block[0]) or not _is_out_of_memory(error):
-            raise
-    log.warning("out of memory with %d examples a block; going on with %d", len(block[0]), half)
-    ids, x, y = block
-    for part in zip(ids.split(half), x.split(half), y.split(half), strict=True):
-        for table in _within_memory(subject, part, attack, noise):
-            yield _remarked(table, f"block of {half}")
-
-
-def _remarked(table: pa.Table, remark: str) -> pa.Table:
-    """Rows with a remark added to their status."""
-    status = [f"{s}, {remark}" for s in table["status"].to_pylist()]
-    at = table.schema.get_field_index("status")
-    column = pa.array(status).cast(table.schema.field(at).type)
-    return table.set_column(at, table.schema.field(at), column)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Is memory the reason? Torch's CPU allocator raises a plain RuntimeError."""
-    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return named or "allocate memory" in str(error) or "not enough memory" in str(error)

@@ -18,7 +18,7 @@ from fftune.config import (
 )
 from fftune.defenses import Defense, Hedge
 from fftune.evaluation.batteries import tier_of
-from fftune.evaluation.block_cache import ENGINE
+from fftune.evaluation.block_cache import ENGINE, judging
 from fftune.evaluation.job import EvalJob
 from fftune.outcomes import Outcomes
 from fftune.registry import code_of, label
@@ -91,7 +91,7 @@ class Question:
     suite: str
     """Hash of every setting of every attack and defense."""
     precision: Precision
-    """Precision of strong searches; `auto` where it is resolved by the cluster's actors."""
+    """Precision of strong searches; `auto`, in older rows, where actors resolved it."""
     device: str
     threads: int
     block_size: int
@@ -207,6 +207,8 @@ def question_of(
         "" if defense_set is None else config_hash(defense_set),
         *filter(None, map(code_of, sorted(searches))),
     ]
+    if revision := judging(device, defended=defense_set is not None):
+        settings.append(f"judging {revision}")
     defenses = {} if defense_set is None else defense_set.defenses
     strong = any(attack.protocol == "strong" for attack in job.attacks)
     return Question(
@@ -229,7 +231,7 @@ def question_of(
         precision=precision if strong else "fp32",
         device=device,
         threads=battery.threads,
-        block_size=battery.block_size,
+        block_size=job.block_size,
         seed=battery.seed,
         defences=tuple(Defended.of(name, defense) for name, defense in defenses.items()),
         repeats=0 if defense_set is None else defense_set.repeats,

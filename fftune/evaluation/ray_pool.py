@@ -28,7 +28,13 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from fftune.config import ModelSpec
 from fftune.errors import ClusterError, FftuneError, ModelError
 from fftune.evaluation.block import ModelUnderTest
-from fftune.evaluation.job import BlockTask, EvalJob, model_under_test, perform
+from fftune.evaluation.job import (
+    BlockTask,
+    EvalJob,
+    forget_recordings,
+    model_under_test,
+)
+from fftune.evaluation.perform import perform
 from fftune.evaluation.scheduler import (
     CostModel,
     EvalResult,
@@ -100,7 +106,8 @@ class _Worker:
         key = reference.binary()
         if key not in self._opened:
             if len(self._opened) >= SUBJECTS:
-                del self._opened[next(iter(self._opened))]
+                _, dropped = self._opened.pop(next(iter(self._opened)))
+                forget_recordings(dropped)
             payload = ray.get(reference)
             with warnings.catch_warnings():  # of an array that must not be written, nor is
                 warnings.simplefilter("ignore")

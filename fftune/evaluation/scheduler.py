@@ -15,7 +15,8 @@ from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.escalation import Plan, plan
-from fftune.evaluation.job import BlockTask, EvalJob, perform
+from fftune.evaluation.job import BlockTask, EvalJob
+from fftune.evaluation.perform import perform
 from fftune.evaluation.question import Question
 from fftune.lint.after_attacks import remarked
 from fftune.outcomes import Outcomes

@@ -27,9 +27,9 @@ from fftune.defenses import AdaptiveAccess, Hedge
 from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, searched
-from fftune.evaluation.block_cache import ENGINE, identity
+from fftune.evaluation.block_cache import ENGINE, identity, judging
 from fftune.evaluation.defended import DefenseSet, predict
-from fftune.evaluation.job import COMPARED
+from fftune.evaluation.job import COMPARED, block_size_of, forget_recordings
 from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import ExampleNoise, Noise
@@ -42,6 +42,7 @@ from fftune.models import (
     placed,
     torch_threads,
 )
+from fftune.models.verdict import in_pieces
 from fftune.models.weights import write_plain
 from fftune.outcomes import Outcomes
 from fftune.storage import in_turn
@@ -109,7 +110,7 @@ def perturb_dataset(
     friend = replace(adversary, goal="hypocritical")
     blocks = []
     with _opened(net, dataset, battery) as subject:
-        for block in dataset.batches(battery.block_size):
+        for block in dataset.batches(block_size_of(battery)):
             pair = [
                 searched(subject, block, attack, noise).x_pert for attack in (adversary, friend)
             ]
@@ -140,7 +141,7 @@ def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterato
         few = next(dataset.batches(COMPARED))[1].to(device)
         asked = adapted(net, few)
         surrogate = inference_copy(asked, "fp32", few)
-        yield ModelUnderTest(
+        subject = ModelUnderTest(
             net=asked,
             surrogate=surrogate,
             surrogate_lowp=surrogate,
@@ -150,6 +151,10 @@ def _opened(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> Iterato
             device=device,
             defense_set=_no_defenses(dataset),
         )
+        try:
+            yield subject
+        finally:
+            forget_recordings(subject)
 
 
 def perturbed_once(
@@ -169,7 +174,9 @@ def perturbed_once(
     """
     with _opened(net, dataset, battery) as subject:
         code = identity(spec, subject, dataset)
-    versions = (__version__, torch.__version__, ENGINE)
+        device = subject.device
+    revision = judging(device, defended=False)
+    versions = (__version__, torch.__version__, ENGINE, *filter(None, [revision]))
     content = (
         model_hash,
         code,
@@ -241,19 +248,17 @@ def _predictions(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Predict (N,) classes: bare on clean images, defended on clean, adversarial, hypocritical."""
     noise = Noise(seed).fold("defense", perturbed.source, perturbed.split, 0)
-    device, size = device_of(battery.device), battery.block_size
+    device, size = device_of(battery.device), block_size_of(battery)
     defended = partial(predict, defense=defense)
     threads = battery.threads
     with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
-        net = adapted(net, few := perturbed.x[:COMPARED].to(device))
-        surrogate = inference_copy(net, "fp32", few)
+        net = adapted(net, perturbed.x[:COMPARED].to(device))
+        ask = in_pieces(net)
         with torch.no_grad():
-            bare = [net(x.to(device)).argmax(1).cpu() for x in perturbed.x.split(size)]
+            bare = [ask(x.to(device)).argmax(1).cpu() for x in perturbed.x.split(size)]
         clean, adv, hyp = (
             [
-                defended(
-                    net, x.to(device), surrogate=surrogate, noise=ExampleNoise(noise, ids)
-                ).cpu()
+                defended(net, x.to(device), noise=ExampleNoise(noise, ids)).cpu()
                 for x, ids in zip(images.split(size), perturbed.ids.split(size), strict=True)
             ]
             for images in (perturbed.x, perturbed.x_adv, perturbed.x_hyp)

@@ -9,8 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fftune.config import HedgeConfig, HedgeTrial, config_hash, told_radius
-from fftune.defenses import hedge
+from fftune.defenses import Hedge
 from fftune.defenses.analysis import Score, gradient_gap, ratio_gap, second_attack
+from fftune.evaluation.defended import purify
 from fftune.evaluation.job import COMPARED
 from fftune.hedge_study.evaluation import battery_of, splits_of
 from fftune.hedge_study.linear_cases import linear_cases
@@ -25,16 +26,17 @@ from fftune.hedge_study.showcase_schema import (
     Strip,
     Surface,
 )
-from fftune.keyed_noise import Noise
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import (
     adapted,
     device_of,
     eval_mode,
-    inference_copy,
+    frozen,
     load_model,
     torch_threads,
     weights_hash,
 )
+from fftune.models.verdict import in_pieces
 from fftune.user_code import answering
 
 CLOSE = 64
@@ -79,13 +81,10 @@ def showcase(config: HedgeTrial, cache: Path) -> Showcase:
         spec=config.net,
     )
     classes = test.source.classes
-    with answering(), eval_mode(net), torch_threads(config.threads):
-        few = perturbed.x[:COMPARED].to(device)
-        net = adapted(net.to(device), few)
-        surrogate = inference_copy(net, "fp32", few)
+    with answering(), eval_mode(net), frozen(net), torch_threads(config.threads):
+        net = adapted(net.to(device), perturbed.x[:COMPARED].to(device))
         gallery = _Gallery(
             net=net,
-            surrogate=surrogate,
             config=config,
             perturbed=perturbed,
             classes=classes,
@@ -99,8 +98,6 @@ class _Gallery:
     """Model, hedge and perturbed images of a showcase."""
 
     net: nn.Module
-    surrogate: nn.Module
-    """Model whose gradients the defense follows, as in the study's rows."""
     config: HedgeTrial
     perturbed: PerturbedSet
     classes: tuple[str, ...]
@@ -134,7 +131,12 @@ class _Gallery:
         noise = Noise(self.config.seed).fold("defense", c.source, c.split, 0)
         size = self.config.block_size
         blocks = [
-            hedge(self.surrogate, block.to(self.device), config=config, noise=noise, ids=ids).cpu()
+            purify(
+                self.net,
+                block.to(self.device),
+                defense=Hedge(config=config),
+                noise=ExampleNoise(noise, ids),
+            ).cpu()
             for block, ids in zip(x.split(size), c.ids.split(size), strict=True)
         ]
         x_def = torch.cat(blocks)
@@ -144,7 +146,7 @@ class _Gallery:
         """Predict (N,) int64 classes, a block at a time."""
         with torch.no_grad():
             preds = [
-                self.net(block.to(self.device)).argmax(1).cpu()
+                in_pieces(self.net)(block.to(self.device)).argmax(1).cpu()
                 for block in x.split(self.config.block_size)
             ]
         return torch.cat(preds)

@@ -1,5 +1,6 @@
 """Modes that a block of code forces for a while: of a net's modules, of torch's threads."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -71,10 +72,29 @@ def device_of(device: Device) -> str:
     """The device of a setting: `auto` is CUDA if torch sees it.
 
     Raises:
-        ConfigError: CUDA was asked for, and torch sees none.
+        ConfigError: CUDA was asked for, and torch cannot use it; the line says why.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("device must be one that torch sees; there is no CUDA device")
+        raise ConfigError(f"device must be one that torch sees; {_why_no_cuda()}")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device
+
+
+def _why_no_cuda() -> str:
+    """The reason why torch cannot use CUDA: no device, no driver, or one that is too old."""
+    if torch.version.cuda is None:
+        return "this torch was built without CUDA"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        if old := re.search(r"too old \(found version (\d+)\)", str(error)):
+            found = int(old[1])
+            has = f"{found // 1000}.{found % 1000 // 10}"
+            return (
+                f"the NVIDIA driver is too old: it knows CUDA {has}, torch {torch.__version__} was "
+                f"built for {torch.version.cuda}; update the driver, or install a torch for {has}"
+            )
+        if "no NVIDIA driver" in str(error):
+            return "there is no NVIDIA driver, and no CUDA device"
+    return "there is no CUDA device"

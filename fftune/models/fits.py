@@ -17,7 +17,12 @@ BATCHES = (1, 32, 64, 128, 256)
 
 
 def logits_of(
-    net: nn.Module, x: Tensor, classes: int, *, name: str = "net", data: str = "the data set"
+    net: Callable[[Tensor], Tensor],
+    x: Tensor,
+    classes: int,
+    *,
+    name: str = "net",
+    data: str = "the data set",
 ) -> Tensor:
     """(B, K) logits of (B, C, H, W) images, without gradients.
 
@@ -30,7 +35,7 @@ def logits_of(
         ModelError: the output is not (B, K), or holds a nan or an infinity.
     """
     with torch.no_grad():
-        logits: Tensor = net(x)
+        logits = net(x)
     expected = (len(x), classes)
     if logits.dim() == 2 and len(logits) == len(x) and logits.shape[1] != classes:
         raise ModelError(f"{name} tells {logits.shape[1]} classes apart, {data} has {classes}")

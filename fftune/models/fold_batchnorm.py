@@ -3,13 +3,14 @@
 import copy
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from torch import Tensor, fx, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils.fusion import fuse_conv_bn_eval, fuse_conv_bn_weights
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from fftune.capture import captured
 from fftune.models.equivalence import answers, difference, first_line
 
 log = logging.getLogger(__name__)
@@ -18,7 +19,7 @@ log = logging.getLogger(__name__)
 class Folded:
     """A frozen copy of a net in eval mode, without the BatchNorms that follow a convolution.
 
-    It stays as it is while the net trains on, until `refresh`.
+    It stays as it is while the net trains on; see `refresh`.
     """
 
     def __init__(self, source: nn.Module) -> None:
@@ -26,34 +27,40 @@ class Folded:
         Raises:
             Exception: whatever tracing does, where the net's way cannot be written down.
         """
-        self.source = source
         self.net = fx.symbolic_trace(copy.deepcopy(source).eval().requires_grad_(False))
-        self.norms: dict[str, str] = {}
-        """The BatchNorm that each convolution has taken in, by their names."""
+        norms: list[tuple[str, str]] = []
         modules = dict(self.net.named_modules())
         for node, before in _foldable(self.net.graph, modules):
             conv, norm = modules[str(before.target)], modules[str(node.target)]
             assert isinstance(conv, nn.Conv2d)
             fused = fuse_conv_bn_eval(conv, norm)
             self.net.set_submodule(str(before.target), fused)
-            self.norms[str(before.target)] = str(node.target)
+            norms.append((str(before.target), str(node.target)))
             node.replace_all_uses_with(before)
             self.net.graph.erase_node(node)
         self.net.delete_all_unused_submodules()
         self.net.recompile()
+        self.norms = tuple(norms)
+        """Each convolution and the BatchNorm that it has taken in, by their names."""
 
-    @torch.no_grad()
-    def refresh(self) -> None:
-        """Take over what the net has become."""
-        modules = dict(self.source.named_modules(remove_duplicate=False))
-        for name, norm in self.norms.items():
-            fused, source = self.net.get_submodule(name), modules[name]
-            for own, new in zip(fused.parameters(), _fused(source, modules[norm]), strict=True):
-                own.copy_(new)
-        live = _state(self.source)
-        for name, kept in _state(self.net).items():
-            if name.rpartition(".")[0] not in self.norms:
-                kept.copy_(live[name])
+
+@captured
+def refresh(copied: nn.Module, source: nn.Module, norms: tuple[tuple[str, str], ...]) -> None:
+    """Take over into a copy, of whatever type, what the net that it was made of has become.
+
+    Args:
+        norms: each convolution of the copy that has taken in a BatchNorm, and that, by their
+            names in `source`.
+    """
+    with torch.no_grad():
+        kept, live = _state(copied), _state(source)
+        new = _fused(dict(source.named_modules(remove_duplicate=False)), norms)
+        new |= {name: live[name] for name in kept if name not in new}
+        kinds: dict[tuple[torch.dtype, torch.dtype], list[str]] = {}
+        for name, tensor in kept.items():
+            kinds.setdefault((tensor.dtype, new[name].dtype), []).append(name)
+        for names in kinds.values():  # of equal types, they are copied in one launch
+            torch._foreach_copy_([kept[name] for name in names], [new[name] for name in names])
 
 
 def fold(model: nn.Module, x: Tensor) -> Folded | None:
@@ -114,12 +121,47 @@ def _is_plain(module: nn.Module, kind: type[nn.Module]) -> bool:
     return type(module) is kind and not (module._forward_pre_hooks or module._forward_hooks)
 
 
-def _fused(conv: nn.Module, norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Weight and bias of both in one."""
-    assert isinstance(conv, nn.Conv2d) and isinstance(norm, _BatchNorm)
+def _fused(modules: Mapping[str, nn.Module], norms: Sequence[tuple[str, str]]) -> dict[str, Tensor]:
+    """Weights and biases of convolutions with their BatchNorms, by the names in a folded copy.
+
+    The operations are those of `torch.nn.utils.fusion`, in its order, each on all layers at once.
+    """
+    if not norms:
+        return {}
+    weights, plain = zip(*(_weights(modules[conv]) for conv, _ in norms), strict=True)
+    means, variances, scales, shifts = zip(
+        *(_norm(modules[norm]) for _, norm in norms), strict=True
+    )
+    rsqrts = torch._foreach_rsqrt(variances)
+    factors = torch._foreach_mul(scales, rsqrts)
+    fused = torch._foreach_mul(weights, [factor[:, None, None, None] for factor in factors])
+    around = torch._foreach_sub(plain, means)
+    biases = torch._foreach_add(
+        torch._foreach_mul(torch._foreach_mul(around, rsqrts), scales), shifts
+    )
+    named = zip(norms, fused, biases, strict=True)
+    return {
+        f"{conv}.{part}": value
+        for (conv, _), weight, bias in named
+        for part, value in (("weight", weight), ("bias", bias))
+    }
+
+
+def _weights(conv: nn.Module) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution."""
+    assert isinstance(conv, nn.Conv2d)
+    weight = conv.weight
+    return weight, weight.new_zeros(len(weight)) if conv.bias is None else conv.bias
+
+
+def _norm(norm: nn.Module) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Mean, variance + eps, scale and shift of a BatchNorm, (C,) each."""
+    assert isinstance(norm, _BatchNorm)
     mean, var = norm.running_mean, norm.running_var
     assert mean is not None and var is not None
-    return fuse_conv_bn_weights(conv.weight, conv.bias, mean, var, norm.eps, norm.weight, norm.bias)
+    scale = torch.ones_like(mean) if norm.weight is None else norm.weight
+    shift = torch.zeros_like(mean) if norm.bias is None else norm.bias
+    return mean, var + norm.eps, scale, shift
 
 
 def _state(net: nn.Module) -> dict[str, Tensor]:

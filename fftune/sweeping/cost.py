@@ -1,14 +1,15 @@
 """Cost of a study of trainings, before it runs: passes of examples, and hours."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import ceil
 
-from fftune.config import SweepConfig
-from fftune.data.catalog import place_framed
+from fftune.config import SweepConfig, TrainConfig, with_settings
+from fftune.data.catalog import opened_once, place_framed
 from fftune.evaluation.batteries import attacks_of
+from fftune.hardware import CardName
 from fftune.sweeping.samplers.spec import planned, sampler_spec
-from fftune.training.cost import cost as training_cost
-from fftune.training.throughput import Throughput, measure
+from fftune.training.cost import Work, work
+from fftune.training.hours import Job, told
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,60 +30,69 @@ class Cost:
             f"{self.backwards:,} backward passes of one example"
         )
 
-    def hours(self, rates: Throughput, at_once: int) -> float:
-        """Estimate the hours with `at_once` trials at a time, each as fast as one alone.
-
-        Loading is not counted. The last round may be short of trials: nine trials on four devices
-        take three rounds.
-        """
-        seconds = self.forwards * rates.forward + self.backwards * rates.backward
-        return seconds / 3600 * ceil(self.trials / at_once) / self.trials
-
-
-def hours(found: Cost, rates: Throughput) -> str:
-    """Describe the hours on 1, 2, 4, 8 devices and on one a trial."""
-    counts = sorted({1, 2, 4, 8, found.trials})
-    what = "GPU" if rates.device == "cuda" else "worker"
-    each = [
-        f"{n} {what}{'s' if n > 1 else ''} {found.hours(rates, n):.2g} h"
-        for n in counts
-        if n <= found.trials
-    ]
-    return (
-        f"about {', '.join(each)}, at {1e6 * rates.forward:.3g} us a forward and "
-        f"{1e6 * rates.backward:.3g} us a backward pass, measured here on {rates.device}"
-    )
-
 
 def cost(config: SweepConfig) -> Cost:
     """Count the passes of a study: at lambda = 0 nothing is perturbed, else at every step."""
-    base, trials = config.base, planned(config)
-    trainings = trials * config.seeds
-    standard = config.seeds if _tries_zero(config) else 0
-    plain, robust = (training_cost(replace(base, lam=lam)) for lam in (0.0, 1.0))
-    examples = sum(len(place_framed(base.data, split)[1]) for split in ("validation", "test"))
-    attacks = [attack.config.steps for attack in attacks_of(config.battery, base.attack.threat)]
-    # The predictions of each attack take a clean and a perturbed forward pass.
-    forwards = examples * sum(steps + 2 for steps in attacks)
-    backwards = examples * sum(attacks)
-    trained = plain * standard + robust * (trainings - standard)
+    bases = list(_bases(config))
+    found = _jobs(config, bases)
+    every = sum((job.training + job.evaluation for job in found), start=Work()).passes
     return Cost(
-        trials=trials,
-        epochs=trainings * base.optimizer.epochs,
-        forwards=trained.forwards + trainings * forwards,
-        backwards=trained.backwards + trainings * backwards,
+        trials=len(bases),
+        epochs=sum(base.optimizer.epochs for base in bases) * config.seeds,
+        forwards=every.forwards,
+        backwards=every.backwards,
     )
 
 
 def describe(config: SweepConfig) -> str:
-    """Describe what a study would cost, and for how long on devices like the one here."""
-    found = cost(config)
-    return f"{found}\n{hours(found, measure(config.base))}"
+    """Describe what a study would cost in passes."""
+    return str(cost(config))
+
+
+def describe_hours(config: SweepConfig, on: CardName | None, count: int | None) -> str:
+    """Describe how long a study would take; see `fftune.training.hours.told`.
+
+    Trials are packed on the cards longest first. Those that share a card share its speed.
+    """
+    return told(_jobs(config, list(_bases(config))), config.base, on, count)
+
+
+def _jobs(config: SweepConfig, bases: list[TrainConfig]) -> list[Job]:
+    """Passes of each trial, with all its seeds."""
+    with opened_once():
+        judged = _evaluation(config) * config.seeds
+        known: dict[TrainConfig, Work] = {}
+        for base in bases:
+            known.setdefault(base, work(base) * config.seeds)
+    return [Job(training=known[base], evaluation=judged) for base in bases]
+
+
+def _evaluation(config: SweepConfig) -> Work:
+    """Passes that judge one net: each attack's, and its clean and perturbed predictions."""
+    base = config.base
+    examples = sum(len(place_framed(base.data, split)[1]) for split in ("validation", "test"))
+    steps = [attack.config.steps for attack in attacks_of(config.battery, base.attack.threat)]
+    return Work(forwards=2 * len(steps), crafts=sum(steps)) * examples
+
+
+def _bases(config: SweepConfig) -> Iterator[TrainConfig]:
+    """Settings of each trial as far as they are known: a search takes any lambda but 0."""
+    spec = sampler_spec(config)
+    if spec.exhaustive:
+        for settings in spec.queue(config):
+            yield with_settings(config.base, settings)
+        return
+    robust = replace(config.base, lam=1.0) if _searches_lambda(config) else config.base
+    for number in range(planned(config)):
+        zero = number == 0 and _tries_zero(config)
+        yield replace(config.base, lam=0.0) if zero else robust
+
+
+def _searches_lambda(config: SweepConfig) -> bool:
+    return any(dimension.path == "lam" for dimension in config.dimensions)
 
 
 def _tries_zero(config: SweepConfig) -> bool:
-    """Tell if exactly one trial has lambda = 0: an end of the range, or in the grid."""
-    if sampler_spec(config).exhaustive:
-        return any(settings.get("lam") == 0 for settings in config.grid)
+    """Tell if the search tries lambda = 0 once: as an end of its range."""
     lam = next((d for d in config.dimensions if d.path == "lam"), None)
     return lam is not None and len(config.dimensions) == 1 and lam.low == 0 and not config.margin

@@ -30,6 +30,8 @@ from fftune.sweeping.trial_results import (
 from fftune.training.snapshots import Snapshots
 
 T = TypeVar("T")
+FORMER_BLOCK = 256
+"""Default block size of studies that were stored before it followed the device."""
 ENDS = ("result.json", "failure.json", "stopped.json")
 """Files that end a trial, one of them in its folder."""
 
@@ -245,12 +247,24 @@ def open_study(config: Study, root: Path, *, resume: bool) -> Iterator[StudyDir]
         yield study
 
 
+def _unsaid(old: Study, new: Study) -> Study:
+    """The stored study, its block size left to the device where the new one leaves it.
+
+    What was the default is what a CPU wants.
+    """
+    was, now = getattr(old, "battery", None), getattr(new, "battery", None)
+    if was is None or now is None or now.block_size is not None or was.block_size != FORMER_BLOCK:
+        return old
+    return replace(old, battery=replace(was, block_size=None))  # type: ignore[call-arg]
+
+
 def _check_same(study: StudyDir, *, resume: bool) -> None:
     name, new = study.config.name, study.config
     try:
         old = study_of((study.path / "config.json").read_text(encoding="utf-8"))
     except (ConfigError, OSError, UnicodeDecodeError) as error:
         raise StudyError(f"study {name!r} has settings that cannot be read: {error}") from None
+    old = _unsaid(old, new)
     more = resume and new.trials > old.trials
     # JSON, as the class of a kind in a file of the user's may have been loaded twice.
     if study_json(new) != study_json(replace(old, trials=new.trials) if more else old):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from fftune.config import Resources, Settings, Study, flat
 from fftune.config.study import kind_record
+from fftune.hardware import CardName
 
 if TYPE_CHECKING:  # a record is read by `--help`, which needs no torch
     from fftune.risk import RiskCounts
@@ -105,6 +106,9 @@ class StudyKind:
     """Add to the folder of a finished study what its report needs beside the front."""
     cost: Callable[[Any], str] | None = None
     """Describe what a study would cost, for `--dry-run`."""
+    hours: Callable[[Any, CardName | None, int | None], str] | None = None
+    """Describe how long it would take on a card of the table, by default the device at hand, and
+    on a number of them, by default several; for `--dry-run`."""
     report: Callable[[Mapping[str, Any], Path], str] | None = None
     """Write the report of some studies, given by name, below the storage root, and return the
     text for a terminal. Default: a table of all trials."""

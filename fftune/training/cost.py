@@ -30,8 +30,47 @@ class Passes:
         return Passes(forwards=self.forwards * times, backwards=self.backwards * times)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """Numbers of passes of single examples, by what is asked of each."""
+
+    forwards: int = 0
+    """Forward passes alone."""
+    crafts: int = 0
+    """Forward passes with the gradient of the image, on a frozen net."""
+    joints: int = 0
+    """Forward passes with the gradient of the weights."""
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(
+            forwards=self.forwards + other.forwards,
+            crafts=self.crafts + other.crafts,
+            joints=self.joints + other.joints,
+        )
+
+    def __mul__(self, times: int) -> "Work":
+        return Work(
+            forwards=self.forwards * times, crafts=self.crafts * times, joints=self.joints * times
+        )
+
+    @property
+    def passes(self) -> Passes:
+        """Forward and backward passes of all kinds together."""
+        backwards = self.crafts + self.joints
+        return Passes(forwards=self.forwards + backwards, backwards=backwards)
+
+
 def cost(config: TrainConfig) -> Passes:
     """The passes of a whole run.
+
+    Raises:
+        DataError: the data are missing.
+    """
+    return work(config).passes
+
+
+def work(config: TrainConfig) -> Work:
+    """The passes of a whole run, by their kinds.
 
     Raises:
         DataError: the data are missing.
@@ -43,14 +82,13 @@ def cost(config: TrainConfig) -> Passes:
     return per_example(config) * (seen if config.optimizer.epochs else 0)
 
 
-def per_example(config: TrainConfig) -> Passes:
+def per_example(config: TrainConfig) -> Work:
     """The passes of one example in one epoch."""
     craft = objective_of(config).crafting
     if craft is None:
-        return Passes(forwards=1, backwards=1)
+        return Work(joints=1)
     reference = 1 if craft.goal == "stability" else 0
-    steps, trained = config.attack.steps, 2 if craft.joint else 1
-    return Passes(forwards=steps + reference + trained, backwards=steps + trained)
+    return Work(forwards=reference, crafts=config.attack.steps, joints=2 if craft.joint else 1)
 
 
 def count_epoch(metrics: Metrics, epoch: EpochRecord, config: TrainConfig) -> None:
@@ -58,7 +96,7 @@ def count_epoch(metrics: Metrics, epoch: EpochRecord, config: TrainConfig) -> No
     import torch
 
     examples = round(epoch.examples_per_second * epoch.seconds)
-    passes = per_example(config) * examples
+    passes = per_example(config).passes * examples
     metrics.epoch(
         examples=examples,
         forwards=passes.forwards,

@@ -24,6 +24,8 @@ class EpochRecord:
     examples_per_second: float
     validation_accuracy: float = math.nan
     """Accuracy on the validation split, in eval mode; under attack if the objective says so."""
+    data_wait: float = math.nan
+    """Share of the seconds, in [0, 1], in which the next batch was waited for."""
     robust_accuracy: float = math.nan
     """Accuracy under PGD on the first training batch, if catastrophic overfitting is watched."""
 

@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterator
 from inspect import unwrap
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
+from fftune.capture import captured
 from fftune.config import OptimizerConfig, TrainConfig
 from fftune.models.linf_training import ADAM_EPS, BETAS, lr_at
 
@@ -48,6 +49,48 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     ]
     groups = [group for group in groups if group["params"]]
     return SGD(groups, config.lr, settings.momentum, fused=True)
+
+
+def clear_gradients(optimizer: torch.optim.Optimizer, *, recorded: bool) -> None:
+    """Clear all gradients; where steps are recorded, at their addresses.
+
+    Elsewhere there are none after it, so that a parameter without part in a step is left alone.
+    """
+    if recorded:
+        _clear(optimizer)
+    else:
+        optimizer.zero_grad()
+
+
+def update_weights(optimizer: torch.optim.Optimizer, *, recorded: bool) -> None:
+    """Take the optimizer's step at the rates that its groups have now."""
+    if not recorded:
+        optimizer.step()
+        return
+    groups = optimizer.param_groups
+    device = groups[0]["params"][0].device
+    # Filled on the device: a copy from the host would wait for it.
+    rates = [torch.full((), group["lr"], device=device) for group in groups]
+    _update(optimizer, torch.stack(rates))
+
+
+@captured
+def _clear(optimizer: torch.optim.Optimizer) -> None:
+    optimizer.zero_grad(set_to_none=False)
+
+
+@captured
+def _update(optimizer: torch.optim.Optimizer, rates: Tensor) -> None:
+    """Step with rates of (G,), one a group: numbers would stay those of the recording."""
+    groups = optimizer.param_groups
+    numbers = [group["lr"] for group in groups]
+    try:
+        for group, rate in zip(groups, rates.unbind(), strict=True):
+            group["lr"] = rate
+        optimizer.step()
+    finally:
+        for group, number in zip(groups, numbers, strict=True):
+            group["lr"] = number
 
 
 def make_schedule(

@@ -70,6 +70,11 @@ class EpochStream:
         mine = min(size, max(0, own - step * size))
         return mine, min(self.batch_size(epoch), total - step * self.batch_size(epoch))
 
+    @property
+    def waited(self) -> float:
+        """Seconds for which batches were waited for, over all phases; see `Loader.waited`."""
+        return sum(loader.waited for loader in self.loaders)
+
     def batches(self, epoch: int, *, start: int = 0) -> Iterator[Batch]:
         """This process's share of each step, from the step `start` on."""
         return self.loaders[self.phase(epoch)].epoch(epoch, start=start)

@@ -1,7 +1,6 @@
 """One step of training: craft perturbed images, one forward pass, one backward pass."""
 
 import logging
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -9,15 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks import attack_spec, check_search
+from fftune.attacks.search_state import checked_before
 from fftune.config import InputSpec, TrainConfig
 from fftune.data.dataset import Batch
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
-from fftune.models import Folded, eval_mode, fold
+from fftune.models import eval_mode
 from fftune.models.equivalence import answers, difference
 from fftune.objectives import Crafting, objective_of
 from fftune.registry import is_of_file
 from fftune.threat import is_inside
+from fftune.training.crafting_net import CraftingNet, probe_pixels
+from fftune.training.joint_step import Loss, add_gradients, add_gradients_recorded
 
 log = logging.getLogger(__name__)
 
@@ -29,18 +31,20 @@ class Stepper:
     config: TrainConfig
     model: nn.Module
     """The net itself."""
-    folded: Folded | None = None
-    """Its copy without BatchNorms, which searches ask in its place; None: they ask the net."""
+    crafted_on: CraftingNet | None = None
+    """Its stand-in for searches; None: they ask the net itself, in fp32."""
     wrapped: nn.Module
     """The wrapped net, which averages gradients over all processes."""
-    loss: Callable[[Tensor, Tensor], Tensor]
-    """The objective as a function of the logits and y; see `loss_of`."""
+    loss: Loss
+    """The objective; see `loss_of`."""
     crafting: Crafting | None
     """The attack whose perturbed batch the objective is computed on; None: there is none."""
     processes: int
     device: str
     layout: torch.memory_format = torch.channels_last
     """Memory layout of images; see `layout_of`."""
+    recorded: bool = False
+    """The joint step is recorded, which wants gradients at addresses that last."""
 
     def __post_init__(self) -> None:
         if self.crafting is not None:
@@ -65,22 +69,25 @@ class Stepper:
         x = x.contiguous(memory_format=self.layout)
         cut = [column.chunk(self.config.optimizer.accumulate) for column in (ids, x, y)]
         pieces = [*zip(*cut, strict=True)]
+        add = add_gradients_recorded if self.recorded else add_gradients
         losses: list[Tensor] = []
         right: list[Tensor] = []
         for left, (ids, x, y) in zip(reversed(range(len(pieces))), pieces, strict=True):
             counted = min(len(y), real)
             inputs = self._inputs(ids, x, y, noise)
             with self._synchronised(last=left == 0):
-                with autocast(self.config, self.device):
-                    logits = self.wrapped(inputs)
-                    loss = self.loss(logits, y)
-                if not isinstance(loss, Tensor) or loss.dim():
-                    got = tuple(loss.shape) if isinstance(loss, Tensor) else repr(loss)
-                    raise ConfigError(f"objective must return a scalar tensor, got {got}")
-                # DDP averages over the processes, whose shares of a last step may differ.
-                (loss * (counted * self.processes / examples)).backward()
-            losses.append(loss.detach() * counted)
-            right.append((logits[:counted].argmax(1) == y[:counted]).sum())
+                loss, hits = add(
+                    self.wrapped,
+                    inputs,
+                    y,
+                    loss=self.loss,
+                    precision=self.config.precision,
+                    counted=counted,
+                    # DDP averages over the processes, whose shares of a last step may differ.
+                    weight=counted * self.processes / examples,
+                )
+            losses.append(loss)
+            right.append(hits)
         return torch.stack(losses).sum(), torch.stack(right).sum()
 
     def _inputs(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
@@ -88,27 +95,24 @@ class Stepper:
         craft = self.crafting
         if craft is None:
             return x
-        if self.folded:
-            self.folded.refresh()
-        with eval_mode(self.model), autocast(self.config, self.device):
-            x_pert = self._search(craft, ids, x, y, noise)
-        return torch.cat([x, x_pert]) if craft.joint else x_pert
-
-    def _search(self, craft: Crafting, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
         attack = self.config.attack
-        x_pert = attack_spec(attack.search).run(
-            self.folded.net if self.folded else self.model,
-            x,
-            y,
-            config=attack,
-            goal=craft.goal,
-            loss=craft.loss,
-            noise=noise,
-            ids=ids,
-        )
+        asked = self.crafted_on or CraftingNet(source=self.model, asked=self.model)
+        # Pixels and labels were checked with the data, and the classes of the net by `init_model`.
+        checked = nullcontext() if is_of_file(attack.search) else checked_before()
+        with asked.current() as net, checked:
+            x_pert = attack_spec(attack.search).run(
+                net,
+                x,
+                y,
+                config=attack,
+                goal=craft.goal,
+                loss=craft.loss,
+                noise=noise,
+                ids=ids,
+            )
         if is_of_file(attack.search) and not is_inside(x_pert, x, attack.threat):
             raise ConfigError(f"attack {attack.search!r} left the ball of {attack.threat}")
-        return x_pert
+        return torch.cat([x, x_pert]) if craft.joint else x_pert
 
     def _synchronised(self, *, last: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged once a step, with its last part."""
@@ -118,23 +122,13 @@ class Stepper:
         return context
 
 
-def folded_of(
-    model: nn.Module, config: TrainConfig, inputs: InputSpec, device: str
-) -> Folded | None:
-    """The copy of the net that searches ask; None if nothing is crafted or can be folded."""
-    if objective_of(config).crafting is None:
-        return None
-    with eval_mode(model), torch.random.fork_rng(devices=[]):
-        return fold(model, _pixels(inputs, device))
-
-
 def layout_of(model: nn.Module, inputs: InputSpec, device: str) -> torch.memory_format:
     """Lay the net's weights channels last, where it then answers as it did; the layout it has.
 
     That is a quarter faster on a CPU, and what an accelerator's convolutions want. A net that
     takes `view` of a convolution's output cannot have it.
     """
-    pixels = _pixels(inputs, device)
+    pixels = probe_pixels(inputs, device)
     with eval_mode(model), torch.random.fork_rng(devices=[]):
         try:
             known = answers(model, pixels)
@@ -150,13 +144,7 @@ def layout_of(model: nn.Module, inputs: InputSpec, device: str) -> torch.memory_
     return torch.contiguous_format
 
 
-def _pixels(inputs: InputSpec, device: str) -> Tensor:
-    """(2, C, H, W), to ask a net about."""
-    pixels = torch.rand(2, *inputs.shape, generator=torch.Generator().manual_seed(0))
-    return pixels.to(device)
-
-
-def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
+def loss_of(config: TrainConfig) -> Loss:
     """The objective as a function of the logits and y; see `ObjectiveSpec.value`."""
     objective = objective_of(config)
 
@@ -164,8 +152,3 @@ def loss_of(config: TrainConfig) -> Callable[[Tensor, Tensor], Tensor]:
         return objective.value(logits, y, lam=config.lam)
 
     return loss
-
-
-def autocast(config: TrainConfig, device: str) -> torch.autocast:
-    """bf16 where the precision says so: products in bf16, sums and losses in fp32."""
-    return torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16")

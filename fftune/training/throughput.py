@@ -1,67 +1,65 @@
-"""Seconds of a forward and a backward pass on this machine: they turn passes into hours."""
+"""Rate of the device at hand, measured for at most two seconds on the real net."""
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from statistics import median
 
 import torch
 
-from fftune.config import TrainConfig
+from fftune.config import InputSpec, TrainConfig
 from fftune.models import device_of, make_model, torch_threads
-from fftune.training.phases import TrainingData, open_data
+from fftune.training.flops import Flops
 from fftune.user_code import answering
 
+SECONDS = 1.5
+"""Time after which no further pass is begun."""
+LARGEST = 5e9
+"""Operations of a pass that is timed, if more than one image fits in: a tenth of a second on a
+slow CPU."""
+IMAGES = 32
 REPEATS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Throughput:
-    """Seconds for one example, in a full batch, on the device that trains."""
+    """Operations a second in small batches, which larger ones exceed on many devices."""
 
-    forward: float
-    backward: float
-    """Seconds of the backward pass alone."""
+    flops: float
     device: str
+    images: int
+    """Images of a pass."""
+    n: int
+    """Passes that were timed."""
 
 
-def measure(config: TrainConfig, data: TrainingData | None = None) -> Throughput:
-    """Time forward and backward passes of random images; medians of a few, after a first one.
+def measure(config: TrainConfig, inputs: InputSpec, each: Flops) -> Throughput:
+    """Time passes that give the gradient of the weights of a few random images, in eval mode.
+
+    The first pass, in which libraries choose their algorithms, counts where there is no time for
+    a second one.
 
     Args:
-        data: what `open_data` has opened; None opens it now, for the size of images.
+        each: operations of one image.
     """
-    inputs, device = (data or open_data(config)).inputs, device_of(config.device)
+    device = device_of(config.device)
+    images = min(IMAGES, max(1, int(LARGEST / each.joint)))
+    began = time.perf_counter()
+    seconds: list[float] = []
     with answering(), torch_threads(config.threads):
-        model = make_model(
-            config.model, inputs, seed=0, width=config.width, constants=config.constants
-        ).to(device)
-        size = config.optimizer.batch_size
-        x = torch.rand(size, *inputs.shape, device=device, requires_grad=True)
-
-        def forward() -> None:
-            with torch.no_grad():
-                model(x)
-
-        def both() -> None:
-            model(x).sum().backward()
-
-        once, twice = (_seconds(call, device) / size for call in (forward, both))
-    return Throughput(forward=once, backward=max(twice - once, 0.0), device=device)
-
-
-def _seconds(call: Callable[[], None], device: str) -> float:
-    call()
-    found = []
-    for _ in range(REPEATS):
-        _wait(device)
-        began = time.perf_counter()
-        call()
-        _wait(device)
-        found.append(time.perf_counter() - began)
-    return median(found)
-
-
-def _wait(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+        model = make_model(config.model, inputs, width=config.width, constants=config.constants).to(
+            device
+        )
+        x = torch.rand(images, *inputs.shape, device=device)
+        model.eval()
+        while len(seconds) <= REPEATS and time.perf_counter() - began < SECONDS:
+            at = time.perf_counter()
+            with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
+                loss = model(x).sum()
+            loss.backward()
+            if device == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - at)
+    timed = sorted(seconds[1:] or seconds)
+    middle = timed[len(timed) // 2]
+    return Throughput(
+        flops=images * each.joint / middle, device=device, images=images, n=len(timed)
+    )

@@ -194,5 +194,6 @@ def open_run(config: TrainConfig, folder: Path, *, resume: bool) -> Iterator[Pat
                 )
             if not resume and not (folder / "checkpoint" / "model.json").exists():
                 raise StudyError(f"run {folder.name!r} is unfinished; --resume goes on with it")
-        write_text(kept, to_json(config))
+        else:
+            write_text(kept, to_json(config))
         yield folder

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fftune.capture import forget, records
 from fftune.config import TrainConfig, from_json, to_json
 from fftune.data.dataset import Batch
 from fftune.data.official_split import ListedSplit
@@ -19,33 +20,24 @@ from fftune.keyed_noise import Noise
 from fftune.objectives import TrainingHooks, objective_of
 from fftune.progress import Progress
 from fftune.training.checkpoint import Checkpoint
+from fftune.training.crafting_net import crafting_net
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
 from fftune.training.init_model import init_model
-from fftune.training.optimizer import make_optimizer, make_schedule
+from fftune.training.optimizer import (
+    clear_gradients,
+    make_optimizer,
+    make_schedule,
+    update_weights,
+)
 from fftune.training.overfitting import OverfittingWatch
 from fftune.training.phases import EpochStream, TrainingData, open_data, open_stream
 from fftune.training.run_dir import RunDir
-from fftune.training.step import Stepper, folded_of, layout_of, loss_of
+from fftune.training.step import Stepper, layout_of, loss_of
+from fftune.training.totals import EpochTotals
 from fftune.training.validation import Validation
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(kw_only=True)
-class EpochTotals:
-    """Sums over the steps of an epoch. Tensors stay on the device, as reading would wait for it."""
-
-    losses: Tensor
-    """(steps,), the summed loss of the examples of each step; 0 for steps to come."""
-    right: Tensor
-    """Number of right predictions, a scalar."""
-    lr: float
-    """Learning rate of the first step."""
-    step: int = 0
-    """Number of steps that are done."""
-    seconds: float = 0.0
-    """Time spent on these steps."""
 
 
 @dataclass(kw_only=True)
@@ -108,13 +100,14 @@ class Trainer:
         stepper = Stepper(
             config=config,
             model=model,
-            folded=folded_of(model, config, stream.inputs, device),
+            crafted_on=crafting_net(model, config, stream.inputs, device),
             wrapped=wrapped,
             loss=hooks.loss if hooks else loss_of(config),
             crafting=objective.crafting,
             processes=group.size,
             device=device,
             layout=layout,
+            recorded=_may_record(group, hooks, device),
         )
         name = f"{config.objective} lam={config.lam:g}"
         return cls(
@@ -193,6 +186,8 @@ class Trainer:
             self.totals.losses = self.totals.losses.to(self.device)
             self.totals.right = self.totals.right.to(self.device)
         self.best, self.stopped = state["best"], state["stopped"]
+        for owner in (self.model, self.stepper.wrapped, self.optimizer):
+            forget(owner)  # what was recorded before holds addresses of another state
         if self.watch:
             self.watch.load_state_dict(state["watch"])
 
@@ -203,13 +198,15 @@ class Trainer:
         if self.watch:
             self.watch.batch = next(self.stream.batches(epoch))
         noise = Noise(self.config.seed).fold("train", self.stream.source(epoch), "epoch", epoch)
-        for batch in self.stream.batches(epoch, start=totals.step):
+        for batch in totals.timed(self.stream.batches(epoch, start=totals.step)):
             self._take(batch, totals, epoch, noise)
             totals.seconds = time.perf_counter() - began
             if self.group.leads and self.progress.due:
                 self._beat(totals, epoch)
             self._save_if_due()
-        return self._close(totals, epoch)
+        self._require_finite(totals.losses, epoch)
+        totals.seconds = time.perf_counter() - began  # the device is done only now
+        return self._close(totals.record(epoch, self.stream.examples(epoch)))
 
     def _done(self, epoch: int) -> int:
         """Number of steps of the whole run that are done."""
@@ -229,36 +226,22 @@ class Trainer:
         # Dropout, in nets that have it, must not depend on where a run was interrupted.
         torch.manual_seed(noise.fold("torch", totals.step).key(self.group.rank) % 2**63)
         self.model.train()
-        self.optimizer.zero_grad()
+        recorded = self.stepper.recorded
+        clear_gradients(self.optimizer, recorded=recorded)
         if self.hooks:
             self.hooks.before_step(self._done(epoch))
         loss, right = self.stepper(batch, real=real, examples=examples, noise=noise)
         if self.hooks:
             self.hooks.before_update(self.optimizer.param_groups[0]["lr"])
-        self.optimizer.step()
+        update_weights(self.optimizer, recorded=recorded)
         self.schedule.step()
         # Over all processes at once: from the leading one's state any number of them may go on.
         loss, right = self.group.total(torch.stack([loss, right]))
-        totals.losses[totals.step] = loss
-        totals.right += right
-        totals.step += 1
+        totals.add(loss, right)
 
-    def _close(self, totals: EpochTotals, epoch: int) -> EpochRecord:
-        """The epoch's record, over all processes.
-
-        Raises:
-            DivergedError: a loss was not finite.
-        """
-        losses, examples = totals.losses, self.stream.examples(epoch)
-        self._require_finite(losses, epoch)
-        record = EpochRecord(
-            epoch=epoch,
-            lr=totals.lr,
-            loss=float(losses.sum()) / examples,
-            accuracy=float(totals.right) / examples,
-            seconds=totals.seconds,
-            examples_per_second=examples / totals.seconds,
-        )
+    def _close(self, record: EpochRecord) -> EpochRecord:
+        """The record of an epoch that has ended, with all that is measured between two."""
+        epoch = record.epoch
         if self.watch:
             robust, self.stopped = self.watch.look(self.model, epoch)
             record = replace(record, robust_accuracy=robust)
@@ -268,7 +251,7 @@ class Trainer:
         return record
 
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
-        """Raise `DivergedError` with the first step whose loss was not finite."""
+        """Wait for the device; raise `DivergedError` with the first step of no finite loss."""
         bad = (~losses.isfinite()).nonzero().flatten().tolist()
         if not bad:
             return
@@ -311,15 +294,7 @@ class Trainer:
         if self.group.size == 1:  # the others would wait for a leader that has raised
             self._require_finite(totals.losses, epoch)
         seen = sum(self.stream.share(epoch, step)[1] for step in range(totals.step))
-        so_far = EpochRecord(
-            epoch=epoch,
-            lr=totals.lr,
-            loss=float(totals.losses.sum()) / seen,
-            accuracy=float(totals.right) / seen,
-            seconds=totals.seconds,
-            examples_per_second=seen / totals.seconds,
-        )
-        self.progress.update(self._done(epoch), note=self._note(so_far))
+        self.progress.update(self._done(epoch), note=self._note(totals.record(epoch, seen)))
 
     def _note(self, epoch: EpochRecord) -> str:
         """Format the measurements of an epoch, or of its steps so far, for progress."""
@@ -327,4 +302,17 @@ class Trainer:
         note += f", accuracy {epoch.accuracy:.3f}"
         if math.isfinite(epoch.validation_accuracy):
             note += f", validation accuracy {epoch.validation_accuracy:.3f}"
-        return f"{note}, {epoch.examples_per_second:,.0f} examples/s"
+        speed = f"{epoch.examples_per_second:,.0f} examples/s"
+        return f"{note}, {speed}, {epoch.data_wait:.0%} of the time waiting for data"
+
+
+def _may_record(group: ProcessGroup, hooks: TrainingHooks | None, device: str) -> bool:
+    """True if joint steps are recorded: they repeat, and gradients stay within this process."""
+    if not records(device):
+        return False
+    reason = "gradients are exchanged between processes" if group.size > 1 else ""
+    if hooks is not None:
+        reason = "the objective changes the net, or itself, from step to step"
+    if reason and group.leads:
+        log.info("the joint step runs unrecorded: %s", reason)
+    return not reason

@@ -1,14 +1,17 @@
 """Searches as a device runs them: recorded, in buckets of rows, looked at now and then."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 import torch
 from nets import images, smooth
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from fftune import devices
-from fftune.attacks import attack_spec, success
+from fftune.attacks import attack_spec, pgd, success
 from fftune.attacks.query_counter import QueryCounter
+from fftune.attacks.search_state import checked_before
 from fftune.capture import use
 from fftune.capture.tape import Tape
 from fftune.config import AttackConfig, ThreatModel
@@ -84,3 +87,61 @@ def test_a_recorded_search_finds_what_the_plain_one_finds(
     assert 0 < met < 45  # else nothing was told apart
     assert tape.replays > tape.records > 0
     assert not caplog.text  # nothing fell back
+
+
+class Looks(TorchDispatchMode):
+    """Counts what waits for a device: values that are read, and shapes that depend on data."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = Counter[str]()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        waiting = name in {"_local_scalar_dense", "nonzero", "_unique2", "equal", "masked_select"}
+        if name.startswith("index") and isinstance(args[1], list | tuple):
+            waiting |= any(at is not None and at.dtype == torch.bool for at in args[1])
+        if waiting:
+            self.count[name] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def looks(search, loss, steps, goal="adversarial", **settings) -> int:
+    """Looks of a search that succeeds nowhere, on examples whose range was checked before."""
+    net, x = smooth(4, SHAPE, 1).requires_grad_(False), images(9, SHAPE, 2)
+    with torch.no_grad():
+        counted = QueryCounter(net, net(x))
+    y = counted.logits_clean.argmax(1)
+    config = AttackConfig(threat=ThreatModel(eps=1e-6), search=search, steps=steps, **settings)
+    with checked_before(), Looks() as counts:
+        attack_spec(search).run(
+            counted, x, y, config=config, goal=goal, loss=loss, noise=Noise(0), ids=torch.arange(9)
+        )
+    return sum(counts.count.values())
+
+
+@pytest.mark.parametrize("goal", ["adversarial", "stability", "hedge"])
+@pytest.mark.parametrize("start", ["uniform", "gaussian"])
+def test_pgd_of_a_training_never_waits_for_the_device(goal, start, tape) -> None:
+    assert looks("pgd", "ce", 45, goal, start=start) == 0
+
+
+def test_the_range_of_pixels_is_looked_at_where_nobody_has_checked_it(tape) -> None:
+    net, x = smooth(4, SHAPE, 1).requires_grad_(False), images(3, SHAPE, 2)
+    config = AttackConfig(steps=1)
+    with Looks() as counts:
+        pgd(
+            net, x, torch.zeros(3).long(), config=config, goal="adversarial", loss="ce",
+            noise=Noise(0), ids=torch.arange(3),
+        )  # fmt: skip
+    assert counts.count
+
+
+@pytest.mark.parametrize(
+    ("search", "loss", "each"), [("pgd", "ce", 5), ("apgd", "dlr", 5), ("square", "margin", 25)]
+)
+def test_a_strong_search_looks_once_a_few_steps(search, loss, each, tape) -> None:
+    """Ten times as many steps are looked at as often as there are chunks more."""
+    few, many = (looks(search, loss, steps, protocol="strong") for steps in (100, 1000))
+    assert few < 45  # what no chunk is left for goes step by step
+    assert many - few <= 900 // each + 10

@@ -217,7 +217,7 @@ def test_a_turn_changes_what_is_climbed_and_not_what_is_told() -> None:
 
 def test_starts_and_draws_are_keyed_by_job_and_id() -> None:
     config, noise = AttackConfig(threat=ThreatModel(eps=0.2)), Noise(1)
-    rows = replace(rows_of(4), job=torch.tensor([3, 5, 3, 5]))
+    rows = replace(rows_of(4), job=torch.tensor([3, 5, 3, 5]), jobs=(3, 4, 5))
     rows = replace(rows, noise=ExampleNoise(noise, torch.tensor([7, 7, 8, 9])))
     begun, drawn = rows.start(config, "a"), rows.uniform((2, 3), "b", 1)
     assert drawn.shape == (4, 2, 3) and drawn.dtype == rows.x.dtype

@@ -2,6 +2,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fftune.capture import captured, use
+from fftune.capture.tape import Tape
 from fftune.config import Augmentation
 from fftune.data import augment
 from fftune.data.augment import augmented, keyed_bits
@@ -41,6 +43,40 @@ def test_the_way_of_accelerators_gives_the_same(monkeypatch: pytest.MonkeyPatch)
     on_cpu = augmented(pixels, IDS, BOTH, seed=1, epoch=1)
     monkeypatch.setattr(augment, "_sliced", augment._gathered)
     assert torch.equal(augmented(pixels, IDS, BOTH, seed=1, epoch=1), on_cpu)
+
+
+@pytest.mark.parametrize("config", [BOTH, Augmentation(crop_padding=4), Augmentation(flip=True)])
+def test_an_accelerator_need_not_wait(config: Augmentation) -> None:
+    """A meta tensor has no values that could be read."""
+    pixels, ids = images(20), IDS[:20]
+    found = augmented(pixels.to("meta"), ids.to("meta"), config, seed=1, epoch=1)
+    assert found.device.type == "meta" and found.shape == pixels.shape
+    assert found.dtype == torch.uint8
+
+
+def test_the_way_of_accelerators_can_be_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pixels and ids are inputs; an epoch is part of what was recorded."""
+
+    def both_ways(pixels: Tensor, ids: Tensor, epoch: int) -> Tensor:
+        return augmented(pixels, ids, BOTH, seed=1, epoch=epoch)
+
+    calls = [(images().roll(k, 0), IDS + 11 * k, k // 4) for k in range(8)]
+    expected = [both_ways(*call) for call in calls]
+    monkeypatch.setattr(augment, "_sliced", augment._gathered)
+    with use(tape := Tape()):
+        found = [captured(both_ways)(*call) for call in calls]
+    assert (tape.records, tape.replays) == (2, 4)
+    assert all(map(torch.equal, found, expected))
+
+
+@pytest.mark.parametrize("padding", [0, 4])
+def test_an_accelerator_mirrors_as_a_cpu_does(padding: int) -> None:
+    pixels, ids = images(30), IDS[:30]
+    bits = keyed_bits(ids, seed=1, epoch=1)
+    top = left = torch.zeros_like(bits) + padding
+    padded = torch.nn.functional.pad(pixels, [padding] * 4)
+    mirrored = augment._gathered(padded, top, left, (bits & 1).bool(), (9, 11))
+    assert torch.equal(mirrored, augmented(pixels, ids, Augmentation(flip=True), seed=1, epoch=1))
 
 
 def test_an_example_is_augmented_alike_in_any_company() -> None:

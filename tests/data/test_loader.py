@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fftune.config import Augmentation, DataSpec, Engine, LoaderConfig, WriteConfig
 from fftune.data import Loader, is_padding, load, open_loader
-from fftune.data import loader as loaders
 from fftune.data.dataset import Batch
+from fftune.data.engines import choice
 from fftune.data.engines import ffcv_decoder as ffcv_engine
 from fftune.errors import ConfigError, DataError
 
@@ -196,12 +196,12 @@ def test_small_sets_are_held_in_memory_and_large_ones_are_not(
     def kind(spec: DataSpec) -> str:
         return type(open_loader(spec, "train", LoaderConfig())._pixels).__name__
 
-    assert kind(spec) == "InMemory"
-    monkeypatch.setattr(loaders, "SMALL", 1)
+    assert kind(spec) == "HeldPixels"
+    monkeypatch.setattr(choice, "SMALL", 1)
     if "ffcv" in ENGINES:
         assert kind(spec) == "FfcvDecoder"
-    loaders._say_once.cache_clear()
-    monkeypatch.setattr(loaders, "why_missing", lambda: "FFCV is not usable here (it is not)")
+    choice._say_once.cache_clear()
+    monkeypatch.setattr(choice, "why_missing", lambda: "FFCV is not usable here (it is not)")
     with caplog.at_level(logging.WARNING):
         assert kind(spec) == kind(spec) == "TorchWorkers"
     assert caplog.text.count("FFCV is not usable here") == 1  # said once

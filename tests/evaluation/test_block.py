@@ -22,7 +22,7 @@ from fftune.evaluation.batteries import (
     risks,
     targets,
 )
-from fftune.evaluation.block import attack_block, margins
+from fftune.evaluation.block import attack_block, judged_block
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy
@@ -121,19 +121,13 @@ def between_sizes(subject, data, chosen, noise, whole: int, size: int) -> tuple[
     how many rows there are."""
     listed, total = [], 0
     for attack in chosen:
-        one, other = (
-            Outcomes.of(attack_block(subject, b, attack, noise=noise) for b in data.batches(n))
-            for n in (whole, size)
-        )
-        total += len(one)
-        rows = moved(one, other)
-        if rows:
-            near = [
-                {i: m for b in data.batches(n) for i, m in
-                 margins(subject, b, attack, noise=noise).items()}
-                for n in (whole, size)
-            ]  # fmt: skip
-            listed += [(row, *(at[row.id] for at in near)) for row in rows]
+        outcomes, near = [], []
+        for n in (whole, size):
+            found = [judged_block(subject, b, attack, noise=noise) for b in data.batches(n)]
+            outcomes.append(Outcomes.of(table for table, _ in found))
+            near.append({i: m for _, margins in found for i, m in margins.items()})
+        total += len(outcomes[0])
+        listed += [(row, *(at[row.id] for at in near)) for row in moved(*outcomes)]
     return listed, total
 
 

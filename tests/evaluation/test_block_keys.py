@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from fftune.config import HedgeConfig, ThreatModel
 from fftune.defenses import AdaptiveAccess, Hedge, hedge
 from fftune.errors import DataError, ModelError
-from fftune.evaluation.block import logits_of, margins
+from fftune.evaluation.block import judged_block, logits_of
 from fftune.evaluation.defended import CLEAN
 from fftune.keyed_noise import Noise
 
@@ -56,13 +56,15 @@ def test_a_block_without_such_examples_has_no_rows(scope: str, searches) -> None
     net = Quarter()
     assert len(frame(model_under_test(net=net, defense_set=defense_set), one, data)) == 0
     assert not searches.given and len(net.asked) == 1  # when clean, and never again
-    assert margins(model_under_test(), data, one, noise=NOISE) == {}
+    rows, margins = judged_block(model_under_test(), data, one, noise=NOISE)
+    assert len(rows) == 0 and margins == {}
 
 
 def test_margins_are_first_less_second_logit(searches) -> None:
     """At .375 and .5: 0 to .25 off the centre of class 1, so that .25 and 0 remain."""
     searches.set("pgd", move({4: 0.5, 30: 0.1875}))
-    found = margins(model_under_test(), BLOCK, attack(part()), noise=NOISE)
+    rows, found = judged_block(model_under_test(), BLOCK, attack(part()), noise=NOISE)
+    assert rows.to_pandas().equals(frame(model_under_test(), attack(part())))
     assert found == pytest.approx({30: 0.125, 4: 0, 17: 0.25, 8: 0.25, 52: 0.25})
 
 
@@ -165,7 +167,8 @@ def test_the_same_defence_by_another_radius_is_another_name(searches) -> None:
 
 
 def test_every_draw_of_every_defence_scores_the_same_examples(searches) -> None:
-    """By the untouched net, on what the twin's slopes made of the perturbed inputs."""
+    """By the untouched net, on what its own slopes made of the perturbed inputs; searches alone
+    ask the copy, which says class 2 of everything and has no slope."""
     searches.set("pgd", move({30: 0.375, 17: 0.5625}))
     net, surrogate = Quarter(), Says(2)
     hedges = {"hedge": HedgeConfig(eps_d=0.2, steps=2), "random": HedgeConfig(eps_d=0.15, steps=0)}
@@ -180,7 +183,7 @@ def test_every_draw_of_every_defence_scores_the_same_examples(searches) -> None:
         for repeat in range(3):
             at = rows[(rows["defense"] == name) & (rows["defense_repeat"] == repeat)]
             noise = defense_set.noise.fold(repeat)
-            x_hed = hedge(surrogate, x_pert, config=config, noise=noise, ids=IDS)
+            x_hed = hedge(Quarter(), x_pert, config=config, noise=noise, ids=IDS)
             pred = Quarter()(x_hed).argmax(1)
             assert at["pred_pert"].tolist() == pred.tolist()
             assert at["success"].tolist() == (pred != Y).tolist()
@@ -218,19 +221,19 @@ def test_scope_mistaken_adds_those_of_some_defences_first_draw(searches) -> None
         "hedge": HedgeConfig(eps_d=0.2, steps=1),
     }
     defense_set = guard_of(hedges, repeats=3)
-    surrogate = Quarter()
+    net = Quarter()
     wrong = CLASSES != Y
     for config in hedges.values():
-        x_hed = hedge(surrogate, images(), config=config, noise=defense_set.noise.fold(0), ids=IDS)
+        x_hed = hedge(net, images(), config=config, noise=defense_set.noise.fold(0), ids=IDS)
         wrong |= Quarter()(x_hed).argmax(1) != Y
-    subject = model_under_test(defense_set=defense_set, surrogate=surrogate)
+    subject = model_under_test(defense_set=defense_set, net=net, surrogate=Says(2))
     rows = frame(subject, attack(part(), scope="mistaken", goal="hypocritical"))
     bare = rows[rows["defense"] == "none"]
     assert bare["id"].tolist() == IDS[wrong].tolist()
     # What is known of a block is not asked again.
-    first = len(surrogate.asked)
+    first = len(net.asked)
     again = frame(subject, attack(part(), scope="mistaken", goal="hypocritical"))
-    assert len(surrogate.asked) - first < first and again.equals(rows)
+    assert len(net.asked) - first < first and again.equals(rows)
     # Whoever goes to the bare net's mistakes alone does not care.
     rows = frame(subject, attack(part(), scope="wrong", goal="hypocritical"))
     assert rows.loc[rows["defense"] == "none", "id"].tolist() == [8, 52]

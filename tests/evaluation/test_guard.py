@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from cells import IDS, Quarter, Says, X, guard_of, images
+from cells import IDS, Quarter, guard_of, images
 
 from fftune.config import DefenseConfig, HedgeConfig, ThreatModel
 from fftune.defenses import Hedge, hedge
@@ -49,8 +49,8 @@ def test_each_draw_is_keyed_by_its_repeat_and_the_examples_id() -> None:
         "random": HedgeConfig(eps_d=0.3, steps=0),
         "hedge": HedgeConfig(eps_d=0.2, steps=3),
     }
-    defense_set, net, surrogate = guard_of(hedges), Quarter(), Says(1)
-    verdicts = list(defense_set.predictions(net, images(), IDS, 4, surrogate=surrogate))
+    defense_set, net = guard_of(hedges), Quarter()
+    verdicts = list(defense_set.predictions(net, images(), IDS, 4))
     assert [(v.name, v.repeat) for v in verdicts] == [
         (name, repeat) for name in hedges for repeat in range(4)
     ]
@@ -58,46 +58,37 @@ def test_each_draw_is_keyed_by_its_repeat_and_the_examples_id() -> None:
     for verdict in verdicts:
         config = hedges[verdict.name]
         noise = defense_set.noise.fold(verdict.repeat)
-        expected = net(hedge(surrogate, images(), config=config, noise=noise, ids=IDS)).argmax(1)
+        expected = net(hedge(net, images(), config=config, noise=noise, ids=IDS)).argmax(1)
         assert torch.equal(verdict.pred, expected) and verdict.defense == Hedge(config=config)
         passes = [config.steps + 1, config.steps, 1, 0]
         assert verdict.counts.tolist() == [[n] * 5 for n in passes]
         preds.append(expected.tolist())
     assert len({tuple(pred) for pred in preds}) > 2  # draws differ
     few = torch.tensor([4, 1])
-    part = list(defense_set.predictions(net, images()[few], IDS[few], 2, surrogate=surrogate))
+    part = list(defense_set.predictions(net, images()[few], IDS[few], 2))
     assert [v.pred.tolist() for v in part] == [
         v.pred[few].tolist() for v in verdicts if v.repeat < 2
     ]
 
 
-def test_the_twin_is_followed_and_the_net_asked() -> None:
-    """The twin's slope of class 0 pulls every pixel up; the net says where they are then."""
+class Up(Quarter):
+    """Says quarters; a term of value 0 makes the sum of all classes' losses grow with the pixel."""
 
-    class Up(Says):
-        def forward(self, x):
-            # Class 1 falls as x grows: the sum of losses is climbed towards larger x.
-            return super().forward(x) - 9 * x.flatten(1) * torch.tensor([0.0, 1.0, 0.0, 0.0])
+    def forward(self, x):
+        logits, pixel = super().forward(x), x.flatten(1)
+        tilt = 1000 * (logits.softmax(1) - 0.25).detach()
+        return logits + tilt * (pixel - pixel.detach())
 
+
+def test_the_net_that_gives_the_verdict_is_the_one_that_a_defence_follows() -> None:
+    """One step up by a quarter, from the net's own slope; the net then says where pixels are."""
     config = HedgeConfig(eps_d=0.25, steps=1, step_size=0.25, start="none")
     x = torch.tensor([0.125, 0.375, 0.5625])
-    found = predict(
-        Quarter(),
-        images(x),
-        surrogate=Up(0),
-        defense=Hedge(config=config),
-        noise=ExampleNoise(Noise(0), torch.arange(3)),
-    )
+    noise = ExampleNoise(Noise(0), torch.arange(3))
+    found = predict(Up(), images(x), defense=Hedge(config=config), noise=noise)
     assert found.tolist() == [1, 2, 3]
-    still = HedgeConfig(eps_d=0.0, steps=0)
-    found = predict(
-        Says(2),
-        images(X),
-        surrogate=Up(0),
-        defense=Hedge(config=still),
-        noise=ExampleNoise(Noise(0), IDS),
-    )
-    assert found.tolist() == [2] * 5
+    still = Hedge(config=HedgeConfig(eps_d=0.0, steps=0))
+    assert predict(Up(), images(x), defense=still, noise=noise).tolist() == [0, 1, 2]
 
 
 def test_a_verdict_takes_no_gradients() -> None:
@@ -108,7 +99,6 @@ def test_a_verdict_takes_no_gradients() -> None:
     predict(
         net,
         images(),
-        surrogate=Quarter(),
         defense=Hedge(config=still),
         noise=ExampleNoise(Noise(0), IDS),
     )

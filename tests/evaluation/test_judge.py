@@ -12,11 +12,13 @@ from torch import Tensor, nn
 from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ThreatModel
 from fftune.data import load
 from fftune.data.subset import sample
+from fftune.devices import CPU
 from fftune.errors import ConfigError, DataError, ModelError
-from fftune.evaluation import job as job
+from fftune.evaluation import perform
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.tiers import CANARY
+from fftune.models import verdict
 from fftune.outcomes import Outcomes, rows
 from fftune.report.attack_table import rates, table, values
 from fftune.risk import Rate, UnionCounts
@@ -189,21 +191,70 @@ def test_without_mistakes_the_hypocritical_risk_is_undefined(toy, blobs) -> None
 
 
 def test_out_of_memory_goes_on_with_smaller_blocks(toy, blobs, monkeypatch, caplog) -> None:
-    whole = job.attack_block
+    whole = perform.attack_block
 
     def scarce(subject, block, attack, *, noise):
         if len(block[0]) > 13:
             raise torch.OutOfMemoryError("too much")
         return whole(subject, block, attack, noise=noise)
 
-    monkeypatch.setattr(job, "attack_block", scarce)
+    monkeypatch.setattr(perform, "attack_block", scarce)
     outcomes = evaluate(toy, blobs, BatteryConfig(steps=2, block_size=50), threat=THREAT)
     assert len(outcomes) == 200
     assert "out of memory with 50 examples a block; going on with 25" in caplog.text
     assert outcomes.values("status") == {"ok, block of 13, block of 25"}
-    monkeypatch.setattr(job, "attack_block", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(perform, "attack_block", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         evaluate(toy, blobs, BatteryConfig(steps=2), threat=THREAT)
+
+
+def test_recordings_go_before_blocks_are_halved(toy, blobs, monkeypatch, caplog) -> None:
+    """Room is scarce until what was recorded is dropped: the whole block is then tried again."""
+    whole, dropped = perform.attack_block, []
+
+    def scarce(subject, block, attack, *, noise):
+        if not dropped:
+            raise torch.OutOfMemoryError("too much")
+        return whole(subject, block, attack, noise=noise)
+
+    monkeypatch.setattr(perform, "attack_block", scarce)
+    monkeypatch.setattr(perform, "forget", lambda *owner: dropped.append(owner))
+    battery = BatteryConfig(steps=2, block_size=50)
+    outcomes = evaluate(toy, blobs, battery, threat=THREAT)
+    assert dropped[0] == () and outcomes.values("status") == {"ok"}
+    assert "out of memory" not in caplog.text
+    monkeypatch.undo()
+    assert outcomes.table.equals(evaluate(toy, blobs, battery, threat=THREAT).table)
+
+
+def test_pieces_of_verdicts_are_no_larger_than_the_blocks_that_memory_holds(
+    toy, blobs, monkeypatch
+) -> None:
+    """Blocks of 50, pieces of 30: halves of 25 and 13 must not be padded to more."""
+    whole, seen = perform.attack_block, []
+
+    def scarce(subject, block, attack, *, noise):
+        seen.append((len(block[0]), subject.piece))
+        if len(block[0]) > 13:
+            raise torch.OutOfMemoryError("too much")
+        return whole(subject, block, attack, noise=noise)
+
+    monkeypatch.setattr(perform, "attack_block", scarce)
+    fake = replace(CPU, piece=30)
+    for place in (perform, verdict):
+        monkeypatch.setattr(place, "policy", lambda _: fake)
+    evaluate(toy, blobs, BatteryConfig(steps=1, block_size=50), threat=THREAT)
+    assert set(seen) == {(50, None), (25, 25), (13, 13), (12, 13)}
+
+
+def test_a_device_too_small_for_one_example_is_one_line(toy, blobs, monkeypatch) -> None:
+    def full(*_, **__):
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate much")
+
+    monkeypatch.setattr(perform, "attack_block", full)
+    expected = "^out of memory on cpu with one example: no block is small enough$"
+    with pytest.raises(ModelError, match=expected):
+        evaluate(toy, blobs, BatteryConfig(steps=1), threat=THREAT)
 
 
 @pytest.mark.parametrize("name", ["risks", "targets", "hypocritical", "autoattack"])

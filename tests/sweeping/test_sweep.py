@@ -16,14 +16,13 @@ from fftune.config import StoppingConfig, SweepConfig, TrainConfig, from_json
 from fftune.errors import ConfigError, FftuneError, StudyError
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
-from fftune.sweeping.cost import Cost, cost, hours
+from fftune.sweeping.cost import cost, describe_hours
 from fftune.sweeping.early_stopping import ParetoHalving
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import sweep
 from fftune.sweeping.training_trial import train_and_evaluate
 from fftune.sweeping.trial_runner import TrialRunner
-from fftune.training.throughput import Throughput
 
 CALL = TrialRunner.__call__
 MEASURE = "fftune.sweeping.training_trial.train_and_evaluate"
@@ -199,13 +198,18 @@ def test_cost_by_hand(quick: SweepConfig) -> None:
     assert trades.forwards == found.forwards + 2 * 2 * 100  # the clean reference of the KL
 
 
-def test_hours_by_hand() -> None:
-    """3,600 s of passes in nine trials: on four devices three rounds of 400 s."""
-    found = Cost(trials=9, epochs=18, forwards=1000, backwards=500)
-    rates = Throughput(forward=1.6, backward=4.0, device="cpu")
-    assert found.hours(rates, 1) == pytest.approx(1)
-    assert found.hours(rates, 4) == pytest.approx(3 / 9)
-    assert "1 worker 1 h, 2 workers 0.56 h, 4 workers 0.33 h" in hours(found, rates)
+def test_hours_of_a_study_pack_its_trials(quick: SweepConfig) -> None:
+    """A trial of standard training, and two of many times its passes, on one to three cards."""
+    base = replace(
+        quick.base, model="resnet18", optimizer=replace(quick.base.optimizer, epochs=10**8)
+    )
+    config = replace(quick, base=base)
+    one, two, three = (
+        float(describe_hours(config, "h200", cards).split(" h")[0].split()[-1].replace(",", ""))
+        for cards in (1, 2, 3)
+    )
+    assert three < two < one
+    assert one - two == pytest.approx(three, rel=0.03)  # 2 long + short, long + short, long
 
 
 def test_seeds_repeat_a_point_and_the_search_is_told_their_mean(quick, root: Path) -> None:

@@ -12,10 +12,11 @@ from torch import Tensor, nn
 
 from fftune.config import AttackConfig, InputSpec, ThreatModel, TrainConfig
 from fftune.keyed_noise import Noise
-from fftune.models import Folded, eval_mode, fold, make_model
+from fftune.models import eval_mode, fold, make_model
 from fftune.models.linf_training import LinfDistTraining
 from fftune.objectives import objective_of
-from fftune.training.step import Stepper, folded_of, loss_of
+from fftune.training.crafting_net import CraftingNet
+from fftune.training.step import Stepper, loss_of
 from tests.training.plain_step import plain_step
 from tests.training.tinies import tiny
 
@@ -55,11 +56,11 @@ def moody() -> Moody:
     return net.train()
 
 
-def folded_copy(net: nn.Module) -> Folded:
+def folded_copy(net: nn.Module) -> CraftingNet:
     with eval_mode(net):
         folded = fold(net, torch.rand(2, 2, 4, 4, dtype=torch.float64))
     assert folded is not None
-    return folded
+    return CraftingNet(source=net, asked=folded.net, copied=folded.net, norms=folded.norms)
 
 
 class Averaging(nn.Module):
@@ -138,7 +139,7 @@ def test_a_step_is_that_of_a_plain_loop(objective, lam, is_folded, accumulate, c
     plain = copy.deepcopy(net)
     asked: list[int] = []
     net.register_forward_pre_hook(lambda *_: asked.append(1))
-    stepper = stepper_of(config, net, folded=folded, processes=2, wrapped=Averaging(net))
+    stepper = stepper_of(config, net, crafted_on=folded, processes=2, wrapped=Averaging(net))
     total, right = stepper(batch_of(12), real=9, examples=20, noise=noise)
     ids, x, y = (column[:9] for column in batch_of(12))
     expected = plain_step(
@@ -177,7 +178,7 @@ def test_every_step_attacks_the_net_as_it_is_now() -> None:
     """Three steps of SGD, each with a batch of its own: weights and statistics stay equal."""
     config, net = config_of("thrm", 3.0), moody()
     plain = copy.deepcopy(net)
-    stepper = stepper_of(config, net, folded=folded_copy(net))
+    stepper = stepper_of(config, net, crafted_on=folded_copy(net))
     ours, theirs = (torch.optim.SGD(n.parameters(), 0.5) for n in (net, plain))
     for seed in range(3):
         noise = Noise(seed)
@@ -277,8 +278,8 @@ def test_the_hinge_is_the_recipes_on_the_clean_batch() -> None:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_precision_is_that_of_search_and_step_alike(precision) -> None:
-    """bf16 products; what is summed and stepped stays fp32. Channels last, for convolutions."""
+def test_the_step_is_in_its_precision_and_channels_last(precision) -> None:
+    """bf16 products; what is summed and stepped stays fp32. The net itself is asked in fp32."""
     seen = []
     net = moody().float()
     net.last.register_forward_hook(lambda *args: seen.append(args[-1].dtype))
@@ -289,48 +290,7 @@ def test_the_precision_is_that_of_search_and_step_alike(precision) -> None:
     config = replace(config_of("thrm", 2.0), precision=precision)
     ids, x, y = batch_of(4)
     total, _ = stepper_of(config, net)((ids, x.float(), y), real=4, examples=4, noise=Noise(0))
-    assert seen == [torch.bfloat16 if precision == "bf16" else torch.float32] * 4
+    product = torch.bfloat16 if precision == "bf16" else torch.float32
+    assert seen == [torch.float32] * 3 + [product]
     assert total.dtype == gradient(net).dtype == torch.float32
     assert places == [True] * 4
-
-
-def test_what_crafts_nothing_needs_no_copy() -> None:
-    net = moody().float()
-    for objective, lam in OBJECTIVES:
-        crafts = objective in ("pgd_at", "fast_at") or (objective != "standard" and lam > 0)
-        folded = folded_of(net, config_of(objective, lam), INPUTS, "cpu")
-        assert (folded is not None) == crafts
-
-
-def test_copies_are_tried_on_the_same_two_images_by_all_processes(monkeypatch) -> None:
-    """Or one process would take a copy that another one refuses."""
-    seen = []
-    monkeypatch.setattr("fftune.training.step.fold", lambda net, x: seen.append((net.training, x)))
-    folded_of(moody(), config_of("pgd_at"), INPUTS, "cpu")
-    expected = torch.rand(2, 2, 4, 4, generator=torch.Generator().manual_seed(0))
-    ((training, x),) = seen
-    assert not training
-    assert x.equal(expected)
-
-
-class Restless(Moody):
-    """Draws at random at every call."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x + torch.rand(1))
-
-
-def test_making_a_copy_leaves_net_and_generators_alone() -> None:
-    """Float nets, as the probe is; statistics stay, modes stay, and nobody's draws are used up."""
-    config = config_of("thrm", 3.0)
-    for net, folds in ((moody().float(), True), (Restless(), False)):
-        before = copy.deepcopy(net.state_dict())
-        torch.manual_seed(5)
-        expected = torch.rand(3)
-        torch.manual_seed(5)
-        folded = folded_of(net, config, INPUTS, "cpu")
-        assert torch.rand(3).equal(expected)
-        assert (folded is not None) == folds
-        assert all(module.training for module in net.modules())
-        for name, value in net.state_dict().items():
-            assert value.equal(before[name])

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fftune.data.buffer_pool import BufferPool
+from fftune.data.buffer_pool import BufferPool, Memory, aligned
 from fftune.data.images import Pixels
 from fftune.data.prefetch import cores, prefetched
 from fftune.errors import DataError
@@ -48,29 +48,37 @@ class FfcvDecoder:
 
     Args:
         resized_crop: the side of FFCV's RandomResizedCrop; none delivers images as stored.
+        memory: where the memory of batches comes from.
+        channels_first: bring channels first in memory too; False leaves that to a device.
 
     Raises:
         DataError: FFCV is missing, or the images differ in size and are not to be cropped.
     """
 
     def __init__(
-        self, beton: Path, *, resized_crop: int | None = None, workers: int | None
+        self,
+        beton: Path,
+        *,
+        resized_crop: int | None = None,
+        workers: int | None,
+        memory: Memory = aligned,
+        channels_first: bool = True,
     ) -> None:
         if missing := why_missing():
             raise DataError(f"data.engine: {missing}")
         ffcv = _ffcv()
         reader = ffcv["Reader"](str(beton))
-        memory = ffcv["OSCacheManager"](reader)
+        pages = ffcv["OSCacheManager"](reader)
         field = reader.handlers["image"]
         if resized_crop is None:
             operation = field.get_decoder_class()()
         else:
             operation = ffcv["RandomResizedCrop"]((resized_crop, resized_crop))
         self._records = reader.metadata["f0"]
-        self._memory = memory.schedule_epoch([]).__enter__().state
+        self._pages = pages.schedule_epoch([]).__enter__().state
         self._threads = workers or cores()
         operation.accept_field(field)
-        operation.accept_globals(self._records, memory.compile_reader())
+        operation.accept_globals(self._records, pages.compile_reader())
         try:
             _, wanted = operation.declare_state_and_memory(ffcv["INITIAL_STATE"])
         except TypeError:
@@ -81,7 +89,8 @@ class FfcvDecoder:
         images, *scratch = wanted if isinstance(wanted, tuple) else (wanted,)
         self._shape = tuple(map(int, images.shape))
         self._scratch = int(scratch[0].shape[0]) if scratch else None
-        self._buffers, self._scratches = BufferPool(), BufferPool(spare=self._threads)
+        self._channels_first = channels_first and self._scratch is None
+        self._buffers, self._scratches = BufferPool(memory), BufferPool(spare=self._threads)
         self._decode = _decoder(operation)
         with warnings.catch_warnings():  # that some functions cannot be kept on disk is known
             warnings.simplefilter("ignore", ffcv["NumbaWarning"])
@@ -92,18 +101,18 @@ class FfcvDecoder:
         stored = self._buffers.take((len(rows), *self._shape))
         self._fill(stored.numpy(), rows)
         images = stored.permute(0, 3, 1, 2)
-        if self._scratch is not None:
+        if not self._channels_first:
             return images
         return self._buffers.take(tuple(images.shape)).copy_(images)
 
     def _fill(self, images: Pixels, rows: NDArray[np.uint64]) -> None:
         if self._scratch is None:
-            self._decode(rows, images, self._records, self._memory)
+            self._decode(rows, images, self._records, self._pages)
             return
         scratch = self._scratches.take((1, self._scratch)).numpy()
         for i in range(max(len(rows), 1)):  # one by one, so that scratch for one image will do
             now = slice(i, i + 1)
-            self._decode(rows[now], (images[now], scratch), self._records, self._memory)
+            self._decode(rows[now], (images[now], scratch), self._records, self._pages)
 
     def batches(self, batches: Sequence[Tensor]) -> Iterator[Tensor]:
         """The images at the positions of each batch, decoded ahead."""

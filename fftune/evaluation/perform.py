@@ -1,0 +1,93 @@
+"""Block tasks performed within the memory that there is."""
+
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pyarrow as pa
+import torch
+
+from fftune.capture import forget
+from fftune.data.dataset import Batch
+from fftune.devices import policy
+from fftune.errors import ModelError
+from fftune.evaluation.batteries import Attack
+from fftune.evaluation.block import ModelUnderTest, attack_block
+from fftune.evaluation.job import BlockTask, EvalJob
+from fftune.keyed_noise import Noise
+
+log = logging.getLogger(__name__)
+
+
+def perform(subject: ModelUnderTest, job: EvalJob, task: BlockTask) -> pa.Table:
+    """Attack one block: the rows of a task, which depend on nothing but the arguments.
+
+    Raises:
+        ModelError: the net does not return finite logits of its classes, a row an example.
+        DataError: a label is not one of the classes.
+    """
+    return pa.concat_tables(_within_memory(subject, job.block(task), task.attack, job.noise))
+
+
+def _within_memory(
+    subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
+) -> Iterator[pa.Table]:
+    """Rows of a block; out of memory, once more without what the device has recorded, and then of
+    its halves, with a remark in their status.
+
+    Raises:
+        ModelError: there is no memory for a single example.
+    """
+    if (table := _attacked(subject, block, attack, noise)) is not None:
+        yield table
+        return
+    forget()
+    if (table := _attacked(subject, block, attack, noise)) is not None:
+        yield table
+        return
+    count, half = len(block[0]), (len(block[0]) + 1) // 2
+    if half == count:
+        raise ModelError(
+            f"out of memory on {subject.device} with one example: no block is small enough"
+        )
+    log.warning("out of memory with %d examples a block; going on with %d", count, half)
+    part_of = replace(subject, piece=_no_more(subject, half))
+    ids, x, y = block
+    for part in zip(ids.split(half), x.split(half), y.split(half), strict=True):
+        for table in _within_memory(part_of, part, attack, noise):
+            yield _remarked(table, f"block of {half}")
+
+
+def _attacked(
+    subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
+) -> pa.Table | None:
+    """Rows of a block; None where memory does not suffice.
+
+    It returns first, as an error that is handled still holds all tensors of its frames.
+    """
+    try:
+        return attack_block(subject, block, attack, noise=noise)
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+    return None
+
+
+def _no_more(subject: ModelUnderTest, rows: int) -> int:
+    """The size of a verdict's pieces, at most so many rows."""
+    size = policy(subject.device).piece if subject.piece is None else subject.piece
+    return min(size, rows)
+
+
+def _remarked(table: pa.Table, remark: str) -> pa.Table:
+    """Rows with a remark added to their status."""
+    status = [f"{s}, {remark}" for s in table["status"].to_pylist()]
+    at = table.schema.get_field_index("status")
+    column = pa.array(status).cast(table.schema.field(at).type)
+    return table.set_column(at, table.schema.field(at), column)
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Is memory the reason? Torch's CPU allocator raises a plain RuntimeError."""
+    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
+    return named or "allocate memory" in str(error) or "not enough memory" in str(error)
