@@ -125,7 +125,7 @@ class TrialRunner:
     ) -> tuple[tuple[SeedResult, ...], list[TrackedRun]]:
         sweep = self.study.config
         runs: list[TrackedRun] = []
-        results = []
+        results: list[SeedResult] = []
         try:
             for seed in sweep.training_seeds:
                 config = replace(self.config(settings), seed=seed)
