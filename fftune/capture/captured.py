@@ -84,8 +84,8 @@ def first_use() -> FirstUse:
 
 
 def records(device: str) -> bool:
-    """True if captured functions are recorded on a type of device: addresses must last there."""
-    return _FORCED.get() is not None or device == "cuda"
+    """True if captured functions are recorded on a device: addresses must last there."""
+    return (_FORCED.get() or _recorder(torch.device(device))) is not None
 
 
 def _device(leaves: Sequence[Any]) -> torch.device | None:

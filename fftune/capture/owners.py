@@ -45,9 +45,9 @@ class Serials:
 
 
 class Held:
-    """Tensors and modes of owners at one moment, taken at every call.
+    """Tensors and modes of owners at one moment, which is taken at every call.
 
-    A net is walked through its dictionaries: `parameters()` and its like take four times as long.
+    A net is walked through its dictionaries: `parameters()` and its like take six times as long.
     """
 
     def __init__(self, owners: Sequence[Owner]) -> None:

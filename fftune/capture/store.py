@@ -58,6 +58,15 @@ class Key:
     """Recorder, structure, shapes, settings and modes; None: all of them."""
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Reason why a recording failed; not the error, whose frames would keep nets alive."""
+
+    reason: str
+    memory: bool
+    """True where memory ran out: another time there may be enough."""
+
+
 class Store:
     """Recordings of all functions, used by one thread at a time: a second one runs plainly."""
 
@@ -149,8 +158,8 @@ class Store:
 
     def _record(
         self, recorder: Recorder, key: Key, leaves: list[Any], tree: TreeSpec
-    ) -> Recorded | list[BaseException]:
-        """Record the call; else the errors that kept it from being recorded, the cause last."""
+    ) -> Recorded | Failure:
+        """Record the call, if it can be."""
         began, owners = time.perf_counter(), [leaf for leaf in leaves if is_owner(leaf)]
         try:
             made = Recorded(
@@ -158,10 +167,10 @@ class Store:
             )
         except Exception as error:  # whatever recording raises: the plain call is as right
             log.debug("recording failed", exc_info=True)
-            causes = _causes(error)
-            if any(isinstance(cause, torch.OutOfMemoryError) for cause in causes):
+            failure = _failure(error)
+            if failure.memory:
                 self.recordings = OrderedDict()
-            return causes
+            return failure
         finally:
             self.spent.recording += time.perf_counter() - began
         self.spent.recorded += 1
@@ -169,13 +178,12 @@ class Store:
         self._make_room(recorder.room)
         return made
 
-    def _failed(self, key: Key, causes: Sequence[BaseException]) -> None:
-        if any(isinstance(cause, torch.OutOfMemoryError) for cause in causes):
+    def _failed(self, key: Key, failure: Failure) -> None:
+        if failure.memory:
             self.calls[key] = -REST
-            self._say(key.function, "memory ran out; all recordings are dropped")
+            self._say(key.function, failure.reason)
         else:
-            ours = (cause for cause in causes if isinstance(cause, UnrecordableError))
-            self._give_up(key, _first_line(next(ours, causes[-1])))
+            self._give_up(key, failure.reason)
 
     def _make_room(self, room: float) -> None:
         taken = sum(recorded.bytes for recorded in self.recordings.values())
@@ -264,14 +272,14 @@ def _name(function: Callable[..., Any]) -> str:
     return getattr(function, "__qualname__", repr(function))
 
 
-def _causes(error: BaseException) -> list[BaseException]:
-    """The error and those that led to it: where a recording is broken off, its end raises too."""
+def _failure(error: BaseException) -> Failure:
+    """Find the cause: where a recording is broken off, its end raises too."""
     causes = [error]
     while (earlier := causes[-1].__cause__ or causes[-1].__context__) is not None:
         causes.append(earlier)
-    return causes
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    if any(isinstance(cause, torch.OutOfMemoryError) for cause in causes):
+        return Failure("memory ran out; all recordings are dropped", memory=True)
+    ours = (cause for cause in causes if isinstance(cause, UnrecordableError))
+    cause = next(ours, causes[-1])
+    lines = str(cause).strip().splitlines()
+    return Failure(lines[0] if lines else type(cause).__name__, memory=False)

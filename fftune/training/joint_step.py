@@ -52,4 +52,4 @@ def add_gradients(
 
 
 add_gradients_recorded = captured(add_gradients)
-"""`add_gradients`, recorded: gradients must lie at addresses that last; see `clear_gradients`."""
+"""`add_gradients`, recorded: gradients must lie at addresses that last; see `Updates.clear`."""

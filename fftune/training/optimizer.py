@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from inspect import unwrap
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler, OneCycleLR
 
 from fftune.capture import captured
@@ -51,46 +51,51 @@ def make_optimizer(model: nn.Module, config: TrainConfig) -> torch.optim.Optimiz
     return SGD(groups, config.lr, settings.momentum, fused=True)
 
 
-def clear_gradients(optimizer: torch.optim.Optimizer, *, recorded: bool) -> None:
-    """Clear all gradients; where steps are recorded, at their addresses.
+class Updates:
+    """Clearing gradients and stepping an optimizer, recorded where joint steps are."""
 
-    Elsewhere there are none after it, so that a parameter without part in a step is left alone.
-    """
-    if recorded:
-        _clear(optimizer)
-    else:
-        optimizer.zero_grad()
+    def __init__(
+        self, model: nn.Module, optimizer: torch.optim.Optimizer, *, recorded: bool
+    ) -> None:
+        self.model, self.optimizer = model, optimizer
+        groups = optimizer.param_groups if recorded else []
+        self.rates = [torch.zeros((), device=group["params"][0].device) for group in groups]
+        """Learning rates as a recording reads them, one a group; none: nothing is recorded."""
 
+    def clear(self) -> None:
+        """Clear all gradients, where they are recorded at their addresses.
 
-def update_weights(optimizer: torch.optim.Optimizer, *, recorded: bool) -> None:
-    """Take the optimizer's step at the rates that its groups have now."""
-    if not recorded:
-        optimizer.step()
-        return
-    groups = optimizer.param_groups
-    device = groups[0]["params"][0].device
-    # Filled on the device: a copy from the host would wait for it.
-    rates = [torch.full((), group["lr"], device=device) for group in groups]
-    _update(optimizer, torch.stack(rates))
+        Elsewhere there are none after it, so that a parameter without part in a step is left alone.
+        """
+        if self.rates:
+            _clear(self.model)
+        else:
+            self.optimizer.zero_grad()
+
+    def step(self) -> None:
+        """Update the weights at the rates that the optimizer's groups have now."""
+        if not self.rates:
+            self.optimizer.step()
+            return
+        groups = self.optimizer.param_groups
+        numbers = [group["lr"] for group in groups]
+        try:
+            for group, rate, number in zip(groups, self.rates, numbers, strict=True):
+                group["lr"] = rate.fill_(number)
+            _step(self.optimizer)
+        finally:
+            for group, number in zip(groups, numbers, strict=True):
+                group["lr"] = number
 
 
 @captured
-def _clear(optimizer: torch.optim.Optimizer) -> None:
-    optimizer.zero_grad(set_to_none=False)
+def _clear(model: nn.Module) -> None:
+    model.zero_grad(set_to_none=False)
 
 
 @captured
-def _update(optimizer: torch.optim.Optimizer, rates: Tensor) -> None:
-    """Step with rates of (G,), one a group: numbers would stay those of the recording."""
-    groups = optimizer.param_groups
-    numbers = [group["lr"] for group in groups]
-    try:
-        for group, rate in zip(groups, rates.unbind(), strict=True):
-            group["lr"] = rate
-        optimizer.step()
-    finally:
-        for group, number in zip(groups, numbers, strict=True):
-            group["lr"] = number
+def _step(optimizer: torch.optim.Optimizer) -> None:
+    optimizer.step()
 
 
 def make_schedule(

@@ -24,12 +24,7 @@ from fftune.training.crafting_net import crafting_net
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
 from fftune.training.init_model import init_model
-from fftune.training.optimizer import (
-    clear_gradients,
-    make_optimizer,
-    make_schedule,
-    update_weights,
-)
+from fftune.training.optimizer import Updates, make_optimizer, make_schedule
 from fftune.training.overfitting import OverfittingWatch
 from fftune.training.phases import EpochStream, TrainingData, open_data, open_stream
 from fftune.training.run_dir import RunDir
@@ -54,6 +49,7 @@ class Trainer:
     model: nn.Module
     stepper: Stepper
     optimizer: torch.optim.Optimizer
+    updates: Updates
     schedule: torch.optim.lr_scheduler.LRScheduler
     watch: OverfittingWatch | None
     hooks: TrainingHooks | None
@@ -96,7 +92,7 @@ class Trainer:
         steps = [stream.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
         objective = objective_of(config)
         hooks = objective.hooks(model, config, sum(steps)) if objective.hooks else None
-        wrapped = group.wrap(model, device)
+        wrapped, recorded = group.wrap(model, device), _may_record(group, hooks, device)
         stepper = Stepper(
             config=config,
             model=model,
@@ -107,7 +103,7 @@ class Trainer:
             processes=group.size,
             device=device,
             layout=layout,
-            recorded=_may_record(group, hooks, device),
+            recorded=recorded,
         )
         name = f"{config.objective} lam={config.lam:g}"
         return cls(
@@ -120,6 +116,7 @@ class Trainer:
             model=model,
             stepper=stepper,
             optimizer=optimizer,
+            updates=Updates(wrapped, optimizer, recorded=recorded),
             schedule=make_schedule(optimizer, config, steps),
             watch=OverfittingWatch.of(config, group),
             hooks=hooks,
@@ -195,17 +192,20 @@ class Trainer:
         """Train the remaining steps of an epoch."""
         self.totals = totals = self.totals or self._fresh(epoch)
         began = time.perf_counter() - totals.seconds
+        waited = self.stream.waited - totals.waited
         if self.watch:
             self.watch.batch = next(self.stream.batches(epoch))
         noise = Noise(self.config.seed).fold("train", self.stream.source(epoch), "epoch", epoch)
-        for batch in totals.timed(self.stream.batches(epoch, start=totals.step)):
+        for batch in self.stream.batches(epoch, start=totals.step):
             self._take(batch, totals, epoch, noise)
             totals.seconds = time.perf_counter() - began
+            totals.waited = self.stream.waited - waited
             if self.group.leads and self.progress.due:
                 self._beat(totals, epoch)
             self._save_if_due()
         self._require_finite(totals.losses, epoch)
         totals.seconds = time.perf_counter() - began  # the device is done only now
+        totals.waited = self.stream.waited - waited
         return self._close(totals.record(epoch, self.stream.examples(epoch)))
 
     def _done(self, epoch: int) -> int:
@@ -226,14 +226,13 @@ class Trainer:
         # Dropout, in nets that have it, must not depend on where a run was interrupted.
         torch.manual_seed(noise.fold("torch", totals.step).key(self.group.rank) % 2**63)
         self.model.train()
-        recorded = self.stepper.recorded
-        clear_gradients(self.optimizer, recorded=recorded)
+        self.updates.clear()
         if self.hooks:
             self.hooks.before_step(self._done(epoch))
         loss, right = self.stepper(batch, real=real, examples=examples, noise=noise)
         if self.hooks:
             self.hooks.before_update(self.optimizer.param_groups[0]["lr"])
-        update_weights(self.optimizer, recorded=recorded)
+        self.updates.step()
         self.schedule.step()
         # Over all processes at once: from the leading one's state any number of them may go on.
         loss, right = self.group.total(torch.stack([loss, right]))

@@ -1,5 +1,4 @@
 import math
-import time
 from dataclasses import asdict
 
 import pandas as pd
@@ -28,21 +27,6 @@ def test_sums_become_means_and_shares() -> None:
         validation_accuracy=pytest.approx(math.nan, nan_ok=True),
         robust_accuracy=pytest.approx(math.nan, nan_ok=True),
     )
-
-
-def test_the_time_until_a_batch_is_there_is_waited() -> None:
-    """Not the time that its step takes."""
-
-    def batches():
-        for number in range(3):
-            time.sleep(0.02)
-            yield number
-
-    totals = EpochTotals(losses=torch.zeros(3), right=torch.zeros(()), lr=0.2)
-    began = time.perf_counter()
-    for _ in totals.timed(batches()):
-        time.sleep(0.1)
-    assert 0.06 <= totals.waited <= time.perf_counter() - began - 0.3
 
 
 def test_the_share_is_part_of_the_history_and_unknown_in_old_ones(tmp_path) -> None:

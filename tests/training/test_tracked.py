@@ -42,7 +42,7 @@ def test_a_run_that_ended_but_was_never_closed_is_told_whole(root: Path, monkeyp
     status, tags, metrics = kept(root)
     assert status == "FINISHED"
     assert tags.keys() == {"fftune.run", "fftune.kind", "fftune.stopped", "fftune.data_hash"}
-    assert metrics.keys() == {"train/loss", "train/accuracy", "train/lr"}
+    assert metrics.keys() == {"train/loss", "train/accuracy", "train/lr", "train/data_wait"}
 
 
 def test_a_run_that_is_whole_is_told_once(root: Path, monkeypatch) -> None:
