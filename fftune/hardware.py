@@ -52,7 +52,7 @@ class Speed:
 
     rate: Rate
     slow: float
-    """Of the two ratios of the cards, peak and bandwidth, the slower applies."""
+    """Ratio that applies: the slower of the two of the cards, peak and bandwidth."""
     fast: float
     """The other ratio applies."""
 
