@@ -6,8 +6,8 @@ from itertools import product
 from fftune.config import Settings, SweepConfig, TrainConfig, with_settings
 from fftune.config.search_space import is_whole
 from fftune.data.subset import sample
-from fftune.devices import policy
 from fftune.evaluation.evaluate import evaluate
+from fftune.evaluation.job import block_size_of
 from fftune.models import device_of
 from fftune.sweeping.card_share import MemoryUse
 from fftune.sweeping.training_trial import evaluated_splits
@@ -31,8 +31,7 @@ def measure_memory(config: SweepConfig) -> MemoryUse:
     battery = replace(config.battery, name="risks", tier=None, steps=2, examples=None)
     for base in largest(config):
         model = take_steps(base, device)
-        rows = battery.block_size or policy(device).block_size
-        block = sample(config.base.data, split, rows)
+        block = sample(config.base.data, split, block_size_of(battery, "cuda"))
         evaluate(model, block, battery, threat=config.base.attack.threat)
         del model
     need, card, name = peak_memory()
