@@ -31,7 +31,7 @@ def measure_memory(config: SweepConfig) -> MemoryUse:
     battery = replace(config.battery, name="risks", tier=None, steps=2, examples=None)
     for base in largest(config):
         model = take_steps(base, device)
-        rows = max(battery.block_size, policy(device).block_size)
+        rows = battery.block_size or policy(device).block_size
         block = sample(config.base.data, split, rows)
         evaluate(model, block, battery, threat=config.base.attack.threat)
         del model
@@ -53,7 +53,7 @@ def largest(config: SweepConfig) -> tuple[TrainConfig, ...]:
     whole = {path for path in ends if path not in KINDS and is_whole(config.base, path)}
     found: list[Settings] = [
         {
-            path: int(str(value)) if path in whole else value
+            path: int(float(value)) if path in whole else value
             for path, value in zip(ends, values, strict=True)
         }
         for values in product(*ends.values())
