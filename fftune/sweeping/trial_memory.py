@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
-from fftune.config import Settings, SweepConfig, TrainConfig, with_settings
+from fftune.config import Settings, SweepConfig, TrainConfig, Value, with_settings
 from fftune.config.search_space import is_whole
 from fftune.data.subset import sample
 from fftune.devices import policy
@@ -41,7 +41,7 @@ def measure_memory(config: SweepConfig) -> MemoryUse:
 
 def largest(config: SweepConfig) -> tuple[TrainConfig, ...]:
     """Settings of the trainings that may need the most memory, one for each choice of words."""
-    ends: dict[str, tuple[object, ...]] = {}
+    ends: dict[str, tuple[Value, ...]] = {}
     for dimension in config.dimensions:
         path = dimension.path
         if path in LARGER:
