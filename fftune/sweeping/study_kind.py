@@ -34,10 +34,15 @@ class SeedRun:
     """Settings that the search chose."""
     config: Any
     """The study's base with these settings and the seed of this run."""
-    tracked: "TrackedRun"
-    """Open MLflow run, for metrics and files."""
+    begun: "Callable[[], TrackedRun]"
+    """What waits until the MLflow run is open."""
     report: Report
     resources: Resources
+
+    @property
+    def tracked(self) -> "TrackedRun":
+        """Open MLflow run, for metrics and files."""
+        return self.begun()
 
     @property
     def folder(self) -> Path:

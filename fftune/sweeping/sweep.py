@@ -20,8 +20,9 @@ from fftune.sweeping.study_dir import StudyDir, open_study
 from fftune.sweeping.study_kind import kind_of
 from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner, tags
+from fftune.tracking.meanwhile import meanwhile
 from fftune.tracking.runs import end_stale_runs, send_outbox
-from fftune.tracking.store import open_tracking
+from fftune.tracking.store import import_client, open_tracking
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +91,7 @@ def _run(study: StudyDir, root: Path, backend: Backend, resources: Resources) ->
     from fftune.sweeping.ray_memory import with_share
     from fftune.sweeping.ray_tune import at_once, run_on_ray
 
-    with cluster(resources):
+    with meanwhile(import_client), cluster(resources):
         resources = with_share(study, resources)
         # Both refuse before MLflow and Optuna store anything of the study.
         at_once(config, resources)

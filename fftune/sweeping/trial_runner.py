@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +15,7 @@ from fftune.sweeping.samplers.spec import strategy_of
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun, StudyKind, kind_of
 from fftune.sweeping.trial_results import Failure, SeedResult, Stopped
+from fftune.tracking.meanwhile import meanwhile
 from fftune.tracking.runs import TrackedRun, discard_runs, end_stale_runs
 from fftune.tracking.store import Tracking
 from fftune.training.out_of_memory import described, free_memory, ran_out
@@ -167,33 +169,33 @@ class TrialRunner:
         self, number: int, settings: Settings, report: Report, share: float
     ) -> tuple[tuple[SeedResult, ...], list[TrackedRun]]:
         sweep = self.study.config
-        discard_runs(self.tracking, tags(sweep.name, "trial", number))
         runs: list[TrackedRun] = []
-        results = []
+        results: list[SeedResult] = []
         try:
             for seed in sweep.training_seeds:
                 config = replace(self.config(settings), seed=seed)
                 # Rungs compare first seeds; the other seeds run once the first has passed all.
                 at_rung = report if seed == sweep.base.seed else lambda _epoch, _counts: None
-                runs.append(self._start_run(number, settings, config))
-                results.append(
-                    self.kind.measure(
-                        SeedRun(
-                            study=self.study,
-                            trial=number,
-                            settings=settings,
-                            config=config,
-                            tracked=runs[-1],
-                            report=at_rung,
-                            resources=replace(self.resources, gpus=share),
-                        )
+                begin = partial(self._start_run, number, settings, config, first=not results)
+                with meanwhile(begin) as begun:
+                    run = SeedRun(
+                        study=self.study,
+                        trial=number,
+                        settings=settings,
+                        config=config,
+                        begun=begun,
+                        report=at_rung,
+                        resources=replace(self.resources, gpus=share),
                     )
-                )
+                    try:
+                        results.append(self.kind.measure(run))
+                    finally:
+                        runs.append(begun())
                 runs[-1].flush()  # a finished trial is whole in MLflow too
             self.study.finish(results)
         except Exception as error:
-            for run in runs:
-                run.end("KILLED" if isinstance(error, StoppedError) else "FAILED")
+            for tracked in runs:
+                tracked.end("KILLED" if isinstance(error, StoppedError) else "FAILED")
             raise
         return tuple(results), runs
 
@@ -201,8 +203,13 @@ class TrialRunner:
         """Config of a trial: the base with its settings."""
         return with_settings(self.study.config.base, settings)
 
-    def _start_run(self, number: int, settings: Settings, config: Any) -> TrackedRun:
+    def _start_run(
+        self, number: int, settings: Settings, config: Any, *, first: bool
+    ) -> TrackedRun:
+        """Begin the MLflow run of a seed; the first discards those of an earlier attempt."""
         sweep = self.study.config
+        if first:
+            discard_runs(self.tracking, tags(sweep.name, "trial", number))
         values = " ".join(f"{path}={_short(value)}" for path, value in settings.items())
         seed = f" seed={config.seed}" if self.study.several else ""
         return TrackedRun(
