@@ -52,9 +52,9 @@ class Speed:
 
     rate: Rate
     slow: float
-    """Ratio that applies: the slower of the two of the cards, peak and bandwidth."""
+    """Rate by the slower of both ratios of the cards, of peak and of bandwidth."""
     fast: float
-    """The other ratio applies."""
+    """Rate by the other ratio."""
 
 
 @cache
