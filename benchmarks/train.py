@@ -1,245 +1,330 @@
-"""Training speed and its breakdown, beside a plain implementation of the authors' loop.
+"""Training speed beside two plain loops: as torch's defaults have it, and with bf16 autocast.
 
-    python benchmarks/train.py [--model resnet18] [--width W] [--batch 64] [--steps 3] [--threads 1]
-                               [--objectives thrm ...] [--precisions fp32 bf16]
+    python benchmarks/train.py [--device cuda] [--model resnet18 wrn28_10] [--width W] [--batch 128]
+                               [--steps 20] [--rounds 3] [--objectives thrm ...] [--no-checks]
 
-Every objective on CIFAR-10's shapes (random images, which do not change the speed), ours and the
-plain loop in turn in one process, the median of `--rounds`. The plain loop does what the papers'
-code does: fp32, contiguous tensors, PGD written out, no fused optimizer.
+Every objective on CIFAR-10's shapes (random images, which do not change the speed), all loops in
+turn in one process from equal weights; rates are the medians of rounds. The first steps of ours,
+which compile and record, are timed apart. The checks say that the same is computed: see `checks`.
 """
 
 import argparse
+import gc
 import resource
 import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TypeVar, get_args
+from itertools import islice
+from typing import get_args
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from plain_training import PlainLoop
+from torch import Tensor
 
-from fftune.config import DataSpec, TrainConfig, TrainPrecision
+from fftune.capture import first_use
+from fftune.config import Compile, DataSpec, TrainConfig, TrainPrecision
 from fftune.data.dataset import Batch
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode, make_model, torch_threads
-from fftune.objectives import find_objective, objective_of
+from fftune.objectives import find_objective
 from fftune.recipes import Basis, training
 from fftune.registry import OBJECTIVES
 from fftune.training.distributed import ProcessGroup
-from fftune.training.optimizer import make_optimizer
-from fftune.training.phases import open_stream
-from fftune.training.step import Stepper, folded_of, loss_of
+from fftune.training.optimizer import Updates, make_optimizer
+from fftune.training.phases import EpochStream, open_stream
+from fftune.training.step import layout_of, make_stepper
 
-T = TypeVar("T")
 TIMED = tuple(name for name in OBJECTIVES if not find_objective(name).needs_model)
 """Objectives that any net can be trained with."""
+EPOCHS = 110 * 391
+"""Steps of the published run, which decide whether `--compile auto` compiles."""
+WARM = 6
+"""First steps of a loop, which compile and record: they are timed apart."""
+LATE = slice(79, 100)
+"""Steps whose mean loss is compared, counted from 0."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--model", nargs="*")
     parser.add_argument("--width", type=int)
-    parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--steps", type=int)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--objectives", nargs="*", default=TIMED)
+    parser.add_argument("--objectives", nargs="*", default=["thrm"], choices=TIMED)
     every = get_args(TrainPrecision)
     parser.add_argument("--precisions", nargs="*", default=every, choices=every)
+    parser.add_argument("--compile", default="auto", choices=get_args(Compile))
+    parser.add_argument("--no-checks", action="store_true")
     given = parser.parse_args()
+    cuda = given.device == "cuda"
+    given.model = given.model or (["resnet18", "wrn28_10"] if cuda else ["resnet18"])
+    given.batch = given.batch or (128 if cuda else 64)
+    given.steps = given.steps or (20 if cuda else 3)
     print(
         f"torch {torch.__version__}, {hardware(given.device)}, {given.threads} threads; "
-        f"{given.model}, width {given.width or 'published'}, batches of {given.batch}, "
+        f"width {given.width or 'published'}, batches of {given.batch}, "
         f"{given.steps} steps a round, median of {given.rounds} rounds"
     )
-    print(
-        f"{'objective':10s}{'loop':12s}{'examples/s':>11s}{'CPU-s':>8s}{'craft':>7s}"
-        f"{'fwd-bwd':>9s}{'data':>6s}{'loss':>9s}{'x plain':>9s}"
-    )
     with torch_threads(given.threads):
-        for objective in given.objectives:
-            compare(objective, given)
+        for at, model in enumerate(given.model):
+            for objective in given.objectives:
+                compare(config_of(objective, model, given), given)
+            if not at and not given.no_checks:
+                checks(config_of("thrm", model, given), given)
 
 
-def compare(objective: str, given: argparse.Namespace) -> None:
-    """Print the table's rows of one objective."""
-    config = replace(
-        training(objective, Basis(scale="full", model=given.model)),
-        data=DataSpec(
-            name=f"synthetic:shape=3x32x32,classes=10,train={given.batch * given.steps},test=10",
-            train_size=None,
-            validation_size=0,
-        ),
+def config_of(objective: str, model: str, given: argparse.Namespace) -> TrainConfig:
+    """The published recipe on random images of CIFAR-10's shape."""
+    config = training(objective, Basis(scale="full", model=model))
+    name = f"synthetic:shape=3x32x32,classes=10,train={given.batch * given.steps},test=10"
+    return replace(
+        config,
+        data=DataSpec(name=name, train_size=None, validation_size=0),
+        optimizer=replace(config.optimizer, batch_size=given.batch),
         width=given.width,
         threads=given.threads,
+        compile=given.compile,
+        precision="fp32",
     )
-    config = replace(
-        config, optimizer=replace(config.optimizer, batch_size=given.batch), precision="fp32"
-    )
-    loops: dict[str, Callable[[], Timed]] = {"plain fp32": partial(plain, config, given.device)}
-    for precision in given.precisions:
-        loops[f"ours {precision}"] = partial(
-            ours, replace(config, precision=precision), given.device
+
+
+class Ours:
+    """fftune's own steps, as a training takes them."""
+
+    def __init__(self, config: TrainConfig, device: str) -> None:
+        self.config = config
+        self.stream = open_stream(config, ProcessGroup(), device=device)
+        self.model = built(config, self.stream, device)
+        layout = layout_of(self.model, self.stream.inputs, device)
+        self.optimizer = make_optimizer(self.model, config)
+        self.stepper = make_stepper(
+            self.model,
+            config,
+            self.stream.inputs,
+            ProcessGroup(),
+            device=device,
+            layout=layout,
+            steps=EPOCHS,
         )
-    rounds = [{name: loop() for name, loop in loops.items()} for _ in range(given.rounds)]
-    baseline = statistics.median(r["plain fp32"].rate for r in rounds)
-    for name in loops:
-        runs = sorted((r[name] for r in rounds), key=lambda run: run.rate)
-        run = runs[len(runs) // 2]
-        print(
-            f"{objective:10s}{name:12s}{run.rate:11.1f}{run.cpu:8.1f}{run.share('craft'):7.0%}"
-            f"{run.share('train'):9.0%}{run.share('data'):6.0%}{run.loss:9.4f}"
-            f"{run.rate / baseline:9.2f}",
-            flush=True,
-        )
+        self.updates = Updates(self.model, self.optimizer, recorded=self.stepper.recorded)
+
+    def step(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        """Take a step; the mean of its losses, on the device."""
+        self.model.train()
+        self.updates.clear()
+        size = len(y)
+        loss, _ = self.stepper((ids, x, y), real=size, examples=size, noise=noise)
+        self.updates.step()
+        return loss / size
+
+    def crafted(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        """(B, C, H, W), the perturbed images of a step."""
+        return self.stepper._inputs(ids, x, y, noise)[-len(y) :]
+
+
+def built(config: TrainConfig, stream: EpochStream, device: str) -> torch.nn.Module:
+    """The net, with equal first weights in every loop of a seed."""
+    model = make_model(config.model, stream.inputs, seed=config.seed, width=config.width)
+    return model.to(device)
+
+
+def plain(config: TrainConfig, device: str, **settings: bool) -> PlainLoop:
+    stream = open_stream(config, ProcessGroup(), device=device)
+    return PlainLoop(config=config, model=built(config, stream, device), **settings)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Timed:
-    """Times of one round of a loop."""
+    """One round of a loop."""
 
     examples: int
     seconds: float
     cpu: float
-    parts: dict[str, float]
-    loss: float
 
     @property
     def rate(self) -> float:
         return self.examples / self.seconds
 
-    def share(self, part: str) -> float:
-        return self.parts.get(part, float("nan")) / self.seconds
 
-
-def ours(config: TrainConfig, device: str) -> Timed:
-    """Run fftune's own stream and step, with a clock around their parts."""
+def compare(config: TrainConfig, given: argparse.Namespace) -> None:
+    """Print the rows of one objective on one net."""
+    device = given.device
+    makers: dict[str, Callable[[], Ours | PlainLoop]] = {
+        "plain, torch's defaults": lambda: plain(config, device),
+        "plain, channels last, bf16": lambda: plain(config, device, fast=True),
+    }
+    for precision in given.precisions:
+        changed = replace(config, precision=precision)
+        makers[f"ours {precision}"] = lambda changed=changed: Ours(changed, device)
     stream = open_stream(config, ProcessGroup(), device=device)
-    model = make_model(config.model, stream.inputs, width=config.width).to(device)
-    model = model.to(memory_format=torch.channels_last)
-    optimizer = make_optimizer(model, config)
-    clock = Clock(device)
+    first, rounds, craft, memory = {}, {}, {}, {}
+    loops = {}
+    for name, make in makers.items():
+        began, held = now(device), reset_memory(device)
+        loops[name] = make()
+        feed = forever(stream)
+        for batch in islice(feed, WARM if device == "cuda" else 1):
+            loops[name].step(*batch, Noise(0))
+        first[name] = now(device) - began
+        memory[name] = peak_memory(device) - held
+    for name, loop in list(loops.items()) * given.rounds:
+        rounds.setdefault(name, []).append(timed(loop, stream, device))
+    for name, loop in loops.items():
+        craft[name] = crafting_seconds(loop, stream, device)
+    report(config, given, rounds, craft, first, memory)
 
-    class Clocked(Stepper):
-        def _inputs(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
-            search = super()._inputs
-            return clock("craft", lambda: search(ids, x, y, noise))
 
-    stepper = Clocked(
-        config=config,
-        model=model,
-        folded=folded_of(model, config, stream.inputs, device),
-        wrapped=model,
-        loss=loss_of(config),
-        crafting=objective_of(config).crafting,
-        processes=1,
-        device=device,
+def report(
+    config: TrainConfig,
+    given: argparse.Namespace,
+    rounds: dict[str, list[Timed]],
+    craft: dict[str, float],
+    first: dict[str, float],
+    memory: dict[str, float],
+) -> None:
+    """Print rates, their ratios to both plain loops, and where the time of a step goes."""
+    rates = {name: statistics.median(r.rate for r in runs) for name, runs in rounds.items()}
+    default, fast = list(rates)[:2]
+    print(f"\n{config.objective}, {config.model}: {described(given)}")
+    print(
+        f"{'loop':28s}{'examples/s':>11s}{'ms/step':>9s}{'craft':>8s}{'CPU-s':>7s}{'x plain':>9s}"
+        f"{'x bf16':>8s}{'spread':>8s}{'first, s':>10s}{'GiB':>6s}"
+    )
+    for name, rate in rates.items():
+        runs = [run.rate for run in rounds[name]]
+        print(
+            f"{name:28s}{rate:11.1f}{1000 * given.batch / rate:9.1f}{1000 * craft[name]:8.1f}"
+            f"{statistics.median(r.cpu for r in rounds[name]):7.1f}{rate / rates[default]:9.2f}"
+            f"{rate / rates[fast]:8.2f}{(max(runs) - min(runs)) / rate:8.1%}{first[name]:10.1f}"
+            f"{memory[name]:6.1f}",
+            flush=True,
+        )
+    spent = first_use()
+    print(
+        f"so far {spent.recorded} recordings in {spent.recording:.1f} s, {spent.warmed} calls "
+        f"before them in {spent.warming:.1f} s (compiling included), {spent.replayed} replays"
     )
 
-    def step(batch: Batch) -> float:
-        size = len(batch[2])
-        model.train()
-        optimizer.zero_grad()
-        loss, _ = stepper(batch, real=size, examples=size, noise=Noise(0))
-        optimizer.step()
-        return float(loss) / size
 
-    return run(stream.batches, step, clock)
+def described(given: argparse.Namespace) -> str:
+    return f"{hardware(given.device)}, batches of {given.batch}, PGD and step as published"
 
 
-def plain(config: TrainConfig, device: str) -> Timed:
-    """Run a plain implementation of the authors' loop."""
+def checks(config: TrainConfig, given: argparse.Namespace) -> None:
+    """Say that the same is computed.
+
+    The first losses in fp32 from equal weights and starts, without TF32; the mean loss of later
+    steps in bf16, beside the plain loop's with two seeds; the loss of a batch that was crafted in
+    bf16 and in fp32 on one net, judged by that net in fp32.
+    """
+    device, late = given.device, LATE if given.device == "cuda" else slice(7, 10)
     stream = open_stream(config, ProcessGroup(), device=device)
-    model = make_model(config.model, stream.inputs, width=config.width).to(device)
-    settings, attack = config.optimizer, config.attack
-    optimizer = torch.optim.SGD(
-        model.parameters(), settings.lr, settings.momentum, weight_decay=settings.weight_decay
+    print(f"\nchecks on {config.model}, thrm:")
+    tf32 = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    ours, theirs = (
+        losses(loop, stream, 5)
+        for loop in (Ours(config, device), plain(config, device, keyed=True))
     )
-    clock, eps = Clock(device), attack.threat.eps
-
-    def crafted(x: Tensor, y: Tensor) -> Tensor:
-        with torch.no_grad():
-            clean = model(x).softmax(1) if config.objective == "trades" else None
-        sign = -1 if config.objective == "thrm" else 1
-        x_pert = (x + eps * (2 * torch.rand_like(x) - 1)).clamp(0, 1)
-        for _ in range(attack.steps):
-            x_pert = x_pert.detach().requires_grad_()
-            logits = model(x_pert)
-            if clean is None:
-                loss = F.cross_entropy(logits, y)
-            else:
-                loss = F.kl_div(logits.log_softmax(1), clean, reduction="batchmean")
-            (grad,) = torch.autograd.grad(loss, [x_pert])
-            x_pert = x_pert.detach() + sign * attack.step_length * grad.sign()
-            x_pert = (x + (x_pert - x).clamp(-eps, eps)).clamp(0, 1)
-        return x_pert
-
-    def craft(x: Tensor, y: Tensor) -> Tensor:
-        with eval_mode(model):
-            return crafted(x, y)
-
-    def step(batch: Batch) -> float:
-        _, x, y = batch
-        x_pert = x if config.objective == "standard" else clock("craft", lambda: craft(x, y))
-        model.train()
-        optimizer.zero_grad()
-        loss = objective(model, x, x_pert, y)
-        loss.backward()
-        optimizer.step()
-        return float(loss.detach())
-
-    def objective(model: nn.Module, x: Tensor, x_pert: Tensor, y: Tensor) -> Tensor:
-        if config.objective not in ("trades", "thrm"):
-            return F.cross_entropy(model(x_pert), y)
-        clean, perturbed = model(torch.cat([x, x_pert])).chunk(2)
-        kl = F.kl_div(perturbed.log_softmax(1), clean.softmax(1), reduction="batchmean")
-        return F.cross_entropy(clean, y) + config.lam * kl
-
-    return run(stream.batches, step, clock)
+    torch.backends.cudnn.allow_tf32 = tf32
+    off = max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True))
+    print(f"first 5 losses, fp32: ours {shown(ours)}; plain {shown(theirs)}; at most {off:.1e} off")
+    half = replace(config, precision="bf16")
+    means = [
+        statistics.fmean(losses(loop, stream, late.stop)[late])
+        for loop in (
+            Ours(half, device),
+            plain(config, device),
+            plain(replace(config, seed=1), device),
+        )
+    ]
+    print(
+        f"mean loss of steps {late.start + 1} to {late.stop}: ours bf16 {means[0]:.4f}; plain "
+        f"{means[1]:.4f} and {means[2]:.4f} with two seeds",
+        flush=True,
+    )
+    trained = Ours(config, device)
+    losses(trained, stream, 10)
+    ids, x, y = next(stream.batches(1))
+    gains = {}
+    for precision in get_args(TrainPrecision):
+        judged = Ours(replace(config, craft_precision=precision), device)
+        judged.model.load_state_dict(trained.model.state_dict())
+        x_pert = judged.crafted(ids, x, y, Noise(0))
+        with eval_mode(judged.model), torch.no_grad():
+            gains[precision] = tuple(
+                float(F.cross_entropy(judged.model(images), y)) for images in (x, x_pert)
+            )
+    (clean, full), (_, half_) = gains["fp32"], gains["bf16"]
+    print(
+        f"a batch's mean loss in fp32: clean {clean:.4f}, crafted in fp32 {full:.4f}, in bf16 "
+        f"{half_:.4f}: {(clean - half_) / (clean - full):.1%} of the descent"
+    )
 
 
-class Clock:
-    """Wall-clock seconds of named parts."""
-
-    def __init__(self, device: str) -> None:
-        self.device, self.parts = device, dict[str, float]()
-
-    def __call__(self, name: str, job: Callable[[], T]) -> T:
-        began = self.now()
-        result = job()
-        self.parts[name] = self.parts.get(name, 0.0) + self.now() - began
-        return result
-
-    def now(self) -> float:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-        return time.perf_counter()
+def losses(loop: Ours | PlainLoop, stream: EpochStream, count: int) -> list[float]:
+    """The mean losses of the first steps."""
+    return [float(loop.step(*batch, Noise(0))) for batch in islice(forever(stream), count)]
 
 
-def run(
-    batches: Callable[[int], Iterator[Batch]], step: Callable[[Batch], float], clock: Clock
-) -> Timed:
-    """Time one epoch, after a warm-up step."""
-    step(next(batches(1)))
-    clock.parts.clear()
-    began, cpu, losses, examples = clock.now(), cpu_seconds(), [], 0
-    epoch = batches(2)
-    while (batch := clock("data", lambda: next(epoch, None))) is not None:
-        losses.append(clock("step", lambda batch=batch: step(batch)))
+def shown(values: list[float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values)
+
+
+def timed(loop: Ours | PlainLoop, stream: EpochStream, device: str) -> Timed:
+    """Time one epoch, its data included."""
+    began, cpu, examples = now(device), cpu_seconds(), 0
+    for batch in stream.batches(1):
+        loop.step(*batch, Noise(0))
         examples += len(batch[2])
-    parts = dict(clock.parts)
-    parts["train"] = parts.pop("step") - parts.setdefault("craft", 0.0)
-    return Timed(
-        examples=examples,
-        seconds=clock.now() - began,
-        cpu=cpu_seconds() - cpu,
-        parts=parts,
-        loss=statistics.fmean(losses),
-    )
+    return Timed(examples=examples, seconds=now(device) - began, cpu=cpu_seconds() - cpu)
+
+
+def crafting_seconds(loop: Ours | PlainLoop, stream: EpochStream, device: str) -> float:
+    """Seconds of crafting one batch, by itself: median of three."""
+    if loop.config.objective == "standard":
+        return float("nan")
+    batch = next(stream.batches(1))
+    spans = []
+    for _ in range(3):
+        began = now(device)
+        loop.crafted(*batch, Noise(0))
+        spans.append(now(device) - began)
+    return statistics.median(spans)
+
+
+def forever(stream: EpochStream) -> Iterator[Batch]:
+    """The batches of one epoch, over and over."""
+    while True:
+        yield from stream.batches(1)
+
+
+def now(device: str) -> float:
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def reset_memory(device: str) -> float:
+    """Begin to watch for a peak; GiB that are taken already, on CUDA."""
+    gc.collect()
+    if device != "cuda":
+        return 0.0
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    return torch.cuda.memory_allocated() / 2**30
+
+
+def peak_memory(device: str) -> float:
+    """GiB: on CUDA of tensors since `reset_memory`, elsewhere of the process so far."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**30
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
 def cpu_seconds() -> float:

@@ -24,8 +24,12 @@ class DevicePolicy:
     precision: Literal["auto", "fp32"] = "auto"
     """Precision of `strong` searches where an evaluation says `auto`; "auto": bf16 if the
     hardware multiplies it."""
+    compile_seconds: float = 0.0
+    """Seconds that compiling a net for one shape takes."""
+    compile_gain: float = 0.0
+    """Seconds that a recorded step gains by a compiled net; 0: not measured, nothing is gained."""
     bf16_again: bool = False
-    """What survives a `strong` search in bf16 is searched again in fp32."""
+    """Search once more in fp32 for what survives a `strong` search in bf16."""
 
     def bucket(self, rows: int) -> int:
         """The least size of a batch that holds these rows: themselves above the largest bucket."""
@@ -41,16 +45,20 @@ CUDA = DevicePolicy(
     pixels=0.25,
     buckets=(32, 64, 128, 256, 384, 512, 768, 1024, 1536, 2048, 3072, 4096),
     piece=256,
+    compile_seconds=18.0,
+    compile_gain=0.0027,
     precision="fp32",
     bf16_again=True,
 )
 """H200, torch 2.11, 1,000 images of a small ResNet. Tier `escalating` took 12.6 s with blocks of
 256 and width 128, 6.0 s with blocks of 1,000, 4.4 s with width 4,096 too. AutoAttack without FAB
 left 29.3 and 29.4 % robust in fp32 with TF32 convolutions, as torch's defaults have them, 30.0 and
-30.1 % in bf16 (two draws each; 3.7 and 2.6 s): bf16 alone finds less. `piece` is a choice, not a
-measured one: passes of verdicts are few beside those of searches. So is `pixels`: a quarter holds
-CIFAR (0.15 GB), SVHN (0.23) and Tiny-ImageNet (1.2) on any card of 8 GB, and where four trials
-open such a set at once, each takes a quarter of what the last left, which leaves a third."""
+30.1 % in bf16 (two draws each; 3.7 and 2.6 s): bf16 alone finds less. Compiling ResNet-18 took 14
+to 18 s; crafting a batch of 128 on it in bf16, recorded, then took 11.3 ms in place of 14.0.
+`piece` is a choice, not a measured one: passes of verdicts are few beside those of searches. So is
+`pixels`: a quarter holds CIFAR (0.15 GB), SVHN (0.23) and Tiny-ImageNet (1.2) on any card of 8 GB,
+and where four trials open such a set at once, each takes a quarter of what the last left, which
+leaves a third."""
 _POLICIES = {"cpu": CPU, "cuda": CUDA}
 
 

@@ -11,6 +11,7 @@ from fftune.config.evaluation import BatteryConfig
 from fftune.config.hedge_study import HedgeSweep
 from fftune.config.literals import (
     Backend,
+    Compile,
     Constants,
     Device,
     Engine,
@@ -55,6 +56,7 @@ __all__ = [
     "Augmentation",
     "Backend",
     "BatteryConfig",
+    "Compile",
     "Constants",
     "DataSpec",
     "DefenseConfig",

@@ -10,6 +10,7 @@ from fftune.config.attack import UNSAID, AttackConfig, is_unsaid
 from fftune.config.data import Augmentation, DataSpec
 from fftune.config.literals import (
     Algorithm,
+    Compile,
     Constants,
     Device,
     Engine,
@@ -131,6 +132,9 @@ class TrainConfig:
     craft_precision: Precision = field(default="auto", metadata={SINCE: 2})
     """Precision of the net that perturbed images are crafted on: `bf16` is a frozen copy, brought
     up to date at every step, whose weights are in bf16; `auto` is as `precision`."""
+    compile: Compile = field(default="auto", metadata={SINCE: 2})
+    """Compile the net, by `torch.compile`, for full batches: `auto` does in bf16 on CUDA, where a
+    run's steps repay it. What is computed stays the same but for rounding."""
     validate_every: int = 0
     """Epochs between evaluations on the validation split, which tell the best net from the last;
     0 is never."""

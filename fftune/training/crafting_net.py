@@ -21,6 +21,7 @@ from fftune.models.fold_batchnorm import refresh
 from fftune.models.inference_copies import Converted
 from fftune.models.linf_dist import LinfDist
 from fftune.objectives import objective_of
+from fftune.training.compiling import Compiled
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +38,10 @@ class CraftingNet:
     """The copy inside `asked`; None: there the net itself is."""
     norms: tuple[tuple[str, str], ...] = ()
     """Convolutions of the copy that have taken in a BatchNorm; see `refresh`."""
+
+    def compiled(self, rows: frozenset[int]) -> "CraftingNet":
+        """The same, compiled for batches of these sizes."""
+        return replace(self, asked=Compiled(self.asked, rows, "the net that is crafted on"))
 
     @contextmanager
     def current(self) -> Iterator[nn.Module]:

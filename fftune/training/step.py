@@ -9,16 +9,19 @@ from torch import Tensor, nn
 
 from fftune.attacks import attack_spec, check_search
 from fftune.attacks.search_state import checked_before
+from fftune.capture import records
 from fftune.config import InputSpec, TrainConfig
 from fftune.data.dataset import Batch
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode
 from fftune.models.equivalence import answers, difference
-from fftune.objectives import Crafting, objective_of
+from fftune.objectives import Crafting, TrainingHooks, objective_of
 from fftune.registry import is_of_file
 from fftune.threat import is_inside
-from fftune.training.crafting_net import CraftingNet, probe_pixels
+from fftune.training.compiling import Compiled, compiles, full_rows
+from fftune.training.crafting_net import CraftingNet, crafting_net, probe_pixels
+from fftune.training.distributed import ProcessGroup
 from fftune.training.joint_step import Loss, add_gradients, add_gradients_recorded
 
 log = logging.getLogger(__name__)
@@ -120,6 +123,60 @@ class Stepper:
             return nullcontext()
         context: AbstractContextManager[None] = self.wrapped.no_sync()  # type: ignore[operator]
         return context
+
+
+def make_stepper(
+    model: nn.Module,
+    config: TrainConfig,
+    inputs: InputSpec,
+    group: ProcessGroup,
+    *,
+    device: str,
+    layout: torch.memory_format,
+    steps: int,
+    hooks: TrainingHooks | None = None,
+) -> Stepper:
+    """The steps of a run: what they craft on, what is recorded, what is compiled.
+
+    Args:
+        model: on its device.
+        layout: as `layout_of` has laid its weights.
+        steps: of the whole run.
+        hooks: the objective's own, if it has some.
+    """
+    wrapped, recorded = group.wrap(model, device), _may_record(group, hooks, device)
+    crafted_on = crafting_net(model, config, inputs, device)
+    if crafted_on and compiles(config, crafting=True, steps=steps, device=device):
+        rows = full_rows(config, group.size, crafting=True, device=device)
+        crafted_on = crafted_on.compiled(rows)
+    alone = group.size == 1 and hooks is None
+    if alone and compiles(config, crafting=False, steps=steps, device=device):
+        rows = full_rows(config, 1, crafting=False, device=device)
+        wrapped = Compiled(wrapped, rows, "the net of the joint step")
+    return Stepper(
+        config=config,
+        model=model,
+        crafted_on=crafted_on,
+        wrapped=wrapped,
+        loss=hooks.loss if hooks else loss_of(config),
+        crafting=objective_of(config).crafting,
+        processes=group.size,
+        device=device,
+        layout=layout,
+        recorded=recorded,
+    )
+
+
+def _may_record(group: ProcessGroup, hooks: TrainingHooks | None, device: str) -> bool:
+    """True if joint steps are recorded: they repeat, and gradients stay within this process."""
+    if not records(device):
+        return False
+    reason = "gradients are exchanged between processes" if group.size > 1 else ""
+    if hooks is not None:
+        reason = "the objective changes the net, or itself, from step to step"
+    if reason and group.leads:
+        log.info("the joint step runs unrecorded: %s", reason)
+    return not reason
 
 
 def layout_of(model: nn.Module, inputs: InputSpec, device: str) -> torch.memory_format:

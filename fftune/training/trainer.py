@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fftune.capture import forget, records
+from fftune.capture import forget
 from fftune.config import TrainConfig, from_json, to_json
 from fftune.data.dataset import Batch
 from fftune.data.official_split import ListedSplit
@@ -20,7 +20,6 @@ from fftune.keyed_noise import Noise
 from fftune.objectives import TrainingHooks, objective_of
 from fftune.progress import Progress
 from fftune.training.checkpoint import Checkpoint
-from fftune.training.crafting_net import crafting_net
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
 from fftune.training.init_model import init_model
@@ -28,7 +27,7 @@ from fftune.training.optimizer import Updates, make_optimizer, make_schedule
 from fftune.training.overfitting import OverfittingWatch
 from fftune.training.phases import EpochStream, TrainingData, open_data, open_stream
 from fftune.training.run_dir import RunDir
-from fftune.training.step import Stepper, layout_of, loss_of
+from fftune.training.step import Stepper, layout_of, make_stepper
 from fftune.training.totals import EpochTotals
 from fftune.training.validation import Validation
 
@@ -92,18 +91,15 @@ class Trainer:
         steps = [stream.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
         objective = objective_of(config)
         hooks = objective.hooks(model, config, sum(steps)) if objective.hooks else None
-        wrapped, recorded = group.wrap(model, device), _may_record(group, hooks, device)
-        stepper = Stepper(
-            config=config,
-            model=model,
-            crafted_on=crafting_net(model, config, stream.inputs, device),
-            wrapped=wrapped,
-            loss=hooks.loss if hooks else loss_of(config),
-            crafting=objective.crafting,
-            processes=group.size,
+        stepper = make_stepper(
+            model,
+            config,
+            stream.inputs,
+            group,
             device=device,
             layout=layout,
-            recorded=recorded,
+            steps=sum(steps),
+            hooks=hooks,
         )
         name = f"{config.objective} lam={config.lam:g}"
         return cls(
@@ -116,7 +112,7 @@ class Trainer:
             model=model,
             stepper=stepper,
             optimizer=optimizer,
-            updates=Updates(wrapped, optimizer, recorded=recorded),
+            updates=Updates(model, optimizer, recorded=stepper.recorded),
             schedule=make_schedule(optimizer, config, steps),
             watch=OverfittingWatch.of(config, group),
             hooks=hooks,
@@ -303,15 +299,3 @@ class Trainer:
             note += f", validation accuracy {epoch.validation_accuracy:.3f}"
         speed = f"{epoch.examples_per_second:,.0f} examples/s"
         return f"{note}, {speed}, {epoch.data_wait:.0%} of the time waiting for data"
-
-
-def _may_record(group: ProcessGroup, hooks: TrainingHooks | None, device: str) -> bool:
-    """True if joint steps are recorded: they repeat, and gradients stay within this process."""
-    if not records(device):
-        return False
-    reason = "gradients are exchanged between processes" if group.size > 1 else ""
-    if hooks is not None:
-        reason = "the objective changes the net, or itself, from step to step"
-    if reason and group.leads:
-        log.info("the joint step runs unrecorded: %s", reason)
-    return not reason

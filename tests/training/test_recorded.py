@@ -20,9 +20,9 @@ from fftune.models import weights_hash
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
 from fftune.training.optimizer import Updates
-from fftune.training.step import Stepper
+from fftune.training.step import Stepper, _may_record
 from fftune.training.train import train
-from fftune.training.trainer import Trainer, _may_record
+from fftune.training.trainer import Trainer
 from tests.training.tinies import tiny
 
 NETS = Path(__file__).with_name("user_net.py")
