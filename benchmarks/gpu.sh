@@ -29,7 +29,12 @@ if ! command -v "$python" >/dev/null; then
     exit 2
 fi
 case $device in
-    cuda) ;;
+    cuda)
+        if ! "$python" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
+            echo "DEVICE is cuda, and torch sees none with '$python'" >&2
+            exit 2
+        fi
+        ;;
     cpu) export OMP_NUM_THREADS=1 ;;
     *) echo "DEVICE must be cuda or cpu, got '$device'" >&2; exit 2 ;;
 esac
@@ -74,7 +79,10 @@ part() {
     tail -n 25 "$out/$name.txt"
     if [ $code -ne 0 ]; then
         tail -n 5 "$out/$name.err"
-        [ $code -eq 124 ] && failed+=("$name (out of time)") || failed+=("$name (exit code $code)")
+        case $code in
+            124 | 137) failed+=("$name (out of time)") ;;
+            *) failed+=("$name (exit code $code)") ;;
+        esac
     fi
     echo "== $name: exit code $code, $((SECONDS - began)) s"
 }
@@ -83,13 +91,13 @@ head_of >"$out/machine.txt" 2>"$out/machine.err" || failed+=("machine")
 cat "$out/machine.txt"
 
 if [ "$device" = cuda ]; then
-    part equality 100 "$python" -m pytest -o addopts= -q -rs -m cuda tests/cuda
-    part train 130 "$python" benchmarks/train.py --device cuda
-    part attacks 150 "$python" benchmarks/attacks.py autoattack --models "$models" --device cuda --images 1000 --seeds 0 1 2 --budget 130
-    part battery 50 "$python" benchmarks/attacks.py battery --device cuda --images 10000
-    part noise 25 "$python" benchmarks/noise.py --device cuda --rounds 5
+    part equality 75 "$python" -m pytest -o addopts= -q -rs -m cuda tests/cuda
+    part train 110 "$python" benchmarks/train.py --device cuda
+    part attacks 165 "$python" benchmarks/attacks.py autoattack --models "$models" --device cuda --images 1000 --seeds 0 1 2 --budget 145
+    part battery 35 "$python" benchmarks/attacks.py battery --device cuda --images 10000
+    part noise 20 "$python" benchmarks/noise.py --device cuda --rounds 5
     part data 30 "$python" benchmarks/data.py --feed --device cuda
-    part difference 45 "$python" -m fftune doctor --model "$models/architectures.py:SmallNet" --weights "$models/fastat_small.pt" --data cifar10 --devices cpu cuda --examples 256
+    part difference 40 "$python" -m fftune doctor --model "$models/architectures.py:SmallNet" --weights "$models/fastat_small.pt" --data cifar10 --devices cpu cuda --examples 256
 else
     part equality 100 "$python" -m pytest -o addopts= -q -rs -m cuda tests/cuda
     part train 100 "$python" benchmarks/train.py --model small_cnn --batch 4 --steps 1 --rounds 1 --objectives thrm --precisions fp32
