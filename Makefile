@@ -18,8 +18,9 @@ test: setup
 test-slow: setup
 	$(PYTHON) -m pytest -m slow
 
+# On a machine with a CUDA device; elsewhere all are skipped.
 test-cuda: setup
-	$(PYTHON) -m pytest -n 0 -m cuda
+	$(PYTHON) -m pytest -n 0 -m cuda tests/cuda
 
 # Does a test see it when a number goes wrong? Of one FILE every mutant; else all of the seven files
 # that matter most, and a seeded SAMPLE of each other.

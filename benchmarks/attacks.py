@@ -5,18 +5,39 @@
 STUDY is `autoattack`, `natural`, `hypocritical`, `table14` or `brackets`. FOLDER holds the nets
 and `architectures.py`; data sets are found by `FFTUNE_DATA`. One thread; seconds are those of the
 process, so that a busy machine disturbs them little.
+
+    python benchmarks/attacks.py autoattack --models FOLDER --device cuda [--images 1000]
+                                 [--seeds 0 1 2] [--budget 230]
+    python benchmarks/attacks.py battery --device cuda [--images 10000]
+
+On a device: seeds of ours and of torchattacks paired by image, and PGD-20 on many images.
 """
 
 import argparse
 import importlib.util
-import resource
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import Tensor, nn
+from paired import many_images, paired
+from rivals import (
+    APGD_CE,
+    APGD_T,
+    CLASSES,
+    CW,
+    DEEPFOOL,
+    DEFAULT,
+    FAB_T,
+    PGD,
+    SQUARE,
+    THREAT,
+    Make,
+    Rival,
+    seconds_used,
+    survivors,
+)
+from torch import nn
 
 from fftune.comparison import Paired
 from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel
@@ -31,13 +52,11 @@ from fftune.models import inference_copy
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate
 
-THREAT = ThreatModel(eps=8 / 255)
-CLASSES = 10
-
 
 def main() -> None:
     studies: dict[str, Callable[[Path], None]] = {
         "autoattack": autoattack,
+        "battery": autoattack,
         "natural": natural,
         "hypocritical": hypocritical,
         "table14": table14,
@@ -45,9 +64,22 @@ def main() -> None:
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=studies)
-    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--images", type=int)
+    parser.add_argument("--seeds", type=int, nargs="*")
+    parser.add_argument("--budget", type=float, default=230, help="seconds until nothing begins")
     given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.study == "battery":
+        many_images(given.device, given.images or 10_000)
+        return
+    if given.models is None:
+        parser.error("--models is needed: the folder with the nets")
+    if given.device == "cuda" or given.images or given.seeds:
+        net, data = read(given.models, "fastat_small"), images("cifar10", given.images or 1000)
+        paired(net, data, given.device, given.seeds or [0, 1, 2], given.budget)
+        return
     print(
         f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, seed 0"
     )
@@ -239,104 +271,6 @@ def single(
     return Outcomes.of(attack_block(model, b, attack, noise=noise) for b in data.batches(256))
 
 
-Make = Callable[[nn.Module], Any]
-
-
-def APGD_CE(net: nn.Module) -> Any:  # noqa: N802
-    return rivals().APGD(net, eps=THREAT.eps, steps=100, loss="ce", seed=0)
-
-
-def APGD_T(net: nn.Module) -> Any:  # noqa: N802
-    return rivals().APGDT(net, eps=THREAT.eps, steps=100, n_classes=CLASSES, seed=0)
-
-
-def FAB_T(net: nn.Module) -> Any:  # noqa: N802
-    eps = THREAT.eps
-    return rivals().FAB(net, eps=eps, steps=100, multi_targeted=True, n_classes=CLASSES, seed=0)
-
-
-def SQUARE(net: nn.Module) -> Any:  # noqa: N802
-    return rivals().Square(net, eps=THREAT.eps, n_queries=5000, seed=0)
-
-
-def DEFAULT(net: nn.Module) -> Any:  # noqa: N802
-    return rivals().AutoAttack(net, eps=THREAT.eps, n_classes=CLASSES, seed=0)
-
-
-def PGD(net: nn.Module) -> Any:  # noqa: N802
-    return rivals().PGD(net, eps=THREAT.eps, alpha=THREAT.eps / 4, steps=20)
-
-
-def CW(net: nn.Module) -> Any:  # noqa: N802
-    """C&W for l2 with Adam, the only one that torchattacks has."""
-    return rivals().CW(net)
-
-
-def DEEPFOOL(net: nn.Module) -> Any:  # noqa: N802
-    return rivals().DeepFool(net, steps=50)
-
-
-def rivals() -> Any:
-    import torchattacks
-
-    return torchattacks
-
-
-class Counter(nn.Module):
-    """Model that counts the examples of its forward and backward passes."""
-
-    def __init__(self, net: nn.Module) -> None:
-        super().__init__()
-        self.net, self.forwards, self.backwards = net, 0, 0
-        self.eval()  # torchattacks leaves the net in the mode that this module was in
-
-    def forward(self, x: Tensor) -> Tensor:
-        self.forwards += len(x)
-        logits: Tensor = self.net(x)
-        if logits.requires_grad:
-            logits.register_hook(self._differentiated)
-        return logits
-
-    def _differentiated(self, grad: Tensor) -> None:
-        self.backwards += len(grad)
-
-
-class Rival:
-    """Attacks of torchattacks in turn, each on the examples that withstood the ones before."""
-
-    def __init__(self, net: nn.Module, data: Dataset, *, all_examples: bool = False) -> None:
-        self.net, self.data, self.all_examples = net, data, all_examples
-        self.seconds, self.left = 0.0, set(data.ids.tolist())
-        self.unmoved = set(self.left)
-        """Ids that no point fooled, in the ball or outside; `left` counts points inside only."""
-
-    def run(self, name: str, make: Make) -> None:
-        counter, began, n, outside = Counter(self.net), seconds_used(), len(self.data), 0
-        torch.manual_seed(0)
-        for ids, x, y in self.data.batches(256):
-            at = torch.tensor([i in self.left or self.all_examples for i in ids.tolist()])
-            # torchattacks attacks wrong examples too; AutoAttack, as published, does not.
-            with torch.no_grad():
-                at &= torch.full_like(at, self.all_examples) | (counter(x).argmax(1) == y)
-                wrong = set(ids[(self.net(x).argmax(1) != y)].tolist())
-                self.left, self.unmoved = self.left - wrong, self.unmoved - wrong
-            x_adv = make(counter)(x[at], y[at]).detach()
-            with torch.no_grad():
-                fooled = self.net(x_adv).argmax(1) != y[at]
-            inside = (x_adv - x[at]).abs().flatten(1).amax(1) <= THREAT.eps + 1e-6
-            outside += int((fooled & ~inside).sum())
-            self.left -= set(ids[at][fooled & inside].tolist())
-            self.unmoved -= set(ids[at][fooled].tolist())
-        spent = seconds_used() - began
-        self.seconds += spent
-        print(
-            f"{name:50s}{spent:9.2f} CPU-s {counter.forwards / n:9.1f} forwards "
-            f"{counter.backwards / n:9.1f} backwards an example; {len(self.left)} robust"
-            + (f", {outside} more fooled, but outside the ball" if outside else ""),
-            flush=True,
-        )
-
-
 def read(models: Path, name: str) -> nn.Module:
     spec = importlib.util.spec_from_file_location("architectures", models / "architectures.py")
     assert spec is not None and spec.loader is not None
@@ -354,19 +288,6 @@ def images(name: str, count: int) -> Dataset:
 def timed(job: Callable[[], Outcomes]) -> tuple[Outcomes, float]:
     began = seconds_used()
     return job(), seconds_used() - began
-
-
-def seconds_used() -> float:
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return used.ru_utime + used.ru_stime
-
-
-def survivors(outcomes: Outcomes) -> set[int]:
-    """Ids of examples that are correct when clean and under every attack but the canary."""
-    frame = outcomes.to_pandas()
-    frame = frame[frame["attack"] != "canary"]
-    right = (frame["pred_pert"] == frame["y"]) & (frame["pred_clean"] == frame["y"])
-    return set(frame.loc[right, "id"])
 
 
 def report(name: str, seconds: float, outcomes: Outcomes, data: Dataset) -> None:

@@ -1,6 +1,7 @@
 """Loaders compared: images per second of our engines, of bare FFCV and of torchvision.
 
     python benchmarks/data.py [--sizes 32 64 224] [--repeats 5] [--json FILE]
+    python benchmarks/data.py --feed [--device cuda] [--rates 500 2000]    # see feed.py
 
 All run on one pinned core with one thread of torch, in interleaved rounds so that a slow minute
 hits all of them; the median of the rounds is reported. Each delivers training batches: float32 in
@@ -26,6 +27,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import feed
 import numpy as np
 import torch
 from torch import Tensor
@@ -231,12 +233,32 @@ def report(size: int, figures: list[Figure]) -> Iterator[str]:
     )
 
 
+def feed_device(arguments: argparse.Namespace) -> None:
+    """Print what `feed.report` measures."""
+    with TemporaryDirectory() as scratch:
+        found = {case.size: case for case in cases(Path(scratch), [32, 64, 224])}
+        feed.report(
+            Path(scratch),
+            found[224].folder,
+            {"CIFAR-10": found[32].beton, "Tiny-ImageNet-20": found[64].beton},
+            device=arguments.device,
+            rates=arguments.rates,
+            rounds=arguments.repeats,
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 224])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--feed", action="store_true", help="how fast a device is fed, and waits")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="with --feed")
+    parser.add_argument("--rates", type=float, nargs="*", default=[500, 2000], help="with --feed")
     arguments = parser.parse_args()
+    if arguments.feed:
+        feed_device(arguments)
+        return
     core = max(os.sched_getaffinity(0))
     os.sched_setaffinity(0, {core})
     torch.set_num_threads(1)

@@ -56,12 +56,12 @@ timed("cuDNN's search, a gradient", lambda: torch.autograd.grad(conv2d(x, w, pad
 
 
 def main() -> None:
-    """Run every case with every tree, in turn, and print medians."""
+    """Run every case with every tree, in turn, and print medians; the first tree trains the net."""
     args = _arguments()
     trees = [tree.resolve() for tree in args.trees]
     with tempfile.TemporaryDirectory() as folder:
         os.environ["FFTUNE_STORAGE"] = folder
-        checkpoint = _checkpoint(trees[-1], Path(folder))
+        checkpoint = _checkpoint(trees[0], Path(folder))
         for case in args.cases:
             runs: dict[Path, list[dict[str, float]]] = defaultdict(list)
             for _ in range(args.rounds):
@@ -105,7 +105,9 @@ def _spans(timeline: list[tuple[float, float, str, str]], began: float) -> dict[
             where = "" if process == driver else "worker: "
             found.setdefault(f"{where}{name}", at - open_[process, name])
         elif label == "python":
-            found.setdefault("interpreter" if process == driver else "first worker", at - began)
+            found.setdefault(
+                "interpreter" if process == driver else "a worker's interpreter", at - began
+            )
         else:
             found.setdefault(f"{trial}FIRST GRADIENT", at - began)
             found.setdefault(f"{trial}CPU-seconds of its process until then", cpu)

@@ -29,7 +29,7 @@ class DevicePolicy:
     compile_gain: float = 0.0
     """Seconds that a recorded step gains by a compiled net; 0: not measured, nothing is gained."""
     bf16_again: bool = False
-    """What survives a `strong` search in bf16 is searched again in fp32."""
+    """Search once more in fp32 for what survives a `strong` search in bf16."""
 
     def bucket(self, rows: int) -> int:
         """The least size of a batch that holds these rows: themselves above the largest bucket."""

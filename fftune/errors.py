@@ -2,7 +2,8 @@
 
 FftuneError            exit code 1
     UserError          exit code 2: the user can mend it
-        ConfigError, DataError, ModelError, StorageError, StudyError, ClusterError
+        ConfigError, DataError, ModelError, StorageError, StudyError, ClusterError,
+        OutOfMemoryError
     DivergedError
 """
 
@@ -44,6 +45,10 @@ class StudyError(UserError):
 
 class ClusterError(UserError):
     """Cluster that cannot be reached or lacks the resources that were asked for."""
+
+
+class OutOfMemoryError(UserError):
+    """Device or process whose memory is too small for what was asked; the message says of what."""
 
 
 class DivergedError(FftuneError):

@@ -16,5 +16,6 @@ LAMBDA_STUDY = StudyKind(
     estimates=Lazy(f"{_TRIAL}:estimates"),
     cost=Lazy("fftune.sweeping.cost:describe"),
     hours=Lazy("fftune.sweeping.cost:describe_hours"),
+    memory=Lazy("fftune.sweeping.trial_memory:measure_memory"),
     report=Lazy("fftune.report.fronts:publish_fronts"),
 )

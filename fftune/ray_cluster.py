@@ -94,7 +94,9 @@ def max_concurrent(what: str, needs: Mapping[str, float], workers: int = 1) -> i
     if room < workers:
         together = " and ".join(f"{each:g} {name}s" for name, each in needs.items() if each)
         if workers == 1:
-            raise ClusterError(f"{what} needs {together} on one node, and no node has them")
+            raise ClusterError(
+                f"{what} needs {together} on one node, and no node has them{_largest(needs)}"
+            )
         raise ClusterError(
             f"{what} needs {workers} workers with {together} on one node each, the cluster holds "
             f"{room}"
@@ -114,6 +116,32 @@ def capacity(needs: Mapping[str, float]) -> int:
         return sum(times * count for times, count in each if times)  # 0 times infinity is no number
 
     return int(min(max(holds(_nodes_now()), holds(_nodes_to_be())), sys.maxsize))
+
+
+def _largest(needs: Mapping[str, float]) -> str:
+    """Describe the largest nodes that are there, and those that an autoscaler may start."""
+
+    def most(nodes: Sequence[tuple[Mapping[str, float], float]]) -> str:
+        each = (
+            f"{max((node.get(name, 0) for node, count in nodes if count), default=0):g} {name}s"
+            for name, wanted in needs.items()
+            if wanted
+        )
+        return " and ".join(each)
+
+    later = _nodes_to_be()
+    started = f"; an autoscaler may start nodes of at most {most(later)}" if later else ""
+    return f": at most {most(_nodes_now())}{started}"
+
+
+def trials_per_gpu(threads: int) -> int:
+    """Count the processes of so many threads for which a GPU has CPUs beside it; at least 1.
+
+    The node with the fewest CPUs for each of its GPUs counts; 0 is a cluster without GPUs.
+    """
+    nodes = [node for node, count in (*_nodes_now(), *_nodes_to_be()) if count and node.get("GPU")]
+    each = [floor(node.get("CPU", 0) / threads / node["GPU"]) for node in nodes]
+    return max(1, min(each)) if each else 0
 
 
 def require_shared_dir(folder: Path) -> None:
@@ -170,7 +198,8 @@ def _nodes() -> list[dict[str, Any]]:
 
 
 def _times(resources: Mapping[str, float], needs: Mapping[str, float]) -> int:
-    each = [resources.get(name, 0) // wanted for name, wanted in needs.items() if wanted]
+    # 1 // 0.2 is 4: a fifth is no binary fraction. Ray counts in units of 0.0001.
+    each = [resources.get(name, 0) / wanted + 1e-6 for name, wanted in needs.items() if wanted]
     return floor(min(each, default=1))
 
 

@@ -72,7 +72,12 @@ DOORS = {
     "sqlalchemy": {"sweeping.optuna_storage"},
     "ray": {
         *("ray_cluster", "metrics", "evaluation.ray_pool"),
-        *("sweeping.ray_scheduler", "sweeping.ray_tune", "training.ray_train"),
+        *(
+            "sweeping.ray_scheduler",
+            "sweeping.ray_tune",
+            "sweeping.ray_memory",
+            "training.ray_train",
+        ),
     },
     "grpc": {"ray_cluster"},
     "plotly": {"report", "hedge_study.plots"},

@@ -1,6 +1,6 @@
 import sys
 import time
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -83,3 +83,21 @@ def test_threads_take_turns_as_before_when_the_work_is_done() -> None:
         assert result() < before
     time.sleep(0.05)
     assert sys.getswitchinterval() == before
+
+
+def test_a_block_of_another_thread_is_told_where_it_waits() -> None:
+    told: list[Exception] = []
+
+    def block() -> None:
+        try:
+            with meanwhile(fail_after(now)):
+                time.sleep(0.1)
+        except StorageError as error:
+            told.append(error)
+
+    now = Event()
+    now.set()
+    thread = Thread(target=block)
+    thread.start()
+    thread.join()  # and this one is not interrupted
+    assert [str(error) for error in told] == ["down"]

@@ -46,6 +46,41 @@ def test_the_scarcest_resource_counts(nodes) -> None:
         cluster.max_concurrent("a trial", {"CPU": 1, "GPU": 2})
 
 
+@pytest.mark.parametrize(("share", "expected"), [(0.2, 5), (0.1, 10), (0.3333, 3), (0.7, 1)])
+def test_shares_that_are_no_binary_fractions(nodes, share: float, expected: int) -> None:
+    nodes([{"CPU": 16, "GPU": 1}])
+    assert cluster.capacity({"CPU": 1, "GPU": share}) == expected
+
+
+def test_more_gpus_than_any_node_has_are_refused_with_the_largest(nodes) -> None:
+    nodes([{"CPU": 4, "GPU": 1}] * 2)
+    with pytest.raises(ClusterError) as refused:
+        cluster.max_concurrent("a trial", {"CPU": 1, "GPU": 2})
+    assert str(refused.value) == (
+        "a trial needs 1 CPUs and 2 GPUs on one node, and no node has them: at most 4 CPUs and "
+        "1 GPUs"
+    )
+    nodes([{"CPU": 4}], [({"CPU": 4, "GPU": 1}, 4), ({"CPU": 96, "GPU": 8}, 0)])
+    with pytest.raises(ClusterError) as refused:
+        cluster.max_concurrent("a trial", {"CPU": 1, "GPU": 2})
+    assert str(refused.value).endswith(
+        "at most 4 CPUs and 0 GPUs; an autoscaler may start nodes of at most 4 CPUs and 1 GPUs"
+    )
+    with pytest.raises(ClusterError, match="a trial needs 5 GPUs, the cluster has 4$"):
+        cluster.max_concurrent("a trial", {"CPU": 1, "GPU": 5})
+
+
+def test_trials_for_which_a_card_has_cpus_beside_it(nodes) -> None:
+    nodes([{"CPU": 64}])
+    assert cluster.trials_per_gpu(1) == 0
+    nodes([{"CPU": 64}, {"CPU": 16, "GPU": 2}], [({"CPU": 8, "GPU": 2}, 0)])
+    assert cluster.trials_per_gpu(1) == 8
+    assert cluster.trials_per_gpu(3) == 2
+    assert cluster.trials_per_gpu(16) == 1
+    nodes([{"CPU": 1}], [({"CPU": 12, "GPU": 4}, 3)])
+    assert cluster.trials_per_gpu(1) == 3
+
+
 def test_a_cluster_that_is_scaled_to_zero_is_not_refused(nodes) -> None:
     """A head without CPUs, and four machines that Ray would start."""
     nodes([{"CPU": 0}], [({"CPU": 0}, 1), ({"CPU": 8, "GPU": 1}, 4)])

@@ -18,20 +18,20 @@ from torch.utils._pytree import tree_leaves
 from fftune.capture.spec import UnrecordableError
 
 HOST = {
-    *("_local_scalar_dense", "item", "is_nonzero", "equal", "allclose", "_linalg_check_errors"),
-    *("lift_fresh", "lift_fresh_copy", "record_stream", "_pin_memory", "is_pinned"),
+    *("_local_scalar_dense", "equal", "allclose", "_linalg_check_errors"),
+    *("lift_fresh", "lift_fresh_copy"),
 }
 """Operations that wait for the device, or make a tensor of what the host knows."""
 DATA = {
-    *("nonzero", "nonzero_static", "masked_select", "bincount", "_unique", "_unique2"),
-    *("unique_dim", "unique_consecutive", "repeat_interleave", "histc", "_histogramdd_bin_edges"),
+    *("nonzero", "masked_select", "bincount", "histc", "repeat_interleave"),
+    *("_unique", "_unique2", "unique_dim", "unique_consecutive"),
 }
 """Operations whose shapes depend on data."""
-MOVES = {"set_", "resize_", "resize_as_", "set_data"}
+MOVES = {"set_", "resize_", "resize_as_"}
 """Operations after which a tensor lies elsewhere."""
 CALLS = {
-    *("tolist", "numpy", "__array__", "cpu", "cuda", "pin_memory", "__bool__", "__float__"),
-    *("__int__", "__index__", "__contains__", "item", "__reduce_ex__", "share_memory_"),
+    *("item", "tolist", "numpy", "__array__", "cpu", "cuda", "pin_memory"),
+    *("__bool__", "__float__", "__int__", "__index__"),
 }
 """Methods of tensors that a CPU answers without an operation, and a device by waiting."""
 

@@ -64,7 +64,9 @@ def _message(
         case events.UnrecognizedArgs(tokens=tokens):
             return _unknown(tokens, cls)
         case events.InvalidChoice(argument=argument, value=value, choices=choices):
-            return f"{_path(argument)} {_one_of(choices, value)}"
+            kind = argument.field.type
+            words = _words((kind, *get_args(kind)))  # tyro's are in no order, and hold None
+            return f"{_path(argument)} {_one_of(words or choices, value)}"
         case events.BadValue(argument=argument, reason="too_few_values"):
             return f"{_path(argument)} must have a value"
         case events.MissingArgs(missing_arguments=missing):
@@ -129,12 +131,18 @@ def _given(argument: Any, arguments: Sequence[str]) -> str:
 def _rule(kind: Any, given: str) -> str | None:
     """The rule that a value of a type broke."""
     kinds = (kind, *get_args(kind))
+    words = _words(kinds)
     if float in kinds:
-        return f"must be a number, or a fraction as in 8/255, got {given!r}"
+        other = "".join(f"{word}, " for word in words)
+        return f"must be {other}a number, or a fraction as in 8/255, got {given!r}"
     if int in kinds:
         return f"must be a whole number, got {given!r}"
-    words = [word for one in kinds if get_origin(one) is Literal for word in get_args(one)]
     return _one_of(words, given) if words else None
+
+
+def _words(kinds: Sequence[Any]) -> list[Any]:
+    """The words of those types that are literals."""
+    return [word for one in kinds if get_origin(one) is Literal for word in get_args(one)]
 
 
 def _one_of(words: Sequence[Any], given: str) -> str:

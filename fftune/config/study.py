@@ -7,7 +7,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise, product
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar, Literal, cast
 
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.literals import Selection
@@ -252,10 +252,23 @@ class Resources:
     machine."""
     concurrency: int | None = None
     """Trials at once, >= 1; default as many as the cluster holds."""
-    gpus: float = 0.0
-    """GPUs of one trial, or of each of its workers, >= 0; fractions share one."""
+    gpus: float | Literal["auto"] = 0.0
+    """GPUs of one trial, or of each of its workers, >= 0; fractions share one. `auto` lets a sweep
+    measure how many trials a card's memory holds."""
 
     def __post_init__(self) -> None:
         require_words(self)
         require("concurrency", (self.concurrency or 1) >= 1, ">= 1", self.concurrency)
-        require("gpus", 0 <= self.gpus < math.inf, ">= 0", self.gpus)
+        if self.gpus != "auto":
+            require("gpus", 0 <= self.gpus < math.inf, ">= 0", self.gpus)
+
+    @property
+    def share(self) -> float:
+        """GPUs as a number, for whom nothing measures what `auto` is.
+
+        Raises:
+            ConfigError: `auto`, which is for sweeps.
+        """
+        number = self.gpus != "auto"
+        require("gpus", number, "a number where nothing is searched", self.gpus)
+        return cast("float", self.gpus)

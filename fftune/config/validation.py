@@ -35,9 +35,12 @@ def require_words(config: Any) -> None:
     kind: Any = type(config)
     for name, words in _words(kind).items():
         value = getattr(config, name)
+        numeric = not words or float in words
+        if numeric and isinstance(value, int | float):
+            continue
         if words and value not in words:
             known = [word for word in words if isinstance(word, str)]
-            rule = f"one of {', '.join(known)}"
+            rule = f"one of {', '.join(known)}" if not numeric else f"a number or {known[0]!r}"
             raise ConfigError(f"{name} must be {rule}, got {value!r}; {nearest(str(value), known)}")
         if not words and not (value is None or isinstance(value, int | float)):
             raise ConfigError(f"{name} must be a number, got {value!r}")
@@ -45,13 +48,17 @@ def require_words(config: Any) -> None:
 
 @cache
 def _words(cls: Any) -> dict[str, tuple[Any, ...]]:
-    """Words that each field may take, none where it is a number; other fields are left out."""
+    """Words that each field may take, none where it is a number; other fields are left out.
+
+    `float` among the words stands for any number.
+    """
     hints, found = get_type_hints(cls), {}
     for field in fields(cls):
         options = _options(hints[field.name])
         if any(get_origin(option) is Literal for option in options):
             words = [w for o in options if get_origin(o) is Literal for w in get_args(o)]
-            found[field.name] = (*words, *((None,) if type(None) in options else ()))
+            others = [kind for kind in (float, type(None)) if kind in options]
+            found[field.name] = (*words, *(None if kind is not float else float for kind in others))
         elif float in options:
             found[field.name] = ()
     return found

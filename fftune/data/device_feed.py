@@ -53,14 +53,14 @@ class Link(Protocol):
 
 
 class CudaLink:
-    """The way to the current CUDA device: a stream of copies beside the current stream."""
+    """The way to a CUDA device: a stream of copies beside the one that is current there."""
 
-    def __init__(self) -> None:
-        self._copies = torch.cuda.Stream()
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._copies = device, torch.cuda.Stream(device)
 
     def room(self) -> int:
         """See `Link.room`; what torch keeps for itself counts as taken."""
-        return int(policy("cuda").pixels * torch.cuda.mem_get_info()[0])
+        return int(policy("cuda").pixels * torch.cuda.mem_get_info(self._device)[0])
 
     def pinned(self, size: int) -> NDArray[np.uint8]:
         """See `Link.pinned`."""
@@ -86,20 +86,20 @@ class CudaLink:
 
     def join(self, copied: Moment, target: Tensor) -> None:
         """See `Link.join`."""
-        computation = torch.cuda.current_stream()
+        computation = torch.cuda.current_stream(self._device)
         computation.wait_event(copied)  # type: ignore[arg-type]  # one of `begin`
         target.record_stream(computation)  # else its memory could be given away too early
 
     def now(self) -> torch.cuda.Event:
         """See `Link.now`."""
         moment = torch.cuda.Event(enable_timing=True)
-        moment.record()
+        moment.record(torch.cuda.current_stream(self._device))
         return moment
 
 
 def link_to(device: torch.device) -> Link | None:
     """The way to a device; None for those that have no memory, or no streams, of their own."""
-    return CudaLink() if device.type == "cuda" else None
+    return CudaLink(device) if device.type == "cuda" else None
 
 
 @dataclass(slots=True)

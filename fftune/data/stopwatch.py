@@ -64,6 +64,6 @@ class Stopwatch:
             yield item
 
     def _settle(self) -> None:
-        while self._spans and self._spans[0][1].query():
+        while self._spans and all(moment.query() for moment in self._spans[0]):
             began, ended = self._spans.popleft()
             self._seconds += began.elapsed_time(ended) / 1000

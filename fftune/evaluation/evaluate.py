@@ -140,7 +140,7 @@ def evaluate(
         )
         return next(iter(alone.values())).complete()
     resources = resources or Resources()
-    actors = None if backend == "inline" else _device_of_actors(battery.device, resources.gpus)
+    actors = None if backend == "inline" else _device_of_actors(battery.device, resources.share)
     battery = sized(battery, actors)
     request = _Request(
         open_data=cache(partial(sampled, data, split, battery.examples)),
@@ -299,7 +299,7 @@ def _run_on_ray(
     from fftune.evaluation.ray_pool import Pool
     from fftune.ray_cluster import cluster  # importing Ray takes seconds
 
-    needs = {"CPU": battery.threads, "GPU": resources.gpus}
+    needs = {"CPU": battery.threads, "GPU": resources.share}
     with (
         cluster(resources),
         Pool(needs, most=resources.concurrency, study=f"evaluate-{label(battery.name)}") as pool,

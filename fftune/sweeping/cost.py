@@ -3,10 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from fftune.config import SweepConfig, TrainConfig, with_settings
+from fftune.config import Device, SweepConfig, TrainConfig, with_settings
 from fftune.data.catalog import opened_once, place_framed
 from fftune.evaluation.batteries import attacks_of
+from fftune.evaluation.job import block_size_of
 from fftune.hardware import CardName
+from fftune.models import device_of
 from fftune.sweeping.samplers.spec import planned, sampler_spec
 from fftune.training.cost import Work, work
 from fftune.training.hours import Job, told
@@ -45,8 +47,11 @@ def cost(config: SweepConfig) -> Cost:
 
 
 def describe(config: SweepConfig) -> str:
-    """Describe what a study would cost in passes."""
-    return str(cost(config))
+    """Describe what a study would cost in passes, and the blocks that its nets are attacked in."""
+    battery = config.battery
+    where: Device = "cpu" if device_of("auto") == "cpu" else "cuda"
+    size = block_size_of(battery, where if battery.device == "auto" else battery.device)
+    return f"{cost(config)}; blocks of {size:,} examples"
 
 
 def describe_hours(config: SweepConfig, on: CardName | None, count: int | None) -> str:

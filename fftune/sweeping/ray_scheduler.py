@@ -21,10 +21,14 @@ from math import isfinite
 from typing import Any
 
 from optuna.trial import TrialState
+from ray.tune import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
 from fftune.sweeping.early_stopping import ParetoHalving, RungResult
+
+MORE_GPUS = "more_gpus"
+"""Key of a report: GPUs with which the trial is to start again."""
 
 
 class ParetoHalvingScheduler(FIFOScheduler):
@@ -73,6 +77,24 @@ class ParetoHalvingScheduler(FIFOScheduler):
             values=tuple(float(result[m]) for m in self._metrics),
             optimistic=tuple(float(result.get(f"{m}_low", result[m])) for m in self._metrics),
         )
+
+
+class CardShareScheduler(ParetoHalvingScheduler):
+    """Scheduler that also starts a trial again with more GPUs, where it reports that it needs them.
+
+    The trial reports `MORE_GPUS`, beside its metrics, which may be undefined, and waits. It then
+    starts once more from its beginning, as the same trial of the search.
+    """
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        """Pause a trial that asks for GPUs, with its new needs; it runs when there is room."""
+        gpus = result.get(MORE_GPUS)
+        if gpus is None:
+            return super().on_trial_result(tune_controller, trial, result)
+        needs = {**trial.placement_group_factory.required_resources, "GPU": gpus}
+        tune_controller.pause_trial(trial, should_checkpoint=False)
+        trial.update_resources(PlacementGroupFactory([needs]))
+        return str(self.NOOP)
 
 
 class PruneAwareOptunaSearch(OptunaSearch):

@@ -20,13 +20,21 @@ from fftune.config import Resources, Study
 from fftune.data.catalog import opened_once
 from fftune.errors import StorageError
 from fftune.risk import RiskCounts
+from fftune.sweeping.card_share import MoreOfCardError
 from fftune.sweeping.early_stopping import RungResult
 from fftune.sweeping.optuna_storage import open_storage
 from fftune.sweeping.optuna_study import objectives
-from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
+from fftune.sweeping.ray_scheduler import (
+    MORE_GPUS,
+    CardShareScheduler,
+    ParetoHalvingScheduler,
+    PruneAwareOptunaSearch,
+)
 from fftune.sweeping.search_space import suggest
+from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner
+from fftune.training.out_of_memory import free_memory
 
 log = logging.getLogger(__name__)
 UNSEEN = "unseen"
@@ -52,7 +60,7 @@ def run_on_ray(
     log.info("%d trials, %d at once, %s", runner.study.remaining, concurrency, each)
     # A trial whose workers train elsewhere must not take their place.
     own = needs if workers == 1 else {"CPU": 0.0, "memory": 1.0}
-    scheduler = ParetoHalvingScheduler(
+    scheduler = CardShareScheduler(
         config.risks, rungs=stopping.rungs, eta=stopping.eta, time_attr="epoch"
     )
     reporter = _Reporter(runner, progress, scheduler)
@@ -89,7 +97,7 @@ def _search_alg(
     config = runner.study.config
     return PruneAwareOptunaSearch(
         scheduler,
-        partial(_space, config=config),
+        partial(_space, study=runner.study),
         metric=list(config.risks),
         mode=["min"] * len(config.risks),
         sampler=search.sampler,
@@ -98,9 +106,13 @@ def _search_alg(
     )
 
 
-def _space(trial: Any, config: Study) -> dict[str, Any]:
-    """Draw the settings of a trial, and pass them on as constants with its number."""
-    return {"settings": dict(suggest(trial, config)), "number": trial.number}
+def _space(trial: Any, study: StudyDir) -> dict[str, Any]:
+    """Draw the settings of a trial, and pass them on as constants with its number.
+
+    Args:
+        study: Ray pickles it, which settings of a class in a user's file do not bear.
+    """
+    return {"settings": dict(suggest(trial, study.config)), "number": trial.number}
 
 
 def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Path) -> None:
@@ -123,10 +135,21 @@ def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Path) -> Non
         low = {f"{name}_low": end for name, end in zip(config.risks, rung.optimistic, strict=True)}
         tune.report(dict(zip(config.risks, rung.values, strict=True)) | low | {"epoch": epoch})
 
+    alone = config.base.workers == 1  # else the workers' placement is the trial's own
+    held = tune.get_context().get_trial_resources().required_resources.get("GPU", 0.0)
     try:
         with opened_once():
-            results = runner(parameters["number"], parameters["settings"], at_rung)
+            results = runner(
+                parameters["number"],
+                parameters["settings"],
+                at_rung,
+                held=held if alone else None,
+            )
         values = dict(zip(config.risks, objectives(results, config), strict=True))
+    except MoreOfCardError as error:
+        values = undefined | {MORE_GPUS: error.gpus}
+        error.__traceback__ = error.__context__ = None  # their frames hold what is to be freed
+        free_memory()  # this process may wait for its next trial
     except Exception:
         log.debug("trial %d", parameters["number"], exc_info=True)
         values = undefined
@@ -152,6 +175,9 @@ class _Reporter(tune.Callback):
         if UNSEEN in result:
             self.unseen = StorageError(result[UNSEEN])
             raise self.unseen
+        if (gpus := result.get(MORE_GPUS)) is not None:
+            number = trial.config["number"]
+            log.warning("trial %d ran out of memory, and goes on with %g of a card", number, gpus)
 
     def on_trial_complete(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
         number, settings = trial.config["number"], trial.config["settings"]
@@ -179,4 +205,4 @@ def at_once(config: Study, resources: Resources) -> int:
 
 def per_worker(config: Study, resources: Resources) -> dict[str, float]:
     """CPUs and GPUs of one process: a trial is one process, or each of its workers is."""
-    return {"CPU": config.base.threads, "GPU": resources.gpus}
+    return {"CPU": config.base.threads, "GPU": resources.share}

@@ -141,6 +141,14 @@ class StudyDir:
         """Record that an attempt has ended, one way or another."""
         self._write_attempts(key, self._attempts(key) | {"open": ""})
 
+    def share(self, key: str) -> float:
+        """Share of a card that these settings were found to need; 0 where they never ran out."""
+        return float(self._attempts(key).get("gpus", 0.0))
+
+    def widen(self, key: str, gpus: float) -> None:
+        """Record that these settings need a larger share of a card: no failure of theirs."""
+        self._write_attempts(key, self._attempts(key) | {"gpus": gpus})
+
     def _attempts(self, key: str) -> dict[str, Any]:
         path = self.path / "attempts" / f"{key}.json"
         return (

@@ -12,6 +12,7 @@ from fftune.hardware import CardName
 
 if TYPE_CHECKING:  # a record is read by `--help`, which needs no torch
     from fftune.risk import RiskCounts
+    from fftune.sweeping.card_share import MemoryUse
     from fftune.sweeping.front import Front
     from fftune.sweeping.study_dir import StudyDir
     from fftune.sweeping.trial_results import Estimates, SeedResult
@@ -33,10 +34,15 @@ class SeedRun:
     """Settings that the search chose."""
     config: Any
     """The study's base with these settings and the seed of this run."""
-    tracked: "TrackedRun"
-    """Open MLflow run, for metrics and files."""
+    begun: "Callable[[], TrackedRun]"
+    """What waits until the MLflow run is open."""
     report: Report
     resources: Resources
+
+    @property
+    def tracked(self) -> "TrackedRun":
+        """Open MLflow run, for metrics and files."""
+        return self.begun()
 
     @property
     def folder(self) -> Path:
@@ -104,6 +110,9 @@ class StudyKind:
     hours: Callable[[Any, CardName | None, int | None], str] | None = None
     """Describe how long it would take on a card of the table, by default the device at hand, and
     on a number of them, by default several; for `--dry-run`."""
+    memory: "Callable[[Any], MemoryUse] | None" = None
+    """Measure in this process, which has a card, what the largest trial needs of its memory, for
+    `--gpus auto`; by default a trial has a card for itself."""
     report: Callable[[Mapping[str, Any], Path], str] | None = None
     """Write the report of some studies, given by name, below the storage root, and return the
     text for a terminal. Default: a table of all trials."""

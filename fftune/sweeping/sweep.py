@@ -8,7 +8,9 @@ from fftune.config import Backend, Resources, Study
 from fftune.config.validation import require_word
 from fftune.data.catalog import opened_once
 from fftune.errors import FftuneError
+from fftune.models import device_of
 from fftune.registry import absolute
+from fftune.sweeping.card_share import CardShare
 from fftune.sweeping.front import Front
 from fftune.sweeping.inline import run_inline
 from fftune.sweeping.optuna_storage import answering, open_storage
@@ -18,8 +20,9 @@ from fftune.sweeping.study_dir import StudyDir, open_study
 from fftune.sweeping.study_kind import kind_of
 from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner, tags
+from fftune.tracking.meanwhile import meanwhile
 from fftune.tracking.runs import end_stale_runs, send_outbox
-from fftune.tracking.store import open_tracking
+from fftune.tracking.store import import_client, open_tracking
 
 log = logging.getLogger(__name__)
 
@@ -78,20 +81,33 @@ def _run(study: StudyDir, root: Path, backend: Backend, resources: Resources) ->
     config = study.config
     open_storage(study)  # refuses before a cluster is started
     if backend == "inline":
+        if resources.gpus == "auto":
+            resources = replace(resources, gpus=_inline_share(study))
         runner, search = _runner(study, root, resources), open_search(study)
         with TrialProgress(study) as progress:
             run_inline(runner, search, progress)
         return
     from fftune.ray_cluster import cluster, require_shared_dir  # importing Ray takes seconds
+    from fftune.sweeping.ray_memory import with_share
     from fftune.sweeping.ray_tune import at_once, run_on_ray
 
-    with cluster(resources):
+    with meanwhile(import_client), cluster(resources):
+        resources = with_share(study, resources)
         # Both refuse before MLflow and Optuna store anything of the study.
         at_once(config, resources)
         require_shared_dir(root)
         runner, search = _runner(study, root, resources), open_search(study)
         with TrialProgress(study) as progress:
             run_on_ray(runner, search, progress, resources)
+
+
+def _inline_share(study: StudyDir) -> float:
+    """Give a trial the card of this process, if there is one: no other trial runs beside it."""
+    card = device_of(getattr(study.config.base, "device", "auto")) == "cuda"
+    share = CardShare(gpus=1.0, reason="a trial has the card for itself, as nothing runs beside it")
+    none = CardShare(gpus=0.0, reason="there is no card: trials run on the CPU")
+    (share if card else none).keep(study)
+    return 1.0 if card else 0.0
 
 
 def _runner(study: StudyDir, root: Path, resources: Resources) -> TrialRunner:

@@ -84,7 +84,7 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
     train_anywhere(
         config,
         folder,
-        lambda: run.tracked,
+        run.begun,
         run.resources,
         on_ray=config.workers > 1,  # one worker is this process, which has what it asked for
         metrics=Metrics(study=sweep.name, run=str(folder.relative_to(run.study.path))),

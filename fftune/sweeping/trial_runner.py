@@ -3,18 +3,22 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
 from fftune.config import Resources, Settings, config_hash, with_settings
-from fftune.errors import FftuneError
+from fftune.errors import FftuneError, OutOfMemoryError
+from fftune.sweeping.card_share import MoreOfCardError, larger
 from fftune.sweeping.early_stopping import StoppedError
 from fftune.sweeping.samplers.spec import strategy_of
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun, StudyKind, kind_of
 from fftune.sweeping.trial_results import Failure, SeedResult, Stopped
+from fftune.tracking.meanwhile import meanwhile
 from fftune.tracking.runs import TrackedRun, discard_runs, end_stale_runs
 from fftune.tracking.store import Tracking
+from fftune.training.out_of_memory import described, free_memory, ran_out
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +54,33 @@ class TrialRunner:
         return stop
 
     def __call__(
-        self, number: int, settings: Settings, report: Report = lambda _epoch, _counts: None
+        self,
+        number: int,
+        settings: Settings,
+        report: Report = lambda _epoch, _counts: None,
+        *,
+        held: float | None = None,
     ) -> tuple[SeedResult, ...]:
         """Run all seeds of one trial in this process, with retries, and record its results.
 
         The record of the results is written last: with it the trial is complete.
 
+        Args:
+            held: share of a card that somebody has given to this process, of whom more is asked;
+                None: the trial itself says how much it takes.
+
         Raises:
             DivergedError: training failed; recorded in the trial's folder.
+            MoreOfCardError: it needs more of a card than is held.
+            OutOfMemoryError: a whole card is too small; recorded in the trial's folder.
             StoppedError: `report` raised it.
         """
         key = config_hash(self.config(settings))
+        if held is not None and 0 < held < (needed := self.study.share(key)):
+            raise MoreOfCardError(needed)  # a driver died before it could give more
         self._refuse(number, settings, self.study.begin_attempt(key, self.session))
         try:
-            results, runs = self._attempt(number, settings, key, report)
+            results, runs = self._attempt(number, settings, key, report, held)
         finally:
             self.study.end_attempt(key)
         # After the result: no run of MLflow is finished where its trial is not. What a death
@@ -75,20 +92,29 @@ class TrialRunner:
         return results
 
     def _attempt(
-        self, number: int, settings: Settings, key: str, report: Report
+        self, number: int, settings: Settings, key: str, report: Report, held: float | None
     ) -> tuple[tuple[SeedResult, ...], list[TrackedRun]]:
         """Retry until the trial is finished or has failed too often.
 
         Returns:
             Its results and their open MLflow runs.
         """
+        share = max(self.resources.share, self.study.share(key)) if held is None else held
         while True:
             self.study.clear(number)
             try:
-                return self._run_seeds(number, settings, report)
+                return self._run_seeds(number, settings, report, share)
             except StoppedError:
                 raise
             except Exception as error:
+                if ran_out(error):
+                    more = self._more(number, settings, key, share, error)
+                    if held is not None:
+                        raise MoreOfCardError(more) from None
+                    share = more
+                    error.__traceback__ = None  # its frames hold the tensors of this attempt
+                    free_memory()
+                    continue
                 reason = str(error) or type(error).__name__
                 failures = self.study.fail_attempt(key, reason)
                 # What fails alike every time need not be seen three times.
@@ -96,6 +122,28 @@ class TrialRunner:
                     self.failure(number, settings, reason)
                     raise
                 log.warning("trial %d failed, once more: %s", number, reason)
+
+    def _more(
+        self, number: int, settings: Settings, key: str, share: float, error: Exception
+    ) -> float:
+        """Record that a trial needs more of a card than its share, which is no failure yet.
+
+        Returns:
+            The larger share.
+
+        Raises:
+            OutOfMemoryError: there is no more; recorded as the trial's failure.
+        """
+        reason = described(error)
+        more = larger(share)
+        if more is None:
+            self.study.fail_attempt(key, reason)
+            self.failure(number, settings, reason)
+            raise OutOfMemoryError(reason) from None
+        self.study.widen(key, more)
+        told = "trial %d ran out of memory with %g of a card, and goes on with %g"
+        log.warning(told, number, share, more)
+        return more
 
     def _refuse(self, number: int, settings: Settings, failures: Sequence[str]) -> None:
         """Refuse a trial that failed too often, and record it where its worker only died.
@@ -119,36 +167,36 @@ class TrialRunner:
         return self.study.config.attempts
 
     def _run_seeds(
-        self, number: int, settings: Settings, report: Report
+        self, number: int, settings: Settings, report: Report, share: float
     ) -> tuple[tuple[SeedResult, ...], list[TrackedRun]]:
         sweep = self.study.config
-        discard_runs(self.tracking, tags(sweep.name, "trial", number))
         runs: list[TrackedRun] = []
-        results = []
+        results: list[SeedResult] = []
         try:
             for seed in sweep.training_seeds:
                 config = replace(self.config(settings), seed=seed)
                 # Rungs compare first seeds; the other seeds run once the first has passed all.
                 at_rung = report if seed == sweep.base.seed else lambda _epoch, _counts: None
-                runs.append(self._start_run(number, settings, config))
-                results.append(
-                    self.kind.measure(
-                        SeedRun(
-                            study=self.study,
-                            trial=number,
-                            settings=settings,
-                            config=config,
-                            tracked=runs[-1],
-                            report=at_rung,
-                            resources=self.resources,
-                        )
+                begin = partial(self._start_run, number, settings, config, first=not results)
+                with meanwhile(begin) as begun:
+                    run = SeedRun(
+                        study=self.study,
+                        trial=number,
+                        settings=settings,
+                        config=config,
+                        begun=begun,
+                        report=at_rung,
+                        resources=replace(self.resources, gpus=share),
                     )
-                )
+                    try:
+                        results.append(self.kind.measure(run))
+                    finally:
+                        runs.append(begun())
                 runs[-1].flush()  # a finished trial is whole in MLflow too
             self.study.finish(results)
         except Exception as error:
-            for run in runs:
-                run.end("KILLED" if isinstance(error, StoppedError) else "FAILED")
+            for tracked in runs:
+                tracked.end("KILLED" if isinstance(error, StoppedError) else "FAILED")
             raise
         return tuple(results), runs
 
@@ -156,8 +204,13 @@ class TrialRunner:
         """Config of a trial: the base with its settings."""
         return with_settings(self.study.config.base, settings)
 
-    def _start_run(self, number: int, settings: Settings, config: Any) -> TrackedRun:
+    def _start_run(
+        self, number: int, settings: Settings, config: Any, *, first: bool
+    ) -> TrackedRun:
+        """Begin the MLflow run of a seed; the first discards those of an earlier attempt."""
         sweep = self.study.config
+        if first:
+            discard_runs(self.tracking, tags(sweep.name, "trial", number))
         values = " ".join(f"{path}={_short(value)}" for path, value in settings.items())
         seed = f" seed={config.seed}" if self.study.several else ""
         return TrackedRun(

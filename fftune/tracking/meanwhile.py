@@ -5,7 +5,7 @@ from _thread import interrupt_main
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread, main_thread
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -19,7 +19,8 @@ a net would wait while another thread imports."""
 def meanwhile(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
     """Do work in a thread while the block runs, which is given what waits for its result.
 
-    The block ends after the work. An error of the work interrupts the block, and is raised.
+    The block ends after the work. An error of the work interrupts the block, and is raised; a block
+    that is not the main thread's goes on until it waits.
     """
     running = _Work(work)
     try:
@@ -33,13 +34,13 @@ def meanwhile(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
 
 
 class _Work(Thread, Generic[T]):
-    """A thread whose error interrupts the main thread, unless that waits for it."""
+    """A thread whose error interrupts the main thread, if that began it and does not wait."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         super().__init__(name="meanwhile")
         self._work = work
         self._result: Future[T] = Future()
-        self._lock, self._awaited = Lock(), False
+        self._lock, self._awaited = Lock(), current_thread() is not main_thread()
         self.error: Exception | None = None
 
     def run(self) -> None:

@@ -43,6 +43,14 @@ class Tracking:
         return MlflowClient(self.uri)
 
 
+def import_client() -> None:
+    """Import MLflow, which takes seconds, while a process waits for something else."""
+    from mlflow import MlflowClient
+    from mlflow.store.tracking import sqlalchemy_store
+
+    del MlflowClient, sqlalchemy_store
+
+
 def open_tracking(root: Path, experiment: str) -> Tracking:
     """Open the experiment, creating it if needed. The driver calls this before workers start.
 

@@ -142,7 +142,7 @@ def train_anywhere(
             folder=folder,
             metrics=metrics,
             states=states,
-            gpus=resources.gpus,
+            gpus=resources.share,
             on_history=log_all,
             save_seconds=save_seconds,
         )
@@ -150,7 +150,7 @@ def train_anywhere(
 
 def _asks_for_ray(config: TrainConfig, resources: Resources) -> bool:
     """Train on Ray with several workers, and if a cluster or GPUs are named: none may be here."""
-    return config.workers > 1 or resources.gpus > 0 or resources.address is not None
+    return config.workers > 1 or resources.share > 0 or resources.address is not None
 
 
 def start_run(config: TrainConfig, name: str, root: Path) -> TrackedRun:

@@ -16,6 +16,7 @@ from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
 from fftune.training.init_model import init_model
+from fftune.training.out_of_memory import within_memory
 from fftune.training.phases import TrainingData, open_data
 from fftune.training.run_dir import RunDir
 from fftune.training.trainer import Trainer
@@ -53,6 +54,7 @@ def train(
     Raises:
         DivergedError: the loss is nan or infinite.
         ConfigError, DataError: the settings do not fit the data.
+        OutOfMemoryError: the device is too small for a step.
         ModelError: `folder` holds a run with other settings, or a snapshot of one with other data;
             or the net ends the program.
         StorageError: there is no room for a snapshot or a checkpoint.
@@ -61,7 +63,12 @@ def train(
     place = RunDir(folder, states) if folder else None
     if place and (done := _ended(place, config)):
         return done
-    with answering(), torch_threads(config.threads), _own_randomness(device):
+    with (
+        within_memory(config),
+        answering(),
+        torch_threads(config.threads),
+        _own_randomness(device),
+    ):
         trainer = Trainer.begin(
             config, group, device=device, folder=place, save_seconds=save_seconds, data=data
         )

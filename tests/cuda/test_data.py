@@ -22,7 +22,9 @@ pytestmark = [
 ]
 
 SET = "synthetic:shape=3x32x32,classes=10,train=1003,test=20,seed=1"
-ENGINES: list[Engine] = ["memory", "torch", *([] if why_missing() else ["ffcv"])]
+ENGINES: list[Engine] = ["memory", "torch"]
+if not why_missing():
+    ENGINES.append("ffcv")
 MOVES = [
     Augmentation(),
     Augmentation(flip=True),
@@ -48,10 +50,13 @@ def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     return str(request.param)
 
 
-def pair(spec: DataSpec, config: LoaderConfig, **share: int | bool) -> tuple[Loader, Loader]:
+def pair(
+    spec: DataSpec, config: LoaderConfig, *, rank: int = 0, ranks: int = 1
+) -> tuple[Loader, Loader]:
     """The loader of the card, and that of the CPU."""
     card, cpu = (
-        open_loader(spec, "train", config, device=device, **share) for device in ("cuda", "cpu")
+        open_loader(spec, "train", config, rank=rank, ranks=ranks, pad=True, device=device)
+        for device in ("cuda", "cpu")
     )
     return card, cpu
 
@@ -80,7 +85,7 @@ def test_batches_are_those_of_the_cpu(
 def test_shares_of_ranks_and_padding_are_those_of_the_cpu(spec: DataSpec, way: str) -> None:
     config = LoaderConfig(batch_size=50, shuffle=True, augmentation=MOVES[-1])
     for rank in range(3):
-        alike(*pair(spec, config, rank=rank, ranks=3, pad=True), 2)
+        alike(*pair(spec, config, rank=rank, ranks=3), 2)
 
 
 @pytest.mark.parametrize("levels", [1, 15, 100, 255])
@@ -95,7 +100,7 @@ def test_all_values_become_the_floats_of_the_cpu(levels: int) -> None:
 
 def test_batches_arrive_beside_a_computation_that_is_late(spec: DataSpec) -> None:
     """The host runs ahead, and fills memory again whose copies have long been asked for."""
-    link = CudaLink()
+    link = CudaLink(torch.device("cuda"))
     count, shape = 40, (16, 3, 64, 64)
 
     def decoded() -> Iterator[Tensor]:

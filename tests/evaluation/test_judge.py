@@ -177,7 +177,7 @@ def test_labels_outside_the_classes_are_refused(toy, blobs) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there_is_refused(toy, blobs) -> None:
-    with pytest.raises(ConfigError, match="there is no CUDA device"):
+    with pytest.raises(ConfigError, match="no CUDA device"):
         evaluate(toy, blobs, BatteryConfig(device="cuda"), threat=THREAT)
 
 

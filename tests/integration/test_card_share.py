@@ -1,0 +1,132 @@
+"""Trials that share cards on a real Ray; its GPUs are numbers, no card is needed."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from fftune.ray_cluster import cluster  # before Ray, whose start it sets
+
+# isort: split
+import ray
+
+from fftune import recipes
+from fftune.config import Dimension, Resources
+from fftune.errors import ClusterError, OutOfMemoryError
+from fftune.sweeping.sweep import sweep
+from tests.sweeping.memory_kind import KIND
+
+pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+
+CHECKOUT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Of a cluster with eight CPUs and two cards, neither of which need be there."""
+    if ray.is_initialized():
+        ray.shutdown()
+    ray.init(address="local", num_cpus=8, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    with cluster(Resources()):
+        yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "needs.py"
+    path.write_text(KIND)
+    return path
+
+
+@pytest.fixture
+def needs(file: Path):
+    return recipes.find(str(file))("tiny")
+
+
+def asked(root: Path) -> list[tuple[float, float]]:
+    lines = (root / "studies/needs/asked").read_text().splitlines()
+    return [(float(need), float(share)) for need, share in map(str.split, lines)]
+
+
+@pytest.mark.usefixtures("address")
+def test_auto_measures_and_a_trial_that_runs_out_is_placed_anew(needs, root: Path, caplog) -> None:
+    caplog.set_level("INFO", "fftune")
+    front = sweep(needs, root=root, resources=Resources(gpus="auto"))
+
+    share = json.loads((root / "studies/needs/card_share.json").read_text())
+    told = "4 trials share a card: 2.0 of 10 GiB each (a card of the tests)"
+    assert share == {"gpus": 0.25, "reason": told}
+    assert told in caplog.messages
+    assert "trial 1 ran out of memory, and goes on with 0.5 of a card" in caplog.messages
+    by_need = {need: [s for n, s in asked(root) if n == need] for need, _ in asked(root)}
+    assert by_need == {
+        0.2: [0.25],
+        0.9: [0.25, 0.5, 1.0],
+        3.0: [0.25, 0.5, 1.0],
+        0.3: [0.25, 0.5],
+    }
+    assert {r.settings["need"]: r.trial for r in front.results} == {0.2: 0, 0.9: 1, 0.3: 3}
+    assert [f.trial for f in front.failures] == [2]
+    assert "optimizer.accumulate" in front.failures[0].reason
+    inline = replace(needs, name="inline")
+    counts = [
+        p.test
+        for p in sweep(inline, root=root, backend="inline", resources=Resources(gpus=0.25)).results
+    ]
+    assert counts == [p.test for p in front.results]
+
+
+@pytest.mark.slow
+def test_a_driver_that_dies_in_between_loses_no_share(
+    file: Path, needs, root: Path, address: str
+) -> None:
+    """SIGKILL while the trial of 0.9 runs on a whole card; --resume gives it one at once."""
+    folder = root / "studies/needs"
+    folder.mkdir(parents=True)
+    (folder / "die").touch()
+    words = [sys.executable, "-m", "fftune.sweep", str(file), "--storage", str(root)]
+    words += ["--address", address, "--gpus", "0.25", "--strategy", "grid"]
+    with (root / "log").open("w") as log:
+        driver = subprocess.Popen(words, cwd=CHECKOUT, stdout=log, stderr=log)
+    deadline = time.monotonic() + 300
+    while not (folder / "asked").exists() or (0.9, 1.0) not in asked(root):
+        assert driver.poll() is None and time.monotonic() < deadline, (root / "log").read_text()
+        time.sleep(0.05)
+    driver.kill()
+    assert driver.wait(60) == -signal.SIGKILL
+    (folder / "die").unlink()
+    (folder / "asked").rename(root / "before")
+
+    front = sweep(needs, root=root, resources=Resources(gpus=0.25), resume=True)
+
+    assert [share for need, share in asked(root) if need == 0.9] == [1.0]
+    assert {r.settings["need"] for r in front.results} == {0.2, 0.9, 0.3}
+    assert [f.settings["need"] for f in front.failures] == [3.0]
+
+
+@pytest.mark.usefixtures("address")
+def test_what_no_card_holds_is_refused_before_a_trial_starts(needs, root: Path) -> None:
+    large = replace(needs, base=replace(needs.base, seed=9))
+    with pytest.raises(OutOfMemoryError, match="^a whole card is too small$"):
+        sweep(large, root=root, resources=Resources(gpus="auto"))
+    with pytest.raises(ClusterError, match="a trial needs 3 GPUs, the cluster has 2$"):
+        sweep(replace(needs, name="more"), root=root, resources=Resources(gpus=3.0))
+    assert not list(root.glob("studies/*/trials"))
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("address")
+def test_a_trial_for_the_cpu_takes_no_card(quick, root: Path, caplog) -> None:
+    caplog.set_level("INFO", "fftune")
+    lam = Dimension(path="lam", choices=(0.0, 1.0))
+    cpu = replace(quick, strategy="grid", space=(lam,), base=replace(quick.base, device="cpu"))
+    front = sweep(cpu, root=root, resources=Resources(gpus="auto"))
+    assert len(front.results) == 2
+    assert "trials are to run on CPUs: no trial takes a GPU" in caplog.messages
