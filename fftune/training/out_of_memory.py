@@ -12,7 +12,7 @@ from fftune.config import TrainConfig
 from fftune.errors import OutOfMemoryError
 
 SAYINGS = re.compile(
-    r"out of memory|DefaultCPUAllocator: can't allocate memory|cudaErrorMemoryAllocation"
+    r"out of memory|allocate memory|not enough memory|cudaErrorMemoryAllocation"
     r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|CUSOLVER_STATUS_ALLOC_FAILED"
 )
 """Words of runtime errors that mean the same as `torch.OutOfMemoryError`."""
