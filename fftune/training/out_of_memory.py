@@ -83,7 +83,7 @@ def within_memory(config: TrainConfig) -> Iterator[None]:
         ) from error
 
 
-def free_memory(error: BaseException | None) -> None:
+def free_memory(error: BaseException | None = None) -> None:
     """Give back what ran out: recordings, and all that only the frames of an error refer to."""
     while error is not None:
         error.__traceback__ = None
