@@ -192,9 +192,7 @@ def report(
     """Print rates, their ratios to both plain loops, and where the time of a step goes."""
     rates = {name: statistics.median(r.rate for r in runs) for name, runs in rounds.items()}
     default, fast = list(rates)[:2]
-    print(
-        f"\n{config.objective}, {config.model}, batches of {given.batch} on {hardware(given.device)}"
-    )
+    print(f"\n{config.objective}, {config.model} on {hardware(given.device)}")
     print(
         f"{'loop':28s}{'examples/s':>11s}{'ms/step':>9s}{'craft':>8s}{'CPU-s':>7s}{'x plain':>9s}"
         f"{'x bf16':>8s}{'spread':>8s}{'first, s':>10s}{'GiB':>6s}"
