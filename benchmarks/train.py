@@ -42,6 +42,8 @@ EPOCHS = 110 * 391
 """Steps of the published run, which decide whether `--compile auto` compiles."""
 WARM = 6
 """First steps of a loop, which compile and record: they are timed apart."""
+LOW = 1e-3
+"""A rate at which rounding, which turns signs of small gradients, does not grow step by step."""
 LATE = slice(79, 100)
 """Steps whose mean loss is compared, counted from 0."""
 
@@ -190,7 +192,7 @@ def report(
     """Print rates, their ratios to both plain loops, and where the time of a step goes."""
     rates = {name: statistics.median(r.rate for r in runs) for name, runs in rounds.items()}
     default, fast = list(rates)[:2]
-    print(f"\n{config.objective}, {config.model}: {described(given)}")
+    print(f"\n{config.objective}, {config.model} on {hardware(given.device)}")
     print(
         f"{'loop':28s}{'examples/s':>11s}{'ms/step':>9s}{'craft':>8s}{'CPU-s':>7s}{'x plain':>9s}"
         f"{'x bf16':>8s}{'spread':>8s}{'first, s':>10s}{'GiB':>6s}"
@@ -211,29 +213,18 @@ def report(
     )
 
 
-def described(given: argparse.Namespace) -> str:
-    return f"{hardware(given.device)}, batches of {given.batch}, PGD and step as published"
-
-
 def checks(config: TrainConfig, given: argparse.Namespace) -> None:
     """Say that the same is computed.
 
-    The first losses in fp32 from equal weights and starts, without TF32; the mean loss of later
-    steps in bf16, beside the plain loop's with two seeds; the loss of a batch that was crafted in
-    bf16 and in fp32 on one net, judged by that net in fp32.
+    The first losses in fp32 from equal weights and starts, without TF32, at two rates; the mean
+    loss of later steps in bf16, beside the plain loop's with two seeds; the loss of a batch that
+    was crafted in bf16 and in fp32 on one net, judged by that net in fp32.
     """
     device, late = given.device, LATE if given.device == "cuda" else slice(7, 10)
     stream = open_stream(config, ProcessGroup(), device=device)
     print(f"\nchecks on {config.model}, thrm:")
-    tf32 = torch.backends.cudnn.allow_tf32
-    torch.backends.cudnn.allow_tf32 = False
-    ours, theirs = (
-        losses(loop, stream, 5)
-        for loop in (Ours(config, device), plain(config, device, keyed=True))
-    )
-    torch.backends.cudnn.allow_tf32 = tf32
-    off = max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True))
-    print(f"first 5 losses, fp32: ours {shown(ours)}; plain {shown(theirs)}; at most {off:.1e} off")
+    for rate in (config.optimizer.lr, LOW):
+        first_losses(replace(config, optimizer=replace(config.optimizer, lr=rate)), stream, device)
     half = replace(config, precision="bf16")
     means = [
         statistics.fmean(losses(loop, stream, late.stop)[late])
@@ -264,6 +255,22 @@ def checks(config: TrainConfig, given: argparse.Namespace) -> None:
     print(
         f"a batch's mean loss in fp32: clean {clean:.4f}, crafted in fp32 {full:.4f}, in bf16 "
         f"{half_:.4f}: {(clean - half_) / (clean - full):.1%} of the descent"
+    )
+
+
+def first_losses(config: TrainConfig, stream: EpochStream, device: str) -> None:
+    tf32 = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = False
+    ours, theirs = (
+        losses(loop, stream, 5)
+        for loop in (Ours(config, device), plain(config, device, keyed=True))
+    )
+    torch.backends.cudnn.allow_tf32 = tf32
+    off = max(abs(a - b) / b for a, b in zip(ours, theirs, strict=True))
+    print(
+        f"first 5 losses, fp32, lr {config.optimizer.lr:g}: ours {shown(ours)}; plain "
+        f"{shown(theirs)}; at most {off:.1e} of it off",
+        flush=True,
     )
 
 

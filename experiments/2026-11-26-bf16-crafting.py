@@ -22,6 +22,7 @@ DRAWS = 4000
 
 
 def main() -> None:
+    """Train what is not there yet, evaluate it, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--data", nargs="*", default=["digits", "cifar10"])

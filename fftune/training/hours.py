@@ -76,7 +76,7 @@ def _told_on(
 ) -> str:
     batch = config.optimizer.batch_size // config.workers
     speed = partial(speed_on, card, model=config.model, batch=batch)
-    craft, joint = speed("craft", config.precision), speed("joint", config.precision)
+    craft, joint = speed("craft", config.crafts_in), speed("joint", config.precision)
     # Verdicts and, on most devices, searches of an evaluation are not of the training's precision.
     search = speed("craft", "fp32")
 

@@ -2,7 +2,6 @@
 
 import copy
 import logging
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -199,12 +198,6 @@ class Looks(TorchDispatchMode):
         if name in HOST - {"lift_fresh", "lift_fresh_copy"}:
             self.found.append(name)
         return func(*args, **(kwargs or {}))
-
-
-@pytest.fixture
-def looks() -> Iterator[Looks]:
-    with Looks() as mode:
-        yield mode
 
 
 @pytest.mark.parametrize(
