@@ -14,7 +14,8 @@ from fftune.config import BatteryConfig, DefenseConfig, ModelSpec, ThreatModel
 from fftune.evaluation import block_cache
 from fftune.evaluation import job as cases
 from fftune.evaluation.block_cache import BlockCache, identity
-from fftune.evaluation.job import BlockTask, EvalJob, perform
+from fftune.evaluation.job import BlockTask, EvalJob
+from fftune.evaluation.perform import perform
 from fftune.models import load_model
 from fftune.registry import ATTACKS
 
