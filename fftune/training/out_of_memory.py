@@ -83,8 +83,11 @@ def within_memory(config: TrainConfig) -> Iterator[None]:
         ) from error
 
 
-def free_memory() -> None:
-    """Give back recordings and what nothing refers to, in this process and on its device."""
+def free_memory(error: BaseException | None) -> None:
+    """Give back what ran out: recordings, and all that only the frames of an error refer to."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
     forget()
     gc.collect()
     if torch.cuda.is_initialized():
