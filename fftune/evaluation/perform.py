@@ -42,7 +42,7 @@ def _within_memory(
     if (table := _attacked(subject, block, attack, noise)) is not None:
         yield table
         return
-    free_memory()
+    free_memory(None)  # the error is gone, and its frames with it
     if (table := _attacked(subject, block, attack, noise)) is not None:
         yield table
         return

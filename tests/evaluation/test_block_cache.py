@@ -12,9 +12,10 @@ from subjects import job_of, model_under_test, rows_of
 from fftune.attacks import attack_spec
 from fftune.config import BatteryConfig, DefenseConfig, ModelSpec, ThreatModel
 from fftune.evaluation import block_cache
-from fftune.evaluation import job as cases
+from fftune.evaluation import perform as performed
 from fftune.evaluation.block_cache import BlockCache, identity
-from fftune.evaluation.job import BlockTask, EvalJob, perform
+from fftune.evaluation.job import BlockTask, EvalJob, under_test
+from fftune.evaluation.perform import perform
 from fftune.models import load_model
 from fftune.registry import ATTACKS
 
@@ -24,7 +25,7 @@ WHO = "net"
 
 
 def run(toy, job: EvalJob, root):
-    with cases.under_test(toy, job) as subject:
+    with under_test(toy, job) as subject:
         return rows_of(subject, job, BlockCache(root, job, WHO, "cpu"))
 
 
@@ -37,8 +38,8 @@ def attacks(monkeypatch) -> list[str]:
         done.append(attack.name)
         return whole(subject, block, attack, noise=noise)
 
-    whole = cases.attack_block
-    monkeypatch.setattr(cases, "attack_block", counting)
+    whole = performed.attack_block
+    monkeypatch.setattr(performed, "attack_block", counting)
     return done
 
 

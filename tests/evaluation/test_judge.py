@@ -218,7 +218,7 @@ def test_recordings_go_before_blocks_are_halved(toy, blobs, monkeypatch, caplog)
         return whole(subject, block, attack, noise=noise)
 
     monkeypatch.setattr(perform, "attack_block", scarce)
-    monkeypatch.setattr(perform, "free_memory", lambda: dropped.append(True))
+    monkeypatch.setattr(perform, "free_memory", lambda _: dropped.append(True))
     battery = BatteryConfig(steps=2, block_size=50)
     outcomes = evaluate(toy, blobs, battery, threat=THREAT)
     assert dropped == [True] and outcomes.values("status") == {"ok"}
