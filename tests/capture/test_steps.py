@@ -103,7 +103,7 @@ def test_steps_are_recorded_as_often_as_they_must_be(loop: Loop, records, replay
     assert (tape.records, tape.replays) == (records, replays)
 
 
-def test_gradients_of_one_recording_are_out_of_reach_of_another(tape: Tape) -> None:
+def test_gradients_of_one_recording_are_out_of_reach_of_another(tape: Tape, store) -> None:
     net, (x, y) = small_net().eval(), batch(4)
     for size in (4, 4, 4, 3, 3, 3):
         net.zero_grad()
@@ -115,6 +115,9 @@ def test_gradients_of_one_recording_are_out_of_reach_of_another(tape: Tape) -> N
     net.zero_grad()
     accumulate(net, *batch(3, seed=9))
     assert all(map(torch.equal, kept, before))
+    made = {grad.data_ptr() for recorded in store.recordings.values() for grad in recorded.made}
+    assert len(made) == 2 * len(kept)  # memory of recordings, which they share on a device
+    assert not made & {weight.grad.data_ptr() for weight in net.parameters()}
     assert tape.records == 2
 
 
