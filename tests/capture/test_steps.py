@@ -70,6 +70,17 @@ def outside(net: nn.Module, optimizer: Optimizer, i: int) -> Tensor:
     return loss
 
 
+def replaced(net: nn.Module, optimizer: Optimizer, i: int) -> Tensor:
+    """Gradients that are added to come to lie elsewhere in the middle."""
+    optimizer.zero_grad(set_to_none=False)
+    if i == 6:
+        for weight in net.parameters():
+            weight.grad = torch.zeros_like(weight)
+    loss = accumulate(net, *batch(4, seed=i))
+    optimizer.step()
+    return loss
+
+
 def loaded(net: nn.Module, optimizer: Optimizer, i: int) -> Tensor:
     """A resume in the middle: momenta lie elsewhere from then on."""
     if i == 6:
@@ -80,7 +91,7 @@ def loaded(net: nn.Module, optimizer: Optimizer, i: int) -> Tensor:
 LOOPS = (one, in_place, two_shapes, tensor_rate, number_rate, number_decay)
 
 
-@pytest.mark.parametrize("loop", [*LOOPS, accumulated, outside, loaded])
+@pytest.mark.parametrize("loop", [*LOOPS, accumulated, outside, replaced, loaded])
 def test_replayed_steps_leave_equal_bits(loop: Loop) -> None:
     tape = Tape()
     assert torch.equal(trained(tape, loop), trained(None, loop))
