@@ -52,9 +52,9 @@ class Speed:
 
     rate: Rate
     slow: float
-    """Of the two ratios of the cards, peak and bandwidth, the slower applies."""
+    """Rate by the slower of both ratios of the cards, of peak and of bandwidth."""
     fast: float
-    """The other ratio applies."""
+    """Rate by the other ratio."""
 
 
 @cache

@@ -112,9 +112,8 @@ DOORS = {
 
 MADE_FOR_USERS = {
     "capture.captured.first_use": "called from Python: benchmarks print it apart",
-    "capture.captured.forget": "called from Python: after a change of a net that is no tensor",
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
-    "capture.tape.Tape": "called from Python: holds captured functions to a graph's contract",
+    "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
     "certified.certify": "called from Python: no command takes a batch of images",
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",

@@ -87,7 +87,7 @@ class Gradient:
 
     @classmethod
     def of(cls, won: Tensor, loss: Tensor, raw: Tensor) -> "Gradient":
-        """Of a gradient as autograd gave it: a pixel's nan is 0 then, an infinity `LARGE`."""
+        """Count the faults of a gradient and mend them: nan is 0, an infinity is `LARGE`."""
         flat, broken = gradient_faults(raw)
         grad = raw.nan_to_num(0.0, LARGE, -LARGE)
         return cls(won=won, loss=loss, grad=grad, flat=flat, broken=broken)

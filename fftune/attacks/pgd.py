@@ -66,8 +66,8 @@ def _ascend(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
         rows: ActiveBatch, x_pert: Tensor, batch: BatchState, piece: tuple[int, int]
     ) -> tuple[Tensor, BatchState]:
         index, count = piece
-        if not count:
-            return x_pert, _last(rows.net, rows.aim, x_pert, batch, strong=strong, judged=judged)
+        if index == config.steps and judged:
+            return x_pert, _judged(rows.net, rows.aim, x_pert, batch, strong=strong)
         return _steps(
             rows.net,
             rows.x,
@@ -79,13 +79,15 @@ def _ascend(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
             index=0 if rows.aim.turns is None else index,
             count=count,
             strong=strong,
+            last=index + count == config.steps and not judged,
             lenient=rows.lenient,
         )
 
     chunk = policy(rows.x.device.type).chunk if strong else UNROLLED
     pieces = [(at, min(chunk, config.steps - at)) for at in range(0, config.steps, chunk)]
-    start = rows.start(config, "pgd")
-    run_pieces(rows, found, start, [*pieces, (config.steps, 0)], advance, leaving=strong)
+    if judged or not pieces:
+        pieces.append((config.steps, 0))
+    run_pieces(rows, found, rows.start(config, "pgd"), pieces, advance, leaving=strong)
 
 
 @captured
@@ -101,34 +103,27 @@ def _steps(
     index: int,
     count: int,
     strong: bool,
+    last: bool,
     lenient: bool,
 ) -> tuple[Tensor, BatchState]:
+    """Take steps; the `last` of them ends where nobody asks if it has succeeded."""
     for k in range(index, index + count):
         at = value_and_gradient(net, aim, x_pert, k, lenient=lenient)
         batch = batch.counted(forwards=None, backwards=None, flat=at.flat, broken=at.broken)
         if strong:
             batch = batch.offered(x_pert, at.won, at.loss, stop=True)
         x_pert = project(step(x_pert, at.grad, length, threat.norm), x, threat)
+    if last:
+        nothing = torch.zeros_like(batch.score)
+        batch = batch.offered(x_pert, nothing > 0, nothing, stop=False)
     return x_pert, batch
 
 
 @captured
-def _last(
-    net: nn.Module,
-    aim: AttackObjective,
-    x_pert: Tensor,
-    batch: BatchState,
-    *,
-    strong: bool,
-    judged: bool,
+def _judged(
+    net: nn.Module, aim: AttackObjective, x_pert: Tensor, batch: BatchState, *, strong: bool
 ) -> BatchState:
-    """Offer the last iterate. Under `fixed` every one is as good as another: only success tells
-    restarts apart.
-    """
-    if not judged:
-        return batch.offered(
-            x_pert, torch.zeros_like(batch.won), torch.zeros_like(batch.score), stop=False
-        )
+    """Offer the last iterate, of which under `fixed` only success tells restarts apart."""
     won, loss = answer(net, aim, x_pert)
     batch = batch.counted(forwards=None, queries=None)
     score = loss if strong else torch.zeros_like(loss)

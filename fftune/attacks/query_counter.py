@@ -18,7 +18,7 @@ class BatchIndexed(nn.Module):
     """A net whose answer depends on which examples are in its batch."""
 
     recordable = False
-    """What is recorded would go on answering for the examples, and the call, of that time."""
+    """False: a recording would go on answering for the examples, and the call, of its time."""
 
     def select(self, rows: Tensor) -> "BatchIndexed":
         """The same net for some rows of the batch; rows may repeat."""

@@ -48,7 +48,7 @@ class DeviceSplit:
 
     @property
     def orders(self) -> torch.device:
-        """Where the order of an epoch is needed: on the host, if decoders follow it."""
+        """The device that needs the order of an epoch: the host, if decoders follow it."""
         return torch.device("cpu") if self._held is None else self._device
 
     def pieces(self, positions: Tensor, size: int) -> Iterator[Tensor]:

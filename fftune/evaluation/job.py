@@ -15,7 +15,7 @@ from fftune.data import Dataset
 from fftune.data.dataset import Batch
 from fftune.defenses import refuse_without_gradients
 from fftune.devices import policy
-from fftune.errors import DataError, ModelError
+from fftune.errors import DataError, FftuneError, ModelError, OutOfMemoryError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest
@@ -34,6 +34,7 @@ from fftune.models import (
     torch_threads,
     weights_hash,
 )
+from fftune.training.out_of_memory import ran_out
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
@@ -181,14 +182,35 @@ def under_test(net: nn.Module, job: EvalJob) -> Iterator[ModelUnderTest]:
 
     Raises:
         ModelError: see `model_under_test`; or the net ends the program inside the block.
+        OutOfMemoryError: the device is too small for the net, or the block of code ran out.
     """
     device, threads = device_of(job.battery.device), job.battery.threads
-    with answering(), eval_mode(net), frozen(net), placed(net, device), torch_threads(threads):
+    with (
+        _room_on(device),
+        answering(),
+        eval_mode(net),
+        frozen(net),
+        placed(net, device),
+        torch_threads(threads),
+    ):
         subject = model_under_test(net, job)
         try:
             yield subject
         finally:
             forget_recordings(subject)
+
+
+@contextmanager
+def _room_on(device: str) -> Iterator[None]:
+    """Say in one line that a device is too small for what is asked of a net before its blocks."""
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, FftuneError) or not ran_out(error):
+            raise
+        raise OutOfMemoryError(
+            f"out of memory on {device}: it is too small for the net and a few images"
+        ) from error
 
 
 def forget_recordings(subject: ModelUnderTest) -> None:

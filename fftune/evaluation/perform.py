@@ -7,14 +7,14 @@ from dataclasses import replace
 import pyarrow as pa
 import torch
 
-from fftune.capture import forget
 from fftune.data.dataset import Batch
 from fftune.devices import policy
-from fftune.errors import ModelError
+from fftune.errors import OutOfMemoryError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, attack_block
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.keyed_noise import Noise
+from fftune.training.out_of_memory import free_memory, ran_out
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ def perform(subject: ModelUnderTest, job: EvalJob, task: BlockTask) -> pa.Table:
     Raises:
         ModelError: the net does not return finite logits of its classes, a row an example.
         DataError: a label is not one of the classes.
+        OutOfMemoryError: there is no memory for a single example.
     """
     return pa.concat_tables(_within_memory(subject, job.block(task), task.attack, job.noise))
 
@@ -36,18 +37,18 @@ def _within_memory(
     its halves, with a remark in their status.
 
     Raises:
-        ModelError: there is no memory for a single example.
+        OutOfMemoryError: there is no memory for a single example.
     """
     if (table := _attacked(subject, block, attack, noise)) is not None:
         yield table
         return
-    forget()
+    free_memory()
     if (table := _attacked(subject, block, attack, noise)) is not None:
         yield table
         return
     count, half = len(block[0]), (len(block[0]) + 1) // 2
     if half == count:
-        raise ModelError(
+        raise OutOfMemoryError(
             f"out of memory on {subject.device} with one example: no block is small enough"
         )
     log.warning("out of memory with %d examples a block; going on with %d", count, half)
@@ -68,7 +69,7 @@ def _attacked(
     try:
         return attack_block(subject, block, attack, noise=noise)
     except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
-        if not _is_out_of_memory(error):
+        if not ran_out(error):
             raise
     return None
 
@@ -85,9 +86,3 @@ def _remarked(table: pa.Table, remark: str) -> pa.Table:
     at = table.schema.get_field_index("status")
     column = pa.array(status).cast(table.schema.field(at).type)
     return table.set_column(at, table.schema.field(at), column)
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Is memory the reason? Torch's CPU allocator raises a plain RuntimeError."""
-    named = isinstance(error, MemoryError | torch.OutOfMemoryError)
-    return named or "allocate memory" in str(error) or "not enough memory" in str(error)

@@ -148,8 +148,7 @@ def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Path) -> Non
         values = dict(zip(config.risks, objectives(results, config), strict=True))
     except MoreOfCardError as error:
         values = undefined | {MORE_GPUS: error.gpus}
-        error.__traceback__ = error.__context__ = None  # their frames hold what is to be freed
-        free_memory()  # this process may wait for its next trial
+        free_memory(error)  # this process may wait for its next trial
     except Exception:
         log.debug("trial %d", parameters["number"], exc_info=True)
         values = undefined

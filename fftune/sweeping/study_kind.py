@@ -35,7 +35,7 @@ class SeedRun:
     config: Any
     """The study's base with these settings and the seed of this run."""
     begun: "Callable[[], TrackedRun]"
-    """What waits until the MLflow run is open."""
+    """Call that waits until the MLflow run is open."""
     report: Report
     resources: Resources
 

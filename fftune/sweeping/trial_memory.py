@@ -3,7 +3,7 @@
 from dataclasses import replace
 from itertools import product
 
-from fftune.config import Settings, SweepConfig, TrainConfig, with_settings
+from fftune.config import Settings, SweepConfig, TrainConfig, Value, with_settings
 from fftune.config.search_space import is_whole
 from fftune.data.subset import sample
 from fftune.devices import policy
@@ -31,7 +31,7 @@ def measure_memory(config: SweepConfig) -> MemoryUse:
     battery = replace(config.battery, name="risks", tier=None, steps=2, examples=None)
     for base in largest(config):
         model = take_steps(base, device)
-        rows = max(battery.block_size, policy(device).block_size)
+        rows = battery.block_size or policy(device).block_size
         block = sample(config.base.data, split, rows)
         evaluate(model, block, battery, threat=config.base.attack.threat)
         del model
@@ -41,7 +41,7 @@ def measure_memory(config: SweepConfig) -> MemoryUse:
 
 def largest(config: SweepConfig) -> tuple[TrainConfig, ...]:
     """Settings of the trainings that may need the most memory, one for each choice of words."""
-    ends: dict[str, tuple[object, ...]] = {}
+    ends: dict[str, tuple[Value, ...]] = {}
     for dimension in config.dimensions:
         path = dimension.path
         if path in LARGER:
@@ -53,7 +53,7 @@ def largest(config: SweepConfig) -> tuple[TrainConfig, ...]:
     whole = {path for path in ends if path not in KINDS and is_whole(config.base, path)}
     found: list[Settings] = [
         {
-            path: int(str(value)) if path in whole else value
+            path: int(float(value)) if path in whole else value
             for path, value in zip(ends, values, strict=True)
         }
         for values in product(*ends.values())

@@ -112,8 +112,7 @@ class TrialRunner:
                     if held is not None:
                         raise MoreOfCardError(more) from None
                     share = more
-                    error.__traceback__ = None  # its frames hold the tensors of this attempt
-                    free_memory()
+                    free_memory(error)
                     continue
                 reason = str(error) or type(error).__name__
                 failures = self.study.fail_attempt(key, reason)

@@ -47,7 +47,7 @@ def take_steps(config: TrainConfig, device: str) -> nn.Module:
         trainer.stream = _FirstSteps(
             **{name: getattr(stream, name) for name in EpochStream.__slots__}
         )
-        next(trainer.epochs())
+        next(trainer.epochs(), None)  # none where the net stays as it was initialised
         return trainer.model
 
 
@@ -61,8 +61,6 @@ def _largest_phase(config: TrainConfig) -> TrainConfig:
 
     phase = max(phases_of(config), key=pixels)
     optimizer = replace(config.optimizer, batch_size=phase.batch_size // config.workers)
-    if not optimizer.epochs:
-        return replace(config, workers=1, min_workers=None, optimizer=optimizer)
     return replace(
         config,
         workers=1,

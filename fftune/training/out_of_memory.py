@@ -12,7 +12,7 @@ from fftune.config import TrainConfig
 from fftune.errors import OutOfMemoryError
 
 SAYINGS = re.compile(
-    r"out of memory|DefaultCPUAllocator: can't allocate memory|cudaErrorMemoryAllocation"
+    r"out of memory|allocate memory|not enough memory|cudaErrorMemoryAllocation"
     r"|CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_ALLOC_FAILED|CUSOLVER_STATUS_ALLOC_FAILED"
 )
 """Words of runtime errors that mean the same as `torch.OutOfMemoryError`."""
@@ -83,8 +83,11 @@ def within_memory(config: TrainConfig) -> Iterator[None]:
         ) from error
 
 
-def free_memory() -> None:
-    """Give back recordings and what nothing refers to, in this process and on its device."""
+def free_memory(error: BaseException | None) -> None:
+    """Give back what ran out: recordings, and all that only the frames of an error refer to."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
     forget()
     gc.collect()
     if torch.cuda.is_initialized():

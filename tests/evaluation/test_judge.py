@@ -13,7 +13,7 @@ from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ThreatModel
 from fftune.data import load
 from fftune.data.subset import sample
 from fftune.devices import CPU
-from fftune.errors import ConfigError, DataError, ModelError
+from fftune.errors import ConfigError, DataError, ModelError, OutOfMemoryError
 from fftune.evaluation import perform
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.evaluate import evaluate
@@ -218,10 +218,10 @@ def test_recordings_go_before_blocks_are_halved(toy, blobs, monkeypatch, caplog)
         return whole(subject, block, attack, noise=noise)
 
     monkeypatch.setattr(perform, "attack_block", scarce)
-    monkeypatch.setattr(perform, "forget", lambda *owner: dropped.append(owner))
+    monkeypatch.setattr(perform, "free_memory", lambda: dropped.append(True))
     battery = BatteryConfig(steps=2, block_size=50)
     outcomes = evaluate(toy, blobs, battery, threat=THREAT)
-    assert dropped[0] == () and outcomes.values("status") == {"ok"}
+    assert dropped == [True] and outcomes.values("status") == {"ok"}
     assert "out of memory" not in caplog.text
     monkeypatch.undo()
     assert outcomes.table.equals(evaluate(toy, blobs, battery, threat=THREAT).table)
@@ -253,8 +253,18 @@ def test_a_device_too_small_for_one_example_is_one_line(toy, blobs, monkeypatch)
 
     monkeypatch.setattr(perform, "attack_block", full)
     expected = "^out of memory on cpu with one example: no block is small enough$"
-    with pytest.raises(ModelError, match=expected):
+    with pytest.raises(OutOfMemoryError, match=expected):
         evaluate(toy, blobs, BatteryConfig(steps=1), threat=THREAT)
+
+
+def test_a_device_too_small_for_the_net_is_one_line(blobs) -> None:
+    class Wide(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate much")
+
+    expected = "^out of memory on cpu: it is too small for the net and a few images$"
+    with pytest.raises(OutOfMemoryError, match=expected):
+        evaluate(Wide(), blobs, BatteryConfig(steps=1), threat=THREAT)
 
 
 @pytest.mark.parametrize("name", ["risks", "targets", "hypocritical", "autoattack"])

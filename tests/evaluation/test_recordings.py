@@ -6,9 +6,11 @@ import pytest
 import torch
 from subjects import job_of, rows_of
 
+from fftune import devices
 from fftune.capture import use
 from fftune.capture.captured import _STORE
 from fftune.capture.tape import Tape
+from fftune.comparison import moved
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.evaluation.job import under_test
 
@@ -58,3 +60,15 @@ def test_a_defences_steps_are_recorded_too(toy, blobs) -> None:
     with under_test(toy, job) as subject:
         plain = rows_of(subject, job)
     assert found(toy, few, battery, defense=defense)[0].table.equals(plain.table)
+
+
+@pytest.mark.parametrize("name", ["risks", "ensemble"])
+def test_sizes_of_a_gpu_move_no_verdict(toy, blobs, name: str, monkeypatch) -> None:
+    """Its widths, buckets, chunks and padded pieces, on a CPU that records."""
+    tier = "screen" if name == "ensemble" else None
+    battery = BatteryConfig(name=name, steps=4, tier=tier, precision="bf16", device="cpu")
+    defense = DefenseConfig(names=("hedge",), steps=2, repeats=2, draws=1)
+    few = blobs.select(torch.arange(45), "test")
+    plain = found(toy, few, battery, defense=defense)[0]
+    monkeypatch.setitem(devices._POLICIES, "cpu", replace(devices.CUDA, piece=32))
+    assert moved(plain, found(toy, few, battery, defense=defense)[0]) == ()

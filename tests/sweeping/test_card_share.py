@@ -10,6 +10,7 @@ from fftune import recipes
 from fftune.config import Dimension, Resources, SweepConfig, config_hash
 from fftune.errors import ConfigError
 from fftune.outcomes import Outcomes
+from fftune.sweeping import trial_memory
 from fftune.sweeping.card_share import MemoryUse, MoreOfCardError, larger, share_of
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import sweep
@@ -172,6 +173,24 @@ def test_auto_is_for_sweeps() -> None:
     with pytest.raises(ConfigError, match="^gpus must be a number where nothing is searched, got"):
         Resources(gpus="auto").share  # noqa: B018
     assert Resources(gpus=0.25).share == 0.25
+
+
+def test_a_training_and_a_block_of_its_evaluation_are_measured(quick, monkeypatch) -> None:
+    """On a CPU, where the peak is made up."""
+    called = []
+    take, judge = trial_memory.take_steps, trial_memory.evaluate
+
+    def counted(model, dataset, battery, **rest):
+        called.append((len(dataset.y), battery.steps))
+        return judge(model, dataset, battery, **rest)
+
+    monkeypatch.setattr(trial_memory, "device_of", lambda _wanted: "cpu")
+    monkeypatch.setattr(trial_memory, "peak_memory", lambda: (3, 10, "C"))
+    monkeypatch.setattr(trial_memory, "take_steps", lambda *a: called.append(a[0].lam) or take(*a))
+    monkeypatch.setattr(trial_memory, "evaluate", counted)
+    found = trial_memory.measure_memory(quick)
+    assert found == MemoryUse(need=3, card=10, name="C")
+    assert called == [100.0, (256, 2)]
 
 
 def test_the_largest_settings_of_a_study(quick: SweepConfig) -> None:

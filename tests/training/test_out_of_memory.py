@@ -1,5 +1,6 @@
 """Errors that say that memory was too small, and what a training says then."""
 
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -7,7 +8,8 @@ import torch
 
 from fftune import recipes
 from fftune.errors import OutOfMemoryError
-from fftune.training.out_of_memory import ran_out, within_memory
+from fftune.training import ray_train as on_ray
+from fftune.training.out_of_memory import free_memory, ran_out, within_memory
 
 CUDA = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB."
 
@@ -59,6 +61,33 @@ def test_a_device_too_small_for_one_example() -> None:
         "out of memory, 2.00 GiB more were asked for: it is too small for one example of model "
         f"{config.model!r}, and optimizer.accumulate cannot cut a batch of {size} further"
     )
+
+
+def test_what_an_error_holds_is_given_back() -> None:
+    class Large:
+        """Stands for a tensor."""
+
+    alive = weakref.WeakSet()
+
+    def step() -> None:
+        tensor = Large()
+        alive.add(tensor)
+        raise MemoryError
+
+    try:
+        with within_memory(recipes.thrm("tiny").base):
+            step()
+    except OutOfMemoryError as error:
+        assert len(alive) == 1
+        free_memory(error)
+        assert len(alive) == 0
+
+
+def test_a_worker_of_several_leaves_its_words_to_the_driver(tmp_path) -> None:
+    on_ray._tell(OutOfMemoryError("too small"), tmp_path)
+    failure = on_ray._worker_error(tmp_path)
+    assert isinstance(failure, OutOfMemoryError)
+    assert str(failure) == "too small" and ran_out(failure)
 
 
 def test_other_errors_pass() -> None:
