@@ -1,9 +1,10 @@
 """CUDA graphs: the recorder of NVIDIA's devices."""
 
 import logging
+import threading
 import warnings
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from typing import Any
 from weakref import WeakSet
@@ -50,22 +51,14 @@ class CudaGraphs:
         """
         current = torch.cuda.current_stream(self.device)
         self.stream.wait_stream(current)
-        mode = torch.cuda.get_sync_debug_mode()
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            torch.cuda.set_sync_debug_mode("warn")
+        with _watched() as waits:
             try:
                 with torch.cuda.stream(self.stream):
                     result = call()
             finally:
-                torch.cuda.set_sync_debug_mode(mode)
                 # What was allocated there is not given away again before this stream is waited for.
                 current.wait_stream(self.stream)
-        for other in (w for w in caught if _WAITS not in str(w.message)):
-            warnings.warn_explicit(other.message, other.category, other.filename, other.lineno)
-        waits = [w for w in caught if _WAITS in str(w.message)]
-        where = f"{waits[0].filename}:{waits[0].lineno}" if waits else ""
-        return result, f"it waits for the device ({where})" if waits else ""
+        return result, f"it waits for the device ({waits[0]})" if waits else ""
 
     def record(
         self, call: Callable[[], Any], persistent: Sequence[Tensor], inputs: Sequence[Tensor]
@@ -111,6 +104,36 @@ class CudaGraphs:
         self.pool = torch.cuda.graph_pool_handle()
         self.alive.clear()
         self._record(lambda: torch.zeros(1, device=self.device))
+
+
+@contextmanager
+def _watched() -> Iterator[list[str]]:
+    """List the places of this thread that wait for the device, as torch warns of them."""
+    waits: list[str] = []
+    mode, here = torch.cuda.get_sync_debug_mode(), threading.get_ident()
+    with warnings.catch_warnings():
+        show = warnings.showwarning
+
+        def sift(
+            message: Any,
+            category: Any,
+            filename: str,
+            lineno: int,
+            file: Any = None,
+            line: Any = None,
+        ) -> None:
+            if _WAITS not in str(message):
+                show(message, category, filename, lineno, file, line)
+            elif threading.get_ident() == here:  # a loader of data may wait meanwhile
+                waits.append(f"{filename}:{lineno}")
+
+        warnings.filterwarnings("always", message=_WAITS)
+        warnings.showwarning = sift
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            yield waits
+        finally:
+            torch.cuda.set_sync_debug_mode(mode)
 
 
 @cache

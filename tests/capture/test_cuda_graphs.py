@@ -1,6 +1,7 @@
 """The recorder of CUDA graphs against a device that is made up: its order, and how it recovers."""
 
 import logging
+import threading
 import warnings
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -122,10 +123,18 @@ def test_a_call_that_waits_for_the_device_is_found_out(cuda: FakeCuda) -> None:
         warnings.warn("something of the net's", stacklevel=1)
         return 3
 
+    def elsewhere() -> None:
+        thread = threading.Thread(
+            target=lambda: warnings.warn("called a synchronizing CUDA operation", stacklevel=1)
+        )
+        thread.start()
+        thread.join()
+
     with pytest.warns(UserWarning, match="something of the net's") as told:
         result, objection = CudaGraphs(DEVICE).warm(call)
     assert result == 3 and "it waits for the device" in objection and __file__ in objection
     assert len(told) == 1
+    assert CudaGraphs(DEVICE).warm(elsewhere) == (None, "")
 
 
 def test_graphs_share_a_pool_as_long_as_one_lives(cuda: FakeCuda) -> None:

@@ -70,6 +70,17 @@ def outside(net: nn.Module, optimizer: Optimizer, i: int) -> Tensor:
     return loss
 
 
+def replaced(net: nn.Module, optimizer: Optimizer, i: int) -> Tensor:
+    """Gradients that are added to come to lie elsewhere in the middle."""
+    optimizer.zero_grad(set_to_none=False)
+    if i == 6:
+        for weight in net.parameters():
+            weight.grad = torch.zeros_like(weight)
+    loss = accumulate(net, *batch(4, seed=i))
+    optimizer.step()
+    return loss
+
+
 def loaded(net: nn.Module, optimizer: Optimizer, i: int) -> Tensor:
     """A resume in the middle: momenta lie elsewhere from then on."""
     if i == 6:
@@ -80,7 +91,7 @@ def loaded(net: nn.Module, optimizer: Optimizer, i: int) -> Tensor:
 LOOPS = (one, in_place, two_shapes, tensor_rate, number_rate, number_decay)
 
 
-@pytest.mark.parametrize("loop", [*LOOPS, accumulated, outside, loaded])
+@pytest.mark.parametrize("loop", [*LOOPS, accumulated, outside, replaced, loaded])
 def test_replayed_steps_leave_equal_bits(loop: Loop) -> None:
     tape = Tape()
     assert torch.equal(trained(tape, loop), trained(None, loop))
@@ -103,7 +114,7 @@ def test_steps_are_recorded_as_often_as_they_must_be(loop: Loop, records, replay
     assert (tape.records, tape.replays) == (records, replays)
 
 
-def test_gradients_of_one_recording_are_out_of_reach_of_another(tape: Tape) -> None:
+def test_gradients_of_one_recording_are_out_of_reach_of_another(tape: Tape, store) -> None:
     net, (x, y) = small_net().eval(), batch(4)
     for size in (4, 4, 4, 3, 3, 3):
         net.zero_grad()
@@ -115,6 +126,9 @@ def test_gradients_of_one_recording_are_out_of_reach_of_another(tape: Tape) -> N
     net.zero_grad()
     accumulate(net, *batch(3, seed=9))
     assert all(map(torch.equal, kept, before))
+    made = {grad.data_ptr() for recorded in store.recordings.values() for grad in recorded.made}
+    assert len(made) == 2 * len(kept)  # memory of recordings, which they share on a device
+    assert not made & {weight.grad.data_ptr() for weight in net.parameters()}
     assert tape.records == 2
 
 
