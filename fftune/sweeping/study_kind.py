@@ -34,7 +34,7 @@ class SeedRun:
     config: Any
     """The study's base with these settings and the seed of this run."""
     begun: "Callable[[], TrackedRun]"
-    """What waits until the MLflow run is open."""
+    """A function that waits for the MLflow run."""
     report: Report
     resources: Resources
 
