@@ -216,9 +216,9 @@ def test_a_file_that_belongs_to_another_set_is_told(
 
 
 def test_a_sidecar_of_the_release_before_is_read(beton: Path) -> None:
-    """It says nothing of its version, nor of a division."""
+    """It says nothing of its versions, nor of a division."""
     content = json.loads(manifest_path(beton).read_text())
-    del content["schema"], content["source"]["division"]
+    del content["schema"], content["schema_version"], content["source"]["division"]
     manifest_path(beton).write_text(json.dumps(content))
     assert len(stored_part(beton)) == 100
 
