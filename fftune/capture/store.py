@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from fftune.capture.owners import Held, Owner, Serials, is_owner, modes, recordable
-from fftune.capture.recorded import Recorded
+from fftune.capture.recorded import Recorded, as_recorded
 from fftune.capture.spec import Recorder, UnrecordableError
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,8 @@ class Store:
 
     def _warm(self, recorder: Recorder, key: Key, leaves: list[Any], tree: TreeSpec) -> Any:
         began = time.perf_counter()
-        result, objection = recorder.warm(lambda: _called(key.function, leaves, tree))
+        with as_recorded():
+            result, objection = recorder.warm(lambda: _called(key.function, leaves, tree))
         self.spent.warming += time.perf_counter() - began
         self.spent.warmed += 1
         if objection:  # what happens once, as compiling does, is no objection
