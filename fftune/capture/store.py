@@ -59,6 +59,16 @@ class Key:
 
 
 @dataclass(frozen=True, slots=True)
+class _Structure:
+    """A tree's form, hashed by its size: torch walks it, and in some versions has no hash for it."""
+
+    tree: TreeSpec
+
+    def __hash__(self) -> int:
+        return hash((self.tree.num_nodes, self.tree.num_leaves))
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """Reason why a recording failed; not the error, whose frames would keep nets alive."""
 
@@ -118,7 +128,7 @@ class Store:
         if subject in self.plain:
             return _called(function, leaves, tree)
         held = Held(owners)
-        form = (id(recorder), tree, *map(_form, leaves), held.form, modes())
+        form = (id(recorder), _Structure(tree), *map(_form, leaves), held.form, modes())
         key = replace(subject, form=form)
         objection = _objection(key, leaves)
         if objection:
