@@ -91,7 +91,7 @@ head_of >"$out/machine.txt" 2>"$out/machine.err" || failed+=("machine")
 cat "$out/machine.txt"
 
 if [ "$device" = cuda ]; then
-    part equality 75 "$python" -m pytest -o addopts= -q -rs -m cuda tests/cuda
+    part equality 75 "$python" -m pytest -o addopts= -q -rs --continue-on-collection-errors -m cuda tests/cuda
     part train 110 "$python" benchmarks/train.py --device cuda
     part attacks 165 "$python" benchmarks/attacks.py autoattack --models "$models" --device cuda --images 1000 --seeds 0 1 2 --budget 145
     part battery 35 "$python" benchmarks/attacks.py battery --device cuda --images 10000
@@ -99,7 +99,7 @@ if [ "$device" = cuda ]; then
     part data 30 "$python" benchmarks/data.py --feed --device cuda
     part difference 40 "$python" -m fftune doctor --model "$models/architectures.py:SmallNet" --weights "$models/fastat_small.pt" --data cifar10 --devices cpu cuda --examples 256
 else
-    part equality 100 "$python" -m pytest -o addopts= -q -rs -m cuda tests/cuda
+    part equality 100 "$python" -m pytest -o addopts= -q -rs --continue-on-collection-errors -m cuda tests/cuda
     part train 100 "$python" benchmarks/train.py --model small_cnn --batch 4 --steps 1 --rounds 1 --objectives thrm --precisions fp32
     part attacks 100 "$python" benchmarks/attacks.py autoattack --models "$models" --images 2 --seeds 0 --budget 40
     part battery 60 "$python" benchmarks/attacks.py battery --images 2

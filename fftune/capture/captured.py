@@ -106,4 +106,8 @@ def _recorder(device: torch.device | None) -> Recorder | None:
     switch = os.environ.get(SWITCH) or "on"
     if switch not in ("on", "off"):
         raise ConfigError(f"{SWITCH} must be on or off, got {switch!r}")
-    return cuda_recorder(device) if switch == "on" else None
+    if switch == "off":
+        return None
+    if device.index is None and torch.cuda.is_available():  # one recorder, whatever its name
+        device = torch.device("cuda", torch.cuda.current_device())
+    return cuda_recorder(device)

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 SHARE = 0.5
 """Share of a device's memory that recordings may take."""
 _WAITS = "called a synchronizing CUDA operation"
+_PROTOTYPE = "Synchronization debug mode is a prototype"
+"""What torch says once of the mode that makes it warn."""
 
 
 class Graph:
@@ -128,6 +130,7 @@ def _watched() -> Iterator[list[str]]:
                 waits.append(f"{filename}:{lineno}")
 
         warnings.filterwarnings("always", message=_WAITS)
+        warnings.filterwarnings("ignore", message=_PROTOTYPE)
         warnings.showwarning = sift
         torch.cuda.set_sync_debug_mode("warn")
         try:

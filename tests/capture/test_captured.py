@@ -256,3 +256,14 @@ def test_the_environment_turns_recording_off(monkeypatch) -> None:
     monkeypatch.setenv("FFTUNE_CAPTURE", "of")
     with pytest.raises(ConfigError, match="FFTUNE_CAPTURE must be on or off, got 'of'"):
         room._recorder(device)
+
+
+def test_a_device_without_an_index_is_the_current_one(monkeypatch) -> None:
+    asked: list[torch.device] = []
+    room = sys.modules["fftune.capture.captured"]
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(room, "cuda_recorder", asked.append)
+    for name in ("cuda", "cuda:1", "cuda:0"):
+        room._recorder(torch.device(name))
+    assert [device.index for device in asked] == [1, 1, 0]

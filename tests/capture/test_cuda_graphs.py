@@ -137,6 +137,16 @@ def test_a_call_that_waits_for_the_device_is_found_out(cuda: FakeCuda) -> None:
     assert CudaGraphs(DEVICE).warm(elsewhere) == (None, "")
 
 
+def test_what_torch_says_of_its_mode_is_not_passed_on(cuda: FakeCuda, monkeypatch) -> None:
+    says = "Synchronization debug mode is a prototype feature and does not yet detect all"
+    monkeypatch.setattr(
+        torch.cuda, "set_sync_debug_mode", lambda _: warnings.warn(says, stacklevel=1)
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert CudaGraphs(DEVICE).warm(lambda: 3) == (3, "")
+
+
 def test_graphs_share_a_pool_as_long_as_one_lives(cuda: FakeCuda) -> None:
     recorder = CudaGraphs(DEVICE)
     kept = [recorder.record(lambda: 1, (), ())[0] for _ in range(3)]
