@@ -5,7 +5,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
 from test_risk import outcomes
 
 from fftune.comparison import Estimate, Moved, Paired, front_gap, moved, risks_over_seeds
@@ -42,6 +44,14 @@ def test_mcnemar_is_a_coin_on_the_discordant_pairs() -> None:
         extreme = sum(count for count in ways.values() if count <= ways[gained])
         found = Paired(n=100, both=30, gained=gained, lost=lost).p_value
         assert found == pytest.approx(extreme / 2 ** (gained + lost), abs=1e-12)
+
+
+@given(st.integers(0, 4000), st.integers(0, 4000))
+@settings(deadline=None, max_examples=200)
+def test_mcnemar_is_scipys(gained: int, lost: int) -> None:
+    found = Paired(n=8000, both=0, gained=gained, lost=lost).p_value
+    known = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert found == pytest.approx(known, rel=1e-14, abs=0)
 
 
 def test_mcnemar_by_hand() -> None:

@@ -99,7 +99,7 @@ DOORS = {
     "filelock": {"storage"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
-        *("evaluation.ray_pool", "report.gaps"),
+        *("evaluation.ray_pool", "report.gaps", "capture.python_state"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),

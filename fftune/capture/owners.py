@@ -8,10 +8,13 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from fftune.capture.spec import UnrecordableError
+from fftune.capture.python_state import Contents, Stream, global_streams, held_by
+from fftune.capture.spec import DrawnError, UnrecordableError
 
 Owner: TypeAlias = nn.Module | Optimizer
 """A net or an optimizer: it owns tensors that lie where they lie."""
+_OF_TORCH = frozenset(vars(nn.Module()))
+"""Attributes that every module has."""
 
 
 class Serials:
@@ -101,7 +104,11 @@ class Before:
     def __init__(self, owners: Sequence[Owner]) -> None:
         self.owners = owners
         self.held = Held(owners)
-        self.dictionaries = [(d, dict(d)) for d in _dictionaries(owners)]
+        self.own = [Contents(dictionary) for dictionary in _dictionaries(owners)]
+        self.inside = [
+            (name, inside) for name, value in _extras(owners) for inside in held_by(value)
+        ]
+        self.streams = global_streams()
         self.versions = [None if g is None else g._version for g in self.held.gradients]
 
     def check(self) -> None:
@@ -111,18 +118,23 @@ class Before:
             UnrecordableError: it made a tensor anew that must stay where it is, or changed what
                 is no tensor.
         """
-        for dictionary, before in self.dictionaries:
-            keys = dictionary.keys() | before.keys()
-            changed = [key for key in keys if not _same(dictionary.get(key), before.get(key))]
+        for contents in self.own:
+            changed = contents.changed()
             if changed:
                 name = changed[0] if isinstance(changed[0], str) else "the state of a weight"
                 raise UnrecordableError(f"it makes {name} of its net or optimizer anew")
+        held = [inside for _, inside in self.inside]
+        if any(stream.changed() for stream in (*self.streams, *held) if isinstance(stream, Stream)):
+            raise DrawnError("it draws from a random generator of Python or NumPy")
+        for name, inside in self.inside:
+            if inside.changed():
+                raise UnrecordableError(f"it changes what {name} of its net holds")
 
     def put_back(self) -> None:
         """Undo what the recording did in Python, where it failed."""
-        for dictionary, before in self.dictionaries:
-            dictionary.clear()
-            dictionary.update(before)
+        inside = (state for _, state in self.inside)
+        for state in (*self.own, *inside, *self.streams):
+            state.put_back()
         for weight, grad in zip(self.held.parameters, self.held.gradients, strict=True):
             weight.grad = grad
 
@@ -177,6 +189,10 @@ def _dictionaries(owners: Sequence[Owner]) -> Iterator[dict[Any, Any]]:
             yield from owner.param_groups
 
 
-def _same(one: Any, other: Any) -> bool:
-    simple = isinstance(one, bool | int | float | str | torch.Size)
-    return one is other or (simple and type(one) is type(other) and bool(one == other))
+def _extras(owners: Sequence[Owner]) -> Iterator[tuple[str, Any]]:
+    """Attributes of nets that torch knows nothing of, by name."""
+    for owner in owners:
+        for module in _modules(owner) if isinstance(owner, nn.Module) else ():
+            for name, value in vars(module).items():
+                if name not in _OF_TORCH:
+                    yield name, value

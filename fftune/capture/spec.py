@@ -10,6 +10,10 @@ class UnrecordableError(Exception):
     """A function does what no recording can hold: it asks the host, or reads a foreign tensor."""
 
 
+class DrawnError(UnrecordableError):
+    """Numbers were drawn from a global generator of the host, by the function or another thread."""
+
+
 class Recording(Protocol):
     """A recorded function, at fixed addresses."""
 

@@ -14,7 +14,7 @@ from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from fftune.capture.owners import Held, Owner, Serials, is_owner, modes, recordable
 from fftune.capture.recorded import Recorded, as_recorded
-from fftune.capture.spec import Recorder, UnrecordableError
+from fftune.capture.spec import DrawnError, Recorder, UnrecordableError
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ COUNTED = 1024
 MOVES = 8
 """Times that weights may come to lie elsewhere before a function is given up."""
 REST = 100
-"""Calls at a shape after its recording ran out of memory until it is tried again."""
+"""Calls at a shape, after memory ran out or numbers were drawn, until it is tried again."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -60,7 +60,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class _Structure:
-    """A tree's form, hashed by its size: some versions of torch have no hash for it."""
+    """A tree's form, hashed by its size, as some versions of torch have no hash for it."""
 
     tree: TreeSpec
 
@@ -73,8 +73,10 @@ class Failure:
     """Reason why a recording failed; not the error, whose frames would keep nets alive."""
 
     reason: str
-    memory: bool
+    memory: bool = False
     """True where memory ran out: another time there may be enough."""
+    drawn: bool = False
+    """True where a global generator was drawn from: by another thread, and then not again."""
 
 
 class Store:
@@ -144,7 +146,10 @@ class Store:
             self._moved(subject)
             if subject in self.plain:
                 return _called(function, leaves, tree)
-        if self._count(key) <= WARM:
+        count = self._count(key)
+        if count < 1:  # it rests
+            return _called(function, leaves, tree)
+        if count <= WARM:
             return self._warm(recorder, key, leaves, tree)
         made = self._record(recorder, key, leaves, tree)
         if isinstance(made, Recorded):
@@ -190,7 +195,7 @@ class Store:
         return made
 
     def _failed(self, key: Key, failure: Failure) -> None:
-        if failure.memory:
+        if failure.memory or failure.drawn:
             self.calls[key] = -REST
             self._say(key.function, failure.reason)
         else:
@@ -293,4 +298,5 @@ def _failure(error: BaseException) -> Failure:
     ours = (cause for cause in causes if isinstance(cause, UnrecordableError))
     cause = next(ours, causes[-1])
     lines = str(cause).strip().splitlines()
-    return Failure(lines[0] if lines else type(cause).__name__, memory=False)
+    reason = lines[0] if lines else type(cause).__name__
+    return Failure(reason, drawn=isinstance(cause, DrawnError))
