@@ -105,7 +105,11 @@ class CudaGraphs:
             torch._C._cuda_endAllocateToPool(index, self.pool)
         self.pool = torch.cuda.graph_pool_handle()
         self.alive.clear()
-        self._record(lambda: torch.zeros(1, device=self.device))
+        self._record(self.probe)
+
+    def probe(self) -> Tensor:
+        """The least that can be recorded."""
+        return torch.zeros(1, device=self.device)
 
 
 @contextmanager
@@ -144,7 +148,8 @@ def cuda_recorder(device: torch.device) -> CudaGraphs | None:
     """The one recorder of a device in this process; None, with a line in the log: it has none."""
     try:
         recorder = CudaGraphs(device)
-        recorder.record(lambda: torch.zeros(1, device=device), (), ())[0].replay()
+        recorder.warm(recorder.probe)  # else its kernel would be loaded in the recording
+        recorder.record(recorder.probe, (), ())[0].replay()
     except (RuntimeError, AssertionError) as error:
         reason = str(error).strip().splitlines()[0]
         log.info("CUDA %s records no graphs, functions run: %s", torch.version.cuda, reason)
