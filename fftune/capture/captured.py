@@ -108,6 +108,6 @@ def _recorder(device: torch.device | None) -> Recorder | None:
         raise ConfigError(f"{SWITCH} must be on or off, got {switch!r}")
     if switch == "off":
         return None
-    if device.index is None and torch.cuda.is_available():  # one recorder, whatever its name
+    if device == torch.device("cuda") and torch.cuda.is_available():  # one recorder a device
         device = torch.device("cuda", torch.cuda.current_device())
     return cuda_recorder(device)

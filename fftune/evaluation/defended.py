@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fftune.attacks.search_state import checked_before
 from fftune.config import DefenseConfig, ThreatModel, config_hash
 from fftune.defenses import Defense, defenses_of
 from fftune.defenses.spec import purified
@@ -92,7 +93,8 @@ class DefenseSet:
             passes = (defense.passes + 1, taken, 1 + defense.passes - taken, 0)
             for repeat in range(repeats):
                 noise = ExampleNoise(self.noise.fold(repeat), ids)
-                pred = predict(net, x, defense=defense, noise=noise, piece=piece)
+                with checked_before():  # pixels were checked with the data, or by the attack
+                    pred = predict(net, x, defense=defense, noise=noise, piece=piece)
                 yield DefendedPrediction(
                     name=name,
                     defense=defense,

@@ -5,6 +5,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from fftune.attacks import search_state
 from fftune.comparison import Paired
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.data import Dataset
@@ -100,6 +101,20 @@ def test_without_a_radius_a_defence_changes_nothing(toy, blobs) -> None:
         for name in ("aware-hedge", "pgd-3")
     )
     assert len(one) > len(blobs) and one.equals(two[one.index])
+
+
+def test_a_defences_pixels_are_not_looked_at_again(toy, blobs, monkeypatch) -> None:
+    """Each look at a value would wait for the device."""
+
+    def looked(*_: object) -> None:
+        raise AssertionError("pixels or labels were looked at")
+
+    monkeypatch.setattr(search_state, "_check_pixels", looked)
+    monkeypatch.setattr(search_state, "_check_labels", looked)
+    defense_set = DefenseSet.of(DEFENSE, ThreatModel(), source="blobs", split="test", attacks=1)
+    assert defense_set is not None
+    ids, x, _ = next(blobs.batches(8))
+    assert list(defense_set.predictions(toy, x, ids, 1))
 
 
 def test_who_knows_goes_as_many_steps_as_the_longest_pgd() -> None:
