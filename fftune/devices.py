@@ -1,6 +1,6 @@
 """Sizes that a device wants of searches and evaluations: measured, each with its source."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -9,7 +9,8 @@ class DevicePolicy:
     """Sizes and habits that follow the device; none of them may change what a number means."""
 
     width: int
-    """Rows of a full batch of a search; wider ones are hardly faster for each example."""
+    """Rows of a full batch of a search on images of 3 x 32 x 32; wider ones are hardly faster for
+    each example."""
     block_size: int
     """Examples of a block where an evaluation does not say: the unit of work."""
     chunk: int
@@ -31,11 +32,23 @@ class DevicePolicy:
     bf16_again: bool = False
     """Search once more in fp32 for what survives a `strong` search in bf16."""
 
+    def full(self, values: int) -> int:
+        """Rows of a full batch of images of so many values: as many values as `width` images of
+        3 x 32 x 32 have, but no fewer rows than on a CPU, nor more than `width`.
+        """
+        return min(self.width, max(self.width * 3 * 32 * 32 // max(values, 1), LEAST))
+
+    def most(self, values: int, rows: int) -> int:
+        """Rows of `rows` that are searched at once: all, but where shapes are few, a full batch."""
+        return min(self.full(values), rows) if self.buckets else rows
+
     def bucket(self, rows: int) -> int:
         """The least size of a batch that holds these rows: themselves above the largest bucket."""
         return next((size for size in self.buckets if size >= rows), rows)
 
 
+LEAST = 128
+"""Least number of rows of a full batch."""
 CPU = DevicePolicy(width=128, block_size=256, chunk=1)
 """Every iteration looks: what is decided leaves at once, as passes are what costs. In bf16 `strong`
 searches left the same 116 of 400 images as in fp32, under three seeds."""
@@ -66,3 +79,16 @@ _POLICIES = {"cpu": CPU, "cuda": CUDA}
 def policy(device: str) -> DevicePolicy:
     """The policy of a device by its type; that of a CPU for types that nobody has measured."""
     return _POLICIES.get(device, CPU)
+
+
+def narrow(device: str) -> bool:
+    """Halve a full batch on a type of device, for this process, as memory has run out.
+
+    Returns:
+        False where it is as small as it gets, or rows would move in more than rounding.
+    """
+    now = policy(device)
+    if not now.buckets or now.width <= LEAST:
+        return False
+    _POLICIES[device] = replace(now, width=max(now.width // 2, LEAST))
+    return True

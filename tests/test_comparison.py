@@ -44,6 +44,14 @@ def test_mcnemar_is_a_coin_on_the_discordant_pairs() -> None:
         assert found == pytest.approx(extreme / 2 ** (gained + lost), abs=1e-12)
 
 
+@given(st.integers(0, 4000), st.integers(0, 4000))
+@settings(deadline=None, max_examples=200)
+def test_mcnemar_is_scipys(gained: int, lost: int) -> None:
+    found = Paired(n=8000, both=0, gained=gained, lost=lost).p_value
+    known = binomtest(gained, gained + lost).pvalue if gained + lost else 1.0
+    assert found == pytest.approx(known, rel=1e-14, abs=0)
+
+
 def test_mcnemar_by_hand() -> None:
     assert Paired(n=100, both=30, gained=8, lost=0).p_value == pytest.approx(2 / 2**8)
     assert Paired(n=100, both=30, gained=0, lost=0).p_value == 1

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fftune.capture import recording
+from fftune.capture import unseen
 from fftune.config import Norm
 
 RECORDED = 24
@@ -33,13 +33,13 @@ def project_to_hyperplane(x: Tensor, w: Tensor, c: Tensor, norm: Norm) -> Tensor
     speed = torch.ones_like(w) if norm == "linf" else weight
     gain = weight * speed
     m = torch.zeros_like(c)
-    for _ in range(min(x.shape[1], RECORDED) if recording() else x.shape[1]):
+    for _ in range(min(x.shape[1], RECORDED) if unseen() else x.shape[1]):
         move = torch.minimum(m[:, None] * speed, room)
         missing = c - (weight * move).sum(1)
         slope = (gain * (move < room)).sum(1)
         # Where all walls are reached, and where the gradient is zero, there is nothing to gain.
         ahead = torch.where((missing > 0) & (slope > 0), missing / slope.clamp_min(1e-30), 0)
         m = m + ahead
-        if not recording() and bool((ahead <= 1e-6 * m).all()):
+        if not unseen() and bool((ahead <= 1e-6 * m).all()):
             break
     return (w.sign() * torch.minimum(m[:, None] * speed, room)).view(shape)

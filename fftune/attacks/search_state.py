@@ -297,21 +297,27 @@ def run_packed(
         assert rows.aim.logits_clean is not None
         clean = rows.aim.logits_clean
         found.offer(rows.x, rows.aim.is_success(clean), rows.aim(clean))
-    width, done = policy(rows.x.device.type).width, 0
+    device, values, done = policy(rows.x.device.type), rows.x[0:1].numel(), 0
     while done < jobs and len(found.active):
-        examples = found.active
-        copies = min(jobs - done, max(1, width // len(examples)))
-        job = done + torch.arange(copies, device=rows.x.device)
-        part = replace(
-            rows.select(examples.repeat(copies)),
-            job=job[:, None].expand(-1, len(examples)).flatten(),
-            jobs=tuple(range(done, done + copies)),
-        )
-        pack = BestSoFar.nothing(part.x, stop=strong, copies=copies)
-        search(part, pack)
-        found.merge(pack, examples)
+        left = found.active
+        copies = min(jobs - done, max(1, device.full(values) // len(left)))
+        for examples in left.split(device.most(values, len(left))):
+            part = _side_by_side(rows, examples, range(done, done + copies))
+            pack = BestSoFar.nothing(part.x, stop=strong, copies=copies)
+            search(part, pack)
+            found.merge(pack, examples)
         done += copies
     return found.x
+
+
+def _side_by_side(rows: ActiveBatch, examples: Tensor, jobs: range) -> ActiveBatch:
+    """One row of each example for each job: all first jobs, then all second ones, and so on."""
+    job = torch.arange(jobs.start, jobs.stop, device=rows.x.device)
+    return replace(
+        rows.select(examples.repeat(len(jobs))),
+        job=job[:, None].expand(-1, len(examples)).flatten(),
+        jobs=tuple(jobs),
+    )
 
 
 def target_count(rows: ActiveBatch, config: AttackConfig) -> int:

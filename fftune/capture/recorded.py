@@ -1,6 +1,7 @@
 """One recording of a function, with the tensors at its fixed addresses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -11,11 +12,30 @@ from fftune.capture.owners import Before, Held, Owner
 from fftune.capture.spec import Recorder, UnrecordableError
 
 _under_way = False
+_as_recorded = False
 
 
 def recording() -> bool:
     """True while a function is recorded: no value may be read on the host."""
     return _under_way
+
+
+def unseen() -> bool:
+    """True while a function is recorded, or run as it will be: who looks at a value on the host
+    where he could do without keeps it from ever being recorded.
+    """
+    return _under_way or _as_recorded
+
+
+@contextmanager
+def as_recorded() -> Iterator[None]:
+    """Run what is called inside as it will be recorded; see `unseen`."""
+    global _as_recorded
+    before, _as_recorded = _as_recorded, True
+    try:
+        yield
+    finally:
+        _as_recorded = before
 
 
 class Recorded:

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
 from fftune.capture.owners import Held, Owner, Serials, is_owner, modes, unrecordable
-from fftune.capture.recorded import Recorded
+from fftune.capture.recorded import Recorded, as_recorded
 from fftune.capture.spec import DrawnError, Recorder, UnrecordableError
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,16 @@ class Key:
     """Numbers of its nets and optimizers."""
     form: Hashable = None
     """Recorder, structure, shapes, settings and modes; None: all of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Structure:
+    """A tree's form, hashed by its size: torch walks it, and in some versions has no hash for it."""
+
+    tree: TreeSpec
+
+    def __hash__(self) -> int:
+        return hash((self.tree.num_nodes, self.tree.num_leaves))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +130,7 @@ class Store:
         if subject in self.plain:
             return _called(function, leaves, tree)
         held = Held(owners)
-        form = (id(recorder), tree, *map(_form, leaves), held.form, modes())
+        form = (id(recorder), _Structure(tree), *map(_form, leaves), held.form, modes())
         key = replace(subject, form=form)
         objection = _objection(key, leaves)
         if objection:
@@ -151,7 +161,8 @@ class Store:
 
     def _warm(self, recorder: Recorder, key: Key, leaves: list[Any], tree: TreeSpec) -> Any:
         began = time.perf_counter()
-        result, objection = recorder.warm(lambda: _called(key.function, leaves, tree))
+        with as_recorded():
+            result, objection = recorder.warm(lambda: _called(key.function, leaves, tree))
         self.spent.warming += time.perf_counter() - began
         self.spent.warmed += 1
         if objection:  # what happens once, as compiling does, is no objection

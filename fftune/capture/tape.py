@@ -35,6 +35,9 @@ CALLS = {
 }
 """Methods of tensors that a CPU answers without an operation, and a device by waiting."""
 
+UNLIKELY = {"numpy", "__array__", "pin_memory", "cuda"}
+"""Those of them that a function of any device calls for tensors of the host alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Operation:
@@ -56,8 +59,11 @@ class Tape:
         self.replays = 0
 
     def warm(self, call: Callable[[], Any]) -> tuple[Any, str]:
-        """Run it; see `Recorder.warm`."""
-        return call(), ""
+        """Run it; see `Recorder.warm`. Looks at values are found out here, as on a device."""
+        with _HostCalls() as calls:
+            calls.refuses = False
+            result = call()
+        return result, f"{calls.asked[0]} asks the host" if calls.asked else ""
 
     def record(
         self, call: Callable[[], Any], persistent: Sequence[Tensor], inputs: Sequence[Tensor]
@@ -106,13 +112,21 @@ class Track:
 
 
 class _HostCalls(TorchFunctionMode):
-    """Refuses calls that never become an operation on a CPU."""
+    """Refuses, or lists, calls that never become an operation on a CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.refuses = True
+        self.asked: list[str] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
         if name in CALLS or (name == "to" and "cpu" in args[1:]):
-            raise UnrecordableError(f"{name} asks the host")
-        if name == "__set__" and getattr(func, "__self__", None) is Tensor.data:
+            if name not in UNLIKELY:
+                self.asked.append(name)
+            if self.refuses:
+                raise UnrecordableError(f"{name} asks the host")
+        if self.refuses and name == "__set__" and getattr(func, "__self__", None) is Tensor.data:
             raise UnrecordableError("a tensor's data are set: it lies elsewhere then")
         return func(*args, **(kwargs or {}))
 

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -99,18 +100,18 @@ def main(arguments: Sequence[str]) -> None:
         data=command.data.name,
         rows=Path(command.rows) if command.rows else None,
     )
-    with meanwhile(record.begin):
-        results = evaluate(
-            nets,
-            command.data,
-            command.battery,
-            threat=command.threat,
-            split=command.split,
-            defense=command.defense,
-            backend=command.backend or _default_backend(command.resources),
-            resources=command.resources,
-            root=root,
-        )
+    results = evaluate(
+        nets,
+        command.data,
+        command.battery,
+        threat=command.threat,
+        split=command.split,
+        defense=command.defense,
+        backend=command.backend or _default_backend(command.resources),
+        resources=command.resources,
+        root=root,
+        beside=partial(meanwhile, record.begin),
+    )
     for name, result in results.items():
         if result.error is None or len(results) > 1:  # the error of a single net ends the command
             print(record.keep(name, result), flush=True)

@@ -1,7 +1,7 @@
 """The one entrance: nets, data and a battery in; a row for every example and attack out."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -54,6 +54,8 @@ Model = ModelSpec | nn.Module
 """A net by its description, which any process can build, or one in the memory of this process."""
 Data = DataSpec | Dataset
 """A data set by name, or the examples themselves."""
+Beside = Callable[[], AbstractContextManager[object]]
+"""Opens a context within which the attacks run."""
 
 
 @overload
@@ -69,6 +71,7 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
+    beside: Beside = nullcontext,
 ) -> dict[str, EvalResult]: ...
 @overload
 def evaluate(
@@ -96,6 +99,7 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
+    beside: Beside = nullcontext,
 ) -> Outcomes | dict[str, EvalResult]:
     """Attack every example of a split with every attack of a battery.
 
@@ -112,6 +116,8 @@ def evaluate(
         resources: the cluster, for `ray`.
         root: folder where finished blocks are kept and found again. Blocks of a net in memory are
             not kept, as its code is not known.
+        beside: opened when a net was found fit, just before the attacks, and closed after them;
+            not at all where no net is.
 
     Returns:
         Outcomes for one net; an `EvalResult` by name for several, with the error of a net that
@@ -137,6 +143,7 @@ def evaluate(
             backend=backend,
             resources=resources,
             root=root,
+            beside=beside,
         )
         return next(iter(alone.values())).complete()
     resources = resources or Resources()
@@ -154,10 +161,14 @@ def evaluate(
     results: dict[str, EvalResult] = {}
     prepared: dict[str, PreparedJob] = {}
     several = Progress("evaluation", unit="nets", total=len(models), fractions=True)
-    with several if backend == "inline" and len(models) > 1 else nullcontext():
+    with ExitStack() as opened:
+        begin = cache(lambda: opened.enter_context(beside()))
+        if backend == "inline" and len(models) > 1:
+            opened.enter_context(several)
         for name, model in models.items():
             try:
                 with _under_test(name, model, request) as (subject, ready, before):
+                    begin()
                     if backend == "ray":
                         prepared[name] = ready
                         continue
@@ -170,8 +181,8 @@ def evaluate(
             except FftuneError as error:
                 results[name] = EvalResult(error=error)
             several.update(len(results))
-    if prepared:
-        results |= _run_on_ray(prepared, battery, resources)
+        if prepared:
+            results |= _run_on_ray(prepared, battery, resources)
     return {name: results[name] for name in models}
 
 

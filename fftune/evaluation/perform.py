@@ -8,7 +8,7 @@ import pyarrow as pa
 import torch
 
 from fftune.data.dataset import Batch
-from fftune.devices import policy
+from fftune.devices import narrow, policy
 from fftune.errors import OutOfMemoryError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, attack_block
@@ -33,8 +33,9 @@ def perform(subject: ModelUnderTest, job: EvalJob, task: BlockTask) -> pa.Table:
 def _within_memory(
     subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
 ) -> Iterator[pa.Table]:
-    """Rows of a block; out of memory, once more without what the device has recorded, and then of
-    its halves, with a remark in their status.
+    """Rows of a block; out of memory, once more without what the device has recorded, then by
+    smaller batches of its searches, where the device has large ones, and then of its halves, with
+    a remark in their status.
 
     Raises:
         OutOfMemoryError: there is no memory for a single example.
@@ -42,10 +43,15 @@ def _within_memory(
     if (table := _attacked(subject, block, attack, noise)) is not None:
         yield table
         return
-    free_memory(None)  # the error is gone, and its frames with it
-    if (table := _attacked(subject, block, attack, noise)) is not None:
-        yield table
-        return
+    again = True
+    while again:
+        free_memory(None)  # the error is gone, and its frames with it
+        if (table := _attacked(subject, block, attack, noise)) is not None:
+            yield table
+            return
+        again = narrow(subject.device)
+        if again:
+            log.warning("out of memory: searches go on with half as many rows in a batch")
     count, half = len(block[0]), (len(block[0]) + 1) // 2
     if half == count:
         raise OutOfMemoryError(

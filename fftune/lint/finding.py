@@ -37,7 +37,7 @@ class Finding:
     code: str
     sound: bool
     figures: str | Callable[[], str]
-    """Text, or what makes it: an exact test takes a second to import."""
+    """Text, or what makes it: an exact test takes its time to import."""
     advice: str
 
     @property

@@ -449,6 +449,23 @@ def test_under_strong_a_failure_that_is_no_better_than_x_stays_at_x(monkeypatch)
     assert ends[1] == (1, 0)
 
 
+def test_on_a_device_of_few_shapes_no_batch_is_larger_than_a_full_one(monkeypatch) -> None:
+    """Of five examples two go at a time; the second job is for those that the first has left."""
+    few = replace(CPU, width=2, buckets=(2,))
+    monkeypatch.setattr(active, "policy", lambda _device: few)
+    settings = {"protocol": "strong"}
+    rows = rows_of(5, y=smooth(3, SHAPE, 1)(images(5, SHAPE, 1)).argmax(1), **settings)
+    search = Search({0: [0], 3: [0]}, {})
+    run_packed(rows, 2, AttackConfig(**settings), search)
+    assert search.given == [
+        [(0, 0), (1, 0)],
+        [(2, 0), (3, 0)],
+        [(4, 0)],
+        [(1, 1), (2, 1)],
+        [(4, 1)],
+    ]
+
+
 def test_a_batch_is_full_at_128_rows() -> None:
     assert CPU.width == 128
 

@@ -61,5 +61,4 @@ def test_no_library_is_imported_that_the_first_gradient_does_without(
         timeout=120,
     )
     assert done.returncode == 0, done.stderr
-    # A net that was not trained is remarked on, with McNemar's test.
-    assert set(done.stdout.split()) <= {"imported:", *(["scipy.stats"] * ("small_cnn" in command))}
+    assert done.stdout.split() == ["imported:"]

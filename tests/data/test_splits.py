@@ -1,11 +1,13 @@
 import pytest
 import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 from sklearn.model_selection import train_test_split
 
 from fftune.config import DataSpec
 from fftune.data.beton.writer import split_records
 from fftune.data.catalog import open_parts
-from fftune.data.splits import sized, split_rows
+from fftune.data.splits import sized, split_rows, stratified
 from fftune.errors import DataError
 
 Y = torch.arange(100) % 4
@@ -86,21 +88,29 @@ def test_a_class_with_one_example_cannot_be_divided() -> None:
         split_rows(torch.tensor([0, 0, 0, 0, 1]), spec(2, 2), official_test=True)
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_the_draw_is_scikit_learns(seed: int) -> None:
-    """Parts of studies that exist stay as they are, uneven classes and equal remainders too."""
-    rng = torch.Generator().manual_seed(seed)
-    classes = 2 + seed % 9
-    y = torch.cat([torch.arange(classes), torch.arange(classes)])
-    more = torch.randint(classes, (60 + 17 * seed,), generator=rng)
-    y = torch.cat([y, more if seed % 2 else more // 2])
-    size = classes + int(torch.randint(len(y) - 2 * classes, (1,), generator=rng))
-    parts = split_rows(y, spec(None, size, seed=seed), official_test=True)
-    kept, taken = train_test_split(
-        torch.arange(len(y)).numpy(), test_size=size, stratify=y.numpy(), random_state=seed
-    )
+@given(st.data())
+@settings(deadline=None, max_examples=500)
+def test_the_draw_is_scikit_learns(data: st.DataObject) -> None:
+    """Parts of studies that exist stay as they are: tiny, uneven and missing classes, equal
+    remainders, and what scikit-learn refuses.
+    """
+    counts = data.draw(st.lists(st.integers(0, 40), min_size=1, max_size=12))
+    y = torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+    classes, seed = sum(map(bool, counts)), data.draw(st.integers(0, 2**32 - 1))
+    assume(len(y) >= 2 * classes > 0)
+    y = y[torch.tensor(data.draw(st.permutations(range(len(y)))))]
+    size = data.draw(st.integers(classes, len(y) - classes))
+    try:
+        kept, taken = train_test_split(
+            torch.arange(len(y)).numpy(), test_size=size, stratify=y.numpy(), random_state=seed
+        )
+    except ValueError:
+        with pytest.raises(DataError, match="cannot be split by class"):
+            stratified(y, {"validation": size}, seed=seed)
+        return
+    parts, left = stratified(y, {"validation": size}, seed=seed)
     assert parts["validation"].tolist() == taken.tolist()
-    assert parts["train"].tolist() == kept.tolist()
+    assert left.tolist() == kept.tolist()
 
 
 def test_the_sidecar_names_who_selects_and_who_reports() -> None:

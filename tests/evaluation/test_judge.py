@@ -9,6 +9,7 @@ import torch
 from subjects import model_under_test
 from torch import Tensor, nn
 
+from fftune import devices
 from fftune.config import BatteryConfig, DataSpec, DefenseConfig, ThreatModel
 from fftune.data import load
 from fftune.data.subset import sample
@@ -225,6 +226,23 @@ def test_recordings_go_before_blocks_are_halved(toy, blobs, monkeypatch, caplog)
     assert "out of memory" not in caplog.text
     monkeypatch.undo()
     assert outcomes.table.equals(evaluate(toy, blobs, battery, threat=THREAT).table)
+
+
+def test_searches_are_narrowed_before_blocks_are_halved(toy, blobs, monkeypatch, caplog) -> None:
+    """A device of large batches, with room for those of 128 rows."""
+    whole = perform.attack_block
+
+    def scarce(subject, block, attack, *, noise):
+        if devices.policy("cpu").width > 128:
+            raise torch.OutOfMemoryError("too much")
+        return whole(subject, block, attack, noise=noise)
+
+    monkeypatch.setitem(devices._POLICIES, "cpu", replace(CPU, width=512, buckets=(64, 128, 256)))
+    monkeypatch.setattr(perform, "attack_block", scarce)
+    outcomes = evaluate(toy, blobs, BatteryConfig(steps=2, block_size=50), threat=THREAT)
+    assert outcomes.values("status") == {"ok"}
+    assert caplog.text.count("half as many rows") == 2  # 256, 128, and so for all later blocks
+    assert "examples a block" not in caplog.text
 
 
 def test_pieces_of_verdicts_are_no_larger_than_the_blocks_that_memory_holds(
