@@ -60,7 +60,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class _Structure:
-    """A tree's form, hashed by its size: torch walks it, and in some versions has no hash for it."""
+    """A tree's form, hashed by its size, as some versions of torch have no hash for it."""
 
     tree: TreeSpec
 

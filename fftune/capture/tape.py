@@ -115,7 +115,7 @@ class _HostCalls(TorchFunctionMode):
     """Refuses, or lists, calls that never become an operation on a CPU."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.refuses = True
         self.asked: list[str] = []
 

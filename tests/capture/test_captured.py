@@ -12,7 +12,7 @@ from fftune.capture import captured, first_use, forget, recording, use
 from fftune.capture.store import WARM
 from fftune.capture.tape import Tape
 from fftune.errors import ConfigError
-from tests.capture.nets import ascent, batch, logits, scaled, small_net
+from tests.capture.recorded_nets import ascent, batch, logits, scaled, small_net
 
 
 class Pair(NamedTuple):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fftune.capture import captured, forget
 from fftune.capture.store import REST
 from fftune.capture.tape import Tape
-from tests.capture.nets import batch, logits, scaled, small_net
+from tests.capture.recorded_nets import batch, logits, scaled, small_net
 
 TABLE = torch.arange(3.0)
 

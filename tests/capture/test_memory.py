@@ -12,7 +12,7 @@ from fftune.capture import store as rooms
 from fftune.capture import use
 from fftune.capture.owners import Serials
 from fftune.capture.tape import Tape, Track
-from tests.capture.nets import ascent, batch, logits, scaled, small_net, train_step
+from tests.capture.recorded_nets import ascent, batch, logits, scaled, small_net, train_step
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from nets import logits
+from recorded_nets import logits
 from torch import Tensor, nn
 
 from fftune.capture.python_state import held_by

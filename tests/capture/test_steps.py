@@ -9,7 +9,7 @@ from torch.optim import SGD, Optimizer
 
 from fftune.capture import captured, use
 from fftune.capture.tape import Tape
-from tests.capture.nets import accumulate, batch, small_net, state, train_step, update
+from tests.capture.recorded_nets import accumulate, batch, small_net, state, train_step, update
 
 Loop = Callable[[nn.Module, Optimizer, int], Tensor]
 

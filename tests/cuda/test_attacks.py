@@ -9,7 +9,7 @@ from fftune.capture import first_use
 from fftune.config import AttackConfig, ThreatModel
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import start
-from tests.capture.nets import batch, small_net
+from tests.capture.recorded_nets import batch, small_net
 
 THREAT = ThreatModel(eps=0.1)
 ROWS = 256

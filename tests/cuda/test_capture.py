@@ -10,7 +10,7 @@ from torch.optim import SGD
 
 from fftune.capture import captured, first_use, recording
 from fftune.capture.cuda_graphs import cuda_recorder
-from tests.capture.nets import (
+from tests.capture.recorded_nets import (
     accumulate,
     ascent,
     batch,
@@ -20,7 +20,7 @@ from tests.capture.nets import (
     train_step,
     update,
 )
-from tests.capture.nets import state as weights_of
+from tests.capture.recorded_nets import state as weights_of
 
 
 def inputs(size: int, seed: int, device: torch.device) -> tuple[Tensor, Tensor]:
