@@ -20,6 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from arguments import device, whole
 from paired import many_images, paired
 from rivals import (
     APGD_CE,
@@ -65,8 +66,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=studies)
     parser.add_argument("--models", type=Path)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--images", type=int)
+    parser.add_argument("--device", type=device, default="cpu")
+    parser.add_argument("--images", type=whole)
     parser.add_argument("--seeds", type=int, nargs="*")
     parser.add_argument("--budget", type=float, default=230, help="seconds until nothing begins")
     given = parser.parse_args()
@@ -76,6 +77,8 @@ def main() -> None:
         return
     if given.models is None:
         parser.error("--models is needed: the folder with the nets")
+    if not (given.models / "architectures.py").is_file():
+        parser.error(f"--models must be a folder with architectures.py, got {str(given.models)!r}")
     if given.device == "cuda" or given.images or given.seeds:
         net, data = read(given.models, "fastat_small"), images("cifar10", given.images or 1000)
         paired(net, data, given.device, given.seeds or [0, 1, 2], given.budget)

@@ -30,6 +30,7 @@ from typing import Any
 import feed
 import numpy as np
 import torch
+from arguments import device, whole
 from torch import Tensor
 
 from fftune.config import Augmentation, DataSpec, Engine, LoaderConfig, WriteConfig
@@ -249,11 +250,11 @@ def feed_device(arguments: argparse.Namespace) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=whole, default=5)
     parser.add_argument("--sizes", type=int, nargs="+", default=[32, 64, 224])
     parser.add_argument("--json", type=Path)
     parser.add_argument("--feed", action="store_true", help="how fast a device is fed, and waits")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="with --feed")
+    parser.add_argument("--device", type=device, default="cpu", help="with --feed")
     parser.add_argument("--rates", type=float, nargs="*", default=[500, 2000], help="with --feed")
     arguments = parser.parse_args()
     if arguments.feed:

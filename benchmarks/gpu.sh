@@ -39,6 +39,14 @@ case $device in
     *) echo "DEVICE must be cuda or cpu, got '$device'" >&2; exit 2 ;;
 esac
 
+parts="equality train attacks battery noise data difference"
+for name in ${ONLY:-}; do
+    if [[ " $parts " != *" $name "* ]]; then
+        echo "ONLY must be names among $parts, got '$name'" >&2
+        exit 2
+    fi
+done
+
 head_of() {
     echo "date: $(date -u +%Y-%m-%dT%H:%M:%SZ)"
     echo "commit: $(git rev-parse HEAD 2>/dev/null || echo unknown)$(git diff --quiet HEAD 2>/dev/null || echo ', changed')"

@@ -17,6 +17,7 @@ from unittest import mock
 
 import numpy as np
 import torch
+from arguments import device, whole
 from torch import Tensor
 
 from fftune import keyed_noise
@@ -68,8 +69,8 @@ def works_of(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--rounds", type=whole, default=20)
+    parser.add_argument("--device", type=device, default="cpu")
     options = parser.parse_args()
     torch.set_num_threads(1)
     name = "" if options.device == "cpu" else f", {torch.cuda.get_device_name(options.device)}"

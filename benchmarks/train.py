@@ -20,17 +20,19 @@ from typing import get_args
 
 import torch
 import torch.nn.functional as F
+from arguments import device, whole
 from plain_training import PlainLoop
 from torch import Tensor
 
 from fftune.capture import first_use
 from fftune.config import Compile, DataSpec, TrainConfig, TrainPrecision
 from fftune.data.dataset import Batch
+from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode, make_model, torch_threads
 from fftune.objectives import find_objective
 from fftune.recipes import Basis, training
-from fftune.registry import OBJECTIVES
+from fftune.registry import MODELS, OBJECTIVES
 from fftune.training.distributed import ProcessGroup
 from fftune.training.optimizer import Updates, make_optimizer
 from fftune.training.phases import EpochStream, open_stream
@@ -50,13 +52,13 @@ LATE = slice(79, 100)
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--device", type=device, default="cpu")
     parser.add_argument("--model", nargs="*")
-    parser.add_argument("--width", type=int)
-    parser.add_argument("--batch", type=int)
-    parser.add_argument("--steps", type=int)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--width", type=whole)
+    parser.add_argument("--batch", type=whole)
+    parser.add_argument("--steps", type=whole)
+    parser.add_argument("--rounds", type=whole, default=3)
+    parser.add_argument("--threads", type=whole, default=1)
     parser.add_argument("--objectives", nargs="*", default=["thrm"], choices=TIMED)
     every = get_args(TrainPrecision)
     parser.add_argument("--precisions", nargs="*", default=every, choices=every)
@@ -65,6 +67,11 @@ def main() -> None:
     given = parser.parse_args()
     cuda = given.device == "cuda"
     given.model = given.model or (["resnet18", "wrn28_10"] if cuda else ["resnet18"])
+    try:
+        for name in given.model:
+            MODELS.check("--model", name)
+    except ConfigError as error:
+        parser.error(str(error))
     given.batch = given.batch or (128 if cuda else 64)
     given.steps = given.steps or (20 if cuda else 3)
     print(

@@ -149,9 +149,13 @@ def is_owner(leaf: Any) -> bool:
     return isinstance(leaf, nn.Module | Optimizer)
 
 
-def recordable(owner: Owner) -> bool:
-    """False for modules whose answers depend on more than tensors, as their class says."""
-    return bool(getattr(type(owner), "recordable", True))
+def unrecordable(owner: Owner) -> str:
+    """Name of a class, of a net or of a part of it, whose answers depend on more than tensors.
+
+    The class says so: `recordable = False`. "" if none does.
+    """
+    types = map(type, _modules(owner)) if isinstance(owner, nn.Module) else ()
+    return next((kind.__name__ for kind in types if not getattr(kind, "recordable", True)), "")
 
 
 def modes() -> Hashable:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import TreeSpec, tree_unflatten
 
-from fftune.capture.owners import Held, Owner, Serials, is_owner, modes, recordable
+from fftune.capture.owners import Held, Owner, Serials, is_owner, modes, unrecordable
 from fftune.capture.recorded import Recorded, as_recorded
 from fftune.capture.spec import DrawnError, Recorder, UnrecordableError
 
@@ -275,9 +275,9 @@ def _objection(key: Key, leaves: Sequence[Any]) -> str:
         hash(key)
     except TypeError as error:
         return f"a setting cannot be told from others: {error}"
-    closed = [leaf for leaf in leaves if is_owner(leaf) and not recordable(leaf)]
+    closed = next(filter(None, map(unrecordable, filter(is_owner, leaves))), "")
     if closed:
-        return f"what {type(closed[0]).__name__} answers depends on more than tensors"
+        return f"what {closed} answers depends on more than tensors"
     grad = torch.is_grad_enabled()
     if grad and any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in leaves):
         return "an argument requires grad, which no recording passes on"

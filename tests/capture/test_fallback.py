@@ -63,6 +63,18 @@ class Closed(nn.Module):
         return x * 2
 
 
+class Outer(nn.Module):
+    """A net of which a part cannot be recorded."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Closed()
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.inner(x)
+        return out
+
+
 @captured
 def net_of(net: nn.Module, x: Tensor) -> Tensor:
     out: Tensor = net(x)
@@ -94,6 +106,7 @@ def messages(caplog, run: Callable[[], object], times: int = 8) -> list[str]:
         (Keeping(), "it makes features of its net or optimizer anew"),
         (Running(), "it makes mean of its net or optimizer anew"),
         (Closed(), "what Closed answers depends on more than tensors"),
+        (Outer(), "what Closed answers depends on more than tensors"),
     ],
 )
 def test_nets_that_cannot_be_recorded_are_run(net: nn.Module, reason, tape, caplog) -> None:
