@@ -5,7 +5,9 @@ from itertools import product
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
 from test_risk import outcomes
 
 from fftune.comparison import Estimate, Moved, Paired, front_gap, moved, risks_over_seeds
