@@ -79,9 +79,7 @@ class Paired:
     @property
     def p_value(self) -> float:
         """P value of McNemar's exact test (1947) that the attacks are equally strong."""
-        from scipy.special import (
-            betainc,  # scipy.stats, which has the test, takes a second to import
-        )
+        from scipy.special import betainc  # scipy.stats has the test, and takes a second
 
         if self.gained == self.lost:
             return 1.0

@@ -89,7 +89,7 @@ def test_a_class_with_one_example_cannot_be_divided() -> None:
 
 
 @given(st.data())
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=100)
 def test_the_draw_is_scikit_learns(data: st.DataObject) -> None:
     """Parts of studies that exist stay as they are: tiny, uneven and missing classes, equal
     remainders, and what scikit-learn refuses.

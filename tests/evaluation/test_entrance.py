@@ -1,5 +1,6 @@
 """The one entrance: one net or several, described or in memory, data opened once."""
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -9,12 +10,12 @@ from torch import nn
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.data import subset
 from fftune.data.model_spec import model_spec
-from fftune.errors import ConfigError, DataError, FftuneError, ModelError
+from fftune.errors import ConfigError, DataError, FftuneError, ModelError, StorageError
 from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.job import BlockTask
 from fftune.evaluation.question import questions_of
-from fftune.evaluation.scheduler import EvalResult, LostBlock
+from fftune.evaluation.scheduler import EvalResult, LostBlock, run_inline
 from fftune.models.specs import named_spec
 
 THREAT = ThreatModel(eps=0.02)
@@ -54,6 +55,31 @@ def test_where_one_net_does_not_fit_the_others_are_evaluated(toy, blobs) -> None
     assert len(found["good"].complete()) == 200
     with pytest.raises(ModelError, match="net does not take images of 1 x 6 x 6"):
         found["bad"].complete()
+
+
+def test_a_context_is_opened_for_the_attacks_once_and_where_there_are_none_never(
+    toy, blobs, monkeypatch
+) -> None:
+    seen = []
+
+    @contextmanager
+    def beside():
+        seen.append("opened")
+        yield
+        seen.append("closed")
+        raise StorageError("down")
+
+    def attacked(*arguments, **options):
+        seen.append("attacked")
+        return run_inline(*arguments, **options)
+
+    monkeypatch.setattr("fftune.evaluation.evaluate.run_inline", attacked)
+    nets = {"broken": nn.Linear(1, 1), "one": toy, "two": toy}
+    with pytest.raises(StorageError, match="down"):
+        evaluate(nets, blobs, RISKS, threat=THREAT, beside=beside)
+    assert seen == ["opened", "attacked", "attacked", "closed"]
+    evaluate({"broken": nn.Linear(1, 1)}, blobs, RISKS, threat=THREAT, beside=beside)
+    assert len(seen) == 4
 
 
 def test_bad_labels_are_the_data_s_fault_and_end_all(toy, blobs) -> None:
