@@ -55,6 +55,7 @@ def asked(root: Path) -> list[tuple[float, float]]:
     return [(float(need), float(share)) for need, share in map(str.split, lines)]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("address")
 def test_auto_measures_and_a_trial_that_runs_out_is_placed_anew(needs, root: Path, caplog) -> None:
     caplog.set_level("INFO", "fftune")
