@@ -167,7 +167,7 @@ class BestSoFar:
         return decided[self.active]
 
     def keep(self, kept: Tensor) -> None:
-        """Drop the active rows that are False in `kept`, (A,) bool."""
+        """Go on with some of the active rows, by mask or position."""
         self.active = self.active[kept]
 
     def merge(self, pack: "BestSoFar", examples: Tensor) -> None:
@@ -212,7 +212,7 @@ def run_pieces(
         left = found.remaining(batch)
         going = left.nonzero().flatten()
         if not len(going):
-            found.active = found.active[going]
+            found.keep(going)
             return
         size = device.bucket(len(going))
         if size >= len(rows):
@@ -221,7 +221,7 @@ def run_pieces(
         chosen = filled(going, size)
         rows, (state, batch) = rows.select(chosen), some_rows((state, batch), chosen)
         batch.searched[len(going) :] = False
-        found.active = found.active[going]
+        found.keep(going)
     found.write(batch)
     rows.count(batch)
 
