@@ -58,12 +58,14 @@ RANKS = {
     "lambda_study": 13,
     "inputs": 13,
     "result": 13,
-    "cli": 14,
+    "papers": 14,
+    "cli": 15,
     "api": 14,
-    "__main__": 15,
-    "train": 15,
-    "evaluate": 15,
-    "sweep": 15,
+    "__main__": 16,
+    "train": 16,
+    "evaluate": 16,
+    "sweep": 16,
+    "reproduce": 16,
 }
 """A room may import rooms of lower rank, and files of its own."""
 DOORS = {
@@ -71,7 +73,7 @@ DOORS = {
     "optuna": {"sweeping", "testing.samplers"},
     "sqlalchemy": {"sweeping.optuna_storage"},
     "ray": {
-        *("ray_cluster", "metrics", "evaluation.ray_pool"),
+        *("ray_cluster", "metrics", "evaluation.ray_pool", "papers.ray_graph"),
         *(
             "sweeping.ray_scheduler",
             "sweeping.ray_tune",
@@ -80,12 +82,12 @@ DOORS = {
         ),
     },
     "grpc": {"ray_cluster"},
-    "plotly": {"report", "hedge_study.plots"},
+    "plotly": {"report", "hedge_study.plots", "papers"},
     "tyro": {"cli"},
     "rich": {"progress"},
     "pandas": {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
-        *("hedge_study.summary", "result"),
+        *("hedge_study.summary", "result", "papers"),
     },
     "pyarrow": {"outcomes", "evaluation", "data.sources.folders", "hedge_study"},
     "ffcv": {"data.engines.ffcv_decoder"},
@@ -99,12 +101,12 @@ DOORS = {
     "filelock": {"storage"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
-        *("evaluation.ray_pool", "report.gaps", "capture.python_state"),
+        *("evaluation.ray_pool", "report.gaps", "capture.python_state", "papers"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "inputs", "api", "capture"),
+        *("testing", "inputs", "api", "capture", "papers"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""

@@ -1,10 +1,18 @@
-"""Handwritten digits from scikit-learn: real images without a download."""
+"""Handwritten digits from scikit-learn, and sets that are made of them: real images, no download.
 
+`digits-negatives` holds each digit and its negative as two classes, `digits-rotated` four turns of
+each as four classes, so that there are mistakes to make among 20 and 40 classes. The images of
+`digits-enlarged` have 32 x 32 pixels.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from fftune.data.dataset import Dataset, Source
 from fftune.data.dataset_spec import DatasetSpec
@@ -51,4 +59,38 @@ def parts() -> Parts:
     return {"whole": OfficialSplit(source=SOURCE, name="whole", y=whole.y, images=images)}
 
 
+def _made(name: str, forms: Sequence[str], change: Callable[[Tensor, int], Tensor]) -> Parts:
+    """Every digit in each of several forms, each form of a digit a class of its own.
+
+    Args:
+        change: makes (N, 1, H, W) pixels of the digits' and the number of a form.
+    """
+    whole = digits()
+    pixels = torch.cat([change(whole.pixels, form) for form in range(len(forms))])
+    y = torch.cat([whole.y * len(forms) + form for form in range(len(forms))])
+    classes = tuple(f"{digit}{form}" for digit in SOURCE.classes for form in forms)
+    source = replace(SOURCE, name=name, classes=classes)
+    images = Array(name, pixels.permute(0, 2, 3, 1).contiguous().numpy())
+    return {"whole": OfficialSplit(source=source, name="whole", y=y, images=images)}
+
+
+def _negatives() -> Parts:
+    forms = ("", " negative")
+    return _made("digits-negatives", forms, lambda x, form: SOURCE.levels - x if form else x)
+
+
+def _rotated() -> Parts:
+    forms = ("", " left", " upside down", " right")
+    return _made("digits-rotated", forms, lambda x, form: torch.rot90(x, form, (2, 3)))
+
+
+def _enlarged() -> Parts:
+    return _made(
+        "digits-enlarged", ("",), lambda x, _: x.repeat_interleave(4, 2).repeat_interleave(4, 3)
+    )
+
+
 DIGITS = DatasetSpec(load=parts, classes=10)
+NEGATIVES = DatasetSpec(load=_negatives, classes=20)
+ROTATED = DatasetSpec(load=_rotated, classes=40)
+ENLARGED = DatasetSpec(load=_enlarged, classes=10)

@@ -1,0 +1,153 @@
+"""What tables and figures of the papers are made of: nets, evaluations, analyses, and items.
+
+A declaration says what of a paper is wanted, in the paper's own terms: CIFAR-10, ResNet-18, THRM
+with lambda 20. What it becomes at a scale, `fftune.papers.scales` tells. Equal declarations are one
+and the same task, whoever asks for them: nothing is trained or attacked twice.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from fftune.config import Norm, Split
+from fftune.errors import ConfigError
+from fftune.recipes import Scale, TrainingData
+
+if TYPE_CHECKING:
+    from fftune.papers.artifacts import Artifact
+    from fftune.papers.results import Results
+    from fftune.papers.zoo import ZooNet
+
+Size = Literal["all", "many", "few"]
+"""How many test images a scale attacks: all that it has, those of long attacks, or the least."""
+Kind = Literal["noise", "mislabeling", "poisoning"]
+WEIGHTED = ("trades", "thrm")
+"""Objectives with a lambda; at 0 they are standard training."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Net:
+    """A net that is trained: everything of a paper that decides its weights.
+
+    Two descriptions of one net are equal: lambda = 0 is standard training, a net that was not
+    trained has no objective, and the norm counts only where something is perturbed.
+    """
+
+    data: str = "cifar10"
+    """A data set of the papers, as in `registry.DATASETS`."""
+    model: str = "resnet18"
+    kind: TrainingData = "quality"
+    objective: str = "standard"
+    lam: float = 0.0
+    norm: Norm = "linf"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        weightless = self.objective in WEIGHTED and self.lam == 0
+        if self.kind == "naive" or weightless:
+            object.__setattr__(self, "objective", "standard")
+        if self.objective not in WEIGHTED:
+            object.__setattr__(self, "lam", 0.0)
+        if self.objective == "standard" and self.kind != "poisoning":
+            object.__setattr__(self, "norm", "linf")
+
+    def __str__(self) -> str:
+        lam = f" lambda {self.lam:g}" if self.lam else ""
+        kind = "" if self.kind == "quality" else f" {self.kind}"
+        norm = "" if self.norm == "linf" else f" {self.norm}"
+        return f"{self.data}{kind} {self.model} {self.objective}{lam}{norm} seed {self.seed}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Substandard:
+    """Training data that are changed (Tao et al. 2022, A.3)."""
+
+    data: str
+    kind: Kind
+    norm: Norm = "linf"
+    """Norm of a poison; noise and wrong labels have none."""
+    model: str = "resnet18"
+    """The net that is trained on them, which matters where a scale has other images for it."""
+
+    def __post_init__(self) -> None:
+        if self.kind != "poisoning":
+            object.__setattr__(self, "norm", "linf")
+
+    def __str__(self) -> str:
+        norm = "" if self.norm == "linf" else f" {self.norm}"
+        return f"{self.data} {self.kind}{norm}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exam:
+    """An evaluation: a net under a battery, which leaves a row for every example and attack."""
+
+    net: "Net | ZooNet"
+    battery: str = "risks"
+    norm: Norm = "linf"
+    eps: float | None = None
+    """Radius in pixels of [0, 1]; None: that of the norm at the scale."""
+    defenses: tuple[str, ...] = ()
+    split: Split = "test"
+    size: Size = "all"
+    seed: int = 0
+    """Seed of the attackers' noise."""
+
+    def __str__(self) -> str:
+        behind = f" behind {' '.join(self.defenses)}" if self.defenses else ""
+        eps = "" if self.eps is None else f" eps {self.eps:.4g}"
+        return f"{self.battery} {self.norm}{eps} of {self.net}{behind}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Analysis:
+    """Something computed on nets that is no table of rows: pictures, loss surfaces, curves.
+
+    `run` is `package.module:FUNCTION`; see `AnalysisFunction` for what it takes and returns.
+    """
+
+    run: str
+    nets: tuple["Net | ZooNet", ...]
+    norm: Norm = "linf"
+    size: Size = "few"
+    settings: tuple[tuple[str, Any], ...] = ()
+    """Further settings as sorted pairs, plain JSON values."""
+
+    def __str__(self) -> str:
+        return f"{self.run.rpartition(':')[2]} of {', '.join(map(str, self.nets))}"
+
+
+Need = Net | Substandard | Exam | Analysis
+"""What an item needs, each a task of the graph."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """What was asked for: the scale, and how much of it."""
+
+    scale: Scale = "tiny"
+    seeds: int | None = None
+    """Training seeds of tables with deviations; None: the scale's own."""
+    zoo: tuple["ZooNet", ...] = ()
+    """Published nets, for the tables of Wu et al. 2021."""
+    limits: Mapping[str, int] = field(default_factory=dict, hash=False)
+    """Numbers of examples of the analyses of a hedge; see `hedge_study.showcase`."""
+
+    def __post_init__(self) -> None:
+        if self.seeds is not None and self.seeds < 1:
+            raise ConfigError(f"seeds must be >= 1, got {self.seeds}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """A table or a figure of a paper: what it needs, and how it is built from that.
+
+    `build` asks the results for what `needs` has listed, and gets None for what failed.
+    """
+
+    key: str
+    """As in "P1.T10"."""
+    title: str
+    """What it is, in one line."""
+    needs: Callable[[Setup], Iterable[Need]]
+    build: Callable[["Results"], Iterable["Artifact"]]

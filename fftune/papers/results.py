@@ -1,0 +1,64 @@
+"""Results of finished tasks, as items ask for them."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fftune.config import DataSpec, ModelSpec
+from fftune.outcomes import Outcomes
+from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup, Substandard
+from fftune.papers.tasks import Task, read_rows, spec_of, task_of, written_at
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Results:
+    """Results below a storage folder; None stands for what failed."""
+
+    setup: Setup
+    root: Path
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """Why tasks failed, by their keys."""
+    _known: dict[Need, Task] = field(default_factory=dict)
+
+    def rows(self, exam: Exam) -> Outcomes | None:
+        """The rows of an evaluation."""
+        task = self._task(exam)
+        return _read(task, self.root) if task.is_done(self.root) else None
+
+    def analysis(self, analysis: Analysis) -> Mapping[str, Any] | None:
+        """What the function of an analysis returned."""
+        task = self._task(analysis)
+        if not task.is_done(self.root):
+            return None
+        text = (task.folder(self.root) / "result.json").read_text(encoding="utf-8")
+        found: Mapping[str, Any] = json.loads(text)
+        return found
+
+    def net(self, net: Net) -> ModelSpec | None:
+        """A trained net, as any process can build it."""
+        task = self._task(net)
+        if not task.is_done(self.root):
+            return None
+        return spec_of(net, Task(need=net, scale=self.setup.scale, needs=(task,)), self.root)
+
+    def data(self, data: Substandard) -> DataSpec | None:
+        """Substandard data, by their place."""
+        task = self._task(data)
+        if not task.is_done(self.root):
+            return None
+        return DataSpec(name=f"folder:{written_at(task, self.root)}")
+
+    def why_missing(self, need: Need) -> str:
+        """Why there is no result of a declaration."""
+        return self.reasons.get(self._task(need).key, "it was not computed")
+
+    def _task(self, need: Need) -> Task:
+        return task_of(need, self.setup, self._known)
+
+
+@cache
+def _read(task: Task, root: Path) -> Outcomes:
+    return read_rows(task, root)

@@ -1,0 +1,316 @@
+"""Tasks of the graph: what a declaration needs, what identifies it, and how it is done.
+
+A task's folder is named by its content: the resolved settings, and the names of the tasks that it
+needs. It is finished where `done.json` stands, which is written last.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, is_dataclass, replace
+from functools import cached_property
+from importlib import import_module
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Protocol
+
+from fftune.config import (
+    BatteryConfig,
+    DataSpec,
+    DefenseConfig,
+    Device,
+    ModelSpec,
+    ThreatModel,
+    TrainConfig,
+    substandard_name,
+)
+from fftune.evaluation.block_cache import ENGINE
+from fftune.keyed_noise import GENERATOR
+from fftune.outcomes import Outcomes
+from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup, Substandard
+from fftune.papers.scales import ball_of, config_of, examples_of, images_of, poisoner
+from fftune.papers.zoo import ZooNet
+from fftune.recipes import Scale
+from fftune.storage import sha256, write_text
+
+VERSION = 1
+"""Raised when tasks of an older one would come to other results."""
+REPEATS = 3
+"""Draws of each defence (Wu et al. 2021, 4.1)."""
+
+
+class AnalysisFunction(Protocol):
+    """The function of an analysis, which returns plain JSON."""
+
+    def __call__(self, given: "Given", /) -> Mapping[str, Any]:
+        """Compute it."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """What the function of an analysis is given."""
+
+    nets: tuple[ModelSpec, ...]
+    data: DataSpec
+    """The images of the first net."""
+    threat: ThreatModel
+    examples: int | None
+    device: Device
+    scale: Scale
+    settings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A task of the graph, with the tasks that it needs."""
+
+    need: Need
+    scale: Scale
+    needs: tuple["Task", ...] = ()
+    limits: tuple[tuple[str, int], ...] = ()
+
+    @cached_property
+    def key(self) -> str:
+        """Name of its folder: what it is, in words, and a hash of all that decides its result."""
+        told = json.dumps(self._identity(), sort_keys=True, default=_plain)
+        digest = hashlib.sha256(told.encode()).hexdigest()[:12]
+        words = "".join(c if c.isalnum() or c in "._" else "-" for c in str(self.need))
+        return f"{self.kind}-{'-'.join(filter(None, words.split('-')))[:60]}-{digest}"
+
+    @property
+    def kind(self) -> str:
+        """`net`, `data`, `rows` or `analysis`."""
+        return _KINDS[type(self.need)]
+
+    def folder(self, root: Path) -> Path:
+        """Where its results lie."""
+        return tasks_root(root) / self.key
+
+    def is_done(self, root: Path) -> bool:
+        """Tell if it is finished."""
+        return (self.folder(root) / "done.json").exists()
+
+    def _identity(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"version": VERSION, "needs": [task.key for task in self.needs]}
+        need = self.need
+        if isinstance(need, Net):
+            return found | {"config": config_of(need, self.scale), "generator": GENERATOR}
+        if isinstance(need, Substandard):
+            images = images_of(need.data, need.model, self.scale)
+            ball = ball_of(need.norm, self.scale)
+            return found | {"data": images, "kind": need.kind, "ball": ball}
+        found |= {"engine": ENGINE, "need": replace_nets(need), "scale": self.scale}
+        found["zoo"] = [_identity_of(net) for net in nets_of(need) if isinstance(net, ZooNet)]
+        return found | ({"limits": self.limits} if isinstance(need, Analysis) else {})
+
+
+_KINDS: dict[type, str] = {Net: "net", Substandard: "data", Exam: "rows", Analysis: "analysis"}
+
+
+def tasks_root(root: Path) -> Path:
+    """The folder of all tasks of both papers, below that of results."""
+    return root / "papers" / "tasks"
+
+
+def nets_of(need: Need) -> tuple[Net | ZooNet, ...]:
+    """The nets that an evaluation or an analysis is about."""
+    if isinstance(need, Exam):
+        return (need.net,)
+    return need.nets if isinstance(need, Analysis) else ()
+
+
+def replace_nets(need: Exam | Analysis) -> dict[str, Any]:
+    """The settings of an evaluation or an analysis without its nets, which other keys tell."""
+    told = asdict(need)
+    told.pop("net", None)
+    told.pop("nets", None)
+    return told
+
+
+def task_of(need: Need, setup: Setup, known: dict[Need, Task]) -> Task:
+    """The task of a declaration, with all that it needs; `known` are those that were made."""
+    if need not in known:
+        inner = tuple(task_of(one, setup, known) for one in _needed(need, setup.scale))
+        known[need] = Task(
+            need=need,
+            scale=setup.scale,
+            needs=inner,
+            limits=tuple(sorted(setup.limits.items())),
+        )
+    return known[need]
+
+
+def tasks_of(needs: Iterable[Need], setup: Setup) -> list[Task]:
+    """All tasks of some declarations, each once, a task after those that it needs."""
+    known: dict[Need, Task] = {}
+    for need in needs:
+        task_of(need, setup, known)
+    return list(known.values())
+
+
+def _needed(need: Need, scale: Scale) -> tuple[Need, ...]:
+    if isinstance(need, Net):
+        return (
+            (Substandard(data=need.data, kind=need.kind, norm=need.norm, model=need.model),)
+            if (need.kind in ("noise", "mislabeling", "poisoning"))
+            else ()
+        )
+    if isinstance(need, Substandard):
+        return (poisoner(need, scale),) if need.kind == "poisoning" else ()
+    return tuple(net for net in nets_of(need) if isinstance(net, Net))
+
+
+def perform(task: Task, root: Path, *, device: Device = "auto", threads: int = 1) -> None:
+    """Do a task whose needs are done; nothing happens where it is done already.
+
+    Raises:
+        FftuneError: it failed; what was done of it is kept, and the next attempt goes on.
+    """
+    if task.is_done(root):
+        return
+    began, folder = perf_counter(), task.folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    worker = _Worker(task=task, root=root, folder=folder, device=device, threads=threads)
+    worker.run()
+    done = {"task": str(task.need), "scale": task.scale, "seconds": perf_counter() - began}
+    write_text(folder / "done.json", json.dumps(done, indent=2) + "\n")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Worker:
+    task: Task
+    root: Path
+    folder: Path
+    device: Device
+    threads: int
+
+    def run(self) -> None:
+        need = self.task.need
+        if isinstance(need, Net):
+            self._train(need)
+        elif isinstance(need, Substandard):
+            self._write(need)
+        elif isinstance(need, Exam):
+            self._evaluate(need)
+        else:
+            self._analyse(need)
+
+    def _train(self, need: Net) -> None:
+        from fftune.training.train import train
+
+        config = trained_as(self.task, self.root)
+        train(replace(config, device=self.device, threads=self.threads), folder=self.folder)
+
+    def _write(self, need: Substandard) -> None:
+        from fftune.data.conversion import Conversion, convert
+
+        nets = [str(task.folder(self.root) / "checkpoint") for task in self.task.needs]
+        images = images_of(need.data, need.model, self.task.scale)
+        conversion = Conversion(
+            name=images.name,
+            out=self.folder,
+            kind=need.kind,
+            net=nets[0] if nets else None,
+            threat=ball_of(need.norm, self.task.scale),
+            spec=images,
+        )
+        for _ in convert(conversion):
+            pass
+
+    def _evaluate(self, need: Exam) -> None:
+        from fftune.evaluation.evaluate import evaluate
+
+        scale = self.task.scale
+        model = spec_of(need.net, self.task, self.root)
+        outcomes = evaluate(
+            model,
+            images_of(need.net.data, _architecture(need.net), scale),
+            BatteryConfig(
+                name=need.battery,
+                examples=examples_of(need.size, scale),
+                seed=need.seed,
+                threads=self.threads,
+                device=self.device,
+            ),
+            threat=threat_of(need, scale),
+            split=need.split,
+            defense=DefenseConfig(names=need.defenses, repeats=REPEATS) if need.defenses else None,
+            root=self.folder,
+        )
+        outcomes.write(self.folder / "outcomes.parquet")
+
+    def _analyse(self, need: Analysis) -> None:
+        module, _, name = need.run.partition(":")
+        function: AnalysisFunction = getattr(import_module(module), name)
+        scale = self.task.scale
+        found = function(
+            Given(
+                nets=tuple(spec_of(net, self.task, self.root) for net in need.nets),
+                data=images_of(need.nets[0].data, _architecture(need.nets[0]), scale),
+                threat=ball_of(need.norm, scale),
+                examples=examples_of(need.size, scale),
+                device=self.device,
+                scale=scale,
+                settings=dict(need.settings) | dict(self.task.limits),
+            )
+        )
+        write_text(self.folder / "result.json", json.dumps(found, default=_plain) + "\n")
+
+
+def trained_as(task: Task, root: Path) -> TrainConfig:
+    """The training of a net's task, with the place of substandard data."""
+    assert isinstance(task.need, Net)
+    config = config_of(task.need, task.scale)
+    for data in task.needs:
+        place = written_at(data, root)
+        config = replace(config, data=replace(config.data, name=f"folder:{place}"))
+    return config
+
+
+def written_at(task: Task, root: Path) -> Path:
+    """The folder of substandard data."""
+    need = task.need
+    assert isinstance(need, Substandard)
+    images = images_of(need.data, need.model, task.scale)
+    return task.folder(root) / substandard_name(images.name, need.kind, need.norm)
+
+
+def spec_of(net: Net | ZooNet, task: Task, root: Path) -> ModelSpec:
+    """A net that a task needs, as any process can build it.
+
+    Raises:
+        ModelError: there is no complete checkpoint.
+    """
+    from fftune.models.specs import read_spec
+
+    if isinstance(net, ZooNet):
+        return ModelSpec(factory=net.factory, weights=net.weights)
+    (found,) = (one for one in task.needs if one.need == net)
+    return read_spec(found.folder(root) / "checkpoint")
+
+
+def threat_of(need: Exam, scale: Scale) -> ThreatModel:
+    """The ball of an evaluation."""
+    eps = need.net.eps if need.eps is None and isinstance(need.net, ZooNet) else need.eps
+    return ball_of(need.norm, scale, eps)
+
+
+def read_rows(task: Task, root: Path) -> Outcomes:
+    """The rows of a finished evaluation."""
+    return Outcomes.read(task.folder(root) / "outcomes.parquet")
+
+
+def _architecture(net: Net | ZooNet) -> str:
+    return net.model if isinstance(net, Net) else ""
+
+
+def _identity_of(net: ZooNet) -> dict[str, str]:
+    weights = Path(net.weights)
+    return {"factory": net.factory, "weights": sha256(weights) if net.weights else ""}
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
