@@ -3,10 +3,10 @@
 All numbers are percent.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import nan
 from statistics import fmean, stdev
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.defended import CLEAN
@@ -18,8 +18,9 @@ from fftune.risk import Rate
 if TYPE_CHECKING:
     import pandas as pd
 
-NATURAL, WORST = "natural", "worst case"
-PRINTED = {
+WORST = "worst"
+COLUMNS = {
+    CLEAN: "Natural",
     "pgd-20": "PGD",
     "cw": "C&W",
     "deepfool": "DeepFool",
@@ -29,36 +30,51 @@ PRINTED = {
     "square": "Square",
     "rays": "RayS",
     "autoattack": "AutoAttack",
+    WORST: "Worst case",
 }
-"""Names that Wu et al. 2021, table 1, print for our attacks, in its order."""
-DEFENDED_COLUMNS = (NATURAL, *PRINTED.values(), WORST)
-"""Columns of that table."""
+"""Columns of Wu et al. 2021, table 1, in its order: what rows call them, and what is printed."""
 METHODS = {"none": "-", "random": "Random", "hedge": "Hedge"}
-"""Names that it prints for our defences, in its order."""
+"""Its three rows of a net: what rows call the defence, and what is printed."""
+
+
+class DefendedCell(Protocol):
+    """A cell of a table of defences, by the names of its defence and its column in rows."""
+
+    def __call__(self, defense: str, column: str, measure: Measure | None, /) -> Cell:
+        """Put it beside what is published there."""
+        ...
+
+
+def ours_alone(_defense: str, column: str, measure: Measure | None) -> Cell:
+    """A cell beside which nothing is published."""
+    return Cell(ours=measure) if measure else Cell(reason=f"there are no rows of {column}")
 
 
 def defense_rows(
-    outcomes: Outcomes, label: str, columns: Sequence[str] = DEFENDED_COLUMNS
+    outcomes: Outcomes,
+    label: str,
+    columns: Iterable[str] = COLUMNS,
+    cell: DefendedCell = ours_alone,
 ) -> tuple[Row, ...]:
     """Lay out one net as a block of Wu et al. 2021, table 1: a row a defence, "-" first.
 
-    Cells hold no published number; see `defense_measures` for ours.
+    Args:
+        columns: some of `COLUMNS`, or other attacks of the rows.
+        cell: makes a cell of each measure, None where rows have no such attack.
     """
+    columns = tuple(columns)
     return tuple(
         Row(
-            label=method,
+            label=METHODS.get(defense, defense),
             block=label,
-            cells=tuple(
-                Cell(ours=found[name]) if name in found else Cell(reason=f"no rows of {name}")
-                for name in columns
-            ),
+            cells=tuple(cell(defense, name, found.get(name)) for name in columns),
         )
-        for method, found in defense_measures(outcomes).items()
+        for defense, found in defense_measures(outcomes).items()
     )
 
 
 def defense_measures(outcomes: Outcomes) -> Mapping[str, Mapping[str, Measure]]:
-    """Accuracy by method and column, as in `["Hedge"]["worst case"]`.
+    """Accuracy by defence and column, as in `["hedge"]["worst"]`, in percent.
 
     The worst case is over the attacks of the battery, example by example and draw by draw;
     adaptive attacks, which the paper's tables do not have, are left out. Draws are those of the
@@ -76,12 +92,10 @@ def defense_measures(outcomes: Outcomes) -> Mapping[str, Mapping[str, Measure]]:
     found = {}
     for defense in _in_order(set(frame["defense"]), METHODS):
         under = battery[battery["defense"] == defense]
-        named = {NATURAL: _natural(clean[clean["defense"] == defense], under)}
-        for attack, rows in under.groupby("attack"):
-            named[PRINTED.get(str(attack), str(attack))] = rows
+        named = {CLEAN: _natural(clean[clean["defense"] == defense], under)}
+        named |= {str(attack): rows for attack, rows in under.groupby("attack")}
         named[WORST] = _worst(under)
-        measures = {name: over_draws(list(_draws(rows))) for name, rows in named.items()}
-        found[METHODS.get(defense, defense)] = measures
+        found[defense] = {name: over_draws(list(_draws(rows))) for name, rows in named.items()}
     return found
 
 
