@@ -1,4 +1,4 @@
-"""Tasks of the graph: what a declaration needs, what identifies it, and how it is done.
+"""Tasks of the graph: needs and identity of a declaration, and the work itself.
 
 A task's folder is named by its content: the resolved settings, and the names of the tasks that it
 needs. It is finished where `done.json` stands, which is written last.
@@ -49,7 +49,7 @@ class AnalysisFunction(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the function of an analysis is given."""
+    """Arguments of the function of an analysis."""
 
     nets: tuple[ModelSpec, ...]
     data: DataSpec
@@ -84,7 +84,7 @@ class Task:
         return _KINDS[type(self.need)]
 
     def folder(self, root: Path) -> Path:
-        """Where its results lie."""
+        """Folder of its results."""
         return tasks_root(root) / self.key
 
     def is_done(self, root: Path) -> bool:
