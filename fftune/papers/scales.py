@@ -28,6 +28,8 @@ WIDTHS: dict[str, dict[str, int | None]] = {
     "full": {},
 }
 """Channels of the first stage of each net; none: the published net."""
+SMALL_NETS = {"resnet18": "small_resnet"}
+"""Nets of the small scale that stand for the papers'."""
 TINY_IMAGES: dict[str, DataSpec] = {
     "cifar10": DataSpec(name="digits", train_size=200, validation_size=0),
     "svhn": DataSpec(name="digits", train_size=200, validation_size=0, split_seed=1),
@@ -148,10 +150,12 @@ def _smaller(config: TrainConfig, net: Net, scale: Scale) -> TrainConfig:
     if scale == "tiny":
         optimizer = _tiny_optimizer(optimizer, net)
         augmentation = replace(augmentation, crop_padding=0, flip=False)
+    stands = SMALL_NETS.get(config.model, config.model) if scale == "small" else config.model
     return replace(
         config,
         data=replace(images, name=name),
         augmentation=augmentation,
+        model=stands,
         width=WIDTHS[scale].get(config.model, config.width),
         optimizer=optimizer,
     )

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, is_dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any, Protocol
 
 from fftune.config import (
@@ -169,11 +169,16 @@ def perform(task: Task, root: Path, *, device: Device = "auto", threads: int = 1
     """
     if task.is_done(root):
         return
-    began, folder = perf_counter(), task.folder(root)
+    began, worked, folder = perf_counter(), process_time(), task.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     worker = _Worker(task=task, root=root, folder=folder, device=device, threads=threads)
     worker.run()
-    done = {"task": str(task.need), "scale": task.scale, "seconds": perf_counter() - began}
+    done = {
+        "task": str(task.need),
+        "scale": task.scale,
+        "seconds": perf_counter() - began,
+        "cpu_seconds": process_time() - worked,
+    }
     write_text(folder / "done.json", json.dumps(done, indent=2) + "\n")
 
 
