@@ -32,6 +32,12 @@ class Published:
     sd: float = nan
     remark: str = ""
     """A known error of the paper's at this cell; empty: none."""
+    tolerance: float = nan
+    """Distance from it that is tolerated at the full scale, in its own unit; nan: any."""
+    runs: int = 1
+    """Trainings that it is the mean of."""
+    exempt: str = ""
+    """Why nothing can be compared with it; empty: it is a target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
