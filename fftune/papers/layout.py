@@ -7,9 +7,8 @@ from itertools import groupby
 from typing import NamedTuple
 
 from fftune.papers.artifacts import Cell, Direction, Row, Table
+from fftune.papers.verdicts import OTHER_SCALE
 
-OTHER_SCALE = "other scale"
-"""Reason of cells whose published number is of the full scale: said once, not in every cell."""
 OF_ANOTHER_SCALE = "Published, at the paper's scale: not comparable with ours"
 FEW = 1000
 """With fewer examples than this, a second decimal says nothing."""

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fftune import __version__
+from fftune.config.validation import plain_name
 from fftune.papers.artifacts import Artifact, Built, Figure, Gallery, Picture, Strip, Table
 from fftune.papers.declarations import Setup
 from fftune.papers.html_table import TABLE_STYLE, html_directions, html_notes, html_table
@@ -41,6 +42,8 @@ footer { margin-top: 3rem; font-size: .85rem; }
 @media (max-width: 40rem) { body { margin: 1rem auto; padding: 0 .7rem; }
 table.gallery img { width: 4.5rem; } }
 """
+Plotly = Literal["directory"] | bool
+"""Whether a page brings plotly: the file beside it, all of it, or none."""
 SIGN: dict[Literal["red", "green", ""], str] = {"red": "✗", "green": "✓", "": ""}
 INDEX_COLUMNS = ("key", "what it is", "state", "scale", "numbers", "directions", "files")
 PAGE = """<!doctype html>
@@ -79,8 +82,9 @@ def write(
     for one in built:
         files = _write_files(one, setup, folder)
         files += save_pictures(one, folder, pictures)
-        write_text(folder / f"{one.key}.html", _page(one, setup, files))
-        write_text(folder / f"{one.key}.json", json.dumps(_summary(one, setup, files)) + "\n")
+        write_text(folder / f"{plain_name(one.key)}.html", _page(one, setup, files))
+        summary = json.dumps(_summary(one, setup, files)) + "\n"
+        write_text(folder / f"{plain_name(one.key)}.json", summary)
     known = _known(folder)
     _link(known, folder)
     write_text(folder / INDEX, _index(known))
@@ -92,7 +96,7 @@ def _write_files(built: Built, setup: Setup, folder: Path) -> list[str]:
     tables = any(isinstance(one, Table) for one in built.artifacts)
     files = []
     for form, suffix in FILES.items():
-        path = folder / f"{built.key}.{suffix}"
+        path = folder / f"{plain_name(built.key)}.{suffix}"
         if not built.artifacts or not (tables or form in ("text", "markdown")):
             path.unlink(missing_ok=True)
             continue
@@ -112,37 +116,42 @@ def _write_plotly(path: Path) -> None:
         write_text(path, code)
 
 
-def _page(built: Built, setup: Setup, files: Sequence[str]) -> str:
+def standalone(built: Built, setup: Setup) -> str:
+    """Lay out an item as one file, with all that draws its figures inside."""
+    return _page(built, setup, (), plotly=True)
+
+
+def _page(built: Built, setup: Setup, files: Sequence[str], *, plotly: Plotly = "directory") -> str:
     parts = ["<nav></nav>", f"<h1>{escape(built.key)}: {escape(built.title)}</h1>"]
     if note := scale_note(setup):
         parts.append(f'<p class="scale">{escape(note)}</p>')
     if built.error:
         parts.append(f'<p class="failed">It could not be built: {escape(built.error)}</p>')
-    parts += _sections(built.artifacts)
+    parts += _sections(built.artifacts, plotly)
     if files:
         parts.append(f"<p>As files: {_links(files)}</p>")
     return _laid_out(f"{built.key}: {built.title}", parts)
 
 
-def _sections(artifacts: Sequence[Artifact]) -> Iterator[str]:
-    figures = 0
+def _sections(artifacts: Sequence[Artifact], plotly: Plotly) -> Iterator[str]:
+    """Lay out each artifact; the first figure brings plotly."""
     for one in artifacts:
         yield f"<h2>{escape(one.title)}</h2>"
         if isinstance(one, Table):
             yield html_table(one)
             continue
         if isinstance(one, Figure):
-            yield _figure(one, is_first=not figures)
-            figures += 1
+            yield _figure(one, plotly)
+            plotly = False
         else:
             yield _gallery(one)
         yield html_notes(one.notes) + html_directions(one.directions)
 
 
-def _figure(figure: Figure, *, is_first: bool) -> str:
+def _figure(figure: Figure, plotly: Plotly) -> str:
     drawn = figure.plot.to_html(
         full_html=False,
-        include_plotlyjs="directory" if is_first else False,
+        include_plotlyjs=plotly,
         config=PLAIN | {"responsive": True},
         div_id=figure.name,
     )
@@ -193,6 +202,7 @@ def _summary(built: Built, setup: Setup, files: Sequence[str]) -> dict[str, Any]
     return {
         "schema_version": 1,
         "key": built.key,
+        "name": plain_name(built.key),
         "title": built.title,
         "scale": setup.scale,
         "error": built.error,
@@ -213,7 +223,7 @@ def _known(folder: Path) -> dict[str, dict[str, Any]]:
         except ValueError:
             log.warning("%s is damaged: its item is not on the index until it is built again", path)
             continue
-        if summary.get("key") == path.stem and (folder / f"{path.stem}.html").exists():
+        if summary.get("name") == path.stem and path.with_suffix(".html").exists():
             found[path.stem] = summary
     order = list(PAPERS)
     return dict(sorted(found.items(), key=lambda one: _place(one[0], order)))
@@ -233,7 +243,8 @@ def _link(known: Iterable[str], folder: Path) -> None:
         path = folder / f"{key}.html"
         page = path.read_text(encoding="utf-8")
         before, start, rest = page.partition("<nav>")
-        linked = before + start + "".join(links) + rest[rest.index("</nav>") :]
+        _, end, after = rest.partition("</nav>")
+        linked = before + start + "".join(links) + end + after
         if linked != page:
             write_text(path, linked)
 
@@ -241,8 +252,8 @@ def _link(known: Iterable[str], folder: Path) -> None:
 def _index(known: Mapping[str, Mapping[str, Any]]) -> str:
     papers = dict.fromkeys([key.partition(".")[0] for key in (*PAPERS, *known)])
     parts = ["<h1>Tables and figures of both papers</h1>"]
-    if any(summary["scale"] != "full" for summary in known.values()):
-        parts.append(f'<p class="scale">{escape(NOTE.format(scale="tiny or small"))}</p>')
+    scales = sorted({summary["scale"] for summary in known.values()} - {"full"})
+    parts += [f'<p class="scale">{escape(NOTE.format(scale=scale))}</p>' for scale in scales]
     heads = "".join(f"<th>{name}</th>" for name in INDEX_COLUMNS)
     for paper in papers:
         keys = [key for key in dict.fromkeys((*PAPERS, *known)) if key.startswith(f"{paper}.")]

@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
+from fftune.config.validation import plain_name
 from fftune.errors import ConfigError
 from fftune.papers.artifacts import Built, Figure
 from fftune.storage import write_whole
@@ -28,7 +29,7 @@ def save_pictures(built: Built, folder: Path, formats: Sequence[PictureFormat]) 
     names = []
     for figure in figures:
         for kind in formats:
-            path = folder / f"{figure.name}.{kind}"
+            path = folder / f"{plain_name(figure.name)}.{kind}"
             write_whole(path, partial(_draw, figure, kind))
             names.append(path.name)
     return names
