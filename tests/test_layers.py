@@ -95,6 +95,7 @@ DOORS = {
     "PIL": {"data", "hedge_study.pictures"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
+    "robustbench": {"models.published_nets"},
     "scipy": {"comparison"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
