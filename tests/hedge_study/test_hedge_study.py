@@ -174,14 +174,14 @@ def test_a_finished_study_shows_as_many_images_as_are_asked_for(done, monkeypatc
     assert all(len(one.values) == 2 for one in shown.similarities)
     assert all(len(one.false_to_true) <= 2 for one in shown.gaps)
     assert int(re.findall(r"(\d+) right", shown.second_attack)[0]) <= 5
-    assert len(shown.strips) <= 2 and len(shown.surfaces[0].at) == 3
+    assert len(shown.strips) <= 2 and all(len(one.at) == 3 for one in shown.surfaces)
     sweep(config, root=root, backend="inline")
     usual = Showcase.read(path)
     n = usual.n
     assert all(len(one.values) == n for one in usual.similarities)  # 64 at most, of fewer
     (flips,) = (f for f in usual.flips if (f.attack, f.defense) == ("pgd-2", "hedge"))
-    assert len(usual.gaps[0].false_to_true) == min(64, flips.false_to_true) > 2
-    assert len(usual.surfaces[0].at) == 21
+    assert len(usual.gaps[0].true_to_false) == min(64, flips.true_to_false)
+    assert len(usual.strips) >= len(shown.strips) and usual.settings != shown.settings
 
 
 def test_a_study_stored_before_its_report_had_settings_is_the_same_study() -> None:
