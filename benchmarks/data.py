@@ -36,10 +36,10 @@ from torch import Tensor
 from fftune.config import Augmentation, DataSpec, Engine, LoaderConfig, WriteConfig
 from fftune.data import open_loader
 from fftune.data.beton.writer import write_beton
-from fftune.data.catalog import open_parts
+from fftune.data.catalog import data_root, open_parts
 
 SHARED = Path(os.environ.get("FFTUNE_SHARED") or Path(__file__).parents[1] / "../shared")
-DATASETS = Path("~/.cache/fftune/datasets").expanduser()
+DATASETS = data_root()
 BATCH = 128
 MOVES = Augmentation(crop_padding=4, flip=True)
 Epoch = Callable[[int], Iterator[Tensor]]

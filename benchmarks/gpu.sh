@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks and figures of a device in one call of at most 8 minutes, each part's output in a file.
+# All checks and figures of a device in one call of at most 10 minutes, each part's output in a file.
 #
 #     benchmarks/gpu.sh FOLDER
 #
@@ -20,7 +20,7 @@ python=${PYTHON:-python3}
 device=${DEVICE:-cuda}
 models=${MODELS:-../shared/models}
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
-limit=480
+limit=580
 failed=()
 SECONDS=0
 
@@ -39,7 +39,7 @@ case $device in
     *) echo "DEVICE must be cuda or cpu, got '$device'" >&2; exit 2 ;;
 esac
 
-parts="equality train attacks battery noise data difference"
+parts="equality train wide attacks battery noise data difference"
 for name in ${ONLY:-}; do
     if [[ " $parts " != *" $name "* ]]; then
         echo "ONLY must be names among $parts, got '$name'" >&2
@@ -100,15 +100,17 @@ cat "$out/machine.txt"
 
 if [ "$device" = cuda ]; then
     part equality 75 "$python" -m pytest -o addopts= -q -rs --continue-on-collection-errors -m cuda tests/cuda
-    part train 110 "$python" benchmarks/train.py --device cuda
+    part train 120 "$python" benchmarks/train.py --device cuda --model resnet18
+    part wide 130 "$python" benchmarks/train.py --device cuda --model wrn28_10 --rounds 2 --no-checks
     part attacks 165 "$python" benchmarks/attacks.py autoattack --models "$models" --device cuda --images 1000 --seeds 0 1 2 --budget 145
-    part battery 35 "$python" benchmarks/attacks.py battery --device cuda --images 10000
+    part battery 75 "$python" benchmarks/attacks.py battery --device cuda --images 10000
     part noise 20 "$python" benchmarks/noise.py --device cuda --rounds 5
     part data 30 "$python" benchmarks/data.py --feed --device cuda
     part difference 40 "$python" -m fftune doctor --model "$models/architectures.py:SmallNet" --weights "$models/fastat_small.pt" --data cifar10 --devices cpu cuda --examples 256
 else
     part equality 100 "$python" -m pytest -o addopts= -q -rs --continue-on-collection-errors -m cuda tests/cuda
     part train 100 "$python" benchmarks/train.py --model small_cnn --batch 4 --steps 1 --rounds 1 --objectives thrm --precisions fp32
+    part wide 100 "$python" benchmarks/train.py --model wrn28_10 --width 2 --batch 4 --steps 1 --rounds 1 --no-checks --precisions fp32
     part attacks 100 "$python" benchmarks/attacks.py autoattack --models "$models" --images 2 --seeds 0 --budget 40
     part battery 60 "$python" benchmarks/attacks.py battery --images 2
     part noise 40 "$python" benchmarks/noise.py --rounds 1

@@ -95,7 +95,7 @@ DOORS = {
     "PIL": {"data", "hedge_study.pictures"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
-    "scipy": {"comparison"},
+    "scipy": {"comparison", "papers.measures"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "filelock": {"storage"},

@@ -99,7 +99,10 @@ class CudaGraphs:
         Before torch 2.13 such a one keeps its pool under way, and generators in the state of
         recording, until the next one ends well.
         """
-        torch.cuda.synchronize(self.device)
+        # What is still recording forbids waiting, and its stream is given up.
+        with suppress(RuntimeError):
+            torch.cuda.synchronize(self.device)
+        self.stream = torch.cuda.Stream(self.device)
         index = torch.cuda.current_device() if self.device.index is None else self.device.index
         with suppress(RuntimeError):
             torch._C._cuda_endAllocateToPool(index, self.pool)

@@ -1,4 +1,4 @@
-"""Published nets of which users have the weights: rows of Wu et al. 2021, tables 1, 2, 5, 7."""
+"""Published nets of which users have the weights: rows of tables of Wu et al. 2021."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class ZooNet:
     eps: float | None = None
     """Radius; None: the norm's own."""
     tables: tuple[str, ...] = ()
-    """Keys of the tables that it is a row of, as in "P2.T1"."""
+    """Keys of the tables that it is a row of."""
 
     def __str__(self) -> str:
         return self.name
