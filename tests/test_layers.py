@@ -46,6 +46,7 @@ RANKS = {
     "tracking": 7,
     "metrics": 6,
     "comparison": 8,
+    "verdict": 8,
     "recipes": 8,
     "training": 9,
     "lint": 9,

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from fftune.config import DefenseConfig, ThreatModel
+from fftune.config import BatteryConfig, DefenseConfig, ThreatModel, require
 from fftune.errors import FftuneError
+from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
 from fftune.outcomes import Outcomes
 from fftune.report.attack_table import rates, table, values
+from fftune.report.bar_table import Judged, bar_table, decided, judged
 from fftune.report.defense_table import defense_rates, defense_table, undefended
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
@@ -32,6 +34,21 @@ class EvaluationRecord:
     data: str
     rows: Path | None = None
     """File for the rows of a single net; default `<root>/rows/NAME.parquet` for each."""
+    bar: float | None = None
+    """Share of right answers that a net must reach; None: nets are not judged."""
+
+    def check(self, battery: BatteryConfig) -> None:
+        """Refuse a bar for a battery that leaves out what a net gets right.
+
+        Raises:
+            ConfigError: no attack of it has all examples.
+        """
+        if self.bar is None:
+            return
+        attacks = attacks_of(battery, self.threat, classes=2)
+        known = any(attack.scope == "all" for attack in attacks)
+        rule = "one that attacks all examples, as risks, for --bar"
+        require("battery.name", known, rule, battery.name)
 
     def begin(self) -> None:
         """Check that results can be recorded, before hours of work.
@@ -81,6 +98,12 @@ class EvaluationRecord:
         if lost:
             raise FftuneError(f"{lost} blocks are missing; the same command tries them again")
 
+    def verdicts(self, outcomes: Outcomes | None) -> tuple[Judged, ...]:
+        """Verdicts on a net, bare and behind each defence; none without a bar or rows."""
+        if self.bar is None or outcomes is None:
+            return ()
+        return judged(self._rates(outcomes), self.bar)
+
     @property
     def _defenses(self) -> tuple[str, ...]:
         """Names of the defences that rows were scored under, beside none."""
@@ -100,7 +123,18 @@ class EvaluationRecord:
         text = f"{question.head()}\n\n{table(undefended(result.outcomes))}"
         if self._defenses:
             text += "\n\n" + defense_table(result.outcomes)
+        if self.bar is not None:
+            text += "\n\n" + bar_table(self.verdicts(result.outcomes))
         return text + "".join(f"\n{'':2s}MISSING {lost}" for lost in result.lost)
+
+    def _tags(self, outcomes: Outcomes) -> dict[str, str]:
+        """Bar and verdict as tags of MLflow, if a bar is named."""
+        if self.bar is None:
+            return {}
+        return {
+            "fftune.bar": f"{self.bar:g}",
+            "fftune.verdict": decided(self.verdicts(outcomes)),
+        }
 
     def _rates(self, outcomes: Outcomes) -> dict[str, Rate]:
         """Rates of the bare net, and under each defense."""
@@ -127,7 +161,7 @@ class EvaluationRecord:
         run = TrackedRun(
             self._tracking,
             question.name,
-            tags=kind | question.tags,
+            tags=kind | question.tags | self._tags(result.outcomes),
             params=question.params,
         )
         run.metrics(values(self._rates(result.outcomes)))
