@@ -121,6 +121,13 @@ def standalone(built: Built, setup: Setup) -> str:
     return _page(built, setup, (), plotly=True)
 
 
+def plain_page(built: Built, root: Path) -> Path:
+    """Write an item that is of no paper to one file in `<root>/reports`; return the file."""
+    place = root / "reports" / f"{plain_name(built.key)}.html"
+    write_text(place, standalone(built, Setup(scale="full")))
+    return place
+
+
 def _page(built: Built, setup: Setup, files: Sequence[str], *, plotly: Plotly = "directory") -> str:
     parts = ["<nav></nav>", f"<h1>{escape(built.key)}: {escape(built.title)}</h1>"]
     if note := scale_note(setup):
