@@ -22,7 +22,7 @@ from fftune.keyed_noise import Noise
 from fftune.models import make_model
 from fftune.papers.declarations import Analysis, Exam, Net, Substandard
 from fftune.papers.scales import config_of, examples_of, images_of
-from fftune.papers.tasks import REPEATS, Task, architecture, threat_of
+from fftune.papers.tasks import REPEATS, Task, ball_for, images_for
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
 from fftune.registry import DATASETS
@@ -164,7 +164,7 @@ def _writing(need: Substandard, task: Task) -> Cost:
 
 
 def _evaluation(need: Exam, scale: Scale) -> Cost:
-    name = images_of(need.net.data, architecture(need.net), scale).name
+    name = images_for(need.net, scale).name
     attacks, defenses = _attacks(need, scale, inputs_of(name).classes)
     examples = examples_of(need.size, scale) or _official(name, need.split)
     behind = Work()
@@ -181,7 +181,7 @@ def _evaluation(need: Exam, scale: Scale) -> Cost:
 
 def _attacks(need: Exam, scale: Scale, classes: int) -> tuple[list[Attack], list[Defense]]:
     """Attacks of an evaluation with adaptive ones, and the defences behind which all is scored."""
-    threat = threat_of(need, scale)
+    threat = ball_for(need.net, need.norm, scale, need.eps)
     attacks = list(attacks_of(BatteryConfig(name=need.battery), threat, classes=classes))
     if not need.defenses:
         return attacks, []

@@ -14,7 +14,8 @@ from time import perf_counter
 from fftune.config import Device
 from fftune.errors import DivergedError, FftuneError, UserError
 from fftune.models.equivalence import first_line
-from fftune.papers.declarations import Item, Need, Setup
+from fftune.papers.declarations import Need, Setup
+from fftune.papers.items import Item
 from fftune.papers.tasks import Task, perform, task_of
 from fftune.progress import Progress
 from fftune.registry import PAPERS

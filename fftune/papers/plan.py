@@ -19,7 +19,7 @@ from fftune.papers.costs import Cost, cost_of
 from fftune.papers.declarations import Analysis, Net, Substandard
 from fftune.papers.graph import Schedule, Wanted, closure, left
 from fftune.papers.scales import config_of, images_of
-from fftune.papers.tasks import Task, architecture, nets_of
+from fftune.papers.tasks import Task, images_for, nets_of
 from fftune.progress import duration
 from fftune.recipes import Scale
 from fftune.training.hours import Job, hours_on, source
@@ -144,7 +144,9 @@ def dry_run(plan: Plan, root: Path, on: CardName | None, number: int | None) -> 
     card = cards()[on] if on else _card_at_hand()
     hours = _hours(plan, card)
     owners = Counter(task.key for one in plan.wanted for task in one.tasks)
-    lines: list[tuple[str, ...]] = [("key", "tasks", "shared", "nets", "data", "rows", "analyses", "hours")]
+    lines: list[tuple[str, ...]] = [
+        ("key", "tasks", "shared", "nets", "data", "rows", "analyses", "hours")
+    ]
     for one in plan.wanted:
         if one.error:
             lines.append((one.key, one.error, *[""] * 6))
@@ -254,7 +256,7 @@ def _data_of(task: Task) -> list[str]:
     if isinstance(need, Substandard):
         return [images_of(need.data, need.model, scale).name]
     nets = nets_of(need)[:1] if isinstance(need, Analysis) else nets_of(need)
-    return [images_of(net.data, architecture(net), scale).name for net in nets]
+    return [images_for(net, scale).name for net in nets]
 
 
 def _why_absent(name: str) -> str:
@@ -278,5 +280,6 @@ def _absent_line(name: str, reason: str, keys: Mapping[str, None]) -> str:
     return f"data set {name!r} ({SIZES[name]}) is not in {place!r}; {users} need it"
 
 
+HEADINGS = ("key", "tasks", "shared", "nets", "data", "rows", "analyses", "hours")
 FEW = 6
 """Items that a line names."""

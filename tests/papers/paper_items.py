@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fftune.papers.artifacts import Artifact, Cell, Measure, Row, Table
-from fftune.papers.declarations import Analysis, Exam, Item, Need, Net, Setup
+from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup
+from fftune.papers.items import Item
 from fftune.papers.results import Results
 from fftune.papers.tasks import Given
 from fftune.risk import RiskCounts
