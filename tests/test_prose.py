@@ -12,7 +12,8 @@ BEGINNINGS = {
     *("what", "how", "which", "where", "who", "whose", "why", "when"),
 }
 """A docstring begins with the verb or the noun of the thing itself."""
-PAPERS = re.compile(r"\bP[12]\b")
+PAPERS = re.compile(r"\bP[12]\b(?!\.[TFa-z])")
+"""Short names of the papers; `P1.T10` is the key of a table, which commands take."""
 """The papers have authors and years: Tao et al. 2022, Wu et al. 2021."""
 
 

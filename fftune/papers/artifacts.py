@@ -1,4 +1,4 @@
-"""What items come to: tables, figures and galleries, each with its remarks and directions."""
+"""Tables, figures and galleries, which items come to, with their remarks and directions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from math import nan
 from typing import Any, Literal
 
 Verdict = Literal["within", "outside", "not comparable", "none"]
-"""Of a cell against the published one; `none`: nothing was published there."""
+"""Relation of a cell to the published one; `none`: nothing was published there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,11 +45,11 @@ class Cell:
     """One of our numbers beside the published one."""
 
     ours: Measure | None = None
-    """None: it could not be computed; `reason` says why."""
+    """Our number, or None with a `reason`."""
     published: Published | None = None
     verdict: Verdict = "none"
     reason: str = ""
-    """Why there is no number, or why two cannot be compared."""
+    """Cause of a missing number, or of two that cannot be compared."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +68,7 @@ class Direction:
 
     claim: str
     found: bool | None
-    """None: undecided, as the intervals overlap or numbers are missing."""
+    """Answer, or None where intervals overlap or numbers are missing."""
     seen: str
     """The numbers."""
 
@@ -78,7 +78,7 @@ class Table:
     """A table in its paper's layout."""
 
     name: str
-    """Name for files, as in "P1.T10"."""
+    """Name for files, as in `P1.T10`."""
     title: str
     columns: tuple[tuple[str, str], ...]
     """(group, column) of each cell; an empty group is none."""
@@ -145,4 +145,4 @@ class Built:
     title: str
     artifacts: Sequence[Artifact] = field(default_factory=tuple)
     error: str = ""
-    """Why it could not be built; empty: it was."""
+    """Cause of a failure; empty: it was built."""

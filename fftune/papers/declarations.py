@@ -1,25 +1,21 @@
-"""What tables and figures of the papers are made of: nets, evaluations, analyses, and items.
+"""Nets, evaluations and analyses, which tables and figures of the papers are made of.
 
 A declaration says what of a paper is wanted, in the paper's own terms: CIFAR-10, ResNet-18, THRM
 with lambda 20. What it becomes at a scale, `fftune.papers.scales` tells. Equal declarations are one
 and the same task, whoever asks for them: nothing is trained or attacked twice.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from fftune.config import Norm, Split
 from fftune.errors import ConfigError
+from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale, TrainingData
 
-if TYPE_CHECKING:
-    from fftune.papers.artifacts import Artifact
-    from fftune.papers.results import Results
-    from fftune.papers.zoo import ZooNet
-
 Size = Literal["all", "many", "few"]
-"""How many test images a scale attacks: all that it has, those of long attacks, or the least."""
+"""Number of test images that a scale attacks: all, those of long attacks, or the least."""
 Kind = Literal["noise", "mislabeling", "poisoning"]
 WEIGHTED = ("trades", "thrm")
 """Objectives with a lambda; at 0 they are standard training."""
@@ -82,7 +78,7 @@ class Substandard:
 class Exam:
     """An evaluation: a net under a battery, which leaves a row for every example and attack."""
 
-    net: "Net | ZooNet"
+    net: Net | ZooNet
     battery: str = "risks"
     norm: Norm = "linf"
     eps: float | None = None
@@ -107,7 +103,7 @@ class Analysis:
     """
 
     run: str
-    nets: tuple["Net | ZooNet", ...]
+    nets: tuple[Net | ZooNet, ...]
     norm: Norm = "linf"
     size: Size = "few"
     settings: tuple[tuple[str, Any], ...] = ()
@@ -118,17 +114,17 @@ class Analysis:
 
 
 Need = Net | Substandard | Exam | Analysis
-"""What an item needs, each a task of the graph."""
+"""Need of an item, a task of the graph."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setup:
-    """What was asked for: the scale, and how much of it."""
+    """Scale of the papers' items, and how much of it."""
 
     scale: Scale = "tiny"
     seeds: int | None = None
     """Training seeds of tables with deviations; None: the scale's own."""
-    zoo: tuple["ZooNet", ...] = ()
+    zoo: tuple[ZooNet, ...] = ()
     """Published nets, for the tables of Wu et al. 2021."""
     limits: Mapping[str, int] = field(default_factory=dict, hash=False)
     """Numbers of examples of the analyses of a hedge; see `hedge_study.showcase`."""
@@ -136,18 +132,3 @@ class Setup:
     def __post_init__(self) -> None:
         if self.seeds is not None and self.seeds < 1:
             raise ConfigError(f"seeds must be >= 1, got {self.seeds}")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Item:
-    """A table or a figure of a paper: what it needs, and how it is built from that.
-
-    `build` asks the results for what `needs` has listed, and gets None for what failed.
-    """
-
-    key: str
-    """As in "P1.T10"."""
-    title: str
-    """What it is, in one line."""
-    needs: Callable[[Setup], Iterable[Need]]
-    build: Callable[["Results"], Iterable["Artifact"]]

@@ -20,7 +20,7 @@ class Results:
     setup: Setup
     root: Path
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """Why tasks failed, by their keys."""
+    """Causes of failed tasks, by their keys."""
     _known: dict[Need, Task] = field(default_factory=dict)
 
     def rows(self, exam: Exam) -> Outcomes | None:
@@ -29,7 +29,7 @@ class Results:
         return _read(task, self.root) if task.is_done(self.root) else None
 
     def analysis(self, analysis: Analysis) -> Mapping[str, Any] | None:
-        """What the function of an analysis returned."""
+        """JSON that the function of an analysis returned."""
         task = self._task(analysis)
         if not task.is_done(self.root):
             return None
@@ -52,7 +52,7 @@ class Results:
         return DataSpec(name=f"folder:{written_at(task, self.root)}")
 
     def why_missing(self, need: Need) -> str:
-        """Why there is no result of a declaration."""
+        """Cause of a missing result."""
         return self.reasons.get(self._task(need).key, "it was not computed")
 
     def _task(self, need: Need) -> Task:

@@ -1,4 +1,4 @@
-"""What the papers' nets, images and balls become at each scale.
+"""Nets, images and balls that stand for the papers' at each scale.
 
 `full` is as published. `small` is CIFAR-10's first thousands of images and small residual nets.
 `tiny` has the embedded digits in four forms, one for each data set of the papers, and each key's

@@ -1,4 +1,4 @@
-"""Tasks of the graph: what a declaration needs, what identifies it, and how it is done.
+"""Tasks of the graph: needs and identity of a declaration, and the work itself.
 
 A task's folder is named by its content: the resolved settings, and the names of the tasks that it
 needs. It is finished where `done.json` stands, which is written last.
@@ -20,6 +20,7 @@ from fftune.config import (
     DefenseConfig,
     Device,
     ModelSpec,
+    Norm,
     ThreatModel,
     TrainConfig,
     substandard_name,
@@ -49,7 +50,7 @@ class AnalysisFunction(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Given:
-    """What the function of an analysis is given."""
+    """Arguments of the function of an analysis."""
 
     nets: tuple[ModelSpec, ...]
     data: DataSpec
@@ -84,7 +85,7 @@ class Task:
         return _KINDS[type(self.need)]
 
     def folder(self, root: Path) -> Path:
-        """Where its results lie."""
+        """Folder of its results."""
         return tasks_root(root) / self.key
 
     def is_done(self, root: Path) -> bool:
@@ -230,7 +231,7 @@ class _Worker:
         model = spec_of(need.net, self.task, self.root)
         outcomes = evaluate(
             model,
-            images_of(need.net.data, _architecture(need.net), scale),
+            images_for(need.net, scale),
             BatteryConfig(
                 name=need.battery,
                 examples=examples_of(need.size, scale),
@@ -238,7 +239,7 @@ class _Worker:
                 threads=self.threads,
                 device=self.device,
             ),
-            threat=threat_of(need, scale),
+            threat=ball_for(need.net, need.norm, scale, need.eps),
             split=need.split,
             defense=DefenseConfig(names=need.defenses, repeats=REPEATS) if need.defenses else None,
             root=self.folder,
@@ -252,8 +253,8 @@ class _Worker:
         found = function(
             Given(
                 nets=tuple(spec_of(net, self.task, self.root) for net in need.nets),
-                data=images_of(need.nets[0].data, _architecture(need.nets[0]), scale),
-                threat=ball_of(need.norm, scale),
+                data=images_for(need.nets[0], scale),
+                threat=ball_for(need.nets[0], need.norm, scale),
                 examples=examples_of(need.size, scale),
                 device=self.device,
                 scale=scale,
@@ -295,19 +296,23 @@ def spec_of(net: Net | ZooNet, task: Task, root: Path) -> ModelSpec:
     return read_spec(found.folder(root) / "checkpoint")
 
 
-def threat_of(need: Exam, scale: Scale) -> ThreatModel:
-    """The ball of an evaluation."""
-    eps = need.net.eps if need.eps is None and isinstance(need.net, ZooNet) else need.eps
-    return ball_of(need.norm, scale, eps)
+def images_for(net: Net | ZooNet, scale: Scale) -> DataSpec:
+    """The images that a net is judged on: a published net's are its own at every scale."""
+    if isinstance(net, ZooNet):
+        return images_of(net.data, "", "full")
+    return images_of(net.data, net.model, scale)
+
+
+def ball_for(net: Net | ZooNet, norm: Norm, scale: Scale, eps: float | None = None) -> ThreatModel:
+    """The ball of attacks on a net: a published net's radius is its own at every scale."""
+    if isinstance(net, ZooNet):
+        return ball_of(norm, "full", net.eps if eps is None else eps)
+    return ball_of(norm, scale, eps)
 
 
 def read_rows(task: Task, root: Path) -> Outcomes:
     """The rows of a finished evaluation."""
     return Outcomes.read(task.folder(root) / "outcomes.parquet")
-
-
-def _architecture(net: Net | ZooNet) -> str:
-    return net.model if isinstance(net, Net) else ""
 
 
 def _identity_of(net: ZooNet) -> dict[str, str]:

@@ -60,7 +60,7 @@ def defense_frame(outcomes: Outcomes) -> "pd.DataFrame":
     frame = frame[frame["attack"] != "canary"]
     frame.loc[frame["attack"] == CLEAN, "goal"] = CLEAN
     frame["right"] = frame["pred_pert"] == frame["y"]
-    key = ["split", "goal", "attack", "target", "id"]
+    key = ["split", "goal", "attack", "target", "seed", "id"]
     bare = frame[frame["defense"] == "none"].set_index(key)["pred_pert"].rename("before")
     frame = frame.join(bare, on=key)
     frame["mistaken"] = clean_prediction(frame) != frame["y"]
@@ -85,7 +85,11 @@ def defense_rates(outcomes: Outcomes) -> dict[str, Rate]:
             found[f"{at}/accuracy/{attack} {goal}"] = Rate(int(rows["right"].sum()), len(rows))
             found[f"{at}/risk/{attack} {goal}"] = _risk(rows, str(goal))
         unknown = under[~under["attack"].str.startswith("known")]
-        found |= {f"{at}/worst_case/{name}": rate for name, rate in _worst_rates(unknown).items()}
+        worst = _worst_rates(unknown)
+        concealed = worst.get("hypocritical_risk")
+        if concealed is not None and concealed.n == len(clean) - int(clean.sum()):
+            worst["inflation"] = Rate(concealed.count, len(clean))
+        found |= {f"{at}/worst_case/{name}": rate for name, rate in worst.items()}
     return found
 
 
@@ -103,14 +107,14 @@ def _worst_rates(rows: "pd.DataFrame") -> dict[str, Rate]:
     found: dict[str, Rate] = {}
     adversaries = rows[rows["goal"].isin(["adversarial", "label_free"])]
     if len(adversaries):
-        each = _shared(adversaries).groupby("id")
+        each = tried_by_all(adversaries).groupby("id")
         right, wrong = each["right"].all(), each["mistaken"].first()
         fooled, own = (~wrong & ~right).sum(), (~wrong).sum()
         found["accuracy"] = Rate(int(own - fooled), len(wrong))
         found["adversarial_risk"] = Rate(int(fooled), int(own))
     friends = rows[(rows["goal"] == "hypocritical") & rows["mistaken"]]
     if len(friends):
-        right = _shared(friends).groupby("id")["right"].any()
+        right = tried_by_all(friends).groupby("id")["right"].any()
         found["hypocritical_risk"] = Rate(int(right.sum()), len(right))
     return found
 
@@ -206,7 +210,7 @@ def _own_risks(hyp: "pd.DataFrame", *, known: bool) -> list[str]:
     blind = hyp[~hyp["attack"].str.startswith("known")]
     for name, chosen in (("all friends", blind), ("all, noise known", hyp)):
         for defense in _defenses(hyp):
-            one = _shared(chosen[chosen["defense"] == defense])
+            one = tried_by_all(chosen[chosen["defense"] == defense])
             if defense != "none" and not known:
                 risk = "unknown, as friends went to the bare net's mistakes alone"
             else:
@@ -269,10 +273,10 @@ def flip_counts(rows: "pd.DataFrame") -> dict[str, float]:
 def _worst(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Tell for each example and draw if it is right under every attack."""
     key = ["defense", "defense_repeat", "id"]
-    return _shared(rows).groupby(key)["right"].all().reset_index()
+    return tried_by_all(rows).groupby(key)["right"].all().reset_index()
 
 
-def _shared(rows: "pd.DataFrame") -> "pd.DataFrame":
+def tried_by_all(rows: "pd.DataFrame") -> "pd.DataFrame":
     """Drop examples that some attack has no rows of: lost blocks would look robust."""
     attacks = rows.groupby("id")["attack"].nunique()
     return rows[rows["id"].isin(attacks.index[attacks == rows["attack"].nunique()])]

@@ -69,7 +69,7 @@ def _made(name: str, forms: Sequence[str], change: Callable[[Tensor, int], Tenso
     pixels = torch.cat([change(whole.pixels, form) for form in range(len(forms))])
     y = torch.cat([whole.y * len(forms) + form for form in range(len(forms))])
     classes = tuple(f"{digit}{form}" for digit in SOURCE.classes for form in forms)
-    source = replace(SOURCE, name=name, classes=classes)
+    source = replace(SOURCE, name=name, classes=classes, division=None)
     images = Array(name, pixels.permute(0, 2, 3, 1).contiguous().numpy())
     return {"whole": OfficialSplit(source=source, name="whole", y=y, images=images)}
 

@@ -1,0 +1,113 @@
+"""Tasks: what names them, and what doing them leaves."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from fftune.api import evaluate
+from fftune.papers import scales, tasks
+from fftune.papers.declarations import Analysis, Exam, Net, Setup, Substandard
+from fftune.papers.results import Results
+from fftune.papers.tasks import Given, perform, read_rows, task_of, tasks_of, trained_as
+
+TINY = Setup(scale="tiny")
+MLP = Net(model="mlp")
+
+
+def key(need, setup: Setup = TINY) -> str:
+    return task_of(need, setup, {}).key
+
+
+def keys_of(given: Given) -> dict[str, object]:
+    """Return what an analysis is given, for a test of it."""
+    nets = [spec.factory for spec in given.nets]
+    return {"nets": nets, "examples": given.examples, "settings": dict(given.settings)}
+
+
+def test_a_poisoned_net_hangs_on_the_natural_one() -> None:
+    found = tasks_of([Exam(net=Net(kind="poisoning")), Exam(net=Net())], TINY)
+    kinds = [task.kind for task in found]
+    assert kinds == ["net", "data", "net", "rows", "rows"]  # the natural net once, and first
+    natural, data, poisoned, of_poisoned, of_natural = found
+    assert data.needs == (natural,) and poisoned.needs == (data,)
+    assert of_poisoned.needs == (poisoned,) and of_natural.needs == (natural,)
+
+
+def test_names_follow_all_that_decides_the_result(monkeypatch) -> None:
+    exam = Exam(net=MLP)
+    others = [
+        replace(exam, seed=1),
+        replace(exam, battery="hypocritical"),
+        replace(exam, size="few"),
+        replace(exam, norm="l2"),
+        replace(exam, defenses=("hedge",)),
+        Exam(net=replace(MLP, seed=1)),
+    ]
+    known = {key(exam), *map(key, others), key(exam, Setup(scale="full"))}
+    assert len(known) == len(others) + 2
+    assert key(exam) == key(Exam(net=Net(model="mlp", objective="thrm", lam=0)))
+    before = key(exam)
+    monkeypatch.setitem(scales.WIDTHS["tiny"], "mlp", 64)
+    assert key(exam) != before  # by the net that it needs
+
+
+def test_tasks_are_done_once_and_their_rows_are_those_of_evaluate(tmp_path, monkeypatch) -> None:
+    exam = Exam(net=MLP, size="few")
+    for task in tasks_of([exam], TINY):
+        perform(task, tmp_path, device="cpu")
+    task = task_of(exam, TINY, {})
+    done = json.loads((task.folder(tmp_path) / "done.json").read_text())
+    assert done["task"] == "risks linf of cifar10 mlp standard seed 0" and done["seconds"] > 0
+    net = task_of(MLP, TINY, {}).folder(tmp_path) / "checkpoint"
+    direct = evaluate(net, eps=0.15, examples=48, device="cpu")
+    columns = ["id", "attack", "goal", "y", "pred_clean", "pred_pert"]
+    rows = read_rows(task, tmp_path)
+    assert rows.table.select(columns) == direct.outcomes.table.select(columns)
+    monkeypatch.setattr(tasks, "_Worker", None)  # whatever works now would fail
+    for task in tasks_of([exam], TINY):
+        perform(task, tmp_path)
+    results = Results(setup=TINY, root=tmp_path)
+    found = results.rows(exam)
+    assert found is not None and len(found) == 96
+    assert results.rows(replace(exam, seed=1)) is None
+    assert results.why_missing(replace(exam, seed=1)) == "it was not computed"
+    spec = results.net(MLP)
+    assert spec is not None and spec.weights.startswith(str(tmp_path))
+
+
+def test_substandard_data_lie_in_the_task_that_made_them(tmp_path) -> None:
+    net = replace(MLP, kind="mislabeling")
+    data, training = tasks_of([net], TINY)
+    perform(data, tmp_path)
+    config = trained_as(training, tmp_path)
+    place = data.folder(tmp_path) / "digits-mislabeling"
+    assert config.data.name == f"folder:{place}" and (place / "train.beton").is_file()
+    perform(training, tmp_path, device="cpu")
+    results = Results(setup=TINY, root=tmp_path)
+    found = results.data(Substandard(data="cifar10", kind="mislabeling", model="mlp"))
+    assert found is not None and found.name == config.data.name
+
+
+def test_an_analysis_is_given_its_nets_images_and_settings(tmp_path) -> None:
+    analysis = Analysis(
+        run=f"{__name__}:keys_of", nets=(MLP, replace(MLP, seed=1)), settings=(("k", 3),)
+    )
+    setup = Setup(scale="tiny", limits={"close": 5})
+    for task in tasks_of([analysis], setup):
+        perform(task, tmp_path, device="cpu")
+    found = Results(setup=setup, root=tmp_path).analysis(analysis)
+    assert found == {
+        "nets": ["fftune:mlp", "fftune:mlp"],
+        "examples": 48,
+        "settings": {"k": 3, "close": 5},
+    }
+
+
+def test_a_failed_task_leaves_no_mark(tmp_path) -> None:
+    analysis = Analysis(run=f"{__name__}:nothing", nets=(MLP,))
+    net, task = tasks_of([analysis], TINY)
+    perform(net, tmp_path, device="cpu")
+    with pytest.raises(AttributeError):
+        perform(task, tmp_path)
+    assert not task.is_done(tmp_path)
