@@ -9,7 +9,8 @@ from typing import Any, Literal
 from fftune.config import DataSpec, Device, ModelSpec, ThreatModel
 from fftune.errors import ConfigError
 from fftune.papers.artifacts import Direction, Gallery, Picture, Strip
-from fftune.papers.declarations import Analysis, Item, Net, Setup
+from fftune.papers.declarations import Analysis, Net, Setup
+from fftune.papers.items import Item
 from fftune.papers.results import Results
 from fftune.papers.tasks import Given
 from fftune.recipes import TrainingData
