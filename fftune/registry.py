@@ -230,6 +230,7 @@ BATTERIES = Registry(
         "hypocritical": "fftune.evaluation.batteries:HYPOCRITICAL",
         "targets": "fftune.evaluation.batteries:TARGETS",
         "fast_at": "fftune.evaluation.batteries:FAST_AT",
+        "certified": "fftune.evaluation.certificate:BATTERY",
     },
 )
 STRATEGIES = Registry(

@@ -10,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from fftune.capture import forget
+from fftune.certified import bounds_of
 from fftune.config import BatteryConfig, DefenseConfig, Device, Precision, ThreatModel
 from fftune.data import Dataset
 from fftune.data.dataset import Batch
 from fftune.defenses import refuse_without_gradients
 from fftune.devices import policy
-from fftune.errors import DataError, FftuneError, ModelError, OutOfMemoryError
+from fftune.errors import ConfigError, DataError, FftuneError, ModelError, OutOfMemoryError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest
+from fftune.evaluation.certificate import Certificate
 from fftune.evaluation.defended import DefenseSet
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
@@ -83,7 +85,11 @@ class EvalJob:
         attacks: Sequence[Attack] | None = None,
         defense: DefenseConfig | None = None,
     ) -> "EvalJob":
-        """Build the job of a battery, or of these `attacks`; a defense adds adaptive ones."""
+        """Build the job of a battery, or of these `attacks`; a defense adds adaptive ones.
+
+        Raises:
+            ConfigError: a bound is asked for behind a defense.
+        """
         classes = len(dataset.source.classes)
         chosen = tuple(attacks or attacks_of(battery, threat, classes=classes))
         defense_set = DefenseSet.of(
@@ -93,6 +99,8 @@ class EvalJob:
             split=dataset.split,
             attacks=len(chosen),
         )
+        if defense_set is not None and any(isinstance(a, Certificate) for a in chosen):
+            raise ConfigError("defense.names must be left out to certify: the bound is the net's")
         return cls(
             dataset=dataset,
             dataset_hash=dataset.hash(),
@@ -282,6 +290,10 @@ def check_images(subject: ModelUnderTest, dataset: Dataset) -> None:
 def lint_model(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
     """Check labels and gradients, and ask the lint's questions; see `try_out`."""
     _check_labels(job)
+    for attack in job.attacks:
+        if isinstance(attack, Certificate):
+            few = first_images(subject, job.dataset, 1)
+            bounds_of(subject.net, few, threat=attack.config.threat)
     blind = [attack.name for attack in job.attacks if attack.needs_gradients]
     if blind and not fits.has_gradients(subject.net, first_images(subject, job.dataset, 1)):
         raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")
