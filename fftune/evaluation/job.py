@@ -19,7 +19,7 @@ from fftune.errors import DataError, FftuneError, ModelError, OutOfMemoryError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest
-from fftune.evaluation.defended import DefenseSet
+from fftune.evaluation.defended import CLEAN, DefenseSet
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
 from fftune.models import (
@@ -82,8 +82,13 @@ class EvalJob:
         threat: ThreatModel,
         attacks: Sequence[Attack] | None = None,
         defense: DefenseConfig | None = None,
+        adaptive: bool = True,
     ) -> "EvalJob":
-        """Build the job of a battery, or of these `attacks`; a defense adds adaptive ones."""
+        """Build the job of a battery, or of these `attacks`; a defense adds clean images to them.
+
+        Args:
+            adaptive: a defense adds adaptive attacks, too.
+        """
         classes = len(dataset.source.classes)
         chosen = tuple(attacks or attacks_of(battery, threat, classes=classes))
         defense_set = DefenseSet.of(
@@ -93,14 +98,16 @@ class EvalJob:
             split=dataset.split,
             attacks=len(chosen),
         )
+        more: tuple[Attack, ...] = ()
+        if defense_set is not None:
+            aware = adaptive_attacks(chosen, defense_set, threat)
+            more = tuple(one for one in aware if adaptive or one.name == CLEAN)
         return cls(
             dataset=dataset,
             dataset_hash=dataset.hash(),
             model_hash=model_hash,
             battery=sized(battery),
-            attacks=chosen
-            if defense_set is None
-            else (*chosen, *adaptive_attacks(chosen, defense_set, threat)),
+            attacks=(*chosen, *more),
             defense_set=defense_set,
         )
 
