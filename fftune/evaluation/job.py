@@ -21,7 +21,7 @@ from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.certificate import Certificate
-from fftune.evaluation.defended import DefenseSet
+from fftune.evaluation.defended import CLEAN, DefenseSet
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
 from fftune.models import (
@@ -84,8 +84,12 @@ class EvalJob:
         threat: ThreatModel,
         attacks: Sequence[Attack] | None = None,
         defense: DefenseConfig | None = None,
+        adaptive: bool = True,
     ) -> "EvalJob":
-        """Build the job of a battery, or of these `attacks`; a defense adds adaptive ones.
+        """Build the job of a battery, or of these `attacks`; a defense adds clean images to them.
+
+        Args:
+            adaptive: a defense adds adaptive attacks, too.
 
         Raises:
             ConfigError: a bound is asked for behind a defense.
@@ -101,14 +105,16 @@ class EvalJob:
         )
         if defense_set is not None and any(isinstance(a, Certificate) for a in chosen):
             raise ConfigError("defense.names must be left out to certify: the bound is the net's")
+        more: tuple[Attack, ...] = ()
+        if defense_set is not None:
+            aware = adaptive_attacks(chosen, defense_set, threat)
+            more = tuple(one for one in aware if adaptive or one.name == CLEAN)
         return cls(
             dataset=dataset,
             dataset_hash=dataset.hash(),
             model_hash=model_hash,
             battery=sized(battery),
-            attacks=chosen
-            if defense_set is None
-            else (*chosen, *adaptive_attacks(chosen, defense_set, threat)),
+            attacks=(*chosen, *more),
             defense_set=defense_set,
         )
 
