@@ -156,6 +156,16 @@ class RiskCounts:
         return Rate(self.total - self.wrong - self.hyp_broken + self.concealed, self.total)
 
     @property
+    def inflation(self) -> Rate:
+        """Inflation of the score by a false friend: natural risk x hypocritical risk.
+
+        The share of D that is concealed, which tells how deeply and how often a net errs at once:
+        one that makes more and worse mistakes has a smaller hypocritical risk on D-. It is F - D
+        where the friend leaves right answers alone; last iterates also break `hyp_broken` of them.
+        """
+        return Rate(self.concealed, self.total)
+
+    @property
     def violations(self) -> int:
         """Number of perturbed examples that do the opposite of their attack's goal."""
         return self.adv_corrected + self.hyp_broken
@@ -245,6 +255,11 @@ class UnionCounts:
     def hypocritical_risk(self) -> Rate:
         """Hypocritical risk on D-: share of misclassified examples that some attack conceals."""
         return Rate(self.concealed, self.wrong)
+
+    @property
+    def inflation(self) -> Rate:
+        """Inflation of the score, F - D: natural risk x hypocritical risk, exact for unions."""
+        return Rate(self.concealed, self.total)
 
     @property
     def stability_risk_all(self) -> Rate:

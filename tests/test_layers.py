@@ -97,6 +97,7 @@ DOORS = {
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
     "scipy": {"comparison", "papers.measures"},
+    "robustbench": {"models.published_nets"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "filelock": {"storage"},

@@ -137,6 +137,8 @@ def main(arguments: Sequence[str]) -> None:
         if result.error is None or len(results) > 1:  # the error of a single net ends the command
             print(record.keep(name, result), flush=True)
             record.tell(result)
+    if told := record.compare(results):
+        print(told)
     record.finish(results)
     if command.bar is not None:
         _end_by_verdict(record, results)

@@ -9,8 +9,9 @@ import numpy as np
 from fftune.comparison import GapBand, front_gap
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Direction, Row, Table
-from fftune.papers.declarations import Exam, Item, Net, Setup
+from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.directions import Larger, direction
+from fftune.papers.items import Item
 from fftune.papers.net_risks import INFLATION, PGD, NetRisks, risks_of, row_of
 from fftune.papers.published import published
 from fftune.papers.results import Results

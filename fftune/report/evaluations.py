@@ -5,8 +5,10 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
+from fftune.comparison import common_mistakes
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel, require
 from fftune.errors import FftuneError
 from fftune.evaluation.batteries import attacks_of
@@ -20,6 +22,9 @@ from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
 from fftune.tracking.runs import TrackedRun, discard_runs, send_outbox
 from fftune.tracking.store import Tracking, open_tracking
+
+MOST_PAIRS = 36
+"""Pairs of nets that are all compared: those of nine nets, a front of the papers."""
 
 log = logging.getLogger("fftune.evaluation")
 
@@ -82,6 +87,30 @@ class EvaluationRecord:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             log.debug("MLflow", exc_info=True)
             log.warning("MLflow has no record of %s: %s", question.name, reason)
+
+    def compare(self, results: Mapping[str, EvalResult]) -> str:
+        """Compare every two nets on the mistakes that both make; of many, each with the first.
+
+        Returns:
+            Lines for the user; empty for one net, and without a false friend.
+        """
+        friends = {
+            name: rows
+            for name, result in results.items()
+            if result.outcomes is not None and len(rows := friends_of(result.outcomes))
+        }
+        pairs = [
+            (one, two)
+            for one, two in combinations(friends, 2)
+            if friends[one].values("attack") == friends[two].values("attack")  # no lost blocks
+        ]
+        if len(pairs) > MOST_PAIRS:
+            pairs = [pair for pair in pairs if pair[0] == pairs[0][0]]
+        lines = [
+            f"  {one} - {two}: {common_mistakes(friends[one], friends[two])}" for one, two in pairs
+        ]
+        head = "concealed, of the mistakes that both nets make:"
+        return "\n".join([head, *lines]) if lines else ""
 
     def finish(self, results: Mapping[str, EvalResult]) -> None:
         """Raise if a net or a block is missing.
@@ -169,6 +198,14 @@ class EvaluationRecord:
         run.file(path)
         run.file(beside(path))
         run.end()
+
+
+def friends_of(outcomes: Outcomes) -> Outcomes:
+    """Select the bare net's rows of false friends, those apart that tried some examples only."""
+    rows = undefended(outcomes).where(goal="hypocritical")
+    everyone = len(outcomes.values("id"))
+    each = (rows.where(attack=attack) for attack in rows.values("attack"))
+    return Outcomes.of(one.table for one in each if len(one) == everyone)
 
 
 def beside(rows: Path) -> Path:

@@ -49,10 +49,22 @@ class LinearNet(nn.Module):
         self.task = task
 
     def forward(self, pixels: Tensor) -> Tensor:
-        task, x = self.task, SPAN * (2 * pixels.flatten(1).squeeze(1) - 1)
+        task, x = self.task, numbers(pixels)
         plus = torch.where(x > 0, task.k_t * x, task.k_f * x) - task.zeta * (task.k_t + task.k_f)
         minus = torch.where(x > 0, -task.k_f * x, -task.k_t * x)
         return torch.stack([minus, plus], 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinearCourse:
+    """Examples before and after attack and hedge: (N, 1, 1, 1) pixels, and (N,) classes."""
+
+    y: Tensor
+    natural: Tensor
+    attacked: Tensor
+    natural_hedged: Tensor
+    hedged: Tensor
+    """Attacked, then hedged."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +78,19 @@ class LinearAccuracies:
     """Attacked, then hedged."""
 
 
-def accuracies(task: LinearTask, *, loss: str = "linear", steps: int = 1) -> LinearAccuracies:
-    """Attack and hedge in `steps` steps that together are as long as the radius.
+def numbers(pixels: Tensor) -> Tensor:
+    """(N,) numbers x of (N, 1, 1, 1) pixels."""
+    return SPAN * (2 * pixels.flatten(1).squeeze(1) - 1)
+
+
+def course(
+    task: LinearTask, *, loss: str = "linear", steps: int = 1, count: int = 600
+) -> LinearCourse:
+    """Attack and hedge `count` examples in `steps` steps that together are as long as the radius.
 
     The attacker climbs the linear loss in either case: with two classes only its sign matters.
     """
-    net, (x, y) = LinearNet(task), task.points()
+    net, (x, y) = LinearNet(task), task.points(count)
     ids, noise = torch.arange(len(x)), Noise(0)
     eps, eps_d = task.eps / (2 * SPAN), task.eps_d / (2 * SPAN)
     attack = AttackConfig(
@@ -81,15 +100,24 @@ def accuracies(task: LinearTask, *, loss: str = "linear", steps: int = 1) -> Lin
     defense = replace(defense, loss="linear" if loss == "linear" else "ce")
     x_adv = pgd(net, x, y, config=attack, goal="adversarial", loss="linear", noise=noise, ids=ids)
 
-    def right(pixels: Tensor) -> float:
-        return float((net(pixels).argmax(1) == y).double().mean())
-
     def hedged(pixels: Tensor) -> Tensor:
         return hedge(net, pixels, config=defense, noise=noise, ids=ids)
 
+    return LinearCourse(
+        y=y, natural=x, attacked=x_adv, natural_hedged=hedged(x), hedged=hedged(x_adv)
+    )
+
+
+def accuracies(task: LinearTask, *, loss: str = "linear", steps: int = 1) -> LinearAccuracies:
+    """Accuracies along the course of the examples; see there."""
+    net, found = LinearNet(task), course(task, loss=loss, steps=steps)
+
+    def right(pixels: Tensor) -> float:
+        return float((net(pixels).argmax(1) == found.y).double().mean())
+
     return LinearAccuracies(
-        natural=right(x),
-        attacked=right(x_adv),
-        natural_hedged=right(hedged(x)),
-        hedged=right(hedged(x_adv)),
+        natural=right(found.natural),
+        attacked=right(found.attacked),
+        natural_hedged=right(found.natural_hedged),
+        hedged=right(found.hedged),
     )
