@@ -21,10 +21,20 @@ def test_defences_by_hand() -> None:
     assert means == {
         "none": {"clean": 75, "pgd-20": 25, "cw": 25, "worst": 0, "eot-hedge": 75, "best": 0},
         "random": {
-            **{"clean": 87.5, "pgd-20": 37.5, "cw": 50, "worst": 25, "eot-hedge": 100, "best": 25}
+            "clean": 87.5,
+            "pgd-20": 37.5,
+            "cw": 50,
+            "worst": 25,
+            "eot-hedge": 100,
+            "best": 25,
         },
         "hedge": {
-            **{"clean": 75, "pgd-20": 50, "cw": 62.5, "worst": 37.5, "eot-hedge": 37.5, "best": 25}
+            "clean": 75,
+            "pgd-20": 50,
+            "cw": 62.5,
+            "worst": 37.5,
+            "eot-hedge": 37.5,
+            "best": 25,
         },
     }
     assert list(found) == ["none", "random", "hedge"]

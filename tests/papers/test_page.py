@@ -175,6 +175,7 @@ def test_pictures_without_kaleido_are_one_clear_line(tmp_path: Path, monkeypatch
     write([T16], TINY, tmp_path, pictures=("png",))  # it has no figure
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("kaleido") is None, reason="needs kaleido")
 def test_pictures(tmp_path: Path) -> None:
     write([F2], TINY, tmp_path, pictures=("png", "pdf"))
