@@ -92,8 +92,8 @@ class Layout:
         return Entry(printed, self._marks(_on_theirs(cell)))
 
     def interval(self, cell: Cell) -> str:
-        """The 95 % interval of ours; empty: it has none."""
-        if cell.ours is None or cell.ours.low != cell.ours.low:
+        """The 95 % interval of ours; empty: it has none, or the number is exact."""
+        if cell.ours is None or cell.ours.low != cell.ours.low or cell.ours.low == cell.ours.high:
             return ""
         return f"[{self._number(cell.ours.low)}, {self._number(cell.ours.high)}]"
 

@@ -24,6 +24,7 @@ from fftune.papers.artifacts import (
 )
 from fftune.papers.declarations import Setup
 from fftune.papers.page import standalone, write
+from fftune.papers.verdicts import OTHER_SCALE
 from fftune.registry import PAPERS
 from tests.papers.test_render import TABLE
 
@@ -76,7 +77,7 @@ def test_every_link_leads_to_a_file(tmp_path: Path) -> None:
             assert (tmp_path / link).is_file(), (page, link)
     assert {"P1.T4.html", "P1.T16.html", "P1.T16.csv", "P1.T16.tex"} <= links(index)
     assert not (tmp_path / "P1.T4.csv").exists(), "a gallery has no numbers"
-    assert (tmp_path / "P1.T16.txt").read_text().startswith("P1.T16: Certified <nets>\nScale tiny")
+    assert (tmp_path / "P1.F2.txt").read_text().startswith("P1.F2: Case study\nScale tiny")
 
 
 def test_an_index_keeps_what_was_built_before(tmp_path: Path) -> None:
@@ -105,9 +106,14 @@ def test_names_cannot_write_html(tmp_path: Path) -> None:
     assert "<b>" not in page and '" onmouseover="x' not in page
 
 
-def test_only_the_full_scale_says_nothing_of_its_scale() -> None:
-    assert "nothing here reproduces a published number" in standalone(T16, TINY)
-    assert "nothing here reproduces" not in standalone(T16, FULL)
+def test_other_scales_than_the_full_one_say_that_they_reproduce_nothing() -> None:
+    said = "nothing here reproduces a published number"
+    assert said in standalone(T4, TINY) and said not in standalone(T4, FULL)
+    # Closed forms are what they are at every scale.
+    assert said not in standalone(T16, TINY)
+    far = replace(TABLE.rows[0].cells[0], verdict="not comparable", reason=OTHER_SCALE)
+    mixed = replace(TABLE, rows=(*TABLE.rows, Row(label="tiny", cells=(far,) * 3)))
+    assert said in standalone(replace(T16, artifacts=(mixed,)), TINY)
 
 
 def test_cells_have_the_published_number_the_difference_and_the_verdict() -> None:
