@@ -25,7 +25,7 @@ class Report:
     table: Literal["attacks", "defenses", "certified"] | None = None
     """A row a net: under attack; a row a defence of a net; or what is certified of them."""
     format: Literal["text", "markdown", "latex", "csv"] | None = None
-    """How a table is written; default text."""
+    """Form of a table; default text."""
     split: Split | None = None
     """Images of a table; default test."""
     gallery: str | None = None
@@ -33,7 +33,7 @@ class Report:
     ids: tuple[int, ...] = ()
     """Images of the gallery; default the first mistakes that are concealed."""
     device: Device | None = None
-    """Where the gallery's net runs; default CUDA if torch sees it."""
+    """Device of the gallery's net; default CUDA if torch sees it."""
     storage: str | None = None
     """The folder that holds their results; default `FFTUNE_STORAGE`, else one in the home
     folder."""
