@@ -138,6 +138,7 @@ def test_figures_share_one_plotly_beside_the_pages(tmp_path: Path) -> None:
     write([F2], TINY, tmp_path)
     page = (tmp_path / "P1.F2.html").read_text()
     assert page.count('src="plotly.min.js"') == 1 and len(page) < 100_000
+    assert page.count('"showSendToCloud": false') == 2, "no button that uploads"
     assert not re.search(r'(src|href)="https?:', page)
     assert 'src="plotly.min.js"' not in standalone(F2, TINY)
     assert len(standalone(F2, TINY)) > 1_000_000
