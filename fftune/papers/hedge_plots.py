@@ -43,13 +43,12 @@ def landscape(plane: Mapping[str, Any]) -> go.Figure:
             contours=boundary,
             line={"color": "white", "width": 3, "dash": "dashdot"},
             showscale=False,
-            showlegend=True,
-            name="decision boundary",
+            hoverinfo="skip",
         )
     )
     for name, way, color in (
         ("attack", ((0, 1), (0, 0)), COLORS[1]),
-        ("hedge", ((1, 1), (0, 1)), "#ffffff"),
+        ("hedge", ((1, 1), (0, 1)), "#99e9f2"),
     ):
         figure.add_trace(
             go.Scatter(
@@ -62,9 +61,13 @@ def landscape(plane: Mapping[str, Any]) -> go.Figure:
                 showlegend=False,
             )
         )
-    for text, x, y in (("natural", 0, 0), ("attacked", 1, 0), ("hedged", 1, 1)):
+    for text, x, y, shift in (
+        ("natural", 0, 0, -16),
+        ("attacked", 1, 0, -16),
+        ("hedged", 1, 1, 14),
+    ):
         figure.add_annotation(
-            x=x, y=y, text=text, showarrow=False, yshift=-16, bgcolor="rgba(255,255,255,.8)"
+            x=x, y=y, text=text, showarrow=False, yshift=shift, bgcolor="rgba(255,255,255,.8)"
         )
     figure.update_layout(
         **LAYOUT,

@@ -105,7 +105,10 @@ def _surfaces(found: Mapping[str, Any], setup: Setup) -> Iterator[Figure]:
         yield Figure(name="P2.F1", title=title, plot=Plot(), notes=_notes(setup, note))
         return
     plane, around = found["plane"], Surface(**found["surface"])
-    axes = "Axes are the attack's whole perturbation and the hedge's, which need not be at angles."
+    axes = (
+        "Axes are the attack's whole perturbation and the hedge's, which need not be at right "
+        "angles; dash-dotted is the decision boundary of the true class."
+    )
     image = f"Image {plane['id']}, class {plane['true']}; {found['hedge']}."
     yield Figure(
         name="P2.F1-left",
@@ -203,7 +206,7 @@ def _second_attack(found: Mapping[str, Any], setup: Setup) -> Iterator[Artifact]
         title="Attacking the predictions of adversarial examples",
         plot=second_attack_curves(found["lengths"], found["counts"]),
         notes=_notes(setup, "0 steps are the attack's random start."),
-        directions=tuple(effect_claims.of_second_attack(last)),
+        directions=tuple(effect_claims.of_second_attack(found["counts"])),
     )
     other = "another net" if isinstance(net_of(setup), Net) else ""
     yield second_attack_table(last, found["n"], setup, comparable=other)
