@@ -1,7 +1,7 @@
 """Figures 1 to 3 and 5 to 9 of Wu et al. 2021: one hedge on TRADES on CIFAR-10."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from plotly.graph_objects import Figure as Plot
@@ -22,13 +22,12 @@ from fftune.papers.hedge_plots import (
     second_attack_curves,
 )
 from fftune.papers.items import Item
+from fftune.papers.p2_nets import TRADES
+from fftune.papers.p2_tables import nine
 from fftune.papers.results import Results
 from fftune.papers.second_attack_table import second_attack_table
 from fftune.papers.zoo import ZooNet, is_here, zoo_of
-from fftune.recipes import LAM
 
-PUBLISHED_NET = "Zhang2019Theoretically"
-"""Identifier of the paper's TRADES, taken where a zoo has it with its weights."""
 FEW_ATTACKS = ("pgd-20", "cw", "fab-t", "square")
 """Attacks of figure 2a, one of each kind; figure 8 has them all."""
 KINDS = {"FtoT": "corrected by the hedge (FtoT)", "TtoF": "broken by the hedge (TtoF)"}
@@ -67,14 +66,14 @@ def item(key: str, title: str, *parts: Part) -> Item:
 
 
 def net_of(setup: Setup) -> Net | ZooNet:
-    """The paper's net where it is at hand, else a TRADES of ours."""
-    theirs = (net for net in zoo_of(setup.scale, setup.zoo) if net.name == PUBLISHED_NET)
-    return next((net for net in theirs if is_here(net)), Net(objective="trades", lam=LAM))
+    """The paper's TRADES where a zoo has it with its weights, else one of ours."""
+    theirs = (net for net in zoo_of(setup.scale, setup.zoo) if net.name == TRADES.name)
+    return next((net for net in theirs if is_here(net)), TRADES.net)
 
 
 def under_nine(setup: Setup) -> Exam:
     """The nine attacks on it behind both defences, as in table 1."""
-    return Exam(net=net_of(setup), battery="nine", defenses=("random", "hedge"), size="few")
+    return nine(replace(TRADES, net=net_of(setup)))
 
 
 def analysed(

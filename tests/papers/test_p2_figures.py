@@ -83,6 +83,7 @@ def test_figures_share_what_they_need() -> None:
     needs = {n: list(PAPERS[f"P2.F{n}"].needs(TINY)) for n in (1, 2, 3, 5, 6, 7, 8, 9)}
     assert needs[1] == needs[5] == needs[6] and set(needs[1]) < set(needs[2])
     assert needs[8] == [needs[2][0]] and needs[3] != needs[7]
+    assert needs[8][0] in PAPERS["P2.T1"].needs(TINY)
     nets = {
         need.net if isinstance(need, Exam) else need.nets[0] for n in needs.values() for need in n
     }
