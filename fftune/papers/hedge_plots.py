@@ -20,6 +20,20 @@ STYLES = {
 """Colour, filling, marker and line of each change, told apart without colours."""
 
 
+def nothing(why: str) -> go.Figure:
+    """Leave a small space for what there is not."""
+    figure = go.Figure()
+    figure.add_annotation(text=why, showarrow=False)
+    figure.update_layout(
+        template="plotly_white",
+        xaxis={"visible": False},
+        yaxis={"visible": False},
+        height=120,
+        margin={"t": 20, "b": 20},
+    )
+    return figure
+
+
 def landscape(plane: Mapping[str, Any]) -> go.Figure:
     """Plot the truth's loss on the plane of a natural, an attacked and a hedged image (fig. 1)."""
     at = plane["at"]
@@ -43,6 +57,7 @@ def landscape(plane: Mapping[str, Any]) -> go.Figure:
             contours=boundary,
             line={"color": "white", "width": 3, "dash": "dashdot"},
             showscale=False,
+            showlegend=False,
             hoverinfo="skip",
         )
     )
