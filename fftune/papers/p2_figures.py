@@ -10,7 +10,7 @@ from fftune.outcomes import Outcomes
 from fftune.papers import effect_claims
 from fftune.papers.artifacts import Artifact, Figure, Gallery, Picture, Strip
 from fftune.papers.attack_tables import COLUMNS
-from fftune.papers.declarations import Analysis, Exam, Net, Setup, Size
+from fftune.papers.declarations import Analysis, Exam, Net, Setup
 from fftune.papers.flip_counts import flips_in
 from fftune.papers.hedge_analyses import STEPS, USUAL
 from fftune.papers.hedge_plots import (
@@ -79,16 +79,32 @@ def under_nine(setup: Setup) -> Exam:
     return nine(replace(TRADES, net=net_of(setup)))
 
 
-def analysed(
-    function: str, size: Size = "all", settings: tuple[tuple[str, Any], ...] = ()
-) -> Callable[[Setup], Analysis]:
-    """An analysis of it by a function of `hedge_analyses`."""
+def effects(setup: Setup) -> Analysis:
+    """Effect of the hedge on single images, within the limits that are set."""
+    return _analysis(setup, "effects", _limits(setup, "analysed", "pictures", "grid"))
 
-    def need(setup: Setup) -> Analysis:
-        run = f"fftune.papers.hedge_analyses:{function}"
-        return Analysis(run=run, nets=(net_of(setup),), size=size, settings=settings)
 
-    return need
+def attacked_twice(setup: Setup) -> Analysis:
+    """Attacks on the predictions of adversarial examples, within the limit that is set."""
+    return _analysis(setup, "attacked_twice", _limits(setup, "attacked_twice"))
+
+
+def ablation(search: str) -> Callable[[Setup], Analysis]:
+    """Steps and radii of the hedge, against an attack."""
+    return lambda setup: replace(_analysis(setup, "ablation", {"search": search}), size="many")
+
+
+def _analysis(setup: Setup, function: str, settings: Mapping[str, Any]) -> Analysis:
+    return Analysis(
+        run=f"fftune.papers.hedge_analyses:{function}",
+        nets=(net_of(setup),),
+        size="all",
+        settings=tuple(sorted(settings.items())),
+    )
+
+
+def _limits(setup: Setup, *names: str) -> Mapping[str, int]:
+    return {name: setup.limits[name] for name in names if name in setup.limits}
 
 
 def _notes(setup: Setup, *more: str) -> tuple[str, ...]:
@@ -215,11 +231,10 @@ def _second_attack(name: str, found: Mapping[str, Any], setup: Setup) -> Iterato
     yield second_attack_table(last, found["n"], setup, comparable=other)
 
 
-EFFECTS = analysed("effects")
 F1 = item(
     "P2.F1",
     "Loss surfaces around one image",
-    Part(name="P2.F1", need=EFFECTS, draw=_surfaces),
+    Part(name="P2.F1", need=effects, draw=_surfaces),
 )
 F2 = item(
     "P2.F2",
@@ -229,34 +244,34 @@ F2 = item(
         need=under_nine,
         draw=_bars("Predictions that a defence changes", FEW_ATTACKS),
     ),
-    Part(name="P2.F2b", need=EFFECTS, draw=_slopes),
-    Part(name="P2.F2c", need=EFFECTS, draw=_pictures("FtoT", "TtoF")),
+    Part(name="P2.F2b", need=effects, draw=_slopes),
+    Part(name="P2.F2c", need=effects, draw=_pictures("FtoT", "TtoF")),
 )
 F3 = item(
     "P2.F3",
     "Steps and radii of the hedge, against C&W",
     Part(
         name="P2.F3",
-        need=analysed("ablation", "many", (("search", "cw"),)),
+        need=ablation("cw"),
         draw=_ablation("C&W"),
     ),
 )
 F5 = item(
     "P2.F5",
     "Images whose prediction the hedge corrects",
-    Part(name="P2.F5", need=EFFECTS, draw=_pictures("FtoT")),
+    Part(name="P2.F5", need=effects, draw=_pictures("FtoT")),
 )
 F6 = item(
     "P2.F6",
     "Images whose prediction the hedge breaks",
-    Part(name="P2.F6", need=EFFECTS, draw=_pictures("TtoF")),
+    Part(name="P2.F6", need=effects, draw=_pictures("TtoF")),
 )
 F7 = item(
     "P2.F7",
     "Steps and radii of the hedge, against PGD",
     Part(
         name="P2.F7",
-        need=analysed("ablation", "many", (("search", "pgd"),)),
+        need=ablation("pgd"),
         draw=_ablation("PGD"),
     ),
 )
@@ -272,5 +287,5 @@ F8 = item(
 F9 = item(
     "P2.F9",
     "Attacking the predictions of adversarial examples, over attack steps",
-    Part(name="P2.F9", need=analysed("attacked_twice"), draw=_second_attack),
+    Part(name="P2.F9", need=attacked_twice, draw=_second_attack),
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fftune.errors import ConfigError
 from fftune.hedge_study.showcase_schema import Flips
 from fftune.papers import effect_claims, p2_figures
 from fftune.papers.artifacts import Figure, Gallery, Table
@@ -92,6 +93,18 @@ def test_figures_share_what_they_need() -> None:
     assert p2_figures.net_of(Setup(scale="tiny", zoo=(theirs,))) == theirs
     gone = ZooNet(name="Zhang2019Theoretically", factory="fftune:resnet18", weights="/nowhere.pt")
     assert p2_figures.net_of(Setup(scale="full", zoo=(gone,))) == Net(objective="trades", lam=6)
+
+
+def test_limits_reach_the_analyses_that_they_are_about() -> None:
+    setup = Setup(scale="tiny", limits={"pictures": 9, "attacked_twice": 1000})
+    (effects,), (second,) = p2_figures.F5.needs(setup), p2_figures.F9.needs(setup)
+    assert isinstance(effects, Analysis) and effects.settings == (("pictures", 9),)
+    assert isinstance(second, Analysis) and second.settings == (("attacked_twice", 1000),)
+    assert list(p2_figures.F3.needs(setup)) == list(p2_figures.F3.needs(TINY))
+    with pytest.raises(ConfigError, match="unknown name 'picture'; did you mean 'pictures'"):
+        Setup(scale="tiny", limits={"picture": 9})
+    with pytest.raises(ConfigError, match="grid must be >= 2"):
+        Setup(scale="tiny", limits={"grid": 1})
 
 
 def test_panels_of_the_ablation_show_its_points() -> None:
