@@ -81,22 +81,30 @@ def under_nine(setup: Setup) -> Exam:
 
 def effects(setup: Setup) -> Analysis:
     """Effect of the hedge on single images, within the limits that are set."""
-    return _analysis(setup, "effects", _limits(setup, "analysed", "pictures", "grid"))
+    return _analysis(
+        setup,
+        "fftune.papers.hedge_analyses:effects",
+        _limits(setup, "analysed", "pictures", "grid"),
+    )
 
 
 def attacked_twice(setup: Setup) -> Analysis:
     """Attacks on the predictions of adversarial examples, within the limit that is set."""
-    return _analysis(setup, "attacked_twice", _limits(setup, "attacked_twice"))
+    return _analysis(
+        setup, "fftune.papers.hedge_analyses:attacked_twice", _limits(setup, "attacked_twice")
+    )
 
 
 def ablation(search: str) -> Callable[[Setup], Analysis]:
     """Steps and radii of the hedge, against an attack."""
-    return lambda setup: replace(_analysis(setup, "ablation", {"search": search}), size="many")
+    return lambda setup: replace(
+        _analysis(setup, "fftune.papers.hedge_analyses:ablation", {"search": search}), size="many"
+    )
 
 
-def _analysis(setup: Setup, function: str, settings: Mapping[str, Any]) -> Analysis:
+def _analysis(setup: Setup, run: str, settings: Mapping[str, Any]) -> Analysis:
     return Analysis(
-        run=f"fftune.papers.hedge_analyses:{function}",
+        run=run,
         nets=(net_of(setup),),
         size="all",
         settings=tuple(sorted(settings.items())),
