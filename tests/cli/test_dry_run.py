@@ -3,6 +3,7 @@
 import pytest
 
 from fftune.cli.sweep import main as sweep
+from fftune.cli.train import Settings, _name
 from fftune.cli.train import main as train
 from fftune.config import study_of
 from fftune.errors import ConfigError
@@ -89,3 +90,8 @@ def test_what_a_front_follows_is_checked(flags: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         sweep(["thrm", *flags.split(), "--dry-run"])
     assert str(refused.value).startswith(message)
+
+
+def test_runs_of_other_seeds_have_other_names() -> None:
+    names = [_name("standard", Settings(seed=seed)) for seed in (0, 4)]
+    assert names == ["standard-tiny", "standard-tiny-seed-4"]
