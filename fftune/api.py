@@ -16,6 +16,7 @@ from fftune.config import (
     ModelSpec,
     Norm,
     Resources,
+    Selection,
     Split,
     Study,
     TrainConfig,
@@ -158,6 +159,7 @@ def sweep(
     *,
     net: ModelSpec | str | Path | None = None,
     scale: recipes.Scale = "tiny",
+    data: str | None = None,
     backend: Backend = "inline",
     resources: Resources | None = None,
     storage: str | Path | None = None,
@@ -174,6 +176,7 @@ def sweep(
         net: the folder of a checkpoint, or a description, for studies of a net that exists, as
             "hedge" is. A checkpoint's data and threat are the defaults.
         scale: as of `train`.
+        data: data set of "thrm" and "trades", whose schedule they take.
         backend: "inline" trains one net after the other here; "ray" several at once.
         storage: the folder of results; default `FFTUNE_STORAGE`, else one in the home folder.
         resume: go on with a study that was interrupted. One that has ended is given back.
@@ -189,7 +192,7 @@ def sweep(
     from fftune.sweeping.sweep import sweep as sweep_study
 
     require_word("scale", scale, recipes.Scale)
-    config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
+    config = recipe if isinstance(recipe, Study) else _study(recipe, scale, data, others)
     if kind_of(config).takes_model and net is None and not isinstance(recipe, Study):
         raise ConfigError("net is missing: name the folder of a checkpoint, or give a ModelSpec")
     if net is not None:
@@ -202,6 +205,19 @@ def sweep(
         resources=resources,
         resume=resume,
     )
+
+
+def _study(recipe: str, scale: recipes.Scale, data: str | None, others: Mapping[str, Any]) -> Study:
+    """Settings of a study by name, on its data.
+
+    Raises:
+        ConfigError: there is no such recipe, or it does not follow its data.
+    """
+    if data is not None and recipe not in recipes.FRONTS:
+        raise ConfigError(f"data must be left out of {recipe!r}: it is a setting of its base")
+    selection = others.get("selection", "validation")
+    require_word("selection", selection, Selection)
+    return recipes.study(recipe, scale, data=data, selection=selection)
 
 
 def _about(config: Study, net: ModelSpec | str | Path, *, takes_model: bool) -> Study:
