@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Table
-from fftune.papers.declarations import Exam, Item, Net
+from fftune.papers.declarations import Exam, Net
+from fftune.papers.items import Item
 from fftune.papers.p1_attacks import T14
 from fftune.papers.p1_certified import T16
 from fftune.papers.published import published
