@@ -27,7 +27,7 @@ from fftune.attacks.losses import all_classes
 from fftune.config import AttackConfig, DataSpec, HedgeConfig, ThreatModel
 from fftune.data.subset import sample
 from fftune.defenses import Hedge, hedge
-from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attack
+from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attacks
 from fftune.defenses.theory.linear import LinearTask, accuracies
 from fftune.evaluation.defended import predict
 from fftune.keyed_noise import ExampleNoise, Noise
@@ -167,7 +167,8 @@ def analysis(given: argparse.Namespace) -> None:
         for kind, rows, false in (("FtoT", corrected, before), ("TtoF", broken, after)):
             lipschitz(net, x_adv[rows], false[rows], y[rows], noise, ids[rows], f"{name} {kind}")
     similarity(x, x_adv, hedge(net, x_adv, config=HEDGE, noise=defender, ids=ids))
-    print(second_attack(net, x, y, config=config, noise=noise, ids=ids))
+    settings = {"config": config, "noise": noise, "ids": ids, "lengths": [config.steps]}
+    print(*second_attacks(net, x, y, **settings))
 
 
 def lipschitz(

@@ -1,8 +1,9 @@
-"""Paired comparisons of attacks, and of methods over training seeds, with 95 % intervals."""
+"""Paired comparisons of attacks, nets, and methods over training seeds, with 95 % intervals."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import nan, sqrt
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +11,15 @@ from numpy.typing import NDArray
 from fftune.errors import DataError
 from fftune.outcomes import KEY, Outcomes
 from fftune.pareto import common_range, gap_at
-from fftune.risk import Rate
+from fftune.risk import Rate, clean_prediction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paired:
-    """Successes of two attacks on the same `n` examples of one model, counted in pairs."""
+    """Successes of two attacks on the same `n` examples, counted in pairs.
+
+    Two attacks on one model, or one attack on two models (`common_mistakes`).
+    """
 
     n: int
     both: int
@@ -87,12 +91,56 @@ class Paired:
         return min(1.0, 2 * float(betainc(discordant - fewer, fewer + 1, 0.5)))
 
     def __str__(self) -> str:
+        if not self.n:
+            return "undefined (n = 0)"
         low, high = self.interval
         return (
             f"{100 * self.gain:+.1f} points (95 % CI {100 * low:+.1f} to {100 * high:+.1f}, "
             f"{self.gained} gained, {self.lost} lost, n = {self.n:,}, "
             f"McNemar p = {self.p_value:.2g})"
         )
+
+
+def common_mistakes(first: Outcomes, second: Outcomes) -> Paired:
+    """Compare how many mistakes false friends conceal, on the mistakes that two models both make.
+
+    Each model's hypocritical risk is on its own mistakes, and a model that adds easy or hard ones
+    changes its risk by that alone; here both are asked about the same images.
+
+    Args:
+        first, second: hypocritical rows of one model each, on one split and behind one draw of
+            one defence; where there are several attacks, a mistake is concealed if any does it.
+
+    Raises:
+        DataError: the two do not have the same examples, labels and attacks.
+    """
+    wrong, concealed = zip(*(_by_id(outcomes) for outcomes in (first, second)), strict=True)
+    attacks = [outcomes.values("attack") for outcomes in (first, second)]
+    if not wrong[0].index.equals(wrong[1].index) or attacks[0] != attacks[1]:
+        raise DataError("two models can only be compared under the same attacks on the same images")
+    both = (wrong[0] & wrong[1]).to_numpy()
+    a, b = (hidden.to_numpy()[both] for hidden in concealed)
+    return Paired(
+        n=int(both.sum()),
+        both=int((a & b).sum()),
+        gained=int((a & ~b).sum()),
+        lost=int((~a & b).sum()),
+    )
+
+
+def _by_id(outcomes: Outcomes) -> tuple[Any, Any]:
+    """Two columns by id and label: misclassified when clean; right under some attack."""
+    frame = outcomes.to_pandas()
+    each = frame.groupby(["id", "y"]).size()
+    attacks = len(outcomes.values("attack"))
+    if outcomes.values("goal") != {"hypocritical"} or not each.eq(attacks).all():
+        raise DataError(
+            "two models can only be compared by hypocritical rows, one per example and attack"
+        )
+    frame["wrong"] = clean_prediction(frame) != frame["y"]
+    frame["right"] = frame["pred_pert"] == frame["y"]
+    grouped = frame.groupby(["id", "y"])
+    return grouped["wrong"].first(), grouped["right"].any()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

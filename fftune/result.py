@@ -22,6 +22,7 @@ MEANING = {
     "robust_accuracy": "right on clean images and under every attack",
     "adversarial_risk": "made wrong, of those right when clean (D+)",
     "hypocritical_risk": "made right, of those wrong when clean (D-)",
+    "inflation": "made right by a false friend, of all: natural risk x hypocritical risk",
     "stability_risk_all": "prediction changed by some attack",
 }
 
@@ -39,6 +40,7 @@ class Risks(Mapping[str, Rate]):
     robust_accuracy: Rate | None
     adversarial_risk: Rate | None
     hypocritical_risk: Rate | None
+    inflation: Rate | None = None
     stability_risk_all: Rate | None = None
     about: str = ""
     """Net, data, norm, radius and battery, in one line."""
@@ -119,6 +121,12 @@ class Evaluation:
             robust_accuracy=_only(adversary, Rate(counts.total - counts.ever_wrong, counts.total)),
             adversarial_risk=_only(adversary, counts.adversarial_risk),
             hypocritical_risk=_only(friend, counts.hypocritical_risk),
+            # Of a battery that attacks mistakes alone there is no score that could be inflated.
+            inflation=_only(
+                "hypocritical" in goals
+                and ("targeted" not in goals or counts.wrong < counts.total),
+                counts.inflation,
+            ),
             stability_risk_all=counts.stability_risk_all,
             about=self._about(),
         )
@@ -159,6 +167,7 @@ class Evaluation:
             robust_accuracy=found.get(f"{worst}/accuracy"),
             adversarial_risk=found.get(f"{worst}/adversarial_risk"),
             hypocritical_risk=found.get(f"{worst}/hypocritical_risk"),
+            inflation=found.get(f"{worst}/inflation"),
             about=self._about(f" behind {defense}"),
         )
 

@@ -5,7 +5,7 @@ from math import nan, sqrt
 from typing import Any
 
 from fftune.errors import DataError
-from fftune.outcomes import Outcomes
+from fftune.outcomes import CERTIFIED, Outcomes
 
 Z = 1.959963984540054
 """Quantile .975 of the standard normal distribution."""
@@ -156,6 +156,16 @@ class RiskCounts:
         return Rate(self.total - self.wrong - self.hyp_broken + self.concealed, self.total)
 
     @property
+    def inflation(self) -> Rate:
+        """Inflation of the score by a false friend: natural risk x hypocritical risk.
+
+        The share of D that is concealed, which tells how deeply and how often a net errs at once:
+        one that makes more and worse mistakes has a smaller hypocritical risk on D-. It is F - D
+        where the friend leaves right answers alone; last iterates also break `hyp_broken` of them.
+        """
+        return Rate(self.concealed, self.total)
+
+    @property
     def violations(self) -> int:
         """Number of perturbed examples that do the opposite of their attack's goal."""
         return self.adv_corrected + self.hyp_broken
@@ -199,7 +209,7 @@ class UnionCounts:
 
     @classmethod
     def of(cls, outcomes: Outcomes, *, split: str) -> "UnionCounts":
-        """Count all rows of a split, over all attacks and goals.
+        """Count all rows of a split, over all attacks and goals; certified bounds are none.
 
         An example that some attack (other than the canary) has no row for is left out, as it
         would count as one that withstood the attack; so lost blocks make `total` smaller.
@@ -208,6 +218,7 @@ class UnionCounts:
             DataError: there are no rows, or an example has several clean predictions.
         """
         frame = outcomes.where(split=split).to_pandas()
+        frame = frame[frame["protocol"] != CERTIFIED]
         if not len(frame):
             raise DataError(f"there are no outcomes on {split!r}")
         frame = frame[frame["id"].isin(_tried_by_all(frame))].copy()
@@ -245,6 +256,11 @@ class UnionCounts:
     def hypocritical_risk(self) -> Rate:
         """Hypocritical risk on D-: share of misclassified examples that some attack conceals."""
         return Rate(self.concealed, self.wrong)
+
+    @property
+    def inflation(self) -> Rate:
+        """Inflation of the score, F - D: natural risk x hypocritical risk, exact for unions."""
+        return Rate(self.concealed, self.total)
 
     @property
     def stability_risk_all(self) -> Rate:

@@ -64,6 +64,9 @@ def test_results_are_shown_as_frame_text_and_html(result: ff.Evaluation) -> None
     assert "<td>2 of 4</td>" in risks._repr_html_() and "<table" in result._repr_html_()
     assert "pgd-20" in repr(result)
     assert result.rates()["worst_case/hypocritical_risk"] == risks.hypocritical_risk
+    inflation = result.rates()["worst_case/inflation"]
+    assert risks.inflation == inflation
+    assert (inflation.count, inflation.n) == (risks.hypocritical_risk.count, risks.natural_risk.n)
 
 
 def test_names_in_html_are_escaped(result: ff.Evaluation) -> None:

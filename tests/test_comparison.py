@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 from test_risk import outcomes
 
-from fftune.comparison import Estimate, Moved, Paired, front_gap, moved, risks_over_seeds
+from fftune.comparison import (
+    Estimate,
+    Moved,
+    Paired,
+    common_mistakes,
+    front_gap,
+    moved,
+    risks_over_seeds,
+)
 from fftune.errors import DataError
 from fftune.outcomes import Outcomes
 from fftune.risk import Rate
@@ -35,6 +43,47 @@ def test_paired_by_hand() -> None:
     assert paired.gain == pytest.approx(1 / 5)
     assert paired.p_value == pytest.approx(1.0)
     assert Paired.of(a, b) == Paired(n=6, both=2, gained=2, lost=1)
+
+
+# Both err on images 1 to 4, the first alone on 0, the second alone on 5: of the four, friends
+# conceal 1 and 2 of the first net, 2 and 3 and 4 of the second.
+ONE = ([0] * 6, [1, 1, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1])
+TWO = ([0] * 6, [0, 2, 2, 2, 2, 2], [0, 2, 0, 0, 0, 0])
+
+
+def test_common_mistakes_by_hand() -> None:
+    found = common_mistakes(friend(*ONE), friend(*TWO))
+    assert found == Paired(n=4, both=1, gained=1, lost=2)
+    assert common_mistakes(friend(*TWO), friend(*ONE)) == Paired(n=4, both=1, gained=2, lost=1)
+    assert found.gain == pytest.approx(-1 / 4)
+
+
+def test_common_mistakes_are_concealed_by_any_friend() -> None:
+    y, clean, _ = ONE
+    other = friend(y, clean, [1, 1, 1, 0, 1, 0], attack="fgsm")
+    both = Outcomes.of([friend(*ONE).table, other.table])
+    second = Outcomes.of([friend(*TWO).table, friend(*TWO, attack="fgsm").table])
+    assert common_mistakes(both, second) == Paired(n=4, both=2, gained=1, lost=1)
+
+
+def test_no_mistake_in_common_is_undefined() -> None:
+    right = friend([0] * 6, [0] * 6, [0] * 6)
+    assert str(common_mistakes(friend(*ONE), right)) == "undefined (n = 0)"
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (friend(*TWO, ids=[0, 1, 2, 3, 4, 6]), "the same attacks on the same images"),
+        (friend([0, 0, 0, 0, 0, 1], *TWO[1:]), "the same attacks on the same images"),
+        (friend(*TWO, attack="fgsm"), "the same attacks on the same images"),
+        (outcomes(*TWO, TWO[2]).where(goal="adversarial"), "by hypocritical rows, one per example"),
+        (outcomes(*TWO, TWO[2]), "by hypocritical rows, one per example"),
+    ],
+)
+def test_nets_that_cannot_be_compared(second, message) -> None:
+    with pytest.raises(DataError, match=message):
+        common_mistakes(friend(*ONE), second)
 
 
 def test_mcnemar_is_a_coin_on_the_discordant_pairs() -> None:

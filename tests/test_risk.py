@@ -84,6 +84,18 @@ THIRTY_SIX = outcomes(
 )
 
 
+def test_inflation_is_f_minus_d_but_for_what_the_last_iterate_breaks() -> None:
+    counts = RiskCounts.of(TEN, attack="pgd-20", split="test")
+    assert counts.inflation == Rate(3, 10)
+    gap = counts.hypocritical_accuracy.count - counts.clean_accuracy.count
+    assert gap == 3 - counts.hyp_broken
+    product = counts.natural_risk.value * counts.hypocritical_risk.value
+    assert counts.inflation.value == pytest.approx(product)
+    union = UnionCounts.of(TEN, split="test")
+    assert union.inflation == Rate(4, 10)  # the adversary, by accident, mends the fourth
+    assert union.inflation.count == union.ever_right - (union.total - union.wrong)
+
+
 def test_no_count_is_taken_for_another() -> None:
     counts = RiskCounts.of(THIRTY_SIX, attack="pgd-20", split="test")
     assert counts == RiskCounts(
@@ -121,6 +133,7 @@ def test_every_count_has_its_rates() -> None:
         "natural_risk": Rate(400, 1000),
         "adversarial_risk": Rate(100, 600),
         "hypocritical_risk": Rate(50, 400),
+        "inflation": Rate(50, 1000),
         "adversarial_risk_all": Rate(500, 1000),
         "hypocritical_risk_all": Rate(650, 1000),
         "clean_accuracy": Rate(600, 1000),

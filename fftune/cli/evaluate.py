@@ -1,11 +1,11 @@
 """`python -m fftune.evaluate CHECKPOINT --battery NAME ...`."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -23,6 +23,10 @@ from fftune.config import (
 )
 from fftune.errors import ConfigError
 
+if TYPE_CHECKING:
+    from fftune.evaluation.scheduler import EvalResult
+    from fftune.report.evaluations import EvaluationRecord
+
 USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
                                              [--SETTING VALUE ...]
        python -m fftune.evaluate STUDY ...
@@ -30,6 +34,12 @@ USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defen
 
 CHECKPOINT is the folder of a trained net, STUDY the name or the folder of a sweep, of which all
 nets are evaluated; their data and threat are the defaults.
+
+With `--bar .999` the exit code is a verdict: 0 if the net's accuracy on clean images passes the
+bar, 3 if it fails, 4 if its 95 % interval holds the bar, so that n is too small to tell; of several
+nets or defences, the worst. Clean images decide, as they are what a deployed net meets; whether the
+net would also pass on images that a false friend has touched stands beside it, and decides nothing.
+
 `python -m fftune.evaluate --model FILE.py:FUNCTION --help` lists every setting."""
 
 SHORT = {
@@ -59,6 +69,9 @@ class Evaluate:
     `inline` does one after the other in this process. Default `ray` inside a job, or where an
     address is named; else `inline`. Rows are equal."""
     split: Split = "test"
+    bar: float | None = None
+    """Share of right answers, in (0, 1), that a net must reach: print who passes on clean images,
+    who would pass once touched by a false friend, and end with the verdict's exit code."""
     model: str = ""
     """`path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; a further
     `:NAME` is passed to the function. Or a net of ours, as in `resnet50`, for `weights` of
@@ -70,9 +83,15 @@ class Evaluate:
     storage: str | None = None
     """Folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
 
+    def __post_init__(self) -> None:
+        if self.bar is not None:
+            from fftune.verdict import check_bar
+
+            check_bar(self.bar)
+
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse, attack, print, write."""
+    """Parse, attack, print, write; with `--bar` the exit code is a verdict."""
     if not arguments or list(arguments) in (["-h"], ["--help"]):
         print(USAGE)
         if not arguments:
@@ -99,7 +118,9 @@ def main(arguments: Sequence[str]) -> None:
         defense=command.defense,
         data=command.data.name,
         rows=Path(command.rows) if command.rows else None,
+        bar=command.bar,
     )
+    record.check(command.battery)
     results = evaluate(
         nets,
         command.data,
@@ -116,7 +137,22 @@ def main(arguments: Sequence[str]) -> None:
         if result.error is None or len(results) > 1:  # the error of a single net ends the command
             print(record.keep(name, result), flush=True)
             record.tell(result)
+    if told := record.compare(results):
+        print(told)
     record.finish(results)
+    if command.bar is not None:
+        _end_by_verdict(record, results)
+
+
+def _end_by_verdict(record: "EvaluationRecord", results: "Mapping[str, EvalResult]") -> None:
+    """Print the verdict on each of several nets; end with the exit code of the worst."""
+    from fftune.report.bar_table import bar_line, decided
+    from fftune.verdict import EXIT_CODES, worst
+
+    found = {name: record.verdicts(result.outcomes) for name, result in results.items()}
+    if len(found) > 1:
+        print(*(bar_line(name, judged) for name, judged in found.items()), sep="\n")
+    raise SystemExit(EXIT_CODES[worst(map(decided, found.values()))])
 
 
 def _default_backend(resources: Resources) -> Backend:

@@ -8,7 +8,7 @@ from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_ra
 from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig, substandard_name
 from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial
 from fftune.config.evaluation import BatteryConfig
-from fftune.config.hedge_study import HedgeSweep
+from fftune.config.hedge_study import HedgeSweep, ShowcaseConfig
 from fftune.config.literals import (
     Backend,
     Compile,
@@ -20,6 +20,7 @@ from fftune.config.literals import (
     Norm,
     Precision,
     Protocol,
+    RowProtocol,
     Selection,
     Split,
     Start,
@@ -77,8 +78,10 @@ __all__ = [
     "Precision",
     "Protocol",
     "Resources",
+    "RowProtocol",
     "Selection",
     "Settings",
+    "ShowcaseConfig",
     "Split",
     "Start",
     "StoppingConfig",

@@ -6,9 +6,31 @@ from typing import ClassVar
 
 from fftune.config.defense import HedgeTrial, radius_of
 from fftune.config.search_space import Dimension, Settings, with_settings
+from fftune.config.serialization import SINCE
 from fftune.config.study import StoppingConfig, Study, combinations
+from fftune.config.validation import require, require_words
 
 PAPER_STEPS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShowcaseConfig:
+    """Numbers of examples by which the effect of one hedge on single images is shown."""
+
+    analysed: int = 64
+    """Examples of each kind, corrected and broken, whose slopes and similarities are computed."""
+    pictures: int = 4
+    """Examples of each kind that are shown as pictures."""
+    attacked_twice: int = 128
+    """Examples whose predictions are attacked once more after a first attack."""
+    grid: int = 21
+    """Grid points of a loss surface along either axis, >= 2."""
+
+    def __post_init__(self) -> None:
+        require_words(self)
+        for name in ("analysed", "pictures", "attacked_twice"):
+            require(name, getattr(self, name) >= 0, ">= 0", getattr(self, name))
+        require("grid", self.grid >= 2, ">= 2", self.grid)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,9 +43,12 @@ class HedgeSweep(Study):
         "adversarial_risk_all",
         "hypocritical_risk",
     )
+    shows: ClassVar[tuple[str, ...]] = ("showcase",)
 
     base: HedgeTrial = field(default_factory=HedgeTrial)
     trials: int = 16
+    showcase: ShowcaseConfig = field(default_factory=ShowcaseConfig, metadata={SINCE: 3})
+    """Single images in the report, of the hedge that is chosen; no trial depends on it."""
 
     def __post_init__(self) -> None:
         Study.__post_init__(self)  # slots leave no super()

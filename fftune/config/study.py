@@ -57,6 +57,8 @@ class Study(ABC):
     """Name of the kind in `registry.STUDIES`, or `/path/to/FILE.py:NAME` of a user's own."""
     risks: ClassVar[tuple[str, ...]] = ("natural_risk", "hypocritical_risk")
     """Rates of `RiskCounts` to minimize: natural risk first, then those it is traded for."""
+    shows: ClassVar[tuple[str, ...]] = ()
+    """Fields that no trial depends on: a finished study is shown with others, not searched anew."""
 
     name: str = "study"
     """Name of the study's folder: letters, digits, '.', '_' or '-'."""

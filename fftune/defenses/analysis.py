@@ -1,6 +1,7 @@
 """Analyses of why a hedge corrects or breaks a prediction (Wu et al. 2021, 4.2.2 and B.10)."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
@@ -71,6 +72,10 @@ class SecondAttack:
     survived: int  # right after the first attack
     survivors_flipped: int  # of these, by the second
 
+    def __add__(self, other: "SecondAttack") -> "SecondAttack":
+        names = [f.name for f in fields(self)]
+        return SecondAttack(**{name: getattr(self, name) + getattr(other, name) for name in names})
+
     def __str__(self) -> str:
         return (
             f"second attack: {self.correct} right, {self.flipped} flipped; a second attack flips "
@@ -79,36 +84,54 @@ class SecondAttack:
         )
 
 
-def second_attack(
-    net: nn.Module, x: Tensor, y: Tensor, *, config: AttackConfig, noise: Noise, ids: Tensor
-) -> SecondAttack:
+def second_attacks(
+    net: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    *,
+    config: AttackConfig,
+    noise: Noise,
+    ids: Tensor,
+    lengths: Sequence[int],
+) -> tuple[SecondAttack, ...]:
     """Attack the predictions of adversarial examples, from there, in a ball of the same radius.
+
+    Of two second attacks the longer one goes through where the shorter one ends, so that their
+    counts are success over attack steps (Wu et al. 2021, fig. 9).
 
     Args:
         x: (B, C, H, W) in [0, 1].
         y: (B,) int64, the true classes.
+        lengths: steps of each second attack; 0 leaves it at its random start.
+
+    Returns:
+        Counts for each length, all after one and the same first attack.
     """
     with torch.no_grad():
         right = net(x).argmax(1) == y
     x, y, ids = x[right], y[right], ids[right.cpu()]
 
-    def attacked(x: Tensor, label: Tensor, noise: Noise) -> tuple[Tensor, Tensor]:
-        x_adv = pgd(
-            net, x, label, config=config, goal="adversarial", loss="ce", noise=noise, ids=ids
-        )
+    def attacked(x: Tensor, label: Tensor, steps: int, noise: Noise) -> tuple[Tensor, Tensor]:
+        one = replace(config, steps=steps, step_size=config.step_length)
+        x_adv = pgd(net, x, label, config=one, goal="adversarial", loss="ce", noise=noise, ids=ids)
         with torch.no_grad():
             return x_adv, net(x_adv).argmax(1)
 
-    x_adv, first = attacked(x, y, noise)
-    _, second = attacked(x_adv, first, noise.fold("second"))
-    flipped = first != y
+    x_adv, first = attacked(x, y, config.steps, noise)
+    again = (attacked(x_adv, first, steps, noise.fold("second"))[1] for steps in lengths)
+    return tuple(_counted(y, first, second) for second in again)
+
+
+def _counted(y: Tensor, first: Tensor, second: Tensor) -> SecondAttack:
+    """Count what the second attack does to the predictions that the first has left."""
+    flipped, moved = first != y, second != first
     return SecondAttack(
         correct=len(y),
         flipped=int(flipped.sum()),
-        flipped_again=int((flipped & (second != first)).sum()),
+        flipped_again=int((flipped & moved).sum()),
         returned=int((flipped & (second == y)).sum()),
         survived=int((~flipped).sum()),
-        survivors_flipped=int((~flipped & (second != first)).sum()),
+        survivors_flipped=int((~flipped & moved).sum()),
     )
 
 

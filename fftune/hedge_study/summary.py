@@ -97,7 +97,8 @@ def hedge_headlines(result: HedgeResult) -> list[str]:
         lines.append(knows + ".")
     friends = (
         "False friends who do not know it conceal "
-        f"{_in_words(hedge.test.hypocritical_risk)} of its mistakes"
+        f"{_in_words(hedge.test.hypocritical_risk)} of its mistakes, an inflation "
+        f"of its score by {_in_words(hedge.test.inflation)}"
         + (f"; of the bare net's {_in_words(bare.test.hypocritical_risk)}." if bare else ".")
     )
     if hedge.aware:
@@ -172,6 +173,7 @@ def _row(result: HedgeResult, trial: SeedResult) -> dict[str, object]:
         "TtoF": flips["TtoF"],
         "hypocritical risk": with_interval(counts.hypocritical_risk),
         "n-": f"{counts.wrong:,}",
+        "inflation": with_interval(counts.inflation),
         "robust, attackers know": with_interval(_robust(aware)) if aware else "",
         "hypocritical, friends know": with_interval(aware.hypocritical_risk) if aware else "",
         "n": f"{aware.total:,}" if aware else "",

@@ -3,11 +3,11 @@
 import time
 from dataclasses import replace
 
-from fftune.config import HedgeSweep, HedgeTrial, config_hash, to_json, with_settings
+from fftune.config import HedgeSweep, HedgeTrial, to_json, with_settings
 from fftune.evaluation.question import remarks_of
 from fftune.hedge_study.evaluation import ADAPTIVE, check_hedge, evaluate_hedge, pinned
 from fftune.hedge_study.precomputed import name_of
-from fftune.hedge_study.showcase import showcase
+from fftune.hedge_study.showcase import settings_hash, showcase
 from fftune.hedge_study.showcase_schema import Showcase
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts, UnionCounts
@@ -69,14 +69,15 @@ def evaluate_trial(run: SeedRun) -> SeedResult:
 
 def write_showcase(study: StudyDir, front: Front) -> None:
     """Write the chosen hedge's effect on single images into the study's folder."""
+    assert isinstance(study.config, HedgeSweep)
     base: HedgeTrial = study.config.base
     best, path = chosen(front, base), study.path / SHOWCASE
     if best is None:
         return
-    config = with_settings(base, best.settings)
-    if path.exists() and Showcase.read(path).settings == config_hash(config):
+    config, shown = with_settings(base, best.settings), study.config.showcase
+    if path.exists() and Showcase.read(path).settings == settings_hash(config, shown):
         return
-    showcase(config, study.path.parents[1] / "crafted").write(path)
+    showcase(config, shown, study.path.parents[1] / "crafted").write(path)
 
 
 def chosen(front: Front, base: HedgeTrial) -> TrialResult | None:

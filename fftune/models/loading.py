@@ -8,7 +8,8 @@ from torch import nn
 from fftune.config import Constants, InputSpec, ModelSpec, require
 from fftune.errors import ConfigError, ModelError
 from fftune.models.entry import ModelEntry
-from fftune.models.specs import OURS, read_spec
+from fftune.models.published_nets import published_net
+from fftune.models.specs import OURS, ROBUSTBENCH, read_spec
 from fftune.models.weights import read_weights, weights_hash
 from fftune.registry import MODELS
 from fftune.user_code import UserCodeError, answering, called, defined
@@ -64,6 +65,8 @@ def load_model(spec: ModelSpec) -> nn.Module:
             raise InputsNeededError(spec.factory)
         name = spec.factory.removeprefix(OURS)
         model = make_model(name, spec.inputs, width=spec.width, constants=spec.constants)
+    elif spec.factory.startswith(ROBUSTBENCH):
+        model = published_net(spec.factory)
     else:
         model = user_model(spec.factory, spec.inputs, width=spec.width, constants=spec.constants)
     with answering(f"model {spec.factory!r}"):

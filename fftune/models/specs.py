@@ -9,6 +9,8 @@ from fftune.registry import MODELS, nearest
 
 OURS = "fftune:"
 """Prefix of a factory that is a name of the table, as in `fftune:resnet18`."""
+ROBUSTBENCH = "robustbench:"
+"""Prefix of a factory that is a published net, as in `robustbench:cifar10/Linf/Standard`."""
 
 
 def read_spec(folder: Path) -> ModelSpec:

@@ -1,6 +1,7 @@
 """WideResNet-28-10 for small images."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fftune.config import Constants, InputSpec
@@ -51,13 +52,20 @@ class WRN28x10(nn.Module):
 class PreActivationBlock(nn.Module):
     """x + two convolutions of a = relu(norm(x)); where channels change, a convolved 1x1 + those."""
 
-    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, *, stride: int, smooth: bool = False) -> None:
+        """Build the block.
+
+        Args:
+            smooth: as Gowal et al. 2020 have it: SiLU instead of ReLU, and what halves the image
+                is padded below and to the right alone.
+        """
         super().__init__()
-        self.before = nn.Sequential(nn.BatchNorm2d(inputs), nn.ReLU(inplace=True))
+        self.before = nn.Sequential(nn.BatchNorm2d(inputs), activation(smooth=smooth))
+        first = Halving if smooth and stride == 2 else nn.Conv2d
         self.body = nn.Sequential(
-            nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False),
+            first(inputs, outputs, 3, stride, padding=0 if first is Halving else 1, bias=False),
             nn.BatchNorm2d(outputs),
-            nn.ReLU(inplace=True),
+            activation(smooth=smooth),
             nn.Conv2d(outputs, outputs, 3, padding=1, bias=False),
         )
         self.shortcut: nn.Module | None = None
@@ -68,6 +76,18 @@ class PreActivationBlock(nn.Module):
         active = self.before(x)
         out: Tensor = self.body(active)
         return out + (x if self.shortcut is None else self.shortcut(active))
+
+
+class Halving(nn.Conv2d):
+    """A convolution that halves an image of an even size, padded below and to the right."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (0, 1, 0, 1)))
+
+
+def activation(*, smooth: bool) -> nn.Module:
+    """SiLU or ReLU."""
+    return nn.SiLU(inplace=True) if smooth else nn.ReLU(inplace=True)
 
 
 ENTRY = ModelEntry(build=WRN28x10, two_readings=True)

@@ -16,7 +16,8 @@ def measure_of(rates: Sequence[Rate]) -> Measure:
     """Summarise one rate per seed, in percent; undefined ones (n = 0) are left out.
 
     Returns:
-        A measure whose `seeds` are those that count; with none, its mean is nan.
+        A measure whose `seeds` are those that count; with none, its mean is nan. There is no
+        interval where a count is a difference and negative.
     """
     defined = [rate for rate in rates if rate.n]
     if not defined:
@@ -24,11 +25,18 @@ def measure_of(rates: Sequence[Rate]) -> Measure:
     values = [100 * rate.value for rate in defined]
     mean, n = sum(values) / len(values), min(rate.n for rate in defined)
     if len(values) == 1:
-        low, high = defined[0].interval
+        low, high = _wilson(defined[0])
         return Measure(mean=mean, low=100 * low, high=100 * high, n=n)
     sd = sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
+    if not all(0 <= rate.count <= rate.n for rate in defined):
+        return Measure(mean=mean, sd=sd, seeds=len(values), n=n)
     low, high = _interval(mean, sd, len(values), n)
     return Measure(mean=mean, sd=sd, low=low, high=high, seeds=len(values), n=n)
+
+
+def _wilson(rate: Rate) -> tuple[float, float]:
+    """The interval of a share; (nan, nan) of a difference of counts, which may be negative."""
+    return rate.interval if 0 <= rate.count <= rate.n else (nan, nan)
 
 
 def _interval(mean: float, sd: float, seeds: int, n: int) -> tuple[float, float]:

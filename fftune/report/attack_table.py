@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING
 
+from fftune.config import told_radius
 from fftune.evaluation.batteries import BatterySpec
 from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS
-from fftune.outcomes import Outcomes
+from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
 from fftune.risk import Rate, UnionCounts
 
@@ -26,12 +28,11 @@ def table(outcomes: Outcomes) -> str:
     """Format accuracy and risk under every attack, then the worst case over all of them."""
     if not len(outcomes):
         return "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
-    frame, several = _framed(outcomes), ensembles()
-    lines = []
+    frame, bounds = _framed(outcomes)
+    several, lines = ensembles(), []
     for split, part in frame.groupby("split"):
         clean = part.drop_duplicates("id")["right_clean"]
-        # Attacks at a class other than y are on D- alone: no accuracy is known there.
-        only_wrong = "targeted" in set(part["goal"]) and not clean.any()
+        only_wrong = _only_wrong(part)
         known = f"clean accuracy {Rate(int(clean.sum()), len(clean))}"
         wrong = f"only the {len(clean)} examples that are wrong when clean"
         lines.append(f"{split}: {wrong if only_wrong else known}")
@@ -40,10 +41,10 @@ def table(outcomes: Outcomes) -> str:
             name = f"{line.name:22s}{line.protocol:7s}{length:11s}"
             lines.append(f"  {line.goal:13s}{name}accuracy {line.accuracy}")
             lines.append(f"{'':16s}{MEANING[line.goal]}: {line.risk}")
+            lines += _inflated(line)
             lines += _remarks(line.statuses)
-        lines += _union(
-            UnionCounts.of(outcomes, split=str(split)), set(part["goal"]), examples=len(clean)
-        )
+        lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
+        lines += _certified(part, bounds[bounds["split"] == split])
     tiers = set(frame["tier"][frame["attack"].isin(several)])
     return "\n".join([*lines, *_lengths(tiers)])
 
@@ -62,7 +63,7 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
     found: dict[str, Rate] = {}
     if not len(outcomes):
         return found
-    frame = _framed(outcomes)
+    frame, bounds = _framed(outcomes)
     for split, part in frame.groupby("split"):
         union = UnionCounts.of(outcomes, split=str(split))
         clean = part.drop_duplicates("id")["right_clean"]
@@ -70,9 +71,16 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
         found["worst_case/accuracy"] = Rate(union.total - union.ever_wrong, union.total)
         found["worst_case/adversarial_risk"] = union.adversarial_risk
         found["worst_case/hypocritical_risk"] = union.hypocritical_risk
+        if _is_inflated(part, union):
+            found["worst_case/inflation"] = union.inflation
         for line in _lines(part):
             found[f"accuracy/{line.name} {line.goal}"] = line.accuracy
             found[f"risk/{line.name} {line.goal}"] = line.risk
+            if line.inflation is not None:
+                found[f"inflation/{line.name} {line.goal}"] = line.inflation
+    for line in _lines(bounds):
+        found[f"certified_bound/{line.goal}_accuracy"] = line.accuracy
+        found[f"certified_bound/{line.goal}_risk"] = line.risk
     return found
 
 
@@ -94,19 +102,27 @@ class _Line:
     tier: str
     accuracy: Rate
     risk: Rate
+    inflation: Rate | None
+    """Share of all examples that a false friend conceals; None for other goals, and where the
+    attack had some of the examples only."""
+    broken: int
+    """Right when clean, wrong in the last iterate."""
     statuses: "pd.Series[str]"
 
 
-def _framed(outcomes: Outcomes) -> "pd.DataFrame":
+def _framed(outcomes: Outcomes) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Rows of attacks, and those of certified bounds."""
     frame = outcomes.to_pandas().astype(dict.fromkeys(BY, str))
     # A false friend's target is the example's own label: no column of its own.
     frame.loc[frame["goal"] != "targeted", "target"] = ""
     frame["right_clean"] = frame["pred_clean"] == frame["y"]
     frame["right"] = frame["pred_pert"] == frame["y"]
-    return frame
+    certified = frame["protocol"] == CERTIFIED
+    return frame[~certified], frame[certified]
 
 
 def _lines(part: "pd.DataFrame") -> Iterator[_Line]:
+    scored = 0 if _only_wrong(part) else part["id"].nunique()
     for (goal, attack, target, protocol, tier), rows in part.groupby(BY[1:]):
         base = rows[rows["right_clean"]] if goal == "adversarial" else rows
         base = rows[~rows["right_clean"]] if goal in ("hypocritical", "targeted") else base
@@ -118,8 +134,32 @@ def _lines(part: "pd.DataFrame") -> Iterator[_Line]:
             tier=str(tier),
             accuracy=Rate(int(rows["right"].sum()), len(rows)),
             risk=Rate(int(base["success"].sum()), len(base)),
+            inflation=Rate(int(base["success"].sum()), len(rows))
+            if goal == "hypocritical" and len(rows) == scored
+            else None,
+            broken=int((rows["right_clean"] & ~rows["right"]).sum()),
             statuses=rows["status"],
         )
+
+
+def _only_wrong(part: "pd.DataFrame") -> bool:
+    """Were mistakes alone attacked, as at classes other than y? No score is known then."""
+    return "targeted" in set(part["goal"]) and not part["right_clean"].any()
+
+
+def _is_inflated(part: "pd.DataFrame", union: UnionCounts) -> bool:
+    """Did false friends try all examples, so that they may have inflated the score?"""
+    everywhere = union.wrong < union.total or not part["right_clean"].any()
+    return "hypocritical" in set(part["goal"]) and everywhere and not _only_wrong(part)
+
+
+def _inflated(line: _Line) -> list[str]:
+    """Format the inflation of the score, and why F - D is not always that."""
+    if line.inflation is None:
+        return []
+    told = f"{'':16s}inflation of the score, natural x hypocritical risk: {line.inflation}"
+    less = f"; F - D is less, as {line.broken:,} right ones are broken" if line.broken else ""
+    return [told + less]
 
 
 def _lengths(tiers: set[str]) -> list[str]:
@@ -135,13 +175,39 @@ def _lengths(tiers: set[str]) -> list[str]:
     return lines
 
 
+def _certified(part: "pd.DataFrame", bounds: "pd.DataFrame") -> list[str]:
+    """Format certified bounds, each beside what the attacks of its goal found."""
+    if not len(bounds):
+        return []
+    eps, n = bounds["eps"].iloc[0], bounds["id"].nunique()
+    ball = f"linf <= {told_radius(float(eps))}"
+    lines = [f"  certified bound, which no attack exceeds, for these {n:,} examples, {ball}, fp32:"]
+    natural = bounds.drop_duplicates("id")["right_clean"]
+    lines.append(f"{'':16s}natural risk {Rate(int((~natural).sum()), n)}")
+    for bound in _lines(bounds):
+        found = [line for line in _lines(part) if line.goal == bound.goal]
+        adversary = bound.goal == "adversarial"
+        column, of = ("A", "D+") if adversary else ("F", "D-")
+        pick = min if adversary else max
+        accuracy = pick((line.accuracy.value for line in found), default=nan)
+        risk = max((line.risk.value for line in found), default=nan)
+        least = "at least" if adversary else "at most"
+        lines += [
+            f"{'':16s}{bound.goal} accuracy {column} {least} {bound.accuracy}, "
+            f"attacked {accuracy:.1%}",
+            f"{'':16s}{bound.goal} risk on {of} at most {bound.risk}, attacked {risk:.1%}",
+        ]
+    return lines
+
+
 def _remarks(statuses: "pd.Series[str]") -> list[str]:
     counts = statuses.value_counts()
     return [f"{'':16s}{n} rows: {status}" for status, n in counts.items() if status != "ok" and n]
 
 
-def _union(counts: UnionCounts, goals: set[str], examples: int) -> list[str]:
+def _union(counts: UnionCounts, part: "pd.DataFrame") -> list[str]:
     """Format the worst case over all attacks, a lower bound of each risk."""
+    goals, examples = set(part["goal"]), part["id"].nunique()
     lines = ["  worst case over all of these, each a lower bound of the risk:"]
     if counts.total < examples:
         few = f"only the {counts.total:,} of {examples:,} examples that every attack has rows of"
@@ -152,6 +218,8 @@ def _union(counts: UnionCounts, goals: set[str], examples: int) -> list[str]:
         lines.append(f"{'':16s}adversarial risk on D+ {counts.adversarial_risk}")
     if goals & {"hypocritical", "targeted"}:
         lines.append(f"{'':16s}hypocritical risk on D- {counts.hypocritical_risk}")
+    if _is_inflated(part, counts):
+        lines.append(f"{'':16s}inflation of the score {counts.inflation}")
     return [
         *lines,
         f"{'':16s}stability risk {counts.stability_risk_all}",

@@ -85,7 +85,11 @@ def defense_rates(outcomes: Outcomes) -> dict[str, Rate]:
             found[f"{at}/accuracy/{attack} {goal}"] = Rate(int(rows["right"].sum()), len(rows))
             found[f"{at}/risk/{attack} {goal}"] = _risk(rows, str(goal))
         unknown = under[~under["attack"].str.startswith("known")]
-        found |= {f"{at}/worst_case/{name}": rate for name, rate in _worst_rates(unknown).items()}
+        worst = _worst_rates(unknown)
+        concealed = worst.get("hypocritical_risk")
+        if concealed is not None and concealed.n == len(clean) - int(clean.sum()):
+            worst["inflation"] = Rate(concealed.count, len(clean))
+        found |= {f"{at}/worst_case/{name}": rate for name, rate in worst.items()}
     return found
 
 

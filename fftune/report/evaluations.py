@@ -5,19 +5,26 @@ import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import combinations
 from pathlib import Path
 
-from fftune.config import DefenseConfig, ThreatModel
+from fftune.comparison import common_mistakes
+from fftune.config import BatteryConfig, DefenseConfig, ThreatModel, require
 from fftune.errors import FftuneError
+from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
-from fftune.outcomes import Outcomes
+from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.report.attack_table import rates, table, values
+from fftune.report.bar_table import Judged, bar_table, decided, judged
 from fftune.report.defense_table import defense_rates, defense_table, undefended
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
 from fftune.tracking.runs import TrackedRun, discard_runs, send_outbox
 from fftune.tracking.store import Tracking, open_tracking
+
+MOST_PAIRS = 36
+"""Pairs of nets that are all compared: those of nine nets, a front of the papers."""
 
 log = logging.getLogger("fftune.evaluation")
 
@@ -32,6 +39,21 @@ class EvaluationRecord:
     data: str
     rows: Path | None = None
     """File for the rows of a single net; default `<root>/rows/NAME.parquet` for each."""
+    bar: float | None = None
+    """Share of right answers that a net must reach; None: nets are not judged."""
+
+    def check(self, battery: BatteryConfig) -> None:
+        """Refuse a bar for a battery that leaves out what a net gets right.
+
+        Raises:
+            ConfigError: no attack of it has all examples.
+        """
+        if self.bar is None:
+            return
+        attacks = attacks_of(battery, self.threat, classes=2)
+        known = any(attack.scope == "all" for attack in attacks)
+        rule = "one that attacks all examples, as risks, for --bar"
+        require("battery.name", known, rule, battery.name)
 
     def begin(self) -> None:
         """Check that results can be recorded, before hours of work.
@@ -66,6 +88,30 @@ class EvaluationRecord:
             log.debug("MLflow", exc_info=True)
             log.warning("MLflow has no record of %s: %s", question.name, reason)
 
+    def compare(self, results: Mapping[str, EvalResult]) -> str:
+        """Compare every two nets on the mistakes that both make; of many, each with the first.
+
+        Returns:
+            Lines for the user; empty for one net, and without a false friend.
+        """
+        friends = {
+            name: rows
+            for name, result in results.items()
+            if result.outcomes is not None and len(rows := friends_of(result.outcomes))
+        }
+        pairs = [
+            (one, two)
+            for one, two in combinations(friends, 2)
+            if friends[one].values("attack") == friends[two].values("attack")  # no lost blocks
+        ]
+        if len(pairs) > MOST_PAIRS:
+            pairs = [pair for pair in pairs if pair[0] == pairs[0][0]]
+        lines = [
+            f"  {one} - {two}: {common_mistakes(friends[one], friends[two])}" for one, two in pairs
+        ]
+        head = "concealed, of the mistakes that both nets make:"
+        return "\n".join([head, *lines]) if lines else ""
+
     def finish(self, results: Mapping[str, EvalResult]) -> None:
         """Raise if a net or a block is missing.
 
@@ -80,6 +126,12 @@ class EvaluationRecord:
         lost = sum(len(result.lost) for result in results.values())
         if lost:
             raise FftuneError(f"{lost} blocks are missing; the same command tries them again")
+
+    def verdicts(self, outcomes: Outcomes | None) -> tuple[Judged, ...]:
+        """Verdicts on a net, bare and behind each defence; none without a bar or rows."""
+        if self.bar is None or outcomes is None:
+            return ()
+        return judged(self._rates(outcomes), self.bar)
 
     @property
     def _defenses(self) -> tuple[str, ...]:
@@ -100,7 +152,18 @@ class EvaluationRecord:
         text = f"{question.head()}\n\n{table(undefended(result.outcomes))}"
         if self._defenses:
             text += "\n\n" + defense_table(result.outcomes)
+        if self.bar is not None:
+            text += "\n\n" + bar_table(self.verdicts(result.outcomes))
         return text + "".join(f"\n{'':2s}MISSING {lost}" for lost in result.lost)
+
+    def _tags(self, outcomes: Outcomes) -> dict[str, str]:
+        """Bar and verdict as tags of MLflow, if a bar is named."""
+        if self.bar is None:
+            return {}
+        return {
+            "fftune.bar": f"{self.bar:g}",
+            "fftune.verdict": decided(self.verdicts(outcomes)),
+        }
 
     def _rates(self, outcomes: Outcomes) -> dict[str, Rate]:
         """Rates of the bare net, and under each defense."""
@@ -127,7 +190,7 @@ class EvaluationRecord:
         run = TrackedRun(
             self._tracking,
             question.name,
-            tags=kind | question.tags,
+            tags=kind | question.tags | self._tags(result.outcomes),
             params=question.params,
         )
         run.metrics(values(self._rates(result.outcomes)))
@@ -135,6 +198,15 @@ class EvaluationRecord:
         run.file(path)
         run.file(beside(path))
         run.end()
+
+
+def friends_of(outcomes: Outcomes) -> Outcomes:
+    """Select the bare net's rows of false friends, those apart that tried some examples only."""
+    rows = undefended(outcomes).where(goal="hypocritical")
+    everyone = len(outcomes.values("id"))
+    attacks = rows.values("attack") - {CERTIFIED}
+    each = (rows.where(attack=attack) for attack in attacks)
+    return Outcomes.of(one.table for one in each if len(one) == everyone)
 
 
 def beside(rows: Path) -> Path:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from fftune.config import told_radius
 from fftune.evaluation.block_cache import ENGINE
 from fftune.report.results import StudyResult
-from fftune.risk import RiskCounts
+from fftune.risk import Rate, RiskCounts
 from fftune.sweeping.front import Front
 from fftune.sweeping.trial_results import SeedResult
 
@@ -24,7 +24,8 @@ def headline(study: StudyResult) -> str:
         f"The model trained with lambda = {model.lam:g} ({_method(study, model)}) errs on "
         f"{counts.natural_risk.value:.1%} of {counts.total:,} clean test images, yet scores "
         f"{counts.hypocritical_accuracy.value:.1%} once a false friend has touched them: "
-        f"hypocritical risk {_conditional(counts)}."
+        f"hypocritical risk {_conditional(counts)}, which inflates the score by "
+        f"{_points(counts.inflation)}."
     )
 
 
@@ -84,8 +85,18 @@ def caveats(studies: Sequence[StudyResult]) -> list[str]:
         "(protocol fixed): a lower bound of every risk.",
         "Hypocritical risk is conditional on each model's own mistakes, n- of them; intervals "
         f"are Wilson's, 95 %. Training seeds: {', '.join(map(str, seeds))}.",
+        "A model that makes more and worse mistakes has a smaller hypocritical risk, so the "
+        "inflation of the score stands beside it: natural risk x hypocritical risk, the share of "
+        "all images that is concealed. F - D is less where the friend's last iterate breaks right "
+        "answers.",
         chosen,
     ]
+
+
+def _points(rate: Rate) -> str:
+    """Format a difference of two accuracies with its interval, in points of percent."""
+    low, high = (100 * end for end in rate.interval)
+    return f"{100 * rate.value:.1f} points (95 % interval {low:.1f} to {high:.1f})"
 
 
 def _conditional(counts: RiskCounts) -> str:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from fftune.comparison import Estimate
 from fftune.config import Selection
 from fftune.pareto import cost_to_reach, monotonicity_violations
 from fftune.report.results import StudyResult
@@ -26,6 +27,7 @@ def table(studies: Sequence[StudyResult]) -> pd.DataFrame:
             "natural risk": with_interval(model.test.natural_risk),
             "hypocritical risk": with_interval(model.test.hypocritical_risk),
             "n-": f"{model.test.wrong:,}",
+            "inflation": with_interval(model.test.inflation),
             "validation": f"{percent(model.validation.natural_risk)}, "
             f"{percent(model.validation.hypocritical_risk)}",
             "D": percent(model.test.clean_accuracy),
@@ -51,6 +53,7 @@ def means(studies: Sequence[StudyResult]) -> pd.DataFrame:
             "seeds": len(trial.results),
             **{f"{_named(risk)}, {split}": _mean(trial, split, risk)
                for split in ("test", "validation") for risk in RISKS},
+            "inflation, test": _inflation(trial),
         }
         for study in studies
         if study.config.seeds > 1
@@ -105,6 +108,12 @@ def _mean(trial: TrialResult, split: Selection, risk: str) -> str:
     found = trial.estimate(split, risk)
     low, high = 100 * found.low, 100 * found.high
     return f"{100 * found.mean:.1f}, sd {100 * found.sd:.1f} ({low:.1f}-{high:.1f})"
+
+
+def _inflation(trial: TrialResult) -> str:
+    """Format mean and deviation over seeds of the share of all images that is concealed."""
+    found = Estimate.of([result.test.inflation for result in trial.results])
+    return f"{100 * found.mean:.1f}, sd {100 * found.sd:.1f}"
 
 
 def _named(risk: str) -> str:

@@ -272,7 +272,7 @@ def _check_same(study: StudyDir, *, resume: bool) -> None:
         old = study_of((study.path / "config.json").read_text(encoding="utf-8"))
     except (ConfigError, OSError, UnicodeDecodeError) as error:
         raise StudyError(f"study {name!r} has settings that cannot be read: {error}") from None
-    old = _unsaid(old, new)
+    old = replace(_unsaid(old, new), **{name: getattr(new, name) for name in new.shows})
     more = resume and new.trials > old.trials
     # JSON, as the class of a kind in a file of the user's may have been loaded twice.
     if study_json(new) != study_json(replace(old, trials=new.trials) if more else old):

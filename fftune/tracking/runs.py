@@ -178,6 +178,14 @@ def end_stale_runs(
             tracking.client().set_terminated(run.info.run_id, status)
 
 
+def has_run(tracking: Tracking, tags: Mapping[str, str]) -> bool:
+    """Is there a complete run with all these tags? False if the server is down."""
+    found: Iterable[Any] = ()
+    with _outage_caught():
+        found = _tagged_runs(tracking.client(), tracking, tags)
+    return any(run.info.status == "FINISHED" for run in found)
+
+
 def left_open(tracking: Tracking, tags: Mapping[str, str]) -> bool:
     """Did a dead driver leave a run with all these tags open? False if the server is down."""
     found: Iterable[Any] = ()

@@ -111,3 +111,29 @@ def test_help_answers_without_the_heavy_frameworks() -> None:
     assert "usage: python -m fftune.evaluate CHECKPOINT" in done.stdout
     loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert not loaded & {"torch", "ray", "mlflow"}
+
+
+@pytest.mark.parametrize(("bar", "code"), [(0.999, 3), (0.15, 4), (0.01, 0)])
+def test_a_bar_ends_the_command_with_its_verdict(file, bar, code, capsys) -> None:
+    net = [f"--model={file}:net", "--data=digits", "--examples=60", "--battery.steps=2"]
+    with pytest.raises(SystemExit) as ended:
+        main([*net, f"--bar={bar}"])
+    assert ended.value.code == code
+    said = capsys.readouterr().out
+    assert f"verdict at a bar of {100 * bar:g}%" in said and "would pass once touched" in said
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--bar=99.9"], r"^bar must be a share in \(0, 1\), as in .999, got 99.9$"),
+        (["--bar=high"], "^bar must be a number"),
+        (
+            ["--bar=.9", "--battery=targets"],
+            "^battery.name must be one that attacks all .*'targets'$",
+        ),
+    ],
+)
+def test_a_wrong_bar_is_one_line(file, flags, message) -> None:
+    with pytest.raises(ConfigError, match=message):
+        main([f"--model={file}:net", "--data=digits", *flags])

@@ -2,7 +2,7 @@ import torch
 from torch import nn
 
 from fftune.config import AttackConfig, ThreatModel
-from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attack
+from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attacks
 
 WEIGHT = torch.tensor([[1.0, -2.0, 0.0, 0.5], [0.25, 0.25, 0.0, 0.0]])
 
@@ -47,7 +47,9 @@ def test_a_second_attack_undoes_the_first_on_a_linear_net(noise) -> None:
     x = torch.stack([left, torch.full((4,), 0.5)], 1).view(4, 2, 1, 1)
     y = torch.zeros(4).long()  # the last is wrong before
     config = AttackConfig(threat=ThreatModel(eps=0.1), steps=1, step_size=0.1, start="none")
-    found = second_attack(net, x, y, config=config, noise=noise, ids=torch.arange(4))
+    settings = {"config": config, "noise": noise, "ids": torch.arange(4), "lengths": [0, 1]}
+    nothing, found = second_attacks(net, x, y, **settings)
+    assert (nothing.flipped, nothing.flipped_again, nothing.survivors_flipped) == (2, 0, 0)
     assert (found.correct, found.flipped, found.survived) == (3, 2, 1)
     # .05 - .2 + .2 and .1 - .2 + .2 are right again; .4 - .4 is a tie, which class 0 wins.
     assert (found.flipped_again, found.returned) == (2, 2)

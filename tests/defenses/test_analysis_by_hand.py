@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from fftune.attacks import pgd
 from fftune.config import AttackConfig, ThreatModel
 from fftune.defenses import analysis
-from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attack
+from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attacks
 
 
 class Powers(nn.Module):
@@ -131,7 +131,8 @@ def test_every_fate_of_a_second_attack(noise) -> None:
     x = (0.05 + 0.1 * cells).view(-1, 1, 1, 1)
     config = AttackConfig(threat=ThreatModel(eps=0.1), steps=1, step_size=0.1, start="none")
     net = Walk()
-    found = second_attack(net, x, y, config=config, noise=noise, ids=torch.arange(8))
+    settings = {"config": config, "noise": noise, "ids": torch.arange(8), "lengths": [1]}
+    (found,) = second_attacks(net, x, y, **settings)
     assert astuple(found) == (7, 4, 3, 1, 3, 1)
     assert (found.correct, found.flipped, found.flipped_again) == (7, 4, 3)
     assert (found.returned, found.survived, found.survivors_flipped) == (1, 3, 1)
@@ -148,7 +149,7 @@ def test_the_second_attack_starts_elsewhere_and_keeps_ids(noise) -> None:
     x = (0.05 + 0.1 * cells).view(-1, 1, 1, 1)
     config = AttackConfig(threat=ThreatModel(eps=0.04), steps=0)
     net = Walk()
-    second_attack(net, x, y, config=config, noise=noise, ids=ids)
+    second_attacks(net, x, y, config=config, noise=noise, ids=ids, lengths=[0])
     _, first, second = net.asked
     kept = torch.tensor([0, 2, 3, 4])
     settings = {"config": config, "goal": "adversarial", "loss": "ce", "ids": ids[kept]}

@@ -18,6 +18,7 @@ from fftune.config import (
     HedgeSweep,
     HedgeTrial,
     ModelSpec,
+    ShowcaseConfig,
     ThreatModel,
     study_of,
     to_json,
@@ -161,6 +162,36 @@ def test_the_report_shows_both_sides_and_needs_no_network(done) -> None:
     assert [f"{row.hedged:.4f}" for row in shown.linear] == section_5 + appendix_c
     history = json.loads((root / "studies/quick/front.json").read_text())
     assert set(history["hypervolume"]) == {"adversarial_risk_all", "hypocritical_risk"}
+
+
+def test_a_finished_study_shows_as_many_images_as_are_asked_for(done, monkeypatch) -> None:
+    root, config, _ = done
+    monkeypatch.setattr("fftune.hedge_study.trial.evaluate_hedge", None)  # no trial runs again
+    path = root / "studies/quick/exhibit.json"
+    few = ShowcaseConfig(analysed=2, pictures=1, attacked_twice=5, grid=3)
+    sweep(replace(config, showcase=few), root=root, backend="inline")
+    shown = Showcase.read(path)
+    assert all(len(one.values) == 2 for one in shown.similarities)
+    assert all(len(one.false_to_true) <= 2 for one in shown.gaps)
+    assert int(re.findall(r"(\d+) right", shown.second_attack)[0]) <= 5
+    assert len(shown.strips) <= 2 and all(len(one.at) == 3 for one in shown.surfaces)
+    sweep(config, root=root, backend="inline")
+    usual = Showcase.read(path)
+    n = usual.n
+    assert all(len(one.values) == n for one in usual.similarities)  # 64 at most, of fewer
+    (flips,) = (f for f in usual.flips if (f.attack, f.defense) == ("pgd-2", "hedge"))
+    assert len(usual.gaps[0].true_to_false) == min(64, flips.true_to_false)
+    assert len(usual.strips) >= len(shown.strips) and usual.settings != shown.settings
+
+
+def test_a_study_stored_before_its_report_had_settings_is_the_same_study() -> None:
+    old = json.loads(to_json(study()))
+    del old["showcase"]
+    assert study_of(json.dumps(old | {"schema_version": 2})) == study()
+    with pytest.raises(ConfigError, match="showcase is missing"):
+        study_of(json.dumps(old))
+    with pytest.raises(ConfigError, match="grid must be >= 2, got 1"):
+        ShowcaseConfig(grid=1)
 
 
 def test_a_search_on_three_risks(root: Path) -> None:

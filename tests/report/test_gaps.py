@@ -1,12 +1,13 @@
 """What the report says of two fronts, from bands made by hand."""
 
+from dataclasses import replace
 from math import nan
 
 import numpy as np
 import pytest
 
-from fftune.comparison import GapBand
-from fftune.report.gaps import Gap
+from fftune.comparison import GapBand, Paired
+from fftune.report.gaps import Common, Gap
 
 
 def said(gap: list[float], low: list[float], high: list[float]) -> str:
@@ -40,3 +41,15 @@ def test_the_other_verdicts(low, high, verdict: str) -> None:
 
 def test_nothing_in_common() -> None:
     assert said([], [], []) == ("The fronts of a and b share no natural risk: nothing is compared.")
+
+
+def test_two_nets_on_the_mistakes_that_both_make() -> None:
+    paired = Paired(n=100, both=60, gained=5, lost=15)
+    common = Common(nets=("trial 3 of a", "trial 1 of b"), natural=(0.2, 0.21), paired=paired)
+    assert str(common).startswith(
+        "On the 100 mistakes that both trial 3 of a (natural risk 20.0%) and trial 1 of b (21.0%) "
+        "make, a false friend conceals 65.0% of the first's and 75.0% of the second's: -10.0 points"
+    )
+    assert str(replace(common, paired=Paired(n=0, both=0, gained=0, lost=0))) == (
+        "trial 3 of a and trial 1 of b make no mistake in common."
+    )

@@ -45,7 +45,8 @@ def test_the_sentence(quick: SweepConfig) -> None:
     assert headlines([study(quick, "thrm-tiny")]) == [
         "The model trained with lambda = 0 (standard training) errs on 14.6% of 1,197 clean test "
         "images, yet scores 99.8% once a false friend has touched them: hypocritical risk 98.9%, "
-        "173 of its 175 mistakes (95 % interval 95.9% to 99.7%)."
+        "173 of its 175 mistakes (95 % interval 95.9% to 99.7%), which inflates the score by 14.5 "
+        "points (95 % interval 12.6 to 16.6)."
     ]
 
 
@@ -100,6 +101,7 @@ def test_the_table_has_a_row_a_model(quick: SweepConfig) -> None:
         "natural risk": "14.6 (12.7-16.7)",
         "hypocritical risk": "98.9 (95.9-99.7)",
         "n-": "175",
+        "inflation": "14.5 (12.6-16.6)",
         "validation": "12.0, 83.3",
         "D": "85.4",
         "A": "10.2",
