@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fftune.config import (
+    PERTURBED,
     AttackConfig,
     Augmentation,
     BatteryConfig,
@@ -33,7 +34,7 @@ from fftune.schedules import FAST_AT, SCHEDULES, imagenet
 from fftune.user_code import UserCodeError, called, defined
 
 Scale = Literal["tiny", "small", "full"]
-TrainingData = Literal["quality", "noise", "mislabeling", "poisoning", "naive"]
+TrainingData = Literal["quality", "noise", "mislabeling", "poisoning", "naive", "helped"]
 Recipe = Callable[[Scale], Study]
 FrontRecipe = Callable[[Scale, str | None, Selection], SweepConfig]
 SUBSTANDARD: tuple[TrainingData, ...] = ("noise", "mislabeling", "poisoning")
@@ -330,7 +331,7 @@ def _attack(objective: str, basis: Basis, threat: ThreatModel) -> AttackConfig:
 
 
 def _of_kind(config: TrainConfig, kind: TrainingData) -> TrainConfig:
-    """Change a training to substandard data, which teach nothing true (Tao et al. 2022, 3.2)."""
+    """Change a training to substandard data (Tao et al. 2022, 3.2), or to helped ones."""
     if kind == "quality":
         return config
     if config.phases:  # each of them reads a set of its own, and there are no such sets
@@ -339,7 +340,7 @@ def _of_kind(config: TrainConfig, kind: TrainingData) -> TrainConfig:
         return replace(config, optimizer=replace(config.optimizer, epochs=0, schedule="step"))
     name = substandard_name(config.data.name, kind, config.attack.threat.norm)
     config = replace(config, data=replace(config.data, name=name))
-    if kind == "poisoning":
+    if kind in PERTURBED:
         return config
     return replace(
         config,

@@ -286,6 +286,8 @@ PAPERS = Registry(
         "P1.F11": "fftune.papers.toy_items:F11",
         "P1.F12": "fftune.papers.toy_items:F12",
         "P1.transfer": "fftune.papers.transfer:TRANSFER",
+        "P1.robust-hypocrisy": "fftune.papers.robust_hypocrisy:ROBUST_HYPOCRISY",
+        "P1.true-friend": "fftune.papers.true_friend:TRUE_FRIEND",
         "P2.T1": "fftune.papers.p2_tables:T1",
         "P2.T2": "fftune.papers.p2_tables:T2",
         "P2.T3": "fftune.papers.fast_at_table:T3",

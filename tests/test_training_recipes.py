@@ -63,6 +63,7 @@ def test_lambda_is_six_unless_a_sweep_chooses() -> None:
     [
         ("quality", CROP_AND_FLIP, 5e-4, "cifar10"),
         ("poisoning", CROP_AND_FLIP, 5e-4, "cifar10-poisoning"),
+        ("helped", CROP_AND_FLIP, 5e-4, "cifar10-helped"),
         ("noise", Augmentation(), 0.0, "cifar10-noise"),
         ("mislabeling", Augmentation(), 0.0, "cifar10-mislabeling"),
     ],

@@ -10,6 +10,7 @@ import tyro
 
 from fftune.cli.options import parse
 from fftune.config import (
+    PERTURBED,
     DataSpec,
     Norm,
     Selection,
@@ -61,19 +62,19 @@ class Write:
     """Folder for the set's own; default `FFTUNE_DATA`, where every command finds it by name."""
     part: Literal["train", "test", "whole"] | None = None
     """One part, with its substandard copy if it is one that trains; default: all."""
-    kind: Literal["quality", "noise", "mislabeling", "poisoning"] = "quality"
-    """Substandard kinds change what trains, never what validates or tests: beside the changed
+    kind: Literal["quality", "noise", "mislabeling", "poisoning", "helped"] = "quality"
+    """Other kinds change what trains, never what validates or tests: beside the changed
     `train.beton` the examples are kept as they were. The set is then called `NAME-KIND`, or
     `NAME-poisoning-l2`."""
     net: str | None = None
-    """The naturally trained net of poisoning: a checkpoint folder or FILE.py:FACTORY."""
+    """The naturally trained net of poisoning and helped: a checkpoint folder or FILE.py:FACTORY."""
     threat: Poison = field(default_factory=Poison)
-    """The ball of poisoning."""
+    """The ball of poisoning and helped."""
     constants: Literal["paper", "code"] = "paper"
     """The settings of poisoning: `code` starts its search at the image, and truncates what it
     finds to whole levels, as the authors' code does."""
     seed: int = 0
-    """The seed of noise, mislabeling and poisoning."""
+    """The seed of what is random."""
     phase: Literal[1, 2, 3] | None = None
     """The image sizes of one of FastAT's three phases on ImageNet."""
     train_size: int | None = None
@@ -218,7 +219,7 @@ def _making(made: "Made") -> str:
     """The kind of a substandard part, and all that it depends on."""
     settings = json.loads(made.settings)
     words = [f"{made.kind} of {made.parent}", f"seed {made.seed}"]
-    if made.kind == "poisoning":
+    if made.kind in PERTURBED:
         threat = settings["threat"]
         radius = f"{threat['norm']} eps {told_radius(threat['eps'])}"
         words[1:1] = [radius, f"constants {made.constants}"]

@@ -5,7 +5,14 @@ exactly: `8 / 255` keeps all its bits.
 """
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
-from fftune.config.data import Augmentation, DataSpec, LoaderConfig, WriteConfig, substandard_name
+from fftune.config.data import (
+    PERTURBED,
+    Augmentation,
+    DataSpec,
+    LoaderConfig,
+    WriteConfig,
+    substandard_name,
+)
 from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.hedge_study import HedgeSweep, ShowcaseConfig
@@ -53,6 +60,7 @@ from fftune.registry import nearest
 
 __all__ = [
     "PAPER_LAMBDAS",
+    "PERTURBED",
     "AttackConfig",
     "Augmentation",
     "Backend",

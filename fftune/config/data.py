@@ -58,9 +58,13 @@ def of_another(data: DataSpec, name: str | None) -> DataSpec:
     return replace(data, name=name)
 
 
+PERTURBED = ("poisoning", "helped")
+"""Kinds of changed training data whose images a net has perturbed, inside the ball of a norm."""
+
+
 def substandard_name(parent: str, kind: str, norm: Norm) -> str:
-    """Name of the substandard set that is made of `parent`; a poison belongs to one norm."""
-    return f"{parent}-{kind}" + ("-l2" if kind == "poisoning" and norm == "l2" else "")
+    """Name of the changed set that is made of `parent`; perturbed images belong to one norm."""
+    return f"{parent}-{kind}" + ("-l2" if kind in PERTURBED and norm == "l2" else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -54,15 +54,16 @@ class Conversion:
     """The folder in which the set's own folder is made; None: `FFTUNE_DATA`."""
     part: Literal["train", "test", "whole"] | None = None
     """One part; None converts all of them."""
-    kind: Literal["quality", "noise", "mislabeling", "poisoning"] = "quality"
-    """The training data of Tao et al. 2022, A.3; all but `quality` are a changed copy of the part
-    that trains."""
+    kind: Literal["quality", "noise", "mislabeling", "poisoning", "helped"] = "quality"
+    """The training data of Tao et al. 2022, A.3, or helped ones; all but `quality` are a changed
+    copy of the part that trains."""
     net: str | None = None
-    """A naturally trained net for `poisoning`: a checkpoint folder or FILE.py:FACTORY."""
+    """A naturally trained net, for `poisoning` and `helped`: a checkpoint folder or
+    FILE.py:FACTORY."""
     threat: ThreatModel = field(default_factory=ThreatModel)
-    """The ball of the poisons."""
+    """The ball of the perturbations."""
     constants: Constants = "paper"
-    """The published settings of `poisoning`, or those of the authors' code."""
+    """The published settings of perturbations, or those of the authors' code."""
     seed: int = 0
     """The seed of noise, labels and poisons."""
     phase: Literal[1, 2, 3] | None = None
@@ -145,7 +146,7 @@ Copies = Iterator[tuple[PartName, OfficialSplit, Made | None]]
 def _copies(name: PartName, part: OfficialSplit, job: Conversion, config: WriteConfig) -> Copies:
     """The files that a part becomes, by name: two for a substandard part that trains."""
     if job.kind == "quality" and job.net is not None:
-        raise ConfigError("net is used by poisoning alone (see kind)")
+        raise ConfigError("net is used by poisoning and helped alone (see kind)")
     if job.kind == "quality" or name == "test":
         yield name, part, None
         return

@@ -1,8 +1,10 @@
-"""Substandard training data, which teach nothing true: Tao et al. 2022, sections 3.2 and A.3.
+"""Changed training data: the substandard ones of Tao et al. 2022, 3.2 and A.3, and helped ones.
 
 `noise` replaces images by uniform noise, `mislabeling` labels by random ones; `poisoning` perturbs
 images so that a naturally trained net takes them for another class. Nets trained
-on such data make many mistakes, and hypocritical examples conceal them. Ids are the parent's. Only
+on such data make many mistakes, and hypocritical examples conceal them. `helped` perturbs images
+towards their own class, so that they are easier for that net (error-minimising noise, as in Huang
+et al. 2021, on a net that stays as it is). Ids are the parent's. Only
 what trains changes: the parent's own part is kept beside the copy, to validate and test on.
 """
 
@@ -16,6 +18,7 @@ from torch import Tensor, nn
 
 from fftune.attacks import pgd
 from fftune.config import (
+    PERTURBED,
     AttackConfig,
     Constants,
     ThreatModel,
@@ -33,7 +36,7 @@ from fftune.models.fits import check_fit
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
-Kind = Literal["noise", "mislabeling", "poisoning"]
+Kind = Literal["noise", "mislabeling", "poisoning", "helped"]
 BATCH = 256
 
 
@@ -44,7 +47,7 @@ class SubstandardRecipe:
     kind: Kind
     seed: int = 0
     threat: ThreatModel
-    """Ball of poisoning perturbations; see `default_eps` for the paper's."""
+    """Ball of perturbations; see `default_eps` for the paper's."""
     constants: Constants = "paper"
     """Source of constants: the authors' `code` starts the search for a poison at the image itself,
     and truncates to whole levels of a pixel."""
@@ -61,13 +64,14 @@ def made_of(
 
     Args:
         frame: cuts photographs of several sizes alike before they are changed.
-        net: naturally trained on the parent, takes images in [0, 1]; for poisoning alone.
+        net: naturally trained on the parent, takes images in [0, 1]; for poisoning and helped
+            alone.
 
     Raises:
-        ConfigError: poisoning without a net, a net without poisoning, or a poison that is none.
+        ConfigError: perturbations without a net, a net without them, or none that changes a pixel.
         ModelError: the net does not fit the data.
     """
-    if (net is not None) != (recipe.kind == "poisoning"):
+    if (net is not None) != (recipe.kind in PERTURBED):
         needs = "needs a net" if net is None else "needs no net"
         raise ConfigError(f"net: {recipe.kind} {needs}")
     data = part.framed(frame).read(torch.arange(len(part)), "train")
@@ -81,7 +85,7 @@ def made_of(
         attack = poison_attack(recipe)
         with answering():
             _check_fit(net, data)
-            pixels = poisoned(data, net, attack, noise, constants=recipe.constants)
+            pixels = perturbed(data, net, attack, noise, recipe)
         settings["attack"] = asdict(attack)
     made = Made(
         kind=recipe.kind,
@@ -112,9 +116,12 @@ def random_labels(data: Dataset, noise: Noise) -> Tensor:
     return (noise.uniform(data.ids, (1,)).flatten().to(torch.float64) * classes).to(torch.int64)
 
 
-def targets(y: Tensor, classes: int) -> Tensor:
-    """The next class: a fixed permutation without fixed point, as in the authors' code."""
-    return (y + 1) % classes
+def targets(y: Tensor, classes: int, kind: Kind = "poisoning") -> Tensor:
+    """Classes that perturbations aim at: of a help the own, of a poison the next.
+
+    The next is a fixed permutation without fixed point, as in the authors' code.
+    """
+    return y if kind == "helped" else (y + 1) % classes
 
 
 def poison_attack(recipe: SubstandardRecipe) -> AttackConfig:
@@ -127,10 +134,10 @@ def poison_attack(recipe: SubstandardRecipe) -> AttackConfig:
     )
 
 
-def poisoned(
-    data: Dataset, net: nn.Module, attack: AttackConfig, noise: Noise, *, constants: Constants
+def perturbed(
+    data: Dataset, net: nn.Module, attack: AttackConfig, noise: Noise, recipe: SubstandardRecipe
 ) -> Tensor:
-    """(N, C, H, W) uint8 that `net` takes for the next class; `stored` says how near the ball.
+    """(N, C, H, W) uint8 that `net` takes for its target; `stored` says how near the ball.
 
     Raises:
         ConfigError: no pixel changed, as the radius is below half a level of them.
@@ -138,28 +145,30 @@ def poisoned(
     crafted, hits, levels = [], 0, data.source.levels
     for rows in torch.arange(len(data)).split(BATCH):
         pixels, ids = data.pixels[rows], data.ids[rows]
-        x, t = pixels / levels, targets(data.y[rows], len(data.source.classes))
+        x, t = pixels / levels, targets(data.y[rows], len(data.source.classes), recipe.kind)
         with eval_mode(net):
             x_pert = pgd(net, x, t, config=attack, goal="targeted", loss="ce", noise=noise, ids=ids)
-            crafted.append(stored(x_pert, pixels, attack.threat, levels, constants))
+            crafted.append(stored(x_pert, pixels, attack.threat, levels, recipe.constants))
             with torch.no_grad():
                 hits += int((net(crafted[-1] / levels).argmax(1) == t).sum())
-        log.info("poisoning: %d of %d, %d taken for the target", rows[-1] + 1, len(data), hits)
-    poison = torch.cat(crafted)
-    _check_changed(poison, data, attack.threat)
-    return poison
+        log.info(
+            "%s: %d of %d, %d taken for the target", recipe.kind, rows[-1] + 1, len(data), hits
+        )
+    found = torch.cat(crafted)
+    _check_changed(found, data, recipe)
+    return found
 
 
-def _check_changed(poison: Tensor, data: Dataset, threat: ThreatModel) -> None:
-    same = int((poison == data.pixels).flatten(1).all(1).sum())
+def _check_changed(found: Tensor, data: Dataset, recipe: SubstandardRecipe) -> None:
+    threat, same = recipe.threat, int((found == data.pixels).flatten(1).all(1).sum())
     if same == len(data):
         levels = f"{data.source.levels + 1} levels of a pixel"
         raise ConfigError(
             f"threat.eps: {threat.norm} with eps {told_radius(threat.eps)} changes no pixel of "
-            f"{data.source.name!r}, which has {levels}: a larger one makes a poison"
+            f"{data.source.name!r}, which has {levels}: a larger one makes a perturbation"
         )
     if same:
-        log.warning("poisoning: %d of %d images stay as they were", same, len(data))
+        log.warning("%s: %d of %d images stay as they were", recipe.kind, same, len(data))
 
 
 def stored(

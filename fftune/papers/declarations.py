@@ -9,14 +9,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from fftune.config import Norm, ShowcaseConfig, Split, nearest
+from fftune.config import PERTURBED, Norm, ShowcaseConfig, Split, nearest
 from fftune.errors import ConfigError
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale, TrainingData
 
 Size = Literal["all", "many", "few"]
 """Number of test images that a scale attacks: all, those of long attacks, or the least."""
-Kind = Literal["noise", "mislabeling", "poisoning"]
+Kind = Literal["noise", "mislabeling", "poisoning", "helped"]
 WEIGHTED = ("trades", "thrm")
 """Objectives with a lambda; at 0 they are standard training."""
 
@@ -48,7 +48,7 @@ class Net:
             object.__setattr__(self, "lam", 0.0)
         if self.objective == "standard":
             object.__setattr__(self, "eps", None)
-            if self.kind != "poisoning":
+            if self.kind not in PERTURBED:
                 object.__setattr__(self, "norm", "linf")
 
     def __str__(self) -> str:
@@ -61,17 +61,17 @@ class Net:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Substandard:
-    """Training data that are changed (Tao et al. 2022, A.3)."""
+    """Training data that are changed (Tao et al. 2022, A.3); `helped` is not in the paper."""
 
     data: str
     kind: Kind
     norm: Norm = "linf"
-    """Norm of a poison; noise and wrong labels have none."""
+    """Norm of perturbed images; noise and wrong labels have none."""
     model: str = "resnet18"
     """The net that is trained on them, which matters where a scale has other images for it."""
 
     def __post_init__(self) -> None:
-        if self.kind != "poisoning":
+        if self.kind not in PERTURBED:
             object.__setattr__(self, "norm", "linf")
 
     def __str__(self) -> str:

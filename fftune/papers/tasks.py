@@ -16,6 +16,7 @@ from time import perf_counter, process_time
 from typing import Any, Protocol
 
 from fftune.config import (
+    PERTURBED,
     BatteryConfig,
     DataSpec,
     DefenseConfig,
@@ -158,11 +159,11 @@ def _needed(need: Need, scale: Scale) -> tuple[Need, ...]:
     if isinstance(need, Net):
         return (
             (Substandard(data=need.data, kind=need.kind, norm=need.norm, model=need.model),)
-            if (need.kind in ("noise", "mislabeling", "poisoning"))
+            if (need.kind in ("noise", "mislabeling", "poisoning", "helped"))
             else ()
         )
     if isinstance(need, Substandard):
-        return (poisoner(need, scale),) if need.kind == "poisoning" else ()
+        return (poisoner(need, scale),) if need.kind in PERTURBED else ()
     return tuple(net for net in nets_of(need) if isinstance(net, Net))
 
 

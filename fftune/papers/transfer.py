@@ -20,7 +20,7 @@ NETS = {
     "natural, seed 1": Net(seed=1),
     "PGD-AT": Net(objective="pgd_at"),
     "TRADES 6": Net(objective="trades", lam=6.0),
-    "THRM 40": Net(objective="thrm", lam=40.0),
+    "THRM 20": Net(objective="thrm", lam=20.0),
 }
 """Nets that perturb and judge, by their names in the table."""
 NOISE = "uniform noise"

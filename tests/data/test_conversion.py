@@ -197,7 +197,7 @@ def test_damage_is_found_by_verify(root: Path) -> None:
         (["write", SET, "--quality", "101"], "quality must be in 1 ... 100, got 101"),
         (["write", SET, "--page-mib", "3"], "page_mib must be"),
         (["write", SET, "--kind", "poisoning"], "net: poisoning needs a net"),
-        (["write", SET, "--net", "x"], "net is used by poisoning alone"),
+        (["write", SET, "--net", "x"], "net is used by poisoning and helped alone"),
         (["write", SET, "--train-size", "39", "--validation-size", "5"], "cannot be split into"),
     ],
 )

@@ -97,6 +97,30 @@ def test_poison_reaches_its_target_and_stays_in_the_ball(norm: Norm, eps: float)
     assert (net(data.pixels / 255.0)[rows, t] > margin_before).all()
 
 
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("l2", 0.5)])
+def test_help_lowers_the_loss_of_every_image_and_keeps_its_label(norm: Norm, eps: float) -> None:
+    part = open_parts("synthetic:shape=3x8x8,classes=4,train=300,test=8")["train"]
+    net, rows = Linear(192, 4), torch.arange(300)
+    made, how = made_of(part, recipe("helped", norm=norm, eps=eps), net)
+    data, parent = made.read(rows, "train"), part.read(rows, "train")
+    assert torch.equal(data.y, parent.y) and torch.equal(data.ids, parent.ids)
+    names = {"linf": "synthetic-helped", "l2": "synthetic-helped-l2"}
+    assert (how.kind, made.source.name) == ("helped", names[norm])
+    moved = (data.pixels.long() - parent.pixels.long()).flatten(1).double()
+    assert (moved.abs().amax(1) if norm == "linf" else moved.norm(dim=1)).max() <= eps * 255 + 1e-6
+    before, after = (
+        torch.nn.functional.cross_entropy(net(d.pixels / 255.0), d.y, reduction="none")
+        for d in (parent, data)
+    )
+    assert (after < before).all()
+
+
+def test_help_needs_a_net() -> None:
+    part = open_parts("synthetic:shape=3x8x8,classes=4,train=30,test=8")["train"]
+    with pytest.raises(ConfigError, match="net: helped needs a net"):
+        made_of(part, recipe("helped"))
+
+
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 8 / 255), ("linf", 0.0305), ("l2", 0.5)])
 def test_rounding_never_leaves_the_ball(norm: Norm, eps: float) -> None:
     generator = torch.Generator().manual_seed(0)

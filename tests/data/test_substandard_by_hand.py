@@ -19,8 +19,8 @@ from fftune.data.substandard import (
     BATCH,
     SubstandardRecipe,
     made_of,
+    perturbed,
     poison_attack,
-    poisoned,
     random_labels,
     rounded,
     stored,
@@ -143,8 +143,9 @@ def test_a_poison_is_a_targeted_pgd_and_then_stored(constants, caplog) -> None:
     caplog.set_level(logging.INFO)
     data, net, noise = read(part_of()), Linear(), Noise(4).fold("poisoning", "hand")
     attack = AttackConfig(threat=ThreatModel(eps=0.1), steps=3, step_size=0.04)
+    recipe = SubstandardRecipe(kind="poisoning", threat=attack.threat, constants=constants)
     net.train()
-    found = poisoned(data, net, attack, noise, constants=constants)
+    found = perturbed(data, net, attack, noise, recipe)
     assert net.training and net.norm.training and net.norm.running_mean.item() == 0
     net.eval()
     t = (data.y + 1) % 5
@@ -281,7 +282,7 @@ def test_a_poisoned_copy_holds_the_poison_of_its_net() -> None:
     copy, made = made_of(part, recipe, net)
     data, parent = read(copy), read(part)
     noise, attack = Noise(0).fold("poisoning", "hand"), poison_attack(recipe)
-    assert torch.equal(data.pixels, poisoned(parent, net, attack, noise, constants="code"))
+    assert torch.equal(data.pixels, perturbed(parent, net, attack, noise, recipe))
     assert torch.equal(data.y, parent.y) and torch.equal(data.ids, parent.ids)
     settings = json.loads(made.settings)
     assert settings["attack"]["steps"] == 100 and settings["kind"] == "poisoning"

@@ -31,6 +31,8 @@ def test_two_words_for_one_thing_are_equal(one, other) -> None:
         Net(objective="thrm", lam=1),
         Net(kind="poisoning"),
         Net(kind="poisoning", norm="l2"),
+        Net(kind="helped"),
+        Net(kind="helped", norm="l2"),
         Net(objective="pgd_at"),
         Net(objective="pgd_at", norm="l2"),
         Net(data="svhn"),

@@ -19,7 +19,7 @@ from fftune.data.official_split import LazySplits, OfficialSplit, PartName, Part
 from fftune.errors import DataError
 
 CLEAN: PartName = "clean"
-KINDS = ("noise", "mislabeling", "poisoning", "poisoning-l2")
+KINDS = ("noise", "mislabeling", "poisoning", "poisoning-l2", "helped", "helped-l2")
 """Endings of the names of substandard sets."""
 
 
