@@ -230,6 +230,7 @@ BATTERIES = Registry(
         "hypocritical": "fftune.evaluation.batteries:HYPOCRITICAL",
         "targets": "fftune.evaluation.batteries:TARGETS",
         "fast_at": "fftune.evaluation.batteries:FAST_AT",
+        "certified": "fftune.evaluation.certificate:BATTERY",
     },
 )
 STRATEGIES = Registry(
@@ -284,6 +285,7 @@ PAPERS = Registry(
         "P1.F10": "fftune.papers.toy_items:F10",
         "P1.F11": "fftune.papers.toy_items:F11",
         "P1.F12": "fftune.papers.toy_items:F12",
+        "P1.transfer": "fftune.papers.transfer:TRANSFER",
         "P2.T1": "fftune.papers.p2_tables:T1",
         "P2.T2": "fftune.papers.p2_tables:T2",
         "P2.T3": "fftune.papers.fast_at_table:T3",

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 
 from fftune.config import Norm
 from fftune.papers.artifacts import Direction, Table
-from fftune.papers.declarations import Exam, Item, Net, Setup
+from fftune.papers.declarations import Exam, Net, Setup
+from fftune.papers.items import Item
 from fftune.papers.net_risks import INFLATION, NetRisks, risks_of, row_of
 from fftune.papers.published import published
 from fftune.papers.results import Results

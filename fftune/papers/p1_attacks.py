@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from fftune.comparison import Paired
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Cell, Direction, Row, Table
-from fftune.papers.declarations import Exam, Item, Net, Setup
+from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.directions import together
+from fftune.papers.items import Item
 from fftune.papers.measures import measure_of, missing
 from fftune.papers.net_risks import PGD
 from fftune.papers.published import published

@@ -3,8 +3,9 @@
 from collections.abc import Mapping
 
 from fftune.papers.artifacts import Cell, Direction, Measure, Row, Table
-from fftune.papers.declarations import Exam, Item, Net, Setup
+from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.directions import Larger, constant, direction, together, told
+from fftune.papers.items import Item
 from fftune.papers.net_risks import INFLATION, NetRisks, risks_of
 from fftune.papers.published import published
 from fftune.papers.results import Results

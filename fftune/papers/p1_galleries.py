@@ -9,7 +9,8 @@ from typing import Any, Literal
 from fftune.config import DataSpec, Device, ModelSpec, ThreatModel
 from fftune.errors import ConfigError
 from fftune.papers.artifacts import Direction, Gallery, Picture, Strip
-from fftune.papers.declarations import Analysis, Item, Net, Setup
+from fftune.papers.declarations import Analysis, Net, Setup
+from fftune.papers.items import Item
 from fftune.papers.results import Results
 from fftune.papers.tasks import Given
 from fftune.recipes import TrainingData
@@ -153,13 +154,13 @@ def _pictures(one: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[Picture
     red: Literal["red", "green", ""] = "red" if before != y else ""
     green: Literal["red", "green", ""] = "green" if red else ""
     return (
-        _labelled(one["x"], classes[before], red),
+        labelled(one["x"], classes[before], red),
         Picture(png=one["delta"], caption=f"x {found['scale']:.3g}"),
-        _labelled(one["x_hyp"], classes[after], "red" if after != y else green),
+        labelled(one["x_hyp"], classes[after], "red" if after != y else green),
     )
 
 
-def _labelled(png: str, label: str, colour: Literal["red", "green", ""]) -> Picture:
+def labelled(png: str, label: str, colour: Literal["red", "green", ""]) -> Picture:
     """A picture under its label, with a mark for those who do not tell red from green."""
     mark = {"red": "\N{BALLOT X} ", "green": "\N{CHECK MARK} ", "": ""}[colour]
     return Picture(png=png, caption=f"{mark}{label}", colour=colour)
