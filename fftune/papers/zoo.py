@@ -13,6 +13,7 @@ import json
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
+from os.path import abspath
 from pathlib import Path
 from typing import Any
 
@@ -193,4 +194,4 @@ def _factory(entry: _Entry, folder: Path) -> str:
 
 
 def _path(written: str, folder: Path) -> str:
-    return str((folder / Path(written).expanduser()).absolute())
+    return abspath(folder / Path(written).expanduser())

@@ -132,6 +132,13 @@ def test_who_knows_goes_as_many_steps_as_the_longest_pgd() -> None:
     assert steps == {("adversarial", 100), ("label_free", 100), ("hypocritical", 7)}
 
 
+def test_without_adaptive_attackers_clean_images_alone_join(outcomes, toy, blobs) -> None:
+    found = evaluate(toy, blobs, BATTERY, threat=THREAT, defense=DEFENSE, adaptive=False)
+    assert found.values("attack") == {"pgd-3", CLEAN}
+    same = Outcomes.of(outcomes.where(attack=attack).table for attack in ("pgd-3", CLEAN))
+    assert found.table.equals(same.table)
+
+
 def test_friends_who_know_go_to_the_mistakes_of_every_net(outcomes, toy, blobs) -> None:
     """Of the bare one and of each behind its first draw; to those of the bare one where the
     battery's own friends go no further. Adversaries go everywhere."""

@@ -12,6 +12,7 @@ from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.fast_at_table import T3
 from fftune.papers.p2_tables import FOLLOWERS, T1, T2, T5, T7
 from fftune.papers.published import published
+from fftune.papers.scales import config_of
 from fftune.papers.variance_table import T4, variances
 from fftune.papers.zoo import ZooNet
 from tests.papers.defended_rows import defended
@@ -212,6 +213,11 @@ def test_fast_at_has_a_net_for_each_radius() -> None:
     assert {(exam.net.model, exam.net.eps, exam.eps) for exam in exams} == {
         (model, eps, eps) for model in ("resnet50", "resnet101") for eps in (2 / 255, 4 / 255)
     }
+    for scale, unit in (("full", 1), ("tiny", 0.15 / (8 / 255))):
+        for exam in T3.needs(Setup(scale=scale)):
+            attack = config_of(exam.net, scale).attack
+            assert attack.threat.eps == pytest.approx(unit * exam.eps)
+            assert attack.step_length == pytest.approx(1.25 * unit * exam.eps)
     rows = {}
     for exam in exams:
         right = {("none", CLEAN): [range(10)], ("hedge", CLEAN): [range(10)]}
