@@ -164,8 +164,9 @@ class TargetFigure:
             figure.update_xaxes(**_axis(classes), row=row, col=1)
             figure.update_yaxes(title="success (%)", range=[0, 105], row=row, col=1)
         figure.update_xaxes(title="target label", row=len(known), col=1)
-        figure.update_layout(**LAYOUT | {"margin": {"l": 70, "r": 30, "t": 60, "b": 60}})
-        figure.update_layout(barmode="overlay", height=90 + 250 * len(known))
+        height = 120 + 250 * len(known)
+        figure.update_layout(**LAYOUT | {"margin": {"l": 70, "r": 30, "t": 90, "b": 60}})
+        figure.update_layout(barmode="overlay", height=height, legend={"y": 1 + 36 / height})
         return figure
 
     def _published(self, data: str, classes: int, *, legend: bool) -> go.Scatter:
