@@ -166,16 +166,19 @@ def require_shared_dir(folder: Path) -> None:
         marker.unlink()
 
 
-def require_run_dir(folder: Path) -> None:
+def require_run_dir(folder: Path, file: str = "config.json") -> None:
     """Check in a worker that the driver's folder of a run or study is visible on this node.
 
     A node may have joined after `require_shared_dir`; results written to a folder of its own
     would be lost.
 
+    Args:
+        file: a file that the driver has there.
+
     Raises:
         StorageError: it is not visible; one line that names the node.
     """
-    if not (folder / "config.json").exists():
+    if not (folder / file).exists():
         address = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
         raise _not_shared(folder, address)
 

@@ -29,6 +29,10 @@ VERBS = {
         "attack a net, and count what was fooled and what was concealed",
         "run it again: finished blocks are kept",
     ),
+    "reproduce": Verb(
+        "tables and figures of both papers, by their keys",
+        "the same command goes on",
+    ),
     "doctor": Verb(
         "tell a robust net from one that hides its gradients, and check the evaluation",
         "run it again: it starts anew",

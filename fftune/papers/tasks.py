@@ -6,6 +6,7 @@ needs. It is finished where `done.json` stands, which is written last.
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass, replace
 from functools import cached_property
@@ -32,7 +33,7 @@ from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup, Substan
 from fftune.papers.scales import ball_of, config_of, examples_of, images_of, poisoner
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
-from fftune.storage import sha256, write_text
+from fftune.storage import in_turn, sha256, write_text
 
 VERSION = 1
 """Raised when tasks of an older one would come to other results."""
@@ -111,7 +112,12 @@ _KINDS: dict[type, str] = {Net: "net", Substandard: "data", Exam: "rows", Analys
 
 def tasks_root(root: Path) -> Path:
     """The folder of all tasks of both papers, below that of results."""
-    return root / "papers" / "tasks"
+    return papers_root(root) / "tasks"
+
+
+def papers_root(root: Path) -> Path:
+    """The folder of all that belongs to both papers, below that of results."""
+    return root / "papers"
 
 
 def nets_of(need: Need) -> tuple[Net | ZooNet, ...]:
@@ -170,10 +176,20 @@ def perform(task: Task, root: Path, *, device: Device = "auto", threads: int = 1
     """
     if task.is_done(root):
         return
-    began, worked, folder = perf_counter(), process_time(), task.folder(root)
-    folder.mkdir(parents=True, exist_ok=True)
-    worker = _Worker(task=task, root=root, folder=folder, device=device, threads=threads)
-    worker.run()
+    folder = task.folder(root)
+    with in_turn(folder / "task"):  # a worker of a driver that was killed may be at it still
+        if not task.is_done(root):
+            _perform(_Worker(task=task, root=root, folder=folder, device=device, threads=threads))
+
+
+def _perform(worker: "_Worker") -> None:
+    from fftune.data.catalog import opened_once
+    from fftune.models import torch_threads
+
+    began, worked, task, folder = perf_counter(), process_time(), worker.task, worker.folder
+    _sweep(folder, all_of_it=task.kind in ("data", "analysis"))
+    with opened_once(), torch_threads(worker.threads):
+        worker.run()
     done = {
         "task": str(task.need),
         "scale": task.scale,
@@ -181,6 +197,16 @@ def perform(task: Task, root: Path, *, device: Device = "auto", threads: int = 1
         "cpu_seconds": process_time() - worked,
     }
     write_text(folder / "done.json", json.dumps(done, indent=2) + "\n")
+    shutil.rmtree(folder / "blocks", ignore_errors=True)  # the rows are whole
+
+
+def _sweep(folder: Path, *, all_of_it: bool) -> None:
+    """Remove what an attempt that was killed has left, but for what the next one goes on from."""
+    for path in list(folder.iterdir() if all_of_it else folder.rglob(".*")):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.suffix != ".lock":
+            path.unlink()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +269,7 @@ class _Worker:
             split=need.split,
             defense=DefenseConfig(names=need.defenses, repeats=REPEATS) if need.defenses else None,
             root=self.folder,
+            adaptive=need.adaptive,
         )
         outcomes.write(self.folder / "outcomes.parquet")
 

@@ -74,34 +74,44 @@ def _card_at_hand(config: TrainConfig) -> Card | None:
 def _told_on(
     card: Card, jobs: Sequence[Job], config: TrainConfig, each: Flops, count: int | None
 ) -> str:
-    batch = config.optimizer.batch_size // config.workers
-    speed = partial(speed_on, card, model=config.model, batch=batch)
-    craft, joint = speed("craft", config.crafts_in), speed("joint", config.precision)
-    # Verdicts and, on most devices, searches of an evaluation are not of the training's precision.
-    search = speed("craft", "fp32")
-
-    def hours(job: Job) -> Hours:
-        slow, fast = (
-            (
-                _tera(job.training, each, joint=False) / getattr(craft, end)
-                + job.training.joints * each.joint / 1e12 / getattr(joint, end)
-                + _tera(job.evaluation, each, joint=False) / getattr(search, end)
-            )
-            / 3600
-            for end in ("slow", "fast")
-        )
-        return Hours(slow=slow, fast=fast)
-
-    found = [hours(job) for job in jobs]
+    craft, joint, _ = _speeds(card, config)
+    found = [hours_on(card, job, config, each) for job in jobs]
     exact = card.name == craft.rate.card and config.model == craft.rate.model == joint.rate.model
     text = _on_numbers(found, f"{card.title}", count, config.workers)
     small = each.forward / 1e9 < SMALL * craft.rate.gflop
     bound = f"; {config.model} is small: {LAUNCHES}" if small else ""
-    return f"{'about' if exact else 'estimate:'} {text}\n{_source(card, craft, joint)}{bound}"
+    return f"{'about' if exact else 'estimate:'} {text}\n{source(card, config)}{bound}"
 
 
-def _source(card: Card, craft: Speed, joint: Speed) -> str:
+def hours_on(card: Card, job: Job, config: TrainConfig, each: Flops) -> Hours:
+    """Hours of a job on one card, in the precisions and batches of a training."""
+    craft, joint, search = _speeds(card, config)
+    slow, fast = (
+        (
+            _tera(job.training, each, joint=False) / getattr(craft, end)
+            + job.training.joints * each.joint / 1e12 / getattr(joint, end)
+            + _tera(job.evaluation, each, joint=False) / getattr(search, end)
+        )
+        / 3600
+        for end in ("slow", "fast")
+    )
+    return Hours(slow=slow, fast=fast)
+
+
+def _speeds(card: Card, config: TrainConfig) -> tuple[Speed, Speed, Speed]:
+    """Rates of crafting, of joint steps, and of the attacks of an evaluation.
+
+    Verdicts and, on most devices, searches of an evaluation are not of the training's precision.
+    """
+    batch = config.optimizer.batch_size // config.workers
+    speed = partial(speed_on, card, model=config.model, batch=batch)
+    joint = speed("joint", config.precision)
+    return speed("craft", config.crafts_in), joint, speed("craft", "fp32")
+
+
+def source(card: Card, config: TrainConfig) -> str:
     """Say where the rates come from, which is no run of fftune itself."""
+    craft, joint, _ = _speeds(card, config)
     rate, measured = craft.rate, cards()[craft.rate.card]
     of = f"crafting {rate.tflops:g} TFLOP/s of {rate.model} at batch {rate.batch}"
     other = joint.rate

@@ -44,7 +44,8 @@ def as_printed(key: str, exam: Exam) -> Outcomes | None:
     group = GROUPS[net.data, net.model]
     values = []
     for name in "DAF":
-        cell = published(key, label, group, name) or published("P1.T3", label, group, name)
+        places = [(key, label), ("P1.T3", label), ("P1.T7", kind)]
+        cell = next(filter(None, (published(*one, group, name) for one in places)), None)
         if cell is None:
             return None
         values.append(seeds_with(cell.mean, cell.sd if cell.sd == cell.sd else 0.0)[net.seed])
@@ -90,10 +91,11 @@ def test_cells_and_deviations_are_those_printed(item: Item) -> None:
 
 @named(TOTALS + MEANS)
 def test_the_claims_hold_for_the_printed_numbers(item: Item) -> None:
-    """All but those that the paper's own deviations leave open."""
+    """All but one, which the deviations of untrained nets leave open under l_2."""
     verdicts = found(built_as_printed(item).directions)
+    open_ones = ["F exceeds D for every net"] if item is T6 else []
+    assert [claim for claim, one in verdicts.items() if one is None] == open_ones
     assert False not in verdicts.values()
-    assert verdicts["F exceeds D for every net"] in (True, None)
 
 
 def test_a_claim_is_not_found_where_the_friend_makes_things_worse() -> None:

@@ -1,0 +1,106 @@
+"""`python -m fftune.reproduce KEY [KEY ...]`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from fftune.cli.options import DryRun, announce_imports, parse, require_dry_run
+from fftune.config import Backend, Device, Resources, require
+from fftune.errors import ConfigError, FftuneError
+from fftune.recipes import Scale
+
+if TYPE_CHECKING:
+    from fftune.papers.declarations import Setup
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reproduce(DryRun):
+    """Train, attack and lay out what tables and figures of both papers show.
+
+    The same command run again goes on where it was interrupted, and computes nothing twice.
+    """
+
+    keys: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Tables and figures, as in P1.T10 or P2.F3; P1 is all of Tao et al. 2022, P2 of Wu et al.
+    2021, `all` of both."""
+    scale: Scale = "tiny"
+    """`tiny`: the embedded digits, seconds a net; `small`: 5,000 images of CIFAR-10; `full`: as
+    published."""
+    list: bool = False
+    """List keys, what they are and cost here, and their state, and stop."""
+    only: tuple[str, ...] = ()
+    """Keys or patterns, as in 'P1.T*'; of the KEYs no others are taken."""
+    seeds: int | None = None
+    """Training seeds of tables with deviations, >= 1; default 2 at tiny, 1 at small, 5 at full
+    scale."""
+    zoo: str | None = None
+    """File of published nets whose weights are here, for the tables of Wu et al. 2021."""
+    resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
+    backend: Backend | None = None
+    """`ray` does several tasks at once, each with `--threads` CPUs and `--gpus` GPUs; `inline` one
+    after the other in this process. Default `ray` where an address or GPUs are named, or where this
+    machine has cores to spare. Results are equal."""
+    device: Device = "auto"
+    """`auto` is CUDA if torch sees it."""
+    threads: int = 1
+    """CPU threads of a task; equal threads are part of what makes results equal."""
+    storage: str | None = None
+    """Folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
+
+    def __post_init__(self) -> None:
+        DryRun.__post_init__(self)
+        require("threads", self.threads >= 1, ">= 1", self.threads)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Parse, plan, reproduce, tell.
+
+    Raises:
+        FftuneError: a task failed, or an item could not be built; all others are there.
+    """
+    command = parse(Reproduce, arguments, prog="python -m fftune.reproduce")
+    require_dry_run(command)
+    if not (command.keys or command.list):
+        raise ConfigError("KEY is missing: name tables or figures, P1, P2 or all; --list tells")
+    from fftune.storage import storage_root
+
+    root = storage_root(command.storage)  # a wrong one is refused before the long imports
+    announce_imports()
+    from fftune.papers.reproduce import How, keys_of, reproduce
+
+    keys, setup = keys_of(command.keys or ("all",), command.only), _setup(command)
+    if command.list or command.dry_run:
+        print(_plan(command, keys, setup, root))
+        return
+    how = How(
+        backend=command.backend,
+        resources=command.resources,
+        device=command.device,
+        threads=command.threads,
+    )
+    found = reproduce(keys, setup, root=root, how=how)
+    print(found.summary())
+    if found.failed:
+        raise FftuneError(f"{len(found.failed)} failed: {'; '.join(found.failed)}")
+
+
+def _setup(command: Reproduce) -> "Setup":
+    from fftune.papers.declarations import Setup
+
+    if command.zoo is None:
+        return Setup(scale=command.scale, seeds=command.seeds)
+    from fftune.papers.zoo import read_zoo
+
+    zoo = read_zoo(Path(command.zoo))
+    return Setup(scale=command.scale, seeds=command.seeds, zoo=zoo)
+
+
+def _plan(command: Reproduce, keys: Sequence[str], setup: "Setup", root: Path) -> str:
+    from fftune.papers.graph import wanted
+    from fftune.papers.plan import Plan, dry_run, listing
+
+    plan = Plan.of(wanted(keys, setup), setup.scale)
+    return listing(plan, root) if command.list else dry_run(plan, root, command.on, command.cards)
