@@ -71,6 +71,14 @@ def test_the_direction_is_that_of_the_intervals() -> None:
         assert [one.found for one in figure.directions] == [found]
 
 
+def test_the_inflation_of_each_score_is_told() -> None:
+    _, figure = build()
+    (note,) = [note for note in figure.notes if note.startswith("Inflation")]
+    low, high = (100 * end for end in Rate(3125, 10_000).interval)
+    assert f"naive {31.25:.1f} ({low:.1f} to {high:.1f})" in note
+    assert f"quality {99.85 - 94.38:.1f} (" in note
+
+
 def test_what_is_missing_is_named() -> None:
     _, figure = build({kind: pair for kind, pair in SCORES.items() if kind != "noise"})
     assert any(note.startswith("noise is missing: ") for note in figure.notes)
