@@ -10,11 +10,11 @@ from fftune.data.catalog import place_framed
 from fftune.errors import DataError
 from fftune.hedge_study.pictures import png
 from fftune.keyed_noise import Noise
-from fftune.papers.artifacts import Artifact, Direction, Figure, Gallery, Measure, Strip
+from fftune.papers.artifacts import Artifact, Direction, Figure, Gallery, Measure, Picture, Strip
 from fftune.papers.declarations import Exam, Need, Net, Setup, Substandard
 from fftune.papers.measures import inflation
 from fftune.papers.net_risks import PGD
-from fftune.papers.p1_galleries import KINDS, labelled
+from fftune.papers.p1_galleries import KINDS
 from fftune.papers.published import published
 from fftune.papers.results import Results
 from fftune.papers.scales import images_of
@@ -123,8 +123,10 @@ def _strip(kind: str, data: Dataset, truth: Dataset | None) -> Strip:
     return Strip(
         label=kind,
         pictures=tuple(
-            labelled(
-                png(image), data.source.classes[label], "red" if own.get(i, label) != label else ""
+            Picture(
+                png=png(image),
+                caption=data.source.classes[label],
+                colour="red" if own.get(i, label) != label else "",
             )
             for i, image, label in zip(ids.tolist(), x, y.tolist(), strict=True)
         ),
