@@ -10,10 +10,11 @@ from fftune.data.catalog import place_framed
 from fftune.errors import DataError
 from fftune.hedge_study.pictures import png
 from fftune.keyed_noise import Noise
-from fftune.papers.artifacts import Artifact, Direction, Figure, Gallery, Strip
+from fftune.papers.artifacts import Artifact, Direction, Figure, Gallery, Measure, Picture, Strip
 from fftune.papers.declarations import Exam, Need, Net, Setup, Substandard
+from fftune.papers.measures import inflation
 from fftune.papers.net_risks import PGD
-from fftune.papers.p1_galleries import KINDS, labelled
+from fftune.papers.p1_galleries import KINDS
 from fftune.papers.published import published
 from fftune.papers.results import Results
 from fftune.papers.scales import images_of
@@ -45,6 +46,9 @@ class Scores:
     clean: Verdict
     touched: Verdict
     """Verdict on the images that a false friend has perturbed."""
+    inflation: Measure
+    """Share of all images whose mistake a friend conceals, in percent; F - D, where none is broken
+    by him."""
 
     @classmethod
     def of(cls, counts: RiskCounts) -> "Scores":
@@ -52,6 +56,7 @@ class Scores:
         return cls(
             clean=judge(counts.clean_accuracy, BAR),
             touched=judge(counts.hypocritical_accuracy, BAR),
+            inflation=inflation([counts]),
         )
 
 
@@ -118,8 +123,10 @@ def _strip(kind: str, data: Dataset, truth: Dataset | None) -> Strip:
     return Strip(
         label=kind,
         pictures=tuple(
-            labelled(
-                png(image), data.source.classes[label], "red" if own.get(i, label) != label else ""
+            Picture(
+                png=png(image),
+                caption=data.source.classes[label],
+                colour="red" if own.get(i, label) != label else "",
             )
             for i, image, label in zip(ids.tolist(), x, y.tolist(), strict=True)
         ),
@@ -223,6 +230,14 @@ def _told(scores: Mapping[TrainingData, Scores]) -> Iterator[str]:
     yield (
         f"The paper's verdict is that of the point estimate: F of {100 * BAR:g} % or more passes. "
         "Ours is that of the interval: pass if all of it reaches the bar, fail if none does."
+    )
+    told = (
+        f"{kind} {one.inflation.mean:.1f} ({one.inflation.low:.1f} to {one.inflation.high:.1f})"
+        for kind, one in scores.items()
+    )
+    yield (
+        "Inflation of the score, natural risk times hypocritical risk on D-, in points with 95 % "
+        f"intervals: {', '.join(told)}."
     )
     least = max((one.touched.rate.n for one in scores.values()), default=0)
     enough = conclusive_from(BAR)

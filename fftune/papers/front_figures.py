@@ -193,6 +193,7 @@ def _curve(method: str, points: Sequence[Point], color: str, *, legend: bool) ->
         textposition=LABELS[method],
         textfont={"color": color, "size": 11},
         mode="lines+markers+text",
+        cliponaxis=False,
         line={"color": color, "dash": "solid" if method == "THRM" else "dot"},
         marker={"color": color, "size": 9, "symbol": SYMBOLS[method]},
         customdata=[(_told(point.natural), _told(point.other)) for point in points],

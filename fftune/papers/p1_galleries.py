@@ -151,19 +151,13 @@ def _by_image(
 def _pictures(one: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[Picture, ...]:
     """An image, the change, and the changed image, with the labels that a net gives them."""
     classes, y, before, after = found["classes"], one["y"], one["before"], one["after"]
-    red: Literal["red", "green", ""] = "red" if before != y else ""
-    green: Literal["red", "green", ""] = "green" if red else ""
+    red: Literal["red", ""] = "red" if before != y else ""
+    green: Literal["green", ""] = "green" if red else ""
     return (
-        labelled(one["x"], classes[before], red),
+        Picture(png=one["x"], caption=classes[before], colour=red),
         Picture(png=one["delta"], caption=f"x {found['scale']:.3g}"),
-        labelled(one["x_hyp"], classes[after], "red" if after != y else green),
+        Picture(png=one["x_hyp"], caption=classes[after], colour="red" if after != y else green),
     )
-
-
-def labelled(png: str, label: str, colour: Literal["red", "green", ""]) -> Picture:
-    """A picture under its label, with a mark for those who do not tell red from green."""
-    mark = {"red": "\N{BALLOT X} ", "green": "\N{CHECK MARK} ", "": ""}[colour]
-    return Picture(png=png, caption=f"{mark}{label}", colour=colour)
 
 
 def _legend(found: Mapping[str, Any]) -> str:

@@ -164,8 +164,9 @@ class TargetFigure:
             figure.update_xaxes(**_axis(classes), row=row, col=1)
             figure.update_yaxes(title="success (%)", range=[0, 105], row=row, col=1)
         figure.update_xaxes(title="target label", row=len(known), col=1)
-        figure.update_layout(**LAYOUT | {"margin": {"l": 70, "r": 30, "t": 60, "b": 60}})
-        figure.update_layout(barmode="overlay", height=90 + 250 * len(known))
+        height = 120 + 250 * len(known)
+        figure.update_layout(**LAYOUT | {"margin": {"l": 70, "r": 30, "t": 90, "b": 60}})
+        figure.update_layout(barmode="overlay", height=height, legend={"y": 1 + 36 / height})
         return figure
 
     def _published(self, data: str, classes: int, *, legend: bool) -> go.Scatter:
@@ -293,15 +294,17 @@ def _axis(classes: int) -> dict[str, object]:
 
 
 def _directions(found: Rates) -> Iterator[Direction]:
+    places = [(data, method) for data in DATA for method in METHODS]
+    own = {place: measure_of(found[place].own) if place in found else None for place in places}
     yield direction(
         "success towards the own label exceeds the mean over fixed targets",
         (
             Larger(
                 what=f"{method} {data}, y and the mean of targets:",
-                first=measure_of(rates.own),
-                second=rates.mean_fixed,
+                first=own[data, method],
+                second=found[data, method].mean_fixed if (data, method) in found else None,
             )
-            for (data, method), rates in found.items()
+            for data, method in places
         ),
     )
     others = [data for data in DATA if data != TOO_SMALL]
@@ -309,16 +312,15 @@ def _directions(found: Rates) -> Iterator[Direction]:
         (f"success at y of TRADES is below that of PGD-AT on {', '.join(others)}", 1, others),
         (f"on {TOO_SMALL} it is above, as lambda = 6 is too small for it", -1, [TOO_SMALL]),
     ):
-        methods = [*METHODS][::order]
+        more, less = [*METHODS][::order]
         yield direction(
             claim,
             (
                 Larger(
-                    what=f"{data}, {' and '.join(methods)}:",
-                    first=measure_of(found[data, methods[0]].own),
-                    second=measure_of(found[data, methods[1]].own),
+                    what=f"{data}, {more} and {less}:",
+                    first=own[data, more],
+                    second=own[data, less],
                 )
                 for data in among
-                if all((data, method) in found for method in METHODS)
             ),
         )

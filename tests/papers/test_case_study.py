@@ -71,6 +71,14 @@ def test_the_direction_is_that_of_the_intervals() -> None:
         assert [one.found for one in figure.directions] == [found]
 
 
+def test_the_inflation_of_each_score_is_told() -> None:
+    _, figure = build()
+    (note,) = [note for note in figure.notes if note.startswith("Inflation")]
+    low, high = (100 * end for end in Rate(3125, 10_000).interval)
+    assert f"naive {31.25:.1f} ({low:.1f} to {high:.1f})" in note
+    assert f"quality {99.85 - 94.38:.1f} (" in note
+
+
 def test_what_is_missing_is_named() -> None:
     _, figure = build({kind: pair for kind, pair in SCORES.items() if kind != "noise"})
     assert any(note.startswith("noise is missing: ") for note in figure.notes)
@@ -98,5 +106,5 @@ def test_wrong_labels_of_the_samples_are_red(tmp_path: Path) -> None:
     assert {one.colour for one in strips["quality"]} == {""}
     for wrong, true in zip(strips["mislabeling"], strips["quality"], strict=True):
         assert wrong.png == true.png  # the same images, whose labels alone are others
-        assert (wrong.colour == "red") == (wrong.caption[-1] != true.caption)
+        assert (wrong.colour == "red") == (wrong.caption != true.caption)
     assert {one.colour for one in strips["mislabeling"]} == {"red", ""}

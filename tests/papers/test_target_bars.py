@@ -139,6 +139,7 @@ def test_directions_follow_the_numbers() -> None:
 def test_what_is_missing_is_named() -> None:
     figure = built_by(lambda exam: SEEDS[0] if exam.net.data == "svhn" else None)
     assert sum(note.startswith("missing: ") for note in figure.notes) == 3 * 2
+    assert [one.found for one in figure.directions] == [None] * 3  # one set is not all of them
     titles = {one.text for one in figure.plot.layout.annotations}
     assert titles == {"SVHN"}
 
