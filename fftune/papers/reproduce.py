@@ -32,10 +32,10 @@ WORTH_RAY = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
-    """Where and with what tasks are done; nothing of it changes a result, but for the threads."""
+    """Machines and devices that do the tasks; but for the threads none may change a result."""
 
     backend: Backend | None = None
-    """None: `ray` where an address is named, or where this machine has cores to spare."""
+    """Default `ray` where an address is named, or where this machine has cores to spare."""
     resources: Resources = field(default_factory=Resources)
     device: Device = "auto"
     threads: int = 1
@@ -43,7 +43,7 @@ class How:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduction:
-    """What keys came to."""
+    """Outcome of a call: what its items came to."""
 
     built: Sequence[Built]
     page: Path
