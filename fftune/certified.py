@@ -153,17 +153,9 @@ def certify(model: nn.Module, x: Tensor, y: Tensor, *, threat: ThreatModel) -> C
         ModelError: the model is not a bare `linf_dist` net in eval mode at p = infinity in fp32,
             or the images do not fit it.
     """
-    if threat.norm != "linf":
-        raise ConfigError(f"norm must be 'linf' to be certified, got {threat.norm!r}")
-    _require_certifiable(model, x)
-    assert isinstance(model, LinfDist)
+    bounds = bounds_of(model, x, threat=threat)
     with torch.no_grad():
         logits = model(x)
-    bounds = {
-        "eps": threat.eps,
-        "lipschitz": model.lipschitz,
-        "slack": 2 * model.rounding(),  # two logits make a margin
-    }
     right = logits.argmax(1) == y
     return CertifiedCounts(
         eps=threat.eps,
@@ -174,7 +166,23 @@ def certify(model: nn.Module, x: Tensor, y: Tensor, *, threat: ThreatModel) -> C
     )
 
 
-def _require_certifiable(model: nn.Module, x: Tensor) -> None:
+def bounds_of(model: nn.Module, x: Tensor, *, threat: ThreatModel) -> dict[str, float]:
+    """Return the bounds of an l_inf-distance net, as `stays_right` and `stays_wrong` take them.
+
+    Args:
+        x: (B, C, H, W) fp32, pixels in [0, 1], the images that are to be certified.
+
+    Raises:
+        ConfigError, ModelError: see `certify`.
+    """
+    if threat.norm != "linf":
+        raise ConfigError(f"norm must be 'linf' to be certified, got {threat.norm!r}")
+    net = _certifiable(model, x)
+    slack = 2 * net.rounding()  # two logits make a margin
+    return {"eps": threat.eps, "lipschitz": net.lipschitz, "slack": slack}
+
+
+def _certifiable(model: nn.Module, x: Tensor) -> LinfDist:
     if not isinstance(model, LinfDist):
         raise ModelError(f"only a bare linf_dist net can be certified, got {type(model).__name__}")
     if model.p != torch.inf:
@@ -186,3 +194,4 @@ def _require_certifiable(model: nn.Module, x: Tensor) -> None:
         raise ModelError(f"a net can be certified in fp32 only, got {sorted(map(str, types))}")
     if len(x) and not (float(x.min()) >= 0 and float(x.max()) <= 1):
         raise ModelError("images to certify must have pixels in [0, 1]")
+    return model

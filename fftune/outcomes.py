@@ -12,7 +12,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -28,6 +28,9 @@ log = logging.getLogger(__name__)
 SCHEMA_VERSION = 2
 ZERO, NAN, SOME_NAN = "zero-gradient", "nan-gradient", "some nan-gradients"
 """Statuses of examples whose gradients all vanished; were never finite; were not everywhere."""
+
+CERTIFIED: Literal["certified"] = "certified"
+"""Protocol, and attack's name, of rows that bound what any attack could reach."""
 
 _NAME = pa.dictionary(pa.int16(), pa.string())
 SCHEMA = pa.schema(

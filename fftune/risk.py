@@ -5,7 +5,7 @@ from math import nan, sqrt
 from typing import Any
 
 from fftune.errors import DataError
-from fftune.outcomes import Outcomes
+from fftune.outcomes import CERTIFIED, Outcomes
 
 Z = 1.959963984540054
 """Quantile .975 of the standard normal distribution."""
@@ -209,7 +209,7 @@ class UnionCounts:
 
     @classmethod
     def of(cls, outcomes: Outcomes, *, split: str) -> "UnionCounts":
-        """Count all rows of a split, over all attacks and goals.
+        """Count all rows of a split, over all attacks and goals; certified bounds are none.
 
         An example that some attack (other than the canary) has no row for is left out, as it
         would count as one that withstood the attack; so lost blocks make `total` smaller.
@@ -218,6 +218,7 @@ class UnionCounts:
             DataError: there are no rows, or an example has several clean predictions.
         """
         frame = outcomes.where(split=split).to_pandas()
+        frame = frame[frame["protocol"] != CERTIFIED]
         if not len(frame):
             raise DataError(f"there are no outcomes on {split!r}")
         frame = frame[frame["id"].isin(_tried_by_all(frame))].copy()

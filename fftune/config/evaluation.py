@@ -16,10 +16,11 @@ class BatteryConfig:
     name: str = "risks"
     """Name of the battery: `risks` (PGD for both goals), `nine` (Wu et al. 2021, table 1),
     `autoattack` (its four published attacks at published lengths), `ensemble` (our shorter
-    one), `hypocritical` (Tao et al. 2022, table 14), `targets` (fig. 3), `fast_at`, one of an
-    installed package, or `path/to/FILE.py:NAME` of your own."""
+    one), `hypocritical` (Tao et al. 2022, table 14), `targets` (fig. 3), `fast_at`, `certified`
+    (table 16: upper bounds for a `linf_dist` net, beside `risks`), one of an installed package, or
+    `path/to/FILE.py:NAME` of your own."""
     steps: int = 20
-    """Steps of `risks` and `targets`; the other batteries are as their sources have them."""
+    """Steps of `risks`, `targets` and `certified`; others are as their sources have them."""
     tier: Tier | None = None
     """Length of the ensembles of `ensemble` and `hypocritical`: `screen` for a first look,
     `escalating`, their default, which becomes `full` where that may find more, or `full`, which

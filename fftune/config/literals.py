@@ -10,6 +10,8 @@ Goal = Literal["adversarial", "targeted", "hypocritical", "stability", "hedge", 
 Loss = Literal["ce", "margin", "dlr", "kl", "linear"]
 Start = Literal["uniform", "gaussian", "narrow", "sphere", "none"]
 Protocol = Literal["fixed", "strong"]
+RowProtocol = Literal["fixed", "strong", "certified"]
+"""Protocol of rows: that of an attack, or a bound that no attack exceeds."""
 Tier = Literal["screen", "escalating", "full"]
 Precision = Literal["fp32", "bf16", "auto"]
 Device = Literal["auto", "cpu", "cuda"]

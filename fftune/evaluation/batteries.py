@@ -9,8 +9,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
-from fftune.config import AttackConfig, BatteryConfig, Goal, Loss, ThreatModel, Tier
-from fftune.config import Protocol as AttackProtocol
+from fftune.config import (
+    AttackConfig,
+    BatteryConfig,
+    Goal,
+    Loss,
+    RowProtocol,
+    ThreatModel,
+    Tier,
+)
 from fftune.defenses import AdaptiveAccess
 from fftune.errors import ConfigError
 from fftune.evaluation.tiers import (
@@ -56,7 +63,7 @@ class Attack:
         return self.stages[0].config
 
     @property
-    def protocol(self) -> AttackProtocol:
+    def protocol(self) -> RowProtocol:
         """`fixed` where every stage is."""
         fixed = all(stage.config.protocol == "fixed" for stage in self.stages)
         return "fixed" if fixed else "strong"

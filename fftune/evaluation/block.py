@@ -14,6 +14,7 @@ from fftune.data.dataset import Batch
 from fftune.devices import policy
 from fftune.errors import ConfigError, DataError
 from fftune.evaluation.batteries import Attack
+from fftune.evaluation.certificate import Certificate, at_worst
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
 from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
@@ -149,6 +150,10 @@ def logits_of(subject: ModelUnderTest, x: Tensor) -> Tensor:
 def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise) -> _Attempt:
     """Attack one block: the perturbed examples, which rows do not keep. See `attack_block`."""
     attempt = _begin(subject, block, attack)
+    if isinstance(attack, Certificate):
+        attempt.pred = at_worst(attack, subject.net, attempt.x, attempt.y, attempt.clean)
+        attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
+        return attempt
     for stage in attack.stages if len(attempt.y) else ():
         _run(subject, attempt, stage, attack, noise)
     return attempt

@@ -71,6 +71,7 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
+    adaptive: bool = True,
     beside: Beside = nullcontext,
 ) -> dict[str, EvalResult]: ...
 @overload
@@ -86,6 +87,7 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
+    adaptive: bool = True,
 ) -> Outcomes: ...
 def evaluate(
     models: Model | Mapping[str, Model],
@@ -99,6 +101,7 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
+    adaptive: bool = True,
     beside: Beside = nullcontext,
 ) -> Outcomes | dict[str, EvalResult]:
     """Attack every example of a split with every attack of a battery.
@@ -116,6 +119,8 @@ def evaluate(
         resources: the cluster, for `ray`.
         root: folder where finished blocks are kept and found again. Blocks of a net in memory are
             not kept, as its code is not known.
+        adaptive: False leaves the adaptive attacks out, for tables of attackers who know of no
+            defence.
         beside: opened when a net was found fit, just before the attacks, and closed after them;
             not at all where no net is.
 
@@ -143,6 +148,7 @@ def evaluate(
             backend=backend,
             resources=resources,
             root=root,
+            adaptive=adaptive,
             beside=beside,
         )
         return next(iter(alone.values())).complete()
@@ -156,6 +162,7 @@ def evaluate(
         defense=defense,
         attacks=attacks,
         root=root,
+        adaptive=adaptive,
         actors=actors,
     )
     results: dict[str, EvalResult] = {}
@@ -240,6 +247,7 @@ class _Request:
     defense: DefenseConfig | None
     attacks: Sequence[Attack] | None
     root: Path | None
+    adaptive: bool
     actors: Device | None
     """What Ray's actors compute on; None: this process attacks."""
 
@@ -268,6 +276,7 @@ def _under_test(
         threat=request.threat,
         attacks=request.attacks,
         defense=request.defense,
+        adaptive=request.adaptive,
     )
     with under_test(net, job.on("cpu") if request.actors else job) as subject:
         check_images(subject, dataset)

@@ -10,16 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from fftune.capture import forget
+from fftune.certified import bounds_of
 from fftune.config import BatteryConfig, DefenseConfig, Device, Precision, ThreatModel
 from fftune.data import Dataset
 from fftune.data.dataset import Batch
 from fftune.defenses import refuse_without_gradients
 from fftune.devices import policy
-from fftune.errors import DataError, FftuneError, ModelError, OutOfMemoryError
+from fftune.errors import ConfigError, DataError, FftuneError, ModelError, OutOfMemoryError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest
-from fftune.evaluation.defended import DefenseSet
+from fftune.evaluation.certificate import Certificate
+from fftune.evaluation.defended import CLEAN, DefenseSet
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
 from fftune.models import (
@@ -82,8 +84,16 @@ class EvalJob:
         threat: ThreatModel,
         attacks: Sequence[Attack] | None = None,
         defense: DefenseConfig | None = None,
+        adaptive: bool = True,
     ) -> "EvalJob":
-        """Build the job of a battery, or of these `attacks`; a defense adds adaptive ones."""
+        """Build the job of a battery, or of these `attacks`; a defense adds clean images to them.
+
+        Args:
+            adaptive: a defense adds adaptive attacks, too.
+
+        Raises:
+            ConfigError: a bound is asked for behind a defense.
+        """
         classes = len(dataset.source.classes)
         chosen = tuple(attacks or attacks_of(battery, threat, classes=classes))
         defense_set = DefenseSet.of(
@@ -93,14 +103,18 @@ class EvalJob:
             split=dataset.split,
             attacks=len(chosen),
         )
+        if defense_set is not None and any(isinstance(a, Certificate) for a in chosen):
+            raise ConfigError("defense.names must be left out to certify: the bound is the net's")
+        more: tuple[Attack, ...] = ()
+        if defense_set is not None:
+            aware = adaptive_attacks(chosen, defense_set, threat)
+            more = tuple(one for one in aware if adaptive or one.name == CLEAN)
         return cls(
             dataset=dataset,
             dataset_hash=dataset.hash(),
             model_hash=model_hash,
             battery=sized(battery),
-            attacks=chosen
-            if defense_set is None
-            else (*chosen, *adaptive_attacks(chosen, defense_set, threat)),
+            attacks=(*chosen, *more),
             defense_set=defense_set,
         )
 
@@ -282,6 +296,10 @@ def check_images(subject: ModelUnderTest, dataset: Dataset) -> None:
 def lint_model(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
     """Check labels and gradients, and ask the lint's questions; see `try_out`."""
     _check_labels(job)
+    for attack in job.attacks:
+        if isinstance(attack, Certificate):
+            few = first_images(subject, job.dataset, 1)
+            bounds_of(subject.net, few, threat=attack.config.threat)
     blind = [attack.name for attack in job.attacks if attack.needs_gradients]
     if blind and not fits.has_gradients(subject.net, first_images(subject, job.dataset, 1)):
         raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")

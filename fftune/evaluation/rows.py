@@ -7,7 +7,7 @@ import pyarrow as pa
 from torch import Tensor
 
 from fftune.attacks import success
-from fftune.config import Goal, Norm, Protocol, Tier
+from fftune.config import Goal, Norm, RowProtocol, Tier
 from fftune.outcomes import rows
 from fftune.threat import distance
 
@@ -28,7 +28,7 @@ class RowKey:
     goal: Goal
     seed: int
     restart: int = 0
-    protocol: Protocol = "fixed"
+    protocol: RowProtocol = "fixed"
     tier: Tier = "full"
     defense: str = "none"
     defense_repeat: int = 0

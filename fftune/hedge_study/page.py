@@ -102,7 +102,7 @@ def _showcase(shown: Showcase, figures: _Figures) -> str:
         f"<p>{escape(shown.second_attack)}.</p>",
         "<h2>Slope of the false class less that of the true one, at attacked images</h2>",
         "<p>Hedge Defense relies on the false class being the steeper one: above zero.</p>",
-        figures.html(slopes(shown)),
+        figures.html(slopes(shown.gaps)),
         *(_surface(figures.html(surface(one)), one.id) for one in shown.surfaces),
         "<h2>How alike the images are</h2>",
         figures.html(similarities(shown)),

@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 
 from fftune.config import Dimension, Value
 from fftune.config.attack import PIXEL
-from fftune.hedge_study.showcase_schema import Showcase, Surface
+from fftune.hedge_study.showcase_schema import Gaps, Showcase, Surface
 from fftune.hedge_study.summary import HedgeResult
 from fftune.report.plots import COLORS, LAYOUT, NATURAL
 from fftune.risk import Rate, RiskCounts
@@ -230,10 +230,10 @@ def flips(shown: Showcase) -> go.Figure:
     return figure
 
 
-def slopes(shown: Showcase) -> go.Figure:
+def slopes(estimates: Sequence[Gaps]) -> go.Figure:
     """Plot the slope of the false class minus that of the true one: a histogram an estimator."""
-    figure = make_subplots(rows=2, cols=2, subplot_titles=[g.estimator for g in shown.gaps])
-    for i, gaps in enumerate(shown.gaps):
+    figure = make_subplots(rows=2, cols=2, subplot_titles=[g.estimator for g in estimates])
+    for i, gaps in enumerate(estimates):
         for name, values, color in (
             ("false to true", gaps.false_to_true, COLORS[0]),
             ("true to false", gaps.true_to_false, COLORS[1]),

@@ -38,10 +38,11 @@ def excellent_on_f(*lines: str) -> Claim:
     return claim
 
 
-def worse_when_poisoned(found: Found) -> Direction:
-    """Poisons do what they are for."""
+def worse_when_poisoned(*groups: str) -> Claim:
+    """Poisons do what they are for; MLPs, on which they do little, are not among the groups."""
+    claim = f"Poisoning nets have a lower D than Quality nets ({', '.join(groups)})"
     pairs = (("Quality", "Poisoning"),)
-    return _between("Poisoning nets have a lower D than Quality nets", found, "D", pairs)
+    return lambda found: _between(claim, found, "D", pairs, groups)
 
 
 def naive_mlp(found: Found) -> Direction:

@@ -26,7 +26,7 @@ class Net:
     """A net that is trained: everything of a paper that decides its weights.
 
     Two descriptions of one net are equal: lambda = 0 is standard training, a net that was not
-    trained has no objective, and the norm counts only where something is perturbed.
+    trained has no objective, norm and radius count only where something is perturbed.
     """
 
     data: str = "cifar10"
@@ -36,6 +36,8 @@ class Net:
     objective: str = "standard"
     lam: float = 0.0
     norm: Norm = "linf"
+    eps: float | None = None
+    """Radius of what it is trained on, in pixels of [0, 1]; None: that of the norm at the scale."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -44,14 +46,17 @@ class Net:
             object.__setattr__(self, "objective", "standard")
         if self.objective not in WEIGHTED:
             object.__setattr__(self, "lam", 0.0)
-        if self.objective == "standard" and self.kind != "poisoning":
-            object.__setattr__(self, "norm", "linf")
+        if self.objective == "standard":
+            object.__setattr__(self, "eps", None)
+            if self.kind != "poisoning":
+                object.__setattr__(self, "norm", "linf")
 
     def __str__(self) -> str:
         lam = f" lambda {self.lam:g}" if self.lam else ""
         kind = "" if self.kind == "quality" else f" {self.kind}"
         norm = "" if self.norm == "linf" else f" {self.norm}"
-        return f"{self.data}{kind} {self.model} {self.objective}{lam}{norm} seed {self.seed}"
+        eps = "" if self.eps is None else f" eps {self.eps:.4g}"
+        return f"{self.data}{kind} {self.model} {self.objective}{lam}{norm}{eps} seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,6 +93,8 @@ class Exam:
     size: Size = "all"
     seed: int = 0
     """Seed of the attackers' noise."""
+    adaptive: bool = True
+    """Attackers who know of the defences join those of the battery."""
 
     def __str__(self) -> str:
         behind = f" behind {' '.join(self.defenses)}" if self.defenses else ""

@@ -1,4 +1,4 @@
-"""What a table says, cell by cell: the grids that text, Markdown and LaTeX draw."""
+"""Grids of a table's texts, cell by cell, which text, Markdown and LaTeX draw."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass

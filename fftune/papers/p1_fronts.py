@@ -94,7 +94,7 @@ class FrontTable:
         return row_of(label, cells, block=method)
 
     def _directions(self, fronts: Mapping[str, Front], results: Results) -> list[Direction]:
-        lambdas = [lam for lam in lambdas_of(results.setup) if lam]
+        lambdas = lambdas_of(results.setup)
         if self.kind == "quality":
             return [
                 self._gap(results, lambdas, lambdas),
@@ -102,13 +102,17 @@ class FrontTable:
             ]
         large = [lam for lam in lambdas if lam > SMALL]
         return [
-            dominated(fronts, [lam for lam in lambdas if lam <= SMALL]),
+            dominated(fronts, [lam for lam in lambdas if 0 < lam <= SMALL]),
             self._gap(results, large, lambdas),
             direction_of_lambda("TRADES", fronts["TRADES"]),
         ]
 
     def _gap(self, results: Results, first: Sequence[float], second: Sequence[float]) -> Direction:
-        """THRM with some lambdas against TRADES with others, at equal natural risk."""
+        """THRM with some lambdas against TRADES with others, at equal natural risk.
+
+        Lambda = 0 is an end of both fronts, as in the paper's figure 4: without it the fronts of
+        many classes hardly share a natural risk.
+        """
         claim = "at equal natural risk THRM has a lower hypocritical risk on D- than TRADES"
         if min(first, default=0) > SMALL:
             claim += f", with lambda over {SMALL:g}"

@@ -154,13 +154,13 @@ def _pictures(one: Mapping[str, Any], found: Mapping[str, Any]) -> tuple[Picture
     red: Literal["red", "green", ""] = "red" if before != y else ""
     green: Literal["red", "green", ""] = "green" if red else ""
     return (
-        _labelled(one["x"], classes[before], red),
+        labelled(one["x"], classes[before], red),
         Picture(png=one["delta"], caption=f"x {found['scale']:.3g}"),
-        _labelled(one["x_hyp"], classes[after], "red" if after != y else green),
+        labelled(one["x_hyp"], classes[after], "red" if after != y else green),
     )
 
 
-def _labelled(png: str, label: str, colour: Literal["red", "green", ""]) -> Picture:
+def labelled(png: str, label: str, colour: Literal["red", "green", ""]) -> Picture:
     """A picture under its label, with a mark for those who do not tell red from green."""
     mark = {"red": "\N{BALLOT X} ", "green": "\N{CHECK MARK} ", "": ""}[colour]
     return Picture(png=png, caption=f"{mark}{label}", colour=colour)

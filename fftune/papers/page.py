@@ -43,7 +43,7 @@ footer { margin-top: 3rem; font-size: .85rem; }
 table.gallery img { width: 4.5rem; } }
 """
 Plotly = Literal["directory"] | bool
-"""Whether a page brings plotly: the file beside it, all of it, or none."""
+"""Plotly in a page: as the file beside it, all of it, or none."""
 SIGN: dict[Literal["red", "green", ""], str] = {"red": "✗", "green": "✓", "": ""}
 INDEX_COLUMNS = ("key", "what it is", "state", "scale", "numbers", "directions", "files")
 PAGE = """<!doctype html>

@@ -131,7 +131,7 @@ def config_of(net: Net, scale: Scale) -> TrainConfig:
         data=net.data,
         model=net.model,
         norm=net.norm,
-        eps=ball_of(net.norm, scale).eps,
+        eps=ball_of(net.norm, scale, net.eps).eps,
     )
     config = training(net.objective, basis)
     if scale != "full":

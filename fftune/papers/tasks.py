@@ -267,6 +267,7 @@ class _Worker:
             split=need.split,
             defense=DefenseConfig(names=need.defenses, repeats=REPEATS) if need.defenses else None,
             root=self.folder,
+            adaptive=need.adaptive,
         )
         outcomes.write(self.folder / "outcomes.parquet")
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from math import nan
 from typing import TYPE_CHECKING
 
+from fftune.config import told_radius
 from fftune.evaluation.batteries import BatterySpec
 from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS
-from fftune.outcomes import Outcomes
+from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
 from fftune.risk import Rate, UnionCounts
 
@@ -26,8 +28,8 @@ def table(outcomes: Outcomes) -> str:
     """Format accuracy and risk under every attack, then the worst case over all of them."""
     if not len(outcomes):
         return "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
-    frame, several = _framed(outcomes), ensembles()
-    lines = []
+    frame, bounds = _framed(outcomes)
+    several, lines = ensembles(), []
     for split, part in frame.groupby("split"):
         clean = part.drop_duplicates("id")["right_clean"]
         only_wrong = _only_wrong(part)
@@ -42,6 +44,7 @@ def table(outcomes: Outcomes) -> str:
             lines += _inflated(line)
             lines += _remarks(line.statuses)
         lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
+        lines += _certified(part, bounds[bounds["split"] == split])
     tiers = set(frame["tier"][frame["attack"].isin(several)])
     return "\n".join([*lines, *_lengths(tiers)])
 
@@ -60,7 +63,7 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
     found: dict[str, Rate] = {}
     if not len(outcomes):
         return found
-    frame = _framed(outcomes)
+    frame, bounds = _framed(outcomes)
     for split, part in frame.groupby("split"):
         union = UnionCounts.of(outcomes, split=str(split))
         clean = part.drop_duplicates("id")["right_clean"]
@@ -75,6 +78,9 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
             found[f"risk/{line.name} {line.goal}"] = line.risk
             if line.inflation is not None:
                 found[f"inflation/{line.name} {line.goal}"] = line.inflation
+    for line in _lines(bounds):
+        found[f"certified_bound/{line.goal}_accuracy"] = line.accuracy
+        found[f"certified_bound/{line.goal}_risk"] = line.risk
     return found
 
 
@@ -104,13 +110,15 @@ class _Line:
     statuses: "pd.Series[str]"
 
 
-def _framed(outcomes: Outcomes) -> "pd.DataFrame":
+def _framed(outcomes: Outcomes) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+    """Rows of attacks, and those of certified bounds."""
     frame = outcomes.to_pandas().astype(dict.fromkeys(BY, str))
     # A false friend's target is the example's own label: no column of its own.
     frame.loc[frame["goal"] != "targeted", "target"] = ""
     frame["right_clean"] = frame["pred_clean"] == frame["y"]
     frame["right"] = frame["pred_pert"] == frame["y"]
-    return frame
+    certified = frame["protocol"] == CERTIFIED
+    return frame[~certified], frame[certified]
 
 
 def _lines(part: "pd.DataFrame") -> Iterator[_Line]:
@@ -164,6 +172,31 @@ def _lengths(tiers: set[str]) -> list[str]:
     ]
     if "escalating" in tiers:
         lines.append(f"canary, of {CANARY} survivors: {CANARY_LENGTHS}")
+    return lines
+
+
+def _certified(part: "pd.DataFrame", bounds: "pd.DataFrame") -> list[str]:
+    """Format certified bounds, each beside what the attacks of its goal found."""
+    if not len(bounds):
+        return []
+    eps, n = bounds["eps"].iloc[0], bounds["id"].nunique()
+    ball = f"linf <= {told_radius(float(eps))}"
+    lines = [f"  certified bound, which no attack exceeds, for these {n:,} examples, {ball}, fp32:"]
+    natural = bounds.drop_duplicates("id")["right_clean"]
+    lines.append(f"{'':16s}natural risk {Rate(int((~natural).sum()), n)}")
+    for bound in _lines(bounds):
+        found = [line for line in _lines(part) if line.goal == bound.goal]
+        adversary = bound.goal == "adversarial"
+        column, of = ("A", "D+") if adversary else ("F", "D-")
+        pick = min if adversary else max
+        accuracy = pick((line.accuracy.value for line in found), default=nan)
+        risk = max((line.risk.value for line in found), default=nan)
+        least = "at least" if adversary else "at most"
+        lines += [
+            f"{'':16s}{bound.goal} accuracy {column} {least} {bound.accuracy}, "
+            f"attacked {accuracy:.1%}",
+            f"{'':16s}{bound.goal} risk on {of} at most {bound.risk}, attacked {risk:.1%}",
+        ]
     return lines
 
 

@@ -14,7 +14,7 @@ from fftune.errors import FftuneError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
-from fftune.outcomes import Outcomes
+from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.report.attack_table import rates, table, values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
 from fftune.report.defense_table import defense_rates, defense_table, undefended
@@ -204,7 +204,8 @@ def friends_of(outcomes: Outcomes) -> Outcomes:
     """Select the bare net's rows of false friends, those apart that tried some examples only."""
     rows = undefended(outcomes).where(goal="hypocritical")
     everyone = len(outcomes.values("id"))
-    each = (rows.where(attack=attack) for attack in rows.values("attack"))
+    attacks = rows.values("attack") - {CERTIFIED}
+    each = (rows.where(attack=attack) for attack in attacks)
     return Outcomes.of(one.table for one in each if len(one) == everyone)
 
 

@@ -1,0 +1,103 @@
+"""Certified bounds as rows: no attack exceeds them, and no worst case takes them for an attack."""
+
+import pytest
+import torch
+from test_certified import EPS, INPUTS, data, net
+
+import fftune as ff
+from fftune.certified import certify
+from fftune.config import ThreatModel
+from fftune.errors import ConfigError, ModelError
+from fftune.evaluation.certificate import at_worst, certificates
+from fftune.models import make_model
+from fftune.outcomes import Outcomes
+from fftune.report.attack_table import rates, table
+from fftune.risk import Rate, RiskCounts, UnionCounts
+
+
+def certified(model, count: int = 120, *, eps: float, seed: int = 7) -> Outcomes:
+    return ff.evaluate(model, data(count, seed), eps=eps, battery="certified", steps=5).outcomes
+
+
+def test_worst_answers_by_hand() -> None:
+    """Logits move by .05 / .2009 = .249 at most, so that margins from .498 on are kept."""
+    model = make_model("linf_dist", INPUTS, width=16, seed=0).eval()
+    y = torch.zeros(5, dtype=torch.long)
+    z = torch.tensor(
+        [
+            [0.51, 0.0, -1.0],  # right, and stays so
+            [0.49, -1.0, 0.0],  # right, by less
+            [0.0, 0.51, 0.3],  # wrong, and stays so
+            [0.0, 0.3, 0.49],  # wrong, by less
+            [0.0, 0.0, -1.0],  # a tie that counts as right
+        ]
+    )
+    adversary, friend = certificates(ThreatModel(eps=0.05))
+    x = torch.full((5, 1, 4, 4), 0.5)
+    assert at_worst(adversary, model, x, y, z).tolist() == [0, 2, 1, 2, 1]
+    assert at_worst(friend, model, x, y, z).tolist() == [0, 0, 1, 0, 0]
+
+
+@pytest.mark.parametrize(("steps", "eps", "seed"), [(0, 0.02, 0), (0, 0.05, 1), (60, EPS, 2)])
+def test_what_attacks_find_is_within_what_is_certified(steps, eps, seed) -> None:
+    model = net(steps, seed)
+    found = certified(model, eps=eps)
+    bound = RiskCounts.of(found, attack="certified", split="test")
+    attacked = RiskCounts.of(found, attack="pgd-5", split="test")
+    x, y = data(120, 7)
+    counts = certify(model, x, y, threat=ThreatModel(eps=eps))
+    assert (bound.total, bound.wrong) == (counts.total, counts.wrong)
+    assert (bound.fooled, bound.concealed) == (counts.foolable, counts.concealable)
+    assert bound.violations == 0
+    assert attacked.fooled <= bound.fooled and attacked.concealed <= bound.concealed
+    assert bound.adversarial_accuracy.value <= attacked.adversarial_accuracy.value
+    assert bound.hypocritical_accuracy.value >= attacked.hypocritical_accuracy.value
+    # Table 16 derives R_hyp from F, as all tables do.
+    derived = 1 - (1 - bound.hypocritical_accuracy.value) / bound.natural_risk.value
+    assert derived == pytest.approx(counts.hypocritical_risk)
+
+
+def test_a_bound_is_no_attack_of_the_worst_case() -> None:
+    found = certified(net(60, 2), eps=EPS)
+    alone = Outcomes.of([found.where(attack="pgd-5").table])
+    assert UnionCounts.of(found, split="test") == UnionCounts.of(alone, split="test")
+    assert found.where(attack="certified").values("protocol") == {"certified"}
+    bound = RiskCounts.of(found, attack="certified", split="test")
+    assert bound.fooled > RiskCounts.of(found, attack="pgd-5", split="test").fooled
+    named = rates(found)
+    assert {name: rate for name, rate in named.items() if name.startswith("certified")} == {
+        "certified_bound/adversarial_accuracy": bound.adversarial_accuracy,
+        "certified_bound/adversarial_risk": bound.adversarial_risk,
+        "certified_bound/hypocritical_accuracy": bound.hypocritical_accuracy,
+        "certified_bound/hypocritical_risk": bound.hypocritical_risk,
+    }
+    assert {name: r for name, r in named.items() if not name.startswith("certified")} == rates(
+        alone
+    )
+    said = table(found)
+    assert said.startswith(table(alone))
+    assert "certified bound, which no attack exceeds, for these 120 examples, linf <= 0.05" in said
+    assert f"hypocritical accuracy F at most {bound.hypocritical_accuracy}" in said
+    assert f"adversarial accuracy A at least {bound.adversarial_accuracy}" in said
+
+
+def test_a_bound_at_radius_0_is_the_clean_answer() -> None:
+    found = certified(net(60, 2), eps=0.0)
+    bound = RiskCounts.of(found, attack="certified", split="test")
+    assert bound.fooled == bound.concealed == 0
+    assert bound.hypocritical_risk == Rate(0, bound.wrong)
+
+
+@pytest.mark.parametrize(
+    ("change", "settings", "error", "message"),
+    [
+        (lambda m: m, {"norm": "l2"}, ConfigError, "^norm must be 'linf' for battery 'certified'"),
+        (lambda m: m, {"defense": "hedge"}, ConfigError, "^defense.names must be left out to"),
+        (lambda m: torch.nn.Sequential(m), {}, ModelError, "^only a bare linf_dist net"),
+        (lambda m: (m.set_p(8), m)[1], {}, ModelError, "at p = inf only, got p = 8$"),
+    ],
+)
+def test_what_cannot_be_certified_is_one_line(change, settings, error, message) -> None:
+    model = change(make_model("linf_dist", INPUTS, width=16, seed=0).eval())
+    with pytest.raises(error, match=message):
+        ff.evaluate(model, data(20, 7), battery="certified", **settings)

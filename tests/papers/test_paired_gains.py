@@ -1,0 +1,69 @@
+from math import sqrt
+
+import pytest
+
+from fftune.evaluation.defended import CLEAN
+from fftune.papers.hedge_claims import claims, is_robust
+from fftune.papers.paired_gains import by_image, exceeds, gain
+from tests.papers.defended_rows import defended
+
+HEDGE, NONE = [("hedge", "pgd-20")], [("none", "pgd-20")]
+NET = defended(
+    {
+        ("none", CLEAN): [range(8)],
+        ("hedge", CLEAN): [range(8)],
+        ("none", "pgd-20"): [range(2)],
+        ("none", "cw"): [range(1, 4)],
+        ("none", "aware-hedge"): [range(0)],
+        ("hedge", "pgd-20"): [range(4), range(6)],
+        ("hedge", "cw"): [range(1, 5), range(10)],
+        ("hedge", "aware-hedge"): [range(0), range(0)],
+    },
+    10,
+)
+
+
+def test_an_image_counts_in_as_many_draws_as_it_is_right() -> None:
+    found = by_image(NET)
+    assert found["hedge", "pgd-20"].tolist() == [1, 1, 1, 1, 0.5, 0.5, 0, 0, 0, 0]
+    # Right under both attacks, in the first draw images 1 to 3, in the second 0 to 5.
+    assert found["hedge", "worst"].tolist() == [0.5, 1, 1, 1, 0.5, 0.5, 0, 0, 0, 0]
+    assert found["none", "worst"].tolist() == [0, 1, 0, 0, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_gain_with_its_interval_over_images() -> None:
+    net = by_image(NET)
+    found = gain([net], HEDGE, NONE)
+    assert found is not None and (found.mean, found.n) == (pytest.approx(30), 10)
+    each = [0, 0, 100, 100, 50, 50, 0, 0, 0, 0]
+    spread = sqrt(sum((one - 30) ** 2 for one in each) / 9 / 10)
+    assert (found.low, found.high) == pytest.approx(
+        (30 - 1.96 * spread, 30 + 1.96 * spread), abs=1e-3
+    )
+    # The same net twice is no more evidence.
+    assert gain([net, net], HEDGE, NONE) == found
+    back = gain([net], NONE, HEDGE)
+    assert back is not None and back.mean == pytest.approx(-30)
+
+
+def test_missing_columns() -> None:
+    assert gain([by_image(NET)], [("random", "cw")], [("none", "cw")]) is None
+    assert exceeds("it rises", None).found is None
+
+
+def test_verdicts_by_the_interval() -> None:
+    found = gain([by_image(NET)], HEDGE, NONE)
+    assert found is not None
+    assert exceeds("it rises", found).found is True
+    assert exceeds("it rises", found, 60).found is False
+    assert exceeds("it rises", found, 31).found is None
+    assert exceeds("it rises", found).seen.startswith("+30.00 points (95 % CI +")
+
+
+def test_claims_are_about_robust_nets() -> None:
+    weak = defended({("none", CLEAN): [range(10)], ("none", "pgd-20"): [range(1)]}, 10)
+    assert not is_robust(by_image(weak))
+    assert is_robust(by_image(NET))
+    told = claims([by_image(weak), by_image(NET)], ("pgd-20", "cw"))
+    assert [one.found for one in told if "under PGD" in one.claim] == [True]
+    assert not any("AutoAttack" in one.claim and "raises" in one.claim for one in told)
