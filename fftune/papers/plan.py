@@ -155,7 +155,7 @@ def dry_run(plan: Plan, root: Path, on: CardName | None, number: int | None) -> 
     card = cards()[on] if on else _card_at_hand()
     hours = _hours(plan, card)
     owners = Counter(task.key for one in plan.wanted for task in one.tasks)
-    lines: list[tuple[str, ...]] = [HEADINGS]
+    lines: list[tuple[str, ...]] = [(*HEADINGS, "GPU-hours" if card else "hours")]
     for one in plan.wanted:
         if one.error:
             lines.append((one.key, one.error, *[""] * 6))
@@ -183,10 +183,13 @@ def _told(
     name += "s" if number > 1 else ""
     ahead = left(tasks, root)
     took, each = makespan(tasks, hours, number), sum(hours.values())
+    nets = [task.need for task in tasks if isinstance(task.need, Net)]
+    naive = sum(net.kind == "naive" for net in nets)
     told = [
+        f"{len(nets) - naive:,} trainings, and {naive:,} nets as they are initialised",
         f"{saved:,} tasks are saved, as items share them; {len(tasks) - len(ahead):,} are done",
-        f"about {_short(each)} hours of one, {_short(took)} h on {number} {name} "
-        f"with {plan.bytes(ahead, at_once=number) / GB:.1f} GB on the disk",
+        f"about {_short(each)} h on one, {_short(took)} h on {number} {name}; "
+        f"{plan.bytes(ahead, at_once=number) / GB:.1f} GB on the disk",
         _source(plan, card),
         *plan.absent(ahead),
     ]
@@ -289,6 +292,6 @@ def _absent_line(name: str, reason: str, keys: Mapping[str, None]) -> str:
     return f"data set {name!r} ({SIZES[name]}) is not in {place!r}; {users} need it"
 
 
-HEADINGS = ("key", "tasks", "shared", "nets", "data", "rows", "analyses", "hours")
+HEADINGS = ("key", "tasks", "shared", "nets", "data", "rows", "analyses")
 FEW = 6
 """Items that a line names."""

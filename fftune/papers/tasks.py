@@ -87,7 +87,7 @@ class Task:
 
     def folder(self, root: Path) -> Path:
         """Folder of its results."""
-        return tasks_root(root) / self.key
+        return papers_root(root) / "tasks" / self.key
 
     def is_done(self, root: Path) -> bool:
         """Tell if it is finished."""
@@ -108,11 +108,6 @@ class Task:
 
 
 _KINDS: dict[type, str] = {Net: "net", Substandard: "data", Exam: "rows", Analysis: "analysis"}
-
-
-def tasks_root(root: Path) -> Path:
-    """The folder of all tasks of both papers, below that of results."""
-    return papers_root(root) / "tasks"
 
 
 def papers_root(root: Path) -> Path:
@@ -244,6 +239,7 @@ class _Worker:
             net=nets[0] if nets else None,
             threat=ball_of(need.norm, self.task.scale),
             spec=images,
+            device=self.device,
         )
         for _ in convert(conversion):
             pass

@@ -11,7 +11,7 @@ from fftune.papers.tasks import Given
 from fftune.risk import RiskCounts
 
 NATURAL = Net(model="mlp")
-POISONED = Net(model="mlp", kind="poisoning")
+MISTAUGHT = Net(model="mlp", kind="mislabeling")
 FRIENDLY = Net(model="mlp", objective="thrm", lam=20.0)
 
 
@@ -28,7 +28,7 @@ def broken(given: Given) -> Mapping[str, Any]:
     raise RuntimeError("of no use")
 
 
-EXAMS = tuple(Exam(net=net, size="few") for net in (NATURAL, POISONED, FRIENDLY))
+EXAMS = tuple(Exam(net=net, size="few") for net in (NATURAL, MISTAUGHT, FRIENDLY))
 COUNTED = Analysis(run="tests.papers.paper_items:counted", nets=(NATURAL, FRIENDLY))
 BROKEN = Analysis(run="tests.papers.paper_items:broken", nets=(NATURAL,))
 

@@ -143,7 +143,7 @@ def test_an_item_that_cannot_be_asked_does_not_stop_others() -> None:
 def test_keys_are_groups_items_and_patterns() -> None:
     assert keys_of(["all"]) == list(PAPERS)
     assert keys_of(["P1.T10", "P1"])[0] == "P1.T10"
-    assert len(keys_of(["P1", "P1.T10"])) == 28
+    assert keys_of(["P1", "P2.T1"]) == [key for key in PAPERS if key.startswith("P1.")] + ["P2.T1"]
     assert keys_of(["all"], ["P2.T*", "P1.F1"]) == ["P1.F1", *(f"P2.T{n}" for n in range(1, 9))]
     with pytest.raises(ConfigError, match=r"'P1.T100' .*did you mean 'P1.T10'"):
         keys_of(["P1.T100"])
