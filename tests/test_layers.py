@@ -61,7 +61,7 @@ RANKS = {
     "result": 13,
     "papers": 14,
     "cli": 15,
-    "api": 14,
+    "api": 15,
     "__main__": 16,
     "train": 16,
     "evaluate": 16,
