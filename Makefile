@@ -1,7 +1,7 @@
 PYTHON := .venv/bin/python
 PORT ?= 5000
 
-.PHONY: demo test test-slow test-cuda mutants docs lint format setup mlflow constraints
+.PHONY: demo reproduce test test-slow test-cuda mutants docs lint format setup mlflow constraints
 
 setup:
 	@clusters/setup.sh --dev
@@ -11,6 +11,10 @@ demo: setup
 	$(PYTHON) -m fftune.sweep thrm --scale tiny --resume
 	$(PYTHON) -m fftune.sweep trades --scale tiny --resume
 	$(PYTHON) -m fftune.report thrm-tiny trades-tiny
+
+# Every table and figure of both papers at tiny scale; the same command goes on, or does nothing.
+reproduce: setup
+	$(PYTHON) -m fftune.reproduce all --scale tiny
 
 test: setup
 	$(PYTHON) -m pytest -m "not slow"

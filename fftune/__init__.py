@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from fftune.api import Evaluation as Evaluation
     from fftune.api import Risks as Risks
     from fftune.api import evaluate as evaluate
+    from fftune.api import reproduce as reproduce
     from fftune.api import sweep as sweep
     from fftune.api import train as train
     from fftune.attacks import apgd as apgd
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
 __version__ = "0.2.0"
 
 _HOMES = {
-    "api": ("Evaluation", "Risks", "evaluate", "sweep", "train"),
+    "api": ("Evaluation", "Risks", "evaluate", "reproduce", "sweep", "train"),
     "attacks": (*("apgd", "cw", "deepfool", "fab", "fgsm", "pgd", "pgd_hedged", "rays", "square"),),
     "config": (
         *("AttackConfig", "BatteryConfig", "DataSpec", "DefenseConfig", "HedgeConfig"),

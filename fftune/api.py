@@ -1,9 +1,9 @@
-"""Evaluate, train and sweep from Python, as `fftune.evaluate`, `fftune.train`, `fftune.sweep`."""
+"""Evaluate, train, sweep and reproduce from Python, as `fftune.evaluate` and the like."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -13,6 +13,7 @@ from fftune.config import (
     BatteryConfig,
     Constants,
     DefenseConfig,
+    Device,
     ModelSpec,
     Norm,
     Resources,
@@ -32,7 +33,10 @@ from fftune.storage import storage_root
 from fftune.sweeping.front import Front
 from fftune.training.checkpoint import Checkpoint
 
-__all__ = ["Evaluation", "Risks", "evaluate", "sweep", "train"]
+if TYPE_CHECKING:
+    from fftune.papers.reproduce import Reproduction
+
+__all__ = ["Evaluation", "Risks", "evaluate", "reproduce", "sweep", "train"]
 
 
 def evaluate(
@@ -218,6 +222,44 @@ def _study(recipe: str, scale: recipes.Scale, data: str | None, others: Mapping[
     selection = others.get("selection", "validation")
     require_word("selection", selection, Selection)
     return recipes.study(recipe, scale, data=data, selection=selection)
+
+
+def reproduce(
+    *keys: str,
+    scale: recipes.Scale = "tiny",
+    seeds: int | None = None,
+    backend: Backend = "inline",
+    resources: Resources | None = None,
+    device: Device = "auto",
+    threads: int = 1,
+    storage: str | Path | None = None,
+) -> "Reproduction":
+    """Train, attack and lay out tables and figures of both papers.
+
+    >>> found = reproduce("P1.T15")  # doctest: +SKIP
+    >>> found.built[0].artifacts  # doctest: +SKIP
+
+    Args:
+        keys: as `fftune reproduce --list` has them; all of a paper's, or `all`.
+        scale: as of `train`.
+        seeds: training seeds of tables with deviations; default the scale's.
+        backend: "inline" does one task after the other here; "ray" several at once.
+        device, threads: of each task; equal threads are part of what makes results equal.
+        storage: the folder of results; default `FFTUNE_STORAGE`, else one in the home folder. What
+            lies there is not done again.
+
+    Raises:
+        ConfigError: a key or setting is unknown or out of range.
+        DataError: data are absent; the message says which, and where they go.
+    """
+    from fftune.papers.declarations import Setup
+    from fftune.papers.reproduce import How, keys_of
+    from fftune.papers.reproduce import reproduce as reproduce_items
+
+    require_word("scale", scale, recipes.Scale)
+    how = How(backend=backend, resources=resources or Resources(), device=device, threads=threads)
+    root = storage_root(str(storage) if storage is not None else None)
+    return reproduce_items(keys_of(keys), Setup(scale=scale, seeds=seeds), root=root, how=how)
 
 
 def _about(config: Study, net: ModelSpec | str | Path, *, takes_model: bool) -> Study:

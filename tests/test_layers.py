@@ -62,7 +62,7 @@ RANKS = {
     "result": 13,
     "papers": 14,
     "cli": 15,
-    "api": 14,
+    "api": 15,
     "__main__": 16,
     "train": 16,
     "evaluate": 16,
@@ -121,6 +121,7 @@ MADE_FOR_USERS = {
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
     "certified.certify": "called from Python: no command takes a batch of images",
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
+    "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""

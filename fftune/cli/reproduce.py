@@ -24,8 +24,8 @@ class Reproduce(DryRun):
     """
 
     keys: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Tables and figures, as in P1.T10 or P2.F3; P1 is all of Tao et al. 2022, P2 of Wu et al.
-    2021, `all` of both."""
+    """Tables and figures, as in `--list`; all of Tao et al. 2022 or of Wu et al. 2021 by one key,
+    `all` of both."""
     scale: Scale = "tiny"
     """`tiny`: the embedded digits, seconds a net; `small`: 5,000 images of CIFAR-10; `full`: as
     published."""

@@ -13,6 +13,7 @@ import torch
 from fftune.config import (
     Constants,
     DataSpec,
+    Device,
     Selection,
     ThreatModel,
     WriteConfig,
@@ -27,6 +28,7 @@ from fftune.data.dataset import content_hash
 from fftune.data.official_split import OfficialSplit, PartName
 from fftune.data.substandard import SubstandardRecipe, made_of
 from fftune.errors import ConfigError, DataError
+from fftune.models import device_of
 from fftune.models.loading import read_net
 from fftune.progress import Progress
 from fftune.registry import is_of_file
@@ -66,6 +68,8 @@ class Conversion:
     """The published settings of perturbations, or those of the authors' code."""
     seed: int = 0
     """The seed of noise, labels and poisons."""
+    device: Device = "cpu"
+    """The device that poisons are crafted on."""
     phase: Literal[1, 2, 3] | None = None
     """A row of `PHASES`, whose sizes replace those of `write`."""
     spec: DataSpec
@@ -158,7 +162,7 @@ def _copies(name: PartName, part: OfficialSplit, job: Conversion, config: WriteC
     recipe = SubstandardRecipe(
         kind=job.kind, seed=job.seed, threat=job.threat, constants=job.constants
     )
-    net = read_net(job.net) if job.net else None
+    net = read_net(job.net).to(device_of(job.device)) if job.net else None
     substandard, made = made_of(part, recipe, net, frame=frame_for(part, config))
     yield CLEAN, part, None
     yield "train", substandard, made

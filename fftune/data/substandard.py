@@ -142,15 +142,17 @@ def perturbed(
     Raises:
         ConfigError: no pixel changed, as the radius is below half a level of them.
     """
-    crafted, hits, levels = [], 0, data.source.levels
+    crafted, hits, levels, device = [], 0, data.source.levels, _device_of(net)
     for rows in torch.arange(len(data)).split(BATCH):
-        pixels, ids = data.pixels[rows], data.ids[rows]
-        x, t = pixels / levels, targets(data.y[rows], len(data.source.classes), recipe.kind)
+        pixels, ids = data.pixels[rows].to(device), data.ids[rows].to(device)
+        y = data.y[rows].to(device)
+        x, t = pixels / levels, targets(y, len(data.source.classes), recipe.kind)
         with eval_mode(net):
             x_pert = pgd(net, x, t, config=attack, goal="targeted", loss="ce", noise=noise, ids=ids)
-            crafted.append(stored(x_pert, pixels, attack.threat, levels, recipe.constants))
+            made = stored(x_pert, pixels, attack.threat, levels, recipe.constants)
+            crafted.append(made.cpu())
             with torch.no_grad():
-                hits += int((net(crafted[-1] / levels).argmax(1) == t).sum())
+                hits += int((net(made / levels).argmax(1) == t).sum())
         log.info(
             "%s: %d of %d, %d taken for the target", recipe.kind, rows[-1] + 1, len(data), hits
         )
@@ -206,9 +208,13 @@ def _check_fit(net: nn.Module, data: Dataset) -> None:
     with eval_mode(net):
         check_fit(
             net,
-            lambda count: data.pixels[:count] / data.source.levels,
+            lambda count: data.pixels[:count].to(_device_of(net)) / data.source.levels,
             len(data.source.classes),
             sizes=(min(2, len(data)),),
             available=len(data),
             data=data.source.name,
         )
+
+
+def _device_of(net: nn.Module) -> torch.device:
+    return next((p.device for p in net.parameters()), torch.device("cpu"))

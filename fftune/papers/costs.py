@@ -48,6 +48,8 @@ POISON_STEPS = 100
 """Steps of a poison (Tao et al. 2022, A.3)."""
 LOOKS = 300
 """Forward passes of an image in an analysis, roughly: nobody counts what its function does."""
+DISTANCE = 40
+"""Operations of a weight of a net of distances, roughly: powers cost more than products."""
 ROW = 12.0
 """Bytes of a row in a file, roughly, of which its block takes as many until all rows are there."""
 
@@ -236,8 +238,9 @@ def _size_of(model: str, width: int | None, inputs: InputSpec) -> _Size:
     parameters = sum(p.numel() for p in net.parameters())
     try:
         flops = flops_of(config, inputs)
-    except ModelError:  # distances are no products: as many operations as a linear layer takes
-        flops = Flops(forward=2 * parameters, craft=4 * parameters, joint=6 * parameters)
+    except ModelError:  # it multiplies no matrices, as distances do not
+        forward = DISTANCE * parameters
+        flops = Flops(forward=forward, craft=2 * forward, joint=3 * forward)
     return _Size(flops=flops, parameters=parameters)
 
 

@@ -35,11 +35,11 @@ class Wanted:
     asked: tuple[Task, ...] = ()
     """Tasks that it asks for."""
     error: str = ""
-    """Why it cannot be asked; empty: it can."""
+    """Reason why it cannot be asked; empty: it can."""
 
     @property
     def title(self) -> str:
-        """What it is, in one line."""
+        """Subject, in one line."""
         return self.item.title if self.item else ""
 
     @property
@@ -109,7 +109,7 @@ class Schedule:
         """
         self.at_once = at_once
         self.reasons: dict[str, str] = {}
-        """Why tasks failed, by their keys."""
+        """Causes of failures, by the keys of the tasks."""
         self._waiting = {task.key: task for task in tasks}
         self._running: dict[str, Task] = {}
         self._done = 0

@@ -1,5 +1,6 @@
-"""What a run of the papers' items would take, before anything starts: time, disk, and data."""
+"""Plan of a run of the papers' items, before anything starts: its time, its disk, its data."""
 
+import logging
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,7 +13,7 @@ import torch
 
 from fftune.config import TrainConfig
 from fftune.data.catalog import data_root, open_parts, opened_once
-from fftune.errors import DataError, StorageError
+from fftune.errors import DataError, FftuneError, StorageError
 from fftune.hardware import Card, CardName, card_of, cards
 from fftune.models import device_of
 from fftune.papers.costs import Cost, cost_of
@@ -24,6 +25,8 @@ from fftune.progress import duration
 from fftune.recipes import Scale
 from fftune.training.hours import Job, hours_on, source
 from fftune.training.phases import phases_of
+
+log = logging.getLogger(__name__)
 
 GB = 1e9
 PAGES = 0.15 * GB
@@ -56,7 +59,7 @@ class Plan:
     def of(cls, wanted: Sequence[Wanted], scale: Scale) -> "Plan":
         """Count the costs of all tasks, those that are done too."""
         tasks = closure(task for one in wanted for task in one.asked)
-        return cls(wanted=wanted, scale=scale, costs={t.key: cost_of(t) for t in tasks})
+        return cls(wanted=wanted, scale=scale, costs={t.key: _cost(t) for t in tasks})
 
     @property
     def tasks(self) -> list[Task]:
@@ -116,6 +119,14 @@ class Plan:
         return kept + sum(beside[:at_once]) + PAGES
 
 
+def _cost(task: Task) -> Cost:
+    try:
+        return cost_of(task)
+    except FftuneError as error:  # which its turn brings too, and then it fails alone
+        log.debug("%s: %s", task.need, error)
+        return Cost()
+
+
 def listing(plan: Plan, root: Path) -> str:
     """A line an item: its key, what it is, what it costs on this machine, and its state."""
     seconds = plan.seconds()
@@ -144,9 +155,7 @@ def dry_run(plan: Plan, root: Path, on: CardName | None, number: int | None) -> 
     card = cards()[on] if on else _card_at_hand()
     hours = _hours(plan, card)
     owners = Counter(task.key for one in plan.wanted for task in one.tasks)
-    lines: list[tuple[str, ...]] = [
-        ("key", "tasks", "shared", "nets", "data", "rows", "analyses", "hours")
-    ]
+    lines: list[tuple[str, ...]] = [(*HEADINGS, "GPU-hours" if card else "hours")]
     for one in plan.wanted:
         if one.error:
             lines.append((one.key, one.error, *[""] * 6))
@@ -174,10 +183,13 @@ def _told(
     name += "s" if number > 1 else ""
     ahead = left(tasks, root)
     took, each = makespan(tasks, hours, number), sum(hours.values())
+    nets = [task.need for task in tasks if isinstance(task.need, Net)]
+    naive = sum(net.kind == "naive" for net in nets)
     told = [
+        f"{len(nets) - naive:,} trainings, and {naive:,} nets as they are initialised",
         f"{saved:,} tasks are saved, as items share them; {len(tasks) - len(ahead):,} are done",
-        f"about {_short(each)} hours of one, {_short(took)} h on {number} {name} "
-        f"with {plan.bytes(ahead, at_once=number) / GB:.1f} GB on the disk",
+        f"about {_short(each)} h on one, {_short(took)} h on {number} {name}; "
+        f"{plan.bytes(ahead, at_once=number) / GB:.1f} GB on the disk",
         _source(plan, card),
         *plan.absent(ahead),
     ]
@@ -280,6 +292,6 @@ def _absent_line(name: str, reason: str, keys: Mapping[str, None]) -> str:
     return f"data set {name!r} ({SIZES[name]}) is not in {place!r}; {users} need it"
 
 
-HEADINGS = ("key", "tasks", "shared", "nets", "data", "rows", "analyses", "hours")
+HEADINGS = ("key", "tasks", "shared", "nets", "data", "rows", "analyses")
 FEW = 6
 """Items that a line names."""

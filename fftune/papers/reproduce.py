@@ -16,6 +16,7 @@ from fftune.papers.artifacts import Built
 from fftune.papers.declarations import Setup
 from fftune.papers.graph import Schedule, Wanted, left, run_inline, wanted
 from fftune.papers.plan import Plan
+from fftune.papers.render import render_item
 from fftune.papers.results import Results
 from fftune.papers.tasks import Task, papers_root
 from fftune.progress import Progress
@@ -32,10 +33,10 @@ WORTH_RAY = 60.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class How:
-    """Where and with what tasks are done; nothing of it changes a result, but for the threads."""
+    """Machines and devices that do the tasks; but for the threads none may change a result."""
 
     backend: Backend | None = None
-    """None: `ray` where an address is named, or where this machine has cores to spare."""
+    """Default `ray` where an address is named, or where this machine has cores to spare."""
     resources: Resources = field(default_factory=Resources)
     device: Device = "auto"
     threads: int = 1
@@ -43,7 +44,7 @@ class How:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduction:
-    """What keys came to."""
+    """Outcome of a call: what its items came to."""
 
     built: Sequence[Built]
     page: Path
@@ -148,17 +149,18 @@ def _built(one: Wanted, results: Results) -> Built:
         return Built(key=one.key, title=one.title, error=one.error)
     try:
         artifacts = tuple(one.item.build(results))
+        found = Built(key=one.item.key, title=one.title, artifacts=artifacts)
+        render_item(found, results.setup)  # so that a page of all items can be written
     except Exception as error:
         log.debug("%s", one.key, exc_info=True)
         log.warning("%s cannot be built: %s", one.key, first_line(error))
         return Built(key=one.item.key, title=one.title, error=first_line(error))
-    return Built(key=one.item.key, title=one.title, artifacts=artifacts)
+    return found
 
 
 def _lay_out(built: Sequence[Built], setup: Setup, root: Path) -> Path:
     """Write the page with all tables and figures, and tell MLflow of it, last."""
     from fftune.papers.page import write
-    from fftune.papers.publish import log as log_to_mlflow
 
     page = write(built, setup, papers_root(root) / setup.scale)
     try:
@@ -167,6 +169,13 @@ def _lay_out(built: Sequence[Built], setup: Setup, root: Path) -> Path:
         log.debug("MLflow", exc_info=True)
         log.warning("MLflow has no record of it: %s", first_line(error))
     return page
+
+
+def log_to_mlflow(built: Sequence[Built], setup: Setup, root: Path) -> None:
+    """Log items to MLflow, whose import takes seconds."""
+    from fftune.papers.publish import log as published
+
+    published(built, setup, root)
 
 
 def _failures(

@@ -87,7 +87,7 @@ class Task:
 
     def folder(self, root: Path) -> Path:
         """Folder of its results."""
-        return tasks_root(root) / self.key
+        return papers_root(root) / "tasks" / self.key
 
     def is_done(self, root: Path) -> bool:
         """Tell if it is finished."""
@@ -108,11 +108,6 @@ class Task:
 
 
 _KINDS: dict[type, str] = {Net: "net", Substandard: "data", Exam: "rows", Analysis: "analysis"}
-
-
-def tasks_root(root: Path) -> Path:
-    """The folder of all tasks of both papers, below that of results."""
-    return papers_root(root) / "tasks"
 
 
 def papers_root(root: Path) -> Path:
@@ -185,13 +180,13 @@ def _perform(worker: "_Worker") -> None:
     from fftune.data.catalog import opened_once
     from fftune.models import torch_threads
 
-    began, worked, task, folder = perf_counter(), process_time(), worker.task, worker.folder
-    _sweep(folder, all_of_it=task.kind in ("data", "analysis"))
+    began, worked, folder = perf_counter(), process_time(), worker.folder
+    _sweep(folder, all_of_it=worker.task.kind in ("data", "analysis"))
     with opened_once(), torch_threads(worker.threads):
         worker.run()
     done = {
-        "task": str(task.need),
-        "scale": task.scale,
+        "task": str(worker.task.need),
+        "scale": worker.task.scale,
         "seconds": perf_counter() - began,
         "cpu_seconds": process_time() - worked,
     }
@@ -202,10 +197,8 @@ def _perform(worker: "_Worker") -> None:
 def _sweep(folder: Path, *, all_of_it: bool) -> None:
     """Remove what an attempt that was killed has left, but for what the next one goes on from."""
     for path in list(folder.iterdir() if all_of_it else folder.rglob(".*")):
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.suffix != ".lock":
-            path.unlink()
+        if path.suffix != ".lock":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +238,7 @@ class _Worker:
             net=nets[0] if nets else None,
             threat=ball_of(need.norm, self.task.scale),
             spec=images,
+            device=self.device,
         )
         for _ in convert(conversion):
             pass

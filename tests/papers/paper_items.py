@@ -1,6 +1,8 @@
 """Small tables, figures and tasks, for the tests of what does them."""
 
+import os
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from fftune.papers.artifacts import Artifact, Cell, Measure, Row, Table
@@ -11,7 +13,7 @@ from fftune.papers.tasks import Given
 from fftune.risk import RiskCounts
 
 NATURAL = Net(model="mlp")
-POISONED = Net(model="mlp", kind="poisoning")
+MISTAUGHT = Net(model="mlp", kind="mislabeling")
 FRIENDLY = Net(model="mlp", objective="thrm", lam=20.0)
 
 
@@ -28,8 +30,18 @@ def broken(given: Given) -> Mapping[str, Any]:
     raise RuntimeError("of no use")
 
 
-EXAMS = tuple(Exam(net=net, size="few") for net in (NATURAL, POISONED, FRIENDLY))
+def dying(given: Given) -> Mapping[str, Any]:
+    """An analysis whose first worker dies."""
+    marker = Path(given.nets[0].weights).parent / "died"
+    if not marker.exists():
+        marker.touch()
+        os._exit(1)
+    return {"parameters": [1]}
+
+
+EXAMS = tuple(Exam(net=net, size="few") for net in (NATURAL, MISTAUGHT, FRIENDLY))
 COUNTED = Analysis(run="tests.papers.paper_items:counted", nets=(NATURAL, FRIENDLY))
+DIES = Analysis(run="tests.papers.paper_items:dying", nets=(NATURAL,))
 BROKEN = Analysis(run="tests.papers.paper_items:broken", nets=(NATURAL,))
 
 
@@ -39,7 +51,7 @@ def accuracies(results: Results) -> Iterable[Artifact]:
     for exam in EXAMS:
         outcomes = results.rows(exam)
         if outcomes is None:
-            cells = (Cell(reason=results.why_missing(exam)),)
+            cells = (Cell(reason=results.why_missing(exam)),) * 3
         else:
             counts = RiskCounts.of(outcomes, attack="pgd-20", split="test")
             rates = (
@@ -57,10 +69,11 @@ def needs(_: Setup) -> Iterable[Need]:
     return EXAMS
 
 
-def numbers(results: Results) -> Iterable[Artifact]:
-    """A table of what the analyses found."""
-    found = results.analysis(COUNTED)
-    cell = Cell(ours=Measure(mean=found["parameters"][0])) if found else Cell(reason="none")
+def numbers(results: Results, analysis: Analysis = COUNTED) -> Iterable[Artifact]:
+    """A table of what an analysis found."""
+    found = results.analysis(analysis)
+    reason = results.why_missing(analysis)
+    cell = Cell(ours=Measure(mean=found["parameters"][0])) if found else Cell(reason=reason)
     row = Row(label="parameters", cells=(cell,))
     return [Table(name="numbers", title="sizes", columns=(("", "n"),), rows=(row,), unit="")]
 
@@ -71,5 +84,11 @@ def unbuildable(_: Results) -> Iterable[Artifact]:
 
 TABLE = Item(key="table", title="accuracies of three nets", needs=needs, build=accuracies)
 SIZES = Item(key="sizes", title="sizes", needs=lambda _: [COUNTED, EXAMS[0]], build=numbers)
-FAILING = Item(key="failing", title="what fails", needs=lambda _: [BROKEN, EXAMS[0]], build=numbers)
+DYING = Item(key="dying", title="a death", needs=lambda _: [DIES], build=lambda _: [])
+FAILING = Item(
+    key="failing",
+    title="what fails",
+    needs=lambda _: [BROKEN, EXAMS[0]],
+    build=lambda results: numbers(results, BROKEN),
+)
 UNBUILT = Item(key="unbuilt", title="no figure", needs=lambda _: [EXAMS[0]], build=unbuildable)

@@ -1,0 +1,150 @@
+"""Items from keys to pages: equal whatever interrupts, failures told, nothing done twice."""
+
+import os
+import random
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from fftune import storage
+from fftune.errors import StudyError
+from fftune.papers import reproduce as reproduce_module
+from fftune.papers.artifacts import Built, Table
+from fftune.papers.declarations import Setup
+from fftune.papers.graph import wanted
+from fftune.papers.reproduce import How, Reproduction, reproduce
+from fftune.papers.tasks import Task, papers_root
+from fftune.storage import locked
+
+ITEMS = "tests/papers/paper_items.py"
+KEYS = (f"{ITEMS}:TABLE", f"{ITEMS}:SIZES")
+INLINE = How(backend="inline", device="cpu")
+
+
+def quiet_reproduce(keys: tuple[str, ...], root: Path, how: How = INLINE) -> Reproduction:
+    """Without MLflow, which takes seconds to open."""
+    kept = reproduce_module.log_to_mlflow
+    reproduce_module.log_to_mlflow = lambda *_: None
+    try:
+        return reproduce(keys, Setup(), root=root, how=how)
+    finally:
+        reproduce_module.log_to_mlflow = kept
+
+
+def tables(root: Path) -> Mapping[str, str]:
+    """Tables of a storage folder as they were written."""
+    found = sorted((papers_root(root) / "tiny").rglob("*.csv"))
+    return {path.name: path.read_text() for path in found}
+
+
+def numbers(one: Built) -> list[float]:
+    (table,) = one.artifacts
+    assert isinstance(table, Table)
+    return [cell.ours.mean for row in table.rows for cell in row.cells if cell.ours]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    root = tmp_path_factory.mktemp("undisturbed")
+    found = quiet_reproduce(KEYS, root)
+    assert found.failed == []
+    assert [len(numbers(one)) for one in found.built] == [9, 1]
+    return root
+
+
+def test_a_second_call_does_nothing_again(undisturbed: Path, monkeypatch) -> None:
+    before = tables(undisturbed)
+    monkeypatch.setattr(reproduce_module, "run_inline", None)
+    found = quiet_reproduce(KEYS, undisturbed)
+    assert tables(undisturbed) == before != {}
+    assert found.page.name == "index.html" and found.page.is_file()
+    assert "accuracies of three nets" in found.summary()
+
+
+def test_finished_tasks_leave_no_blocks_and_no_snapshots(undisturbed: Path) -> None:
+    tasks = papers_root(undisturbed) / "tasks"
+    assert not list(tasks.rglob("blocks")) and not list(tasks.rglob("states"))
+
+
+def test_what_fails_is_told_and_the_rest_is_built(undisturbed: Path, tmp_path: Path) -> None:
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    keys = (*KEYS, f"{ITEMS}:FAILING", f"{ITEMS}:UNBUILT", f"{ITEMS}:NOTHING")
+    found = quiet_reproduce(keys, tmp_path)
+    assert [bool(one.error) for one in found.built] == [False, False, False, True, True]
+    assert numbers(found.built[2]) == []  # a table with a failed cell
+    told = "\n".join(found.failed)
+    assert len(found.failed) == 3
+    assert "broken of cifar10 mlp standard seed 0 (of no use)" in told
+    assert "unbuilt (no such figure)" in told and "defines no 'NOTHING'" in told
+
+
+def test_one_driver_at_a_time(undisturbed: Path) -> None:
+    with locked(papers_root(undisturbed), "it"), pytest.raises(StudyError, match="another driver"):
+        quiet_reproduce(KEYS, undisturbed)
+
+
+class DeathError(BaseException):
+    """End of a process as SIGKILL brings it: nothing catches it, and nothing is cleaned up."""
+
+
+def dies_at(commits: int, root: Path) -> bool:
+    """Reproduce, and die when the n-th file is about to be committed; tell if that happened."""
+    left = commits
+
+    def replace(source: str, target: str) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            patch.setattr(storage.os, "unlink", lambda _: None)  # its half-written file stays
+            raise DeathError
+        rename(source, target)
+
+    rename = os.replace
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(storage.os, "replace", replace)
+        try:
+            quiet_reproduce(KEYS, root)
+        except DeathError:
+            return True
+    return False
+
+
+def test_tables_are_equal_after_any_number_of_deaths(undisturbed: Path, tmp_path: Path) -> None:
+    """Whichever file a driver was about to commit when it died, the next goes on from there."""
+    draw = random.Random(0)
+    deaths = [dies_at(draw.randrange(1, 9), tmp_path) for _ in range(12)]
+    assert sum(deaths) >= 8
+    quiet_reproduce(KEYS, tmp_path)
+    assert tables(tmp_path) == tables(undisturbed)
+    left = [path.name for path in (papers_root(tmp_path) / "tasks").rglob(".*")]
+    assert [name for name in left if not name.endswith(".lock")] == []
+
+
+def test_a_half_written_task_begins_anew(undisturbed: Path, tmp_path: Path) -> None:
+    """Leftovers of a task of each kind, whatever they hold, do no harm."""
+    tasks: dict[str, Task] = {}
+    for one in wanted(KEYS, Setup()):
+        tasks |= {task.kind: task for task in one.tasks}
+    assert set(tasks) == {"net", "data", "rows", "analysis"}
+    for task in tasks.values():
+        folder = task.folder(tmp_path)
+        (folder / "digits-mislabeling").mkdir(parents=True)
+        (folder / ".outcomes.parquet.x1y2").write_bytes(b"half")
+        for name in ("outcomes.parquet", "result.json", "digits-mislabeling/train.beton"):
+            (folder / name).write_bytes(b"half")
+    quiet_reproduce(KEYS, tmp_path)
+    assert tables(tmp_path) == tables(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_tasks_on_ray_leave_the_same(undisturbed: Path, tmp_path: Path) -> None:
+    found = quiet_reproduce((*KEYS, f"{ITEMS}:DYING"), tmp_path, How(backend="ray", device="cpu"))
+    assert found.failed == []  # a worker that dies once is replaced
+    own = {name: text for name, text in tables(tmp_path).items() if "dying" not in name.lower()}
+    assert own == tables(undisturbed)
+    for path in papers_root(undisturbed).rglob("outcomes.parquet"):
+        other = tmp_path / path.relative_to(undisturbed)
+        assert other.read_bytes() == path.read_bytes()
