@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from fftune.config import (
     PAPER_LAMBDAS,
     DataSpec,
-    HedgeConfig,
     Norm,
     OptimizerConfig,
     ThreatModel,
@@ -179,8 +178,3 @@ def poisoner(data: Substandard, scale: Scale) -> Net:
     """
     other = images_of(data.data, data.model, scale) != images_of(data.data, "resnet18", scale)
     return Net(data=data.data, model=data.model if other else "resnet18")
-
-
-def hedge_of(norm: Norm, scale: Scale) -> HedgeConfig:
-    """Hedge Defense as published, its radius the attackers'."""
-    return HedgeConfig(norm=norm, eps_d=ball_of(norm, scale).eps)
