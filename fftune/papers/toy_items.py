@@ -27,7 +27,7 @@ from fftune.papers.toys import (
 from fftune.papers.verdicts import cell
 from fftune.report.plots import COLORS, LAYOUT
 
-BLUE, ORANGE, GREEN, GREY = COLORS[0], COLORS[1], COLORS[2], COLORS[5]
+BLUE, ORANGE, GREY = COLORS[0], COLORS[1], COLORS[5]
 DRAWN_B = 0.3
 """Threshold of figures 9 and 10."""
 SIDE = 100
