@@ -17,6 +17,7 @@ from fftune.config import (
     ModelSpec,
     Norm,
     Resources,
+    Selection,
     Split,
     Study,
     TrainConfig,
@@ -162,6 +163,7 @@ def sweep(
     *,
     net: ModelSpec | str | Path | None = None,
     scale: recipes.Scale = "tiny",
+    data: str | None = None,
     backend: Backend = "inline",
     resources: Resources | None = None,
     storage: str | Path | None = None,
@@ -178,6 +180,7 @@ def sweep(
         net: the folder of a checkpoint, or a description, for studies of a net that exists, as
             "hedge" is. A checkpoint's data and threat are the defaults.
         scale: as of `train`.
+        data: data set of "thrm" and "trades", whose schedule they take.
         backend: "inline" trains one net after the other here; "ray" several at once.
         storage: the folder of results; default `FFTUNE_STORAGE`, else one in the home folder.
         resume: go on with a study that was interrupted. One that has ended is given back.
@@ -193,7 +196,7 @@ def sweep(
     from fftune.sweeping.sweep import sweep as sweep_study
 
     require_word("scale", scale, recipes.Scale)
-    config = recipe if isinstance(recipe, Study) else recipes.find(recipe)(scale)
+    config = recipe if isinstance(recipe, Study) else _study(recipe, scale, data, others)
     if kind_of(config).takes_model and net is None and not isinstance(recipe, Study):
         raise ConfigError("net is missing: name the folder of a checkpoint, or give a ModelSpec")
     if net is not None:
@@ -244,6 +247,19 @@ def reproduce(
     how = How(backend=backend, resources=resources or Resources(), device=device, threads=threads)
     root = storage_root(str(storage) if storage is not None else None)
     return reproduce_items(keys_of(keys), Setup(scale=scale, seeds=seeds), root=root, how=how)
+
+
+def _study(recipe: str, scale: recipes.Scale, data: str | None, others: Mapping[str, Any]) -> Study:
+    """Settings of a study by name, on its data.
+
+    Raises:
+        ConfigError: there is no such recipe, or it does not follow its data.
+    """
+    if data is not None and recipe not in recipes.FRONTS:
+        raise ConfigError(f"data must be left out of {recipe!r}: it is a setting of its base")
+    selection = others.get("selection", "validation")
+    require_word("selection", selection, Selection)
+    return recipes.study(recipe, scale, data=data, selection=selection)
 
 
 def _about(config: Study, net: ModelSpec | str | Path, *, takes_model: bool) -> Study:

@@ -2,8 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import product
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from fftune.config import (
     AttackConfig,
@@ -15,7 +16,7 @@ from fftune.config import (
     HedgeTrial,
     Norm,
     OptimizerConfig,
-    Phase,
+    Selection,
     Study,
     SweepConfig,
     ThreatModel,
@@ -24,14 +25,19 @@ from fftune.config import (
     substandard_name,
 )
 from fftune.config.data import of_another
-from fftune.config.validation import require_words
+from fftune.config.validation import plain_name, require_words
 from fftune.errors import ConfigError
 from fftune.objectives import find_objective
+from fftune.registry import DATASETS, label
+from fftune.schedules import FAST_AT, SCHEDULES, imagenet
 from fftune.user_code import UserCodeError, called, defined
 
 Scale = Literal["tiny", "small", "full"]
 TrainingData = Literal["quality", "noise", "mislabeling", "poisoning", "naive"]
 Recipe = Callable[[Scale], Study]
+FrontRecipe = Callable[[Scale, str | None, Selection], SweepConfig]
+SUBSTANDARD: tuple[TrainingData, ...] = ("noise", "mislabeling", "poisoning")
+NORMS: tuple[Norm, ...] = get_args(Norm)
 
 LAM = 6.0
 """Weight of the second term in both papers, unless a sweep chooses it."""
@@ -119,14 +125,16 @@ def _linf_dist(config: TrainConfig, objective: str, basis: Basis) -> TrainConfig
     )
 
 
-def thrm(scale: Scale) -> SweepConfig:
+def thrm(scale: Scale, data: str | None = None, selection: Selection = "validation") -> SweepConfig:
     """Lambda against natural and hypocritical risk under THRM (Tao et al. 2022, eq. 3)."""
-    return _lambda_sweep("thrm", scale)
+    return _lambda_sweep("thrm", scale, data, selection)
 
 
-def trades(scale: Scale) -> SweepConfig:
+def trades(
+    scale: Scale, data: str | None = None, selection: Selection = "validation"
+) -> SweepConfig:
     """Lambda against natural and hypocritical risk under TRADES (Tao et al. 2022, eq. 2)."""
-    return _lambda_sweep("trades", scale)
+    return _lambda_sweep("trades", scale, data, selection)
 
 
 def hedge(scale: Scale) -> HedgeSweep:
@@ -136,7 +144,27 @@ def hedge(scale: Scale) -> HedgeSweep:
     return HedgeSweep(name="hedge")
 
 
+FRONTS: dict[str, FrontRecipe] = {"thrm": thrm, "trades": trades}
+"""Built-in studies of trainings: settings follow the data set and the split that selects."""
 RECIPES: dict[str, Recipe] = {"thrm": thrm, "trades": trades, "hedge": hedge}
+
+
+def study(
+    name: str, scale: Scale, *, data: str | None = None, selection: Selection = "validation"
+) -> Study:
+    """Settings of a study by its name; those of a built-in front follow its data.
+
+    Args:
+        name: see `find`.
+        data: data set of the trainings; default that of the scale.
+        selection: split that selects; where it is `test` no image is kept for validation.
+
+    Raises:
+        ConfigError: there is no such recipe.
+    """
+    if name in FRONTS:
+        return FRONTS[name](scale, data, selection)
+    return find(name)(scale)
 
 
 def find(name: str) -> Recipe:
@@ -179,16 +207,43 @@ def own(name: str) -> Callable[..., Any]:
     return recipe
 
 
-def _lambda_sweep(objective: str, scale: Scale) -> SweepConfig:
-    base = replace(training(objective, Basis(scale=scale)), lam=0.0)
-    if base.data.validation_size == 0:  # a point of a front is chosen on images of its own
-        base = replace(base, data=_with_validation(base.data))
+def _lambda_sweep(
+    objective: str, scale: Scale, data: str | None, selection: Selection
+) -> SweepConfig:
+    base = replace(_on_data(objective, scale, data), lam=0.0)
+    images = base.data
+    if selection == "test":  # as published: every image trains
+        images = replace(images, validation_size=0)
+    elif images.validation_size == 0:  # a point of a front is chosen on images of its own
+        images = _with_validation(images)
+    usual = training(objective, Basis(scale=scale)).data.name
+    named = "" if images.name == usual else f"-{label(images.name)}"
     return SweepConfig(
-        name=f"{objective}-{scale}",
-        experiment=f"{base.data.name}-{scale}",
-        base=base,
+        name=plain_name(f"{objective}-{scale}{named}"),
+        experiment=plain_name(f"{label(images.name)}-{scale}"),
+        base=replace(base, data=images),
         battery=BatteryConfig(name="risks", steps=20),
+        selection=selection,
     )
+
+
+def _on_data(objective: str, scale: Scale, name: str | None) -> TrainConfig:
+    """A training on a data set, of which it takes the schedule, also where it is substandard."""
+    parent, kind = _parent(name)
+    if scale == "full" and parent and parent not in SCHEDULES:  # a user's own
+        config = training(objective, Basis(scale=scale))
+        return replace(config, data=of_another(config.data, name))
+    config = training(objective, Basis(scale=scale, data=parent, kind=kind))
+    return config if name is None else replace(config, data=replace(config.data, name=name))
+
+
+def _parent(name: str | None) -> tuple[str | None, TrainingData]:
+    """Data set that a substandard one was made of, and how; any other set is its own."""
+    for kind, norm in product(SUBSTANDARD, NORMS):
+        parent = (name or "").removesuffix(substandard_name("", kind, norm))
+        if parent != name and parent in DATASETS:
+            return parent, kind
+    return name, "quality"
 
 
 def _with_validation(data: DataSpec) -> DataSpec:
@@ -215,7 +270,7 @@ def _small(_objective: str, basis: Basis) -> TrainConfig:
     cifar10 = DataSpec(name="cifar10", train_size=5000, validation_size=0)
     return TrainConfig(
         data=of_another(cifar10, basis.data),
-        augmentation=Augmentation(crop_padding=4, flip=True),
+        augmentation=Augmentation(crop_padding=4, flip=basis.data != "svhn"),
         model="small_resnet",
         width=16,
         optimizer=OptimizerConfig(epochs=15, batch_size=100, lr=0.1),
@@ -229,7 +284,7 @@ def _full(objective: str, basis: Basis) -> TrainConfig:
         known = ", ".join(SCHEDULES)
         raise ConfigError(f"data.name has no full-scale recipe for {name!r}; known: {known}")
     if name == "imagenet":
-        return _imagenet()
+        return imagenet()
     model = basis.model or "resnet18"
     optimizer = replace(SCHEDULES[name], lr=_lr(name, model, basis))
     one_step = find_objective(objective).one_step
@@ -244,65 +299,11 @@ def _full(objective: str, basis: Basis) -> TrainConfig:
     )
 
 
-def _imagenet() -> TrainConfig:
-    """FastAT in three phases of growing images (Wong et al. 2020, section 5.2 and its code)."""
-    return TrainConfig(
-        attack=AttackConfig(threat=ThreatModel(eps=4 / 255)),
-        data=DataSpec(
-            name="imagenet",
-            train_size=None,
-            validation_size=0,
-            image_size=288,
-            image_resize=False,
-        ),
-        augmentation=Augmentation(flip=True),
-        engine="ffcv",
-        model="resnet50",
-        optimizer=SCHEDULES["imagenet"],
-        phases=(
-            Phase(epochs=6, batch_size=512, resized_crop=128, data="imagenet-phase1"),
-            Phase(epochs=6, batch_size=224, resized_crop=224, data="imagenet-phase2"),
-            Phase(epochs=3, batch_size=128, resized_crop=288, data="imagenet-phase3"),
-        ),
-        precision="bf16",
-    )
-
-
 SCALES: dict[Scale, Callable[[str, Basis], TrainConfig]] = {
     "tiny": _tiny,
     "small": _small,
     "full": _full,
 }
-
-_CIFAR = OptimizerConfig(
-    epochs=110, batch_size=128, lr=0.1, schedule="step", milestones=(100, 105), weight_decay=5e-4
-)
-_SVHN = replace(_CIFAR, epochs=60, lr=0.01, milestones=(50, 55))
-
-SCHEDULES: dict[str, OptimizerConfig] = {
-    "cifar10": _CIFAR,
-    "cifar100": _CIFAR,
-    "svhn": _SVHN,
-    "tiny-imagenet": replace(_SVHN, lr=0.1, batch_size=64),
-    "imagenet": OptimizerConfig(
-        epochs=15,
-        batch_size=128,
-        schedule="linear",
-        knots=((0, 0.0), (1, 0.4), (6, 0.04), (12, 0.004), (15, 0.0004)),
-        weight_decay=1e-4,
-        decay_norm=False,
-    ),
-}
-"""Tao et al. 2022, A.1, and FastAT's on ImageNet."""
-
-FAST_AT = OptimizerConfig(
-    epochs=15,
-    batch_size=128,
-    schedule="linear",
-    knots=((0, 0.0), (7.5, 0.2), (15, 0.0)),
-    weight_decay=5e-4,
-)
-"""Wong et al. 2020 on CIFAR-10: one cycle up to 0.2 and down again."""
 
 
 def _lr(data: str, model: str, basis: Basis) -> float:

@@ -47,6 +47,7 @@ RANKS = {
     "metrics": 6,
     "comparison": 8,
     "verdict": 8,
+    "schedules": 7,
     "recipes": 8,
     "training": 9,
     "lint": 9,

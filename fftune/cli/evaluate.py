@@ -29,11 +29,11 @@ if TYPE_CHECKING:
 
 USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
                                              [--SETTING VALUE ...]
-       python -m fftune.evaluate STUDY ...
+       python -m fftune.evaluate STUDY|RUN ...
        python -m fftune.evaluate --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
 
-CHECKPOINT is the folder of a trained net, STUDY the name or the folder of a sweep, of which all
-nets are evaluated; their data and threat are the defaults.
+CHECKPOINT is the folder of a trained net, RUN the name or the folder of a training, STUDY that of a
+sweep, of which all nets are evaluated; their data and threat are the defaults.
 
 With `--bar .999` the exit code is a verdict: 0 if the net's accuracy on clean images passes the
 bar, 3 if it fails, 4 if its 95 % interval holds the bar, so that n is too small to tell; of several
@@ -183,16 +183,21 @@ class _Storage:
 
 
 def study_checkpoints(study: str, storage: str | None) -> dict[str, Path]:
-    """Complete checkpoints of a study by name, as in `thrm-tiny-3`; empty if it is no study.
+    """Complete checkpoints of a study or a run by name, as in `thrm-tiny-3`; empty if it is none.
 
     Args:
-        study: its name below `<storage>/studies`, or its folder.
+        study: its name below `<storage>/studies` or `<storage>/runs`, or its folder.
     """
     from fftune.storage import storage_root
 
     folder = Path(study)
-    if not (folder / "trials").is_dir():
-        folder = storage_root(storage) / "studies" / study
+    if not any((folder / part).is_dir() for part in ("trials", "checkpoint")):
+        root = storage_root(storage)
+        folder = root / "studies" / study
+        if not folder.is_dir():
+            folder = root / "runs" / study
+    if (folder / "checkpoint/model.json").exists():
+        return {folder.name: folder / "checkpoint"}
     found = sorted(folder.glob("trials/**/checkpoint/model.json"), key=_numbers)
     paths = (path.parent for path in found)
     return {

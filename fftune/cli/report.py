@@ -1,23 +1,53 @@
-"""`python -m fftune.report STUDY [STUDY ...]`."""
+"""`python -m fftune.report STUDY [STUDY ...]`, `--table KIND NET ...`, `--gallery CHECKPOINT`."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 import tyro
 
 from fftune.cli.options import parse
+from fftune.config import Device, Split, require
 from fftune.errors import ConfigError
+
+if TYPE_CHECKING:
+    from fftune.papers.artifacts import Artifact
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Lay the fronts of finished studies side by side."""
+    """Lay the fronts of finished studies side by side; or evaluated nets in a table; or images."""
 
-    studies: tyro.conf.Positional[tuple[str, ...]]
-    """Names of studies."""
+    names: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Names of studies. With `--table`: nets by the names that they were evaluated under, names of
+    evaluations in `rows/`, studies, Parquet files of rows or folders of them."""
+    table: Literal["attacks", "defenses", "certified"] | None = None
+    """A row a net: under attack; a row a defence of a net; or what is certified of them."""
+    format: Literal["text", "markdown", "latex", "csv"] | None = None
+    """Form of a table; default text."""
+    split: Split | None = None
+    """Images of a table; default test."""
+    gallery: str | None = None
+    """A checkpoint of which images are shown, before and after a false friend."""
+    ids: tuple[int, ...] = ()
+    """Images of the gallery; default the first mistakes that are concealed."""
+    device: Device | None = None
+    """Device of the gallery's net; default CUDA if torch sees it."""
     storage: str | None = None
     """The folder that holds their results; default `FFTUNE_STORAGE`, else one in the home
     folder."""
+
+    def __post_init__(self) -> None:
+        require("table", not (self.table and self.gallery), "left out with --gallery", self.table)
+        for flag, needed in (
+            *(("format", "table"), ("split", "table")),
+            *(("ids", "gallery"), ("device", "gallery")),
+        ):
+            given = getattr(self, flag)
+            fits = not given or getattr(self, needed) is not None
+            require(flag, fits, f"left out without --{needed}", given)
+        require("names", not (self.gallery and self.names), "left out with --gallery", self.names)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,10 +55,51 @@ def main(arguments: Sequence[str]) -> None:
     command = parse(Report, arguments, prog="python -m fftune.report")
     from fftune.storage import storage_root
 
-    if not command.studies:
-        raise ConfigError("STUDY is missing: name at least one study")
+    if not (command.names or command.gallery):
+        what = "NET is missing: name at least one net" if command.table else _STUDY
+        raise ConfigError(what)
     root = storage_root(command.storage)  # a wrong one is refused before the long imports
 
-    from fftune.report.publish import publish
+    if command.table:
+        from fftune.papers.render import render
 
-    print(publish(command.studies, root))
+        print(render(_tables(command, root), command.format or "text"), end="")
+    elif command.gallery:
+        print(_gallery(command, Path(command.gallery), root))
+    else:
+        from fftune.report.publish import publish
+
+        print(publish(command.names, root))
+
+
+_STUDY = "STUDY is missing: name at least one study"
+
+
+def _tables(command: Report, root: Path) -> "list[Artifact]":
+    from fftune.papers.evaluated_nets import read_evaluated
+    from fftune.papers.net_tables import attack_table, certified_table, defense_tables
+
+    evaluated = read_evaluated(command.names, root, command.split or "test")
+    if command.table == "defenses":
+        return list(defense_tables(evaluated))
+    return [attack_table(evaluated) if command.table == "attacks" else certified_table(evaluated)]
+
+
+def _gallery(command: Report, checkpoint: Path, root: Path) -> str:
+    """Write the page of a gallery; return where it is."""
+    from fftune.config import TrainConfig, from_json
+    from fftune.models.specs import read_spec
+    from fftune.papers.artifacts import Built
+    from fftune.papers.p1_galleries import gallery
+    from fftune.papers.page import plain_page
+
+    spec = read_spec(checkpoint)  # first, as the settings of a damaged one would be guesses
+    config = from_json(TrainConfig, (checkpoint / "config.json").read_text(encoding="utf-8"))
+    shown = gallery(
+        spec,
+        config.data,
+        config.attack.threat,
+        command.ids or None,
+        command.device or "auto",
+    )
+    return str(plain_page(Built(key=shown.name, title=shown.title, artifacts=(shown,)), root))

@@ -1,7 +1,7 @@
 """`python -m fftune.reproduce KEY [KEY ...]`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -38,6 +38,8 @@ class Reproduce(DryRun):
     scale."""
     zoo: str | None = None
     """File of published nets whose weights are here, for the tables of Wu et al. 2021."""
+    limits: dict[str, int] = field(default_factory=dict)
+    """Examples of a hedge's analyses, as in `analysed 500 pictures 8`; see `sweep hedge --help`."""
     resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
     backend: Backend | None = None
     """`ray` does several tasks at once, each with `--threads` CPUs and `--gpus` GPUs; `inline` one
@@ -90,12 +92,12 @@ def main(arguments: Sequence[str]) -> None:
 def _setup(command: Reproduce) -> "Setup":
     from fftune.papers.declarations import Setup
 
+    setup = Setup(scale=command.scale, seeds=command.seeds, limits=command.limits)
     if command.zoo is None:
-        return Setup(scale=command.scale, seeds=command.seeds)
+        return setup
     from fftune.papers.zoo import read_zoo
 
-    zoo = read_zoo(Path(command.zoo))
-    return Setup(scale=command.scale, seeds=command.seeds, zoo=zoo)
+    return replace(setup, zoo=read_zoo(Path(command.zoo)))
 
 
 def _plan(command: Reproduce, keys: Sequence[str], setup: "Setup", root: Path) -> str:

@@ -21,6 +21,7 @@ from fftune.config import (
     Backend,
     Dimension,
     Resources,
+    Selection,
     Study,
     TrainConfig,
     from_json,
@@ -79,17 +80,23 @@ SHORT = {
 """Short flags of a study of one model, as in `fftune.evaluate`."""
 
 
+IN_SHORT = {"--data": "--base.data.name", "--eps": "--base.attack.threat.eps"}
+"""Short flags of a study of trainings."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Base:
-    """Data of a study; the sizes of other data are not its defaults."""
+    """Data of a study, and the split that selects, from which other defaults follow."""
 
     base: WithData = field(default_factory=WithData)
+    selection: Selection = "validation"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Model(Base):
-    """Model of a study."""
+class Model:
+    """Model of a study, and its data."""
 
+    base: WithData = field(default_factory=WithData)
     checkpoint: str = ""
     model: str = ""
     weights: str = ""
@@ -186,7 +193,8 @@ def _cost(command: Command) -> str:
 def _parse(arguments: Sequence[str]) -> Command | None:
     """Parse the command; None where help was asked for and printed.
 
-    Two passes: the recipe and the scale give the defaults that the other flags change.
+    Two passes: the recipe and the scale, and of a built-in front the data and the split that
+    selects, give the defaults that the other flags change.
     """
     if not arguments or arguments[0] in ("-h", "--help"):
         names = (f"  {name:9s} {recipe.__doc__}" for name, recipe in recipes.RECIPES.items())
@@ -195,16 +203,21 @@ def _parse(arguments: Sequence[str]) -> Command | None:
             raise ConfigError("RECIPE is missing")
         return None
     name, *flags = arguments
-    recipe = recipes.find(name)
     scale = parse_known(Scale, flags).scale
-    config, prog = recipe(scale), f"python -m fftune.sweep {name}"
+    config, prog = recipes.study(name, scale), f"python -m fftune.sweep {name}"
     kind = kind_record(config.kind)
+    if not kind.takes_model:
+        flags = spelled_out(flags, IN_SHORT)
+    if name in recipes.FRONTS:
+        asked = parse_known(Base, flags)
+        data, selection = asked.base.data.name, asked.selection
+        config = recipes.study(name, scale, data=data, selection=selection)
     default = _command_type(kind, type(config))(scale=scale, config=config)
     with DIMENSIONS:
         if kind.takes_model:
             command = _parse_with_model(spelled_out(flags, SHORT), default, prog)
         else:
-            command = _parse_trainings(flags, default, prog, built_in=name in recipes.RECIPES)
+            command = parse(type(default), flags, prog=prog, default=default)
     strategy = absolute(command.config.strategy)
     return replace(command, config=replace(command.config, strategy=strategy))
 
@@ -221,17 +234,6 @@ def _command_type(kind: Any, config: type[Study]) -> type[Command]:
         kw_only=True,
     )
     return cast("type[Command]", made)
-
-
-def _parse_trainings(
-    flags: Sequence[str], default: Command, prog: str, *, built_in: bool
-) -> Command:
-    """Parse a study without a model. Built-in recipes take the sizes of other data from those."""
-    config = default.config
-    if built_in:
-        data = of_another(config.base.data, parse_known(Base, flags).base.data.name)
-        config = replace(config, base=replace(config.base, data=data))
-    return parse(type(default), flags, prog=prog, default=replace(default, config=config))
 
 
 def _parse_with_model(flags: Sequence[str], default: Command, prog: str) -> Command:

@@ -48,6 +48,7 @@ class Settings:
     model: str | None = None
     attack: _Attack = field(default_factory=_Attack)
     constants: Constants = "paper"
+    seed: int = 0
 
     def basis(self) -> recipes.Basis:
         """Convert to the settings of recipes."""
@@ -168,6 +169,7 @@ def _name(recipe: str, settings: Settings) -> str:
         settings.model,
         None if threat.norm == "linf" else threat.norm,
         None if settings.constants == "paper" else settings.constants,
+        None if settings.seed == 0 else f"seed-{settings.seed}",
     ]
     short = recipe.rpartition(":")[2] if is_of_file(recipe) else Path(recipe).stem
     words = [short, settings.scale, *filter(None, special)]

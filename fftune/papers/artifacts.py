@@ -37,7 +37,7 @@ class Published:
     runs: int = 1
     """Trainings that it is the mean of."""
     exempt: str = ""
-    """Why nothing can be compared with it; empty: it is a target."""
+    """Reason why nothing can be compared with it; empty: it is a target."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,10 +6,10 @@ and the same task, whoever asks for them: nothing is trained or attacked twice.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
-from fftune.config import Norm, Split
+from fftune.config import Norm, ShowcaseConfig, Split, nearest
 from fftune.errors import ConfigError
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale, TrainingData
@@ -134,8 +134,13 @@ class Setup:
     zoo: tuple[ZooNet, ...] = ()
     """Published nets, for the tables of Wu et al. 2021."""
     limits: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """Numbers of examples of the analyses of a hedge; see `hedge_study.showcase`."""
+    """Numbers of examples of the analyses of a hedge, by their names in `ShowcaseConfig`."""
 
     def __post_init__(self) -> None:
         if self.seeds is not None and self.seeds < 1:
             raise ConfigError(f"seeds must be >= 1, got {self.seeds}")
+        known = [f.name for f in fields(ShowcaseConfig)]
+        for name in self.limits:
+            if name not in known:
+                raise ConfigError(f"limits: unknown name {name!r}; {nearest(name, known)}")
+        ShowcaseConfig(**self.limits)  # refuses numbers that are out of range

@@ -20,7 +20,7 @@ class Larger:
     """A comparison of a claim: the first number is the larger one."""
 
     what: str
-    """Of what both are."""
+    """Subject of both numbers."""
     first: Measure | None
     second: Measure | None
 

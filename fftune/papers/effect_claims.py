@@ -103,29 +103,32 @@ def of_ablation(points: Sequence[Mapping[str, Any]]) -> Iterator[Direction]:
     )
 
 
-def of_second_attack(counts: Mapping[str, int]) -> Iterator[Direction]:
-    """False predictions are the easier ones to attack (B.10)."""
-    flipped, survived = counts["flipped"], counts["survived"]
-    again = measure_of([Rate(counts["flipped_again"], flipped)])
-    yield direction(
-        "Predictions that an attack has flipped are flipped more often than those that survived",
-        [
-            Larger(
-                what="flipped by a second attack",
-                first=again,
-                second=measure_of([Rate(counts["survivors_flipped"], survived)]),
-            )
-        ],
-    )
+def of_second_attack(counts: Sequence[Mapping[str, int]]) -> Iterator[Direction]:
+    """False predictions are the easier ones to attack (B.10), at full length and by one step.
+
+    Args:
+        counts: of attacks of 0, 1, 2, ... steps.
+    """
+    last, claim = counts[-1], "Predictions that an attack has flipped are flipped more often than"
+    yield direction(f"{claim} those that survived", [_flipped_more(last)])
+    yield direction(f"{claim} the others by a single step, too", [_flipped_more(counts[1])])
     yield direction(
         "Most of the flipped ones return to the truth",
         [
             Larger(
                 what="share that returns, and a half:",
-                first=measure_of([Rate(counts["returned"], flipped)]),
+                first=measure_of([Rate(last["returned"], last["flipped"])]),
                 second=constant(50),
             )
         ],
+    )
+
+
+def _flipped_more(counts: Mapping[str, int]) -> Larger:
+    return Larger(
+        what="flipped by a second attack",
+        first=measure_of([Rate(counts["flipped_again"], counts["flipped"])]),
+        second=measure_of([Rate(counts["survivors_flipped"], counts["survived"])]),
     )
 
 

@@ -1,7 +1,7 @@
 """Rows of evaluated nets by name: those of anybody, for tables like the papers'."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +49,11 @@ def read_evaluated(names: Sequence[str], root: Path, split: Split = "test") -> E
             not on the same data, norm and radius, or one has the same rows twice.
     """
     paths = dict.fromkeys(path for name in names for path in _paths(name, root))
-    found: dict[tuple[str, str, str], list[Outcomes]] = {}
+    found: dict[tuple[str, str, str], dict[str, Outcomes]] = {}
     for path in paths:
         for one in _nets(path):
             key = (one.label, one.seed, one.model_hash)
-            found.setdefault(key, []).append(_of_split(one, split))
+            found.setdefault(key, {})[path.stem] = _of_split(one, split)
     merged = {key: _merged(key[0], parts) for key, parts in found.items()}
     return Evaluated(nets=_labelled(merged), terms=_terms(merged))
 
@@ -116,11 +116,15 @@ def _of_split(one: _Rows, split: Split) -> Outcomes:
     return rows
 
 
-def _merged(label: str, parts: Iterable[Outcomes]) -> Outcomes:
+def _merged(label: str, parts: Mapping[str, Outcomes]) -> Outcomes:
+    """Put the evaluations of one net together."""
     try:
-        return Outcomes.of(part.table for part in parts)
-    except DataError as error:
-        raise DataError(f"net {label!r} is named with two evaluations: {error}") from None
+        return Outcomes.of(part.table for part in parts.values())
+    except DataError:
+        names = " and ".join(parts)
+        raise DataError(
+            f"net {label!r} has the same attacks in several evaluations; name one of {names}"
+        ) from None
 
 
 def _labelled(

@@ -20,6 +20,20 @@ STYLES = {
 """Colour, filling, marker and line of each change, told apart without colours."""
 
 
+def nothing(why: str) -> go.Figure:
+    """Leave a small space for what there is not."""
+    figure = go.Figure()
+    figure.add_annotation(text=why, showarrow=False)
+    figure.update_layout(
+        template="plotly_white",
+        xaxis={"visible": False},
+        yaxis={"visible": False},
+        height=120,
+        margin={"t": 20, "b": 20},
+    )
+    return figure
+
+
 def landscape(plane: Mapping[str, Any]) -> go.Figure:
     """Plot the truth's loss on the plane of a natural, an attacked and a hedged image (fig. 1)."""
     at = plane["at"]
@@ -43,13 +57,13 @@ def landscape(plane: Mapping[str, Any]) -> go.Figure:
             contours=boundary,
             line={"color": "white", "width": 3, "dash": "dashdot"},
             showscale=False,
-            showlegend=True,
-            name="decision boundary",
+            showlegend=False,
+            hoverinfo="skip",
         )
     )
     for name, way, color in (
         ("attack", ((0, 1), (0, 0)), COLORS[1]),
-        ("hedge", ((1, 1), (0, 1)), "#ffffff"),
+        ("hedge", ((1, 1), (0, 1)), "#99e9f2"),
     ):
         figure.add_trace(
             go.Scatter(
@@ -62,9 +76,13 @@ def landscape(plane: Mapping[str, Any]) -> go.Figure:
                 showlegend=False,
             )
         )
-    for text, x, y in (("natural", 0, 0), ("attacked", 1, 0), ("hedged", 1, 1)):
+    for text, x, y, shift in (
+        ("natural", 0, 0, -16),
+        ("attacked", 1, 0, -16),
+        ("hedged", 1, 1, 14),
+    ):
         figure.add_annotation(
-            x=x, y=y, text=text, showarrow=False, yshift=-16, bgcolor="rgba(255,255,255,.8)"
+            x=x, y=y, text=text, showarrow=False, yshift=shift, bgcolor="rgba(255,255,255,.8)"
         )
     figure.update_layout(
         **LAYOUT,

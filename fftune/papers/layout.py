@@ -74,6 +74,10 @@ class Layout:
         return any(cell.published and cell.reason == OTHER_SCALE for cell in self.cells)
 
     @property
+    def _pairs(self) -> Iterator[bool]:
+        return (bool(cell.ours and cell.published) for cell in self.cells)
+
+    @property
     def _has_published(self) -> bool:
         return any(cell.published for cell in self.cells)
 
@@ -92,8 +96,8 @@ class Layout:
         return Entry(printed, self._marks(_on_theirs(cell)))
 
     def interval(self, cell: Cell) -> str:
-        """The 95 % interval of ours; empty: it has none."""
-        if cell.ours is None or cell.ours.low != cell.ours.low:
+        """The 95 % interval of ours; empty: it has none, or the number is exact."""
+        if cell.ours is None or cell.ours.low != cell.ours.low or cell.ours.low == cell.ours.high:
             return ""
         return f"[{self._number(cell.ours.low)}, {self._number(cell.ours.high)}]"
 
@@ -124,8 +128,9 @@ class Layout:
         has_intervals = any(map(self.interval, self.cells))
         if has_intervals and (self.is_of_another_scale or not self._has_published):
             found.append(self._grid("95 % intervals of ours", self._interval_entry))
-        if self.is_of_another_scale:
-            found.append(self._grid(OF_ANOTHER_SCALE, self.theirs))
+        if self.is_of_another_scale or (self._has_published and not any(self._pairs)):
+            caption = OF_ANOTHER_SCALE if self.is_of_another_scale else "Published"
+            found.append(self._grid(caption, self.theirs))
         elif self._has_published:
             found.append(self._comparisons(tuple(self._beside())))
         return found

@@ -48,7 +48,7 @@ class NetRisks:
     seeds: int
     """Seeds that were asked for."""
     why: str = ""
-    """Why some have no counts; empty: all have."""
+    """Reason why some have no counts; empty: all have."""
 
     def measure(self, name: str) -> Measure | None:
         """A rate by the name of its column; None where there is none, or it is undefined."""
@@ -70,7 +70,7 @@ class NetRisks:
         return cell(ours, published, setup)
 
     def notes(self, label: str) -> Iterable[str]:
-        """What must be said of the numbers of a row."""
+        """Remarks on the numbers of a row."""
         lost = self.seeds - len(self.counts)
         if lost and self.counts:
             yield f"{label}: {lost} of {self.seeds} seeds are missing: {self.why}"

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from fftune import __version__
 from fftune.config.validation import plain_name
-from fftune.papers.artifacts import Artifact, Built, Figure, Gallery, Picture, Strip, Table
+from fftune.papers.artifacts import Built, Figure, Gallery, Picture, Strip, Table
 from fftune.papers.declarations import Setup
 from fftune.papers.html_table import TABLE_STYLE, html_directions, html_notes, html_table
 from fftune.papers.layout import verdict
@@ -27,7 +27,9 @@ FILES: Mapping[Form, str] = {"text": "txt", "markdown": "md", "latex": "tex", "c
 PAPER_NAMES = {
     "P1": "Tao et al. 2022: False Friends",
     "P2": "Wu et al. 2021: Hedge Defense",
+    "": "Others",
 }
+"""Headings of the index by the beginning of keys."""
 PAGE_STYLE = """
 body { max-width: 84rem; } nav { display: flex; gap: 1.2rem; flex-wrap: wrap; margin: .5rem 0; }
 a { color: #0b6e99; } .scale { background: #fff4e6; border-left: 4px solid #d9480f;
@@ -121,22 +123,30 @@ def standalone(built: Built, setup: Setup) -> str:
     return _page(built, setup, (), plotly=True)
 
 
+def plain_page(built: Built, root: Path) -> Path:
+    """Write an item that is of no paper to one file in `<root>/reports`; return the file."""
+    place = root / "reports" / f"{plain_name(built.key)}.html"
+    write_text(place, standalone(built, Setup(scale="full")))
+    return place
+
+
 def _page(built: Built, setup: Setup, files: Sequence[str], *, plotly: Plotly = "directory") -> str:
     parts = ["<nav></nav>", f"<h1>{escape(built.key)}: {escape(built.title)}</h1>"]
-    if note := scale_note(setup):
+    if note := scale_note(setup, built.artifacts):
         parts.append(f'<p class="scale">{escape(note)}</p>')
     if built.error:
         parts.append(f'<p class="failed">It could not be built: {escape(built.error)}</p>')
-    parts += _sections(built.artifacts, plotly)
+    parts += _sections(built, plotly)
     if files:
         parts.append(f"<p>As files: {_links(files)}</p>")
     return _laid_out(f"{built.key}: {built.title}", parts)
 
 
-def _sections(artifacts: Sequence[Artifact], plotly: Plotly) -> Iterator[str]:
+def _sections(built: Built, plotly: Plotly) -> Iterator[str]:
     """Lay out each artifact; the first figure brings plotly."""
-    for one in artifacts:
-        yield f"<h2>{escape(one.title)}</h2>"
+    for one in built.artifacts:
+        if one.title != built.title:
+            yield f"<h2>{escape(one.title)}</h2>"
         if isinstance(one, Table):
             yield html_table(one)
             continue
@@ -174,7 +184,8 @@ def _strip(strip: Strip) -> str:
 
 
 def _picture(picture: Picture) -> str:
-    sign = SIGN[picture.colour]
+    signed = picture.caption[:1] in tuple("✗✓")
+    sign = "" if signed else SIGN[picture.colour]
     caption = escape(f"{sign} {picture.caption}".strip())
     words = escape(picture.caption or "image")
     return (
@@ -250,25 +261,33 @@ def _link(known: Iterable[str], folder: Path) -> None:
 
 
 def _index(known: Mapping[str, Mapping[str, Any]]) -> str:
-    papers = dict.fromkeys([key.partition(".")[0] for key in (*PAPERS, *known)])
     parts = ["<h1>Tables and figures of both papers</h1>"]
     scales = sorted({summary["scale"] for summary in known.values()} - {"full"})
     parts += [f'<p class="scale">{escape(NOTE.format(scale=scale))}</p>' for scale in scales]
     heads = "".join(f"<th>{name}</th>" for name in INDEX_COLUMNS)
-    for paper in papers:
-        keys = [key for key in dict.fromkeys((*PAPERS, *known)) if key.startswith(f"{paper}.")]
+    for prefix, paper in PAPER_NAMES.items():
+        listed = (*(PAPERS if prefix else ()), *known)  # of others, only what was built
+        keys = [key for key in dict.fromkeys(listed) if _prefix(key) == prefix]
+        if not keys:
+            continue
         rows = "\n".join(_index_row(key, known.get(key)) for key in keys)
         parts.append(
-            f"<h2>{escape(PAPER_NAMES.get(paper, paper))}</h2>\n"
+            f"<h2>{escape(paper)}</h2>\n"
             f'<div class="scroll"><table class="index"><thead><tr>{heads}</tr></thead>\n'
             f"<tbody>{rows}</tbody></table></div>"
         )
     return _laid_out("fftune: tables and figures of both papers", parts)
 
 
+def _prefix(key: str) -> str:
+    paper = key.partition(".")[0]
+    return paper if paper in PAPER_NAMES else ""
+
+
 def _index_row(key: str, summary: Mapping[str, Any] | None) -> str:
     if summary is None:
-        return f"<tr><td>{escape(key)}</td><td></td><td>not built yet</td>{'<td></td>' * 4}</tr>"
+        known = f"<td>{escape(key)}</td><td>{escape(PAPERS[key].title)}</td>"
+        return f"<tr>{known}<td>not built yet</td>{'<td></td>' * 4}</tr>"
     error = summary["error"]
     state = f'<span class="failed">not built: {escape(error)}</span>' if error else "built"
     cells = (

@@ -1,11 +1,14 @@
 """Printed numbers of both papers, cell by cell, from the package's `published.json`.
 
-A path is the table's key, then what its layout names: ("P1.T5", "Quality", "MLP", "D"),
-("P1.T10", "THRM", "40", "R_hyp"), ("P1.T14", "Naive", "pgd-20"), ("P2.T1", "Standard", "hedge",
-"apgd-ce"), ("P2.T3", "ResNet-50", "none", "2/255 pgd-10"). Attacks and defences have the names that
-they have in rows, nets of Wu et al. 2021 RobustBench's. "P2.B10" are the counts of their appendix
-B.10, and "P2.E" the two accuracies of appendix E.
+A path is the table's key, then what its layout names, from the row to the column. Attacks and
+defences have the names that they have in rows, nets of Wu et al. 2021 RobustBench's. Beside tables
+there are the counts of their appendix B.10, and two accuracies of appendix E.
 """
+
+# Paths: ("P1.T5", "Quality", "MLP", "D"), ("P1.T10", "THRM", "40", "R_hyp"),
+# ("P1.T14", "Naive", "pgd-20"), ("P2.T1", "Standard", "hedge", "apgd-ce"),
+# ("P2.T3", "ResNet-50", "none", "2/255 pgd-10"), ("P2.B10", "nat correct"),
+# ("P2.E", "Zhang2019Theoretically", "hedge", "fgsm").
 
 import json
 from collections.abc import Mapping

@@ -70,7 +70,6 @@ class Task:
     need: Need
     scale: Scale
     needs: tuple["Task", ...] = ()
-    limits: tuple[tuple[str, int], ...] = ()
 
     @cached_property
     def key(self) -> str:
@@ -104,7 +103,7 @@ class Task:
             return found | {"data": images, "kind": need.kind, "ball": ball}
         found |= {"engine": ENGINE, "need": replace_nets(need), "scale": self.scale}
         found["zoo"] = [_identity_of(net) for net in nets_of(need) if isinstance(net, ZooNet)]
-        return found | ({"limits": self.limits} if isinstance(need, Analysis) else {})
+        return found
 
 
 _KINDS: dict[type, str] = {Net: "net", Substandard: "data", Exam: "rows", Analysis: "analysis"}
@@ -138,7 +137,6 @@ def task_of(need: Need, setup: Setup, known: dict[Need, Task]) -> Task:
             need=need,
             scale=setup.scale,
             needs=inner,
-            limits=tuple(sorted(setup.limits.items())),
         )
     return known[need]
 
@@ -279,7 +277,7 @@ class _Worker:
                 examples=examples_of(need.size, scale),
                 device=self.device,
                 scale=scale,
-                settings=dict(need.settings) | dict(self.task.limits),
+                settings=dict(need.settings),
             )
         )
         write_text(self.folder / "result.json", json.dumps(found, default=_plain) + "\n")

@@ -8,6 +8,8 @@ from fftune.verdict import Outcome, Verdict, conclusive_from, judge, worst
 
 FRIEND = " hypocritical"
 """Ending of the names of rates of a false friend's attacks."""
+BOUND = "certified_bound/hypocritical_accuracy"
+"""Name of the rate that no false friend's attack exceeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +22,8 @@ class Judged:
     """Verdict on accuracy on clean images, which decides."""
     touched: Mapping[str, Verdict]
     """Verdict on accuracy on the images of each false friend, by the friend's attack."""
+    bound: Verdict | None = None
+    """Verdict on what no false friend exceeds, where that is certified."""
 
     @property
     def friend(self) -> str | None:
@@ -29,6 +33,9 @@ class Judged:
     @property
     def would_pass(self) -> str:
         """Answer to whether the net would pass once touched, by the two ways to judge."""
+        if self.bound is not None and self.bound.point == "fail":
+            most = f"{self.bound.rate.value:.2%} of these images"
+            return f"no, whatever a false friend does: certified to score at most {most}"
         if self.friend is None:
             return "unknown: no false friend touched all of these images, as in battery risks"
         found = self.touched[self.friend]
@@ -72,7 +79,9 @@ def judged(rates: Mapping[str, Rate], bar: float) -> tuple[Judged, ...]:
         }
         # A friend to whom a defence's draw is leaked does not touch what is deployed.
         touched = {name: one for name, one in touched.items() if not name.startswith("known")}
-        found.append(Judged(behind=behind, clean=judge(clean, bar), touched=touched))
+        most = rates.get(f"{at}{BOUND}")
+        bound = None if most is None else judge(most, bar)
+        found.append(Judged(behind=behind, clean=judge(clean, bar), touched=touched, bound=bound))
     return tuple(found)
 
 

@@ -53,7 +53,11 @@ PAGE = """<!doctype html>
 """
 
 
-PLAIN = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d"]}
+PLAIN = {
+    "displaylogo": False,
+    "showSendToCloud": False,  # pages offer no upload
+    "modeBarButtonsToRemove": ["select2d", "lasso2d"],
+}
 
 
 def page(studies: Sequence[StudyResult], between: Sequence[Gap] = ()) -> str:

@@ -3,7 +3,9 @@
 import pytest
 
 from fftune.cli.sweep import main as sweep
+from fftune.cli.train import Settings, _name
 from fftune.cli.train import main as train
+from fftune.config import study_of
 from fftune.errors import ConfigError
 
 
@@ -63,3 +65,33 @@ def test_hours_on_a_card_that_is_not_here(capsys) -> None:
     assert "scaled to H100 by published peak and bandwidth" in source
     train(["thrm", "--dry-run", "--on", "h200"])
     assert "1 H200 under 0.01 h" in capsys.readouterr().out
+
+
+SET = "synthetic:shape=1x8x8,classes=4,train=200,test=40"
+
+
+def test_a_sweep_takes_what_follows_from_its_data_and_its_split(capsys) -> None:
+    sweep(["thrm", "--data", SET, "--selection=test", "--dry-run", "--on=h100"])
+    said = capsys.readouterr().out
+    config = study_of(said[: said.rindex("}") + 1])
+    assert (config.base.data.name, config.base.data.validation_size) == (SET, 0)
+    assert config.name.startswith("thrm-tiny-synthetic") and config.selection == "test"
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--selection tset", "selection must be one of validation, test, got 'tset'"),
+        ("--data", "base.data.name must have a value"),
+        ("--dta svhn", "unknown flag --dta; did you mean"),
+    ],
+)
+def test_what_a_front_follows_is_checked(flags: str, message: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        sweep(["thrm", *flags.split(), "--dry-run"])
+    assert str(refused.value).startswith(message)
+
+
+def test_runs_of_other_seeds_have_other_names() -> None:
+    names = [_name("standard", Settings(seed=seed)) for seed in (0, 4)]
+    assert names == ["standard-tiny", "standard-tiny-seed-4"]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from fftune.cli.evaluate import main
+from fftune.cli.evaluate import main, study_checkpoints
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.evaluate import evaluate
@@ -137,3 +137,13 @@ def test_a_bar_ends_the_command_with_its_verdict(file, bar, code, capsys) -> Non
 def test_a_wrong_bar_is_one_line(file, flags, message) -> None:
     with pytest.raises(ConfigError, match=message):
         main([f"--model={file}:net", "--data=digits", *flags])
+
+
+@pytest.mark.parametrize("named", ["standard-tiny-seed-4", "{root}/runs/standard-tiny-seed-4"])
+def test_a_run_goes_by_its_name_or_folder(root, named) -> None:
+    checkpoint = root / "runs/standard-tiny-seed-4/checkpoint"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "model.json").write_text("{}")
+    found = study_checkpoints(named.format(root=root), str(root))
+    assert found == {"standard-tiny-seed-4": checkpoint}
+    assert study_checkpoints("standard-tiny", str(root)) == {}

@@ -12,16 +12,30 @@ from tests.test_risk import changed
 
 
 def test_defences_by_hand() -> None:
-    """Two draws of 50 and 100 % are 75; the adaptive attackers of these rows are left out."""
+    """Two draws of 50 and 100 % are 75; whoever has a draw (`known-hedge`) is left out."""
     found = defense_measures(BY_HAND)
     means = {
         method: {name: measure.mean for name, measure in row.items()}
         for method, row in found.items()
     }
     assert means == {
-        "none": {"clean": 75, "pgd-20": 25, "cw": 25, "worst": 0},
-        "random": {"clean": 87.5, "pgd-20": 37.5, "cw": 50, "worst": 25},
-        "hedge": {"clean": 75, "pgd-20": 50, "cw": 62.5, "worst": 37.5},
+        "none": {"clean": 75, "pgd-20": 25, "cw": 25, "worst": 0, "eot-hedge": 75, "best": 0},
+        "random": {
+            "clean": 87.5,
+            "pgd-20": 37.5,
+            "cw": 50,
+            "worst": 25,
+            "eot-hedge": 100,
+            "best": 25,
+        },
+        "hedge": {
+            "clean": 75,
+            "pgd-20": 50,
+            "cw": 62.5,
+            "worst": 37.5,
+            "eot-hedge": 37.5,
+            "best": 25,
+        },
     }
     assert list(found) == ["none", "random", "hedge"]
     hedge = found["hedge"]["clean"]

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable
 
+import pyarrow as pa
+
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Table
-from fftune.papers.declarations import Exam, Item, Net
+from fftune.papers.declarations import Exam, Net
+from fftune.papers.items import Item
 from fftune.papers.p1_attacks import T14
 from fftune.papers.p1_certified import T16
 from fftune.papers.published import published
@@ -37,12 +40,18 @@ def under_attacks(exam: Exam) -> Outcomes:
 
 
 def certified(exam: Exam) -> Outcomes:
-    net, which = net_of(exam), " certified" if exam.battery == "certified" else ""
+    net = net_of(exam)
     if net.objective == "trades":
         return both_goals(*(value("P1.T10", "TRADES", "80", name) for name in "DAF"))
+    assert exam.battery == "certified"
     label = net.kind.capitalize()
-    a, f = (value("P1.T16", label, f"{name}{which}") for name in "AF")
-    return both_goals(value("P1.T16", label, "D"), a, f, "certified" if which else "pgd-20")
+    found = (value("P1.T16", label, name) for name in "DAF")
+    bound = (value("P1.T16", label, name) for name in ("D", "A certified", "F certified"))
+    return together(both_goals(*found), both_goals(*bound, "certified"))
+
+
+def together(*parts: Outcomes) -> Outcomes:
+    return Outcomes(pa.concat_tables([part.table for part in parts]).unify_dictionaries())
 
 
 def built(item: Item, answer: Callable[[Exam], Outcomes | None]) -> Table:
@@ -106,18 +115,17 @@ def test_the_papers_slip_is_flagged_and_the_formulas_value_printed() -> None:
 
 
 def test_an_attack_beyond_the_certificate_is_told() -> None:
-    def beyond(exam: Exam) -> Outcomes:
-        if exam.battery == "certified":
-            return both_goals(60.0, 40.0, 70.0, "certified")
-        return both_goals(60.0, 50.0, 70.01)
+    def beyond(_exam: Exam) -> Outcomes:
+        bound = both_goals(60.0, 40.0, 70.0, "certified")
+        return together(both_goals(60.0, 50.0, 70.01), bound)
 
     assert built(T16, beyond).directions[0].found is False
 
 
-def test_without_the_certificate_its_cells_are_missing() -> None:
-    table = built(T16, lambda exam: None if exam.battery == "certified" else certified(exam))
-    cells = dict(zip(table.columns, table.rows[0].cells, strict=True))
-    assert cells["A", "certified"].ours is None
-    assert cells["A", "certified"].published is not None
-    assert cells["A", "empirical"].ours is not None
+def test_a_net_that_failed_has_no_cells() -> None:
+    lost = "poisoning"
+    table = built(T16, lambda exam: None if net_of(exam).kind == lost else certified(exam))
+    assert {cell.ours for cell in table.rows[0].cells} == {None}
+    assert table.rows[0].cells[2].published is not None
+    assert table.rows[1].cells[2].ours is not None
     assert table.directions[0].found is None

@@ -8,7 +8,8 @@ import pytest
 from fftune.comparison import GapBand
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Row, Table
-from fftune.papers.declarations import Exam, Item, Net, Setup
+from fftune.papers.declarations import Exam, Net, Setup
+from fftune.papers.items import Item
 from fftune.papers.p1_fronts import T10, T11, T12, T13, at_equal_natural_risk
 from fftune.papers.published import published
 from tests.papers.synthetic_rows import FULL, both_goals, synthetic

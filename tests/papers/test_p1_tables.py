@@ -8,7 +8,8 @@ import pytest
 
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Direction, Table
-from fftune.papers.declarations import Exam, Item, Net, Setup
+from fftune.papers.declarations import Exam, Net, Setup
+from fftune.papers.items import Item
 from fftune.papers.p1_tables import T1, T2, T3, T5, T6, T7, T8, T9
 from fftune.papers.published import published
 from tests.papers.synthetic_rows import FULL, both_goals, seeds_with, synthetic

@@ -24,6 +24,7 @@ from fftune.papers.artifacts import (
 )
 from fftune.papers.declarations import Setup
 from fftune.papers.page import standalone, write
+from fftune.papers.verdicts import OTHER_SCALE
 from fftune.registry import PAPERS
 from tests.papers.test_render import TABLE
 
@@ -76,7 +77,7 @@ def test_every_link_leads_to_a_file(tmp_path: Path) -> None:
             assert (tmp_path / link).is_file(), (page, link)
     assert {"P1.T4.html", "P1.T16.html", "P1.T16.csv", "P1.T16.tex"} <= links(index)
     assert not (tmp_path / "P1.T4.csv").exists(), "a gallery has no numbers"
-    assert (tmp_path / "P1.T16.txt").read_text().startswith("P1.T16: Certified <nets>\nScale tiny")
+    assert (tmp_path / "P1.F2.txt").read_text().startswith("P1.F2: Case study\nScale tiny")
 
 
 def test_an_index_keeps_what_was_built_before(tmp_path: Path) -> None:
@@ -105,9 +106,14 @@ def test_names_cannot_write_html(tmp_path: Path) -> None:
     assert "<b>" not in page and '" onmouseover="x' not in page
 
 
-def test_only_the_full_scale_says_nothing_of_its_scale() -> None:
-    assert "nothing here reproduces a published number" in standalone(T16, TINY)
-    assert "nothing here reproduces" not in standalone(T16, FULL)
+def test_other_scales_than_the_full_one_say_that_they_reproduce_nothing() -> None:
+    said = "nothing here reproduces a published number"
+    assert said in standalone(T4, TINY) and said not in standalone(T4, FULL)
+    # Closed forms are what they are at every scale.
+    assert said not in standalone(T16, TINY)
+    far = replace(TABLE.rows[0].cells[0], verdict="not comparable", reason=OTHER_SCALE)
+    mixed = replace(TABLE, rows=(*TABLE.rows, Row(label="tiny", cells=(far,) * 3)))
+    assert said in standalone(replace(T16, artifacts=(mixed,)), TINY)
 
 
 def test_cells_have_the_published_number_the_difference_and_the_verdict() -> None:
@@ -132,6 +138,7 @@ def test_figures_share_one_plotly_beside_the_pages(tmp_path: Path) -> None:
     write([F2], TINY, tmp_path)
     page = (tmp_path / "P1.F2.html").read_text()
     assert page.count('src="plotly.min.js"') == 1 and len(page) < 100_000
+    assert page.count('"showSendToCloud": false') == 2, "no button that uploads"
     assert not re.search(r'(src|href)="https?:', page)
     assert 'src="plotly.min.js"' not in standalone(F2, TINY)
     assert len(standalone(F2, TINY)) > 1_000_000
@@ -175,6 +182,7 @@ def test_pictures_without_kaleido_are_one_clear_line(tmp_path: Path, monkeypatch
     write([T16], TINY, tmp_path, pictures=("png",))  # it has no figure
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(importlib.util.find_spec("kaleido") is None, reason="needs kaleido")
 def test_pictures(tmp_path: Path) -> None:
     write([F2], TINY, tmp_path, pictures=("png", "pdf"))

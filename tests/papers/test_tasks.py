@@ -93,14 +93,13 @@ def test_an_analysis_is_given_its_nets_images_and_settings(tmp_path) -> None:
     analysis = Analysis(
         run=f"{__name__}:keys_of", nets=(MLP, replace(MLP, seed=1)), settings=(("k", 3),)
     )
-    setup = Setup(scale="tiny", limits={"close": 5})
-    for task in tasks_of([analysis], setup):
+    for task in tasks_of([analysis], TINY):
         perform(task, tmp_path, device="cpu")
-    found = Results(setup=setup, root=tmp_path).analysis(analysis)
+    found = Results(setup=TINY, root=tmp_path).analysis(analysis)
     assert found == {
         "nets": ["fftune:mlp", "fftune:mlp"],
         "examples": 48,
-        "settings": {"k": 3, "close": 5},
+        "settings": {"k": 3},
     }
 
 

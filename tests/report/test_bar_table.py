@@ -61,3 +61,17 @@ def test_what_is_not_known_is_said(rates) -> None:
 def test_no_score_is_rounded_to_the_bar() -> None:
     (found,) = judged({"clean_accuracy": Rate(99_989, 100_000)}, 0.9999)
     assert "99.989%" in bar_table((found,))
+
+
+def test_a_certificate_rules_out_that_a_score_is_faked() -> None:
+    """F of at most 83.86% is below a bar of 90%, and above one of 80%."""
+    rates = {
+        "clean_accuracy": Rate(5666, 10_000),
+        "accuracy/pgd-20 hypocritical": Rate(7706, 10_000),
+    }
+    rates["certified_bound/hypocritical_accuracy"] = Rate(8386, 10_000)
+    (low,), (high,) = judged(rates, 0.8), judged(rates, 0.9)
+    assert low.would_pass.startswith("no by the point estimate")
+    assert high.would_pass == (
+        "no, whatever a false friend does: certified to score at most 83.86% of these images"
+    )
