@@ -212,7 +212,8 @@ def sweep(
 
 
 def reproduce(
-    *keys: str,
+    keys: str | Sequence[str],
+    *,
     scale: recipes.Scale = "tiny",
     seeds: int | None = None,
     backend: Backend = "inline",
@@ -227,7 +228,7 @@ def reproduce(
     >>> found.built[0].artifacts  # doctest: +SKIP
 
     Args:
-        keys: as `fftune reproduce --list` has them; all of a paper's, or `all`.
+        keys: one or several, as `fftune reproduce --list` has them; all of a paper's, or `all`.
         scale: as of `train`.
         seeds: training seeds of tables with deviations; default the scale's.
         backend: "inline" does one task after the other here; "ray" several at once.
@@ -246,7 +247,8 @@ def reproduce(
     require_word("scale", scale, recipes.Scale)
     how = How(backend=backend, resources=resources or Resources(), device=device, threads=threads)
     root = storage_root(str(storage) if storage is not None else None)
-    return reproduce_items(keys_of(keys), Setup(scale=scale, seeds=seeds), root=root, how=how)
+    chosen = keys_of([keys] if isinstance(keys, str) else keys)
+    return reproduce_items(chosen, Setup(scale=scale, seeds=seeds), root=root, how=how)
 
 
 def _study(recipe: str, scale: recipes.Scale, data: str | None, others: Mapping[str, Any]) -> Study:
