@@ -336,8 +336,8 @@ def read_rows(task: Task, root: Path) -> Outcomes:
 
 
 def _identity_of(net: ZooNet) -> dict[str, str]:
-    weights = Path(net.weights)
-    return {"factory": net.factory, "weights": sha256(weights) if net.weights else ""}
+    weights = sha256(Path(net.weights)) if net.weights else ""
+    return {"factory": net.factory, "code": code_of(net.factory), "weights": weights}
 
 
 def _plain(value: Any) -> Any:
