@@ -211,22 +211,6 @@ def sweep(
     )
 
 
-<<<<<<< HEAD
-def _study(recipe: str, scale: recipes.Scale, data: str | None, others: Mapping[str, Any]) -> Study:
-    """Settings of a study by name, on its data.
-
-    Raises:
-        ConfigError: there is no such recipe, or it does not follow its data.
-    """
-    if data is not None and recipe not in recipes.FRONTS:
-        raise ConfigError(f"data must be left out of {recipe!r}: it is a setting of its base")
-    selection = others.get("selection", "validation")
-    require_word("selection", selection, Selection)
-    return recipes.study(recipe, scale, data=data, selection=selection)
-
-
-=======
->>>>>>> graph
 def reproduce(
     keys: str | Sequence[str],
     *,
@@ -263,9 +247,6 @@ def reproduce(
     require_word("scale", scale, recipes.Scale)
     how = How(backend=backend, resources=resources or Resources(), device=device, threads=threads)
     root = storage_root(str(storage) if storage is not None else None)
-<<<<<<< HEAD
-    return reproduce_items(keys_of(keys), Setup(scale=scale, seeds=seeds), root=root, how=how)
-=======
     chosen = keys_of([keys] if isinstance(keys, str) else keys)
     return reproduce_items(chosen, Setup(scale=scale, seeds=seeds), root=root, how=how)
 
@@ -281,7 +262,6 @@ def _study(recipe: str, scale: recipes.Scale, data: str | None, others: Mapping[
     selection = others.get("selection", "validation")
     require_word("selection", selection, Selection)
     return recipes.study(recipe, scale, data=data, selection=selection)
->>>>>>> graph
 
 
 def _about(config: Study, net: ModelSpec | str | Path, *, takes_model: bool) -> Study:

@@ -15,7 +15,8 @@ from fftune.errors import ConfigError, DataError, ModelError
 from tests.test_layers import DOORS, PACKAGE, ROOT, modules
 
 EPS = 0.1
-LIBRARIES = DOORS.keys() - {"ffcv", "numba"}
+LIBRARIES = DOORS.keys() - {"ffcv", "numba", "robustbench"}
+"""robustbench is for users who have it; the copy inside torchattacks cannot be imported."""
 
 
 class TwoClass(nn.Module):
@@ -259,7 +260,6 @@ def test_a_function_is_never_hidden_by_a_module_of_its_name() -> None:
     orders = [sorted(names), sorted(names, reverse=True), sorted(names, key=len)]
     functions = [name for name in ff.__all__ if name.islower() and name != "__version__"]
     assert {"evaluate", "train", "sweep", "pgd"} <= set(functions)
-    # robustbench is for users who have it; the copy inside torchattacks cannot be imported.
     given = {
         "ORDERS": orders,
         "FUNCTIONS": functions,

@@ -34,6 +34,7 @@ from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup, Substan
 from fftune.papers.scales import ball_of, config_of, examples_of, images_of, poisoner
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
+from fftune.registry import code_of
 from fftune.storage import in_turn, sha256, write_text
 
 VERSION = 1
