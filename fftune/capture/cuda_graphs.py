@@ -86,6 +86,11 @@ class CudaGraphs:
                 before = torch.cuda.memory_reserved(self.device)
                 result = call()
                 grown = torch.cuda.memory_reserved(self.device) - before
+        except BaseException:
+            # Freed with its traceback, it could break off another recording that is under way.
+            with suppress(RuntimeError):
+                graph.reset()
+            raise
         finally:
             # A capture whose end raises leaves its own stream the current one.
             torch.cuda.set_stream(current)
