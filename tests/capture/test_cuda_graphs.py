@@ -25,7 +25,7 @@ class FakeCuda:
         for name in ("graph_pool_handle", "current_stream", "set_stream", "synchronize", "graph"):
             patch.setattr(torch.cuda, name, getattr(self, name))
         patch.setattr(torch.cuda, "Stream", lambda _: FakeStream(self, "side"))
-        patch.setattr(torch.cuda, "CUDAGraph", lambda: SimpleNamespace(replay=lambda: None))
+        patch.setattr(torch.cuda, "CUDAGraph", self.new_graph)
         patch.setattr(torch.cuda, "stream", self.on)
         patch.setattr(torch.cuda, "device", self.nothing)
         patch.setattr(torch.cuda, "memory_reserved", lambda _: self.reserved)
@@ -35,6 +35,13 @@ class FakeCuda:
         patch.setattr(torch.cuda, "get_device_properties", lambda _: memory)
         patch.setattr(torch._C, "_cuda_endAllocateToPool", self.end_pool, raising=False)
         patch.setattr(torch, "zeros", lambda *_, **__: self.happened.append("probe"))
+
+    def new_graph(self) -> SimpleNamespace:
+        return SimpleNamespace(replay=lambda: None, reset=self.reset)
+
+    def reset(self) -> None:
+        assert not self.capturing
+        self.happened.append("reset")
 
     def graph_pool_handle(self) -> tuple[int, int]:
         self.pools += 1
@@ -183,7 +190,9 @@ def test_a_recording_that_breaks_off_leaves_the_device_usable(cuda: FakeCuda) ->
         recorder.record(call, (), ())
     assert "cannot copy" in str(raised.value.__context__)
     assert cuda.current.name == "main"
-    assert cuda.happened[2:5] == ["synchronize", f"end pool {first[1]} of 0", "capture in 3"]
+    # What was begun is freed before the next recording, which it could break off.
+    assert cuda.happened[2:4] == ["reset", "synchronize"]
+    assert cuda.happened[4:6] == [f"end pool {first[1]} of 0", "capture in 3"]
     assert "probe" in cuda.happened  # a recording that ends well, after which generators draw
     recorder.record(lambda: 1, (), ())
     assert cuda.happened[-1] != f"capture in {first[1]}" and kept.graph is not None
