@@ -2,7 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
+
+import torch
 
 from fftune.config import (
     BatteryConfig,
@@ -20,6 +22,8 @@ from fftune.evaluation.defended import DefenseSet
 from fftune.evaluation.scheduler import passes
 from fftune.keyed_noise import Noise
 from fftune.models import make_model
+from fftune.models.published_nets import CLASSES, LAYOUTS
+from fftune.models.specs import OURS, ROBUSTBENCH
 from fftune.papers.declarations import Analysis, Exam, Net, Substandard
 from fftune.papers.scales import config_of, examples_of, images_of
 from fftune.papers.tasks import REPEATS, Task, ball_for, images_for
@@ -27,7 +31,7 @@ from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
 from fftune.registry import DATASETS
 from fftune.training.cost import Work, per_example
-from fftune.training.flops import Flops, flops_of
+from fftune.training.flops import Flops, count, flops_of
 from fftune.training.phases import phases_of
 
 SHAPES: dict[str, tuple[int, int, int]] = {
@@ -48,8 +52,12 @@ POISON_STEPS = 100
 """Steps of a poison (Tao et al. 2022, A.3)."""
 LOOKS = 300
 """Forward passes of an image in an analysis, roughly: nobody counts what its function does."""
+ABLATED = 2000
+"""The same of an ablation of the hedge: 5 attacks, and some 25 hedges of 20 steps."""
 DISTANCE = 40
 """Operations of a weight of a net of distances, roughly: powers cost more than products."""
+TYPICAL = "wrn28_10"
+"""Net that stands for published ones which only a package of others, or of the user's, builds."""
 ROW = 12.0
 """Bytes of a row in a file, roughly, of which its block takes as many until all rows are there."""
 
@@ -189,6 +197,8 @@ def _attacks(need: Exam, scale: Scale, classes: int) -> tuple[list[Attack], list
         return attacks, []
     config = DefenseConfig(names=need.defenses, repeats=REPEATS)
     defenses = defenses_of(config, threat)
+    if not need.adaptive:
+        return attacks, list(defenses.values())
     among = DefenseSet(
         defenses=defenses,
         repeats=REPEATS,
@@ -205,17 +215,19 @@ def _passes_of(attack: Attack) -> Work:
 
 
 def _analysis(need: Analysis, scale: Scale) -> Cost:
+    looks = ABLATED if need.run.endswith(":ablation") else LOOKS
     loads = []
     for net in need.nets:
-        examples = min(examples_of(need.size, scale) or 1000, 1000)
-        loads.append(_judged(net, Work(forwards=LOOKS) * examples, scale))
+        examples = examples_of(need.size, scale) or _official(images_for(net, scale).name, "test")
+        loads.append(_judged(net, Work(forwards=looks) * examples, scale))
     return Cost(loads=tuple(loads), bytes=2**18)
 
 
 def _judged(net: Net | ZooNet, work: Work, scale: Scale) -> Load:
-    """Work that is asked of a net when it is trained; of a published one as of a ResNet-18."""
+    """Work that is asked of a net; of a published one at the rates of our own on its data."""
     if isinstance(net, ZooNet):
-        net = Net(data=net.data)
+        config = config_of(Net(data=net.data), "full")
+        return Load(config=config, each=_published(net).flops, evaluation=work)
     config = config_of(net, scale)
     each = _size(config, inputs_of(config.data.name)).flops
     return Load(config=config, each=each, evaluation=work)
@@ -229,6 +241,29 @@ class _Size:
 
 def _size(config: TrainConfig, inputs: InputSpec) -> _Size:
     return _size_of(config.model, config.width, inputs)
+
+
+def weights_of(net: ZooNet) -> int:
+    """Bytes of the weights of a published net, roughly."""
+    return 4 * _published(net).parameters
+
+
+def _published(net: ZooNet) -> _Size:
+    """The size of a published net; of one that is not built here as of a WideResNet-28-10."""
+    inputs = inputs_of(net.data)
+    place = net.factory.removeprefix(ROBUSTBENCH)
+    if place in LAYOUTS:
+        return _size_of_layout(place, inputs)
+    known = net.factory.startswith(OURS)
+    return _size_of(net.factory.removeprefix(OURS) if known else TYPICAL, None, inputs)
+
+
+@cache
+def _size_of_layout(place: str, inputs: InputSpec) -> _Size:
+    build = partial(LAYOUTS[place], CLASSES[place.partition("/")[0]])
+    with torch.device("meta"):
+        parameters = sum(p.numel() for p in build().parameters())
+    return _Size(flops=count(build, inputs.shape), parameters=parameters)
 
 
 @cache

@@ -1,6 +1,7 @@
 """Floating-point operations of one pass of a net, counted without computing anything."""
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -38,7 +39,7 @@ def flops_of(config: TrainConfig, inputs: InputSpec) -> Flops:
     what = f"operations of model {config.model!r}"
     try:
         with answering(f"model {config.model!r}"):
-            return _counted(model.eval(), (EXAMPLES, *inputs.shape))
+            return count(lambda: model, inputs.shape)
     except ModelError:  # the net ends the program
         raise
     except Exception as error:  # whatever the user's code raises
@@ -47,9 +48,14 @@ def flops_of(config: TrainConfig, inputs: InputSpec) -> Flops:
         raise ModelError(f"{what} cannot be counted: {reason}") from error
 
 
-def _counted(model: nn.Module, shape: tuple[int, ...]) -> Flops:
-    """Operations of an example; under `FakeTensorMode` tensors have shapes and no numbers."""
+def count(build: Callable[[], nn.Module], image: tuple[int, ...]) -> Flops:
+    """Count the operations of a net on one image (C, H, W).
+
+    Its tensors, and the weights of a net that is built only now, have shapes and no numbers.
+    """
+    shape = (EXAMPLES, *image)
     with FakeTensorMode(allow_non_fake_inputs=True):
+        model = build().eval()
         with torch.no_grad(), FlopCounterMode(display=False) as forward:
             model(torch.empty(shape))
         if not forward.get_total_flops():
