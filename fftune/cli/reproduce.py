@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -38,6 +38,10 @@ class Reproduce(DryRun):
     scale."""
     zoo: str | None = None
     """File of published nets whose weights are here, for the tables of Wu et al. 2021."""
+    partial: bool = False
+    """Go on without published nets whose weights are not here; their rows say so."""
+    pictures: tuple[Literal["png", "pdf"], ...] = ()
+    """Formats in which figures are saved as well; needs `fftune[pictures]` and a Chrome."""
     limits: dict[str, int] = field(default_factory=dict)
     """Examples of a hedge's analyses, as in `analysed 500 pictures 8`; see `sweep hedge --help`."""
     resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
@@ -65,6 +69,9 @@ def main(arguments: Sequence[str]) -> None:
     """
     command = parse(Reproduce, arguments, prog="python -m fftune.reproduce")
     require_dry_run(command)
+    for flag in ("only", "pictures", "limits"):
+        if f"--{flag}" in arguments and not getattr(command, flag):
+            raise ConfigError(f"{flag} must have a value")
     if not (command.keys or command.list):
         raise ConfigError("KEY is missing: name tables or figures, P1, P2 or all; --list tells")
     from fftune.storage import storage_root
@@ -83,7 +90,9 @@ def main(arguments: Sequence[str]) -> None:
         device=command.device,
         threads=command.threads,
     )
-    found = reproduce(keys, setup, root=root, how=how)
+    found = reproduce(
+        keys, setup, root=root, how=how, pictures=command.pictures, partial=command.partial
+    )
     print(found.summary())
     if found.failed:
         raise FftuneError(f"{len(found.failed)} failed: {'; '.join(found.failed)}")
@@ -102,7 +111,12 @@ def _setup(command: Reproduce) -> "Setup":
 
 def _plan(command: Reproduce, keys: Sequence[str], setup: "Setup", root: Path) -> str:
     from fftune.papers.graph import wanted
-    from fftune.papers.plan import Plan, dry_run, listing
+    from fftune.papers.plan import Plan, absent_weights, dry_run, listing
+    from fftune.papers.zoo import taken_as_here
 
-    plan = Plan.of(wanted(keys, setup), setup.scale)
-    return listing(plan, root) if command.list else dry_run(plan, root, command.on, command.cards)
+    planned = replace(setup, zoo=taken_as_here(setup.scale, setup.zoo))
+    plan = Plan.of(wanted(keys, planned), setup.scale)
+    if command.list:
+        return listing(plan, root)
+    told = dry_run(plan, root, command.on, command.cards)
+    return "\n".join(filter(None, (told, absent_weights(keys, setup))))

@@ -146,3 +146,5 @@ class Built:
     artifacts: Sequence[Artifact] = field(default_factory=tuple)
     error: str = ""
     """Cause of a failure; empty: it was built."""
+    exact: bool = False
+    """Nothing was trained or attacked for it: it is in closed form, the same at every scale."""

@@ -47,6 +47,8 @@ table.gallery img { width: 4.5rem; } }
 Plotly = Literal["directory"] | bool
 """Plotly in a page: as the file beside it, all of it, or none."""
 SIGN: dict[Literal["red", "green", ""], str] = {"red": "✗", "green": "✓", "": ""}
+EVERY = "every"
+"""Scale of what is in closed form."""
 INDEX_COLUMNS = ("key", "what it is", "state", "scale", "numbers", "directions", "files")
 PAGE = """<!doctype html>
 <html lang="en">
@@ -80,13 +82,25 @@ def write(
     Raises:
         ConfigError: pictures are asked for, and what draws them is not installed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     for one in built:
-        files = _write_files(one, setup, folder)
-        files += save_pictures(one, folder, pictures)
-        write_text(folder / f"{plain_name(one.key)}.html", _page(one, setup, files))
-        summary = json.dumps(_summary(one, setup, files)) + "\n"
-        write_text(folder / f"{plain_name(one.key)}.json", summary)
+        write_item(one, setup, folder, pictures)
+    return write_index(folder)
+
+
+def write_item(
+    built: Built, setup: Setup, folder: Path, pictures: Sequence[PictureFormat] = ()
+) -> None:
+    """Write the page of an item, which the next index links, and its files; see `write`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    files = _write_files(built, setup, folder)
+    files += save_pictures(built, folder, pictures)
+    write_text(folder / f"{plain_name(built.key)}.html", _page(built, setup, files))
+    summary = json.dumps(_summary(built, setup, files)) + "\n"
+    write_text(folder / f"{plain_name(built.key)}.json", summary)
+
+
+def write_index(folder: Path) -> Path:
+    """Write the index of all items that lie in a folder, and the links from page to page."""
     known = _known(folder)
     _link(known, folder)
     write_text(folder / INDEX, _index(known))
@@ -132,7 +146,7 @@ def plain_page(built: Built, root: Path) -> Path:
 
 def _page(built: Built, setup: Setup, files: Sequence[str], *, plotly: Plotly = "directory") -> str:
     parts = ["<nav></nav>", f"<h1>{escape(built.key)}: {escape(built.title)}</h1>"]
-    if note := scale_note(setup, built.artifacts):
+    if note := scale_note(setup, built):
         parts.append(f'<p class="scale">{escape(note)}</p>')
     if built.error:
         parts.append(f'<p class="failed">It could not be built: {escape(built.error)}</p>')
@@ -215,7 +229,7 @@ def _summary(built: Built, setup: Setup, files: Sequence[str]) -> dict[str, Any]
         "key": built.key,
         "name": plain_name(built.key),
         "title": built.title,
-        "scale": setup.scale,
+        "scale": EVERY if built.exact else setup.scale,
         "error": built.error,
         "cells": len(cells),
         "missing": sum(cell.ours is None for cell in cells),
@@ -262,7 +276,7 @@ def _link(known: Iterable[str], folder: Path) -> None:
 
 def _index(known: Mapping[str, Mapping[str, Any]]) -> str:
     parts = ["<h1>Tables and figures of both papers</h1>"]
-    scales = sorted({summary["scale"] for summary in known.values()} - {"full"})
+    scales = sorted({summary["scale"] for summary in known.values()} - {"full", EVERY})
     parts += [f'<p class="scale">{escape(NOTE.format(scale=scale))}</p>' for scale in scales]
     heads = "".join(f"<th>{name}</th>" for name in INDEX_COLUMNS)
     for prefix, paper in PAPER_NAMES.items():

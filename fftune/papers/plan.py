@@ -16,11 +16,12 @@ from fftune.data.catalog import data_root, open_parts, opened_once
 from fftune.errors import DataError, FftuneError, StorageError
 from fftune.hardware import Card, CardName, card_of, cards
 from fftune.models import device_of
-from fftune.papers.costs import Cost, cost_of
-from fftune.papers.declarations import Analysis, Net, Substandard
+from fftune.papers.costs import Cost, cost_of, weights_of
+from fftune.papers.declarations import Analysis, Net, Setup, Substandard
 from fftune.papers.graph import Schedule, Wanted, closure, left
 from fftune.papers.scales import config_of, images_of
 from fftune.papers.tasks import Task, images_for, nets_of
+from fftune.papers.zoo import is_here, missing, zoo_of
 from fftune.progress import duration
 from fftune.recipes import Scale
 from fftune.training.hours import Job, hours_on, source
@@ -117,6 +118,31 @@ class Plan:
         kept = sum(self.costs[task.key].bytes for task in tasks)
         beside = sorted((self.costs[task.key].meanwhile for task in tasks), reverse=True)
         return kept + sum(beside[:at_once]) + PAGES
+
+
+def require_weights(keys: Sequence[str], setup: Setup) -> None:
+    """Check that the weights of the published nets of some tables are there.
+
+    Raises:
+        DataError: which are not, where they go, how large they are, and what to do without them.
+    """
+    if line := absent_weights(keys, setup):
+        raise DataError(f"{line}; --zoo names others, --partial leaves their rows empty")
+
+
+def absent_weights(keys: Sequence[str], setup: Setup) -> str:
+    """A line about published nets of these keys whose weights are not there; empty: there are."""
+    nets = [net for net in zoo_of(setup.scale, setup.zoo) if {*net.tables} & {*keys}]
+    gone = missing(nets)
+    if not gone:
+        return ""
+    size = sum(weights_of(net) for net in nets if not is_here(net)) / GB
+    users = [key for key in keys if any(key in net.tables for net in nets)]
+    first = ", ".join(gone[:FEW_NETS]) + (", ..." if len(gone) > FEW_NETS else "")
+    return (
+        f"weights of {len(gone)} published nets (about {size:.1f} GB) are not there: {first}; "
+        f"{', '.join(users)} need them"
+    )
 
 
 def _cost(task: Task) -> Cost:
@@ -293,5 +319,5 @@ def _absent_line(name: str, reason: str, keys: Mapping[str, None]) -> str:
 
 
 HEADINGS = ("key", "tasks", "shared", "nets", "data", "rows", "analyses")
-FEW = 6
-"""Items that a line names."""
+FEW, FEW_NETS = 6, 2
+"""Items that a line names, and nets with their files."""

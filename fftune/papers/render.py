@@ -9,7 +9,6 @@ from typing import Literal
 from fftune.papers.artifacts import Artifact, Built, Cell, Table
 from fftune.papers.declarations import Setup
 from fftune.papers.layout import Entry, Grid, Layout, direction
-from fftune.papers.verdicts import OTHER_SCALE
 
 Form = Literal["text", "markdown", "latex", "csv"]
 NOTE = (
@@ -40,19 +39,14 @@ _LATEX: dict[str, int | str | None] = {
 
 def render_item(built: Built, setup: Setup) -> str:
     """Write an item as text, under what its scale can show, or why it could not be built."""
-    head = [f"{built.key}: {built.title}", scale_note(setup, built.artifacts)]
+    head = [f"{built.key}: {built.title}", scale_note(setup, built)]
     head += [f"it could not be built: {built.error}"] if built.error else []
     return "\n".join([*filter(None, head), "", render(built.artifacts)])
 
 
-def scale_note(setup: Setup, artifacts: Iterable[Artifact]) -> str:
+def scale_note(setup: Setup, built: Built) -> str:
     """Say that a scale reproduces nothing; empty for the full one, and for closed forms."""
-    tables = [one for one in artifacts if isinstance(one, Table)]
-    cells = [cell for table in tables for row in table.rows for cell in row.cells]
-    reproduces = any(cell.verdict in ("within", "outside") for cell in cells)
-    if setup.scale == "full" or (reproduces and all(c.reason != OTHER_SCALE for c in cells)):
-        return ""
-    return NOTE.format(scale=setup.scale)
+    return "" if setup.scale == "full" or built.exact else NOTE.format(scale=setup.scale)
 
 
 def render(artifacts: Iterable[Artifact], form: Form = "text") -> str:

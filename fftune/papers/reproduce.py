@@ -3,20 +3,21 @@
 import logging
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 from fftune.config import Backend, Device, Resources
 from fftune.data.catalog import opened_once
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, StorageError
 from fftune.models import device_of
 from fftune.models.equivalence import first_line
 from fftune.papers.artifacts import Built
 from fftune.papers.declarations import Setup
 from fftune.papers.graph import Schedule, Wanted, left, run_inline, wanted
-from fftune.papers.plan import Plan
-from fftune.papers.render import render_item
+from fftune.papers.page import write_index, write_item
+from fftune.papers.pictures import PictureFormat, require_kaleido
+from fftune.papers.plan import Plan, require_weights
 from fftune.papers.results import Results
 from fftune.papers.tasks import Task, papers_root
 from fftune.progress import Progress
@@ -81,26 +82,46 @@ def keys_of(asked: Iterable[str], only: Sequence[str] = ()) -> list[str]:
     return kept
 
 
-def reproduce(keys: Sequence[str], setup: Setup, *, root: Path, how: How) -> Reproduction:
+def reproduce(
+    keys: Sequence[str],
+    setup: Setup,
+    *,
+    root: Path,
+    how: How,
+    pictures: Sequence[PictureFormat] = (),
+    partial: bool = False,
+) -> Reproduction:
     """Do what is left of the tasks of some items, and build them.
 
     Everything is content-addressed below `<root>/papers`: what was done before, by whatever call,
     is not done again, and a call that was interrupted goes on.
 
+    Args:
+        pictures: formats in which figures are saved as well.
+        partial: go on without published nets whose weights are not here; their rows say so.
+
     Raises:
-        DataError: data are absent; the message says which, and where they go.
+        ConfigError: pictures are asked for, and what draws them is not installed.
+        DataError: data or weights are absent; the message says which, and where they go.
         StorageError: the disk is too small.
         StudyError: another process is at it.
         ClusterError: the cluster cannot be reached, or can never hold one task.
     """
+    if pictures:
+        require_kaleido()
+    if not partial:
+        require_weights(keys, setup)
     place = papers_root(root)
     with locked(place, f"storage {str(place)!r}"):
         items = wanted(keys, setup)
         reasons = _perform(items, setup, root, how)
         results = Results(setup=setup, root=root, reasons=reasons)
-        built = [_built(one, results) for one in items]
-        page = _lay_out(built, setup, root)
-    return Reproduction(built=built, page=page, failed=_failures(built, items, reasons))
+        pages = _Pages(setup=setup, folder=place / setup.scale, pictures=pictures)
+        built = [pages.add(_built(one, results)) for one in items]
+        page = write_index(pages.folder)
+        _tell_mlflow(built, setup, root)
+    failed = [*_failures(built, items, reasons), *pages.undrawn]
+    return Reproduction(built=built, page=page, failed=failed)
 
 
 def _perform(items: Sequence[Wanted], setup: Setup, root: Path, how: How) -> dict[str, str]:
@@ -149,26 +170,58 @@ def _built(one: Wanted, results: Results) -> Built:
         return Built(key=one.key, title=one.title, error=one.error)
     try:
         artifacts = tuple(one.item.build(results))
-        found = Built(key=one.item.key, title=one.title, artifacts=artifacts)
-        render_item(found, results.setup)  # so that a page of all items can be written
     except Exception as error:
-        log.debug("%s", one.key, exc_info=True)
-        log.warning("%s cannot be built: %s", one.key, first_line(error))
-        return Built(key=one.item.key, title=one.title, error=first_line(error))
-    return found
+        return _failed(Built(key=one.item.key, title=one.title), error)
+    exact = not one.asked
+    return Built(key=one.item.key, title=one.title, artifacts=artifacts, exact=exact)
 
 
-def _lay_out(built: Sequence[Built], setup: Setup, root: Path) -> Path:
-    """Write the page with all tables and figures, and tell MLflow of it, last."""
-    from fftune.papers.page import write
+def _failed(one: Built, error: Exception) -> Built:
+    log.debug("%s", one.key, exc_info=error)
+    log.warning("%s cannot be built: %s", one.key, first_line(error))
+    return replace(one, artifacts=(), error=first_line(error))
 
-    page = write(built, setup, papers_root(root) / setup.scale)
+
+@dataclass(slots=True, kw_only=True)
+class _Pages:
+    """The pages of items; an error in one, or in its pictures, does not stop the others."""
+
+    setup: Setup
+    folder: Path
+    pictures: Sequence[PictureFormat]
+    undrawn: list[str] = field(default_factory=list)
+    """Reason why pictures are missing."""
+
+    def add(self, one: Built) -> Built:
+        """Write the page of an item; return it as it is laid out, with the error if there is one.
+
+        Raises:
+            StorageError: the disk is full.
+        """
+        try:
+            self._write(one)
+        except StorageError:
+            raise
+        except Exception as error:
+            one = _failed(one, error)
+            write_item(one, self.setup, self.folder)
+        return one
+
+    def _write(self, one: Built) -> None:
+        try:
+            write_item(one, self.setup, self.folder, self.pictures)
+        except ConfigError as error:  # nothing draws pictures here, nor those of other items
+            self.undrawn.append(str(error))
+            self.pictures = ()
+            write_item(one, self.setup, self.folder)
+
+
+def _tell_mlflow(built: Sequence[Built], setup: Setup, root: Path) -> None:
     try:
         log_to_mlflow(built, setup, root)
     except Exception as error:
         log.debug("MLflow", exc_info=True)
         log.warning("MLflow has no record of it: %s", first_line(error))
-    return page
 
 
 def log_to_mlflow(built: Sequence[Built], setup: Setup, root: Path) -> None:

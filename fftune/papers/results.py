@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fftune.config import DataSpec, ModelSpec
+from fftune.errors import DataError
 from fftune.outcomes import Outcomes
 from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup, Substandard
 from fftune.papers.tasks import Task, read_rows, spec_of, task_of, written_at
@@ -24,17 +25,33 @@ class Results:
     _known: dict[Need, Task] = field(default_factory=dict)
 
     def rows(self, exam: Exam) -> Outcomes | None:
-        """The rows of an evaluation."""
+        """The rows of an evaluation.
+
+        Raises:
+            DataError: the file of a finished one is damaged.
+        """
         task = self._task(exam)
-        return _read(task, self.root) if task.is_done(self.root) else None
+        if not task.is_done(self.root):
+            return None
+        try:
+            return _read(task, self.root)
+        except DataError as error:
+            raise _damaged(task, self.root, error) from error
 
     def analysis(self, analysis: Analysis) -> Mapping[str, Any] | None:
-        """JSON that the function of an analysis returned."""
+        """JSON that the function of an analysis returned.
+
+        Raises:
+            DataError: the file of a finished one is damaged.
+        """
         task = self._task(analysis)
         if not task.is_done(self.root):
             return None
-        text = (task.folder(self.root) / "result.json").read_text(encoding="utf-8")
-        found: Mapping[str, Any] = json.loads(text)
+        path = task.folder(self.root) / "result.json"
+        try:
+            found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise _damaged(task, self.root, f"{str(path)!r} is damaged ({error})") from error
         return found
 
     def net(self, net: Net) -> ModelSpec | None:
@@ -57,6 +74,11 @@ class Results:
 
     def _task(self, need: Need) -> Task:
         return task_of(need, self.setup, self._known)
+
+
+def _damaged(task: Task, root: Path, what: object) -> DataError:
+    folder = str(task.folder(root))
+    return DataError(f"{what}; delete {folder!r}, and the same command does that task again")
 
 
 @cache

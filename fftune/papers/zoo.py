@@ -12,7 +12,7 @@ A zoo is a TOML file with a table `[[net]]` for each net:
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields, replace
 from os.path import abspath
 from pathlib import Path
 from typing import Any
@@ -90,6 +90,11 @@ def packaged_zoo() -> tuple[ZooNet, ...]:
 def zoo_of(scale: Scale, given: tuple[ZooNet, ...]) -> tuple[ZooNet, ...]:
     """The nets that the user gave; without any the published ones at full scale, else none."""
     return given or (packaged_zoo() if scale == "full" else ())
+
+
+def taken_as_here(scale: Scale, given: tuple[ZooNet, ...]) -> tuple[ZooNet, ...]:
+    """The same nets for a plan: those without their weights as if their factory loaded them."""
+    return tuple(net if is_here(net) else replace(net, weights="") for net in zoo_of(scale, given))
 
 
 def missing(nets: Iterable[ZooNet]) -> list[str]:

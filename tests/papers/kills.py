@@ -2,7 +2,8 @@
 
     python -m tests.papers.kills P1.T3 P1.T10 --kills 10 --seed 0 --work FOLDER [FLAG ...]
 
-Further flags go to `fftune.reproduce`. Exit code 0 where all tables are equal, byte for byte.
+Further flags go to `fftune.reproduce`. Exit code 0 where it was killed as often as asked, both runs
+ended well, and all tables are equal, byte for byte.
 """
 
 import argparse
@@ -31,10 +32,10 @@ def tables(root: Path) -> dict[str, str]:
     return {path.name: path.read_text() for path in sorted(root.glob("papers/*/**/*.csv"))}
 
 
-def differences(
+def failures(
     work: Path, arguments: list[str], *, kills: int, seed: int, least: float, most: float
 ) -> list[str]:
-    """Names of tables that differ; the driver is killed after `least` to `most` seconds."""
+    """Reasons why kills did harm, or show nothing; each comes after `least` to `most` seconds."""
     draw = random.Random(seed)
     killed = 0
     while killed < kills:
@@ -47,8 +48,19 @@ def differences(
     codes = [reproduce(work / name, arguments) for name in ("killed", "undisturbed")]
     found, expected = tables(work / "killed"), tables(work / "undisturbed")
     print(f"{killed} kills, exit codes {codes}, {len(expected)} tables", flush=True)
-    both = {**found, **expected}
-    return sorted(name for name in both if found.get(name) != expected.get(name))
+    return [
+        *([f"only {killed} of {kills} kills: it ended before"] if killed < kills else []),
+        *([f"exit codes {codes}"] if any(codes) else []),
+        *compared(found, expected),
+    ]
+
+
+def compared(found: dict[str, str], expected: dict[str, str]) -> list[str]:
+    """Tables that differ, or that there are none."""
+    if not expected:
+        return ["no tables were written"]
+    names = sorted({**found, **expected})
+    return [f"{name} differs" for name in names if found.get(name) != expected.get(name)]
 
 
 def main() -> None:
@@ -60,7 +72,7 @@ def main() -> None:
     parser.add_argument("--most", type=float, default=60.0)
     parser.add_argument("--work", type=Path, required=True, help="an empty folder")
     known, arguments = parser.parse_known_args()
-    other = differences(
+    told = failures(
         known.work,
         arguments,
         kills=known.kills,
@@ -68,7 +80,7 @@ def main() -> None:
         least=known.least,
         most=known.most,
     )
-    sys.exit(f"different: {', '.join(other)}" if other else 0)
+    sys.exit("; ".join(told) or 0)
 
 
 if __name__ == "__main__":

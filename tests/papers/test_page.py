@@ -109,11 +109,15 @@ def test_names_cannot_write_html(tmp_path: Path) -> None:
 def test_other_scales_than_the_full_one_say_that_they_reproduce_nothing() -> None:
     said = "nothing here reproduces a published number"
     assert said in standalone(T4, TINY) and said not in standalone(T4, FULL)
-    # Closed forms are what they are at every scale.
-    assert said not in standalone(T16, TINY)
-    far = replace(TABLE.rows[0].cells[0], verdict="not comparable", reason=OTHER_SCALE)
-    mixed = replace(TABLE, rows=(*TABLE.rows, Row(label="tiny", cells=(far,) * 3)))
-    assert said in standalone(replace(T16, artifacts=(mixed,)), TINY)
+
+
+@pytest.mark.parametrize("one", [T16, F2])
+def test_closed_forms_are_what_they_are_at_every_scale(one: Built, tmp_path: Path) -> None:
+    said = "nothing here reproduces a published number"
+    assert said in standalone(one, TINY) and said not in standalone(replace(one, exact=True), TINY)
+    index = write([replace(one, exact=True)], TINY, tmp_path)
+    assert said not in index.read_text() and "<td>every</td>" in index.read_text()
+    assert said in write([T4], TINY, tmp_path).read_text()
 
 
 def test_cells_have_the_published_number_the_difference_and_the_verdict() -> None:

@@ -3,32 +3,44 @@
 import os
 import random
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fftune import storage
-from fftune.errors import StudyError
+from fftune.errors import ConfigError, StudyError
+from fftune.papers import graph
+from fftune.papers import page as page_module
+from fftune.papers import pictures as pictures_module
 from fftune.papers import reproduce as reproduce_module
-from fftune.papers.artifacts import Built, Table
+from fftune.papers.artifacts import Built, Figure, Table
 from fftune.papers.declarations import Setup
 from fftune.papers.graph import wanted
+from fftune.papers.pictures import PictureFormat
 from fftune.papers.reproduce import How, Reproduction, reproduce
 from fftune.papers.tasks import Task, papers_root
 from fftune.storage import locked
+from tests.papers.paper_items import SIZES, TABLE
 
 ITEMS = "tests/papers/paper_items.py"
 KEYS = (f"{ITEMS}:TABLE", f"{ITEMS}:SIZES")
+ROWS = "outcomes.parquet"
 INLINE = How(backend="inline", device="cpu")
 
 
-def quiet_reproduce(keys: tuple[str, ...], root: Path, how: How = INLINE) -> Reproduction:
+def quiet_reproduce(
+    keys: tuple[str, ...],
+    root: Path,
+    how: How = INLINE,
+    pictures: Sequence[PictureFormat] = (),
+) -> Reproduction:
     """Without MLflow, which takes seconds to open."""
     kept = reproduce_module.log_to_mlflow
     reproduce_module.log_to_mlflow = lambda *_: None
     try:
-        return reproduce(keys, Setup(), root=root, how=how)
+        return reproduce(keys, Setup(), root=root, how=how, pictures=pictures)
     finally:
         reproduce_module.log_to_mlflow = kept
 
@@ -78,6 +90,63 @@ def test_what_fails_is_told_and_the_rest_is_built(undisturbed: Path, tmp_path: P
     assert len(found.failed) == 3
     assert "broken of cifar10 mlp standard seed 0 (of no use)" in told
     assert "unbuilt (no such figure)" in told and "defines no 'NOTHING'" in told
+
+
+class TornPlot:
+    """A figure that cannot be drawn on a page."""
+
+    def to_html(self, **_: object) -> str:
+        raise ValueError("no such colour")
+
+
+def test_a_page_that_cannot_be_drawn_is_its_items_own_failure(
+    undisturbed: Path, tmp_path: Path, monkeypatch
+) -> None:
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    shown = Figure(name="torn", title="torn", plot=TornPlot())
+    torn = replace(TABLE, build=lambda _: [shown])
+    monkeypatch.setattr(graph, "PAPERS", {"torn": torn, "sizes": SIZES})
+    found = quiet_reproduce(("torn", "sizes"), tmp_path)
+    assert [one.error for one in found.built] == ["no such colour", ""]
+    assert found.failed == ["table (no such colour)"]
+    assert "It could not be built: no such colour" in (found.page.parent / "table.html").read_text()
+
+
+def test_pictures_that_nothing_draws_stop_no_page(undisturbed: Path, monkeypatch) -> None:
+    def undrawable(built: Built, _: Path, formats: Sequence[str]) -> list[str]:
+        if formats:
+            raise ConfigError(f"pictures could not be drawn of {built.key}: no browser")
+        return []
+
+    monkeypatch.setattr(page_module, "save_pictures", undrawable)
+    monkeypatch.setattr(reproduce_module, "require_kaleido", lambda: None)
+    found = quiet_reproduce(KEYS, undisturbed, pictures=["png"])
+    assert [one.error for one in found.built] == ["", ""]
+    assert found.failed == ["pictures could not be drawn of table: no browser"]  # once
+
+
+def test_pictures_without_kaleido_are_refused_before_anything(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(pictures_module, "find_spec", lambda _: None)
+    with pytest.raises(ConfigError, match="need the package kaleido"):
+        quiet_reproduce(KEYS, tmp_path, pictures=["pdf"])
+    assert not papers_root(tmp_path).exists()
+
+
+@pytest.mark.parametrize("content", [b"", b'{"parameters": [1'], ids=["empty", "cut"])
+@pytest.mark.parametrize(("kind", "name"), [("analysis", "result.json"), ("rows", ROWS)])
+def test_a_damaged_result_is_named_with_what_mends_it(
+    undisturbed: Path, tmp_path: Path, kind: str, name: str, content: bytes
+) -> None:
+    shutil.copytree(undisturbed, tmp_path, dirs_exist_ok=True)
+    tasks = [task for one in wanted(KEYS, Setup()) for task in one.asked]
+    task = next(task for task in tasks if task.kind == kind)
+    (task.folder(tmp_path) / name).write_bytes(content)
+    (told,) = quiet_reproduce(KEYS, tmp_path).failed
+    folder = str(task.folder(tmp_path))
+    assert f"{folder}/{name}" in told and f"delete {folder!r}" in told and "\n" not in told
+    shutil.rmtree(folder)
+    assert quiet_reproduce(KEYS, tmp_path).failed == []
+    assert tables(tmp_path) == tables(undisturbed)
 
 
 def test_one_driver_at_a_time(undisturbed: Path) -> None:
