@@ -17,13 +17,16 @@ def read_spec(folder: Path) -> ModelSpec:
     """The net of a checkpoint folder, wherever the folder is now.
 
     Raises:
-        ModelError: there is no complete checkpoint.
+        ModelError: there is no complete checkpoint, or its description is damaged.
     """
+    path = folder / "model.json"
     try:
-        text = (folder / "model.json").read_text(encoding="utf-8")
+        spec = from_json(ModelSpec, path.read_text(encoding="utf-8"))
     except OSError:
         raise ModelError(f"no complete checkpoint in {str(folder)!r}") from None
-    return replace(from_json(ModelSpec, text), weights=str(folder / "weights.pt"))
+    except ConfigError as error:
+        raise ModelError(f"net {str(path)!r} is damaged: {error}") from None
+    return replace(spec, weights=str(folder / "weights.pt"))
 
 
 def factory_of(name: str) -> str:

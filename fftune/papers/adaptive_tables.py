@@ -11,6 +11,7 @@ from fftune.papers.declarations import Exam, Setup
 from fftune.papers.hedge_claims import is_robust
 from fftune.papers.items import Item
 from fftune.papers.measures import missing
+from fftune.papers.net_risks import answers_one_class
 from fftune.papers.p2_nets import NATURAL, STANDARD, TRADES, Line, lines
 from fftune.papers.p2_tables import found, nine
 from fftune.papers.paired_gains import ByImage, Column, by_image, exceeds, gain
@@ -67,7 +68,7 @@ def _build_6(results: Results) -> list[Table]:
             for name in COLUMNS_6
         )
         rows.append(Row(label=line.label, cells=tuple(cells)))
-        if outcomes is not None:
+        if outcomes is not None and not answers_one_class(outcomes):
             net = by_image(outcomes)
             nets.setdefault(is_robust(net), net)
     clean, free = [("none", CLEAN)], [("none", FREE)]
@@ -117,7 +118,7 @@ def _build_8(results: Results) -> list[Table]:
                 column = (defense, attack)
                 cells.append(_cell(outcomes, reason, column, printed, results.setup))
             rows.append(Row(label=label, cells=tuple(cells), block=line.label))
-        if outcomes is not None:
+        if outcomes is not None and not answers_one_class(outcomes):
             nets.append(by_image(outcomes))
     model, hedge = [("none", PGD)], [("hedge", PGD)]
     model_aware, hedge_aware = [("none", AWARE)], [("hedge", AWARE)]

@@ -50,6 +50,8 @@ class Cell:
     verdict: Verdict = "none"
     reason: str = ""
     """Cause of a missing number, or of two that cannot be compared."""
+    remark: str = ""
+    """Warning about our number; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

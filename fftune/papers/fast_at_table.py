@@ -10,6 +10,7 @@ from fftune.papers.attack_tables import METHODS, defense_measures
 from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.items import Item
 from fftune.papers.measures import missing
+from fftune.papers.net_risks import answers_one_class
 from fftune.papers.paired_gains import ByImage, by_image, exceeds, gain
 from fftune.papers.published import published
 from fftune.papers.results import Results
@@ -72,7 +73,8 @@ def _build(results: Results) -> list[Table]:
     for one in architectures(results.setup.scale):
         outcomes = {eps: results.rows(exam) for eps, exam in one.exams().items()}
         rows += _rows(one, outcomes, results)
-        judged.append({eps: by_image(rows) for eps, rows in outcomes.items() if rows is not None})
+        telling = {e: rows for e, rows in outcomes.items() if rows and not answers_one_class(rows)}
+        judged.append({eps: by_image(rows) for eps, rows in telling.items()})
     return [
         Table(
             name=T3.key,

@@ -16,7 +16,7 @@ from fftune.papers.directions import Larger, direction
 from fftune.papers.items import Item
 from fftune.papers.measures import measure_of
 from fftune.papers.net_risks import NetRisks, risks_of
-from fftune.papers.p1_fronts import METHODS, FrontTable
+from fftune.papers.p1_fronts import METHODS, FrontTable, left_out
 from fftune.papers.published import published
 from fftune.papers.results import Results
 from fftune.papers.scales import lambdas_of
@@ -48,6 +48,8 @@ class Point(NamedTuple):
     lam: float
     natural: Measure
     other: Measure
+    telling: bool = True
+    """False: the net answers one class."""
 
 
 Curves = Mapping[str, Sequence[Point]]
@@ -143,7 +145,8 @@ PUBLISHED_LAMBDAS = ("0", "1", "5", "10", "20", "40", "60", "80", "100")
 def gains_robustness(title: str, curves: Curves) -> Direction:
     """Decide if THRM with the largest lambda has a lower adversarial risk than without."""
     claim = f"{title}: THRM gains adversarial robustness, which it is not made for"
-    points = curves.get("THRM", ())
+    every = curves.get("THRM", ())
+    points = [point for point in every if point.telling]
     if len(points) < 2:
         return Direction(claim=claim, found=None, seen="numbers are missing")
     first, last = points[0], points[-1]
@@ -152,7 +155,9 @@ def gains_robustness(title: str, curves: Curves) -> Direction:
         first=first.other,
         second=last.other,
     )
-    return direction(claim, [step])
+    found = direction(claim, [step])
+    lost = left_out(("THRM", [point.lam for point in every if not point.telling]))
+    return replace(found, seen=found.seen + lost)
 
 
 def _points(found: Sequence[tuple[float, NetRisks]], risk: Risk) -> Iterator[Point]:
@@ -161,7 +166,7 @@ def _points(found: Sequence[tuple[float, NetRisks]], risk: Risk) -> Iterator[Poi
         natural = measure_of([counts.natural_risk for counts in one.counts])
         other = measure_of([RISKS[risk](counts) for counts in one.counts])
         if natural.seeds and other.seeds:
-            yield Point(lam, natural, other)
+            yield Point(lam, natural, other, telling=not one.constant)
 
 
 def _grey(method: str, printed: Sequence[tuple[str, float, float]], *, legend: bool) -> go.Scatter:

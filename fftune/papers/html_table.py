@@ -114,7 +114,7 @@ def _said(cell: Cell) -> str:
         return f' title="{escape(cell.reason)}"'
     size = f"n = {cell.ours.n:,}, seeds: {cell.ours.seeds}" if cell.ours.n else ""
     known = cell.verdict if cell.verdict != "none" else ""
-    words = ", ".join(filter(None, (known, cell.reason, size)))
+    words = ", ".join(filter(None, (known, cell.reason, cell.remark, size)))
     return f' title="{escape(words)}"' if words else ""
 
 

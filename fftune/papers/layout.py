@@ -209,8 +209,9 @@ def verdict(found: Direction) -> str:
 
 
 def _on_ours(cell: Cell) -> tuple[str, ...]:
-    """Reasons that belong to our number, or to its place."""
-    return (cell.reason,) if cell.reason and cell.reason != OTHER_SCALE else ()
+    """Reasons and warnings that belong to our number, or to its place."""
+    reason = "" if cell.reason == OTHER_SCALE else cell.reason
+    return tuple(filter(None, (reason, cell.remark)))
 
 
 def _on_theirs(cell: Cell) -> tuple[str, ...]:

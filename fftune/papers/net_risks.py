@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
+from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Cell, Measure, Published, Row
 from fftune.papers.declarations import Exam, Setup
 from fftune.papers.measures import broken, inflation, left_out, measure_of, missing
@@ -36,6 +37,8 @@ RATES: Mapping[str, Callable[[RiskCounts], Rate]] = {
     "R_hyp on D-": lambda counts: counts.hypocritical_risk,
 }
 """Rates by the names of their columns."""
+CONSTANT = "nets answer one class for every image"
+"""Remark on nets whose risks follow from that alone: 0 towards other classes."""
 INFLATION = "inflation"
 """Name of the column of F - D, with the interval of the concealed share."""
 
@@ -49,6 +52,8 @@ class NetRisks:
     """Seeds that were asked for."""
     why: str = ""
     """Reason why some have no counts; empty: all have."""
+    constant: int = 0
+    """Nets that answer one class: that a friend conceals none of their mistakes says nothing."""
 
     def measure(self, name: str) -> Measure | None:
         """A rate by the name of its column; None where there is none, or it is undefined."""
@@ -56,6 +61,10 @@ class NetRisks:
             return None
         counted = inflation(self.counts) if name == INFLATION else measure_of(self._rates(name))
         return None if isnan(counted.mean) else counted
+
+    def claimed(self, name: str) -> Measure | None:
+        """The same rate for claims; None where it is of nets that answer one class."""
+        return None if self.constant else self.measure(name)
 
     def cell(
         self, name: str, published: Published | None, setup: Setup, *, deviations: bool = True
@@ -67,7 +76,11 @@ class NetRisks:
         if not deviations:
             ours = ours and replace(ours, sd=nan)
             published = published and replace(published, sd=nan)
-        return cell(ours, published, setup)
+        return replace(cell(ours, published, setup), remark=self._remark)
+
+    @property
+    def _remark(self) -> str:
+        return f"{self.constant} of {len(self.counts)} {CONSTANT}" if self.constant else ""
 
     def notes(self, label: str) -> Iterable[str]:
         """Remarks on the numbers of a row."""
@@ -83,6 +96,12 @@ class NetRisks:
         return [RATES[name](counts) for counts in self.counts]
 
 
+def answers_one_class(rows: Outcomes) -> bool:
+    """Tell if a bare net gives one answer to all clean images, whose classes are several."""
+    frame = rows.where(defense="none").to_pandas()
+    return bool(frame["pred_clean"].nunique() == 1 and frame["y"].nunique() > 1)
+
+
 def risks_of(results: Results, exams: Sequence[Exam], *, attack: str = PGD) -> NetRisks:
     """Count the rows of one recipe's evaluations, one for each training seed."""
     found = [(exam, results.rows(exam)) for exam in exams]
@@ -95,6 +114,7 @@ def risks_of(results: Results, exams: Sequence[Exam], *, attack: str = PGD) -> N
         ),
         seeds=len(exams),
         why=results.why_missing(lost[0]) if lost else "",
+        constant=sum(answers_one_class(rows) for _, rows in found if rows is not None),
     )
 
 

@@ -13,7 +13,7 @@ from fftune.papers.attack_tables import BEST, COLUMNS, WORST, defense_measures
 from fftune.papers.attack_tables import METHODS as DEFENSES
 from fftune.papers.evaluated_nets import Evaluated
 from fftune.papers.measures import measure_of
-from fftune.papers.net_risks import INFLATION, PGD, NetRisks
+from fftune.papers.net_risks import CONSTANT, INFLATION, PGD, NetRisks, answers_one_class
 from fftune.papers.p1_certified import CERTIFIED
 from fftune.papers.p1_certified import COLUMNS as CERTIFIED_COLUMNS
 from fftune.report.attack_table import ensembles
@@ -72,8 +72,18 @@ def attack_table(evaluated: Evaluated) -> Table:
             for label, seeds in rates.items()
         ),
         corner="Net",
-        notes=tuple(note for group, note in NOTES.items() if group in groups),
+        notes=(
+            *(note for group, note in NOTES.items() if group in groups),
+            *_constant(evaluated),
+        ),
     )
+
+
+def _constant(evaluated: Evaluated) -> Iterator[str]:
+    """Name the nets whose risks say nothing."""
+    for label, seeds in evaluated.nets.items():
+        if count := sum(map(answers_one_class, seeds)):
+            yield f"{label}: {count} of {len(seeds)} {CONSTANT}"
 
 
 def defense_tables(evaluated: Evaluated) -> list[Table]:

@@ -1,7 +1,7 @@
 """TRADES against THRM over lambda: tables 10 to 13 of Tao et al. 2022."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -12,7 +12,14 @@ from fftune.papers.artifacts import Direction, Row, Table
 from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.directions import Larger, direction
 from fftune.papers.items import Item
-from fftune.papers.net_risks import INFLATION, PGD, NetRisks, risks_of, row_of
+from fftune.papers.net_risks import (
+    INFLATION,
+    PGD,
+    NetRisks,
+    answers_one_class,
+    risks_of,
+    row_of,
+)
 from fftune.papers.published import published
 from fftune.papers.results import Results
 from fftune.papers.scales import lambdas_of
@@ -116,23 +123,33 @@ class FrontTable:
         claim = "at equal natural risk THRM has a lower hypocritical risk on D- than TRADES"
         if min(first, default=0) > SMALL:
             claim += f", with lambda over {SMALL:g}"
-        sides = [
-            self._members(results, method, lambdas)
-            for method, lambdas in (("THRM", first), ("TRADES", second))
-        ]
+        sides, lost = [], []
+        for method, lambdas in (("THRM", first), ("TRADES", second)):
+            members = {lam: self._member(results, method, lam) for lam in lambdas}
+            sides.append([[rows] for rows in members.values() if rows is not None])
+            lost.append((method, [lam for lam, rows in members.items() if rows is None]))
+        without = left_out(*lost)
         if not all(sides):
-            return Direction(claim=claim, found=None, seen="numbers are missing")
-        return at_equal_natural_risk(claim, front_gap(*sides, draws=DRAWS))
+            return Direction(claim=claim, found=None, seen=f"numbers are missing{without}")
+        found = at_equal_natural_risk(claim, front_gap(*sides, draws=DRAWS))
+        return replace(found, seen=found.seen + without)
 
-    def _members(
-        self, results: Results, method: str, lambdas: Sequence[float]
-    ) -> list[list[Outcomes]]:
-        every = (results.rows(self.exam(method, lam)) for lam in lambdas)
-        return [
-            [rows.where(attack=PGD, split="test", goal="hypocritical")]
-            for rows in every
-            if rows is not None
-        ]
+    def _member(self, results: Results, method: str, lam: float) -> Outcomes | None:
+        """Rows of a net of a front; None if they are missing, or it answers one class."""
+        rows = results.rows(self.exam(method, lam))
+        if rows is None or answers_one_class(rows):
+            return None
+        return rows.where(attack=PGD, split="test", goal="hypocritical")
+
+
+LEFT_OUT = "their nets are missing, or answer one class"
+
+
+def left_out(*lost: tuple[str, Sequence[float]]) -> str:
+    """Say which lambdas of which methods a claim is without; empty: none."""
+    told = (f"{method} {', '.join(f'{lam:g}' for lam in lams)}" for method, lams in lost if lams)
+    names = " and ".join(told)
+    return f"; without lambda of {names}: {LEFT_OUT}" if names else ""
 
 
 DRAWS = 400
@@ -168,13 +185,16 @@ def direction_of_lambda(method: str, front: Front) -> Direction:
     Neighbours that contradict it are told: noise of a single training suffices for one, and the
     paper has such, too.
     """
-    lambdas = sorted(lam for lam in front if lam)
+    lambdas = sorted(lam for lam in front if lam and front[lam].claimed("R_nat"))
+    lost = left_out((method, [lam for lam in front if lam and lam not in lambdas]))
     claim = f"with lambda {method} trades natural risk for hypocritical risk on D-"
+    if len(lambdas) < 2:
+        return Direction(claim=claim, found=None, seen=f"numbers are missing{lost}")
     steps = [step for pair in pairwise(lambdas) for step in _steps(front, *pair)]
     decided = direction(claim, _steps(front, lambdas[0], lambdas[-1]))
     against = [step.what.rstrip(":") for step in steps if step.found is False]
     told = f"; contrary neighbours: {', '.join(against)}" if against else ""
-    return Direction(claim=claim, found=decided.found, seen=decided.seen + told)
+    return Direction(claim=claim, found=decided.found, seen=decided.seen + told + lost)
 
 
 def _steps(front: Front, less: float, more: float) -> list[Larger]:
@@ -183,10 +203,10 @@ def _steps(front: Front, less: float, more: float) -> list[Larger]:
     return [
         Larger(
             what=f"R_nat, lambda {more:g} and {less:g}:",
-            first=many.measure("R_nat"),
-            second=few.measure("R_nat"),
+            first=many.claimed("R_nat"),
+            second=few.claimed("R_nat"),
         ),
-        Larger(what=f"R_hyp, {between}:", first=few.measure(name), second=many.measure(name)),
+        Larger(what=f"R_hyp, {between}:", first=few.claimed(name), second=many.claimed(name)),
     ]
 
 
@@ -197,8 +217,8 @@ def dominated(fronts: Mapping[str, Front], lambdas: Sequence[float]) -> Directio
         (
             Larger(
                 what=f"{name}, lambda {lam:g}, THRM and TRADES:",
-                first=fronts["THRM"][lam].measure(name),
-                second=fronts["TRADES"][lam].measure(name),
+                first=fronts["THRM"][lam].claimed(name),
+                second=fronts["TRADES"][lam].claimed(name),
             )
             for lam in lambdas
             for name in ("R_nat", "R_hyp on D-")

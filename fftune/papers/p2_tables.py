@@ -13,6 +13,7 @@ from fftune.papers.declarations import Exam, Setup
 from fftune.papers.hedge_claims import claims
 from fftune.papers.items import Item
 from fftune.papers.measures import missing
+from fftune.papers.net_risks import CONSTANT, answers_one_class
 from fftune.papers.p2_nets import (
     AT,
     AT_100,
@@ -65,6 +66,7 @@ class HedgeTable:
         """The table, with what it shows of the paper's claims."""
         rows: list[Row] = []
         judged: list[ByImage] = []
+        notes = [DRAWS, ITERATES, *self.notes]
         for line in self.lines(results.setup):
             outcomes, reason = found(results, line, nine(line, self.norm))
             if outcomes is None:
@@ -74,7 +76,10 @@ class HedgeTable:
             rows += defense_rows(
                 outcomes, line.label, self.columns, self._cells(line, results.setup)
             )
-            judged.append(by_image(outcomes))
+            if answers_one_class(outcomes):
+                notes.append(f"{line.label}: 1 of 1 {CONSTANT}; claims leave it out.")
+            else:
+                judged.append(by_image(outcomes))
         return [
             Table(
                 name=self.key,
@@ -82,7 +87,7 @@ class HedgeTable:
                 columns=tuple(("", COLUMNS[name]) for name in self.columns),
                 rows=tuple(rows),
                 corner="Defence",
-                notes=(DRAWS, ITERATES, *self.notes),
+                notes=tuple(notes),
                 directions=claims(judged, self.columns),
             )
         ]

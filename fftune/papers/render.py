@@ -225,7 +225,8 @@ def _numbers(cell: Cell) -> tuple[float | None, ...]:
 
 
 def _words(cell: Cell) -> tuple[str, ...]:
-    return cell.verdict, cell.reason, cell.published.remark if cell.published else ""
+    reason = "; ".join(filter(None, (cell.reason, cell.remark)))
+    return cell.verdict, reason, cell.published.remark if cell.published else ""
 
 
 def _plain_number(value: float | None) -> str:

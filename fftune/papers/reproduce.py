@@ -171,13 +171,13 @@ def _built(one: Wanted, results: Results) -> Built:
     try:
         artifacts = tuple(one.item.build(results))
     except Exception as error:
+        log.debug("%s", one.key, exc_info=True)
         return _failed(Built(key=one.item.key, title=one.title), error)
     exact = not one.asked
     return Built(key=one.item.key, title=one.title, artifacts=artifacts, exact=exact)
 
 
 def _failed(one: Built, error: Exception) -> Built:
-    log.debug("%s", one.key, exc_info=error)
     log.warning("%s cannot be built: %s", one.key, first_line(error))
     return replace(one, artifacts=(), error=first_line(error))
 
@@ -203,6 +203,7 @@ class _Pages:
         except StorageError:
             raise
         except Exception as error:
+            log.debug("%s", one.key, exc_info=True)
             one = _failed(one, error)
             write_item(one, self.setup, self.folder)
         return one

@@ -113,3 +113,16 @@ def _template(attack: str, goal: str) -> pa.Table:
         COUNT, {**columns, **zeros, **counts, **words, **more, "target": 0, "success": False}
     )
     return plain.cast(SCHEMA)
+
+
+def constant(rows_of: Outcomes, classes: int = 10) -> Outcomes:
+    """The same images of several classes, under a net that answers class 0 whatever it is shown."""
+    table = rows_of.table
+    labels = np.asarray(table["id"]) % classes
+    columns = dict.fromkeys(("pred_clean", "pred_clean_defended", "pred_pert"), 0 * labels)
+    right = labels == 0
+    success = right == (np.asarray(table["goal"].to_pandas()) == "hypocritical")
+    for name, values in {**columns, "y": labels, "success": success}.items():
+        at = SCHEMA.get_field_index(name)
+        table = table.set_column(at, SCHEMA.field(at), pa.array(values, SCHEMA.field(at).type))
+    return Outcomes(table)

@@ -10,9 +10,11 @@ from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Row, Table
 from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.items import Item
-from fftune.papers.p1_fronts import T10, T11, T12, T13, at_equal_natural_risk
+from fftune.papers.net_risks import CONSTANT
+from fftune.papers.p1_fronts import LEFT_OUT, T10, T11, T12, T13, at_equal_natural_risk
 from fftune.papers.published import published
-from tests.papers.synthetic_rows import FULL, both_goals, synthetic
+from fftune.papers.render import render
+from tests.papers.synthetic_rows import FULL, both_goals, constant, synthetic
 
 ITEMS = [T10, T11, T12, T13]
 METHODS = {"thrm": "THRM", "trades": "TRADES"}
@@ -169,3 +171,35 @@ def test_fronts_without_a_common_natural_risk() -> None:
     nothing = np.empty(0)
     band = GapBand(natural=nothing, gap=nothing, low=nothing, high=nothing)
     assert at_equal_natural_risk("claim", band).found is None
+
+
+def test_a_gap_says_which_nets_it_is_without() -> None:
+    def answer(exam: Exam) -> Outcomes | None:
+        place = net_of(exam).objective, net_of(exam).lam
+        return None if place in (("thrm", 5), ("trades", 60), ("trades", 80)) else printed(exam)
+
+    printed = printed_rows("P1.T10")
+    (gap, *_) = built(T10, answer).directions
+    assert gap.found is True
+    assert gap.seen.endswith(f"without lambda of THRM 5 and TRADES 60, 80: {LEFT_OUT}")
+    assert "without" not in built(T10).directions[0].seen
+
+
+def test_nets_that_answer_one_class_are_marked_and_prove_nothing() -> None:
+    """Nothing of theirs can be concealed: a lambda that destroys a net is no defence."""
+
+    def answer(exam: Exam) -> Outcomes:
+        rows = printed_rows("P1.T10")(exam)
+        return constant(rows) if net_of(exam).lam == 100 else rows
+
+    table = built(T10, answer)
+    lasts = [row for row in table.rows if row.label == "100"]
+    assert {cell.remark for row in lasts for cell in row.cells} == {f"1 of 1 {CONSTANT}"}
+    assert all(not cell.remark for row in table.rows if row not in lasts for cell in row.cells)
+    assert means(lasts[0])[5] == 0  # the hypocritical risk
+    gap, thrm, trades = table.directions
+    assert "without lambda of THRM 100 and TRADES 100" in gap.seen
+    for one, method in ((thrm, "THRM"), (trades, "TRADES")):
+        assert one.found is True and "lambda 1 and 80" in one.seen
+        assert f"without lambda of {method} 100" in one.seen
+    assert f"(a) 1 of 1 {CONSTANT}" in render([table])

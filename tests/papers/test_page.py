@@ -24,7 +24,6 @@ from fftune.papers.artifacts import (
 )
 from fftune.papers.declarations import Setup
 from fftune.papers.page import standalone, write
-from fftune.papers.verdicts import OTHER_SCALE
 from fftune.registry import PAPERS
 from tests.papers.test_render import TABLE
 
