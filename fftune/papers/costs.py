@@ -18,7 +18,7 @@ from fftune.defenses import Defense, defenses_of
 from fftune.errors import ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
-from fftune.evaluation.defended import DefenseSet
+from fftune.evaluation.defended import CLEAN, DefenseSet
 from fftune.evaluation.scheduler import passes
 from fftune.keyed_noise import Noise
 from fftune.models import make_model
@@ -197,8 +197,6 @@ def _attacks(need: Exam, scale: Scale, classes: int) -> tuple[list[Attack], list
         return attacks, []
     config = DefenseConfig(names=need.defenses, repeats=REPEATS)
     defenses = defenses_of(config, threat)
-    if not need.adaptive:
-        return attacks, list(defenses.values())
     among = DefenseSet(
         defenses=defenses,
         repeats=REPEATS,
@@ -206,7 +204,9 @@ def _attacks(need: Exam, scale: Scale, classes: int) -> tuple[list[Attack], list
         noise=Noise(0),
         draws=config.draws,
     )
-    return [*attacks, *adaptive_attacks(attacks, among, threat)], list(defenses.values())
+    aware = adaptive_attacks(attacks, among, threat)
+    more = [one for one in aware if need.adaptive or one.name == CLEAN]
+    return [*attacks, *more], list(defenses.values())
 
 
 def _passes_of(attack: Attack) -> Work:

@@ -39,6 +39,8 @@ RATES: Mapping[str, Callable[[RiskCounts], Rate]] = {
 """Rates by the names of their columns."""
 CONSTANT = "nets answer one class for every image"
 """Remark on nets whose risks follow from that alone: 0 towards other classes."""
+FEWEST = 20
+"""Images of several classes that a net answers alike by more than chance."""
 INFLATION = "inflation"
 """Name of the column of F - D, with the interval of the concealed share."""
 
@@ -97,9 +99,13 @@ class NetRisks:
 
 
 def answers_one_class(rows: Outcomes) -> bool:
-    """Tell if a bare net gives one answer to all clean images, whose classes are several."""
+    """Tell if a bare net gives one answer to all clean images, whose classes are several.
+
+    Of few images, as of the mistakes of a good net, that says nothing.
+    """
     frame = rows.where(defense="none").to_pandas()
-    return bool(frame["pred_clean"].nunique() == 1 and frame["y"].nunique() > 1)
+    one = frame["pred_clean"].nunique() == 1 and frame["y"].nunique() > 1
+    return bool(one and frame["id"].nunique() >= FEWEST)
 
 
 def risks_of(results: Results, exams: Sequence[Exam], *, attack: str = PGD) -> NetRisks:

@@ -1,15 +1,18 @@
 from dataclasses import replace
 from math import isnan
 
+import pyarrow as pa
 import pytest
 
 from fftune.evaluation.defended import CLEAN
+from fftune.outcomes import Outcomes
 from fftune.papers import p2_tables
 from fftune.papers.adaptive_tables import T6, T8
 from fftune.papers.artifacts import Published
-from fftune.papers.attack_tables import COLUMNS
+from fftune.papers.attack_tables import COLUMNS, WORST
 from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.fast_at_table import T3
+from fftune.papers.net_risks import CONSTANT
 from fftune.papers.p2_tables import FOLLOWERS, T1, T2, T5, T7
 from fftune.papers.published import published
 from fftune.papers.scales import config_of
@@ -49,6 +52,26 @@ def trades(n=10_000):
                 count = round(n * cell.mean / 100)
                 right[defense, column] = [range(first, first + count)]
     return defended(right, n)
+
+
+def test_a_net_that_answers_one_class_is_no_robust_one() -> None:
+    """Its accuracy under attack is its clean one, and a hedge costs it nothing."""
+    n = 100
+    right = {
+        (defense, column): [range(10)] for defense in AFTER for column in COLUMNS if column != WORST
+    }
+    rows = defended(right, n)
+    labels = pa.array([int(i >= 10) * (1 + i % 9) for i in range(n)] * (len(rows) // n), pa.int32())
+    table = rows.table
+    for name in ("pred_clean", "pred_pert", "pred_clean_defended"):
+        at = table.schema.get_field_index(name)
+        table = table.set_column(at, table.schema.field(at), pa.array([0] * len(rows), pa.int32()))
+    at = table.schema.get_field_index("y")
+    rows = Outcomes(table.set_column(at, table.schema.field(at), labels))
+    (table,) = T1.build(Answers(FULL, {NET: rows}))
+    assert f"{NET.name}: 1 of 1 {CONSTANT}; claims leave it out." in table.notes
+    assert {one.found for one in table.directions} == {None}
+    assert {one.seen for one in table.directions} == {"no numbers"}
 
 
 def test_rows_with_the_published_counts_give_the_published_block() -> None:

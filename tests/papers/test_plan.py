@@ -2,17 +2,19 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
 from fftune.errors import DataError, StorageError
 from fftune.papers import plan as plan_module
-from fftune.papers.costs import cost_of, inputs_of
+from fftune.papers.costs import cost_of, inputs_of, weights_of
 from fftune.papers.declarations import Exam, Net, Setup, Substandard
 from fftune.papers.graph import left, wanted
-from fftune.papers.plan import Plan, dry_run, listing
+from fftune.papers.plan import Plan, absent_weights, dry_run, listing, require_weights
 from fftune.papers.reproduce import keys_of
 from fftune.papers.tasks import task_of
+from fftune.papers.zoo import packaged_zoo, taken_as_here
 
 ITEMS = "tests/papers/paper_items.py"
 FULL = Setup(scale="full")
@@ -109,6 +111,41 @@ def test_a_dry_run_needs_no_data_and_says_where_they_go(tmp_path, monkeypatch) -
     assert "on 64 H100s" in text
     assert "data set 'cifar10' (60,000 images, 0.18 GB" in text
     assert f"'{tmp_path}/data/cifar10'; P1.T10, P1.T14 need it" in text
+
+
+def test_a_dry_run_plans_published_nets_whose_weights_are_not_here(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("FFTUNE_DATA", str(tmp_path))
+    planned = replace(FULL, zoo=taken_as_here("full", ()))
+    (table,) = wanted(["P2.T1"], planned)
+    exams = [task.need for task in table.asked]
+    assert len(exams) == 9  # eight published nets, and an AT of one's own
+    line = absent_weights(["P2.T1", "P1.T10"], FULL)
+    assert line.startswith("weights of 8 published nets (about 2.1 GB) are not there: Gowal2020")
+    assert f"({tmp_path}/weights/cifar10/Linf/Gowal2020Uncovering_70_16_extra.pt)" in line
+    assert line.endswith("; P2.T1 need them")
+    with pytest.raises(DataError, match="--partial leaves their rows empty"):
+        require_weights(["P2.T1"], FULL)
+    require_weights(["P1.T10", "P2.F1"], FULL)
+    require_weights(["P2.T1"], Setup())  # stand-ins are trained
+
+
+def test_published_nets_cost_what_they_are() -> None:
+    """WideResNet-70-16 has 38.8 giga products and 267 million weights."""
+    nets = {net.name: net for net in packaged_zoo() if net.data == "cifar10"}
+    large = nets["Gowal2020Uncovering_70_16_extra"]
+    assert weights_of(large) == pytest.approx(4 * 267e6, rel=0.01)
+    exam = Exam(net=replace(large, weights=""), battery="risks")
+    (load,) = cost_of(task_of(exam, FULL, {})).loads
+    assert load.each.forward == pytest.approx(2 * 38.8e9, rel=0.01)
+
+
+def test_an_evaluation_without_adaptive_attacks_costs_that_much_less() -> None:
+    """FastAT's: ten restarts of 10, 50 and 100 steps, four sets of rows behind 3 x 20 steps."""
+    exam = Exam(
+        net=Net(data="cifar10"), battery="fast_at", defenses=("hedge",), adaptive=False, size="few"
+    )
+    (load,) = cost_of(task_of(exam, FULL, {})).loads
+    assert load.evaluation.crafts == 10_000 * (10 * (10 + 50 + 100) + 4 * 3 * 20)
 
 
 def test_absent_data_are_one_line_before_anything_starts(tmp_path, monkeypatch) -> None:
