@@ -66,31 +66,19 @@ PAGE = """<!doctype html>
 """
 
 
-def write(
-    built: Iterable[Built], setup: Setup, folder: Path, pictures: Sequence[PictureFormat] = ()
-) -> Path:
-    """Write a page for each item, its files beside it, and the index of all that lie there.
+def write_item(
+    built: Built, setup: Setup, folder: Path, pictures: Sequence[PictureFormat] = ()
+) -> None:
+    """Write the page of an item, and its files beside it; the next index links them.
 
-    Items that were built earlier stay; those that are built again are replaced.
+    An item that was built earlier is replaced, and its page links no neighbours until then.
 
     Args:
         pictures: formats in which figures are saved as well.
 
-    Returns:
-        The index.
-
     Raises:
-        ConfigError: pictures are asked for, and what draws them is not installed.
+        ConfigError: what draws pictures is not installed.
     """
-    for one in built:
-        write_item(one, setup, folder, pictures)
-    return write_index(folder)
-
-
-def write_item(
-    built: Built, setup: Setup, folder: Path, pictures: Sequence[PictureFormat] = ()
-) -> None:
-    """Write the page of an item, which the next index links, and its files; see `write`."""
     folder.mkdir(parents=True, exist_ok=True)
     files = _write_files(built, setup, folder)
     files += save_pictures(built, folder, pictures)
@@ -100,7 +88,11 @@ def write_item(
 
 
 def write_index(folder: Path) -> Path:
-    """Write the index of all items that lie in a folder, and the links from page to page."""
+    """Write the index of all items that lie in a folder, and the links from page to page.
+
+    Returns:
+        The index.
+    """
     known = _known(folder)
     _link(known, folder)
     write_text(folder / INDEX, _index(known))

@@ -15,7 +15,6 @@ from fftune.models.equivalence import first_line
 from fftune.papers.artifacts import Built
 from fftune.papers.declarations import Setup
 from fftune.papers.graph import Schedule, Wanted, left, run_inline, wanted
-from fftune.papers.page import write_index, write_item
 from fftune.papers.pictures import PictureFormat, require_kaleido
 from fftune.papers.plan import Plan, require_weights
 from fftune.papers.results import Results
@@ -118,7 +117,7 @@ def reproduce(
         results = Results(setup=setup, root=root, reasons=reasons)
         pages = _Pages(setup=setup, folder=place / setup.scale, pictures=pictures)
         built = [pages.add(_built(one, results)) for one in items]
-        page = write_index(pages.folder)
+        page = pages.index()
         _tell_mlflow(built, setup, root)
     failed = [*_failures(built, items, reasons), *pages.undrawn]
     return Reproduction(built=built, page=page, failed=failed)
@@ -205,10 +204,18 @@ class _Pages:
         except Exception as error:
             log.debug("%s", one.key, exc_info=True)
             one = _failed(one, error)
-            write_item(one, self.setup, self.folder)
+            self._write(one)
         return one
 
+    def index(self) -> Path:
+        """Write the index of the pages."""
+        from fftune.papers.page import write_index
+
+        return write_index(self.folder)
+
     def _write(self, one: Built) -> None:
+        from fftune.papers.page import write_item  # importing plotly takes a second
+
         try:
             write_item(one, self.setup, self.folder, self.pictures)
         except ConfigError as error:  # nothing draws pictures here, nor those of other items

@@ -1,6 +1,7 @@
 import base64
 import importlib.util
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,7 +24,8 @@ from fftune.papers.artifacts import (
     Strip,
 )
 from fftune.papers.declarations import Setup
-from fftune.papers.page import standalone, write
+from fftune.papers.page import standalone, write_index, write_item
+from fftune.papers.pictures import PictureFormat
 from fftune.registry import PAPERS
 from tests.papers.test_render import TABLE
 
@@ -48,6 +50,14 @@ T16 = Built(key="P1.T16", title="Certified <nets>", artifacts=(TABLE,))
 F2 = Built(key="P1.F2", title="Case study", artifacts=(FIGURE, FIGURE))
 T4 = Built(key="P1.T4", title="Gallery", artifacts=(GALLERY,))
 FAILED = Built(key="P2.T1", title="Hedge", error="the net <x> failed")
+
+
+def write(
+    built: Sequence[Built], setup: Setup, folder: Path, pictures: Sequence[PictureFormat] = ()
+) -> Path:
+    for one in built:
+        write_item(one, setup, folder, pictures)
+    return write_index(folder)
 
 
 class Links(HTMLParser):
