@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 
 from fftune.config import Device
-from fftune.errors import DivergedError, FftuneError, UserError
+from fftune.errors import DivergedError, UserError
 from fftune.models.equivalence import first_line
 from fftune.papers.declarations import Need, Setup
 from fftune.papers.items import Item
@@ -61,7 +61,7 @@ def _wanted(key: str, setup: Setup, known: dict[Need, Task]) -> Wanted:
         asked = tuple(task_of(need, setup, known) for need in needs)
         for task in closure(asked):
             task.key  # noqa: B018 - it reads the settings of the scale, and weights of users
-    except (FftuneError, ImportError, AttributeError, OSError) as error:
+    except Exception as error:  # of a file of the user's, too
         log.debug("%s", key, exc_info=True)
         return Wanted(key=key, error=first_line(error))
     return Wanted(key=key, item=item, asked=asked)

@@ -16,7 +16,7 @@ from fftune.papers.artifacts import Built
 from fftune.papers.declarations import Setup
 from fftune.papers.graph import Schedule, Wanted, left, run_inline, wanted
 from fftune.papers.pictures import PictureFormat, require_kaleido
-from fftune.papers.plan import Plan, require_weights
+from fftune.papers.plan import Plan, absent_weights, require_weights
 from fftune.papers.results import Results
 from fftune.papers.tasks import Task, papers_root
 from fftune.progress import Progress
@@ -110,6 +110,8 @@ def reproduce(
         require_kaleido()
     if not partial:
         require_weights(keys, setup)
+    elif told := absent_weights(keys, setup):
+        log.warning("%s; their rows are empty", told)
     place = papers_root(root)
     with locked(place, f"storage {str(place)!r}"):
         items = wanted(keys, setup)

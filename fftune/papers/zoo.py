@@ -11,7 +11,7 @@ A zoo is a TOML file with a table `[[net]]` for each net:
 
 import json
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from os.path import abspath
 from pathlib import Path
@@ -48,7 +48,9 @@ class ZooNet:
     tables: tuple[str, ...] = ()
     """Keys of the tables that it is a row of, as in `registry.PAPERS`."""
     published: tuple[tuple[str, str, float], ...] = ()
-    """Printed cells of the user's: row, column, percent; those of Wu et al. 2021 are known."""
+    """Printed cells of the user's: row, column, percent; those of Wu et al. 2021 are known.
+
+    Names are those of rows, as `hedge` and `autoattack`; files may have the printed ones."""
 
     def __str__(self) -> str:
         data = "" if self.data == "cifar10" else f" {self.data}"
@@ -151,12 +153,33 @@ def _net(table: Mapping[str, Any], folder: Path) -> ZooNet:
         norm=entry.norm,
         eps=entry.eps,
         tables=entry.tables,
-        published=tuple(
-            (row, column, percent)
-            for row, cells in sorted(entry.published.items())
-            for column, percent in sorted(cells.items())
-        ),
+        published=tuple(_cells(entry.published)),
     )
+
+
+def _cells(published: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, str, float]]:
+    """Printed cells by the names that rows have.
+
+    Raises:
+        ConfigError: a row or a column is unknown, or a number is no share in percent.
+    """
+    from fftune.papers.attack_tables import COLUMNS, METHODS  # needs torch
+
+    for row, cells in sorted(published.items()):
+        for column, percent in sorted(cells.items()):
+            require("published", 0 <= percent <= 100, "percents, from 0 to 100", percent)
+            yield _known("row", row, METHODS), _known("column", column, COLUMNS), percent
+
+
+def _known(what: str, name: str, names: Mapping[str, str]) -> str:
+    """The name in rows of what is given by that, or as the paper prints it."""
+    if name in names:
+        return name
+    for known, printed in names.items():
+        if name == printed:
+            return known
+    told = nearest(name, [*names, *names.values()])
+    raise ConfigError(f"published: unknown {what} {name!r}; {told}")
 
 
 def _entry(table: Mapping[str, Any]) -> _Entry:

@@ -149,3 +149,15 @@ def test_keys_are_groups_items_and_patterns() -> None:
         keys_of(["P1.T100"])
     with pytest.raises(ConfigError, match="only P3 leaves nothing"):
         keys_of(["P2"], ["P3"])
+
+
+def test_an_item_that_cannot_say_what_it_needs_is_told(tmp_path) -> None:
+    """Whatever a file of the user's raises, others are done."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from fftune.papers.items import Item\n"
+        "ITEM = Item(key='mine', title='', needs=lambda s: {}[s.scale], build=lambda r: [])\n"
+    )
+    mine, table = wanted([f"{file}:ITEM", f"{ITEMS}:TABLE"], SETUP)
+    assert (mine.error, mine.asked) == ("'tiny'", ())
+    assert not table.error

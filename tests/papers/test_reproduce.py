@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fftune import storage
-from fftune.errors import ConfigError, StudyError
+from fftune.errors import ConfigError, DataError, StudyError
 from fftune.papers import graph
 from fftune.papers import page as page_module
 from fftune.papers import pictures as pictures_module
@@ -130,6 +130,26 @@ def test_pictures_without_kaleido_are_refused_before_anything(tmp_path: Path, mo
     with pytest.raises(ConfigError, match="need the package kaleido"):
         quiet_reproduce(KEYS, tmp_path, pictures=["pdf"])
     assert not papers_root(tmp_path).exists()
+
+
+def test_published_nets_without_weights_are_refused_or_told(
+    tmp_path: Path, monkeypatch, caplog
+) -> None:
+    """Their rows say where the weights go, with the published cells beside."""
+    monkeypatch.setenv("FFTUNE_DATA", str(tmp_path))
+    monkeypatch.setattr(reproduce_module, "log_to_mlflow", lambda *_: None)
+    full = Setup(scale="full")
+    with pytest.raises(DataError, match=r"weights of 17 published nets .* P2\.T5 need them; --zoo"):
+        reproduce(("P2.T5",), full, root=tmp_path, how=INLINE)
+    assert not papers_root(tmp_path).exists()
+    found = reproduce(("P2.T5",), full, root=tmp_path, how=INLINE, partial=True)
+    assert found.failed == []
+    assert "weights of 17 published nets" in caplog.text and "rows are empty" in caplog.text
+    (table,) = found.built[0].artifacts
+    cells = [cell for row in table.rows for cell in row.cells]
+    assert len(table.rows) == 51 and all(cell.ours is None for cell in cells)
+    assert all(cell.reason.startswith("there are no weights in ") for cell in cells)
+    assert all(cell.published for cell in cells)
 
 
 @pytest.mark.parametrize("content", [b"", b'{"parameters": [1'], ids=["empty", "cut"])

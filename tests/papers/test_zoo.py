@@ -40,7 +40,7 @@ def test_a_net_as_it_is_written(write, tmp_path) -> None:
     assert net.weights == f"{tmp_path}/small.pt"
     assert net.eps == 8 / 255
     assert (net.data, net.norm, net.tables) == ("cifar10", "linf", ("P2.T1",))
-    assert net.published == (("Hedge", "AutoAttack", 61.28), ("Hedge", "PGD", 58.0))
+    assert net.published == (("hedge", "autoattack", 61.28), ("hedge", "pgd-20", 58.0))
     assert is_here(net)
     assert {net: 1}[net] == 1  # a declaration: it has a hash
 
@@ -65,6 +65,9 @@ def test_an_identifier_stands_for_its_data_and_norm(write) -> None:
         ('"8/255"', '"eight"', "net 'small': eps must be a number or a fraction, got 'eight'"),
         ('"8/255"', "-1", "net 'small': eps must be .*>= 0, got -1"),
         ("58", '"58"', "net 'small': published.Hedge.PGD: .*number, got '58'"),
+        ("58", "158", "net 'small': published must be percents, from 0 to 100, got 158"),
+        ("Hedge", "Hegde", "net 'small': published: unknown row 'Hegde'; did you mean 'Hedge'"),
+        ("PGD", "PDG", "net 'small': published: unknown column 'PDG'; did you mean 'PGD'"),
         ('tables = ["P2.T1"]', 'tables = "P2.T1"', "net 'small': tables: .*got 'P2.T1'"),
         ("P2.T1", "P2.T11", "net 'small': tables must be known: .*'P2.T11'; did you mean 'P2.T1"),
         ("eps =", 'norm = "l1"\neps =', "net 'small': norm: .*'linf' or 'l2', got 'l1'"),
