@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torch import nn
 
@@ -216,6 +216,9 @@ def reproduce(
     *,
     scale: recipes.Scale = "tiny",
     seeds: int | None = None,
+    zoo: str | Path | None = None,
+    partial: bool = False,
+    pictures: Sequence[Literal["png", "pdf"]] = (),
     backend: Backend = "inline",
     resources: Resources | None = None,
     device: Device = "auto",
@@ -231,6 +234,9 @@ def reproduce(
         keys: one or several, as `fftune reproduce --list` has them; all of a paper's, or `all`.
         scale: as of `train`.
         seeds: training seeds of tables with deviations; default the scale's.
+        zoo: file of published nets, for the tables of Wu et al. 2021.
+        partial: go on without published nets whose weights are not here; their rows say so.
+        pictures: formats in which figures are saved as well.
         backend: "inline" does one task after the other here; "ray" several at once.
         device, threads: of each task; equal threads are part of what makes results equal.
         storage: the folder of results; default `FFTUNE_STORAGE`, else one in the home folder. What
@@ -238,17 +244,26 @@ def reproduce(
 
     Raises:
         ConfigError: a key or setting is unknown or out of range.
-        DataError: data are absent; the message says which, and where they go.
+        DataError: data or weights are absent; the message says which, and where they go.
     """
     from fftune.papers.declarations import Setup
     from fftune.papers.reproduce import How, keys_of
     from fftune.papers.reproduce import reproduce as reproduce_items
+    from fftune.papers.zoo import read_zoo
 
     require_word("scale", scale, recipes.Scale)
     how = How(backend=backend, resources=resources or Resources(), device=device, threads=threads)
     root = storage_root(str(storage) if storage is not None else None)
     chosen = keys_of([keys] if isinstance(keys, str) else keys)
-    return reproduce_items(chosen, Setup(scale=scale, seeds=seeds), root=root, how=how)
+    nets = read_zoo(Path(zoo)) if zoo is not None else ()
+    return reproduce_items(
+        chosen,
+        Setup(scale=scale, seeds=seeds, zoo=nets),
+        root=root,
+        how=how,
+        pictures=pictures,
+        partial=partial,
+    )
 
 
 def _study(recipe: str, scale: recipes.Scale, data: str | None, others: Mapping[str, Any]) -> Study:

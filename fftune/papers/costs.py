@@ -52,8 +52,8 @@ POISON_STEPS = 100
 """Steps of a poison (Tao et al. 2022, A.3)."""
 LOOKS = 300
 """Forward passes of an image in an analysis, roughly: nobody counts what its function does."""
-ABLATED = 2000
-"""The same of an ablation of the hedge: 5 attacks, and some 25 hedges of 20 steps."""
+LONG = {"ablation": 2000, "fake": 22_000}
+"""The same of 5 attacks and some 25 hedges, and of AutoAttack twice with 20 x 10 steps between."""
 DISTANCE = 40
 """Operations of a weight of a net of distances, roughly: powers cost more than products."""
 TYPICAL = "wrn28_10"
@@ -215,7 +215,7 @@ def _passes_of(attack: Attack) -> Work:
 
 
 def _analysis(need: Analysis, scale: Scale) -> Cost:
-    looks = ABLATED if need.run.endswith(":ablation") else LOOKS
+    looks = LONG.get(need.run.partition(":")[2], LOOKS)
     loads = []
     for net in need.nets:
         examples = examples_of(need.size, scale) or _official(images_for(net, scale).name, "test")
