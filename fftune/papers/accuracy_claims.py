@@ -69,8 +69,8 @@ def _between(
         (
             Larger(
                 what=f"{group}, {first} and {second}:",
-                first=found[first, group].measure(name),
-                second=found[second, group].measure(name),
+                first=found[first, group].claimed(name),
+                second=found[second, group].claimed(name),
             )
             for first, second in pairs
             for group in groups or known

@@ -48,6 +48,8 @@ class Point(NamedTuple):
     lam: float
     natural: Measure
     other: Measure
+    claimed: bool = True
+    """False of a net that answers one class: it is drawn, and no claim counts it."""
 
 
 Curves = Mapping[str, Sequence[Point]]
@@ -147,6 +149,8 @@ def gains_robustness(title: str, curves: Curves) -> Direction:
     if len(points) < 2:
         return Direction(claim=claim, found=None, seen="numbers are missing")
     first, last = points[0], points[-1]
+    if not (first.claimed and last.claimed):
+        return Direction(claim=claim, found=None, seen="a net answers one class")
     step = Larger(
         what=f"adversarial risk on D, lambda {first.lam:g} and {last.lam:g}:",
         first=first.other,
@@ -161,7 +165,7 @@ def _points(found: Sequence[tuple[float, NetRisks]], risk: Risk) -> Iterator[Poi
         natural = measure_of([counts.natural_risk for counts in one.counts])
         other = measure_of([RISKS[risk](counts) for counts in one.counts])
         if natural.seeds and other.seeds:
-            yield Point(lam, natural, other)
+            yield Point(lam, natural, other, claimed=not one.of_one_class)
 
 
 def _grey(method: str, printed: Sequence[tuple[str, float, float]], *, legend: bool) -> go.Scatter:

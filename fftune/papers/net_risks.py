@@ -4,6 +4,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
+import numpy as np
+
+from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Cell, Measure, Published, Row
 from fftune.papers.declarations import Exam, Setup
 from fftune.papers.measures import broken, inflation, left_out, measure_of, missing
@@ -49,6 +52,8 @@ class NetRisks:
     """Seeds that were asked for."""
     why: str = ""
     """Reason why some have no counts; empty: all have."""
+    of_one_class: int = 0
+    """Nets among them that answer one class for nearly all images; see `answers_one_class`."""
 
     def measure(self, name: str) -> Measure | None:
         """A rate by the name of its column; None where there is none, or it is undefined."""
@@ -56,6 +61,13 @@ class NetRisks:
             return None
         counted = inflation(self.counts) if name == INFLATION else measure_of(self._rates(name))
         return None if isnan(counted.mean) else counted
+
+    def claimed(self, name: str) -> Measure | None:
+        """A rate for claims about training; None also where a net answers one class.
+
+        Such a net has a low hypocritical risk, as no attack moves it, and has learnt nothing.
+        """
+        return None if self.of_one_class else self.measure(name)
 
     def cell(
         self, name: str, published: Published | None, setup: Setup, *, deviations: bool = True
@@ -74,6 +86,11 @@ class NetRisks:
         lost = self.seeds - len(self.counts)
         if lost and self.counts:
             yield f"{label}: {lost} of {self.seeds} seeds are missing: {self.why}"
+        if self.of_one_class:
+            yield (
+                f"{label}: {self.of_one_class} of {len(self.counts)} nets answer one class for "
+                f"{ONE_CLASS:.0%} of the images or more; no claim about training counts them"
+            )
         if self.counts and (undefined := left_out(self._rates("R_hyp on D-"))):
             yield f"{label}: the hypocritical risk is {undefined}, as no image is misclassified"
         if spoiled := broken(self.counts):
@@ -87,6 +104,7 @@ def risks_of(results: Results, exams: Sequence[Exam], *, attack: str = PGD) -> N
     """Count the rows of one recipe's evaluations, one for each training seed."""
     found = [(exam, results.rows(exam)) for exam in exams]
     lost = [exam for exam, rows in found if rows is None]
+    kept = [rows.where(attack=attack, split=exam.split) for exam, rows in found if rows is not None]
     return NetRisks(
         counts=tuple(
             RiskCounts.of(rows, attack=attack, split=exam.split)
@@ -95,7 +113,27 @@ def risks_of(results: Results, exams: Sequence[Exam], *, attack: str = PGD) -> N
         ),
         seeds=len(exams),
         why=results.why_missing(lost[0]) if lost else "",
+        of_one_class=sum(map(answers_one_class, kept)),
     )
+
+
+ONE_CLASS = 0.95
+"""Share of the images for which a net answers the same class that makes it a constant."""
+
+
+def answers_one_class(rows: Outcomes) -> bool:
+    """Tell a net that answers one class for nearly all images, though they are of several.
+
+    Args:
+        rows: of the bare net, as many for each image.
+    """
+    pred, y = (rows.table[name].to_numpy() for name in ("pred_clean", "y"))
+    if len(np.unique(y)) < 2:
+        return False
+    classes, counts = np.unique(pred, return_counts=True)
+    most = counts.argmax()
+    same, meant = counts[most] / len(pred), float(np.mean(y == classes[most]))
+    return bool(meant < ONE_CLASS <= same)
 
 
 def row_of(label: str, cells: Iterable[Cell], block: str = "") -> Row:

@@ -77,7 +77,7 @@ def _row(label: str, empirical: NetRisks, bounds: NetRisks, setup: Setup) -> Row
 def _claims(
     empirical: Mapping[str, NetRisks], bounds: Mapping[str, NetRisks], trades: NetRisks
 ) -> tuple[Direction, ...]:
-    risk = {label: one.measure("R_hyp on D-") for label, one in bounds.items()}
+    risk = {label: one.claimed("R_hyp on D-") for label, one in bounds.items()}
     ours, theirs = empirical["Quality"], "the l_inf-distance net's and TRADES', lambda 80:"
     return (
         _bounded(empirical, bounds),
@@ -92,7 +92,7 @@ def _claims(
             "TRADES with lambda = 80 has lower natural and hypocritical risks",
             (
                 Larger(
-                    what=f"{name}, {theirs}", first=ours.measure(name), second=trades.measure(name)
+                    what=f"{name}, {theirs}", first=ours.claimed(name), second=trades.claimed(name)
                 )
                 for name in ("R_nat", "R_hyp on D-")
             ),

@@ -12,7 +12,14 @@ from fftune.papers.artifacts import Direction, Row, Table
 from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.directions import Larger, direction
 from fftune.papers.items import Item
-from fftune.papers.net_risks import INFLATION, PGD, NetRisks, risks_of, row_of
+from fftune.papers.net_risks import (
+    INFLATION,
+    PGD,
+    NetRisks,
+    answers_one_class,
+    risks_of,
+    row_of,
+)
 from fftune.papers.published import published
 from fftune.papers.results import Results
 from fftune.papers.scales import lambdas_of
@@ -127,12 +134,14 @@ class FrontTable:
     def _members(
         self, results: Results, method: str, lambdas: Sequence[float]
     ) -> list[list[Outcomes]]:
+        """Rows of a front, one table a net; nets that answer one class belong to none."""
         every = (results.rows(self.exam(method, lam)) for lam in lambdas)
-        return [
-            [rows.where(attack=PGD, split="test", goal="hypocritical")]
+        found = (
+            rows.where(attack=PGD, split="test", goal="hypocritical")
             for rows in every
             if rows is not None
-        ]
+        )
+        return [[rows] for rows in found if not answers_one_class(rows)]
 
 
 DRAWS = 400
@@ -183,10 +192,10 @@ def _steps(front: Front, less: float, more: float) -> list[Larger]:
     return [
         Larger(
             what=f"R_nat, lambda {more:g} and {less:g}:",
-            first=many.measure("R_nat"),
-            second=few.measure("R_nat"),
+            first=many.claimed("R_nat"),
+            second=few.claimed("R_nat"),
         ),
-        Larger(what=f"R_hyp, {between}:", first=few.measure(name), second=many.measure(name)),
+        Larger(what=f"R_hyp, {between}:", first=few.claimed(name), second=many.claimed(name)),
     ]
 
 
@@ -197,8 +206,8 @@ def dominated(fronts: Mapping[str, Front], lambdas: Sequence[float]) -> Directio
         (
             Larger(
                 what=f"{name}, lambda {lam:g}, THRM and TRADES:",
-                first=fronts["THRM"][lam].measure(name),
-                second=fronts["TRADES"][lam].measure(name),
+                first=fronts["THRM"][lam].claimed(name),
+                second=fronts["TRADES"][lam].claimed(name),
             )
             for lam in lambdas
             for name in ("R_nat", "R_hyp on D-")

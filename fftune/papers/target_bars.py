@@ -16,6 +16,7 @@ from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.directions import Larger, direction
 from fftune.papers.items import Item
 from fftune.papers.measures import measure_of
+from fftune.papers.net_risks import answers_one_class
 from fftune.papers.published import published
 from fftune.papers.results import Results
 from fftune.papers.scales import seeds_of
@@ -127,6 +128,7 @@ class TargetFigure:
     def build(self, results: Results) -> Iterator[Figure]:
         """The figure, and what is seen of the paper's claims."""
         found: dict[tuple[str, str], TargetRates] = {}
+        constant: set[tuple[str, str]] = set()
         notes = list(NOTES)
         for data in DATA:
             for method in METHODS:
@@ -140,12 +142,15 @@ class TargetFigure:
                 kept = [one for _, one in rows if one is not None]
                 if kept:
                     found[data, method] = TargetRates.of(kept)
+                if any(map(answers_one_class, kept)):
+                    constant.add((data, method))
+                    notes.append(f"{method} {data}: a net answers one class; no claim counts it")
         yield Figure(
             name=self.key,
             title=self.title,
             plot=self.plot(found),
             notes=tuple(notes),
-            directions=tuple(_directions(found)),
+            directions=tuple(_directions({p: found[p] for p in found if p not in constant})),
         )
 
     def plot(self, found: Rates) -> go.Figure:

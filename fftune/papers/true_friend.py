@@ -56,7 +56,7 @@ def _build(results: Results) -> Iterator[Table]:
 
 def _directions(quality: NetRisks, helped: NetRisks) -> Sequence[Direction]:
     def larger(name: str, first: NetRisks, second: NetRisks) -> list[Larger]:
-        return [Larger(what=name, first=first.measure(name), second=second.measure(name))]
+        return [Larger(what=name, first=first.claimed(name), second=second.claimed(name))]
 
     return (
         direction("help costs accuracy on images as they are", larger("D", quality, helped)),

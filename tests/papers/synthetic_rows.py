@@ -45,6 +45,17 @@ def both_goals(d: float, a: float, f: float, attack: str = "pgd-20") -> Outcomes
     return Outcomes(pa.concat_tables([adversarial, hypocritical]))
 
 
+def of_one_class(wrong: int) -> Outcomes:
+    """Rows of a net that answers class 1 for all images, `wrong` of which are of class 0."""
+    share = 100 - wrong / 100
+    table = both_goals(share, share, share).table
+    y, ones = np.arange(COUNT) >= wrong, np.ones(COUNT)
+    for name in ("y", "pred_clean", "pred_clean_defended", "pred_pert"):
+        values = np.tile(y if name == "y" else ones, 2).astype(np.int32)
+        table = table.set_column(SCHEMA.get_field_index(name), name, [values])
+    return Outcomes(table)
+
+
 def friends(d: float, under: Mapping[str, float]) -> Outcomes:
     """Rows of hypocritical attacks, by the accuracy under each."""
     tables = [_goal(_count(d), _count(f), attack, "hypocritical") for attack, f in under.items()]

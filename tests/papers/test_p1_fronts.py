@@ -1,6 +1,7 @@
 """Tables of both methods over lambda: derived risks equal all the printed ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,10 +10,11 @@ from fftune.comparison import GapBand
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Row, Table
 from fftune.papers.declarations import Exam, Net, Setup
+from fftune.papers.front_figures import FrontFigure
 from fftune.papers.items import Item
-from fftune.papers.p1_fronts import T10, T11, T12, T13, at_equal_natural_risk
+from fftune.papers.p1_fronts import T10, T11, T12, T13, FrontTable, at_equal_natural_risk
 from fftune.papers.published import published
-from tests.papers.synthetic_rows import FULL, both_goals, synthetic
+from tests.papers.synthetic_rows import FULL, both_goals, of_one_class, synthetic
 
 ITEMS = [T10, T11, T12, T13]
 METHODS = {"thrm": "THRM", "trades": "TRADES"}
@@ -169,3 +171,22 @@ def test_fronts_without_a_common_natural_risk() -> None:
     nothing = np.empty(0)
     band = GapBand(natural=nothing, gap=nothing, low=nothing, high=nothing)
     assert at_equal_natural_risk("claim", band).found is None
+
+
+def test_a_net_that_answers_one_class_supports_no_claim() -> None:
+    """It has a large natural and no hypocritical risk, as the largest lambda is claimed to have."""
+    printed = printed_rows("P1.T10")
+    answer = {100.0: of_one_class(wrong=9000)}
+    table = built(T10, lambda exam: answer.get(net_of(exam).lam) or printed(exam))
+    found = {one.claim: one.found for one in table.directions}
+    assert [v for claim, v in found.items() if claim.startswith("with lambda")] == [None, None]
+    assert found["at equal natural risk THRM has a lower hypocritical risk on D- than TRADES"]
+    told = [note for note in table.notes if "1 of 1 nets answer one class" in note]
+    assert [note.partition(":")[0] for note in told] == ["THRM 100", "TRADES 100"]
+    last = dict(zip(table.columns, means(table.rows[8]), strict=True))
+    assert last["Risk", "R_nat"] == 90.0 and last["Risk", "R_hyp"] == 0.0  # shown as they are
+    figure = FrontFigure(key="P1.F7", title="", tables={"": FrontTable(key="P1.T10", title="")})
+    (drawn,) = replace(figure, risk="adversarial").build(
+        synthetic(lambda exam: answer.get(net_of(exam).lam) or printed(exam), FULL)
+    )
+    assert [one.found for one in drawn.directions] == [None]
