@@ -13,6 +13,7 @@ from fftune.config import PERTURBED, Norm, ShowcaseConfig, Split, nearest
 from fftune.errors import ConfigError
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale, TrainingData
+from fftune.registry import label
 
 Size = Literal["all", "many", "few"]
 """Number of test images that a scale attacks: all, those of long attacks, or the least."""
@@ -56,7 +57,8 @@ class Net:
         kind = "" if self.kind == "quality" else f" {self.kind}"
         norm = "" if self.norm == "linf" else f" {self.norm}"
         eps = "" if self.eps is None else f" eps {self.eps:.4g}"
-        return f"{self.data}{kind} {self.model} {self.objective}{lam}{norm}{eps} seed {self.seed}"
+        names = f"{label(self.model)} {label(self.objective)}"
+        return f"{self.data}{kind} {names}{lam}{norm}{eps} seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +99,9 @@ class Exam:
     """Attackers who know of the defences join those of the battery."""
 
     def __str__(self) -> str:
-        behind = f" behind {' '.join(self.defenses)}" if self.defenses else ""
+        behind = f" behind {' '.join(map(label, self.defenses))}" if self.defenses else ""
         eps = "" if self.eps is None else f" eps {self.eps:.4g}"
-        return f"{self.battery} {self.norm}{eps} of {self.net}{behind}"
+        return f"{label(self.battery)} {self.norm}{eps} of {self.net}{behind}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from fftune.papers import scales, tasks
 from fftune.papers.declarations import Analysis, Exam, Net, Setup, Substandard
 from fftune.papers.results import Results
 from fftune.papers.tasks import Given, perform, read_rows, task_of, tasks_of, trained_as
+from fftune.papers.zoo import ZooNet
+from fftune.registry import ATTACKS
 
 TINY = Setup(scale="tiny")
 MLP = Net(model="mlp")
@@ -50,6 +52,47 @@ def test_names_follow_all_that_decides_the_result(monkeypatch) -> None:
     before = key(exam)
     monkeypatch.setitem(scales.WIDTHS["tiny"], "mlp", 64)
     assert key(exam) != before  # by the net that it needs
+
+
+@pytest.fixture
+def own_file(tmp_path):
+    """A function that writes FILE.py, and a helper that it imports, to a folder of this name."""
+
+    def write(folder: str, helper: str = "K = 1\n") -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "kept_beside.py").write_text(helper)
+        file = tmp_path / folder / "own.py"
+        file.write_text("from kept_beside import K\ndef make(*_, lam=0.0):\n    return K\n")
+        return f"{file}:make"
+
+    return write
+
+
+FORMS = {
+    "published": lambda name: Exam(net=ZooNet(name="n", factory=name)),
+    "objective": lambda name: Net(objective=name),
+    "battery": lambda name: Exam(net=MLP, battery=name),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_of_the_users_counts_by_its_text_whether_it_was_run_or_not(own_file, form) -> None:
+    need = FORMS[form]
+    first = key(need(own_file("one")))
+    ATTACKS[own_file("one")]  # which runs it
+    assert key(need(own_file("one"))) == first  # else what was done would not be found
+    assert key(need(own_file("two"))) == first and "one" not in first
+    assert key(need(own_file("one", "K = 2\n"))) != first
+    assert key(need(own_file("one"))) == first
+
+
+def test_a_published_net_is_judged_on_its_own_data_in_its_own_ball() -> None:
+    net = ZooNet(name="n", factory="fftune:resnet18")
+    others = [replace(net, eps=4 / 255), replace(net, data="cifar100"), replace(net, factory="f:g")]
+    known = {key(Exam(net=one)) for one in (net, *others)}
+    assert len(known) == 4
+    renamed = replace(net, tables=("P2.T5",), published=(("none", "clean", 90.0),))
+    assert key(Exam(net=renamed)) in known
 
 
 def test_tasks_are_done_once_and_their_rows_are_those_of_evaluate(tmp_path, monkeypatch) -> None:
