@@ -38,7 +38,8 @@ LABELS = {"THRM": "bottom left", "TRADES": "top right"}
 """Positions of the lambdas, so that those of the two methods differ."""
 NOTE = (
     "Numbers at points are lambda; bars are 95 % intervals over images of one training each. "
-    "Grey: the published curves, of the full scale."
+    "Grey: the published curves, of the full scale, whose risks follow from D, A and F; ours are "
+    "counted, and differ from that where an attack does the opposite of its goal."
 )
 
 
