@@ -26,6 +26,7 @@ from fftune.config import (
     ThreatModel,
     TrainConfig,
     substandard_name,
+    to_json,
 )
 from fftune.evaluation.block_cache import ENGINE
 from fftune.keyed_noise import GENERATOR
@@ -195,6 +196,17 @@ def _sweep(folder: Path, *, all_of_it: bool) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def _begin(folder: Path, settings: str) -> None:
+    """Note the settings of a training; remove what one with others left, as it cannot go on.
+
+    They are others where a device, a number of threads or the place of the data is.
+    """
+    note = folder / "began.json"
+    if note.exists() and note.read_text(encoding="utf-8") != settings:
+        _sweep(folder, all_of_it=True)
+    write_text(note, settings)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Worker:
     task: Task
@@ -218,7 +230,9 @@ class _Worker:
         from fftune.training.train import train
 
         config = trained_as(self.task, self.root)
-        train(replace(config, device=self.device, threads=self.threads), folder=self.folder)
+        config = replace(config, device=self.device, threads=self.threads)
+        _begin(self.folder, to_json(config))
+        train(config, folder=self.folder)
 
     def _write(self, need: Substandard) -> None:
         from fftune.data.conversion import Conversion, convert

@@ -12,6 +12,8 @@ from fftune.papers.results import Results
 from fftune.papers.tasks import Given, perform, read_rows, task_of, tasks_of, trained_as
 from fftune.papers.zoo import ZooNet
 from fftune.registry import ATTACKS
+from fftune.training.checkpoint import Checkpoint
+from fftune.training.run_dir import RunDir
 
 TINY = Setup(scale="tiny")
 MLP = Net(model="mlp")
@@ -117,6 +119,25 @@ def test_tasks_are_done_once_and_their_rows_are_those_of_evaluate(tmp_path, monk
     assert results.why_missing(replace(exam, seed=1)) == "it was not computed"
     spec = results.net(MLP)
     assert spec is not None and spec.weights.startswith(str(tmp_path))
+
+
+def test_a_training_that_was_killed_begins_anew_with_other_threads(tmp_path, monkeypatch) -> None:
+    """It was killed between its last net and the mark that it is done."""
+    (task,) = tasks_of([replace(MLP, kind="naive")], TINY)
+
+    def killed(folder: RunDir, checkpoint: Checkpoint) -> None:
+        finish(folder, checkpoint)
+        raise KeyboardInterrupt
+
+    finish = RunDir.finish
+    monkeypatch.setattr(RunDir, "finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        perform(task, tmp_path, device="cpu")
+    assert (task.folder(tmp_path) / "checkpoint").is_dir() and not task.is_done(tmp_path)
+    monkeypatch.setattr(RunDir, "finish", finish)
+    perform(task, tmp_path, device="cpu", threads=2)
+    config = json.loads((task.folder(tmp_path) / "checkpoint" / "config.json").read_text())
+    assert task.is_done(tmp_path) and config["threads"] == 2
 
 
 def test_substandard_data_lie_in_the_task_that_made_them(tmp_path) -> None:
