@@ -68,5 +68,8 @@ def _with_file(run: str) -> str:
     module, _, function = run.partition(":")
     if module.partition(".")[0] == __name__.partition(".")[0]:
         return run
-    spec = find_spec(module)
+    try:
+        spec = find_spec(module)
+    except ValueError:  # of `__main__`, whose code nobody else could import
+        return run
     return f"{spec.origin}:{function}" if spec is not None and spec.origin else run

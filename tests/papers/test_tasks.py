@@ -88,6 +88,17 @@ def test_a_file_of_the_users_counts_by_its_text_whether_it_was_run_or_not(own_fi
     assert key(need(own_file("one"))) == first
 
 
+def test_an_analysis_of_the_users_counts_by_its_code(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "own_analysis.py"
+    known = set()
+    for text in ("K = 1\n", "K = 2\n"):
+        file.write_text(text)
+        known.add(key(Analysis(run="own_analysis:f", nets=(MLP,))))
+    assert len(known) == 2
+    assert key(Analysis(run="__main__:f", nets=(MLP,)))
+
+
 def test_a_published_net_is_judged_on_its_own_data_in_its_own_ball() -> None:
     net = ZooNet(name="n", factory="fftune:resnet18")
     others = [replace(net, eps=4 / 255), replace(net, data="cifar100"), replace(net, factory="f:g")]
