@@ -42,6 +42,9 @@ class Net:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        # 5 and 5.0 are equal, and so must be the names of their tasks
+        object.__setattr__(self, "lam", float(self.lam))
+        object.__setattr__(self, "eps", None if self.eps is None else float(self.eps))
         weightless = self.objective in WEIGHTED and self.lam == 0
         if self.kind == "naive" or weightless:
             object.__setattr__(self, "objective", "standard")
@@ -97,6 +100,9 @@ class Exam:
     """Seed of the attackers' noise."""
     adaptive: bool = True
     """Attackers who know of the defences join those of the battery."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", None if self.eps is None else float(self.eps))
 
     def __str__(self) -> str:
         behind = f" behind {' '.join(map(label, self.defenses))}" if self.defenses else ""

@@ -88,6 +88,15 @@ def test_a_file_of_the_users_counts_by_its_text_whether_it_was_run_or_not(own_fi
     assert key(need(own_file("one"))) == first
 
 
+def test_equal_declarations_have_one_name() -> None:
+    """5 equals 5.0, and whichever comes first is the task of both."""
+    trades = Net(objective="trades", lam=5, norm="l2")
+    assert key(trades) == key(replace(trades, lam=5.0))
+    assert key(replace(trades, eps=1)) == key(replace(trades, eps=1.0))
+    exam = Exam(net=trades, norm="l2", eps=1)
+    assert key(exam) == key(replace(exam, eps=1.0)) != key(replace(exam, eps=2))
+
+
 def test_an_analysis_of_the_users_counts_by_its_code(tmp_path, monkeypatch) -> None:
     monkeypatch.syspath_prepend(str(tmp_path))
     file = tmp_path / "own_analysis.py"
