@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fftune.errors import ConfigError
-from fftune.user_code import UserCodeError, attribute, local_code
+from fftune.user_code import UserCodeError, attribute, local_code, written_code
 
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 
@@ -115,6 +115,12 @@ def code_of(name: str) -> str:
         return ""
     file = Path(parts["file"])
     return hashlib.sha256(f"{_text(file)} {local_code(file)}".encode()).hexdigest()[:16]
+
+
+def written_code_of(name: str) -> str:
+    """Digest of `FILE.py:NAME` as `code_of`, but the same before and after the file was run."""
+    parts = _FILE.fullmatch(name)
+    return written_code(Path(parts["file"])) if parts else ""
 
 
 def absolute(name: str) -> str:

@@ -1,5 +1,6 @@
 """Python files of the user's: run as scripts are, their mistakes reported in one line."""
 
+import ast
 import contextlib
 import hashlib
 import importlib
@@ -87,6 +88,42 @@ def local_code(file: Path) -> str:
     Modules whose files have changed since they were run count as they were run.
     """
     return _RUN.digest(file.absolute())
+
+
+def written_code(file: Path) -> str:
+    """A digest of a file's text, and of the modules beside it that it imports, and these import.
+
+    Nothing is run, so that it is the same before and after the file is; `local_code` knows modules
+    that are imported by other means than a statement.
+    """
+    folder, texts, ahead = file.absolute().parent, {}, [file.absolute()]
+    while ahead:
+        path = ahead.pop()
+        name = path.relative_to(folder).as_posix() if path != file.absolute() else ""
+        if name in texts:
+            continue
+        try:
+            texts[name] = path.read_bytes()
+        except OSError:
+            texts[name] = b""
+        ahead += _imported(texts[name], folder)
+    told = repr([(name, hashlib.sha256(text).hexdigest()) for name, text in sorted(texts.items())])
+    return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+
+def _imported(text: bytes, folder: Path) -> Iterator[Path]:
+    """Files of a folder that a text imports; of a package there all."""
+    try:
+        nodes = list(ast.walk(ast.parse(text)))
+    except (SyntaxError, ValueError):  # told when it is run
+        return
+    named = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    named += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
+    for name in {name.partition(".")[0] for name in named}:
+        if (module := folder / f"{name}.py").is_file():
+            yield module
+        if (folder / name).is_dir():
+            yield from (folder / name).rglob("*.py")
 
 
 @dataclass

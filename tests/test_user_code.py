@@ -15,7 +15,7 @@ from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.evaluate import evaluate
 from fftune.models import load_model
 from fftune.training.train import train
-from fftune.user_code import answering
+from fftune.user_code import answering, written_code
 from tests.training.tinies import tiny
 
 NET = "from torch import nn\ndef net():\n    return nn.Flatten()\n"
@@ -150,3 +150,26 @@ def test_what_ray_ends_itself_is_no_fault_of_the_net() -> None:
     exec("def ended(*_): sys.exit(15)", outside)
     with pytest.raises(SystemExit), answering():
         outside["ended"]()
+
+
+def test_written_code_is_of_all_that_a_file_imports_from_beside_it(tmp_path) -> None:
+    """A helper, what that imports back, and a package as a whole; no other file."""
+    texts = {
+        "net.py": "import os\nfrom helper import K\n",
+        "helper.py": "def late():\n    import net, kit.parts\n",
+        "kit/__init__.py": "",
+        "kit/parts.py": "from . import more\n",
+        "kit/more.py": "K = 1\n",
+        "other.py": "K = 1\n",
+    }
+    (tmp_path / "kit").mkdir()
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+    first = written_code(tmp_path / "net.py")
+    for name, text in texts.items():
+        (tmp_path / name).write_text(f"{text}# changed\n")
+        assert (written_code(tmp_path / "net.py") == first) == (name == "other.py"), name
+        (tmp_path / name).write_text(text)
+    assert written_code(tmp_path / "net.py") == first
+    (tmp_path / "net.py").write_text("def broken(:\n")
+    assert written_code(tmp_path / "net.py") != first

@@ -13,6 +13,7 @@ from fftune.config import PERTURBED, Norm, ShowcaseConfig, Split, nearest
 from fftune.errors import ConfigError
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale, TrainingData
+from fftune.registry import label
 
 Size = Literal["all", "many", "few"]
 """Number of test images that a scale attacks: all, those of long attacks, or the least."""
@@ -41,6 +42,9 @@ class Net:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        # 5 and 5.0 are equal, and so must be the names of their tasks
+        object.__setattr__(self, "lam", float(self.lam))
+        object.__setattr__(self, "eps", None if self.eps is None else float(self.eps))
         weightless = self.objective in WEIGHTED and self.lam == 0
         if self.kind == "naive" or weightless:
             object.__setattr__(self, "objective", "standard")
@@ -56,7 +60,8 @@ class Net:
         kind = "" if self.kind == "quality" else f" {self.kind}"
         norm = "" if self.norm == "linf" else f" {self.norm}"
         eps = "" if self.eps is None else f" eps {self.eps:.4g}"
-        return f"{self.data}{kind} {self.model} {self.objective}{lam}{norm}{eps} seed {self.seed}"
+        names = f"{label(self.model)} {label(self.objective)}"
+        return f"{self.data}{kind} {names}{lam}{norm}{eps} seed {self.seed}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,10 +101,13 @@ class Exam:
     adaptive: bool = True
     """Attackers who know of the defences join those of the battery."""
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", None if self.eps is None else float(self.eps))
+
     def __str__(self) -> str:
-        behind = f" behind {' '.join(self.defenses)}" if self.defenses else ""
+        behind = f" behind {' '.join(map(label, self.defenses))}" if self.defenses else ""
         eps = "" if self.eps is None else f" eps {self.eps:.4g}"
-        return f"{self.battery} {self.norm}{eps} of {self.net}{behind}"
+        return f"{label(self.battery)} {self.norm}{eps} of {self.net}{behind}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

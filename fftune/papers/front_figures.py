@@ -38,7 +38,8 @@ LABELS = {"THRM": "bottom left", "TRADES": "top right"}
 """Positions of the lambdas, so that those of the two methods differ."""
 NOTE = (
     "Numbers at points are lambda; bars are 95 % intervals over images of one training each. "
-    "Grey: the published curves, of the full scale."
+    "Grey: the published curves, of the full scale, whose risks follow from D, A and F; ours are "
+    "counted, and differ from that where an attack does the opposite of its goal."
 )
 
 
@@ -48,8 +49,8 @@ class Point(NamedTuple):
     lam: float
     natural: Measure
     other: Measure
-    telling: bool = True
-    """False: the net answers one class."""
+    claimed: bool = True
+    """False of a net that answers one class: it is drawn, and no claim counts it."""
 
 
 Curves = Mapping[str, Sequence[Point]]
@@ -146,7 +147,7 @@ def gains_robustness(title: str, curves: Curves) -> Direction:
     """Decide if THRM with the largest lambda has a lower adversarial risk than without."""
     claim = f"{title}: THRM gains adversarial robustness, which it is not made for"
     every = curves.get("THRM", ())
-    points = [point for point in every if point.telling]
+    points = [point for point in every if point.claimed]
     if len(points) < 2:
         return Direction(claim=claim, found=None, seen="numbers are missing")
     first, last = points[0], points[-1]
@@ -156,7 +157,7 @@ def gains_robustness(title: str, curves: Curves) -> Direction:
         second=last.other,
     )
     found = direction(claim, [step])
-    lost = left_out(("THRM", [point.lam for point in every if not point.telling]))
+    lost = left_out(("THRM", [point.lam for point in every if not point.claimed]))
     return replace(found, seen=found.seen + lost)
 
 
@@ -166,7 +167,7 @@ def _points(found: Sequence[tuple[float, NetRisks]], risk: Risk) -> Iterator[Poi
         natural = measure_of([counts.natural_risk for counts in one.counts])
         other = measure_of([RISKS[risk](counts) for counts in one.counts])
         if natural.seeds and other.seeds:
-            yield Point(lam, natural, other, telling=not one.constant)
+            yield Point(lam, natural, other, claimed=not one.of_one_class)
 
 
 def _grey(method: str, printed: Sequence[tuple[str, float, float]], *, legend: bool) -> go.Scatter:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import isnan, nan
 
+import numpy as np
+
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Cell, Measure, Published, Row
 from fftune.papers.declarations import Exam, Setup
@@ -37,10 +39,6 @@ RATES: Mapping[str, Callable[[RiskCounts], Rate]] = {
     "R_hyp on D-": lambda counts: counts.hypocritical_risk,
 }
 """Rates by the names of their columns."""
-CONSTANT = "nets answer one class for every image"
-"""Remark on nets whose risks follow from that alone: 0 towards other classes."""
-FEWEST = 20
-"""Images of several classes that a net answers alike by more than chance."""
 INFLATION = "inflation"
 """Name of the column of F - D, with the interval of the concealed share."""
 
@@ -54,8 +52,8 @@ class NetRisks:
     """Seeds that were asked for."""
     why: str = ""
     """Reason why some have no counts; empty: all have."""
-    constant: int = 0
-    """Nets that answer one class: that a friend conceals none of their mistakes says nothing."""
+    of_one_class: int = 0
+    """Nets among them that answer one class for nearly all images; see `answers_one_class`."""
 
     def measure(self, name: str) -> Measure | None:
         """A rate by the name of its column; None where there is none, or it is undefined."""
@@ -65,8 +63,11 @@ class NetRisks:
         return None if isnan(counted.mean) else counted
 
     def claimed(self, name: str) -> Measure | None:
-        """The same rate for claims; None where it is of nets that answer one class."""
-        return None if self.constant else self.measure(name)
+        """A rate for claims about training; None also where a net answers one class.
+
+        Such a net has a low hypocritical risk, as no attack moves it, and has learnt nothing.
+        """
+        return None if self.of_one_class else self.measure(name)
 
     def cell(
         self, name: str, published: Published | None, setup: Setup, *, deviations: bool = True
@@ -82,13 +83,19 @@ class NetRisks:
 
     @property
     def _remark(self) -> str:
-        return f"{self.constant} of {len(self.counts)} {CONSTANT}" if self.constant else ""
+        of_one = self.of_one_class
+        return f"{of_one} of {len(self.counts)} {CONSTANT}" if of_one else ""
 
     def notes(self, label: str) -> Iterable[str]:
         """Remarks on the numbers of a row."""
         lost = self.seeds - len(self.counts)
         if lost and self.counts:
             yield f"{label}: {lost} of {self.seeds} seeds are missing: {self.why}"
+        if self.of_one_class:
+            yield (
+                f"{label}: {self._remark} for {ONE_CLASS:.0%} of the images or more; no claim "
+                "about training counts them"
+            )
         if self.counts and (undefined := left_out(self._rates("R_hyp on D-"))):
             yield f"{label}: the hypocritical risk is {undefined}, as no image is misclassified"
         if spoiled := broken(self.counts):
@@ -98,20 +105,11 @@ class NetRisks:
         return [RATES[name](counts) for counts in self.counts]
 
 
-def answers_one_class(rows: Outcomes) -> bool:
-    """Tell if a bare net gives one answer to all clean images, whose classes are several.
-
-    Of few images, as of the mistakes of a good net, that says nothing.
-    """
-    frame = rows.where(defense="none").to_pandas()
-    one = frame["pred_clean"].nunique() == 1 and frame["y"].nunique() > 1
-    return bool(one and frame["id"].nunique() >= FEWEST)
-
-
 def risks_of(results: Results, exams: Sequence[Exam], *, attack: str = PGD) -> NetRisks:
     """Count the rows of one recipe's evaluations, one for each training seed."""
     found = [(exam, results.rows(exam)) for exam in exams]
     lost = [exam for exam, rows in found if rows is None]
+    kept = [rows.where(attack=attack, split=exam.split) for exam, rows in found if rows is not None]
     return NetRisks(
         counts=tuple(
             RiskCounts.of(rows, attack=attack, split=exam.split)
@@ -120,8 +118,32 @@ def risks_of(results: Results, exams: Sequence[Exam], *, attack: str = PGD) -> N
         ),
         seeds=len(exams),
         why=results.why_missing(lost[0]) if lost else "",
-        constant=sum(answers_one_class(rows) for _, rows in found if rows is not None),
+        of_one_class=sum(map(answers_one_class, kept)),
     )
+
+
+CONSTANT = "nets answer one class"
+"""Remark on nets whose risks follow from that alone."""
+FEWEST = 20
+"""Images that a net answers alike by more than chance: a good net makes few mistakes."""
+ONE_CLASS = 0.95
+"""Share of the images for which a net answers the same class that makes it a constant."""
+
+
+def answers_one_class(rows: Outcomes) -> bool:
+    """Tell a net that answers one class for nearly all images, though they are of several.
+
+    Args:
+        rows: of one net on one split, under whatever attacks; each image counts once.
+    """
+    _, first = np.unique(rows.table["id"].to_numpy(), return_index=True)
+    pred, y = (rows.table[name].to_numpy()[first] for name in ("pred_clean", "y"))
+    if len(np.unique(y)) < 2 or len(first) < FEWEST:
+        return False
+    classes, counts = np.unique(pred, return_counts=True)
+    most = counts.argmax()
+    same, meant = counts[most] / len(pred), float(np.mean(y == classes[most]))
+    return bool(meant < ONE_CLASS <= same)
 
 
 def row_of(label: str, cells: Iterable[Cell], block: str = "") -> Row:

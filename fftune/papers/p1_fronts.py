@@ -137,9 +137,10 @@ class FrontTable:
     def _member(self, results: Results, method: str, lam: float) -> Outcomes | None:
         """Rows of a net of a front; None if they are missing, or it answers one class."""
         rows = results.rows(self.exam(method, lam))
-        if rows is None or answers_one_class(rows):
+        if rows is None:
             return None
-        return rows.where(attack=PGD, split="test", goal="hypocritical")
+        touched = rows.where(attack=PGD, split="test", goal="hypocritical")
+        return None if answers_one_class(touched) else touched
 
 
 LEFT_OUT = "their nets are missing, or answer one class"

@@ -5,7 +5,7 @@ no independent example.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import nan, sqrt
+from math import sqrt
 from typing import TYPE_CHECKING
 
 from fftune.evaluation.adaptive import is_adaptive
@@ -49,7 +49,7 @@ def gain(
         first: columns that are averaged; as many as in `second`, and of the same attacks.
 
     Returns:
-        The mean with the normal 95 % interval over images; None without any.
+        The mean with a 95 % interval over images; None without any.
     """
     import pandas as pd
 
@@ -66,12 +66,19 @@ def gain(
 
 
 def _mean(values: Sequence[float]) -> Measure | None:
+    """Mean of differences in points, with the interval of Agresti & Min (2005).
+
+    It counts two images more: half a gained, half a lost and one unchanged. Without them a few
+    images that nothing changes would prove that nothing ever does.
+    """
     n = len(values)
     if not n:
         return None
-    mean = sum(values) / n
-    spread = sqrt(sum((one - mean) ** 2 for one in values) / (n - 1) / n) if n > 1 else nan
-    return Measure(mean=mean, low=mean - Z * spread, high=mean + Z * spread, n=n)
+    mean, more = sum(values) / n, n + 2
+    middle = sum(values) / more
+    square = (sum(one**2 for one in values) + 100**2) / more
+    half = Z * sqrt((square - middle**2) / more)
+    return Measure(mean=mean, low=middle - half, high=middle + half, n=n)
 
 
 def exceeds(claim: str, measure: Measure | None, bound: float = 0.0) -> Direction:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -26,16 +26,17 @@ from fftune.config import (
     ThreatModel,
     TrainConfig,
     substandard_name,
+    to_json,
 )
 from fftune.evaluation.block_cache import ENGINE
 from fftune.keyed_noise import GENERATOR
 from fftune.outcomes import Outcomes
 from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup, Substandard
+from fftune.papers.identities import of_need, of_published, of_training, plain
 from fftune.papers.scales import ball_of, config_of, examples_of, images_of, poisoner
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
-from fftune.registry import code_of
-from fftune.storage import in_turn, sha256, write_text
+from fftune.storage import in_turn, write_text
 
 VERSION = 1
 """Raised when tasks of an older one would come to other results."""
@@ -76,7 +77,7 @@ class Task:
     @cached_property
     def key(self) -> str:
         """Name of its folder: what it is, in words, and a hash of all that decides its result."""
-        told = json.dumps(self._identity(), sort_keys=True, default=_plain)
+        told = json.dumps(self._identity(), sort_keys=True, default=plain)
         digest = hashlib.sha256(told.encode()).hexdigest()[:12]
         words = "".join(c if c.isalnum() or c in "._" else "-" for c in str(self.need))
         return f"{self.kind}-{'-'.join(filter(None, words.split('-')))[:60]}-{digest}"
@@ -98,13 +99,14 @@ class Task:
         found: dict[str, Any] = {"version": VERSION, "needs": [task.key for task in self.needs]}
         need = self.need
         if isinstance(need, Net):
-            return found | {"config": config_of(need, self.scale), "generator": GENERATOR}
+            training = of_training(config_of(need, self.scale))
+            return found | training | {"generator": GENERATOR}
         if isinstance(need, Substandard):
             images = images_of(need.data, need.model, self.scale)
             ball = ball_of(need.norm, self.scale)
             return found | {"data": images, "kind": need.kind, "ball": ball}
-        found |= {"engine": ENGINE, "need": replace_nets(need), "scale": self.scale}
-        found["zoo"] = [_identity_of(net) for net in nets_of(need) if isinstance(net, ZooNet)]
+        found |= {"engine": ENGINE, "scale": self.scale} | of_need(need)
+        found["zoo"] = [of_published(net) for net in nets_of(need) if isinstance(net, ZooNet)]
         return found
 
 
@@ -121,14 +123,6 @@ def nets_of(need: Need) -> tuple[Net | ZooNet, ...]:
     if isinstance(need, Exam):
         return (need.net,)
     return need.nets if isinstance(need, Analysis) else ()
-
-
-def replace_nets(need: Exam | Analysis) -> dict[str, Any]:
-    """The settings of an evaluation or an analysis without its nets, which other keys tell."""
-    told = asdict(need)
-    told.pop("net", None)
-    told.pop("nets", None)
-    return told
 
 
 def task_of(need: Need, setup: Setup, known: dict[Need, Task]) -> Task:
@@ -202,6 +196,17 @@ def _sweep(folder: Path, *, all_of_it: bool) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def _begin(folder: Path, settings: str) -> None:
+    """Note the settings of a training; remove what one with others left, as it cannot go on.
+
+    They are others where a device, a number of threads or the place of the data is.
+    """
+    note = folder / "began.json"
+    if note.exists() and note.read_text(encoding="utf-8") != settings:
+        _sweep(folder, all_of_it=True)
+    write_text(note, settings)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Worker:
     task: Task
@@ -225,7 +230,9 @@ class _Worker:
         from fftune.training.train import train
 
         config = trained_as(self.task, self.root)
-        train(replace(config, device=self.device, threads=self.threads), folder=self.folder)
+        config = replace(config, device=self.device, threads=self.threads)
+        _begin(self.folder, to_json(config))
+        train(config, folder=self.folder)
 
     def _write(self, need: Substandard) -> None:
         from fftune.data.conversion import Conversion, convert
@@ -282,7 +289,7 @@ class _Worker:
                 settings=dict(need.settings),
             )
         )
-        write_text(self.folder / "result.json", json.dumps(found, default=_plain) + "\n")
+        write_text(self.folder / "result.json", json.dumps(found, default=plain) + "\n")
 
 
 def trained_as(task: Task, root: Path) -> TrainConfig:
@@ -334,14 +341,3 @@ def ball_for(net: Net | ZooNet, norm: Norm, scale: Scale, eps: float | None = No
 def read_rows(task: Task, root: Path) -> Outcomes:
     """The rows of a finished evaluation."""
     return Outcomes.read(task.folder(root) / "outcomes.parquet")
-
-
-def _identity_of(net: ZooNet) -> dict[str, str]:
-    weights = sha256(Path(net.weights)) if net.weights else ""
-    return {"factory": net.factory, "code": code_of(net.factory), "weights": weights}
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        return asdict(value)
-    raise TypeError(f"{type(value).__name__} cannot be written as JSON")

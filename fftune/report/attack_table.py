@@ -67,8 +67,9 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
     for split, part in frame.groupby("split"):
         union = UnionCounts.of(outcomes, split=str(split))
         clean = part.drop_duplicates("id")["right_clean"]
-        found["clean_accuracy"] = Rate(int(clean.sum()), len(clean))
-        found["worst_case/accuracy"] = Rate(union.total - union.ever_wrong, union.total)
+        if not _only_wrong(part):  # else no score is known
+            found["clean_accuracy"] = Rate(int(clean.sum()), len(clean))
+            found["worst_case/accuracy"] = Rate(union.total - union.ever_wrong, union.total)
         found["worst_case/adversarial_risk"] = union.adversarial_risk
         found["worst_case/hypocritical_risk"] = union.hypocritical_risk
         if _is_inflated(part, union):

@@ -45,6 +45,17 @@ def both_goals(d: float, a: float, f: float, attack: str = "pgd-20") -> Outcomes
     return Outcomes(pa.concat_tables([adversarial, hypocritical]))
 
 
+def of_one_class(wrong: int) -> Outcomes:
+    """Rows of a net that answers class 1 for all images, `wrong` of which are of class 0."""
+    share = 100 - wrong / 100
+    table = both_goals(share, share, share).table
+    y, ones = np.arange(COUNT) >= wrong, np.ones(COUNT)
+    for name in ("y", "pred_clean", "pred_clean_defended", "pred_pert"):
+        values = np.tile(y if name == "y" else ones, 2).astype(np.int32)
+        table = table.set_column(SCHEMA.get_field_index(name), name, [values])
+    return Outcomes(table)
+
+
 def friends(d: float, under: Mapping[str, float]) -> Outcomes:
     """Rows of hypocritical attacks, by the accuracy under each."""
     tables = [_goal(_count(d), _count(f), attack, "hypocritical") for attack, f in under.items()]
@@ -113,16 +124,3 @@ def _template(attack: str, goal: str) -> pa.Table:
         COUNT, {**columns, **zeros, **counts, **words, **more, "target": 0, "success": False}
     )
     return plain.cast(SCHEMA)
-
-
-def constant(rows_of: Outcomes, classes: int = 10) -> Outcomes:
-    """The same images of several classes, under a net that answers class 0 whatever it is shown."""
-    table = rows_of.table
-    labels = np.asarray(table["id"]) % classes
-    columns = dict.fromkeys(("pred_clean", "pred_clean_defended", "pred_pert"), 0 * labels)
-    right = labels == 0
-    success = right == (np.asarray(table["goal"].to_pandas()) == "hypocritical")
-    for name, values in {**columns, "y": labels, "success": success}.items():
-        at = SCHEMA.get_field_index(name)
-        table = table.set_column(at, SCHEMA.field(at), pa.array(values, SCHEMA.field(at).type))
-    return Outcomes(table)

@@ -9,7 +9,7 @@ from fftune.papers.declarations import Setup
 from fftune.papers.front_figures import FrontFigure
 from fftune.papers.published import published
 from fftune.registry import PAPERS
-from tests.papers.synthetic_rows import FULL, both_goals, constant, synthetic
+from tests.papers.synthetic_rows import FULL, both_goals, of_one_class, synthetic
 
 LAMBDAS = ("0", "1", "5", "10", "20", "40", "60", "80", "100")
 POISON = FrontFigure(key="P1.F6", title="", tables=p1_figures.POISONING)
@@ -77,8 +77,7 @@ def test_a_net_that_answers_one_class_has_gained_nothing() -> None:
     """Its risk of .9 is below that of a natural net under attack, which is 1."""
 
     def answer(exam):
-        rows = both_goals(80.0, 0.0, 90.0)
-        return constant(rows) if exam.net.lam == 100 else rows
+        return of_one_class(wrong=9000) if exam.net.lam == 100 else both_goals(80.0, 0.0, 90.0)
 
     (found,) = ADVERSARIAL.build(synthetic(answer))
     (gains,) = found.directions

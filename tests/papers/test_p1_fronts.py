@@ -14,7 +14,7 @@ from fftune.papers.net_risks import CONSTANT
 from fftune.papers.p1_fronts import LEFT_OUT, T10, T11, T12, T13, at_equal_natural_risk
 from fftune.papers.published import published
 from fftune.papers.render import render
-from tests.papers.synthetic_rows import FULL, both_goals, constant, synthetic
+from tests.papers.synthetic_rows import FULL, both_goals, of_one_class, synthetic
 
 ITEMS = [T10, T11, T12, T13]
 METHODS = {"thrm": "THRM", "trades": "TRADES"}
@@ -189,8 +189,7 @@ def test_nets_that_answer_one_class_are_marked_and_prove_nothing() -> None:
     """Nothing of theirs can be concealed: a lambda that destroys a net is no defence."""
 
     def answer(exam: Exam) -> Outcomes:
-        rows = printed_rows("P1.T10")(exam)
-        return constant(rows) if net_of(exam).lam == 100 else rows
+        return of_one_class(wrong=9000) if net_of(exam).lam == 100 else printed_rows("P1.T10")(exam)
 
     table = built(T10, answer)
     lasts = [row for row in table.rows if row.label == "100"]
@@ -203,3 +202,5 @@ def test_nets_that_answer_one_class_are_marked_and_prove_nothing() -> None:
         assert one.found is True and "lambda 1 and 80" in one.seen
         assert f"without lambda of {method} 100" in one.seen
     assert f"(a) 1 of 1 {CONSTANT}" in render([table])
+    told = [note for note in table.notes if "no claim about training counts them" in note]
+    assert [note.partition(":")[0] for note in told] == ["THRM 100", "TRADES 100"]

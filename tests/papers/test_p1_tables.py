@@ -12,7 +12,7 @@ from fftune.papers.declarations import Exam, Net, Setup
 from fftune.papers.items import Item
 from fftune.papers.p1_tables import T1, T2, T3, T5, T6, T7, T8, T9
 from fftune.papers.published import published
-from tests.papers.synthetic_rows import FULL, both_goals, seeds_with, synthetic
+from tests.papers.synthetic_rows import FULL, both_goals, of_one_class, seeds_with, synthetic
 
 GROUPS = {
     ("cifar10", "mlp"): "MLP",
@@ -102,6 +102,22 @@ def test_the_claims_hold_for_the_printed_numbers(item: Item) -> None:
 def test_a_claim_is_not_found_where_the_friend_makes_things_worse() -> None:
     table, _ = built(T9, lambda _exam: both_goals(60.0, 40.0, 50.0))
     assert found(table.directions)["F exceeds D for every net"] is False
+
+
+def test_a_robust_net_that_answers_one_class_supports_no_claim() -> None:
+    """No friend conceals its mistakes, as no attack moves it."""
+
+    def answer(exam: Exam) -> Outcomes | None:
+        net = net_of(exam)
+        failed = net.objective == "pgd_at" and net.data == "cifar10"
+        return of_one_class(wrong=9000) if failed else as_printed("P1.T3", exam)
+
+    table, _ = built(T3, answer)
+    claims = found(table.directions)
+    risk = "PGD-AT has a lower hypocritical risk on D- than natural training"
+    assert claims[risk] is None
+    assert claims["TRADES has a higher hypocritical risk on D- than PGD-AT on Tiny-ImageNet"]
+    assert sum("5 of 5 nets answer one class" in note for note in table.notes) == 2
 
 
 def test_a_training_outside_the_tolerance_is_told() -> None:

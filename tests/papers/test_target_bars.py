@@ -1,5 +1,6 @@
 """Bars for every target: synthetic rows whose successes were counted by hand."""
 
+import numpy as np
 import pytest
 
 from fftune.outcomes import Outcomes, rows
@@ -61,6 +62,12 @@ SEEDS = (
     outcomes([YES, YES, NO, NO], [[YES, NO, NO, NO], [YES, NO, NO, NO], [NO, NO, NO, NO]]),
 )
 """Two seeds with four mistakes each: 75 and 50 % at y; 25 25, 0 25 and 50 0 % at the classes."""
+
+
+STRONG, WEAK = (
+    outcomes([YES] * own + [NO] * (400 - own), [[YES] * 40 + [NO] * 360] * CLASSES)
+    for own in (320, 200)
+)
 
 
 def test_rates_are_hand_counts() -> None:
@@ -126,14 +133,21 @@ def test_published_success_at_y_follows_from_the_tables(kind, data, at) -> None:
 
 def test_directions_follow_the_numbers() -> None:
     """Out of 400 mistakes TRADES conceals fewer than PGD-AT, on Tiny-ImageNet too."""
-    strong = outcomes([YES] * 320 + [NO] * 80, [[YES] * 40 + [NO] * 360] * CLASSES)
-    weak = outcomes([YES] * 200 + [NO] * 200, [[YES] * 40 + [NO] * 360] * CLASSES)
+    strong, weak = STRONG, WEAK
     figure = built_by(lambda exam: weak if exam.net.objective == "trades" else strong)
     assert [one.found for one in figure.directions] == [True, True, False]
     figure = built_by(lambda exam: strong if exam.net.objective == "trades" else weak)
     assert [one.found for one in figure.directions] == [True, False, True]
     figure = built_by(lambda _exam: weak)
     assert [one.found for one in figure.directions] == [True, None, None]
+
+
+def test_a_net_that_answers_one_class_supports_no_claim() -> None:
+    y = (np.arange(len(WEAK)) % 2 + 1).astype(np.int32)  # predicted is class 0, always
+    rows = WEAK.table.set_column(WEAK.table.schema.get_field_index("y"), "y", [y])
+    figure = built_by(lambda exam: Outcomes(rows) if exam.net.objective == "trades" else STRONG)
+    assert [one.found for one in figure.directions] == [None, None, None]
+    assert "TRADES SVHN: a net answers one class; no claim counts it" in figure.notes
 
 
 def test_what_is_missing_is_named() -> None:

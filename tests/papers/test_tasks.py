@@ -10,6 +10,10 @@ from fftune.papers import scales, tasks
 from fftune.papers.declarations import Analysis, Exam, Net, Setup, Substandard
 from fftune.papers.results import Results
 from fftune.papers.tasks import Given, perform, read_rows, task_of, tasks_of, trained_as
+from fftune.papers.zoo import ZooNet
+from fftune.registry import ATTACKS
+from fftune.training.checkpoint import Checkpoint
+from fftune.training.run_dir import RunDir
 
 TINY = Setup(scale="tiny")
 MLP = Net(model="mlp")
@@ -52,6 +56,67 @@ def test_names_follow_all_that_decides_the_result(monkeypatch) -> None:
     assert key(exam) != before  # by the net that it needs
 
 
+@pytest.fixture
+def own_file(tmp_path):
+    """A function that writes FILE.py, and a helper that it imports, to a folder of this name."""
+
+    def write(folder: str, helper: str = "K = 1\n") -> str:
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / "kept_beside.py").write_text(helper)
+        file = tmp_path / folder / "own.py"
+        file.write_text("from kept_beside import K\ndef make(*_, lam=0.0):\n    return K\n")
+        return f"{file}:make"
+
+    return write
+
+
+FORMS = {
+    "published": lambda name: Exam(net=ZooNet(name="n", factory=name)),
+    "objective": lambda name: Net(objective=name),
+    "battery": lambda name: Exam(net=MLP, battery=name),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_file_of_the_users_counts_by_its_text_whether_it_was_run_or_not(own_file, form) -> None:
+    need = FORMS[form]
+    first = key(need(own_file("one")))
+    ATTACKS[own_file("one")]  # which runs it
+    assert key(need(own_file("one"))) == first  # else what was done would not be found
+    assert key(need(own_file("two"))) == first and "one" not in first
+    assert key(need(own_file("one", "K = 2\n"))) != first
+    assert key(need(own_file("one"))) == first
+
+
+def test_equal_declarations_have_one_name() -> None:
+    """5 equals 5.0, and whichever comes first is the task of both."""
+    trades = Net(objective="trades", lam=5, norm="l2")
+    assert key(trades) == key(replace(trades, lam=5.0))
+    assert key(replace(trades, eps=1)) == key(replace(trades, eps=1.0))
+    exam = Exam(net=trades, norm="l2", eps=1)
+    assert key(exam) == key(replace(exam, eps=1.0)) != key(replace(exam, eps=2))
+
+
+def test_an_analysis_of_the_users_counts_by_its_code(tmp_path, monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    file = tmp_path / "own_analysis.py"
+    known = set()
+    for text in ("K = 1\n", "K = 2\n"):
+        file.write_text(text)
+        known.add(key(Analysis(run="own_analysis:f", nets=(MLP,))))
+    assert len(known) == 2
+    assert key(Analysis(run="__main__:f", nets=(MLP,)))
+
+
+def test_a_published_net_is_judged_on_its_own_data_in_its_own_ball() -> None:
+    net = ZooNet(name="n", factory="fftune:resnet18")
+    others = [replace(net, eps=4 / 255), replace(net, data="cifar100"), replace(net, factory="f:g")]
+    known = {key(Exam(net=one)) for one in (net, *others)}
+    assert len(known) == 4
+    renamed = replace(net, tables=("P2.T5",), published=(("none", "clean", 90.0),))
+    assert key(Exam(net=renamed)) in known
+
+
 def test_tasks_are_done_once_and_their_rows_are_those_of_evaluate(tmp_path, monkeypatch) -> None:
     exam = Exam(net=MLP, size="few")
     for task in tasks_of([exam], TINY):
@@ -74,6 +139,25 @@ def test_tasks_are_done_once_and_their_rows_are_those_of_evaluate(tmp_path, monk
     assert results.why_missing(replace(exam, seed=1)) == "it was not computed"
     spec = results.net(MLP)
     assert spec is not None and spec.weights.startswith(str(tmp_path))
+
+
+def test_a_training_that_was_killed_begins_anew_with_other_threads(tmp_path, monkeypatch) -> None:
+    """It was killed between its last net and the mark that it is done."""
+    (task,) = tasks_of([replace(MLP, kind="naive")], TINY)
+
+    def killed(folder: RunDir, checkpoint: Checkpoint) -> None:
+        finish(folder, checkpoint)
+        raise KeyboardInterrupt
+
+    finish = RunDir.finish
+    monkeypatch.setattr(RunDir, "finish", killed)
+    with pytest.raises(KeyboardInterrupt):
+        perform(task, tmp_path, device="cpu")
+    assert (task.folder(tmp_path) / "checkpoint").is_dir() and not task.is_done(tmp_path)
+    monkeypatch.setattr(RunDir, "finish", finish)
+    perform(task, tmp_path, device="cpu", threads=2)
+    config = json.loads((task.folder(tmp_path) / "checkpoint" / "config.json").read_text())
+    assert task.is_done(tmp_path) and config["threads"] == 2
 
 
 def test_substandard_data_lie_in_the_task_that_made_them(tmp_path) -> None:

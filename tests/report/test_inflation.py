@@ -48,6 +48,9 @@ def test_without_a_false_friend_nothing_is_inflated() -> None:
 def test_of_mistakes_alone_no_score_is_known() -> None:
     assert not [name for name in rates(targeted(5)) if "inflation" in name]
     assert "inflation" not in table(targeted(5))
+    assert not {"clean_accuracy", "worst_case/accuracy"} & rates(targeted(5)).keys()
+    assert {"clean_accuracy", "worst_case/accuracy"} <= rates(TEN).keys()
+    assert rates(targeted(5))["risk/pgd-20 hypocritical"] == Rate(5, 5)
 
 
 def test_friends_that_tried_a_few_are_left_out_of_comparisons() -> None:
