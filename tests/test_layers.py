@@ -75,7 +75,7 @@ DOORS = {
     "optuna": {"sweeping", "testing.samplers"},
     "sqlalchemy": {"sweeping.optuna_storage"},
     "ray": {
-        *("ray_cluster", "metrics", "evaluation.ray_pool", "papers.ray_graph"),
+        *("ray_cluster", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
         *(
             "sweeping.ray_scheduler",
             "sweeping.ray_tune",
@@ -97,7 +97,7 @@ DOORS = {
     "PIL": {"data", "hedge_study.pictures"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
-    "scipy": {"comparison", "papers.measures"},
+    "scipy": {"comparison", "papers.tables.measures"},
     "robustbench": {"models.published_nets"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},

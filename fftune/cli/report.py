@@ -61,7 +61,7 @@ def main(arguments: Sequence[str]) -> None:
     root = storage_root(command.storage)  # a wrong one is refused before the long imports
 
     if command.table:
-        from fftune.papers.render import render
+        from fftune.papers.pages.render import render
 
         print(render(_tables(command, root), command.format or "text"), end="")
     elif command.gallery:
@@ -76,8 +76,8 @@ _STUDY = "STUDY is missing: name at least one study"
 
 
 def _tables(command: Report, root: Path) -> "list[Artifact]":
-    from fftune.papers.evaluated_nets import read_evaluated
-    from fftune.papers.net_tables import attack_table, certified_table, defense_tables
+    from fftune.papers.tables.evaluated_nets import read_evaluated
+    from fftune.papers.tables.net_tables import attack_table, certified_table, defense_tables
 
     evaluated = read_evaluated(command.names, root, command.split or "test")
     if command.table == "defenses":
@@ -90,8 +90,8 @@ def _gallery(command: Report, checkpoint: Path, root: Path) -> str:
     from fftune.config import TrainConfig, from_json
     from fftune.models.specs import read_spec
     from fftune.papers.artifacts import Built
-    from fftune.papers.p1_galleries import gallery
-    from fftune.papers.page import plain_page
+    from fftune.papers.false_friends.galleries import gallery
+    from fftune.papers.pages.page import plain_page
 
     spec = read_spec(checkpoint)  # first, as the settings of a damaged one would be guesses
     config = from_json(TrainConfig, (checkpoint / "config.json").read_text(encoding="utf-8"))

@@ -110,8 +110,8 @@ def _setup(command: Reproduce) -> "Setup":
 
 
 def _plan(command: Reproduce, keys: Sequence[str], setup: "Setup", root: Path) -> str:
-    from fftune.papers.graph import wanted
-    from fftune.papers.plan import Plan, absent_weights, dry_run, listing
+    from fftune.papers.graph.plan import Plan, absent_weights, dry_run, listing
+    from fftune.papers.graph.schedule import wanted
     from fftune.papers.zoo import taken_as_here
 
     planned = replace(setup, zoo=taken_as_here(setup.scale, setup.zoo))

@@ -14,9 +14,9 @@ from fftune.models import device_of
 from fftune.models.equivalence import first_line
 from fftune.papers.artifacts import Built
 from fftune.papers.declarations import Setup
-from fftune.papers.graph import Schedule, Wanted, left, run_inline, wanted
-from fftune.papers.pictures import PictureFormat, require_kaleido
-from fftune.papers.plan import Plan, absent_weights, require_weights
+from fftune.papers.graph.plan import Plan, absent_weights, require_weights
+from fftune.papers.graph.schedule import Schedule, Wanted, left, run_inline, wanted
+from fftune.papers.pages.pictures import PictureFormat, require_kaleido
 from fftune.papers.results import Results
 from fftune.papers.tasks import Task, papers_root
 from fftune.progress import Progress
@@ -147,7 +147,7 @@ def _run(backend: Backend, schedule: Schedule, progress: Progress, root: Path, h
     if backend == "inline":
         run_inline(schedule, progress, root, device=how.device, threads=how.threads)
         return
-    from fftune.papers.ray_graph import run_on_ray  # importing Ray takes seconds
+    from fftune.papers.graph.on_ray import run_on_ray  # importing Ray takes seconds
 
     run_on_ray(schedule, progress, root, how.resources, device=how.device, threads=how.threads)
 
@@ -211,12 +211,12 @@ class _Pages:
 
     def index(self) -> Path:
         """Write the index of the pages."""
-        from fftune.papers.page import write_index
+        from fftune.papers.pages.page import write_index
 
         return write_index(self.folder)
 
     def _write(self, one: Built) -> None:
-        from fftune.papers.page import write_item  # importing plotly takes a second
+        from fftune.papers.pages.page import write_item  # importing plotly takes a second
 
         try:
             write_item(one, self.setup, self.folder, self.pictures)
@@ -236,7 +236,7 @@ def _tell_mlflow(built: Sequence[Built], setup: Setup, root: Path) -> None:
 
 def log_to_mlflow(built: Sequence[Built], setup: Setup, root: Path) -> None:
     """Log items to MLflow, whose import takes seconds."""
-    from fftune.papers.publish import log as published
+    from fftune.papers.pages.publish import log as published
 
     published(built, setup, root)
 

@@ -163,7 +163,7 @@ def _cells(published: Mapping[str, Mapping[str, float]]) -> Iterator[tuple[str, 
     Raises:
         ConfigError: a row or a column is unknown, or a number is no share in percent.
     """
-    from fftune.papers.attack_tables import COLUMNS, METHODS  # needs torch
+    from fftune.papers.tables.attack_tables import COLUMNS, METHODS  # needs torch
 
     for row, cells in sorted(published.items()):
         for column, percent in sorted(cells.items()):

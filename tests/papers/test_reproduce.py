@@ -11,14 +11,14 @@ import pytest
 
 from fftune import storage
 from fftune.errors import ConfigError, DataError, StudyError
-from fftune.papers import graph
-from fftune.papers import page as page_module
-from fftune.papers import pictures as pictures_module
 from fftune.papers import reproduce as reproduce_module
 from fftune.papers.artifacts import Built, Figure, Table
 from fftune.papers.declarations import Setup
-from fftune.papers.graph import wanted
-from fftune.papers.pictures import PictureFormat
+from fftune.papers.graph.schedule import schedule as graph
+from fftune.papers.graph.schedule import wanted
+from fftune.papers.pages import page as page_module
+from fftune.papers.pages import pictures as pictures_module
+from fftune.papers.pages.pictures import PictureFormat
 from fftune.papers.reproduce import How, Reproduction, reproduce
 from fftune.papers.tasks import Task, papers_root
 from fftune.storage import locked

@@ -1,0 +1,1 @@
+"""Tables and figures of Wu et al. 2021."""
