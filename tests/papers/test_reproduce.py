@@ -14,7 +14,7 @@ from fftune.errors import ConfigError, DataError, StudyError
 from fftune.papers import reproduce as reproduce_module
 from fftune.papers.artifacts import Built, Figure, Table
 from fftune.papers.declarations import Setup
-from fftune.papers.graph.schedule import schedule as graph
+from fftune.papers.graph import schedule as graph
 from fftune.papers.graph.schedule import wanted
 from fftune.papers.pages import page as page_module
 from fftune.papers.pages import pictures as pictures_module

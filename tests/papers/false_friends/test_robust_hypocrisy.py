@@ -71,7 +71,7 @@ def test_a_friend_without_steps_hands_in_the_images() -> None:
 
 @pytest.mark.slow
 def test_a_friend_fakes_robustness_of_digits() -> None:
-    spec = ModelSpec(factory=f"{Path(__file__).parent / 'digit_means.py'}:sharp")
+    spec = ModelSpec(factory=f"{Path(__file__).parents[1] / 'digit_means.py'}:sharp")
     honest, helped = faked(spec, 0.05, 40, steps=0), faked(spec, 0.05, 40, steps=10, inner=5)
     same = ("total", "right", "robust")
     assert [honest[name] for name in same] == [helped[name] for name in same]

@@ -20,7 +20,7 @@ from fftune.risk import Rate, RiskCounts
 
 DIGITS = DataSpec(name="digits", train_size=200, validation_size=0)
 SPECS = tuple(
-    ModelSpec(factory=f"{Path(__file__).parent / 'digit_means.py'}:{name}")
+    ModelSpec(factory=f"{Path(__file__).parents[1] / 'digit_means.py'}:{name}")
     for name in ("sharp", "blurred")
 )
 THREAT = ThreatModel(eps=0.05)

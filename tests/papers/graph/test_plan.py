@@ -8,10 +8,10 @@ import pytest
 
 from fftune.errors import DataError, StorageError
 from fftune.papers.declarations import Exam, Net, Setup, Substandard
+from fftune.papers.graph import plan as plan_module
 from fftune.papers.graph.costs import cost_of, inputs_of, weights_of
 from fftune.papers.graph.plan import Plan, absent_weights, dry_run, listing, require_weights
 from fftune.papers.graph.schedule import left, wanted
-from fftune.papers.graph.schedule import plan as plan_module
 from fftune.papers.reproduce import keys_of
 from fftune.papers.tasks import task_of
 from fftune.papers.zoo import packaged_zoo, taken_as_here

@@ -29,7 +29,7 @@ from fftune.papers.hedge_defense.flip_counts import change, flips_in, gains
 from fftune.papers.hedge_defense.plots import flips_at
 from fftune.papers.tasks import Given
 
-NETS = Path(__file__).parents[1] / "hedge_study" / "digit_nets.py"
+NETS = Path(__file__).parents[2] / "hedge_study" / "digit_nets.py"
 DIGITS = DataSpec(name="digits", train_size=200, validation_size=0)
 EPS, EXAMPLES = 0.15, 48
 

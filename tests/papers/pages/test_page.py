@@ -8,7 +8,6 @@ from pathlib import Path
 
 import plotly.graph_objects as go
 import pytest
-from tests.papers.test_render import TABLE
 
 from fftune.errors import ConfigError
 from fftune.papers.artifacts import (
@@ -28,6 +27,7 @@ from fftune.papers.pages import pictures
 from fftune.papers.pages.page import standalone, write_index, write_item
 from fftune.papers.pages.pictures import PictureFormat
 from fftune.registry import PAPERS
+from tests.papers.pages.test_render import TABLE
 
 TINY, FULL = Setup(scale="tiny"), Setup(scale="full")
 PNG = base64.b64encode(b"\x89PNG").decode()

@@ -2,14 +2,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.papers.test_page import FAILED, T4, T16
-from tests.papers.test_render import TABLE
 
 from fftune.papers.artifacts import Built
 from fftune.papers.declarations import Setup
 from fftune.papers.pages.publish import log
 from fftune.tracking.runs import TrackedRun
 from fftune.tracking.store import open_tracking
+from tests.papers.pages.test_page import FAILED, T4, T16
+from tests.papers.pages.test_render import TABLE
 
 FULL = Setup(scale="full")
 
