@@ -135,7 +135,7 @@ def test_a_battery_on_all_nets_of_a_study_as_a_job(cluster: dict[str, str]) -> N
 @pytest.mark.slow
 def test_a_figure_of_a_paper_as_a_job(cluster: dict[str, str]) -> None:
     """Its three tasks are done by the cluster that the job finds by itself."""
-    done = submit(cluster, "python", "-m", "fftune.reproduce", "P1.F1", "P1.T15")
+    done = submit(cluster, "python", "-m", "fftune.reproduce", "P1.F1", "P1.T15", "P2.F4")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Ray: joining" in done.stdout
     papers = Path(cluster["FFTUNE_STORAGE"], "papers")
