@@ -34,7 +34,7 @@ class Reproduce(DryRun):
     only: tuple[str, ...] = ()
     """Keys or patterns, as in 'P1.T*'; of the KEYs no others are taken."""
     seeds: int | None = None
-    """Training seeds of tables with deviations, >= 1; default 2 at tiny, 1 at small, 5 at full
+    """Training seeds of tables with deviations, >= 1; default 3 at tiny, 1 at small, 5 at full
     scale."""
     zoo: str | None = None
     """File of published nets whose weights are here, for the tables of Wu et al. 2021."""

@@ -57,7 +57,7 @@ class ScaleSettings:
 
 SETTINGS: dict[Scale, ScaleSettings] = {
     "tiny": ScaleSettings(
-        seeds=2,
+        seeds=3,
         lambdas=PAPER_LAMBDAS,
         examples={"all": 400, "many": 128, "few": 48},
         epochs=40,
