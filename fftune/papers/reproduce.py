@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 GROUPS = ("P1", "P2", "all")
 """Keys that stand for several: Tao et al. 2022, Wu et al. 2021, both."""
+DAY = 24 * 3600.0
+"""Seconds of work from which on a run is warned of."""
 WORTH_RAY = 60.0
 """Seconds of work from which on a private Ray, which takes half a minute to start, is repaid."""
 
@@ -136,11 +138,21 @@ def _perform(items: Sequence[Wanted], setup: Setup, root: Path, how: How) -> dic
     backend = how.backend or _backend(how, sum(seconds[task.key] for task in ahead))
     plan.require_data(ahead)
     plan.require_room(ahead, root, at_once=1 if backend == "inline" else _cores())
+    _warn_of_days(sum(seconds[task.key] for task in ahead))
     schedule = Schedule(ahead, seconds=seconds)
     done = total - len(ahead)
     with opened_once(), Progress("reproduce", unit="tasks", total=total, done=done) as progress:
         _run(backend, schedule, progress, root, how)
     return schedule.reasons
+
+
+def _warn_of_days(seconds: float) -> None:
+    """Say how long it takes before days of it begin: a scale is soon mistyped."""
+    if seconds > DAY:
+        log.warning(
+            "about %s hours of work for one core or card like those here; see --dry-run",
+            f"{seconds / 3600:,.0f}",
+        )
 
 
 def _run(backend: Backend, schedule: Schedule, progress: Progress, root: Path, how: How) -> None:

@@ -190,13 +190,12 @@ class Schedule:
 
     @property
     def left(self) -> float:
-        """Seconds to the end, roughly; nan while nothing was measured."""
-        if not self._expected:
-            return float("nan")
+        """Seconds to the end, roughly: by the estimates alone while nothing was measured."""
         ahead = [*self._waiting.values(), *self._running.values()]
         work = sum(self._seconds[task.key] for task in ahead) / self.at_once
         chain = max((self._chain[task.key] for task in ahead), default=0.0)
-        return max(work, chain) * self._spent / self._expected
+        measured = self._spent / self._expected if self._expected else 1.0
+        return max(work, chain) * measured
 
 
 def run_inline(

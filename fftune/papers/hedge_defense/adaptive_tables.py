@@ -101,7 +101,7 @@ def _beyond(nets: dict[bool, ByImage]) -> Measure | None:
 
 
 def _lines_8(setup: Setup) -> list[Line]:
-    stand_in = Line(label="TRADES", name=RST, net=TRADES.net)
+    stand_in = Line(label="TRADES for RST", name=RST, net=TRADES.net)
     return lines("P2.T8", setup, stand_ins=(stand_in,))
 
 

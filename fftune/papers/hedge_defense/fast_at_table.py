@@ -58,8 +58,12 @@ def architectures(scale: Scale) -> tuple[Architecture, ...]:
         return PUBLISHED
     data = "imagenet" if scale == "tiny" else "cifar10"
     return (
-        Architecture(label="ResNet-18", name="ResNet-50", model="resnet18", data=data),
-        Architecture(label="WRN-28-10", name="ResNet-101", model="wrn28_10", data=data),
+        Architecture(
+            label="ResNet-18 for ResNet-50", name="ResNet-50", model="resnet18", data=data
+        ),
+        Architecture(
+            label="WRN-28-10 for ResNet-101", name="ResNet-101", model="wrn28_10", data=data
+        ),
     )
 
 

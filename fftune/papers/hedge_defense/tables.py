@@ -28,6 +28,7 @@ from fftune.papers.tables.attack_tables import COLUMNS, METHODS, WORST, defense_
 from fftune.papers.tables.measures import missing
 from fftune.papers.tables.net_risks import CONSTANT, answers_one_class
 from fftune.papers.tables.paired_gains import ByImage, by_image
+from fftune.papers.zoo import packaged_zoo
 
 DEFENSES = ("random", "hedge")
 SHORT = (CLEAN, "apgd-ce", "apgd-t", "fab-t", "square", "autoattack", WORST)
@@ -66,7 +67,7 @@ class HedgeTable:
         """The table, with what it shows of the paper's claims."""
         rows: list[Row] = []
         judged: list[ByImage] = []
-        notes = [DRAWS, ITERATES, *self.notes]
+        notes = [DRAWS, ITERATES, *self._left_out(results.setup), *self.notes]
         for line in self.lines(results.setup):
             outcomes, reason = found(results, line, nine(line, self.norm))
             if outcomes is None:
@@ -91,6 +92,13 @@ class HedgeTable:
                 directions=claims(judged, self.columns),
             )
         ]
+
+    def _left_out(self, setup: Setup) -> list[str]:
+        """Say how many nets of the published table have no row, as a scale has others for them."""
+        theirs = [net for net in packaged_zoo() if self.key in net.tables]
+        if setup.scale == "full" or setup.zoo or not theirs:
+            return []
+        return [f"Its {len(theirs)} published nets need weights (`--zoo`); nets of ours stand in."]
 
     def item(self) -> Item:
         """The table as an item of the paper."""

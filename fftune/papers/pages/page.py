@@ -15,7 +15,7 @@ from fftune.papers.declarations import Setup
 from fftune.papers.pages.html_table import TABLE_STYLE, html_directions, html_notes, html_table
 from fftune.papers.pages.layout import verdict
 from fftune.papers.pages.pictures import PictureFormat, save_pictures
-from fftune.papers.pages.render import NOTE, Form, render, render_item, scale_note
+from fftune.papers.pages.render import Form, note, render, render_item, scale_note
 from fftune.registry import PAPERS
 from fftune.report.page import PLAIN, STYLE
 from fftune.storage import write_text
@@ -269,7 +269,7 @@ def _link(known: Iterable[str], folder: Path) -> None:
 def _index(known: Mapping[str, Mapping[str, Any]]) -> str:
     parts = ["<h1>Tables and figures of both papers</h1>"]
     scales = sorted({summary["scale"] for summary in known.values()} - {"full", EVERY})
-    parts += [f'<p class="scale">{escape(NOTE.format(scale=scale))}</p>' for scale in scales]
+    parts += [f'<p class="scale">{escape(note(scale))}</p>' for scale in scales]
     heads = "".join(f"<th>{name}</th>" for name in INDEX_COLUMNS)
     for prefix, paper in PAPER_NAMES.items():
         listed = (*(PAPERS if prefix else ()), *known)  # of others, only what was built

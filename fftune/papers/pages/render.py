@@ -9,10 +9,12 @@ from typing import Literal
 from fftune.papers.artifacts import Artifact, Built, Cell, Table
 from fftune.papers.declarations import Setup
 from fftune.papers.pages.layout import Entry, Grid, Layout, direction
+from fftune.papers.scales import STAND_INS
+from fftune.recipes import Scale
 
 Form = Literal["text", "markdown", "latex", "csv"]
 NOTE = (
-    "Scale {scale}: nothing here reproduces a published number, as images and nets are smaller. "
+    "Scale {scale}: nothing here reproduces a published number. {stand_ins} "
     "It shows the phenomenon, and whether its direction is that of the paper."
 )
 CSV_COLUMNS = (
@@ -46,7 +48,12 @@ def render_item(built: Built, setup: Setup) -> str:
 
 def scale_note(setup: Setup, built: Built) -> str:
     """Say that a scale reproduces nothing; empty for the full one, and for closed forms."""
-    return "" if setup.scale == "full" or built.exact else NOTE.format(scale=setup.scale)
+    return "" if setup.scale == "full" or built.exact else note(setup.scale)
+
+
+def note(scale: Scale) -> str:
+    """Words on a scale that reproduces nothing: the stand-ins, and what it shows."""
+    return NOTE.format(scale=scale, stand_ins=STAND_INS[scale])
 
 
 def render(artifacts: Iterable[Artifact], form: Form = "text") -> str:
