@@ -1,11 +1,21 @@
+import signal
 import sys
 import time
+from collections.abc import Iterator
 from threading import Event, Thread
 
 import pytest
 
 from fftune.errors import StorageError, UserError
 from fftune.tracking.meanwhile import meanwhile
+
+
+@pytest.fixture(autouse=True)
+def interruptible() -> Iterator[None]:
+    """Python's own handler, which a shell's background jobs begin without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def fail_after(event: Event):
