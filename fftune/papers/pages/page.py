@@ -213,7 +213,7 @@ def _colours(gallery: Gallery) -> str:
 
 
 def _summary(built: Built, setup: Setup, files: Sequence[str]) -> dict[str, Any]:
-    """What the index says of an item."""
+    """Summary of an item, for the index."""
     tables = [one for one in built.artifacts if isinstance(one, Table)]
     cells = [cell for table in tables for row in table.rows for cell in row.cells]
     return {
