@@ -129,11 +129,7 @@ def task_of(need: Need, setup: Setup, known: dict[Need, Task]) -> Task:
     """The task of a declaration, with all that it needs; `known` are those that were made."""
     if need not in known:
         inner = tuple(task_of(one, setup, known) for one in _needed(need, setup.scale))
-        known[need] = Task(
-            need=need,
-            scale=setup.scale,
-            needs=inner,
-        )
+        known[need] = Task(need=need, scale=setup.scale, needs=inner)
     return known[need]
 
 
@@ -147,11 +143,9 @@ def tasks_of(needs: Iterable[Need], setup: Setup) -> list[Task]:
 
 def _needed(need: Need, scale: Scale) -> tuple[Need, ...]:
     if isinstance(need, Net):
-        return (
-            (Substandard(data=need.data, kind=need.kind, norm=need.norm, model=need.model),)
-            if (need.kind in ("noise", "mislabeling", "poisoning", "helped"))
-            else ()
-        )
+        if need.kind == "quality" or need.kind == "naive":
+            return ()
+        return (Substandard(data=need.data, kind=need.kind, norm=need.norm, model=need.model),)
     if isinstance(need, Substandard):
         return (poisoner(need, scale),) if need.kind in PERTURBED else ()
     return tuple(net for net in nets_of(need) if isinstance(net, Net))
