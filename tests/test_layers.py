@@ -97,7 +97,7 @@ DOORS = {
     "PIL": {"data", "hedge_study.pictures"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
-    "scipy": {"comparison", "papers.tables.measures"},
+    "scipy": {"comparison", "evaluation.canary", "papers.tables.measures"},
     "robustbench": {"models.published_nets"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},

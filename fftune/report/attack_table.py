@@ -6,8 +6,9 @@ from math import nan
 from typing import TYPE_CHECKING
 
 from fftune.config import told_radius
-from fftune.evaluation.batteries import BatterySpec
-from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS
+from fftune.evaluation.batteries import CANARY_NAME, BatterySpec
+from fftune.evaluation.canary import told
+from fftune.evaluation.tiers import CANARY_LENGTHS, TIERS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
 from fftune.risk import Rate, UnionCounts
@@ -46,7 +47,7 @@ def table(outcomes: Outcomes) -> str:
         lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
         lines += _certified(part, bounds[bounds["split"] == split])
     tiers = set(frame["tier"][frame["attack"].isin(several)])
-    return "\n".join([*lines, *_lengths(tiers)])
+    return "\n".join([*lines, *_lengths(tiers), *_silent(frame[frame["attack"].isin(several)])])
 
 
 def ensembles() -> set[str]:
@@ -172,8 +173,18 @@ def _lengths(tiers: set[str]) -> list[str]:
         if name in tiers
     ]
     if "escalating" in tiers:
-        lines.append(f"canary, of {CANARY} survivors: {CANARY_LENGTHS}")
+        lines.append(f"canary: {CANARY_LENGTHS}")
     return lines
+
+
+def _silent(frame: "pd.DataFrame") -> Iterator[str]:
+    """Say what the canary rules out of each ensemble that was not searched again."""
+    for (split, goal), part in frame[frame["tier"] == "escalating"].groupby(["split", "goal"]):
+        tried = part[part["attack"] == CANARY_NAME]
+        rest = part[part["attack"] != CANARY_NAME]
+        if len(tried) and len(rest):
+            survivors = int((~rest["success"]).sum())
+            yield f"{split}, {goal}: {told(len(rest), survivors, len(tried))}"
 
 
 def _certified(part: "pd.DataFrame", bounds: "pd.DataFrame") -> list[str]:
