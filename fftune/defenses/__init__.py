@@ -1,8 +1,8 @@
-"""Test-time defences: changes of an input before a net predicts it."""
+"""Test-time defences: changes of an input before a net predicts it, and nets around a net."""
 
 from fftune.defenses.adaptive import AdaptiveAccess, Defended
 from fftune.defenses.hedge import Hedge, hedge, refuse_without_gradients
-from fftune.defenses.spec import Defense, DefenseSpec, Purify, defense_spec, defenses_of
+from fftune.defenses.spec import Defense, DefenseSpec, Purify, Wrap, defense_spec, defenses_of
 
 __all__ = [
     "AdaptiveAccess",
@@ -11,6 +11,7 @@ __all__ = [
     "DefenseSpec",
     "Hedge",
     "Purify",
+    "Wrap",
     "defense_spec",
     "defenses_of",
     "hedge",

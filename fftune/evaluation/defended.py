@@ -1,7 +1,8 @@
 """Scoring of perturbed examples under every random draw of every defence."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -10,9 +11,9 @@ from torch import Tensor, nn
 from fftune.attacks.search_state import checked_before
 from fftune.config import DefenseConfig, ThreatModel, config_hash
 from fftune.defenses import Defense, defenses_of
-from fftune.defenses.spec import purified
+from fftune.defenses.spec import answered, purified
 from fftune.keyed_noise import ExampleNoise, Noise
-from fftune.models.verdict import in_pieces, pieces
+from fftune.models.verdict import pieces
 
 CLEAN = "clean"
 """Name of the attack that does nothing: natural accuracy under a defence, and the control."""
@@ -112,14 +113,12 @@ def predict(
     noise: ExampleNoise,
     piece: int | None = None,
 ) -> Tensor:
-    """(B,) int64, the net's predictions of inputs that a defence has purified, asking that net.
+    """(B,) int64, what the net predicts behind a defence, which asks that very net.
 
     Args:
         piece: as in `models.verdict.pieces`.
     """
-    x_def = purify(net, x, defense=defense, noise=noise, piece=piece)
-    with torch.no_grad():
-        return in_pieces(net, piece)(x_def).argmax(1)
+    return _in_pieces(partial(answered, defense, net), x, noise, piece).argmax(1)
 
 
 def purify(
@@ -135,12 +134,19 @@ def purify(
     Args:
         piece: as in `models.verdict.pieces`.
     """
+    return _in_pieces(partial(purified, defense, net), x, noise, piece)
+
+
+def _in_pieces(
+    ask: Callable[[Tensor, ExampleNoise], Tensor], x: Tensor, noise: ExampleNoise, piece: int | None
+) -> Tensor:
+    """What is answered to the parts of a batch, put together; see `models.verdict.pieces`."""
     found, done = [], 0
     with pieces(x, piece) as parts:
         for part, rows in parts:
             ids = noise.ids[done : done + rows]
             ids = torch.cat([ids, ids.new_zeros(len(part) - rows)])
-            found.append(purified(defense, net, part, ExampleNoise(noise.noise, ids))[:rows])
+            found.append(ask(part, ExampleNoise(noise.noise, ids))[:rows].detach())
             done += rows
     return found[0] if len(found) == 1 else torch.cat(found)
 

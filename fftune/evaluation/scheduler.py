@@ -212,7 +212,7 @@ class CostModel:
 def passes(attack: Attack) -> float:
     """Forward passes of an example if the attack never succeeds early, roughly."""
     access = attack.access
-    behind = 1 if access is None else (access.defense.passes + 1) * max(access.draws, 1)
+    behind = 1 if access is None else (access.searched.passes + 1) * max(access.draws, 1)
     return 1 + behind * sum(
         attack_spec(stage.config.search).cost(stage.config) for stage in attack.stages
     )
