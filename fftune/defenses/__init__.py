@@ -2,7 +2,15 @@
 
 from fftune.defenses.adaptive import AdaptiveAccess, Defended
 from fftune.defenses.hedge import Hedge, hedge, refuse_without_gradients
-from fftune.defenses.spec import Defense, DefenseSpec, Purify, Wrap, defense_spec, defenses_of
+from fftune.defenses.spec import (
+    Defense,
+    DefenseSpec,
+    NamedDefense,
+    Purify,
+    Wrap,
+    defense_spec,
+    defenses_of,
+)
 
 __all__ = [
     "AdaptiveAccess",
@@ -10,6 +18,7 @@ __all__ = [
     "Defense",
     "DefenseSpec",
     "Hedge",
+    "NamedDefense",
     "Purify",
     "Wrap",
     "defense_spec",

@@ -173,7 +173,7 @@ def answered(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise)
         return logits
     found: Any = defense.wrap(model, x, noise=noise.noise, ids=noise.ids)
     if fault := _fault(found, len(x)):
-        raise ConfigError(f"defense must return logits of shape ({len(x)}, K), got {fault}")
+        raise ConfigError(f"{_named(defense)} must return logits of ({len(x)}, K), got {fault}")
     wrapped: Tensor = found
     return wrapped
 
@@ -183,7 +183,7 @@ def _fault(found: Any, count: int) -> str:
     if not isinstance(found, Tensor):
         return type(found).__name__
     if found.dim() != 2 or len(found) != count:
-        return str(tuple(found.shape))
+        return f"{tuple(found.shape)}"
     if not found.is_floating_point():
         return f"values of {found.dtype}"
     values = found.detach()
@@ -209,8 +209,14 @@ def purified(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise)
     x_def = defense.purify(model, x, noise=noise.noise, ids=noise.ids)
     if not isinstance(x_def, Tensor) or x_def.shape != x.shape:
         got = tuple(x_def.shape) if isinstance(x_def, Tensor) else type(x_def).__name__
-        raise ConfigError(f"defense must return images of shape {tuple(x.shape)}, got {got}")
+        raise ConfigError(f"{_named(defense)} must return images of {tuple(x.shape)}, got {got}")
     return x_def
+
+
+def _named(defense: Defense) -> str:
+    """The defence as messages call it."""
+    name = defense.name if isinstance(defense, NamedDefense) else type(defense).__name__
+    return f"defense {name!r}"
 
 
 def defense_spec(name: str) -> DefenseSpec:
