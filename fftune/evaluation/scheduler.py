@@ -217,7 +217,7 @@ def passes(attack: Attack) -> float:
 
 def _stage_passes(stage: AttackStage) -> float:
     access, cost = stage.access, attack_spec(stage.config.search).cost(stage.config)
-    return cost * (1 if access is None else (access.defense.passes + 1) * max(access.draws, 1))
+    return cost * (1 if access is None else (access.searched.passes + 1) * max(access.draws, 1))
 
 
 def _choice_passes(attack: Attack) -> float:
