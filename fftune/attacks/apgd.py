@@ -18,7 +18,7 @@ from fftune.attacks.search_state import (
     run_pieces,
     target_count,
 )
-from fftune.attacks.spec import BACKWARD_COST, AttackSpec
+from fftune.attacks.spec import BACKWARD_COST, EVERY_LOSS, AttackSpec
 from fftune.capture import captured
 from fftune.config import AttackConfig, Goal, Loss, ThreatModel
 from fftune.devices import policy
@@ -220,4 +220,6 @@ def _cost(config: AttackConfig) -> float:
     return config.steps * max(config.targets, 1) * (1 + BACKWARD_COST)
 
 
-APGD = AttackSpec(run=apgd, restarts=True, strong=True, keeps_last=True, cost=_cost)
+APGD = AttackSpec(
+    run=apgd, losses=EVERY_LOSS, restarts=True, strong=True, keeps_last=True, cost=_cost
+)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fftune.attacks.iteration import BatchState, answer, value_and_gradient
 from fftune.attacks.losses import AttackObjective, require_margin
 from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed, run_pieces
-from fftune.attacks.spec import AttackSpec, gradient_steps
+from fftune.attacks.spec import EVERY_LOSS, AttackSpec, gradient_steps
 from fftune.capture import captured
 from fftune.config import AttackConfig, Goal, Loss, ThreatModel
 from fftune.devices import policy
@@ -186,10 +186,18 @@ def pgd_hedged(
     return pgd(model, x, turns, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
 
-PGD = AttackSpec(run=pgd, restarts=True, strong=True, keeps_last=True, may_unclamp=True)
+PGD = AttackSpec(
+    run=pgd,
+    losses=EVERY_LOSS,
+    restarts=True,
+    strong=True,
+    keeps_last=True,
+    may_unclamp=True,
+)
 FGSM = AttackSpec(
     run=fgsm,
-    losses=("ce", "margin", "dlr", "linear"),  # the gradient of "kl" is 0 at x, where it starts
+    # The gradient of "kl" is 0 at x, where it starts.
+    losses=("ce", "margin", "dlr", "linear", "probability_margin"),
     strong=True,
     keeps_last=True,
     may_unclamp=True,
