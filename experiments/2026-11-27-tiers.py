@@ -26,7 +26,26 @@ All that follows in capitals, and these rules, were written down before anything
   finds, for fewer passes; `escalating` is to miss at most 2 of 2,000 images of a net.
 """
 
-from fftune.config import ThreatModel
+import argparse
+import importlib.util
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from fftune.attacks import attack_spec, success
+from fftune.attacks.query_counter import QueryCounter
+from fftune.attacks.spec import BACKWARD_COST
+from fftune.config import AttackConfig, DataSpec, Goal, Loss, ThreatModel
+from fftune.data import Dataset, load
+from fftune.keyed_noise import Noise
+from fftune.models import inference_copy
+from fftune.models.loading import read_net
 
 LEAST = 2
 RATE = 1e-6
@@ -65,3 +84,201 @@ TARGETS = (1, 3, 5, 9)
 """Classes that an adversary's DLR, 0 beside these, and FAB aim at."""
 FAB_STEPS = (20, 100)
 SQUARE_QUERIES = (1000, 5000)
+
+GOALS: tuple[Goal, ...] = ("adversarial", "hypocritical")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A search that is measured: one of several candidates, which take its first targets."""
+
+    search: str
+    loss: Loss
+    steps: int
+    targets: int = 0
+
+    def __str__(self) -> str:
+        aimed = f"-t{self.targets}" if self.targets else ""
+        return f"{self.search}-{self.loss}{aimed}-{self.steps}"
+
+    def config(self, threat: ThreatModel) -> AttackConfig:
+        """Settings of one of its targets, or of the search without any."""
+        start = "uniform" if self.search in ("apgd", "pgd") else "none"
+        return AttackConfig(
+            threat=threat,
+            search=self.search,
+            steps=self.steps,
+            targets=min(self.targets, 1),
+            start=start,
+            protocol="fixed" if self.search == "pgd" else "strong",
+        )
+
+
+def measured(goal: Goal) -> Iterator[Measured]:
+    """All searches of the choice, the cheap and likely ones first."""
+    most = max(TARGETS) if goal == "adversarial" else 0
+    for loss in APGD_LOSSES:
+        yield from (Measured(search="apgd", loss=loss, steps=steps) for steps in APGD_STEPS)
+    if most:
+        for steps in APGD_STEPS:
+            yield Measured(search="apgd", loss="dlr", steps=steps, targets=most)
+    for fab, square in zip(FAB_STEPS, SQUARE_QUERIES, strict=True):
+        yield Measured(search="fab", loss="margin", steps=fab, targets=most)
+        yield Measured(search="square", loss="margin", steps=square)
+
+
+PGD = Measured(search="pgd", loss="ce", steps=20)
+"""What is searched before a false friend's candidates."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nets:
+    """Folders that nets are read from."""
+
+    models: Path
+    stores: dict[str, Path]
+
+    def read(self, name: str) -> nn.Module:
+        """A net of `CHOICE` or `TEST`, in eval mode."""
+        store, _, task = name.partition("/")
+        if task:
+            places = sorted(self.stores[store].glob(f"papers/tasks/net-{task}-seed-0-*/checkpoint"))
+            return read_net(str(next(p for p in places if (p / "model.json").is_file())))
+        file = self.models / "architectures.py"
+        spec = importlib.util.spec_from_file_location("architectures", file)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        net: nn.Module = module.load(name)
+        return net.eval()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Images:
+    """A net, the copy that searches ask, and the images that are tried."""
+
+    net: nn.Module
+    copy: nn.Module
+    threat: ThreatModel
+    ids: Tensor
+    x: Tensor
+    y: Tensor
+    noise: Noise
+
+    @classmethod
+    def of(cls, net: nn.Module, data: Dataset, threat: ThreatModel, rows: Tensor) -> "Images":
+        ids, x, y = next(data.select(rows, data.split).batches(len(rows)))
+        copy = inference_copy(net, "fp32", x[:4])
+        noise = Noise(0).fold(data.source.name, data.split)
+        return cls(net=net, copy=copy, threat=threat, ids=ids, x=x, y=y, noise=noise)
+
+    def select(self, rows: Tensor) -> "Images":
+        return replace(self, ids=self.ids[rows], x=self.x[rows], y=self.y[rows])
+
+    def tried(self, search: Measured, goal: Goal) -> pd.DataFrame:
+        """A row for each image and target that is tried: its passes, and whether it was fooled."""
+        left, parts = self, []
+        for job in range(max(1, search.targets)):
+            won, passes = left._searched(search, goal, job)
+            row = {"id": left.ids, "job": job, "passes": passes, "won": won}
+            parts.append(pd.DataFrame({name: np.asarray(value) for name, value in row.items()}))
+            left = left.select((~won).nonzero().flatten())
+            if not len(left.y):
+                break
+        return pd.concat(parts, ignore_index=True)
+
+    def _searched(self, search: Measured, goal: Goal, job: int) -> tuple[Tensor, Tensor]:
+        config = search.config(self.threat)
+        clean = logits(self.copy, self.x)
+        if search.targets:
+            clean = led_by(clean, self.y, job)
+        counted = QueryCounter(self.copy, clean)
+        x_pert = attack_spec(search.search).run(
+            *(counted, self.x, self.y),
+            config=config,
+            goal=goal,
+            loss=search.loss,
+            noise=self.noise.fold(job) if job else self.noise,
+            ids=self.ids,
+        )
+        passes = counted.forwards + BACKWARD_COST * counted.backwards
+        pred = logits(self.net, x_pert).argmax(1)
+        return success(goal, pred, clean.argmax(1), self.y), passes
+
+
+def led_by(clean: Tensor, y: Tensor, job: int) -> Tensor:
+    """(N, K) logits whose likeliest class but y is that at place `job` among the others."""
+    rivals = clean.scatter(1, y[:, None], -torch.inf).topk(job + 1, dim=1).indices[:, -1:]
+    top = clean.amax(1, keepdim=True)
+    return clean.scatter(1, y[:, None], top + 2).scatter(1, rivals, top + 1)
+
+
+def logits(net: nn.Module, x: Tensor) -> Tensor:
+    """(N, K) logits."""
+    with torch.no_grad():
+        return torch.cat([net(part) for part in x.split(256)])
+
+
+def measure(folder: Path, nets: Nets) -> None:
+    """Run every search of the choice on every net, a table each."""
+    plans = {goal: list(measured(goal)) for goal in GOALS}
+    opened = {name: opened_net(folder, nets, name) for name in CHOICE}
+    for goal, searches in plans.items():
+        for search in searches:
+            for name, images in opened.items():
+                if len(images[goal].y):
+                    keep(folder, name, goal, search, images[goal])
+
+
+def opened_net(folder: Path, nets: Nets, name: str) -> dict[Goal, Images]:
+    """Right images of a net for an adversary, and those on which PGD-20 is no false friend."""
+    source, threat = CHOICE[name]
+    net, data = nets.read(name), load(DataSpec(name=source), "test")
+    right = torch.cat([logits(net, x).argmax(1) == y for _, x, y in data.batches(256)])
+    few = {}
+    for goal, asked in zip(GOALS, (right, ~right), strict=True):
+        rows = spread(asked.nonzero().flatten(), FEWER.get(name, IMAGES))
+        few[goal] = Images.of(net, data, threat, rows)
+    friends = few["hypocritical"]
+    concealed = keep(folder, name, "hypocritical", PGD, friends)["won"].to_numpy()
+    few["hypocritical"] = friends.select(torch.from_numpy(~concealed).nonzero().flatten())
+    return few
+
+
+def spread(rows: Tensor, count: int) -> Tensor:
+    """Evenly spread rows, `count` of them, or all."""
+    return rows[torch.arange(count) * len(rows) // count] if count < len(rows) else rows
+
+
+def keep(folder: Path, name: str, goal: Goal, search: Measured, images: Images) -> pd.DataFrame:
+    """The rows of a search on a net, which is run if that was not done before."""
+    file = folder / goal / name.replace("/", "-") / f"{search}.parquet"
+    if file.exists():
+        return pd.read_parquet(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    began = time.process_time()
+    tried = images.tried(search, goal)
+    seconds = time.process_time() - began
+    won = int(tried["won"].sum())
+    print(f"{goal} {name} {search}: {won} of {len(images.y)}, {seconds:.1f} CPU-s", flush=True)
+    tried.assign(seconds=seconds).to_parquet(file)
+    return tried
+
+
+def main() -> None:
+    """Measure, choose or test."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("study", choices=["measure", "choose", "test"])
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--models", type=Path)
+    parser.add_argument("--small", type=Path)
+    parser.add_argument("--tiny", type=Path)
+    given = parser.parse_args()
+    torch.set_num_threads(1)
+    nets = Nets(models=given.models, stores={"small": given.small, "tiny": given.tiny})
+    if given.study == "measure":
+        measure(given.folder, nets)
+
+
+if __name__ == "__main__":
+    main()
