@@ -29,13 +29,14 @@ All that follows in capitals, and these rules, were written down before anything
 import argparse
 import importlib.util
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fftune.attacks import attack_spec, success
@@ -221,13 +222,12 @@ def logits(net: nn.Module, x: Tensor) -> Tensor:
 
 def measure(folder: Path, nets: Nets) -> None:
     """Run every search of the choice on every net, a table each."""
-    plans = {goal: list(measured(goal)) for goal in GOALS}
     opened = {name: opened_net(folder, nets, name) for name in CHOICE}
-    for goal, searches in plans.items():
-        for search in searches:
-            for name, images in opened.items():
-                if len(images[goal].y):
-                    keep(folder, name, goal, search, images[goal])
+    plan = [(goal, search) for goal in GOALS for search in measured(goal)]
+    for goal, search in sorted(plan, key=lambda one: (one[1].search != "apgd", cost(one[1]))):
+        for name, images in opened.items():
+            if len(images[goal].y):
+                keep(folder, name, goal, search, images[goal])
 
 
 def opened_net(folder: Path, nets: Nets, name: str) -> dict[Goal, Images]:
@@ -265,6 +265,160 @@ def keep(folder: Path, name: str, goal: Goal, search: Measured, images: Images) 
     return tried
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Tries:
+    """One candidate on the images of one net."""
+
+    won: NDArray[np.bool_]
+    passes: NDArray[np.int64]
+
+
+Table = dict[Measured, list[Tries]]
+"""What each candidate does on each net."""
+
+
+def candidates(folder: Path, goal: Goal) -> tuple[Table, list[NDArray[np.bool_]]]:
+    """All candidates on all nets, and the images of each that are fooled before any is run."""
+    table: Table = {}
+    before = []
+    for name in CHOICE:
+        place = folder / goal / name.replace("/", "-")
+        if goal == "hypocritical":
+            pgd = pd.read_parquet(place / f"{PGD}.parquet")
+            before.append(pgd["won"].to_numpy())
+            ids = pgd["id"]
+        else:
+            ids = pd.read_parquet(next(place.iterdir()))["id"].drop_duplicates()
+            before.append(np.zeros(len(ids), bool))
+        for search in measured(goal):
+            file = place / f"{search}.parquet"
+            if not file.exists() and not before[-1].all():
+                continue
+            rows = pd.read_parquet(file) if file.exists() else NOTHING
+            for few in [t for t in TARGETS if t <= search.targets] or [0]:
+                part = rows[rows["job"] < max(few, 1)].groupby("id")[["won", "passes"]].sum()
+                part = part.reindex(ids, fill_value=0)
+                tries = Tries(won=part["won"].to_numpy() > 0, passes=part["passes"].to_numpy())
+                table.setdefault(replace(search, targets=few), []).append(tries)
+    return table, before
+
+
+NOTHING = pd.DataFrame({"id": [], "job": [], "won": [], "passes": []})
+
+
+def run_through(
+    order: Sequence[Measured], table: Table, before: list[NDArray[np.bool_]]
+) -> tuple[list[NDArray[np.bool_]], float]:
+    """Images of each net that are fooled in the end, and the passes an image, mean over nets."""
+    fooled, passes = before, 0.0
+    for search in order:
+        passes += mean_passes(table[search], fooled)
+        fooled = [old | tries.won for old, tries in zip(fooled, table[search], strict=True)]
+    return fooled, passes
+
+
+def mean_passes(tries: list[Tries], fooled: list[NDArray[np.bool_]]) -> float:
+    """Passes an image of a search on what is not fooled yet, mean over the nets."""
+    each = zip(tries, fooled, strict=True)
+    return float(np.mean([one.passes[~old].sum() / len(old) for one, old in each]))
+
+
+def greedy(table: Table, before: list[NDArray[np.bool_]]) -> list[Measured]:
+    """The searches of `escalating`, in order; see above."""
+    order: list[Measured] = []
+    fooled = before
+    while True:
+        rates = {}
+        for search, tries in table.items():
+            new = [one.won & ~old for one, old in zip(tries, fooled, strict=True)]
+            if sum(int(won.sum()) for won in new) >= LEAST:
+                share = float(np.mean([won.mean() for won in new]))
+                rates[search] = (share / mean_passes(tries, fooled), share)
+        best = max(rates, key=lambda search: rates[search], default=None)
+        if best is None or rates[best][0] < RATE:
+            return without_idle(order, table, before)
+        rate, share = rates[best]
+        print(f"  {best}: {100 * share:.2f} % more, {rate:.2g} a pass, {cost(best):.0f} passes")
+        order.append(best)
+        fooled = run_through([best], table, fooled)[0]
+
+
+def without_idle(
+    order: list[Measured], table: Table, before: list[NDArray[np.bool_]]
+) -> list[Measured]:
+    """Leave out, the last first, what makes the others fool the same images by more passes."""
+    for at in reversed(range(len(order))):
+        rest = order[:at] + order[at + 1 :]
+        fooled, passes = run_through(order, table, before)
+        others, fewer = run_through(rest, table, before)
+        same = all((a == b).all() for a, b in zip(fooled, others, strict=True))
+        if same and fewer < passes:
+            print(f"  without {order[at]}: {passes:.0f} -> {fewer:.0f} passes")
+            return without_idle(rest, table, before)
+    return order
+
+
+def beginning(order: list[Measured], budget: float) -> list[Measured]:
+    """The searches of `screen`."""
+    spent = np.cumsum([cost(search) for search in order])
+    return order[: int((spent <= budget).sum())]
+
+
+def cost(search: Measured) -> float:
+    """Passes of an image that withstands the search."""
+    config = AttackConfig(search=search.search, steps=search.steps, targets=search.targets)
+    return attack_spec(search.search).cost(config)
+
+
+def choose(folder: Path) -> None:
+    """Choose the tiers; compare them with those chosen by hand."""
+    for goal in GOALS:
+        table, before = candidates(folder, goal)
+        table = {search: tries for search, tries in table.items() if len(tries) == len(CHOICE)}
+        images = sum(len(old) for old in before)
+        print(f"{goal}: {len(table)} candidates, {images} images of {len(before)} nets")
+        order = greedy(table, before)
+        tiers = {"escalating": order, "screen": beginning(order, BUDGET[goal])}
+        tiers |= {f"{tier} by hand": list(old) for tier, old in BY_HAND[goal].items()}
+        tiers["all candidates"] = list(table)
+        for tier, searches in tiers.items():
+            fooled, passes = run_through(searches, table, before)
+            share = float(np.mean([won.mean() for won in fooled]))
+            count = sum(int(won.sum()) for won in fooled)
+            told = ", ".join(str(search) for search in searches) if tier != "all candidates" else ""
+            print(
+                f"{goal} {tier}: {count} fooled, {100 * share:.2f} %, {passes:.0f} passes: {told}"
+            )
+
+
+def apgd(loss: Loss, steps: int, targets: int = 0) -> Measured:
+    """A candidate."""
+    return Measured(search="apgd", loss=loss, steps=steps, targets=targets)
+
+
+BY_HAND: dict[Goal, dict[str, tuple[Measured, ...]]] = {
+    "adversarial": {
+        "escalating": (apgd("ce", 100), apgd("dlr", 50, 9)),
+        "screen": (apgd("ce", 20), apgd("dlr", 20, 3)),
+        "full": (
+            *(apgd("ce", 100), apgd("dlr", 100, 9)),
+            Measured(search="fab", loss="margin", steps=100, targets=9),
+            Measured(search="square", loss="margin", steps=5000),
+        ),
+    },
+    "hypocritical": {
+        "escalating": (apgd("dlr", 50), apgd("margin", 50), apgd("ce", 100)),
+        "screen": (apgd("dlr", 20), apgd("margin", 20), apgd("ce", 20)),
+        "full": (
+            *(apgd("dlr", 100), apgd("margin", 100), apgd("ce", 100)),
+            Measured(search="fab", loss="margin", steps=100),
+            Measured(search="square", loss="margin", steps=5000),
+        ),
+    },
+}
+"""Tiers of version 0.2.0."""
+
+
 def main() -> None:
     """Measure, choose or test."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -278,6 +432,8 @@ def main() -> None:
     nets = Nets(models=given.models, stores={"small": given.small, "tiny": given.tiny})
     if given.study == "measure":
         measure(given.folder, nets)
+    elif given.study == "choose":
+        choose(given.folder)
 
 
 if __name__ == "__main__":
