@@ -153,7 +153,7 @@ def fixed_parts(net: nn.Module, data: Dataset) -> set[int]:
 def natural(models: Path) -> None:
     """Run `natural_small`, 256 images: six attacks, ours `strong`, against torchattacks'."""
     net, data = read(models, "natural_small"), images("cifar10", 256)
-    pgd = AttackConfig(threat=THREAT, steps=20, protocol="strong")
+    pgd = AttackConfig(threat=THREAT, steps=20, protocol="first_success")
     apgd = replace(pgd, search="apgd", steps=100)
     fab = replace(pgd, search="fab", steps=100, targets=9, start="none")
     attacks: dict[str, tuple[AttackConfig, Loss, Make]] = {
@@ -219,7 +219,7 @@ def table14(models: Path) -> None:
         frame = rows.to_pandas()
         right = Rate(int((frame["pred_pert"] == frame["y"]).sum()), len(frame))
         print(f"{attack:8s} F {right}; concealed of D- {rate(rows)}")
-    best = AttackConfig(threat=THREAT, protocol="strong", step_size=THREAT.eps / 4)
+    best = AttackConfig(threat=THREAT, protocol="first_success", step_size=THREAT.eps / 4)
     model = model_under_test(net, data)
     few, many = (
         single(model, data, f"best-{steps}", replace(best, steps=steps), "ce", "hypocritical")

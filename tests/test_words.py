@@ -84,7 +84,11 @@ def own(tmp_path):
     ("name", "settings", "message"),
     [
         ("last", {"restarts": 3}, "restarts must be 1 for attack .*last', got 3"),
-        ("last", {"protocol": "strong"}, "protocol must be 'fixed' for attack"),
+        (
+            "last",
+            {"protocol": "first_success"},
+            "protocol 'first_success' is none of attack .*last', ",
+        ),
         ("ONE_LOSS", {}, "loss 'ce' is none of attack .*ONE_LOSS', which climbs margin"),
         ("short", {}, "attack .*short' must take other arguments"),
     ],

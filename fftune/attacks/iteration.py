@@ -41,14 +41,18 @@ class BatchState:
         counts = torch.zeros(len(x), len(KINDS), dtype=torch.int64, device=x.device)
         return cls(x=x, score=score, won=won, searched=~won, counts=counts)
 
-    def offered(self, x_pert: Tensor, won: Tensor, score: Tensor, *, stop: bool) -> "BatchState":
+    def offered(
+        self, x_pert: Tensor, won: Tensor, score: Tensor, *, stop: bool, last: bool = False
+    ) -> "BatchState":
         """Keep offered points that are better: a success before a failure, then the larger score.
 
         Args:
             stop: a row's first success ends its search.
+            last: a later success is the better one, and no failure is kept.
         """
-        better = torch.where(won == self.won, score > self.score, won) & self.searched
         reached = won & self.searched
+        larger = torch.where(won == self.won, score > self.score, won) & self.searched
+        better = reached if last else larger
         return replace(
             self,
             x=torch.where(wide(better), x_pert, self.x),

@@ -154,6 +154,11 @@ class DefenseConfig:
         require("repeats", self.repeats >= 1, ">= 1", self.repeats)
         require("draws", self.draws >= 1, ">= 1", self.draws)
 
+    @property
+    def is_any(self) -> bool:
+        """True where a defence is named."""
+        return any(name != "none" for name in self.names)
+
     def hedge(self, threat: ThreatModel) -> HedgeConfig:
         """Hedge Defense with these settings; what is not given follows the attackers' threat."""
         norm = self.norm or threat.norm

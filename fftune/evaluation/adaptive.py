@@ -66,7 +66,9 @@ def _plain(battery: Sequence[Attack], goal: Goal, threat: ThreatModel) -> Attack
     theirs = [
         attack.config
         for attack in battery
-        if attack.goal == goal and attack.config.search == "pgd" and attack.protocol == "fixed"
+        if attack.goal == goal
+        and attack.config.search == "pgd"
+        and attack.protocol == "last_iterate"
     ]
     own = AttackConfig(threat=threat, steps=20, step_size=threat.eps / 2)
     return max(theirs, key=lambda config: config.steps, default=own)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+from fftune.attacks import attack_spec, protocol_of
 from fftune.config import (
     AttackConfig,
     BatteryConfig,
@@ -64,9 +65,8 @@ class Attack:
 
     @property
     def protocol(self) -> RowProtocol:
-        """`fixed` where every stage is."""
-        fixed = all(stage.config.protocol == "fixed" for stage in self.stages)
-        return "fixed" if fixed else "strong"
+        """Point that its last stage hands over."""
+        return protocol_of(self.stages[-1].config)
 
     @property
     def is_ensemble(self) -> bool:
@@ -137,11 +137,18 @@ def tier_of(battery: BatteryConfig) -> Tier | None:
 
 
 def attacks_of(
-    battery: BatteryConfig, threat: ThreatModel, *, classes: int = 0, tier: Tier | None = None
+    battery: BatteryConfig,
+    threat: ThreatModel,
+    *,
+    classes: int = 0,
+    tier: Tier | None = None,
+    defended: bool = False,
 ) -> tuple[Attack, ...]:
     """Build the attacks of a battery.
 
     Args:
+        defended: their points are scored under defences, too, where it matters which of several
+            successes is handed over.
         classes: number of classes of the data set, for `targets`.
         tier: length of the ensembles; default the battery's own.
 
@@ -154,7 +161,20 @@ def attacks_of(
     attacks = tuple(spec.attacks(threat, config, classes))
     if not attacks or not all(isinstance(attack, Attack) for attack in attacks):
         raise ConfigError(f"battery {battery.name!r} must return one or more Attacks")
-    return attacks
+    return tuple(map(_for_defenses, attacks)) if defended else attacks
+
+
+def _for_defenses(attack: Attack) -> Attack:
+    """Hand over what AutoAttack's own code does: the first success is the easiest to undo."""
+    stages = [_last_success(stage) for stage in attack.stages]
+    return replace(attack, stages=tuple(stages)) if attack.is_ensemble else attack
+
+
+def _last_success(stage: AttackStage) -> AttackStage:
+    early = protocol_of(stage.config) == "first_success"
+    if not early or "last_success" not in attack_spec(stage.config.search).protocols:
+        return stage
+    return replace(stage, config=replace(stage.config, protocol="last_success"))
 
 
 def _risks(threat: ThreatModel, config: BatteryConfig, _classes: int) -> tuple[Attack, ...]:
@@ -174,13 +194,17 @@ def risks(threat: ThreatModel, steps: int) -> tuple[Attack, ...]:
 
 
 def nine(threat: ThreatModel) -> tuple[Attack, ...]:
-    """The nine attacks of Wu et al. 2021, table 1, each on all examples (B.2; alg. 2: eps / 2)."""
+    """The nine attacks of Wu et al. 2021, table 1, each on all examples (B.2; alg. 2: eps / 2).
+
+    Those of AutoAttack hand over the points that its own code does.
+    """
     pgd = AttackConfig(threat=threat, steps=20, step_size=threat.eps / 2)
-    apgd = AttackConfig(threat=threat, search="apgd", steps=100)
+    theirs = AttackConfig(threat=threat, protocol="last_success")
+    apgd = replace(theirs, search="apgd", steps=100)
     deepfool = AttackConfig(threat=threat, search="deepfool", steps=DEEPFOOL_STEPS, targets=9)
-    fab = AttackConfig(threat=threat, search="fab", steps=100, targets=9, start="none")
+    fab = replace(theirs, search="fab", steps=100, targets=9, start="none")
     random = {
-        "square": AttackConfig(threat=threat, search="square", steps=5000, start="none"),
+        "square": replace(theirs, search="square", steps=5000, start="none"),
         "rays": AttackConfig(threat=threat, search="rays", steps=RAYS_QUERIES, start="none"),
     }
     if threat.norm != "linf":

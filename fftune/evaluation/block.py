@@ -6,9 +6,9 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks import attack_spec, success
+from fftune.attacks import attack_spec, protocol_of, success
 from fftune.attacks.query_counter import QueryCounter
-from fftune.attacks.search_state import checked_before
+from fftune.attacks.search_state import EARLY, checked_before
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
 from fftune.devices import policy
@@ -33,9 +33,9 @@ class ModelUnderTest:
     net: nn.Module
     """The untouched net in fp32, which gives every prediction of the rows."""
     surrogate: nn.Module
-    """Faster copy in fp32, which `fixed` searches query; see `models.inference_copies`."""
+    """Faster copy in fp32, which searches query; see `models.inference_copies`."""
     surrogate_lowp: nn.Module
-    """Copy that `strong` searches query, in bf16 where the precision says so."""
+    """Copy that searches for a first success query, in bf16 where the precision says so."""
     classes: int
     """Number of classes of the data set."""
     columns: dict[str, str]
@@ -190,8 +190,8 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
         clean=clean,
         x_pert=x,
         pred=pred,
-        # Under `strong`, x itself is the first thing that is tried.
-        won=success(attack.goal, pred, pred, label) if attack.protocol == "strong" else won,
+        # There, x itself is the first thing that is tried.
+        won=success(attack.goal, pred, pred, label) if attack.protocol in EARLY else won,
         counts=torch.zeros(5, len(y), dtype=torch.int64, device=y.device),
     )
 
@@ -213,18 +213,19 @@ def _run(
 ) -> None:
     """Run one search on the examples that are not yet successes, and update the attempt.
 
-    A `fixed` search tries all, so that it is the same search as if it ran alone. Where the copy
-    that `strong` searches query claims a success which the untouched net denies, the search is
+    Under protocols that are not `EARLY` all are tried, so that it is the same search as if it ran
+    alone. Where a copy of the net claims a success which the untouched net denies, the search is
     run again on the untouched net. What survives a search in bf16 is searched again in fp32 where
     the device's policy says so.
     """
-    fixed = stage.config.protocol == "fixed"
-    at = (~attempt.won | fixed).nonzero().flatten()
-    if fixed:
+    protocol = protocol_of(stage.config)
+    at = (~attempt.won | (protocol not in EARLY)).nonzero().flatten()
+    if protocol not in EARLY:
         _search(subject.surrogate, subject, attempt, stage, attack, at, noise)
         return
-    denied = _search(subject.surrogate_lowp, subject, attempt, stage, attack, at, noise)
-    if subject.surrogate_lowp is not subject.surrogate and policy(subject.device).bf16_again:
+    lowp = subject.surrogate_lowp if protocol == "first_success" else subject.surrogate
+    denied = _search(lowp, subject, attempt, stage, attack, at, noise)
+    if lowp is not subject.surrogate and policy(subject.device).bf16_again:
         at = (~attempt.won).nonzero().flatten()
         denied = _search(subject.surrogate, subject, attempt, stage, attack, at, noise)
     if len(denied):
@@ -273,7 +274,7 @@ def _search(
         raise kind(f"attack {stage.config.search!r} left the ball of {stage.config.threat}")
     attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
     lost = at[~attempt.won[at]]
-    if net is subject.net or stage.config.protocol == "fixed" or not len(lost):
+    if net is subject.net or protocol_of(stage.config) not in EARLY or not len(lost):
         return lost[:0]
     with torch.no_grad():
         pred = net(x_pert[~attempt.won[at]]).argmax(1)

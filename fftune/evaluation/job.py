@@ -95,9 +95,12 @@ class EvalJob:
             ConfigError: a bound is asked for behind a defense.
         """
         classes = len(dataset.source.classes)
-        chosen = tuple(attacks or attacks_of(battery, threat, classes=classes))
+        defense = defense or DefenseConfig()
+        chosen = tuple(
+            attacks or attacks_of(battery, threat, classes=classes, defended=defense.is_any)
+        )
         defense_set = DefenseSet.of(
-            defense or DefenseConfig(),
+            defense,
             threat,
             source=dataset.source.name,
             split=dataset.split,
@@ -334,10 +337,10 @@ def first_images(subject: ModelUnderTest, dataset: Dataset, count: int) -> Tenso
 
 
 def search_precision(said: Precision, device: str) -> Precision:
-    """Precision of strong searches: `auto` is what the device's policy says."""
+    """Precision of searches for a first success: `auto` is what the device's policy says."""
     return policy(device).precision if said == "auto" else said
 
 
 def precision_of(subject: ModelUnderTest) -> Precision:
-    """Precision of the copy that strong searches query."""
+    """Precision of the copy that searches for a first success query."""
     return "fp32" if subject.surrogate_lowp is subject.surrogate else "bf16"

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from fftune.attacks import protocol_of
 from fftune.config import (
     Norm,
     Precision,
@@ -91,7 +92,7 @@ class Question:
     suite: str
     """Hash of every setting of every attack and defense."""
     precision: Precision
-    """Precision of strong searches; `auto`, in older rows, where actors resolved it."""
+    """Precision of searches for a first success; `auto`: actors resolved it, in old rows."""
     device: str
     threads: int
     block_size: int
@@ -201,7 +202,9 @@ def question_of(
         available: images of the split; None: as many as are attacked.
     """
     battery, defense_set = job.battery, job.defense_set
-    searches = {stage.config.search for attack in job.attacks for stage in attack.stages}
+    stages = [stage for attack in job.attacks for stage in attack.stages]
+    early = any(protocol_of(stage.config) == "first_success" for stage in stages)
+    searches = {stage.config.search for stage in stages}
     settings = [
         *map(config_hash, job.attacks),
         "" if defense_set is None else config_hash(defense_set),
@@ -210,7 +213,6 @@ def question_of(
     if revision := judging(device, defended=defense_set is not None):
         settings.append(f"judging {revision}")
     defenses = {} if defense_set is None else defense_set.defenses
-    strong = any(attack.protocol == "strong" for attack in job.attacks)
     return Question(
         net=net,
         model_hash=job.model_hash,
@@ -228,7 +230,7 @@ def question_of(
         tier=tier_of(battery) or "",
         attacks=tuple(dict.fromkeys(attack.name for attack in job.attacks)),
         suite=hashlib.sha256(repr(settings).encode()).hexdigest()[:16],
-        precision=precision if strong else "fp32",
+        precision=precision if early else "fp32",
         device=device,
         threads=battery.threads,
         block_size=job.block_size,

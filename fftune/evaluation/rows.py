@@ -28,7 +28,7 @@ class RowKey:
     goal: Goal
     seed: int
     restart: int = 0
-    protocol: RowProtocol = "fixed"
+    protocol: RowProtocol = "last_iterate"
     tier: Tier = "full"
     defense: str = "none"
     defense_repeat: int = 0

@@ -71,7 +71,7 @@ class AttackStage:
 
 def adversarial_stages(lengths: Lengths, threat: ThreatModel) -> tuple[AttackStage, ...]:
     """APGD-CE, APGD-T, FAB-T and Square (Croce & Hein 2020), each on what is still unbroken."""
-    apgd = AttackConfig(threat=threat, search="apgd", protocol="strong")
+    apgd = AttackConfig(threat=threat, search="apgd", protocol="first_success")
     return (
         *_stage(apgd, "ce", lengths.ce),
         *_stage(apgd, "dlr", lengths.dlr, lengths.targets),
@@ -85,7 +85,7 @@ def hypocritical_stages(lengths: Lengths, threat: ThreatModel) -> tuple[AttackSt
     Where y ranks low DLR can pull the wrong logit; the margin cannot. The DLR comes first, as
     it decides most.
     """
-    apgd = AttackConfig(threat=threat, search="apgd", protocol="strong")
+    apgd = AttackConfig(threat=threat, search="apgd", protocol="first_success")
     return (
         *_stage(apgd, "dlr", lengths.dlr),
         *_stage(apgd, "margin", lengths.margin),
@@ -95,8 +95,8 @@ def hypocritical_stages(lengths: Lengths, threat: ThreatModel) -> tuple[AttackSt
 
 
 def _last(lengths: Lengths, threat: ThreatModel) -> tuple[AttackStage, ...]:
-    fab = AttackConfig(threat=threat, search="fab", protocol="strong", start="none")
-    square = AttackConfig(threat=threat, search="square", protocol="strong", start="none")
+    fab = AttackConfig(threat=threat, search="fab", protocol="first_success", start="none")
+    square = AttackConfig(threat=threat, search="square", protocol="first_success", start="none")
     return (
         *_stage(fab, "margin", lengths.fab, lengths.targets),
         *_stage(square, "margin", lengths.square),

@@ -38,7 +38,7 @@ def table(outcomes: Outcomes) -> str:
         lines.append(f"{split}: {wrong if only_wrong else known}")
         for line in _lines(part):
             length = line.tier if line.attack in several else ""
-            name = f"{line.name:22s}{line.protocol:7s}{length:11s}"
+            name = f"{line.name:22s}{line.protocol:15s}{length:11s}"
             lines.append(f"  {line.goal:13s}{name}accuracy {line.accuracy}")
             lines.append(f"{'':16s}{MEANING[line.goal]}: {line.risk}")
             lines += _inflated(line)

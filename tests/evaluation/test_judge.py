@@ -315,7 +315,7 @@ def battery_rows(attack: str, preds: dict[int, int], goal: str = "adversarial") 
         len(preds),
         {"dataset_hash": "d", "split": "test", "model_hash": "m", "norm": "linf", "eps": 0.1}
         | {"id": list(preds), "attack": attack, "goal": goal, "target": -1, "config_hash": "c"}
-        | {"seed": 0, "restart": 0, "protocol": "fixed", "tier": "full", "defense": "none"}
+        | {"seed": 0, "restart": 0, "protocol": "last_iterate", "tier": "full", "defense": "none"}
         | {"defense_repeat": 0, "y": 0, "pred_clean": [clean[i] for i in preds]}
         | {"pred_pert": list(preds.values()), "success": False, "queries": 0, "forwards": 0}
         | {"backwards": 0, "distance": 0.0, "status": "ok"},

@@ -34,7 +34,7 @@ def test_autoattack_is_what_was_published() -> None:
         ("square", "margin", 5000, 0, "none"),
     ]
     assert {p.config.threat for p in stages} == {THREAT}
-    assert {(p.config.protocol, p.config.restarts) for p in stages} == {("strong", 1)}
+    assert {(p.config.protocol, p.config.restarts) for p in stages} == {("first_success", 1)}
 
 
 def test_a_false_friend_has_one_target_and_three_losses() -> None:
@@ -47,7 +47,7 @@ def test_a_false_friend_has_one_target_and_three_losses() -> None:
         ("square", "margin", 5000, 0, "none"),
     ]
     assert {p.config.threat for p in stages} == {THREAT}
-    assert {p.config.protocol for p in stages} == {"strong"}
+    assert {p.config.protocol for p in stages} == {"first_success"}
 
 
 @pytest.mark.parametrize(
