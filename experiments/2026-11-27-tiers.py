@@ -111,7 +111,7 @@ class Measured:
             steps=self.steps,
             targets=min(self.targets, 1),
             start=start,
-            protocol="fixed" if self.search == "pgd" else "strong",
+            protocol="last_iterate" if self.search == "pgd" else "first_success",
         )
 
 
