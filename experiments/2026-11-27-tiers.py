@@ -80,7 +80,7 @@ TEST: dict[str, tuple[str, ThreatModel]] = {
 """Those that they are tested on; the last is of the digits, by its name in the paper."""
 
 APGD_STEPS = (10, 20, 30, 50, 100)
-APGD_LOSSES = ("ce", "dlr", "margin", "probability_margin")
+APGD_LOSSES: tuple[Loss, ...] = ("ce", "dlr", "margin", "probability_margin")
 TARGETS = (1, 3, 5, 9)
 """Classes that an adversary's DLR, 0 beside these, and FAB aim at."""
 FAB_STEPS = (20, 100)
@@ -104,13 +104,12 @@ class Measured:
 
     def config(self, threat: ThreatModel) -> AttackConfig:
         """Settings of one of its targets, or of the search without any."""
-        start = "uniform" if self.search in ("apgd", "pgd") else "none"
         return AttackConfig(
             threat=threat,
             search=self.search,
             steps=self.steps,
             targets=min(self.targets, 1),
-            start=start,
+            start="uniform" if self.search in ("apgd", "pgd") else "none",
             protocol="last_iterate" if self.search == "pgd" else "first_success",
         )
 
