@@ -2,7 +2,14 @@
 
 from fftune.defenses.adaptive import AdaptiveAccess, Defended
 from fftune.defenses.hedge import Hedge, hedge, refuse_without_gradients
-from fftune.defenses.spec import Defense, DefenseSpec, Purify, defense_spec, defenses_of
+from fftune.defenses.spec import (
+    Defense,
+    DefenseSpec,
+    Purify,
+    defense_spec,
+    defenses_of,
+    surrogate_of,
+)
 
 __all__ = [
     "AdaptiveAccess",
@@ -15,4 +22,5 @@ __all__ = [
     "defenses_of",
     "hedge",
     "refuse_without_gradients",
+    "surrogate_of",
 ]

@@ -14,6 +14,9 @@ from fftune.errors import ModelError
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models.fits import connected_logits
 
+SURROGATE_STEPS = 5
+"""Steps of the hedge that strong attackers differentiate (Croce et al. 2022 attack one of 20)."""
+
 
 def hedge(model: nn.Module, x: Tensor, *, config: HedgeConfig, noise: Noise, ids: Tensor) -> Tensor:
     """Move inputs to where the losses of all classes sum highest (Wu et al. 2021, alg. 1).
@@ -77,6 +80,12 @@ class Hedge:
     def differentiable(self) -> bool:
         """False: its steps follow gradients, whose own derivative is taken for the identity."""
         return False
+
+    @property
+    def surrogate(self) -> "Hedge":
+        """The same with at most `SURROGATE_STEPS` steps."""
+        steps = min(self.config.steps, SURROGATE_STEPS)
+        return replace(self, config=replace(self.config, steps=steps))
 
 
 HEDGE = DefenseSpec(make=lambda config: Hedge(config=config))

@@ -31,7 +31,8 @@ class Purify(Protocol):
 class Defense(Protocol):
     """A test-time defence with its settings: a frozen dataclass of plain values and dataclasses.
 
-    Its fields travel to workers and are hashed; those of another defence must differ.
+    Its fields travel to workers and are hashed; those of another defence must differ. A costly
+    defence may have a property `surrogate`, a cheaper `Defense` near to it; see `surrogate_of`.
     """
 
     @property
@@ -112,6 +113,16 @@ class NamedDefense:
     def differentiable(self) -> bool:
         """True: autograd can pass through the function."""
         return defense_spec(self.name).differentiable
+
+
+def surrogate_of(defense: Defense) -> Defense:
+    """The cheaper defence that the strongest attackers differentiate; most are their own.
+
+    They judge what they find behind the whole defence, so that a poor surrogate makes a weaker
+    attack, never a false success.
+    """
+    found: Defense = getattr(defense, "surrogate", defense)
+    return found
 
 
 def purified(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise) -> Tensor:
