@@ -297,8 +297,7 @@ def run_packed(
     batch.
 
     Args:
-        nearest: all classes are aimed at, as the nearest success is sought; else a success ends
-            an example's search here, too.
+        nearest: aim at every class, as the nearest success is sought, whatever has succeeded.
     """
     early, last = config.protocol in EARLY, config.protocol == "last_success"
     found = BestSoFar.nothing(rows.x, stop=early or config.restarts > 1 or not nearest)

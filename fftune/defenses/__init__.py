@@ -1,14 +1,15 @@
-"""Test-time defences: changes of an input before a net predicts it."""
+"""Test-time defences: changes of an input before a net predicts it, and nets around a net."""
 
 from fftune.defenses.adaptive import AdaptiveAccess, Defended
 from fftune.defenses.hedge import Hedge, hedge, refuse_without_gradients
 from fftune.defenses.spec import (
     Defense,
     DefenseSpec,
+    NamedDefense,
     Purify,
+    Wrap,
     defense_spec,
     defenses_of,
-    surrogate_of,
 )
 
 __all__ = [
@@ -17,10 +18,11 @@ __all__ = [
     "Defense",
     "DefenseSpec",
     "Hedge",
+    "NamedDefense",
     "Purify",
+    "Wrap",
     "defense_spec",
     "defenses_of",
     "hedge",
     "refuse_without_gradients",
-    "surrogate_of",
 ]

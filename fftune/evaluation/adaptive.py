@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from fftune.config import AttackConfig, Goal, Loss, ThreatModel
-from fftune.defenses import AdaptiveAccess, Defense, surrogate_of
+from fftune.defenses import AdaptiveAccess, Defense
 from fftune.evaluation.batteries import Attack, Scope, single
 from fftune.evaluation.choice import Choice
 from fftune.evaluation.defended import CLEAN, DefenseSet, Effort
@@ -67,10 +67,10 @@ def strongest(
 ) -> Attack:
     """The strongest adaptive attack on a defence: several Auto-PGDs, among whose points it chooses.
 
-    An adversary climbs the targeted DLR and the margin through the surrogate defence, with losses
+    An adversary climbs the targeted DLR and the margin through the cheaper defence, with losses
     and gradients averaged over random draws, and the targeted DLR on the bare net: the attack by
     which Croce et al. 2022 broke Hedge Defense, and the margin. A false friend has one class to aim
-    at, and climbs the DLR, the margin and the cross-entropy through the surrogate, and the first
+    at, and climbs the DLR, the margin and the cross-entropy through the cheaper one, and the first
     two on the bare net. Of each example the point is handed over that serves the goal behind most
     draws of the whole defence, on draws of the attacker's own.
 
@@ -83,7 +83,7 @@ def strongest(
     """
     through: tuple[Loss, ...] = ("dlr", "margin") if goal == "adversarial" else FRIENDLY
     bare: tuple[Loss, ...] = ("dlr",) if goal == "adversarial" else FRIENDLY[:2]
-    access = AdaptiveAccess(defense=surrogate_of(defense), draws=draws, averaging="losses")
+    access = AdaptiveAccess(defense=defense.cheaper or defense, draws=draws, averaging="losses")
     config = AttackConfig(
         threat=threat,
         search="apgd" if threat.clamp else "pgd",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from fftune.attacks import attack_spec, protocol_of
+from fftune.attacks.search_state import EARLY
 from fftune.config import (
     AttackConfig,
     BatteryConfig,
@@ -68,8 +69,9 @@ class Attack:
 
     @property
     def protocol(self) -> RowProtocol:
-        """Point that its last stage hands over."""
-        return protocol_of(self.stages[-1].config)
+        """Point that its stages hand over; `EARLY` where any of them is."""
+        each = [protocol_of(stage.config) for stage in self.stages]
+        return next((protocol for protocol in each if protocol in EARLY), each[-1])
 
     @property
     def is_ensemble(self) -> bool:
