@@ -18,7 +18,7 @@ from fftune.attacks.search_state import (
     run_pieces,
     target_count,
 )
-from fftune.attacks.spec import BACKWARD_COST, AttackSpec
+from fftune.attacks.spec import BACKWARD_COST, EVERY_LOSS, AttackSpec
 from fftune.capture import captured
 from fftune.config import AttackConfig, Goal, Loss, ThreatModel
 from fftune.devices import policy
@@ -46,8 +46,8 @@ def apgd(
     """Auto-PGD (Croce & Hein 2020, alg. 1), for every goal. Arguments and guarantees as in `pgd`.
 
     With `config.targets`, an adversary aims at the likeliest other classes one after another
-    (APGD-T). Hands over the best iterate, which is a success wherever one was met, unless
-    `config.protocol` says otherwise.
+    (APGD-T), until one succeeds. Hands over the best iterate, which is a success wherever one was
+    met, unless `config.protocol` says otherwise.
     """
     config = config.handing("best_loss")
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
@@ -56,7 +56,8 @@ def apgd(
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
         _climb(label_schedule(rows, targets), found, config)
 
-    return run_packed(rows, max(1, targets) * config.restarts, config, search)
+    jobs = max(1, targets) * config.restarts
+    return run_packed(rows, jobs, config, search, nearest=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,7 @@ def _cost(config: AttackConfig) -> float:
 
 APGD = AttackSpec(
     run=apgd,
+    losses=EVERY_LOSS,
     restarts=True,
     protocols=("best_loss", "first_success", "last_success"),
     keeps_last=True,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fftune.attacks.query_counter import BatchIndexed, index_batch
-from fftune.defenses.spec import Defense, purified
+from fftune.defenses.spec import Defense, answered, purified
 from fftune.keyed_noise import ExampleNoise, Noise
 
 Averaging = Literal["probabilities", "losses"]
@@ -16,10 +16,11 @@ Averaging = Literal["probabilities", "losses"]
 
 
 class Defended(BatchIndexed):
-    """Net behind a defence: it predicts purified inputs; gradients pass through the defence.
+    """Net behind a defence; gradients pass through the defence.
 
     The derivative of a defence that is not `differentiable` is taken for the identity (BPDA,
-    Athalye et al. 2018), so that PGD on this net is algorithm 6 of Wu et al. 2021. With several
+    Athalye et al. 2018): where it changes inputs, PGD on this net is algorithm 6 of Wu et al. 2021;
+    where it wraps the net, gradients are the bare net's. With several
     `draws` it is the mixture of the nets that each draw makes: the logits are the log of their
     mean probability, whose cross-entropy is that of a randomised classifier (EOT, Athalye et al.
     2018). Averaging "losses", it answers a search with the logits of each draw instead.
@@ -87,18 +88,24 @@ class Defended(BatchIndexed):
         return self.noise.fold(self.calls, draw) if self.fresh else self.noise
 
     def _once(self, x: Tensor, noise: ExampleNoise) -> Tensor:
-        through = self.defense.differentiable
-        x_def = purified(self.defense, self.model, x if through else x.detach(), noise)
-        logits: Tensor = self.model(x_def if through else _StraightThrough.apply(x, x_def))
+        defense, model = self.defense, self.model
+        if defense.differentiable:
+            return answered(defense, model, x, noise)
+        if defense.wrap is None:
+            x_def = purified(defense, model, x.detach(), noise)
+            logits: Tensor = model(_StraightThrough.apply(x, x_def))
+        else:
+            bare = model(x)
+            logits = _StraightThrough.apply(bare, answered(defense, model, x.detach(), noise))
         return logits
 
 
 class _StraightThrough(torch.autograd.Function):
-    """The purified input in the forward pass, the identity in the backward pass (BPDA)."""
+    """The second argument in the forward pass, the identity of the first in the backward pass."""
 
     @staticmethod
-    def forward(_ctx: Any, _x: Tensor, x_def: Tensor) -> Tensor:
-        return x_def
+    def forward(_ctx: Any, _of: Tensor, value: Tensor) -> Tensor:
+        return value
 
     @staticmethod
     def backward(_ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
@@ -121,6 +128,11 @@ class AdaptiveAccess:
     """Index of the defender's random draw that is leaked to the attacker; None: it samples its own
     (EOT)."""
 
+    @property
+    def searched(self) -> Defense:
+        """The defence that the attacker searches through: its surrogate, if it has one."""
+        return self.defense.surrogate or self.defense
+
     def wrap(self, model: nn.Module, *, noise: ExampleNoise, defender: Noise) -> Defended:
         """Put `model` behind the defence.
 
@@ -130,11 +142,11 @@ class AdaptiveAccess:
         """
         if self.leaked_draw is not None:
             leaked = ExampleNoise(defender.fold(self.leaked_draw), noise.ids)
-            return Defended(model, self.defense, noise=leaked)
+            return Defended(model, self.searched, noise=leaked)
         mine = noise.fold("aware")
         return Defended(
             model,
-            self.defense,
+            self.searched,
             noise=mine,
             draws=self.draws,
             fresh=True,

@@ -8,7 +8,7 @@ POWER)^j].
 
 from bisect import bisect_left
 
-from fftune.evaluation.tiers import CANARY_LENGTHS, Lengths
+from fftune.evaluation.tiers import CANARY_SEARCHES
 
 EVERY_SO_MANY = 200
 """One image in so many, .5 points, is what a canary must notice."""
@@ -16,6 +16,7 @@ CHANCE = 0.05
 """Largest probability that it notices nothing."""
 ALL_BELOW = 1000
 """Number of images below which every survivor is tried."""
+NAMES = {"fab": "FAB", "square": "Square"}
 POWER = 1.0
 """Share of what FAB and Square find at full length that they find at the canary's."""
 
@@ -55,10 +56,11 @@ def silence(survivors: int, findable: int, tried: int, power: float = POWER) -> 
     return float(sum(p * (1 - power) ** j for p, j in zip(alike, met, strict=True)))
 
 
-def told(images: int, survivors: int, tried: int, lengths: Lengths = CANARY_LENGTHS) -> str:
+def told(images: int, survivors: int, tried: int) -> str:
     """Say what a canary rules out that found nothing, as a line of tables and logs."""
+    searches = [f"{NAMES[part.search]}-{part.steps}" for part in CANARY_SEARCHES.adversarial]
     points = 100 * missed(survivors, tried) / images
     return (
         f"canary silent on {tried:,} of {survivors:,} survivors: at most {points:.2g} points "
-        f"missed, at 95 %, by FAB-{lengths.fab} and Square-{lengths.square}"
+        f"missed, at 95 %, by {' and '.join(searches)}"
     )

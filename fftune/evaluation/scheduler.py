@@ -5,6 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite, nan
 
 import pyarrow as pa
 
@@ -51,6 +52,20 @@ class EvalResult:
     """Reason why there are no outcomes."""
     remarks: tuple[str, ...] = ()
     """Remarks of the plan, a line each."""
+    spent: dict[Attack, float] = field(default_factory=dict)
+    """Seconds of each attack's blocks, over all workers; nan where some were found in a cache."""
+
+    @property
+    def seconds(self) -> dict[tuple[str, str, int], float]:
+        """Seconds of one worker by attack, goal and target class (-1: none), where all are known.
+
+        Rows do not hold them: rows are equal wherever they were computed.
+        """
+        return {
+            (attack.name, attack.goal, -1 if attack.target is None else attack.target): seconds
+            for attack, seconds in self.spent.items()
+            if isfinite(seconds)
+        }
 
     def complete(self) -> Outcomes:
         """The rows of every block.
@@ -133,8 +148,9 @@ class JobState:
                 self.refuse(error)
         return left
 
-    def put(self, task: BlockTask, table: pa.Table) -> None:
-        """Take and keep the rows of a task."""
+    def put(self, task: BlockTask, table: pa.Table, seconds: float) -> None:
+        """Take and keep the rows of a task, and the seconds that it took."""
+        self.result.spent[task.attack] = self.result.spent.get(task.attack, 0.0) + seconds
         if self.cache is not None:
             self.cache.put(task, table)
         self.tables[task] = table
@@ -147,6 +163,7 @@ class JobState:
     def _left(self, tasks: Sequence[BlockTask]) -> list[BlockTask]:
         known = {} if self.cache is None else self.cache.known(tasks)
         self.tables = dict(known)
+        self.result.spent |= dict.fromkeys((task.attack for task in known), nan)
         left = [task for task in tasks if task not in known]
         self.asked = len(left)
         return left
@@ -170,8 +187,10 @@ def run_inline(
                 left = cost.left(tasks[at:]) if progress.due else None
                 progress.update(note=str(task), left=left)
                 began = time.perf_counter()
-                state.put(task, perform(subject, job, task))
-                cost.measured(task, time.perf_counter() - began)
+                table = perform(subject, job, task)
+                seconds = time.perf_counter() - began
+                state.put(task, table, seconds)
+                cost.measured(task, seconds)
                 progress.done += 1
             tasks = state.advance()
     return state.result
@@ -223,7 +242,7 @@ def passes(attack: Attack) -> float:
 
 def _stage_passes(stage: AttackStage) -> float:
     access, cost = stage.access, attack_spec(stage.config.search).cost(stage.config)
-    return cost * (1 if access is None else (access.defense.passes + 1) * max(access.draws, 1))
+    return cost * (1 if access is None else (access.searched.passes + 1) * max(access.draws, 1))
 
 
 def _choice_passes(attack: Attack) -> float:
@@ -265,12 +284,12 @@ class TaskQueue:
             del self._waiting[longest]
         return item
 
-    def done(self, item: WorkItem, table: pa.Table) -> None:
-        """Take a task's rows."""
+    def done(self, item: WorkItem, table: pa.Table, seconds: float) -> None:
+        """Take a task's rows, and the seconds that it took."""
         state = item.state
         if state.over:
             return
-        state.put(item.task, table)
+        state.put(item.task, table, seconds)
         self._ended(state)
 
     def again(self, item: WorkItem) -> None:
