@@ -30,8 +30,6 @@ RAYS_QUERIES = 10_000
 """Queries of RayS in `nine`; Wu et al. 2021 print no budget, only that it takes 1,000 to 40,000."""
 CW_STEPS = 20
 """Steps of C&W in `nine`, which Wu et al. 2021 do not print."""
-UNBOUNDED_STEPS, STEPS_ACROSS = 50, 20
-"""Steps of the unbounded PGD, and how many of them lead from black to white."""
 DEEPFOOL_STEPS = 50
 """Steps of DeepFool in `nine`, which Wu et al. 2021 do not print."""
 
@@ -288,24 +286,6 @@ def canary(attack: Attack) -> Attack:
     """FAB and Square, for the goal and the threat of an ensemble."""
     stages = CANARY_SEARCHES.stages(attack.goal, attack.config.threat)
     return replace(attack, name=CANARY_NAME, stages=stages)
-
-
-def unbounded(attack: Attack, values: int) -> Attack:
-    """PGD on the margin in the whole box of images: where gradients lead anywhere, none withstands.
-
-    Args:
-        values: number of values in an image, C x H x W.
-    """
-    norm = attack.config.threat.norm
-    whole = ThreatModel(norm=norm, eps=1 if norm == "linf" else values**0.5)
-    config = AttackConfig(
-        threat=whole,
-        steps=UNBOUNDED_STEPS,
-        step_size=whole.eps / STEPS_ACROSS,
-        start="none",
-        protocol="first_success",
-    )
-    return replace(single("unbounded", attack.goal, "margin", config), tier=attack.tier)
 
 
 def single(
