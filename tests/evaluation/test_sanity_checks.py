@@ -27,11 +27,9 @@ def left(net: nn.Module, data: Dataset, attack: Attack) -> int:
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@pytest.mark.parametrize(
-    "make", [lambda t: ensemble(t, "screen"), lambda t: hypocritical(t, "screen")[-1]]
-)
+@pytest.mark.parametrize("make", [lambda *a: (ensemble(*a),), hypocritical])
 def test_without_bounds_pgd_reaches_every_image(make, norm, toy, blobs) -> None:
-    check = unbounded(make(ThreatModel(norm=norm, eps=0.001)), values=36)
+    check = unbounded(make(ThreatModel(norm=norm, eps=0.001), "screen")[-1], values=36)
     assert check.config.threat == ThreatModel(norm=norm, eps=1 if norm == "linf" else 6)
     assert (check.name, check.tier) == ("unbounded", "screen")
     assert left(toy, blobs, check) == 0
@@ -48,7 +46,7 @@ def test_without_bounds_pgd_reaches_every_image(make, norm, toy, blobs) -> None:
 def test_where_gradients_lead_nowhere_it_stops(way, toy, blobs) -> None:
     """Flipped, detached, and vanishing in a softmax."""
     check = unbounded(ensemble(THREAT, "screen"), values=36)
-    assert left(Of(toy, way), blobs, check) > 10
+    assert left(Of(toy, way), blobs, check) > 5
 
 
 def test_a_battery_has_a_pgd_where_one_is_long_plain_and_an_adversary() -> None:
@@ -80,12 +78,10 @@ def test_rows_of_a_users_own_battery_name_a_net_that_withstands_pgd_alone(toy, b
         single("mine", "adversarial", "ce", config),
         single("theirs", "adversarial", "margin", square),
     ]
+    nets = {"flipped": Of(toy, lambda n, x: n(2 * x.detach() - x)), "toy": toy}
     run = {
         name: evaluate(net, blobs, BatteryConfig(), threat=config.threat, attacks=own)
-        for name, net in {
-            "flipped": Of(toy, lambda n, x: n(2 * x.detach() - x)),
-            "toy": toy,
-        }.items()
+        for name, net in nets.items()
     }
     assert overfitted(run["flipped"], own) and not overfitted(run["toy"], own)
     (line,) = (r for r in remarks_of(run["flipped"]) if r.startswith("catastrophic-overfitting"))
