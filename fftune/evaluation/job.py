@@ -21,7 +21,7 @@ from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.certificate import Certificate
-from fftune.evaluation.defended import CLEAN, DefenseSet
+from fftune.evaluation.defended import CONTROLS, DefenseSet
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
 from fftune.models import (
@@ -86,7 +86,7 @@ class EvalJob:
         defense: DefenseConfig | None = None,
         adaptive: bool = True,
     ) -> "EvalJob":
-        """Build the job of a battery, or of these `attacks`; a defense adds clean images to them.
+        """Build the job of a battery, or of these `attacks`; a defense adds controls to them.
 
         Args:
             adaptive: a defense adds adaptive attacks, too.
@@ -108,7 +108,7 @@ class EvalJob:
         more: tuple[Attack, ...] = ()
         if defense_set is not None:
             aware = adaptive_attacks(chosen, defense_set, threat)
-            more = tuple(one for one in aware if adaptive or one.name == CLEAN)
+            more = tuple(one for one in aware if adaptive or one.name in CONTROLS)
         return cls(
             dataset=dataset,
             dataset_hash=dataset.hash(),

@@ -14,10 +14,13 @@ from fftune.errors import FftuneError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
+from fftune.expectation import Expectation, means, plain_expectation
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.report.attack_table import rates, table, values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
-from fftune.report.defense_table import defense_rates, defense_table, undefended
+from fftune.report.defended_rows import undefended
+from fftune.report.defense_rates import defense_expectations, defense_rates
+from fftune.report.defense_table import defense_table
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
 from fftune.tracking.runs import TrackedRun, discard_runs, send_outbox
@@ -72,7 +75,8 @@ class EvaluationRecord:
         path = self._path(question)
         outcomes.write(path)
         self._write_lost(path.with_suffix(".missing.json"), result)
-        write_text(beside(path), _summary(question, self._rates(outcomes)))
+        found = self._rates(outcomes), self._expectations(outcomes)
+        write_text(beside(path), _summary(question, *found))
         log.info("rows are in %s", path)
         return self._text(question, result)
 
@@ -170,6 +174,10 @@ class EvaluationRecord:
         found = rates(undefended(outcomes))
         return found | (defense_rates(outcomes) if self._defenses else {})
 
+    def _expectations(self, outcomes: Outcomes) -> dict[str, Expectation]:
+        """Means over draws, under each defense."""
+        return defense_expectations(outcomes) if self._defenses else {}
+
     def _write_lost(self, path: Path, result: EvalResult) -> None:
         """Write the lost blocks and their reasons; remove the file when there are none."""
         if not result.lost:
@@ -193,7 +201,8 @@ class EvaluationRecord:
             tags=kind | question.tags | self._tags(result.outcomes),
             params=question.params,
         )
-        run.metrics(values(self._rates(result.outcomes)))
+        expected = self._expectations(result.outcomes)
+        run.metrics(values(self._rates(result.outcomes)) | means(expected))
         run.text("table.txt", self._text(question, result) + "\n")
         run.file(path)
         run.file(beside(path))
@@ -214,13 +223,16 @@ def beside(rows: Path) -> Path:
     return rows.with_name(f"{rows.name}.json")
 
 
-def _summary(question: Question, found: Mapping[str, Rate]) -> str:
-    """The question and every rate with its count and interval, as JSON."""
+def _summary(
+    question: Question, found: Mapping[str, Rate], expected: Mapping[str, Expectation]
+) -> str:
+    """The question, every rate with its count, every mean over draws, with intervals, as JSON."""
     data = {
         "schema_version": 1,
         "name": question.name,
         "question": question.plain,
         "remarks": question.remarks,
         "rates": {name: plain_rate(rate) for name, rate in found.items()},
+        "expectations": {name: plain_expectation(one) for name, one in expected.items()},
     }
     return json.dumps(data, indent=2) + "\n"
