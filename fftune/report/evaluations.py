@@ -14,10 +14,13 @@ from fftune.errors import FftuneError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
+from fftune.expectation import Expectation, means, plain_expectation
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.report.attack_table import rates, shares, table, values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
-from fftune.report.defense_table import defense_rates, defense_table, undefended
+from fftune.report.defended_rows import undefended
+from fftune.report.defense_rates import defense_expectations, defense_rates
+from fftune.report.defense_table import defense_table
 from fftune.report.optimality import SearchShare, share_values
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
@@ -74,7 +77,8 @@ class EvaluationRecord:
         outcomes.write(path)
         self._write_lost(path.with_suffix(".missing.json"), result)
         found = shares(undefended(outcomes), result.seconds)
-        write_text(beside(path), _summary(question, self._rates(outcomes), found))
+        kept = self._rates(outcomes), self._expectations(outcomes), found
+        write_text(beside(path), _summary(question, *kept))
         log.info("rows are in %s", path)
         return self._text(question, result)
 
@@ -172,6 +176,10 @@ class EvaluationRecord:
         found = rates(undefended(outcomes))
         return found | (defense_rates(outcomes) if self._defenses else {})
 
+    def _expectations(self, outcomes: Outcomes) -> dict[str, Expectation]:
+        """Means over draws, under each defense."""
+        return defense_expectations(outcomes) if self._defenses else {}
+
     def _write_lost(self, path: Path, result: EvalResult) -> None:
         """Write the lost blocks and their reasons; remove the file when there are none."""
         if not result.lost:
@@ -195,8 +203,9 @@ class EvaluationRecord:
             tags=kind | question.tags | self._tags(result.outcomes),
             params=question.params,
         )
-        found = shares(undefended(result.outcomes), result.seconds)
-        run.metrics(values(self._rates(result.outcomes)) | share_values(found))
+        expected = means(self._expectations(result.outcomes))
+        found = share_values(shares(undefended(result.outcomes), result.seconds))
+        run.metrics(values(self._rates(result.outcomes)) | expected | found)
         run.text("table.txt", self._text(question, result) + "\n")
         run.file(path)
         run.file(beside(path))
@@ -217,8 +226,13 @@ def beside(rows: Path) -> Path:
     return rows.with_name(f"{rows.name}.json")
 
 
-def _summary(question: Question, found: Mapping[str, Rate], searches: Sequence[SearchShare]) -> str:
-    """The question, every rate with its count and interval, and every search, as JSON."""
+def _summary(
+    question: Question,
+    found: Mapping[str, Rate],
+    expected: Mapping[str, Expectation],
+    searches: Sequence[SearchShare],
+) -> str:
+    """The question, every rate and every mean over draws with its interval, and every search."""
     data = {
         "schema_version": 1,
         "name": question.name,
@@ -226,5 +240,6 @@ def _summary(question: Question, found: Mapping[str, Rate], searches: Sequence[S
         "remarks": question.remarks,
         "rates": {name: plain_rate(rate) for name, rate in found.items()},
         "searches": [search.plain for search in searches],
+        "expectations": {name: plain_expectation(one) for name, one in expected.items()},
     }
     return json.dumps(data, indent=2) + "\n"
