@@ -117,6 +117,8 @@ class BatterySpec:
     """Tiers that its ensembles come in, the default first; none: its lengths are fixed."""
     ensembles: tuple[str, ...] = ()
     """Names of its attacks of several stages, beside which tables print the tier."""
+    caveat: str = ""
+    """Remark, `code: text`, that stands beside all its numbers."""
 
 
 def battery_spec(name: str) -> BatterySpec:
