@@ -19,6 +19,7 @@ from fftune.evaluation.escalation import Plan, plan
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.evaluation.perform import perform
 from fftune.evaluation.question import Question
+from fftune.evaluation.tiers import AttackStage
 from fftune.lint.after_attacks import remarked
 from fftune.outcomes import Outcomes
 from fftune.progress import Progress
@@ -230,11 +231,17 @@ class CostModel:
 
 def passes(attack: Attack) -> float:
     """Forward passes of an example if the attack never succeeds early, roughly."""
-    access = attack.access
-    behind = 1 if access is None else (access.defense.passes + 1) * max(access.draws, 1)
-    return 1 + behind * sum(
-        attack_spec(stage.config.search).cost(stage.config) for stage in attack.stages
-    )
+    return 1 + sum(map(_stage_passes, attack.stages)) + _choice_passes(attack)
+
+
+def _stage_passes(stage: AttackStage) -> float:
+    access, cost = stage.access, attack_spec(stage.config.search).cost(stage.config)
+    return cost * (1 if access is None else (access.searched.passes + 1) * max(access.draws, 1))
+
+
+def _choice_passes(attack: Attack) -> float:
+    choice = attack.choice
+    return 0.0 if choice is None else len(attack.stages) * choice.passes
 
 
 class TaskQueue:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from fftune.config import told_radius
 from fftune.evaluation.batteries import BatterySpec
-from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS
+from fftune.evaluation.tiers import CANARY, CANARY_SEARCHES, TIERS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
 from fftune.report.optimality import SearchKey, SearchShare, search_shares, share_lines
@@ -51,8 +51,7 @@ def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) 
         lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
         lines += _certified(part, bounds[bounds["split"] == split])
         lines += share_lines(_shares(part, seconds))
-    tiers = set(frame["tier"][frame["attack"].isin(several)])
-    return "\n".join([*lines, *_lengths(tiers)])
+    return "\n".join([*lines, *_searches(frame[frame["attack"].isin(several)])])
 
 
 def ensembles() -> set[str]:
@@ -183,16 +182,15 @@ def _inflated(line: _Line) -> list[str]:
     return [told + less]
 
 
-def _lengths(tiers: set[str]) -> list[str]:
-    """Lengths of the ensembles' stages, which are fixed before anything is run."""
-    shorter = {"screen": ", shorter than AutoAttack", "escalating": ", shorter than AutoAttack"}
-    lines = [
-        f"tier {name}{shorter.get(name, '')}: {lengths}"
-        for name, lengths in TIERS.items()
-        if name in tiers
-    ]
-    if "escalating" in tiers:
-        lines.append(f"canary, of {CANARY} survivors: {CANARY_LENGTHS}")
+def _searches(ensembles: "pd.DataFrame") -> list[str]:
+    """Searches of the ensembles, which are fixed before anything is run."""
+    known = set(zip(ensembles["tier"], ensembles["goal"], strict=True))
+    lines = []
+    for tier, goal in sorted(known, key=lambda pair: (list(TIERS).index(pair[0]), pair[1])):
+        less = ", shorter than AutoAttack" if goal == "adversarial" and tier != "full" else ""
+        lines.append(f"tier {tier}, {goal}{less}: {TIERS[tier].told(goal)}")
+        if tier == "escalating":
+            lines.append(f"canary, of {CANARY} survivors: {CANARY_SEARCHES.told(goal)}")
     return lines
 
 
