@@ -95,7 +95,7 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
 def shares(
     outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None
 ) -> list[SearchShare]:
-    """What each search found of what all found together, and at what cost, on every split."""
+    """Share of each search in what all found together, and its cost, on every split."""
     if not len(outcomes):
         return []
     frame, _ = _framed(outcomes)
