@@ -11,6 +11,12 @@ process, so that a busy machine disturbs them little.
     python benchmarks/attacks.py battery --device cuda [--images 10000]
 
 On a device: seeds of ours and of torchattacks paired by image, and PGD-20 on many images.
+
+    python benchmarks/attacks.py library --models FOLDER [--images 100] [--seeds 0 1 2]
+                                         [--records FILE] [--budget 2400]
+
+Ours, torchattacks, adversarial-library and foolbox: passes to .97 of what all of them find; see
+`library`.
 """
 
 import argparse
@@ -21,6 +27,8 @@ from pathlib import Path
 
 import torch
 from arguments import device, whole
+from library import NETS, study
+from library_attacks import missing
 from paired import many_images, paired
 from rivals import (
     APGD_CE,
@@ -55,13 +63,14 @@ from fftune.risk import Rate
 
 
 def main() -> None:
-    studies: dict[str, Callable[[Path], None]] = {
+    studies: dict[str, Callable[..., None]] = {
         "autoattack": autoattack,
         "battery": autoattack,
         "natural": natural,
         "hypocritical": hypocritical,
         "table14": table14,
         "brackets": brackets,
+        "library": library,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=studies)
@@ -69,7 +78,8 @@ def main() -> None:
     parser.add_argument("--device", type=device, default="cpu")
     parser.add_argument("--images", type=whole)
     parser.add_argument("--seeds", type=int, nargs="*")
-    parser.add_argument("--budget", type=float, default=230, help="seconds until nothing begins")
+    parser.add_argument("--budget", type=float, help="seconds until nothing begins")
+    parser.add_argument("--records", type=Path, help="file of `library`, which it goes on from")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.study == "battery":
@@ -79,9 +89,12 @@ def main() -> None:
         parser.error("--models is needed: the folder with the nets")
     if not (given.models / "architectures.py").is_file():
         parser.error(f"--models must be a folder with architectures.py, got {str(given.models)!r}")
+    if given.study == "library":
+        library(given)
+        return
     if given.device == "cuda" or given.images or given.seeds:
         net, data = read(given.models, "fastat_small"), images("cifar10", given.images or 1000)
-        paired(net, data, given.device, given.seeds or [0, 1, 2], given.budget)
+        paired(net, data, given.device, given.seeds or [0, 1, 2], given.budget or 230)
         return
     print(
         f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, seed 0"
@@ -248,6 +261,20 @@ def brackets(models: Path) -> None:
         holds = low <= 100 * left.value <= high
         print(f"{name} at {eps:.4f}: A {left}; {low} <= A <= {high:.2f}: {holds}")
         report(f"ours, escalating, {name}", seconds, outcomes, data)
+
+
+def library(given: argparse.Namespace) -> None:
+    """Compare four libraries on both small CIFAR-10 nets, for adversaries and false friends."""
+    for name in missing():
+        print(f"{name} is not installed: the union is without it")
+    study(
+        {name: read(given.models, name).eval() for name in NETS},
+        lambda: images("cifar10", 1000).batches(250),
+        given.images or 100,
+        given.seeds or [0, 1, 2],
+        given.records,
+        given.budget or 2400,
+    )
 
 
 def model_under_test(net: nn.Module, data: Dataset) -> ModelUnderTest:

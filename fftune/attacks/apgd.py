@@ -18,7 +18,7 @@ from fftune.attacks.search_state import (
     run_pieces,
     target_count,
 )
-from fftune.attacks.spec import BACKWARD_COST, AttackSpec
+from fftune.attacks.spec import BACKWARD_COST, EVERY_LOSS, AttackSpec
 from fftune.capture import captured
 from fftune.config import AttackConfig, Goal, Loss, ThreatModel
 from fftune.devices import policy
@@ -226,6 +226,7 @@ def _cost(config: AttackConfig) -> float:
 
 APGD = AttackSpec(
     run=apgd,
+    losses=EVERY_LOSS,
     restarts=True,
     protocols=("best_loss", "first_success", "last_success"),
     keeps_last=True,

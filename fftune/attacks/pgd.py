@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from fftune.attacks.iteration import BatchState, answer, value_and_gradient
 from fftune.attacks.losses import AttackObjective, require_margin
 from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed, run_pieces
-from fftune.attacks.spec import AttackSpec, gradient_steps
+from fftune.attacks.spec import EVERY_LOSS, AttackSpec, gradient_steps
 from fftune.capture import captured
 from fftune.config import AttackConfig, Goal, Loss, Protocol, ThreatModel
 from fftune.devices import policy
@@ -197,10 +197,18 @@ def pgd_hedged(
 
 ANY: tuple[Protocol, ...] = ("last_iterate", "best_loss", "first_success", "last_success")
 
-PGD = AttackSpec(run=pgd, restarts=True, protocols=ANY, keeps_last=True, may_unclamp=True)
+PGD = AttackSpec(
+    run=pgd,
+    losses=EVERY_LOSS,
+    restarts=True,
+    protocols=ANY,
+    keeps_last=True,
+    may_unclamp=True,
+)
 FGSM = AttackSpec(
     run=fgsm,
-    losses=("ce", "margin", "dlr", "linear"),  # the gradient of "kl" is 0 at x, where it starts
+    # The gradient of "kl" is 0 at x, where it starts.
+    losses=("ce", "margin", "dlr", "linear", "probability_margin"),
     protocols=ANY,
     keeps_last=True,
     may_unclamp=True,

@@ -15,6 +15,11 @@ BACKWARD_COST = 2
 """Cost of one backward pass, in forward passes."""
 
 
+LOSSES: tuple[Loss, ...] = ("ce", "margin", "dlr", "kl", "linear")
+"""Losses of an attack whose record names none."""
+EVERY_LOSS: tuple[Loss, ...] = (*LOSSES, "probability_margin")
+
+
 class SearchFunction(typing.Protocol):
     """Signature that all search functions share; see `pgd`."""
 
@@ -46,7 +51,7 @@ class AttackSpec:
     """
 
     run: SearchFunction
-    losses: tuple[Loss, ...] = ("ce", "margin", "dlr", "kl", "linear")
+    losses: tuple[Loss, ...] = LOSSES
     """Losses that it climbs, its default first. A goal may allow fewer; see `losses.is_defined`."""
     norms: tuple[Norm, ...] = ("linf", "l2")
     """Norms of the balls that it can search."""
@@ -92,7 +97,7 @@ def check_search(config: AttackConfig, loss: Loss) -> None:
 
 
 def protocol_of(config: AttackConfig) -> Protocol:
-    """Which point the attack of these settings hands over, its default resolved."""
+    """Point that the attack of these settings hands over, its default resolved."""
     return config.protocol or attack_spec(config.search).protocols[0]
 
 

@@ -51,7 +51,7 @@ def square(
     Args:
         config: `steps` counts queries.
     """
-    config = config.handing("first_success")
+    config = config.handing("best_loss")
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
@@ -268,7 +268,7 @@ def _norm(delta: Tensor, dims: tuple[int, ...]) -> Tensor:
 SQUARE = AttackSpec(
     run=square,
     restarts=True,
-    protocols=("first_success", "last_success"),
+    protocols=("best_loss", "first_success", "last_success"),
     gradient_free=True,
     cost=lambda config: config.steps,
 )

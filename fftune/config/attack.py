@@ -87,8 +87,8 @@ class AttackConfig:
     success. `first_success`: where a search first succeeds and ends, which may be x itself, or
     else the highest loss. `last_success`, as in AutoAttack's own code: x itself where it serves
     the goal and where nothing did, or else the last success of the first restart or target that
-    has one. Default the attack's own: `last_iterate` for `pgd`, `first_success` for `square`,
-    `best_loss` for the others."""
+    has one. Default the attack's own: `last_iterate` for `pgd` and its kin, `best_loss`
+    for the others."""
 
     def __post_init__(self) -> None:
         require_words(self)

@@ -7,7 +7,7 @@ from typing import Literal
 
 Norm = Literal["linf", "l2"]
 Goal = Literal["adversarial", "targeted", "hypocritical", "stability", "hedge", "label_free"]
-Loss = Literal["ce", "margin", "dlr", "kl", "linear"]
+Loss = Literal["ce", "margin", "dlr", "probability_margin", "kl", "linear"]
 Start = Literal["uniform", "gaussian", "narrow", "sphere", "none"]
 Protocol = Literal["last_iterate", "best_loss", "first_success", "last_success"]
 """Point that a search hands over; see `AttackConfig.protocol`."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from fftune.attacks import attack_spec, protocol_of
+from fftune.attacks.search_state import EARLY
 from fftune.config import (
     AttackConfig,
     BatteryConfig,
@@ -21,6 +22,7 @@ from fftune.config import (
 )
 from fftune.defenses import AdaptiveAccess
 from fftune.errors import ConfigError
+from fftune.evaluation.choice import Choice
 from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS, AttackStage
 from fftune.registry import BATTERIES, require_call
 
@@ -41,7 +43,8 @@ class Attack:
     name: str
     goal: Goal
     stages: tuple[AttackStage, ...]
-    """Searches in order; a later one tries the examples on which all earlier ones failed."""
+    """Searches in order; a later one tries the examples on which all earlier ones failed. Some may
+    go through a defence, others to the bare net."""
     tier: Tier = "full"
     """Length of its stages; `escalating` is searched again at `full` where that may find more."""
     scope: Scope = "all"
@@ -49,8 +52,9 @@ class Attack:
     `mistaken`: also those that it gets wrong behind the first draw of a defence."""
     target: int | None = None
     """The class of goal "targeted"."""
-    access: AdaptiveAccess | None = None
-    """Access of an adaptive attacker, through a defence; None: to the bare net."""
+    choice: Choice | None = None
+    """Choice among the points of its stages, each of which then searches all examples; None: each
+    tries what the last left."""
 
     @property
     def config(self) -> AttackConfig:
@@ -59,13 +63,19 @@ class Attack:
 
     @property
     def protocol(self) -> RowProtocol:
-        """Point that its last stage hands over."""
-        return protocol_of(self.stages[-1].config)
+        """Point that its stages hand over; `EARLY` where any of them is."""
+        each = [protocol_of(stage.config) for stage in self.stages]
+        return next((protocol for protocol in each if protocol in EARLY), each[-1])
 
     @property
     def is_ensemble(self) -> bool:
         """True where it has several stages."""
         return len(self.stages) > 1
+
+    @property
+    def is_plain(self) -> bool:
+        """True where its first search's settings say all of it."""
+        return not self.is_ensemble and self.stages[0].access is None and self.choice is None
 
     @property
     def follows(self) -> bool:
@@ -278,9 +288,18 @@ def canary(attack: Attack) -> Attack:
     return replace(attack, name=CANARY_NAME, stages=stages)
 
 
-def single(name: str, goal: Goal, loss: Loss, config: AttackConfig) -> Attack:
+def single(
+    name: str,
+    goal: Goal,
+    loss: Loss,
+    config: AttackConfig,
+    *,
+    access: AdaptiveAccess | None = None,
+    scope: Scope = "all",
+) -> Attack:
     """An attack of one search."""
-    return Attack(name=name, goal=goal, stages=(AttackStage(config=config, loss=loss),))
+    stage = AttackStage(config=config, loss=loss, access=access)
+    return Attack(name=name, goal=goal, stages=(stage,), scope=scope)
 
 
 def _fixed(make: Callable[[ThreatModel], Sequence[Attack]]) -> MakeAttacks:

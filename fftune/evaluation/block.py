@@ -15,13 +15,13 @@ from fftune.devices import policy
 from fftune.errors import ConfigError, DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.certificate import Certificate, at_worst
+from fftune.evaluation.choice import preferred
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
-from fftune.evaluation.rows import RowKey, attack_rows
+from fftune.evaluation.rows import RowKey, attack_rows, status_of
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import fits
 from fftune.models.verdict import in_pieces
-from fftune.outcomes import NAN, SOME_NAN, ZERO
 from fftune.registry import is_of_file
 from fftune.threat import is_inside
 
@@ -153,10 +153,35 @@ def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
     if isinstance(attack, Certificate):
         attempt.pred = at_worst(attack, subject.net, attempt.x, attempt.y, attempt.clean)
         attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
-        return attempt
-    for stage in attack.stages if len(attempt.y) else ():
-        _run(subject, attempt, stage, attack, noise)
+    elif attack.choice is not None and len(attempt.y):
+        _choose(subject, attempt, attack, noise)
+    else:
+        for stage in attack.stages if len(attempt.y) else ():
+            _run(subject, attempt, stage, attack, noise)
     return attempt
+
+
+def _choose(subject: ModelUnderTest, attempt: _Attempt, attack: Attack, noise: Noise) -> None:
+    """Run every search on all examples, and let the attacker choose among their points."""
+    assert attack.choice is not None
+    every, points = torch.arange(len(attempt.y), device=attempt.y.device), []
+    for stage in attack.stages:
+        attempt.x_pert, attempt.won = attempt.x, torch.zeros_like(attempt.won)
+        _search(subject.surrogate, subject, attempt, stage, attack, every, noise)
+        points.append(attempt.x_pert)
+    counted = QueryCounter(subject.surrogate, attempt.clean)
+    mine, label = ExampleNoise(noise, attempt.ids), attempt.label
+    attempt.x_pert = preferred(
+        attack.choice, counted, points, attack.goal, label=label, clean=attempt.clean, noise=mine
+    )
+    attempt.counts += counted.counts
+    _judge(subject, attempt, attack)
+
+
+def _judge(subject: ModelUnderTest, attempt: _Attempt, attack: Attack) -> None:
+    """Ask the untouched net about the perturbed examples."""
+    attempt.pred = logits_of(subject, attempt.x_pert).argmax(1)
+    attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
 
 
 def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
@@ -248,10 +273,10 @@ def _search(
     x, label = attempt.x[at], attempt.label[at]
     asked: nn.Module = counted
     examples = ExampleNoise(noise, attempt.ids).select(at)
-    if attack.access is not None:
+    if stage.access is not None:
         assert subject.defense_set is not None
         defender = subject.defense_set.noise
-        asked = attack.access.wrap(counted, noise=examples, defender=defender)
+        asked = stage.access.wrap(counted, noise=examples, defender=defender)
     with checked_before():  # data sets hold pixels in [0, 1], `_begin` looked at the labels
         x_pert = attack_spec(stage.config.search).run(
             asked,
@@ -267,12 +292,11 @@ def _search(
     open_ = ~attempt.won[at]
     attempt.x_pert = attempt.x_pert.clone()
     attempt.x_pert[at[open_]] = x_pert[open_]
-    attempt.pred = logits_of(subject, attempt.x_pert).argmax(1)
     if not is_inside(attempt.x_pert, attempt.x, stage.config.threat):
         # An attack of ours that does so is a defect; one of the user's is theirs to mend.
         kind = ConfigError if is_of_file(stage.config.search) else AssertionError
         raise kind(f"attack {stage.config.search!r} left the ball of {stage.config.threat}")
-    attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
+    _judge(subject, attempt, attack)
     lost = at[~attempt.won[at]]
     if net is subject.net or protocol_of(stage.config) not in EARLY or not len(lost):
         return lost[:0]
@@ -292,7 +316,8 @@ def _rows(
     """Rows of the attack on the bare net, or under one draw of a defence, with its passes."""
     config, clean = attack.config, attempt.clean.argmax(1)
     under = None if defended is None else defended.perturbed
-    which = config if len(attack.stages) == 1 and attack.access is None else attack
+    which = config if attack.is_plain else attack
+    minimal = not attack.is_ensemble and attack_spec(config.search).minimal
     key = RowKey(
         dataset_hash=subject.columns["dataset_hash"],
         split=subject.columns["split"],
@@ -319,17 +344,5 @@ def _rows(
         pred_clean_defended=clean if defended is None else defended.clean,
         pred_pert=attempt.pred if under is None else under.pred,
         counts=attempt.counts[:3] if under is None else under.counts[:3],
-        status=_status(attempt, attack),
+        status=status_of(attempt.counts, missed=~attempt.won & minimal),
     )
-
-
-def _status(attempt: _Attempt, attack: Attack) -> list[str]:
-    """Status of each row: "ok", useless gradients, or no success inside the ball."""
-    _, backwards, _, flat, broken = attempt.counts.cpu()
-    void = ((backwards > 0) & (flat == backwards)).tolist()
-    minimal = not attack.is_ensemble and attack_spec(attack.config.search).minimal
-    missed = (~attempt.won.cpu() & minimal).tolist()
-    return [
-        (NAN if nan else ZERO) if blind else SOME_NAN if nan else "not-found" if miss else "ok"
-        for blind, nan, miss in zip(void, (broken > 0).tolist(), missed, strict=True)
-    ]

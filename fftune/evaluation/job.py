@@ -14,14 +14,13 @@ from fftune.certified import bounds_of
 from fftune.config import BatteryConfig, DefenseConfig, Device, Precision, ThreatModel
 from fftune.data import Dataset
 from fftune.data.dataset import Batch
-from fftune.defenses import refuse_without_gradients
 from fftune.devices import policy
 from fftune.errors import ConfigError, DataError, FftuneError, ModelError, OutOfMemoryError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.certificate import Certificate
-from fftune.evaluation.defended import CLEAN, DefenseSet
+from fftune.evaluation.defended import CLEAN, DefenseSet, refuse_misfits
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
 from fftune.models import (
@@ -43,7 +42,7 @@ log = logging.getLogger(__name__)
 
 COMPARED = 4
 """Examples on which a net's copies must answer as it does."""
-HEDGED_ON = 32
+TRIED_ON = 32
 """Examples at which a hedge's gradients are checked before it counts as a defense."""
 
 
@@ -306,10 +305,9 @@ def lint_model(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
     blind = [attack.name for attack in job.attacks if attack.needs_gradients]
     if blind and not fits.has_gradients(subject.net, first_images(subject, job.dataset, 1)):
         raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")
-    if job.defense_set is not None and any(
-        defense.needs_gradients for defense in job.defense_set.defenses.values()
-    ):
-        refuse_without_gradients(subject.net, first_images(subject, job.dataset, HEDGED_ON))
+    if job.defense_set is not None:
+        few = first_images(subject, job.dataset, TRIED_ON)
+        refuse_misfits(job.defense_set, subject.net, few, subject.classes)
     remarks = lint(
         subject.net,
         job.dataset,

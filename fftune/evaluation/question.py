@@ -13,11 +13,12 @@ from fftune.config import (
     Split,
     ThreatModel,
     config_hash,
+    flat,
     from_json,
     to_json,
     told_radius,
 )
-from fftune.defenses import Defense, Hedge
+from fftune.defenses import Defense, Hedge, NamedDefense
 from fftune.evaluation.batteries import tier_of
 from fftune.evaluation.block_cache import ENGINE, judging
 from fftune.evaluation.job import EvalJob
@@ -41,12 +42,17 @@ class Defended:
     steps: int | None
     step_size: float | None
     clamp: bool | None
+    others: str = ""
+    """Settings of any other defense, as in "quality 75"."""
 
     @classmethod
     def of(cls, name: str, defense: Defense) -> "Defended":
         """Resolved settings of a defense."""
         if not isinstance(defense, Hedge):
-            return cls(name=name, norm=None, eps_d=None, steps=None, step_size=None, clamp=None)
+            found = {} if isinstance(defense, NamedDefense) else flat(defense)
+            others = ", ".join(f"{k.rpartition('.')[2]} {v}" for k, v in found.items())
+            none = dict.fromkeys(("norm", "eps_d", "steps", "step_size", "clamp"))
+            return cls(name=name, others=others, **none)
         config = defense.config
         return cls(
             name=name,
@@ -59,7 +65,7 @@ class Defended:
 
     def __str__(self) -> str:
         if self.norm is None or self.eps_d is None:
-            return self.name
+            return f"{self.name} ({self.others})" if self.others else self.name
         steps = f", K {self.steps} of {told_radius(self.step_size or 0)}" if self.steps else ""
         return f"{self.name} ({self.norm}, eps_d {told_radius(self.eps_d)}{steps})"
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from fftune.attacks import attack_spec, check_search
 from fftune.config import AttackConfig, Goal, Loss, ThreatModel, Tier
+from fftune.defenses import AdaptiveAccess
 
 CANARY = 8
 """Number of survivors that the canary tries, of the whole set."""
@@ -22,6 +23,8 @@ class AttackStage:
 
     config: AttackConfig
     loss: Loss
+    access: AdaptiveAccess | None = None
+    """Access of an adaptive attacker, through a defence; None: to the bare net."""
 
     def __post_init__(self) -> None:
         check_search(self.config, self.loss)

@@ -10,6 +10,7 @@ from fftune.evaluation.batteries import BatterySpec
 from fftune.evaluation.tiers import CANARY, CANARY_SEARCHES, TIERS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
+from fftune.report.optimality import SearchKey, SearchShare, search_shares, share_lines
 from fftune.risk import Rate, UnionCounts
 
 if TYPE_CHECKING:
@@ -24,8 +25,12 @@ MEANING = {
 }
 
 
-def table(outcomes: Outcomes) -> str:
-    """Format accuracy and risk under every attack, then the worst case over all of them."""
+def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> str:
+    """Format accuracy and risk under every attack, the worst case, and each attack's share of it.
+
+    Args:
+        seconds: of each search, where they are known; see `EvalResult.seconds`.
+    """
     if not len(outcomes):
         return "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
     frame, bounds = _framed(outcomes)
@@ -45,6 +50,7 @@ def table(outcomes: Outcomes) -> str:
             lines += _remarks(line.statuses)
         lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
         lines += _certified(part, bounds[bounds["split"] == split])
+        lines += share_lines(_shares(part, seconds))
     return "\n".join([*lines, *_searches(frame[frame["attack"].isin(several)])])
 
 
@@ -84,6 +90,16 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
     return found
 
 
+def shares(
+    outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None
+) -> list[SearchShare]:
+    """What each search found of what all found together, and at what cost, on every split."""
+    if not len(outcomes):
+        return []
+    frame, _ = _framed(outcomes)
+    return [one for _, part in frame.groupby("split") for one in _shares(part, seconds)]
+
+
 def values(found: Mapping[str, Rate]) -> dict[str, float]:
     """Values of the defined rates, for charts of MLflow, and the n of the worst case."""
     worst = found.get("worst_case/accuracy")
@@ -119,6 +135,10 @@ def _framed(outcomes: Outcomes) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     frame["right"] = frame["pred_pert"] == frame["y"]
     certified = frame["protocol"] == CERTIFIED
     return frame[~certified], frame[certified]
+
+
+def _shares(part: "pd.DataFrame", seconds: Mapping[SearchKey, float] | None) -> list[SearchShare]:
+    return search_shares(part.assign(mistaken=~part["right_clean"]), seconds)
 
 
 def _lines(part: "pd.DataFrame") -> Iterator[_Line]:

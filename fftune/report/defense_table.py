@@ -1,6 +1,6 @@
 """Text tables of defences (Wu et al. 2021, table 1), with adaptive attacks beside them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fftune.comparison import Paired
@@ -10,6 +10,7 @@ from fftune.evaluation.batteries import nine
 from fftune.evaluation.defended import CLEAN
 from fftune.outcomes import Outcomes
 from fftune.registry import DEFENSES
+from fftune.report.optimality import SearchKey, defended_shares, share_lines
 from fftune.risk import Rate, clean_prediction
 
 if TYPE_CHECKING:
@@ -23,10 +24,13 @@ def undefended(outcomes: Outcomes) -> Outcomes:
     return Outcomes.of(plain.where(attack=a).table for a in chosen)
 
 
-def defense_table(outcomes: Outcomes) -> str:
+def defense_table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> str:
     """Format accuracies and concealed mistakes under each defence, on every split.
 
     The battery, whose attacks know of no defence, is never shown without the adaptive attacks.
+
+    Args:
+        seconds: of each search, where they are known; see `EvalResult.seconds`.
     """
     frame = defense_frame(outcomes)
     lines: list[str] = []
@@ -46,6 +50,8 @@ def defense_table(outcomes: Outcomes) -> str:
             lines += _adversaries(part)
         if "hypocritical" in goals:
             lines += _friends(part)
+        for defense, shares in defended_shares(part, seconds).items():
+            lines += ["", f"  {defense}, first draw:", *share_lines(shares)]
     return "\n".join(lines)
 
 

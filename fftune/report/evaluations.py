@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -15,9 +15,10 @@ from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
 from fftune.outcomes import CERTIFIED, Outcomes
-from fftune.report.attack_table import rates, table, values
+from fftune.report.attack_table import rates, shares, table, values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
 from fftune.report.defense_table import defense_rates, defense_table, undefended
+from fftune.report.optimality import SearchShare, share_values
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
 from fftune.tracking.runs import TrackedRun, discard_runs, send_outbox
@@ -72,7 +73,8 @@ class EvaluationRecord:
         path = self._path(question)
         outcomes.write(path)
         self._write_lost(path.with_suffix(".missing.json"), result)
-        write_text(beside(path), _summary(question, self._rates(outcomes)))
+        found = shares(undefended(outcomes), result.seconds)
+        write_text(beside(path), _summary(question, self._rates(outcomes), found))
         log.info("rows are in %s", path)
         return self._text(question, result)
 
@@ -149,9 +151,9 @@ class EvaluationRecord:
     def _text(self, question: Question, result: EvalResult) -> str:
         """Table under its head, with lost blocks at the end."""
         assert result.outcomes is not None
-        text = f"{question.head()}\n\n{table(undefended(result.outcomes))}"
+        text = f"{question.head()}\n\n{table(undefended(result.outcomes), result.seconds)}"
         if self._defenses:
-            text += "\n\n" + defense_table(result.outcomes)
+            text += "\n\n" + defense_table(result.outcomes, result.seconds)
         if self.bar is not None:
             text += "\n\n" + bar_table(self.verdicts(result.outcomes))
         return text + "".join(f"\n{'':2s}MISSING {lost}" for lost in result.lost)
@@ -193,7 +195,8 @@ class EvaluationRecord:
             tags=kind | question.tags | self._tags(result.outcomes),
             params=question.params,
         )
-        run.metrics(values(self._rates(result.outcomes)))
+        found = shares(undefended(result.outcomes), result.seconds)
+        run.metrics(values(self._rates(result.outcomes)) | share_values(found))
         run.text("table.txt", self._text(question, result) + "\n")
         run.file(path)
         run.file(beside(path))
@@ -214,13 +217,14 @@ def beside(rows: Path) -> Path:
     return rows.with_name(f"{rows.name}.json")
 
 
-def _summary(question: Question, found: Mapping[str, Rate]) -> str:
-    """The question and every rate with its count and interval, as JSON."""
+def _summary(question: Question, found: Mapping[str, Rate], searches: Sequence[SearchShare]) -> str:
+    """The question, every rate with its count and interval, and every search, as JSON."""
     data = {
         "schema_version": 1,
         "name": question.name,
         "question": question.plain,
         "remarks": question.remarks,
         "rates": {name: plain_rate(rate) for name, rate in found.items()},
+        "searches": [search.plain for search in searches],
     }
     return json.dumps(data, indent=2) + "\n"

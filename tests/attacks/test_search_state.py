@@ -166,8 +166,8 @@ def test_rows_are_selected_in_the_order_given_and_may_repeat() -> None:
         counted = QueryCounter(net, net(x))
     turns = torch.tensor([[0, -1], [1, -1], [2, -1]])
     rows = begin(
-        counted, x, turns, config=AttackConfig(protocol="first_success"), goal="adversarial", loss="ce",
-        noise=NOISE, ids=torch.tensor([7, 8, 9]),
+        counted, x, turns, config=AttackConfig(protocol="first_success"), goal="adversarial",
+        loss="ce", noise=NOISE, ids=torch.tensor([7, 8, 9]),
     )  # fmt: skip
     rows = replace(rows, aim=replace(rows.aim, target=torch.tensor([1, 2, 0])))
     rows = replace(rows, job=torch.tensor([4, 5, 6]))

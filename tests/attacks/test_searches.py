@@ -17,7 +17,15 @@ from fftune.testing.attacks import EPS, check_promises
 from fftune.testing.examples import small_net as net
 
 STEPS = {"square": 40, "rays": 60, "deepfool": 5}
-CASES = [(name, case) for name in ATTACKS for case in attack_cases(attack_spec(name))]
+LIKE_MARGIN = "probability_margin"
+"""A loss that takes the margin's way through every search: tried in a few cases."""
+CASES = [
+    (name, case)
+    for name in ATTACKS
+    for case in attack_cases(attack_spec(name))
+    if case.loss != LIKE_MARGIN
+    or (case.goal in ("adversarial", "hypocritical") and case.norm == "linf")
+]
 
 
 def names(value: object) -> str:
@@ -157,7 +165,9 @@ def test_an_attack_of_a_users_own(tmp_path) -> None:
     assert spec.gradient_free and spec is attack_spec(f"{file}:SPEC")  # the file is run once
     case = AttackCase(goal="label_free", loss="ce", norm="l2")
     with pytest.raises(AssertionError, match="misses successes"):
-        check_attack_case(replace(spec, run=sometimes), replace(case, goal="adversarial"))
+        check_attack_case(
+            replace(attack_spec("pgd"), run=sometimes), replace(case, goal="adversarial")
+        )
     check_promises(
         spec, case, AttackConfig(threat=ThreatModel(norm="l2")),
         shape=(1, 4, 4), classes=3, count=0, seed=0,
