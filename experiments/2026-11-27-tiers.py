@@ -227,7 +227,7 @@ def measure(folder: Path, nets: Nets) -> None:
     """Run every search of the choice on every net, a table each."""
     opened = {name: opened_net(folder, nets, name) for name in CHOICE}
     plan = [(goal, search) for goal in GOALS for search in measured(goal)]
-    for goal, search in sorted(plan, key=lambda one: (one[1].search != "apgd", cost(one[1]))):
+    for goal, search in sorted(plan, key=lambda one: cost(one[1])):
         for name, images in opened.items():
             if len(images[goal].y):
                 keep(folder, name, goal, search, images[goal])
