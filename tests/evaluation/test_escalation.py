@@ -15,6 +15,7 @@ from fftune.evaluation.batteries import Attack
 from fftune.evaluation.escalation import Plan, Tables, plan, single_pass
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.outcomes import Outcomes, rows
+from tests.brief import BRIEF
 
 COUNT = 30
 Y = torch.arange(COUNT) % 4
@@ -245,7 +246,7 @@ def test_of_several_probes_the_ensemble_alone_is_searched_again() -> None:
 def test_what_happens_behind_defences_decides_nothing() -> None:
     """Survivors and wins are the bare net's."""
     told = Told(beaten=lambda attack, i: attack.name == "ensemble" and i >= 5, defended=True)
-    defense = DefenseConfig(names=("random",), repeats=1, draws=1)
+    defense = DefenseConfig(**BRIEF, names=("random",), repeats=1, draws=1)
     battery = BatteryConfig(name="ensemble", tier="escalating", block_size=8)
     found = run_plan(plan(job_of(battery, defense=defense)), told)
     assert sorted(told.positions("canary", "escalating")) == list(range(5))
