@@ -11,6 +11,12 @@ process, so that a busy machine disturbs them little.
     python benchmarks/attacks.py battery --device cuda [--images 10000]
 
 On a device: seeds of ours and of torchattacks paired by image, and PGD-20 on many images.
+
+    python benchmarks/attacks.py library --models FOLDER [--images 100] [--seeds 0 1 2]
+                                         [--records FILE] [--budget 2400]
+
+Ours, torchattacks, adversarial-library and foolbox: passes to .97 of what all of them find; see
+`library`.
 """
 
 import argparse
@@ -21,6 +27,8 @@ from pathlib import Path
 
 import torch
 from arguments import device, whole
+from library import NETS, study
+from library_attacks import missing
 from paired import many_images, paired
 from rivals import (
     APGD_CE,
@@ -47,7 +55,7 @@ from fftune.data.subset import sample
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest, attack_block
 from fftune.evaluation.evaluate import evaluate
-from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS, AttackStage
+from fftune.evaluation.tiers import CANARY, CANARY_SEARCHES, TIERS, AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy
 from fftune.outcomes import Outcomes
@@ -55,13 +63,14 @@ from fftune.risk import Rate
 
 
 def main() -> None:
-    studies: dict[str, Callable[[Path], None]] = {
+    studies: dict[str, Callable[..., None]] = {
         "autoattack": autoattack,
         "battery": autoattack,
         "natural": natural,
         "hypocritical": hypocritical,
         "table14": table14,
         "brackets": brackets,
+        "library": library,
     }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=studies)
@@ -69,7 +78,8 @@ def main() -> None:
     parser.add_argument("--device", type=device, default="cpu")
     parser.add_argument("--images", type=whole)
     parser.add_argument("--seeds", type=int, nargs="*")
-    parser.add_argument("--budget", type=float, default=230, help="seconds until nothing begins")
+    parser.add_argument("--budget", type=float, help="seconds until nothing begins")
+    parser.add_argument("--records", type=Path, help="file of `library`, which it goes on from")
     given = parser.parse_args()
     torch.set_num_threads(1)
     if given.study == "battery":
@@ -79,9 +89,12 @@ def main() -> None:
         parser.error("--models is needed: the folder with the nets")
     if not (given.models / "architectures.py").is_file():
         parser.error(f"--models must be a folder with architectures.py, got {str(given.models)!r}")
+    if given.study == "library":
+        library(given)
+        return
     if given.device == "cuda" or given.images or given.seeds:
         net, data = read(given.models, "fastat_small"), images("cifar10", given.images or 1000)
-        paired(net, data, given.device, given.seeds or [0, 1, 2], given.budget)
+        paired(net, data, given.device, given.seeds or [0, 1, 2], given.budget or 230)
         return
     print(
         f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, one thread, seed 0"
@@ -94,9 +107,9 @@ def main() -> None:
 def autoattack(models: Path) -> None:
     """Run `fastat_small`, 256 images: every tier against the same four attacks of torchattacks."""
     net, data = read(models, "fastat_small"), images("cifar10", 256)
-    for tier, lengths in TIERS.items():
-        print(f"{tier}: {lengths}")
-    print(f"canary of {CANARY}: {CANARY_LENGTHS}")
+    for name, searches in TIERS.items():
+        print(f"{name}: {searches.told('adversarial')}")
+    print(f"canary of {CANARY}: {CANARY_SEARCHES.told('adversarial')}")
     rival = Rival(net, data)
     ours: dict[str, set[int]] = {}
 
@@ -153,7 +166,7 @@ def fixed_parts(net: nn.Module, data: Dataset) -> set[int]:
 def natural(models: Path) -> None:
     """Run `natural_small`, 256 images: six attacks, ours `strong`, against torchattacks'."""
     net, data = read(models, "natural_small"), images("cifar10", 256)
-    pgd = AttackConfig(threat=THREAT, steps=20, protocol="strong")
+    pgd = AttackConfig(threat=THREAT, steps=20, protocol="first_success")
     apgd = replace(pgd, search="apgd", steps=100)
     fab = replace(pgd, search="fab", steps=100, targets=9, start="none")
     attacks: dict[str, tuple[AttackConfig, Loss, Make]] = {
@@ -219,7 +232,7 @@ def table14(models: Path) -> None:
         frame = rows.to_pandas()
         right = Rate(int((frame["pred_pert"] == frame["y"]).sum()), len(frame))
         print(f"{attack:8s} F {right}; concealed of D- {rate(rows)}")
-    best = AttackConfig(threat=THREAT, protocol="strong", step_size=THREAT.eps / 4)
+    best = AttackConfig(threat=THREAT, protocol="first_success", step_size=THREAT.eps / 4)
     model = model_under_test(net, data)
     few, many = (
         single(model, data, f"best-{steps}", replace(best, steps=steps), "ce", "hypocritical")
@@ -248,6 +261,20 @@ def brackets(models: Path) -> None:
         holds = low <= 100 * left.value <= high
         print(f"{name} at {eps:.4f}: A {left}; {low} <= A <= {high:.2f}: {holds}")
         report(f"ours, escalating, {name}", seconds, outcomes, data)
+
+
+def library(given: argparse.Namespace) -> None:
+    """Compare four libraries on both small CIFAR-10 nets, for adversaries and false friends."""
+    for name in missing():
+        print(f"{name} is not installed: the union is without it")
+    study(
+        {name: read(given.models, name).eval() for name in NETS},
+        lambda: images("cifar10", 1000).batches(250),
+        given.images or 100,
+        given.seeds or [0, 1, 2],
+        given.records,
+        given.budget or 2400,
+    )
 
 
 def model_under_test(net: nn.Module, data: Dataset) -> ModelUnderTest:

@@ -106,7 +106,7 @@ def evaluate(
         resources=resources,
         root=storage_root(str(storage)) if storage is not None else None,
     )
-    return Evaluation(results[name].complete())
+    return Evaluation(results[name].complete(), results[name].seconds)
 
 
 def train(

@@ -23,14 +23,14 @@ class DevicePolicy:
     """Rows of every pass of a verdict, the last one padded, so that a row's logits depend on the
     row alone; 0: a block at once, where equal blocks give equal bits."""
     precision: Literal["auto", "fp32"] = "auto"
-    """Precision of `strong` searches where an evaluation says `auto`; "auto": bf16 if the
-    hardware multiplies it."""
+    """Precision of searches for a first success where an evaluation says `auto`; "auto": bf16 if
+    the hardware multiplies it."""
     compile_seconds: float = 0.0
     """Seconds that compiling a net for one shape takes."""
     compile_gain: float = 0.0
     """Seconds that a recorded step gains by a compiled net; 0: not measured, nothing is gained."""
     bf16_again: bool = False
-    """Search once more in fp32 for what survives a `strong` search in bf16."""
+    """Search once more in fp32 for what survives a search in bf16."""
 
     def full(self, values: int) -> int:
         """Rows of a full batch of images of so many values: as many values as `width` images of
@@ -50,7 +50,7 @@ class DevicePolicy:
 LEAST = 128
 """Least number of rows of a full batch."""
 CPU = DevicePolicy(width=128, block_size=256, chunk=1)
-"""Every iteration looks: what is decided leaves at once, as passes are what costs. In bf16 `strong`
+"""Every iteration looks: what is decided leaves at once, as passes are what costs. In bf16 such
 searches left the same 116 of 400 images as in fp32, under three seeds."""
 CUDA = DevicePolicy(
     width=4096,

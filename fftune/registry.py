@@ -192,6 +192,10 @@ DEFENSES = Registry(
         "random": "fftune.defenses.hedge:RANDOM",
         "hedge": "fftune.defenses.hedge:HEDGE",
         "hedge_one_class": "fftune.defenses.hedge:HEDGE_ONE_CLASS",
+        "anti_adversary": "fftune.defenses.anti_adversary:ANTI_ADVERSARY",
+        "jpeg": "fftune.defenses.jpeg:JPEG",
+        "bit_depth": "fftune.defenses.bit_depth:BIT_DEPTH",
+        "smoothing": "fftune.defenses.smoothing:SMOOTHING",
     },
 )
 MODELS = Registry(

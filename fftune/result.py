@@ -1,7 +1,7 @@
 """Results of `fftune.evaluate`: rows, and the risks that they come to."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,7 @@ from fftune.report.attack_table import rates, table
 from fftune.report.defended_rows import undefended
 from fftune.report.defense_rates import defense_expectations, defense_rates
 from fftune.report.defense_table import defense_table
+from fftune.report.optimality import SearchKey
 from fftune.risk import Rate, UnionCounts
 
 if TYPE_CHECKING:
@@ -95,6 +96,8 @@ class Evaluation:
 
     outcomes: Outcomes
     """A row an example and attack."""
+    seconds: Mapping[SearchKey, float] = field(default_factory=dict, compare=False)
+    """Seconds of each search by attack, goal and target class (-1: none), as far as known."""
 
     def frame(self) -> "pd.DataFrame":
         """A pandas frame, a row an example and attack; the columns are those of `outcomes`."""
@@ -150,9 +153,9 @@ class Evaluation:
     def __repr__(self) -> str:
         """The table that `python -m fftune.evaluate` prints, below what was resolved."""
         parts = [question.head() for question in questions_of(self.outcomes)]
-        parts.append(table(undefended(self.outcomes)))
+        parts.append(table(undefended(self.outcomes), self.seconds))
         if self._defenses:
-            parts.append(defense_table(self.outcomes))
+            parts.append(defense_table(self.outcomes, self.seconds))
         return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:

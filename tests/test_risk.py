@@ -21,7 +21,7 @@ SUBJECT = {
     "target": -1,
     "seed": 0,
     "restart": 0,
-    "protocol": "fixed",
+    "protocol": "last_iterate",
     "tier": "full",
     "defense": "none",
     "defense_repeat": 0,

@@ -16,7 +16,10 @@ from fftune.objectives import Crafting, find_objective
     [
         (lambda: ff.ThreatModel(norm="linff"), "norm must be one of linf, l2, got 'linff'; did"),
         (lambda: ff.ThreatModel(eps="a/255"), "eps must be a number, got 'a/255'"),
-        (lambda: ff.AttackConfig(protocol="stong"), "protocol must be one of fixed, strong"),
+        (
+            lambda: ff.AttackConfig(protocol="stong"),
+            "protocol must be one of last_iterate, best_loss",
+        ),
         (lambda: ff.AttackConfig(start="unif"), "start must be one of uniform"),
         (lambda: ff.HedgeConfig(norm="l1"), "norm must be one of linf, l2"),
         (lambda: ff.BatteryConfig(device="gpu"), "device must be one of auto, cpu, cuda"),
@@ -84,7 +87,11 @@ def own(tmp_path):
     ("name", "settings", "message"),
     [
         ("last", {"restarts": 3}, "restarts must be 1 for attack .*last', got 3"),
-        ("last", {"protocol": "strong"}, "protocol must be 'fixed' for attack"),
+        (
+            "last",
+            {"protocol": "first_success"},
+            "protocol 'first_success' is none of attack .*last', ",
+        ),
         ("ONE_LOSS", {}, "loss 'ce' is none of attack .*ONE_LOSS', which climbs margin"),
         ("short", {}, "attack .*short' must take other arguments"),
     ],
@@ -96,7 +103,7 @@ def test_what_an_attack_would_ignore_is_refused(own, name, settings, message) ->
 
 def test_our_attacks_say_what_they_honour() -> None:
     for name in ("pgd", "cw", "apgd", "fab", "square", "pgd_hedged"):
-        assert attack_spec(name).restarts and attack_spec(name).strong
+        assert attack_spec(name).restarts and "last_success" in attack_spec(name).protocols
     assert not AttackSpec(run=attack_spec("pgd").run).restarts
 
 

@@ -6,7 +6,7 @@ from fftune.attacks.fab import fab
 from fftune.attacks.goals import success
 from fftune.attacks.pgd import cw, fgsm, pgd, pgd_hedged
 from fftune.attacks.rays import rays
-from fftune.attacks.spec import AttackSpec, SearchFunction, attack_spec, check_search
+from fftune.attacks.spec import AttackSpec, SearchFunction, attack_spec, check_search, protocol_of
 from fftune.attacks.square import square
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "fgsm",
     "pgd",
     "pgd_hedged",
+    "protocol_of",
     "rays",
     "square",
     "success",

@@ -18,7 +18,7 @@ from fftune.attacks.search_state import (
     run_pieces,
     target_count,
 )
-from fftune.attacks.spec import BACKWARD_COST, AttackSpec
+from fftune.attacks.spec import BACKWARD_COST, EVERY_LOSS, AttackSpec
 from fftune.capture import captured
 from fftune.config import AttackConfig, Goal, Loss, ThreatModel
 from fftune.devices import policy
@@ -46,8 +46,10 @@ def apgd(
     """Auto-PGD (Croce & Hein 2020, alg. 1), for every goal. Arguments and guarantees as in `pgd`.
 
     With `config.targets`, an adversary aims at the likeliest other classes one after another
-    (APGD-T). Returns the best iterate, which is a success wherever one was met.
+    (APGD-T). Hands over the best iterate, which is a success wherever one was met, unless
+    `config.protocol` says otherwise.
     """
+    config = config.handing("best_loss")
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
     targets = target_count(rows, config)
 
@@ -171,6 +173,7 @@ def _climb(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
             index=min(piece.done, 1),
             count=piece.steps,
             stop=found.stop,
+            last=config.protocol == "last_success",
             lenient=rows.lenient,
         )
 
@@ -205,6 +208,7 @@ def _steps(
     index: int,
     count: int,
     stop: bool,
+    last: bool,
     lenient: bool,
 ) -> tuple[_Climb, BatchState]:
     for i in range(index, index + max(count, 1)):
@@ -212,7 +216,7 @@ def _steps(
         at = value_and_gradient(net, aim, ahead, lenient=lenient)
         climb = climb.moved(ahead, at.loss, at.grad) if count else climb.started(at.loss, at.grad)
         batch = batch.counted(forwards=None, backwards=None, flat=at.flat, broken=at.broken)
-        batch = batch.offered(ahead, at.won, at.loss, stop=stop)
+        batch = batch.offered(ahead, at.won, at.loss, stop=stop, last=last)
     return climb, batch
 
 
@@ -220,4 +224,11 @@ def _cost(config: AttackConfig) -> float:
     return config.steps * max(config.targets, 1) * (1 + BACKWARD_COST)
 
 
-APGD = AttackSpec(run=apgd, restarts=True, strong=True, keeps_last=True, cost=_cost)
+APGD = AttackSpec(
+    run=apgd,
+    losses=EVERY_LOSS,
+    restarts=True,
+    protocols=("best_loss", "first_success", "last_success"),
+    keeps_last=True,
+    cost=_cost,
+)

@@ -54,6 +54,7 @@ def deepfool(
         ConfigError: the loss is not "margin", or the goal has no boundary.
     """
     require_margin("deepfool", loss)
+    config = config.handing("best_loss")
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
@@ -142,4 +143,10 @@ def _cost(config: AttackConfig) -> float:
     return config.steps * (1 + BACKWARD_COST * (max(config.targets, 1) + 1)) / 10
 
 
-DEEPFOOL = AttackSpec(run=deepfool, losses=("margin",), strong=True, minimal=True, cost=_cost)
+DEEPFOOL = AttackSpec(
+    run=deepfool,
+    losses=("margin",),
+    protocols=("best_loss", "first_success"),
+    minimal=True,
+    cost=_cost,
+)

@@ -58,12 +58,14 @@ def fab(
 
     Returns:
         (B, C, H, W): the nearest success inside `config.threat`, or x itself where none was
-        found. Under `strong`, the first one inside.
+        found. Under `first_success`, the first one inside; under `last_success`, the nearest of the
+        first target or restart that has one.
 
     Raises:
         ConfigError: the loss is not "margin", or the goal has no boundary to cross.
     """
     require_margin("fab", loss)
+    config = config.handing("best_loss")
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
     targets = target_count(rows, config)
 
@@ -174,7 +176,7 @@ FAB = AttackSpec(
     run=fab,
     losses=("margin",),
     restarts=True,
-    strong=True,
+    protocols=("best_loss", "first_success", "last_success"),
     minimal=True,
     cost=_cost,
     revision=1,

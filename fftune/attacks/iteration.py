@@ -4,6 +4,7 @@ A search repeats them on a batch of rows. Nothing here looks at a value: what is
 and leaves when `search_state.run_pieces` looks.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils._pytree import register_dataclass, tree_map
 
 from fftune.attacks.losses import AttackObjective
-from fftune.attacks.query_counter import KINDS, LARGE, gradient_faults
+from fftune.attacks.query_counter import KINDS, LARGE, answers, gradient_faults
 from fftune.errors import ModelError
 
 State = TypeVar("State")
@@ -41,14 +42,18 @@ class BatchState:
         counts = torch.zeros(len(x), len(KINDS), dtype=torch.int64, device=x.device)
         return cls(x=x, score=score, won=won, searched=~won, counts=counts)
 
-    def offered(self, x_pert: Tensor, won: Tensor, score: Tensor, *, stop: bool) -> "BatchState":
+    def offered(
+        self, x_pert: Tensor, won: Tensor, score: Tensor, *, stop: bool, last: bool = False
+    ) -> "BatchState":
         """Keep offered points that are better: a success before a failure, then the larger score.
 
         Args:
             stop: a row's first success ends its search.
+            last: a later success is the better one, and no failure is kept.
         """
-        better = torch.where(won == self.won, score > self.score, won) & self.searched
         reached = won & self.searched
+        larger = torch.where(won == self.won, score > self.score, won) & self.searched
+        better = reached if last else larger
         return replace(
             self,
             x=torch.where(wide(better), x_pert, self.x),
@@ -102,6 +107,8 @@ def value_and_gradient(
 ) -> Gradient:
     """Success, loss and gradient at (R, C, H, W) points.
 
+    Of a net that answers with several draws: success in most of them, and mean losses.
+
     Args:
         step: index of the step, for objectives that change; see `AttackObjective.at`.
         lenient: take the gradient of a net that has none for zero, which is counted.
@@ -111,16 +118,19 @@ def value_and_gradient(
     """
     leaf = x_pert.detach().requires_grad_(True)
     with torch.enable_grad():
-        logits = connected(net, leaf, lenient=lenient)
-        loss = aim(logits)
-        climbed = loss if aim.turns is None else aim.at(step)(logits)
+        drawn = [_with_gradient(z, leaf, lenient=lenient) for z in answers(net, leaf)]
+        loss = _mean(aim(logits) for logits in drawn)
+        climbed = loss if aim.turns is None else _mean(map(aim.at(step), drawn))
         raw = slope(climbed.sum(), leaf)
-    return Gradient.of(aim.is_success(logits.detach()), loss.detach(), raw)
+    return Gradient.of(_in_most(aim, drawn), loss.detach(), raw)
 
 
 def connected(net: nn.Module, leaf: Tensor, *, lenient: bool) -> Tensor:
     """(R, K) logits; if `lenient`, those of a net without gradients get a zero one."""
-    logits: Tensor = net(leaf)
+    return _with_gradient(net(leaf), leaf, lenient=lenient)
+
+
+def _with_gradient(logits: Tensor, leaf: Tensor, *, lenient: bool) -> Tensor:
     if lenient and not logits.requires_grad:
         return logits + 0 * leaf.flatten(1).sum(1, keepdim=True)
     return logits
@@ -129,8 +139,20 @@ def connected(net: nn.Module, leaf: Tensor, *, lenient: bool) -> Tensor:
 def answer(net: nn.Module, aim: AttackObjective, x_pert: Tensor) -> tuple[Tensor, Tensor]:
     """(R,) bool, goal reached, and (R,) loss at a point; takes no gradient."""
     with torch.no_grad():
-        logits: Tensor = net(x_pert)
-        return aim.is_success(logits), aim(logits)
+        drawn = answers(net, x_pert)
+        return _in_most(aim, drawn), _mean(map(aim, drawn))
+
+
+def _mean(losses: Iterable[Tensor]) -> Tensor:
+    """(R,) mean over draws; of a single one, its own bits."""
+    each = list(losses)
+    return each[0] if len(each) == 1 else torch.stack(each).mean(0)
+
+
+def _in_most(aim: AttackObjective, drawn: list[Tensor]) -> Tensor:
+    """(R,) bool, goal reached in more than half of the draws."""
+    reached = [aim.is_success(logits.detach()) for logits in drawn]
+    return reached[0] if len(reached) == 1 else torch.stack(reached).float().mean(0) > 0.5
 
 
 def slope(value: Tensor, x: Tensor, *, keep: bool = False) -> Tensor:

@@ -26,6 +26,14 @@ class AttackObjective:
     2019; Tao et al. 2022, eq. 2), or is adversarial to the clean prediction. "hedge" climbs the
     cross-entropy of all classes at once (Wu et al. 2021, alg. 1), "label_free" descends it.
     Loss "linear" is a class's negated score, as their section 5 has it.
+
+    Loss "probability_margin" is the margin of the softmax probabilities, max_{j != y} p_j - p_y
+    (Xie et al. 2024, "PMA"), in [-1, 1]. It is finite for all finite logits, but it knows their
+    scale: where y leads by more than 17, float32 cannot tell p_y from 1, so that the loss stands
+    still at -1 and its gradient is that of the rival's logit alone, times twice its probability;
+    by more than 104 that is 0, and nothing is left to climb. A net whose logits are multiplied
+    by 1e4 is such a net nearly everywhere: searches with this loss then stay where they start,
+    with status "zero-gradient", while the margin and DLR still climb.
     """
 
     goal: Goal
@@ -61,11 +69,12 @@ class AttackObjective:
         if self.loss == "linear":
             score = _pick(logits, self.label)
             return score if is_toward(self.goal) else -score
+        scores = logits.softmax(1) if self.loss == "probability_margin" else logits
         if is_toward(self.goal):
-            return -margin(logits, self.y) / (scale(logits, 4) if self.loss == "dlr" else 1)
+            return -margin(scores, self.y) / (scale(logits, 4) if self.loss == "dlr" else 1)
         if self.target is None:
-            return margin(logits, self.label) / (scale(logits, 3) if self.loss == "dlr" else 1)
-        lead = _pick(logits, self.target) - _pick(logits, self.label)
+            return margin(scores, self.label) / (scale(logits, 3) if self.loss == "dlr" else 1)
+        lead = _pick(scores, self.target) - _pick(scores, self.label)
         return lead / (scale(logits, 4) if self.loss == "dlr" else 1)
 
     @property

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from fftune.attacks.iteration import BatchState, answer, value_and_gradient
 from fftune.attacks.losses import AttackObjective, require_margin
 from fftune.attacks.search_state import ActiveBatch, BestSoFar, begin, run_packed, run_pieces
-from fftune.attacks.spec import AttackSpec, gradient_steps
+from fftune.attacks.spec import EVERY_LOSS, AttackSpec, gradient_steps
 from fftune.capture import captured
-from fftune.config import AttackConfig, Goal, Loss, ThreatModel
+from fftune.config import AttackConfig, Goal, Loss, Protocol, ThreatModel
 from fftune.devices import policy
 from fftune.keyed_noise import Noise
 from fftune.threat import project, step
@@ -33,9 +33,8 @@ def pgd(
     """Perturb `x` to make the model wrong about `y`, to make it look right, or to sway it.
 
     Madry et al. 2018 for "adversarial"; Tao et al. 2022, sec. 3.1, for "hypocritical", which
-    differs in the sign of the loss and in nothing else. Under `fixed` all steps are taken and
-    the last iterate is returned, as the papers do; of several restarts, the first whose last
-    iterate succeeds (Wu et al. 2021, table 3).
+    differs in the sign of the loss and in nothing else. The papers hand over the last iterate; of
+    several restarts, that of the first whose last iterate succeeds (Wu et al. 2021, table 3).
 
     Args:
         model: takes (B, C, H, W) in [0, 1], returns (B, K) logits; used in the mode it is in.
@@ -50,6 +49,7 @@ def pgd(
         (B, C, H, W) inside `config.threat`, detached. `x` and the model's parameter
         gradients are left as they were.
     """
+    config = config.handing("last_iterate")
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
@@ -59,15 +59,17 @@ def pgd(
 
 
 def _ascend(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
-    strong = config.protocol == "strong"
-    judged = strong or config.restarts > 1
+    protocol = config.protocol
+    assert protocol is not None  # resolved by `pgd`
+    early = protocol == "first_success"
+    judged = protocol != "last_iterate" or config.restarts > 1
 
     def advance(
         rows: ActiveBatch, x_pert: Tensor, batch: BatchState, piece: tuple[int, int]
     ) -> tuple[Tensor, BatchState]:
         index, count = piece
         if index == config.steps and judged:
-            return x_pert, _judged(rows.net, rows.aim, x_pert, batch, strong=strong)
+            return x_pert, _judged(rows.net, rows.aim, x_pert, batch, protocol=protocol)
         return _steps(
             rows.net,
             rows.x,
@@ -78,16 +80,16 @@ def _ascend(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:
             length=config.step_length,
             index=0 if rows.aim.turns is None else index,
             count=count,
-            strong=strong,
+            protocol=protocol,
             last=index + count == config.steps and not judged,
             lenient=rows.lenient,
         )
 
-    chunk = policy(rows.x.device.type).chunk if strong else UNROLLED
+    chunk = policy(rows.x.device.type).chunk if early else UNROLLED
     pieces = [(at, min(chunk, config.steps - at)) for at in range(0, config.steps, chunk)]
     if judged or not pieces:
         pieces.append((config.steps, 0))
-    run_pieces(rows, found, rows.start(config, "pgd"), pieces, advance, leaving=strong)
+    run_pieces(rows, found, rows.start(config, "pgd"), pieces, advance, leaving=early)
 
 
 @captured
@@ -102,7 +104,7 @@ def _steps(
     length: float,
     index: int,
     count: int,
-    strong: bool,
+    protocol: Protocol,
     last: bool,
     lenient: bool,
 ) -> tuple[Tensor, BatchState]:
@@ -110,8 +112,8 @@ def _steps(
     for k in range(index, index + count):
         at = value_and_gradient(net, aim, x_pert, k, lenient=lenient)
         batch = batch.counted(forwards=None, backwards=None, flat=at.flat, broken=at.broken)
-        if strong:
-            batch = batch.offered(x_pert, at.won, at.loss, stop=True)
+        if protocol != "last_iterate":
+            batch = _offered(batch, x_pert, at.won, at.loss, protocol)
         x_pert = project(step(x_pert, at.grad, length, threat.norm), x, threat)
     if last:
         nothing = torch.zeros_like(batch.score)
@@ -121,13 +123,20 @@ def _steps(
 
 @captured
 def _judged(
-    net: nn.Module, aim: AttackObjective, x_pert: Tensor, batch: BatchState, *, strong: bool
+    net: nn.Module, aim: AttackObjective, x_pert: Tensor, batch: BatchState, *, protocol: Protocol
 ) -> BatchState:
-    """Offer the last iterate, of which under `fixed` only success tells restarts apart."""
+    """Offer the last iterate, of which under `last_iterate` only success tells restarts apart."""
     won, loss = answer(net, aim, x_pert)
     batch = batch.counted(forwards=None, queries=None)
-    score = loss if strong else torch.zeros_like(loss)
-    return batch.offered(x_pert, won, score, stop=strong)
+    score = torch.zeros_like(loss) if protocol == "last_iterate" else loss
+    return _offered(batch, x_pert, won, score, protocol)
+
+
+def _offered(
+    batch: BatchState, x_pert: Tensor, won: Tensor, score: Tensor, protocol: Protocol
+) -> BatchState:
+    first, last = protocol == "first_success", protocol == "last_success"
+    return batch.offered(x_pert, won, score, stop=first, last=last)
 
 
 def fgsm(
@@ -186,21 +195,36 @@ def pgd_hedged(
     return pgd(model, x, turns, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
 
-PGD = AttackSpec(run=pgd, restarts=True, strong=True, keeps_last=True, may_unclamp=True)
+ANY: tuple[Protocol, ...] = ("last_iterate", "best_loss", "first_success", "last_success")
+
+PGD = AttackSpec(
+    run=pgd,
+    losses=EVERY_LOSS,
+    restarts=True,
+    protocols=ANY,
+    keeps_last=True,
+    may_unclamp=True,
+)
 FGSM = AttackSpec(
     run=fgsm,
-    losses=("ce", "margin", "dlr", "linear"),  # the gradient of "kl" is 0 at x, where it starts
-    strong=True,
+    # The gradient of "kl" is 0 at x, where it starts.
+    losses=("ce", "margin", "dlr", "linear", "probability_margin"),
+    protocols=ANY,
     keeps_last=True,
     may_unclamp=True,
 )
 CW = AttackSpec(
-    run=cw, losses=("margin",), restarts=True, strong=True, keeps_last=True, may_unclamp=True
+    run=cw,
+    losses=("margin",),
+    restarts=True,
+    protocols=ANY,
+    keeps_last=True,
+    may_unclamp=True,
 )
 PGD_HEDGED = AttackSpec(
     run=pgd_hedged,
     restarts=True,
-    strong=True,
+    protocols=ANY,
     may_unclamp=True,
     cost=lambda config: 2 * gradient_steps(config),
 )

@@ -24,6 +24,10 @@ class BatchIndexed(nn.Module):
         """The same net for some rows of the batch; rows may repeat."""
         raise NotImplementedError
 
+    def answers(self, x: Tensor) -> list[Tensor]:
+        """(B, K) logits of each random draw whose losses a search averages; most nets have one."""
+        return [self(x)]
+
 
 class QueryCounter(BatchIndexed):
     """A net that counts the passes of each example of a block, and keeps its clean logits.
@@ -101,6 +105,11 @@ def gradient_faults(grad: Tensor) -> tuple[Tensor, Tensor]:
 def index_batch(model: nn.Module, rows: Tensor) -> nn.Module:
     """Return `model` for some rows of the batch: itself, unless it is `BatchIndexed`."""
     return model.select(rows) if isinstance(model, BatchIndexed) else model
+
+
+def answers(model: nn.Module, x: Tensor) -> list[Tensor]:
+    """(B, K) logits at x: those of each draw of a net that averages losses over several."""
+    return model.answers(x) if isinstance(model, BatchIndexed) else [model(x)]
 
 
 def clean_logits(model: nn.Module, x: Tensor) -> Tensor:

@@ -49,7 +49,7 @@ def rays(
 
     From the direction (1, ..., 1), blocks of signs are flipped, halves first, then quarters and
     so on; a flip is kept when it reaches the goal at a smaller radius. An example stops as soon
-    as that radius is at most eps, as in the authors' code, under either protocol.
+    as that radius is at most eps, as in the authors' code.
 
     The search begins at radius 1, where an adversary's directions all lead to another class. A
     false friend has one label to reach, which such a ruined image seldom has: where neither the
@@ -65,6 +65,7 @@ def rays(
         ConfigError: the norm is not linf, the loss not "margin", or the goal has no boundary.
     """
     require_margin("rays", loss)
+    config = config.handing("best_loss")
     if config.threat.norm != "linf":
         raise ConfigError(f"norm of 'rays' must be 'linf', got {config.threat.norm!r}")
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
@@ -208,7 +209,7 @@ RAYS = AttackSpec(
     run=rays,
     losses=("margin",),
     norms=("linf",),
-    strong=True,
+    protocols=("best_loss", "first_success"),
     minimal=True,
     gradient_free=True,
     cost=lambda config: config.steps,

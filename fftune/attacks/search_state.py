@@ -17,7 +17,7 @@ from fftune.attacks.goals import is_toward
 from fftune.attacks.iteration import BatchState, answer, some_rows, value_and_gradient, wide
 from fftune.attacks.losses import AttackObjective, steps_for_all_classes
 from fftune.attacks.query_counter import QueryCounter, clean_logits, index_batch
-from fftune.config import AttackConfig, Goal, Loss
+from fftune.config import AttackConfig, Goal, Loss, Protocol
 from fftune.devices import policy
 from fftune.errors import DataError
 from fftune.keyed_noise import ExampleNoise, JobNoise, Noise
@@ -25,6 +25,8 @@ from fftune.threat import start
 
 State = TypeVar("State")
 Piece = TypeVar("Piece")
+EARLY: tuple[Protocol, ...] = ("first_success", "last_success")
+"""Protocols under which what has succeeded is searched no further, x itself tried first."""
 _CHECKED: ContextVar[bool] = ContextVar("checked", default=False)
 
 
@@ -170,13 +172,13 @@ class BestSoFar:
         """Go on with some of the active rows, by mask or position."""
         self.active = self.active[kept]
 
-    def merge(self, pack: "BestSoFar", examples: Tensor) -> None:
-        """Keep the best of each example's rows in a finished pack."""
+    def merge(self, pack: "BestSoFar", examples: Tensor, *, first: bool = False) -> None:
+        """Keep the best of each example's rows in a finished pack; or the first that succeeded."""
         for x, won, score in zip(
             *(values.chunk(pack.copies) for values in (pack.x, pack.won, pack.score)), strict=True
         ):
             self.active = examples
-            self.offer(x, won, score)
+            self.offer(x, won, torch.where(won, 0.0, -torch.inf) if first else score)
         self.active = (~self.won).nonzero().flatten() if self.stop else _every(self.won)
 
 
@@ -250,7 +252,7 @@ def begin(
     """
     if not _CHECKED.get():
         _check_pixels(x)
-    asks = config.protocol == "strong" or config.targets or goal in ("stability", "label_free")
+    asks = config.protocol in EARLY or config.targets or goal in ("stability", "label_free")
     clean = clean_logits(model, x) if asks else None
     turns = None if y.dim() == 1 else y
     y = y if turns is None else y[:, 0]
@@ -288,12 +290,13 @@ def run_packed(
 ) -> Tensor:
     """(B, C, H, W), the best point of each example over all its jobs.
 
-    An example that has succeeded takes no further restart, and under `strong` no further job at
-    all; there, x itself is tried first. Jobs are searched side by side, as many as fill a batch.
+    An example that has succeeded takes no further restart, and under protocols `EARLY` no further
+    job at all; there, x itself is tried first. Jobs are searched side by side, as many as fill a
+    batch.
     """
-    strong = config.protocol == "strong"
-    found = BestSoFar.nothing(rows.x, stop=strong or config.restarts > 1)
-    if strong and len(rows):
+    early, last = config.protocol in EARLY, config.protocol == "last_success"
+    found = BestSoFar.nothing(rows.x, stop=early or config.restarts > 1)
+    if early and len(rows):
         assert rows.aim.logits_clean is not None
         clean = rows.aim.logits_clean
         found.offer(rows.x, rows.aim.is_success(clean), rows.aim(clean))
@@ -303,9 +306,9 @@ def run_packed(
         copies = min(jobs - done, max(1, device.full(values) // len(left)))
         for examples in left.split(device.most(values, len(left))):
             part = _side_by_side(rows, examples, range(done, done + copies))
-            pack = BestSoFar.nothing(part.x, stop=strong, copies=copies)
+            pack = BestSoFar.nothing(part.x, stop=early and not last, copies=copies)
             search(part, pack)
-            found.merge(pack, examples)
+            found.merge(pack, examples, first=last)
         done += copies
     return found.x
 

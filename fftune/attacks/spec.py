@@ -1,12 +1,12 @@
 """The record of an attack: one frozen value beside its search function that says all of it."""
 
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from torch import Tensor, nn
 
-from fftune.config import AttackConfig, Goal, Loss, Norm
+from fftune.config import AttackConfig, Goal, Loss, Norm, Protocol
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
 from fftune.registry import ATTACKS, require_call
@@ -15,7 +15,12 @@ BACKWARD_COST = 2
 """Cost of one backward pass, in forward passes."""
 
 
-class SearchFunction(Protocol):
+LOSSES: tuple[Loss, ...] = ("ce", "margin", "dlr", "kl", "linear")
+"""Losses of an attack whose record names none."""
+EVERY_LOSS: tuple[Loss, ...] = (*LOSSES, "probability_margin")
+
+
+class SearchFunction(typing.Protocol):
     """Signature that all search functions share; see `pgd`."""
 
     def __call__(
@@ -46,16 +51,15 @@ class AttackSpec:
     """
 
     run: SearchFunction
-    losses: tuple[Loss, ...] = ("ce", "margin", "dlr", "kl", "linear")
+    losses: tuple[Loss, ...] = LOSSES
     """Losses that it climbs, its default first. A goal may allow fewer; see `losses.is_defined`."""
     norms: tuple[Norm, ...] = ("linf", "l2")
     """Norms of the balls that it can search."""
     restarts: bool = False
     """Tries `AttackConfig.restarts` random starts one after another; else more than one is
     refused."""
-    strong: bool = False
-    """Knows protocol "strong": it ends with an example's first success, or with its best iterate;
-    else that protocol is refused."""
+    protocols: tuple[Protocol, ...] = ("last_iterate",)
+    """Points that it can hand over, its default first; see `AttackConfig.protocol`."""
     minimal: bool = False
     """Looks for the nearest success; where none lies in the ball it returns x itself, and the
     row's status is "not-found"."""
@@ -78,8 +82,8 @@ def check_search(config: AttackConfig, loss: Loss) -> None:
     """Refuse settings that an attack would pass over in silence.
 
     Raises:
-        ConfigError: the attack does not climb this loss, has one start, or knows no protocol
-            "strong".
+        ConfigError: the attack does not climb this loss, has one start, or cannot hand over such
+            a point.
     """
     spec, name = attack_spec(config.search), config.search
     if loss not in spec.losses:
@@ -87,8 +91,14 @@ def check_search(config: AttackConfig, loss: Loss) -> None:
         raise ConfigError(f"loss {loss!r} is none of attack {name!r}, which climbs {known}")
     if config.restarts > 1 and not spec.restarts:
         raise ConfigError(f"restarts must be 1 for attack {name!r}, got {config.restarts}")
-    if config.protocol == "strong" and not spec.strong:
-        raise ConfigError(f"protocol must be 'fixed' for attack {name!r}, got 'strong'")
+    if config.protocol is not None and config.protocol not in spec.protocols:
+        known, got = ", ".join(spec.protocols), config.protocol
+        raise ConfigError(f"protocol {got!r} is none of attack {name!r}, which knows {known}")
+
+
+def protocol_of(config: AttackConfig) -> Protocol:
+    """Point that the attack of these settings hands over, its default resolved."""
+    return config.protocol or attack_spec(config.search).protocols[0]
 
 
 def attack_spec(search: str) -> AttackSpec:

@@ -44,12 +44,14 @@ def square(
 
     Arguments and guarantees as in `pgd`.
 
-    An example stops at its first success, as in the paper, under either protocol. Each example
-    draws its squares from its own stream, whatever else is in the batch.
+    An example stops at its first success, as in the paper; one that has none hands over its best
+    point, or under `last_success` x itself. Each example draws its squares from its own stream,
+    whatever else is in the batch.
 
     Args:
         config: `steps` counts queries.
     """
+    config = config.handing("best_loss")
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
@@ -266,7 +268,7 @@ def _norm(delta: Tensor, dims: tuple[int, ...]) -> Tensor:
 SQUARE = AttackSpec(
     run=square,
     restarts=True,
-    strong=True,
+    protocols=("best_loss", "first_success", "last_success"),
     gradient_free=True,
     cost=lambda config: config.steps,
 )

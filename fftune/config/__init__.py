@@ -13,7 +13,15 @@ from fftune.config.data import (
     WriteConfig,
     substandard_name,
 )
-from fftune.config.defense import DefenseConfig, HedgeConfig, HedgeTrial
+from fftune.config.defense import (
+    AntiAdversaryConfig,
+    BitDepthConfig,
+    DefenseConfig,
+    HedgeConfig,
+    HedgeTrial,
+    JpegConfig,
+    SmoothingConfig,
+)
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.hedge_study import HedgeSweep, ShowcaseConfig
 from fftune.config.literals import (
@@ -61,10 +69,12 @@ from fftune.registry import nearest
 __all__ = [
     "PAPER_LAMBDAS",
     "PERTURBED",
+    "AntiAdversaryConfig",
     "AttackConfig",
     "Augmentation",
     "Backend",
     "BatteryConfig",
+    "BitDepthConfig",
     "Compile",
     "Constants",
     "DataSpec",
@@ -77,6 +87,7 @@ __all__ = [
     "HedgeSweep",
     "HedgeTrial",
     "InputSpec",
+    "JpegConfig",
     "LoaderConfig",
     "Loss",
     "ModelSpec",
@@ -90,6 +101,7 @@ __all__ = [
     "Selection",
     "Settings",
     "ShowcaseConfig",
+    "SmoothingConfig",
     "Split",
     "Start",
     "StoppingConfig",

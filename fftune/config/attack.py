@@ -1,7 +1,9 @@
 """Threat model, and settings of one attack."""
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 from fftune.config.literals import Norm, Protocol, Start
 from fftune.config.validation import require, require_words
@@ -79,9 +81,14 @@ class AttackConfig:
     """Number of the likeliest other classes that adversarial `apgd` and `fab` aim at, one after
     another, at most classes - 1; 0: untargeted. For `deepfool`: number of boundaries that are
     looked at; 0: all."""
-    protocol: Protocol = "fixed"
-    """`fixed` takes every step; `strong` stops an example at its first success, which may be x
-    itself, and else keeps its best iterate."""
+    protocol: Protocol | None = None
+    """Point that is handed over. `last_iterate`: where all steps end. `best_loss`: of all iterates
+    the success of highest loss, or else the highest loss; for searches of a boundary, the nearest
+    success. `first_success`: where a search first succeeds and ends, which may be x itself, or
+    else the highest loss. `last_success`, as in AutoAttack's own code: x itself where it serves
+    the goal and where nothing did, or else the last success of the first restart or target that
+    has one. Default the attack's own: `last_iterate` for `pgd` and its kin, `best_loss`
+    for the others."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -96,6 +103,17 @@ class AttackConfig:
         if not self.threat.clamp:  # an import of torch, which few settings ask for
             may = getattr(ATTACKS[self.search], "may_unclamp", False)
             require("clamp", may, f"on for search {self.search!r}", self.threat.clamp)
+
+    @staticmethod
+    def upgraded(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Stored settings of before schema version 4, which had two protocols, in today's words."""
+        words = {"fixed": None, "strong": "first_success"}
+        word = stored.get("protocol")
+        return {**stored, "protocol": words.get(str(word), word)}
+
+    def handing(self, protocol: Protocol) -> "AttackConfig":
+        """The same settings, with this protocol where none is named."""
+        return replace(self, protocol=self.protocol or protocol)
 
     @property
     def label(self) -> str:

@@ -117,12 +117,69 @@ def _keeps_last(search: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class JpegConfig:
+    """Settings of JPEG compression (Dziugaite et al. 2016)."""
+
+    quality: int = 75
+    """Quality from 1 to 100, as libjpeg and Pillow count it."""
+
+    def __post_init__(self) -> None:
+        require("quality", 1 <= self.quality <= 100, "from 1 to 100", self.quality)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BitDepthConfig:
+    """Settings of fewer bits for a pixel, a feature squeezer (Xu et al. 2018)."""
+
+    bits: int = 4
+    """Bits of each pixel and channel, which then has 2^bits values."""
+
+    def __post_init__(self) -> None:
+        require("bits", 1 <= self.bits <= 8, "from 1 to 8", self.bits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SmoothingConfig:
+    """Settings of randomised smoothing (Cohen et al. 2019)."""
+
+    sigma: float = 0.25
+    """Standard deviation of the Gaussian noise, in pixels of [0, 1]."""
+    votes: int = 100
+    """Noisy copies of an image, each with one vote."""
+    attacker_votes: int = 8
+    """Copies whose probabilities an adaptive attacker averages in each draw, at most all."""
+
+    def __post_init__(self) -> None:
+        require("sigma", 0 < self.sigma < math.inf, "finite and > 0", self.sigma)
+        require("votes", self.votes >= 1, ">= 1", self.votes)
+        require("attacker_votes", self.attacker_votes >= 1, ">= 1", self.attacker_votes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AntiAdversaryConfig:
+    """Settings of the anti-adversary layer (Alfarra et al. 2022; constants of their code)."""
+
+    steps: int = 2
+    """Number of steps, K in the paper."""
+    step_size: float = 0.15
+    """Length of a step in every pixel, alpha in the paper."""
+    clamp: bool = True
+    """Keeps pixels in [0, 1], which the authors' code does not."""
+
+    def __post_init__(self) -> None:
+        require("steps", self.steps >= 1, ">= 1", self.steps)
+        good = 0 < self.step_size < math.inf
+        require("step_size", good, "finite and > 0", self.step_size)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseConfig:
     """Test-time defences that a battery's perturbed examples are scored under, beside none."""
 
     names: tuple[str, ...] = ()
-    """Names of defences: `hedge`, `hedge_one_class`, `random` noise, one of an installed package,
-    or `path/to/FILE.py:NAME` of your own. `none` adds nothing, as the bare net is always shown."""
+    """Names of defences: `hedge`, `hedge_one_class`, `random` noise, `anti_adversary`,
+    `jpeg`, `bit_depth`, `smoothing`, one of an installed package, or `path/to/FILE.py:NAME` of your
+    own. `none` adds nothing, as the bare net is always shown."""
     norm: Norm | None = None
     """Norm of the hedges' ball; default the attackers'."""
     eps_d: float | None = None
@@ -141,6 +198,10 @@ class DefenseConfig:
     draws: int = 4
     """Draws that an adaptive attacker averages over at each step (EOT); five times as many where
     the defence asks nothing of the net."""
+    jpeg: JpegConfig = field(default_factory=JpegConfig)
+    bit_depth: BitDepthConfig = field(default_factory=BitDepthConfig)
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
+    anti_adversary: AntiAdversaryConfig = field(default_factory=AntiAdversaryConfig)
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -153,6 +214,11 @@ class DefenseConfig:
         _check(0 if self.eps_d is None else self.eps_d, self.steps, self.step_size)
         require("repeats", self.repeats >= 1, ">= 1", self.repeats)
         require("draws", self.draws >= 1, ">= 1", self.draws)
+
+    @property
+    def is_any(self) -> bool:
+        """True where a defence is named."""
+        return any(name != "none" for name in self.names)
 
     def hedge(self, threat: ThreatModel) -> HedgeConfig:
         """Hedge Defense with these settings; what is not given follows the attackers' threat."""

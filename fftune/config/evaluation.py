@@ -37,8 +37,8 @@ class BatteryConfig:
     device: Device = "auto"
     """`auto` is CUDA where torch sees it."""
     precision: Precision = "auto"
-    """Precision of the `strong` searches, whose successes are confirmed in fp32 on the untouched
-    net; `auto` is bf16 on a CPU that has it, fp32 on CUDA, where bf16 alone finds less: there
+    """Precision of searches for a first success, which is confirmed in fp32 on the untouched net;
+    `auto` is bf16 on a CPU that has it, fp32 on CUDA, where bf16 alone finds less: there
     what survives a search in bf16 is searched again in fp32."""
 
     def __post_init__(self) -> None:

@@ -7,11 +7,13 @@ from typing import Literal
 
 Norm = Literal["linf", "l2"]
 Goal = Literal["adversarial", "targeted", "hypocritical", "stability", "hedge", "label_free"]
-Loss = Literal["ce", "margin", "dlr", "kl", "linear"]
+Loss = Literal["ce", "margin", "dlr", "probability_margin", "kl", "linear"]
 Start = Literal["uniform", "gaussian", "narrow", "sphere", "none"]
-Protocol = Literal["fixed", "strong"]
-RowProtocol = Literal["fixed", "strong", "certified"]
-"""Protocol of rows: that of an attack, or a bound that no attack exceeds."""
+Protocol = Literal["last_iterate", "best_loss", "first_success", "last_success"]
+"""Point that a search hands over; see `AttackConfig.protocol`."""
+RowProtocol = Literal["last_iterate", "best_loss", "first_success", "last_success", "certified"]
+"""Protocol of rows: that of an attack, or a bound that no attack exceeds. Rows of before 0.3 say
+`fixed` for the first two and `strong` for `first_success`."""
 Tier = Literal["screen", "escalating", "full"]
 Precision = Literal["fp32", "bf16", "auto"]
 Device = Literal["auto", "cpu", "cuda"]

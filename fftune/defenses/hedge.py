@@ -1,6 +1,7 @@
 """Hedge Defense: PGD that climbs the loss of all classes at once."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +10,7 @@ from fftune.attacks import pgd
 from fftune.attacks.losses import all_classes
 from fftune.attacks.query_counter import index_batch
 from fftune.config import AttackConfig, Goal, HedgeConfig
-from fftune.defenses.spec import DefenseSpec, Purify
+from fftune.defenses.spec import Defense, DefenseSpec
 from fftune.errors import ModelError
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models.fits import connected_logits
@@ -48,20 +49,17 @@ def hedge(model: nn.Module, x: Tensor, *, config: HedgeConfig, noise: Noise, ids
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hedge:
-    """Hedge Defense with its settings; without steps, uniform random noise."""
+class Hedge(Defense):
+    """Hedge Defense with its settings; without steps, uniform random noise.
+
+    Its steps follow gradients, whose own derivative attackers take for the identity.
+    """
 
     config: HedgeConfig
 
-    @property
-    def purify(self) -> Purify:
+    def purify(self, model: nn.Module, x: Tensor, *, noise: Noise, ids: Tensor) -> Tensor:
         """`hedge` with these settings."""
-        config = self.config
-
-        def purify(model: nn.Module, x: Tensor, *, noise: Noise, ids: Tensor) -> Tensor:
-            return hedge(model, x, config=config, noise=noise, ids=ids)
-
-        return purify
+        return hedge(model, x, config=self.config, noise=noise, ids=ids)
 
     @property
     def passes(self) -> int:
@@ -73,15 +71,16 @@ class Hedge:
         """True where it takes steps."""
         return self.config.steps > 0
 
-    @property
-    def differentiable(self) -> bool:
-        """False: its steps follow gradients, whose own derivative is taken for the identity."""
-        return False
+
+def _made(**changes: Any) -> DefenseSpec:
+    return DefenseSpec(
+        make=lambda config, threat: Hedge(config=replace(config.hedge(threat), **changes))
+    )
 
 
-HEDGE = DefenseSpec(make=lambda config: Hedge(config=config))
-HEDGE_ONE_CLASS = DefenseSpec(make=lambda config: Hedge(config=replace(config, classes="one")))
-RANDOM = DefenseSpec(make=lambda config: Hedge(config=replace(config, steps=0)))
+HEDGE = _made()
+HEDGE_ONE_CLASS = _made(classes="one")
+RANDOM = _made(steps=0)
 
 
 def refuse_without_gradients(model: nn.Module, x: Tensor) -> None:

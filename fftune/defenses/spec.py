@@ -1,12 +1,17 @@
-"""The protocol of a test-time defence, and the record that a defence has in the registry."""
+"""The protocol of a test-time defence, and the record that a defence has in the registry.
+
+A defence changes the images before a net predicts them, or is a whole net around a net. `answered`
+asks either; verdicts and adaptive attackers go through it alike.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+import torch
 from torch import Tensor, nn
 
-from fftune.config import DefenseConfig, HedgeConfig, ThreatModel
+from fftune.config import DefenseConfig, ThreatModel
 from fftune.errors import ConfigError
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.registry import DEFENSES, code_of, label, require_call
@@ -28,62 +33,90 @@ class Purify(Protocol):
         ...
 
 
+class Wrap(Protocol):
+    """Function that answers in a net's stead: a net around a net."""
+
+    def __call__(self, model: nn.Module, x: Tensor, *, noise: Noise, ids: Tensor) -> Tensor:
+        """Return (B, K) logits: of probabilities or shares of votes, the logarithm.
+
+        Arguments are those of `Purify`. The model may be asked as often as need be, always about
+        all B examples in their order, as some nets that attackers hand over keep count of them.
+        """
+        ...
+
+
 class Defense(Protocol):
     """A test-time defence with its settings: a frozen dataclass of plain values and dataclasses.
 
-    Its fields travel to workers and are hashed; those of another defence must differ.
+    Its fields travel to workers and are hashed; those of another defence must differ. It has one
+    of `purify` and `wrap`, as a method or a property.
     """
 
     @property
-    def purify(self) -> Purify:
-        """The function that changes inputs."""
-        ...
+    def purify(self) -> Purify | None:
+        """The function that changes inputs; None where it wraps the net."""
+        return None
+
+    @property
+    def wrap(self) -> Wrap | None:
+        """The function that answers in the net's stead; None where it changes inputs."""
+        return None
 
     @property
     def passes(self) -> int:
-        """Forward passes through the net that purifying takes; 0 asks nothing of the net."""
-        ...
+        """Forward passes through the net beside the one that predicts; 0 asks no more of it."""
+        return 0
 
     @property
     def needs_gradients(self) -> bool:
         """True: each of the passes takes a gradient, and nets without any are refused."""
-        ...
+        return False
 
     @property
     def differentiable(self) -> bool:
-        """True: adaptive attackers differentiate `purify` itself; else they take its derivative
-        for the identity (BPDA).
+        """True: adaptive attackers differentiate the defence itself; else they take its derivative
+        for the identity (BPDA): that of the net at purified images, or of the net that is wrapped.
         """
-        ...
+        return False
+
+    @property
+    def surrogate(self) -> "Defense | None":
+        """The defence that adaptive attackers search through in its stead; None: itself."""
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseSpec:
     """Record of a defence: an entry of `fftune.registry.DEFENSES`, or `NAME` of `FILE.py:NAME`.
 
-    Give `purify` for a defence without settings, or `make` for one that follows those of
+    Give `purify` or `wrap` for a defence without settings, or `make` for one that follows those of
     `DefenseConfig`.
     """
 
     purify: Purify | None = None
+    wrap: Wrap | None = None
+    """A net around the net, instead of `purify`."""
     passes: int = 0
-    """Forward passes through the net that `purify` takes for each example."""
+    """Forward passes through the net for each example, beside the one that predicts it."""
     needs_gradients: bool = False
     """True: each of these passes takes a gradient."""
     differentiable: bool = False
-    """True: autograd can pass through `purify`, and adaptive attackers do; else they take its
+    """True: autograd can pass through the function, and adaptive attackers do; else they take its
     derivative for the identity (BPDA), which finds too little behind whatever moves or mixes
     pixels."""
-    make: Callable[[HedgeConfig], Defense] | None = None
-    """Builds the defence from `DefenseConfig.hedge`, instead of `purify`."""
+    surrogate: Defense | None = None
+    """Defence that adaptive attackers search through in its stead, as another record without
+    `make`: mean probabilities for a vote, say. Their points are judged behind the vote itself."""
+    make: Callable[[DefenseConfig, ThreatModel], Defense] | None = None
+    """Builds the defence from settings and the attackers' ball, which some settings follow."""
 
     def __post_init__(self) -> None:
-        if (self.purify is None) == (self.make is None):
-            raise ConfigError("DefenseSpec must have one of purify and make")
+        if [self.purify, self.wrap, self.make].count(None) != 2:
+            raise ConfigError("DefenseSpec must have one of purify, wrap and make")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NamedDefense:
+class NamedDefense(Defense):
     """A defence without settings, looked up by its name wherever it is applied."""
 
     name: str
@@ -92,15 +125,18 @@ class NamedDefense:
     """Digest of the user's file that holds it, which tells its versions apart."""
 
     @property
-    def purify(self) -> Purify:
-        """The function that the record holds."""
-        purify = defense_spec(self.name).purify
-        assert purify is not None  # `defenses_of` makes no other
-        return purify
+    def purify(self) -> Purify | None:
+        """The function that changes inputs, if the record holds one."""
+        return defense_spec(self.name).purify
+
+    @property
+    def wrap(self) -> Wrap | None:
+        """The function that answers in the net's stead, if the record holds one."""
+        return defense_spec(self.name).wrap
 
     @property
     def passes(self) -> int:
-        """Forward passes through the net for each example."""
+        """Forward passes through the net for each example, beside the one that predicts it."""
         return defense_spec(self.name).passes
 
     @property
@@ -113,9 +149,54 @@ class NamedDefense:
         """True: autograd can pass through the function."""
         return defense_spec(self.name).differentiable
 
+    @property
+    def surrogate(self) -> Defense | None:
+        """The defence that adaptive attackers search through in its stead."""
+        return defense_spec(self.name).surrogate
+
+
+def answered(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise) -> Tensor:
+    """(B, K) logits of a net behind a defence, under one draw of its noise.
+
+    Args:
+        x: (B, C, H, W), pixels in [0, 1].
+        noise: the defender's, for the examples of the batch.
+
+    Raises:
+        ConfigError: the defence returns what are no images of this shape, or no logits.
+    """
+    if defense.wrap is None:
+        x_def = purified(defense, model, x, noise)
+        # Only attackers differentiate: a verdict asks the net as one without a defence does.
+        with torch.set_grad_enabled(torch.is_grad_enabled() and x_def.requires_grad):
+            logits: Tensor = model(x_def)
+        return logits
+    found: Any = defense.wrap(model, x, noise=noise.noise, ids=noise.ids)
+    if fault := _fault(found, len(x)):
+        raise ConfigError(f"{_named(defense)} must return logits of ({len(x)}, K), got {fault}")
+    wrapped: Tensor = found
+    return wrapped
+
+
+def _fault(found: Any, count: int) -> str:
+    """Fault of what a wrap returned, which is to be (count, K) logits; else ""."""
+    if not isinstance(found, Tensor):
+        return type(found).__name__
+    if found.dim() != 2 or len(found) != count:
+        return f"{tuple(found.shape)}"
+    if not found.is_floating_point():
+        return f"values of {found.dtype}"
+    values = found.detach()
+    if not bool(values.isfinite().all()):
+        return "values that are not finite"
+    sums = values.double().sum(1)
+    if count > 3 and bool((values >= 0).all()) and torch.allclose(sums, torch.ones_like(sums)):
+        return "probabilities, whose logarithm are logits"
+    return ""
+
 
 def purified(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise) -> Tensor:
-    """Purify a batch.
+    """Purify a batch by a defence that is no wrapped net.
 
     Args:
         x: (B, C, H, W), pixels in [0, 1].
@@ -124,11 +205,18 @@ def purified(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise)
     Raises:
         ConfigError: the defence returns images of another shape.
     """
+    assert defense.purify is not None  # it has one of purify and wrap
     x_def = defense.purify(model, x, noise=noise.noise, ids=noise.ids)
     if not isinstance(x_def, Tensor) or x_def.shape != x.shape:
         got = tuple(x_def.shape) if isinstance(x_def, Tensor) else type(x_def).__name__
-        raise ConfigError(f"defense must return images of shape {tuple(x.shape)}, got {got}")
+        raise ConfigError(f"{_named(defense)} must return images of {tuple(x.shape)}, got {got}")
     return x_def
+
+
+def _named(defense: Defense) -> str:
+    """The defence as messages call it."""
+    name = defense.name if isinstance(defense, NamedDefense) else type(defense).__name__
+    return f"defense {name!r}"
 
 
 def defense_spec(name: str) -> DefenseSpec:
@@ -156,10 +244,12 @@ def defenses_of(config: DefenseConfig, threat: ThreatModel) -> dict[str, Defense
     found: dict[str, Defense] = {}
     for name in config.names:
         if name != "none":
-            found[label(name)] = _defense(name, config.hedge(threat))
+            found[label(name)] = _defense(name, config, threat)
     return found
 
 
-def _defense(name: str, hedge: HedgeConfig) -> Defense:
+def _defense(name: str, config: DefenseConfig, threat: ThreatModel) -> Defense:
     spec = defense_spec(name)
-    return NamedDefense(name=name, code=code_of(name)) if spec.make is None else spec.make(hedge)
+    if spec.make is None:
+        return NamedDefense(name=name, code=code_of(name))
+    return spec.make(config, threat)

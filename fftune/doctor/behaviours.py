@@ -54,7 +54,7 @@ def behaviours(
         defense: name of the defence, or "none".
         settings: settings of the defence; its names and repeats are not used.
     """
-    protocol: Protocol = "strong" if defense == "none" else "fixed"
+    protocol: Protocol | None = "first_success" if defense == "none" else None
     names = () if defense == "none" else (defense,)
     asked = replace(settings or DefenseConfig(), names=names, repeats=1)
     defense_set = DefenseSet.of(
@@ -66,7 +66,9 @@ def behaviours(
     return checks(outcomes.where(defense=label(defense)))
 
 
-def attacks_of(dataset: Dataset, threat: ThreatModel, protocol: Protocol) -> tuple[Attack, ...]:
+def attacks_of(
+    dataset: Dataset, threat: ThreatModel, protocol: Protocol | None
+) -> tuple[Attack, ...]:
     """Build every attack that the five checks compare."""
     diameter = 1 if threat.norm == "linf" else sqrt(prod(dataset.shape))
     cube = ThreatModel(norm=threat.norm, eps=diameter)

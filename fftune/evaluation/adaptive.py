@@ -48,10 +48,10 @@ def adaptive_attacks(
                 ("eot", AdaptiveAccess(defense=defense, draws=draws)),
                 ("known", AdaptiveAccess(defense=defense, leaked_draw=0)),
             ):
-                attack = single(f"{knowledge}-{name}", goal, "ce", plain)
-                attacks.append(replace(attack, access=access, scope=scope))
-        inside = single("pgd-hedged", goal, "ce", replace(plain, search="pgd_hedged"))
-        attacks.append(replace(inside, scope=scope))
+                named = f"{knowledge}-{name}"
+                attacks.append(single(named, goal, "ce", plain, access=access, scope=scope))
+        inside = replace(plain, search="pgd_hedged")
+        attacks.append(single("pgd-hedged", goal, "ce", inside, scope=scope))
         if goal == "adversarial":
             attacks.append(single("label-free", "label_free", "ce", plain))
     return tuple(attacks)
@@ -69,7 +69,9 @@ def _plain(battery: Sequence[Attack], goal: Goal, threat: ThreatModel) -> Attack
     theirs = [
         attack.config
         for attack in battery
-        if attack.goal == goal and attack.config.search == "pgd" and attack.protocol == "fixed"
+        if attack.goal == goal
+        and attack.config.search == "pgd"
+        and attack.protocol == "last_iterate"
     ]
     own = AttackConfig(threat=threat, steps=20, step_size=threat.eps / 2)
     return max(theirs, key=lambda config: config.steps, default=own)

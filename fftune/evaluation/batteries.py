@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
+from fftune.attacks import attack_spec, protocol_of
+from fftune.attacks.search_state import EARLY
 from fftune.config import (
     AttackConfig,
     BatteryConfig,
@@ -20,13 +22,8 @@ from fftune.config import (
 )
 from fftune.defenses import AdaptiveAccess
 from fftune.errors import ConfigError
-from fftune.evaluation.tiers import (
-    CANARY_LENGTHS,
-    TIERS,
-    AttackStage,
-    adversarial_stages,
-    hypocritical_stages,
-)
+from fftune.evaluation.choice import Choice
+from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS, AttackStage
 from fftune.registry import BATTERIES, require_call
 
 RAYS_QUERIES = 10_000
@@ -46,7 +43,8 @@ class Attack:
     name: str
     goal: Goal
     stages: tuple[AttackStage, ...]
-    """Searches in order; a later one tries the examples on which all earlier ones failed."""
+    """Searches in order; a later one tries the examples on which all earlier ones failed. Some may
+    go through a defence, others to the bare net."""
     tier: Tier = "full"
     """Length of its stages; `escalating` is searched again at `full` where that may find more."""
     scope: Scope = "all"
@@ -55,8 +53,9 @@ class Attack:
     mistakes are whose."""
     target: int | None = None
     """The class of goal "targeted"."""
-    access: AdaptiveAccess | None = None
-    """Access of an adaptive attacker, through a defence; None: to the bare net."""
+    choice: Choice | None = None
+    """Choice among the points of its stages, each of which then searches all examples; None: each
+    tries what the last left."""
 
     @property
     def config(self) -> AttackConfig:
@@ -65,14 +64,19 @@ class Attack:
 
     @property
     def protocol(self) -> RowProtocol:
-        """`fixed` where every stage is."""
-        fixed = all(stage.config.protocol == "fixed" for stage in self.stages)
-        return "fixed" if fixed else "strong"
+        """Point that its stages hand over; `EARLY` where any of them is."""
+        each = [protocol_of(stage.config) for stage in self.stages]
+        return next((protocol for protocol in each if protocol in EARLY), each[-1])
 
     @property
     def is_ensemble(self) -> bool:
         """True where it has several stages."""
         return len(self.stages) > 1
+
+    @property
+    def is_plain(self) -> bool:
+        """True where its first search's settings say all of it."""
+        return not self.is_ensemble and self.stages[0].access is None and self.choice is None
 
     @property
     def follows(self) -> bool:
@@ -138,11 +142,18 @@ def tier_of(battery: BatteryConfig) -> Tier | None:
 
 
 def attacks_of(
-    battery: BatteryConfig, threat: ThreatModel, *, classes: int = 0, tier: Tier | None = None
+    battery: BatteryConfig,
+    threat: ThreatModel,
+    *,
+    classes: int = 0,
+    tier: Tier | None = None,
+    defended: bool = False,
 ) -> tuple[Attack, ...]:
     """Build the attacks of a battery.
 
     Args:
+        defended: their points are scored under defences, too, where it matters which of several
+            successes is handed over.
         classes: number of classes of the data set, for `targets`.
         tier: length of the ensembles; default the battery's own.
 
@@ -155,7 +166,20 @@ def attacks_of(
     attacks = tuple(spec.attacks(threat, config, classes))
     if not attacks or not all(isinstance(attack, Attack) for attack in attacks):
         raise ConfigError(f"battery {battery.name!r} must return one or more Attacks")
-    return attacks
+    return tuple(map(_for_defenses, attacks)) if defended else attacks
+
+
+def _for_defenses(attack: Attack) -> Attack:
+    """Hand over what AutoAttack's own code does: the first success is the easiest to undo."""
+    stages = [_last_success(stage) for stage in attack.stages]
+    return replace(attack, stages=tuple(stages)) if attack.is_ensemble else attack
+
+
+def _last_success(stage: AttackStage) -> AttackStage:
+    early = protocol_of(stage.config) == "first_success"
+    if not early or "last_success" not in attack_spec(stage.config.search).protocols:
+        return stage
+    return replace(stage, config=replace(stage.config, protocol="last_success"))
 
 
 def _risks(threat: ThreatModel, config: BatteryConfig, _classes: int) -> tuple[Attack, ...]:
@@ -175,13 +199,17 @@ def risks(threat: ThreatModel, steps: int) -> tuple[Attack, ...]:
 
 
 def nine(threat: ThreatModel) -> tuple[Attack, ...]:
-    """The nine attacks of Wu et al. 2021, table 1, each on all examples (B.2; alg. 2: eps / 2)."""
+    """The nine attacks of Wu et al. 2021, table 1, each on all examples (B.2; alg. 2: eps / 2).
+
+    Those of AutoAttack hand over the points that its own code does.
+    """
     pgd = AttackConfig(threat=threat, steps=20, step_size=threat.eps / 2)
-    apgd = AttackConfig(threat=threat, search="apgd", steps=100)
+    theirs = AttackConfig(threat=threat, protocol="last_success")
+    apgd = replace(theirs, search="apgd", steps=100)
     deepfool = AttackConfig(threat=threat, search="deepfool", steps=DEEPFOOL_STEPS, targets=9)
-    fab = AttackConfig(threat=threat, search="fab", steps=100, targets=9, start="none")
+    fab = replace(theirs, search="fab", steps=100, targets=9, start="none")
     random = {
-        "square": AttackConfig(threat=threat, search="square", steps=5000, start="none"),
+        "square": replace(theirs, search="square", steps=5000, start="none"),
         "rays": AttackConfig(threat=threat, search="rays", steps=RAYS_QUERIES, start="none"),
     }
     if threat.norm != "linf":
@@ -200,7 +228,7 @@ def nine(threat: ThreatModel) -> tuple[Attack, ...]:
 
 def ensemble(threat: ThreatModel, tier: Tier) -> Attack:
     """AutoAttack (Croce & Hein 2020) at tier `full`; at others a shorter ensemble, named so."""
-    stages = adversarial_stages(TIERS[tier], threat)
+    stages = TIERS[tier].stages("adversarial", threat)
     name = "autoattack" if tier == "full" else "ensemble"
     return Attack(name=name, goal="adversarial", stages=stages, tier=tier)
 
@@ -218,7 +246,7 @@ def _hypocritical(threat: ThreatModel, config: BatteryConfig, _classes: int) -> 
 def hypocritical(threat: ThreatModel, tier: Tier) -> tuple[Attack, ...]:
     """Tao et al. 2022, table 14, and "strong", an ensemble whose first stage is their PGD-20."""
     pgd = AttackConfig(threat=threat, steps=20)
-    strong = (AttackStage(config=pgd, loss="ce"), *hypocritical_stages(TIERS[tier], threat))
+    strong = (AttackStage(config=pgd, loss="ce"), *TIERS[tier].stages("hypocritical", threat))
     return (
         single("fgsm", "hypocritical", "ce", replace(pgd, search="fgsm", steps=1, start="none")),
         single("pgd-20", "hypocritical", "ce", pgd),
@@ -257,13 +285,22 @@ def fast_at(threat: ThreatModel) -> tuple[Attack, ...]:
 
 def canary(attack: Attack) -> Attack:
     """FAB and Square, for the goal and the threat of an ensemble."""
-    stages = adversarial_stages if attack.goal == "adversarial" else hypocritical_stages
-    return replace(attack, name=CANARY_NAME, stages=stages(CANARY_LENGTHS, attack.config.threat))
+    stages = CANARY_SEARCHES.stages(attack.goal, attack.config.threat)
+    return replace(attack, name=CANARY_NAME, stages=stages)
 
 
-def single(name: str, goal: Goal, loss: Loss, config: AttackConfig) -> Attack:
+def single(
+    name: str,
+    goal: Goal,
+    loss: Loss,
+    config: AttackConfig,
+    *,
+    access: AdaptiveAccess | None = None,
+    scope: Scope = "all",
+) -> Attack:
     """An attack of one search."""
-    return Attack(name=name, goal=goal, stages=(AttackStage(config=config, loss=loss),))
+    stage = AttackStage(config=config, loss=loss, access=access)
+    return Attack(name=name, goal=goal, stages=(stage,), scope=scope)
 
 
 def _fixed(make: Callable[[ThreatModel], Sequence[Attack]]) -> MakeAttacks:

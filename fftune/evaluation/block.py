@@ -6,22 +6,22 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks import attack_spec, success
+from fftune.attacks import attack_spec, protocol_of, success
 from fftune.attacks.query_counter import QueryCounter
-from fftune.attacks.search_state import checked_before
+from fftune.attacks.search_state import EARLY, checked_before
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
 from fftune.devices import policy
 from fftune.errors import ConfigError, DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.certificate import Certificate, at_worst
+from fftune.evaluation.choice import preferred
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
-from fftune.evaluation.rows import RowKey, attack_rows
+from fftune.evaluation.rows import RowKey, attack_rows, status_of
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import fits
 from fftune.models.verdict import in_pieces
-from fftune.outcomes import NAN, SOME_NAN, ZERO
 from fftune.registry import is_of_file
 from fftune.threat import is_inside
 
@@ -33,9 +33,9 @@ class ModelUnderTest:
     net: nn.Module
     """The untouched net in fp32, which gives every prediction of the rows."""
     surrogate: nn.Module
-    """Faster copy in fp32, which `fixed` searches query; see `models.inference_copies`."""
+    """Faster copy in fp32, which searches query; see `models.inference_copies`."""
     surrogate_lowp: nn.Module
-    """Copy that `strong` searches query, in bf16 where the precision says so."""
+    """Copy that searches for a first success query, in bf16 where the precision says so."""
     classes: int
     """Number of classes of the data set."""
     columns: dict[str, str]
@@ -151,10 +151,35 @@ def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
     if isinstance(attack, Certificate):
         attempt.pred = at_worst(attack, subject.net, attempt.x, attempt.y, attempt.clean)
         attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
-        return attempt
-    for stage in attack.stages if len(attempt.y) else ():
-        _run(subject, attempt, stage, attack, noise)
+    elif attack.choice is not None and len(attempt.y):
+        _choose(subject, attempt, attack, noise)
+    else:
+        for stage in attack.stages if len(attempt.y) else ():
+            _run(subject, attempt, stage, attack, noise)
     return attempt
+
+
+def _choose(subject: ModelUnderTest, attempt: _Attempt, attack: Attack, noise: Noise) -> None:
+    """Run every search on all examples, and let the attacker choose among their points."""
+    assert attack.choice is not None
+    every, points = torch.arange(len(attempt.y), device=attempt.y.device), []
+    for stage in attack.stages:
+        attempt.x_pert, attempt.won = attempt.x, torch.zeros_like(attempt.won)
+        _search(subject.surrogate, subject, attempt, stage, attack, every, noise)
+        points.append(attempt.x_pert)
+    counted = QueryCounter(subject.surrogate, attempt.clean)
+    mine, label = ExampleNoise(noise, attempt.ids), attempt.label
+    attempt.x_pert = preferred(
+        attack.choice, counted, points, attack.goal, label=label, clean=attempt.clean, noise=mine
+    )
+    attempt.counts += counted.counts
+    _judge(subject, attempt, attack)
+
+
+def _judge(subject: ModelUnderTest, attempt: _Attempt, attack: Attack) -> None:
+    """Ask the untouched net about the perturbed examples."""
+    attempt.pred = logits_of(subject, attempt.x_pert).argmax(1)
+    attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
 
 
 def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
@@ -189,8 +214,8 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
         clean=clean,
         x_pert=x,
         pred=pred,
-        # Under `strong`, x itself is the first thing that is tried.
-        won=success(attack.goal, pred, pred, label) if attack.protocol == "strong" else won,
+        # There, x itself is the first thing that is tried.
+        won=success(attack.goal, pred, pred, label) if attack.protocol in EARLY else won,
         counts=torch.zeros(5, len(y), dtype=torch.int64, device=y.device),
     )
 
@@ -214,18 +239,19 @@ def _run(
 ) -> None:
     """Run one search on the examples that are not yet successes, and update the attempt.
 
-    A `fixed` search tries all, so that it is the same search as if it ran alone. Where the copy
-    that `strong` searches query claims a success which the untouched net denies, the search is
+    Under protocols that are not `EARLY` all are tried, so that it is the same search as if it ran
+    alone. Where a copy of the net claims a success which the untouched net denies, the search is
     run again on the untouched net. What survives a search in bf16 is searched again in fp32 where
     the device's policy says so.
     """
-    fixed = stage.config.protocol == "fixed"
-    at = (~attempt.won | fixed).nonzero().flatten()
-    if fixed:
+    protocol = protocol_of(stage.config)
+    at = (~attempt.won | (protocol not in EARLY)).nonzero().flatten()
+    if protocol not in EARLY:
         _search(subject.surrogate, subject, attempt, stage, attack, at, noise)
         return
-    denied = _search(subject.surrogate_lowp, subject, attempt, stage, attack, at, noise)
-    if subject.surrogate_lowp is not subject.surrogate and policy(subject.device).bf16_again:
+    lowp = subject.surrogate_lowp if protocol == "first_success" else subject.surrogate
+    denied = _search(lowp, subject, attempt, stage, attack, at, noise)
+    if lowp is not subject.surrogate and policy(subject.device).bf16_again:
         at = (~attempt.won).nonzero().flatten()
         denied = _search(subject.surrogate, subject, attempt, stage, attack, at, noise)
     if len(denied):
@@ -248,10 +274,10 @@ def _search(
     x, label = attempt.x[at], attempt.label[at]
     asked: nn.Module = counted
     examples = ExampleNoise(noise, attempt.ids).select(at)
-    if attack.access is not None:
+    if stage.access is not None:
         assert subject.defense_set is not None
         defender = subject.defense_set.noise
-        asked = attack.access.wrap(counted, noise=examples, defender=defender)
+        asked = stage.access.wrap(counted, noise=examples, defender=defender)
     with checked_before():  # data sets hold pixels in [0, 1], `_begin` looked at the labels
         x_pert = attack_spec(stage.config.search).run(
             asked,
@@ -267,14 +293,13 @@ def _search(
     open_ = ~attempt.won[at]
     attempt.x_pert = attempt.x_pert.clone()
     attempt.x_pert[at[open_]] = x_pert[open_]
-    attempt.pred = logits_of(subject, attempt.x_pert).argmax(1)
     if not is_inside(attempt.x_pert, attempt.x, stage.config.threat):
         # An attack of ours that does so is a defect; one of the user's is theirs to mend.
         kind = ConfigError if is_of_file(stage.config.search) else AssertionError
         raise kind(f"attack {stage.config.search!r} left the ball of {stage.config.threat}")
-    attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
+    _judge(subject, attempt, attack)
     lost = at[~attempt.won[at]]
-    if net is subject.net or stage.config.protocol == "fixed" or not len(lost):
+    if net is subject.net or protocol_of(stage.config) not in EARLY or not len(lost):
         return lost[:0]
     with torch.no_grad():
         pred = net(x_pert[~attempt.won[at]]).argmax(1)
@@ -292,7 +317,8 @@ def _rows(
     """Rows of the attack on the bare net, or under one draw of a defence, with its passes."""
     config, clean = attack.config, attempt.clean.argmax(1)
     under = None if defended is None else defended.perturbed
-    which = config if len(attack.stages) == 1 and attack.access is None else attack
+    which = config if attack.is_plain else attack
+    minimal = not attack.is_ensemble and attack_spec(config.search).minimal
     key = RowKey(
         dataset_hash=subject.columns["dataset_hash"],
         split=subject.columns["split"],
@@ -319,17 +345,5 @@ def _rows(
         pred_clean_defended=clean if defended is None else defended.clean,
         pred_pert=attempt.pred if under is None else under.pred,
         counts=attempt.counts[:3] if under is None else under.counts[:3],
-        status=_status(attempt, attack),
+        status=status_of(attempt.counts, missed=~attempt.won & minimal),
     )
-
-
-def _status(attempt: _Attempt, attack: Attack) -> list[str]:
-    """Status of each row: "ok", useless gradients, or no success inside the ball."""
-    _, backwards, _, flat, broken = attempt.counts.cpu()
-    void = ((backwards > 0) & (flat == backwards)).tolist()
-    minimal = not attack.is_ensemble and attack_spec(attack.config.search).minimal
-    missed = (~attempt.won.cpu() & minimal).tolist()
-    return [
-        (NAN if nan else ZERO) if blind else SOME_NAN if nan else "not-found" if miss else "ok"
-        for blind, nan, miss in zip(void, (broken > 0).tolist(), missed, strict=True)
-    ]

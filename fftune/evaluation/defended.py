@@ -1,7 +1,8 @@
 """Scoring of perturbed examples under every random draw of every defence."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,10 +10,12 @@ from torch import Tensor, nn
 
 from fftune.attacks.search_state import checked_before
 from fftune.config import DefenseConfig, ThreatModel, config_hash
-from fftune.defenses import Defense, defenses_of
-from fftune.defenses.spec import purified
+from fftune.defenses import Defense, Hedge, defenses_of, refuse_without_gradients
+from fftune.defenses.spec import answered, purified
+from fftune.errors import ConfigError, ModelError
 from fftune.keyed_noise import ExampleNoise, Noise
-from fftune.models.verdict import in_pieces, pieces
+from fftune.models.fits import has_gradients
+from fftune.models.verdict import pieces
 
 CLEAN = "clean"
 """Name of the attack that does nothing: natural accuracy under a defence, and the control."""
@@ -20,6 +23,8 @@ RANDOM_START = "random-start"
 """Name of the attack that takes no step from a uniform point of the ball: another control."""
 CONTROLS = (CLEAN, RANDOM_START)
 """Names of what is no attack: it shows what noise alone does, and resubmitting anything."""
+WRAPPED_ON = 4
+"""Images that a wrapped net is tried on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,14 +128,12 @@ def predict(
     noise: ExampleNoise,
     piece: int | None = None,
 ) -> Tensor:
-    """(B,) int64, the net's predictions of inputs that a defence has purified, asking that net.
+    """(B,) int64, what the net predicts behind a defence, which asks that very net.
 
     Args:
         piece: as in `models.verdict.pieces`.
     """
-    x_def = purify(net, x, defense=defense, noise=noise, piece=piece)
-    with torch.no_grad():
-        return in_pieces(net, piece)(x_def).argmax(1)
+    return _in_pieces(partial(answered, defense, net), x, noise, piece).argmax(1)
 
 
 def purify(
@@ -146,14 +149,49 @@ def purify(
     Args:
         piece: as in `models.verdict.pieces`.
     """
+    return _in_pieces(partial(purified, defense, net), x, noise, piece)
+
+
+def _in_pieces(
+    ask: Callable[[Tensor, ExampleNoise], Tensor], x: Tensor, noise: ExampleNoise, piece: int | None
+) -> Tensor:
+    """What is answered to the parts of a batch, put together; see `models.verdict.pieces`."""
     found, done = [], 0
     with pieces(x, piece) as parts:
         for part, rows in parts:
             ids = noise.ids[done : done + rows]
             ids = torch.cat([ids, ids.new_zeros(len(part) - rows)])
-            found.append(purified(defense, net, part, ExampleNoise(noise.noise, ids))[:rows])
+            found.append(ask(part, ExampleNoise(noise.noise, ids))[:rows].detach())
             done += rows
     return found[0] if len(found) == 1 else torch.cat(found)
+
+
+def refuse_misfits(defense_set: DefenseSet, net: nn.Module, x: Tensor, classes: int) -> None:
+    """Refuse, in one line, a net that a defence cannot follow, or a defence that is no such net.
+
+    Args:
+        net: untouched, frozen.
+        x: (B, C, H, W), a few images.
+        classes: number of classes of the data set.
+
+    Raises:
+        ModelError: a defence is to follow gradients that the net does not have.
+        ConfigError: a wrapped net returns what are no logits of these classes.
+    """
+    for name, defense in defense_set.defenses.items():
+        if isinstance(defense, Hedge) and defense.needs_gradients:
+            refuse_without_gradients(net, x)
+        elif defense.needs_gradients and not has_gradients(net, x):
+            raise ModelError(f"net has no input gradients: defense {name!r} cannot follow them")
+        if defense.wrap is None:
+            continue
+        few = x[:WRAPPED_ON]
+        noise = ExampleNoise(defense_set.noise, torch.arange(len(few)))
+        for one in filter(None, (defense, defense.surrogate)):
+            told = answered(one, net, few, noise).shape[1]
+            if told != classes:
+                rule = f"must tell the data's {classes} classes apart, got {told}"
+                raise ConfigError(f"defense {name!r} {rule}")
 
 
 def defended_hash(attack: Any, drawn: DefendedPrediction) -> str:

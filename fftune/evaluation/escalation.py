@@ -90,7 +90,8 @@ def _unless_blind(job: EvalJob, attack: Attack, remarks: Sequence[str]) -> Attac
 
 
 def _at_full_length(job: EvalJob, attack: Attack) -> Attack:
-    every = attacks_of(job.battery, attack.config.threat, tier="full")
+    defended = job.defense_set is not None
+    every = attacks_of(job.battery, attack.config.threat, tier="full", defended=defended)
     (full,) = (p for p in every if p.goal == attack.goal and p.tier == "full" and p.is_ensemble)
     return full
 

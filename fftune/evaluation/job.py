@@ -14,14 +14,13 @@ from fftune.certified import bounds_of
 from fftune.config import BatteryConfig, DefenseConfig, Device, Precision, ThreatModel
 from fftune.data import Dataset
 from fftune.data.dataset import Batch
-from fftune.defenses import refuse_without_gradients
 from fftune.devices import policy
 from fftune.errors import ConfigError, DataError, FftuneError, ModelError, OutOfMemoryError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.certificate import Certificate
-from fftune.evaluation.defended import CONTROLS, DefenseSet
+from fftune.evaluation.defended import CONTROLS, DefenseSet, refuse_misfits
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
 from fftune.models import (
@@ -43,7 +42,7 @@ log = logging.getLogger(__name__)
 
 COMPARED = 4
 """Examples on which a net's copies must answer as it does."""
-HEDGED_ON = 32
+TRIED_ON = 32
 """Examples at which a hedge's gradients are checked before it counts as a defense."""
 
 
@@ -95,9 +94,12 @@ class EvalJob:
             ConfigError: a bound is asked for behind a defense.
         """
         classes = len(dataset.source.classes)
-        chosen = tuple(attacks or attacks_of(battery, threat, classes=classes))
+        defense = defense or DefenseConfig()
+        chosen = tuple(
+            attacks or attacks_of(battery, threat, classes=classes, defended=defense.is_any)
+        )
         defense_set = DefenseSet.of(
-            defense or DefenseConfig(),
+            defense,
             threat,
             source=dataset.source.name,
             split=dataset.split,
@@ -303,10 +305,9 @@ def lint_model(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
     blind = [attack.name for attack in job.attacks if attack.needs_gradients]
     if blind and not fits.has_gradients(subject.net, first_images(subject, job.dataset, 1)):
         raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")
-    if job.defense_set is not None and any(
-        defense.needs_gradients for defense in job.defense_set.defenses.values()
-    ):
-        refuse_without_gradients(subject.net, first_images(subject, job.dataset, HEDGED_ON))
+    if job.defense_set is not None:
+        few = first_images(subject, job.dataset, TRIED_ON)
+        refuse_misfits(job.defense_set, subject.net, few, subject.classes)
     remarks = lint(
         subject.net,
         job.dataset,
@@ -334,10 +335,10 @@ def first_images(subject: ModelUnderTest, dataset: Dataset, count: int) -> Tenso
 
 
 def search_precision(said: Precision, device: str) -> Precision:
-    """Precision of strong searches: `auto` is what the device's policy says."""
+    """Precision of searches for a first success: `auto` is what the device's policy says."""
     return policy(device).precision if said == "auto" else said
 
 
 def precision_of(subject: ModelUnderTest) -> Precision:
-    """Precision of the copy that strong searches query."""
+    """Precision of the copy that searches for a first success query."""
     return "fp32" if subject.surrogate_lowp is subject.surrogate else "bf16"

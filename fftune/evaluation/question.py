@@ -6,17 +6,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from fftune.attacks import protocol_of
 from fftune.config import (
     Norm,
     Precision,
     Split,
     ThreatModel,
     config_hash,
+    flat,
     from_json,
     to_json,
     told_radius,
 )
-from fftune.defenses import Defense, Hedge
+from fftune.defenses import Defense, Hedge, NamedDefense
 from fftune.evaluation.batteries import tier_of
 from fftune.evaluation.block_cache import ENGINE, judging
 from fftune.evaluation.job import EvalJob
@@ -40,12 +42,17 @@ class Defended:
     steps: int | None
     step_size: float | None
     clamp: bool | None
+    others: str = ""
+    """Settings of any other defense, as in "quality 75"."""
 
     @classmethod
     def of(cls, name: str, defense: Defense) -> "Defended":
         """Resolved settings of a defense."""
         if not isinstance(defense, Hedge):
-            return cls(name=name, norm=None, eps_d=None, steps=None, step_size=None, clamp=None)
+            found = {} if isinstance(defense, NamedDefense) else flat(defense)
+            others = ", ".join(f"{k.rpartition('.')[2]} {v}" for k, v in found.items())
+            none = dict.fromkeys(("norm", "eps_d", "steps", "step_size", "clamp"))
+            return cls(name=name, others=others, **none)
         config = defense.config
         return cls(
             name=name,
@@ -58,7 +65,7 @@ class Defended:
 
     def __str__(self) -> str:
         if self.norm is None or self.eps_d is None:
-            return self.name
+            return f"{self.name} ({self.others})" if self.others else self.name
         steps = f", K {self.steps} of {told_radius(self.step_size or 0)}" if self.steps else ""
         return f"{self.name} ({self.norm}, eps_d {told_radius(self.eps_d)}{steps})"
 
@@ -91,7 +98,7 @@ class Question:
     suite: str
     """Hash of every setting of every attack and defense."""
     precision: Precision
-    """Precision of strong searches; `auto`, in older rows, where actors resolved it."""
+    """Precision of searches for a first success; `auto`: actors resolved it, in old rows."""
     device: str
     threads: int
     block_size: int
@@ -201,7 +208,9 @@ def question_of(
         available: images of the split; None: as many as are attacked.
     """
     battery, defense_set = job.battery, job.defense_set
-    searches = {stage.config.search for attack in job.attacks for stage in attack.stages}
+    stages = [stage for attack in job.attacks for stage in attack.stages]
+    early = any(protocol_of(stage.config) == "first_success" for stage in stages)
+    searches = {stage.config.search for stage in stages}
     settings = [
         *map(config_hash, job.attacks),
         "" if defense_set is None else config_hash(defense_set),
@@ -210,7 +219,6 @@ def question_of(
     if revision := judging(device, defended=defense_set is not None):
         settings.append(f"judging {revision}")
     defenses = {} if defense_set is None else defense_set.defenses
-    strong = any(attack.protocol == "strong" for attack in job.attacks)
     return Question(
         net=net,
         model_hash=job.model_hash,
@@ -228,7 +236,7 @@ def question_of(
         tier=tier_of(battery) or "",
         attacks=tuple(dict.fromkeys(attack.name for attack in job.attacks)),
         suite=hashlib.sha256(repr(settings).encode()).hexdigest()[:16],
-        precision=precision if strong else "fp32",
+        precision=precision if early else "fp32",
         device=device,
         threads=battery.threads,
         block_size=job.block_size,

@@ -281,7 +281,7 @@ class Pool:
         progress.update(progress.done + 1)
         self._count(item.task, table)
         before = queue.asked
-        queue.done(item, table)
+        queue.done(item, table, seconds)
         progress.add(queue.asked - before)
         if item.state.over:
             self._payloads.pop(item.state, None)

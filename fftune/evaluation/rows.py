@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fftune.attacks import success
 from fftune.config import Goal, Norm, RowProtocol, Tier
-from fftune.outcomes import rows
+from fftune.outcomes import NAN, SOME_NAN, ZERO, rows
 from fftune.threat import distance
 
 
@@ -28,7 +28,7 @@ class RowKey:
     goal: Goal
     seed: int
     restart: int = 0
-    protocol: RowProtocol = "fixed"
+    protocol: RowProtocol = "last_iterate"
     tier: Tier = "full"
     defense: str = "none"
     defense_repeat: int = 0
@@ -86,3 +86,18 @@ def attack_rows(
             "status": status,
         },
     )
+
+
+def status_of(counts: Tensor, *, missed: Tensor) -> list[str]:
+    """Status of each row: "ok", useless gradients, or no success inside the ball.
+
+    Args:
+        counts: (5, B) int64, of `query_counter.KINDS`.
+        missed: (B,) bool, a search for the nearest success has found none.
+    """
+    _, backwards, _, flat, broken = counts.cpu()
+    void = ((backwards > 0) & (flat == backwards)).tolist()
+    return [
+        (NAN if nan else ZERO) if blind else SOME_NAN if nan else "not-found" if miss else "ok"
+        for blind, nan, miss in zip(void, (broken > 0).tolist(), missed.tolist(), strict=True)
+    ]

@@ -5,6 +5,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from math import isfinite, nan
 
 import pyarrow as pa
 
@@ -18,6 +19,7 @@ from fftune.evaluation.escalation import Plan, plan
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.evaluation.perform import perform
 from fftune.evaluation.question import Question
+from fftune.evaluation.tiers import AttackStage
 from fftune.lint.after_attacks import remarked
 from fftune.outcomes import Outcomes
 from fftune.progress import Progress
@@ -47,6 +49,20 @@ class EvalResult:
     lost: list[LostBlock] = field(default_factory=list)
     error: FftuneError | None = None
     """Reason why there are no outcomes."""
+    spent: dict[Attack, float] = field(default_factory=dict)
+    """Seconds of each attack's blocks, over all workers; nan where some were found in a cache."""
+
+    @property
+    def seconds(self) -> dict[tuple[str, str, int], float]:
+        """Seconds of one worker by attack, goal and target class (-1: none), where all are known.
+
+        Rows do not hold them: rows are equal wherever they were computed.
+        """
+        return {
+            (attack.name, attack.goal, -1 if attack.target is None else attack.target): seconds
+            for attack, seconds in self.spent.items()
+            if isfinite(seconds)
+        }
 
     def complete(self) -> Outcomes:
         """The rows of every block.
@@ -126,8 +142,9 @@ class JobState:
                 self.refuse(error)
         return left
 
-    def put(self, task: BlockTask, table: pa.Table) -> None:
-        """Take and keep the rows of a task."""
+    def put(self, task: BlockTask, table: pa.Table, seconds: float) -> None:
+        """Take and keep the rows of a task, and the seconds that it took."""
+        self.result.spent[task.attack] = self.result.spent.get(task.attack, 0.0) + seconds
         if self.cache is not None:
             self.cache.put(task, table)
         self.tables[task] = table
@@ -140,6 +157,7 @@ class JobState:
     def _left(self, tasks: Sequence[BlockTask]) -> list[BlockTask]:
         known = {} if self.cache is None else self.cache.known(tasks)
         self.tables = dict(known)
+        self.result.spent |= dict.fromkeys((task.attack for task in known), nan)
         left = [task for task in tasks if task not in known]
         self.asked = len(left)
         return left
@@ -163,8 +181,10 @@ def run_inline(
                 left = cost.left(tasks[at:]) if progress.due else None
                 progress.update(note=str(task), left=left)
                 began = time.perf_counter()
-                state.put(task, perform(subject, job, task))
-                cost.measured(task, time.perf_counter() - began)
+                table = perform(subject, job, task)
+                seconds = time.perf_counter() - began
+                state.put(task, table, seconds)
+                cost.measured(task, seconds)
                 progress.done += 1
             tasks = state.advance()
     return state.result
@@ -211,11 +231,17 @@ class CostModel:
 
 def passes(attack: Attack) -> float:
     """Forward passes of an example if the attack never succeeds early, roughly."""
-    access = attack.access
-    behind = 1 if access is None else (access.defense.passes + 1) * max(access.draws, 1)
-    return 1 + behind * sum(
-        attack_spec(stage.config.search).cost(stage.config) for stage in attack.stages
-    )
+    return 1 + sum(map(_stage_passes, attack.stages)) + _choice_passes(attack)
+
+
+def _stage_passes(stage: AttackStage) -> float:
+    access, cost = stage.access, attack_spec(stage.config.search).cost(stage.config)
+    return cost * (1 if access is None else (access.searched.passes + 1) * max(access.draws, 1))
+
+
+def _choice_passes(attack: Attack) -> float:
+    choice = attack.choice
+    return 0.0 if choice is None else len(attack.stages) * choice.passes
 
 
 class TaskQueue:
@@ -252,12 +278,12 @@ class TaskQueue:
             del self._waiting[longest]
         return item
 
-    def done(self, item: WorkItem, table: pa.Table) -> None:
-        """Take a task's rows."""
+    def done(self, item: WorkItem, table: pa.Table, seconds: float) -> None:
+        """Take a task's rows, and the seconds that it took."""
         state = item.state
         if state.over:
             return
-        state.put(item.task, table)
+        state.put(item.task, table, seconds)
         self._ended(state)
 
     def again(self, item: WorkItem) -> None:

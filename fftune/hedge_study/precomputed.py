@@ -104,9 +104,9 @@ def perturb_dataset(
             model.
     """
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
-    stage = AttackStage(config=attack, loss=attack_spec(attack.search).losses[0])
+    stage = AttackStage(config=attack, loss=attack_spec(attack.search).losses[0], access=access)
     name = attack.label if access is None else "aware-hedge"
-    adversary = Attack(name=name, goal="adversarial", stages=(stage,), access=access)
+    adversary = Attack(name=name, goal="adversarial", stages=(stage,))
     friend = replace(adversary, goal="hypocritical")
     blocks = []
     with _opened(net, dataset, battery) as subject:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from fftune.config import told_radius
 from fftune.evaluation.batteries import BatterySpec
-from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS
+from fftune.evaluation.tiers import CANARY, CANARY_SEARCHES, TIERS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
+from fftune.report.optimality import SearchKey, SearchShare, search_shares, share_lines
 from fftune.risk import Rate, UnionCounts
 
 if TYPE_CHECKING:
@@ -24,8 +25,12 @@ MEANING = {
 }
 
 
-def table(outcomes: Outcomes) -> str:
-    """Format accuracy and risk under every attack, then the worst case over all of them."""
+def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> str:
+    """Format accuracy and risk under every attack, the worst case, and each attack's share of it.
+
+    Args:
+        seconds: of each search, where they are known; see `EvalResult.seconds`.
+    """
     if not len(outcomes):
         return "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
     frame, bounds = _framed(outcomes)
@@ -38,15 +43,15 @@ def table(outcomes: Outcomes) -> str:
         lines.append(f"{split}: {wrong if only_wrong else known}")
         for line in _lines(part):
             length = line.tier if line.attack in several else ""
-            name = f"{line.name:22s}{line.protocol:7s}{length:11s}"
+            name = f"{line.name:22s}{line.protocol:15s}{length:11s}"
             lines.append(f"  {line.goal:13s}{name}accuracy {line.accuracy}")
             lines.append(f"{'':16s}{MEANING[line.goal]}: {line.risk}")
             lines += _inflated(line)
             lines += _remarks(line.statuses)
         lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
         lines += _certified(part, bounds[bounds["split"] == split])
-    tiers = set(frame["tier"][frame["attack"].isin(several)])
-    return "\n".join([*lines, *_lengths(tiers)])
+        lines += share_lines(_shares(part, seconds))
+    return "\n".join([*lines, *_searches(frame[frame["attack"].isin(several)])])
 
 
 def ensembles() -> set[str]:
@@ -85,6 +90,16 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
     return found
 
 
+def shares(
+    outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None
+) -> list[SearchShare]:
+    """What each search found of what all found together, and at what cost, on every split."""
+    if not len(outcomes):
+        return []
+    frame, _ = _framed(outcomes)
+    return [one for _, part in frame.groupby("split") for one in _shares(part, seconds)]
+
+
 def values(found: Mapping[str, Rate]) -> dict[str, float]:
     """Values of the defined rates, for charts of MLflow, and the n of the worst case."""
     worst = found.get("worst_case/accuracy")
@@ -120,6 +135,10 @@ def _framed(outcomes: Outcomes) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     frame["right"] = frame["pred_pert"] == frame["y"]
     certified = frame["protocol"] == CERTIFIED
     return frame[~certified], frame[certified]
+
+
+def _shares(part: "pd.DataFrame", seconds: Mapping[SearchKey, float] | None) -> list[SearchShare]:
+    return search_shares(part.assign(mistaken=~part["right_clean"]), seconds)
 
 
 def _lines(part: "pd.DataFrame") -> Iterator[_Line]:
@@ -163,16 +182,15 @@ def _inflated(line: _Line) -> list[str]:
     return [told + less]
 
 
-def _lengths(tiers: set[str]) -> list[str]:
-    """Lengths of the ensembles' stages, which are fixed before anything is run."""
-    shorter = {"screen": ", shorter than AutoAttack", "escalating": ", shorter than AutoAttack"}
-    lines = [
-        f"tier {name}{shorter.get(name, '')}: {lengths}"
-        for name, lengths in TIERS.items()
-        if name in tiers
-    ]
-    if "escalating" in tiers:
-        lines.append(f"canary, of {CANARY} survivors: {CANARY_LENGTHS}")
+def _searches(ensembles: "pd.DataFrame") -> list[str]:
+    """Searches of the ensembles, which are fixed before anything is run."""
+    known = set(zip(ensembles["tier"], ensembles["goal"], strict=True))
+    lines = []
+    for tier, goal in sorted(known, key=lambda pair: (list(TIERS).index(pair[0]), pair[1])):
+        less = ", shorter than AutoAttack" if goal == "adversarial" and tier != "full" else ""
+        lines.append(f"tier {tier}, {goal}{less}: {TIERS[tier].told(goal)}")
+        if tier == "escalating":
+            lines.append(f"canary, of {CANARY} survivors: {CANARY_SEARCHES.told(goal)}")
     return lines
 
 

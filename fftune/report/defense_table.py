@@ -1,6 +1,6 @@
 """Text tables of defences (Wu et al. 2021, table 1), with adaptive attacks beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from fftune.comparison import Paired
@@ -16,6 +16,7 @@ from fftune.report.defended_rows import (
     judged_draws,
     tried_by_all,
 )
+from fftune.report.optimality import SearchKey, defended_shares, share_lines
 from fftune.report.text_grid import attacks_in, defenses_in, grid
 from fftune.risk import Rate
 
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def defense_table(outcomes: Outcomes) -> str:
+def defense_table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> str:
     """Format accuracies and concealed mistakes under each defence, on every split.
 
     The battery, whose attacks know of no defence, is never shown without the adaptive attacks.
+
+    Args:
+        seconds: of each search, where they are known; see `EvalResult.seconds`.
     """
     frame = defense_frame(outcomes)
     lines: list[str] = []
@@ -46,6 +50,8 @@ def defense_table(outcomes: Outcomes) -> str:
             lines += _adversaries(part)
         if "hypocritical" in goals:
             lines += _friends(part)
+        for defense, shares in defended_shares(part, seconds).items():
+            lines += ["", f"  {defense}, first draw:", *share_lines(shares)]
         lines += ["", *_resubmitted(part, repeats)]
     return "\n".join(lines)
 

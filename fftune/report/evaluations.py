@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import combinations
@@ -16,11 +16,12 @@ from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
 from fftune.expectation import Expectation, means, plain_expectation
 from fftune.outcomes import CERTIFIED, Outcomes
-from fftune.report.attack_table import rates, table, values
+from fftune.report.attack_table import rates, shares, table, values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
 from fftune.report.defended_rows import undefended
 from fftune.report.defense_rates import defense_expectations, defense_rates
 from fftune.report.defense_table import defense_table
+from fftune.report.optimality import SearchShare, share_values
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
 from fftune.tracking.runs import TrackedRun, discard_runs, send_outbox
@@ -75,8 +76,9 @@ class EvaluationRecord:
         path = self._path(question)
         outcomes.write(path)
         self._write_lost(path.with_suffix(".missing.json"), result)
-        found = self._rates(outcomes), self._expectations(outcomes)
-        write_text(beside(path), _summary(question, *found))
+        found, expected = self._rates(outcomes), self._expectations(outcomes)
+        searches = shares(undefended(outcomes), result.seconds)
+        write_text(beside(path), _summary(question, found, expected, searches))
         log.info("rows are in %s", path)
         return self._text(question, result)
 
@@ -153,9 +155,9 @@ class EvaluationRecord:
     def _text(self, question: Question, result: EvalResult) -> str:
         """Table under its head, with lost blocks at the end."""
         assert result.outcomes is not None
-        text = f"{question.head()}\n\n{table(undefended(result.outcomes))}"
+        text = f"{question.head()}\n\n{table(undefended(result.outcomes), result.seconds)}"
         if self._defenses:
-            text += "\n\n" + defense_table(result.outcomes)
+            text += "\n\n" + defense_table(result.outcomes, result.seconds)
         if self.bar is not None:
             text += "\n\n" + bar_table(self.verdicts(result.outcomes))
         return text + "".join(f"\n{'':2s}MISSING {lost}" for lost in result.lost)
@@ -201,8 +203,9 @@ class EvaluationRecord:
             tags=kind | question.tags | self._tags(result.outcomes),
             params=question.params,
         )
-        expected = self._expectations(result.outcomes)
-        run.metrics(values(self._rates(result.outcomes)) | means(expected))
+        found = values(self._rates(result.outcomes)) | means(self._expectations(result.outcomes))
+        searches = shares(undefended(result.outcomes), result.seconds)
+        run.metrics(found | share_values(searches))
         run.text("table.txt", self._text(question, result) + "\n")
         run.file(path)
         run.file(beside(path))
@@ -224,9 +227,12 @@ def beside(rows: Path) -> Path:
 
 
 def _summary(
-    question: Question, found: Mapping[str, Rate], expected: Mapping[str, Expectation]
+    question: Question,
+    found: Mapping[str, Rate],
+    expected: Mapping[str, Expectation],
+    searches: Sequence[SearchShare],
 ) -> str:
-    """The question, every rate with its count, every mean over draws, with intervals, as JSON."""
+    """The question, rates with counts, means over draws, with intervals, and searches, as JSON."""
     data = {
         "schema_version": 1,
         "name": question.name,
@@ -234,5 +240,6 @@ def _summary(
         "remarks": question.remarks,
         "rates": {name: plain_rate(rate) for name, rate in found.items()},
         "expectations": {name: plain_expectation(one) for name, one in expected.items()},
+        "searches": [search.plain for search in searches],
     }
     return json.dumps(data, indent=2) + "\n"

@@ -82,7 +82,7 @@ def caveats(studies: Sequence[StudyResult]) -> list[str]:
         *(line for s in studies[1:] for line in (*_older(s.front), *_remarks(s.front))),
         f"Threat: {threat.norm}, eps {told_radius(threat.eps)}. Attack: "
         f"PGD-{config.battery.steps} with steps of eps / 4, last iterate "
-        "(protocol fixed): a lower bound of every risk.",
+        "(protocol last_iterate): a lower bound of every risk.",
         "Hypocritical risk is conditional on each model's own mistakes, n- of them; intervals "
         f"are Wilson's, 95 %. Training seeds: {', '.join(map(str, seeds))}.",
         "A model that makes more and worse mistakes has a smaller hypocritical risk, so the "

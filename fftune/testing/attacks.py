@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from fftune.attacks import AttackSpec, SearchFunction, attack_spec, success
 from fftune.attacks.losses import is_defined
-from fftune.config import AttackConfig, Goal, Loss, Norm, Protocol, ThreatModel
+from fftune.config import AttackConfig, Goal, Loss, Norm, ThreatModel
 from fftune.errors import DataError
 from fftune.keyed_noise import Noise
 from fftune.testing.examples import (
@@ -26,7 +26,6 @@ GOALS: tuple[Goal, ...] = (
     *("adversarial", "targeted", "hypocritical", "stability"),
     *("hedge", "label_free"),
 )
-PROTOCOLS: tuple[Protocol, ...] = ("fixed", "strong")
 EPS: dict[Norm, float] = {"linf": 0.1, "l2": 0.5}
 SHAPE, CLASSES = (3, 6, 6), 4
 
@@ -75,7 +74,7 @@ def check_attack_case(spec: AttackSpec, case: AttackCase, *, steps: int = 5) -> 
     Raises:
         AssertionError: it does not keep a promise.
     """
-    for protocol in PROTOCOLS:
+    for protocol in spec.protocols:
         config = AttackConfig(
             threat=ThreatModel(norm=case.norm, eps=EPS[case.norm]),
             steps=steps,
@@ -89,7 +88,8 @@ def check_attack_case(spec: AttackSpec, case: AttackCase, *, steps: int = 5) -> 
         _check_company(spec, case, config)
         if case.goal == "hypocritical":
             _check_targeted(spec, case, config)
-    _check_strong(spec, case, steps)
+    _check_first_success(spec, case, steps)
+    _check_last_success(spec, case, steps)
     _check_range(spec, case, steps)
 
 
@@ -145,16 +145,16 @@ def _check_targeted(spec: AttackSpec, case: AttackCase, config: AttackConfig) ->
     assert torch.equal(hyp, target), f"{case} differs from goal 'targeted' at the true class"
 
 
-def _check_strong(spec: AttackSpec, case: AttackCase, steps: int) -> None:
+def _check_first_success(spec: AttackSpec, case: AttackCase, steps: int) -> None:
     """In float64 and on a smooth net no batch shape decides a prediction."""
-    if case.goal == "hedge":
+    if case.goal == "hedge" or "first_success" not in spec.protocols:
         return
     net, x, _ = _double(20, seed=2)
     clean = net(x).argmax(1)
     y = torch.where(torch.arange(20) < 10, clean, (clean + 1) % CLASSES)
     threat = ThreatModel(norm=case.norm, eps=EPS[case.norm] / 2)
     config = AttackConfig(threat=threat, steps=steps)
-    fixed, strong = (
+    other, first = (
         success(
             case.goal,
             net(
@@ -163,9 +163,28 @@ def _check_strong(spec: AttackSpec, case: AttackCase, steps: int) -> None:
             clean,
             y,
         )
-        for protocol in PROTOCOLS
+        for protocol in (spec.protocols[0], "first_success")
     )
-    assert bool((strong | ~fixed).all()), f"{case}: protocol 'strong' misses successes of 'fixed'"
+    assert bool((first | ~other).all()), (
+        f"{case}: protocol 'first_success' misses successes of {spec.protocols[0]!r}"
+    )
+
+
+def _check_last_success(spec: AttackSpec, case: AttackCase, steps: int) -> None:
+    """What no search fools, and what serves the goal when clean, is handed over as it was."""
+    if case.goal == "hedge" or "last_success" not in spec.protocols:
+        return
+    net, x, y = _double(20, seed=2)
+    config = AttackConfig(
+        threat=ThreatModel(norm=case.norm, eps=EPS[case.norm] / 2),
+        steps=steps,
+        targets=2,
+        protocol="last_success",
+    )
+    x_pert, clean = _run(spec, case, net, x, y, torch.arange(20), config), net(x).argmax(1)
+    won = success(case.goal, net(x_pert).argmax(1), clean, y)
+    kept = ~won | success(case.goal, clean, clean, y)
+    assert torch.equal(x_pert[kept], x[kept]), f"{case}: 'last_success' moves what it did not fool"
 
 
 def _check_range(spec: AttackSpec, case: AttackCase, steps: int) -> None:

@@ -1,12 +1,12 @@
 """Conformance tests of test-time defences."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
-from fftune.config import HedgeConfig
+from fftune.config import DefenseConfig, ThreatModel
 from fftune.defenses import AdaptiveAccess, Defense, DefenseSpec, Purify, defense_spec
+from fftune.defenses.spec import answered
+from fftune.errors import ConfigError
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.testing.examples import (
     check_order,
@@ -21,76 +21,96 @@ NOISE = Noise(0).fold("conformance")
 
 
 def check_defense(defense: str | DefenseSpec | Purify) -> None:
-    """Check a defence.
+    """Check a defence, and what attackers search through in its stead.
 
     Args:
         defense: its name, `FILE.py:NAME`, its record, or a `purify` function.
 
     Raises:
         AssertionError: it changes its arguments or the net, fails on some batch (an empty one is
-            tried too), returns images of another shape or type or outside [0, 1], depends on the
-            order of the batch, or an attacker's gradient does not pass through it.
+            tried too), returns images of another shape or type or outside [0, 1], or what are no
+            logits of the net's classes, depends on the order of the batch, or an attacker's
+            gradient does not pass through it.
     """
     made = _made(defense)
-    purify = made.purify
+    searched = made.surrogate or made
+    for one in (made,) if searched is made else (made, searched):
+        _check(one)
+    _check_access(searched)
+
+
+def _check(made: Defense) -> None:
+    name = "purify" if made.wrap is None else "wrap"
     for count in (6, 1, 0):
         net, x = small_net(SHAPE, CLASSES, count), random_images(count, SHAPE, count)
         ids = torch.arange(count) + 10
         with left_alone(net, x, ids):
-            x_def = _purified(purify, net, x, ids)
-        check_output("purify", x, x_def)
+            found = _asked(made, net, x, ids)
+        if made.wrap is None:
+            check_output(name, x, found)
+        else:
+            got = tuple(found.shape)
+            assert got == (count, CLASSES), f"wrap returned {got}, not {(count, CLASSES)}"
     net, ids = small_net(SHAPE, CLASSES, 3).double(), torch.arange(7) * 5
     x = random_images(7, SHAPE, 3).double()
 
     def run(rows: Tensor) -> Tensor:
-        return purify(net, x[rows], noise=NOISE, ids=ids[rows])
+        return _asked(made, net, x[rows], ids[rows]).detach()
 
-    check_order("purify", 7, run)
-    x_def = run(torch.arange(7))
-    assert bool(((x_def >= 0) & (x_def <= 1)).all()), "purify returns pixels outside [0, 1]"
-    _check_access(made)
+    check_order(name, 7, run)
+    if made.wrap is None:
+        x_def = run(torch.arange(7))
+        assert bool(((x_def >= 0) & (x_def <= 1)).all()), "purify returns pixels outside [0, 1]"
 
 
-def _purified(purify: Purify, net: nn.Module, x: Tensor, ids: Tensor) -> Tensor:
+def _asked(made: Defense, net: nn.Module, x: Tensor, ids: Tensor) -> Tensor:
+    """(B, C, H, W) purified images, or (B, K) logits of a wrapped net."""
+    name = "purify" if made.wrap is None else "wrap"
     try:
-        return purify(net, x, noise=NOISE, ids=ids)
+        if made.purify is not None:
+            return made.purify(net, x, noise=NOISE, ids=ids)
+        return answered(made, net, x, ExampleNoise(NOISE, ids))
+    except ConfigError as error:
+        raise AssertionError(str(error)) from error
     except Exception as error:
-        raise AssertionError(f"purify fails on a batch of {len(x)} images: {error}") from error
+        raise AssertionError(f"{name} fails on a batch of {len(x)} images: {error}") from error
 
 
 def _check_access(made: Defense) -> None:
-    """The adaptive attacker's gradient at x is the bare net's at the purified image (BPDA), or
-    that of the whole where the defence is differentiable.
+    """The adaptive attacker's gradient at x is the bare net's, at the purified image where images
+    are changed (BPDA), or that of the whole where the defence is differentiable.
     """
     net, x = small_net(SHAPE, CLASSES, 5), random_images(4, SHAPE, 5)
     ids, defender = torch.arange(4), NOISE.fold("defender")
-    access = AdaptiveAccess(defense=made, leaked_draw=0)
-    behind = access.wrap(net, noise=ExampleNoise(NOISE, ids), defender=defender)
+    drawn = ExampleNoise(defender.fold(0), ids)
+    behind = AdaptiveAccess(defense=made, leaked_draw=0).wrap(
+        net, noise=ExampleNoise(NOISE, ids), defender=defender
+    )
     x_adv = x.clone().requires_grad_()
-    (grad,) = torch.autograd.grad(behind(x_adv)[:, 0].sum(), x_adv)
+    grad = _gradient(behind(x_adv), x_adv)
     at = x.clone().requires_grad_()
-    x_def = made.purify(net, at if made.differentiable else x, noise=defender.fold(0), ids=ids)
-    if not made.differentiable:
-        at = x_def = x_def.detach().requires_grad_()
-    (expected,) = torch.autograd.grad(net(x_def)[:, 0].sum(), at)
+    if made.differentiable:
+        expected = _gradient(answered(made, net, at, drawn), at)
+    elif made.purify is not None:
+        at = made.purify(net, x, noise=drawn.noise, ids=ids).detach().requires_grad_()
+        expected = _gradient(net(at), at)
+    else:
+        expected = _gradient(net(at), at)
     assert torch.allclose(grad, expected), "an attacker's gradient does not pass through it"
+
+
+def _gradient(logits: Tensor, x: Tensor) -> Tensor:
+    """Gradient of the first logits' sum, where one leads to the pixels and is not zero."""
+    assert logits.requires_grad, "differentiable, but autograd does not pass through it"
+    (grad,) = torch.autograd.grad(logits[:, 0].sum(), x, materialize_grads=True)
+    assert bool(grad.any()), "differentiable, but its gradient is zero"
+    return grad
 
 
 def _made(defense: str | DefenseSpec | Purify) -> Defense:
     spec = defense_spec(defense) if isinstance(defense, str) else defense
     if not isinstance(spec, DefenseSpec):
-        return _Checked(purify=spec)
-    if spec.purify is not None:
-        return _Checked(purify=spec.purify, differentiable=spec.differentiable)
-    assert spec.make is not None  # one of both is given
-    return spec.make(HedgeConfig(eps_d=0.1, steps=3))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Checked:
-    """A defence of one function."""
-
-    purify: Purify
-    passes: int = 0
-    needs_gradients: bool = False
-    differentiable: bool = False
+        return DefenseSpec(purify=spec)
+    if spec.make is None:
+        return spec
+    return spec.make(DefenseConfig(steps=3), ThreatModel(eps=0.1))

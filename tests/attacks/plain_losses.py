@@ -14,6 +14,11 @@ def margin(z: Tensor, y: int) -> Tensor:
     return torch.stack([z[j] for j in range(len(z)) if j != y]).max() - z[y]
 
 
+def probability_margin(z: Tensor, y: int) -> Tensor:
+    """max_{j != y} p_j - p_y (Xie et al. 2024)."""
+    return margin(z.exp() / z.exp().sum(), y)
+
+
 def dlr(z: Tensor, y: int) -> Tensor:
     """-(z_y - max_{j != y} z_j) / (z_(1) - z_(3)) (Croce & Hein 2020, eq. 5)."""
     top = z.sort(descending=True).values
@@ -52,15 +57,19 @@ def climbed(
         towards = {
             "ce": lambda: -ce(z, y),
             "margin": lambda: -margin(z, y),
+            "probability_margin": lambda: -probability_margin(z, y),
             "dlr": lambda: dlr_targeted(z, rival, y),
             "linear": lambda: z[y],
         }
         return towards[loss]()
-    if target is not None and loss in ("margin", "dlr"):
-        return z[target] - z[y] if loss == "margin" else dlr_targeted(z, y, target)
+    if target is not None and loss in ("margin", "dlr", "probability_margin"):
+        p = z.exp() / z.exp().sum()
+        leads = {"margin": z[target] - z[y], "probability_margin": p[target] - p[y]}
+        return leads.get(loss, dlr_targeted(z, y, target))
     away = {
         "ce": lambda: ce(z, y),
         "margin": lambda: margin(z, y),
+        "probability_margin": lambda: probability_margin(z, y),
         "dlr": lambda: dlr(z, y),
         "linear": lambda: -z[y],
     }

@@ -206,7 +206,14 @@ def test_under_strong_an_example_leaves_with_its_first_success(seed) -> None:
     y[0] = (y[0] + 1) % 4
     recorded = Recorded(net)
     x_pert = search(
-        recorded, x, y, loss="margin", steps=steps, targets=3, protocol="strong", search="apgd"
+        recorded,
+        x,
+        y,
+        loss="margin",
+        steps=steps,
+        targets=3,
+        protocol="first_success",
+        search="apgd",
     )
     every = jobs_of(net, x, y, clean, steps=steps, targets=3, restarts=1, loss="margin")
     left = [-1]  # before the first iterate

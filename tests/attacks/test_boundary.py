@@ -94,7 +94,7 @@ def test_every_step_of_deepfool_is_that_of_the_algorithm(targets, steps, goal, n
 
 
 @pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
-@pytest.mark.parametrize("protocol", ["fixed", "strong"])
+@pytest.mark.parametrize("protocol", ["best_loss", "first_success"])
 def test_a_crossing_outside_the_ball_is_none_and_is_not_searched_on(protocol, goal) -> None:
     net, x, y, _ = case(goal, 1)
     far = search(deepfool, net, x[:-1], y[:-1], goal=goal, eps=1, steps=20)
@@ -142,7 +142,7 @@ def test_where_all_boundaries_are_flat_it_stays() -> None:
 
 @pytest.mark.parametrize("goal", GOALS)
 @pytest.mark.parametrize(("queries", "eps"), [(1, 0.1), (2, 0.1), (40, 0.12), (150, 0.03)])
-@pytest.mark.parametrize("protocol", ["fixed", "strong"])
+@pytest.mark.parametrize("protocol", ["best_loss", "first_success"])
 def test_rays_asks_what_the_algorithm_asks_and_ends_where_it_does(
     protocol, queries, eps, goal
 ) -> None:
@@ -159,8 +159,8 @@ def test_rays_asks_what_the_algorithm_asks_and_ends_where_it_does(
         asked, end = plain_rays.rays(reached, x[row], eps=eps, queries=queries, friend=toward(goal))
         one, recorded = slice(row, row + 1), Recorded(net)
         x_pert = search(rays, recorded, x[one], y[one], **kept)
-        extra = int(protocol == "strong" or goal == "stability")
-        if protocol == "strong" and reached(x[row]):
+        extra = int(protocol == "first_success" or goal == "stability")
+        if protocol == "first_success" and reached(x[row]):
             asked = []  # told by the clean logits
         theirs = torch.stack(asked) if asked else x[:0]
         ours = torch.cat(recorded.asked[extra:]) if asked else x[:0]

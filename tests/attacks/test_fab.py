@@ -151,7 +151,7 @@ def test_under_strong_the_first_success_in_the_ball_ends_the_search(norm) -> Non
     net, x, steps = smooth(4, SHAPE, 1), images(4, SHAPE, 2), 8
     y = net(x).argmax(1)
     recorded = Recorded(net)
-    x_pert = search(recorded, x, y, norm=norm, steps=steps, protocol="strong")
+    x_pert = search(recorded, x, y, norm=norm, steps=steps, protocol="first_success")
     left = []
     for row in range(4):
         points, across = plain(

@@ -1,4 +1,5 @@
 import math
+from typing import get_args
 
 import plain_losses
 import pytest
@@ -84,7 +85,7 @@ def test_no_loss_is_flat_before_the_goal(goal, logits) -> None:
     """With two or three classes some DLR ratios would be constant."""
     z = torch.tensor([logits])
     for y in range(len(logits)):
-        for loss in ("ce", "margin", "dlr"):
+        for loss in ("ce", "margin", "dlr", "probability_margin"):
             leaf = z.clone().requires_grad_()
             aim = AttackObjective(goal=goal, loss=loss, y=torch.tensor([y]))
             (grad,) = torch.autograd.grad(aim(leaf).sum(), leaf)
@@ -102,6 +103,41 @@ def test_targeted_dlr_of_three_classes_is_not_flat(target) -> None:
     )
     (grad,) = torch.autograd.grad(aim(leaf).sum(), leaf)
     assert grad.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize(
+    ("y", "goal", "target", "value"),
+    [
+        (0, "adversarial", None, 0.2 - 0.7),
+        (2, "adversarial", None, 0.7 - 0.1),
+        (0, "adversarial", 2, 0.1 - 0.7),
+        (2, "hypocritical", None, 0.1 - 0.7),
+        (0, "targeted", None, 0.7 - 0.2),
+    ],
+)
+def test_probability_margin_by_hand(y, goal, target, value) -> None:
+    found = loss_of(P.log() + 5, y, goal, "probability_margin", target)
+    assert found == pytest.approx(value, rel=1e-12)
+
+
+def lead_gradient(lead: float, goal: Goal) -> tuple[float, list[float]]:
+    """Probability margin and its gradient, where class 0 leads class 1 by so much in float32."""
+    z = torch.tensor([[lead, 0.0, -lead]], requires_grad=True)
+    y = torch.tensor([0 if goal == "adversarial" else 1])
+    loss = AttackObjective(goal=goal, loss="probability_margin", y=y)(z)
+    (grad,) = torch.autograd.grad(loss.sum(), z)
+    return loss.item(), grad[0].tolist()
+
+
+@pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
+def test_probability_margin_of_saturated_logits_stays_finite_and_goes_flat(goal) -> None:
+    """As its docstring says: both logits count, then the rival's alone, then none."""
+    loss, (own, rival, _) = lead_gradient(5, goal)
+    assert loss > -1 and own < 0 < rival and rival == pytest.approx(-own, rel=0.02)
+    loss, (own, rival, _) = lead_gradient(20, goal)
+    assert (loss, own) == (-1, 0) and rival == pytest.approx(2 * math.exp(-20), rel=1e-5)
+    assert lead_gradient(105, goal) == (-1, [0, 0, 0])
+    assert lead_gradient(3e4, goal) == (-1, [0, 0, 0])  # a lead of 3 at a temperature of 1e4
 
 
 def test_dlr_ignores_the_scale_of_the_logits() -> None:
@@ -129,10 +165,10 @@ def test_a_goal_without_that_loss_is_refused(goal, loss) -> None:
 
 GOALS = ("adversarial", "targeted", "hypocritical", "stability", "hedge", "label_free")
 DEFINED = {
-    "adversarial": {"ce", "margin", "dlr", "linear"},
-    "targeted": {"ce", "margin", "dlr", "linear"},
-    "hypocritical": {"ce", "margin", "dlr", "linear"},
-    "stability": {"ce", "margin", "dlr", "linear", "kl"},
+    "adversarial": {"ce", "margin", "dlr", "probability_margin", "linear"},
+    "targeted": {"ce", "margin", "dlr", "probability_margin", "linear"},
+    "hypocritical": {"ce", "margin", "dlr", "probability_margin", "linear"},
+    "stability": {"ce", "margin", "dlr", "probability_margin", "linear", "kl"},
     "hedge": {"ce", "linear"},
     "label_free": {"ce", "linear"},
 }
@@ -140,7 +176,7 @@ DEFINED = {
 
 @pytest.mark.parametrize("goal", GOALS)
 def test_each_goal_has_its_losses(goal) -> None:
-    losses = ("ce", "margin", "dlr", "kl", "linear")
+    losses = get_args(Loss)
     assert {loss for loss in losses if is_defined(goal, loss)} == DEFINED[goal]
     for loss in losses:
         if loss not in DEFINED[goal]:

@@ -149,7 +149,7 @@ def test_many_classes_against_a_linear_programme(classes, search, loss, steps, g
     order = model(x).argsort(1, descending=True)
     adversarial = goal == "adversarial"
     y = order[:, 0] if adversarial else order[:, 1]
-    protocol = {"protocol": "strong", "targets": 9}
+    protocol = {"protocol": "first_success", "targets": 9}
     x_pert = attack(model, x, y, search, goal, loss, "linf", EPS, steps, **protocol)
     clean = model(x).argmax(1)
     found = success(goal, model(x_pert).argmax(1), clean, y).tolist()

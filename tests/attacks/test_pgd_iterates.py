@@ -200,7 +200,7 @@ def test_under_strong_an_example_leaves_with_its_first_success(seed) -> None:
     clean = net(x).detach()
     y = clean.argmax(1)
     y[0] = (y[0] + 1) % 3
-    config = settings("linf", steps=steps, step_size=0.01, restarts=3, protocol="strong")
+    config = settings("linf", steps=steps, step_size=0.01, restarts=3, protocol="first_success")
     recorded = Recorded(net)
     x_pert = search(recorded, x, y, config)
     assert torch.equal(x_pert[0], x[0])

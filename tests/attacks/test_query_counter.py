@@ -35,7 +35,7 @@ def test_decided_examples_cost_nothing_more(linear) -> None:
     """Far from the boundary, on the wrong side, and the two in turn."""
     away = linear.weight.detach().view(1, 3, 2, 2).sign() * 0.4
     x = torch.cat([0.5 + away, 0.5 - away, 0.5 + away])
-    model = run(linear, x, "pgd", steps=5, protocol="strong")
+    model = run(linear, x, "pgd", steps=5, protocol="first_success")
     assert model.backwards.tolist() == [5, 0, 5]
     assert model.forwards.tolist() == [6, 0, 6]
     assert model.queries.tolist() == [1, 0, 1]
@@ -164,13 +164,13 @@ COSTS = [
     ("fgsm", "ce", {}, 1, 0),
     ("pgd", "ce", {}, N, 0),
     ("pgd", "ce", {"restarts": 3}, 3 * N, 3),
-    ("pgd", "ce", {"protocol": "strong"}, N, 1),
-    ("pgd", "ce", {"protocol": "strong", "restarts": 3}, 3 * N, 3),
-    ("pgd", "ce", {"goal": "stability", "protocol": "strong"}, N, 1),
+    ("pgd", "ce", {"protocol": "first_success"}, N, 1),
+    ("pgd", "ce", {"protocol": "first_success", "restarts": 3}, 3 * N, 3),
+    ("pgd", "ce", {"goal": "stability", "protocol": "first_success"}, N, 1),
     ("cw", "margin", {}, N, 0),
     ("pgd_hedged", "ce", {}, 2 * N, 0),
     ("apgd", "ce", {}, N + 1, 0),
-    ("apgd", "ce", {"restarts": 2, "protocol": "strong"}, 2 * (N + 1), 0),
+    ("apgd", "ce", {"restarts": 2, "protocol": "first_success"}, 2 * (N + 1), 0),
     ("apgd", "dlr", {"targets": 2}, 2 * (N + 1), 0),
     ("apgd", "dlr", {"targets": 9, "restarts": 2}, 4 * (N + 1), 0),
     ("fab", "margin", {}, N, N + 1),

@@ -22,15 +22,15 @@ DEVICE = replace(devices.CUDA, buckets=(4, 8, 16, 24, 32), width=24)
 CASES = [
     ("pgd", "ce", "linf", {"steps": 7}),
     ("pgd", "ce", "l2", {"steps": 23, "restarts": 2}),
-    ("pgd", "dlr", "linf", {"steps": 12, "protocol": "strong"}),
+    ("pgd", "dlr", "linf", {"steps": 12, "protocol": "first_success"}),
     ("pgd_hedged", "ce", "linf", {"steps": 6}),
     ("apgd", "ce", "linf", {"steps": 30}),
-    ("apgd", "dlr", "l2", {"steps": 30, "protocol": "strong"}),
-    ("apgd", "dlr", "linf", {"steps": 30, "protocol": "strong", "targets": 2}),
+    ("apgd", "dlr", "l2", {"steps": 30, "protocol": "first_success"}),
+    ("apgd", "dlr", "linf", {"steps": 30, "protocol": "first_success", "targets": 2}),
     ("fab", "margin", "linf", {"steps": 12, "targets": 2}),
-    ("fab", "margin", "l2", {"steps": 12, "protocol": "strong"}),
+    ("fab", "margin", "l2", {"steps": 12, "protocol": "first_success"}),
     ("deepfool", "margin", "linf", {"steps": 12, "targets": 2}),
-    ("square", "margin", "linf", {"steps": 300, "protocol": "strong"}),
+    ("square", "margin", "linf", {"steps": 300, "protocol": "first_success"}),
     ("square", "ce", "l2", {"steps": 60, "restarts": 2}),
     ("rays", "margin", "linf", {"steps": 120}),
 ]
@@ -142,6 +142,6 @@ def test_the_range_of_pixels_is_looked_at_where_nobody_has_checked_it(tape) -> N
 )
 def test_a_strong_search_looks_once_a_few_steps(search, loss, each, tape) -> None:
     """Ten times as many steps are looked at as often as there are chunks more."""
-    few, many = (looks(search, loss, steps, protocol="strong") for steps in (100, 1000))
+    few, many = (looks(search, loss, steps, protocol="first_success") for steps in (100, 1000))
     assert few < 45  # what no chunk is left for goes step by step
     assert many - few <= 900 // each + 10

@@ -166,8 +166,8 @@ def test_rows_are_selected_in_the_order_given_and_may_repeat() -> None:
         counted = QueryCounter(net, net(x))
     turns = torch.tensor([[0, -1], [1, -1], [2, -1]])
     rows = begin(
-        counted, x, turns, config=AttackConfig(protocol="strong"), goal="adversarial", loss="ce",
-        noise=NOISE, ids=torch.tensor([7, 8, 9]),
+        counted, x, turns, config=AttackConfig(protocol="first_success"), goal="adversarial",
+        loss="ce", noise=NOISE, ids=torch.tensor([7, 8, 9]),
     )  # fmt: skip
     rows = replace(rows, aim=replace(rows.aim, target=torch.tensor([1, 2, 0])))
     rows = replace(rows, job=torch.tensor([4, 5, 6]))
@@ -245,7 +245,7 @@ def test_a_net_whose_output_ignores_its_input_has_no_gradient_to_follow() -> Non
     ("goal", "settings", "passes"),
     [
         ("adversarial", {}, 0),
-        ("adversarial", {"protocol": "strong"}, 1),
+        ("adversarial", {"protocol": "first_success"}, 1),
         ("adversarial", {"targets": 2}, 1),
         ("hypocritical", {}, 0),
         ("stability", {}, 1),
@@ -278,11 +278,11 @@ def test_pixels_outside_the_box_are_refused(low, high, fine) -> None:
 @pytest.mark.parametrize(
     ("y", "protocol", "fine"),
     [
-        ([0, 2], "strong", True),
-        ([0, 3], "strong", False),
-        ([-1, 0], "strong", False),
-        ([-1, 0], "fixed", False),
-        ([0, 3], "fixed", True),  # nobody has counted the classes yet
+        ([0, 2], "first_success", True),
+        ([0, 3], "first_success", False),
+        ([-1, 0], "first_success", False),
+        ([-1, 0], "best_loss", False),
+        ([0, 3], "best_loss", True),  # nobody has counted the classes yet
     ],
 )
 def test_labels_that_are_no_class_are_refused(y, protocol, fine) -> None:
@@ -295,8 +295,8 @@ def test_labels_that_are_no_class_are_refused(y, protocol, fine) -> None:
 
 
 def test_no_example_is_no_fault() -> None:
-    rows = rows_of(0, protocol="strong")
-    config = AttackConfig(protocol="strong")
+    rows = rows_of(0, protocol="first_success")
+    config = AttackConfig(protocol="first_success")
     assert run_packed(rows, 3, config, lambda *_: pytest.fail("searched")).shape == (0, *SHAPE)
 
 
@@ -309,8 +309,8 @@ def test_no_example_is_no_fault() -> None:
      ("stability", 9, 2), ("hypocritical", 9, 0), ("targeted", 2, 0)],
 )  # fmt: skip
 def test_an_adversary_aims_at_no_more_than_the_other_classes(goal, asked, count) -> None:
-    config = AttackConfig(targets=asked, protocol="strong")
-    rows = rows_of(2, goal=goal, targets=asked, protocol="strong")
+    config = AttackConfig(targets=asked, protocol="first_success")
+    rows = rows_of(2, goal=goal, targets=asked, protocol="first_success")
     assert target_count(rows, config) == count
     if goal == "adversarial" and not asked:
         assert target_count(rows_of(2), config) == 0
@@ -424,7 +424,7 @@ def test_under_strong_x_itself_is_tried_first_and_a_success_ends_all_jobs(monkey
     y = (clean + torch.tensor([1, 0, 0])) % 3
     scores = {(2, 3): 50.0}
     search, ends, x_pert, rows = pack(
-        3, 6, wins={1: [0], 0: [1]}, scores=scores, net=net, y=y, protocol="strong",
+        3, 6, wins={1: [0], 0: [1]}, scores=scores, net=net, y=y, protocol="first_success",
         monkeypatch=monkeypatch,
     )  # fmt: skip
     assert torch.equal(x_pert[0], rows.x[0])
@@ -443,7 +443,7 @@ def test_under_strong_a_failure_that_is_no_better_than_x_stays_at_x(monkeypatch)
     loss = nn.functional.cross_entropy(net(x), y, reduction="none").detach()
     scores = {(0, 0): float(loss[0]) - 0.01, (1, 0): float(loss[1]) + 0.01}
     _, ends, x_pert, rows = pack(
-        2, 1, scores=scores, net=net, y=y, protocol="strong", monkeypatch=monkeypatch
+        2, 1, scores=scores, net=net, y=y, protocol="first_success", monkeypatch=monkeypatch
     )
     assert torch.equal(x_pert[0], rows.x[0])
     assert ends[1] == (1, 0)
@@ -453,7 +453,7 @@ def test_on_a_device_of_few_shapes_no_batch_is_larger_than_a_full_one(monkeypatc
     """Of five examples two go at a time; the second job is for those that the first has left."""
     few = replace(CPU, width=2, buckets=(2,))
     monkeypatch.setattr(active, "policy", lambda _device: few)
-    settings = {"protocol": "strong"}
+    settings = {"protocol": "first_success"}
     rows = rows_of(5, y=smooth(3, SHAPE, 1)(images(5, SHAPE, 1)).argmax(1), **settings)
     search = Search({0: [0], 3: [0]}, {})
     run_packed(rows, 2, AttackConfig(**settings), search)

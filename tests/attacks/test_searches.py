@@ -17,7 +17,15 @@ from fftune.testing.attacks import EPS, check_promises
 from fftune.testing.examples import small_net as net
 
 STEPS = {"square": 40, "rays": 60, "deepfool": 5}
-CASES = [(name, case) for name in ATTACKS for case in attack_cases(attack_spec(name))]
+LIKE_MARGIN = "probability_margin"
+"""A loss that takes the margin's way through every search: tried in a few cases."""
+CASES = [
+    (name, case)
+    for name in ATTACKS
+    for case in attack_cases(attack_spec(name))
+    if case.loss != LIKE_MARGIN
+    or (case.goal in ("adversarial", "hypocritical") and case.norm == "linf")
+]
 
 
 def names(value: object) -> str:
@@ -31,18 +39,18 @@ def names(value: object) -> str:
     classes=st.sampled_from([2, 3, 5]),
     count=st.integers(0, 4),
     seed=st.integers(0, 3),
-    protocol=st.sampled_from(["fixed", "strong"]),
+    which=st.integers(0, 3),
     targets=st.sampled_from([0, 9]),
 )
-def test_promises(search, case, shape, classes, count, seed, protocol, targets) -> None:
+def test_promises(search, case, shape, classes, count, seed, which, targets) -> None:
+    run = attack_spec(search)
     config = AttackConfig(
         threat=ThreatModel(norm=case.norm, eps=EPS[case.norm]),
         search=search,
         steps=STEPS.get(search, 6),
         targets=targets,
-        protocol=protocol,
+        protocol=run.protocols[which % len(run.protocols)],
     )
-    run = attack_spec(search)
     check_promises(run, case, config, shape=shape, classes=classes, count=count, seed=seed)
 
 
@@ -53,7 +61,7 @@ def test_conformance(search: str, case: AttackCase) -> None:
 
 def test_labels_outside_the_classes_are_refused() -> None:
     for y in (-1, 3):
-        config = AttackConfig(search="apgd", protocol="strong", steps=2)
+        config = AttackConfig(search="apgd", protocol="first_success", steps=2)
         with pytest.raises(DataError, match="labels must be classes"):
             attack_spec("apgd").run(
                 net((1, 4, 4), 3, 0), torch.rand(1, 1, 4, 4), torch.tensor([y]),
@@ -157,7 +165,9 @@ def test_an_attack_of_a_users_own(tmp_path) -> None:
     assert spec.gradient_free and spec is attack_spec(f"{file}:SPEC")  # the file is run once
     case = AttackCase(goal="label_free", loss="ce", norm="l2")
     with pytest.raises(AssertionError, match="misses successes"):
-        check_attack_case(replace(spec, run=sometimes), replace(case, goal="adversarial"))
+        check_attack_case(
+            replace(attack_spec("pgd"), run=sometimes), replace(case, goal="adversarial")
+        )
     check_promises(
         spec, case, AttackConfig(threat=ThreatModel(norm="l2")),
         shape=(1, 4, 4), classes=3, count=0, seed=0,
@@ -167,8 +177,8 @@ def test_an_attack_of_a_users_own(tmp_path) -> None:
 
 
 def sometimes(model, x, y, *, config, goal, loss, noise, ids):
-    """PGD, whose strong protocol gives up."""
-    if config.protocol == "strong" and len(x) == 20:
+    """PGD, which gives up where its first success is asked for."""
+    if config.protocol == "first_success" and len(x) == 20:
         return x.clone()
     run = attack_spec("pgd").run
     return run(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)

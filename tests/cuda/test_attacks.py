@@ -35,7 +35,8 @@ def wrong(x_pert: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
 @pytest.mark.parametrize(
-    ("search", "protocol"), [("pgd", "fixed"), ("pgd", "strong"), ("apgd", "strong")]
+    ("search", "protocol"),
+    [("pgd", "last_iterate"), ("pgd", "first_success"), ("apgd", "first_success")],
 )
 def test_captured_and_plain_searches_decide_alike(device, plain, search, protocol, goal) -> None:
     net = net_on(device)
@@ -49,7 +50,8 @@ def test_captured_and_plain_searches_decide_alike(device, plain, search, protoco
 
 def test_a_device_and_a_cpu_search_find_almost_the_same(device) -> None:
     found = [
-        wrong(perturbed(net_on(at), "apgd", "strong")).cpu() for at in (device, torch.device("cpu"))
+        wrong(perturbed(net_on(at), "apgd", "first_success")).cpu()
+        for at in (device, torch.device("cpu"))
     ]
     assert (found[0] != found[1]).sum() <= 1
 
@@ -64,7 +66,7 @@ def test_random_starts_are_those_of_a_cpu(device) -> None:
 def test_graphs_go_with_the_nets_that_were_attacked(device, store) -> None:
     net = net_on(device)
     for _ in range(4):
-        perturbed(net, "pgd", "fixed")
+        perturbed(net, "pgd", "last_iterate")
     assert [key for key in store.recordings if key.owners]
     del net
     assert not [key for key in store.recordings if key.owners]

@@ -4,6 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from fftune.attacks.iteration import answer, value_and_gradient
+from fftune.attacks.losses import AttackObjective
 from fftune.attacks.query_counter import QueryCounter
 from fftune.config import HedgeConfig
 from fftune.defenses import AdaptiveAccess, Defended, Hedge, hedge
@@ -88,6 +90,50 @@ def test_several_draws_are_the_mixture_of_their_nets(draws: int, net, images) ->
         torch.testing.assert_close(logits, expected, rtol=0, atol=1e-5)
         torch.testing.assert_close(grad, expected_slope, rtol=1e-4, atol=1e-5)
         torch.testing.assert_close(logits.exp().sum(1), torch.ones(4))
+
+
+@pytest.mark.parametrize("draws", [1, 2, 3])
+def test_losses_of_several_draws_are_averaged_each_by_itself(draws: int, net, images) -> None:
+    """CE(1) has the slope 2 x p_0 + p_1 - 1 at each draw's point; a success is one in most draws.
+
+    The mixture's is another: it weighs each draw by how right it is.
+    """
+    noise, config, y = Noise(4).fold("eot"), HedgeConfig(eps_d=0.9, steps=0), torch.ones(4).long()
+    aim = AttackObjective(goal="adversarial", loss="ce", y=y)
+    behind, mixed = (
+        Defended(
+            net,
+            Hedge(config=config),
+            noise=ExampleNoise(noise, IDS),
+            draws=draws,
+            fresh=True,
+            averaging=averaging,
+        )
+        for averaging in ("losses", "probabilities")
+    )
+    for call in range(2):
+        points = [hedged(net, images, noise.fold(call, d), config) for d in range(draws)]
+        losses, slopes, wins = [], [], []
+        for x in points:
+            z = net(x)
+            p = z.exp() / z.exp().sum(1, keepdim=True)
+            losses.append(-p[:, 1].log())
+            p0, p1 = (p[:, k].view(-1, 1, 1, 1) for k in (0, 1))
+            slopes.append(2 * x * p0 + p1 - 1)
+            wins.append((z.argmax(1) != 1).long())
+        at = value_and_gradient(behind, aim, images, lenient=False)
+        torch.testing.assert_close(at.loss, sum(losses) / draws, rtol=0, atol=1e-5)
+        torch.testing.assert_close(at.grad, sum(slopes) / draws, rtol=1e-4, atol=1e-5)
+        assert at.won.tolist() == (2 * sum(wins) > draws).tolist()
+        other = value_and_gradient(mixed, aim, images, lenient=False)
+        assert torch.allclose(other.grad, at.grad, atol=1e-4) == (draws == 1)
+    won, loss = answer(behind, aim, images)  # the third call's draws
+    points = [hedged(net, images, noise.fold(2, d), config) for d in range(draws)]
+    mean = sum(nn.functional.cross_entropy(net(x), y, reduction="none") for x in points) / draws
+    torch.testing.assert_close(loss, mean)
+    assert (
+        won.tolist() == (2 * sum((net(x).argmax(1) != 1).long() for x in points) > draws).tolist()
+    )
 
 
 def test_one_draw_leaves_the_logits_as_they_are(net, images) -> None:

@@ -65,7 +65,7 @@ def model_under_test(**nets: nn.Module | DefenseSet | None) -> ModelUnderTest:
 
 
 def part(
-    search: str = "pgd", *, protocol: str = "fixed", loss: str = "ce", **settings
+    search: str = "pgd", *, protocol: str | None = None, loss: str = "ce", **settings
 ) -> AttackStage:
     start = "none" if search in ("fab", "square") else "uniform"
     config = AttackConfig(

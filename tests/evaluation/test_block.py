@@ -217,7 +217,8 @@ class Optimist(nn.Module):
 def test_a_search_net_that_lies_changes_no_verdict(toy, blobs) -> None:
     """Its claims are denied by the untouched net, and the search is run again there."""
     part = AttackStage(
-        config=AttackConfig(threat=THREAT, search="apgd", steps=12, protocol="strong"), loss="ce"
+        config=AttackConfig(threat=THREAT, search="apgd", steps=12, protocol="first_success"),
+        loss="ce",
     )
     attack = Attack(name="x", goal="adversarial", stages=(part,))
     honest, lied_to = (

@@ -56,7 +56,7 @@ def test_rows_say_what_became_of_each_example(searches) -> None:
         "target": -1,
         "seed": 11,
         "restart": 0,
-        "protocol": "fixed",
+        "protocol": "last_iterate",
         "tier": "screen",
         "defense": "none",
         "defense_repeat": 0,
@@ -110,8 +110,11 @@ def test_strong_searches_leave_alone_what_is_won(searches) -> None:
     searches.set("apgd", move({30: 0.375, 4: 0.5}))
     searches.set("fab", move({17: 0.875}))
     searches.set("square", move({4: 0.3125}))
-    stages = (part("apgd", protocol="strong"), part("fab", protocol="strong", loss="margin"))
-    last = part("square", protocol="strong", loss="margin")
+    stages = (
+        part("apgd", protocol="first_success"),
+        part("fab", protocol="first_success", loss="margin"),
+    )
+    last = part("square", protocol="first_success", loss="margin")
     rows = frame(model_under_test(), attack(*stages, last))
     assert searches.tried == [("apgd", [30, 4, 17]), ("fab", [4, 17]), ("square", [4])]
     for given, at in zip(searches.given, ([0, 1, 2], [1, 2], [1]), strict=True):
@@ -120,19 +123,19 @@ def test_strong_searches_leave_alone_what_is_won(searches) -> None:
     assert rows["pred_pert"].tolist() == [1, 1, 3, 3, 0]
     # 8 and 52 are x itself; 4 has what the last one left.
     assert rows["distance"].tolist() == [0.25, 0.0625, 0.25, 0, 0]
-    assert set(rows["protocol"]) == {"strong"}
+    assert set(rows["protocol"]) == {"first_success"}
 
 
 def test_a_fixed_search_tries_all_and_takes_nothing_away(searches) -> None:
     """As a later part it is the same search as alone, but what is won stays as it was won."""
     searches.set("apgd", move({30: 0.375}))
     searches.set("pgd", move({30: 0.1, 4: 0.625, 8: 0.8, 52: 0.2}))
-    both = attack(part("apgd", protocol="strong"), part("pgd"))
+    both = attack(part("apgd", protocol="first_success"), part("pgd"))
     rows = frame(model_under_test(), both)
     assert searches.tried == [("apgd", [30, 4, 17]), ("pgd", IDS.tolist())]
     assert rows["distance"].tolist() == pytest.approx([0.25, 0.25, 0, 0, 0])
     assert rows["pred_pert"].tolist() == [1, 2, 2, 3, 0]
-    assert set(rows["protocol"]) == {"strong"}
+    assert set(rows["protocol"]) == {"first_success"}
     searches.given.clear()
     rows = frame(model_under_test(), attack(part("pgd")))
     assert searches.tried == [("pgd", IDS.tolist())]
@@ -144,7 +147,7 @@ def test_fixed_searches_ask_the_twin_and_strong_ones_the_search_net(searches) ->
     for name in ("pgd", "apgd"):
         searches.set(name, move({}))
     subject = model_under_test()
-    frame(subject, attack(part("pgd"), part("apgd", protocol="strong")))
+    frame(subject, attack(part("pgd"), part("apgd", protocol="first_success")))
     surrogate, surrogate_lowp = (given["net"].model for given in searches.given)
     assert surrogate is subject.surrogate and surrogate_lowp is subject.surrogate_lowp
 
@@ -161,7 +164,7 @@ def test_denied_successes_are_searched_again_on_the_untouched_net(searches) -> N
         return move({30: 0.375, 4: 0.2} if honest else {30: 0.25, 17: 0.875})(ids, x)
 
     searches.set("apgd", moves)
-    rows = frame(subject, attack(part("apgd", protocol="strong")))
+    rows = frame(subject, attack(part("apgd", protocol="first_success")))
     assert [given["net"].model for given in searches.given] == [subject.surrogate_lowp, subject.net]
     assert searches.tried == [("apgd", [30, 4, 17]), ("apgd", [30, 4])]
     assert rows["success"].tolist() == [True] * 5
@@ -173,14 +176,14 @@ def test_only_what_the_copy_claimed_is_searched_again(searches) -> None:
     """It says 1 of all: a success for 30 and 17, and none for 4, whose class that is."""
     subject = model_under_test(surrogate_lowp=Says(1))
     searches.set("apgd", move({}))
-    frame(subject, attack(part("apgd", protocol="strong")))
+    frame(subject, attack(part("apgd", protocol="first_success")))
     assert searches.tried == [("apgd", [30, 4, 17]), ("apgd", [30, 17])]
     # A friend's claims are of the examples that are right when perturbed.
     searches.given.clear()
-    frame(subject, attack(part("apgd", protocol="strong"), goal="hypocritical"))
+    frame(subject, attack(part("apgd", protocol="first_success"), goal="hypocritical"))
     assert searches.tried == [("apgd", [8, 52])]
     searches.given.clear()
-    toward = attack(part("apgd", protocol="strong"), goal="targeted", target=0)
+    toward = attack(part("apgd", protocol="first_success"), goal="targeted", target=0)
     frame(model_under_test(surrogate_lowp=Says(0)), toward)
     assert searches.tried == [("apgd", [4, 17, 8]), ("apgd", [4, 17, 8])]
 
@@ -189,7 +192,10 @@ def test_claims_are_not_asked_of_the_untouched_net_nor_of_fixed_searches(searche
     searches.set("apgd", move({}))
     searches.set("pgd", move({}))
     net = Quarter()
-    frame(model_under_test(net=net, surrogate_lowp=net), attack(part("apgd", protocol="strong")))
+    frame(
+        model_under_test(net=net, surrogate_lowp=net),
+        attack(part("apgd", protocol="first_success")),
+    )
     surrogate = Quarter()
     frame(model_under_test(surrogate=surrogate), attack(part("pgd")))
     assert not surrogate.asked
@@ -201,7 +207,7 @@ def test_every_verdict_is_of_the_whole_block_at_once(searches) -> None:
     """So that an example's company is always the same, whoever else is still searched."""
     searches.set("apgd", move({30: 0.375}))
     net = Quarter()
-    frame(model_under_test(net=net), attack(part("apgd", protocol="strong")))
+    frame(model_under_test(net=net), attack(part("apgd", protocol="first_success")))
     assert net.asked == [X.tolist(), [0.375, *X.tolist()[1:]]]
 
 

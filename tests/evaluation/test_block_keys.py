@@ -27,7 +27,9 @@ from fftune.config import HedgeConfig, ThreatModel
 from fftune.defenses import AdaptiveAccess, Hedge, hedge
 from fftune.errors import DataError, ModelError
 from fftune.evaluation.block import judged_block, logits_of
+from fftune.evaluation.choice import Choice
 from fftune.evaluation.defended import CLEAN
+from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 
 
@@ -117,6 +119,13 @@ OTHERS = [
     replace(BASE, config=replace(BASE.config, steps=2)),
     replace(BASE, config=replace(BASE.config, step_size=0.01)),
 ]
+
+
+def through(hedge: HedgeConfig = HEDGES[0], **settings) -> AttackStage:
+    """A search through a hedge."""
+    return replace(BASE, access=AdaptiveAccess(defense=Hedge(config=hedge), **settings))
+
+
 DIFFERENT = {
     "one": attack(BASE),
     "of more steps": attack(OTHERS[0]),
@@ -126,15 +135,16 @@ DIFFERENT = {
     "in the other order": attack(OTHERS[1], BASE),
     "three": attack(BASE, OTHERS[0], OTHERS[0]),
     "of another loss": attack(BASE, replace(OTHERS[0], loss="margin")),
-    "through a hedge": attack(BASE, access=AdaptiveAccess(defense=Hedge(config=HEDGES[0]))),
-    "through another": attack(BASE, access=AdaptiveAccess(defense=Hedge(config=HEDGES[1]))),
-    "over draws": attack(BASE, access=AdaptiveAccess(defense=Hedge(config=HEDGES[0]), draws=2)),
-    "with a known draw": attack(
-        BASE, access=AdaptiveAccess(defense=Hedge(config=HEDGES[0]), leaked_draw=0)
-    ),
-    "with the next draw": attack(
-        BASE, access=AdaptiveAccess(defense=Hedge(config=HEDGES[0]), leaked_draw=1)
-    ),
+    "through a hedge": attack(through()),
+    "through another": attack(through(HEDGES[1])),
+    "over draws": attack(through(draws=2)),
+    "over the losses of draws": attack(through(draws=2, averaging="losses")),
+    "with a known draw": attack(through(leaked_draw=0)),
+    "with the next draw": attack(through(leaked_draw=1)),
+    "also through a hedge": attack(BASE, through()),
+    "chosen": attack(BASE, choice=Choice(defense=Hedge(config=HEDGES[0]), draws=2)),
+    "chosen over more": attack(BASE, choice=Choice(defense=Hedge(config=HEDGES[0]), draws=3)),
+    "chosen behind another": attack(BASE, choice=Choice(defense=Hedge(config=HEDGES[1]), draws=2)),
 }
 
 
@@ -254,6 +264,6 @@ def test_who_knows_a_draw_searches_behind_it_with_the_examples_own_ids() -> None
     access = Spy(defense=Hedge(config=hedges["random"]), leaked_draw=0)
     frame(
         model_under_test(defense_set=defense_set),
-        attack(part(steps=1), access=access, scope="wrong"),
+        attack(replace(part(steps=1), access=access), scope="wrong"),
     )
     assert seen == [(NOISE, [8, 52], defense_set.noise)]

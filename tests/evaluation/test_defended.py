@@ -354,7 +354,7 @@ def test_fast_at_stops_at_the_first_restart_that_succeeds() -> None:
         ("pgd-100", 100),
     ]
     assert {(p.config.restarts, p.config.step_length, p.protocol) for p in found} == {
-        (10, 1 / 255, "fixed")
+        (10, 1 / 255, "last_iterate")
     }
 
 

@@ -101,7 +101,7 @@ def test_what_survives_bf16_is_searched_again_in_fp32(again: bool, monkeypatch) 
         return move({30: 0.375, 4: 0.6} if copied else {30: 0.375})(ids, x)
 
     searches.set("apgd", moves)
-    rows = frame(subject, attack(part("apgd", protocol="strong")))
+    rows = frame(subject, attack(part("apgd", protocol="first_success")))
     asked = [(given["net"].model, given["ids"]) for given in searches.given]
     first = [(subject.surrogate_lowp, [30, 4, 17])]
     assert asked == ([*first, (subject.surrogate, [4, 17])] if again else first)
@@ -115,7 +115,7 @@ def test_what_fp32_claims_after_bf16_is_confirmed_too(monkeypatch) -> None:
     monkeypatch.setattr(block, "policy", lambda _: replace(CPU, bf16_again=True))
     subject = model_under_test(surrogate=Says(3), surrogate_lowp=Quarter())
     searches.set("apgd", move({}))
-    frame(subject, attack(part("apgd", protocol="strong")))
+    frame(subject, attack(part("apgd", protocol="first_success")))
     assert [given["net"].model for given in searches.given] == [
         subject.surrogate_lowp,
         subject.surrogate,
@@ -129,5 +129,5 @@ def test_in_fp32_there_is_no_second_search(monkeypatch) -> None:
     net = Quarter()
     subject = model_under_test(surrogate=net, surrogate_lowp=net)
     searches.set("apgd", move({}))
-    frame(subject, attack(part("apgd", protocol="strong")))
+    frame(subject, attack(part("apgd", protocol="first_success")))
     assert searches.tried == [("apgd", [30, 4, 17])]

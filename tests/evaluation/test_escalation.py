@@ -78,7 +78,7 @@ class Told:
             {"dataset_hash": "d", "split": "test", "model_hash": "m", "norm": "linf", "eps": 0.1}
             | {"id": DATA.ids[at].tolist(), "attack": attack.name, "goal": attack.goal}
             | {"target": -1 if attack.target is None else attack.target, "config_hash": "c"}
-            | {"seed": 0, "restart": 0, "protocol": "fixed", "tier": attack.tier}
+            | {"seed": 0, "restart": 0, "protocol": "last_iterate", "tier": attack.tier}
             | {"defense": defense, "defense_repeat": 0, "y": y, "pred_clean": y}
             | {"pred_pert": y, "success": success, "queries": 0, "forwards": 0}
             | {"backwards": 0, "distance": 0.0, "status": status},

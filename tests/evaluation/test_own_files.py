@@ -187,7 +187,7 @@ def test_what_is_no_battery_or_defence_is_refused_in_one_line(own) -> None:
         attacks_of(BatteryConfig(name=own("SEVEN")), THREAT)
     with pytest.raises(ConfigError, match="must be a DefenseSpec or a function, got int"):
         defense_spec(own("SEVEN"))
-    with pytest.raises(ConfigError, match="one of purify and make"):
+    with pytest.raises(ConfigError, match="one of purify, wrap and make"):
         DefenseSpec()
     with pytest.raises(ConfigError, match="unknown battery 'nin'; did you mean 'nine'"):
         BatteryConfig(name="nin")

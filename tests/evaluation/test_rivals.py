@@ -15,11 +15,13 @@ from fftune.keyed_noise import Noise
 
 torchattacks = pytest.importorskip("torchattacks")
 EPS = 8 / 255
-APGD = AttackConfig(threat=ThreatModel(eps=EPS), search="apgd", steps=20, protocol="strong")
+APGD = AttackConfig(threat=ThreatModel(eps=EPS), search="apgd", steps=20, protocol="first_success")
 PGD = AttackConfig(threat=ThreatModel(eps=EPS), steps=20)
 
 
-MARGIN = AttackConfig(threat=ThreatModel(eps=EPS), targets=9, start="none", protocol="strong")
+MARGIN = AttackConfig(
+    threat=ThreatModel(eps=EPS), targets=9, start="none", protocol="first_success"
+)
 DEEPFOOL = replace(MARGIN, search="deepfool", steps=50)
 FAB = replace(MARGIN, search="fab", steps=30)
 

@@ -43,7 +43,7 @@ def drain(queue: TaskQueue) -> list[BlockTask]:
     while len(queue):
         item = queue.next()
         order.append(item.task)
-        queue.done(item, f"rows of {item.task.rows}")
+        queue.done(item, f"rows of {item.task.rows}", 0.0)
     return order
 
 
@@ -103,7 +103,7 @@ def test_three_failures_are_recorded_and_the_others_are_scored() -> None:
     while len(queue):
         other = queue.next()
         if other is not item:
-            queue.done(other, "rows")
+            queue.done(other, "rows", 0.0)
     assert one.over and set(one.result.outcomes) == set(TASKS[:2]) - {item.task}
 
 
@@ -122,7 +122,7 @@ def test_what_no_attempt_would_mend_ends_its_sitting_alone() -> None:
     queue.refused(item, error)
     assert bad.result.error is error and bad.result.outcomes is None
     late = running if running.state is bad else item
-    queue.done(late, "rows that came too late")
+    queue.done(late, "rows that came too late", 0.0)
     assert not queue.failed(late, "too late as well")
     if running.state is good:
         queue.again(running)

@@ -32,7 +32,7 @@ def defended(
                         "target": -1,
                         "seed": seed,
                         "restart": 0,
-                        "protocol": "fixed",
+                        "protocol": "last_iterate",
                         "tier": "full",
                         "defense": defense,
                         "defense_repeat": repeat,

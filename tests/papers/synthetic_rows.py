@@ -119,7 +119,7 @@ def _template(attack: str, goal: str) -> pa.Table:
     zeros = {"seed": 0, "restart": 0, "defense_repeat": 0, "pred_clean": 0, "pred_pert": 0}
     counts = {"queries": 0, "forwards": 0, "backwards": 0, "distance": 0.0, "eps": 8 / 255}
     words = {"dataset_hash": "d", "model_hash": "m", "config_hash": "c", "norm": "linf"}
-    more = {"protocol": "fixed", "tier": "full", "defense": "none", "status": "ok"}
+    more = {"protocol": "last_iterate", "tier": "full", "defense": "none", "status": "ok"}
     plain = rows(
         COUNT, {**columns, **zeros, **counts, **words, **more, "target": 0, "success": False}
     )

@@ -36,7 +36,7 @@ def outcomes(own: list[bool], fixed: list[list[bool]]) -> Outcomes:
                     "goal": goal,
                     "seed": 0,
                     "restart": 0,
-                    "protocol": "fixed",
+                    "protocol": "last_iterate",
                     "tier": "full",
                     "defense": "none",
                     "defense_repeat": 0,

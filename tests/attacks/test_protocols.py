@@ -1,0 +1,164 @@
+"""Which point a search hands over, against loops that keep every iterate of every job."""
+
+import runpy
+from pathlib import Path
+
+import plain_apgd
+import pytest
+import torch
+from nets import images, smooth
+from test_apgd import is_close, jobs_of, search
+from test_pgd_iterates import iterates as pgd_iterates
+from test_pgd_iterates import search as pgd_search
+from test_pgd_iterates import settings
+
+from fftune.attacks import apgd, attack_spec, fab, square
+from fftune.config import AttackConfig, DataSpec, ThreatModel
+from fftune.data.subset import sample
+from fftune.keyed_noise import ExampleNoise, Noise
+from fftune.threat import start
+
+SHAPE = (2, 3, 4)
+MODELS = Path(__file__).parents[3] / "shared" / "models"
+
+
+def last_success(x, wrong: bool, jobs):
+    """Of (points, won) of each job in order: AutoAttack's own rule, for one example."""
+    if wrong:
+        return x
+    for points, won in jobs:
+        reached = [point for point, w in zip(points, won, strict=True) if w]
+        if reached:
+            return reached[-1]
+    return x
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_apgd_hands_over_the_last_misclassified_iterate_of_the_first_target(seed) -> None:
+    net, x, steps = smooth(5, SHAPE, seed), images(12, SHAPE, seed), 8
+    clean = net(x).detach()
+    y = clean.argmax(1)
+    y[0] = (y[0] + 1) % 5  # wrong when clean
+    x_pert = search(
+        net, x, y, loss="margin", steps=steps, targets=3, protocol="last_success", search="apgd"
+    )
+    every = jobs_of(net, x, y, clean, steps=steps, targets=3, restarts=1, loss="margin")
+    fooled, later = 0, 0
+    for row in range(12):
+        jobs = [(points, won) for points, _, _, _, won in every[row]]
+        expected = last_success(x[row], bool(clean[row].argmax() != y[row]), jobs)
+        assert is_close(x_pert[row], expected)
+        fooled += not torch.equal(expected, x[row])
+        later += any(won.count(True) > 1 for _, won in jobs)
+    assert 0 < fooled < 12 and later  # all kinds occur: fooled or not, by one iterate or several
+
+
+@pytest.mark.parametrize("protocol", ["best_loss", "first_success", "last_success"])
+def test_pgd_hands_over_what_its_protocol_says(protocol) -> None:
+    net, x = smooth(4, SHAPE, 3), images(16, SHAPE, 3)
+    clean = net(x).detach()
+    y = clean.argmax(1)
+    y[:2] = (y[:2] + 1) % 4
+    config = settings("linf", steps=7, step_size=0.03, protocol=protocol)
+    x_pert = pgd_search(net, x, y, config, loss="margin")
+    seen = set()
+    for row, points in enumerate(pgd_iterates(net, x, y, clean, config, loss="margin")):
+        leads = [float(lead(net(point[None])[0], int(y[row]))) for point in points]
+        won = [value > 0 for value in leads]
+        best = max(range(8), key=lambda i: leads[i])
+        at_start = float(lead(clean[row], int(y[row])))
+        if protocol == "best_loss":
+            expected = points[best]
+        elif protocol == "last_success":
+            expected = last_success(x[row], at_start > 0, [(points, won)])
+        elif at_start > 0:
+            expected = x[row]
+        elif any(won):
+            expected = points[won.index(True)]
+        else:
+            expected = points[best] if leads[best] > at_start else x[row]
+        assert is_close(x_pert[row], expected)
+        seen.add(any(won))
+    assert seen == {True, False}
+
+
+def lead(z, y: int):
+    return torch.cat([z[:y], z[y + 1 :]]).max() - z[y]
+
+
+def test_a_boundary_search_hands_over_the_nearest_of_the_first_target_it_crosses() -> None:
+    """A far class is aimed at first, a nearer one second: best loss takes the nearer."""
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 3)).double()
+    with torch.no_grad():
+        net[1].weight.copy_(torch.tensor([[0.0, 0.0], [0.5, 0.0], [0.0, 20.0]]))
+        net[1].bias.copy_(torch.tensor([0.0, -0.3, -10.45]))
+    x, y = torch.full((1, 1, 1, 2), 0.5).double(), torch.tensor([0])
+    assert net(x).argsort(descending=True).tolist() == [[0, 1, 2]]
+    found = {}
+    for protocol in ("best_loss", "last_success"):
+        config = AttackConfig(
+            threat=ThreatModel(eps=0.3), search="fab", steps=20, targets=2, start="none",
+            protocol=protocol,
+        )  # fmt: skip
+        found[protocol] = fab(
+            net, x, y, config=config, goal="adversarial", loss="margin", noise=Noise(0),
+            ids=torch.arange(1),
+        )  # fmt: skip
+    assert net(found["best_loss"]).argmax(1).tolist() == [2]
+    assert net(found["last_success"]).argmax(1).tolist() == [1]
+
+
+def test_square_leaves_what_it_does_not_fool_as_it_was() -> None:
+    net, x = smooth(4, (2, 5, 5), 4), images(12, (2, 5, 5), 4)
+    y = net(x).argmax(1)
+    config = AttackConfig(
+        threat=ThreatModel(eps=0.08), search="square", steps=15, start="none",
+        protocol="last_success",
+    )  # fmt: skip
+    x_pert = square(
+        net, x, y, config=config, goal="adversarial", loss="margin", noise=Noise(0),
+        ids=torch.arange(12),
+    )  # fmt: skip
+    fooled = net(x_pert).argmax(1) != y
+    assert 0 < int(fooled.sum()) < 12
+    assert torch.equal(x_pert[~fooled], x[~fooled])
+
+
+def test_every_attack_of_ours_names_its_default_first() -> None:
+    for name in ("pgd", "fgsm", "cw", "pgd_hedged"):
+        assert attack_spec(name).protocols[0] == "last_iterate"
+    for name in ("apgd", "fab", "deepfool", "rays", "square"):
+        assert attack_spec(name).protocols[0] == "best_loss"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["natural_small", "fastat_small"])
+def test_on_300_real_images_every_point_is_that_of_the_loop(name) -> None:
+    """APGD-CE of 100 steps in float64, one image at a time, at 8/255."""
+    architectures = MODELS / "architectures.py"
+    if not architectures.is_file():
+        pytest.skip("the published nets are not there")
+    net = runpy.run_path(str(architectures))["load"](name).double().eval()
+    _, x, y = next(sample(DataSpec(name="cifar10"), "test", 300).batches(300))
+    x, clean = x.double(), net(x.double()).detach()
+    threat, ids = ThreatModel(eps=8 / 255), torch.arange(300)
+    config = AttackConfig(threat=threat, search="apgd", steps=100, protocol="last_success")
+    x_pert = apgd(net, x, y, config=config, goal="adversarial", loss="ce", noise=Noise(0), ids=ids)
+    starts = start(x, config, ExampleNoise(Noise(0).fold("apgd", 0), ids))
+    differ = []
+    for row in range(300):
+        points, won = _one(net, x[row], int(y[row]), starts[row])
+        expected = last_success(x[row], bool(clean[row].argmax() != y[row]), [(points, won)])
+        differ.append(float((x_pert[row] - expected).abs().max()) > 1e-9)
+    assert sum(differ) == 0
+
+
+def _one(net, x, y: int, x_start):
+    def ask(point):
+        point = point.clone().requires_grad_(True)
+        value = torch.nn.functional.cross_entropy(net(point[None]), torch.tensor([y]))
+        return float(value.detach()), torch.autograd.grad(value, point)[0]
+
+    points, *_ = plain_apgd.apgd(ask, x, x_start, steps=100, norm="linf", eps=8 / 255)
+    with torch.no_grad():
+        return points, (net(torch.stack(points)).argmax(1) != y).tolist()
