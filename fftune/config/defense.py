@@ -8,6 +8,7 @@ from fftune.config.attack import UNSAID, AttackConfig, ThreatModel, default_eps,
 from fftune.config.data import DataSpec
 from fftune.config.literals import Device, Norm, Start
 from fftune.config.model import ModelSpec
+from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
 from fftune.registry import ATTACKS, DEFENSES, absolute, label
 
@@ -198,10 +199,12 @@ class DefenseConfig:
     draws: int = 4
     """Draws that an adaptive attacker averages over at each step (EOT); five times as many where
     the defence asks nothing of the net."""
-    jpeg: JpegConfig = field(default_factory=JpegConfig)
-    bit_depth: BitDepthConfig = field(default_factory=BitDepthConfig)
-    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
-    anti_adversary: AntiAdversaryConfig = field(default_factory=AntiAdversaryConfig)
+    jpeg: JpegConfig = field(default_factory=JpegConfig, metadata={SINCE: 4})
+    bit_depth: BitDepthConfig = field(default_factory=BitDepthConfig, metadata={SINCE: 4})
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig, metadata={SINCE: 4})
+    anti_adversary: AntiAdversaryConfig = field(
+        default_factory=AntiAdversaryConfig, metadata={SINCE: 4}
+    )
 
     def __post_init__(self) -> None:
         require_words(self)
