@@ -97,7 +97,7 @@ def check_search(config: AttackConfig, loss: Loss) -> None:
 
 
 def protocol_of(config: AttackConfig) -> Protocol:
-    """Which point the attack of these settings hands over, its default resolved."""
+    """Point that the attack of these settings hands over, its default resolved."""
     return config.protocol or attack_spec(config.search).protocols[0]
 
 

@@ -15,8 +15,9 @@ def bit_depth(x: Tensor, *, bits: int) -> Tensor:
     Args:
         x: (B, C, H, W), pixels in [0, 1].
     """
-    top = 2**bits - 1
-    return (x * top).round() / top
+    top = float(2**bits - 1)
+    rounded: Tensor = (x * top).round() / top
+    return rounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

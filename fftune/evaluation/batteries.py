@@ -23,13 +23,7 @@ from fftune.config import (
 from fftune.defenses import AdaptiveAccess
 from fftune.errors import ConfigError
 from fftune.evaluation.choice import Choice
-from fftune.evaluation.tiers import (
-    CANARY_LENGTHS,
-    TIERS,
-    AttackStage,
-    adversarial_stages,
-    hypocritical_stages,
-)
+from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS, AttackStage
 from fftune.registry import BATTERIES, require_call
 
 RAYS_QUERIES = 10_000
@@ -55,7 +49,8 @@ class Attack:
     """Length of its stages; `escalating` is searched again at `full` where that may find more."""
     scope: Scope = "all"
     """Examples that are attacked. `wrong`: only those that the net gets wrong when clean, D-.
-    `mistaken`: also those that it gets wrong behind the first draw of a defence."""
+    `mistaken`: also those that it gets wrong behind any of the draws of a defence that tell whose
+    mistakes are whose."""
     target: int | None = None
     """The class of goal "targeted"."""
     choice: Choice | None = None
@@ -122,6 +117,8 @@ class BatterySpec:
     """Tiers that its ensembles come in, the default first; none: its lengths are fixed."""
     ensembles: tuple[str, ...] = ()
     """Names of its attacks of several stages, beside which tables print the tier."""
+    caveat: str = ""
+    """Remark, `code: text`, that stands beside all its numbers."""
 
 
 def battery_spec(name: str) -> BatterySpec:
@@ -233,7 +230,7 @@ def nine(threat: ThreatModel) -> tuple[Attack, ...]:
 
 def ensemble(threat: ThreatModel, tier: Tier) -> Attack:
     """AutoAttack (Croce & Hein 2020) at tier `full`; at others a shorter ensemble, named so."""
-    stages = adversarial_stages(TIERS[tier], threat)
+    stages = TIERS[tier].stages("adversarial", threat)
     name = "autoattack" if tier == "full" else "ensemble"
     return Attack(name=name, goal="adversarial", stages=stages, tier=tier)
 
@@ -251,7 +248,7 @@ def _hypocritical(threat: ThreatModel, config: BatteryConfig, _classes: int) -> 
 def hypocritical(threat: ThreatModel, tier: Tier) -> tuple[Attack, ...]:
     """Tao et al. 2022, table 14, and "strong", an ensemble whose first stage is their PGD-20."""
     pgd = AttackConfig(threat=threat, steps=20)
-    strong = (AttackStage(config=pgd, loss="ce"), *hypocritical_stages(TIERS[tier], threat))
+    strong = (AttackStage(config=pgd, loss="ce"), *TIERS[tier].stages("hypocritical", threat))
     return (
         single("fgsm", "hypocritical", "ce", replace(pgd, search="fgsm", steps=1, start="none")),
         single("pgd-20", "hypocritical", "ce", pgd),
@@ -290,8 +287,8 @@ def fast_at(threat: ThreatModel) -> tuple[Attack, ...]:
 
 def canary(attack: Attack) -> Attack:
     """FAB and Square, for the goal and the threat of an ensemble."""
-    stages = adversarial_stages if attack.goal == "adversarial" else hypocritical_stages
-    return replace(attack, name=CANARY_NAME, stages=stages(CANARY_LENGTHS, attack.config.threat))
+    stages = CANARY_SEARCHES.stages(attack.goal, attack.config.threat)
+    return replace(attack, name=CANARY_NAME, stages=stages)
 
 
 def single(

@@ -1,4 +1,4 @@
-"""Tiers: how long the ensembles of attacks search, fixed before anything is run.
+"""Tiers: which searches the ensembles of attacks make, fixed before anything is run.
 
 `screen` is for a first look. `escalating` runs the gradient attacks at lengths after which longer
 ones rarely find more; FAB and Square then try a fixed few survivors, the canary, and where they
@@ -7,51 +7,14 @@ at their published lengths. For adversaries `full` is AutoAttack, and only that 
 shorter ones are called "ensemble". The tier `standard` of version 0.1.0 is `escalating`.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from fftune.attacks import attack_spec, check_search
-from fftune.config import AttackConfig, Loss, ThreatModel, Tier
+from fftune.config import AttackConfig, Goal, Loss, ThreatModel, Tier
 from fftune.defenses import AdaptiveAccess
 
 CANARY = 8
 """Number of survivors that the canary tries, of the whole set."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Lengths:
-    """Iterations of each attack of an ensemble; 0 leaves it out."""
-
-    ce: int
-    """Steps of APGD on the cross-entropy."""
-    dlr: int
-    """Steps of APGD on DLR; for an adversary, for each target."""
-    margin: int
-    """Steps of APGD on the margin, for false friends alone."""
-    targets: int
-    """Number of classes that an adversary's APGD-T and FAB aim at, at most classes - 1."""
-    fab: int
-    """Steps of FAB for each target."""
-    square: int
-    """Queries of Square."""
-
-    def __str__(self) -> str:
-        aimed = f"{self.targets} x "
-        steps = {
-            "APGD-CE": f"{self.ce}" if self.ce else "",
-            "APGD-DLR": f"{self.dlr} (adversaries: {aimed}{self.dlr})" if self.dlr else "",
-            "APGD-margin": f"{self.margin} (false friends)" if self.margin else "",
-            "FAB": f"{self.fab} (adversaries: {aimed}{self.fab})" if self.fab else "",
-            "Square": f"{self.square} queries" if self.square else "",
-        }
-        return ", ".join(f"{name} {length}" for name, length in steps.items() if length)
-
-
-TIERS: dict[Tier, Lengths] = {
-    "screen": Lengths(ce=20, dlr=20, margin=20, targets=3, fab=0, square=0),
-    "escalating": Lengths(ce=100, dlr=50, margin=50, targets=9, fab=0, square=0),
-    "full": Lengths(ce=100, dlr=100, margin=100, targets=9, fab=100, square=5000),
-}
-CANARY_LENGTHS = Lengths(ce=0, dlr=0, margin=0, targets=9, fab=20, square=1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,43 +35,103 @@ class AttackStage:
         return not attack_spec(self.config.search).gradient_free and self.config.steps > 0
 
 
-def adversarial_stages(lengths: Lengths, threat: ThreatModel) -> tuple[AttackStage, ...]:
-    """APGD-CE, APGD-T, FAB-T and Square (Croce & Hein 2020), each on what is still unbroken."""
-    apgd = AttackConfig(threat=threat, search="apgd", protocol="first_success")
-    return (
-        *_stage(apgd, "ce", lengths.ce),
-        *_stage(apgd, "dlr", lengths.dlr, lengths.targets),
-        *_last(lengths, threat),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One search of an ensemble in any ball, which stops an example at its first success."""
+
+    search: str
+    loss: Loss
+    steps: int
+    """Iterations; for Square, queries."""
+    targets: int = 0
+    """Number of the likeliest other classes that an adversary aims at, at most classes - 1; 0:
+    none."""
+
+    def within(self, threat: ThreatModel) -> AttackStage:
+        """The search of this ball."""
+        config = AttackConfig(
+            threat=threat,
+            search=self.search,
+            steps=self.steps,
+            targets=self.targets,
+            start="uniform" if self.search == "apgd" else "none",
+            protocol="first_success",
+        )
+        return AttackStage(config=config, loss=self.loss)
+
+    def __str__(self) -> str:
+        aimed = f"{self.targets} x " if self.targets else ""
+        match self.search:
+            case "apgd":
+                return f"APGD-{TOLD.get(self.loss, self.loss)} {aimed}{self.steps}"
+            case "fab":
+                return f"FAB {aimed}{self.steps}"
+            case _:
+                return f"Square {self.steps} queries"
 
 
-def hypocritical_stages(lengths: Lengths, threat: ThreatModel) -> tuple[AttackStage, ...]:
-    """APGD on DLR, margin and cross-entropy, FAB and Square, towards the true class.
-
-    Where y ranks low DLR can pull the wrong logit; the margin cannot. The DLR comes first, as
-    it decides most.
-    """
-    apgd = AttackConfig(threat=threat, search="apgd", protocol="first_success")
-    return (
-        *_stage(apgd, "dlr", lengths.dlr),
-        *_stage(apgd, "margin", lengths.margin),
-        *_stage(apgd, "ce", lengths.ce),
-        *_last(lengths, threat),
-    )
+TOLD: dict[Loss, str] = {"ce": "CE", "dlr": "DLR"}
 
 
-def _last(lengths: Lengths, threat: ThreatModel) -> tuple[AttackStage, ...]:
-    fab = AttackConfig(threat=threat, search="fab", protocol="first_success", start="none")
-    square = AttackConfig(threat=threat, search="square", protocol="first_success", start="none")
-    return (
-        *_stage(fab, "margin", lengths.fab, lengths.targets),
-        *_stage(square, "margin", lengths.square),
-    )
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ensemble:
+    """Searches for each goal, in order; a later one tries what all earlier ones left."""
+
+    adversarial: tuple[Part, ...]
+    hypocritical: tuple[Part, ...]
+
+    def parts(self, goal: Goal) -> tuple[Part, ...]:
+        """The searches for an adversary, else those for a false friend."""
+        return self.adversarial if goal == "adversarial" else self.hypocritical
+
+    def stages(self, goal: Goal, threat: ThreatModel) -> tuple[AttackStage, ...]:
+        """The same in a ball."""
+        return tuple(part.within(threat) for part in self.parts(goal))
+
+    def told(self, goal: Goal) -> str:
+        """The same for a reader."""
+        return ", ".join(str(part) for part in self.parts(goal))
 
 
-def _stage(
-    config: AttackConfig, loss: Loss, steps: int, targets: int = 0
-) -> tuple[AttackStage, ...]:
-    return (AttackStage(config=replace(config, steps=steps, targets=targets), loss=loss),) * bool(
-        steps
-    )
+def _apgd(loss: Loss, steps: int, targets: int = 0) -> Part:
+    return Part(search="apgd", loss=loss, steps=steps, targets=targets)
+
+
+def _fab(steps: int, targets: int = 0) -> Part:
+    return Part(search="fab", loss="margin", steps=steps, targets=targets)
+
+
+def _square(queries: int) -> Part:
+    return Part(search="square", loss="margin", steps=queries)
+
+
+TIERS: dict[Tier, Ensemble] = {
+    "screen": Ensemble(
+        adversarial=(_apgd("ce", 20), _apgd("dlr", 20, targets=3)),
+        hypocritical=(_apgd("dlr", 20), _apgd("margin", 20), _apgd("ce", 20)),
+    ),
+    "escalating": Ensemble(
+        adversarial=(_apgd("ce", 100), _apgd("dlr", 50, targets=9)),
+        hypocritical=(_apgd("dlr", 50), _apgd("margin", 50), _apgd("ce", 100)),
+    ),
+    # AutoAttack as published (Croce & Hein 2020), and the same length for false friends, for whom
+    # DLR can pull the wrong logit where y ranks low; the margin cannot.
+    "full": Ensemble(
+        adversarial=(
+            _apgd("ce", 100),
+            _apgd("dlr", 100, targets=9),
+            _fab(100, targets=9),
+            _square(5000),
+        ),
+        hypocritical=(
+            _apgd("dlr", 100),
+            _apgd("margin", 100),
+            _apgd("ce", 100),
+            _fab(100),
+            _square(5000),
+        ),
+    ),
+}
+CANARY_SEARCHES = Ensemble(
+    adversarial=(_fab(20, targets=9), _square(1000)), hypocritical=(_fab(20), _square(1000))
+)

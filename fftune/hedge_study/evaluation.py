@@ -26,7 +26,7 @@ from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block_cache import identity
 from fftune.evaluation.defended import CLEAN
 from fftune.evaluation.evaluate import attack_model, remarks_on
-from fftune.evaluation.job import HEDGED_ON, EvalJob, try_out, under_test
+from fftune.evaluation.job import TRIED_ON, EvalJob, try_out, under_test
 from fftune.evaluation.question import Defended, Question, question_of
 from fftune.evaluation.tiers import AttackStage
 from fftune.hedge_study.precomputed import defended_rows, name_of, perturb_dataset, perturbed_once
@@ -52,7 +52,7 @@ def check_hedge(config: HedgeTrial) -> None:
         DataError: the data are missing.
     """
     net = load_model(config.net)
-    few = sample(config.data, "test", HEDGED_ON)
+    few = sample(config.data, "test", TRIED_ON)
     still = AttackConfig(threat=ThreatModel(eps=0), steps=0, start="none")
     attack = Attack(name=CLEAN, goal="adversarial", stages=(AttackStage(config=still, loss="ce"),))
     attack_model(net, few, battery_of(config), (attack,))

@@ -38,7 +38,7 @@ from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
 from fftune.storage import in_turn, write_text
 
-VERSION = 1
+VERSION = 2
 """Raised when tasks of an older one would come to other results."""
 REPEATS = 3
 """Draws of each defence (Wu et al. 2021, 4.1)."""

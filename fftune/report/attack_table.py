@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from fftune.config import told_radius
 from fftune.evaluation.batteries import BatterySpec
-from fftune.evaluation.tiers import CANARY, CANARY_LENGTHS, TIERS
+from fftune.evaluation.tiers import CANARY, CANARY_SEARCHES, TIERS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
+from fftune.report.convergence import convergence_lines
 from fftune.report.optimality import SearchKey, SearchShare, search_shares, share_lines
 from fftune.risk import Rate, UnionCounts
 
@@ -51,8 +52,8 @@ def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) 
         lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
         lines += _certified(part, bounds[bounds["split"] == split])
         lines += share_lines(_shares(part, seconds))
-    tiers = set(frame["tier"][frame["attack"].isin(several)])
-    return "\n".join([*lines, *_lengths(tiers)])
+        lines += convergence_lines(part.assign(mistaken=~part["right_clean"]))
+    return "\n".join([*lines, *_searches(frame[frame["attack"].isin(several)])])
 
 
 def ensembles() -> set[str]:
@@ -94,7 +95,7 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
 def shares(
     outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None
 ) -> list[SearchShare]:
-    """What each search found of what all found together, and at what cost, on every split."""
+    """Share of each search in what all found together, and its cost, on every split."""
     if not len(outcomes):
         return []
     frame, _ = _framed(outcomes)
@@ -183,16 +184,15 @@ def _inflated(line: _Line) -> list[str]:
     return [told + less]
 
 
-def _lengths(tiers: set[str]) -> list[str]:
-    """Lengths of the ensembles' stages, which are fixed before anything is run."""
-    shorter = {"screen": ", shorter than AutoAttack", "escalating": ", shorter than AutoAttack"}
-    lines = [
-        f"tier {name}{shorter.get(name, '')}: {lengths}"
-        for name, lengths in TIERS.items()
-        if name in tiers
-    ]
-    if "escalating" in tiers:
-        lines.append(f"canary, of {CANARY} survivors: {CANARY_LENGTHS}")
+def _searches(ensembles: "pd.DataFrame") -> list[str]:
+    """Searches of the ensembles, which are fixed before anything is run."""
+    known = set(zip(ensembles["tier"], ensembles["goal"], strict=True))
+    lines = []
+    for tier, goal in sorted(known, key=lambda pair: (list(TIERS).index(pair[0]), pair[1])):
+        less = ", shorter than AutoAttack" if goal == "adversarial" and tier != "full" else ""
+        lines.append(f"tier {tier}, {goal}{less}: {TIERS[tier].told(goal)}")
+        if tier == "escalating":
+            lines.append(f"canary, of {CANARY} survivors: {CANARY_SEARCHES.told(goal)}")
     return lines
 
 

@@ -1,5 +1,7 @@
 """Nets as the driver hands them to a block."""
 
+from dataclasses import replace
+
 from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, ThreatModel
@@ -9,6 +11,7 @@ from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.escalation import plan
 from fftune.evaluation.job import EvalJob, try_out
 from fftune.evaluation.scheduler import JobState, run_inline
+from fftune.evaluation.tiers import Ensemble
 from fftune.models import inference_copy, weights_hash
 from fftune.outcomes import Outcomes
 
@@ -58,3 +61,19 @@ def lined(net: nn.Module, data: Dataset) -> dict[str, str]:
     subject = model_under_test(net.eval(), data)
     lines = try_out(subject, job_of(net, data, PGD, threat=THREAT))
     return dict(line.split(": ", 1) for line in lines)
+
+
+def briefly(ensemble: Ensemble, targets: int = 2, **most: int) -> Ensemble:
+    """The ensemble with at most so many steps of a search of that name."""
+    shorter = (
+        tuple(
+            replace(
+                part,
+                steps=min(part.steps, most[part.search]),
+                targets=min(part.targets, targets),
+            )
+            for part in parts
+        )
+        for parts in (ensemble.adversarial, ensemble.hypocritical)
+    )
+    return Ensemble(**dict(zip(("adversarial", "hypocritical"), shorter, strict=True)))

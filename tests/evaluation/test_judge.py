@@ -6,7 +6,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 import torch
-from subjects import model_under_test
+from subjects import briefly, model_under_test
 from torch import Tensor, nn
 
 from fftune import devices
@@ -47,14 +47,13 @@ def quick(monkeypatch):
     """Tiers and canary in a few steps."""
     from fftune.evaluation import tiers
 
-    for name, lengths in tiers.TIERS.items():
-        few = replace(
-            lengths, ce=8, dlr=8, margin=8, fab=min(8, lengths.fab), square=min(60, lengths.square)
-        )
+    for name, searches in tiers.TIERS.items():
+        few = briefly(searches, targets=9, apgd=8, fab=8, square=60)
         monkeypatch.setitem(tiers.TIERS, name, few)
     from fftune.evaluation import batteries as battery
 
-    monkeypatch.setattr(battery, "CANARY_LENGTHS", replace(tiers.CANARY_LENGTHS, fab=5, square=200))
+    brief = briefly(tiers.CANARY_SEARCHES, targets=9, fab=5, square=200)
+    monkeypatch.setattr(battery, "CANARY_SEARCHES", brief)
 
 
 def test_the_canary_is_few_survivors_and_keeps_its_tier(quick, toy, blobs) -> None:

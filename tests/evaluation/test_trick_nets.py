@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from subjects import PGD, THREAT, Of, job_of, lined, model_under_test, rows_of
+from subjects import PGD, THREAT, Of, briefly, job_of, lined, model_under_test, rows_of
 from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, ThreatModel
@@ -296,11 +296,10 @@ def test_a_net_that_cannot_be_differentiated_is_refused_in_one_line(toy, blobs) 
 @pytest.fixture
 def short(monkeypatch):
     """Ensembles and canary in a few steps."""
-    for name, lengths in tiers.TIERS.items():
-        few = replace(lengths, ce=2, dlr=2, margin=2, targets=2, fab=min(2, lengths.fab))
-        monkeypatch.setitem(tiers.TIERS, name, replace(few, square=min(150, lengths.square)))
-    brief = replace(tiers.CANARY_LENGTHS, fab=1, square=2, targets=2)
-    monkeypatch.setattr(batteries, "CANARY_LENGTHS", brief)
+    for name, searches in tiers.TIERS.items():
+        monkeypatch.setitem(tiers.TIERS, name, briefly(searches, apgd=2, fab=2, square=150))
+    brief = briefly(tiers.CANARY_SEARCHES, fab=1, square=2)
+    monkeypatch.setattr(batteries, "CANARY_SEARCHES", brief)
 
 
 def test_where_gradients_mislead_square_is_let_at_every_survivor(short, toy, blobs, caplog) -> None:

@@ -8,8 +8,6 @@ from fftune.papers.tables.attack_tables import COLUMNS, WORST
 from fftune.papers.tables.paired_gains import ByImage, exceeds, gain
 
 FOLLOWING = ("pgd-20", "cw", "autoattack")
-OTHER_POINTS = " (of points that AutoAttack stopped at, nearest to the boundary: other iterate)"
-"""Remark on claims about AutoAttack behind a defence, until its points are the reference's."""
 STOPPING = ("deepfool", "fab-t", "square", "rays")
 """Attacks that stop at the boundary."""
 SMALL_COST = 1.0
@@ -27,15 +25,11 @@ def claims(nets: Iterable[ByImage], columns: Collection[str]) -> tuple[Direction
     robust = [net for net in nets if is_robust(net)]
     stopping = [name for name in STOPPING if name in columns]
     return (
-        *(
-            _gains(robust, f"under {COLUMNS[one]}{_remark(one)}", [one])
-            for one in FOLLOWING
-            if one in columns
-        ),
+        *(_gains(robust, f"under {COLUMNS[one]}", [one]) for one in FOLLOWING if one in columns),
         _gains(robust, "under attacks that stop at the boundary", stopping),
         _gains(robust, "in the worst case", [WORST]),
         exceeds(
-            f"Hedge is better than random noise under AutoAttack{OTHER_POINTS}",
+            "Hedge is better than random noise under AutoAttack",
             gain(robust, [("hedge", "autoattack")], [("random", "autoattack")]),
         ),
         exceeds(
@@ -44,10 +38,6 @@ def claims(nets: Iterable[ByImage], columns: Collection[str]) -> tuple[Direction
             -SMALL_COST,
         ),
     )
-
-
-def _remark(attack: str) -> str:
-    return OTHER_POINTS if attack == "autoattack" else ""
 
 
 def is_robust(net: ByImage) -> bool:

@@ -33,12 +33,9 @@ from fftune.papers.zoo import packaged_zoo
 DEFENSES = ("random", "hedge")
 SHORT = (CLEAN, "apgd-ce", "apgd-t", "fab-t", "square", "autoattack", WORST)
 """Columns of table 7; its worst case is over these attacks."""
-FOLLOWERS = ("apgd-ce", "apgd-t", "autoattack", WORST)
-"""Columns whose points for a defence are not those of the reference implementation."""
-OTHER_ITERATE = "other iterate"
 ITERATES = (
-    "Behind a defence, APGD's columns are of its best iterate and AutoAttack's of its first "
-    "success, where the reference implementation hands over the last one that succeeded."
+    "Behind a defence, APGD, FAB, Square and AutoAttack hand over the points that AutoAttack's own "
+    "code does: the last that succeeded, and x itself where none did."
 )
 DRAWS = "Means over three draws of each defence, which is what deviations are of."
 
@@ -127,12 +124,11 @@ class HedgeTable:
 def beside(
     line: Line, table: str, defense: str, column: str, measure: Measure | None, setup: Setup
 ) -> Cell:
-    """A number beside the published one, unless the two are of other points."""
+    """A number beside the published one."""
     printed = line.printed(table, defense, column)
     if measure is None:
         return missing(f"there are no rows of {column}", printed)
-    other = OTHER_ITERATE if defense != "none" and column in FOLLOWERS else ""
-    return verdicts.cell(measure, printed, setup, comparable=other)
+    return verdicts.cell(measure, printed, setup)
 
 
 def nine(line: Line, norm: Norm = "linf", *, seed: int = 0, bare: bool = False) -> Exam:

@@ -26,7 +26,7 @@ def cell(
 
     Args:
         measure: None, or nan, where it is undefined.
-        comparable: why the two cannot be compared, as "other iterate"; empty: they can.
+        comparable: why the two cannot be compared, as "other iterates"; empty: they can.
     """
     if measure is None or measure.mean != measure.mean:
         return missing("undefined: there is no such example", published)
