@@ -34,9 +34,9 @@ BOTH = DefenseSpec(wrap=vote, passes=2, surrogate=SOFT)
 """
 
 
-@pytest.fixture
-def made(tmp_path):
-    file = tmp_path / "votes.py"
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    file = tmp_path_factory.mktemp("wrapped") / "votes.py"
     file.write_text(FILE)
 
     def of(name: str):
@@ -137,6 +137,10 @@ def seven(model, x, *, noise, ids):
     return model(x).repeat(1, 2)[:, :7]
 
 
+def noisy(model, x, *, noise, ids):
+    return model(x + noise.uniform(ids, (3, 6, 6)).to(x))
+
+
 def detached(model, x, *, noise, ids):
     return model(x.detach()).detach()
 
@@ -147,6 +151,7 @@ def detached(model, x, *, noise, ids):
         (DefenseSpec(wrap=unkeyed), "wrap depends on the order"),
         (DefenseSpec(wrap=seven), r"wrap returned \(6, 7\), not \(6, 4\)"),
         (DefenseSpec(wrap=detached, differentiable=True), "autograd does not pass through it"),
+        (DefenseSpec(wrap=noisy, stochastic=False), "wrap is stochastic, and says it is not"),
         (DefenseSpec(wrap=detached, surrogate=DefenseSpec(wrap=unkeyed)), "depends on the order"),
     ],
 )
