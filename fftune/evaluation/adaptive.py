@@ -86,7 +86,7 @@ def strongest(
     """
     through: tuple[Loss, ...] = ("dlr", "margin") if goal == "adversarial" else FRIENDLY
     bare: tuple[Loss, ...] = ("dlr",) if goal == "adversarial" else FRIENDLY[:2]
-    access = AdaptiveAccess(defense=defense.cheaper or defense, draws=draws, averaging="losses")
+    access = AdaptiveAccess(defense=defense, draws=draws, averaging="losses", cheaply=True)
     config = AttackConfig(
         threat=threat,
         search="apgd" if threat.clamp else "pgd",
