@@ -123,10 +123,12 @@ class DefenseSet:
         for name, defense in self.defenses.items():
             taken = defense.passes if defense.needs_gradients else 0
             passes = (defense.passes + 1, taken, 1 + defense.passes - taken, 0)
+            pred: Tensor | None = None
             for repeat in range(first, first + repeats):
                 noise = ExampleNoise(self.noise.fold(repeat), ids)
-                with checked_before():  # pixels were checked with the data, or by the attack
-                    pred = predict(net, x, defense=defense, noise=noise, piece=piece)
+                if pred is None or defense.stochastic:
+                    with checked_before():  # pixels were checked with the data, or by the attack
+                        pred = predict(net, x, defense=defense, noise=noise, piece=piece)
                 yield DefendedPrediction(
                     name=name,
                     defense=defense,
