@@ -53,8 +53,7 @@ def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) 
         lines += _certified(part, bounds[bounds["split"] == split])
         lines += share_lines(_shares(part, seconds))
         lines += convergence_lines(part.assign(mistaken=~part["right_clean"]))
-    return "
-".join([*lines, *_searches(frame[frame["attack"].isin(several)])])
+    return "\n".join([*lines, *_searches(frame[frame["attack"].isin(several)])])
 
 
 def ensembles() -> set[str]:
