@@ -7,7 +7,7 @@ from fftune.config import AttackConfig, Goal, Loss, ThreatModel
 from fftune.defenses import AdaptiveAccess, Defense
 from fftune.evaluation.batteries import Attack, Scope, single
 from fftune.evaluation.choice import Choice
-from fftune.evaluation.defended import CLEAN, DefenseSet, Effort
+from fftune.evaluation.defended import CLEAN, RANDOM_START, DefenseSet, Effort
 from fftune.evaluation.tiers import AttackStage
 
 AWARE = ("adaptive", "aware", "eot", "known", "pgd-hedged", "label-free")
@@ -27,7 +27,7 @@ def is_adaptive(attack: str) -> bool:
 def adaptive_attacks(
     battery: Sequence[Attack], defense_set: DefenseSet, threat: ThreatModel
 ) -> tuple[Attack, ...]:
-    """Build the control, and for each goal of a battery the adaptive attacks on every defence.
+    """Build the controls, and for each goal of a battery the adaptive attacks on every defence.
 
     Each takes as many steps of the same length as the battery's longest PGD. Through each defence:
     `aware` (Wu et al. 2021, alg. 6), `eot` over its random draws (Athalye et al. 2018), and
@@ -38,7 +38,10 @@ def adaptive_attacks(
     net, and where the battery's false friends go further, to those of each defended net too.
     """
     still = AttackConfig(threat=threat, steps=0, start="none")
-    attacks = [single(CLEAN, "adversarial", "ce", still)]
+    attacks = [
+        single(CLEAN, "adversarial", "ce", still),
+        single(RANDOM_START, "adversarial", "ce", replace(still, start="uniform")),
+    ]
     goals = dict.fromkeys(attack.goal for attack in battery)
     for goal in goals:
         if goal not in ("adversarial", "hypocritical"):

@@ -14,12 +14,15 @@ from fftune.errors import FftuneError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
+from fftune.expectation import Expectation, means, plain_expectation
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.report.attack_seeds import seed_lines, seed_plain, seed_values
 from fftune.report.attack_table import rates, shares, table, values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
 from fftune.report.convergence import convergence_plain, convergence_values
-from fftune.report.defense_table import defense_rates, defense_table, undefended
+from fftune.report.defended_rows import undefended
+from fftune.report.defense_rates import defense_expectations, defense_rates
+from fftune.report.defense_table import defense_table
 from fftune.report.optimality import SearchShare, share_values
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
@@ -82,8 +85,8 @@ class EvaluationRecord:
             rows.write(self._path(*questions_of(rows), default=True))
         self._write_lost(path.with_suffix(".missing.json"), result)
         found = shares(undefended(outcomes), result.seconds)
-        told = _summary(question, self._rates(outcomes), found, (outcomes, *seeds))
-        write_text(beside(path), told)
+        kept = self._rates(outcomes), self._expectations(outcomes), found
+        write_text(beside(path), _summary(question, *kept, (outcomes, *seeds)))
         log.info("rows are in %s", path)
         return self._text(question, result, seeds)
 
@@ -187,6 +190,10 @@ class EvaluationRecord:
         found = rates(undefended(outcomes))
         return found | (defense_rates(outcomes) if self._defenses else {})
 
+    def _expectations(self, outcomes: Outcomes) -> dict[str, Expectation]:
+        """Means over draws, under each defense."""
+        return defense_expectations(outcomes) if self._defenses else {}
+
     def _write_lost(self, path: Path, result: EvalResult) -> None:
         """Write the lost blocks and their reasons; remove the file when there are none."""
         if not result.lost:
@@ -212,11 +219,12 @@ class EvaluationRecord:
             tags=kind | question.tags | self._tags(result.outcomes),
             params=question.params,
         )
-        found = shares(undefended(result.outcomes), result.seconds)
+        bare = undefended(result.outcomes)
         run.metrics(
             values(self._rates(result.outcomes))
-            | share_values(found)
-            | convergence_values(undefended(result.outcomes))
+            | means(self._expectations(result.outcomes))
+            | share_values(shares(bare, result.seconds))
+            | convergence_values(bare)
             | seed_values((result.outcomes, *seeds))
         )
         run.text("table.txt", self._text(question, result, seeds) + "\n")
@@ -242,10 +250,11 @@ def beside(rows: Path) -> Path:
 def _summary(
     question: Question,
     found: Mapping[str, Rate],
+    expected: Mapping[str, Expectation],
     searches: Sequence[SearchShare],
     seeds: Sequence[Outcomes],
 ) -> str:
-    """The question, every rate with its count and interval, every search and seed, as JSON."""
+    """Question, every rate and mean over draws with its interval, every search and seed."""
     data = {
         "schema_version": 1,
         "name": question.name,
@@ -253,6 +262,7 @@ def _summary(
         "remarks": question.remarks,
         "rates": {name: plain_rate(rate) for name, rate in found.items()},
         "searches": [search.plain for search in searches],
+        "expectations": {name: plain_expectation(one) for name, one in expected.items()},
         "convergence": convergence_plain(undefended(seeds[0])),
         "seeds": seed_plain(seeds),
     }
