@@ -219,12 +219,12 @@ class EvaluationRecord:
             tags=kind | question.tags | self._tags(result.outcomes),
             params=question.params,
         )
-        bare = undefended(result.outcomes)
+        plain = undefended(result.outcomes)
         run.metrics(
             values(self._rates(result.outcomes))
             | means(self._expectations(result.outcomes))
-            | share_values(shares(bare, result.seconds))
-            | convergence_values(bare)
+            | share_values(shares(plain, result.seconds))
+            | convergence_values(plain)
             | seed_values((result.outcomes, *seeds))
         )
         run.text("table.txt", self._text(question, result, seeds) + "\n")
@@ -254,7 +254,7 @@ def _summary(
     searches: Sequence[SearchShare],
     seeds: Sequence[Outcomes],
 ) -> str:
-    """Question, every rate and mean over draws with its interval, every search and seed."""
+    """Question, rates and means over draws with intervals, searches and seeds, as JSON."""
     data = {
         "schema_version": 1,
         "name": question.name,

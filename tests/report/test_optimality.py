@@ -108,7 +108,7 @@ def test_values_for_charts_and_plain_json() -> None:
     assert found[0].plain == {
         "goal": "adversarial",
         "attack": "apgd",
-        "protocol": "fixed",
+        "protocol": "last_iterate",
         "tier": "full",
         "found": 3,
         "found_by_all": 4,
