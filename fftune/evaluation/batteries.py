@@ -49,7 +49,8 @@ class Attack:
     """Length of its stages; `escalating` is searched again at `full` where that may find more."""
     scope: Scope = "all"
     """Examples that are attacked. `wrong`: only those that the net gets wrong when clean, D-.
-    `mistaken`: also those that it gets wrong behind the first draw of a defence."""
+    `mistaken`: also those that it gets wrong behind any of the draws of a defence that tell whose
+    mistakes are whose."""
     target: int | None = None
     """The class of goal "targeted"."""
     choice: Choice | None = None
@@ -116,6 +117,8 @@ class BatterySpec:
     """Tiers that its ensembles come in, the default first; none: its lengths are fixed."""
     ensembles: tuple[str, ...] = ()
     """Names of its attacks of several stages, beside which tables print the tier."""
+    caveat: str = ""
+    """Remark, `code: text`, that stands beside all its numbers."""
 
 
 def battery_spec(name: str) -> BatterySpec:

@@ -49,9 +49,9 @@ class ModelUnderTest:
     """Defences under which every perturbed example is scored too."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
     """Cache, by block ids: (B, K) clean logits, which all attacks share."""
-    behind: dict[tuple[int, ...], list[Tensor]] = field(default_factory=dict)
-    """Cache, by block ids: (B,) int64 predictions of the clean images under each draw of each
-    defence."""
+    behind: dict[tuple[int, tuple[int, ...]], list[Tensor]] = field(default_factory=dict)
+    """Cache, by first draw and block ids: (B,) int64 predictions of the clean images under m
+    draws of each defence."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -103,10 +103,8 @@ def attack_block(
     attempt = searched(subject, block, attack, noise)
     tables = [_rows(subject, attempt, attack, noise.seed)]
     if subject.defense_set is not None and len(attempt.y):
-        repeats = (
-            subject.defense_set.control if attack.name == CLEAN else subject.defense_set.repeats
-        )
         defense_set, at = subject.defense_set, attempt.at
+        repeats = defense_set.scored(attack.name)
         under = [
             *defense_set.predictions(
                 subject.net, attempt.x_pert, attempt.ids, repeats, piece=subject.piece
@@ -198,8 +196,9 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
     if attack.scope != "all":
         kept = clean.argmax(1) != y
         if attack.scope == "mistaken" and subject.defense_set is not None:
-            draws = _clean_behind(subject, subject.defense_set, block)
-            for pred in draws[:: subject.defense_set.repeats]:  # the first of each defence
+            # No draw that an attack is judged under: those would choose the examples by its luck.
+            first = subject.defense_set.repeats
+            for pred in _clean_behind(subject, subject.defense_set, block, first=first):
                 kept |= pred != y
         at = kept.nonzero().flatten()
         ids, x, y, clean = ids[at.cpu()], x[at], y[at], clean[at]
@@ -221,13 +220,15 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
     )
 
 
-def _clean_behind(subject: ModelUnderTest, defense_set: DefenseSet, block: Batch) -> list[Tensor]:
-    """(len(block),) int64 predictions of the clean images, for each draw of each defence."""
-    key = tuple(block[0].tolist())
+def _clean_behind(
+    subject: ModelUnderTest, defense_set: DefenseSet, block: Batch, *, first: int = 0
+) -> list[Tensor]:
+    """(len(block),) int64 predictions of the clean images, for m draws of each defence."""
+    key = first, tuple(block[0].tolist())
     if key not in subject.behind:
-        x = block[1].to(subject.device)
+        x, m = block[1].to(subject.device), defense_set.repeats
         under = defense_set.predictions(
-            subject.net, x, block[0], defense_set.repeats, piece=subject.piece
+            subject.net, x, block[0], m, first=first, piece=subject.piece
         )
         subject.behind[key] = [drawn.pred for drawn in under]
     return subject.behind[key]

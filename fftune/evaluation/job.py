@@ -20,7 +20,7 @@ from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.certificate import Certificate
-from fftune.evaluation.defended import CLEAN, DefenseSet, refuse_misfits
+from fftune.evaluation.defended import CONTROLS, DefenseSet, refuse_misfits
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
 from fftune.models import (
@@ -85,7 +85,7 @@ class EvalJob:
         defense: DefenseConfig | None = None,
         adaptive: bool = True,
     ) -> "EvalJob":
-        """Build the job of a battery, or of these `attacks`; a defense adds clean images to them.
+        """Build the job of a battery, or of these `attacks`; a defense adds controls to them.
 
         Args:
             adaptive: a defense adds adaptive attacks, too.
@@ -110,7 +110,7 @@ class EvalJob:
         more: tuple[Attack, ...] = ()
         if defense_set is not None:
             aware = adaptive_attacks(chosen, defense_set, threat)
-            more = tuple(one for one in aware if adaptive or one.name == CLEAN)
+            more = tuple(one for one in aware if adaptive or one.name in CONTROLS)
         return cls(
             dataset=dataset,
             dataset_hash=dataset.hash(),

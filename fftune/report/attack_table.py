@@ -10,6 +10,7 @@ from fftune.evaluation.batteries import BatterySpec
 from fftune.evaluation.tiers import CANARY, CANARY_SEARCHES, TIERS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
+from fftune.report.convergence import convergence_lines
 from fftune.report.optimality import SearchKey, SearchShare, search_shares, share_lines
 from fftune.risk import Rate, UnionCounts
 
@@ -51,6 +52,7 @@ def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) 
         lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
         lines += _certified(part, bounds[bounds["split"] == split])
         lines += share_lines(_shares(part, seconds))
+        lines += convergence_lines(part.assign(mistaken=~part["right_clean"]))
     return "\n".join([*lines, *_searches(frame[frame["attack"].isin(several)])])
 
 

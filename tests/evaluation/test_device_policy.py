@@ -66,7 +66,7 @@ def test_only_rows_that_moved_have_another_key_and_question(toy, blobs, tmp_path
     hedged = job_of(blobs, battery, defense=DefenseConfig(names=("hedge",), steps=1))
     cells = [(bare, "cpu"), (bare, "cuda"), (hedged, "cpu"), (hedged, "cuda")]
     marks = [BlockCache(tmp_path, job, "net", device)._common[-1] for job, device in cells]
-    assert marks == ["auto", 1, 1, 1]
+    assert marks == ["auto", 2, 2, 2]
 
     def suite(job: EvalJob, device: str) -> str:
         settings = {"net": "n", "code": "c", "threat": THREAT, "available": None}

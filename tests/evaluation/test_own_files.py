@@ -15,7 +15,9 @@ from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.scheduler import passes
 from fftune.report.attack_table import table
-from fftune.report.defense_table import defense_rates, defense_table, undefended
+from fftune.report.defended_rows import undefended
+from fftune.report.defense_rates import defense_rates
+from fftune.report.defense_table import defense_table
 from fftune.testing import check_battery, check_defense
 
 OWN = """

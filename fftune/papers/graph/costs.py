@@ -18,7 +18,7 @@ from fftune.defenses import Defense, defenses_of
 from fftune.errors import ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
-from fftune.evaluation.defended import CLEAN, DefenseSet
+from fftune.evaluation.defended import CLEAN, CONTROLS, DefenseSet
 from fftune.evaluation.scheduler import passes
 from fftune.keyed_noise import Noise
 from fftune.models import make_model
@@ -179,12 +179,13 @@ def _evaluation(need: Exam, scale: Scale) -> Cost:
     examples = examples_of(need.size, scale) or _official(name, need.split)
     behind = Work()
     for defense in defenses:
-        behind += Work(forwards=1, crafts=defense.passes) * REPEATS
+        behind += Work(forwards=1, crafts=defense.passes)
     work, rows = Work(), 0.0
     for attack in attacks:
         taken = round(examples * (1.0 if attack.scope == "all" else MISTAKEN))
-        work += (_passes_of(attack) + behind) * taken
-        rows += taken * (1 + REPEATS * len(defenses))
+        draws = 2 * REPEATS if attack.name == CLEAN else REPEATS
+        work += (_passes_of(attack) + behind * draws) * taken
+        rows += taken * (1 + draws * len(defenses))
     size = round(ROW * rows) + 2**13
     return Cost(loads=(_judged(need.net, work, scale),), bytes=size, meanwhile=2 * size)
 
@@ -200,12 +201,12 @@ def _attacks(need: Exam, scale: Scale, classes: int) -> tuple[list[Attack], list
     among = DefenseSet(
         defenses=defenses,
         repeats=REPEATS,
-        control=REPEATS,
+        control=2 * REPEATS,
         noise=Noise(0),
         draws=config.draws,
     )
     aware = adaptive_attacks(attacks, among, threat)
-    more = [one for one in aware if need.adaptive or one.name == CLEAN]
+    more = [one for one in aware if need.adaptive or one.name in CONTROLS]
     return [*attacks, *more], list(defenses.values())
 
 
