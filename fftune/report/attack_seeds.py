@@ -6,7 +6,7 @@ from typing import Any
 
 from fftune.outcomes import Outcomes
 from fftune.report.attack_table import rates
-from fftune.report.defense_table import undefended
+from fftune.report.defended_rows import undefended
 from fftune.risk import Rate, plain_rate
 
 HEADLINES = {

@@ -10,8 +10,8 @@ from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from fftune.evaluation.batteries import CANARY_NAME
-from fftune.evaluation.defended import CLEAN
 from fftune.progress import duration
+from fftune.report.defended_rows import CONTROL, is_leaked
 from fftune.risk import Rate
 
 if TYPE_CHECKING:
@@ -123,17 +123,18 @@ def _share(part: "pd.DataFrame", union: int, seconds: Mapping[SearchKey, float])
 def defended_shares(
     rows: "pd.DataFrame", seconds: Mapping[SearchKey, float] | None = None
 ) -> dict[str, list[SearchShare]]:
-    """Count shares under each defence's first draw, of what is right and wrong behind it.
+    """Count shares under each defence's first draw, of D+ and D- of the net behind it.
 
     Those to which the defender's draw is leaked are left out. Passes are the search's own, with
     those that it spent inside a surrogate defence.
 
     Args:
-        rows: of `defense_table.defense_frame`, one split.
+        rows: of `defended_rows.defense_frame`, one split.
     """
     bare = rows[rows["defense"] == "none"]
     under = rows[(rows["defense"] != "none") & (rows["defense_repeat"] == 0)]
-    under = under[(under["goal"] != CLEAN) & ~under["attack"].str.startswith("known")]
+    under = under[(under["goal"] != CONTROL) & ~under["attack"].map(is_leaked)]
+    under = under.assign(mistaken=under["doubt"] > 0.5)
     key = ["attack", "goal", "target", "id"]
     passes = bare.set_index(key)[["forwards", "backwards"]]
     under = under.drop(columns=["forwards", "backwards"]).join(passes, on=key)

@@ -7,7 +7,7 @@ from test_risk import SUBJECT
 from fftune.evaluation.batteries import CANARY_NAME
 from fftune.outcomes import Outcomes, rows
 from fftune.report.attack_table import shares, table
-from fftune.report.defense_table import defense_frame
+from fftune.report.defended_rows import defense_frame
 from fftune.report.optimality import defended_shares, share_lines, share_values
 from fftune.risk import Rate
 
@@ -138,12 +138,11 @@ def test_behind_a_defence_shares_are_of_its_own_right_answers_and_passes_of_the_
 
     def under(attack: str, goal: str, *fooled: int, repeat: int = 0) -> pa.Table:
         behind = {"defense": "hedge", "defense_repeat": repeat, "forwards": 1, "backwards": 1}
-        mistaken = {
-            "pred_clean_defended": [WRONG if i in (0, *range(6, 10)) else 0 for i in range(10)]
-        }
-        return part(attack, preds(*fooled), goal, **behind, **mistaken)
+        return part(attack, preds(*fooled), goal, **behind)
 
     both = [
+        part("clean", preds(), forwards=1),
+        *(under("clean", "adversarial", 0, 6, 7, 8, 9, repeat=draw) for draw in range(4)),
         part("apgd", preds(1, 2), forwards=7, backwards=3),
         under("apgd", "adversarial", 0, 1, 2),
         under("apgd", "adversarial", 1, 2, 3, repeat=1),
