@@ -98,7 +98,9 @@ DOORS = {
     "PIL": {"data", "hedge_study.pictures", "defenses.jpeg"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
-    "scipy": {"comparison", "papers.tables.measures", "defenses.smoothing"},
+    "scipy": {
+        *("comparison", "evaluation.canary", "papers.tables.measures", "defenses.smoothing"),
+    },
     "robustbench": {"models.published_nets"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},

@@ -6,8 +6,9 @@ from math import nan
 from typing import TYPE_CHECKING
 
 from fftune.config import told_radius
-from fftune.evaluation.batteries import BatterySpec
-from fftune.evaluation.tiers import CANARY, CANARY_SEARCHES, TIERS
+from fftune.evaluation.batteries import CANARY_NAME, BatterySpec
+from fftune.evaluation.canary import told
+from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
 from fftune.report.convergence import convergence_lines
@@ -53,7 +54,8 @@ def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) 
         lines += _certified(part, bounds[bounds["split"] == split])
         lines += share_lines(_shares(part, seconds))
         lines += convergence_lines(part.assign(mistaken=~part["right_clean"]))
-    return "\n".join([*lines, *_searches(frame[frame["attack"].isin(several)])])
+    ensembles_alone = frame[frame["attack"].isin(several)]
+    return "\n".join([*lines, *_searches(ensembles_alone), *_silent(ensembles_alone)])
 
 
 def ensembles() -> set[str]:
@@ -192,8 +194,18 @@ def _searches(ensembles: "pd.DataFrame") -> list[str]:
         less = ", shorter than AutoAttack" if goal == "adversarial" and tier != "full" else ""
         lines.append(f"tier {tier}, {goal}{less}: {TIERS[tier].told(goal)}")
         if tier == "escalating":
-            lines.append(f"canary, of {CANARY} survivors: {CANARY_SEARCHES.told(goal)}")
+            lines.append(f"canary: {CANARY_SEARCHES.told(goal)}")
     return lines
+
+
+def _silent(frame: "pd.DataFrame") -> Iterator[str]:
+    """Say what the canary rules out of each ensemble that was not searched again."""
+    for (split, goal), part in frame[frame["tier"] == "escalating"].groupby(["split", "goal"]):
+        tried = part[part["attack"] == CANARY_NAME]
+        rest = part[part["attack"] != CANARY_NAME]
+        if len(tried) and len(rest):
+            survivors = int((~rest["success"]).sum())
+            yield f"{split}, {goal}: {told(len(rest), survivors, len(tried))}"
 
 
 def _certified(part: "pd.DataFrame", bounds: "pd.DataFrame") -> list[str]:
