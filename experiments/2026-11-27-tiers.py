@@ -3,10 +3,13 @@
     python experiments/2026-11-27-tiers.py measure FOLDER --models MODELS --small STORE --tiny STORE
     python experiments/2026-11-27-tiers.py choose FOLDER
     python experiments/2026-11-27-tiers.py test FOLDER --models MODELS --tiny STORE
+                                                --overfitted WEIGHTS
 
-MODELS holds published nets, their `architectures.py` and `overfitted.pt`; the stores are those of
-`fftune reproduce` at scale `small` (CIFAR-10, ResNet-18 of width 16, 5,000 images) and `tiny`
-(8 x 8 digits). Whatever is measured is kept in FOLDER as parquet, and not measured again.
+MODELS holds published nets and their `architectures.py`; WEIGHTS are of a `small_resnet` that was
+overfitted on purpose: FGSM steps of 1.0 eps from x itself, without crops, on 2,000 images of
+CIFAR-10, 30 epochs. The stores are those of `fftune reproduce` at scale `small` (CIFAR-10,
+ResNet-18 of width 16, 5,000 images) and `tiny` (8 x 8 digits). Whatever is measured is kept in
+FOLDER as parquet, and not measured again.
 
 All that follows in capitals, and these rules but for one, were written down before anything was
 measured:
@@ -52,7 +55,7 @@ from fftune.evaluation.evaluate import attack_model
 from fftune.evaluation.tiers import TIERS, AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy
-from fftune.models.loading import read_net
+from fftune.models.loading import make_model, read_net
 
 LEAST = 2
 RATE = 1e-6
@@ -143,9 +146,12 @@ class Nets:
 
     models: Path
     stores: dict[str, Path]
+    overfitted: Path
 
     def read(self, name: str) -> nn.Module:
         """A net of `CHOICE` or `TEST`, in eval mode."""
+        if name == "overfitted":
+            return small_resnet(self.overfitted)
         store, _, task = name.partition("/")
         if task:
             places = sorted(self.stores[store].glob(f"papers/tasks/net-{task}-seed-0-*/checkpoint"))
@@ -157,6 +163,14 @@ class Nets:
         spec.loader.exec_module(module)
         net: nn.Module = module.load(name)
         return net.eval()
+
+
+def small_resnet(weights: Path) -> nn.Module:
+    """A `SmallResNet` for CIFAR-10 by its state dict."""
+    inputs = sample(DataSpec(name="cifar10"), "test", 1).inputs
+    net = make_model("small_resnet", inputs)
+    net.load_state_dict(torch.load(weights, weights_only=True))
+    return net.eval()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -532,10 +546,15 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--small", type=Path)
     parser.add_argument("--tiny", type=Path)
+    parser.add_argument("--overfitted", type=Path)
     parser.add_argument("--nets", nargs="*", choices=TEST, default=[*TEST])
     given = parser.parse_args()
     torch.set_num_threads(1)
-    nets = Nets(models=given.models, stores={"small": given.small, "tiny": given.tiny})
+    nets = Nets(
+        models=given.models,
+        stores={"small": given.small, "tiny": given.tiny},
+        overfitted=given.overfitted,
+    )
     if given.study == "measure":
         measure(given.folder, nets)
     elif given.study == "choose":
