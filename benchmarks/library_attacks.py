@@ -44,7 +44,7 @@ def members(goal: Goal) -> tuple[Member, ...]:
 
 
 def _ours(goal: Goal) -> tuple[Member, ...]:
-    pgd = AttackConfig(threat=THREAT, steps=20, protocol="strong")
+    pgd = AttackConfig(threat=THREAT, steps=20, protocol="first_success")
     apgd = replace(pgd, search="apgd", steps=100)
     fab = replace(pgd, search="fab", steps=100, targets=CLASSES - 1, start="none")
     square = replace(pgd, search="square", steps=5000, start="none")

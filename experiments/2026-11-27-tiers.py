@@ -42,8 +42,12 @@ from torch import Tensor, nn
 from fftune.attacks import attack_spec, success
 from fftune.attacks.query_counter import QueryCounter
 from fftune.attacks.spec import BACKWARD_COST
-from fftune.config import AttackConfig, DataSpec, Goal, Loss, ThreatModel
+from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel
 from fftune.data import Dataset, load
+from fftune.data.subset import sample
+from fftune.evaluation.batteries import Attack, Scope
+from fftune.evaluation.evaluate import attack_model
+from fftune.evaluation.tiers import TIERS, AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy
 from fftune.models.loading import read_net
@@ -223,7 +227,7 @@ def measure(folder: Path, nets: Nets) -> None:
     """Run every search of the choice on every net, a table each."""
     opened = {name: opened_net(folder, nets, name) for name in CHOICE}
     plan = [(goal, search) for goal in GOALS for search in measured(goal)]
-    for goal, search in sorted(plan, key=lambda one: (one[1].search != "apgd", cost(one[1]))):
+    for goal, search in sorted(plan, key=lambda one: cost(one[1])):
         for name, images in opened.items():
             if len(images[goal].y):
                 keep(folder, name, goal, search, images[goal])
@@ -418,6 +422,99 @@ BY_HAND: dict[Goal, dict[str, tuple[Measured, ...]]] = {
 """Tiers of version 0.2.0."""
 
 
+def test(folder: Path, nets: Nets, names: Sequence[str]) -> None:
+    """Run the tiers by hand and the package's on other nets, and `full` on what they leave."""
+    for name in names:
+        source, threat = TEST[name]
+        net, data = nets.read(name), sample(DataSpec(name=source), "test", TESTED)
+        for goal in GOALS:
+            place = folder / "test" / goal / name.replace("/", "-")
+            place.mkdir(parents=True, exist_ok=True)
+            found = {}
+            for tier, searches in tiers_of(goal).items():
+                file = place / f"{'+'.join(str(search) for search in searches)}.parquet"
+                found[tier] = attacked(file, net, data, goal, threat, searches)
+            left = [of["id"][~of["success"]] for tier, of in found.items() if "screen" not in tier]
+            full = in_full(place, net, data, goal, threat, np.unique(np.concatenate(left)))
+            report(name, goal, found, full)
+
+
+def tiers_of(goal: Goal) -> dict[str, tuple[Measured, ...]]:
+    """The shorter tiers by hand, and those of the package."""
+    known = {f"{tier} by hand": BY_HAND[goal][tier] for tier in ("screen", "escalating")}
+    for tier in ("screen", "escalating"):
+        known[f"{tier} chosen"] = tuple(
+            Measured(search=part.search, loss=part.loss, steps=part.steps, targets=part.targets)
+            for part in TIERS[tier].parts(goal)
+        )
+    return known
+
+
+def attacked(
+    file: Path,
+    net: nn.Module,
+    data: Dataset,
+    goal: Goal,
+    threat: ThreatModel,
+    searches: Sequence[Measured],
+) -> pd.DataFrame:
+    """Rows of an ensemble on the images that are right, or wrong for a false friend."""
+    if file.exists():
+        return pd.read_parquet(file)
+    first = [] if goal == "adversarial" else [PGD]
+    stages = tuple(
+        AttackStage(config=replace(one.config(threat), targets=one.targets), loss=one.loss)
+        for one in [*first, *searches]
+    )
+    scope: Scope = "all" if goal == "adversarial" else "wrong"
+    attack = Attack(name="ensemble", goal=goal, stages=stages, tier="full", scope=scope)
+    battery = BatteryConfig(name="ensemble", precision="fp32")
+    began = time.process_time()
+    rows = attack_model(net, data, battery, [attack]).to_pandas()
+    rows["seconds"] = time.process_time() - began
+    if goal == "adversarial":
+        rows = rows[rows["pred_clean"] == rows["y"]]
+    rows["passes"] = rows["forwards"] + BACKWARD_COST * rows["backwards"]
+    rows = rows[["id", "success", "passes", "seconds"]]
+    rows.to_parquet(file)
+    return rows
+
+
+def in_full(
+    place: Path,
+    net: nn.Module,
+    data: Dataset,
+    goal: Goal,
+    threat: ThreatModel,
+    left: NDArray[np.int64],
+) -> pd.DataFrame:
+    """Rows of `full` on these images; those that are known are not attacked again."""
+    parts = [pd.read_parquet(file) for file in sorted(place.glob("full-*.parquet"))]
+    known = np.concatenate([part["id"] for part in parts]) if parts else np.empty(0, np.int64)
+    new = np.isin(data.ids.numpy(), np.setdiff1d(left, known))
+    if new.any():
+        few = data.select(torch.from_numpy(new).nonzero().flatten(), data.split)
+        file = place / f"full-{len(parts)}.parquet"
+        parts.append(attacked(file, net, few, goal, threat, BY_HAND[goal]["full"]))
+    return pd.concat(parts) if parts else pd.DataFrame({"id": [], "success": []})
+
+
+def report(name: str, goal: Goal, found: dict[str, pd.DataFrame], full: pd.DataFrame) -> None:
+    """Print what each tier finds and spends, and what `full` finds that it misses."""
+    union = {*full["id"][full["success"].astype(bool)]}
+    for tier, rows in found.items():
+        if "escalating" in tier:
+            union |= {*rows["id"][rows["success"]]}
+    for tier, rows in found.items():
+        missed = union - {*rows["id"][rows["success"]]}
+        told = (
+            f"{name}, {goal}, {tier}: {int(rows['success'].sum())} of {len(rows)} fooled, "
+            f"{len(missed)} missed, {rows['passes'].mean():.0f} passes, "
+            f"{rows['seconds'].iloc[0]:.1f} CPU-s"
+        )
+        print(told, flush=True)
+
+
 def main() -> None:
     """Measure, choose or test."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -426,6 +523,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--small", type=Path)
     parser.add_argument("--tiny", type=Path)
+    parser.add_argument("--nets", nargs="*", choices=TEST, default=[*TEST])
     given = parser.parse_args()
     torch.set_num_threads(1)
     nets = Nets(models=given.models, stores={"small": given.small, "tiny": given.tiny})
@@ -433,6 +531,8 @@ def main() -> None:
         measure(given.folder, nets)
     elif given.study == "choose":
         choose(given.folder)
+    else:
+        test(given.folder, nets, given.nets)
 
 
 if __name__ == "__main__":

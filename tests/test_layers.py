@@ -98,7 +98,9 @@ DOORS = {
     "PIL": {"data", "hedge_study.pictures", "defenses.jpeg"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
-    "scipy": {"comparison", "papers.tables.measures", "defenses.smoothing"},
+    "scipy": {
+        *("comparison", "evaluation.canary", "papers.tables.measures", "defenses.smoothing"),
+    },
     "robustbench": {"models.published_nets"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
@@ -120,7 +122,6 @@ MADE_FOR_USERS = {
     "capture.captured.first_use": "called from Python: benchmarks print it apart",
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
-    "defenses.smoothing.certify": "called from Python: certificates of smoothing, docs/concepts.md",
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",

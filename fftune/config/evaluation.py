@@ -17,7 +17,8 @@ class BatteryConfig:
     """Name of the battery: `risks` (PGD for both goals), `nine` (Wu et al. 2021, table 1),
     `autoattack` (its four published attacks at published lengths), `ensemble` (our shorter
     one), `hypocritical` (Tao et al. 2022, table 14), `targets` (fig. 3), `fast_at`, `certified`
-    (table 16: upper bounds for a `linf_dist` net, beside `risks`), one of an installed package, or
+    (table 16: upper bounds for a `linf_dist` net, beside `risks`), `second_opinion` (the attack CR:
+    cheap, and no replacement for the others), one of an installed package, or
     `path/to/FILE.py:NAME` of your own."""
     steps: int = 20
     """Steps of `risks`, `targets` and `certified`; others are as their sources have them."""

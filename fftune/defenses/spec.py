@@ -84,6 +84,13 @@ class Defense(Protocol):
         """The defence that adaptive attackers search through in its stead; None: itself."""
         return None
 
+    @property
+    def cheaper(self) -> "Defense | None":
+        """A defence of fewer passes near to it, through which the strongest adaptive attack
+        searches; it judges what it finds behind the whole defence. None: there is none.
+        """
+        return None
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseSpec:
@@ -107,6 +114,8 @@ class DefenseSpec:
     surrogate: Defense | None = None
     """Defence that adaptive attackers search through in its stead, as another record without
     `make`: mean probabilities for a vote, say. Their points are judged behind the vote itself."""
+    cheaper: Defense | None = None
+    """Defence of fewer passes near to it; see `Defense.cheaper`."""
     make: Callable[[DefenseConfig, ThreatModel], Defense] | None = None
     """Builds the defence from settings and the attackers' ball, which some settings follow."""
 
@@ -153,6 +162,11 @@ class NamedDefense(Defense):
     def surrogate(self) -> Defense | None:
         """The defence that adaptive attackers search through in its stead."""
         return defense_spec(self.name).surrogate
+
+    @property
+    def cheaper(self) -> Defense | None:
+        """The defence of fewer passes that the record holds."""
+        return defense_spec(self.name).cheaper
 
 
 def answered(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise) -> Tensor:

@@ -30,6 +30,8 @@ RAYS_QUERIES = 10_000
 """Queries of RayS in `nine`; Wu et al. 2021 print no budget, only that it takes 1,000 to 40,000."""
 CW_STEPS = 20
 """Steps of C&W in `nine`, which Wu et al. 2021 do not print."""
+UNBOUNDED_STEPS, STEPS_ACROSS = 50, 20
+"""Steps of the unbounded PGD, and how many of them lead from black to white."""
 DEEPFOOL_STEPS = 50
 """Steps of DeepFool in `nine`, which Wu et al. 2021 do not print."""
 
@@ -46,7 +48,7 @@ class Attack:
     """Searches in order; a later one tries the examples on which all earlier ones failed. Some may
     go through a defence, others to the bare net."""
     tier: Tier = "full"
-    """Length of its stages; `escalating` is searched again at `full` where that may find more."""
+    """Length of its stages; a shorter one than `full` is run again where that may find more."""
     scope: Scope = "all"
     """Examples that are attacked. `wrong`: only those that the net gets wrong when clean, D-.
     `mistaken`: also those that it gets wrong behind any of the draws of a defence that tell whose
@@ -87,9 +89,9 @@ class Attack:
     def needs_gradients(self) -> bool:
         """True where it tells nothing about a net without gradients.
 
-        At tier `escalating` an ensemble that finds none is searched again at `full`, by Square too.
+        An ensemble of a shorter tier that finds none is searched again at `full`, by Square too.
         """
-        return self.tier != "escalating" and self.follows
+        return self.follows and not (self.is_ensemble and self.tier != "full")
 
 
 class MakeAttacks(Protocol):
@@ -117,6 +119,8 @@ class BatterySpec:
     """Tiers that its ensembles come in, the default first; none: its lengths are fixed."""
     ensembles: tuple[str, ...] = ()
     """Names of its attacks of several stages, beside which tables print the tier."""
+    caveat: str = ""
+    """Remark, `code: text`, that stands beside all its numbers."""
 
 
 def battery_spec(name: str) -> BatterySpec:
@@ -287,6 +291,24 @@ def canary(attack: Attack) -> Attack:
     """FAB and Square, for the goal and the threat of an ensemble."""
     stages = CANARY_SEARCHES.stages(attack.goal, attack.config.threat)
     return replace(attack, name=CANARY_NAME, stages=stages)
+
+
+def unbounded(attack: Attack, values: int) -> Attack:
+    """PGD on the margin in the whole box of images: where gradients lead anywhere, none withstands.
+
+    Args:
+        values: number of values in an image, C x H x W.
+    """
+    norm = attack.config.threat.norm
+    whole = ThreatModel(norm=norm, eps=1 if norm == "linf" else values**0.5)
+    config = AttackConfig(
+        threat=whole,
+        steps=UNBOUNDED_STEPS,
+        step_size=whole.eps / STEPS_ACROSS,
+        start="none",
+        protocol="first_success",
+    )
+    return replace(single("unbounded", attack.goal, "margin", config), tier=attack.tier)
 
 
 def single(

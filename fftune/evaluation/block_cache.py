@@ -18,7 +18,7 @@ from fftune.config import ModelSpec, config_hash
 from fftune.data import Dataset
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, logits_of
-from fftune.evaluation.defended import CLEAN
+from fftune.evaluation.defended import CLEAN, Effort
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.models.loading import source_of
 from fftune.outcomes import SCHEMA, SCHEMA_VERSION
@@ -159,7 +159,7 @@ class BlockCache:
         defense_set = self._job.defense_set
         if defense_set is not None and task.attack.name != CLEAN:
             # Rows of an attack do not depend on the number of attacks beside it.
-            defense_set = replace(defense_set, control=0, draws=0)
+            defense_set = replace(defense_set, control=0, draws=0, effort=Effort())
         ids = tuple(self._job.dataset.ids[list(task.rows)].tolist())
         defended = "" if defense_set is None else config_hash(defense_set)
         what = repr(

@@ -1,7 +1,7 @@
 """Scoring of perturbed examples under every random draw of every defence."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fftune.attacks.search_state import checked_before
 from fftune.config import DefenseConfig, ThreatModel, config_hash
+from fftune.config.defense import CHOICES, SEARCH_STEPS, SEARCH_TARGETS
 from fftune.defenses import Defense, Hedge, defenses_of, refuse_without_gradients
 from fftune.defenses.spec import answered, purified
 from fftune.errors import ConfigError, ModelError
@@ -19,12 +20,12 @@ from fftune.models.verdict import pieces
 
 CLEAN = "clean"
 """Name of the attack that does nothing: natural accuracy under a defence, and the control."""
+WRAPPED_ON = 4
+"""Images that a wrapped net is tried on."""
 RANDOM_START = "random-start"
 """Name of the attack that takes no step from a uniform point of the ball: another control."""
 CONTROLS = (CLEAN, RANDOM_START)
 """Names of what is no attack: it shows what noise alone does, and resubmitting anything."""
-WRAPPED_ON = 4
-"""Images that a wrapped net is tried on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,6 +44,15 @@ class DefendedPrediction:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """Length of the strongest adaptive attack; see `DefenseConfig`."""
+
+    steps: int = SEARCH_STEPS
+    targets: int = SEARCH_TARGETS
+    choices: int = CHOICES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseSet:
     """Defences of an evaluation, and the noise that only the defender knows."""
 
@@ -57,6 +67,7 @@ class DefenseSet:
     """The defender's randomness."""
     draws: int
     """Draws that an adaptive attacker averages over; see `DefenseConfig`."""
+    effort: Effort = field(default_factory=Effort)
 
     @classmethod
     def of(
@@ -78,6 +89,11 @@ class DefenseSet:
             # The attackers' branches begin with the data set's name and are shorter.
             noise=Noise(config.seed).fold("defense", source, split),
             draws=config.draws,
+            effort=Effort(
+                steps=config.search_steps,
+                targets=config.search_targets,
+                choices=config.choices,
+            ),
         )
 
     def scored(self, attack: str) -> int:

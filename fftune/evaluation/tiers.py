@@ -1,10 +1,12 @@
 """Tiers: which searches the ensembles of attacks make, fixed before anything is run.
 
 `screen` is for a first look. `escalating` runs the gradient attacks at lengths after which longer
-ones rarely find more; FAB and Square then try a fixed few survivors, the canary, and where they
-find anything, or gradients vanish, the whole set is searched again at `full`, which is all attacks
-at their published lengths. For adversaries `full` is AutoAttack, and only that is called so; the
-shorter ones are called "ensemble". The tier `standard` of version 0.1.0 is `escalating`.
+ones rarely find more; FAB and Square then try survivors, as many as `evaluation.canary` says, and
+where they find anything the whole set is searched again at `full`, which is all attacks at their
+published lengths. So it is after either tier where the lint doubts gradients or answers, where
+gradients vanish, and where PGD in the whole box leaves survivors. For adversaries `full` is
+AutoAttack, and only that is called so; the shorter ones are called "ensemble". The tier `standard`
+of version 0.1.0 is `escalating`.
 """
 
 from dataclasses import dataclass
@@ -12,9 +14,6 @@ from dataclasses import dataclass
 from fftune.attacks import attack_spec, check_search
 from fftune.config import AttackConfig, Goal, Loss, ThreatModel, Tier
 from fftune.defenses import AdaptiveAccess
-
-CANARY = 8
-"""Number of survivors that the canary tries, of the whole set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,8 +32,12 @@ TWICE = 1e-4
 """Tolerance, as a share of the logits' spread, for the same batch again."""
 FLAT = 0.05
 """Distance between the largest and smallest logit of an image below which logits are flat."""
-BLIND = ("nan-gradient", "misleading-gradient")
-"""Codes of remarks after which no attack that follows gradients can be relied on."""
+WEAK = (
+    *("by-chance", "batch-dependent", "probabilities", "flat-logits"),
+    *("zero-gradient", "nan-gradient", "misleading-gradient"),
+)
+"""Codes of remarks after which attacks that follow gradients may look weak. Those on images that a
+net is not made for are none: its gradients are sound."""
 
 
 def lint(

@@ -22,7 +22,7 @@ SearchKey = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchShare:
-    """What one attack found of what all of its goal did, and what that took."""
+    """Share of one attack in what all attacks of its goal found, and its cost."""
 
     goal: str
     attack: str

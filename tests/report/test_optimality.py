@@ -108,7 +108,7 @@ def test_values_for_charts_and_plain_json() -> None:
     assert found[0].plain == {
         "goal": "adversarial",
         "attack": "apgd",
-        "protocol": "fixed",
+        "protocol": "last_iterate",
         "tier": "full",
         "found": 3,
         "found_by_all": 4,
@@ -125,12 +125,11 @@ def test_behind_a_defence_shares_are_of_its_own_right_answers_and_passes_of_the_
 
     def under(attack: str, goal: str, *fooled: int, repeat: int = 0) -> pa.Table:
         behind = {"defense": "hedge", "defense_repeat": repeat, "forwards": 1, "backwards": 1}
-        mistaken = {
-            "pred_clean_defended": [WRONG if i in (0, *range(6, 10)) else 0 for i in range(10)]
-        }
-        return part(attack, preds(*fooled), goal, **behind, **mistaken)
+        return part(attack, preds(*fooled), goal, **behind)
 
+    own = (0, *range(6, 10))  # in both draws that tell the mistakes
     both = [
+        *(under("clean", "adversarial", *own, repeat=repeat) for repeat in (2, 3)),
         part("apgd", preds(1, 2), forwards=7, backwards=3),
         under("apgd", "adversarial", 0, 1, 2),
         under("apgd", "adversarial", 1, 2, 3, repeat=1),
