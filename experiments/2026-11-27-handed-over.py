@@ -23,6 +23,7 @@ NETS = ("natural_small", "fastat_small")
 
 
 def main() -> None:
+    """Attack both nets and print the columns."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", type=Path)
     parser.add_argument("store", type=Path)
@@ -59,8 +60,8 @@ def lines(outcomes: Outcomes) -> list[str]:
         for defense, values in means.iterrows():
             found.append(f"  {attack}, {defense}: {values['mean']:.2f} ({values['var']:.2f})")
         first = one[one["defense_repeat"] == 0].set_index(["defense", "id"])["right"]
-        for other in ("none", "random"):
-            found.append(f"  {attack}, hedge - {other}: {_gain(first['hedge'], first[other])}")
+        hedged = {other: _gain(first["hedge"], first[other]) for other in ("none", "random")}
+        found += [f"  {attack}, hedge - {other}: {gain}" for other, gain in hedged.items()]
     return found
 
 

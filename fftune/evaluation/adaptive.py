@@ -14,7 +14,6 @@ AWARE = ("adaptive", "aware", "eot", "known", "pgd-hedged", "label-free")
 """Name prefixes of adaptive attacks."""
 MORE_DRAWS = 5
 """Factor of an attacker's draws where the defence asks nothing of the net."""
-
 FRIENDLY: tuple[Loss, ...] = ("dlr", "margin", "ce")
 """Losses that the strongest false friend climbs, the first two of them on the bare net too."""
 
@@ -32,9 +31,9 @@ def adaptive_attacks(
     Each takes as many steps of the same length as the battery's longest PGD. Through each defence:
     `aware` (Wu et al. 2021, alg. 6), `eot` over its random draws (Athalye et al. 2018), and
     `known`, to which the defender's first draw is leaked; and, at lengths of its own, the
-    strongest, `adaptive`; see `strongest`. `pgd-hedged` takes a hedge step inside
-    each attack step (B.11), `label-free` is algorithm 5. Transfer from the undefended net is what
-    the battery itself does. An adaptive false friend goes to mistakes alone: to those of the bare
+    strongest, `adaptive`; see `strongest`. `pgd-hedged` takes a hedge step inside each attack step
+    (B.11), `label-free` is algorithm 5. Transfer from the undefended net is what the battery itself
+    does. An adaptive false friend goes to mistakes alone: to those of the bare
     net, and where the battery's false friends go further, to those of each defended net too.
     """
     still = AttackConfig(threat=threat, steps=0, start="none")
@@ -54,12 +53,13 @@ def adaptive_attacks(
                 ("eot", AdaptiveAccess(defense=defense, draws=draws)),
                 ("known", AdaptiveAccess(defense=defense, leaked_draw=0)),
             ):
+                stage = AttackStage(config=plain, loss="ce", access=access)
                 named = f"{knowledge}-{name}"
-                attacks.append(single(named, goal, "ce", plain, access=access, scope=scope))
+                attacks.append(Attack(name=named, goal=goal, stages=(stage,), scope=scope))
             one = strongest(name, defense, goal, threat, draws=draws, effort=defense_set.effort)
             attacks.append(replace(one, scope=scope))
-        inside = replace(plain, search="pgd_hedged")
-        attacks.append(single("pgd-hedged", goal, "ce", inside, scope=scope))
+        inside = single("pgd-hedged", goal, "ce", replace(plain, search="pgd_hedged"))
+        attacks.append(replace(inside, scope=scope))
         if goal == "adversarial":
             attacks.append(single("label-free", "label_free", "ce", plain))
     return tuple(attacks)

@@ -20,7 +20,6 @@ from fftune.config import (
     ThreatModel,
     Tier,
 )
-from fftune.defenses import AdaptiveAccess
 from fftune.errors import ConfigError
 from fftune.evaluation.choice import Choice
 from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS, AttackStage
@@ -311,18 +310,9 @@ def unbounded(attack: Attack, values: int) -> Attack:
     return replace(single("unbounded", attack.goal, "margin", config), tier=attack.tier)
 
 
-def single(
-    name: str,
-    goal: Goal,
-    loss: Loss,
-    config: AttackConfig,
-    *,
-    access: AdaptiveAccess | None = None,
-    scope: Scope = "all",
-) -> Attack:
+def single(name: str, goal: Goal, loss: Loss, config: AttackConfig) -> Attack:
     """An attack of one search."""
-    stage = AttackStage(config=config, loss=loss, access=access)
-    return Attack(name=name, goal=goal, stages=(stage,), scope=scope)
+    return Attack(name=name, goal=goal, stages=(AttackStage(config=config, loss=loss),))
 
 
 def _fixed(make: Callable[[ThreatModel], Sequence[Attack]]) -> MakeAttacks:

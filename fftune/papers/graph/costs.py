@@ -8,25 +8,23 @@ import torch
 
 from fftune.config import (
     BatteryConfig,
-    DefenseConfig,
     InputSpec,
     OptimizerConfig,
     Phase,
     TrainConfig,
 )
-from fftune.defenses import Defense, defenses_of
+from fftune.defenses import Defense
 from fftune.errors import ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.defended import CLEAN, CONTROLS, DefenseSet
 from fftune.evaluation.scheduler import passes
-from fftune.keyed_noise import Noise
 from fftune.models import make_model
 from fftune.models.published_nets import CLASSES, LAYOUTS
 from fftune.models.specs import OURS, ROBUSTBENCH
 from fftune.papers.declarations import Analysis, Exam, Net, Substandard
-from fftune.papers.scales import config_of, examples_of, images_of
-from fftune.papers.tasks import REPEATS, Task, ball_for, images_for
+from fftune.papers.scales import REPEATS, behind, config_of, examples_of, images_of
+from fftune.papers.tasks import Task, ball_for, images_for
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
 from fftune.registry import DATASETS
@@ -196,18 +194,12 @@ def _attacks(need: Exam, scale: Scale, classes: int) -> tuple[list[Attack], list
     attacks = list(attacks_of(BatteryConfig(name=need.battery), threat, classes=classes))
     if not need.defenses:
         return attacks, []
-    config = DefenseConfig(names=need.defenses, repeats=REPEATS)
-    defenses = defenses_of(config, threat)
-    among = DefenseSet(
-        defenses=defenses,
-        repeats=REPEATS,
-        control=2 * REPEATS,
-        noise=Noise(0),
-        draws=config.draws,
-    )
+    config = behind(need.defenses, scale)
+    among = DefenseSet.of(config, threat, source="", split="", attacks=len(attacks))
+    assert among is not None  # defences are named
     aware = adaptive_attacks(attacks, among, threat)
     more = [one for one in aware if need.adaptive or one.name in CONTROLS]
-    return [*attacks, *more], list(defenses.values())
+    return [*attacks, *more], list(among.defenses.values())
 
 
 def _passes_of(attack: Attack) -> Work:
