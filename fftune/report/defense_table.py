@@ -50,9 +50,9 @@ def defense_table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None 
             lines += _adversaries(part)
         if "hypocritical" in goals:
             lines += _friends(part)
+        lines += ["", *_resubmitted(part, repeats), ""]
         for defense, shares in defended_shares(part, seconds).items():
-            lines += ["", f"  {defense}, first draw:", *share_lines(shares)]
-        lines += ["", *_resubmitted(part, repeats)]
+            lines += ["", f"behind {defense}, first draw:", *share_lines(shares)]
     return "\n".join(lines)
 
 
