@@ -20,12 +20,12 @@ from fftune.models.verdict import pieces
 
 CLEAN = "clean"
 """Name of the attack that does nothing: natural accuracy under a defence, and the control."""
-WRAPPED_ON = 4
-"""Images that a wrapped net is tried on."""
 RANDOM_START = "random-start"
 """Name of the attack that takes no step from a uniform point of the ball: another control."""
 CONTROLS = (CLEAN, RANDOM_START)
 """Names of what is no attack: it shows what noise alone does, and resubmitting anything."""
+WRAPPED_ON = 4
+"""Images that a wrapped net is tried on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

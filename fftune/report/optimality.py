@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fftune.evaluation.batteries import CANARY_NAME
-from fftune.evaluation.defended import CLEAN
 from fftune.progress import duration
+from fftune.report.defended_rows import CONTROL, is_leaked
 from fftune.risk import Rate
 
 if TYPE_CHECKING:
@@ -117,11 +117,12 @@ def defended_shares(
     those that it spent inside a surrogate defence.
 
     Args:
-        rows: of `defense_table.defense_frame`, one split.
+        rows: of `defended_rows.defense_frame`, one split.
     """
     bare = rows[rows["defense"] == "none"]
     under = rows[(rows["defense"] != "none") & (rows["defense_repeat"] == 0)]
-    under = under[(under["goal"] != CLEAN) & ~under["attack"].str.startswith("known")]
+    under = under[(under["goal"] != CONTROL) & ~under["attack"].map(is_leaked).astype(bool)]
+    under = under[under["doubt"].notna()]  # else it is not known whose mistakes they are
     key = ["attack", "goal", "target", "id"]
     passes = bare.set_index(key)[["forwards", "backwards"]]
     under = under.drop(columns=["forwards", "backwards"]).join(passes, on=key)
