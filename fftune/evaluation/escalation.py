@@ -16,10 +16,10 @@ from torch import Tensor
 from fftune.comparison import Paired
 from fftune.config import BatteryConfig
 from fftune.errors import ModelError
-from fftune.evaluation.batteries import CANARY_NAME, Attack, attacks_of, canary, unbounded
+from fftune.evaluation.batteries import CANARY_NAME, Attack, attacks_of, canary
 from fftune.evaluation.canary import size, told
 from fftune.evaluation.job import BlockTask, EvalJob
-from fftune.evaluation.overfitting import COMPARED, is_pgd, named, pgd_50
+from fftune.evaluation.sanity_checks import COMPARED, is_pgd, named, pgd_50, unbounded
 from fftune.lint.finding import Remark
 from fftune.lint.questions import WEAK
 from fftune.outcomes import NAN, SOME_NAN, ZERO, Outcomes
@@ -44,7 +44,6 @@ class Evaluated:
     """Reasons to run an ensemble at full length, and signs of catastrophic overfitting."""
 
 
-Steps = Generator[Sequence[BlockTask], Tables, Tables]
 Plan = Generator[Sequence[BlockTask], Tables, Evaluated]
 
 

@@ -17,9 +17,9 @@ from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.escalation import Plan, plan
 from fftune.evaluation.job import BlockTask, EvalJob
-from fftune.evaluation.overfitting import overfitted
 from fftune.evaluation.perform import perform
 from fftune.evaluation.question import Question
+from fftune.evaluation.sanity_checks import overfitted
 from fftune.evaluation.tiers import AttackStage
 from fftune.lint.after_attacks import remarked
 from fftune.outcomes import Outcomes
