@@ -40,10 +40,11 @@ class Member:
 
 def members(goal: Goal) -> tuple[Member, ...]:
     """Attacks of every library that is installed, for one goal."""
-    return (*_ours(goal), *_tiers(goal), *_torchattacks(goal), *_adv_lib(goal), *_foolbox(goal))
+    return (*ours(goal), *_tiers(goal), *_torchattacks(goal), *_adv_lib(goal), *_foolbox(goal))
 
 
-def _ours(goal: Goal) -> tuple[Member, ...]:
+def ours(goal: Goal) -> tuple[Member, ...]:
+    """Searches of ours, each of which leaves an image with its first success."""
     pgd = AttackConfig(threat=THREAT, steps=20, protocol="first_success")
     apgd = replace(pgd, search="apgd", steps=100)
     fab = replace(pgd, search="fab", steps=100, targets=CLASSES - 1, start="none")
