@@ -14,9 +14,14 @@ another, on eight nets, and tested on five others: `experiments/2026-11-27-tiers
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from fftune.attacks import attack_spec, check_search
 from fftune.config import AttackConfig, Goal, Loss, ThreatModel, Tier
 from fftune.defenses import AdaptiveAccess
+from fftune.errors import ConfigError
+from fftune.registry import is_of_file
+from fftune.threat import is_inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +40,17 @@ class AttackStage:
     def follows(self) -> bool:
         """True where it asks for gradients."""
         return not attack_spec(self.config.search).gradient_free and self.config.steps > 0
+
+    def require_inside(self, x_pert: Tensor, x: Tensor) -> None:
+        """Refuse points of (B, C, H, W) that lie outside the ball around x.
+
+        Raises:
+            ConfigError: an attack of the user's handed them over.
+            AssertionError: one of ours did, which is a defect.
+        """
+        if not is_inside(x_pert, x, self.config.threat):
+            kind = ConfigError if is_of_file(self.config.search) else AssertionError
+            raise kind(f"attack {self.config.search!r} left the ball of {self.config.threat}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
