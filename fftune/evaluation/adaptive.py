@@ -47,7 +47,7 @@ def adaptive_attacks(
             continue
         plain, scope = _plain(battery, goal, threat), _scope(battery, goal)
         for name, defense in defense_set.defenses.items():
-            draws = defense_set.draws * (1 if defense.passes else MORE_DRAWS)
+            draws = _draws(defense, defense_set)
             for knowledge, access in (
                 ("aware", AdaptiveAccess(defense=defense)),
                 ("eot", AdaptiveAccess(defense=defense, draws=draws)),
@@ -86,7 +86,7 @@ def strongest(
     """
     through: tuple[Loss, ...] = ("dlr", "margin") if goal == "adversarial" else FRIENDLY
     bare: tuple[Loss, ...] = ("dlr",) if goal == "adversarial" else FRIENDLY[:2]
-    access = AdaptiveAccess(defense=defense.cheaper or defense, draws=draws, averaging="losses")
+    access = AdaptiveAccess(defense=defense, draws=draws, averaging="losses", cheaply=True)
     config = AttackConfig(
         threat=threat,
         search="apgd" if threat.clamp else "pgd",
@@ -103,8 +103,15 @@ def strongest(
         name=f"adaptive-{name}",
         goal=goal,
         stages=(*(stage(loss, access) for loss in through), *(stage(loss, None) for loss in bare)),
-        choice=Choice(defense=defense, draws=effort.choices),
+        choice=Choice(defense=defense, draws=effort.choices if defense.stochastic else 1),
     )
+
+
+def _draws(defense: Defense, defense_set: DefenseSet) -> int:
+    """Draws that an attacker averages over: one where all are alike."""
+    if not defense.stochastic:
+        return 1
+    return defense_set.draws * (1 if defense.passes else MORE_DRAWS)
 
 
 def _scope(battery: Sequence[Attack], goal: Goal) -> Scope:

@@ -20,12 +20,12 @@ from fftune.models.verdict import pieces
 
 CLEAN = "clean"
 """Name of the attack that does nothing: natural accuracy under a defence, and the control."""
-WRAPPED_ON = 4
-"""Images that a wrapped net is tried on."""
 RANDOM_START = "random-start"
 """Name of the attack that takes no step from a uniform point of the ball: another control."""
 CONTROLS = (CLEAN, RANDOM_START)
 """Names of what is no attack: it shows what noise alone does, and resubmitting anything."""
+WRAPPED_ON = 4
+"""Images that a wrapped net is tried on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -123,10 +123,12 @@ class DefenseSet:
         for name, defense in self.defenses.items():
             taken = defense.passes if defense.needs_gradients else 0
             passes = (defense.passes + 1, taken, 1 + defense.passes - taken, 0)
+            pred: Tensor | None = None
             for repeat in range(first, first + repeats):
                 noise = ExampleNoise(self.noise.fold(repeat), ids)
-                with checked_before():  # pixels were checked with the data, or by the attack
-                    pred = predict(net, x, defense=defense, noise=noise, piece=piece)
+                if pred is None or defense.stochastic:
+                    with checked_before():  # pixels were checked with the data, or by the attack
+                        pred = predict(net, x, defense=defense, noise=noise, piece=piece)
                 yield DefendedPrediction(
                     name=name,
                     defense=defense,

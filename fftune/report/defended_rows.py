@@ -23,12 +23,12 @@ def undefended(outcomes: Outcomes) -> Outcomes:
 
 
 def defense_frame(outcomes: Outcomes) -> "pd.DataFrame":
-    """Return the rows with four more columns: `right`, `wrong`, `before` and `doubt`.
+    """Return the rows with more columns: `right`, `wrong`, `before`, `doubt` and `mistaken`.
 
     `before` is the bare net's prediction of the same input. `doubt` is the share of draws in which
     the net, its defence included, misclassifies the clean image; it is of draws that no attack is
     judged under, the same for every attack and draw, and nan where rows have none. Examples whose
-    doubt is above 1/2 are the net's mistakes, D-; a tie is none.
+    doubt is above 1/2 are `mistaken`, D-; a tie is no mistake.
     """
     names = ["split", "attack", "goal", "defense"]
     frame = outcomes.to_pandas().astype(dict.fromkeys(names, str))
@@ -39,7 +39,9 @@ def defense_frame(outcomes: Outcomes) -> "pd.DataFrame":
     key = ["split", "goal", "attack", "target", "seed", "id"]
     bare = frame[frame["defense"] == "none"].set_index(key)["pred_pert"].rename("before")
     frame = frame.join(bare, on=key)
-    return frame.join(_doubts(frame), on=["split", "defense", "id"])
+    frame = frame.join(_doubts(frame), on=["split", "defense", "id"])
+    frame["mistaken"] = frame["doubt"] > 0.5
+    return frame
 
 
 def judged_draws(frame: "pd.DataFrame") -> int:

@@ -133,7 +133,8 @@ def defended_shares(
     """
     bare = rows[rows["defense"] == "none"]
     under = rows[(rows["defense"] != "none") & (rows["defense_repeat"] == 0)]
-    under = under[(under["goal"] != CONTROL) & ~under["attack"].map(is_leaked)]
+    under = under[(under["goal"] != CONTROL) & ~under["attack"].map(is_leaked).astype(bool)]
+    under = under[under["doubt"].notna()]  # else it is not known whose mistakes they are
     under = under.assign(mistaken=under["doubt"] > 0.5)
     key = ["attack", "goal", "target", "id"]
     passes = bare.set_index(key)[["forwards", "backwards"]]

@@ -3,8 +3,7 @@
 import pytest
 import torch
 
-from fftune.config import DefenseConfig, ThreatModel
-from fftune.defenses import AdaptiveAccess, Defended, DefenseSpec, defenses_of
+from fftune.defenses import AdaptiveAccess, Defended, DefenseSpec
 from fftune.defenses.spec import answered
 from fftune.errors import ConfigError
 from fftune.keyed_noise import ExampleNoise, Noise
@@ -14,36 +13,23 @@ from fftune.testing.examples import random_images, small_net
 NET, X = small_net((3, 6, 6), 4, 0), random_images(5, (3, 6, 6), 0)
 DRAWN = ExampleNoise(Noise(4), torch.arange(5))
 
-FILE = """
-import torch
-from fftune.defenses import DefenseSpec
 
 def noisy(model, x, noise, ids):
     return model(x + 0.2 * noise.normal(ids, tuple(x.shape[1:])).to(x))
 
+
 def vote(model, x, *, noise, ids):
     said = [noisy(model, x, noise.fold(i), ids) for i in range(3)]
-    return torch.stack([s.softmax(1).round() for s in said]).sum(0)
+    return torch.stack([logits.softmax(1).round() for logits in said]).sum(0)
+
 
 def soft(model, x, *, noise, ids):
     return torch.stack([noisy(model, x, noise.fold(i), ids) for i in range(3)]).mean(0)
 
+
 VOTE = DefenseSpec(wrap=vote, passes=2)
 SOFT = DefenseSpec(wrap=soft, passes=2, differentiable=True)
 BOTH = DefenseSpec(wrap=vote, passes=2, surrogate=SOFT)
-"""
-
-
-@pytest.fixture
-def made(tmp_path):
-    file = tmp_path / "votes.py"
-    file.write_text(FILE)
-
-    def of(name: str):
-        config = DefenseConfig(names=(f"{file}:{name}",))
-        return defenses_of(config, ThreatModel())[name]
-
-    return of
 
 
 def gradient(net, x: torch.Tensor) -> torch.Tensor:
@@ -56,34 +42,33 @@ def copies() -> list[torch.Tensor]:
     return [NET(X + 0.2 * drawn).detach() for drawn in noise]
 
 
-def test_a_wrapped_net_answers_in_the_nets_stead(made) -> None:
+def test_a_wrapped_net_answers_in_the_nets_stead() -> None:
     expected = torch.stack([logits.softmax(1).round() for logits in copies()]).sum(0)
-    for name in ("VOTE", "BOTH"):
-        assert torch.equal(answered(made(name), NET, X, DRAWN), expected)
-    assert torch.equal(answered(made("SOFT"), NET, X, DRAWN), torch.stack(copies()).mean(0))
+    for defense in (VOTE, BOTH):
+        assert torch.equal(answered(defense, NET, X, DRAWN), expected)
+    assert torch.equal(answered(SOFT, NET, X, DRAWN), torch.stack(copies()).mean(0))
 
 
-def test_attackers_take_its_gradient_or_the_nets_own_or_that_of_a_surrogate(made) -> None:
-    def behind(name: str) -> Defended:
-        access = AdaptiveAccess(defense=made(name), leaked_draw=0)
+def test_attackers_take_its_gradient_or_the_nets_own_or_that_of_a_surrogate() -> None:
+    def behind(defense: DefenseSpec) -> Defended:
+        access = AdaptiveAccess(defense=defense, leaked_draw=0)
         return access.wrap(NET, noise=DRAWN.fold("attacker"), defender=Noise(4))
 
     drawn = ExampleNoise(Noise(4).fold(0), DRAWN.ids)
-    soft = made("SOFT")
-    assert torch.equal(behind("SOFT")(X), answered(soft, NET, X, drawn))
-    through = gradient(lambda x: answered(soft, NET, x, drawn), X)
-    assert torch.equal(gradient(behind("SOFT"), X), through)
+    assert torch.equal(behind(SOFT)(X), answered(SOFT, NET, X, drawn))
+    through = gradient(lambda x: answered(SOFT, NET, x, drawn), X)
+    assert torch.equal(gradient(behind(SOFT), X), through)
     # A vote's own derivative is 0: its answer is the vote's, its gradient the bare net's.
-    assert torch.equal(behind("VOTE")(X), answered(made("VOTE"), NET, X, drawn))
-    assert torch.equal(gradient(behind("VOTE"), X), gradient(NET, X))
-    assert torch.equal(behind("BOTH")(X), behind("SOFT")(X))
-    assert torch.equal(gradient(behind("BOTH"), X), through)
-    assert AdaptiveAccess(defense=made("BOTH")).searched.passes == 2
+    assert torch.equal(behind(VOTE)(X), answered(VOTE, NET, X, drawn))
+    assert torch.equal(gradient(behind(VOTE), X), gradient(NET, X))
+    assert torch.equal(behind(BOTH)(X), behind(SOFT)(X))
+    assert torch.equal(gradient(behind(BOTH), X), through)
+    assert AdaptiveAccess(defense=BOTH).searched.passes == 2
 
 
-def test_conformance_of_wrapped_nets(made) -> None:
-    for name in ("VOTE", "SOFT", "BOTH"):
-        check_defense(DefenseSpec(wrap=made(name).wrap, surrogate=made(name).surrogate))
+def test_conformance_of_wrapped_nets() -> None:
+    for defense in (VOTE, SOFT, BOTH):
+        check_defense(defense)
 
 
 def column(model, x, *, noise, ids):
@@ -147,6 +132,7 @@ def detached(model, x, *, noise, ids):
         (DefenseSpec(wrap=unkeyed), "wrap depends on the order"),
         (DefenseSpec(wrap=seven), r"wrap returned \(6, 7\), not \(6, 4\)"),
         (DefenseSpec(wrap=detached, differentiable=True), "autograd does not pass through it"),
+        (DefenseSpec(wrap=soft, stochastic=False), "wrap is stochastic, and says it is not"),
         (DefenseSpec(wrap=detached, surrogate=DefenseSpec(wrap=unkeyed)), "depends on the order"),
     ],
 )

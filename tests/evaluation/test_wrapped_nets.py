@@ -16,8 +16,11 @@ from fftune.config import (
 from fftune.defenses.bit_depth import bit_depth
 from fftune.defenses.smoothing import votes
 from fftune.errors import ConfigError, ModelError
+from fftune.evaluation.adaptive import adaptive_attacks
+from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.defended import DefenseSet, refuse_misfits
 from fftune.evaluation.evaluate import evaluate
+from fftune.registry import label
 
 FILE = """
 import torch
@@ -29,16 +32,16 @@ def sure(model, x, *, noise, ids):
 def narrow(model, x, *, noise, ids):
     return model(x)[:, :7]
 
-SURE = DefenseSpec(wrap=sure, differentiable=True)
+SURE = DefenseSpec(wrap=sure, differentiable=True, stochastic=False)
 NARROW = DefenseSpec(wrap=narrow)
 """
 THREAT, BATTERY = ThreatModel(eps=0.05), BatteryConfig(steps=2)
 OURS = ("jpeg", "bit_depth", "smoothing", "anti_adversary")
 
 
-@pytest.fixture
-def own(tmp_path):
-    file = tmp_path / "own.py"
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    file = tmp_path_factory.mktemp("wrapped") / "own.py"
     file.write_text(FILE)
     return lambda name: f"{file}:{name}"
 
@@ -49,7 +52,15 @@ def test_each_is_scored_beside_its_attackers(own, toy, blobs) -> None:
     smoothing = SmoothingConfig(sigma=0.2, votes=5, attacker_votes=2)
     bits = BitDepthConfig(bits=1)
     defense = DefenseConfig(
-        names=names, repeats=1, draws=1, smoothing=smoothing, bit_depth=bits, seed=3
+        names=names,
+        repeats=1,
+        draws=1,
+        smoothing=smoothing,
+        bit_depth=bits,
+        seed=3,
+        search_steps=1,
+        search_targets=1,
+        choices=1,
     )
     found = evaluate(toy, few, BATTERY, threat=THREAT, defense=defense)
     assert found.values("defense") == {"none", *OURS, "SURE"}
@@ -78,6 +89,17 @@ def test_each_is_scored_beside_its_attackers(own, toy, blobs) -> None:
     told = {one["name"]: one["others"] for one in found.questions[0]["defences"]}
     assert told["jpeg"] == "quality 75" and told["SURE"] == ""
     assert told["smoothing"].startswith("sigma 0.2, votes 5, attacker_votes 2")
+
+
+def test_an_attacker_averages_over_one_draw_where_all_are_alike(own) -> None:
+    names = ("jpeg", "smoothing", "hedge", own("SURE"), own("NARROW"))
+    defense = DefenseConfig(names=names, draws=3)
+    defense_set = DefenseSet.of(defense, THREAT, source="blobs", split="test", attacks=1)
+    battery = attacks_of(BATTERY, THREAT, classes=8)
+    found = {one.name: one for one in adaptive_attacks(battery, defense_set, THREAT)}
+    draws = [found[f"eot-{label(name)}"].stages[0].access.draws for name in names]
+    assert draws == [1, 3, 3, 1, 15]
+    assert [found[f"adaptive-{label(n)}"].choice.draws for n in names[:2]] == [1, 5]
 
 
 def test_settings_of_a_defence_are_checked(toy, blobs) -> None:
