@@ -48,6 +48,8 @@ def ours(goal: Goal) -> tuple[Member, ...]:
     pgd = AttackConfig(threat=THREAT, steps=20, protocol="first_success")
     apgd = replace(pgd, search="apgd", steps=100)
     fab = replace(pgd, search="fab", steps=100, targets=CLASSES - 1, start="none")
+    nearest = {"steps": 50, "targets": CLASSES - 1, "start": "none"}
+    deepfool = AttackConfig(threat=THREAT, search="deepfool", **nearest)
     square = replace(pgd, search="square", steps=5000, start="none")
     searches: dict[str, tuple[AttackConfig, Loss, bool]] = {
         "PGD-20": (pgd, "ce", True),
@@ -56,6 +58,7 @@ def ours(goal: Goal) -> tuple[Member, ...]:
         "APGD-DLR": (apgd, "dlr", True),
         "APGD-margin": (apgd, "margin", True),
         "FAB": (fab, "margin", False),
+        "DeepFool-50": (deepfool, "margin", False),
         "Square": (square, "margin", False),
     }
     if goal == "adversarial":
