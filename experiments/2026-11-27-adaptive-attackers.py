@@ -274,10 +274,8 @@ def ours(subject: ModelUnderTest, block: Batch, attack: Attack, seed: int = 0) -
         points[name] = attempt.x_pert
         spent[name] = int(attempt.counts[:2].sum())
     found = dict(points)
-    for name, names in {
-        "published two": [n for n in points if n.startswith("dlr")],
-        "chosen": [*points],
-    }.items():
+    two = [name for name in points if name.startswith("dlr")]
+    for name, names in {"published two": two or [*points], "chosen": [*points]}.items():
         counted = QueryCounter(subject.surrogate, attempt.clean)
         found[name] = preferred(
             attack.choice,
@@ -326,7 +324,7 @@ PARTS: dict[str, tuple[Defense, Attack]] = {
     "steps": (HEDGE, of_defense(steps=100)),
     "targets": (HEDGE, of_defense(targets=9)),
     "draws": (HEDGE, of_defense(draws=2 * DRAWS)),
-    "inner": (HEDGE, through(of_defense(), lambda a: replace(a, defense=TWICE))),
+    "inner": (HEDGE, through(of_defense(), lambda a: replace(a, defense=TWICE, cheaply=False))),
     "choices": (HEDGE, of_defense(choices=10)),
     "eot": (HEDGE, eot()),
     "friends": (HEDGE, of_defense(goal="hypocritical")),
