@@ -49,6 +49,7 @@ SHORT = {
     "--data": "--data.name",
     "--examples": "--battery.examples",
     "--tier": "--battery.tier",
+    "--transfer": "--battery.transfer",
     "--device": "--battery.device",
 }
 

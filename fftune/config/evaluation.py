@@ -1,10 +1,11 @@
 """Settings of an evaluation: which battery of attacks, and how it is run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fftune.config.literals import Device, Precision, Tier
+from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
 from fftune.registry import BATTERIES, absolute
 
@@ -31,6 +32,10 @@ class BatteryConfig:
     block_size: int | None = None
     """Unit of work: number of consecutive ids that are attacked together, wherever they run.
     Default what the device wants: 256 on a CPU, 1,000 on CUDA."""
+    transfer: tuple[str, ...] = field(default=(), metadata={SINCE: 4})
+    """Other nets, on which points are crafted by the tier's APGDs and then scored on the net under
+    test, as `transfer-NAME`: folders of checkpoints, or `path/to/FILE.py:FUNCTION` of nets that
+    take the same images and have the same classes."""
     seed: int = 0
     """Seed of the attackers' noise."""
     threads: int = 1

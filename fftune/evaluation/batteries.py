@@ -29,8 +29,6 @@ RAYS_QUERIES = 10_000
 """Queries of RayS in `nine`; Wu et al. 2021 print no budget, only that it takes 1,000 to 40,000."""
 CW_STEPS = 20
 """Steps of C&W in `nine`, which Wu et al. 2021 do not print."""
-UNBOUNDED_STEPS, STEPS_ACROSS = 50, 20
-"""Steps of the unbounded PGD, and how many of them lead from black to white."""
 DEEPFOOL_STEPS = 50
 """Steps of DeepFool in `nine`, which Wu et al. 2021 do not print."""
 

@@ -1,6 +1,7 @@
 """One attack on one block: the unit of work, which is computed alike wherever it runs."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 import torch
@@ -12,18 +13,17 @@ from fftune.attacks.search_state import EARLY, checked_before
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
 from fftune.devices import policy
-from fftune.errors import ConfigError, DataError
+from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.certificate import Certificate, at_worst
 from fftune.evaluation.choice import preferred
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
 from fftune.evaluation.rows import RowKey, attack_rows, status_of
 from fftune.evaluation.tiers import AttackStage
+from fftune.evaluation.transfer import Transfer, transfer
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import fits
 from fftune.models.verdict import in_pieces
-from fftune.registry import is_of_file
-from fftune.threat import is_inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,6 +47,8 @@ class ModelUnderTest:
     """Rows of each pass of a verdict; see `models.verdict.pieces`."""
     defense_set: DefenseSet | None = None
     """Defences under which every perturbed example is scored too."""
+    others: dict[str, nn.Module] = field(default_factory=dict)
+    """Other nets by name, on which points are crafted; see `evaluation.transfer`."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
     """Cache, by block ids: (B, K) clean logits, which all attacks share."""
     behind: dict[tuple[int, tuple[int, ...]], list[Tensor]] = field(default_factory=dict)
@@ -151,6 +153,8 @@ def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
     if isinstance(attack, Certificate):
         attempt.pred = at_worst(attack, subject.net, attempt.x, attempt.y, attempt.clean)
         attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
+    elif isinstance(attack, Transfer):
+        transfer(attempt, attack, subject.others, noise, partial(_judge, subject, attempt, attack))
     elif attack.choice is not None and len(attempt.y):
         _choose(subject, attempt, attack, noise)
     else:
@@ -293,10 +297,7 @@ def _search(
     open_ = ~attempt.won[at]
     attempt.x_pert = attempt.x_pert.clone()
     attempt.x_pert[at[open_]] = x_pert[open_]
-    if not is_inside(attempt.x_pert, attempt.x, stage.config.threat):
-        # An attack of ours that does so is a defect; one of the user's is theirs to mend.
-        kind = ConfigError if is_of_file(stage.config.search) else AssertionError
-        raise kind(f"attack {stage.config.search!r} left the ball of {stage.config.threat}")
+    stage.require_inside(attempt.x_pert, attempt.x)
     _judge(subject, attempt, attack)
     lost = at[~attempt.won[at]]
     if net is subject.net or protocol_of(stage.config) not in EARLY or not len(lost):

@@ -16,12 +16,12 @@ from torch import Tensor
 from fftune.comparison import Paired
 from fftune.config import BatteryConfig
 from fftune.errors import ModelError
-from fftune.evaluation.batteries import CANARY_NAME, Attack, attacks_of, canary, unbounded
+from fftune.evaluation.batteries import CANARY_NAME, Attack, attacks_of, canary
 from fftune.evaluation.canary import size, told
 from fftune.evaluation.job import BlockTask, EvalJob
-from fftune.evaluation.overfitting import COMPARED, is_pgd, named, pgd_50
+from fftune.evaluation.sanity_checks import COMPARED, is_pgd, named, pgd_50, unbounded
 from fftune.lint.finding import Remark
-from fftune.lint.questions import WEAK
+from fftune.lint.questions import doubts
 from fftune.outcomes import NAN, SOME_NAN, ZERO, Outcomes
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ class Evaluated:
     """Reasons to run an ensemble at full length, and signs of catastrophic overfitting."""
 
 
-Steps = Generator[Sequence[BlockTask], Tables, Tables]
 Plan = Generator[Sequence[BlockTask], Tables, Evaluated]
 
 
@@ -68,7 +67,7 @@ def plan(job: EvalJob, remarks: Sequence[str] = ()) -> Plan:
         if _is_short(attack):
             tables = yield from _escalated(job, attack, tables, said)
     for attack in dict.fromkeys(task.attack for task in tables):
-        if _is_adversary(attack) and not any(map(is_pgd, job.attacks)):
+        if _is_adversary(attack) and not any(map(is_pgd, job.attacks)) and not doubts(remarks):
             yield from _compared(job, attack, tables, said)
     outcomes = Outcomes.of(tables.values())
     _refuse_void(outcomes, {task.attack for task in tables})
@@ -135,10 +134,10 @@ def _compared(
 
 def _unless_weak(job: EvalJob, attack: Attack, remarks: Sequence[str], said: list[str]) -> Attack:
     """The attack, or its `full` ensemble where the lint doubts what a shorter one follows."""
-    against = [line for line in remarks if line.partition(":")[0] in WEAK]
+    against = doubts(remarks)
     if not _is_short(attack) or not against:
         return attack
-    said.append(_because(attack, f"remark {against[0].partition(':')[0]}"))
+    said.append(_because(attack, f"remark {against[0]}"))
     return _at_full_length(job, attack)
 
 

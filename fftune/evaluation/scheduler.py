@@ -17,11 +17,12 @@ from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.escalation import Plan, plan
 from fftune.evaluation.job import BlockTask, EvalJob
-from fftune.evaluation.overfitting import overfitted
 from fftune.evaluation.perform import perform
 from fftune.evaluation.question import Question
+from fftune.evaluation.sanity_checks import overfitted
 from fftune.evaluation.tiers import AttackStage
 from fftune.lint.after_attacks import remarked
+from fftune.lint.questions import doubts
 from fftune.outcomes import Outcomes
 from fftune.progress import Progress
 
@@ -106,8 +107,10 @@ class PreparedJob:
         """
         if result.outcomes is not None:
             lines = remarked(result.outcomes, self.remarks if remarks is None else remarks)
-            more = (*result.remarks, *overfitted(result.outcomes, self.job.attacks))
-            question = replace(self.question, remarks=(*lines, *more))
+            lines = (*lines, *result.remarks)
+            if not doubts(lines):  # which say why PGD finds less
+                lines += overfitted(result.outcomes, self.job.attacks)
+            question = replace(self.question, remarks=lines)
             result.outcomes = result.outcomes.answering(question.plain)
         return result
 

@@ -50,9 +50,9 @@ def defense_table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None 
             lines += _adversaries(part)
         if "hypocritical" in goals:
             lines += _friends(part)
+        lines += ["", *_resubmitted(part), ""]
         for defense, shares in defended_shares(part, seconds).items():
-            lines += ["", f"  {defense}, first draw:", *share_lines(shares)]
-        lines += ["", *_resubmitted(part, repeats)]
+            lines += ["", f"behind {defense}, first draw:", *share_lines(shares)]
     return "\n".join(lines)
 
 
@@ -130,12 +130,13 @@ def _unmasked(hyp: "pd.DataFrame") -> list[str]:
     return [title, *grid(rows), "", *lines]
 
 
-def _resubmitted(part: "pd.DataFrame", repeats: int) -> list[str]:
+def _resubmitted(part: "pd.DataFrame") -> list[str]:
     """Format what comes of several submissions, behind one defence after the other."""
     if part.loc[part["defense"] != "none", "doubt"].isna().all():
         few = "rows have too few draws of clean images to tell D+ and D- apart: evaluate again"
         return [few]
-    lines, part = resubmission_table.explained(repeats), judged(part)
+    part = judged(part)
+    lines = resubmission_table.explained(part[part["defense"] != "none"])
     bare = part[part["defense"] == "none"]
     for defense in defenses_in(part):
         if defense != "none":

@@ -30,8 +30,14 @@ Measure = Callable[["pd.DataFrame"], Resubmitted]
 Row = list[str]
 
 
-def explained(m: int) -> list[str]:
-    """Say what the columns are, and how it is decided whose mistakes are whose."""
+def explained(under: "pd.DataFrame") -> list[str]:
+    """Say what the columns are, and how it is decided whose mistakes are whose.
+
+    Args:
+        under: rows of `defense_frame` behind all defences.
+    """
+    m = judged_draws(under)
+    differ = any(len(_rules(rows)) > 1 for _, rows in under.groupby("defense"))
     several = [
         "the same point met several draws; an attack wins on an image, if it wins there",
         "  one draw     in the first draw",
@@ -40,12 +46,12 @@ def explained(m: int) -> list[str]:
         "  expectation  mean over the draws",
     ]
     return [
-        *(several if m > 1 else []),
+        *(several if differ else ["what attacks come to behind a defence"]),
         "  in brackets: 95 % intervals over images, as draws on one image are no further examples",
         "  `clean` and `random-start` are no attacks: they show what noise alone does",
         f"  D-: clean images that the defended net gets wrong in most of {m} draws of their own,",
         "  under which no attack is judged; D+: the others",
-        *(["  (the expectation weighs each image by its share of those draws)"] if m > 1 else []),
+        *(["  (the expectation weighs each image by its share of those draws)"] if differ else []),
     ]
 
 
@@ -126,8 +132,9 @@ def _rules(under: "pd.DataFrame") -> Mapping[str, str]:
     """Columns and their heads: one where draws never differ, as those of JPEG."""
     m = judged_draws(under)
     each = under.groupby(["attack", "goal", "target", "seed", "id"])["pred_pert"].nunique()
-    names = RULES if (each > 1).any() else ("one",)
-    return {name: RULES[name].format(m=m) for name in names}
+    if (each > 1).any():
+        return {name: head.format(m=m) for name, head in RULES.items()}
+    return {"one": f"all {m} draws alike" if m > 1 else RULES["one"]}
 
 
 def _row(name: str, found: Resubmitted, n: int, rules: Iterable[str]) -> Row:

@@ -21,7 +21,7 @@ NOISE = Noise(0).fold("conformance")
 
 
 def check_defense(defense: str | DefenseSpec | Purify) -> None:
-    """Check a defence, and what attackers search through in its stead.
+    """Check a defence, and those that attackers search through in its stead.
 
     Args:
         defense: its name, `FILE.py:NAME`, its record, or a `purify` function.
@@ -33,10 +33,10 @@ def check_defense(defense: str | DefenseSpec | Purify) -> None:
             it is not `stochastic`, or an attacker's gradient does not pass through it.
     """
     made = _made(defense)
-    searched = made.surrogate or made
-    for one in (made,) if searched is made else (made, searched):
-        _check(one)
-    _check_access(searched)
+    _check(made)
+    for one in (made.surrogate, made.cheaper):
+        if one is not None and one != made:
+            _check(one)
 
 
 def _check(made: Defense) -> None:
@@ -64,6 +64,8 @@ def _check(made: Defense) -> None:
     if made.wrap is None:
         x_def = run(torch.arange(7))
         assert bool(((x_def >= 0) & (x_def <= 1)).all()), "purify returns pixels outside [0, 1]"
+    if made.surrogate is None:
+        _check_access(made)
 
 
 def _asked(made: Defense, net: nn.Module, x: Tensor, ids: Tensor, noise: Noise = NOISE) -> Tensor:

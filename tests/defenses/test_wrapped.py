@@ -134,6 +134,7 @@ def detached(model, x, *, noise, ids):
         (DefenseSpec(wrap=detached, differentiable=True), "autograd does not pass through it"),
         (DefenseSpec(wrap=soft, stochastic=False), "wrap is stochastic, and says it is not"),
         (DefenseSpec(wrap=detached, surrogate=DefenseSpec(wrap=unkeyed)), "depends on the order"),
+        (DefenseSpec(wrap=vote, cheaper=DefenseSpec(wrap=seven)), r"wrap returned \(6, 7\)"),
     ],
 )
 def test_conformance_tells_of_a_broken_promise(spec: DefenseSpec, said: str) -> None:

@@ -140,6 +140,24 @@ def test_without_adaptive_attackers_controls_alone_join(outcomes, toy, blobs) ->
     assert found.table.equals(same.table)
 
 
+def test_a_random_start_is_a_point_of_the_ball_and_no_attack(outcomes, blobs) -> None:
+    """It moves every pixel, takes no step, and stands in no worst case of the bare net."""
+    bare = outcomes.where(attack=RANDOM_START, defense="none").to_pandas()
+    assert set(bare["id"]) == set(blobs.ids.tolist())
+    assert bare["distance"].between(0.01, 0.05 + 1e-6).all()
+    assert set(bare["backwards"]) == set(bare["forwards"]) == {0}
+    behind = outcomes.where(attack=RANDOM_START, defense="hedge").to_pandas()
+    assert sorted(set(behind["defense_repeat"])) == [0, 1, 2]
+    assert RANDOM_START not in undefended(outcomes).values("attack")
+    frame = defense_frame(outcomes)
+    assert set(frame.loc[frame["attack"].isin([CLEAN, RANDOM_START]), "goal"]) == {"control"}
+    found = defense_rates(outcomes)
+    rate = found["defense/hedge/any/accuracy/random-start"]
+    assert rate == Rate(
+        int((behind["pred_pert"] == behind["y"]).groupby(behind["id"]).all().sum()), 100
+    )
+
+
 def test_friends_who_know_go_to_the_mistakes_of_every_net(outcomes, toy, blobs) -> None:
     """Of the bare one and of each behind any draw that tells its mistakes; to those of the bare
     one where the battery's own friends go no further. Adversaries go everywhere."""

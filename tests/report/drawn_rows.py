@@ -21,13 +21,8 @@ def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws]) -> Outcomes:
             len(bare),
             {"dataset_hash": "d", "split": "test", "model_hash": "m", "norm": "linf", "eps": 0.1}
             | {"id": list(range(len(bare))), "attack": attack, "goal": goal, "target": -1}
-            | {
-                "config_hash": "c",
-                "seed": 0,
-                "restart": 0,
-                "protocol": "last_iterate",
-                "tier": "full",
-            }
+            | {"config_hash": "c", "seed": 0, "restart": 0, "tier": "full"}
+            | {"protocol": "last_iterate"}
             | {"defense": defense, "defense_repeat": repeat, "y": 0, "pred_clean": bare}
             | {"pred_clean_defended": clean[defense][repeat], "pred_pert": pred, "success": False}
             | {"queries": 0, "forwards": 0, "backwards": 0, "distance": 0.0, "status": "ok"},

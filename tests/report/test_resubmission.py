@@ -182,7 +182,8 @@ def test_a_defence_without_chance_has_the_numbers_of_one_draw(m: int) -> None:
         assert (one.value, *one.interval) == pytest.approx((rate.value, *rate.interval)), name
         assert one.weight == rate.n
     said = defense_table(outcomes)
-    assert "majority of" not in said and "expectation:" not in said
+    assert "majority" not in said and "expectation" not in said
+    assert ("all 2 draws alike" in said) == (m == 2)
 
 
 def succeeding(outcomes: Outcomes) -> Outcomes:

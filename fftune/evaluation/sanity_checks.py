@@ -1,10 +1,14 @@
-"""Catastrophic overfitting: nets whose gradients mislead PGD, and not the attacks beside it."""
+"""Sanity checks beside the attacks (Carlini et al. 2019, sec. 3): does PGD find what it must?
+
+Without bounds it must fool everything; within them, about what a stronger ensemble does. After
+catastrophic overfitting (Wong et al. 2020) it does not: the gradient near an image misleads.
+"""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
 from fftune.comparison import Paired
-from fftune.config import AttackConfig
+from fftune.config import AttackConfig, ThreatModel
 from fftune.evaluation.batteries import CANARY_NAME, Attack, single
 from fftune.lint.finding import Remark
 from fftune.outcomes import Outcomes
@@ -14,8 +18,28 @@ BEYOND = 0.15
 nets PGD-50 leaves some .05 more than AutoAttack."""
 STEPS = 10
 """Steps from which a PGD of a battery is compared."""
+UNBOUNDED_STEPS, STEPS_ACROSS = 50, 20
+"""Steps of the unbounded PGD, and how many of them lead from black to white."""
 COMPARED = 64
 """Images on which `pgd_50` is run."""
+
+
+def unbounded(attack: Attack, values: int) -> Attack:
+    """PGD on the margin in the whole box of images: where gradients lead anywhere, none withstands.
+
+    Args:
+        values: number of values in an image, C x H x W.
+    """
+    norm = attack.config.threat.norm
+    whole = ThreatModel(norm=norm, eps=1 if norm == "linf" else values**0.5)
+    config = AttackConfig(
+        threat=whole,
+        steps=UNBOUNDED_STEPS,
+        step_size=whole.eps / STEPS_ACROSS,
+        start="none",
+        protocol="first_success",
+    )
+    return replace(single("unbounded", attack.goal, "margin", config), tier=attack.tier)
 
 
 def is_pgd(attack: Attack) -> bool:
