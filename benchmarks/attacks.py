@@ -55,7 +55,7 @@ from fftune.data.subset import sample
 from fftune.evaluation.batteries import Attack, attacks_of
 from fftune.evaluation.block import ModelUnderTest, attack_block
 from fftune.evaluation.evaluate import evaluate
-from fftune.evaluation.tiers import CANARY, CANARY_SEARCHES, TIERS, AttackStage
+from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS, AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy
 from fftune.outcomes import Outcomes
@@ -109,7 +109,7 @@ def autoattack(models: Path) -> None:
     net, data = read(models, "fastat_small"), images("cifar10", 256)
     for name, searches in TIERS.items():
         print(f"{name}: {searches.told('adversarial')}")
-    print(f"canary of {CANARY}: {CANARY_SEARCHES.told('adversarial')}")
+    print(f"canary: {CANARY_SEARCHES.told('adversarial')}")
     rival = Rival(net, data)
     ours: dict[str, set[int]] = {}
 

@@ -46,8 +46,8 @@ def apgd(
     """Auto-PGD (Croce & Hein 2020, alg. 1), for every goal. Arguments and guarantees as in `pgd`.
 
     With `config.targets`, an adversary aims at the likeliest other classes one after another
-    (APGD-T). Hands over the best iterate, which is a success wherever one was met, unless
-    `config.protocol` says otherwise.
+    (APGD-T), until one succeeds. Hands over the best iterate, which is a success wherever one was
+    met, unless `config.protocol` says otherwise.
     """
     config = config.handing("best_loss")
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
@@ -56,7 +56,8 @@ def apgd(
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
         _climb(label_schedule(rows, targets), found, config)
 
-    return run_packed(rows, max(1, targets) * config.restarts, config, search)
+    jobs = max(1, targets) * config.restarts
+    return run_packed(rows, jobs, config, search, nearest=False)
 
 
 @dataclass(frozen=True, slots=True)

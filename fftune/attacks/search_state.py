@@ -287,15 +287,20 @@ def run_packed(
     jobs: int,
     config: AttackConfig,
     search: Callable[[ActiveBatch, BestSoFar], None],
+    *,
+    nearest: bool = True,
 ) -> Tensor:
     """(B, C, H, W), the best point of each example over all its jobs.
 
     An example that has succeeded takes no further restart, and under protocols `EARLY` no further
     job at all; there, x itself is tried first. Jobs are searched side by side, as many as fill a
     batch.
+
+    Args:
+        nearest: aim at every class, as the nearest success is sought, whatever has succeeded.
     """
     early, last = config.protocol in EARLY, config.protocol == "last_success"
-    found = BestSoFar.nothing(rows.x, stop=early or config.restarts > 1)
+    found = BestSoFar.nothing(rows.x, stop=early or config.restarts > 1 or not nearest)
     if early and len(rows):
         assert rows.aim.logits_clean is not None
         clean = rows.aim.logits_clean

@@ -8,8 +8,12 @@ from fftune.config.attack import UNSAID, AttackConfig, ThreatModel, default_eps,
 from fftune.config.data import DataSpec
 from fftune.config.literals import Device, Norm, Start
 from fftune.config.model import ModelSpec
+from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
 from fftune.registry import ATTACKS, DEFENSES, absolute, label
+
+SEARCH_STEPS, SEARCH_TARGETS, CHOICES = 50, 5, 5
+"""Lengths by which Croce et al. 2022 broke Hedge Defense; see `DefenseConfig`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,10 +202,18 @@ class DefenseConfig:
     draws: int = 4
     """Draws that an adaptive attacker averages over at each step (EOT); five times as many where
     the defence asks nothing of the net."""
-    jpeg: JpegConfig = field(default_factory=JpegConfig)
-    bit_depth: BitDepthConfig = field(default_factory=BitDepthConfig)
-    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
-    anti_adversary: AntiAdversaryConfig = field(default_factory=AntiAdversaryConfig)
+    search_steps: int = field(default=SEARCH_STEPS, metadata={SINCE: 4})
+    """Steps of each search of the strongest adaptive attack, `adaptive-...`."""
+    search_targets: int = field(default=SEARCH_TARGETS, metadata={SINCE: 4})
+    """Number of the likeliest other classes that it aims at."""
+    choices: int = field(default=CHOICES, metadata={SINCE: 4})
+    """Draws behind which it tries the points of its searches, to choose among them."""
+    jpeg: JpegConfig = field(default_factory=JpegConfig, metadata={SINCE: 4})
+    bit_depth: BitDepthConfig = field(default_factory=BitDepthConfig, metadata={SINCE: 4})
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig, metadata={SINCE: 4})
+    anti_adversary: AntiAdversaryConfig = field(
+        default_factory=AntiAdversaryConfig, metadata={SINCE: 4}
+    )
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -213,7 +225,8 @@ class DefenseConfig:
         require("names", once, "each named once", self.names)
         _check(0 if self.eps_d is None else self.eps_d, self.steps, self.step_size)
         require("repeats", self.repeats >= 1, ">= 1", self.repeats)
-        require("draws", self.draws >= 1, ">= 1", self.draws)
+        for name in ("draws", "search_steps", "search_targets", "choices"):
+            require(name, getattr(self, name) >= 1, ">= 1", getattr(self, name))
 
     @property
     def is_any(self) -> bool:

@@ -80,8 +80,20 @@ class Defense(Protocol):
         return False
 
     @property
+    def stochastic(self) -> bool:
+        """False: it draws nothing of its noise, so that one draw stands for all."""
+        return True
+
+    @property
     def surrogate(self) -> "Defense | None":
         """The defence that adaptive attackers search through in its stead; None: itself."""
+        return None
+
+    @property
+    def cheaper(self) -> "Defense | None":
+        """A defence of fewer passes near to it, through which the strongest adaptive attack
+        searches; it judges what it finds behind the whole defence. None: there is none.
+        """
         return None
 
 
@@ -104,9 +116,13 @@ class DefenseSpec:
     """True: autograd can pass through the function, and adaptive attackers do; else they take its
     derivative for the identity (BPDA), which finds too little behind whatever moves or mixes
     pixels."""
+    stochastic: bool = True
+    """False: it draws nothing of its noise, so that attackers average over one draw alone."""
     surrogate: Defense | None = None
     """Defence that adaptive attackers search through in its stead, as another record without
     `make`: mean probabilities for a vote, say. Their points are judged behind the vote itself."""
+    cheaper: Defense | None = None
+    """Defence of fewer passes near to it; see `Defense.cheaper`."""
     make: Callable[[DefenseConfig, ThreatModel], Defense] | None = None
     """Builds the defence from settings and the attackers' ball, which some settings follow."""
 
@@ -150,9 +166,19 @@ class NamedDefense(Defense):
         return defense_spec(self.name).differentiable
 
     @property
+    def stochastic(self) -> bool:
+        """False: the function draws nothing of its noise."""
+        return defense_spec(self.name).stochastic
+
+    @property
     def surrogate(self) -> Defense | None:
         """The defence that adaptive attackers search through in its stead."""
         return defense_spec(self.name).surrogate
+
+    @property
+    def cheaper(self) -> Defense | None:
+        """The defence of fewer passes that the record holds."""
+        return defense_spec(self.name).cheaper
 
 
 def answered(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise) -> Tensor:

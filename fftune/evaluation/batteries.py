@@ -20,7 +20,6 @@ from fftune.config import (
     ThreatModel,
     Tier,
 )
-from fftune.defenses import AdaptiveAccess
 from fftune.errors import ConfigError
 from fftune.evaluation.choice import Choice
 from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS, AttackStage
@@ -46,10 +45,11 @@ class Attack:
     """Searches in order; a later one tries the examples on which all earlier ones failed. Some may
     go through a defence, others to the bare net."""
     tier: Tier = "full"
-    """Length of its stages; `escalating` is searched again at `full` where that may find more."""
+    """Length of its stages; a shorter one than `full` is run again where that may find more."""
     scope: Scope = "all"
     """Examples that are attacked. `wrong`: only those that the net gets wrong when clean, D-.
-    `mistaken`: also those that it gets wrong behind the first draw of a defence."""
+    `mistaken`: also those that it gets wrong behind any of the draws of a defence that tell whose
+    mistakes are whose."""
     target: int | None = None
     """The class of goal "targeted"."""
     choice: Choice | None = None
@@ -86,9 +86,9 @@ class Attack:
     def needs_gradients(self) -> bool:
         """True where it tells nothing about a net without gradients.
 
-        At tier `escalating` an ensemble that finds none is searched again at `full`, by Square too.
+        An ensemble of a shorter tier that finds none is searched again at `full`, by Square too.
         """
-        return self.tier != "escalating" and self.follows
+        return self.follows and not (self.is_ensemble and self.tier != "full")
 
 
 class MakeAttacks(Protocol):
@@ -116,6 +116,8 @@ class BatterySpec:
     """Tiers that its ensembles come in, the default first; none: its lengths are fixed."""
     ensembles: tuple[str, ...] = ()
     """Names of its attacks of several stages, beside which tables print the tier."""
+    caveat: str = ""
+    """Remark, `code: text`, that stands beside all its numbers."""
 
 
 def battery_spec(name: str) -> BatterySpec:
@@ -288,18 +290,27 @@ def canary(attack: Attack) -> Attack:
     return replace(attack, name=CANARY_NAME, stages=stages)
 
 
-def single(
-    name: str,
-    goal: Goal,
-    loss: Loss,
-    config: AttackConfig,
-    *,
-    access: AdaptiveAccess | None = None,
-    scope: Scope = "all",
-) -> Attack:
+def unbounded(attack: Attack, values: int) -> Attack:
+    """PGD on the margin in the whole box of images: where gradients lead anywhere, none withstands.
+
+    Args:
+        values: number of values in an image, C x H x W.
+    """
+    norm = attack.config.threat.norm
+    whole = ThreatModel(norm=norm, eps=1 if norm == "linf" else values**0.5)
+    config = AttackConfig(
+        threat=whole,
+        steps=UNBOUNDED_STEPS,
+        step_size=whole.eps / STEPS_ACROSS,
+        start="none",
+        protocol="first_success",
+    )
+    return replace(single("unbounded", attack.goal, "margin", config), tier=attack.tier)
+
+
+def single(name: str, goal: Goal, loss: Loss, config: AttackConfig) -> Attack:
     """An attack of one search."""
-    stage = AttackStage(config=config, loss=loss, access=access)
-    return Attack(name=name, goal=goal, stages=(stage,), scope=scope)
+    return Attack(name=name, goal=goal, stages=(AttackStage(config=config, loss=loss),))
 
 
 def _fixed(make: Callable[[ThreatModel], Sequence[Attack]]) -> MakeAttacks:

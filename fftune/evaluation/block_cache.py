@@ -18,7 +18,7 @@ from fftune.config import ModelSpec, config_hash
 from fftune.data import Dataset
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, logits_of
-from fftune.evaluation.defended import CLEAN
+from fftune.evaluation.defended import CLEAN, Effort
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.models.loading import source_of
 from fftune.outcomes import SCHEMA, SCHEMA_VERSION
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 ENGINE = 3
 """Version of the scoring and of what all attacks share; raised by every change that moves a row."""
-JUDGING = 1
+JUDGING = 2
 """Version of what a GPU's verdicts and a defence's own steps are asked of, in which ENGINE has no
 part: raised by a change that moves those rows alone."""
 ASKED = 16
@@ -153,14 +153,13 @@ class BlockCache:
         defense_set = self._job.defense_set
         if defense_set is None:
             return 0
-        repeats = defense_set.control if task.attack.name == CLEAN else defense_set.repeats
-        return repeats * len(defense_set.defenses)
+        return defense_set.scored(task.attack.name) * len(defense_set.defenses)
 
     def _path(self, task: BlockTask) -> Path:
         defense_set = self._job.defense_set
         if defense_set is not None and task.attack.name != CLEAN:
             # Rows of an attack do not depend on the number of attacks beside it.
-            defense_set = replace(defense_set, control=0, draws=0)
+            defense_set = replace(defense_set, control=0, draws=0, effort=Effort())
         ids = tuple(self._job.dataset.ids[list(task.rows)].tolist())
         defended = "" if defense_set is None else config_hash(defense_set)
         what = repr(

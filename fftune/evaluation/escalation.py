@@ -5,17 +5,23 @@ pool of actors that serves many plans at once.
 """
 
 import logging
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import torch
+from torch import Tensor
 
+from fftune.comparison import Paired
+from fftune.config import BatteryConfig
 from fftune.errors import ModelError
-from fftune.evaluation.batteries import Attack, attacks_of, canary
+from fftune.evaluation.batteries import CANARY_NAME, Attack, attacks_of, canary
+from fftune.evaluation.canary import size, told
 from fftune.evaluation.job import BlockTask, EvalJob
-from fftune.evaluation.tiers import CANARY
-from fftune.lint.questions import BLIND
+from fftune.evaluation.sanity_checks import COMPARED, is_pgd, named, pgd_50, unbounded
+from fftune.lint.finding import Remark
+from fftune.lint.questions import doubts
 from fftune.outcomes import NAN, SOME_NAN, ZERO, Outcomes
 
 if TYPE_CHECKING:
@@ -23,15 +29,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+FULL = {"adversarial": "ensemble", "hypocritical": "hypocritical"}
+"""Batteries whose ensemble is run at `full` where the user's own has none for the goal."""
+
 Tables = Mapping[BlockTask, pa.Table]
-Plan = Generator[Sequence[BlockTask], Tables, Outcomes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evaluated:
+    """Rows of a job that is done, and what its plan noticed."""
+
+    outcomes: Outcomes
+    remarks: tuple[str, ...] = ()
+    """Reasons to run an ensemble at full length, and signs of catastrophic overfitting."""
+
+
+Plan = Generator[Sequence[BlockTask], Tables, Evaluated]
 
 
 def plan(job: EvalJob, remarks: Sequence[str] = ()) -> Plan:
     """Run all attacks on all blocks; then, once for the whole set, escalate.
 
-    `escalating` becomes `full` where the gradient is known to mislead, where the canary finds
-    something that the gradient searches missed, or where gradients vanish or are not finite.
+    `screen` and `escalating` become `full` where the lint remarked on gradients or answers, where
+    gradients vanish or are not finite, or where an unbounded PGD leaves survivors as they are;
+    `escalating` also where the canary finds something that the gradient searches missed.
 
     Args:
         remarks: the lint's, from `try_out`.
@@ -39,61 +60,122 @@ def plan(job: EvalJob, remarks: Sequence[str] = ()) -> Plan:
     Raises:
         ModelError: an attack that follows gradients found nothing to follow, on any example.
     """
-    chosen = [_unless_blind(job, attack, remarks) for attack in job.attacks]
+    said: list[str] = []
+    chosen = [_unless_weak(job, attack, remarks, said) for attack in job.attacks]
     tables = yield [task for attack in chosen for task in job.tasks(attack)]
     for attack in chosen:
-        if attack.tier == "escalating":
-            tables = yield from _escalated(job, attack, tables)
+        if _is_short(attack):
+            tables = yield from _escalated(job, attack, tables, said)
+    for attack in dict.fromkeys(task.attack for task in tables):
+        if _is_adversary(attack) and not any(map(is_pgd, job.attacks)) and not doubts(remarks):
+            yield from _compared(job, attack, tables, said)
     outcomes = Outcomes.of(tables.values())
     _refuse_void(outcomes, {task.attack for task in tables})
-    return outcomes
+    return Evaluated(outcomes=outcomes, remarks=tuple(said))
 
 
 def single_pass(job: EvalJob) -> Plan:
     """Run all attacks on all blocks once; nothing is refused or searched again."""
     tables = yield [task for attack in job.attacks for task in job.tasks(attack)]
-    return Outcomes.of(tables.values())
+    return Evaluated(outcomes=Outcomes.of(tables.values()))
 
 
 def _escalated(
-    job: EvalJob, attack: Attack, tables: Tables
+    job: EvalJob, attack: Attack, tables: Tables, said: list[str]
 ) -> Generator[Sequence[BlockTask], Tables, Tables]:
-    """Try FAB and Square on a fixed few survivors; search the whole set at `full` if that helps."""
-    searched = Outcomes.of(table for task, table in tables.items() if task.attack == attack)
-    frame = searched.where(defense="none").to_pandas()
+    """Try an ensemble's survivors by other means; search the whole set at `full` if they help."""
+    frame = _bare(table for task, table in tables.items() if task.attack == attack)
+    flat = int((_is_void(frame["status"]) | _is_doubtful(frame["status"])).sum())
     survivors = torch.tensor(frame.loc[~frame["success"], "id"].to_numpy())
-    draw = job.noise.fold("canary").uniform(survivors, (1,)).flatten()
-    few = survivors[draw.argsort()[:CANARY]]
-    rows = torch.isin(job.dataset.ids, few).nonzero().flatten()
-    tried: Tables = {}
-    if len(rows):
+    few = survivors[_drawn(job, survivors, "canary")[: size(len(frame), len(survivors))]]
+    rows, tried, why = torch.isin(job.dataset.ids, few).nonzero().flatten(), {}, ""
+    if flat:
+        why = f"{flat} of {len(frame)} examples without good gradients"
+    elif len(rows):
+        anywhere = yield job.tasks(unbounded(attack, job.dataset.pixels[0].numel()), rows)
+        left = int((~_bare(anywhere.values())["success"]).sum())
+        if left:
+            why = f"an unbounded PGD leaves {left} of {len(rows)} survivors as they are"
+    if not why and attack.tier == "escalating":
         tried = yield job.tasks(canary(attack), rows)
-    found = Outcomes.of(tried.values()).where(defense="none").to_pandas()
-    wins, void = int(found["success"].sum()), _is_void(frame["status"])
-    flat = int((void | _is_doubtful(frame["status"])).sum())
-    log.info("canary: FAB and Square found %d of %d survivors", wins, len(rows))
-    if not wins and not flat:
+        wins = int(_bare(tried.values())["success"].sum())
+        log.info("canary: FAB and Square found %d of %d survivors", wins, len(rows))
+        if wins:
+            why = f"FAB and Square found {wins} of {len(rows)} survivors that it had left"
+        else:
+            log.info("%s", told(len(frame), len(survivors), len(rows)))
+    if not why:
         return {**tables, **tried}
-    log.warning("tier full: canary found %d, %d examples without good gradients", wins, flat)
+    said.append(_because(attack, why))
     again = yield job.tasks(_at_full_length(job, attack))
     others = {task: table for task, table in tables.items() if task.attack != attack}
     return {**others, **tried, **again}
 
 
-def _unless_blind(job: EvalJob, attack: Attack, remarks: Sequence[str]) -> Attack:
-    """The attack, or its `full` ensemble where the gradient it follows is known to mislead."""
-    against = [line for line in remarks if line.partition(":")[0] in BLIND]
-    if attack.tier != "escalating" or not against:
+def _compared(
+    job: EvalJob, attack: Attack, tables: Tables, said: list[str]
+) -> Generator[Sequence[BlockTask], Tables, None]:
+    """Run PGD-50 on what an ensemble fooled of a fixed few, and remark where it finds far less."""
+    frame = _bare(table for task, table in tables.items() if task.attack == attack)
+    ids = torch.tensor(frame["id"].to_numpy())
+    few = frame[frame["id"].isin(ids[_drawn(job, ids, "pgd-50")[:COMPARED]].tolist())]
+    fooled = few[few["success"] & (few["pred_clean"] == few["y"])]
+    rows = torch.isin(job.dataset.ids, torch.tensor(fooled["id"].to_numpy())).nonzero().flatten()
+    found: Tables = {}
+    if len(rows):
+        found = yield job.tasks(pgd_50(attack), rows)
+    gained = int((~_bare(found.values())["success"]).sum())
+    both = int(few["success"].sum()) - gained
+    paired = Paired(n=len(few), both=both, gained=gained, lost=0)
+    for remark in named(paired, pgd="pgd-50", strong=attack.name):
+        log.warning("%s", remark)
+        said.append(remark)
+
+
+def _unless_weak(job: EvalJob, attack: Attack, remarks: Sequence[str], said: list[str]) -> Attack:
+    """The attack, or its `full` ensemble where the lint doubts what a shorter one follows."""
+    against = doubts(remarks)
+    if not _is_short(attack) or not against:
         return attack
-    log.warning("tier full: %s", against[0])
+    said.append(_because(attack, f"remark {against[0]}"))
     return _at_full_length(job, attack)
 
 
+def _is_short(attack: Attack) -> bool:
+    return attack.tier != "full" and attack.is_ensemble and attack.goal in FULL
+
+
+def _because(attack: Attack, why: str) -> str:
+    text = f"{attack.name}, tier {attack.tier}, was run on all images at tier full: {why}"
+    log.warning("tier full: %s", why)
+    return str(Remark("escalated", text))
+
+
 def _at_full_length(job: EvalJob, attack: Attack) -> Attack:
-    defended = job.defense_set is not None
-    every = attacks_of(job.battery, attack.config.threat, tier="full", defended=defended)
-    (full,) = (p for p in every if p.goal == attack.goal and p.tier == "full" and p.is_ensemble)
-    return full
+    """The battery's own ensemble of the goal at `full`; else the one of `FULL`."""
+    threat, defended = attack.config.threat, job.defense_set is not None
+    for battery in (job.battery, BatteryConfig(name=FULL[attack.goal], tier="full")):
+        every = attacks_of(battery, threat, tier="full", defended=defended)
+        own = [p for p in every if p.goal == attack.goal and p.tier == "full" and p.is_ensemble]
+        if len(own) == 1:
+            return own[0]
+    raise AssertionError(f"no ensemble for {attack.goal}")
+
+
+def _drawn(job: EvalJob, ids: Tensor, name: str) -> Tensor:
+    """Order in which examples are drawn, keyed by their ids alone."""
+    return job.noise.fold(name).uniform(ids, (1,)).flatten().argsort()
+
+
+def _bare(tables: Iterable[pa.Table]) -> "pd.DataFrame":
+    return Outcomes.of(tables).where(defense="none").to_pandas()
+
+
+def _is_adversary(attack: Attack) -> bool:
+    """Is it an ensemble against the bare net, and not the canary?"""
+    bare = attack.choice is None and all(stage.access is None for stage in attack.stages)
+    ensemble = attack.is_ensemble and attack.name != CANARY_NAME
+    return ensemble and bare and attack.goal == "adversarial"
 
 
 def _is_void(status: "pd.Series[str]") -> "pd.Series[bool]":

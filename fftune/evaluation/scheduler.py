@@ -19,8 +19,10 @@ from fftune.evaluation.escalation import Plan, plan
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.evaluation.perform import perform
 from fftune.evaluation.question import Question
+from fftune.evaluation.sanity_checks import overfitted
 from fftune.evaluation.tiers import AttackStage
 from fftune.lint.after_attacks import remarked
+from fftune.lint.questions import doubts
 from fftune.outcomes import Outcomes
 from fftune.progress import Progress
 
@@ -49,6 +51,8 @@ class EvalResult:
     lost: list[LostBlock] = field(default_factory=list)
     error: FftuneError | None = None
     """Reason why there are no outcomes."""
+    remarks: tuple[str, ...] = ()
+    """Remarks of the plan, a line each."""
     spent: dict[Attack, float] = field(default_factory=dict)
     """Seconds of each attack's blocks, over all workers; nan where some were found in a cache."""
 
@@ -98,10 +102,14 @@ class PreparedJob:
         """Add to the rows the question that they answer, with all remarks.
 
         Args:
-            remarks: replace those of the lint; failures of gradients are added in either case.
+            remarks: replace those of the lint; those of the plan, and what only rows show, are
+                added in either case.
         """
         if result.outcomes is not None:
             lines = remarked(result.outcomes, self.remarks if remarks is None else remarks)
+            lines = (*lines, *result.remarks)
+            if not doubts(lines):  # which say why PGD finds less
+                lines += overfitted(result.outcomes, self.job.attacks)
             question = replace(self.question, remarks=lines)
             result.outcomes = result.outcomes.answering(question.plain)
         return result
@@ -137,7 +145,8 @@ class JobState:
             try:
                 left = self._left(self.plan.send(tables))
             except StopIteration as end:
-                self.result.outcomes, self.over = end.value, True
+                self.result.outcomes, self.result.remarks = end.value.outcomes, end.value.remarks
+                self.over = True
             except FftuneError as error:
                 self.refuse(error)
         return left

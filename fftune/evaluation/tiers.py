@@ -1,10 +1,12 @@
 """Tiers: which searches the ensembles of attacks make, fixed before anything is run.
 
 `screen` is for a first look. `escalating` runs the gradient attacks after which longer ones rarely
-find more; FAB and Square then try a fixed few survivors, the canary, and where they find anything,
-or gradients vanish, the whole set is searched again at `full`, which is all attacks at their
-published lengths. For adversaries `full` is AutoAttack, and only that is called so; the shorter
-ones are called "ensemble". The tier `standard` of version 0.1.0 is `escalating`.
+find more; FAB and Square then try survivors, as many as `evaluation.canary` says, and where they
+find anything the whole set is searched again at `full`, which is all attacks at their published
+lengths. So it is after either tier where the lint doubts gradients or answers, where gradients
+vanish, and where PGD in the whole box leaves survivors. For adversaries `full` is AutoAttack, and
+only that is called so; the shorter ones are called "ensemble". The tier `standard` of version
+0.1.0 is `escalating`.
 
 `screen` and `escalating` were chosen by what each search newly finds for each pass, one after
 another, on eight nets, and tested on five others: `experiments/2026-11-27-tiers.py`.
@@ -12,12 +14,14 @@ another, on eight nets, and tested on five others: `experiments/2026-11-27-tiers
 
 from dataclasses import dataclass
 
+from torch import Tensor
+
 from fftune.attacks import attack_spec, check_search
 from fftune.config import AttackConfig, Goal, Loss, ThreatModel, Tier
 from fftune.defenses import AdaptiveAccess
-
-CANARY = 8
-"""Number of survivors that the canary tries, of the whole set."""
+from fftune.errors import ConfigError
+from fftune.registry import is_of_file
+from fftune.threat import is_inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +40,17 @@ class AttackStage:
     def follows(self) -> bool:
         """True where it asks for gradients."""
         return not attack_spec(self.config.search).gradient_free and self.config.steps > 0
+
+    def require_inside(self, x_pert: Tensor, x: Tensor) -> None:
+        """Refuse points of (B, C, H, W) that lie outside the ball around x.
+
+        Raises:
+            ConfigError: an attack of the user's handed them over.
+            AssertionError: one of ours did, which is a defect.
+        """
+        if not is_inside(x_pert, x, self.config.threat):
+            kind = ConfigError if is_of_file(self.config.search) else AssertionError
+            raise kind(f"attack {self.config.search!r} left the ball of {self.config.threat}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

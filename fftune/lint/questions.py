@@ -4,7 +4,7 @@ A net without remarks may still be wrong; the numbers of one with a remark need 
 """
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -32,8 +32,17 @@ TWICE = 1e-4
 """Tolerance, as a share of the logits' spread, for the same batch again."""
 FLAT = 0.05
 """Distance between the largest and smallest logit of an image below which logits are flat."""
-BLIND = ("nan-gradient", "misleading-gradient")
-"""Codes of remarks after which no attack that follows gradients can be relied on."""
+WEAK = (
+    *("by-chance", "batch-dependent", "probabilities", "flat-logits"),
+    *("zero-gradient", "nan-gradient", "misleading-gradient"),
+)
+"""Codes of remarks after which attacks that follow gradients may look weak. Those on images that a
+net is not made for are none: its gradients are sound."""
+
+
+def doubts(remarks: Sequence[str]) -> list[str]:
+    """Codes of those remarks, `code: text`, after which attacks may look weak."""
+    return [code for code in (line.partition(":")[0] for line in remarks) if code in WEAK]
 
 
 def lint(

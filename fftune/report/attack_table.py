@@ -6,10 +6,12 @@ from math import nan
 from typing import TYPE_CHECKING
 
 from fftune.config import told_radius
-from fftune.evaluation.batteries import BatterySpec
-from fftune.evaluation.tiers import CANARY, CANARY_SEARCHES, TIERS
+from fftune.evaluation.batteries import CANARY_NAME, BatterySpec
+from fftune.evaluation.canary import told
+from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
+from fftune.report.convergence import convergence_lines
 from fftune.report.optimality import SearchKey, SearchShare, search_shares, share_lines
 from fftune.risk import Rate, UnionCounts
 
@@ -51,7 +53,9 @@ def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) 
         lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
         lines += _certified(part, bounds[bounds["split"] == split])
         lines += share_lines(_shares(part, seconds))
-    return "\n".join([*lines, *_searches(frame[frame["attack"].isin(several)])])
+        lines += convergence_lines(part.assign(mistaken=~part["right_clean"]))
+    ensembles_alone = frame[frame["attack"].isin(several)]
+    return "\n".join([*lines, *_searches(ensembles_alone), *_silent(ensembles_alone)])
 
 
 def ensembles() -> set[str]:
@@ -93,7 +97,7 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
 def shares(
     outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None
 ) -> list[SearchShare]:
-    """What each search found of what all found together, and at what cost, on every split."""
+    """Share of each search in what all found together, and its cost, on every split."""
     if not len(outcomes):
         return []
     frame, _ = _framed(outcomes)
@@ -190,8 +194,18 @@ def _searches(ensembles: "pd.DataFrame") -> list[str]:
         less = ", shorter than AutoAttack" if goal == "adversarial" and tier != "full" else ""
         lines.append(f"tier {tier}, {goal}{less}: {TIERS[tier].told(goal)}")
         if tier == "escalating":
-            lines.append(f"canary, of {CANARY} survivors: {CANARY_SEARCHES.told(goal)}")
+            lines.append(f"canary: {CANARY_SEARCHES.told(goal)}")
     return lines
+
+
+def _silent(frame: "pd.DataFrame") -> Iterator[str]:
+    """Say what the canary rules out of each ensemble that was not searched again."""
+    for (split, goal), part in frame[frame["tier"] == "escalating"].groupby(["split", "goal"]):
+        tried = part[part["attack"] == CANARY_NAME]
+        rest = part[part["attack"] != CANARY_NAME]
+        if len(tried) and len(rest):
+            survivors = int((~rest["success"]).sum())
+            yield f"{split}, {goal}: {told(len(rest), survivors, len(tried))}"
 
 
 def _certified(part: "pd.DataFrame", bounds: "pd.DataFrame") -> list[str]:

@@ -23,7 +23,7 @@ from cells import (
 from torch import Tensor
 
 from fftune.config import HedgeConfig
-from fftune.defenses import AdaptiveAccess, Hedge, hedge
+from fftune.defenses import AdaptiveAccess, Defense, Hedge, hedge
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import searched
 from fftune.evaluation.choice import Choice, preferred
@@ -76,7 +76,7 @@ def test_every_search_tries_every_example(searches) -> None:
     """Whatever the others did to the bare net: a success there may be none behind the defence."""
     searches.set("pgd", move({30: 0.375, 4: 0.625, 17: 0.875}))
     searches.set("fgsm", move({30: 0.375}))
-    for protocol in ("fixed", "strong"):
+    for protocol in (None, "first_success"):
         searches.given.clear()
         stages = [part(name, protocol=protocol) for name in ("pgd", "fgsm", "pgd")]
         rows = frame(model_under_test(), chosen(*stages))
@@ -107,21 +107,14 @@ def test_friends_choose_what_is_right_behind_most_draws(searches) -> None:
 
 
 @dataclass(frozen=True)
-class Spy:
+class Spy(Defense):
     """A defence that moves nothing and notes which noise it was given."""
 
     heard: ClassVar[list[Noise]] = []
-    passes: int = 0
-    needs_gradients: bool = False
-    differentiable: bool = False
 
-    @property
-    def purify(self):
-        def purify(model, x, *, noise, ids):
-            self.heard.append(noise)
-            return x
-
-        return purify
+    def purify(self, model, x, *, noise, ids):
+        self.heard.append(noise)
+        return x
 
 
 def test_the_judged_draws_are_never_read(searches) -> None:

@@ -310,7 +310,7 @@ def test_where_gradients_mislead_square_is_let_at_every_survivor(short, toy, blo
     found = evaluate(net, blobs, battery, threat=ThreatModel(eps=0.2))
     assert found.values("attack") == {"autoattack"} and found.values("tier") == {"full"}
     assert len(found.where(success=True)) > 60
-    assert "tier full: misleading-gradient" in caplog.text
+    assert "tier full: remark misleading-gradient" in caplog.text
 
 
 @pytest.mark.parametrize("way", ["zero", "nan"])
