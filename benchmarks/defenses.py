@@ -3,8 +3,9 @@
     python benchmarks/defenses.py STUDY [--models FOLDER] [--model NAME] [--examples N]
 
 STUDY is `speed` (20 hedge steps against 20 forward and backward passes of the same net), `memory`
-(hedges in processes that keep freed memory against others), `linear` (section 5 and appendix C), or
-`analysis` (local Lipschitz differences, SSIM, second attacks).
+(hedges in processes that keep freed memory against others), `linear` (section 5 and appendix C),
+`analysis` (local Lipschitz differences, SSIM, second attacks), or `smoothing` (certificates of
+Cohen et al. 2019 against adaptive attacks in l_2).
 FOLDER holds the nets and `architectures.py`; data sets are found by `FFTUNE_DATA`. One thread;
 seconds are those of the process, so that a busy machine disturbs them little.
 """
@@ -22,25 +23,35 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from fftune.attacks import pgd
+from fftune.attacks import apgd, pgd
 from fftune.attacks.losses import all_classes
-from fftune.config import AttackConfig, DataSpec, HedgeConfig, ThreatModel
+from fftune.config import AttackConfig, DataSpec, HedgeConfig, SmoothingConfig, ThreatModel
 from fftune.data.subset import sample
-from fftune.defenses import Hedge, hedge
+from fftune.defenses import AdaptiveAccess, Hedge, hedge
 from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attacks
+from fftune.defenses.smoothing import Smoothing, certify, votes
 from fftune.defenses.theory.linear import LinearTask, accuracies
 from fftune.evaluation.defended import predict
 from fftune.keyed_noise import ExampleNoise, Noise
+from fftune.risk import Rate
 
 THREAT = ThreatModel(eps=8 / 255)
 HEDGE = HedgeConfig()
 BATCHES = (128, 16, 256)
+SIGMA, VOTES = 0.12, 1000
+RADII = (0.05, 0.1, 0.2, 0.4)
 ROUNDS = 7
 PAIRS = 5
 
 
 def main() -> None:
-    studies = {"speed": speed, "memory": memory, "linear": linear, "analysis": analysis}
+    studies = {
+        "speed": speed,
+        "memory": memory,
+        "linear": linear,
+        "analysis": analysis,
+        "smoothing": smoothing,
+    }
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study", choices=studies)
     parser.add_argument("--models", type=Path)
@@ -200,6 +211,34 @@ def similarity(x: Tensor, x_adv: Tensor, x_hed: Tensor) -> None:
         print(
             f"SSIM to natural, {label}: mean {statistics.mean(scores):.4f}, {share:.1%} over 0.90"
         )
+
+
+def smoothing(given: argparse.Namespace) -> None:
+    """Attack a smoothed net in l_2, and count what was certified and yet turned."""
+    net = read(given)
+    data = sample(DataSpec(name="cifar10"), "test", given.examples)
+    x, y, ids = data.pixels / 255, data.y, data.ids
+    defense = Smoothing(config=SmoothingConfig(sigma=SIGMA, votes=VOTES))
+    noise = Noise(0)
+    pred, radius = certify(net, x, config=defense.config, noise=noise.fold("certify"), ids=ids)
+    print(f"sigma {SIGMA}, {VOTES} votes, n = {len(y)}: {int(radius.isnan().sum())} abstentions")
+    access = AdaptiveAccess(defense=defense, draws=2)
+    for eps in RADII:
+        behind = access.wrap(net, noise=ExampleNoise(noise.fold("attacker"), ids), defender=noise)
+        attack = AttackConfig(threat=ThreatModel(norm="l2", eps=eps), steps=20)
+        more = {"config": attack, "goal": "adversarial", "loss": "margin"}
+        x_adv = apgd(behind, x, y, noise=noise.fold("apgd"), ids=ids, **more)
+        cast = votes(net, x_adv, config=defense.config, noise=noise.fold("judge"), ids=ids)
+        kept, sure = cast.argmax(1) == y, (pred == y) & (radius >= eps)
+        print(
+            f"l_2 {eps}: certified {rate(sure)}, right under attack {rate(kept)}; "
+            f"{int((sure & ~kept).sum())} certified ones turned"
+        )
+
+
+def rate(which: Tensor) -> Rate:
+    """Rate of the examples that are marked."""
+    return Rate(int(which.sum()), len(which))
 
 
 def timed(job: Callable[[], object]) -> float:

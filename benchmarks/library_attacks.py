@@ -40,13 +40,16 @@ class Member:
 
 def members(goal: Goal) -> tuple[Member, ...]:
     """Attacks of every library that is installed, for one goal."""
-    return (*_ours(goal), *_tiers(goal), *_torchattacks(goal), *_adv_lib(goal), *_foolbox(goal))
+    return (*ours(goal), *_tiers(goal), *_torchattacks(goal), *_adv_lib(goal), *_foolbox(goal))
 
 
-def _ours(goal: Goal) -> tuple[Member, ...]:
-    pgd = AttackConfig(threat=THREAT, steps=20, protocol="strong")
+def ours(goal: Goal) -> tuple[Member, ...]:
+    """Searches of ours, each of which leaves an image with its first success."""
+    pgd = AttackConfig(threat=THREAT, steps=20, protocol="first_success")
     apgd = replace(pgd, search="apgd", steps=100)
     fab = replace(pgd, search="fab", steps=100, targets=CLASSES - 1, start="none")
+    nearest = {"steps": 50, "targets": CLASSES - 1, "start": "none"}
+    deepfool = AttackConfig(threat=THREAT, search="deepfool", **nearest)
     square = replace(pgd, search="square", steps=5000, start="none")
     searches: dict[str, tuple[AttackConfig, Loss, bool]] = {
         "PGD-20": (pgd, "ce", True),
@@ -55,6 +58,7 @@ def _ours(goal: Goal) -> tuple[Member, ...]:
         "APGD-DLR": (apgd, "dlr", True),
         "APGD-margin": (apgd, "margin", True),
         "FAB": (fab, "margin", False),
+        "DeepFool-50": (deepfool, "margin", False),
         "Square": (square, "margin", False),
     }
     if goal == "adversarial":

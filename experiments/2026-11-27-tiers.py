@@ -3,12 +3,16 @@
     python experiments/2026-11-27-tiers.py measure FOLDER --models MODELS --small STORE --tiny STORE
     python experiments/2026-11-27-tiers.py choose FOLDER
     python experiments/2026-11-27-tiers.py test FOLDER --models MODELS --tiny STORE
+                                                --overfitted WEIGHTS
 
-MODELS holds published nets, their `architectures.py` and `overfitted.pt`; the stores are those of
-`fftune reproduce` at scale `small` (CIFAR-10, ResNet-18 of width 16, 5,000 images) and `tiny`
-(8 x 8 digits). Whatever is measured is kept in FOLDER as parquet, and not measured again.
+MODELS holds published nets and their `architectures.py`; WEIGHTS are of a `small_resnet` that was
+overfitted on purpose: FGSM steps of 1.0 eps from x itself, without crops, on 2,000 images of
+CIFAR-10, 30 epochs. The stores are those of `fftune reproduce` at scale `small` (CIFAR-10,
+ResNet-18 of width 16, 5,000 images) and `tiny` (8 x 8 digits). Whatever is measured is kept in
+FOLDER as parquet, and not measured again.
 
-All that follows in capitals, and these rules, were written down before anything was measured:
+All that follows in capitals, and these rules but for one, were written down before anything was
+measured:
 
 - A pass is a forward pass; a gradient is a pass and a backward one, which costs `BACKWARD_COST`.
 - Every candidate tries each image alone, with one start, until it fools it; a targeted one aims at
@@ -20,7 +24,8 @@ All that follows in capitals, and these rules, were written down before anything
 - `escalating` ends where no candidate does so, or the best one's share for each pass is below
   `RATE`. Then a search is left out, the last first, if without it the same images are fooled by
   fewer passes.
-- `screen` is as much of its beginning as costs an image that withstands it all at most `BUDGET`.
+- `screen` is as much of the beginning as costs an image that withstands it all at most `BUDGET`,
+  and leaves out likewise. (As written first, it was the beginning of what `escalating` had left.)
 - `full` is not chosen: AutoAttack as published for adversaries, and its like for false friends.
 - The new tiers replace the old ones where on the nets of `TEST` they miss no more of what `full`
   finds, for fewer passes; `escalating` is to miss at most 2 of 2,000 images of a net.
@@ -42,11 +47,15 @@ from torch import Tensor, nn
 from fftune.attacks import attack_spec, success
 from fftune.attacks.query_counter import QueryCounter
 from fftune.attacks.spec import BACKWARD_COST
-from fftune.config import AttackConfig, DataSpec, Goal, Loss, ThreatModel
+from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel, Tier
 from fftune.data import Dataset, load
+from fftune.data.subset import sample
+from fftune.evaluation.batteries import Attack, Scope
+from fftune.evaluation.evaluate import attack_model
+from fftune.evaluation.tiers import TIERS, AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy
-from fftune.models.loading import read_net
+from fftune.models.loading import make_model, read_net
 
 LEAST = 2
 RATE = 1e-6
@@ -137,9 +146,12 @@ class Nets:
 
     models: Path
     stores: dict[str, Path]
+    overfitted: Path
 
     def read(self, name: str) -> nn.Module:
         """A net of `CHOICE` or `TEST`, in eval mode."""
+        if name == "overfitted":
+            return small_resnet(self.overfitted)
         store, _, task = name.partition("/")
         if task:
             places = sorted(self.stores[store].glob(f"papers/tasks/net-{task}-seed-0-*/checkpoint"))
@@ -151,6 +163,14 @@ class Nets:
         spec.loader.exec_module(module)
         net: nn.Module = module.load(name)
         return net.eval()
+
+
+def small_resnet(weights: Path) -> nn.Module:
+    """A `SmallResNet` for CIFAR-10 by its state dict."""
+    inputs = sample(DataSpec(name="cifar10"), "test", 1).inputs
+    net = make_model("small_resnet", inputs)
+    net.load_state_dict(torch.load(weights, weights_only=True))
+    return net.eval()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -223,7 +243,7 @@ def measure(folder: Path, nets: Nets) -> None:
     """Run every search of the choice on every net, a table each."""
     opened = {name: opened_net(folder, nets, name) for name in CHOICE}
     plan = [(goal, search) for goal in GOALS for search in measured(goal)]
-    for goal, search in sorted(plan, key=lambda one: (one[1].search != "apgd", cost(one[1]))):
+    for goal, search in sorted(plan, key=lambda one: cost(one[1])):
         for name, images in opened.items():
             if len(images[goal].y):
                 keep(folder, name, goal, search, images[goal])
@@ -323,7 +343,7 @@ def mean_passes(tries: list[Tries], fooled: list[NDArray[np.bool_]]) -> float:
 
 
 def greedy(table: Table, before: list[NDArray[np.bool_]]) -> list[Measured]:
-    """The searches of `escalating`, in order; see above."""
+    """Searches in the order of their gain, until it is too small; see above."""
     order: list[Measured] = []
     fooled = before
     while True:
@@ -335,7 +355,7 @@ def greedy(table: Table, before: list[NDArray[np.bool_]]) -> list[Measured]:
                 rates[search] = (share / mean_passes(tries, fooled), share)
         best = max(rates, key=lambda search: rates[search], default=None)
         if best is None or rates[best][0] < RATE:
-            return without_idle(order, table, before)
+            return order
         rate, share = rates[best]
         print(f"  {best}: {100 * share:.2f} % more, {rate:.2g} a pass, {cost(best):.0f} passes")
         order.append(best)
@@ -358,7 +378,7 @@ def without_idle(
 
 
 def beginning(order: list[Measured], budget: float) -> list[Measured]:
-    """The searches of `screen`."""
+    """The first searches, as many as an image that withstands them all may cost."""
     spent = np.cumsum([cost(search) for search in order])
     return order[: int((spent <= budget).sum())]
 
@@ -377,10 +397,17 @@ def choose(folder: Path) -> None:
         images = sum(len(old) for old in before)
         print(f"{goal}: {len(table)} candidates, {images} images of {len(before)} nets")
         order = greedy(table, before)
-        tiers = {"escalating": order, "screen": beginning(order, BUDGET[goal])}
+        first = beginning(order, BUDGET[goal])
+        tiers = {
+            "escalating": without_idle(order, table, before),
+            "screen": without_idle(first, table, before),
+        }
         tiers |= {f"{tier} by hand": list(old) for tier, old in BY_HAND[goal].items()}
         tiers["all candidates"] = list(table)
         for tier, searches in tiers.items():
+            if not {*searches} <= {*table}:
+                print(f"{goal} {tier}: not all of it is measured")
+                continue
             fooled, passes = run_through(searches, table, before)
             share = float(np.mean([won.mean() for won in fooled]))
             count = sum(int(won.sum()) for won in fooled)
@@ -418,6 +445,102 @@ BY_HAND: dict[Goal, dict[str, tuple[Measured, ...]]] = {
 """Tiers of version 0.2.0."""
 
 
+def test(folder: Path, nets: Nets, names: Sequence[str], images: int) -> None:
+    """Run the tiers by hand and the package's on other nets, and `full` on what they leave."""
+    for name in names:
+        source, threat = TEST[name]
+        net, data = nets.read(name), sample(DataSpec(name=source), "test", images)
+        for goal in GOALS:
+            place = folder / f"test-{images}" / goal / name.replace("/", "-")
+            place.mkdir(parents=True, exist_ok=True)
+            found = {}
+            for tier, searches in tiers_of(goal).items():
+                file = place / f"{'+'.join(str(search) for search in searches)}.parquet"
+                found[tier] = attacked(file, net, data, goal, threat, searches)
+            left = [of["id"][~of["success"]] for tier, of in found.items() if "screen" not in tier]
+            full = in_full(place, net, data, goal, threat, np.unique(np.concatenate(left)))
+            report(name, goal, found, full)
+
+
+SHORTER: tuple[Tier, ...] = ("screen", "escalating")
+
+
+def tiers_of(goal: Goal) -> dict[str, tuple[Measured, ...]]:
+    """The shorter tiers by hand, and those of the package."""
+    known = {f"{tier} by hand": BY_HAND[goal][tier] for tier in SHORTER}
+    for tier in SHORTER:
+        known[f"{tier} chosen"] = tuple(
+            Measured(search=part.search, loss=part.loss, steps=part.steps, targets=part.targets)
+            for part in TIERS[tier].parts(goal)
+        )
+    return known
+
+
+def attacked(
+    file: Path,
+    net: nn.Module,
+    data: Dataset,
+    goal: Goal,
+    threat: ThreatModel,
+    searches: Sequence[Measured],
+) -> pd.DataFrame:
+    """Rows of an ensemble on the images that are right, or wrong for a false friend."""
+    if file.exists():
+        return pd.read_parquet(file)
+    first = [] if goal == "adversarial" else [PGD]
+    stages = tuple(
+        AttackStage(config=replace(one.config(threat), targets=one.targets), loss=one.loss)
+        for one in [*first, *searches]
+    )
+    scope: Scope = "all" if goal == "adversarial" else "wrong"
+    attack = Attack(name="ensemble", goal=goal, stages=stages, tier="full", scope=scope)
+    battery = BatteryConfig(name="ensemble", precision="fp32")
+    began = time.process_time()
+    rows = attack_model(net, data, battery, [attack]).to_pandas()
+    rows["seconds"] = time.process_time() - began
+    if goal == "adversarial":
+        rows = rows[rows["pred_clean"] == rows["y"]]
+    rows["passes"] = rows["forwards"] + BACKWARD_COST * rows["backwards"]
+    rows = rows[["id", "success", "passes", "seconds"]]
+    rows.to_parquet(file)
+    return rows
+
+
+def in_full(
+    place: Path,
+    net: nn.Module,
+    data: Dataset,
+    goal: Goal,
+    threat: ThreatModel,
+    left: NDArray[np.int64],
+) -> pd.DataFrame:
+    """Rows of `full` on these images; those that are known are not attacked again."""
+    parts = [pd.read_parquet(file) for file in sorted(place.glob("full-*.parquet"))]
+    known = np.concatenate([part["id"] for part in parts]) if parts else np.empty(0, np.int64)
+    new = np.isin(data.ids.numpy(), np.setdiff1d(left, known))
+    if new.any():
+        few = data.select(torch.from_numpy(new).nonzero().flatten(), data.split)
+        file = place / f"full-{len(parts)}.parquet"
+        parts.append(attacked(file, net, few, goal, threat, BY_HAND[goal]["full"]))
+    return pd.concat(parts) if parts else pd.DataFrame({"id": [], "success": []})
+
+
+def report(name: str, goal: Goal, found: dict[str, pd.DataFrame], full: pd.DataFrame) -> None:
+    """Print what each tier finds and spends, and what `full` finds that it misses."""
+    union = {*full["id"][full["success"].astype(bool)]}
+    for tier, rows in found.items():
+        if "escalating" in tier:
+            union |= {*rows["id"][rows["success"]]}
+    for tier, rows in found.items():
+        missed = union - {*rows["id"][rows["success"]]}
+        told = (
+            f"{name}, {goal}, {tier}: {int(rows['success'].sum())} of {len(rows)} fooled, "
+            f"{len(missed)} missed, {rows['passes'].mean():.0f} passes, "
+            f"{rows['seconds'].iloc[0]:.1f} CPU-s"
+        )
+        print(told, flush=True)
+
+
 def main() -> None:
     """Measure, choose or test."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -426,13 +549,22 @@ def main() -> None:
     parser.add_argument("--models", type=Path)
     parser.add_argument("--small", type=Path)
     parser.add_argument("--tiny", type=Path)
+    parser.add_argument("--overfitted", type=Path)
+    parser.add_argument("--nets", nargs="*", choices=TEST, default=[*TEST])
+    parser.add_argument("--images", type=int, default=TESTED)
     given = parser.parse_args()
     torch.set_num_threads(1)
-    nets = Nets(models=given.models, stores={"small": given.small, "tiny": given.tiny})
+    nets = Nets(
+        models=given.models,
+        stores={"small": given.small, "tiny": given.tiny},
+        overfitted=given.overfitted,
+    )
     if given.study == "measure":
         measure(given.folder, nets)
     elif given.study == "choose":
         choose(given.folder)
+    else:
+        test(given.folder, nets, given.nets, given.images)
 
 
 if __name__ == "__main__":

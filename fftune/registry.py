@@ -171,6 +171,7 @@ ATTACKS = Registry(
         "square": "fftune.attacks.square:SQUARE",
         "rays": "fftune.attacks.rays:RAYS",
         "pgd_hedged": "fftune.attacks.pgd:PGD_HEDGED",
+        "cr": "fftune.attacks.constraint_relaxation:CR",
     },
 )
 OBJECTIVES = Registry(
@@ -241,6 +242,7 @@ BATTERIES = Registry(
         "targets": "fftune.evaluation.batteries:TARGETS",
         "fast_at": "fftune.evaluation.batteries:FAST_AT",
         "certified": "fftune.evaluation.certificate:BATTERY",
+        "second_opinion": "fftune.evaluation.second_opinion:BATTERY",
     },
 )
 STRATEGIES = Registry(

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 from fftune.errors import DataError
 from fftune.evaluation.question import questions_of
+from fftune.expectation import Expectation
 from fftune.outcomes import Outcomes
 from fftune.registry import nearest
 from fftune.report.attack_table import rates, table
-from fftune.report.defense_table import defense_rates, defense_table, undefended
+from fftune.report.defended_rows import undefended
+from fftune.report.defense_rates import defense_expectations, defense_rates
+from fftune.report.defense_table import defense_table
 from fftune.report.optimality import SearchKey
 from fftune.risk import Rate, UnionCounts
 
@@ -105,7 +108,8 @@ class Evaluation:
 
         Args:
             defense: the defense that the net stands behind, in its first draw; attackers that
-                know the defense, though not the draw, are among the attacks.
+                know the defense, though not the draw, are among the attacks. What it gets right
+                and wrong when clean is told by the majority of draws that no attack meets.
 
         Raises:
             DataError: the net was not evaluated under it, or no example was attacked.
@@ -139,6 +143,10 @@ class Evaluation:
         found = rates(undefended(self.outcomes))
         return found | (defense_rates(self.outcomes) if self._defenses else {})
 
+    def expectations(self) -> dict[str, Expectation]:
+        """Means over a defense's draws, as in `defense/hedge/expectation/worst_case/accuracy`."""
+        return defense_expectations(self.outcomes) if self._defenses else {}
+
     def __len__(self) -> int:
         return len(self.outcomes)
 
@@ -162,11 +170,11 @@ class Evaluation:
             known = ("none", *self._defenses)
             raise DataError(f"defense {defense!r} was not evaluated; {nearest(defense, known)}")
         found = defense_rates(self.outcomes)
-        clean = found[f"defense/{defense}/clean_accuracy"]
+        natural = found[f"defense/{defense}/natural_risk"]
         worst = f"defense/{defense}/worst_case"
         return Risks(
-            clean_accuracy=clean,
-            natural_risk=Rate(clean.n - clean.count, clean.n),
+            clean_accuracy=Rate(natural.n - natural.count, natural.n),
+            natural_risk=natural,
             robust_accuracy=found.get(f"{worst}/accuracy"),
             adversarial_risk=found.get(f"{worst}/adversarial_risk"),
             hypocritical_risk=found.get(f"{worst}/hypocritical_risk"),

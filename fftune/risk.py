@@ -26,20 +26,24 @@ class Rate:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval (low, high) of Wilson (1927); (nan, nan) if n is 0."""
-        if not self.n:
-            return nan, nan
-        n, share = self.n, self.value
-        whole = 2 * (n + Z**2)
-        centre = (2 * n * share + Z**2) / whole
-        half = Z / whole * sqrt(4 * n * share * (1 - share) + Z**2)
-        low, high = centre - half, centre + half
-        return low if self.count else 0.0, high if self.count < n else 1.0
+        return wilson(self.value, self.n)
 
     def __str__(self) -> str:
         if not self.n:
             return "undefined (n = 0)"
         low, high = self.interval
         return f"{self.value:.1%} (95 % CI {low:.1%} to {high:.1%}, n = {self.n:,})"
+
+
+def wilson(share: float, n: float) -> tuple[float, float]:
+    """95 % interval (low, high) of Wilson (1927) of a share of n; (nan, nan) if n is 0."""
+    if not n:
+        return nan, nan
+    whole = 2 * (n + Z**2)
+    centre = (2 * n * share + Z**2) / whole
+    half = Z / whole * sqrt(4 * n * share * (1 - share) + Z**2)
+    low, high = centre - half, centre + half
+    return low if share > 0 else 0.0, high if share < 1 else 1.0
 
 
 def plain_rate(rate: Rate) -> dict[str, float | int | None]:

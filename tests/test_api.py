@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import fftune as ff
 from fftune.errors import ConfigError, DataError, ModelError
+from tests.brief import BRIEF
 from tests.test_layers import DOORS, PACKAGE, ROOT, modules
 
 EPS = 0.1
@@ -108,7 +109,8 @@ def test_examples_are_spread_over_ids() -> None:
 
 
 def test_a_defended_net_has_risks_of_its_own() -> None:
-    found = ff.evaluate(TwoClass(), (X, Y), eps=EPS, steps=2, defense="random")
+    defense = ff.DefenseConfig(**BRIEF, names=("random",))
+    found = ff.evaluate(TwoClass(), (X, Y), eps=EPS, steps=2, defense=defense)
     assert found.risks("random").natural_risk.n == 8
     assert "behind random" in repr(found.risks("random"))
     with pytest.raises(DataError, match="defense 'hedge' was not evaluated; known: none, random"):

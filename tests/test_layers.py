@@ -46,6 +46,7 @@ RANKS = {
     "tracking": 7,
     "metrics": 6,
     "comparison": 8,
+    "expectation": 8,
     "verdict": 8,
     "schedules": 7,
     "recipes": 8,
@@ -121,8 +122,8 @@ MADE_FOR_USERS = {
     "capture.captured.first_use": "called from Python: benchmarks print it apart",
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
-    "defenses.smoothing.certify": "called from Python: certificates of smoothing, docs/concepts.md",
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
+    "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 
+from tests.brief import FLAGS
+
 OLD = Path(__file__).parent / "fixtures" / "v0_1_0"
 SWEEP = (
     *("--scale", "tiny", "--backend", "inline", "--base.model", "mlp", "--base.width", "4"),
@@ -211,7 +213,7 @@ def test_a_checkpoint_is_evaluated_and_no_old_block_is_used(store: Path, fftune:
         said = fftune(
             *("evaluate", str(store / "runs" / "done" / "checkpoint"), "--battery", "risks"),
             *("--battery.steps", "2", "--examples", "20", "--defense", "hedge"),
-            *("--defense.steps", "2", "--defense.repeats", "1"),
+            *("--defense.steps", "2", "--defense.repeats", "1", *FLAGS),
             *("--storage", str(root), "--rows", str(root / "new.parquet")),
         )
         assert said.code == 0

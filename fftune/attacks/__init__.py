@@ -1,6 +1,7 @@
 """Attacks: searches for a point of a ball that serves a goal. One search serves every goal."""
 
 from fftune.attacks.apgd import apgd
+from fftune.attacks.constraint_relaxation import cr
 from fftune.attacks.deepfool import deepfool
 from fftune.attacks.fab import fab
 from fftune.attacks.goals import success
@@ -15,6 +16,7 @@ __all__ = [
     "apgd",
     "attack_spec",
     "check_search",
+    "cr",
     "cw",
     "deepfool",
     "fab",

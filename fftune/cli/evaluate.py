@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,6 +20,7 @@ from fftune.config import (
     Resources,
     Split,
     ThreatModel,
+    require,
 )
 from fftune.errors import ConfigError
 
@@ -48,6 +49,7 @@ SHORT = {
     "--data": "--data.name",
     "--examples": "--battery.examples",
     "--tier": "--battery.tier",
+    "--transfer": "--battery.transfer",
     "--device": "--battery.device",
 }
 
@@ -69,6 +71,9 @@ class Evaluate:
     `inline` does one after the other in this process. Default `ray` inside a job, or where an
     address is named; else `inline`. Rows are equal."""
     split: Split = "test"
+    seeds: int = 1
+    """Seeds of the attackers, from `--battery.seed` on, each of which runs the whole battery: its
+    worst case stands beside the headline, which is that of the first."""
     bar: float | None = None
     """Share of right answers, in (0, 1), that a net must reach: print who passes on clean images,
     who would pass once touched by a false friend, and end with the verdict's exit code."""
@@ -84,6 +89,7 @@ class Evaluate:
     """Folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
 
     def __post_init__(self) -> None:
+        require("seeds", self.seeds >= 1, ">= 1", self.seeds)
         if self.bar is not None:
             from fftune.verdict import check_bar
 
@@ -121,27 +127,37 @@ def main(arguments: Sequence[str]) -> None:
         bar=command.bar,
     )
     record.check(command.battery)
-    results = evaluate(
-        nets,
-        command.data,
-        command.battery,
+    run = partial(
+        evaluate,
+        data=command.data,
         threat=command.threat,
         split=command.split,
         defense=command.defense,
         backend=command.backend or _default_backend(command.resources),
         resources=command.resources,
         root=root,
-        beside=partial(meanwhile, record.begin),
     )
+    results = run(nets, battery=command.battery, beside=partial(meanwhile, record.begin))
+    fit = {name: nets[name] for name, result in results.items() if result.error is None}
+    again = [run(fit, battery=battery) for battery in _other_seeds(command) if fit]
     for name, result in results.items():
         if result.error is None or len(results) > 1:  # the error of a single net ends the command
-            print(record.keep(name, result), flush=True)
-            record.tell(result)
+            others = [other[name].outcomes for other in again if name in fit]
+            seeds = [rows for rows in others if rows is not None]
+            print(record.keep(name, result, seeds), flush=True)
+            record.tell(result, seeds)
     if told := record.compare(results):
         print(told)
-    record.finish(results)
+    for one in (results, *again):
+        record.finish(one)
     if command.bar is not None:
         _end_by_verdict(record, results)
+
+
+def _other_seeds(command: Evaluate) -> list[BatteryConfig]:
+    """The battery under every seed but the first."""
+    first = command.battery.seed
+    return [replace(command.battery, seed=first + more) for more in range(1, command.seeds)]
 
 
 def _end_by_verdict(record: "EvaluationRecord", results: "Mapping[str, EvalResult]") -> None:

@@ -64,7 +64,7 @@ class AttackConfig:
     threat: ThreatModel = field(default_factory=ThreatModel)
     search: str = "pgd"
     """Name of the attack: `fgsm`, `pgd`, `cw`, `deepfool`, `apgd`, `fab`, `square`, `rays`,
-    `pgd_hedged`, one of an installed package, or `path/to/FILE.py:NAME` of your own."""
+    `pgd_hedged`, `cr`, one of an installed package, or `path/to/FILE.py:NAME` of your own."""
     steps: int = 20
     """Iterations; for `square` and `rays`, queries for each example."""
     step_size: float | None = None

@@ -208,10 +208,12 @@ class DefenseConfig:
     """Number of the likeliest other classes that it aims at."""
     choices: int = field(default=CHOICES, metadata={SINCE: 4})
     """Draws behind which it tries the points of its searches, to choose among them."""
-    jpeg: JpegConfig = field(default_factory=JpegConfig)
-    bit_depth: BitDepthConfig = field(default_factory=BitDepthConfig)
-    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig)
-    anti_adversary: AntiAdversaryConfig = field(default_factory=AntiAdversaryConfig)
+    jpeg: JpegConfig = field(default_factory=JpegConfig, metadata={SINCE: 4})
+    bit_depth: BitDepthConfig = field(default_factory=BitDepthConfig, metadata={SINCE: 4})
+    smoothing: SmoothingConfig = field(default_factory=SmoothingConfig, metadata={SINCE: 4})
+    anti_adversary: AntiAdversaryConfig = field(
+        default_factory=AntiAdversaryConfig, metadata={SINCE: 4}
+    )
 
     def __post_init__(self) -> None:
         require_words(self)

@@ -1,10 +1,11 @@
 """Settings of an evaluation: which battery of attacks, and how it is run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fftune.config.literals import Device, Precision, Tier
+from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
 from fftune.registry import BATTERIES, absolute
 
@@ -17,7 +18,8 @@ class BatteryConfig:
     """Name of the battery: `risks` (PGD for both goals), `nine` (Wu et al. 2021, table 1),
     `autoattack` (its four published attacks at published lengths), `ensemble` (our shorter
     one), `hypocritical` (Tao et al. 2022, table 14), `targets` (fig. 3), `fast_at`, `certified`
-    (table 16: upper bounds for a `linf_dist` net, beside `risks`), one of an installed package, or
+    (table 16: upper bounds for a `linf_dist` net, beside `risks`), `second_opinion` (the attack CR:
+    cheap, and no replacement for the others), one of an installed package, or
     `path/to/FILE.py:NAME` of your own."""
     steps: int = 20
     """Steps of `risks`, `targets` and `certified`; others are as their sources have them."""
@@ -30,6 +32,10 @@ class BatteryConfig:
     block_size: int | None = None
     """Unit of work: number of consecutive ids that are attacked together, wherever they run.
     Default what the device wants: 256 on a CPU, 1,000 on CUDA."""
+    transfer: tuple[str, ...] = field(default=(), metadata={SINCE: 4})
+    """Other nets, on which points are crafted by the tier's APGDs and then scored on the net under
+    test, as `transfer-NAME`: folders of checkpoints, or `path/to/FILE.py:FUNCTION` of nets that
+    take the same images and have the same classes."""
     seed: int = 0
     """Seed of the attackers' noise."""
     threads: int = 1

@@ -124,14 +124,17 @@ class AdaptiveAccess:
     the mean probabilities, as a randomised classifier has it. "losses": loss and gradient are the
     means of each draw's own, as Croce et al. 2022 attack Hedge Defense; a point is a success where
     it is one in most draws. Searches that follow boundaries meet the mixture in either case."""
+    cheaply: bool = False
+    """Searches through `Defense.cheaper`, where there is one."""
     leaked_draw: int | None = None
     """Index of the defender's random draw that is leaked to the attacker; None: it samples its own
     (EOT)."""
 
     @property
     def searched(self) -> Defense:
-        """The defence that the attacker searches through: its surrogate, if it has one."""
-        return self.defense.surrogate or self.defense
+        """The defence that the attacker searches through: a cheaper one, a surrogate, or itself."""
+        cheaper = self.defense.cheaper if self.cheaply else None
+        return cheaper or self.defense.surrogate or self.defense
 
     def wrap(self, model: nn.Module, *, noise: ExampleNoise, defender: Noise) -> Defended:
         """Put `model` behind the defence.

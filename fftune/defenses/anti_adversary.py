@@ -52,6 +52,11 @@ class AntiAdversary(Defense):
         return anti_adversary(model, x, config=self.config)
 
     @property
+    def stochastic(self) -> bool:
+        """False: equal images are changed alike."""
+        return False
+
+    @property
     def passes(self) -> int:
         """One pass for each step; the first one's also tells the net's own answer."""
         return self.config.steps

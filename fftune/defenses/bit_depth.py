@@ -30,5 +30,10 @@ class BitDepth(Defense):
         """`bit_depth` with these bits."""
         return bit_depth(x, bits=self.config.bits)
 
+    @property
+    def stochastic(self) -> bool:
+        """False: equal images are changed alike."""
+        return False
+
 
 BIT_DEPTH = DefenseSpec(make=lambda config, _threat: BitDepth(config=config.bit_depth))

@@ -60,5 +60,10 @@ class Jpeg(Defense):
         """`jpeg` at this quality."""
         return jpeg(x, quality=self.config.quality)
 
+    @property
+    def stochastic(self) -> bool:
+        """False: equal images are changed alike."""
+        return False
+
 
 JPEG = DefenseSpec(make=lambda config, _threat: Jpeg(config=config.jpeg))

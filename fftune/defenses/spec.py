@@ -80,6 +80,11 @@ class Defense(Protocol):
         return False
 
     @property
+    def stochastic(self) -> bool:
+        """False: it draws nothing of its noise, so that one draw stands for all."""
+        return True
+
+    @property
     def surrogate(self) -> "Defense | None":
         """The defence that adaptive attackers search through in its stead; None: itself."""
         return None
@@ -111,6 +116,8 @@ class DefenseSpec:
     """True: autograd can pass through the function, and adaptive attackers do; else they take its
     derivative for the identity (BPDA), which finds too little behind whatever moves or mixes
     pixels."""
+    stochastic: bool = True
+    """False: it draws nothing of its noise, so that attackers average over one draw alone."""
     surrogate: Defense | None = None
     """Defence that adaptive attackers search through in its stead, as another record without
     `make`: mean probabilities for a vote, say. Their points are judged behind the vote itself."""
@@ -157,6 +164,11 @@ class NamedDefense(Defense):
     def differentiable(self) -> bool:
         """True: autograd can pass through the function."""
         return defense_spec(self.name).differentiable
+
+    @property
+    def stochastic(self) -> bool:
+        """False: the function draws nothing of its noise."""
+        return defense_spec(self.name).stochastic
 
     @property
     def surrogate(self) -> Defense | None:

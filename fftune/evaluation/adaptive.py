@@ -7,14 +7,13 @@ from fftune.config import AttackConfig, Goal, Loss, ThreatModel
 from fftune.defenses import AdaptiveAccess, Defense
 from fftune.evaluation.batteries import Attack, Scope, single
 from fftune.evaluation.choice import Choice
-from fftune.evaluation.defended import CLEAN, DefenseSet, Effort
+from fftune.evaluation.defended import CLEAN, RANDOM_START, DefenseSet, Effort
 from fftune.evaluation.tiers import AttackStage
 
 AWARE = ("adaptive", "aware", "eot", "known", "pgd-hedged", "label-free")
 """Name prefixes of adaptive attacks."""
 MORE_DRAWS = 5
 """Factor of an attacker's draws where the defence asks nothing of the net."""
-
 FRIENDLY: tuple[Loss, ...] = ("dlr", "margin", "ce")
 """Losses that the strongest false friend climbs, the first two of them on the bare net too."""
 
@@ -27,36 +26,40 @@ def is_adaptive(attack: str) -> bool:
 def adaptive_attacks(
     battery: Sequence[Attack], defense_set: DefenseSet, threat: ThreatModel
 ) -> tuple[Attack, ...]:
-    """Build the control, and for each goal of a battery the adaptive attacks on every defence.
+    """Build the controls, and for each goal of a battery the adaptive attacks on every defence.
 
     Each takes as many steps of the same length as the battery's longest PGD. Through each defence:
     `aware` (Wu et al. 2021, alg. 6), `eot` over its random draws (Athalye et al. 2018), and
     `known`, to which the defender's first draw is leaked; and, at lengths of its own, the
-    strongest, `adaptive`; see `strongest`. `pgd-hedged` takes a hedge step inside
-    each attack step (B.11), `label-free` is algorithm 5. Transfer from the undefended net is what
-    the battery itself does. An adaptive false friend goes to mistakes alone: to those of the bare
+    strongest, `adaptive`; see `strongest`. `pgd-hedged` takes a hedge step inside each attack step
+    (B.11), `label-free` is algorithm 5. Transfer from the undefended net is what the battery itself
+    does. An adaptive false friend goes to mistakes alone: to those of the bare
     net, and where the battery's false friends go further, to those of each defended net too.
     """
     still = AttackConfig(threat=threat, steps=0, start="none")
-    attacks = [single(CLEAN, "adversarial", "ce", still)]
+    attacks = [
+        single(CLEAN, "adversarial", "ce", still),
+        single(RANDOM_START, "adversarial", "ce", replace(still, start="uniform")),
+    ]
     goals = dict.fromkeys(attack.goal for attack in battery)
     for goal in goals:
         if goal not in ("adversarial", "hypocritical"):
             continue
         plain, scope = _plain(battery, goal, threat), _scope(battery, goal)
         for name, defense in defense_set.defenses.items():
-            draws = defense_set.draws * (1 if defense.passes else MORE_DRAWS)
+            draws = _draws(defense, defense_set)
             for knowledge, access in (
                 ("aware", AdaptiveAccess(defense=defense)),
                 ("eot", AdaptiveAccess(defense=defense, draws=draws)),
                 ("known", AdaptiveAccess(defense=defense, leaked_draw=0)),
             ):
+                stage = AttackStage(config=plain, loss="ce", access=access)
                 named = f"{knowledge}-{name}"
-                attacks.append(single(named, goal, "ce", plain, access=access, scope=scope))
+                attacks.append(Attack(name=named, goal=goal, stages=(stage,), scope=scope))
             one = strongest(name, defense, goal, threat, draws=draws, effort=defense_set.effort)
             attacks.append(replace(one, scope=scope))
-        inside = replace(plain, search="pgd_hedged")
-        attacks.append(single("pgd-hedged", goal, "ce", inside, scope=scope))
+        inside = single("pgd-hedged", goal, "ce", replace(plain, search="pgd_hedged"))
+        attacks.append(replace(inside, scope=scope))
         if goal == "adversarial":
             attacks.append(single("label-free", "label_free", "ce", plain))
     return tuple(attacks)
@@ -83,7 +86,7 @@ def strongest(
     """
     through: tuple[Loss, ...] = ("dlr", "margin") if goal == "adversarial" else FRIENDLY
     bare: tuple[Loss, ...] = ("dlr",) if goal == "adversarial" else FRIENDLY[:2]
-    access = AdaptiveAccess(defense=defense.cheaper or defense, draws=draws, averaging="losses")
+    access = AdaptiveAccess(defense=defense, draws=draws, averaging="losses", cheaply=True)
     config = AttackConfig(
         threat=threat,
         search="apgd" if threat.clamp else "pgd",
@@ -100,8 +103,15 @@ def strongest(
         name=f"adaptive-{name}",
         goal=goal,
         stages=(*(stage(loss, access) for loss in through), *(stage(loss, None) for loss in bare)),
-        choice=Choice(defense=defense, draws=effort.choices),
+        choice=Choice(defense=defense, draws=effort.choices if defense.stochastic else 1),
     )
+
+
+def _draws(defense: Defense, defense_set: DefenseSet) -> int:
+    """Draws that an attacker averages over: one where all are alike."""
+    if not defense.stochastic:
+        return 1
+    return defense_set.draws * (1 if defense.passes else MORE_DRAWS)
 
 
 def _scope(battery: Sequence[Attack], goal: Goal) -> Scope:

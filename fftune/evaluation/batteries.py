@@ -20,7 +20,6 @@ from fftune.config import (
     ThreatModel,
     Tier,
 )
-from fftune.defenses import AdaptiveAccess
 from fftune.errors import ConfigError
 from fftune.evaluation.choice import Choice
 from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS, AttackStage
@@ -49,7 +48,8 @@ class Attack:
     """Length of its stages; a shorter one than `full` is run again where that may find more."""
     scope: Scope = "all"
     """Examples that are attacked. `wrong`: only those that the net gets wrong when clean, D-.
-    `mistaken`: also those that it gets wrong behind the first draw of a defence."""
+    `mistaken`: also those that it gets wrong behind any of the draws of a defence that tell whose
+    mistakes are whose."""
     target: int | None = None
     """The class of goal "targeted"."""
     choice: Choice | None = None
@@ -116,6 +116,8 @@ class BatterySpec:
     """Tiers that its ensembles come in, the default first; none: its lengths are fixed."""
     ensembles: tuple[str, ...] = ()
     """Names of its attacks of several stages, beside which tables print the tier."""
+    caveat: str = ""
+    """Remark, `code: text`, that stands beside all its numbers."""
 
 
 def battery_spec(name: str) -> BatterySpec:
@@ -288,18 +290,9 @@ def canary(attack: Attack) -> Attack:
     return replace(attack, name=CANARY_NAME, stages=stages)
 
 
-def single(
-    name: str,
-    goal: Goal,
-    loss: Loss,
-    config: AttackConfig,
-    *,
-    access: AdaptiveAccess | None = None,
-    scope: Scope = "all",
-) -> Attack:
+def single(name: str, goal: Goal, loss: Loss, config: AttackConfig) -> Attack:
     """An attack of one search."""
-    stage = AttackStage(config=config, loss=loss, access=access)
-    return Attack(name=name, goal=goal, stages=(stage,), scope=scope)
+    return Attack(name=name, goal=goal, stages=(AttackStage(config=config, loss=loss),))
 
 
 def _fixed(make: Callable[[ThreatModel], Sequence[Attack]]) -> MakeAttacks:

@@ -1,6 +1,7 @@
 """One attack on one block: the unit of work, which is computed alike wherever it runs."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
 import pyarrow as pa
 import torch
@@ -12,18 +13,17 @@ from fftune.attacks.search_state import EARLY, checked_before
 from fftune.config import config_hash
 from fftune.data.dataset import Batch
 from fftune.devices import policy
-from fftune.errors import ConfigError, DataError
+from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.certificate import Certificate, at_worst
 from fftune.evaluation.choice import preferred
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
 from fftune.evaluation.rows import RowKey, attack_rows, status_of
 from fftune.evaluation.tiers import AttackStage
+from fftune.evaluation.transfer import Transfer, transfer
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import fits
 from fftune.models.verdict import in_pieces
-from fftune.registry import is_of_file
-from fftune.threat import is_inside
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,11 +47,13 @@ class ModelUnderTest:
     """Rows of each pass of a verdict; see `models.verdict.pieces`."""
     defense_set: DefenseSet | None = None
     """Defences under which every perturbed example is scored too."""
+    others: dict[str, nn.Module] = field(default_factory=dict)
+    """Other nets by name, on which points are crafted; see `evaluation.transfer`."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
     """Cache, by block ids: (B, K) clean logits, which all attacks share."""
-    behind: dict[tuple[int, ...], list[Tensor]] = field(default_factory=dict)
-    """Cache, by block ids: (B,) int64 predictions of the clean images under each draw of each
-    defence."""
+    behind: dict[tuple[int, tuple[int, ...]], list[Tensor]] = field(default_factory=dict)
+    """Cache, by first draw and block ids: (B,) int64 predictions of the clean images under m
+    draws of each defence."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -103,10 +105,8 @@ def attack_block(
     attempt = searched(subject, block, attack, noise)
     tables = [_rows(subject, attempt, attack, noise.seed)]
     if subject.defense_set is not None and len(attempt.y):
-        repeats = (
-            subject.defense_set.control if attack.name == CLEAN else subject.defense_set.repeats
-        )
         defense_set, at = subject.defense_set, attempt.at
+        repeats = defense_set.scored(attack.name)
         under = [
             *defense_set.predictions(
                 subject.net, attempt.x_pert, attempt.ids, repeats, piece=subject.piece
@@ -153,6 +153,8 @@ def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
     if isinstance(attack, Certificate):
         attempt.pred = at_worst(attack, subject.net, attempt.x, attempt.y, attempt.clean)
         attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
+    elif isinstance(attack, Transfer):
+        transfer(attempt, attack, subject.others, noise, partial(_judge, subject, attempt, attack))
     elif attack.choice is not None and len(attempt.y):
         _choose(subject, attempt, attack, noise)
     else:
@@ -198,8 +200,9 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
     if attack.scope != "all":
         kept = clean.argmax(1) != y
         if attack.scope == "mistaken" and subject.defense_set is not None:
-            draws = _clean_behind(subject, subject.defense_set, block)
-            for pred in draws[:: subject.defense_set.repeats]:  # the first of each defence
+            # No draw that an attack is judged under: those would choose the examples by its luck.
+            first = subject.defense_set.repeats
+            for pred in _clean_behind(subject, subject.defense_set, block, first=first):
                 kept |= pred != y
         at = kept.nonzero().flatten()
         ids, x, y, clean = ids[at.cpu()], x[at], y[at], clean[at]
@@ -221,13 +224,15 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
     )
 
 
-def _clean_behind(subject: ModelUnderTest, defense_set: DefenseSet, block: Batch) -> list[Tensor]:
-    """(len(block),) int64 predictions of the clean images, for each draw of each defence."""
-    key = tuple(block[0].tolist())
+def _clean_behind(
+    subject: ModelUnderTest, defense_set: DefenseSet, block: Batch, *, first: int = 0
+) -> list[Tensor]:
+    """(len(block),) int64 predictions of the clean images, for m draws of each defence."""
+    key = first, tuple(block[0].tolist())
     if key not in subject.behind:
-        x = block[1].to(subject.device)
+        x, m = block[1].to(subject.device), defense_set.repeats
         under = defense_set.predictions(
-            subject.net, x, block[0], defense_set.repeats, piece=subject.piece
+            subject.net, x, block[0], m, first=first, piece=subject.piece
         )
         subject.behind[key] = [drawn.pred for drawn in under]
     return subject.behind[key]
@@ -292,10 +297,7 @@ def _search(
     open_ = ~attempt.won[at]
     attempt.x_pert = attempt.x_pert.clone()
     attempt.x_pert[at[open_]] = x_pert[open_]
-    if not is_inside(attempt.x_pert, attempt.x, stage.config.threat):
-        # An attack of ours that does so is a defect; one of the user's is theirs to mend.
-        kind = ConfigError if is_of_file(stage.config.search) else AssertionError
-        raise kind(f"attack {stage.config.search!r} left the ball of {stage.config.threat}")
+    stage.require_inside(attempt.x_pert, attempt.x)
     _judge(subject, attempt, attack)
     lost = at[~attempt.won[at]]
     if net is subject.net or protocol_of(stage.config) not in EARLY or not len(lost):

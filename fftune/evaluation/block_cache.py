@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 ENGINE = 3
 """Version of the scoring and of what all attacks share; raised by every change that moves a row."""
-JUDGING = 1
+JUDGING = 2
 """Version of what a GPU's verdicts and a defence's own steps are asked of, in which ENGINE has no
 part: raised by a change that moves those rows alone."""
 ASKED = 16
@@ -153,8 +153,7 @@ class BlockCache:
         defense_set = self._job.defense_set
         if defense_set is None:
             return 0
-        repeats = defense_set.control if task.attack.name == CLEAN else defense_set.repeats
-        return repeats * len(defense_set.defenses)
+        return defense_set.scored(task.attack.name) * len(defense_set.defenses)
 
     def _path(self, task: BlockTask) -> Path:
         defense_set = self._job.defense_set

@@ -20,6 +20,10 @@ from fftune.models.verdict import pieces
 
 CLEAN = "clean"
 """Name of the attack that does nothing: natural accuracy under a defence, and the control."""
+RANDOM_START = "random-start"
+"""Name of the attack that takes no step from a uniform point of the ball: another control."""
+CONTROLS = (CLEAN, RANDOM_START)
+"""Names of what is no attack: it shows what noise alone does, and resubmitting anything."""
 WRAPPED_ON = 4
 """Images that a wrapped net is tried on."""
 
@@ -55,9 +59,10 @@ class DefenseSet:
     defenses: dict[str, Defense]
     """Defences by their names in rows."""
     repeats: int
-    """Random draws of each defence."""
+    """Random draws of each defence that attacks are judged under, m: draws 0 to m - 1."""
     control: int
-    """Draws of the control on clean examples: as many as the battery has attacks."""
+    """Draws of clean examples: as many as the battery has attacks, and 2 m at least. Draws m to
+    2 m - 1 alone tell whose mistakes are whose; no attack is judged under them."""
     noise: Noise
     """The defender's randomness."""
     draws: int
@@ -80,7 +85,7 @@ class DefenseSet:
         return cls(
             defenses=defenses,
             repeats=config.repeats,
-            control=max(attacks, config.repeats),
+            control=max(attacks, 2 * config.repeats),
             # The attackers' branches begin with the data set's name and are shorter.
             noise=Noise(config.seed).fold("defense", source, split),
             draws=config.draws,
@@ -91,6 +96,10 @@ class DefenseSet:
             ),
         )
 
+    def scored(self, attack: str) -> int:
+        """Draws of each defence that an attack's examples are scored under, by its name."""
+        return self.control if attack == CLEAN else self.repeats
+
     def predictions(
         self,
         net: nn.Module,
@@ -98,6 +107,7 @@ class DefenseSet:
         ids: Tensor,
         repeats: int,
         *,
+        first: int = 0,
         piece: int | None = None,
     ) -> Iterator[DefendedPrediction]:
         """Predict (B, C, H, W) inputs of the examples `ids`, under `repeats` draws of each defence.
@@ -107,15 +117,18 @@ class DefenseSet:
 
         Args:
             net: untouched; the defence asks it too, as its steps are part of the verdict.
+            first: index of the first draw.
             piece: as in `models.verdict.pieces`.
         """
         for name, defense in self.defenses.items():
             taken = defense.passes if defense.needs_gradients else 0
             passes = (defense.passes + 1, taken, 1 + defense.passes - taken, 0)
-            for repeat in range(repeats):
+            pred: Tensor | None = None
+            for repeat in range(first, first + repeats):
                 noise = ExampleNoise(self.noise.fold(repeat), ids)
-                with checked_before():  # pixels were checked with the data, or by the attack
-                    pred = predict(net, x, defense=defense, noise=noise, piece=piece)
+                if pred is None or defense.stochastic:
+                    with checked_before():  # pixels were checked with the data, or by the attack
+                        pred = predict(net, x, defense=defense, noise=noise, piece=piece)
                 yield DefendedPrediction(
                     name=name,
                     defense=defense,

@@ -17,10 +17,11 @@ from fftune.data.dataset import Batch
 from fftune.devices import policy
 from fftune.errors import ConfigError, DataError, FftuneError, ModelError, OutOfMemoryError
 from fftune.evaluation.adaptive import adaptive_attacks
-from fftune.evaluation.batteries import Attack, attacks_of
+from fftune.evaluation.batteries import Attack, attacks_of, tier_of
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.certificate import Certificate
-from fftune.evaluation.defended import CLEAN, DefenseSet, refuse_misfits
+from fftune.evaluation.defended import CONTROLS, DefenseSet, refuse_misfits
+from fftune.evaluation.transfer import OtherNet, other_nets, transfers
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
 from fftune.models import (
@@ -72,6 +73,8 @@ class EvalJob:
     attacks: tuple[Attack, ...]
     defense_set: DefenseSet | None = None
     """Defenses under which every perturbed example is scored too."""
+    others: tuple[OtherNet, ...] = ()
+    """Nets on which points are crafted that transfer."""
 
     @classmethod
     def of(
@@ -85,13 +88,13 @@ class EvalJob:
         defense: DefenseConfig | None = None,
         adaptive: bool = True,
     ) -> "EvalJob":
-        """Build the job of a battery, or of these `attacks`; a defense adds clean images to them.
+        """Build the job of a battery, or of these `attacks`; a defense adds controls to them.
 
         Args:
             adaptive: a defense adds adaptive attacks, too.
 
         Raises:
-            ConfigError: a bound is asked for behind a defense.
+            ConfigError, ModelError: a bound behind a defense; a useless net in `battery.transfer`.
         """
         classes = len(dataset.source.classes)
         defense = defense or DefenseConfig()
@@ -107,10 +110,11 @@ class EvalJob:
         )
         if defense_set is not None and any(isinstance(a, Certificate) for a in chosen):
             raise ConfigError("defense.names must be left out to certify: the bound is the net's")
-        more: tuple[Attack, ...] = ()
+        others = other_nets(battery.transfer, dataset)
+        more: tuple[Attack, ...] = transfers(chosen, others, threat, tier_of(battery))
         if defense_set is not None:
             aware = adaptive_attacks(chosen, defense_set, threat)
-            more = tuple(one for one in aware if adaptive or one.name == CLEAN)
+            more += tuple(one for one in aware if adaptive or one.name in CONTROLS)
         return cls(
             dataset=dataset,
             dataset_hash=dataset.hash(),
@@ -118,6 +122,7 @@ class EvalJob:
             battery=sized(battery),
             attacks=(*chosen, *more),
             defense_set=defense_set,
+            others=others,
         )
 
     @classmethod
@@ -261,6 +266,7 @@ def model_under_test(net: nn.Module, job: EvalJob) -> ModelUnderTest:
         source=job.dataset.source.name,
         device=device,
         defense_set=job.defense_set,
+        others={other.name: other.copied(device, few) for other in job.others},
     )
 
 

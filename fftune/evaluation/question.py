@@ -19,7 +19,7 @@ from fftune.config import (
     told_radius,
 )
 from fftune.defenses import Defense, Hedge, NamedDefense
-from fftune.evaluation.batteries import tier_of
+from fftune.evaluation.batteries import battery_spec, tier_of
 from fftune.evaluation.block_cache import ENGINE, judging
 from fftune.evaluation.job import EvalJob
 from fftune.outcomes import Outcomes
@@ -108,7 +108,7 @@ class Question:
     """Draws of each defense; 0 without one."""
     engine: int
     remarks: tuple[str, ...]
-    """Remarks of the lint, `code: text`; they are not part of the question."""
+    """Remarks of the lint and on the battery, `code: text`; they are not part of the question."""
 
     @property
     def hash(self) -> str:
@@ -244,7 +244,7 @@ def question_of(
         defences=tuple(Defended.of(name, defense) for name, defense in defenses.items()),
         repeats=0 if defense_set is None else defense_set.repeats,
         engine=ENGINE,
-        remarks=tuple(remarks),
+        remarks=(*remarks, *filter(None, [battery_spec(battery.name).caveat])),
     )
 
 

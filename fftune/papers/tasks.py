@@ -19,7 +19,6 @@ from fftune.config import (
     PERTURBED,
     BatteryConfig,
     DataSpec,
-    DefenseConfig,
     Device,
     ModelSpec,
     Norm,
@@ -33,15 +32,13 @@ from fftune.keyed_noise import GENERATOR
 from fftune.outcomes import Outcomes
 from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup, Substandard
 from fftune.papers.identities import of_need, of_published, of_training, plain
-from fftune.papers.scales import ball_of, config_of, examples_of, images_of, poisoner
+from fftune.papers.scales import ball_of, behind, config_of, examples_of, images_of, poisoner
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
 from fftune.storage import in_turn, write_text
 
 VERSION = 2
 """Raised when tasks of an older one would come to other results."""
-REPEATS = 3
-"""Draws of each defence (Wu et al. 2021, 4.1)."""
 
 
 class AnalysisFunction(Protocol):
@@ -262,7 +259,7 @@ class _Worker:
             ),
             threat=ball_for(need.net, need.norm, scale, need.eps),
             split=need.split,
-            defense=DefenseConfig(names=need.defenses, repeats=REPEATS) if need.defenses else None,
+            defense=behind(need.defenses, scale) if need.defenses else None,
             root=self.folder,
             adaptive=need.adaptive,
         )

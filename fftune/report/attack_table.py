@@ -11,6 +11,7 @@ from fftune.evaluation.canary import told
 from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
+from fftune.report.convergence import convergence_lines
 from fftune.report.optimality import SearchKey, SearchShare, search_shares, share_lines
 from fftune.risk import Rate, UnionCounts
 
@@ -52,6 +53,7 @@ def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) 
         lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
         lines += _certified(part, bounds[bounds["split"] == split])
         lines += share_lines(_shares(part, seconds))
+        lines += convergence_lines(part.assign(mistaken=~part["right_clean"]))
     ensembles_alone = frame[frame["attack"].isin(several)]
     return "\n".join([*lines, *_searches(ensembles_alone), *_silent(ensembles_alone)])
 
@@ -95,7 +97,7 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
 def shares(
     outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None
 ) -> list[SearchShare]:
-    """What each search found of what all found together, and at what cost, on every split."""
+    """Share of each search in what all found together, and its cost, on every split."""
     if not len(outcomes):
         return []
     frame, _ = _framed(outcomes)

@@ -14,10 +14,15 @@ from fftune.errors import FftuneError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
+from fftune.expectation import Expectation, means, plain_expectation
 from fftune.outcomes import CERTIFIED, Outcomes
+from fftune.report.attack_seeds import seed_lines, seed_plain, seed_values
 from fftune.report.attack_table import rates, shares, table, values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
-from fftune.report.defense_table import defense_rates, defense_table, undefended
+from fftune.report.convergence import convergence_plain, convergence_values
+from fftune.report.defended_rows import undefended
+from fftune.report.defense_rates import defense_expectations, defense_rates
+from fftune.report.defense_table import defense_table
 from fftune.report.optimality import SearchShare, share_values
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
@@ -64,27 +69,38 @@ class EvaluationRecord:
         """
         send_outbox(self._tracking)
 
-    def keep(self, name: str, result: EvalResult) -> str:
-        """Write a net's rows and rates; return the text for the user."""
+    def keep(self, name: str, result: EvalResult, seeds: Sequence[Outcomes] = ()) -> str:
+        """Write a net's rows and rates; return the text for the user.
+
+        Args:
+            seeds: its rows under other seeds of the attackers, which have files of their own.
+        """
         if result.outcomes is None:
             return f"{name}: {result.error}"
         outcomes = result.outcomes
         (question,) = questions_of(outcomes)
         path = self._path(question)
         outcomes.write(path)
+        for rows in seeds:
+            rows.write(self._path(*questions_of(rows), default=True))
         self._write_lost(path.with_suffix(".missing.json"), result)
         found = shares(undefended(outcomes), result.seconds)
-        write_text(beside(path), _summary(question, self._rates(outcomes), found))
+        kept = self._rates(outcomes), self._expectations(outcomes), found
+        write_text(beside(path), _summary(question, *kept, (outcomes, *seeds)))
         log.info("rows are in %s", path)
-        return self._text(question, result)
+        return self._text(question, result, seeds)
 
-    def tell(self, result: EvalResult) -> None:
-        """Log a net to MLflow, last, as rows and table must not depend on it."""
+    def tell(self, result: EvalResult, seeds: Sequence[Outcomes] = ()) -> None:
+        """Log a net to MLflow, last, as rows and table must not depend on it.
+
+        Args:
+            seeds: as of `keep`.
+        """
         if result.outcomes is None:
             return
         (question,) = questions_of(result.outcomes)
         try:
-            self._log(question, result, self._path(question))
+            self._log(question, result, self._path(question), seeds)
         except Exception as error:  # MLflow fails by the errors of a dozen libraries
             reason = (str(error) or type(error).__name__).splitlines()[0]
             log.debug("MLflow", exc_info=True)
@@ -144,14 +160,16 @@ class EvaluationRecord:
     def _tracking(self) -> Tracking:
         return open_tracking(self.root, f"evaluate-{Path(self.data).name}")
 
-    def _path(self, question: Question) -> Path:
+    def _path(self, question: Question, *, default: bool = False) -> Path:
         """File of a question's rows; every question has its own."""
-        return self.rows or self.root / "rows" / f"{question.name}.parquet"
+        named = None if default else self.rows
+        return named or self.root / "rows" / f"{question.name}.parquet"
 
-    def _text(self, question: Question, result: EvalResult) -> str:
+    def _text(self, question: Question, result: EvalResult, seeds: Sequence[Outcomes]) -> str:
         """Table under its head, with lost blocks at the end."""
         assert result.outcomes is not None
-        text = f"{question.head()}\n\n{table(undefended(result.outcomes), result.seconds)}"
+        bare = table(undefended(result.outcomes), result.seconds)
+        text = "\n".join([f"{question.head()}\n\n{bare}", *seed_lines((result.outcomes, *seeds))])
         if self._defenses:
             text += "\n\n" + defense_table(result.outcomes, result.seconds)
         if self.bar is not None:
@@ -172,6 +190,10 @@ class EvaluationRecord:
         found = rates(undefended(outcomes))
         return found | (defense_rates(outcomes) if self._defenses else {})
 
+    def _expectations(self, outcomes: Outcomes) -> dict[str, Expectation]:
+        """Means over draws, under each defense."""
+        return defense_expectations(outcomes) if self._defenses else {}
+
     def _write_lost(self, path: Path, result: EvalResult) -> None:
         """Write the lost blocks and their reasons; remove the file when there are none."""
         if not result.lost:
@@ -184,7 +206,9 @@ class EvaluationRecord:
         ]
         write_text(path, json.dumps(ids, indent=2) + "\n")
 
-    def _log(self, question: Question, result: EvalResult, path: Path) -> None:
+    def _log(
+        self, question: Question, result: EvalResult, path: Path, seeds: Sequence[Outcomes]
+    ) -> None:
         assert result.outcomes is not None
         kind = {"fftune.kind": "evaluation"}
         # Replaces only the run of the same question.
@@ -195,9 +219,15 @@ class EvaluationRecord:
             tags=kind | question.tags | self._tags(result.outcomes),
             params=question.params,
         )
-        found = shares(undefended(result.outcomes), result.seconds)
-        run.metrics(values(self._rates(result.outcomes)) | share_values(found))
-        run.text("table.txt", self._text(question, result) + "\n")
+        plain = undefended(result.outcomes)
+        run.metrics(
+            values(self._rates(result.outcomes))
+            | means(self._expectations(result.outcomes))
+            | share_values(shares(plain, result.seconds))
+            | convergence_values(plain)
+            | seed_values((result.outcomes, *seeds))
+        )
+        run.text("table.txt", self._text(question, result, seeds) + "\n")
         run.file(path)
         run.file(beside(path))
         run.end()
@@ -217,8 +247,14 @@ def beside(rows: Path) -> Path:
     return rows.with_name(f"{rows.name}.json")
 
 
-def _summary(question: Question, found: Mapping[str, Rate], searches: Sequence[SearchShare]) -> str:
-    """The question, every rate with its count and interval, and every search, as JSON."""
+def _summary(
+    question: Question,
+    found: Mapping[str, Rate],
+    expected: Mapping[str, Expectation],
+    searches: Sequence[SearchShare],
+    seeds: Sequence[Outcomes],
+) -> str:
+    """Question, rates and means over draws with intervals, searches and seeds, as JSON."""
     data = {
         "schema_version": 1,
         "name": question.name,
@@ -226,5 +262,8 @@ def _summary(question: Question, found: Mapping[str, Rate], searches: Sequence[S
         "remarks": question.remarks,
         "rates": {name: plain_rate(rate) for name, rate in found.items()},
         "searches": [search.plain for search in searches],
+        "expectations": {name: plain_expectation(one) for name, one in expected.items()},
+        "convergence": convergence_plain(undefended(seeds[0])),
+        "seeds": seed_plain(seeds),
     }
     return json.dumps(data, indent=2) + "\n"

@@ -6,15 +6,19 @@ integrates over all eps. An adversary's is of D+, a false friend's of D-, each t
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from fftune.evaluation.batteries import CANARY_NAME
-from fftune.evaluation.defended import CLEAN
 from fftune.progress import duration
+from fftune.report.defended_rows import CONTROL, is_leaked
 from fftune.risk import Rate
 
 if TYPE_CHECKING:
     import pandas as pd
+
+ENOUGH = 0.97
+"""Share of what all found after which a search is said to have found enough."""
 
 SearchKey = tuple[str, str, int]
 """Attack, goal, and target class or -1, of the searches whose seconds are known."""
@@ -22,7 +26,7 @@ SearchKey = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchShare:
-    """What one attack found of what all of its goal did, and what that took."""
+    """Share of one attack in what all attacks of its goal found, and its cost."""
 
     goal: str
     attack: str
@@ -37,6 +41,10 @@ class SearchShare:
     forwards: int
     """Passes over all examples tried."""
     backwards: int
+    enough: int | None
+    """Passes of both kinds, granted to each example, within which `ENOUGH` of what all found was
+    found; None where the search found less. Those of an ensemble are of all its stages: rows do
+    not say which of them decided, and one that matters only late shows here."""
     seconds: float | None = None
     """Seconds of one worker; None where they are not known, as in rows read from a file."""
 
@@ -64,6 +72,7 @@ class SearchShare:
             "tried": self.tried,
             "forwards": self.forwards,
             "backwards": self.backwards,
+            "passes_to_enough": self.enough,
             "seconds": self.seconds,
         }
 
@@ -94,6 +103,8 @@ def _share(part: "pd.DataFrame", union: int, seconds: Mapping[SearchKey, float])
     """Share of one attack, from its rows with a column `won`."""
     first = part.iloc[0]
     key = str(first["attack"]), str(first["goal"]), int(first["target"])
+    passes = (part["forwards"] + part["backwards"])[part["won"]].sort_values().tolist()
+    needed = ceil(ENOUGH * union - 1e-9)
     return SearchShare(
         attack=key[0],
         goal=key[1],
@@ -104,6 +115,7 @@ def _share(part: "pd.DataFrame", union: int, seconds: Mapping[SearchKey, float])
         tried=len(part),
         forwards=int(part["forwards"].sum()),
         backwards=int(part["backwards"].sum()),
+        enough=int(passes[needed - 1]) if 0 < needed <= len(passes) else None,
         seconds=seconds.get(key),
     )
 
@@ -111,17 +123,19 @@ def _share(part: "pd.DataFrame", union: int, seconds: Mapping[SearchKey, float])
 def defended_shares(
     rows: "pd.DataFrame", seconds: Mapping[SearchKey, float] | None = None
 ) -> dict[str, list[SearchShare]]:
-    """Count shares under each defence's first draw, of what is right and wrong behind it.
+    """Count shares under each defence's first draw, of D+ and D- of the net behind it.
 
     Those to which the defender's draw is leaked are left out. Passes are the search's own, with
     those that it spent inside a surrogate defence.
 
     Args:
-        rows: of `defense_table.defense_frame`, one split.
+        rows: of `defended_rows.defense_frame`, one split.
     """
     bare = rows[rows["defense"] == "none"]
     under = rows[(rows["defense"] != "none") & (rows["defense_repeat"] == 0)]
-    under = under[(under["goal"] != CLEAN) & ~under["attack"].str.startswith("known")]
+    under = under[(under["goal"] != CONTROL) & ~under["attack"].map(is_leaked).astype(bool)]
+    under = under[under["doubt"].notna()]  # else it is not known whose mistakes they are
+    under = under.assign(mistaken=under["doubt"] > 0.5)
     key = ["attack", "goal", "target", "id"]
     passes = bare.set_index(key)[["forwards", "backwards"]]
     under = under.drop(columns=["forwards", "backwards"]).join(passes, on=key)
@@ -153,7 +167,8 @@ def share_lines(shares: Sequence[SearchShare]) -> list[str]:
     """Format shares as a grid, a line a search; none without searches."""
     if not shares:
         return []
-    head = ["", "found of all", "share", "passes an example", "passes in all", "seconds"]
+    enough = f"passes to {ENOUGH:.0%}"
+    head = ["", "found of all", "share", enough, "passes an example", "passes in all", "seconds"]
     cells = [head, *map(_cells, shares)]
     if all(share.seconds is None for share in shares):
         cells = [row[:-1] for row in cells]
@@ -172,6 +187,7 @@ def _cells(share: SearchShare) -> list[str]:
         f"{share.goal} {share.name}{few}",
         f"{share.found.count:,} of {share.found.n:,}",
         f"{share.found.value:.1%}" if share.found.n else "-",
+        "-" if share.enough is None else f"{share.enough:,}",
         f"{share.forwards / n:,.1f} + {share.backwards / n:,.1f}",
         f"{share.forwards:,} + {share.backwards:,}",
         "-" if share.seconds is None else _seconds(share.seconds),
@@ -187,7 +203,7 @@ def _right(cells: Sequence[str], widths: Sequence[int]) -> str:
 
 
 def share_values(shares: Sequence[SearchShare], at: str = "") -> dict[str, float]:
-    """Values for charts, as in `share/pgd-20 adversarial`: shares, passes an example, seconds.
+    """Values for charts, as in `share/pgd-20 adversarial`: share, passes an example, seconds.
 
     Args:
         at: begins each name, as in `defense/hedge/`.

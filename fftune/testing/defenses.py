@@ -21,7 +21,7 @@ NOISE = Noise(0).fold("conformance")
 
 
 def check_defense(defense: str | DefenseSpec | Purify) -> None:
-    """Check a defence, and what attackers search through in its stead.
+    """Check a defence, and those that attackers search through in its stead.
 
     Args:
         defense: its name, `FILE.py:NAME`, its record, or a `purify` function.
@@ -29,14 +29,14 @@ def check_defense(defense: str | DefenseSpec | Purify) -> None:
     Raises:
         AssertionError: it changes its arguments or the net, fails on some batch (an empty one is
             tried too), returns images of another shape or type or outside [0, 1], or what are no
-            logits of the net's classes, depends on the order of the batch, or an attacker's
-            gradient does not pass through it.
+            logits of the net's classes, depends on the order of the batch, draws noise though
+            it is not `stochastic`, or an attacker's gradient does not pass through it.
     """
     made = _made(defense)
-    searched = made.surrogate or made
-    for one in (made,) if searched is made else (made, searched):
-        _check(one)
-    _check_access(searched)
+    _check(made)
+    for one in (made.surrogate, made.cheaper):
+        if one is not None and one != made:
+            _check(one)
 
 
 def _check(made: Defense) -> None:
@@ -58,18 +58,23 @@ def _check(made: Defense) -> None:
         return _asked(made, net, x[rows], ids[rows]).detach()
 
     check_order(name, 7, run)
+    if not made.stochastic:
+        other = _asked(made, net, x, ids, NOISE.fold("other")).detach()
+        assert torch.equal(other, run(torch.arange(7))), f"{name} is stochastic, and says it is not"
     if made.wrap is None:
         x_def = run(torch.arange(7))
         assert bool(((x_def >= 0) & (x_def <= 1)).all()), "purify returns pixels outside [0, 1]"
+    if made.surrogate is None:
+        _check_access(made)
 
 
-def _asked(made: Defense, net: nn.Module, x: Tensor, ids: Tensor) -> Tensor:
+def _asked(made: Defense, net: nn.Module, x: Tensor, ids: Tensor, noise: Noise = NOISE) -> Tensor:
     """(B, C, H, W) purified images, or (B, K) logits of a wrapped net."""
     name = "purify" if made.wrap is None else "wrap"
     try:
         if made.purify is not None:
-            return made.purify(net, x, noise=NOISE, ids=ids)
-        return answered(made, net, x, ExampleNoise(NOISE, ids))
+            return made.purify(net, x, noise=noise, ids=ids)
+        return answered(made, net, x, ExampleNoise(noise, ids))
     except ConfigError as error:
         raise AssertionError(str(error)) from error
     except Exception as error:

@@ -33,6 +33,7 @@ CASES = [
     ("square", "margin", "linf", {"steps": 300, "protocol": "first_success"}),
     ("square", "ce", "l2", {"steps": 60, "restarts": 2}),
     ("rays", "margin", "linf", {"steps": 120}),
+    ("cr", "margin", "linf", {"steps": 45, "targets": 2, "restarts": 2}),
 ]
 
 

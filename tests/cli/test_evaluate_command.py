@@ -1,3 +1,4 @@
+import json
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.evaluate import evaluate
 from fftune.outcomes import Outcomes
+from fftune.risk import UnionCounts
 
 FILE = """
 import torch
@@ -42,6 +44,30 @@ def test_a_users_net_from_flags_to_rows(file, tmp_path, capsys) -> None:
     outcomes = Outcomes.read(rows)
     assert len(outcomes) == 80
     assert outcomes.values("eps") == {0.1}
+
+
+def test_three_seeds_of_the_attackers_stand_beside_the_headline(file, root, capsys) -> None:
+    few = ["--battery.steps", "2", "--battery.examples", "60", "--battery.seed", "4"]
+    net = ["--model", f"{file}:net", "--data", "digits", "--battery", "risks", "--eps", "0.1"]
+    main([*net, *few, "--seeds", "3"])
+    said = capsys.readouterr().out
+    (path,) = root.glob("rows/*.parquet.json")
+    told = json.loads(path.read_text())["seeds"]
+    accuracies, concealed = [], []
+    rows = Outcomes.read(*root.glob("rows/*.parquet"))
+    for seed in (4, 5, 6):
+        union = UnionCounts.of(rows.where(seed=seed), split="test")
+        accuracies.append(union.total - union.ever_wrong)
+        concealed.append(union.concealed)
+    assert [(one["seed"], one["count"]) for one in told["worst_case/accuracy"]] == list(
+        zip((4, 5, 6), accuracies, strict=True)
+    )
+    assert [one["count"] for one in told["worst_case/hypocritical_risk"]] == concealed
+    each = ", ".join(f"{count / 60:.1%}" for count in accuracies)
+    apart = 100 * (max(accuracies) - min(accuracies)) / 60
+    assert "worst case under attack seeds 4, 5, 6:" in said
+    assert f"accuracy: {each}; {apart:.1f} points apart" in said
+    assert "adversarial worst case: not known" in said  # PGD takes all its steps
 
 
 def test_a_killed_evaluation_goes_on_where_it_was(file, root, tmp_path) -> None:

@@ -18,6 +18,7 @@ from fftune.evaluation.job import BlockTask, EvalJob, under_test
 from fftune.evaluation.perform import perform
 from fftune.models import load_model
 from fftune.registry import ATTACKS
+from tests.brief import BRIEF
 
 THREAT = ThreatModel(eps=0.02)
 RISKS = BatteryConfig(name="risks", block_size=40)
@@ -104,7 +105,7 @@ def test_every_part_of_the_key_counts(toy, blobs, tmp_path) -> None:
         "data": job_of(toy, replace(blobs, pixels=pixels), RISKS, threat=THREAT),
         "split": job_of(toy, replace(blobs, split="validation"), RISKS, threat=THREAT),
         "defense": job_of(
-            toy, blobs, RISKS, threat=THREAT, defense=DefenseConfig(names=("random",))
+            toy, blobs, RISKS, threat=THREAT, defense=DefenseConfig(**BRIEF, names=("random",))
         ),
     }
     paths = {
@@ -124,7 +125,7 @@ def test_every_part_of_the_key_counts(toy, blobs, tmp_path) -> None:
 
 
 def test_how_many_attacks_stand_beside_one_is_no_matter(toy, blobs, tmp_path) -> None:
-    defense = DefenseConfig(names=("random",))
+    defense = DefenseConfig(**BRIEF, names=("random",))
     risks = job_of(toy, blobs, RISKS, threat=THREAT, defense=defense)
     more = job_of(toy, blobs, replace(RISKS, name="nine"), threat=THREAT, defense=defense)
     assert risks.defense_set.control != more.defense_set.control
@@ -302,7 +303,10 @@ def test_a_block_of_something_else_is_computed_again(
 def test_whole_blocks_of_every_scope_are_known_again(
     name, defense, toy, blobs, tmp_path, attacks
 ) -> None:
-    few, settings = blobs.select(torch.arange(50), "test"), DefenseConfig(names=defense, steps=2)
+    few, settings = (
+        blobs.select(torch.arange(50), "test"),
+        DefenseConfig(**BRIEF, names=defense, steps=2),
+    )
     tier = "screen" if name == "hypocritical" else None
     battery = BatteryConfig(name=name, block_size=40, steps=2, tier=tier)
     job = job_of(toy, few, battery, threat=THREAT, defense=settings)

@@ -224,7 +224,7 @@ def test_a_friends_success_behind_a_defence_is_the_true_class(searches) -> None:
     assert behind["success"].tolist() == [True, True, True, True, False]
 
 
-def test_scope_mistaken_adds_those_of_some_defences_first_draw(searches) -> None:
+def test_scope_mistaken_adds_those_of_any_draw_that_tells_mistakes(searches) -> None:
     searches.set("pgd", move({}))
     hedges = {
         "random": HedgeConfig(eps_d=0.3, steps=0),
@@ -234,8 +234,9 @@ def test_scope_mistaken_adds_those_of_some_defences_first_draw(searches) -> None
     net = Quarter()
     wrong = CLASSES != Y
     for config in hedges.values():
-        x_hed = hedge(net, images(), config=config, noise=defense_set.noise.fold(0), ids=IDS)
-        wrong |= Quarter()(x_hed).argmax(1) != Y
+        for draw in (3, 4, 5):
+            x_hed = hedge(net, images(), config=config, noise=defense_set.noise.fold(draw), ids=IDS)
+            wrong |= Quarter()(x_hed).argmax(1) != Y
     subject = model_under_test(defense_set=defense_set, net=net, surrogate=Says(2))
     rows = frame(subject, attack(part(), scope="mistaken", goal="hypocritical"))
     bare = rows[rows["defense"] == "none"]

@@ -13,25 +13,23 @@ from fftune.defenses import hedge
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import attacks_of
-from fftune.evaluation.defended import CLEAN, DefenseSet
+from fftune.evaluation.defended import CLEAN, RANDOM_START, DefenseSet
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.scheduler import EvalResult
 from fftune.keyed_noise import Noise
-from fftune.outcomes import Outcomes, rows
+from fftune.outcomes import Outcomes
 from fftune.report.attack_table import table
-from fftune.report.defense_table import (
-    defense_frame,
-    defense_rates,
-    defense_table,
-    flip_counts,
-    undefended,
-)
+from fftune.report.defended_rows import defense_frame, flip_counts, undefended
+from fftune.report.defense_rates import defense_rates
+from fftune.report.defense_table import defense_table
 from fftune.report.evaluations import EvaluationRecord
 from fftune.risk import Rate, RiskCounts
+from tests.brief import BRIEF
+from tests.report.drawn_rows import by_hand
 
 THREAT = ThreatModel(eps=0.05)
 BATTERY = BatteryConfig(steps=3, block_size=40, precision="fp32")
-DEFENSE = DefenseConfig(names=("random", "hedge"), steps=2, draws=1)
+DEFENSE = DefenseConfig(**BRIEF, names=("random", "hedge"), steps=2, draws=1)
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +40,7 @@ def outcomes(toy, blobs) -> Outcomes:
 def test_rows_of_every_draw_beside_the_undefended_ones(outcomes, toy, blobs) -> None:
     plain = evaluate(toy, blobs, BATTERY, threat=THREAT)
     assert undefended(outcomes).table.equals(plain.table)
-    for attack, defense, repeats in (("pgd-3", "hedge", 3), ("clean", "random", 3)):
+    for attack, defense, repeats in (("pgd-3", "hedge", 3), ("clean", "random", 6)):
         part = outcomes.where(attack=attack, goal="adversarial", defense=defense)
         assert len(part) == repeats * len(blobs)
     assert outcomes.where(defense="none").values("defense_repeat") == {0}
@@ -52,7 +50,7 @@ def test_none_beside_a_defence_adds_nothing(toy, blobs) -> None:
     """The bare net is always shown: its rows are not doubled, nor has it attackers of its own."""
     few = blobs.select(torch.arange(20), "test")
     hedge_alone, both, none = (
-        evaluate(toy, few, BATTERY, threat=THREAT, defense=DefenseConfig(names=names, steps=1))
+        evaluate(toy, few, BATTERY, threat=THREAT, defense=replace(DEFENSE, names=names, steps=1))
         for names in (("hedge",), ("none", "hedge"), ("none",))
     )
     assert both.table.equals(hedge_alone.table)
@@ -63,7 +61,7 @@ def test_none_beside_a_defence_adds_nothing(toy, blobs) -> None:
 def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
     few = blobs.select(torch.arange(20), "test")
     for names, shown in ((("none",), ""), (("none", "random"), "-random")):
-        defense = DefenseConfig(names=names, steps=1, draws=1)
+        defense = DefenseConfig(**BRIEF, names=names, steps=1, draws=1)
         found = evaluate(toy, few, BATTERY, threat=THREAT, defense=defense)
         record = EvaluationRecord(root=root, threat=THREAT, defense=defense, data="blobs")
         said = record.keep("toy", EvalResult(outcomes=found))
@@ -90,7 +88,7 @@ def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> N
 
 
 def test_without_a_radius_a_defence_changes_nothing(toy, blobs) -> None:
-    still = DefenseConfig(names=("hedge",), eps_d=0, steps=2, draws=1)
+    still = DefenseConfig(**BRIEF, names=("hedge",), eps_d=0, steps=2, draws=1)
     found = evaluate(toy, blobs, BATTERY, threat=THREAT, defense=still)
     frame = defense_frame(found)
     assert len(frame) and (frame["before"] == frame["pred_pert"]).all()
@@ -125,25 +123,47 @@ def test_who_knows_goes_as_many_steps_as_the_longest_pgd() -> None:
     config = battery[2].config
     assert (config.steps, config.restarts, config.step_length) == (100, 10, 1 / 255)
     knowing = {p.name: p.config for p in adaptive_attacks(battery, defense_set, threat)}
+    assert (knowing[CLEAN].steps, knowing[RANDOM_START].steps) == (0, 0)
     assert knowing["aware-hedge"] == knowing["eot-random"] == knowing["label-free"] == config
     assert knowing["pgd-hedged"] == replace(config, search="pgd_hedged")
     mixed = [*battery, *attacks_of(BatteryConfig(name="risks", steps=7), threat)]
-    steps = {(p.goal, p.config.steps) for p in adaptive_attacks(mixed, defense_set, threat)[1:]}
+    every = [p for p in adaptive_attacks(mixed, defense_set, threat)[2:] if p.choice is None]
+    steps = {(p.goal, p.config.steps) for p in every}
     assert steps == {("adversarial", 100), ("label_free", 100), ("hypocritical", 7)}
 
 
-def test_without_adaptive_attackers_clean_images_alone_join(outcomes, toy, blobs) -> None:
+def test_without_adaptive_attackers_controls_alone_join(outcomes, toy, blobs) -> None:
     found = evaluate(toy, blobs, BATTERY, threat=THREAT, defense=DEFENSE, adaptive=False)
-    assert found.values("attack") == {"pgd-3", CLEAN}
-    same = Outcomes.of(outcomes.where(attack=attack).table for attack in ("pgd-3", CLEAN))
+    kept = ("pgd-3", CLEAN, RANDOM_START)
+    assert found.values("attack") == set(kept)
+    same = Outcomes.of(outcomes.where(attack=attack).table for attack in kept)
     assert found.table.equals(same.table)
 
 
+def test_a_random_start_is_a_point_of_the_ball_and_no_attack(outcomes, blobs) -> None:
+    """It moves every pixel, takes no step, and stands in no worst case of the bare net."""
+    bare = outcomes.where(attack=RANDOM_START, defense="none").to_pandas()
+    assert set(bare["id"]) == set(blobs.ids.tolist())
+    assert bare["distance"].between(0.01, 0.05 + 1e-6).all()
+    assert set(bare["backwards"]) == set(bare["forwards"]) == {0}
+    behind = outcomes.where(attack=RANDOM_START, defense="hedge").to_pandas()
+    assert sorted(set(behind["defense_repeat"])) == [0, 1, 2]
+    assert RANDOM_START not in undefended(outcomes).values("attack")
+    frame = defense_frame(outcomes)
+    assert set(frame.loc[frame["attack"].isin([CLEAN, RANDOM_START]), "goal"]) == {"control"}
+    found = defense_rates(outcomes)
+    rate = found["defense/hedge/any/accuracy/random-start"]
+    assert rate == Rate(
+        int((behind["pred_pert"] == behind["y"]).groupby(behind["id"]).all().sum()), 100
+    )
+
+
 def test_friends_who_know_go_to_the_mistakes_of_every_net(outcomes, toy, blobs) -> None:
-    """Of the bare one and of each behind its first draw; to those of the bare one where the
-    battery's own friends go no further. Adversaries go everywhere."""
-    clean = outcomes.where(attack="clean", defense_repeat=0).to_pandas()
-    mistaken = set(clean.loc[clean["pred_pert"] != clean["y"], "id"])
+    """Of the bare one and of each behind any draw that tells its mistakes; to those of the bare
+    one where the battery's own friends go no further. Adversaries go everywhere."""
+    clean = outcomes.where(attack="clean").to_pandas()
+    own = (clean["defense"] == "none") | clean["defense_repeat"].isin([3, 4, 5])
+    mistaken = set(clean.loc[own & (clean["pred_pert"] != clean["y"]), "id"])
     bare = set(clean.loc[clean["pred_clean"] != clean["y"], "id"])
     assert bare < mistaken
     for attack in ("aware-hedge", "eot-random", "known-hedge", "pgd-hedged"):
@@ -186,41 +206,11 @@ def test_flips_by_hand() -> None:
     assert sum(flip_counts(frame).values()) == 4
 
 
-Draws = dict[str, list[list[int]]]
-"""Of each defence: the predictions in each draw."""
-
-
-def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws]) -> Outcomes:
-    """Rows of examples of class 0, as `evaluate` would leave them."""
-    (bare,) = clean["none"]
-    found = {(CLEAN, "adversarial"): clean} | attacks
-    return Outcomes.of(
-        rows(
-            len(bare),
-            {"dataset_hash": "d", "split": "test", "model_hash": "m", "norm": "linf", "eps": 0.1}
-            | {"id": list(range(len(bare))), "attack": attack, "goal": goal, "target": -1}
-            | {
-                "config_hash": "c",
-                "seed": 0,
-                "restart": 0,
-                "protocol": "last_iterate",
-                "tier": "full",
-            }
-            | {"defense": defense, "defense_repeat": repeat, "y": 0, "pred_clean": bare}
-            | {"pred_clean_defended": clean[defense][repeat], "pred_pert": pred, "success": False}
-            | {"queries": 0, "forwards": 0, "backwards": 0, "distance": 0.0, "status": "ok"},
-        )
-        for (attack, goal), defenses in found.items()
-        for defense, draws in defenses.items()
-        for repeat, pred in enumerate(draws)
-    )
-
-
 BY_HAND = by_hand(
     clean={
         "none": [[0, 0, 0, 1]],
-        "random": [[0, 0, 0, 0], [0, 0, 0, 1]],
-        "hedge": [[0, 0, 2, 1], [0, 0, 0, 0]],
+        "random": [[0, 0, 0, 0], [0, 0, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1]],
+        "hedge": [[0, 0, 2, 1], [0, 0, 0, 0], [0, 0, 2, 1], [0, 0, 2, 0]],
     },
     attacks={
         ("pgd-20", "adversarial"): {
@@ -247,6 +237,11 @@ BY_HAND = by_hand(
 )
 
 
+def cell(rate: Rate) -> str:
+    low, high = rate.interval
+    return f"{100 * rate.value:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
 def lines_of(said: str) -> set[str]:
     """With single spaces, so that columns may be of any width."""
     return {" ".join(line.split()) for line in said.splitlines()}
@@ -256,7 +251,7 @@ def test_adversaries_by_hand() -> None:
     """Of two draws: 50 and 100 % are 75 with a variance of 1,250; 25 and 50 % are 37.5, 312.5."""
     said = lines_of(defense_table(BY_HAND))
     assert {
-        "natural right in 2 draws of 2",
+        "natural right in 4 draws of 4",
         "none 75.00 75.00",
         "random 87.50 (312.50) 75.00",
         "hedge 75.00 (1250.00) 50.00",
@@ -273,19 +268,13 @@ def test_adversaries_by_hand() -> None:
         "cw 1.0 0.0 0.0 2.0 0.5 0.0",
     } <= said
     assert {
-        f"none, natural: {Rate(3, 4)}",
-        f"random, natural: {Rate(4, 4)}",
-        f"hedge, natural: {Rate(2, 4)}",
         f"random - none, natural: {Paired(n=4, both=3, gained=1, lost=0)}",
         f"hedge - none, natural: {Paired(n=4, both=2, gained=0, lost=1)}",
         f"hedge - random, natural: {Paired(n=4, both=2, gained=0, lost=2)}",
-        f"hedge, worst case of 2 attacks: {Rate(1, 4)}",
         f"hedge - random, worst case of 2 attacks: {Paired(n=4, both=1, gained=0, lost=0)}",
         f"hedge - none, worst case of 2 attacks: {Paired(n=4, both=0, gained=1, lost=0)}",
-        f"hedge, best of all: {Rate(1, 4)}",
-        f"random, best of all: {Rate(1, 4)}",
-        f"random, best, noise known: {Rate(0, 4)}",
-        f"hedge, best, noise known: {Rate(0, 4)}",
+        f"known*, or best of all {cell(Rate(0, 4))}",
+        f"bare net, best of all {cell(Rate(0, 4))}",
     } <= said
 
 
@@ -294,14 +283,15 @@ def test_a_worst_case_is_of_examples_that_all_attacks_have_rows_for() -> None:
     frame = BY_HAND.to_pandas()
     lost = (frame["attack"] == "cw") & (frame["id"] == 0)
     said = lines_of(defense_table(Outcomes(BY_HAND.table.filter(pa.array(~lost)))))
-    assert f"none, worst case of 2 attacks: {Rate(0, 3)}" in said
-    assert f"hedge, best of all: {Rate(0, 3)}" in said
-    assert f"hedge, natural: {Rate(2, 4)}" in said
+    worst = Paired(n=3, both=0, gained=0, lost=0)
+    assert f"hedge - none, worst case of 2 attacks: {worst}" in said
+    assert "accuracy in % of all, n = 3" in said
+    assert any(line.startswith(f"clean (n = 4) {cell(Rate(2, 4))}") for line in said)
 
 
 def test_friends_by_hand() -> None:
-    """The bare net is wrong about 2 to 5, behind the hedge's first draw about 0, 1, 3, 4 and 5."""
-    clean = {"none": [[0, 0, 1, 1, 1, 1]], "hedge": [[2, 2, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]]}
+    """The bare net is wrong about 2 to 5, behind the hedge's own draws about 0, 1, 3, 4 and 5."""
+    clean = {"none": [[0, 0, 1, 1, 1, 1]], "hedge": [[0] * 6, [0] * 6, *[[2, 2, 0, 1, 1, 1]] * 2]}
     still = [1, 1, 1, 1, 1, 1]
     said = lines_of(
         defense_table(
@@ -329,19 +319,20 @@ def test_friends_by_hand() -> None:
         "pgd-20 3 1 2 of 3 1",
         "aware-hedge 0 1 0 of 0 0",
         f"hedge unmasks pgd-20: {Rate(2, 3)}",
-        f"none, all friends: {Rate(3, 4)}",
-        f"hedge, all friends: {Rate(3, 5)}",
-        f"none, all, noise known: {Rate(4, 4)}",
-        f"hedge, all, noise known: {Rate(4, 5)}",
+        "hypocritical risk in % of D-, n = 5 (expectation: 5.0)",
+        f"known*, or best of all {cell(Rate(4, 5))}",
+        f"bare net, best of all (n = 4) {cell(Rate(3, 4))}",
     } <= said
+    # The second draw undoes all of it: no majority, and half of the draws.
+    one, none = cell(Rate(3, 5)), cell(Rate(0, 5))
+    assert any(line.startswith(f"best of all {one} {none} {one} 30.0 [") for line in said)
 
 
 def test_friends_of_the_bare_nets_mistakes_alone_tell_no_risk_of_another(toy, blobs) -> None:
     targets = BatteryConfig(name="targets", steps=1)
-    defense = DefenseConfig(names=("random",), repeats=1, draws=1)
+    defense = DefenseConfig(**BRIEF, names=("random",), repeats=1, draws=1)
     said = lines_of(defense_table(evaluate(toy, blobs, targets, threat=THREAT, defense=defense)))
-    assert "random, all friends: unknown, as friends went to the bare net's mistakes alone" in said
-    assert any(line.startswith("none, all friends:") and "n = 34" in line for line in said)
+    assert "hypocritical risk: unknown, as friends went to the bare net's mistakes alone" in said
 
 
 def test_the_table_says_all_of_it(outcomes, blobs) -> None:
@@ -351,6 +342,8 @@ def test_the_table_says_all_of_it(outcomes, blobs) -> None:
     each = 100 * worst[worst["defense"] == "hedge"].groupby("defense_repeat")["right"].mean()
     assert f"{each.mean():.2f} ({each.var():.2f})" in said
     for words in ("natural", "worst case", "best of all", "best, noise known", "unmasks", "FtoT"):
+        assert words in said
+    for words in ("majority of 3", "any of 3", "expectation", "random-start", "behind random"):
         assert words in said
     assert "hedge" not in table(undefended(outcomes))
 
@@ -364,7 +357,7 @@ def test_bad_defences_are_one_line(toy, blobs) -> None:
         evaluate(Rounded(), blobs, BATTERY, threat=THREAT, defense=DEFENSE)
     for setting in ({"eps_d": -1.0}, {"steps": -1}, {"repeats": 0}):
         with pytest.raises(ConfigError, match="must be"):
-            DefenseConfig(names=("hedge",), **setting)
+            DefenseConfig(**BRIEF, names=("hedge",), **setting)
 
 
 def test_an_undefended_battery_has_no_defended_rows(toy, blobs: Dataset) -> None:
@@ -394,7 +387,7 @@ def test_risks_are_of_one_defence_at_a_time(outcomes) -> None:
 
 def test_metrics_under_each_defence_by_hand() -> None:
     """As in `test_friends_by_hand`, of the first draw; adversaries beside them."""
-    clean = {"none": [[0, 0, 1, 1, 1, 1]], "hedge": [[2, 2, 0, 1, 1, 1], [0, 0, 0, 0, 0, 0]]}
+    clean = {"none": [[0, 0, 1, 1, 1, 1]], "hedge": [[2, 2, 0, 1, 1, 1]] * 4}
     still, attacks = [1, 1, 1, 1, 1, 1], {}
     for attack, hyp, adv in (
         ("pgd-20", [0, 0, 0, 1, 2, 1], [0, 0, 0, 0, 1, 1]),

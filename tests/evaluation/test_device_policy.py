@@ -15,6 +15,7 @@ from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.job import EvalJob, block_size_of, search_precision, sized
 from fftune.evaluation.question import question_of, questions_of
+from tests.brief import BRIEF
 
 THREAT = ThreatModel(eps=0.02)
 
@@ -63,10 +64,10 @@ def test_only_rows_that_moved_have_another_key_and_question(toy, blobs, tmp_path
     """Those of a bare net on a CPU are what they were."""
     battery = BatteryConfig(device="cpu", steps=1)
     bare = job_of(blobs, battery)
-    hedged = job_of(blobs, battery, defense=DefenseConfig(names=("hedge",), steps=1))
+    hedged = job_of(blobs, battery, defense=DefenseConfig(**BRIEF, names=("hedge",), steps=1))
     cells = [(bare, "cpu"), (bare, "cuda"), (hedged, "cpu"), (hedged, "cuda")]
     marks = [BlockCache(tmp_path, job, "net", device)._common[-1] for job, device in cells]
-    assert marks == ["auto", 1, 1, 1]
+    assert marks == ["auto", 2, 2, 2]
 
     def suite(job: EvalJob, device: str) -> str:
         settings = {"net": "n", "code": "c", "threat": THREAT, "available": None}

@@ -17,6 +17,7 @@ from fftune.evaluation.escalation import Evaluated, Plan, Tables, plan, single_p
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.lint.questions import WEAK
 from fftune.outcomes import Outcomes, rows
+from tests.brief import BRIEF
 
 COUNT = 30
 Y = torch.arange(COUNT) % 4
@@ -286,7 +287,7 @@ def test_of_several_probes_the_ensemble_alone_is_searched_again() -> None:
 def test_what_happens_behind_defences_decides_nothing() -> None:
     """Survivors and wins are the bare net's."""
     told = Told(beaten=lambda attack, i: attack.name == "ensemble" and i >= 5, defended=True)
-    defense = DefenseConfig(names=("random",), repeats=1, draws=1)
+    defense = DefenseConfig(**BRIEF, names=("random",), repeats=1, draws=1)
     battery = BatteryConfig(name="ensemble", tier="escalating", block_size=8)
     found = run_plan(plan(job_of(battery, defense=defense)), told)
     assert sorted(told.positions("canary", "escalating")) == list(range(5))

@@ -17,10 +17,10 @@ def of(config: DefenseConfig, *, attacks: int = 1, split: str = "test") -> Defen
 
 
 @pytest.mark.parametrize(
-    ("attacks", "repeats", "control"), [(9, 3, 9), (2, 3, 3), (3, 3, 3), (1, 1, 1), (5, 1, 5)]
+    ("attacks", "repeats", "control"), [(9, 3, 9), (2, 3, 6), (6, 3, 6), (1, 1, 2), (5, 1, 5)]
 )
 def test_the_control_has_as_many_draws_as_there_are_attacks(attacks, repeats, control) -> None:
-    """And never fewer than an attack's own repeats."""
+    """And never fewer than those that judge attacks and those that tell the mistakes."""
     defense_set = of(DefenseConfig(names=("random",), repeats=repeats), attacks=attacks)
     assert (defense_set.control, defense_set.repeats) == (control, repeats)
 

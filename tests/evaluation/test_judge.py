@@ -22,6 +22,7 @@ from fftune.models import verdict
 from fftune.outcomes import Outcomes, rows
 from fftune.report.attack_table import rates, table, values
 from fftune.risk import Rate, UnionCounts
+from tests.brief import BRIEF
 
 THREAT = ThreatModel(eps=0.02)
 AUTO = BatteryConfig(name="ensemble", block_size=50)
@@ -92,7 +93,7 @@ class Detached(nn.Module):
 
 @pytest.mark.parametrize("defense", [(), ("random",), ("hedge",)])
 def test_attacks_that_follow_gradients_refuse_a_net_without(defense, toy, blobs) -> None:
-    settings = DefenseConfig(names=defense, steps=2)
+    settings = DefenseConfig(**BRIEF, names=defense, steps=2)
     for name in ("risks", "nine", "hypocritical", "targets"):
         battery = BatteryConfig(name=name)
         with pytest.raises(ModelError, match="net has no input gradients: .* cannot be scored"):

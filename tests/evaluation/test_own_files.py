@@ -15,8 +15,11 @@ from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.scheduler import passes
 from fftune.report.attack_table import table
-from fftune.report.defense_table import defense_rates, defense_table, undefended
+from fftune.report.defended_rows import undefended
+from fftune.report.defense_rates import defense_rates
+from fftune.report.defense_table import defense_table
 from fftune.testing import check_battery, check_defense
+from tests.brief import BRIEF
 
 OWN = """
 import torch
@@ -81,7 +84,7 @@ def own(tmp_path):
 def test_a_defence_that_is_no_hedge_is_scored_like_one(own, toy, blobs) -> None:
     few = blobs.select(torch.arange(30), "test")
     names = (own("quantise"), own("SMOOTH"), "random")
-    defense = DefenseConfig(names=names, repeats=2, draws=2)
+    defense = DefenseConfig(**BRIEF, names=names, repeats=2, draws=2)
     battery = BatteryConfig(steps=2)
     found = evaluate(toy, few, battery, threat=THREAT, defense=defense)
     assert found.values("defense") == {"none", "quantise", "SMOOTH", "random"}
@@ -190,15 +193,15 @@ def test_what_is_no_battery_or_defence_is_refused_in_one_line(own) -> None:
     with pytest.raises(ConfigError, match="unknown battery 'nin'; did you mean 'nine'"):
         BatteryConfig(name="nin")
     with pytest.raises(ConfigError, match="unknown defense 'hegde'; did you mean 'hedge'"):
-        DefenseConfig(names=("hegde",))
+        DefenseConfig(**BRIEF, names=("hegde",))
     with pytest.raises(ConfigError, match="names must be each named once"):
-        DefenseConfig(names=("hedge", own("hedge")))
+        DefenseConfig(**BRIEF, names=("hedge", own("hedge")))
 
 
 def test_a_file_that_was_edited_is_another_defence_and_other_blocks(own, toy, blobs) -> None:
     def made() -> tuple[object, object]:
         names = (own("quantise"),)
-        defense = DefenseConfig(names=names, draws=1)
+        defense = DefenseConfig(**BRIEF, names=names, draws=1)
         battery = BatteryConfig(name=own("battery"))
         job = job_of(toy, blobs, battery, threat=THREAT, defense=defense)
         path = BlockCache(file.parent, job, "who", "cpu")._path(job.tasks(job.attacks[0])[0])
@@ -218,7 +221,7 @@ def test_a_file_that_was_edited_is_another_defence_and_other_blocks(own, toy, bl
 
 
 def test_passes_of_a_defence_are_part_of_what_an_adaptive_attack_costs(own, toy, blobs) -> None:
-    defense = DefenseConfig(names=(own("SMOOTH"), own("quantise")), draws=2)
+    defense = DefenseConfig(**BRIEF, names=(own("SMOOTH"), own("quantise")), draws=2)
     job = job_of(toy, blobs, BatteryConfig(steps=2), threat=THREAT, defense=defense)
     cost = {a.name: passes(a) for a in adaptive_attacks(job.attacks[:1], job.defense_set, THREAT)}
     assert cost["aware-SMOOTH"] == 1 + 4 * 2 * 3

@@ -14,6 +14,7 @@ from fftune.errors import DataError
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import Defended, Question, questions_of
 from fftune.outcomes import Outcomes, questions_in
+from tests.brief import BRIEF
 from tests.questions import ASKED as PLAIN
 
 HEDGE = Defended(name="hedge", norm="linf", eps_d=0.1, steps=2, step_size=0.05, clamp=True)
@@ -84,7 +85,7 @@ def test_json_gives_the_question_back() -> None:
 
 
 def test_rows_in_memory_say_what_was_resolved(toy, blobs) -> None:
-    defense = DefenseConfig(names=("random",), norm="l2", repeats=1, draws=1)
+    defense = DefenseConfig(**BRIEF, names=("random",), norm="l2", repeats=1, draws=1)
     threat = ThreatModel(eps=0.05)
     (found,) = questions_of(
         evaluate(toy, blobs, BatteryConfig(steps=1), threat=threat, defense=defense)

@@ -13,6 +13,7 @@ from fftune.capture.tape import Tape
 from fftune.comparison import moved
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.evaluation.job import under_test
+from tests.brief import BRIEF
 
 THREAT = ThreatModel(eps=0.02)
 
@@ -54,7 +55,7 @@ def test_nothing_stays_recorded_of_a_net_that_was_evaluated(toy, blobs) -> None:
 
 def test_a_defences_steps_are_recorded_too(toy, blobs) -> None:
     battery = BatteryConfig(steps=2, block_size=20, precision="fp32")
-    defense = DefenseConfig(names=("hedge",), steps=3, repeats=1, draws=1)
+    defense = DefenseConfig(**BRIEF, names=("hedge",), steps=3, repeats=1, draws=1)
     few = blobs.select(torch.arange(80), "test")
     job = job_of(toy, few, battery, threat=THREAT, defense=defense)
     with under_test(toy, job) as subject:
@@ -67,7 +68,7 @@ def test_sizes_of_a_gpu_move_no_verdict(toy, blobs, name: str, monkeypatch) -> N
     """Its widths, buckets, chunks and padded pieces, on a CPU that records."""
     tier = "screen" if name == "ensemble" else None
     battery = BatteryConfig(name=name, steps=4, tier=tier, precision="bf16", device="cpu")
-    defense = DefenseConfig(names=("hedge",), steps=2, repeats=2, draws=1)
+    defense = DefenseConfig(**BRIEF, names=("hedge",), steps=2, repeats=2, draws=1)
     few = blobs.select(torch.arange(45), "test")
     plain = found(toy, few, battery, defense=defense)[0]
     monkeypatch.setitem(devices._POLICIES, "cpu", replace(devices.CUDA, piece=32))

@@ -1,5 +1,7 @@
 """Which task is next, which is tried again, whose turn is over: by hand, without any net."""
 
+from dataclasses import replace
+
 import pytest
 
 from fftune.config import AttackConfig, ThreatModel
@@ -148,3 +150,25 @@ def test_what_is_known_is_not_asked_for() -> None:
     assert one.result.outcomes[TASKS[0]] == "known"
     again = JobState(plan=two_rounds(TASKS[:2]), cache=cache)
     assert not len(TaskQueue([again], CostModel())) and again.over
+
+
+def test_seconds_are_those_of_an_attack_all_of_whose_blocks_were_run() -> None:
+    aimed = replace(SHORT, goal="targeted", target=3)
+    tasks = [*TASKS, BlockTask(aimed, (0,))]
+
+    class Cache:
+        def known(self, asked):
+            return {task: "rows" for task in asked if task == TASKS[2]}
+
+        def put(self, *_):
+            pass
+
+    one = JobState(plan=two_rounds(tasks), cache=Cache())
+    queue = TaskQueue([one], CostModel())
+    for seconds in (1.0, 2.0, 4.0, 8.0):
+        item = queue.next()
+        queue.done(item, "rows", seconds)
+    assert one.over
+    found = one.result.seconds
+    assert set(found) == {("pgd-5", "adversarial", -1), ("pgd-5", "targeted", 3)}
+    assert sum(found.values()) == 14.0  # the 1.0 was of the attack that was known in part

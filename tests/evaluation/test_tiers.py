@@ -2,6 +2,7 @@
 
 import pytest
 
+from fftune.attacks import attack_spec
 from fftune.config import AttackConfig, BatteryConfig, ThreatModel
 from fftune.evaluation.batteries import attacks_of, canary
 from fftune.evaluation.tiers import (
@@ -52,11 +53,15 @@ def test_a_false_friend_has_one_target_and_three_losses() -> None:
 @pytest.mark.parametrize(
     ("tier", "adversary", "friend"),
     [
-        ("screen", [("ce", 20, 0), ("dlr", 20, 3)], [("dlr", 20), ("margin", 20), ("ce", 20)]),
+        (
+            "screen",
+            [("dlr", 10, 3), ("ce", 10, 0), ("margin", 30, 0)],
+            [("dlr", 20), ("margin", 10)],
+        ),
         (
             "escalating",
-            [("ce", 100, 0), ("dlr", 50, 9)],
-            [("dlr", 50), ("margin", 50), ("ce", 100)],
+            [("ce", 10, 0), ("margin", 30, 0), ("dlr", 10, 5), ("dlr", 50, 3)],
+            [("dlr", 20), ("margin", 10), ("dlr", 100)],
         ),
     ],
 )
@@ -93,6 +98,17 @@ def test_searches_are_told_as_readers_know_them(part, told) -> None:
     assert both.told("adversarial") == f"{told}, {told}"
     assert both.told("hypocritical") == told
     assert [stage.loss for stage in both.stages("hypocritical", THREAT)] == [part.loss]
+
+
+@pytest.mark.parametrize("goal", GOALS)
+def test_a_longer_tier_costs_an_image_that_withstands_it_more(goal) -> None:
+    """In passes; 240 and 180 are what the choice allowed for `screen`."""
+    spent = {
+        tier: sum(attack_spec(s.config.search).cost(s.config) for s in of_tier.stages(goal, THREAT))
+        for tier, of_tier in TIERS.items()
+    }
+    assert spent["screen"] < spent["escalating"] < spent["full"]
+    assert spent["screen"] <= {"adversarial": 240, "hypocritical": 180}[goal]
 
 
 @pytest.mark.parametrize("tier", ["screen", "escalating", "full"])

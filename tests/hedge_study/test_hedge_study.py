@@ -38,6 +38,7 @@ from fftune.sweeping.samplers.spec import check_strategy, strategy_of
 from fftune.sweeping.search_space import corners
 from fftune.sweeping.sweep import sweep
 from fftune.training.train import train
+from tests.brief import BRIEF
 
 NETS = Path(__file__).with_name("digit_nets.py")
 THREAT = ThreatModel(eps=0.15)
@@ -87,7 +88,8 @@ def test_the_counts_are_those_of_an_evaluation(done) -> None:
     _, config, front = done
     test = splits_of(DIGITS, 60)["test"]
     net, base = load_model(config.base.net), config.base
-    settings = DefenseConfig(names=("random", "hedge"), eps_d=0.1, steps=2, repeats=1)
+    brief = {"steps": 2, "repeats": 1, **BRIEF}
+    settings = DefenseConfig(names=("random", "hedge"), eps_d=0.1, **brief)
     rows = evaluate(net, test, BatteryConfig(steps=2), threat=THREAT, defense=settings).to_pandas()
     rows = rows[rows["defense_repeat"] == 0].sort_values("id")
     for point, defense in zip(front.results, ("random", "hedge"), strict=True):

@@ -19,6 +19,7 @@ from fftune.hedge_study.precomputed import (
     perturbed_once,
 )
 from fftune.risk import RiskCounts
+from tests.brief import BRIEF
 
 THREAT = ThreatModel(eps=0.05)
 BATTERY = BatteryConfig(steps=3, block_size=40)
@@ -46,7 +47,7 @@ def test_behind_a_hedge_it_counts_what_the_first_draw_of_an_evaluation_counts(
 ) -> None:
     config = HedgeConfig(eps_d=0.1, steps=2)
     ours = defended_rows(toy, crafted, config, battery=BATTERY).to_pandas()
-    settings = DefenseConfig(names=("hedge",), eps_d=0.1, steps=2, repeats=1)
+    settings = DefenseConfig(**BRIEF, names=("hedge",), eps_d=0.1, steps=2, repeats=1)
     frame = evaluate(toy, blobs, BATTERY, threat=THREAT, defense=settings).to_pandas()
     frame = frame[(frame["defense"] == "hedge") & (frame["defense_repeat"] == 0)]
     clean = frame[frame["attack"] == "clean"].sort_values("id")["pred_pert"]

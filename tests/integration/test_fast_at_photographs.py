@@ -10,6 +10,7 @@ from fftune.cli.evaluate import main
 from fftune.config import DataSpec
 from fftune.data.model_spec import model_spec
 from fftune.outcomes import Outcomes
+from tests.brief import FLAGS
 from tests.integration.photo_nets import narrow
 
 HOME = Path(os.environ.get("FFTUNE_DATA", Path.home() / ".cache/fftune/datasets"))
@@ -55,7 +56,7 @@ def test_fast_ats_checkpoint_is_judged_with_and_without_a_hedge(
             *("--data", photographs, "--data.image-size", "32", "--data.validation-size", "0"),
             *("--data.train-size", "None", "--battery", "fast_at", "--examples", "2"),
             *("--eps", repr(eps), "--rows", str(rows)),
-            *((*hedged, "--defense.draws", "1") if defense else ()),
+            *((*hedged, "--defense.draws", "1", *FLAGS) if defense else ()),
         ]
     )
     outcomes = Outcomes.read(rows)

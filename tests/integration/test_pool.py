@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,7 @@ pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
 
 CHECKOUT = Path(__file__).parents[2]
 NETS = Path(__file__).with_name("pool_net.py")
+OTHER = f"{NETS}:net"
 BATTERY = BatteryConfig(name="risks", steps=3, examples=240, block_size=8)
 TASKS = 2 * 30
 
@@ -103,6 +105,18 @@ def test_nodes_and_actors_die_at_random_and_no_row_moves(nodes, tmp_path, inline
 @pytest.mark.parametrize("first", range(3, 23, 4))
 def test_whenever_they_die(first, nodes, tmp_path, inline) -> None:
     survive(range(first, first + 4), nodes, tmp_path, inline)
+
+
+@pytest.mark.slow
+def test_points_of_another_net_are_the_same_on_a_cluster(nodes) -> None:
+    battery = replace(BATTERY, name="ensemble", tier="screen", examples=40, transfer=(OTHER,))
+    spec, threat = ModelSpec(factory=f"{NETS}:net"), ThreatModel(eps=0.1)
+    here, there = (
+        evaluate({"net": spec}, DataSpec(), battery, threat=threat, backend=backend)["net"]
+        for backend in ("inline", "ray")
+    )
+    assert "transfer-net" in here.complete().values("attack")
+    assert there.complete().table.equals(here.complete().table)
 
 
 @pytest.mark.slow

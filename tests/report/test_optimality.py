@@ -7,7 +7,7 @@ from test_risk import SUBJECT
 from fftune.evaluation.batteries import CANARY_NAME
 from fftune.outcomes import Outcomes, rows
 from fftune.report.attack_table import shares, table
-from fftune.report.defense_table import defense_frame
+from fftune.report.defended_rows import defense_frame
 from fftune.report.optimality import defended_shares, share_lines, share_values
 from fftune.risk import Rate
 
@@ -60,7 +60,7 @@ def test_a_mistake_counts_for_no_adversary_and_an_empty_union_has_no_share() -> 
     (none,) = shares(Outcomes.of([part("pgd-20", preds(6, 7, 8, 9))]))
     assert none.found == Rate(0, 0)
     assert none.plain["share"] is None
-    assert "0 of 0      -" in share_lines([none])[-1]
+    assert share_lines([none])[-1].split()[2:8] == ["0", "of", "0", "-", "-", "20.0"]
     assert share_values([none]) == {"passes/pgd-20 adversarial": 40.0}
 
 
@@ -74,6 +74,17 @@ def test_an_example_that_a_search_lost_is_left_out_but_not_for_the_canary() -> N
         ("pgd-20", Rate(1, 4), 9),
     ]
     assert "canary, 2 tried" in "\n".join(share_lines(found))
+
+
+def test_enough_is_found_within_the_passes_of_the_last_that_is_needed() -> None:
+    """Of 40 in the union, 39 are .97 of it: the second dearest of the 40 that were found."""
+    cost = {"y": [RIGHT] * 40, "pred_clean": [RIGHT] * 40, "pred_pert": [WRONG] * 40}
+    known = KNOWN | {"goal": "adversarial", "id": list(range(40)), "success": True} | cost
+    all_ = rows(40, known | {"forwards": list(range(40, 0, -1)), "backwards": 100})
+    less = part("short", {i: RIGHT if i < 2 else WRONG for i in range(6)})
+    (one,) = shares(Outcomes.of([all_]))
+    assert one.found == Rate(40, 40) and one.enough == 139
+    assert [s.enough for s in shares(Outcomes.of([all_.slice(0, 6), less]))] == [140, None]
 
 
 def test_each_class_that_is_aimed_at_has_a_union_of_its_own() -> None:
@@ -93,8 +104,9 @@ def test_the_table_tells_weak_searches_at_once() -> None:
     said = table(THREE, {("apgd", "adversarial", -1): 2.0})
     at = said.index("searches by their share")
     lines = [" ".join(line.split()) for line in said[at:].splitlines()]
-    assert lines[2] == "adversarial apgd 3 of 4 75.0% 10.9 + 9.0 109 + 90 2.0 s"
-    assert lines[3] == "adversarial pgd-20 2 of 4 50.0% 20.0 + 20.0 200 + 200 -"
+    assert lines[2] == "adversarial apgd 3 of 4 75.0% - 10.9 + 9.0 109 + 90 2.0 s"
+    assert lines[3] == "adversarial pgd-20 2 of 4 50.0% - 20.0 + 20.0 200 + 200 -"
+    assert lines[4] == "hypocritical pgd-20 3 of 3 100.0% 9 5.0 + 4.0 50 + 40 -"
     assert "seconds" not in table(THREE)
 
 
@@ -108,7 +120,7 @@ def test_values_for_charts_and_plain_json() -> None:
     assert found[0].plain == {
         "goal": "adversarial",
         "attack": "apgd",
-        "protocol": "fixed",
+        "protocol": "last_iterate",
         "tier": "full",
         "found": 3,
         "found_by_all": 4,
@@ -116,6 +128,7 @@ def test_values_for_charts_and_plain_json() -> None:
         "tried": 10,
         "forwards": 109,
         "backwards": 90,
+        "passes_to_enough": None,
         "seconds": None,
     }
 
@@ -125,12 +138,11 @@ def test_behind_a_defence_shares_are_of_its_own_right_answers_and_passes_of_the_
 
     def under(attack: str, goal: str, *fooled: int, repeat: int = 0) -> pa.Table:
         behind = {"defense": "hedge", "defense_repeat": repeat, "forwards": 1, "backwards": 1}
-        mistaken = {
-            "pred_clean_defended": [WRONG if i in (0, *range(6, 10)) else 0 for i in range(10)]
-        }
-        return part(attack, preds(*fooled), goal, **behind, **mistaken)
+        return part(attack, preds(*fooled), goal, **behind)
 
     both = [
+        part("clean", preds(), forwards=1),
+        *(under("clean", "adversarial", 0, 6, 7, 8, 9, repeat=draw) for draw in range(4)),
         part("apgd", preds(1, 2), forwards=7, backwards=3),
         under("apgd", "adversarial", 0, 1, 2),
         under("apgd", "adversarial", 1, 2, 3, repeat=1),

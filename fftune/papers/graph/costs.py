@@ -8,25 +8,23 @@ import torch
 
 from fftune.config import (
     BatteryConfig,
-    DefenseConfig,
     InputSpec,
     OptimizerConfig,
     Phase,
     TrainConfig,
 )
-from fftune.defenses import Defense, defenses_of
+from fftune.defenses import Defense
 from fftune.errors import ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
-from fftune.evaluation.defended import CLEAN, DefenseSet
+from fftune.evaluation.defended import CLEAN, CONTROLS, DefenseSet
 from fftune.evaluation.scheduler import passes
-from fftune.keyed_noise import Noise
 from fftune.models import make_model
 from fftune.models.published_nets import CLASSES, LAYOUTS
 from fftune.models.specs import OURS, ROBUSTBENCH
 from fftune.papers.declarations import Analysis, Exam, Net, Substandard
-from fftune.papers.scales import config_of, examples_of, images_of
-from fftune.papers.tasks import REPEATS, Task, ball_for, images_for
+from fftune.papers.scales import REPEATS, behind, config_of, examples_of, images_of
+from fftune.papers.tasks import Task, ball_for, images_for
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
 from fftune.registry import DATASETS
@@ -179,12 +177,13 @@ def _evaluation(need: Exam, scale: Scale) -> Cost:
     examples = examples_of(need.size, scale) or _official(name, need.split)
     behind = Work()
     for defense in defenses:
-        behind += Work(forwards=1, crafts=defense.passes) * REPEATS
+        behind += Work(forwards=1, crafts=defense.passes)
     work, rows = Work(), 0.0
     for attack in attacks:
         taken = round(examples * (1.0 if attack.scope == "all" else MISTAKEN))
-        work += (_passes_of(attack) + behind) * taken
-        rows += taken * (1 + REPEATS * len(defenses))
+        draws = 2 * REPEATS if attack.name == CLEAN else REPEATS
+        work += (_passes_of(attack) + behind * draws) * taken
+        rows += taken * (1 + draws * len(defenses))
     size = round(ROW * rows) + 2**13
     return Cost(loads=(_judged(need.net, work, scale),), bytes=size, meanwhile=2 * size)
 
@@ -195,18 +194,12 @@ def _attacks(need: Exam, scale: Scale, classes: int) -> tuple[list[Attack], list
     attacks = list(attacks_of(BatteryConfig(name=need.battery), threat, classes=classes))
     if not need.defenses:
         return attacks, []
-    config = DefenseConfig(names=need.defenses, repeats=REPEATS)
-    defenses = defenses_of(config, threat)
-    among = DefenseSet(
-        defenses=defenses,
-        repeats=REPEATS,
-        control=REPEATS,
-        noise=Noise(0),
-        draws=config.draws,
-    )
+    config = behind(need.defenses, scale)
+    among = DefenseSet.of(config, threat, source="", split="", attacks=len(attacks))
+    assert among is not None  # defences are named
     aware = adaptive_attacks(attacks, among, threat)
-    more = [one for one in aware if need.adaptive or one.name == CLEAN]
-    return [*attacks, *more], list(defenses.values())
+    more = [one for one in aware if need.adaptive or one.name in CONTROLS]
+    return [*attacks, *more], list(among.defenses.values())
 
 
 def _passes_of(attack: Attack) -> Work:

@@ -8,7 +8,7 @@ from fftune.comparison import Paired
 from fftune.evaluation.adaptive import is_adaptive
 from fftune.hedge_study.showcase_schema import Flips
 from fftune.outcomes import Outcomes
-from fftune.report.defense_table import defense_frame
+from fftune.report.defended_rows import defense_frame
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,15 +12,13 @@ from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.defended import CLEAN
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Cell, Measure, Row
-from fftune.report.defense_table import defense_frame, tried_by_all
+from fftune.report.defended_rows import defense_frame, is_leaked, tried_by_all
 from fftune.risk import Rate
 
 if TYPE_CHECKING:
     import pandas as pd
 
 WORST, BEST = "worst", "best"
-LEAKED = "known"
-"""Beginning of the names of attackers who have the defender's first draw."""
 COLUMNS = {
     CLEAN: "Natural",
     "pgd-20": "PGD",
@@ -90,7 +88,7 @@ def defense_measures(outcomes: Outcomes) -> Mapping[str, Mapping[str, Measure]]:
     frame = defense_frame(outcomes)
     clean = frame[frame["attack"] == CLEAN]
     adversaries = frame[frame["goal"].isin(["adversarial", "label_free"])]
-    blind = adversaries[~adversaries["attack"].str.startswith(LEAKED)]
+    blind = adversaries[~adversaries["attack"].map(is_leaked).astype(bool)]
     is_aware = blind["attack"].map(is_adaptive).astype(bool)
     found = {}
     for defense in _in_order(set(frame["defense"]), METHODS):

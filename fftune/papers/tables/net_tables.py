@@ -17,7 +17,7 @@ from fftune.papers.tables.evaluated_nets import Evaluated
 from fftune.papers.tables.measures import measure_of
 from fftune.papers.tables.net_risks import CONSTANT, INFLATION, PGD, NetRisks, answers_one_class
 from fftune.report.attack_table import ensembles
-from fftune.report.defense_table import undefended
+from fftune.report.defended_rows import undefended
 from fftune.risk import Rate, RiskCounts
 
 if TYPE_CHECKING:

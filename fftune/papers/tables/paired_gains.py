@@ -5,15 +5,14 @@ no independent example.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from math import sqrt
 from typing import TYPE_CHECKING
 
 from fftune.evaluation.adaptive import is_adaptive
+from fftune.expectation import MeanGain
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Direction, Measure
 from fftune.papers.tables.attack_tables import WORST
-from fftune.report.defense_table import defense_frame, tried_by_all
-from fftune.risk import Z
+from fftune.report.defended_rows import defense_frame, tried_by_all
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,24 +60,12 @@ def gain(
     ]
     if not differences:
         return None
-    each = 100 * pd.concat(differences, axis=1, join="inner").mean(axis=1)
-    return _mean(each.tolist())
-
-
-def _mean(values: Sequence[float]) -> Measure | None:
-    """Mean of differences in points, with the interval of Agresti & Min (2005).
-
-    It counts two images more: half a gained, half a lost and one unchanged. Without them a few
-    images that nothing changes would prove that nothing ever does.
-    """
-    n = len(values)
-    if not n:
+    each = pd.concat(differences, axis=1, join="inner").mean(axis=1)
+    found = MeanGain.of(each.tolist())
+    if not found.n:
         return None
-    mean, more = sum(values) / n, n + 2
-    middle = sum(values) / more
-    square = (sum(one**2 for one in values) + 100**2) / more
-    half = Z * sqrt((square - middle**2) / more)
-    return Measure(mean=mean, low=middle - half, high=middle + half, n=n)
+    mean, low, high = (100 * share for share in (found.value, found.low, found.high))
+    return Measure(mean=mean, low=low, high=high, n=found.n)
 
 
 def exceeds(claim: str, measure: Measure | None, bound: float = 0.0) -> Direction:

@@ -28,6 +28,7 @@ from fftune.papers.hedge_defense.analyses import ablation, attacked_twice, effec
 from fftune.papers.hedge_defense.flip_counts import change, flips_in, gains
 from fftune.papers.hedge_defense.plots import flips_at
 from fftune.papers.tasks import Given
+from tests.brief import BRIEF
 
 NETS = Path(__file__).parents[2] / "hedge_study" / "digit_nets.py"
 DIGITS = DataSpec(name="digits", train_size=200, validation_size=0)
@@ -148,7 +149,7 @@ def test_rows_give_the_counts_of_the_analysis_draw_by_draw(net, images) -> None:
         sample(DIGITS, "test", EXAMPLES),
         BatteryConfig(steps=2),
         threat=ThreatModel(eps=EPS),
-        defense=DefenseConfig(names=("random", "hedge"), steps=2, repeats=2),
+        defense=DefenseConfig(**BRIEF, names=("random", "hedge"), steps=2, repeats=2),
     )
     found = flips_in(rows)
     assert set(found) == {("pgd-2", "random"), ("pgd-2", "hedge")}

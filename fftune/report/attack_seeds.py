@@ -1,0 +1,75 @@
+"""Headline figures under several seeds of the attackers, side by side."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fftune.outcomes import Outcomes
+from fftune.report.attack_table import rates
+from fftune.report.defended_rows import undefended
+from fftune.risk import Rate, plain_rate
+
+HEADLINES = {
+    "worst_case/accuracy": "accuracy",
+    "worst_case/hypocritical_risk": "hypocritical risk on D-",
+}
+"""Rates of `attack_table.rates` that stand beside each other, as they are printed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SeedSpread:
+    """One headline figure under each seed of the attackers."""
+
+    name: str
+    rates: Mapping[int, Rate]
+    """By seed; the first is the headline."""
+
+    @property
+    def spread(self) -> float:
+        """Largest difference of two seeds, a share."""
+        found = [rate.value for rate in self.rates.values()]
+        return max(found) - min(found)
+
+    def __str__(self) -> str:
+        each = ", ".join(f"{rate.value:.1%}" for rate in self.rates.values())
+        return f"{HEADLINES[self.name]}: {each}; {100 * self.spread:.1f} points apart"
+
+
+def seed_spreads(outcomes: Sequence[Outcomes]) -> list[SeedSpread]:
+    """Worst-case accuracy and hypocritical risk of a bare net under each seed.
+
+    Args:
+        outcomes: of one net and one battery, each of one seed. Where some lack a figure, it is
+            left out: an accuracy needs an attack on all examples, a risk an example at risk.
+    """
+    by_seed = {seed: rates(undefended(rows)) for rows in outcomes for seed in rows.values("seed")}
+    spreads = []
+    for name in HEADLINES:
+        found = {seed: one[name] for seed, one in by_seed.items() if name in one and one[name].n}
+        if found and len(found) == len(by_seed):
+            spreads.append(SeedSpread(name=name, rates=found))
+    return spreads
+
+
+def seed_lines(outcomes: Sequence[Outcomes]) -> list[str]:
+    """Format the spreads of several seeds; of a single one nothing is known."""
+    if len(outcomes) < 2:
+        return []
+    seeds = ", ".join(str(seed) for rows in outcomes for seed in rows.values("seed"))
+    head = f"  worst case under attack seeds {seeds}:"
+    return [head, *(f"{'':16s}{spread}" for spread in seed_spreads(outcomes))]
+
+
+def seed_values(outcomes: Sequence[Outcomes]) -> dict[str, float]:
+    """Spreads for charts, as in `seed_spread/worst_case/accuracy`, if there are several seeds."""
+    if len(outcomes) < 2:
+        return {}
+    return {f"seed_spread/{one.name}": one.spread for one in seed_spreads(outcomes)}
+
+
+def seed_plain(outcomes: Sequence[Outcomes]) -> dict[str, list[dict[str, Any]]]:
+    """Headline figures by name, one of each seed, as plain JSON values."""
+    return {
+        one.name: [{"seed": seed} | plain_rate(rate) for seed, rate in one.rates.items()]
+        for one in seed_spreads(outcomes)
+    }
