@@ -8,8 +8,9 @@ a row belongs to the image that it is nearest to. As the hook sees every answer,
 how many passes an image was first fooled inside the ball. An attack has found an image if the
 point that it hands over is inside the ball and fools the untouched net. Such an image costs what
 was spent until it was first fooled, any other all that was spent on it: ours and theirs are
-alike granted a perfect early end. A library's attacks are taken in its own best order, in
-hindsight (next is the one that finds most new images per pass), each on what is left.
+alike granted a perfect early end, and the last attack is cut in hindsight. A second figure is of
+whole attacks, as they run. A library's attacks are taken in its own best order, in hindsight, too
+(next is the one that finds most new images per pass), each on what is left.
 """
 
 import json
@@ -21,72 +22,15 @@ from statistics import median
 
 import torch
 from library_attacks import Member, members
+from pass_hook import PassHook, fooled
 from rivals import THREAT, seconds_used
 from torch import Tensor, nn
 
-from fftune.attacks import success
 from fftune.config import Goal
-from fftune.models import inference_copy
 
 SHARE = 0.97
-TOLERANCE = 1e-6
-DOUBTFUL = 0.9
-"""Ratio of the distances to the nearest image and the next above which a row is counted so."""
 NETS = ("fastat_small", "natural_small")
 GOALS: tuple[Goal, ...] = ("adversarial", "hypocritical")
-
-
-class PassHook(nn.Module):
-    """Net that counts its passes for each image, and notes when an image is first fooled."""
-
-    def __init__(self, net: nn.Module, x: Tensor, y: Tensor, goal: Goal, eps: float) -> None:
-        """Watch attacks with this goal on (N, C, H, W) images `x` of (N,) labels `y`.
-
-        They ask an equivalent copy of the net, which is faster; `verdict` is the net itself.
-        """
-        super().__init__()
-        self.verdict, self.net = net, inference_copy(net, "fp32", x[:4])
-        self.x, self.y, self.goal, self.eps = x, y, goal, eps
-        self.forwards, self.backwards = (torch.zeros(len(x), dtype=torch.int64) for _ in range(2))
-        self.first = torch.full((len(x),), -1)
-        """(N,) int64, passes of both kinds up to the first that fooled; -1: none has."""
-        self.doubtful = 0
-        """Rows that lie nearly as near to a second image."""
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        at = self.images(x.detach())
-        self.forwards.index_add_(0, at, torch.ones_like(at))
-        logits: Tensor = self.net(x)
-        won = at[fooled(self.goal, logits.detach(), self.x[at], x.detach(), self.y[at], self.eps)]
-        new = won[self.first[won] < 0]
-        self.first[new] = self.forwards[new] + self.backwards[new]
-        if logits.requires_grad:
-            logits.register_hook(lambda _: self._differentiated(at))
-        return logits
-
-    def images(self, x: Tensor) -> Tensor:
-        """(R,) int64, the image of each row: the nearest in l_2."""
-        apart = torch.cdist(x.flatten(1), self.x.flatten(1))
-        near = apart.topk(min(2, len(self.x)), largest=False)
-        self.doubtful += int((near.values[:, 0] > DOUBTFUL * near.values[:, -1]).sum())
-        return near.indices[:, 0]
-
-    def _differentiated(self, at: Tensor) -> None:
-        self.backwards.index_add_(0, at, torch.ones_like(at))
-
-
-def fooled(goal: Goal, logits: Tensor, x: Tensor, x_pert: Tensor, y: Tensor, eps: float) -> Tensor:
-    """(R,) bool: the point serves the goal, and lies inside the ball and [0, 1]: one rule for all.
-
-    Args:
-        logits: (R, K), the untouched net's at `x_pert`.
-    """
-    pred = logits.argmax(1)
-    pixels = x_pert.flatten(1)
-    far = (pixels - x.flatten(1)).abs().amax(1) > eps + TOLERANCE
-    outside = (pixels.amin(1) < -TOLERANCE) | (pixels.amax(1) > 1 + TOLERANCE)
-    return success(goal, pred, pred, y) & ~far & ~outside
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,39 +117,75 @@ def run(member: Member, net: nn.Module, name: str, images: Images, goal: Goal, s
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """An attack in a library's order, and what all up to it have found and spent."""
+    """An attack in a library's order, and what all up to it have found at which passes."""
 
     attack: str
     found: int
     passes: int
-    """Rows of both kinds, over all images, each until it was first fooled."""
-    spent: int
-    """The same without any early end but the attack's own."""
+    """Rows of both kinds, over all images."""
 
 
-def in_best_order(records: Sequence[Record], enough: float) -> list[Step]:
+def in_best_order(records: Sequence[Record], enough: float, *, whole: bool = False) -> list[Step]:
     """Attacks by most new images per pass, each on what is left, until `enough` are found.
 
-    The last of them is cut where that is reached: no image gets more passes than are needed.
+    The last is the attack, after however many of the others, with which the total is least. Where
+    even all attacks find less, all that find something are taken.
+
+    Args:
+        whole: count all passes of each attack. Else an image costs what was spent until it was
+            fooled, and the last attack is cut where enough are found: no image gets more passes.
     """
-    left, waiting = set(range(len(records[0].found) if records else 0)), list(records)
-    steps, found, passes, spent = [], 0, 0, 0
-    while waiting and left and found < enough:
-        best = max(waiting, key=lambda r: (_gain(r, left), r.attack))
-        waiting.remove(best)
-        new = {i for i in left if best.found[i]}
-        if not new:
-            continue
-        passes += _until(best, left, new, enough - found)
-        spent += sum(best.total[i] for i in left)
+    order, every = _greedy(records, whole), _every(records)
+    ends = []
+    for count in range(len(order)):
+        begun = order[:count]
+        left = every - _union(begun)
+        known = len(every) - len(left)
+        if known >= enough:
+            break
+        ends += [
+            _steps([*begun, last], enough, whole)
+            for last in records
+            if known + len(_new(last, left)) >= enough
+        ]
+    return min(ends, key=lambda steps: steps[-1].passes, default=_steps(order, enough, whole))
+
+
+def _greedy(records: Sequence[Record], whole: bool) -> list[Record]:
+    """Attacks that find something new, those with most new images per pass first."""
+    order: list[Record] = []
+    left = _every(records)
+
+    def gain(record: Record) -> tuple[float, str]:
+        cost = record.total if whole else record.cost
+        return len(_new(record, left)) / max(1, sum(cost[i] for i in left)), record.attack
+
+    while waiting := [record for record in records if _new(record, left)]:
+        order.append(max(waiting, key=gain))
+        left -= _union(order)
+    return order
+
+
+def _steps(order: Sequence[Record], enough: float, whole: bool) -> list[Step]:
+    """What is found and spent after each attack of an order."""
+    steps, found, passes, left = [], 0, 0, _every(order)
+    for record in order:
+        new = _new(record, left)
+        if whole:
+            passes += sum(record.total[i] for i in left)
+        else:
+            passes += _until(record, left, new, enough - found)
         found, left = found + len(new), left - new
-        steps.append(Step(attack=best.attack, found=found, passes=passes, spent=spent))
+        steps.append(Step(attack=record.attack, found=found, passes=passes))
     return steps
 
 
-def _gain(record: Record, left: set[int]) -> float:
-    """New images per pass."""
-    return sum(record.found[i] for i in left) / max(1, sum(record.cost[i] for i in left))
+def _every(records: Sequence[Record]) -> set[int]:
+    return set(range(len(records[0].found))) if records else set()
+
+
+def _new(record: Record, left: set[int]) -> set[int]:
+    return {i for i in left if record.found[i]}
 
 
 def _until(record: Record, left: set[int], new: set[int], missing: float) -> int:
@@ -292,21 +272,28 @@ def summary(records: Sequence[Record], seeds: Sequence[int]) -> list[str]:
         f"{_each(rivals)} (seeds {_each(seeds)})"
     ]
     for library in libraries:
-        steps = [
-            in_best_order([r for r in of[seed] if r.library == library], SHARE * most)
-            for seed, most in zip(seeds, every, strict=True)
-        ]
-        shares = [s[-1].found / most if s else 0.0 for s, most in zip(steps, every, strict=True)]
-        passes = [s[-1].passes / n if s else 0.0 for s in steps]
-        spent = [s[-1].spent / n if s else 0.0 for s in steps]
-        reached = all(share >= SHARE for share in shares)
-        order = " > ".join(f"{step.attack} {step.found}" for step in steps[0])
-        lines.append(
-            f"  {library:24s}{'reaches' if reached else 'ends at'} {median(shares):.3f} after "
-            f"{median(passes):8.1f} passes an image ({_each(passes, '.1f')}), whole attacks "
-            f"{median(spent):8.1f}; {order}"
-        )
+        own = [[r for r in of[seed] if r.library == library] for seed in seeds]
+        for whole in (False, True):
+            steps = [
+                in_best_order(records, SHARE * most, whole=whole)
+                for records, most in zip(own, every, strict=True)
+            ]
+            lines.append(f"  {library:18s}{_told(steps, every, n, whole)}")
     return lines
+
+
+def _told(steps: Sequence[Sequence[Step]], every: Sequence[int], n: int, whole: bool) -> str:
+    """What a library reaches, median over the seeds, and its order under the first of them."""
+    ends = [part[-1] if part else Step(attack="", found=0, passes=0) for part in steps]
+    shares = [end.found / most if most else 0.0 for end, most in zip(ends, every, strict=True)]
+    passes = [end.passes / n for end in ends]
+    verb = "reaches" if all(share >= SHARE for share in shares) else "ends at"
+    kind = "whole attacks" if whole else "cut"
+    order = " > ".join(f"{step.attack} {step.found}" for step in steps[0])
+    return (
+        f"{verb} {median(shares):.3f} after {median(passes):8,.1f} passes an image, {kind} "
+        f"({_each(passes, ',.1f')}); {order}"
+    )
 
 
 def _union(records: Sequence[Record]) -> set[int]:

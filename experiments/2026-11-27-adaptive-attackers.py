@@ -1,17 +1,22 @@
 """The strongest adaptive attack beside a plain loop of the attack that broke Hedge Defense.
 
     python experiments/2026-11-27-adaptive-attackers.py FOLDER NETS [--parts points plain ...]
-        [--nets fastat_small natural_small] [--examples 300] [--chunk 50] [--minutes 45]
+        [--nets fastat_small natural_small] [--examples 1000] [--chunk 1000] [--device cuda]
+        [--images FILE] [--minutes 45]
 
 NETS is the folder of the checkpoints and their `architectures.py`. Images are drawn from
 CIFAR-10's test split, in chunks; a chunk that is in FOLDER is not computed again, so that a run may
-be stopped at any time. Parts:
+be stopped at any time. `--images FILE` keeps the images in a file, or reads them from there. Parts:
 
     points   `adaptive-hedge` as every defended battery has it: the points of each of its searches
     plain    the public attack (Croce et al. 2022), in a loop of its own that shares no search code
     mixture  the same searches on the loss of mean probabilities
     steps, targets, draws, inner, choices   one length of `adaptive-hedge` doubled
+    eot      PGD-20 on the cross-entropy of mean probabilities, through all 20 steps of the hedge
+    friends  the strongest false friend
     bare     the bare net's worst case, tier `escalating` of `ensemble`
+    void     a defence that hides gradients and nothing else
+    smoothing, bare_l2   randomised smoothing and the bare net in l_2, beside the certificate
     table    the figures, from what is in FOLDER
 
 The defence is the hedge of 20 steps of 4/255 in a ball of 8/255; all points are judged behind the
@@ -31,24 +36,38 @@ import torch
 from torch import Tensor, nn
 
 from fftune import devices
-from fftune.config import DataSpec, DefenseConfig, HedgeConfig, ThreatModel
+from fftune.attacks.query_counter import QueryCounter
+from fftune.config import (
+    AttackConfig,
+    DataSpec,
+    DefenseConfig,
+    Goal,
+    HedgeConfig,
+    SmoothingConfig,
+    ThreatModel,
+)
 from fftune.data import load
 from fftune.data.dataset import Batch
-from fftune.defenses import AdaptiveAccess, Hedge
+from fftune.defenses import AdaptiveAccess, Defense, Hedge
+from fftune.defenses.smoothing import Smoothing, certify
 from fftune.evaluation.adaptive import strongest
 from fftune.evaluation.batteries import Attack, ensemble
 from fftune.evaluation.block import ModelUnderTest, searched
-from fftune.evaluation.choice import preferred
+from fftune.evaluation.choice import Choice, preferred
 from fftune.evaluation.defended import DefenseSet, Effort
+from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import inference_copy
 
 EPS, STEP, INNER, WHOLE = 8 / 255, 4 / 255, 5, 20
-THREAT = ThreatModel(eps=EPS)
-DEFENSE = DefenseConfig(names=("hedge",), steps=WHOLE, repeats=5)
+THREAT, ROUND = ThreatModel(eps=EPS), ThreatModel(norm="l2", eps=0.125)
+DRAWS = DefenseConfig().draws
 HEDGE = Hedge(config=HedgeConfig(eps_d=EPS, steps=WHOLE))
+SMOOTHING = Smoothing(config=SmoothingConfig(sigma=0.12))
 JUDGED = 5
 """Fresh draws behind which all points are judged."""
+CERTIFYING = 1000
+"""Votes of a certificate."""
 
 
 # The public attack, by a loop of its own.
@@ -69,7 +88,7 @@ class Tally:
 def plain_hedge(net: Tally, x: Tensor, steps: int, draw: torch.Generator) -> Tensor:
     """Where the cross-entropies of all classes sum highest, `steps` from a random point."""
     x = x.detach()
-    moved = EPS * (2 * torch.rand(x.shape, generator=draw) - 1)
+    moved = EPS * (2 * torch.rand(x.shape, generator=draw).to(x) - 1)
     for _ in range(steps):
         leaf = (x + moved).requires_grad_()
         with torch.enable_grad():
@@ -110,7 +129,7 @@ def plain_apgd(
     """
 
     def asked(at: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        grad, loss, wrong = torch.zeros_like(at), torch.zeros(len(at)), None
+        grad, loss, wrong = torch.zeros_like(at), at.new_zeros(len(at)), None
         for _ in range(draws):
             leaf = at.detach().clone().requires_grad_()
             z = behind(leaf)
@@ -125,13 +144,14 @@ def plain_apgd(
         return torch.minimum(torch.maximum(at, x - EPS), x + EPS).clamp(0, 1)
 
     wide = (-1, 1, 1, 1)
-    now = inside(x + EPS * (2 * torch.rand(x.shape, generator=behind.draw) - 1))
+    start = 2 * torch.rand(x.shape, generator=behind.draw).to(x) - 1
+    now = inside(x + EPS * start)
     grad, loss, wrong = asked(now)
     best, best_loss, best_grad = now.clone(), loss.clone(), grad.clone()
     fooled, fooled_loss = now.clone(), torch.where(wrong, loss, -torch.inf)
-    ever, before, size = wrong.clone(), now.clone(), torch.full((len(x),), 2 * EPS)
+    ever, before, size = wrong.clone(), now.clone(), torch.full_like(loss, 2 * EPS)
     history, wait, since = [loss], max(int(0.22 * steps), 1), 0
-    checked_loss, cut_before = best_loss.clone(), torch.ones(len(x), dtype=torch.bool)
+    checked_loss, cut_before = best_loss.clone(), torch.ones_like(wrong)
     for step in range(steps):
         ahead = inside(now + size.view(wide) * grad.sign())
         if step:
@@ -163,8 +183,8 @@ def plain_restarts(
     """A restart for each of the next likeliest classes; who is fooled takes no further one."""
     with torch.no_grad():
         order = behind(x).sort(1, descending=True).indices
-    found, found_loss = x.clone(), torch.full((len(x),), -torch.inf)
-    left = torch.arange(len(x))
+    found, found_loss = x.clone(), torch.full_like(x[:, 0, 0, 0], -torch.inf)
+    left = torch.arange(len(x), device=x.device)
     for restart in range(restarts):
         if not len(left):
             break
@@ -193,7 +213,7 @@ def plain(net: nn.Module, block: Batch, seed: int = 0) -> dict[str, Any]:
         points[name] = plain_restarts(behind, x, y, restarts=5, steps=50, draws=draws)
         spent[name] = tally.spent
     tally.spent, whole = 0, Through(tally, WHOLE, draw)
-    rate = torch.ones(len(x))
+    rate = torch.ones_like(x[:, 0, 0, 0])
     chosen = points["transfer"].clone()
     for found in points.values():
         with torch.no_grad():
@@ -207,9 +227,25 @@ def plain(net: nn.Module, block: Batch, seed: int = 0) -> dict[str, Any]:
 # Ours, by the package.
 
 
-def subject_of(net: nn.Module, copy: nn.Module) -> ModelUnderTest:
-    """The net behind the hedge, as the driver hands it to a block."""
-    defense_set = DefenseSet.of(DEFENSE, THREAT, source="cifar10", split="test", attacks=1)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Void(Defense):
+    """A defence that changes nothing and hides the gradient."""
+
+    def wrap(self, model: nn.Module, x: Tensor, *, noise: Noise, ids: Tensor) -> Tensor:
+        """(B, K), the net's logits without their gradient."""
+        logits: Tensor = model(x).detach()
+        return logits
+
+
+def subject_of(net: nn.Module, copy: nn.Module, defense: Defense, device: str) -> ModelUnderTest:
+    """The net behind a defence, as the driver hands it to a block."""
+    defense_set = DefenseSet(
+        defenses={"defense": defense},
+        repeats=JUDGED,
+        control=JUDGED,
+        noise=Noise(0).fold("defense", "cifar10", "test"),
+        draws=DRAWS,
+    )
     columns = {"dataset_hash": "", "split": "test", "model_hash": ""}
     return ModelUnderTest(
         net=net,
@@ -218,6 +254,7 @@ def subject_of(net: nn.Module, copy: nn.Module) -> ModelUnderTest:
         classes=10,
         columns=columns,
         defense_set=defense_set,
+        device=device,
     )
 
 
@@ -236,58 +273,75 @@ def ours(subject: ModelUnderTest, block: Batch, attack: Attack, seed: int = 0) -
         name = f"{stage.loss} {'bare' if stage.access is None else 'through'}"
         points[name] = attempt.x_pert
         spent[name] = int(attempt.counts[:2].sum())
-    draws = attack.choice.draws
-    spent["choice"] = draws * len(points) * len(block[2]) * (2 * WHOLE + 1)
     found = dict(points)
-    for name, names in {
-        "chosen": tuple(points),
-        "published two": tuple(n for n in points if n.startswith("dlr")),
-    }.items():
+    two = [name for name in points if name.startswith("dlr")]
+    for name, names in {"published two": two or [*points], "chosen": [*points]}.items():
+        counted = QueryCounter(subject.surrogate, attempt.clean)
         found[name] = preferred(
             attack.choice,
-            subject.surrogate,
+            counted,
             [points[one] for one in names],
             attack.goal,
             label=block[2],
             clean=attempt.clean,
             noise=ExampleNoise(noise, block[0]),
         )
+        spent[f"choice of {name}"] = int(counted.counts[:2].sum())
     return {"points": found, "spent": spent}
 
 
-def variants() -> dict[str, Attack]:
-    """`adaptive-hedge`, and with one thing changed at a time."""
-
-    def made(draws: int = DEFENSE.draws, **lengths: int) -> Attack:
-        effort = Effort(**lengths)
-        return strongest("hedge", HEDGE, "adversarial", THREAT, draws=draws, effort=effort)
-
-    def through(attack: Attack, change: Callable[[AdaptiveAccess], AdaptiveAccess]) -> Attack:
-        stages = tuple(
-            s if s.access is None else replace(s, access=change(s.access)) for s in attack.stages
-        )
-        return replace(attack, stages=stages)
-
-    twice = Hedge(config=replace(HEDGE.config, steps=2 * INNER))
-    return {
-        "points": made(),
-        "mixture": through(made(), lambda a: replace(a, averaging="probabilities")),
-        "steps": made(steps=100),
-        "targets": made(targets=9),
-        "draws": made(draws=2 * DEFENSE.draws),
-        "inner": through(made(), lambda a: replace(a, defense=twice)),
-        "choices": made(choices=10),
-    }
+def of_defense(
+    defense: Defense = HEDGE,
+    *,
+    goal: Goal = "adversarial",
+    threat: ThreatModel = THREAT,
+    draws: int = DRAWS,
+    **lengths: int,
+) -> Attack:
+    """The strongest attack of a defence."""
+    effort = Effort(**lengths)
+    return strongest("defense", defense, goal, threat, draws=draws, effort=effort)
 
 
-def bare(subject: ModelUnderTest, block: Batch, seed: int = 0) -> dict[str, Any]:
+def through(attack: Attack, change: Callable[[AdaptiveAccess], AdaptiveAccess]) -> Attack:
+    """The attack with another access."""
+    stages = [s if s.access is None else replace(s, access=change(s.access)) for s in attack.stages]
+    return replace(attack, stages=tuple(stages))
+
+
+def eot() -> Attack:
+    """The strongest adaptive attack of before, with as good a choice."""
+    config = AttackConfig(threat=THREAT, steps=20, step_size=EPS / 4)
+    stage = AttackStage(config=config, loss="ce", access=AdaptiveAccess(defense=HEDGE, draws=DRAWS))
+    choice = Choice(defense=HEDGE, draws=1)
+    return Attack(name="eot-hedge", goal="adversarial", stages=(stage,), choice=choice)
+
+
+TWICE = Hedge(config=replace(HEDGE.config, steps=2 * INNER))
+PARTS: dict[str, tuple[Defense, Attack]] = {
+    "points": (HEDGE, of_defense()),
+    "mixture": (HEDGE, through(of_defense(), lambda a: replace(a, averaging="probabilities"))),
+    "steps": (HEDGE, of_defense(steps=100)),
+    "targets": (HEDGE, of_defense(targets=9)),
+    "draws": (HEDGE, of_defense(draws=2 * DRAWS)),
+    "inner": (HEDGE, through(of_defense(), lambda a: replace(a, defense=TWICE, cheaply=False))),
+    "choices": (HEDGE, of_defense(choices=10)),
+    "eot": (HEDGE, eot()),
+    "friends": (HEDGE, of_defense(goal="hypocritical")),
+    "void": (Void(), of_defense(Void(), draws=1, choices=1)),
+    "smoothing": (SMOOTHING, of_defense(SMOOTHING, threat=ROUND)),
+}
+OTHERS = {"plain": HEDGE, "bare": HEDGE, "bare_l2": SMOOTHING}
+
+
+def bare(subject: ModelUnderTest, block: Batch, threat: ThreatModel) -> dict[str, Any]:
     """The bare net's worst case, and its clean answers."""
-    attempt = searched(subject, block, ensemble(THREAT, "escalating"), noise_of(seed))
+    attempt = searched(subject, block, ensemble(threat, "escalating"), noise_of(0))
     return {
         "points": {"worst": attempt.x_pert},
         "spent": {"ensemble": int(attempt.counts[:2].sum())},
-        "bare right": attempt.pred == block[2],
-        "clean right": attempt.clean.argmax(1) == block[2],
+        "right of bare": (attempt.pred == block[2]).cpu(),
+        "right of clean": (attempt.clean.argmax(1) == block[2]).cpu(),
     }
 
 
@@ -295,7 +349,7 @@ def judged(subject: ModelUnderTest, block: Batch, x_pert: Tensor) -> Tensor:
     """(B, JUDGED) bool, right behind fresh draws, which no attacker has seen."""
     assert subject.defense_set is not None
     drawn = subject.defense_set.predictions(subject.net, x_pert, block[0], JUDGED)
-    return torch.stack([one.pred == block[2] for one in drawn], 1)
+    return torch.stack([one.pred == block[2] for one in drawn], 1).cpu()
 
 
 # What is run, and what is said of it.
@@ -306,99 +360,125 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("source", type=Path)
-    parser.add_argument("--parts", nargs="*", default=["points", "plain", "bare"])
+    parser.add_argument("--parts", nargs="*", default=["points", *OTHERS, *list(PARTS)[1:]])
     parser.add_argument("--nets", nargs="*", default=["fastat_small", "natural_small"])
-    parser.add_argument("--examples", type=int, default=300)
-    parser.add_argument("--chunk", type=int, default=50)
+    parser.add_argument("--examples", type=int, default=1000)
+    parser.add_argument("--chunk", type=int, default=1000)
     parser.add_argument("--minutes", type=float, default=45)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--images", type=Path)
     given = parser.parse_args()
     torch.set_num_threads(1)
     # Few examples would be searched for several targets at once; the loop takes one by one.
-    devices._POLICIES["cpu"] = replace(devices.CPU, width=1)
+    for kind in ("cpu", "cuda"):
+        devices._POLICIES[kind] = replace(devices.policy(kind), width=1, buckets=())
     given.folder.mkdir(parents=True, exist_ok=True)
-    if given.parts == ["table"]:
-        table(given.folder, given.nets)
-        return
-    begun = time.process_time()
-    for path, part, subject, block in chunks(given):
-        if time.process_time() - begun > 60 * given.minutes:
+    begun = time.perf_counter()
+    for path, part, subject, block in chunks(given) if given.parts != ["table"] else ():
+        if time.perf_counter() - begun > 60 * given.minutes:
             break
-        started = time.process_time()
+        started, cpu = time.perf_counter(), time.process_time()
         found = run(part, subject, block)
-        found["cpu seconds"] = time.process_time() - started
-        found["ids"], found["y"] = block[0], block[2]
         found["right"] = {n: judged(subject, block, x) for n, x in found["points"].items()}
+        found["right"]["clean"] = judged(subject, block, block[1])
+        found["points"] = {n: x.cpu() for n, x in found["points"].items()}
+        found["ids"], found["y"] = block[0].cpu(), block[2].cpu()
+        found["seconds"] = time.perf_counter() - started
+        found["cpu seconds"] = time.process_time() - cpu
         torch.save(found, path)
         said = {n: round(float(r.float().mean()), 4) for n, r in found["right"].items()}
-        print(path.stem, said, found["spent"], f"{found['cpu seconds']:.0f} s", flush=True)
+        print(path.stem, said, found["spent"], f"{found['seconds']:.0f} s", flush=True)
+    table(given.folder, given.nets)
 
 
 def run(part: str, subject: ModelUnderTest, block: Batch) -> dict[str, Any]:
     """One part on one chunk."""
     if part == "plain":
         return plain(subject.surrogate, block)
-    if part == "bare":
-        return bare(subject, block)
-    return ours(subject, block, variants()[part])
+    if part.startswith("bare"):
+        return bare(subject, block, THREAT if part == "bare" else ROUND)
+    found = ours(subject, block, PARTS[part][1])
+    if part == "smoothing":
+        config = replace(SMOOTHING.config, votes=CERTIFYING)
+        noise = Noise(0).fold("certificate")
+        pred, radius = certify(
+            subject.surrogate, block[1], config=config, noise=noise, ids=block[0]
+        )
+        found["right of certificate"] = (pred.cpu() == block[2].cpu()) & (radius >= ROUND.eps)
+    return found
 
 
 def chunks(given: argparse.Namespace) -> Iterator[tuple[Path, str, ModelUnderTest, Batch]]:
-    """What is missing: chunk by chunk, in each both nets, in each all parts."""
-    dataset = load(DataSpec(name="cifar10", validation_size=0), "test")
-    drawn = Noise(0).fold("adaptive attackers").permutation(len(dataset))
-    subjects = {name: subject_of(*nets(given.source, name)) for name in given.nets}
-    for begin in range(0, given.examples, given.chunk):
-        rows = drawn[begin : min(begin + given.chunk, given.examples)].sort().values
-        block = next(dataset.batches(len(rows), order=rows))
-        for name, subject in subjects.items():
-            for part in given.parts:
-                path = given.folder / f"{name}-{part}-{begin:04}-{len(rows)}.pt"
+    """What is missing: part by part, in each both nets, in each all chunks."""
+    images = images_of(given.images, given.examples)
+    loaded = {name: nets(given.source, name, given.device) for name in given.nets}
+    for part in given.parts:
+        defense = OTHERS[part] if part in OTHERS else PARTS[part][0]
+        for name, (net, copy) in loaded.items():
+            subject = subject_of(net, copy, defense, given.device)
+            for begin in range(0, given.examples, given.chunk):
+                ids, x, y = (v[begin : min(begin + given.chunk, given.examples)] for v in images)
+                path = given.folder / f"{name}-{part}-{begin:04}-{len(ids)}.pt"
                 if not path.exists():
+                    block = ids.to(given.device), x.to(given.device), y.to(given.device)
                     yield path, part, subject, block
 
 
-def nets(source: Path, name: str) -> tuple[nn.Module, nn.Module]:
+def images_of(file: Path | None, examples: int) -> Batch:
+    """Ids, images and labels, drawn from CIFAR-10's test split or kept in a file."""
+    if file is not None and file.exists():
+        ids, pixels, y = torch.load(file)
+    else:
+        dataset = load(DataSpec(name="cifar10", validation_size=0), "test")
+        rows = Noise(0).fold("adaptive attackers").permutation(len(dataset))[:examples]
+        ids, x, y = next(dataset.batches(len(rows), order=rows))
+        pixels = (x * 255).round().to(torch.uint8)
+        if file is not None:
+            torch.save((ids, pixels, y), file)
+    return ids[:examples], pixels[:examples].float() / 255, y[:examples]
+
+
+def nets(source: Path, name: str, device: str) -> tuple[nn.Module, nn.Module]:
     """A checkpoint, frozen, and its fastest copy, which searches of all kinds ask."""
     spec = importlib.util.spec_from_file_location("architectures", source / "architectures.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules["architectures"] = module
     spec.loader.exec_module(module)
-    net = module.load(name).eval().requires_grad_(False)
-    few = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    net = module.load(name).eval().requires_grad_(False).to(device)
+    few = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(0)).to(device)
     return net, inference_copy(net, "fp32", few)
 
 
 def table(folder: Path, names: list[str]) -> None:
-    """Accuracies behind the hedge, passes, and paired differences with 95 % intervals."""
+    """Accuracies, passes, and paired differences with 95 % intervals over images."""
     for net in names:
         have = {path.name: torch.load(path) for path in sorted(folder.glob(f"{net}-*.pt"))}
-        parts = sorted({name.removeprefix(f"{net}-").split("-")[0] for name in have})
-        base = collected(have, net, "points")
-        print(f"{net}")
+        parts = dict.fromkeys(name.removeprefix(f"{net}-").split("-")[0] for name in have)
+        base = collected(have, net, "points")[0]
+        print(f"\n{net}")
         for part in parts:
             right, spent, seconds = collected(have, net, part)
-            n = len(next(iter(right.values())))
-            passes = {k: f"{v / n:.0f}" for k, v in spent.items()}
-            print(f"  {part}, n = {n}, passes an image {passes}, {seconds / n:.2f} s an image")
+            n = len(right["clean"])
+            passes = ", ".join(f"{k} {v / n:.0f}" for k, v in spent.items())
+            print(f"  {part}, n = {n}; passes an image: {passes}; {seconds:.0f} s")
             for name, rate in right.items():
                 line = f"    {name}: {100 * rate.mean():.2f} %"
-                if base[0] and part not in ("points",):
-                    ids = min(n, len(base[0]["chosen"]))
-                    gap = base[0]["chosen"][:ids] - rate[:ids]
-                    line += f"; ours less this {interval(gap)}"
+                if base and part not in ("points", "friends", "void", "smoothing", "bare_l2"):
+                    line += f"; ours less this {interval(base['chosen'], rate)}"
+                if part == "friends":
+                    own = rate[right["clean"] < 0.5]
+                    line += f"; of {len(own)} own mistakes {100 * own.mean():.2f} %"
                 print(line)
-        two = collected(have, net, "points")[0], collected(have, net, "bare")[0]
-        if two[0] and two[1]:
-            n = min(len(two[0]["chosen"]), len(two[1]["bare"]))
-            gap = two[0]["chosen"][:n] - two[1]["bare"][:n]
-            print(f"  hedged less bare worst case: {interval(gap)}, n = {n}")
+        if base and (bare_too := collected(have, net, "bare")[0]):
+            gap = interval(base["chosen"], bare_too["bare"])
+            print(f"  hedged worst case less the bare net's: {gap}")
 
 
 def collected(
     have: dict[str, Any], net: str, part: str
 ) -> tuple[dict[str, Tensor], dict[str, int], float]:
-    """Shares of the judged draws in which each image is right, passes and CPU seconds."""
+    """Shares of the judged draws in which each image is right, passes and seconds."""
     found = [v for k, v in have.items() if k.startswith(f"{net}-{part}-")]
     if not found:
         return {}, {}, 0.0
@@ -406,17 +486,20 @@ def collected(
         name: torch.cat([one["right"][name].float().mean(1) for one in found])
         for name in found[0]["right"]
     }
-    if part == "bare":
-        for name in ("bare right", "clean right"):
-            right[name.split()[0]] = torch.cat([one[name].float() for one in found])
+    for name in found[0]:
+        if name.startswith("right of "):
+            of = name.removeprefix("right of ")
+            right[of] = torch.cat([one[name].float() for one in found])
     spent = {name: sum(one["spent"][name] for one in found) for name in found[0]["spent"]}
-    return right, spent, sum(one["cpu seconds"] for one in found)
+    return right, spent, sum(one["seconds"] for one in found)
 
 
-def interval(gap: Tensor) -> str:
-    """Mean paired difference in points, with a 95 % interval over images."""
-    mean, half = 100 * float(gap.mean()), 196 * float(gap.std()) / len(gap) ** 0.5
-    return f"{mean:+.2f} ({mean - half:+.2f} to {mean + half:+.2f}, n = {len(gap)})"
+def interval(one: Tensor, two: Tensor) -> str:
+    """Mean paired difference in points, with a 95 % interval, over the images that both have."""
+    n = min(len(one), len(two))
+    gap = one[:n] - two[:n]
+    mean, half = 100 * float(gap.mean()), 196 * float(gap.std()) / n**0.5
+    return f"{mean:+.2f} ({mean - half:+.2f} to {mean + half:+.2f}, n = {n})"
 
 
 if __name__ == "__main__":

@@ -47,7 +47,7 @@ from torch import Tensor, nn
 from fftune.attacks import attack_spec, success
 from fftune.attacks.query_counter import QueryCounter
 from fftune.attacks.spec import BACKWARD_COST
-from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel
+from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel, Tier
 from fftune.data import Dataset, load
 from fftune.data.subset import sample
 from fftune.evaluation.batteries import Attack, Scope
@@ -445,13 +445,13 @@ BY_HAND: dict[Goal, dict[str, tuple[Measured, ...]]] = {
 """Tiers of version 0.2.0."""
 
 
-def test(folder: Path, nets: Nets, names: Sequence[str]) -> None:
+def test(folder: Path, nets: Nets, names: Sequence[str], images: int) -> None:
     """Run the tiers by hand and the package's on other nets, and `full` on what they leave."""
     for name in names:
         source, threat = TEST[name]
-        net, data = nets.read(name), sample(DataSpec(name=source), "test", TESTED)
+        net, data = nets.read(name), sample(DataSpec(name=source), "test", images)
         for goal in GOALS:
-            place = folder / "test" / goal / name.replace("/", "-")
+            place = folder / f"test-{images}" / goal / name.replace("/", "-")
             place.mkdir(parents=True, exist_ok=True)
             found = {}
             for tier, searches in tiers_of(goal).items():
@@ -462,10 +462,13 @@ def test(folder: Path, nets: Nets, names: Sequence[str]) -> None:
             report(name, goal, found, full)
 
 
+SHORTER: tuple[Tier, ...] = ("screen", "escalating")
+
+
 def tiers_of(goal: Goal) -> dict[str, tuple[Measured, ...]]:
     """The shorter tiers by hand, and those of the package."""
-    known = {f"{tier} by hand": BY_HAND[goal][tier] for tier in ("screen", "escalating")}
-    for tier in ("screen", "escalating"):
+    known = {f"{tier} by hand": BY_HAND[goal][tier] for tier in SHORTER}
+    for tier in SHORTER:
         known[f"{tier} chosen"] = tuple(
             Measured(search=part.search, loss=part.loss, steps=part.steps, targets=part.targets)
             for part in TIERS[tier].parts(goal)
@@ -548,6 +551,7 @@ def main() -> None:
     parser.add_argument("--tiny", type=Path)
     parser.add_argument("--overfitted", type=Path)
     parser.add_argument("--nets", nargs="*", choices=TEST, default=[*TEST])
+    parser.add_argument("--images", type=int, default=TESTED)
     given = parser.parse_args()
     torch.set_num_threads(1)
     nets = Nets(
@@ -560,7 +564,7 @@ def main() -> None:
     elif given.study == "choose":
         choose(given.folder)
     else:
-        test(given.folder, nets, given.nets)
+        test(given.folder, nets, given.nets, given.images)
 
 
 if __name__ == "__main__":

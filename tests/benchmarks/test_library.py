@@ -10,7 +10,8 @@ from torch import Tensor, nn
 sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))
 import library
 import library_attacks
-from library import PassHook, Record, fooled, in_best_order, summary
+from library import Record, in_best_order, summary
+from pass_hook import PassHook, fooled
 
 EPS = 0.1
 
@@ -117,21 +118,36 @@ LONG = record("long", [100, 100, 100, 100], "xxx.")  # 50 + 50 + 50 + 100 for th
 
 def test_the_best_order_is_by_gain_per_pass_and_the_last_attack_is_cut() -> None:
     short, long = in_best_order([LONG, SHORT], enough=3)
-    assert (short.attack, short.found, short.passes, short.spent) == ("short", 2, 12, 16)
+    assert (short.attack, short.found, short.passes) == ("short", 2, 12)
     # The third image is found after 50 passes; the fourth gets no more than those.
-    assert (long.attack, long.found, long.passes, long.spent) == ("long", 3, 112, 216)
+    assert (long.attack, long.found, long.passes) == ("long", 3, 112)
     (enough,) = in_best_order([LONG, SHORT], enough=1)
-    assert (enough.found, enough.passes, enough.spent) == (2, 8, 16)
+    assert (enough.found, enough.passes) == (2, 8)
     steps = in_best_order([LONG, SHORT], enough=4)
     assert [(s.attack, s.found, s.passes) for s in steps] == [("short", 2, 12), ("long", 3, 162)]
+
+
+def test_whole_attacks_cost_all_their_passes() -> None:
+    steps = in_best_order([LONG, SHORT], enough=3, whole=True)
+    assert [(s.attack, s.found, s.passes) for s in steps] == [("short", 2, 16), ("long", 3, 216)]
+
+
+def test_the_last_attack_is_the_one_that_gets_there_with_least() -> None:
+    """Three images in 60 passes by greed and one cut, in 3 x 9 + 9 by one cut of another."""
+    steep = record("steep", [1, 1, 50, 50], "xx..")  # 0 passes for two images, 100 for the others
+    flat = record("flat", [18, 18, 18, 400], "xxxx")
+    assert [s.attack for s in library.in_best_order([steep, flat], enough=4)] == ["flat"]
+    (one,) = in_best_order([steep, flat], enough=3)
+    assert (one.attack, one.found, one.passes) == ("flat", 4, 36)
 
 
 def test_the_summary_tells_the_union_with_and_without_ours() -> None:
     ours = record("pgd", [2, 2, 2, 2], "..xx", library="ours")
     lines = summary([SHORT, ours], [0])
     assert "union of all 4, without ours 2" in lines[0]
-    assert "a                       ends at 0.500 after      3.0 passes an image" in lines[1]
-    assert "ours                    ends at 0.500 after      1.5 passes" in lines[2]
+    assert "a                 ends at 0.500 after      3.0 passes an image, cut" in lines[1]
+    assert "a                 ends at 0.500 after      4.0 passes an image, whole" in lines[2]
+    assert "ours              ends at 0.500 after      1.5 passes" in lines[3]
 
 
 def test_ours_run_through_the_hook_is_counted_exactly(monkeypatch) -> None:
