@@ -290,24 +290,6 @@ def canary(attack: Attack) -> Attack:
     return replace(attack, name=CANARY_NAME, stages=stages)
 
 
-def unbounded(attack: Attack, values: int) -> Attack:
-    """PGD on the margin in the whole box of images: where gradients lead anywhere, none withstands.
-
-    Args:
-        values: number of values in an image, C x H x W.
-    """
-    norm = attack.config.threat.norm
-    whole = ThreatModel(norm=norm, eps=1 if norm == "linf" else values**0.5)
-    config = AttackConfig(
-        threat=whole,
-        steps=UNBOUNDED_STEPS,
-        step_size=whole.eps / STEPS_ACROSS,
-        start="none",
-        protocol="first_success",
-    )
-    return replace(single("unbounded", attack.goal, "margin", config), tier=attack.tier)
-
-
 def single(name: str, goal: Goal, loss: Loss, config: AttackConfig) -> Attack:
     """An attack of one search."""
     return Attack(name=name, goal=goal, stages=(AttackStage(config=config, loss=loss),))

@@ -88,7 +88,8 @@ def _escalated(
     flat = int((_is_void(frame["status"]) | _is_doubtful(frame["status"])).sum())
     survivors = torch.tensor(frame.loc[~frame["success"], "id"].to_numpy())
     few = survivors[_drawn(job, survivors, "canary")[: size(len(frame), len(survivors))]]
-    rows, tried, why = torch.isin(job.dataset.ids, few).nonzero().flatten(), {}, ""
+    rows, why = torch.isin(job.dataset.ids, few).nonzero().flatten(), ""
+    tried: Tables = {}
     if flat:
         why = f"{flat} of {len(frame)} examples without good gradients"
     elif len(rows):

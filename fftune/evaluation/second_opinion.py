@@ -12,8 +12,9 @@ CAVEAT = (
     "replacement for them: its accuracy less AutoAttack's was -1.07 to +21.8 points on 186 nets of "
     "its authors' FastAT Benchmark"
 )
-"""Remark beside its numbers. The range is that of single seeds. Three of the 186 nets lie more than
-half a point above: one of ELLE, two of NuAT, all of which PGD-50 overrates by 8 points or more."""
+"""Remark beside its numbers. The range is that of single seeds; three of the 186 nets lie more
+than half a point above, one of ELLE and two of NuAT, all of which PGD-50 overrates by 8 points or
+more."""
 
 
 def second_opinion(threat: ThreatModel, classes: int) -> tuple[Attack, Attack]:
