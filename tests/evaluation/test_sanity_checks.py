@@ -87,11 +87,6 @@ def test_rows_of_a_users_own_battery_name_a_net_that_withstands_pgd_alone(toy, b
         name: evaluate(net, blobs, BatteryConfig(), threat=config.threat, attacks=own)
         for name, net in {"wavy": Of(toy, wavy), "toy": toy}.items()
     }
-    print(
-        remarks_of(run["wavy"]),
-        run["wavy"].to_pandas().groupby("attack").success.sum(),
-        run["toy"].to_pandas().groupby("attack").success.sum(),
-    )
     assert overfitted(run["wavy"], own) and not overfitted(run["toy"], own)
     (line,) = remarks_of(run["wavy"])
     assert line.startswith("catastrophic-overfitting: ") and " withstand mine and " in line
