@@ -45,6 +45,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from fftune.attacks import attack_spec, success
+from fftune.attacks.losses import margin
 from fftune.attacks.query_counter import QueryCounter
 from fftune.attacks.spec import BACKWARD_COST
 from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, ThreatModel, Tier
@@ -445,8 +446,19 @@ BY_HAND: dict[Goal, dict[str, tuple[Measured, ...]]] = {
 """Tiers of version 0.2.0."""
 
 
-def test(folder: Path, nets: Nets, names: Sequence[str], images: int) -> None:
-    """Run the tiers by hand and the package's on other nets, and `full` on what they leave."""
+def test(
+    folder: Path,
+    nets: Nets,
+    names: Sequence[str],
+    images: int,
+    most: int | None,
+    tiers: Sequence[Tier],
+) -> None:
+    """Run the tiers by hand and the package's on other nets, and `full` on what they leave.
+
+    Args:
+        most: number of survivors on which `full` is run, those that come nearest; None: all.
+    """
     for name in names:
         source, threat = TEST[name]
         net, data = nets.read(name), sample(DataSpec(name=source), "test", images)
@@ -454,21 +466,48 @@ def test(folder: Path, nets: Nets, names: Sequence[str], images: int) -> None:
             place = folder / f"test-{images}" / goal / name.replace("/", "-")
             place.mkdir(parents=True, exist_ok=True)
             found = {}
-            for tier, searches in tiers_of(goal).items():
+            for tier, searches in tiers_of(goal, tiers).items():
                 file = place / f"{'+'.join(str(search) for search in searches)}.parquet"
                 found[tier] = attacked(file, net, data, goal, threat, searches)
             left = [of["id"][~of["success"]] for tier, of in found.items() if "screen" not in tier]
-            full = in_full(place, net, data, goal, threat, np.unique(np.concatenate(left)))
+            survivors = nearest(net, data, goal, threat, np.unique(np.concatenate(left)), most)
+            full = in_full(place, net, data, goal, threat, survivors)
+            print(f"full on {len(survivors)} survivors")
             report(name, goal, found, full)
+
+
+def nearest(
+    net: nn.Module,
+    data: Dataset,
+    goal: Goal,
+    threat: ThreatModel,
+    left: NDArray[np.int64],
+    most: int | None,
+) -> NDArray[np.int64]:
+    """The images whose margin APGD brings nearest to success, of those with these ids."""
+    if most is None or most >= len(left):
+        return left
+    rows = torch.isin(data.ids, torch.from_numpy(left)).nonzero().flatten()
+    images, search = Images.of(net, data, threat, rows), apgd("margin", 30)
+    x_pert = attack_spec("apgd").run(
+        *(images.copy, images.x, images.y),
+        config=search.config(threat),
+        goal=goal,
+        loss="margin",
+        noise=images.noise,
+        ids=images.ids,
+    )
+    away = margin(logits(net, x_pert), images.y).abs()
+    return images.ids[away.argsort()[:most]].numpy()
 
 
 SHORTER: tuple[Tier, ...] = ("screen", "escalating")
 
 
-def tiers_of(goal: Goal) -> dict[str, tuple[Measured, ...]]:
-    """The shorter tiers by hand, and those of the package."""
-    known = {f"{tier} by hand": BY_HAND[goal][tier] for tier in SHORTER}
-    for tier in SHORTER:
+def tiers_of(goal: Goal, tiers: Sequence[Tier]) -> dict[str, tuple[Measured, ...]]:
+    """The tiers by hand, and those of the package."""
+    known = {f"{tier} by hand": BY_HAND[goal][tier] for tier in tiers}
+    for tier in tiers:
         known[f"{tier} chosen"] = tuple(
             Measured(search=part.search, loss=part.loss, steps=part.steps, targets=part.targets)
             for part in TIERS[tier].parts(goal)
@@ -552,6 +591,8 @@ def main() -> None:
     parser.add_argument("--overfitted", type=Path)
     parser.add_argument("--nets", nargs="*", choices=TEST, default=[*TEST])
     parser.add_argument("--images", type=int, default=TESTED)
+    parser.add_argument("--most", type=int)
+    parser.add_argument("--tiers", nargs="*", choices=SHORTER, default=SHORTER)
     given = parser.parse_args()
     torch.set_num_threads(1)
     nets = Nets(
@@ -564,7 +605,7 @@ def main() -> None:
     elif given.study == "choose":
         choose(given.folder)
     else:
-        test(given.folder, nets, given.nets, given.images)
+        test(given.folder, nets, given.nets, given.images, given.most, given.tiers)
 
 
 if __name__ == "__main__":

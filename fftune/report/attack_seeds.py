@@ -14,6 +14,11 @@ HEADLINES = {
     "worst_case/hypocritical_risk": "hypocritical risk on D-",
 }
 """Rates of `attack_table.rates` that stand beside each other, as they are printed."""
+GOALS = {
+    "worst_case/accuracy": {"adversarial"},
+    "worst_case/hypocritical_risk": {"hypocritical", "targeted"},
+}
+"""Goals of which a battery must have one, for each of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +45,13 @@ def seed_spreads(outcomes: Sequence[Outcomes]) -> list[SeedSpread]:
 
     Args:
         outcomes: of one net and one battery, each of one seed. Where some lack a figure, it is
-            left out: an accuracy needs an attack on all examples, a risk an example at risk.
+            left out: an accuracy needs an adversary and an attack on all examples, a risk a false
+            friend and an example at risk.
     """
+    goals = set[str]().union(*(rows.values("goal") for rows in outcomes))
     by_seed = {seed: rates(undefended(rows)) for rows in outcomes for seed in rows.values("seed")}
     spreads = []
-    for name in HEADLINES:
+    for name in (one for one in HEADLINES if GOALS[one] & goals):
         found = {seed: one[name] for seed, one in by_seed.items() if name in one and one[name].n}
         if found and len(found) == len(by_seed):
             spreads.append(SeedSpread(name=name, rates=found))

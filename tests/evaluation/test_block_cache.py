@@ -58,7 +58,8 @@ def test_batteries_share_what_they_have_in_common(toy, blobs, tmp_path, attacks)
     attacks.clear()
     both = replace(RISKS, name="hypocritical", tier="screen")
     shared = run(toy, job_of(toy, blobs, both, threat=THREAT), tmp_path)
-    assert "pgd-20" not in attacks and set(attacks) == {"fgsm", "pgd-100", "cw-100", "strong"}
+    others = {"fgsm", "pgd-100", "cw-100", "strong", "unbounded"}
+    assert "pgd-20" not in attacks and set(attacks) == others
     alone = run(toy, job_of(toy, blobs, both, threat=THREAT), tmp_path / "other")
     assert shared.table.equals(alone.table)
 

@@ -75,7 +75,7 @@ def test_a_bound_is_no_attack_of_the_worst_case() -> None:
         alone
     )
     said = table(found)
-    assert said.startswith(table(alone))
+    assert set(table(alone).splitlines()) < set(said.splitlines())
     assert "certified bound, which no attack exceeds, for these 120 examples, linf <= 0.05" in said
     assert f"hypocritical accuracy F at most {bound.hypocritical_accuracy}" in said
     assert f"adversarial accuracy A at least {bound.adversarial_accuracy}" in said

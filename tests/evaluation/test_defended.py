@@ -278,6 +278,18 @@ def test_adversaries_by_hand() -> None:
     } <= said
 
 
+def test_best_of_all_has_the_strongest_adaptive_attack() -> None:
+    """It alone fools the two examples, each in one draw."""
+    still = {"none": [[0, 0]], "hedge": [[0, 0], [0, 0]]}
+    strongest = {"none": [[0, 0]], "hedge": [[1, 0], [0, 2]]}
+    attacks = {("pgd-20", "adversarial"): still, ("adaptive-hedge", "adversarial"): strongest}
+    clean = {"none": [[0, 0]], "hedge": [[0, 0]] * 4}
+    said = lines_of(defense_table(by_hand(clean, attacks)))
+    assert "adaptive-hedge 100.00 50.00 (0.00)" in said
+    assert "best of all 100.00 50.00 (0.00)" in said
+    assert "hedge 100.00 (0.00) 100.00 (0.00)" in said  # of what knows no defence
+
+
 def test_a_worst_case_is_of_examples_that_all_attacks_have_rows_for() -> None:
     """Example 0, which fell to cw alone, has lost that block; 1 to 3 are left."""
     frame = BY_HAND.to_pandas()

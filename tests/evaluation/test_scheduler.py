@@ -7,6 +7,7 @@ import pytest
 from fftune.config import AttackConfig, ThreatModel
 from fftune.errors import ModelError
 from fftune.evaluation.batteries import Attack, nine
+from fftune.evaluation.escalation import Evaluated
 from fftune.evaluation.job import BlockTask
 from fftune.evaluation.scheduler import CostModel, JobState, TaskQueue, passes
 from fftune.evaluation.tiers import AttackStage
@@ -33,7 +34,7 @@ def two_rounds(tasks, then=()):
     tables = dict((yield tasks))
     if then:
         tables |= yield then
-    return tables
+    return Evaluated(outcomes=tables)
 
 
 def state(tasks=TASKS, then=()) -> JobState:

@@ -129,7 +129,7 @@ def test_it_is_made_as_the_published_attack_is() -> None:
         settings = (stage.config.search, stage.config.steps, stage.config.start)
         assert settings == ("apgd", 50, "uniform") and stage.config.protocol == "best_loss"
     access = hedge.stages[0].access
-    assert access.defense == Hedge(config=HedgeConfig(eps_d=EPS, steps=5))
+    assert access.searched == Hedge(config=HedgeConfig(eps_d=EPS, steps=5))
     assert (access.draws, access.averaging, access.leaked_draw) == (4, "losses", None)
     assert hedge.choice.defense == defense_set.defenses["hedge"] and hedge.choice.draws == 5
     assert hedge.choice.defense.config.steps == 20 and hedge.scope == "all"
