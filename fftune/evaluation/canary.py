@@ -17,8 +17,11 @@ CHANCE = 0.05
 ALL_BELOW = 1000
 """Number of images below which every survivor is tried."""
 NAMES = {"fab": "FAB", "square": "Square"}
-POWER = 1.0
-"""Share of what FAB and Square find at full length that they find at the canary's."""
+POWER = 10 / 24
+"""Share of what FAB and Square find at full length that they find at the canary's. Measured on
+1,500 MNIST images and `fastadv_mnist_pgd` (eps .3), whose gradients hide more than those of most
+nets: of 1,320 survivors of `escalating` FAB-100 and Square-5000 break 24, of these FAB-20 and
+Square-1000 break 10 (95 % interval 24 to 61 %)."""
 
 
 def size(images: int, survivors: int, power: float = POWER) -> int:
