@@ -53,7 +53,7 @@ from fftune.data import Dataset, load
 from fftune.data.subset import sample
 from fftune.evaluation.batteries import Attack, Scope
 from fftune.evaluation.evaluate import attack_model
-from fftune.evaluation.tiers import TIERS, AttackStage
+from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy
 from fftune.models.loading import make_model, read_net
@@ -444,6 +444,17 @@ BY_HAND: dict[Goal, dict[str, tuple[Measured, ...]]] = {
     },
 }
 """Tiers of version 0.2.0."""
+CHOSEN: dict[Goal, dict[str, tuple[Measured, ...]]] = {
+    "adversarial": {
+        "escalating": (apgd("ce", 10), apgd("margin", 30), apgd("dlr", 10, 5), apgd("dlr", 50, 3)),
+        "screen": (apgd("dlr", 10, 3), apgd("ce", 10), apgd("margin", 30)),
+    },
+    "hypocritical": {
+        "escalating": (apgd("dlr", 20), apgd("margin", 10), apgd("dlr", 100)),
+        "screen": (apgd("dlr", 20), apgd("margin", 10)),
+    },
+}
+"""What `choose` said; Square, which greed adds last for false friends, is left to the canary."""
 
 
 def test(
@@ -454,7 +465,7 @@ def test(
     most: int | None,
     tiers: Sequence[Tier],
 ) -> None:
-    """Run the tiers by hand and the package's on other nets, and `full` on what they leave.
+    """Run the tiers by hand and the chosen ones on other nets, and `full` on what they leave.
 
     Args:
         most: number of survivors on which `full` is run, those that come nearest; None: all.
@@ -505,14 +516,9 @@ SHORTER: tuple[Tier, ...] = ("screen", "escalating")
 
 
 def tiers_of(goal: Goal, tiers: Sequence[Tier]) -> dict[str, tuple[Measured, ...]]:
-    """The tiers by hand, and those of the package."""
-    known = {f"{tier} by hand": BY_HAND[goal][tier] for tier in tiers}
-    for tier in tiers:
-        known[f"{tier} chosen"] = tuple(
-            Measured(search=part.search, loss=part.loss, steps=part.steps, targets=part.targets)
-            for part in TIERS[tier].parts(goal)
-        )
-    return known
+    """The tiers by hand, and those that were chosen."""
+    both = {"by hand": BY_HAND, "chosen": CHOSEN}
+    return {f"{tier} {kind}": of[goal][tier] for tier in tiers for kind, of in both.items()}
 
 
 def attacked(

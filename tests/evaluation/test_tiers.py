@@ -55,12 +55,12 @@ def test_a_false_friend_has_one_target_and_three_losses() -> None:
     [
         (
             "screen",
-            [("dlr", 10, 3), ("ce", 10, 0), ("margin", 30, 0)],
-            [("dlr", 20), ("margin", 10)],
+            [("ce", 20, 0), ("dlr", 20, 3)],
+            [("dlr", 20), ("margin", 20), ("ce", 20)],
         ),
         (
             "escalating",
-            [("ce", 10, 0), ("margin", 30, 0), ("dlr", 10, 5), ("dlr", 50, 3)],
+            [("ce", 100, 0), ("dlr", 50, 9)],
             [("dlr", 20), ("margin", 10), ("dlr", 100)],
         ),
     ],
