@@ -9,8 +9,9 @@ only that is called so; the shorter ones are called "ensemble". The tier `standa
 0.1.0 is `escalating`.
 
 What each search newly finds for each pass was measured on eight nets, and what was chosen by it was
-tested on others (`experiments/2026-11-27-tiers.py`). False friends' searches at `escalating` are
-those; adversaries' shorter ones found less on a net whose gradients mislead, and were not taken.
+tested on others (`experiments/2026-11-27-tiers.py`): adversaries' `screen` and false friends'
+`escalating` are those. Adversaries' shorter `escalating` found less on a net whose gradients
+mislead, false friends' shorter `screen` on an overfitted one, and were not taken.
 """
 
 from dataclasses import dataclass
@@ -126,7 +127,7 @@ def _square(queries: int) -> Part:
 
 TIERS: dict[Tier, Ensemble] = {
     "screen": Ensemble(
-        adversarial=(_apgd("ce", 20), _apgd("dlr", 20, targets=3)),
+        adversarial=(_apgd("dlr", 10, targets=3), _apgd("ce", 10), _apgd("margin", 30)),
         hypocritical=(_apgd("dlr", 20), _apgd("margin", 20), _apgd("ce", 20)),
     ),
     "escalating": Ensemble(

@@ -55,7 +55,7 @@ def test_a_false_friend_has_one_target_and_three_losses() -> None:
     [
         (
             "screen",
-            [("ce", 20, 0), ("dlr", 20, 3)],
+            [("dlr", 10, 3), ("ce", 10, 0), ("margin", 30, 0)],
             [("dlr", 20), ("margin", 20), ("ce", 20)],
         ),
         (
