@@ -55,7 +55,7 @@ class Record:
 
     @property
     def key(self) -> tuple[str | int, ...]:
-        """What tells runs apart."""
+        """Fields that tell runs apart."""
         return self.net, self.goal, self.library, self.attack, self.seed
 
     @property
@@ -167,7 +167,7 @@ def _greedy(records: Sequence[Record], whole: bool) -> list[Record]:
 
 
 def _steps(order: Sequence[Record], enough: float, whole: bool) -> list[Step]:
-    """What is found and spent after each attack of an order."""
+    """Finds and passes after each attack of an order."""
     steps, found, passes, left = [], 0, 0, _every(order)
     for record in order:
         new = _new(record, left)
@@ -283,7 +283,7 @@ def summary(records: Sequence[Record], seeds: Sequence[int]) -> list[str]:
 
 
 def _told(steps: Sequence[Sequence[Step]], every: Sequence[int], n: int, whole: bool) -> str:
-    """What a library reaches, median over the seeds, and its order under the first of them."""
+    """Medians over seeds of what a library reaches, and its order under the first seed."""
     ends = [part[-1] if part else Step(attack="", found=0, passes=0) for part in steps]
     shares = [end.found / most if most else 0.0 for end, most in zip(ends, every, strict=True)]
     passes = [end.passes / n for end in ends]

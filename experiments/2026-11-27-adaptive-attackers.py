@@ -86,7 +86,7 @@ class Tally:
 
 
 def plain_hedge(net: Tally, x: Tensor, steps: int, draw: torch.Generator) -> Tensor:
-    """Where the cross-entropies of all classes sum highest, `steps` from a random point."""
+    """Climb the sum of all classes' cross-entropies, `steps` from a random point."""
     x = x.detach()
     moved = EPS * (2 * torch.rand(x.shape, generator=draw).to(x) - 1)
     for _ in range(steps):
@@ -409,7 +409,7 @@ def run(part: str, subject: ModelUnderTest, block: Batch) -> dict[str, Any]:
 
 
 def chunks(given: argparse.Namespace) -> Iterator[tuple[Path, str, ModelUnderTest, Batch]]:
-    """What is missing: part by part, in each both nets, in each all chunks."""
+    """Missing chunks: part by part, in each both nets, in each all chunks."""
     images = images_of(given.images, given.examples)
     loaded = {name: nets(given.source, name, given.device) for name in given.nets}
     for part in given.parts:

@@ -173,7 +173,7 @@ def purify(
 def _in_pieces(
     ask: Callable[[Tensor, ExampleNoise], Tensor], x: Tensor, noise: ExampleNoise, piece: int | None
 ) -> Tensor:
-    """What is answered to the parts of a batch, put together; see `models.verdict.pieces`."""
+    """Answers to the parts of a batch, put together; see `models.verdict.pieces`."""
     found, done = [], 0
     with pieces(x, piece) as parts:
         for part, rows in parts:

@@ -171,7 +171,7 @@ def _check_first_success(spec: AttackSpec, case: AttackCase, steps: int) -> None
 
 
 def _check_last_success(spec: AttackSpec, case: AttackCase, steps: int) -> None:
-    """What no search fools, and what serves the goal when clean, is handed over as it was."""
+    """Check that what is not fooled, or serves the goal when clean, is handed over as it was."""
     if case.goal == "hedge" or "last_success" not in spec.protocols:
         return
     net, x, y = _double(20, seed=2)
