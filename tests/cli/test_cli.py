@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -231,7 +232,7 @@ def unset_log() -> Iterator[None]:
 @pytest.mark.parametrize("verb", VERBS)
 def test_after_ctrl_c_no_verb_promises_a_flag_that_it_lacks(verb: str, capsys) -> None:
     def command(_arguments) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     command.__module__ = f"fftune.cli.{verb}"
     with pytest.raises(SystemExit) as stop:
