@@ -106,7 +106,7 @@ def runs(folder: Path) -> list[tuple[str, ...]]:
 
 
 SMALL = "--base.optimizer.epochs 1 --battery.steps 1 --battery.examples 16"
-SIZES = "--{0}data.train-size 40 --{0}data.validation-size 16"
+SIZES = "--{0}data.train-size 60 --{0}data.validation-size 16"
 
 
 def _words(line: str) -> tuple[str, ...]:
