@@ -37,7 +37,8 @@ def study(folder: Path) -> dict[str, Any]:
             rows(path.with_name("outcomes.parquet")),
         )
     front = json.loads((place / "front.json").read_text())
-    told = [(point["lam"], point["model_hash"]) for point in front["results"]]
+    assert not front["failures"], f"a trial was spent: {front['failures']}"
+    told = [(point["lam"], point["model_hash"]) for point in front["points"]]
     pages = [name for name in ("report.html", "search.html") if (place / name).stat().st_size]
     states = list((place / "states").rglob("*.pt"))
     return {"trials": trials, "front": told, "pages": pages, "left": states, "runs": runs(folder)}

@@ -30,7 +30,7 @@ class Fault:
     """One call that fails, of all or of those of a name and a kind of file."""
 
     action: str
-    """ENOSPC, EIO or death."""
+    """ENOSPC, EIO or death; or one of `outages`, at the k-th call that meets it."""
     at: int
     """Number of the call, from 1."""
     call: str = ""

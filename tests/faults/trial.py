@@ -65,6 +65,13 @@ class Ground:
             self._ready.add(command.after)
         return self._start(command.after)
 
+    def count(self, command: Command, outage: str) -> int:
+        """Number of calls of an undisturbed command that could meet an outage."""
+        with self.fresh(command) as folder:
+            counting = Fault(action=outage, at=0)
+            ended = self.forks.run(command.arguments, folder, counting, record=True)
+            return ended.calls[-1].number
+
     def recorded(self, command: Command) -> Ended:
         """All calls of the undisturbed command."""
         if command.arguments not in self._recorded:

@@ -12,9 +12,11 @@ import signal
 import sys
 import tempfile
 import traceback
+from functools import partial
 from importlib import import_module
 from typing import Any
 
+from tests.faults.outages import OUTAGES, Outage
 from tests.faults.shim import ACTIONS
 
 SHIM = "FFTUNE_FAULTS_SHIM"
@@ -58,17 +60,14 @@ def _be(shim: ctypes.CDLL, request: dict[str, Any]) -> None:
             os.dup2(os.open(request[name], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644), fd)
         log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         fault = request["fault"] or {"action": "EIO", "at": 0, "call": "", "kind": "", "stays": 0}
-        shim.faults_arm(
-            log,
-            os.fsencode(request["folder"]),
-            fault["call"].encode(),
-            fault["kind"].encode(),
-            ctypes.c_long(fault["at"]),
-            ACTIONS[fault["action"]],
-            int(fault["stays"]),
-            int(request["record"]),
-        )
-        code = _run(request)
+        if fault["action"] in OUTAGES:
+            outage = Outage(fault["action"], fault["at"], log)
+            code = OUTAGES[fault["action"]](outage, partial(_run, request))
+            if request["record"]:
+                outage.count()
+        else:
+            _arm(shim, log, request, fault)
+            code = _run(request)
     except BaseException:  # noqa: BLE001 - as the interpreter does at its end
         traceback.print_exc()
         code = 1
@@ -76,6 +75,19 @@ def _be(shim: ctypes.CDLL, request: dict[str, Any]) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
         os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _arm(shim: ctypes.CDLL, log: int, request: dict[str, Any], fault: dict[str, Any]) -> None:
+    shim.faults_arm(
+        log,
+        os.fsencode(request["folder"]),
+        fault["call"].encode(),
+        fault["kind"].encode(),
+        ctypes.c_long(fault["at"]),
+        ACTIONS[fault["action"]],
+        int(fault["stays"]),
+        int(request["record"]),
+    )
 
 
 def _run(request: dict[str, Any]) -> object:
