@@ -103,29 +103,27 @@ class EvalJob:
         offered = tuple(
             attacks or attacks_of(battery, threat, classes=classes, defended=defense.is_any)
         )
-        chosen = tuple(one for one in offered if wanted is None or wanted(one.name))
         defense_set = DefenseSet.of(
             defense,
             threat,
             source=dataset.source.name,
             split=dataset.split,
-            attacks=len(chosen),
+            attacks=sum(wanted is None or wanted(one.name) for one in offered),
         )
-        if defense_set is not None and any(isinstance(a, Certificate) for a in chosen):
+        if defense_set is not None and any(isinstance(a, Certificate) for a in offered):
             raise ConfigError("defense.names must be left out to certify: the bound is the net's")
         crafting = other_nets(battery.transfer, dataset, others)
-        more: tuple[Attack, ...] = transfers(chosen, crafting, threat, tier_of(battery))
+        # Those that follow from the battery follow from all of it, such as its longest PGD.
+        every = (*offered, *transfers(offered, crafting, threat, tier_of(battery)))
         if defense_set is not None:
-            aware = adaptive_attacks(offered, defense_set, threat)  # as long as its longest PGD
-            more += tuple(
-                one for one in aware if wanted is None or one.name in CONTROLS or wanted(one.name)
-            )
+            every += adaptive_attacks(offered, defense_set, threat)
+        taken = (a for a in every if wanted is None or a.name in CONTROLS or wanted(a.name))
         return cls(
             dataset=dataset,
             dataset_hash=dataset.hash(),
             model_hash=model_hash,
             battery=sized(battery),
-            attacks=(*chosen, *more),
+            attacks=tuple(taken),
             defense_set=defense_set,
             others=crafting,
         )
