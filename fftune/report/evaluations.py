@@ -20,10 +20,10 @@ from fftune.report.attack_seeds import seed_lines, seed_plain, seed_values
 from fftune.report.attack_table import rates, shares, table, values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
 from fftune.report.convergence import convergence_plain, convergence_values
-from fftune.report.defended_rows import undefended
+from fftune.report.defended_rows import defense_frame, undefended
 from fftune.report.defense_rates import defense_expectations, defense_rates
 from fftune.report.defense_table import defense_table
-from fftune.report.optimality import SearchShare, share_values
+from fftune.report.optimality import SearchShare, defended_shares, share_values
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
 from fftune.tracking.runs import TrackedRun, discard_runs, send_outbox
@@ -85,7 +85,7 @@ class EvaluationRecord:
             rows.write(self._path(*questions_of(rows), default=True))
         self._write_lost(path.with_suffix(".missing.json"), result)
         found = shares(undefended(outcomes), result.seconds)
-        kept = self._rates(outcomes), self._expectations(outcomes), found
+        kept = self._rates(outcomes), self._expectations(outcomes), found, self._behind(result)
         write_text(beside(path), _summary(question, *kept, (outcomes, *seeds)))
         log.info("rows are in %s", path)
         return self._text(question, result, seeds)
@@ -194,6 +194,12 @@ class EvaluationRecord:
         """Means over draws, under each defense."""
         return defense_expectations(outcomes) if self._defenses else {}
 
+    def _behind(self, result: EvalResult) -> dict[str, list[SearchShare]]:
+        """Share of each search in what all found behind each defence, in its first draw."""
+        if not self._defenses or result.outcomes is None:
+            return {}
+        return defended_shares(defense_frame(result.outcomes), result.seconds)
+
     def _write_lost(self, path: Path, result: EvalResult) -> None:
         """Write the lost blocks and their reasons; remove the file when there are none."""
         if not result.lost:
@@ -205,6 +211,13 @@ class EvaluationRecord:
             for lost in result.lost
         ]
         write_text(path, json.dumps(ids, indent=2) + "\n")
+
+    def _behind_values(self, result: EvalResult) -> dict[str, float]:
+        """Shares behind defences for charts, as in `defense/hedge/share/pgd-20 adversarial`."""
+        found: dict[str, float] = {}
+        for defense, searches in self._behind(result).items():
+            found |= share_values(searches, at=f"defense/{defense}/")
+        return found
 
     def _log(
         self, question: Question, result: EvalResult, path: Path, seeds: Sequence[Outcomes]
@@ -224,6 +237,7 @@ class EvaluationRecord:
             values(self._rates(result.outcomes))
             | means(self._expectations(result.outcomes))
             | share_values(shares(plain, result.seconds))
+            | self._behind_values(result)
             | convergence_values(plain)
             | seed_values((result.outcomes, *seeds))
         )
@@ -252,6 +266,7 @@ def _summary(
     found: Mapping[str, Rate],
     expected: Mapping[str, Expectation],
     searches: Sequence[SearchShare],
+    behind: Mapping[str, Sequence[SearchShare]],
     seeds: Sequence[Outcomes],
 ) -> str:
     """Question, rates and means over draws with intervals, searches and seeds, as JSON."""
@@ -262,6 +277,9 @@ def _summary(
         "remarks": question.remarks,
         "rates": {name: plain_rate(rate) for name, rate in found.items()},
         "searches": [search.plain for search in searches],
+        "searches_behind": {
+            defense: [search.plain for search in found] for defense, found in behind.items()
+        },
         "expectations": {name: plain_expectation(one) for name, one in expected.items()},
         "convergence": convergence_plain(undefended(seeds[0])),
         "seeds": seed_plain(seeds),

@@ -1,0 +1,34 @@
+"""What the tables of defences mean by their words: a line each, of those that a table has."""
+
+from collections.abc import Iterable
+
+ATTACKERS = {
+    "adaptive": "several Auto-PGDs through the defence and on the bare net; of their points, the "
+    "one that wins most draws of its own",
+    "aware": "PGD through the defence",
+    "eot": "PGD through the defence, each gradient a mean over draws; `aware` where it has none",
+    "known": "PGD through the draw that the defender is going to make, the first",
+    "pgd-hedged": "PGD on the bare net with a step of hedging inside each of its own",
+    "label-free": "PGD away from what the bare net says of the clean image, not knowing its label",
+}
+"""What the attackers do whose names begin so, the strongest first."""
+MISTAKES = (
+    "  leaves: still looks right behind the defence; unmasks: right to the bare net, and wrong",
+    "  behind the defence; as itself: of those, the ones that it gives their clean class again",
+)
+FLIPS = (
+    "  FtoT, TtoF: answers that a defence turns from false to true and from true to false;",
+    "  FtoF: to another false one. Images, a mean over draws",
+)
+BEST = (
+    "  best of all: an attack counts if it wins, whether it knows the defence or not. That is what",
+    "  to quote for a defence, and what it adds is the paired difference from the bare net's",
+)
+
+
+def attackers(names: Iterable[str]) -> list[str]:
+    """Say what each kind of adaptive attacker among these names does."""
+    named = list(names)
+    kinds = [kind for kind in ATTACKERS if any(name.startswith(kind) for name in named)]
+    width = max(map(len, kinds), default=0)
+    return [f"  {kind:{width}}  {ATTACKERS[kind]}" for kind in kinds]
