@@ -21,8 +21,9 @@ FLIPS = (
     "  FtoF: to another false one. Images, a mean over draws",
 )
 BEST = (
-    "  best of all: an attack counts if it wins, whether it knows the defence or not. That is what",
-    "  to quote for a defence, and what it adds is the paired difference from the bare net's",
+    "  best of all: an image is lost if any attack wins on it, those of the battery, which know no",
+    "  defence, and those that do, but for `known-...`. That is what to quote; what a defence is",
+    "  worth is the paired difference from the bare net's, below",
 )
 
 

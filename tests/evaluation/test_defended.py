@@ -284,7 +284,7 @@ def test_a_table_says_what_its_own_attackers_and_columns_are() -> None:
     kinds = {line.partition(" ")[0] for line in said}
     assert {"eot", "known"} <= kinds and not {"aware", "adaptive", "label-free"} & kinds
     (best,) = (line for line in said if line.startswith("best of all: "))
-    assert "whether it knows the defence or not" in best
+    assert "those of the battery" in best
     assert any(line.startswith("FtoT, TtoF: ") for line in said)
     assert set(defense_legend.ATTACKERS) == set(AWARE)
 
