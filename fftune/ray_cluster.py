@@ -3,8 +3,10 @@
 import logging
 import os
 import secrets
+import signal
 import socket
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from math import floor, inf
@@ -50,16 +52,30 @@ def cluster(resources: Resources) -> Iterator[None]:
         options |= {"include_dashboard": False, "num_cpus": _usable_cpus()}
         _make_token_private()
     try:
-        ray.init(address=address, **options)
+        with _signals_kept():
+            ray.init(address=address, **options)
     except AuthenticationError:
         raise _wants_token(address) from None
-    except (ConnectionError, ValueError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise ClusterError(f"cluster {address!r} cannot be reached: {reason}") from None
+    except Exception as error:  # Ray's own, of the system, of grpc: all that a start can meet
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise ClusterError(f"cluster {address!r} cannot be reached: {reason}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Keep the process's handler of SIGTERM: Ray's own ends it, and prints a trace of C++."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Ray leaves the handler alone there
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def enter_driver_dir(folder: Path) -> None:

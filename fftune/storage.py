@@ -8,9 +8,9 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -43,34 +43,107 @@ def storage_root(given: str | None = None) -> Path:
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file atomically: readers see the old file or the new one, never a part of it.
+    """Write a file atomically and for good: readers see the old file or the new one, never a part.
+
+    The content and the name are on disk when it returns. Writers of one file take turns. What a
+    killed one left is written over by the next.
 
     Args:
-        write: fills the temporary file beside `path` that it is given, which is then renamed.
+        write: fills the file `.<name>.part` beside `path`, which is then renamed.
 
     Raises:
-        StorageError: the disk is full, or the folder cannot be written.
+        StorageError: the disk is full or fails, or the folder cannot be written.
+    """
+    with storing(path, "; nothing was left behind"):
+        make_folder(path.parent)
+        with _part_of(path) as part:
+            write(part)
+            _sync(part, os.O_RDONLY)
+            os.replace(part, path)
+    with storing(path):
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def storing(path: Path, outcome: str = "") -> Iterator[None]:
+    """Turn what the file system refuses into one line that names the file.
+
+    Args:
+        outcome: end of the line, about what the failure left.
+
+    Raises:
+        StorageError: an operation of the block failed.
     """
     try:
-        _write_whole(path, write)
+        yield
     except OSError as error:
         why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
-        raise StorageError(f"cannot write {str(path)!r}: {why}; nothing was left behind") from error
+        raise StorageError(f"cannot write {str(path)!r}: {why}{outcome}") from error
 
 
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, for good."""
+    new = []
+    while not folder.is_dir():
+        new.append(folder)
+        folder = folder.parent
+    for one in reversed(new):
+        one.mkdir(exist_ok=True)
+        _sync_folder(one.parent)
+
+
+@contextlib.contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """Empty file `.<name>.part` beside `path`, held against other writers of `path`.
+
+    The lock ends with the process that holds it: a leftover is nobody's. The block renames the
+    file; where it fails, the file is deleted.
+    """
+    part = path.with_name(f".{path.name}.part")
+    handle = _held(part)
     try:
-        write(Path(name))
-        with open(name, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        yield part
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+        os.close(handle)
+
+
+def _held(part: Path) -> int:
+    """Descriptor of a new or left file, locked and empty."""
+    while True:
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # Not so where the one waited for has renamed or deleted what was opened here.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), os.lstat(part)):
+                    os.ftruncate(handle, 0)
+                    return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Wait until a file or folder is on disk."""
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk, on file systems that can say so."""
+    try:
+        _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 @contextlib.contextmanager
@@ -81,14 +154,16 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         what: name of the folder's content in the message, as in "study 'a'".
 
     Raises:
+        StorageError: the folder cannot be written.
         StudyError: another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StudyError(f"{what} is being written by another driver") from None
+    with storing(folder):
+        make_folder(folder)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StudyError(f"{what} is being written by another driver") from None
     try:
         yield
     finally:
@@ -98,9 +173,14 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 @contextlib.contextmanager
 def in_turn(path: Path) -> Iterator[None]:
     """Serialise the making of `path` among processes: wait for the one that is at it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(path.with_name(f".{path.name}.lock")):
+    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    with storing(path):
+        make_folder(path.parent)
+        lock.acquire()
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def write_text(path: Path, text: str) -> None:

@@ -63,7 +63,7 @@ def root(tmp_path: Path, empty_mlflow: Path) -> Path:
 
 @pytest.fixture
 def quick() -> SweepConfig:
-    """The tiny THRM study with three lambdas, two epochs and a two-step battery."""
+    """The tiny THRM study with three lambdas, two epochs, and a two-step battery on 200 images."""
     config = recipes.thrm("tiny")
     optimizer = replace(config.base.optimizer, epochs=2)
     return replace(
@@ -71,5 +71,5 @@ def quick() -> SweepConfig:
         name="quick",
         trials=3,
         base=replace(config.base, optimizer=optimizer),
-        battery=replace(config.battery, steps=2),
+        battery=replace(config.battery, steps=2, examples=200),
     )

@@ -32,6 +32,7 @@ from fftune.evaluation.defended import DefenseSet
 from fftune.evaluation.escalation import single_pass
 from fftune.evaluation.job import (
     EvalJob,
+    Wanted,
     check_images,
     first_images,
     lint_model,
@@ -71,7 +72,7 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
-    adaptive: bool = True,
+    wanted: Wanted | None = None,
     beside: Beside = nullcontext,
 ) -> dict[str, EvalResult]: ...
 @overload
@@ -87,7 +88,7 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
-    adaptive: bool = True,
+    wanted: Wanted | None = None,
 ) -> Outcomes: ...
 def evaluate(
     models: Model | Mapping[str, Model],
@@ -101,7 +102,7 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
-    adaptive: bool = True,
+    wanted: Wanted | None = None,
     beside: Beside = nullcontext,
 ) -> Outcomes | dict[str, EvalResult]:
     """Attack every example of a split with every attack of a battery.
@@ -119,8 +120,8 @@ def evaluate(
         resources: the cluster, for `ray`.
         root: folder where finished blocks are kept and found again. Blocks of a net in memory are
             not kept, as its code is not known.
-        adaptive: False leaves the adaptive attacks out, for tables of attackers who know of no
-            defence.
+        wanted: tells by an attack's name if it is run, the battery's and the adaptive ones that a
+            defence adds; default all are. What is no attack always is.
         beside: opened when a net was found fit, just before the attacks, and closed after them;
             not at all where no net is.
 
@@ -148,7 +149,7 @@ def evaluate(
             backend=backend,
             resources=resources,
             root=root,
-            adaptive=adaptive,
+            wanted=wanted,
             beside=beside,
         )
         return next(iter(alone.values())).complete()
@@ -162,7 +163,7 @@ def evaluate(
         defense=defense,
         attacks=attacks,
         root=root,
-        adaptive=adaptive,
+        wanted=wanted,
         actors=actors,
     )
     results: dict[str, EvalResult] = {}
@@ -247,7 +248,7 @@ class _Request:
     defense: DefenseConfig | None
     attacks: Sequence[Attack] | None
     root: Path | None
-    adaptive: bool
+    wanted: Wanted | None
     actors: Device | None
     """What Ray's actors compute on; None: this process attacks."""
 
@@ -276,7 +277,7 @@ def _under_test(
         threat=request.threat,
         attacks=request.attacks,
         defense=request.defense,
-        adaptive=request.adaptive,
+        wanted=request.wanted,
     )
     with under_test(net, job.on("cpu") if request.actors else job) as subject:
         check_images(subject, dataset)

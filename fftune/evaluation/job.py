@@ -1,7 +1,7 @@
 """Evaluation job: a data set and its attacks, cut into block tasks, and the net under test."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -40,6 +40,9 @@ from fftune.training.out_of_memory import ran_out
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
+
+Wanted = Callable[[str], bool]
+"""Tells by its name in rows if an attack is run."""
 
 COMPARED = 4
 """Examples on which a net's copies must answer as it does."""
@@ -87,21 +90,22 @@ class EvalJob:
         threat: ThreatModel,
         attacks: Sequence[Attack] | None = None,
         defense: DefenseConfig | None = None,
-        adaptive: bool = True,
+        wanted: Wanted | None = None,
     ) -> "EvalJob":
-        """Build the job of a battery, or of these `attacks`; a defense adds controls to them.
+        """Build the job of a battery, or of these `attacks`; a defense adds adaptive ones.
 
         Args:
-            adaptive: a defense adds adaptive attacks, too.
+            wanted: tells by its name if an attack is run; default all are, and controls always.
 
         Raises:
             ConfigError, ModelError: a bound behind a defense; a useless net in `battery.transfer`.
         """
         classes = len(dataset.source.classes)
         defense = defense or DefenseConfig()
-        chosen = tuple(
+        offered = tuple(
             attacks or attacks_of(battery, threat, classes=classes, defended=defense.is_any)
         )
+        chosen = tuple(one for one in offered if wanted is None or wanted(one.name))
         defense_set = DefenseSet.of(
             defense,
             threat,
@@ -114,8 +118,10 @@ class EvalJob:
         others = other_nets(battery.transfer, dataset)
         more: tuple[Attack, ...] = transfers(chosen, others, threat, tier_of(battery))
         if defense_set is not None:
-            aware = adaptive_attacks(chosen, defense_set, threat)
-            more += tuple(one for one in aware if adaptive or one.name in CONTROLS)
+            aware = adaptive_attacks(offered, defense_set, threat)  # as long as its longest PGD
+            more += tuple(
+                one for one in aware if wanted is None or one.name in CONTROLS or wanted(one.name)
+            )
         return cls(
             dataset=dataset,
             dataset_hash=dataset.hash(),

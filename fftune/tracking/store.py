@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +70,7 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
         log.debug("MLflow", exc_info=True)
         cause = _first_cause(error)
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        message = f"MLflow store {uri!r} does not answer: {reason}"
-        raise StorageError(re.sub(r"//([^:/@\s]*):[^@/\s]*@", r"//\1:***@", message)) from None
+        raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
     return Tracking(uri=uri, experiment_id=experiment_id, unsent=root / "mlflow-unsent")
 
 

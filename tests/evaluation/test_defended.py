@@ -133,12 +133,20 @@ def test_who_knows_goes_as_many_steps_as_the_longest_pgd() -> None:
     assert steps == {("adversarial", 100), ("label_free", 100), ("hypocritical", 7)}
 
 
-def test_without_adaptive_attackers_controls_alone_join(outcomes, toy, blobs) -> None:
-    found = evaluate(toy, blobs, BATTERY, threat=THREAT, defense=DEFENSE, adaptive=False)
-    kept = ("pgd-3", CLEAN, RANDOM_START)
-    assert found.values("attack") == set(kept)
-    same = Outcomes.of(outcomes.where(attack=attack).table for attack in kept)
-    assert found.table.equals(same.table)
+def test_attacks_that_are_not_wanted_are_left_out_and_controls_stay(outcomes, toy, blobs) -> None:
+    """Rows of the others are what they are among all."""
+    for wanted in (("pgd-3",), ("aware-hedge", "label-free")):
+        found = evaluate(
+            *(toy, blobs, BATTERY),
+            threat=THREAT,
+            defense=DEFENSE,
+            wanted=wanted.__contains__,
+        )
+        kept = {*wanted, CLEAN, RANDOM_START}
+        assert found.values("attack") == kept
+        for attack in kept:
+            same, rows = (one.where(attack=attack).to_pandas() for one in (outcomes, found))
+            assert rows.astype(str).equals(same.astype(str))
 
 
 def test_a_random_start_is_a_point_of_the_ball_and_no_attack(outcomes, blobs) -> None:
