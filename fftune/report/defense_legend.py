@@ -13,8 +13,9 @@ ATTACKERS = {
 }
 """What the attackers do whose names begin so, the strongest first."""
 MISTAKES = (
-    "  leaves: still looks right behind the defence; unmasks: right to the bare net, and wrong",
-    "  behind the defence; as itself: of those, the ones that it gives their clean class again",
+    "  none: looks right to the bare net; leaves: looks right behind the defence; unmasks: looks",
+    "  right to the bare net and wrong behind the defence; as itself: of what looks right to the",
+    "  bare net, that which the defence gives the bare net's clean class",
 )
 FLIPS = (
     "  FtoT, TtoF: answers that a defence turns from false to true and from true to false;",

@@ -116,6 +116,11 @@ def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> N
             "^battery.name must be known: unknown battery 'nin'; did you mean 'nine'",
         ),
         (
+            ["--model", "{file}:net", "--data", "digits", "--battery", "nin"],
+            ConfigError,
+            "^battery.name must be known: unknown battery 'nin'",
+        ),
+        (
             ["--model", "resnt18"],
             ConfigError,
             r"^unknown model 'resnt18'; did you mean 'resnet18'\? \(or path/to/FILE.py:FUNCTION\)$",
