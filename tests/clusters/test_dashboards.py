@@ -128,9 +128,8 @@ def prometheus(cluster: dict[str, str], tmp_path_factory: Any) -> Iterator[str]:
 
 
 def wait_for(happened: Any, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 120
     while not happened():
-        assert process.poll() is None and time.monotonic() < until
+        assert process.poll() is None
         time.sleep(0.5)
 
 

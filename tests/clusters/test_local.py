@@ -23,7 +23,7 @@ time.sleep(600)
 
 def run(what: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     script = CLUSTERS / "local.sh"
-    return subprocess.run([script, what], env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run([script, what], env=env, capture_output=True, text=True)
 
 
 @pytest.fixture

@@ -28,7 +28,10 @@ from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.scheduler import EvalResult
 from fftune.outcomes import Outcomes
 
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
+pytestmark = [
+    pytest.mark.xdist_group("ray"),  # one cluster at a time
+    pytest.mark.timeout(1500),  # on a busy machine starts are what takes long
+]
 
 CHECKOUT = Path(__file__).parents[2]
 NETS = Path(__file__).with_name("pool_net.py")
@@ -103,7 +106,7 @@ def survive(seeds: Iterable[int], cluster: Cluster, root: Path, inline: EvalResu
         for moment, seed in accidents:
             wait_for(root, moment)
             (lose_a_node, kill_an_actor)[seed % 2](cluster, random.Random(seed))
-        result = run.result(300)
+        result = run.result()
     assert not result.lost and result.error is None
     assert result.outcomes.table.equals(inline.outcomes.table)
     assert blocks(root) == TASKS
@@ -213,10 +216,10 @@ def test_the_driver_is_killed_and_the_same_command_goes_on(nodes, tmp_path, inli
     first = subprocess.Popen(command, cwd=CHECKOUT, stderr=subprocess.PIPE)
     wait_for(root, TASKS // 3)
     first.kill()
-    assert first.wait(300) == -signal.SIGKILL
+    assert first.wait() == -signal.SIGKILL
     before = blocks(root)
     assert TASKS // 3 <= before < TASKS
-    again = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True, timeout=300)
+    again = subprocess.run(command, cwd=CHECKOUT, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr
     assert f"{before} of {TASKS} blocks are known already" in again.stderr
     assert Outcomes.read(tmp_path / "r.parquet").table.equals(inline.outcomes.table)
@@ -256,7 +259,6 @@ result.outcomes.write(Path({str(tmp_path / "rows.parquet")!r}))
         env=environment,
         capture_output=True,
         text=True,
-        timeout=400,
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [0, 2 * 240]

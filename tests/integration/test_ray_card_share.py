@@ -21,7 +21,7 @@ from fftune.config import Dimension, Resources
 from fftune.sweeping.sweep import sweep
 from tests.sweeping.memory_kind import KIND
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(1500)]
 
 CHECKOUT = Path(__file__).parents[2]
 
@@ -93,12 +93,11 @@ def test_a_driver_that_dies_in_between_loses_no_share(
     words += ["--address", address, "--gpus", "0.25", "--strategy", "grid"]
     with (root / "log").open("w") as log:
         driver = subprocess.Popen(words, cwd=CHECKOUT, stdout=log, stderr=log)
-    deadline = time.monotonic() + 300
     while not (folder / "asked").exists() or (0.9, 1.0) not in asked(root):
-        assert driver.poll() is None and time.monotonic() < deadline, (root / "log").read_text()
+        assert driver.poll() is None, (root / "log").read_text()
         time.sleep(0.05)
     driver.kill()
-    assert driver.wait(60) == -signal.SIGKILL
+    assert driver.wait() == -signal.SIGKILL
     (folder / "die").unlink()
     (folder / "asked").rename(root / "before")
 
