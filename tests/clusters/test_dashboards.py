@@ -16,7 +16,8 @@ import pytest
 
 from fftune.metrics import COUNTERS, GAUGES
 from tests.clusters.files import CHECKOUT
-from tests.integration.test_jobs import cluster, free_ports, settings
+from tests.integration.test_jobs import cluster, settings
+from tests.patience import free_ports
 
 __all__ = ["cluster", "settings"]
 

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from tests.clusters.files import CLUSTERS
-from tests.integration.test_jobs import free_ports
+from tests.patience import free_ports
 
 RAY = """#!/usr/bin/env python3
 import socket, sys, time

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.clusters.files import CLUSTERS
-from tests.integration.test_jobs import free_ports
+from tests.patience import free_ports
 
 SCRIPT = CLUSTERS / "mlflow.sh"
 INSTALLED = any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb")

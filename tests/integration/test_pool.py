@@ -27,6 +27,7 @@ from fftune.errors import ClusterError, ConfigError, StorageError
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.scheduler import EvalResult
 from fftune.outcomes import Outcomes
+from tests.patience import agent_ports
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),  # one cluster at a time
@@ -43,9 +44,9 @@ TASKS = 2 * 30
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Cluster]:
     """A head and a node that may die, a CPU each."""
-    head = {"num_cpus": 1, "include_dashboard": False}
+    head = {"num_cpus": 1, "include_dashboard": False, **agent_ports()}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1, **agent_ports())
     ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
     yield cluster
     ray.shutdown()
@@ -78,7 +79,7 @@ def lose_a_node(cluster: Cluster, _draw: random.Random) -> None:
     """One node dies without grace, another joins."""
     victim = next(iter(cluster.worker_nodes))
     cluster.remove_node(victim, allow_graceful=False)
-    cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1, **agent_ports())
 
 
 def kill_an_actor(cluster: Cluster, draw: random.Random) -> None:

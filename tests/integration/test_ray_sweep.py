@@ -22,6 +22,7 @@ from fftune.ray_cluster import cluster  # before Ray, whose start it sets
 
 # isort: split
 import ray
+from ray.cluster_utils import Cluster
 
 from fftune import recipes
 from fftune.config import (
@@ -40,6 +41,7 @@ from fftune.errors import ClusterError, OutOfMemoryError
 from fftune.outcomes import Outcomes
 from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
 from fftune.sweeping.sweep import sweep
+from tests.patience import agent_ports
 from tests.sweeping.memory_kind import KIND
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
@@ -53,10 +55,13 @@ def address() -> Iterator[str]:
 
     Its two cards are numbers: no card is needed.
     """
-    ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    head = {"num_cpus": 2, "num_gpus": 2, "include_dashboard": False, **agent_ports()}
+    nodes = Cluster(initialize_head=True, head_node_args=head)
+    ray.init(address=nodes.address, log_to_driver=False)
     with cluster(Resources()):
-        yield ray.get_runtime_context().gcs_address
+        yield nodes.address
     ray.shutdown()
+    nodes.shutdown()
 
 
 def test_an_address_where_nobody_answers(quick: SweepConfig, root: Path) -> None:
