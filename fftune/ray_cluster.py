@@ -72,7 +72,7 @@ def cluster(resources: Resources) -> Iterator[None]:
 SOCKET_BYTES = 107
 """Longest path of a socket on Linux."""
 RAYS_BYTES = 92
-"""Of a path below the temporary folder: a folder of ours, and Ray's `session_.*/sockets/.*`."""
+"""Length of what follows the temporary folder: a folder of ours, and Ray's `session_.*/...`."""
 
 
 def short_temp() -> Path:
