@@ -248,6 +248,37 @@ def test_nobody_gets_in_without_the_token(cluster: dict[str, str]) -> None:
     assert all(re.fullmatch(line, one) for one in told[1::2])
 
 
+@pytest.mark.parametrize("how", ["Origin", "Host", "Referer"])
+def test_a_page_from_elsewhere_is_refused(cluster: dict[str, str], how: str) -> None:
+    """Whatever a browser that the owner has open is made to send: it has no token."""
+    foreign = {"Origin": "http://evil.example", "Host": "evil.example", "Referer": "http://evil/"}
+    for path, body in (("/api/jobs/", {"entrypoint": "true"}), ("/api/version", None), ("/", None)):
+        kinds = ("application/json", "text/plain", "application/x-www-form-urlencoded")
+        for kind in kinds[: None if body else 1]:
+            request = urllib.request.Request(
+                cluster["RAY_API_SERVER_ADDRESS"] + path,
+                headers={how: foreign[how], "Content-Type": kind, "User-Agent": "Mozilla/5.0"},
+                data=body and json.dumps(body).encode(),
+            )
+            try:
+                with urllib.request.urlopen(request) as answer:
+                    # The page itself, which shows nothing without a token.
+                    assert path == "/" and "jobs" not in answer.read().decode().lower()
+            except HTTPError as refused:
+                assert refused.code in (401, 403), path
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+def test_no_other_user_gets_at_the_heads_files(cluster: dict[str, str]) -> None:
+    """Ray's own folders have mode 777: who can enter replaces the package of the next job."""
+    ray = Path(cluster["FFTUNE_CLUSTER_DIR"], "temp").read_text().strip()
+    assert (Path(ray) / "session_latest").exists()
+    tries = f"cd {ray}; ls {ray}/session_latest/; touch {ray}/x; mv {ray} {ray}.y; cat {ray}/*/*/*"
+    ids = {"user": 65534, "group": 65534, "extra_groups": []}
+    done = subprocess.run(["sh", "-c", tries], capture_output=True, text=True, cwd="/", **ids)
+    assert (done.stdout, len(done.stderr.splitlines())) == ("", 5), done.stderr
+
+
 def test_the_token_is_private_and_never_printed(cluster: dict[str, str]) -> None:
     state = Path(cluster["FFTUNE_CLUSTER_DIR"])
     token = token_of(cluster)
