@@ -32,6 +32,7 @@ RANKS = {
     "allocator": 4,
     "storage": 4,
     "user_code": 1,
+    "names": 1,
     "registry": 2,
     "private_ray": 5,
     "ray_cluster": 6,
