@@ -118,7 +118,7 @@ SPECIAL = {
     stat.S_IFIFO: "a pipe",
     stat.S_IFSOCK: "a socket",
 }
-"""What stands at a path that is no file, by the type in its mode."""
+"""Names of what stands at a path and is no file, by the type in its mode."""
 
 
 @contextlib.contextmanager
