@@ -106,7 +106,7 @@ def runs(folder: Path) -> list[tuple[str, ...]]:
     return sorted(tuple(sorted(names[uuid])) for uuid, status in found if status == "FINISHED")
 
 
-SMALL = "--base.optimizer.epochs 1 --battery.steps 1 --battery.examples 16"
+SMALL = "--base.model mlp --base.optimizer.epochs 1 --battery.steps 1 --battery.examples 16"
 SIZES = "--{0}data.train-size 60 --{0}data.validation-size 16"
 
 
@@ -124,7 +124,8 @@ COMMANDS = {
     ),
     "training": Command(
         _words(
-            "train thrm --name t --optimizer.epochs 2 --save-seconds 0 --resume " + SIZES.format("")
+            "train thrm --name t --model mlp --optimizer.epochs 2 --save-seconds 0 --resume "
+            + SIZES.format("")
         ),
         training,
     ),
