@@ -46,11 +46,6 @@ def storage_root(given: str | None = None, *, written: bool = True) -> Path:
         raise StorageError(f"storage {str(root)!r} cannot be read")
     if written and not may_write(root):
         raise StorageError(f"storage {str(root)!r} cannot be written")
-    if written and "?" in str(root):
-        raise StorageError(
-            f"storage {str(root)!r} has a '?' in its path, where the URL of MLflow's database in "
-            "it would end; name another folder"
-        )
     return root
 
 

@@ -25,6 +25,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from fftune.errors import StorageError, StudyError
+from fftune.secrets import redacted
 from fftune.storage import locked, may_write, write_text
 from fftune.sweeping.optuna_journal import Journal, free_journal, mend_journal
 from fftune.sweeping.study_dir import StudyDir
@@ -153,7 +154,7 @@ def _place() -> str:
     if not url:
         return JOURNAL
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        return redacted(make_url(url).render_as_string())
     except ArgumentError:
         example = "sqlite:////home/me/optuna.db or postgresql://me@host/optuna"
         raise StorageError(f"FFTUNE_DB is no database URL, such as {example}") from None
@@ -192,7 +193,8 @@ def _named(place: str) -> str:
 def _record(study: StudyDir) -> dict[str, str]:
     """Contents of `search.json`; studies without one have a journal."""
     path = study.path / RECORD
-    return read_record(path, "storage") if path.exists() else {}
+    known = read_record(path, "storage") if path.exists() else {}
+    return {name: redacted(str(value)) for name, value in known.items()}  # 0.2.0 kept `?password=`
 
 
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError, StorageInternalError)

@@ -19,6 +19,8 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 
+from tests import patience
+
 pytestmark = [
     pytest.mark.xdist_group("ray"),  # one cluster at a time
     pytest.mark.timeout(1500),  # on a busy machine starts are what takes long
@@ -80,7 +82,7 @@ def settings(tmp_path_factory) -> dict[str, str]:
         "FFTUNE_RAY_AGENT_PORT": str(ports[3]),
         "FFTUNE_RAY_WORKER_PORTS": "24000",
         "FFTUNE_RAY_START_SECONDS": "1200",
-        "RAY_worker_niceness": "0",  # the tests beside this one would starve it
+        **patience.RAY,
     }
 
 
