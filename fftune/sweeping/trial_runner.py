@@ -63,6 +63,14 @@ class TrialRunner:
         self.study.stop(stop)
         return stop
 
+    def tidy(self) -> None:
+        """Delete the resume snapshots of ended trials, which a driver that died may have left."""
+        for settings in self.study.recorded().values():
+            with suppress(ConfigError):  # settings that do not go together were never trained
+                config = self.config(settings)
+                for seed in self.study.config.training_seeds:
+                    self.kind.forget(self.study, replace(config, seed=seed))
+
     def __call__(
         self,
         number: int,
