@@ -64,7 +64,8 @@ class TrialRunner:
         return stop
 
     def tidy(self) -> None:
-        """Delete the resume snapshots of ended trials, which a driver that died may have left."""
+        """Delete what a driver that died left of unfinished trials, and snapshots of ended ones."""
+        self.study.drop_unfinished()
         for settings in self.study.recorded().values():
             with suppress(ConfigError):  # settings that do not go together were never trained
                 config = self.config(settings)
