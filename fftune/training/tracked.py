@@ -49,6 +49,7 @@ def train_tracked(
     with open_run(config, root / "runs" / name, resume=resume) as folder:
         done = _finished(folder)
         if done is not None:
+            RunDir(folder).tidy()  # the process that ended it may have been killed before
             if left_open(_tracking(config, root), _tags(name)):
                 _log_again(start_run(config, name, root), done, folder)
             return done, folder
