@@ -178,12 +178,10 @@ def other_nets(
     """
     read = [OtherNet.read(place, dataset) for place in places]
     for name, net in nets:
-        known = isinstance(net, ModelSpec)
-        read.append(
-            replace(OtherNet.read(net, dataset), name=name)
-            if known
-            else OtherNet.given(name, net, dataset)
-        )
+        if isinstance(net, ModelSpec):
+            read.append(replace(OtherNet.read(net, dataset), name=name))
+        else:
+            read.append(OtherNet.given(name, net, dataset))
     found, taken = [], Counter[str]()
     for other in read:
         taken[other.name] += 1
