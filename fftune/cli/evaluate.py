@@ -35,6 +35,17 @@ USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defen
 CHECKPOINT is the folder of a trained net, RUN the name or the folder of a training, STUDY that of a
 sweep, of which all nets are evaluated; their data and threat are the defaults.
 
+the usual flags:
+  --data NAME --examples N           images of the test split, evenly spread; default all
+  --eps 8/255 --norm linf|l2         the attackers' ball
+  --battery NAME --tier LENGTH       which attacks; the ensembles' length: screen, escalating, full
+  --defense NAME ...                 score them behind defences, too, beside attackers that know
+                                     them: hedge, hedge_one_class, random, anti_adversary, jpeg,
+                                     bit_depth, smoothing, FILE.py:NAME
+  --transfer NET ...                 try points of other nets, too: folders of checkpoints,
+                                     FILE.py:FUNCTION
+  --seeds N                          run under N seeds of the attackers
+
 With `--bar .999` the exit code is a verdict: 0 if the net's accuracy on clean images passes the
 bar, 3 if it fails, 4 if its 95 % interval holds the bar, so that n is too small to tell; of several
 nets or defences, the worst. Clean images decide, as they are what a deployed net meets; whether the
@@ -105,6 +116,7 @@ def main(arguments: Sequence[str]) -> None:
     command, nets = _parse(arguments)
     if "--defense" in arguments and not command.defense.names:
         raise ConfigError("defense must have a value")
+    command.defense.refuse_idle()
     if command.rows and len(nets) > 1:
         raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")
 

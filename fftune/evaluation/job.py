@@ -58,7 +58,8 @@ class BlockTask:
     def __str__(self) -> str:
         attack = self.attack
         goal = attack.goal if attack.target is None else f"{attack.goal} at class {attack.target}"
-        return f"{attack.name}, goal {goal}, tier {attack.tier}"
+        several = len(attack.stages) > 1 and attack.choice is None
+        return f"{attack.name}, goal {goal}" + (f", tier {attack.tier}" if several else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -12,13 +12,14 @@ from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.data import Dataset
 from fftune.defenses import hedge
 from fftune.errors import ConfigError, DataError, ModelError
-from fftune.evaluation.adaptive import adaptive_attacks
+from fftune.evaluation.adaptive import AWARE, adaptive_attacks
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.defended import CLEAN, RANDOM_START, DefenseSet
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.scheduler import EvalResult
 from fftune.keyed_noise import Noise
 from fftune.outcomes import Outcomes
+from fftune.report import defense_legend
 from fftune.report import evaluations as records
 from fftune.report.attack_table import table
 from fftune.report.defended_rows import defense_frame, flip_counts, undefended
@@ -286,6 +287,16 @@ def test_adversaries_by_hand() -> None:
         f"known*, or best of all {cell(Rate(0, 4))}",
         f"bare net, best of all {cell(Rate(0, 4))}",
     } <= said
+
+
+def test_a_table_says_what_its_own_attackers_and_columns_are() -> None:
+    said = lines_of(defense_table(BY_HAND))
+    kinds = {line.partition(" ")[0] for line in said}
+    assert {"eot", "known"} <= kinds and not {"aware", "adaptive", "label-free"} & kinds
+    (best,) = (line for line in said if line.startswith("best of all: "))
+    assert "those of the battery" in best
+    assert any(line.startswith("FtoT, TtoF: ") for line in said)
+    assert set(defense_legend.ATTACKERS) == set(AWARE)
 
 
 def test_best_of_all_has_the_strongest_adaptive_attack() -> None:
