@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,6 @@ from fftune.config import (
     Resources,
     Split,
     ThreatModel,
-    require,
 )
 from fftune.errors import ConfigError
 
@@ -100,7 +99,7 @@ class Evaluate:
     """Folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
 
     def __post_init__(self) -> None:
-        require("seeds", self.seeds >= 1, ">= 1", self.seeds)
+        self.battery.under_seeds(self.seeds)  # refuses a wrong number
         if self.bar is not None:
             from fftune.verdict import check_bar
 
@@ -151,25 +150,20 @@ def main(arguments: Sequence[str]) -> None:
     )
     results = run(nets, battery=command.battery, beside=partial(meanwhile, record.begin))
     fit = {name: nets[name] for name, result in results.items() if result.error is None}
-    again = [run(fit, battery=battery) for battery in _other_seeds(command) if fit]
+    seeds = command.battery.under_seeds(command.seeds)
+    again = [run(fit, battery=battery) for battery in seeds[1:] if fit]
     for name, result in results.items():
         if result.error is None or len(results) > 1:  # the error of a single net ends the command
             others = [other[name].outcomes for other in again if name in fit]
-            seeds = [rows for rows in others if rows is not None]
-            print(record.keep(name, result, seeds), flush=True)
-            record.tell(result, seeds)
+            more = [rows for rows in others if rows is not None]
+            print(record.keep(name, result, more), flush=True)
+            record.tell(result, more)
     if told := record.compare(results):
         print(told)
     for one in (results, *again):
         record.finish(one)
     if command.bar is not None:
         _end_by_verdict(record, results)
-
-
-def _other_seeds(command: Evaluate) -> list[BatteryConfig]:
-    """The battery under every seed but the first."""
-    first = command.battery.seed
-    return [replace(command.battery, seed=first + more) for more in range(1, command.seeds)]
 
 
 def _end_by_verdict(record: "EvaluationRecord", results: "Mapping[str, EvalResult]") -> None:

@@ -59,6 +59,7 @@ from fftune.config.study import (
     Study,
     SweepConfig,
     combinations,
+    every_setting,
     study_json,
     study_of,
 )
@@ -117,6 +118,7 @@ __all__ = [
     "config_hash",
     "default_eps",
     "differences",
+    "every_setting",
     "flat",
     "from_json",
     "is_plain",

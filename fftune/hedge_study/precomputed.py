@@ -84,7 +84,10 @@ class PerturbedSet:
             return cls(**torch.load(path, weights_only=True))
         except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, TypeError) as error:
             reason = str(error).splitlines()[0]
-            raise DataError(f"perturbed examples {str(path)!r} cannot be read: {reason}") from None
+            raise DataError(
+                f"perturbed examples {str(path)!r} cannot be read: {reason}; delete the file, and "
+                "they are made again"
+            ) from None
 
 
 def perturb_dataset(

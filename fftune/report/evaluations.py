@@ -84,8 +84,7 @@ class EvaluationRecord:
         for rows in seeds:
             rows.write(self._path(*questions_of(rows), default=True))
         self._write_lost(path.with_suffix(".missing.json"), result)
-        found = shares(undefended(outcomes), result.seconds)
-        kept = self._rates(outcomes), self._expectations(outcomes), found, self._behind(result)
+        kept = self._rates(outcomes), self._expectations(outcomes), self._shares(result)
         write_text(beside(path), _summary(question, *kept, (outcomes, *seeds)))
         log.info("rows are in %s", path)
         return self._text(question, result, seeds)
@@ -194,11 +193,13 @@ class EvaluationRecord:
         """Means over draws, under each defense."""
         return defense_expectations(outcomes) if self._defenses else {}
 
-    def _behind(self, result: EvalResult) -> dict[str, list[SearchShare]]:
-        """Share of each search in what all found behind each defence, in its first draw."""
-        if not self._defenses or result.outcomes is None:
-            return {}
-        return defended_shares(defense_frame(result.outcomes), result.seconds)
+    def _shares(self, result: EvalResult) -> dict[str, list[SearchShare]]:
+        """Share of each search in what all found: of the bare net, and under each defense."""
+        assert result.outcomes is not None
+        found = {"none": shares(undefended(result.outcomes), result.seconds)}
+        if not self._defenses:
+            return found
+        return found | defended_shares(defense_frame(result.outcomes), result.seconds)
 
     def _write_lost(self, path: Path, result: EvalResult) -> None:
         """Write the lost blocks and their reasons; remove the file when there are none."""
@@ -211,13 +212,6 @@ class EvaluationRecord:
             for lost in result.lost
         ]
         write_text(path, json.dumps(ids, indent=2) + "\n")
-
-    def _behind_values(self, result: EvalResult) -> dict[str, float]:
-        """Shares behind defences for charts, as in `defense/hedge/share/pgd-20 adversarial`."""
-        found: dict[str, float] = {}
-        for defense, searches in self._behind(result).items():
-            found |= share_values(searches, at=f"defense/{defense}/")
-        return found
 
     def _log(
         self, question: Question, result: EvalResult, path: Path, seeds: Sequence[Outcomes]
@@ -232,15 +226,14 @@ class EvaluationRecord:
             tags=kind | question.tags | self._tags(result.outcomes),
             params=question.params,
         )
-        plain = undefended(result.outcomes)
         run.metrics(
             values(self._rates(result.outcomes))
             | means(self._expectations(result.outcomes))
-            | share_values(shares(plain, result.seconds))
-            | self._behind_values(result)
-            | convergence_values(plain)
+            | convergence_values(undefended(result.outcomes))
             | seed_values((result.outcomes, *seeds))
         )
+        for defense, found in self._shares(result).items():
+            run.metrics(share_values(found, "" if defense == "none" else f"defense/{defense}/"))
         run.text("table.txt", self._text(question, result, seeds) + "\n")
         run.file(path)
         run.file(beside(path))
@@ -265,21 +258,19 @@ def _summary(
     question: Question,
     found: Mapping[str, Rate],
     expected: Mapping[str, Expectation],
-    searches: Sequence[SearchShare],
-    behind: Mapping[str, Sequence[SearchShare]],
+    searches: Mapping[str, Sequence[SearchShare]],
     seeds: Sequence[Outcomes],
 ) -> str:
     """Question, rates and means over draws with intervals, searches and seeds, as JSON."""
+    each = {name: [one.plain for one in found] for name, found in searches.items()}
     data = {
         "schema_version": 1,
         "name": question.name,
         "question": question.plain,
         "remarks": question.remarks,
         "rates": {name: plain_rate(rate) for name, rate in found.items()},
-        "searches": [search.plain for search in searches],
-        "searches_behind": {
-            defense: [search.plain for search in found] for defense, found in behind.items()
-        },
+        "searches": each.pop("none"),
+        "defended_searches": each,
         "expectations": {name: plain_expectation(one) for name, one in expected.items()},
         "convergence": convergence_plain(undefended(seeds[0])),
         "seeds": seed_plain(seeds),

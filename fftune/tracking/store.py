@@ -61,17 +61,45 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
     Raises:
         StorageError: the store does not answer, is damaged, or belongs to another MLflow version.
     """
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    uri = given or f"sqlite:///{root / 'mlflow.db'}"
+    given = None if own_store() else os.environ["MLFLOW_TRACKING_URI"]
+    uri = given or _url(root / "mlflow.db")
     artifacts = None if given else (root / "mlflow").as_uri()
     try:
+        if not given:
+            _require_database(root / "mlflow.db")
         experiment_id = _open_experiment(uri, experiment, artifacts)
+        if artifacts:
+            _follow(root / "mlflow.db", experiment_id, artifacts)
     except Exception as error:  # damaged stores fail by the errors of a dozen libraries
         log.debug("MLflow", exc_info=True)
         cause = _first_cause(error)
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
     return Tracking(uri=uri, experiment_id=experiment_id, unsent=root / "mlflow-unsent")
+
+
+def own_store() -> bool:
+    """Tell if runs are kept in the storage folder itself, and on no server."""
+    return not os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def _url(database: Path) -> str:
+    """URL of a SQLite file, of whatever folder."""
+    return "sqlite:///" + str(database).replace("%", "%25").replace("?", "%3F")
+
+
+def _require_database(path: Path) -> None:
+    """Check that a file, which may be new, is a database that can be written.
+
+    MLflow itself would try for minutes. SQLite makes files that no group may share.
+
+    Raises:
+        OSError, sqlite3.Error: it is none, cannot be written, or somebody has locked it.
+    """
+    with open(path, "ab"):
+        pass
+    with contextlib.closing(sqlite3.connect(path, timeout=30)) as database:
+        database.execute("PRAGMA schema_version")
 
 
 def _open_experiment(uri: str, experiment: str, artifacts: str | None) -> str:
@@ -89,10 +117,19 @@ def _open_experiment(uri: str, experiment: str, artifacts: str | None) -> str:
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
         log.warning("MLflow experiment %r was deleted and is restored", experiment)
-    if artifacts is not None and _moved(found.artifact_location, artifacts):
-        _relocate(uri, found.artifact_location, artifacts)
-        log.warning("the storage was moved: MLflow artifacts are now read from %s", artifacts)
     return str(found.experiment_id)
+
+
+def _follow(database: Path, experiment_id: str, artifacts: str) -> None:
+    """Have the artifacts of all runs read from where they are now, if the storage was moved."""
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as open_database:
+        ask = "SELECT artifact_location FROM experiments WHERE experiment_id = ?"
+        (was,) = open_database.execute(ask, (experiment_id,)).fetchone()
+        if not _moved(was, artifacts):
+            return
+        with open_database:
+            _relocate(open_database, was, artifacts)
+    log.warning("the storage was moved: MLflow artifacts are now read from %s", artifacts)
 
 
 def _moved(was: str, now: str) -> bool:
@@ -103,17 +140,14 @@ def _moved(was: str, now: str) -> bool:
     return old.name == new.name and not (old.exists() and new.exists() and old.samefile(new))
 
 
-def _relocate(uri: str, was: str, now: str) -> None:
+def _relocate(database: sqlite3.Connection, was: str, now: str) -> None:
     """Update the artifact URLs of all experiments and runs; MLflow itself has no call for it."""
-    path = uri.removeprefix("sqlite:///")
-    changes = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
-    with contextlib.closing(sqlite3.connect(path, timeout=30)) as database, database:
-        for table, column in changes:
-            database.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
-                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                (now, len(was) + 1, was, len(was) + 1, f"{was}/"),
-            )
+    for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+        database.execute(
+            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+            f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+            (now, len(was) + 1, was, len(was) + 1, f"{was}/"),
+        )
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import pandas as pd
@@ -19,6 +20,7 @@ from fftune.evaluation.scheduler import EvalResult
 from fftune.keyed_noise import Noise
 from fftune.outcomes import Outcomes
 from fftune.report import defense_legend
+from fftune.report import evaluations as records
 from fftune.report.attack_table import table
 from fftune.report.defended_rows import defense_frame, flip_counts, undefended
 from fftune.report.defense_rates import defense_rates
@@ -414,6 +416,61 @@ def test_risks_are_of_one_defence_at_a_time(outcomes) -> None:
         RiskCounts.of(outcomes, attack="pgd-3", split="test")
     one = outcomes.where(defense="hedge", defense_repeat=2)
     assert RiskCounts.of(one, attack="pgd-3", split="test").total == 100
+
+
+class Kept:
+    """A run of MLflow that keeps what is logged."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.values: dict[str, float] = {}
+        RUNS.append(self)
+
+    def metrics(self, values: dict[str, float]) -> None:
+        assert not values.keys() & self.values.keys()
+        self.values |= values
+
+    def text(self, *_: object) -> None: ...
+    def file(self, *_: object) -> None: ...
+    def end(self) -> None: ...
+
+
+RUNS: list[Kept] = []
+
+
+def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defence(
+    outcomes, tmp_path, monkeypatch, caplog
+) -> None:
+    for name, stand_in in (("TrackedRun", Kept), ("open_tracking", id), ("discard_runs", id)):
+        monkeypatch.setattr(records, name, lambda *a, _f=stand_in, **k: _f(*a[:1], **k))
+    monkeypatch.setattr(EvaluationRecord, "_text", lambda *_: "")
+    record = EvaluationRecord(root=tmp_path, threat=THREAT, defense=DEFENSE, data="blobs")
+    record.keep("toy", EvalResult(outcomes=outcomes))
+    record.tell(EvalResult(outcomes=outcomes))
+    (run,), (path,) = RUNS, (tmp_path / "rows").glob("*.json")
+    assert not caplog.records
+    told = json.loads(path.read_text(encoding="utf-8"))
+    shown = ("worst_case/accuracy", "accuracy/adaptive-hedge adversarial")
+    for name in ("adversarial_risk", "hypocritical_risk"):
+        shown += (f"worst_case/{name}",)
+    for rule in ("", "majority/", "any/", "expectation/"):
+        for name in shown:
+            name = f"defense/hedge/{rule}{name}"
+            rate = {**told["rates"], **told["expectations"]}[name]
+            assert rate["low"] < rate["value"] < rate["high"] or rate["value"] in (0, 1)
+            assert run.values[name] == rate["value"]
+    assert run.values["worst_case/n"] == run.values["defense/hedge/worst_case/n"] == 100
+    searches = told["defended_searches"]
+    assert set(searches) == {"random", "hedge"} and "pgd-3" in str(told["searches"])
+    (strongest,) = (
+        one
+        for one in searches["hedge"]
+        if (one["attack"], one["goal"]) == ("adaptive-hedge", "adversarial")
+    )
+    at = "defense/hedge/share/adaptive-hedge adversarial"
+    assert run.values[at] == strongest["share"] == strongest["found"] / strongest["found_by_all"]
+    # All that was found is what the worst case of the first draw is a rate of.
+    worst = told["rates"]["defense/hedge/worst_case/adversarial_risk"]
+    assert strongest["found_by_all"] == worst["count"] > 0
 
 
 def test_metrics_under_each_defence_by_hand() -> None:

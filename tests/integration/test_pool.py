@@ -9,9 +9,11 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fftune.ray_cluster import capacity, living_nodes, max_concurrent, require_shared_dir
@@ -19,7 +21,6 @@ from fftune.ray_cluster import capacity, living_nodes, max_concurrent, require_s
 # isort: split
 import ray
 from ray.cluster_utils import Cluster
-from ray.util.state import list_actors
 
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
 from fftune.errors import ClusterError, ConfigError, StorageError
@@ -39,7 +40,8 @@ TASKS = 2 * 30
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Cluster]:
     """A head and a node that may die, a CPU each."""
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    head = {"num_cpus": 1, "include_dashboard": False}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
     cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
     yield cluster
@@ -76,10 +78,21 @@ def lose_a_node(cluster: Cluster, _draw: random.Random) -> None:
     cluster.add_node(num_cpus=1)
 
 
-def kill_an_actor(_cluster: Cluster, draw: random.Random) -> None:
-    alive = [a for a in list_actors(filters=[("state", "=", "ALIVE")], detail=True) if a.pid]
-    if alive:  # on a busy machine the run may be over before its accident
-        os.kill(draw.choice(alive).pid, signal.SIGKILL)
+def kill_an_actor(cluster: Cluster, draw: random.Random) -> None:
+    if alive := actors(cluster):  # on a busy machine the run may be over before its accident
+        draw.choice(alive).kill()
+
+
+def actors(cluster: Cluster) -> list[psutil.Process]:
+    """Processes of the pool on all nodes: Ray calls each by what it runs."""
+    found = []
+    for node in cluster.list_all_nodes():
+        raylet = psutil.Process(node.all_processes["raylet"][0].process.pid)
+        for process in raylet.children(recursive=True):
+            with suppress(psutil.Error):
+                if process.cmdline()[:1] and process.cmdline()[0].startswith("ray::_Worker"):
+                    found.append(process)
+    return found
 
 
 def survive(seeds: Iterable[int], cluster: Cluster, root: Path, inline: EvalResult) -> None:
