@@ -49,7 +49,7 @@ class Curve:
 
     @property
     def converged(self) -> bool:
-        """Was little found late, or everything found?"""
+        """True where little was found late, or everything."""
         return has_converged(self.late) or len(self.passes) == self.n
 
     @property
@@ -77,14 +77,14 @@ class Convergence:
 
     goal: str
     found: Rate
-    """What all searches found of the examples at risk."""
+    """Successes of all searches together, of the examples at risk."""
     late: Rate | None
     """Share of the examples at risk that no search found in the first half of its passes, but some
     did later; None where no search tells when."""
 
     @property
     def converged(self) -> bool | None:
-        """Was little found late, or everything found? None where that is not known."""
+        """True where little was found late, or everything; None where that is not known."""
         if self._found_all:
             return True
         return None if self.late is None else has_converged(self.late)
