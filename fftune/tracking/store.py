@@ -84,8 +84,14 @@ def own_store() -> bool:
 
 
 def _url(database: Path) -> str:
-    """URL of a SQLite file, of whatever folder."""
-    return "sqlite:///" + str(database).replace("%", "%25").replace("?", "%3F")
+    """URL of a SQLite file, whatever its folder is called.
+
+    Where MLflow sees `sqlite:///` it makes the folder, without decoding the path.
+    """
+    path = str(database)
+    plain = not {"%", "?"} & set(path)
+    encoded = path.replace("%", "%25").replace("?", "%3F")
+    return f"sqlite:///{path}" if plain else f"sqlite+pysqlite:///{encoded}"
 
 
 def _require_database(path: Path) -> None:
