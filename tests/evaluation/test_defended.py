@@ -293,7 +293,7 @@ def test_adversaries_by_hand() -> None:
 def test_a_table_says_what_its_own_attackers_and_columns_are() -> None:
     said = lines_of(defense_table(BY_HAND))
     kinds = {line.partition(" ")[0] for line in said}
-    assert {"eot", "known"} <= kinds and not {"aware", "adaptive", "label-free"} & kinds
+    assert {"eot", "known"} <= kinds and not {"aware", "pgd-hedged", "label-free"} & kinds
     (best,) = (line for line in said if line.startswith("best of all: "))
     assert "those of the battery" in best
     assert any(line.startswith("FtoT, TtoF: ") for line in said)
