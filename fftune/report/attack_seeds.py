@@ -14,6 +14,8 @@ HEADLINES = {
     "worst_case/hypocritical_risk": "hypocritical risk on D-",
 }
 """Rates of `attack_table.rates` that stand beside each other, as they are printed."""
+TOTAL = "worst_case/accuracy"
+"""Rate whose n is the number of images that every attack tried."""
 GOALS = {
     "worst_case/accuracy": {"adversarial"},
     "worst_case/hypocritical_risk": {"hypocritical", "targeted"},
@@ -46,14 +48,16 @@ def seed_spreads(outcomes: Sequence[Outcomes]) -> list[SeedSpread]:
     Args:
         outcomes: of one net and one battery, each of one seed. Where some lack a figure, it is
             left out: an accuracy needs an adversary and an attack on all examples, a risk a false
-            friend and an example at risk.
+            friend and an example at risk. So it is where some tried fewer images, as blocks were
+            lost.
     """
-    goals = set[str]().union(*(rows.values("goal") for rows in outcomes))
+    goals = [rows.values("goal") for rows in outcomes]
     by_seed = {seed: rates(undefended(rows)) for rows in outcomes for seed in rows.values("seed")}
     spreads = []
-    for name in (one for one in HEADLINES if GOALS[one] & goals):
+    for name in (one for one in HEADLINES if all(map(GOALS[one].intersection, goals))):
         found = {seed: one[name] for seed, one in by_seed.items() if name in one and one[name].n}
-        if found and len(found) == len(by_seed):
+        images = {by_seed[seed].get(TOTAL, rate).n for seed, rate in found.items()}
+        if len(images) == 1 and len(found) == len(by_seed):
             spreads.append(SeedSpread(name=name, rates=found))
     return spreads
 

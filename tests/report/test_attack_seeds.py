@@ -52,3 +52,14 @@ def test_of_a_battery_without_a_false_friend_no_risk_of_one_is_told() -> None:
     seeds = [found(seed, "adversarial", FOOLED[seed]) for seed in (0, 7)]
     assert [one.name for one in seed_spreads(seeds)] == ["worst_case/accuracy"]
     assert seed_lines(seeds[:1]) == [] and seed_values(seeds[:1]) == {}
+
+
+def test_a_figure_that_one_seed_lacks_or_has_of_fewer_images_is_left_out() -> None:
+    """Without its false friend a seed would seem to conceal nothing."""
+    whole = Outcomes.of(
+        found(0, goal, answers[0]).table
+        for goal, answers in (("adversarial", FOOLED), ("hypocritical", CONCEALED))
+    )
+    lost = found(7, "adversarial", FOOLED[7])
+    assert [one.name for one in seed_spreads([whole, lost])] == ["worst_case/accuracy"]
+    assert seed_spreads([whole, lost.among(range(5))]) == []
