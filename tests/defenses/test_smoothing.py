@@ -87,7 +87,7 @@ def test_copies_are_drawn_on_the_device_of_the_images(monkeypatch) -> None:
 
     monkeypatch.setattr(Noise, "normal", normal)
     given = {"config": SmoothingConfig(sigma=0.5, votes=3), "noise": NOISE, "ids": Placed("host")}
-    found = votes(lambda x: torch.eye(2), Placed("card"), **given)
+    found = votes(lambda _x: torch.eye(2), Placed("card"), **given)
     assert found.tolist() == [[3, 0], [0, 3]] and drawn == ["card"] * 3
 
 
