@@ -7,8 +7,8 @@
 #   clusters/local.sh stop                end it, and nothing but it
 #
 # Settings: FFTUNE_CLUSTER_DIR (token, pid, log), FFTUNE_STORAGE (results), FFTUNE_RAY_PORT,
-# FFTUNE_RAY_DASHBOARD_PORT, FFTUNE_RAY_CLIENT_PORT, FFTUNE_RAY_AGENT_PORT, FFTUNE_RAY_WORKER_PORTS
-# (first), FFTUNE_RAY_CPUS, FFTUNE_RAY_START_SECONDS (how long to wait for it; 90).
+# FFTUNE_RAY_DASHBOARD_PORT, FFTUNE_RAY_CLIENT_PORT, FFTUNE_RAY_AGENT_PORT (the first of four),
+# FFTUNE_RAY_WORKER_PORTS (first), FFTUNE_RAY_CPUS, FFTUNE_RAY_START_SECONDS (how long to wait for it; 90).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -38,7 +38,8 @@ settings() {
 start() {
     [ -x "$venv/bin/ray" ] || die "no ray in $venv; run make setup first"
     alive && die "already running (pid $(cat "$state/pid")); stop it first"
-    for p in "$port" "$dashboard" "$client" "$agent"; do
+    # Agents whose ports are not given have 15 seconds to tell theirs: few on a busy machine.
+    for p in "$port" "$dashboard" "$client" "$agent" $((agent + 1)) $((agent + 2)) $((agent + 3)); do
         in_use "$p" && die "port $p is in use; choose another (see the head of this file)"
     done
     umask 077
@@ -59,7 +60,8 @@ start() {
         setsid "$venv/bin/ray" start --head --block --port "$port" \
         --dashboard-host 127.0.0.1 --dashboard-port "$dashboard" --ray-client-server-port "$client" \
         --min-worker-port "$workers" --max-worker-port $((workers + 999)) \
-        --dashboard-agent-listen-port "$agent" \
+        --dashboard-agent-listen-port "$agent" --dashboard-agent-grpc-port $((agent + 1)) \
+        --metrics-export-port $((agent + 2)) --runtime-env-agent-port $((agent + 3)) \
         --num-cpus "${FFTUNE_RAY_CPUS:-$(env -u OMP_NUM_THREADS nproc)}" --temp-dir "$temp" --disable-usage-stats \
         > "$state/log" 2>&1 < /dev/null &
     local head=$!  # which is not `ray` yet

@@ -9,7 +9,8 @@
 # PostgreSQL listens on a socket in a private folder, on no port. MLflow listens for the workers,
 # on every address: the cluster's firewall is what keeps others out; see clusters/README.md.
 # Settings: FFTUNE_STORAGE (tables, artifacts and log go below it), FFTUNE_MLFLOW_HOST (what it
-# listens on, 0.0.0.0), FFTUNE_MLFLOW_ADDRESS (where workers find it), FFTUNE_MLFLOW_PORT (5000).
+# listens on, 0.0.0.0), FFTUNE_MLFLOW_ADDRESS (where workers find it), FFTUNE_MLFLOW_PORT (5000),
+# FFTUNE_MLFLOW_START_SECONDS (how long to wait for it; 120).
 set -euo pipefail
 
 storage=${FFTUNE_STORAGE:-$HOME/.local/share/fftune}
@@ -85,7 +86,7 @@ start() {
         (server) > "$place/server.log" 2>&1 < /dev/null &
         local server=$!  # which is not `mlflow` yet
         echo "$server" > "$run/pid"
-        for _ in $(seq 120); do
+        for _ in $(seq "${FFTUNE_MLFLOW_START_SECONDS:-120}"); do
             kill -0 "$server" 2>/dev/null || die "the server ended; see $place/server.log"
             answers && break
             sleep 1

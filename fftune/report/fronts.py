@@ -27,7 +27,8 @@ def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> str:
         place = root / "reports" / f"{joined_name(names)}.html"
     between = gaps(studies)
     kept = keep_page(place, page(studies, between))
-    searches, views = [], {}
+    searches: list[str] = []
+    views: dict[str, None] = {}
     for study in studies:
         pages, where = keep_search_page(study.config, root)
         searches += where

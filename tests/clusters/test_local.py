@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.clusters.files import CLUSTERS
-from tests.integration.test_jobs import free_ports
+from tests.patience import free_ports
 
 RAY = """#!/usr/bin/env python3
 import socket, sys, time
@@ -24,7 +24,7 @@ time.sleep(600)
 
 def run(what: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     script = CLUSTERS / "local.sh"
-    return subprocess.run([script, what], env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run([script, what], env=env, capture_output=True, text=True)
 
 
 @pytest.fixture

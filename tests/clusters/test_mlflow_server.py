@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.clusters.files import CLUSTERS
-from tests.integration.test_jobs import free_ports
+from tests.patience import free_ports
 
 SCRIPT = CLUSTERS / "mlflow.sh"
 INSTALLED = any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb")
@@ -21,7 +21,7 @@ PROGRAMS = Path(sys.executable).parent
 
 
 def run(what: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SCRIPT, what], env=env, capture_output=True, text=True, timeout=280)
+    return subprocess.run([SCRIPT, what], env=env, capture_output=True, text=True)
 
 
 def test_your_own_server_is_used_and_none_started(tmp_path: Path) -> None:
@@ -114,6 +114,7 @@ def server() -> Iterator[dict[str, str]]:
         "FFTUNE_MLFLOW_HOST": "127.0.0.1",
         "FFTUNE_MLFLOW_ADDRESS": "127.0.0.1",
         "FFTUNE_MLFLOW_PORT": str(port),
+        "FFTUNE_MLFLOW_START_SECONDS": "1200",
     }
     yield env
     stopped = run("stop", env)

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ import psutil
 import pytest
 
 from tests import patience
+from tests.patience import free_ports
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),  # one cluster at a time
@@ -47,14 +47,6 @@ for token in sys.argv[2:]:  # Ray is imported once, and reads its token in each 
         run(join, [])
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
 """
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
 
 
 def sh(*arguments: object, env: dict[str, str]):
