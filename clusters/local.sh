@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A real Ray head on this machine, which nobody else can reach: loopback only, with a token.
+# A real Ray head on this machine, which nobody else can reach: loopback only, with a token, and
+# with its files in a folder of mode 700.
 #
 #   eval "$(clusters/local.sh start)"     start it; the output tells `ray job` where it is
 #   ray job submit --working-dir . -- python -m fftune.sweep thrm --scale tiny
@@ -53,7 +54,11 @@ start() {
     umask 077
     mkdir -p "$state"
     # Sockets live below the temporary folder, and their paths must be short.
-    temp=$(mktemp -d "${TMPDIR:-/tmp}/fftune-ray.XXXXXX")
+    local above=${TMPDIR:-/tmp}
+    [ ${#above} -le 15 ] || above=/tmp
+    # Ray opens its own folder to every user: whoever may write there runs code as this one. Its
+    # parent is what keeps others out.
+    temp=$(mktemp -d "$above/fftune-ray.XXXXXX")/ray
     echo "$temp" > "$state/temp"
     "$here/clusters/token.sh" "$state/token"
     export FFTUNE_STORAGE=${FFTUNE_STORAGE:-$HOME/.local/share/fftune}
@@ -93,7 +98,8 @@ stop() {
     done
     # The head leads a process group of its own: whatever is left in it is ours.
     kill -KILL -- "-$pid" 2>/dev/null || true
-    rm -rf "$(cat "$state/temp")" "$state/pid" "$state/temp"
+    temp=$(cat "$state/temp")
+    rm -rf "${temp%/ray}" "$state/pid" "$state/temp"
 }
 
 case ${1:-} in
