@@ -5,6 +5,7 @@ A test that hangs is ended by pytest's own clock alone (`--timeout`).
 
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,16 @@ def free_ports(count: int) -> list[int]:
     for s in sockets:
         s.close()
     return ports
+
+
+def first_of_free(count: int) -> int:
+    """First of so many free ports in a row."""
+    while True:
+        (first,) = free_ports(1)
+        with suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                socket.create_server(("127.0.0.1", port)).close()
+            return first
 
 
 def agent_ports() -> dict[str, int]:
