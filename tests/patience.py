@@ -4,11 +4,7 @@ A test that hangs is ended by pytest's own clock alone (`--timeout`).
 """
 
 import socket
-from collections.abc import Callable
 from contextlib import suppress
-from inspect import signature
-from pathlib import Path
-from typing import Any
 
 RAY = {
     "RAY_raylet_start_wait_time_s": "1200",
@@ -21,8 +17,6 @@ RAY = {
     "RAY_worker_niceness": "0",  # it would starve beside the tests of another process
 }
 """Environment of Ray, set before it is imported."""
-
-AGENTS = ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent")
 
 
 def free_ports(count: int) -> list[int]:
@@ -41,30 +35,3 @@ def first_of_free(count: int) -> int:
             for port in range(first, first + count):
                 socket.create_server(("127.0.0.1", port)).close()
             return first
-
-
-def agent_ports() -> dict[str, int]:
-    """Ports for the agents of a node, which its raylet is told before they have started.
-
-    It waits 15 seconds for the agents to tell theirs in files, and then ends: on a busy machine
-    they begin later.
-    """
-    from ray._private import services
-
-    if services.start_raylet.__module__ == services.__name__:
-        services.start_raylet = _telling(services.start_raylet)
-    return {f"{n}_port": port for n, port in zip(AGENTS, free_ports(len(AGENTS)), strict=True)}
-
-
-def _telling(start_raylet: Callable[..., Any]) -> Callable[..., Any]:
-    names = list(signature(start_raylet).parameters)
-
-    def start(*values: Any, **settings: Any) -> Any:
-        given = dict(zip(names, values, strict=False)) | settings
-        for agent in AGENTS:
-            if port := given[f"{agent}_port"]:
-                place = Path(given["session_dir"], f"{agent}_port_{given['node_id']}")
-                place.write_text(str(port))
-        return start_raylet(*values, **settings)
-
-    return start
