@@ -2,6 +2,8 @@
 
 <root>/studies/<name>/{config.json, trials/<n>/..., front.json, report.html}
 <root>/mlflow.db, <root>/mlflow/         the MLflow store, unless MLFLOW_TRACKING_URI names another
+<root>/mlflow-unsent/                    calls that an MLflow server has not taken yet
+<root>/storage-id                        id by which the runs of this storage are known on a server
 <root>/crafted/                          perturbed examples that hedge sweeps share
 <root>/reports/                          comparisons of several studies
 """
@@ -228,14 +230,22 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_turn(path: Path) -> Iterator[None]:
-    """Serialise the making of `path` among processes: wait for the one that is at it."""
+def in_turn(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Serialise the making of `path` among processes: wait for the one that is at it.
+
+    Args:
+        wait: False: do not, and give the block False while another is at it.
+    """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
-    with storing(path):
-        make_folder(path.parent)
-        lock.acquire()
     try:
-        yield
+        with storing(path):
+            make_folder(path.parent)
+            lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
     finally:
         lock.release()
 

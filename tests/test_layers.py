@@ -127,6 +127,7 @@ MADE_FOR_USERS = {
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
+    "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }

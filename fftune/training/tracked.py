@@ -16,7 +16,7 @@ from fftune.models import device_of
 from fftune.names import require_name
 from fftune.storage import locked, write_text
 from fftune.tracking.meanwhile import meanwhile
-from fftune.tracking.runs import TrackedRun, discard_runs, left_open
+from fftune.tracking.runs import TrackedRun, end_stale_runs, left_open
 from fftune.tracking.store import Tracking, open_tracking
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.cost import count_epoch
@@ -158,11 +158,13 @@ def _asks_for_ray(config: TrainConfig, resources: Resources) -> bool:
 
 
 def start_run(config: TrainConfig, name: str, root: Path) -> TrackedRun:
-    """Begin the MLflow run of a training; that of an earlier attempt is discarded."""
+    """Begin the MLflow run of a training, in whose folder's lock this is: it takes the place of
+    those of earlier attempts.
+    """
     tracking, tags = _tracking(config, root), _tags(name)
-    discard_runs(tracking, tags)
+    end_stale_runs(tracking, tags, lambda _tags: False)
     params = {**flat(config), "device": device_of(config.device)}
-    return TrackedRun(tracking, name, tags=tags, params=params)
+    return TrackedRun(tracking, name, tags=tags, params=params, replaces=tags)
 
 
 def _tracking(config: TrainConfig, root: Path) -> Tracking:
