@@ -107,7 +107,7 @@ def test_a_dead_driver_loses_nothing_and_rays_rows_equal_inline_rows(
     inline = rows_by_lambda(calm)
     for lam, outcomes in by_ray.items():  # to the bit
         assert outcomes.table.equals(inline[lam].table)
-        assert len(outcomes) == 2 * 200
+        assert len(outcomes) == 2 * 2 * 200  # goals, splits
 
 
 def rows_by_lambda(root: Path) -> dict[float, Outcomes]:
