@@ -41,7 +41,7 @@ def main() -> None:
             threat=threat,
             defense=DefenseConfig(names=("random", "hedge")),
             attacks=attacks,
-            adaptive=False,
+            wanted=COLUMNS.__contains__,
             root=given.store,
         )
         outcomes.write(given.store / f"{net}.parquet")

@@ -7,11 +7,16 @@ FftuneError            exit code 1
     DivergedError
 """
 
+from fftune.secrets import redacted
+
 
 class FftuneError(Exception):
-    """Base of all; its message is one line that says what happened and where."""
+    """Base of all; its message is one line that says what happened and where, without secrets."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return redacted(super().__str__())
 
 
 class UserError(FftuneError):

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from math import inf, isfinite, nan
 from typing import TYPE_CHECKING, TextIO
 
+from fftune.secrets import redacted
+
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.table import Table
@@ -266,10 +268,10 @@ def display_for(stream: TextIO) -> Lines | Bars:
 
 
 class LogHandler(logging.Handler):
-    """Write the log to stderr, above the bars if there are any."""
+    """Write the log to stderr, above the bars if there are any, and without secrets."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            _shown.write(self.format(record))
+            _shown.write(redacted(self.format(record)))
         except (OSError, ValueError):
             self.handleError(record)

@@ -10,9 +10,9 @@
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import os
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,59 +20,160 @@ from filelock import FileLock, Timeout
 
 from fftune.errors import StorageError, StudyError
 
-DEFAULT_ROOT = Path("~/.local/share/fftune")
+DEFAULT_ROOT = "~/.local/share/fftune"
 
 
-def storage_root(given: str | None = None) -> Path:
+def storage_root(given: str | None = None, *, written: bool = True) -> Path:
     """Absolute path of the storage folder: `given`, `FFTUNE_STORAGE`, or one in the user's home.
 
+    Args:
+        written: the caller writes to it, and does not only read.
+
     Raises:
-        StorageError: a folder that was named does not exist or cannot be written.
+        StorageError: a folder that was named does not exist or cannot be written; none was, and
+            there is no home folder that can be.
     """
     named = given or os.environ.get("FFTUNE_STORAGE")
     if named and "://" in named:
         raise StorageError(
             f"storage {named!r} is not a folder on this machine; remote storage must be mounted"
         )
-    root = Path(named or DEFAULT_ROOT).expanduser().absolute()
+    root = in_home(named or DEFAULT_ROOT).absolute()
     if not named:
-        root.mkdir(parents=True, exist_ok=True)
+        with storing(root, "; name another folder with --storage or FFTUNE_STORAGE"):
+            make_folder(root)
     if not root.is_dir():
         raise StorageError(f"storage {str(root)!r} does not exist; make it, or name another")
-    if not os.access(root, os.W_OK | os.X_OK):
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise StorageError(f"storage {str(root)!r} cannot be read")
+    if written and not may_write(root):
         raise StorageError(f"storage {str(root)!r} cannot be written")
     return root
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file atomically: readers see the old file or the new one, never a part of it.
-
-    Args:
-        write: fills the temporary file beside `path` that it is given, which is then renamed.
+def in_home(path: str) -> Path:
+    """A path that may begin with `~`, the user's home folder.
 
     Raises:
-        StorageError: the disk is full, or the folder cannot be written.
+        StorageError: that folder is not known.
     """
     try:
-        _write_whole(path, write)
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise StorageError(
+            f"{path!r} lies in a home folder, and this user has none; set HOME, or name another"
+        ) from None
+
+
+def may_write(folder: Path) -> bool:
+    """Tell if files can be made in a folder, or in the one in which it would be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file atomically and for good: readers see the old file or the new one, never a part.
+
+    The content and the name are on disk when it returns. Writers of one file take turns. What a
+    killed one left is written over by the next.
+
+    Args:
+        write: fills the file `.<name>.part` beside `path`, which is then renamed.
+
+    Raises:
+        StorageError: the disk is full or fails, or the folder cannot be written.
+    """
+    with storing(path, "; nothing was left behind"):
+        make_folder(path.parent)
+        with _part_of(path) as part:
+            write(part)
+            _sync(part, os.O_RDONLY)
+            os.replace(part, path)
+    with storing(path):
+        _sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def storing(path: Path, outcome: str = "") -> Iterator[None]:
+    """Turn what the file system refuses into one line that names the file.
+
+    Args:
+        outcome: end of the line, about what the failure left.
+
+    Raises:
+        StorageError: an operation of the block failed.
+    """
+    try:
+        yield
     except OSError as error:
         why = "the disk is full" if error.errno == errno.ENOSPC else error.strerror or error
-        raise StorageError(f"cannot write {str(path)!r}: {why}; nothing was left behind") from error
+        raise StorageError(f"cannot write {str(path)!r}: {why}{outcome}") from error
 
 
-def _write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those above it, for good."""
+    new = []
+    while not folder.is_dir():
+        new.append(folder)
+        folder = folder.parent
+    for one in reversed(new):
+        one.mkdir(exist_ok=True)
+        _sync_folder(one.parent)
+
+
+@contextlib.contextmanager
+def _part_of(path: Path) -> Iterator[Path]:
+    """Empty file `.<name>.part` beside `path`, held against other writers of `path`.
+
+    The lock ends with the process that holds it: a leftover is nobody's. The block renames the
+    file; where it fails, the file is deleted.
+    """
+    part = path.with_name(f".{path.name}.part")
+    handle = _held(part)
     try:
-        write(Path(name))
-        with open(name, "rb") as file:
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        yield part
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(part)
+        raise
     finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
+        os.close(handle)
+
+
+def _held(part: Path) -> int:
+    """Descriptor of a new or left file, locked and empty."""
+    while True:
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+            # Not so where the one waited for has renamed or deleted what was opened here.
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(handle), os.lstat(part)):
+                    os.ftruncate(handle, 0)
+                    return handle
+        except BaseException:
+            os.close(handle)
+            raise
+        os.close(handle)
+
+
+def _sync(path: Path, flags: int) -> None:
+    """Wait until a file or folder is on disk."""
+    handle = os.open(path, flags)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on disk, on file systems that can say so."""
+    try:
+        _sync(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 @contextlib.contextmanager
@@ -83,14 +184,16 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         what: name of the folder's content in the message, as in "study 'a'".
 
     Raises:
+        StorageError: the folder cannot be written.
         StudyError: another process holds it.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise StudyError(f"{what} is being written by another driver") from None
+    with storing(folder):
+        make_folder(folder)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            raise StudyError(f"{what} is being written by another driver") from None
     try:
         yield
     finally:
@@ -104,15 +207,15 @@ def in_turn(path: Path, *, wait: bool = True) -> Iterator[bool]:
     Args:
         wait: False: do not, and give the block False while another is at it.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
+    lock, mine = FileLock(path.with_name(f".{path.name}.lock")), True
+    with storing(path):
+        make_folder(path.parent)
+        try:
+            lock.acquire(timeout=-1 if wait else 0)
+        except Timeout:
+            mine = False
     try:
-        lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        yield False
-        return
-    try:
-        yield True
+        yield mine
     finally:
         lock.release()
 

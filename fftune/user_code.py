@@ -5,6 +5,7 @@ import contextlib
 import hashlib
 import importlib
 import importlib.util
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Iterator
@@ -80,6 +81,33 @@ def answering(what: str = "net") -> Iterator[None]:
             raise
         code = _first_line(str(stop.code)) if isinstance(stop.code, str) else stop.code
         raise ModelError(f"{what} ends the program: SystemExit({code!r})") from stop
+
+
+def at_fault(error: BaseException) -> str:
+    """The place in a file of the user's that an error comes from, as in "mine.py, line 3".
+
+    Empty where the error comes from code of ours, or from what that code has called.
+    """
+    found = ""
+    for name, line in _frames(error):
+        place = Path(name)
+        if name.startswith("<"):
+            continue  # code without a file
+        if _lies_in(place, OURS):
+            found = ""
+        elif place.is_absolute() and _is_local(place):
+            found = f"{place.name}, line {line}"
+    return found
+
+
+def _frames(error: BaseException) -> Iterator[tuple[str, int]]:
+    """Files and lines, the innermost last; of an error on Ray those that its text tells."""
+    for name, line in re.findall(r'File "(.+?)", line (\d+)', getattr(error, "traceback_str", "")):
+        yield name, int(line)
+    trace = error.__traceback__
+    while trace is not None:
+        yield trace.tb_frame.f_code.co_filename, trace.tb_lineno
+        trace = trace.tb_next
 
 
 def local_code(file: Path) -> str:

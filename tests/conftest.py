@@ -3,10 +3,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from tests import patience
+
 # Before torch is imported: rows are equal to the bit only for equal thread counts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Before Ray is: its workers would starve beside the tests of another process.
-os.environ.setdefault("RAY_worker_niceness", "0")
+os.environ.update({**patience.RAY, **os.environ})  # before Ray is
 
 import pytest
 import torch
@@ -63,7 +64,7 @@ def root(tmp_path: Path, empty_mlflow: Path) -> Path:
 
 @pytest.fixture
 def quick() -> SweepConfig:
-    """The tiny THRM study with three lambdas, two epochs and a two-step battery."""
+    """The tiny THRM study with three lambdas, two epochs, and a two-step battery on 200 images."""
     config = recipes.thrm("tiny")
     optimizer = replace(config.base.optimizer, epochs=2)
     return replace(
@@ -71,5 +72,5 @@ def quick() -> SweepConfig:
         name="quick",
         trials=3,
         base=replace(config.base, optimizer=optimizer),
-        battery=replace(config.battery, steps=2),
+        battery=replace(config.battery, steps=2, examples=200),
     )

@@ -117,6 +117,29 @@ def test_a_defended_net_has_risks_of_its_own() -> None:
         found.risks("hedge")
 
 
+def test_several_seeds_of_the_attackers_stand_beside_the_first() -> None:
+    found = ff.evaluate(TwoClass(), (X, Y), eps=EPS, steps=2, seed=3, seeds=2)
+    (again,) = found.others
+    assert found.outcomes.values("seed") == {3} and again.values("seed") == {4}
+    alone = ff.evaluate(TwoClass(), (X, Y), eps=EPS, steps=2, seed=4)
+    assert again.table.equals(alone.outcomes.table)
+    spread = found.seed_spreads()["worst_case/accuracy"]
+    first, second = found.risks().robust_accuracy, alone.risks().robust_accuracy
+    assert spread.rates == {3: first, 4: second}
+    assert "worst case under attack seeds 3, 4:" in repr(found)
+    assert "attack seeds" not in repr(alone) and alone.others == ()
+
+
+def test_points_transfer_from_nets_in_memory() -> None:
+    """From the net itself, all that can be fooled are; a module that is a sequence is one net."""
+    other = nn.Sequential(TwoClass())
+    found = ff.evaluate(TwoClass(), (X, Y), eps=EPS, steps=0, transfer=other)
+    rows = found.outcomes.where(attack="transfer-Sequential", goal="adversarial")
+    won = rows.to_pandas().set_index("id")["success"]
+    assert won[won].index.tolist() == [0, 1, 4, 5, 6, 7]  # the last four are mistakes
+    assert found.risks().adversarial_risk.count == 2
+
+
 @pytest.fixture(scope="module")
 def checkpoint() -> ff.Checkpoint:
     return ff.train("thrm", lam=5, settings={"optimizer.epochs": 1})
@@ -146,19 +169,17 @@ def test_a_function_of_a_file_gives_the_net(result: ff.Evaluation, tmp_path: Pat
     assert found.frame()["pred_pert"].equals(result.frame()["pred_pert"])
 
 
-def test_sweep_gives_a_front(tmp_path: Path) -> None:
+def test_sweep_gives_a_front(root: Path) -> None:
     few = {"base.optimizer.epochs": 1, "battery.examples": 10, "battery.steps": 1}
-    front = ff.sweep("thrm", trials=2, storage=tmp_path, name="few", settings=few)
+    front = ff.sweep("thrm", trials=2, storage=root, name="few", settings=few)
     assert sorted(found.lam for found in front.results) == [0, 100]
-    assert (tmp_path / "studies" / "few" / "front.json").is_file()
+    assert (root / "studies" / "few" / "front.json").is_file()
 
 
-def test_a_hedge_sweep_takes_a_checkpoint(checkpoint: ff.Checkpoint, tmp_path: Path) -> None:
-    checkpoint.save(tmp_path / "net" / "checkpoint")
+def test_a_hedge_sweep_takes_a_checkpoint(checkpoint: ff.Checkpoint, root: Path) -> None:
+    checkpoint.save(root / "net" / "checkpoint")
     few = {"base.examples": 8, "base.aware": 1, "base.steps": 1, "base.attack.steps": 1}
-    front = ff.sweep(
-        "hedge", net=tmp_path / "net" / "checkpoint", trials=1, storage=tmp_path, settings=few
-    )
+    front = ff.sweep("hedge", net=root / "net" / "checkpoint", trials=1, storage=root, settings=few)
     assert front.study == "hedge-net" and front.results[0].settings["eps_d"] == 0
 
 
@@ -181,6 +202,11 @@ def test_a_hedge_sweep_takes_a_checkpoint(checkpoint: ff.Checkpoint, tmp_path: P
         (lambda: ff.evaluate(TwoClass(), (Y, X, Y)), DataError, "once each"),
         (lambda: ff.evaluate(TwoClass(), X), DataError, "got Tensor"),
         (lambda: ff.evaluate(TwoClass(), [1, 2]), DataError, "got int"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y), seeds=0), ConfigError, "seeds must be"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y), seeds="3"), ConfigError, "seeds must be"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y), transfer=3), ModelError, "transfer: net must"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y), transfer=[None]), ModelError, "got NoneType"),
+        (lambda: ff.evaluate(TwoClass(), (X, Y), transfer="mlp"), ConfigError, "with weights"),
         (lambda: ff.train("trhm"), ConfigError, "did you mean 'thrm'"),
         (lambda: ff.train("thrm", lamb=3), ConfigError, "did you mean 'lam'"),
         (lambda: ff.train("thrm", lam="x"), ConfigError, "lam"),
@@ -259,7 +285,7 @@ for number, names in enumerate(ORDERS):
 
 def test_a_function_is_never_hidden_by_a_module_of_its_name() -> None:
     names = [f"fftune.{n}" for n in modules() if n and "__main__" not in n and "ffcv" not in n]
-    orders = [sorted(names), sorted(names, reverse=True), sorted(names, key=len)]
+    orders = [sorted(names), sorted(names, reverse=True)]  # each pair both ways round
     functions = [name for name in ff.__all__ if name.islower() and name != "__version__"]
     assert {"evaluate", "train", "sweep", "pgd"} <= set(functions)
     given = {

@@ -19,6 +19,7 @@ from tests.source_tree import (
 )
 
 RANKS = {
+    "secrets": -1,
     "": 0,
     "errors": 0,
     "progress": 0,

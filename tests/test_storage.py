@@ -1,4 +1,5 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,42 @@ def test_a_full_disk_is_called_so(tmp_path) -> None:
     with pytest.raises(StorageError, match="cannot write .*: the disk is full; nothing was left"):
         write_whole(tmp_path / "a", lambda _: Path("/dev/full").write_text("a"))
     assert not os.listdir(tmp_path)
+
+
+def test_what_a_killed_writer_left_is_written_over(tmp_path) -> None:
+    (tmp_path / ".a.part").write_text("half of something that was longer than this")
+    write_text(tmp_path / "a", "new")
+    assert (tmp_path / "a").read_text() == "new"
+    assert os.listdir(tmp_path) == ["a"]
+
+
+def test_writers_of_one_file_take_turns(tmp_path) -> None:
+    """Each sees its own content in the part, from beginning to end."""
+    path = tmp_path / "new" / "a"
+
+    def write(text: str) -> None:
+        def fill(part: Path) -> None:
+            assert part.read_text() == ""
+            part.write_text(text)
+            os.sched_yield()
+            assert part.read_text() == text
+
+        for _ in range(10):
+            write_whole(path, fill)
+
+    texts = ["a" * 9, "b" * 99, "c" * 999]
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(write, texts))
+    assert path.read_text() in texts
+    assert os.listdir(path.parent) == ["a"]
+
+
+def test_a_part_that_points_elsewhere_is_not_followed(tmp_path) -> None:
+    (tmp_path / "theirs").write_text("theirs")
+    (tmp_path / ".a.part").symlink_to(tmp_path / "theirs")
+    with pytest.raises(StorageError, match=r"cannot write .*a'"):
+        write_text(tmp_path / "a", "mine")
+    assert (tmp_path / "theirs").read_text() == "theirs"
 
 
 def test_sha256(tmp_path) -> None:

@@ -2,7 +2,6 @@
 
 import copy
 import signal
-import subprocess
 import sys
 
 import pytest
@@ -16,6 +15,7 @@ from fftune.evaluation.evaluate import evaluate
 from fftune.models import load_model
 from fftune.training.train import train
 from fftune.user_code import answering, written_code
+from tests.forked import module
 from tests.training.tinies import tiny
 
 NET = "from torch import nn\ndef net():\n    return nn.Flatten()\n"
@@ -76,8 +76,7 @@ def test_a_net_in_a_file_called_like_a_module_hides_none(name, tmp_path) -> None
 
 def test_the_command_ends_with_2_and_says_nothing_else(tmp_path) -> None:
     (tmp_path / "mine.py").write_text(NEEDS + "p.parse_args()\n")
-    command = [sys.executable, "-m", "fftune.train", str(tmp_path / "mine.py")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = module("fftune.train", str(tmp_path / "mine.py"))
     assert done.returncode == 2 and not done.stdout
     assert len(done.stderr.strip().splitlines()) == 1 and "mine.py" in done.stderr
 

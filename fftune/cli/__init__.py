@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import NoReturn
 
 from fftune.cli.verbs import VERBS
+from fftune.errors import ConfigError
 
 __all__ = ["main"]
 
@@ -20,21 +21,28 @@ fftune VERB --help tells more; fftune --version tells which fftune this is.
 
 def main() -> NoReturn:
     """Run `fftune VERB ...`, the same as `python -m fftune.VERB ...`."""
-    from fftune import __version__
+    from fftune.cli.edge import leave
+
+    leave(_main)
+
+
+def _main() -> None:
     from fftune.cli.options import EVERYWHERE, run
 
     arguments = sys.argv[1:]
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
     if verb in ("--version", "-V"):
+        from fftune import __version__
+
         print(f"fftune {__version__}")
-        sys.exit(0)
-    if verb in ("", "-h", "--help"):
+    elif verb in ("", "-h", "--help"):
         verbs = "\n".join(f"  {name:10s}{verb.help}" for name, verb in VERBS.items())
         print(USAGE.format(verbs=verbs, everywhere=EVERYWHERE))
-        sys.exit(0 if verb else 2)
-    if verb not in VERBS:
+        if not verb:
+            raise SystemExit(2)
+    elif verb not in VERBS:
         from fftune.registry import nearest
 
-        print(f"fftune: unknown verb {verb!r}; {nearest(verb, VERBS)}", file=sys.stderr)
-        sys.exit(2)
-    run(import_module(f"fftune.cli.{verb}").main, rest)
+        raise ConfigError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
+    else:
+        run(import_module(f"fftune.cli.{verb}").main, rest)

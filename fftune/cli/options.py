@@ -1,23 +1,23 @@
-"""Exit codes, log, progress and flags of all verbs; flags become settings.
+"""Log, progress and flags of all verbs; flags become settings.
 
-stdout carries results, stderr the log. Exit codes: 0, 2 for the user's mistake (one line, no
-traceback), 1 for a defect or a failed run, 130 when interrupted.
+stdout carries results, stderr the log. Exit codes are those of `fftune.cli.edge`.
 """
 
 import contextlib
 import logging
-import signal
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from inspect import getdoc
-from types import FrameType
 from typing import Any, Literal, NoReturn, TypeVar, get_args
 
 from fftune.allocator import keep_freed
+from fftune.cli.edge import leave
 from fftune.cli.verbs import VERBS
 from fftune.config import nearest, require, with_norms_of
-from fftune.errors import ConfigError, FftuneError
+from fftune.errors import ConfigError
 from fftune.hardware import CardName
 from fftune.progress import Lines, LogHandler, display_for, show_on
 
@@ -47,21 +47,21 @@ class DryRun:
 
 
 def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> NoReturn:
-    """Run a verb to its exit code."""
-    signal.signal(signal.SIGTERM, _interrupt)  # how `ray job stop` asks
+    """Run a verb to its exit code, as `fftune.cli.edge` has them, and end the process by it."""
+    leave(partial(perform, command, arguments), again_of(command))
+
+
+def again_of(command: Callable[[Sequence[str]], None]) -> str:
+    """How to go on with a verb that was interrupted."""
+    return VERBS[command.__module__.split(".")[2]].again  # of fftune.cli.<verb>
+
+
+def perform(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
+    """Set up the log, and do what a verb is asked."""
     keep_freed()
-    try:
-        command(_set_up_log(arguments))
-    except FftuneError as error:
-        print(f"fftune: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        verb = VERBS[command.__module__.split(".")[2]]  # of fftune.cli.<verb>
-        print(f"fftune: interrupted; {verb.again}", file=sys.stderr)
-        sys.exit(130)
+    command(_set_up_log(arguments))
     if arguments in (["-h"], ["--help"]):
         print(f"\n{EVERYWHERE}")
-    sys.exit(0)
 
 
 def require_dry_run(asked: DryRun) -> None:
@@ -183,18 +183,22 @@ def _one_line(cls: Callable[..., Any], arguments: Sequence[str]) -> Iterator[Non
 def _with_path(message: str, arguments: Sequence[str]) -> str:
     """The message with its leading setting in full, as in `base.attack.steps must be >= 0`.
 
-    A recipe is valid, so the value at fault came from a flag: the one that ends in its name.
+    A recipe is valid, so the value at fault came from a flag: the one that ends in its name, and of
+    several, as `--data.name` and `--battery.name`, the one whose value the message repeats.
     """
     setting, _, rest = message.partition(" ")
-    flags = [a[2:].partition("=")[0].replace("-", "_") for a in arguments if a.startswith("--")]
-    paths = {flag for flag in flags if flag.rpartition(".")[2] == setting}
-    return f"{paths.pop()} {rest}" if len(paths) == 1 else message
+    words = re.split(r"[\s',;]+", rest)
+    paths: dict[str, bool] = {}
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        path = flag[2:].replace("-", "_")
+        if argument.startswith("--") and path.rpartition(".")[2] == setting:
+            paths[path] = (value if equals else following) in words
+    if len(paths) > 1:
+        paths = {path: True for path, repeated in paths.items() if repeated}
+    return f"{next(iter(paths))} {rest}" if len(paths) == 1 else message
 
 
 def _only_ours(record: logging.LogRecord) -> bool:
     """Libraries speak from warnings up; fftune as `--log-level` says."""
     return record.name.startswith("fftune") or record.levelno >= logging.WARNING
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

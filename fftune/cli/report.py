@@ -58,7 +58,8 @@ def main(arguments: Sequence[str]) -> None:
     if not (command.names or command.gallery):
         what = "NET is missing: name at least one net" if command.table else _STUDY
         raise ConfigError(what)
-    root = storage_root(command.storage)  # a wrong one is refused before the long imports
+    # A wrong one is refused before the long imports.
+    root = storage_root(command.storage, written=False)
 
     if command.table:
         from fftune.papers.pages.render import render

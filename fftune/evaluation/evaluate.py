@@ -25,7 +25,7 @@ from fftune.data import Dataset
 from fftune.data.model_spec import load_for
 from fftune.data.subset import sampled
 from fftune.errors import ConfigError, DataError, FftuneError
-from fftune.evaluation.batteries import Attack
+from fftune.evaluation.batteries import Attack, Wanted
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.block_cache import BlockCache, identity
 from fftune.evaluation.defended import DefenseSet
@@ -43,6 +43,7 @@ from fftune.evaluation.job import (
 )
 from fftune.evaluation.question import question_of
 from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, run_inline
+from fftune.evaluation.transfer import NamedNet
 from fftune.lint.after_attacks import AnswersBefore
 from fftune.lint.questions import FEW
 from fftune.models import fits, weights_hash
@@ -71,7 +72,8 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
-    adaptive: bool = True,
+    wanted: Wanted | None = None,
+    others: Sequence[NamedNet] = (),
     beside: Beside = nullcontext,
 ) -> dict[str, EvalResult]: ...
 @overload
@@ -87,7 +89,8 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
-    adaptive: bool = True,
+    wanted: Wanted | None = None,
+    others: Sequence[NamedNet] = (),
 ) -> Outcomes: ...
 def evaluate(
     models: Model | Mapping[str, Model],
@@ -101,7 +104,8 @@ def evaluate(
     backend: Backend = "inline",
     resources: Resources | None = None,
     root: Path | None = None,
-    adaptive: bool = True,
+    wanted: Wanted | None = None,
+    others: Sequence[NamedNet] = (),
     beside: Beside = nullcontext,
 ) -> Outcomes | dict[str, EvalResult]:
     """Attack every example of a split with every attack of a battery.
@@ -119,8 +123,10 @@ def evaluate(
         resources: the cluster, for `ray`.
         root: folder where finished blocks are kept and found again. Blocks of a net in memory are
             not kept, as its code is not known.
-        adaptive: False leaves the adaptive attacks out, for tables of attackers who know of no
-            defence.
+        wanted: tells by an attack's name if it is run, the battery's and the adaptive ones that a
+            defence adds; default all are. What is no attack always is.
+        others: nets by names of the caller's on which points are crafted as on those of
+            `battery.transfer`. With one in memory, too, blocks are not kept.
         beside: opened when a net was found fit, just before the attacks, and closed after them;
             not at all where no net is.
 
@@ -137,21 +143,7 @@ def evaluate(
         ClusterError: the cluster cannot be reached, or can never hold one actor.
     """
     require_word("backend", backend, Backend)
-    if not isinstance(models, Mapping):
-        alone = evaluate(
-            {_label(models): models},
-            *(data, battery),
-            threat=threat,
-            split=split,
-            defense=defense,
-            attacks=attacks,
-            backend=backend,
-            resources=resources,
-            root=root,
-            adaptive=adaptive,
-            beside=beside,
-        )
-        return next(iter(alone.values())).complete()
+    nets = models if isinstance(models, Mapping) else {_label(models): models}
     resources = resources or Resources()
     actors = None if backend == "inline" else _device_of_actors(battery.device, resources.share)
     battery = sized(battery, actors)
@@ -162,17 +154,18 @@ def evaluate(
         defense=defense,
         attacks=attacks,
         root=root,
-        adaptive=adaptive,
+        wanted=wanted,
+        others=others,
         actors=actors,
     )
     results: dict[str, EvalResult] = {}
     prepared: dict[str, PreparedJob] = {}
-    several = Progress("evaluation", unit="nets", total=len(models), fractions=True)
+    several = Progress("evaluation", unit="nets", total=len(nets), fractions=True)
     with ExitStack() as opened:
         begin = cache(lambda: opened.enter_context(beside()))
-        if backend == "inline" and len(models) > 1:
+        if backend == "inline" and len(nets) > 1:
             opened.enter_context(several)
-        for name, model in models.items():
+        for name, model in nets.items():
             try:
                 with _under_test(name, model, request) as (subject, ready, before):
                     begin()
@@ -190,7 +183,9 @@ def evaluate(
             several.update(len(results))
         if prepared:
             results |= _run_on_ray(prepared, battery, resources)
-    return {name: results[name] for name in models}
+    if not isinstance(models, Mapping):
+        return next(iter(results.values())).complete()
+    return {name: results[name] for name in nets}
 
 
 def attack_model(
@@ -247,7 +242,8 @@ class _Request:
     defense: DefenseConfig | None
     attacks: Sequence[Attack] | None
     root: Path | None
-    adaptive: bool
+    wanted: Wanted | None
+    others: Sequence[NamedNet]
     actors: Device | None
     """What Ray's actors compute on; None: this process attacks."""
 
@@ -261,8 +257,9 @@ def _under_test(
     Raises:
         ModelError: see `evaluate`.
     """
-    if request.actors and not isinstance(model, ModelSpec):
-        raise ConfigError(f"backend must be 'inline' for a net in memory, got 'ray' ({name})")
+    for called, one in ((name, model), *request.others):
+        if request.actors and not isinstance(one, ModelSpec):
+            raise ConfigError(f"backend must be 'inline' for a net in memory, got 'ray' ({called})")
     # First the net: it fails at once, where images take their time.
     if isinstance(model, ModelSpec):
         net, model = load_for(model, lambda: request.open_data()[0])
@@ -276,7 +273,8 @@ def _under_test(
         threat=request.threat,
         attacks=request.attacks,
         defense=request.defense,
-        adaptive=request.adaptive,
+        wanted=request.wanted,
+        others=request.others,
     )
     with under_test(net, job.on("cpu") if request.actors else job) as subject:
         check_images(subject, dataset)
@@ -308,7 +306,8 @@ def _prepared(
         remarks=remarks,
     )
     job = job.on(request.actors) if request.actors else job
-    kept = BlockCache(request.root, job, code, device) if request.root and spec else None
+    known = spec is not None and all(other.net is None for other in job.others)
+    kept = BlockCache(request.root, job, code, device) if request.root and known else None
     return PreparedJob(spec=spec, job=job, cache=kept, question=question)
 
 

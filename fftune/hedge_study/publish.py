@@ -6,8 +6,8 @@ from pathlib import Path
 from fftune.config import HedgeSweep
 from fftune.hedge_study.page import hedge_page
 from fftune.hedge_study.summary import hedge_caveats, hedge_headlines, hedge_table, read_hedges
-from fftune.report.publish import log_to_mlflow, write_search_page
-from fftune.storage import write_text
+from fftune.report.files import keep_page
+from fftune.report.publish import keep_search_page, log_to_mlflow
 
 
 def publish_hedges(configs: Mapping[str, HedgeSweep], root: Path) -> str:
@@ -21,15 +21,15 @@ def publish_hedges(configs: Mapping[str, HedgeSweep], root: Path) -> str:
     for name, config in configs.items():
         result = read_hedges(config, root / "studies" / name)
         place, text = root / "studies" / name / "report.html", hedge_page(result)
-        write_text(place, text)
-        more = write_search_page(config, root)
+        kept = keep_page(place, text)
+        more, search = keep_search_page(config, root)
         lines += [
             hedge_table(result).to_string(index=False),
             "",
             *hedge_caveats(result),
             "",
-            f"report  {place}",
-            *(f"search  {place.with_name(file)}" for file in more),
+            *kept,
+            *search,
             log_to_mlflow(config, result.front, {"report.html": text, **more}, root),
             "",
             *hedge_headlines(result),

@@ -98,8 +98,9 @@ class Exam:
     size: Size = "all"
     seed: int = 0
     """Seed of the attackers' noise."""
-    adaptive: bool = True
-    """Attackers who know of the defences join those of the battery."""
+    attacks: tuple[str, ...] = ()
+    """Attacks that are run, by their names in rows, those who know of the defences among them;
+    none: all of the battery, and none who knows."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", None if self.eps is None else float(self.eps))

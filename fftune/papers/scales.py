@@ -182,10 +182,9 @@ TINY_LR = 0.02
 epochs nets with lambda from 20 on came to answer one class."""
 
 
-def behind(names: tuple[str, ...], scale: Scale) -> DefenseConfig:
-    """Defences that a battery is scored behind; at the tiny scale its strongest attack is short."""
-    config = DefenseConfig(names=names, repeats=REPEATS)
-    return replace(config, search_steps=5, choices=2) if scale == "tiny" else config
+def behind(names: tuple[str, ...]) -> DefenseConfig:
+    """Defences that a battery is scored behind."""
+    return DefenseConfig(names=names, repeats=REPEATS)
 
 
 def _tiny_optimizer(config: OptimizerConfig, net: Net) -> OptimizerConfig:

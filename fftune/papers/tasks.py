@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from importlib import import_module
 from pathlib import Path
 from time import perf_counter, process_time
@@ -27,6 +27,7 @@ from fftune.config import (
     substandard_name,
     to_json,
 )
+from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.block_cache import ENGINE
 from fftune.keyed_noise import GENERATOR
 from fftune.outcomes import Outcomes
@@ -128,6 +129,11 @@ def task_of(need: Need, setup: Setup, known: dict[Need, Task]) -> Task:
         inner = tuple(task_of(one, setup, known) for one in _needed(need, setup.scale))
         known[need] = Task(need=need, scale=setup.scale, needs=inner)
     return known[need]
+
+
+def runs(need: Exam, attack: str) -> bool:
+    """Tell if an evaluation runs an attack, by its name in rows."""
+    return attack in need.attacks if need.attacks else not is_adaptive(attack)
 
 
 def tasks_of(needs: Iterable[Need], setup: Setup) -> list[Task]:
@@ -259,9 +265,9 @@ class _Worker:
             ),
             threat=ball_for(need.net, need.norm, scale, need.eps),
             split=need.split,
-            defense=behind(need.defenses, scale) if need.defenses else None,
+            defense=behind(need.defenses) if need.defenses else None,
             root=self.folder,
-            adaptive=need.adaptive,
+            wanted=partial(runs, need),
         )
         outcomes.write(self.folder / "outcomes.parquet")
 

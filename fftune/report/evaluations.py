@@ -21,10 +21,10 @@ from fftune.report.attack_seeds import seed_lines, seed_plain, seed_values
 from fftune.report.attack_table import rates, shares, table, values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
 from fftune.report.convergence import convergence_plain, convergence_values
-from fftune.report.defended_rows import undefended
+from fftune.report.defended_rows import defense_frame, undefended
 from fftune.report.defense_rates import defense_expectations, defense_rates
 from fftune.report.defense_table import defense_table
-from fftune.report.optimality import SearchShare, share_values
+from fftune.report.optimality import SearchShare, defended_shares, share_values
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
 from fftune.tracking.runs import TrackedRun, has_run, in_place_of, send_outbox
@@ -85,8 +85,7 @@ class EvaluationRecord:
         for rows in seeds:
             rows.write(self._path(*questions_of(rows), default=True))
         self._write_lost(path.with_suffix(".missing.json"), result)
-        found = shares(undefended(outcomes), result.seconds)
-        kept = self._rates(outcomes), self._expectations(outcomes), found
+        kept = self._rates(outcomes), self._expectations(outcomes), self._shares(result)
         write_text(beside(path), _summary(question, *kept, (outcomes, *seeds)))
         log.info("rows are in %s", path)
         return self._text(question, result, seeds)
@@ -195,6 +194,14 @@ class EvaluationRecord:
         """Means over draws, under each defense."""
         return defense_expectations(outcomes) if self._defenses else {}
 
+    def _shares(self, result: EvalResult) -> dict[str, list[SearchShare]]:
+        """Share of each search in what all found: of the bare net, and under each defense."""
+        assert result.outcomes is not None
+        found = {"none": shares(undefended(result.outcomes), result.seconds)}
+        if not self._defenses:
+            return found
+        return found | defended_shares(defense_frame(result.outcomes), result.seconds)
+
     def _write_lost(self, path: Path, result: EvalResult) -> None:
         """Write the lost blocks and their reasons; remove the file when there are none."""
         if not result.lost:
@@ -211,11 +218,11 @@ class EvaluationRecord:
         self, question: Question, result: EvalResult, path: Path, seeds: Sequence[Outcomes]
     ) -> None:
         assert result.outcomes is not None
-        plain, judged_by = undefended(result.outcomes), self._tags(result.outcomes)
+        judged_by = self._tags(result.outcomes)
         found = (
             values(self._rates(result.outcomes))
             | means(self._expectations(result.outcomes))
-            | convergence_values(plain)
+            | convergence_values(undefended(result.outcomes))
             | seed_values((result.outcomes, *seeds))
         )
         said = json.dumps([found, judged_by, question.plain, question.remarks])
@@ -231,7 +238,9 @@ class EvaluationRecord:
                 params=question.params,
                 replaces=same,
             )
-            run.metrics(found | share_values(shares(plain, result.seconds)))
+            run.metrics(found)
+            for defense, each in self._shares(result).items():
+                run.metrics(share_values(each, "" if defense == "none" else f"defense/{defense}/"))
             run.text("table.txt", self._text(question, result, seeds) + "\n")
             run.file(path)
             run.file(beside(path))
@@ -256,17 +265,19 @@ def _summary(
     question: Question,
     found: Mapping[str, Rate],
     expected: Mapping[str, Expectation],
-    searches: Sequence[SearchShare],
+    searches: Mapping[str, Sequence[SearchShare]],
     seeds: Sequence[Outcomes],
 ) -> str:
     """Question, rates and means over draws with intervals, searches and seeds, as JSON."""
+    each = {name: [one.plain for one in found] for name, found in searches.items()}
     data = {
         "schema_version": 1,
         "name": question.name,
         "question": question.plain,
         "remarks": question.remarks,
         "rates": {name: plain_rate(rate) for name, rate in found.items()},
-        "searches": [search.plain for search in searches],
+        "searches": each.pop("none"),
+        "defended_searches": each,
         "expectations": {name: plain_expectation(one) for name, one in expected.items()},
         "convergence": convergence_plain(undefended(seeds[0])),
         "seeds": seed_plain(seeds),

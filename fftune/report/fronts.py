@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fftune.config import SweepConfig
+from fftune.report.files import keep_page
 from fftune.report.gaps import gaps
 from fftune.report.page import page
-from fftune.report.publish import SEARCH_PAGE, log_to_mlflow, write_search_page
+from fftune.report.publish import keep_search_page, log_to_mlflow
 from fftune.report.results import read_results
 from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import hypervolumes, table
-from fftune.storage import write_text
 
 
 def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> str:
@@ -25,17 +25,13 @@ def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> str:
     if len(names) > 1:
         place = root / "reports" / f"{'+'.join(names)}.html"
     between = gaps(studies)
-    write_text(place, page(studies, between))
-    views = dict.fromkeys(
-        log_to_mlflow(
-            study.config,
-            study.front,
-            {"report.html": page([study]), **write_search_page(study.config, root)},
-            root,
-        )
-        for study in studies
-    )
-    searches = (root / "studies" / name / SEARCH_PAGE for name in names)
+    kept = keep_page(place, page(studies, between))
+    searches, views = [], {}
+    for study in studies:
+        pages, where = keep_search_page(study.config, root)
+        searches += where
+        pages = {"report.html": page([study]), **pages}
+        views[log_to_mlflow(study.config, study.front, pages, root)] = None
     return "\n".join(
         [
             table(studies).to_string(index=False),
@@ -44,8 +40,8 @@ def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> str:
             "",
             *caveats(studies),
             "",
-            f"report  {place}",
-            *(f"search  {path}" for path in searches if path.exists()),
+            *kept,
+            *searches,
             *views,
             "",
             *map(str, between),

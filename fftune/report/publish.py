@@ -2,17 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from shlex import quote
 
 from fftune.config import Study
 from fftune.errors import StorageError, StudyError
+from fftune.report.files import keep_page
 from fftune.report.results import read_config
 from fftune.report.search_page import search_page
 from fftune.report.trials import publish_trials
-from fftune.storage import write_text
+from fftune.storage import may_write
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_kind import kind_of
 from fftune.tracking.runs import send_outbox
-from fftune.tracking.store import Tracking, open_tracking
+from fftune.tracking.store import Tracking, open_tracking, own_store
 from fftune.tracking.views import log_front, save_view
 
 SEARCH_PAGE = "search.html"
@@ -39,18 +41,18 @@ def publish(names: Sequence[str], root: Path) -> str:
     return report(configs, root)
 
 
-def write_search_page(config: Study, root: Path) -> dict[str, str]:
+def keep_search_page(config: Study, root: Path) -> tuple[dict[str, str], list[str]]:
     """Write how the search went beside the study's report.
 
     Returns:
-        The page by its file name; empty where the search cannot be read.
+        The page by its file name, and the line that says where it is; empty where the search
+        cannot be read.
     """
     folder = root / "studies" / config.name
     html = search_page(config, folder)
     if html is None:
-        return {}
-    write_text(folder / SEARCH_PAGE, html)
-    return {SEARCH_PAGE: html}
+        return {}, []
+    return {SEARCH_PAGE: html}, keep_page(folder / SEARCH_PAGE, html, "search")
 
 
 def log_to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: Path) -> str:
@@ -59,6 +61,8 @@ def log_to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: P
     Returns:
         A line that says where the fronts can be seen, or why they were not logged.
     """
+    if own_store() and not may_write(root):
+        return f"fronts  not in MLflow: storage {str(root)!r} cannot be written"
     try:
         tracking = open_tracking(root, config.experiment)
     except StorageError as error:
@@ -87,4 +91,5 @@ def _address(tracking: Tracking) -> str:
     address = save_view(tracking)
     if tracking.uri.startswith("http"):
         return f"fronts  {address}"
-    return f"fronts  {address}\n        after: mlflow ui --backend-store-uri {tracking.uri}"
+    uri = quote(tracking.uri)
+    return f"fronts  {address}\n        after: mlflow ui --backend-store-uri {uri}"

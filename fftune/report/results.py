@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from fftune.config import Study, SweepConfig, ThreatModel, nearest, study_of
-from fftune.errors import ConfigError, StudyError
+from fftune.config import Study, SweepConfig, ThreatModel, nearest
+from fftune.errors import StudyError
 from fftune.sweeping.front import Front
+from fftune.sweeping.study_records import read_study
 from fftune.sweeping.trial_results import SeedResult
 
 
@@ -56,10 +57,7 @@ def read_config(name: str, studies: Path) -> Study:
     if not (folder / "front.json").exists():
         known = [path.parent.name for path in studies.glob("*/front.json")]
         raise StudyError(f"study {name!r} has no front; {nearest(name, known)}")
-    try:
-        return study_of((folder / "config.json").read_text(encoding="utf-8"))
-    except (ConfigError, OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"study {name!r} has settings that cannot be read: {error}") from None
+    return read_study(folder)
 
 
 def _read(name: str, studies: Path) -> StudyResult:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from fftune.config import Study
+from fftune.report.files import keep_page
 from fftune.sweeping.front import Front
 
 
@@ -15,8 +16,9 @@ def publish_trials(configs: Mapping[str, Study], root: Path) -> str:
     for name, config in configs.items():
         folder = root / "studies" / name
         table = trials_table(config, Front.read(folder / "front.json"))
-        table.to_html(folder / "report.html", index=False, border=0)
-        lines += [table.to_string(index=False), "", f"report  {folder / 'report.html'}"]
+        page = table.to_html(index=False, border=0)
+        kept = keep_page(folder / "report.html", page)
+        lines += [table.to_string(index=False), "", *kept]
     return "\n".join(lines)
 
 

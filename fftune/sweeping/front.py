@@ -138,7 +138,7 @@ class Front:
 
     @classmethod
     def read(cls, path: Path) -> "Front":
-        """Read what `write` wrote.
+        """Read what `write` wrote; the study is called as its folder is now.
 
         Raises:
             StudyError: the study has no front, or one that is damaged or of another version.
@@ -152,7 +152,7 @@ class Front:
                 f"front {str(path)!r} is of schema {version!r}, this fftune reads 1 to "
                 f"{SCHEMA_VERSION}"
             )
-        return read_as(path, cls._from_dict)
+        return replace(read_as(path, cls._from_dict), study=path.parent.name)
 
     @classmethod
     def _from_dict(cls, data: Mapping[str, Any]) -> "Front":

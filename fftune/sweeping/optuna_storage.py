@@ -1,15 +1,17 @@
 """Optuna storage of a study: a journal in the study's folder, or the database of `FFTUNE_DB`.
 
-<study>/search.json    names the storage that the study began with, and the study's owner id there
+<study>/search.json    names the storage that the study began with, the study's owner id there, and
+                       where the folder was
 
 Either way one driver runs at a time: the folder is locked, and a study in a database belongs to
-the one folder that began it. Any tool of Optuna, such as its dashboard, opens the same storage.
+the one folder that began it, by its owner id: the folder may be moved and renamed. Any tool of
+Optuna, such as its dashboard, opens the same storage, where a study keeps its first name.
 """
 
 import json
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -19,12 +21,13 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from fftune.errors import StorageError, StudyError
-from fftune.storage import locked, write_text, write_whole
+from fftune.secrets import redacted
+from fftune.storage import locked, may_write, write_text
+from fftune.sweeping.optuna_journal import Journal, free_journal, mend_journal
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_records import read_record
 
@@ -39,8 +42,8 @@ def open_storage(study: StudyDir, *, mend: bool = True) -> BaseStorage:
     """Open the storage of a study, which may be new.
 
     Args:
-        mend: call `mend_journal`; only under the folder's lock, as half a record may be one that
-            a driver is writing.
+        mend: mend and free the journal; only under the folder's lock, as half a record may be one
+            that a driver is writing.
 
     Raises:
         StorageError: `FFTUNE_DB` cannot be opened, or the journal is damaged.
@@ -54,8 +57,9 @@ def open_storage(study: StudyDir, *, mend: bool = True) -> BaseStorage:
     if here == JOURNAL:
         if mend:
             mend_journal(study.path / JOURNAL)
+            free_journal(study.path / JOURNAL)
         with _reporting(here, (*ERRORS, ValueError, LookupError)):  # from unreadable records
-            return JournalStorage(JournalFileBackend(str(study.path / JOURNAL)))
+            return JournalStorage(Journal(study.path / JOURNAL))
     with _reporting(here, (*ERRORS, ImportError, RuntimeError)):  # from drivers, Optuna's tables
         # A database may drop a connection that is idle for the hours of a trial.
         return RDBStorage(os.environ["FFTUNE_DB"], engine_kwargs={"pool_pre_ping": True})
@@ -68,9 +72,24 @@ def open_or_create(
 
     Raises:
         StorageError: the database does not answer.
-        StudyError: it belongs to another folder, or is gone.
+        StudyError: it belongs to another folder, is gone, or this folder is a copy.
     """
-    name, storage, here = study.config.name, open_storage(study), _place()
+    storage, here = open_storage(study), _place()
+    known = _record(study)
+    mine = known if known.get("storage") == here else {"storage": here, "owner": uuid4().hex}
+    if here != JOURNAL and (original := _copied_from(study, mine)):
+        raise StudyError(
+            f"study {study.config.name!r} is a copy of {str(original)!r}, whose search in "
+            f"{_named(here)} can go on there alone; use --name"
+        )
+    write_text(study.path / RECORD, json.dumps(mine | {"folder": str(study.path)}) + "\n")
+    with _reporting(here):
+        name = _known_as(study, storage, mine.get("owner", ""))
+        if study.begun and name is None:
+            raise StudyError(
+                f"study {study.config.name!r} has trials, but {_named(here)} does not know it"
+            )
+    name = name or study.config.name
     make = partial(
         optuna.create_study,
         study_name=name,
@@ -78,12 +97,7 @@ def open_or_create(
         sampler=sampler,
         directions=["minimize"] * len(objectives),
     )
-    known = _record(study)
-    mine = known if known.get("storage") == here else {"storage": here, "owner": uuid4().hex}
-    write_text(study.path / RECORD, json.dumps(mine) + "\n")
     with _reporting(here):
-        if study.begun and name not in optuna.get_all_study_names(storage):
-            raise StudyError(f"study {name!r} has trials, but {_named(here)} does not know it")
         try:
             search = make()
         except DuplicatedStudyError:
@@ -108,13 +122,15 @@ def read_search(study: StudyDir) -> optuna.Study | None:
     """
     if not study.begun or not ({JOURNAL, RECORD} & {path.name for path in study.path.iterdir()}):
         return None
-    with suppress(StudyError), locked(study.path, f"study {study.config.name!r}"):
-        if _place() == JOURNAL:
+    if _place() == JOURNAL and may_write(study.path):
+        with suppress(StudyError), locked(study.path, f"study {study.config.name!r}"):
             mend_journal(study.path / JOURNAL)
     storage = open_storage(study, mend=False)
     with _reporting(_place()):
-        known = study.config.name in optuna.get_all_study_names(storage)
-        return optuna.load_study(study_name=study.config.name, storage=storage) if known else None
+        owner = _record(study).get("owner", "")
+        name = _known_as(study, storage, owner)
+        search = optuna.load_study(study_name=name, storage=storage) if name else None
+        return search if search and search.user_attrs.get(OWNER, owner) == owner else None
 
 
 @contextmanager
@@ -138,10 +154,36 @@ def _place() -> str:
     if not url:
         return JOURNAL
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        return redacted(make_url(url).render_as_string())
     except ArgumentError:
         example = "sqlite:////home/me/optuna.db or postgresql://me@host/optuna"
         raise StorageError(f"FFTUNE_DB is no database URL, such as {example}") from None
+
+
+def _known_as(study: StudyDir, storage: BaseStorage, owner: str) -> str | None:
+    """Name of the folder's study in its storage, which it keeps when the folder is renamed.
+
+    Returns:
+        None where the storage does not know it.
+    """
+    names = optuna.get_all_study_names(storage)
+    if _place() == JOURNAL:
+        return names[0] if names else None
+    for each in optuna.get_all_study_summaries(storage, include_best_trial=False):
+        if owner and each.user_attrs.get(OWNER) == owner:
+            return each.study_name
+    return study.config.name if study.config.name in names else None
+
+
+def _copied_from(study: StudyDir, record: Mapping[str, str]) -> Path | None:
+    """Folder that this one is a copy of, with one study of a database for both."""
+    before = Path(record.get("folder", study.path))
+    try:
+        elsewhere = not before.samefile(study.path)
+        same = read_record(before / RECORD, "owner")["owner"] == record["owner"]
+    except (OSError, StudyError):  # it is gone: this one was moved
+        return None
+    return before if elsewhere and same else None
 
 
 def _named(place: str) -> str:
@@ -151,45 +193,8 @@ def _named(place: str) -> str:
 def _record(study: StudyDir) -> dict[str, str]:
     """Contents of `search.json`; studies without one have a journal."""
     path = study.path / RECORD
-    return read_record(path, "storage") if path.exists() else {}
-
-
-def mend_journal(path: Path) -> None:
-    """Cut a journal back to its last whole record, where a crash left half of one, or NULs.
-
-    Raises:
-        StorageError: a record in the middle is damaged; later ones may depend on it.
-    """
-    if not path.exists():
-        return
-    content = path.read_bytes()
-    lines = content.splitlines(keepends=True)
-    whole = [_is_record(line) for line in lines]
-    kept = len(lines)
-    while kept and not whole[kept - 1]:
-        kept -= 1
-    for at in range(kept):
-        if not whole[at] and lines[at].strip(b"\0\r\n "):
-            raise StorageError(f"journal {str(path)!r} is damaged in line {at + 1}")
-    mended = b"".join(line for line, good in zip(lines[:kept], whole, strict=False) if good)
-    lost = len(content) - len(mended)
-    if kept and not mended.endswith(b"\n"):
-        mended += b"\n"
-    if mended != content:
-        write_whole(path, lambda part: part.write_bytes(mended))
-    if lost:
-        log.warning("journal %s ended in half a record; %d bytes were cut off", path, lost)
-    elif mended != content:
-        log.info("journal %s lacked only its last newline, which was added", path)
-
-
-def _is_record(line: bytes) -> bool:
-    """Tell if a line of a journal is a whole record of Optuna's."""
-    try:
-        record = json.loads(line)
-    except ValueError:
-        return False
-    return isinstance(record, dict) and "op_code" in record
+    known = read_record(path, "storage") if path.exists() else {}
+    return {name: redacted(str(value)) for name, value in known.items()}  # 0.2.0 kept `?password=`
 
 
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError, StorageInternalError)

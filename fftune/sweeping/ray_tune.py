@@ -104,7 +104,7 @@ def _search_alg(
         metric=list(config.risks),
         mode=["min"] * len(config.risks),
         sampler=search.sampler,
-        study_name=config.name,
+        study_name=search.study_name,
         storage=open_storage(runner.study),
     )
 

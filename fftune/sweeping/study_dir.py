@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fftune.config import Settings, Study, differences, study_json, study_of
-from fftune.errors import ConfigError, StudyError
+from fftune.errors import StudyError
 from fftune.evaluation.block_cache import ENGINE
 from fftune.evaluation.question import Question, read_question
 from fftune.keyed_noise import GENERATOR
@@ -18,7 +18,7 @@ from fftune.outcomes import questions_in
 from fftune.storage import locked, write_text
 from fftune.sweeping.front import Front
 from fftune.sweeping.samplers.spec import planned
-from fftune.sweeping.study_records import read_as, read_record
+from fftune.sweeping.study_records import read_as, read_record, read_study
 from fftune.sweeping.trial_results import (
     Estimates,
     Failure,
@@ -290,13 +290,22 @@ def _unsaid(old: Study, new: Study) -> Study:
     return replace(old, battery=replace(was, block_size=None))  # type: ignore[call-arg]
 
 
+def _beside(old: Study, new: Study) -> Study:
+    """The stored study, with its net's weights where the new one finds them: they may be moved.
+
+    Their hash tells that they are the same.
+    """
+    was, now = getattr(old.base, "net", None), getattr(new.base, "net", None)
+    if was is None or now is None or not was.hash or was.hash != now.hash:
+        return old
+    net = replace(was, weights=now.weights)
+    return replace(old, base=replace(old.base, net=net))
+
+
 def _check_same(study: StudyDir, *, resume: bool) -> None:
     name, new = study.config.name, study.config
-    try:
-        old = study_of((study.path / "config.json").read_text(encoding="utf-8"))
-    except (ConfigError, OSError, UnicodeDecodeError) as error:
-        raise StudyError(f"study {name!r} has settings that cannot be read: {error}") from None
-    old = replace(_unsaid(old, new), **{name: getattr(new, name) for name in new.shows})
+    old = _beside(_unsaid(read_study(study.path), new), new)
+    old = replace(old, **{name: getattr(new, name) for name in new.shows})
     more = resume and new.trials > old.trials
     # JSON, as the class of a kind in a file of the user's may have been loaded twice.
     if study_json(new) != study_json(replace(old, trials=new.trials) if more else old):

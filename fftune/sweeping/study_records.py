@@ -2,12 +2,30 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fftune.errors import StudyError
+from fftune.config import Study, study_of
+from fftune.errors import ConfigError, StudyError
 
 T = TypeVar("T")
+
+
+def read_study(folder: Path) -> Study:
+    """Settings of the study in a folder, of any kind.
+
+    Its name is the folder's: a study that is copied or renamed goes by its new one.
+
+    Raises:
+        StudyError: they cannot be read.
+    """
+    try:
+        config = study_of((folder / "config.json").read_text(encoding="utf-8"))
+        return replace(config, name=folder.name)
+    except (ConfigError, OSError, UnicodeDecodeError) as error:
+        what = f"study {folder.name!r} has settings that cannot be read"
+        raise StudyError(f"{what}: {error}") from None
 
 
 def read_record(path: Path, *keys: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import os
-import re
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,42 +78,24 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
         StorageError: the store does not answer, is damaged, locked or not to be written, or belongs
             to another MLflow version.
     """
-    given = os.environ.get("MLFLOW_TRACKING_URI")
-    uri = given or f"sqlite:///{root / 'mlflow.db'}"
+    given = None if own_store() else os.environ["MLFLOW_TRACKING_URI"]
+    uri = given or _url(root / "mlflow.db")
     artifacts = None if given else (root / "mlflow").as_uri()
     try:
         with in_turn(root / "mlflow.db"):
-            if uri.startswith("sqlite:///"):
-                _require_usable(Path(uri.removeprefix("sqlite:///")))
+            if file := _sqlite_file(uri):
+                _require_database(file)
             experiment_id = _open_experiment(uri, experiment, artifacts)
+            if artifacts:
+                _follow(root / "mlflow.db", experiment_id, artifacts)
             storage = _storage_id(root / "storage-id")
     except Exception as error:  # damaged stores fail by the errors of a dozen libraries
         log.debug("MLflow", exc_info=True)
         cause = _first_cause(error)
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        message = f"MLflow store {uri!r} does not answer: {reason}"
-        raise StorageError(re.sub(r"//([^:/@\s]*):[^@/\s]*@", r"//\1:***@", message)) from None
+        raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
     unsent = root / "mlflow-unsent"
     return Tracking(uri=uri, experiment_id=experiment_id, unsent=unsent, storage=storage)
-
-
-def _require_usable(path: Path) -> None:
-    """Refuse a database at once that MLflow would try for minutes, with a traceback each time.
-
-    Raises:
-        OSError, sqlite3.Error: it is a folder, damaged, locked, or cannot be written.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder")
-    if not path.exists():
-        return
-    for place in (path, path.parent):  # SQLite writes its journal beside it
-        if not os.access(place, os.W_OK):
-            raise PermissionError(f"{str(place)!r} cannot be written")
-    with contextlib.closing(sqlite3.connect(path, timeout=LOCKED_SECONDS)) as database:
-        database.execute("BEGIN IMMEDIATE")
-        database.execute("SELECT count(*) FROM sqlite_master")
-        database.rollback()
 
 
 def _storage_id(path: Path) -> str:
@@ -124,6 +105,39 @@ def _storage_id(path: Path) -> str:
         known = uuid4().hex
         write_text(path, f"{known}\n")
     return known
+
+
+def own_store() -> bool:
+    """Tell if runs are kept in the storage folder itself, and on no server."""
+    return not os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def _url(database: Path) -> str:
+    """URL of a SQLite file, of whatever folder."""
+    return "sqlite:///" + str(database).replace("%", "%25").replace("?", "%3F")
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """File of a SQLite URL; None for other stores."""
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    return Path(unquote(path)) if uri.startswith("sqlite:///") and path else None
+
+
+def _require_database(path: Path) -> None:
+    """Check that a file, which may be new, is a database that can be written.
+
+    MLflow itself would try for minutes, with a traceback each time. SQLite makes files that no
+    group may share.
+
+    Raises:
+        OSError, sqlite3.Error: it is none, cannot be written, or somebody has locked it.
+    """
+    with open(path, "ab"):
+        pass
+    with contextlib.closing(sqlite3.connect(path, timeout=LOCKED_SECONDS)) as database:
+        database.execute("PRAGMA schema_version")
+        database.execute("BEGIN IMMEDIATE")  # as a writer; others may read, and wait their turn
+        database.rollback()
 
 
 def _open_experiment(uri: str, experiment: str, artifacts: str | None) -> str:
@@ -147,10 +161,19 @@ def _open_experiment(uri: str, experiment: str, artifacts: str | None) -> str:
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
         log.warning("MLflow experiment %r was deleted and is restored", experiment)
-    if artifacts is not None and _moved(found.artifact_location, artifacts):
-        _relocate(uri, found.artifact_location, artifacts)
-        log.warning("the storage was moved: MLflow artifacts are now read from %s", artifacts)
     return str(found.experiment_id)
+
+
+def _follow(database: Path, experiment_id: str, artifacts: str) -> None:
+    """Have the artifacts of all runs read from where they are now, if the storage was moved."""
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as open_database:
+        ask = "SELECT artifact_location FROM experiments WHERE experiment_id = ?"
+        (was,) = open_database.execute(ask, (experiment_id,)).fetchone()
+        if not _moved(was, artifacts):
+            return
+        with open_database:
+            _relocate(open_database, was, artifacts)
+    log.warning("the storage was moved: MLflow artifacts are now read from %s", artifacts)
 
 
 def _moved(was: str, now: str) -> bool:
@@ -161,17 +184,14 @@ def _moved(was: str, now: str) -> bool:
     return old.name == new.name and not (old.exists() and new.exists() and old.samefile(new))
 
 
-def _relocate(uri: str, was: str, now: str) -> None:
+def _relocate(database: sqlite3.Connection, was: str, now: str) -> None:
     """Update the artifact URLs of all experiments and runs; MLflow itself has no call for it."""
-    path = uri.removeprefix("sqlite:///")
-    changes = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
-    with contextlib.closing(sqlite3.connect(path, timeout=30)) as database, database:
-        for table, column in changes:
-            database.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
-                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                (now, len(was) + 1, was, len(was) + 1, f"{was}/"),
-            )
+    for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+        database.execute(
+            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+            f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+            (now, len(was) + 1, was, len(was) + 1, f"{was}/"),
+        )
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
+from fftune.secrets import redacted
 from fftune.tracking.runs import REPLACED, TrackedRun, has_run, in_place_of
 from fftune.tracking.store import Tracking
 
@@ -57,7 +58,7 @@ VIEW = "fftune"
 
 
 def save_view(tracking: Tracking) -> str:
-    """Save the view that compares fronts in the experiment, and return its URL.
+    """Save the view that compares fronts in the experiment, and return its URL without password.
 
     Uses MLflow's tag for shared views (3.15 and later). The format is internal to MLflow, hence
     the pinned minor version.
@@ -68,7 +69,8 @@ def save_view(tracking: Tracking) -> str:
     client.set_experiment_tag(
         tracking.experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(view)
     )
-    base = tracking.uri if tracking.uri.startswith("http") else "http://127.0.0.1:5000"
+    http = tracking.uri.startswith("http")
+    base = redacted(tracking.uri).rstrip("/") if http else "http://127.0.0.1:5000"
     return (
         f"{base}/#/experiments/{tracking.experiment_id}/runs?viewStateShareKey={VIEW}"
         "&compareRunsMode=CHART&workflowType=machine_learning"

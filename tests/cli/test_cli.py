@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -21,19 +22,9 @@ from fftune.cli.options import parse, run
 from fftune.cli.verbs import VERBS
 from fftune.config import AttackConfig, DefenseConfig, Dimension, ThreatModel
 from fftune.errors import ConfigError
+from tests.forked import module
 
 ROOT = Path(__file__).parents[2]
-
-
-def fftune(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        env={**os.environ, **environment},
-        timeout=120,
-    )
 
 
 MISTAKES = [
@@ -91,19 +82,20 @@ def test_a_mistake_is_one_line_and_exit_code_2(arguments, message, tmp_path, cap
 
 
 def test_the_same_from_a_shell() -> None:
-    done = fftune("fftune.sweep", "thrm", "--lam", "-1")
+    command = [sys.executable, "-m", "fftune.sweep", "thrm", "--lam", "-1"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == "fftune: lam must be >= 0 and finite, got -1.0\n"
 
 
 def test_unknown_studies(tmp_path) -> None:
-    done = fftune("fftune.report", "thrm-tiny", "--storage", str(tmp_path))
+    done = module("fftune.report", "thrm-tiny", "--storage", str(tmp_path))
     assert done.returncode == 2
     assert done.stderr == "fftune: study 'thrm-tiny' has no front; known: none\n"
 
 
 def test_dry_run_prints_settings_and_cost() -> None:
-    done = fftune("fftune.sweep", "thrm", "--dry-run", "--trials", "4")
+    done = module("fftune.sweep", "thrm", "--dry-run", "--trials", "4")
     assert done.returncode == 0, done.stderr
     settings, cost = done.stdout.rsplit("}\n", 1)
     assert json.loads(settings + "}")["trials"] == 4
@@ -240,7 +232,7 @@ def unset_log() -> Iterator[None]:
 @pytest.mark.parametrize("verb", VERBS)
 def test_after_ctrl_c_no_verb_promises_a_flag_that_it_lacks(verb: str, capsys) -> None:
     def command(_arguments) -> None:
-        raise KeyboardInterrupt
+        signal.raise_signal(signal.SIGINT)
 
     command.__module__ = f"fftune.cli.{verb}"
     with pytest.raises(SystemExit) as stop:
@@ -259,7 +251,7 @@ def test_the_top_level_command() -> None:
     shown = subprocess.run([script], capture_output=True, text=True, env=env)
     assert shown.returncode == 2
     assert "sweep" in shown.stdout and "--quiet" in shown.stdout
-    assert fftune("fftune.cli").stdout == shown.stdout
+    assert module("fftune.cli").stdout == shown.stdout
     wrong = subprocess.run([script, "swep"], capture_output=True, text=True, env=env)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "fftune: unknown verb 'swep'; did you mean 'sweep'?\n"

@@ -13,6 +13,7 @@ from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.evaluate import evaluate
 from fftune.outcomes import Outcomes
 from fftune.risk import UnionCounts
+from tests.forked import PROCESSES
 
 FILE = """
 import torch
@@ -70,21 +71,23 @@ def test_three_seeds_of_the_attackers_stand_beside_the_headline(file, root, caps
     assert "adversarial worst case: not known" in said  # PGD takes all its steps
 
 
-def test_a_killed_evaluation_goes_on_where_it_was(file, root, tmp_path) -> None:
+def test_a_killed_evaluation_goes_on_where_it_was(file, root, tmp_path, caplog) -> None:
     net = [f"--model={file}:net", "--data=digits", "--battery=risks", "--examples=120"]
     few = ["--battery.steps=3", "--battery.block-size=8"]
-    command = [sys.executable, "-m", "fftune.evaluate", *net, *few]
-    first = subprocess.Popen([*command, f"--rows={tmp_path / 'never.parquet'}"])
+    never = [*net, *few, f"--rows={tmp_path / 'never.parquet'}"]
+    first = PROCESSES.Process(target=main, args=(never,))
+    first.start()
     while len(list(root.glob("blocks/*/*.parquet"))) < 5:
         time.sleep(0.01)
     first.kill()
-    assert first.wait() == -9 and not (tmp_path / "never.parquet").exists()
+    first.join()
+    assert first.exitcode == -9 and not (tmp_path / "never.parquet").exists()
     done = len(list(root.glob("blocks/*/*.parquet")))
     assert 5 <= done < 30
     rows = tmp_path / "rows.parquet"
-    again = subprocess.run([*command, f"--rows={rows}"], capture_output=True, text=True)
-    assert again.returncode == 0, again.stderr
-    assert f"net: {done} of 30 blocks" in again.stderr
+    caplog.set_level("INFO", "fftune")
+    main([*net, *few, f"--rows={rows}"])
+    assert f"net: {done} of 30 blocks" in caplog.text
     spec, battery = ModelSpec(factory=f"{file}:net"), BatteryConfig(examples=120, steps=3)
     whole = evaluate(
         spec, DataSpec(), replace(battery, block_size=8), threat=ThreatModel(), split="test"
@@ -113,11 +116,21 @@ def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> N
             "^battery.name must be known: unknown battery 'nin'; did you mean 'nine'",
         ),
         (
+            ["--model", "{file}:net", "--data", "digits", "--battery", "nin"],
+            ConfigError,
+            "^battery.name must be known: unknown battery 'nin'",
+        ),
+        (
             ["--model", "resnt18"],
             ConfigError,
             r"^unknown model 'resnt18'; did you mean 'resnet18'\? \(or path/to/FILE.py:FUNCTION\)$",
         ),
         (["--model", "{file}:net", "--eps", "-1"], ConfigError, "eps must be finite and >= 0"),
+        (
+            ["--model", "{file}:net", "--defense", "hedge", "--defense.jpeg.quality", "50"],
+            ConfigError,
+            "^defense.jpeg.quality must be left out, as defense.names has no jpeg$",
+        ),
         (["--model", "{file}:five"], ModelError, "^net tells 5 classes apart, digits has 10$"),
         (["{folder}/nothing"], ModelError, "no complete checkpoint"),
         (["--model", "{file}:net", "--weights", "{file}"], ModelError, "cannot be used"),

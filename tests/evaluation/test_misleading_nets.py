@@ -15,6 +15,7 @@ from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.data import Dataset
 from fftune.errors import ModelError
 from fftune.evaluation import batteries, tiers
+from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import remarks_of
 from fftune.outcomes import Outcomes
@@ -66,7 +67,11 @@ def judged(net: nn.Module, few: Dataset, battery: str, tier: str, *defense: str)
     defenses = DefenseConfig(names=defense, steps=2, repeats=1) if defense else None
     config = BatteryConfig(name=battery, tier=tier, precision="fp32")
     net = net.eval()
-    return evaluate(net, few, config, threat=THREAT, defense=defenses, adaptive=False)
+
+    def wanted(attack: str) -> bool:
+        return not is_adaptive(attack)
+
+    return evaluate(net, few, config, threat=THREAT, defense=defenses, wanted=wanted)
 
 
 def found(outcomes: Outcomes, attack: str) -> int:

@@ -57,6 +57,11 @@ def test_the_name_says_it_and_a_head_tells_all() -> None:
         "defences: hedge (linf, eps_d 0.1, K 2 of 0.05); 3 draws of each",
         "cpu, fp32, 1 threads, blocks of 256, seed 0, engine 2",
     ]
+    aware = replace(ASKED, attacks=(*ASKED.attacks, "clean", "random-start", "aware-hedge"))
+    assert aware.head().splitlines()[2:5] == [
+        *ASKED.head().splitlines()[2:4],
+        "attackers that know of defences, and controls: clean, random-start, aware-hedge",
+    ]
     remarked = replace(ASKED, remarks=("range: inputs beyond 1",))
     assert remarked.head().endswith("remark range: inputs beyond 1")
 

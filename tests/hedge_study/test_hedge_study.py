@@ -197,7 +197,7 @@ def test_a_study_stored_before_its_report_had_settings_is_the_same_study() -> No
 
 
 def test_a_search_on_three_risks(root: Path) -> None:
-    front = sweep(replace(study(), trials=4), root=root, backend="inline")
+    front = sweep(study(examples=30, aware=4), root=root, backend="inline")
     assert [p.trial for p in front.results] == [0, 1, 2, 3]
     assert front.results[0].settings["eps_d"] == 0
     # Of trials alike in two risks the third may choose: their risks are among those of the front.

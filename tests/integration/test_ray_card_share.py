@@ -18,11 +18,11 @@ import ray
 
 from fftune import recipes
 from fftune.config import Dimension, Resources
-from fftune.errors import ClusterError, OutOfMemoryError
+from fftune.errors import OutOfMemoryError
 from fftune.sweeping.sweep import sweep
 from tests.sweeping.memory_kind import KIND
 
-pytestmark = [pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(600)]
 
 CHECKOUT = Path(__file__).parents[2]
 FITTING = (Dimension(path="need", choices=(0.2, 0.9, 0.3)),)
@@ -56,7 +56,6 @@ def asked(root: Path) -> list[tuple[float, float]]:
     return [(float(need), float(share)) for need, share in map(str.split, lines)]
 
 
-@pytest.mark.slow
 @pytest.mark.usefixtures("address")
 def test_auto_measures_and_a_trial_that_runs_out_is_placed_anew(needs, root: Path, caplog) -> None:
     caplog.set_level("INFO", "fftune")
@@ -96,7 +95,6 @@ def test_what_runs_out_of_a_whole_card_ends_the_study_and_spends_no_trial(needs,
     assert [*root.glob("studies/needs/trials/*/failure.json")] == []
 
 
-@pytest.mark.slow
 def test_a_driver_that_dies_in_between_loses_no_share(
     file: Path, needs, root: Path, address: str
 ) -> None:
@@ -125,17 +123,6 @@ def test_a_driver_that_dies_in_between_loses_no_share(
     assert {r.settings["need"] for r in front.results} == {0.2, 0.9, 0.3}
 
 
-@pytest.mark.usefixtures("address")
-def test_what_no_card_holds_is_refused_before_a_trial_starts(needs, root: Path) -> None:
-    large = replace(needs, base=replace(needs.base, seed=9))
-    with pytest.raises(OutOfMemoryError, match="^a whole card is too small$"):
-        sweep(large, root=root, resources=Resources(gpus="auto"))
-    with pytest.raises(ClusterError, match="a trial needs 3 GPUs, the cluster has 2$"):
-        sweep(replace(needs, name="more"), root=root, resources=Resources(gpus=3.0))
-    assert not list(root.glob("studies/*/trials"))
-
-
-@pytest.mark.slow
 @pytest.mark.usefixtures("address")
 def test_a_trial_for_the_cpu_takes_no_card(quick, root: Path, caplog) -> None:
     caplog.set_level("INFO", "fftune")

@@ -23,6 +23,7 @@ from fftune.ray_cluster import cluster  # before Ray, whose start it sets
 # isort: split
 import ray
 
+from fftune import recipes
 from fftune.config import (
     AttackConfig,
     DataSpec,
@@ -35,10 +36,11 @@ from fftune.config import (
     SweepConfig,
     ThreatModel,
 )
-from fftune.errors import ClusterError
+from fftune.errors import ClusterError, OutOfMemoryError
 from fftune.outcomes import Outcomes
 from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
 from fftune.sweeping.sweep import sweep
+from tests.sweeping.memory_kind import KIND
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
 
@@ -47,9 +49,14 @@ CHECKOUT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    """Of one cluster for all studies of this process: starting Ray takes ten seconds."""
+    """Of one cluster for all studies of this process: starting Ray takes ten seconds.
+
+    Its two cards are numbers: no card is needed.
+    """
+    ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
     with cluster(Resources()):
         yield ray.get_runtime_context().gcs_address
+    ray.shutdown()
 
 
 def test_an_address_where_nobody_answers(quick: SweepConfig, root: Path) -> None:
@@ -73,8 +80,9 @@ def test_a_dead_driver_loses_nothing_and_rays_rows_equal_inline_rows(
     """
     space = (Dimension(path="lam", choices=LAMS), Dimension(path="optimizer.lr", choices=RATES))
     config = replace(quick, strategy="grid", space=space)
-    words = "--base.optimizer.epochs 2 --battery.steps 2 --trials 3 --strategy grid --space"
-    flags = [*words.split(), *map(str, space), "--address", address]
+    words = "--base.optimizer.epochs 2 --battery.steps 2 --battery.examples 200 --trials 3"
+    flags = [*words.split(), "--strategy", "grid", "--space", *map(str, space)]
+    flags += ["--gpus", "0", "--address", address]
     kill_when(command(root, *flags), root / "studies/quick/trials/4/config.json")
     by_ray = rows_by_lambda(root)
     assert set(by_ray) == {0, 20}
@@ -94,7 +102,7 @@ def test_a_dead_driver_loses_nothing_and_rays_rows_equal_inline_rows(
     inline = rows_by_lambda(calm)
     for lam, outcomes in by_ray.items():  # to the bit
         assert outcomes.table.equals(inline[lam].table)
-        assert len(outcomes) == 2 * 1697
+        assert len(outcomes) == 2 * 200
 
 
 def rows_by_lambda(root: Path) -> dict[float, Outcomes]:
@@ -140,9 +148,19 @@ def test_more_than_the_cluster_has_is_refused(quick: SweepConfig, root: Path) ->
     greedy = replace(quick, base=replace(quick.base, threads=4096))
     with pytest.raises(ClusterError, match="a trial needs 4096 CPUs, the cluster has"):
         sweep(greedy, root=root)
-    with pytest.raises(ClusterError, match="a trial needs 1 GPUs, the cluster has 0"):
-        sweep(quick, root=root, resources=Resources(gpus=1))
+    with pytest.raises(ClusterError, match="a trial needs 3 GPUs, the cluster has 2$"):
+        sweep(quick, root=root, resources=Resources(gpus=3.0))
     assert not (root / "studies/quick/trials").exists()
+
+
+@pytest.mark.usefixtures("address")
+def test_what_no_card_holds_is_refused_before_a_trial_starts(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "needs.py").write_text(KIND)
+    needs = recipes.find(str(tmp_path / "needs.py"))("tiny")
+    large = replace(needs, base=replace(needs.base, seed=9))
+    with pytest.raises(OutOfMemoryError, match="^a whole card is too small$"):
+        sweep(large, root=root, resources=Resources(gpus="auto"))
+    assert not list(root.glob("studies/*/trials"))
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import pytest
 
 from fftune.outcomes import Outcomes, rows
 from fftune.report.attack_seeds import seed_lines, seed_plain, seed_spreads, seed_values
+from tests.report.drawn_rows import by_hand
 
 
 def found(seed: int, goal: str, answers: list[int]) -> Outcomes:
@@ -52,3 +53,18 @@ def test_of_a_battery_without_a_false_friend_no_risk_of_one_is_told() -> None:
     seeds = [found(seed, "adversarial", FOOLED[seed]) for seed in (0, 7)]
     assert [one.name for one in seed_spreads(seeds)] == ["worst_case/accuracy"]
     assert seed_lines(seeds[:1]) == [] and seed_values(seeds[:1]) == {}
+
+
+def test_behind_a_defence_the_best_of_all_has_its_spread_too() -> None:
+    """Of four images of class 0 the coin gets the last wrong; one or two of the others fall."""
+    fooled = {0: [1, 0, 0, 0], 7: [1, 1, 0, 0]}
+    clean = {"none": [[0, 0, 0, 1]], "coin": [[0, 0, 0, 1]] * 2}
+    seeds = [
+        by_hand(clean, {("a", "adversarial"): {"none": [[0] * 4], "coin": [pred]}}, seed=seed)
+        for seed, pred in fooled.items()
+    ]
+    *_, line = seed_lines(seeds)
+    told = "behind coin, first draw: right when clean (D+) and under the best of all"
+    assert line.strip() == f"{told}: 50.0%, 25.0%; 25.0 points apart"
+    spread = seed_values(seeds)["seed_spread/defense/coin/worst_case/accuracy"]
+    assert spread == pytest.approx(0.25)

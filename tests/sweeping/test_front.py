@@ -55,14 +55,14 @@ def test_selection_on_test_is_called_optimistic(tmp_path) -> None:
 
     optimistic = replace(FRONT, selection="test")
     assert [p.trial for p in optimistic.members] == [3]
-    optimistic.write(tmp_path / "front.json")
-    assert json.loads((tmp_path / "front.json").read_text())["optimistic"] is True
+    optimistic.write(tmp_path / "s/front.json")
+    assert json.loads((tmp_path / "s/front.json").read_text())["optimistic"] is True
 
 
 def test_round_trip(tmp_path) -> None:
-    FRONT.write(tmp_path / "front.json")
-    assert Front.read(tmp_path / "front.json") == FRONT
-    data = json.loads((tmp_path / "front.json").read_text())
+    FRONT.write(tmp_path / "s/front.json")
+    assert Front.read(tmp_path / "s/front.json") == FRONT
+    data = json.loads((tmp_path / "s/front.json").read_text())
     first = data["points"][0]["test"]["natural_risk"]
     assert (first["count"], first["n"], first["value"]) == (12, 100, 0.12)
     assert 0 < first["low"] < 0.12 < first["high"] < 1
@@ -76,16 +76,17 @@ def test_a_model_without_mistakes_is_on_no_front(tmp_path) -> None:
     )
     assert perfect.members == ()
     assert math.isnan(perfect.results[0].test.hypocritical_risk.value)
-    perfect.write(tmp_path / "front.json")
-    assert '"value": null' in (tmp_path / "front.json").read_text()
+    perfect.write(tmp_path / "s/front.json")
+    assert '"value": null' in (tmp_path / "s/front.json").read_text()
 
 
 def test_a_missing_or_damaged_front(tmp_path) -> None:
     with pytest.raises(StudyError, match="no front at"):
-        Front.read(tmp_path / "front.json")
-    (tmp_path / "front.json").write_text("{")
+        Front.read(tmp_path / "s/front.json")
+    (tmp_path / "s").mkdir()
+    (tmp_path / "s/front.json").write_text("{")
     with pytest.raises(StudyError, match="no front at"):
-        Front.read(tmp_path / "front.json")
+        Front.read(tmp_path / "s/front.json")
 
 
 def test_what_was_asked_and_remarked_stands_in_the_front(tmp_path) -> None:
@@ -93,21 +94,21 @@ def test_what_was_asked_and_remarked_stands_in_the_front(tmp_path) -> None:
 
     remarked = replace(POINTS[0], remarks=("range: inputs beyond 1",))
     front = replace(FRONT, questions={"test": ASKED}, results=(remarked, *POINTS[1:]))
-    front.write(tmp_path / "front.json")
-    assert Front.read(tmp_path / "front.json") == front
-    data = json.loads((tmp_path / "front.json").read_text())
+    front.write(tmp_path / "s/front.json")
+    assert Front.read(tmp_path / "s/front.json") == front
+    data = json.loads((tmp_path / "s/front.json").read_text())
     assert data["questions"]["test"]["available"] == 10000
     assert data["points"][0]["remarks"] == ["range: inputs beyond 1"]
 
 
 def test_a_front_of_schema_1_is_read(tmp_path) -> None:
-    FRONT.write(tmp_path / "front.json")
-    data = json.loads((tmp_path / "front.json").read_text()) | {"schema_version": 1}
+    FRONT.write(tmp_path / "s/front.json")
+    data = json.loads((tmp_path / "s/front.json").read_text()) | {"schema_version": 1}
     del data["questions"]
     for one in data["points"]:
         del one["remarks"]
-    (tmp_path / "front.json").write_text(json.dumps(data))
-    assert Front.read(tmp_path / "front.json") == FRONT
+    (tmp_path / "s/front.json").write_text(json.dumps(data))
+    assert Front.read(tmp_path / "s/front.json") == FRONT
 
 
 @pytest.mark.parametrize(
@@ -125,10 +126,10 @@ def test_a_front_of_schema_1_is_read(tmp_path) -> None:
     ],
 )
 def test_a_front_of_another_shape_is_one_line(tmp_path, changed, told) -> None:
-    FRONT.write(tmp_path / "front.json")
-    data = json.loads((tmp_path / "front.json").read_text()) | changed
+    FRONT.write(tmp_path / "s/front.json")
+    data = json.loads((tmp_path / "s/front.json").read_text()) | changed
     kept = {key: value for key, value in data.items() if value is not ...}
-    (tmp_path / "front.json").write_text(json.dumps(kept))
+    (tmp_path / "s/front.json").write_text(json.dumps(kept))
     with pytest.raises(StudyError, match=told) as error:
-        Front.read(tmp_path / "front.json")
+        Front.read(tmp_path / "s/front.json")
     assert "\n" not in str(error.value) and "front.json" in str(error.value)

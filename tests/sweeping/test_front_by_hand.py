@@ -200,8 +200,8 @@ def full_front() -> Front:
 
 def test_every_field_comes_back(tmp_path) -> None:
     one = full_front()
-    one.write(tmp_path / "front.json")
-    back = Front.read(tmp_path / "front.json")
+    one.write(tmp_path / one.study / "front.json")
+    back = Front.read(tmp_path / one.study / "front.json")
     for name in ("study", "objective", "selection", "results", "failures", "stopped", "risks"):
         assert getattr(back, name) == getattr(one, name), name
     assert back.estimates.keys() == {4}

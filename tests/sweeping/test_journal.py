@@ -13,7 +13,8 @@ from test_front import point
 from fftune.config import Dimension, SweepConfig
 from fftune.errors import StorageError, StudyError
 from fftune.storage import write_text
-from fftune.sweeping.optuna_storage import mend_journal, read_search
+from fftune.sweeping.optuna_journal import mend_journal
+from fftune.sweeping.optuna_storage import read_search
 from fftune.sweeping.optuna_study import open_search, tell
 from fftune.sweeping.search_space import suggest
 from fftune.sweeping.study_dir import StudyDir

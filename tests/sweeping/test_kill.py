@@ -1,7 +1,6 @@
 """SIGKILL at any moment costs time and nothing else."""
 
 import json
-import multiprocessing
 import random
 import shutil
 import time
@@ -20,8 +19,7 @@ from fftune.sweeping.front import Front
 from fftune.sweeping.optuna_study import open_search
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import sweep
-
-PROCESSES = multiprocessing.get_context("fork")  # what is imported here need not be imported there
+from tests.forked import PROCESSES
 
 
 @pytest.mark.timeout(900)

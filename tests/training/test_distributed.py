@@ -62,7 +62,8 @@ def _one_of_two(rank: int, folder: Path) -> None:
 def test_two_processes_give_the_losses_of_one(tmp_path) -> None:
     """No BatchNorm in the net, the same 50 steps: losses differ by rounding alone."""
     alone = train(config_of(1))
-    mp.spawn(_one_of_two, (tmp_path,), nprocs=2)  # type: ignore[no-untyped-call]
+    # What is imported here need not be imported there.
+    mp.start_processes(_one_of_two, (tmp_path,), nprocs=2, start_method="fork")
     together = read_history(tmp_path / "history.parquet")
     assert len(together) == 25
     for a, b in zip(alone.history, together, strict=True):

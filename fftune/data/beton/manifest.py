@@ -7,13 +7,14 @@ compared with its manifest's, once for every state of the file.
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fftune.config import WriteConfig, from_json, to_json
 from fftune.data.dataset import Source
-from fftune.errors import ConfigError, DataError
-from fftune.storage import sha256, write_text
+from fftune.errors import ConfigError, DataError, StorageError
+from fftune.storage import in_home, sha256, write_text
 
 VERIFIED = "~/.cache/fftune/verified"
 SCHEMA, READABLE = 2, (1, 2)
@@ -135,7 +136,8 @@ def verified(beton: Path, *, again: bool = False) -> Manifest:
         if again or _remembered(beton) != seen:
             if sha256(beton) != manifest.sha256:
                 raise DataError(f"beton {str(beton)!r} is damaged: its checksum is another one")
-            write_text(_memory(beton), json.dumps(seen))
+            with suppress(StorageError):  # it is then read again the next time
+                write_text(_memory(beton), json.dumps(seen))
     except OSError as error:
         raise DataError(f"beton {str(beton)!r}: {error.strerror}") from None
     return manifest
@@ -143,11 +145,11 @@ def verified(beton: Path, *, again: bool = False) -> Manifest:
 
 def _memory(beton: Path) -> Path:
     name = hashlib.sha256(os.fsencode(beton.resolve())).hexdigest()[:32]
-    return Path(VERIFIED).expanduser() / f"{name}.json"
+    return in_home(VERIFIED) / f"{name}.json"
 
 
 def _remembered(beton: Path) -> object:
     try:
         return json.loads(_memory(beton).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, StorageError):
         return None

@@ -24,7 +24,7 @@ from fftune.models.published_nets import CLASSES, LAYOUTS
 from fftune.models.specs import OURS, ROBUSTBENCH
 from fftune.papers.declarations import Analysis, Exam, Net, Substandard
 from fftune.papers.scales import REPEATS, behind, config_of, examples_of, images_of
-from fftune.papers.tasks import Task, ball_for, images_for
+from fftune.papers.tasks import Task, ball_for, images_for, runs
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
 from fftune.registry import DATASETS
@@ -189,17 +189,17 @@ def _evaluation(need: Exam, scale: Scale) -> Cost:
 
 
 def _attacks(need: Exam, scale: Scale, classes: int) -> tuple[list[Attack], list[Defense]]:
-    """Attacks of an evaluation with adaptive ones, and the defences behind which all is scored."""
+    """Attacks of an evaluation, and the defences behind which all is scored."""
     threat = ball_for(need.net, need.norm, scale, need.eps)
     attacks = list(attacks_of(BatteryConfig(name=need.battery), threat, classes=classes))
     if not need.defenses:
-        return attacks, []
-    config = behind(need.defenses, scale)
+        return [one for one in attacks if runs(need, one.name)], []
+    config = behind(need.defenses)
     among = DefenseSet.of(config, threat, source="", split="", attacks=len(attacks))
     assert among is not None  # defences are named
-    aware = adaptive_attacks(attacks, among, threat)
-    more = [one for one in aware if need.adaptive or one.name in CONTROLS]
-    return [*attacks, *more], list(among.defenses.values())
+    attacks += adaptive_attacks(attacks, among, threat)
+    taken = [one for one in attacks if one.name in CONTROLS or runs(need, one.name)]
+    return taken, list(among.defenses.values())
 
 
 def _passes_of(attack: Attack) -> Work:

@@ -40,7 +40,6 @@ class Architecture:
                 eps=eps,
                 defenses=("hedge",),
                 size="few",
-                adaptive=False,
             )
             for word, eps in RADII.items()
         }

@@ -58,7 +58,7 @@ class HedgeTable:
 
     def needs(self, setup: Setup) -> list[Exam]:
         """One evaluation for each net that is there."""
-        return [nine(line, self.norm) for line in self.lines(setup) if not line.reason]
+        return [self._exam(line) for line in self.lines(setup) if not line.reason]
 
     def build(self, results: Results) -> list[Table]:
         """The table, with what it shows of the paper's claims."""
@@ -66,11 +66,10 @@ class HedgeTable:
         judged: list[ByImage] = []
         notes = [DRAWS, ITERATES, *self._left_out(results.setup), *self.notes]
         for line in self.lines(results.setup):
-            outcomes, reason = found(results, line, nine(line, self.norm))
+            outcomes, reason = found(results, line, self._exam(line))
             if outcomes is None:
                 rows += self._missing(line, reason)
                 continue
-            outcomes = self._counted(outcomes)
             rows += defense_rows(
                 outcomes, line.label, self.columns, self._cells(line, results.setup)
             )
@@ -101,11 +100,10 @@ class HedgeTable:
         """The table as an item of the paper."""
         return Item(key=self.key, title=self.title, needs=self.needs, build=self.build)
 
-    def _counted(self, outcomes: Outcomes) -> Outcomes:
-        """The rows of its own columns."""
-        if WORST not in self.columns or len(self.columns) == len(COLUMNS):
-            return outcomes
-        return Outcomes.of(outcomes.where(attack=name).table for name in self.columns)
+    def _exam(self, line: Line) -> Exam:
+        """The attacks of its columns on a net, over which its worst case is."""
+        shown = tuple(name for name in self.columns if name not in (CLEAN, WORST))
+        return nine(line, self.norm, attacks=shown if len(self.columns) < len(COLUMNS) else ())
 
     def _cells(self, line: Line, setup: Setup) -> Callable[[str, str, Measure | None], Cell]:
         def cell(defense: str, column: str, measure: Measure | None) -> Cell:
@@ -131,15 +129,23 @@ def beside(
     return verdicts.cell(measure, printed, setup)
 
 
-def nine(line: Line, norm: Norm = "linf", *, seed: int = 0, bare: bool = False) -> Exam:
-    """The evaluation of a net under the nine attacks, behind both defences or alone."""
+def nine(
+    line: Line,
+    norm: Norm = "linf",
+    *,
+    defenses: tuple[str, ...] = DEFENSES,
+    attacks: tuple[str, ...] = (),
+    seed: int = 0,
+) -> Exam:
+    """The evaluation of a net under the nine attacks, or those that are named."""
     return Exam(
         net=line.net,
         battery="nine",
         norm=norm,
-        defenses=() if bare else DEFENSES,
+        defenses=defenses,
         size="few",
         seed=seed,
+        attacks=attacks,
     )
 
 

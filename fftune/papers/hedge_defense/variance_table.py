@@ -27,7 +27,7 @@ def _needs(setup: Setup) -> list[Exam]:
 
 def _exams(line: Line) -> list[Exam]:
     """The evaluation of table 1, and the attacks alone from other noise."""
-    return [nine(line), *(nine(line, seed=seed, bare=True) for seed in OTHER_SEEDS)]
+    return [nine(line), *(nine(line, seed=seed, defenses=()) for seed in OTHER_SEEDS)]
 
 
 def _build(results: Results) -> list[Table]:

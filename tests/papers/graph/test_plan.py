@@ -139,14 +139,16 @@ def test_published_nets_cost_what_they_are() -> None:
     assert load.each.forward == pytest.approx(2 * 38.8e9, rel=0.01)
 
 
-def test_an_evaluation_without_adaptive_attacks_costs_that_much_less() -> None:
+def test_an_evaluation_costs_what_its_attacks_do() -> None:
     """FastAT's: ten restarts of 10, 50 and 100 steps. Of these three and of random starts 3 draws
-    behind 20 steps, of clean images 6."""
-    exam = Exam(
-        net=Net(data="cifar10"), battery="fast_at", defenses=("hedge",), adaptive=False, size="few"
-    )
+    behind 20 steps, of clean images 6. Or one of the three, and the attack that knows of the hedge:
+    a hedge at each of its 10 x 100 steps."""
+    exam = Exam(net=Net(data="cifar10"), battery="fast_at", defenses=("hedge",), size="few")
     (load,) = cost_of(task_of(exam, FULL, {})).loads
     assert load.evaluation.crafts == 10_000 * (10 * (10 + 50 + 100) + (4 * 3 + 6) * 20)
+    few = replace(exam, attacks=("pgd-10", "aware-hedge"))
+    (load,) = cost_of(task_of(few, FULL, {})).loads
+    assert load.evaluation.crafts == 10_000 * (10 * 10 + 10 * 100 * (20 + 1) + (3 * 3 + 6) * 20)
 
 
 def test_absent_data_are_one_line_before_anything_starts(tmp_path, monkeypatch) -> None:

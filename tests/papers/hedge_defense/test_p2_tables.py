@@ -4,7 +4,10 @@ from math import isnan
 import pyarrow as pa
 import pytest
 
-from fftune.evaluation.defended import CLEAN
+from fftune.config import BatteryConfig
+from fftune.evaluation.adaptive import adaptive_attacks, is_adaptive
+from fftune.evaluation.batteries import attacks_of
+from fftune.evaluation.defended import CLEAN, CONTROLS, DefenseSet
 from fftune.outcomes import Outcomes
 from fftune.papers.artifacts import Published
 from fftune.papers.declarations import Exam, Net, Setup
@@ -13,10 +16,11 @@ from fftune.papers.hedge_defense.adaptive_tables import T6, T8
 from fftune.papers.hedge_defense.fast_at_table import T3
 from fftune.papers.hedge_defense.tables import T1, T2, T5, T7
 from fftune.papers.hedge_defense.variance_table import T4, variances
-from fftune.papers.scales import config_of
+from fftune.papers.scales import ball_of, behind, config_of
 from fftune.papers.tables.attack_tables import COLUMNS, WORST
 from fftune.papers.tables.net_risks import CONSTANT
 from fftune.papers.tables.published import published
+from fftune.papers.tasks import runs
 from fftune.papers.zoo import ZooNet
 from tests.papers.defended_rows import defended
 
@@ -153,7 +157,7 @@ def test_the_repeated_row_is_the_papers_own(monkeypatch, tmp_path) -> None:
 def test_l2_has_its_own_worst_case() -> None:
     right = {("none", name): [range(8)] for name in (CLEAN, "apgd-ce", "apgd-t", "fab-t")}
     right |= {("none", "square"): [range(9)], ("none", "autoattack"): [range(7)]}
-    rows = defended(right | {("none", "pgd-20"): [range(1)]}, 10)
+    rows = defended(right, 10)
     net = replace(NET, norm="l2", tables=("P2.T7",))
     (table,) = T7.build(Answers(replace(FULL, zoo=(net,)), {net: rows}))
     assert [cell.ours.mean for cell in table.rows[0].cells] == [80, 80, 80, 80, 90, 70, 70]
@@ -258,13 +262,35 @@ def test_fast_at_has_a_net_for_each_radius() -> None:
 
 @pytest.mark.parametrize("setup", [Setup(), Setup(scale="small"), FULL])
 def test_tables_share_their_evaluations(setup) -> None:
-    first = set(T1.needs(setup))
-    assert first <= set(T4.needs(setup))
-    if setup.scale != "full":
-        assert set(T6.needs(setup)) <= first
-    assert set(T8.needs(setup)) <= first
+    assert set(T1.needs(setup)) <= set(T4.needs(setup))
     others = [exam for item in (T2, T5, T7) for exam in item.needs(setup)]
     assert len(set(others)) == len(others)
+
+
+@pytest.mark.parametrize("item", [T1, T2, T3, T4, T5, T6, T7, T8])
+def test_only_adaptive_attackers_that_a_table_shows_are_run(item) -> None:
+    """Of those that the exam offers, by their names in rows; and any name is one of them."""
+    shown = {T6: {"label-free"}, T8: {"aware-hedge"}}.get(item, set())
+    for exam in item.needs(Setup()):
+        threat = ball_of(exam.norm, "tiny", exam.eps)
+        offered = attacks_of(BatteryConfig(name=exam.battery), threat)
+        if exam.defenses:
+            among = DefenseSet.of(
+                behind(exam.defenses), threat, source="", split="", attacks=len(offered)
+            )
+            offered += adaptive_attacks(offered, among, threat)
+        taken = {one.name for one in offered if runs(exam, one.name)}
+        assert {name for name in taken if is_adaptive(name)} == shown
+        assert set(exam.attacks) <= taken
+        assert taken - shown - set(CONTROLS)
+
+
+def test_the_worst_case_of_table_7_is_over_the_attacks_that_it_shows() -> None:
+    (exam,) = T7.needs(Setup())
+    assert exam.attacks == ("apgd-ce", "apgd-t", "fab-t", "square", "autoattack")
+    assert [COLUMNS[name] for name in exam.attacks] == [
+        column for _, column in T7.build(Answers(Setup(), {}))[0].columns[1:-1]
+    ]
 
 
 def test_a_zoo_stands_at_every_scale_for_our_nets() -> None:

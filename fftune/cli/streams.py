@@ -1,0 +1,94 @@
+"""stdout and stderr of a command: what each does when nobody reads it, or its disk is full."""
+
+import contextlib
+import os
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from fftune.errors import StorageError
+
+PIPE_CLOSED = 141
+"""Exit code of a command whose reader went away, as in `fftune --help | head -1`: 128 + SIGPIPE."""
+
+
+class Results:
+    """stdout, which carries results: without them the command has failed."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write a text.
+
+        Raises:
+            SystemExit: `PIPE_CLOSED`, as nobody reads any more.
+            StorageError: the text cannot be written.
+        """
+        with _told():
+            return int(self._stream.write(text))
+
+    def flush(self) -> None:
+        """Write what is held back; raises what `write` does."""
+        with _told():
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+class Log(Results):
+    """stderr, which carries the log: the command goes on where it cannot be written."""
+
+    def write(self, text: str) -> int:
+        """Write a text, if that is possible."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is held back, if that is possible."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+
+@contextlib.contextmanager
+def streams() -> Iterator[None]:
+    """Have `Results` and `Log` while the block runs, in which any character can be written."""
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = Results(_open(sys.stdout)), Log(_open(sys.stderr))
+    try:
+        yield
+    finally:
+        sys.stdout, sys.stderr = before
+
+
+def give_up() -> None:
+    """Let go of what can be written nowhere; Python would try it again at its end, and complain."""
+    for stream in (sys.__stdout__, sys.__stderr__):
+        try:
+            if stream is not None:
+                stream.flush()
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+
+
+def _open(stream: Any) -> Any:
+    """The stream, or nowhere where the caller has closed it; ASCII terminals get escapes."""
+    if stream is None:
+        return open(os.devnull, "w", encoding="utf-8")
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+    return stream
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise SystemExit(PIPE_CLOSED) from None
+    except OSError as error:
+        raise StorageError(f"stdout cannot be written: {error.strerror}") from None
