@@ -49,7 +49,7 @@ CHOSEN = [
     ("training", at(f"{RUN}/states/states.json", "rename", "death", nth=2)),
     ("training", at(f"{RUN}/checkpoint/.weights.pt.part", "write", "ENOSPC")),
     ("training", at(f"{RUN}/checkpoint", "fsync", "EIO")),
-    ("evaluation", at("/store/blocks/HH/.H.parquet.part", "write", "death", nth=30)),
+    ("evaluation", at("/store/blocks/*.parquet.part", "write", "death", nth=30)),
     ("evaluation", at("/store/mlflow.db", "fsync", "EIO")),
     ("data", at("/data/digits/.train.beton.part", "write", "ENOSPC", nth=2)),
     ("data", at("/data/digits/train.json", "rename", "death")),

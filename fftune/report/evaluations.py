@@ -11,7 +11,7 @@ from pathlib import Path
 
 from fftune.comparison import common_mistakes
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel, require
-from fftune.errors import FftuneError
+from fftune.errors import FftuneError, StorageError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
@@ -26,7 +26,7 @@ from fftune.report.defense_rates import defense_expectations, defense_rates
 from fftune.report.defense_table import defense_table
 from fftune.report.optimality import SearchShare, defended_shares, share_values
 from fftune.risk import Rate, plain_rate
-from fftune.storage import write_text
+from fftune.storage import require_plain_file, write_text
 from fftune.tracking.runs import TrackedRun, has_run, in_place_of, send_outbox
 from fftune.tracking.store import Tracking, open_tracking
 
@@ -50,11 +50,16 @@ class EvaluationRecord:
     """Share of right answers that a net must reach; None: nets are not judged."""
 
     def check(self, battery: BatteryConfig) -> None:
-        """Refuse a bar for a battery that leaves out what a net gets right.
+        """Refuse a file for rows that is none, and a bar for a battery that leaves rows out.
 
         Raises:
             ConfigError: no attack of it has all examples.
+            StorageError: the rows' folder is missing, or a device stands in their place.
         """
+        if self.rows is not None:
+            require_plain_file(self.rows)
+            if not self.rows.parent.is_dir():
+                raise StorageError(f"rows: there is no folder {str(self.rows.parent)!r}")
         if self.bar is None:
             return
         attacks = attacks_of(battery, self.threat, classes=2)

@@ -73,6 +73,16 @@ class StudyDir:
         folder.mkdir(parents=True)
         return folder
 
+    def drop_unfinished(self) -> None:
+        """Delete the folders of trials that a driver left unfinished.
+
+        Their settings are tried again under other numbers, from snapshots that lie elsewhere.
+        """
+        ended = self.recorded()
+        for folder in self.path.glob("trials/*"):
+            if folder.name.isdigit() and int(folder.name) not in ended:
+                shutil.rmtree(folder)
+
     def finish(self, results: Sequence[SeedResult]) -> None:
         """Record a trial as finished: the last file to be written in its folder."""
         for result in results:

@@ -125,4 +125,6 @@ def _runner(study: StudyDir, root: Path, resources: Resources) -> TrialRunner:
         tags(study.config.name, "trial"),
         lambda of: bool(study.results(int(of["fftune.trial"]))),
     )
-    return TrialRunner(study=study, tracking=tracking, resources=resources)
+    runner = TrialRunner(study=study, tracking=tracking, resources=resources)
+    runner.tidy()
+    return runner

@@ -63,6 +63,15 @@ class TrialRunner:
         self.study.stop(stop)
         return stop
 
+    def tidy(self) -> None:
+        """Delete what a driver that died left of unfinished trials, and snapshots of ended ones."""
+        self.study.drop_unfinished()
+        for settings in self.study.recorded().values():
+            with suppress(ConfigError):  # settings that do not go together were never trained
+                config = self.config(settings)
+                for seed in self.study.config.training_seeds:
+                    self.kind.forget(self.study, replace(config, seed=seed))
+
     def __call__(
         self,
         number: int,

@@ -79,15 +79,16 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
             to another MLflow version.
     """
     given = None if own_store() else os.environ["MLFLOW_TRACKING_URI"]
-    uri = given or _url(root / "mlflow.db")
+    own = root / "mlflow.db"
+    uri = given or _url(own)
     artifacts = None if given else (root / "mlflow").as_uri()
     try:
-        with in_turn(root / "mlflow.db"):
-            if file := _sqlite_file(uri):
+        with in_turn(own):
+            if file := _sqlite_file(given) if given else own:
                 _require_database(file)
             experiment_id = _open_experiment(uri, experiment, artifacts)
             if artifacts:
-                _follow(root / "mlflow.db", experiment_id, artifacts)
+                _follow(own, experiment_id, artifacts)
             storage = _storage_id(root / "storage-id")
     except Exception as error:  # damaged stores fail by the errors of a dozen libraries
         log.debug("MLflow", exc_info=True)
@@ -113,8 +114,14 @@ def own_store() -> bool:
 
 
 def _url(database: Path) -> str:
-    """URL of a SQLite file, of whatever folder."""
-    return "sqlite:///" + str(database).replace("%", "%25").replace("?", "%3F")
+    """URL of a SQLite file, whatever its folder is called.
+
+    Where MLflow sees `sqlite:///` it makes the folder, without decoding the path.
+    """
+    path = str(database)
+    plain = not {"%", "?"} & set(path)
+    encoded = path.replace("%", "%25").replace("?", "%3F")
+    return f"sqlite:///{path}" if plain else f"sqlite+pysqlite:///{encoded}"
 
 
 def _sqlite_file(uri: str) -> Path | None:

@@ -13,6 +13,7 @@ from fftune.config import Resources, TrainConfig, differences, flat, from_json, 
 from fftune.errors import ModelError, StorageError, StudyError
 from fftune.metrics import Metrics
 from fftune.models import device_of
+from fftune.names import require_name
 from fftune.storage import locked, write_text
 from fftune.tracking.meanwhile import meanwhile
 from fftune.tracking.runs import TrackedRun, end_stale_runs, left_open
@@ -39,13 +40,16 @@ def train_tracked(
     """Train in `<root>/runs/<name>`, with every epoch in MLflow; a finished run is returned.
 
     Raises:
+        ConfigError: no folder can have that name.
         StudyError: the run exists with other settings, is unfinished and `resume` was not asked
             for, or is being trained by another process.
     """
+    name = require_name("name", name)
     data = check(config)
     with open_run(config, root / "runs" / name, resume=resume) as folder:
         done = _finished(folder)
         if done is not None:
+            RunDir(folder).tidy()  # the process that ended it may have been killed before
             if left_open(_tracking(config, root), _tags(name)):
                 # The open one is ended last: it is the mark that the new one is not whole.
                 _log_again(_begin_run(config, name, root), done, folder)

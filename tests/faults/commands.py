@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 
 from fftune.models.weights import read_plain
 
+TAGS = ("fftune.kind", "fftune.study", "fftune.run", "fftune.risk")
+
 
 @dataclass(frozen=True, slots=True)
 class Command:
@@ -87,26 +89,29 @@ def rows(path: Path) -> dict[str, list[Any]]:
 
 
 def runs(folder: Path) -> list[tuple[str, ...]]:
-    """Finished runs of MLflow that nobody has deleted, by their tags; none is left open."""
+    """Finished runs of MLflow in whose place is no other, by their tags; none is left open."""
     with closing(sqlite3.connect(folder / "store/mlflow.db")) as database:
         found = database.execute(
             "SELECT run_uuid, status FROM runs WHERE lifecycle_stage = 'active'"
         ).fetchall()
-        named = database.execute("SELECT run_uuid, key, value FROM tags").fetchall()
+        named = database.execute("SELECT run_uuid, key, value FROM tags ORDER BY key").fetchall()
         lams = database.execute("SELECT run_uuid, value FROM params WHERE key = 'lam'").fetchall()
     names: dict[str, list[str]] = {uuid: [] for uuid, _ in found}
     for uuid, key, value in named:
-        if uuid in names and key in ("fftune.kind", "fftune.study", "fftune.run", "fftune.risk"):
+        if key == "fftune.replaced_by":
+            names.pop(uuid, None)
+        elif uuid in names and key in TAGS:
             names[uuid].append(f"{key}={value}")
     for uuid, value in lams:
         if uuid in names:
             names[uuid].append(f"lam={value}")
-    for uuid, status in found:
+    left = [(uuid, status) for uuid, status in found if uuid in names]
+    for uuid, status in left:
         assert status in ("FINISHED", "KILLED", "FAILED"), f"MLflow's {names[uuid]} is {status}"
-    return sorted(tuple(sorted(names[uuid])) for uuid, status in found if status == "FINISHED")
+    return sorted(tuple(sorted(names[uuid])) for uuid, status in left if status == "FINISHED")
 
 
-SMALL = "--base.optimizer.epochs 1 --battery.steps 1 --battery.examples 16"
+SMALL = "--base.model mlp --base.optimizer.epochs 1 --battery.steps 1 --battery.examples 16"
 SIZES = "--{0}data.train-size 60 --{0}data.validation-size 16"
 
 
@@ -124,7 +129,8 @@ COMMANDS = {
     ),
     "training": Command(
         _words(
-            "train thrm --name t --optimizer.epochs 2 --save-seconds 0 --resume " + SIZES.format("")
+            "train thrm --name t --model mlp --optimizer.epochs 2 --save-seconds 0 --resume "
+            + SIZES.format("")
         ),
         training,
     ),

@@ -8,6 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
@@ -131,7 +132,7 @@ static int judge(const char *call, const char *path, int grows, void *site) {
     plan.seen++;
     if (plan.struck && plan.stays && grows) verdict = plan.action;
     if (!plan.struck && plan.at && (!plan.call[0] || !strcmp(plan.call, call)) &&
-        (!plan.kind[0] || !strcmp(plan.kind, kind)) && ++plan.matched == plan.at) {
+        (!plan.kind[0] || !fnmatch(plan.kind, kind, 0)) && ++plan.matched == plan.at) {
         verdict = plan.action;
         plan.struck = 1;
         record(call, kind, site, "struck");

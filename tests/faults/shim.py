@@ -35,6 +35,7 @@ class Fault:
     """Number of the call, from 1."""
     call: str = ""
     kind: str = ""
+    """Of its file, as the shim writes it, `*` for any text."""
     stays: bool = False
     """From then on whatever needs room fails too, as on a disk that is full."""
 

@@ -27,11 +27,11 @@ def own(monkeypatch) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
 
 
-def refused(root: Path, told: str) -> None:
+def refused(root: Path, told: str, experiment: str = "e") -> None:
     with pytest.raises(
         StorageError, match=f"^MLflow store 'sqlite:///.*mlflow.db' .*: .*{told}"
     ) as error:
-        open_tracking(root, "e")
+        open_tracking(root, experiment)
     assert "\n" not in str(error.value) and error.value.exit_code == 2
 
 
@@ -46,7 +46,7 @@ def in_fork(work: Callable[[], None], printed: Path) -> None:
             logging.basicConfig(stream=sys.stderr, force=True)
             work()
             code = 0
-        except Exception as error:  # noqa: BLE001 - the parent shows it
+        except BaseException as error:  # noqa: BLE001 - the parent shows it
             print(type(error).__name__, error, file=sys.stderr)
         finally:
             sys.stderr.flush()
@@ -100,7 +100,7 @@ def test_a_disk_that_fills_up_is_one_line_a_run_and_no_trace(root: Path, tmp_pat
         run.metrics({"m": 1.0})
         run.flush()
         run.end()
-        refused(root, "(disk|full)")
+        refused(root, "(disk|full)", experiment="another")
 
     in_fork(full, printed)
     (line,) = printed.read_text().splitlines()

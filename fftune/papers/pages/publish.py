@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fftune.config.validation import plain_name
+from fftune.names import plain_name
 from fftune.papers.artifacts import Built, Cell, Row, Table
 from fftune.papers.declarations import Setup
 from fftune.papers.pages.layout import verdict
