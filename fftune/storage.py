@@ -236,16 +236,15 @@ def in_turn(path: Path, *, wait: bool = True) -> Iterator[bool]:
     Args:
         wait: False: do not, and give the block False while another is at it.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        with storing(path):
-            make_folder(path.parent)
+    lock, mine = FileLock(path.with_name(f".{path.name}.lock")), True
+    with storing(path):
+        make_folder(path.parent)
+        try:
             lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        yield False
-        return
+        except Timeout:
+            mine = False
     try:
-        yield True
+        yield mine
     finally:
         lock.release()
 
