@@ -67,8 +67,8 @@ def given_others(
     Raises:
         ModelError: one is no net.
     """
-    alone = isinstance(nets, AnyNet) or not isinstance(nets, Sequence)
-    several = (nets,) if alone else nets
+    # A string is a sequence, and one net.
+    several = nets if isinstance(nets, Sequence) and not isinstance(nets, str) else (nets,)
     places, others = [], []
     for one in several:
         if isinstance(one, str | Path):

@@ -4,10 +4,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from fftune import recipes
+from fftune.cli.doctor import main as doctor
 from fftune.cli.evaluate import main as evaluate
 from fftune.config import DataSpec, WriteConfig
 from fftune.data import load
@@ -16,25 +20,21 @@ from fftune.data.beton.writer import write_beton
 from fftune.data.catalog import data_root, open_parts
 from fftune.errors import StorageError
 from fftune.storage import storage_root
+from fftune.training.train import train
 from tests.strangers import ALICE, as_user, needs_root
 
 SET = "synthetic:shape=1x8x8,classes=2,train=20,test=4,seed=1"
-NET = """
-import torch
-
-def net():
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
-"""
 
 
 @pytest.fixture
 def place(empty_mlflow: Path) -> Iterator[Path]:
-    """A storage of another user's, with a closed folder `home`, data and a net."""
+    """A storage of Alice's, in which a home, data and a checkpoint are closed to her pen."""
     place = Path(tempfile.mkdtemp(prefix="fftune-homes-"))
     (place / "home").mkdir(0o500)
     shutil.copy(empty_mlflow, place)
-    (place / "net.py").write_text(NET)
+    trained = recipes.training("standard", recipes.Basis())
+    optimizer = replace(trained.optimizer, epochs=0, schedule="step")
+    train(replace(trained, optimizer=optimizer)).save(place / "theirs/checkpoint")
     write_beton(
         open_parts(SET)["train"], place / "set/train.beton", WriteConfig(), origin="", splits={}
     )
@@ -64,8 +64,11 @@ def test_what_needs_no_home_works_without_one(place: Path, home: str) -> None:
         assert len(load(spec, "train")) == 20
         assert not data_root().exists()
         if home == "unknown":
+            net = str(place / "theirs/checkpoint")
             few = ["--examples=8", "--battery.steps=1", f"--storage={place}"]
-            evaluate([f"--model={place / 'net.py'}:net", "--data=digits", "--battery=risks", *few])
+            evaluate([net, "--battery=risks", *few])
+            with suppress(SystemExit):  # of an untrained net
+                doctor([net, "--examples=8"])
 
     done = as_user(ALICE, program)
     assert done.returncode == 0, done.stderr
@@ -75,5 +78,7 @@ def test_what_needs_no_home_works_without_one(place: Path, home: str) -> None:
             "lies in a home folder, and this user has none; set HOME, or name another"
         )
         assert "clean accuracy" in done.stdout and list(place.glob("rows/*.parquet"))
+        assert "To pass proves nothing" in done.stdout
+        assert [path.name for path in (place / "theirs").rglob("*") if path.stat().st_uid] == []
     else:
         assert line.startswith("cannot write ") and "--storage or FFTUNE_STORAGE" in line

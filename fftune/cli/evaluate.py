@@ -114,8 +114,12 @@ def main(arguments: Sequence[str]) -> None:
             raise ConfigError("CHECKPOINT is missing, and so is --model")
         return
     command, nets = _parse(arguments)
-    if "--defense" in arguments and not command.defense.names:
-        raise ConfigError("defense must have a value")
+    for flag, path, said in (
+        ("--defense", "defense.names", command.defense.names),
+        ("--transfer", "battery.transfer", command.battery.transfer),
+    ):
+        if not said and {flag, f"--{path}"} & set(arguments):
+            raise ConfigError(f"{path} must have a value")
     command.defense.refuse_idle()
     if command.rows and len(nets) > 1:
         raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")

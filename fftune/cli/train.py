@@ -18,6 +18,7 @@ from fftune.cli.options import (
 )
 from fftune.config import Constants, Norm, Resources, TrainConfig, nearest, to_json
 from fftune.errors import ConfigError
+from fftune.names import plain_name, require_name
 from fftune.objectives import find_objective
 from fftune.registry import OBJECTIVES, is_of_file
 
@@ -83,6 +84,9 @@ class Train(DryRun):
     """Seconds between two snapshots of a run: a crash loses no more work."""
     resume: bool = False
     """Go on with a run that was interrupted."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", require_name("name", self.name))
 
 
 OFFICIAL = "trades_official"
@@ -173,7 +177,7 @@ def _name(recipe: str, settings: Settings) -> str:
     ]
     short = recipe.rpartition(":")[2] if is_of_file(recipe) else Path(recipe).stem
     words = [short, settings.scale, *filter(None, special)]
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in "-".join(words))
+    return plain_name("-".join(words))
 
 
 def _config(recipe: str, settings: Settings) -> TrainConfig:

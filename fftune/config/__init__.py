@@ -64,7 +64,7 @@ from fftune.config.study import (
     study_of,
 )
 from fftune.config.training import OptimizerConfig, Phase, TrainConfig
-from fftune.config.validation import is_plain, require
+from fftune.config.validation import require
 from fftune.registry import nearest
 
 __all__ = [
@@ -121,7 +121,6 @@ __all__ = [
     "every_setting",
     "flat",
     "from_json",
-    "is_plain",
     "is_whole",
     "nearest",
     "require",

@@ -14,7 +14,8 @@ from fftune.config.literals import Selection
 from fftune.config.search_space import Dimension, Settings, check_space, is_whole
 from fftune.config.serialization import from_json, to_json
 from fftune.config.training import TrainConfig
-from fftune.config.validation import is_plain, require, require_words
+from fftune.config.validation import require, require_words
+from fftune.names import is_label, require_name
 from fftune.registry import STRATEGIES, STUDIES
 
 PAPER_LAMBDAS = (0.0, 1.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
@@ -90,8 +91,8 @@ class Study(ABC):
 
     def __post_init__(self) -> None:
         require_words(self)
-        require("name", is_plain(self.name), "letters, digits, '.', '_' or '-'", self.name)
-        require("experiment", self.experiment != "", "non-empty", self.experiment)
+        object.__setattr__(self, "name", require_name("name", self.name))
+        require("experiment", is_label(self.experiment), "a printable line", self.experiment)
         require("trials", self.trials >= 1, ">= 1", self.trials)
         require("margin", 0 <= self.margin < 0.5, "in [0, 0.5)", self.margin)
         require("sampler_seed", self.sampler_seed >= 0, ">= 0", self.sampler_seed)

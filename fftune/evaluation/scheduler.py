@@ -209,11 +209,7 @@ class WorkItem:
 
 
 class CostModel:
-    """Seconds of a task: measured on its attack's other tasks, or estimated from its passes.
-
-    Args:
-        defense_set: defences behind which every task is scored, which may take most of its time.
-    """
+    """Seconds of a task: measured on its attack's others, or guessed from all passes it takes."""
 
     def __init__(self, defense_set: DefenseSet | None = None) -> None:
         self._defense_set = defense_set
@@ -244,8 +240,8 @@ class CostModel:
         return sum(self._seconds.values()) / estimated if estimated else 1.0
 
     def _passes(self, attack: Attack) -> float:
-        scoring = 0 if self._defense_set is None else self._defense_set.passes(attack.name)
-        return passes(attack) + scoring
+        behind = self._defense_set
+        return passes(attack) + (0 if behind is None else behind.passes(attack.name))
 
 
 def passes(attack: Attack) -> float:

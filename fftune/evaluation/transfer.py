@@ -58,7 +58,7 @@ class OtherNet:
     hash: str
     """16 hex digits of its weights, its modules, its code, and its logits on a few images."""
     spec: ModelSpec | None = None
-    """How any process builds it; None for a net in memory."""
+    """Description by which any process builds it; None for a net in memory."""
     weights: bytes = b""
     """Its state_dict, as `torch.save` writes it; none of a net in memory."""
     net: nn.Module | None = None
@@ -85,7 +85,7 @@ class OtherNet:
 
     @classmethod
     def given(cls, name: str, net: nn.Module, dataset: Dataset) -> "OtherNet":
-        """A net in memory, which is left as it is.
+        """Take a net in memory, which is left as it is.
 
         Raises:
             ModelError: it does not fit the data's images and classes.
@@ -178,12 +178,10 @@ def other_nets(
     """
     read = [OtherNet.read(place, dataset) for place in places]
     for name, net in nets:
-        known = isinstance(net, ModelSpec)
-        read.append(
-            replace(OtherNet.read(net, dataset), name=name)
-            if known
-            else OtherNet.given(name, net, dataset)
-        )
+        if isinstance(net, ModelSpec):
+            read.append(replace(OtherNet.read(net, dataset), name=name))
+        else:
+            read.append(OtherNet.given(name, net, dataset))
     found, taken = [], Counter[str]()
     for other in read:
         taken[other.name] += 1

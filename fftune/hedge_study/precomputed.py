@@ -24,7 +24,7 @@ from fftune.config import (
 )
 from fftune.data import Dataset
 from fftune.defenses import AdaptiveAccess, Hedge
-from fftune.errors import DataError
+from fftune.errors import DataError, first_words
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, searched
 from fftune.evaluation.block_cache import ENGINE, identity, judging
@@ -47,6 +47,12 @@ from fftune.models.weights import write_plain
 from fftune.outcomes import Outcomes
 from fftune.storage import in_turn
 from fftune.user_code import answering
+
+DAMAGED = (
+    *(EOFError, pickle.UnpicklingError, RuntimeError, TypeError),
+    *(ValueError, LookupError, AttributeError),
+)
+"""Errors of torch's reader, and of ours, for a file that is none of `PerturbedSet.write`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,11 +88,13 @@ class PerturbedSet:
         """
         try:
             return cls(**torch.load(path, weights_only=True))
-        except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, TypeError) as error:
-            reason = str(error).splitlines()[0]
+        except OSError as error:
+            reason = error.strerror or first_words(error)
+            raise DataError(f"perturbed examples {str(path)!r} cannot be read: {reason}") from None
+        except DAMAGED as error:
             raise DataError(
-                f"perturbed examples {str(path)!r} cannot be read: {reason}; delete the file, and "
-                "they are made again"
+                f"perturbed examples {str(path)!r} cannot be read: {first_words(error)}; delete "
+                "the file, and they are made again"
             ) from None
 
 

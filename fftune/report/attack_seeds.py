@@ -33,7 +33,7 @@ class SeedSpread:
 
     name: str
     told: str
-    """What is printed for the name."""
+    """Words that are printed for the name."""
     rates: Mapping[int, Rate]
     """By seed; the first is the headline."""
 
@@ -45,7 +45,9 @@ class SeedSpread:
 
     def __str__(self) -> str:
         each = ", ".join(f"{rate.value:.1%}" for rate in self.rates.values())
-        return f"{self.told}: {each}; {100 * self.spread:.1f} points apart"
+        counted = sorted({rate.n for rate in self.rates.values()})
+        n = " to ".join(f"{one:,}" for one in dict.fromkeys((counted[0], counted[-1])))
+        return f"{self.told}: {each}; {100 * self.spread:.1f} points apart, n = {n}"
 
 
 def seed_spreads(outcomes: Sequence[Outcomes]) -> list[SeedSpread]:

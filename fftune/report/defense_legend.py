@@ -1,4 +1,4 @@
-"""What the tables of defences mean by their words: a line each, of those that a table has."""
+"""Words of the tables of defences explained: a line each, of those that a table has."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ ATTACKERS = {
     "pgd-hedged": "PGD on the bare net with a step of hedging inside each of its own",
     "label-free": "PGD away from what the bare net says of the clean image, not knowing its label",
 }
-"""What the attackers do whose names begin so, the strongest first."""
+"""Doings of the attackers whose names begin so, the strongest first."""
 MISTAKES = (
     "  none: looks right to the bare net; leaves: looks right behind the defence; unmasks: looks",
     "  right to the bare net and wrong behind the defence; as itself: of what looks right to the",

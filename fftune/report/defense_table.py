@@ -63,7 +63,7 @@ def _without_chance(part: "pd.DataFrame") -> list[str]:
 def _head(split: str, part: "pd.DataFrame", sure: Sequence[str]) -> list[str]:
     """Say what the first tables show, and of which defences one draw tells all."""
     head = f"{split}, under defences: n = {part['id'].nunique():,}"
-    alike = f"  all draws of {' and '.join(sure)} are alike: one is shown"
+    alike = f"  behind {' and '.join(sure)} all draws gave the same answers: one is shown"
     if {"none", *sure} >= set(part["defense"]):
         return [f"{head}; accuracy in %", alike]
     return [

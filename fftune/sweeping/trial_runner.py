@@ -26,7 +26,7 @@ from fftune.sweeping.study_kind import Report, SeedRun, StudyKind, kind_of
 from fftune.sweeping.trial_errors import by_settings, by_surroundings
 from fftune.sweeping.trial_results import Failure, SeedResult, Stopped
 from fftune.tracking.meanwhile import meanwhile
-from fftune.tracking.runs import TrackedRun, discard_runs, end_stale_runs
+from fftune.tracking.runs import TrackedRun, end_stale_runs
 from fftune.tracking.store import Tracking
 from fftune.training.out_of_memory import described, free_memory, ran_out
 
@@ -245,21 +245,23 @@ class TrialRunner:
     def _start_run(
         self, number: int, settings: Settings, config: Any, *, first: bool
     ) -> TrackedRun:
-        """Begin the MLflow run of a seed; the first discards those of an earlier attempt."""
+        """Begin the MLflow run of a seed; the first ends what an earlier attempt left open."""
         sweep = self.study.config
+        same = tags(sweep.name, "trial", number)
         if first:
-            discard_runs(self.tracking, tags(sweep.name, "trial", number))
+            end_stale_runs(self.tracking, same, lambda _tags: False)
         values = " ".join(f"{path}={_short(value)}" for path, value in settings.items())
         seed = f" seed={config.seed}" if self.study.several else ""
         return TrackedRun(
             self.tracking,
             f"{sweep.name} {values}{seed}",
-            tags=tags(sweep.name, "trial", number)
+            tags=same
             | {
                 "fftune.objective": getattr(config, "objective", sweep.method),
                 "fftune.seed": str(config.seed),
             },
             params={**self.kind.params(sweep, config), "strategy": strategy_of(sweep)},
+            replaces=same | {"fftune.seed": str(config.seed)},
         )
 
 

@@ -131,6 +131,12 @@ def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> N
             ConfigError,
             "^defense.jpeg.quality must be left out, as defense.names has no jpeg$",
         ),
+        (
+            ["--model", "{file}:net", "--transfer"],
+            ConfigError,
+            "^battery.transfer must have a value$",
+        ),
+        (["--model", "{file}:net", "--defense"], ConfigError, "^defense.names must have a value$"),
         (["--model", "{file}:five"], ModelError, "^net tells 5 classes apart, digits has 10$"),
         (["{folder}/nothing"], ModelError, "no complete checkpoint"),
         (["--model", "{file}:net", "--weights", "{file}"], ModelError, "cannot be used"),

@@ -1,4 +1,5 @@
 import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pandas as pd
@@ -292,7 +293,7 @@ def test_adversaries_by_hand() -> None:
 def test_a_table_says_what_its_own_attackers_and_columns_are() -> None:
     said = lines_of(defense_table(BY_HAND))
     kinds = {line.partition(" ")[0] for line in said}
-    assert {"eot", "known"} <= kinds and not {"aware", "adaptive", "label-free"} & kinds
+    assert {"eot", "known"} <= kinds and not {"aware", "pgd-hedged", "label-free"} & kinds
     (best,) = (line for line in said if line.startswith("best of all: "))
     assert "those of the battery" in best
     assert any(line.startswith("FtoT, TtoF: ") for line in said)
@@ -440,12 +441,16 @@ RUNS: list[Kept] = []
 def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defence(
     outcomes, tmp_path, monkeypatch, caplog
 ) -> None:
-    for name, stand_in in (("TrackedRun", Kept), ("open_tracking", id), ("discard_runs", id)):
+    stand_ins = {"TrackedRun": Kept, "open_tracking": id, "in_place_of": nullcontext}
+    for name, stand_in in (stand_ins | {"has_run": lambda _: False}).items():
         monkeypatch.setattr(records, name, lambda *a, _f=stand_in, **k: _f(*a[:1], **k))
     monkeypatch.setattr(EvaluationRecord, "_text", lambda *_: "")
+    kept = ("pgd-3", CLEAN, "adaptive-hedge")
+    few = Outcomes.of(outcomes.where(attack=attack).table for attack in kept)
+    result = EvalResult(outcomes=few.answering(*outcomes.questions))
     record = EvaluationRecord(root=tmp_path, threat=THREAT, defense=DEFENSE, data="blobs")
-    record.keep("toy", EvalResult(outcomes=outcomes))
-    record.tell(EvalResult(outcomes=outcomes))
+    record.keep("toy", result)
+    record.tell(result)
     (run,), (path,) = RUNS, (tmp_path / "rows").glob("*.json")
     assert not caplog.records
     told = json.loads(path.read_text(encoding="utf-8"))

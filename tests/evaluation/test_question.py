@@ -163,7 +163,7 @@ def test_whatever_mlflow_does_at_the_end_the_table_is_there(
     def broken(*_: object) -> None:
         raise RuntimeError("the server\nhas lost its mind")
 
-    monkeypatch.setattr("fftune.report.evaluations.discard_runs", broken)
+    monkeypatch.setattr("fftune.report.evaluations.in_place_of", broken)
     with caplog.at_level(logging.WARNING):
         main([net, *FEW])
     assert "clean accuracy" in capsys.readouterr().out

@@ -42,8 +42,8 @@ def test_each_seed_has_its_worst_case_and_the_spread_is_that_of_the_farthest_two
     assert [rate.count for rate in risk.rates.values()] == [2, 4] and risk.spread == 0.5
     assert [line.strip() for line in seed_lines(seeds)] == [
         "worst case under attack seeds 0, 7:",
-        "accuracy: 40.0%, 50.0%; 10.0 points apart",
-        "hypocritical risk on D-: 50.0%, 100.0%; 50.0 points apart",
+        "accuracy: 40.0%, 50.0%; 10.0 points apart, n = 10",
+        "hypocritical risk on D-: 50.0%, 100.0%; 50.0 points apart, n = 4",
     ]
     assert seed_values(seeds)["seed_spread/worst_case/accuracy"] == pytest.approx(0.1)
     assert [one["seed"] for one in seed_plain(seeds)["worst_case/accuracy"]] == [0, 7]
@@ -65,6 +65,6 @@ def test_behind_a_defence_the_best_of_all_has_its_spread_too() -> None:
     ]
     *_, line = seed_lines(seeds)
     told = "behind coin, first draw: right when clean (D+) and under the best of all"
-    assert line.strip() == f"{told}: 50.0%, 25.0%; 25.0 points apart"
+    assert line.strip() == f"{told}: 50.0%, 25.0%; 25.0 points apart, n = 4"
     spread = seed_values(seeds)["seed_spread/defense/coin/worst_case/accuracy"]
     assert spread == pytest.approx(0.25)

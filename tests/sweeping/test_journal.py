@@ -190,7 +190,7 @@ def test_a_report_mends_nothing_under_a_drivers_hands(study, caplog) -> None:
         ("trials/0/result.json", "\x00\xff", r"result.json' cannot be read"),
         ("trials/0/result.json", "[]", r"result.json' must hold a JSON object, got list"),
         ("trials/0/result.json", "{}", r"result.json' is damaged: trial is missing"),
-        ("trials/0/failure.json", '{"trial": 0}', r"failure.json' is damaged: .*settings"),
+        ("trials/0/failure.json", '{"trial": 0}', r"failure.json' is damaged: .*reason"),
         ("trials/0/stopped.json", "{", r"stopped.json' cannot be read"),
     ],
 )

@@ -112,7 +112,8 @@ def test_a_driver_that_died_before_its_mark_goes_on(quick: SweepConfig, tmp_path
         ),
         (
             "postgresql://127.0.0.1:1/x?user=me&password=secret",
-            r"^FFTUNE_DB 'postgresql://127.0.0.1:1/x\?password=\*\*\*&user=me' cannot be used: .*refused",
+            r"^FFTUNE_DB 'postgresql://127.0.0.1:1/x\?password=\*\*\*&user=me' cannot be used: "
+            ".*refused",
         ),
     ],
 )
