@@ -8,7 +8,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fftune.config import DataSpec, ModelSpec, Norm, Split, ThreatModel, TrainConfig, from_json
+from fftune.config import (
+    DataSpec,
+    ModelSpec,
+    Norm,
+    Split,
+    ThreatModel,
+    TrainConfig,
+    read_settings,
+)
 from fftune.config.data import of_another
 from fftune.config.validation import read_number
 from fftune.data import Dataset
@@ -44,8 +52,8 @@ def given_net(net: Any, weights: str) -> GivenNet:
         raise ModelError("weights must be left out for a net that has its own")
     if isinstance(net, str | Path):
         spec = read_spec(Path(net))
-        text = (Path(net) / "config.json").read_text(encoding="utf-8")
-        return GivenNet(spec, spec.label, config=from_json(TrainConfig, text))
+        config = read_settings(TrainConfig, Path(net) / "config.json", error=ModelError)
+        return GivenNet(spec, spec.label, config=config)
     if isinstance(net, Checkpoint):
         return GivenNet(net.model, net.config.objective, config=net.config)
     if isinstance(net, ModelSpec):

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fftune.cli.options import parse, parse_known, spelled_out
-from fftune.config import ModelSpec, TrainConfig, from_json
+from fftune.config import ModelSpec, TrainConfig, read_settings
 from fftune.config.data import of_another
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, ModelError
 
 C = TypeVar("C", bound=Any)
 """A dataclass with `data`, `threat`, `model` and `weights`, as that of `fftune evaluate`."""
@@ -56,8 +56,7 @@ def parse_net(
     from fftune.models.specs import read_spec
 
     spec = read_spec(checkpoint)  # first, as defaults of a damaged checkpoint would be guesses
-    text = (checkpoint / "config.json").read_text(encoding="utf-8")
-    config = from_json(TrainConfig, text)
+    config = read_settings(TrainConfig, checkpoint / "config.json", error=ModelError)
     data = of_another(config.data, parse_known(WithData, flags).data.name)
     default = replace(cls(), data=data, threat=config.attack.threat)
     command = parse(cls, flags, prog=prog, default=default)

@@ -10,6 +10,8 @@ import traceback
 from contextlib import suppress
 from pathlib import Path
 
+from fftune.secrets import redacted
+
 MOST = 20
 """Tracebacks that are kept; the oldest make room."""
 
@@ -17,9 +19,9 @@ MOST = 20
 def keep(error: BaseException) -> str:
     """Keep an error's traceback; return the end of a line that says where it is.
 
-    The traceback holds lines of code and the messages of errors, no values of variables.
+    The traceback holds lines of code and messages of errors, without passwords; no values.
     """
-    text = "".join(traceback.format_exception(error))
+    text = redacted("".join(traceback.format_exception(error)))
     for folder in (_of_user, _temporary):
         with suppress(OSError, RuntimeError, KeyError):  # HOME may be unset, or not writable
             return f"the traceback is in {str(_written(folder(), text))!r}; please report it"

@@ -24,14 +24,14 @@ from fftune.config import (
     Selection,
     Study,
     TrainConfig,
-    from_json,
+    read_settings,
     require,
     study_json,
     with_settings,
 )
 from fftune.config.data import of_another
 from fftune.config.study import kind_record
-from fftune.errors import ConfigError, UserError
+from fftune.errors import ConfigError, ModelError, UserError
 from fftune.registry import absolute
 
 
@@ -266,7 +266,7 @@ def _of_checkpoint(config: Any, named: "Model") -> Any:
 
     folder = Path(named.checkpoint)
     net = read_spec(folder)
-    trained = from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
+    trained = read_settings(TrainConfig, folder / "config.json", error=ModelError)
     threat = trained.attack.threat
     attack = replace(config.base.attack, threat=threat)
     data = of_another(trained.data, named.base.data.name)

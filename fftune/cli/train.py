@@ -16,7 +16,7 @@ from fftune.cli.options import (
     require_dry_run,
     spelled_out,
 )
-from fftune.config import Constants, Norm, Resources, TrainConfig, nearest, to_json
+from fftune.config import Constants, Norm, Resources, TrainConfig, nearest, require, to_json
 from fftune.errors import ConfigError
 from fftune.objectives import find_objective
 from fftune.registry import OBJECTIVES, is_of_file
@@ -83,6 +83,10 @@ class Train(DryRun):
     """Seconds between two snapshots of a run: a crash loses no more work."""
     resume: bool = False
     """Go on with a run that was interrupted."""
+
+    def __post_init__(self) -> None:
+        DryRun.__post_init__(self)
+        require("save_seconds", self.save_seconds >= 0, ">= 0", self.save_seconds)
 
 
 OFFICIAL = "trades_official"

@@ -1,7 +1,6 @@
 """Examples perturbed once, so that each trial of a hedge study pays for its defense alone."""
 
 import hashlib
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -46,6 +45,7 @@ from fftune.models.verdict import in_pieces
 from fftune.models.weights import write_plain
 from fftune.outcomes import Outcomes
 from fftune.storage import in_turn
+from fftune.stored_file import reading
 from fftune.user_code import answering
 
 
@@ -80,11 +80,8 @@ class PerturbedSet:
         Raises:
             DataError: the file is missing or damaged.
         """
-        try:
+        with reading(path, "perturbed examples", DataError):
             return cls(**torch.load(path, weights_only=True))
-        except (OSError, EOFError, pickle.UnpicklingError, RuntimeError, TypeError) as error:
-            reason = str(error).splitlines()[0]
-            raise DataError(f"perturbed examples {str(path)!r} cannot be read: {reason}") from None
 
 
 def perturb_dataset(

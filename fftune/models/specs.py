@@ -3,7 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
-from fftune.config import ModelSpec, from_json
+from fftune.config import ModelSpec, read_settings
 from fftune.errors import ConfigError, ModelError
 from fftune.registry import MODELS, nearest
 
@@ -20,12 +20,9 @@ def read_spec(folder: Path) -> ModelSpec:
         ModelError: there is no complete checkpoint, or its description is damaged.
     """
     path = folder / "model.json"
-    try:
-        spec = from_json(ModelSpec, path.read_text(encoding="utf-8"))
-    except OSError:
-        raise ModelError(f"no complete checkpoint in {str(folder)!r}") from None
-    except ConfigError as error:
-        raise ModelError(f"net {str(path)!r} is damaged: {error}") from None
+    if not path.exists():
+        raise ModelError(f"no complete checkpoint in {str(folder)!r}")
+    spec = read_settings(ModelSpec, path, "net", ModelError)
     return replace(spec, weights=str(folder / "weights.pt"))
 
 

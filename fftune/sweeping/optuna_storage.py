@@ -25,8 +25,9 @@ from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from fftune.errors import StorageError, StudyError
+from fftune.errors import FftuneError, StorageError, StudyError
 from fftune.storage import locked, may_write, write_text, write_whole
+from fftune.stored_file import reading
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_records import read_record
 
@@ -56,9 +57,9 @@ def open_storage(study: StudyDir, *, mend: bool = True) -> BaseStorage:
     if here == JOURNAL:
         if mend:
             mend_journal(study.path / JOURNAL)
-        with _reporting(here, (*ERRORS, ValueError, LookupError)):  # from unreadable records
+        with _reporting(here, (Exception,)):  # Optuna does not check records
             return JournalStorage(JournalFileBackend(str(study.path / JOURNAL)))
-    with _reporting(here, (*ERRORS, ImportError, RuntimeError)):  # from drivers, Optuna's tables
+    with _reporting(here, (Exception,)):  # of drivers, of Optuna's tables
         # A database may drop a connection that is idle for the hours of a trial.
         return RDBStorage(os.environ["FFTUNE_DB"], engine_kwargs={"pool_pre_ping": True})
 
@@ -151,11 +152,15 @@ def _place() -> str:
     url = os.environ.get("FFTUNE_DB")
     if not url:
         return JOURNAL
+    example = "sqlite:////home/me/optuna.db or postgresql://me@host/optuna"
     try:
-        return make_url(url).render_as_string(hide_password=True)
-    except ArgumentError:
-        example = "sqlite:////home/me/optuna.db or postgresql://me@host/optuna"
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
         raise StorageError(f"FFTUNE_DB is no database URL, such as {example}") from None
+    inside = parsed.database in (None, "", ":memory:") or parsed.query.get("mode") == "memory"
+    if parsed.get_backend_name() == "sqlite" and inside:
+        raise StorageError(f"FFTUNE_DB {url!r} is lost when the command ends; name {example}")
+    return parsed.render_as_string(hide_password=True)
 
 
 def _known_as(study: StudyDir, storage: BaseStorage, owner: str) -> str | None:
@@ -202,7 +207,8 @@ def mend_journal(path: Path) -> None:
     """
     if not path.exists():
         return
-    content = path.read_bytes()
+    with reading(path, "journal"):
+        content = path.read_bytes()
     lines = content.splitlines(keepends=True)
     whole = [_is_record(line) for line in lines]
     kept = len(lines)
@@ -227,7 +233,7 @@ def _is_record(line: bytes) -> bool:
     """Tell if a line of a journal is a whole record of Optuna's."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(record, dict) and "op_code" in record
 
@@ -240,6 +246,9 @@ def _reporting(place: str, errors: tuple[type[Exception], ...] = ERRORS) -> Iter
     """Turn errors of a database into one line."""
     try:
         yield
+    except FftuneError:
+        raise
     except errors as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise StorageError(f"{_named(place)} cannot be used: {reason}") from None
+        cause = error.__cause__ or error
+        reason = next(iter(str(cause).splitlines()), "") or type(cause).__name__
+        raise StorageError(f"{_named(place)} cannot be used: {reason}") from error

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fftune.config import Settings, Study, differences, study_json, study_of
+from fftune.config import Settings, Study, differences, of_plain, study_json, study_of
 from fftune.errors import StudyError
 from fftune.evaluation.block_cache import ENGINE
 from fftune.evaluation.question import Question, read_question
@@ -111,7 +111,7 @@ class StudyDir:
 
     def failure(self, number: int) -> Failure:
         """Recorded failure of a trial."""
-        return read_as(self.trial(number) / "failure.json", lambda data: Failure(**data))
+        return read_as(self.trial(number) / "failure.json", lambda data: of_plain(Failure, data))
 
     def was_stopped(self, number: int) -> bool:
         """Tell if a trial was stopped early."""
@@ -167,7 +167,7 @@ class StudyDir:
             estimates: intervals over the seeds of these trials; see `StudyKind.estimates`.
         """
         failures = self._records("failure.json", lambda data: Failure(**data))
-        stopped = self._records("stopped.json", lambda data: Stopped(**data))
+        stopped = self._records("stopped.json", lambda data: of_plain(Stopped, data))
         numbers = self._records("result.json", lambda data: int(data["trial"]))
         trials = {number: self.results(number) for number in numbers}
         return Front(

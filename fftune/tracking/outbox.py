@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fftune.stored_file import reading
+
 log = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 3600.0
@@ -50,8 +52,9 @@ def unsent_calls(folder: Path) -> Iterator[tuple[Path, list[Call]]]:
     A line that was cut off in mid-write is left out.
     """
     for path in sorted(folder.glob("*.jsonl")):
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        calls = [json.loads(line) for line in lines if line.endswith("\n")]
-        ended = any(call[0] in ("end", "discard") for call in calls)
+        with reading(path, "unsent calls"):
+            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+            calls = [json.loads(line) for line in lines if line.endswith("\n")]
+            ended = any(call[0] in ("end", "discard") for call in calls)
         if ended or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
             yield path, calls

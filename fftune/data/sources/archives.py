@@ -75,9 +75,9 @@ def _part(
 ) -> OfficialSplit:
     try:
         data = read(part == "train")
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"data set {name!r}, {part} part: {reason}") from None
+    except Exception as error:  # torchvision's readers unpack damaged files by any of Python's
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise DataError(f"data set {name!r}, {part} part: {reason}") from error
     y = np.asarray(data.y, np.int64)
     order = sorted(range(len(y)), key=lambda i: (y[i], natural(data.names[i])))
     return OfficialSplit(
