@@ -7,7 +7,7 @@
 #
 # Settings: FFTUNE_CLUSTER_DIR (token, pid, log), FFTUNE_STORAGE (results), FFTUNE_RAY_PORT,
 # FFTUNE_RAY_DASHBOARD_PORT, FFTUNE_RAY_CLIENT_PORT, FFTUNE_RAY_AGENT_PORT, FFTUNE_RAY_WORKER_PORTS
-# (first), FFTUNE_RAY_CPUS.
+# (first), FFTUNE_RAY_CPUS, FFTUNE_RAY_START_SECONDS (how long to wait for it; 90).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -59,7 +59,7 @@ start() {
         > "$state/log" 2>&1 < /dev/null &
     local head=$!  # which is not `ray` yet
     echo "$head" > "$state/pid"
-    for _ in $(seq 90); do
+    for _ in $(seq "${FFTUNE_RAY_START_SECONDS:-90}"); do
         kill -0 "$head" 2>/dev/null || die "the head ended: $(tail -n 1 "$state/log")"
         # The dashboard answers before the agent that starts jobs does.
         in_use "$dashboard" && in_use "$agent" && { settings; return; }

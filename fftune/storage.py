@@ -18,28 +18,61 @@ from filelock import FileLock, Timeout
 
 from fftune.errors import StorageError, StudyError
 
-DEFAULT_ROOT = Path("~/.local/share/fftune")
+DEFAULT_ROOT = "~/.local/share/fftune"
 
 
-def storage_root(given: str | None = None) -> Path:
+def storage_root(given: str | None = None, *, written: bool = True) -> Path:
     """Absolute path of the storage folder: `given`, `FFTUNE_STORAGE`, or one in the user's home.
 
+    Args:
+        written: the caller writes to it, and does not only read.
+
     Raises:
-        StorageError: a folder that was named does not exist or cannot be written.
+        StorageError: a folder that was named does not exist or cannot be written; none was, and
+            there is no home folder that can be.
     """
     named = given or os.environ.get("FFTUNE_STORAGE")
     if named and "://" in named:
         raise StorageError(
             f"storage {named!r} is not a folder on this machine; remote storage must be mounted"
         )
-    root = Path(named or DEFAULT_ROOT).expanduser().absolute()
+    root = in_home(named or DEFAULT_ROOT).absolute()
     if not named:
-        root.mkdir(parents=True, exist_ok=True)
+        with storing(root, "; name another folder with --storage or FFTUNE_STORAGE"):
+            make_folder(root)
     if not root.is_dir():
         raise StorageError(f"storage {str(root)!r} does not exist; make it, or name another")
-    if not os.access(root, os.W_OK | os.X_OK):
+    if not os.access(root, os.R_OK | os.X_OK):
+        raise StorageError(f"storage {str(root)!r} cannot be read")
+    if written and not may_write(root):
         raise StorageError(f"storage {str(root)!r} cannot be written")
+    if written and "?" in str(root):
+        raise StorageError(
+            f"storage {str(root)!r} has a '?' in its path, where the URL of MLflow's database in "
+            "it would end; name another folder"
+        )
     return root
+
+
+def in_home(path: str) -> Path:
+    """A path that may begin with `~`, the user's home folder.
+
+    Raises:
+        StorageError: that folder is not known.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise StorageError(
+            f"{path!r} lies in a home folder, and this user has none; set HOME, or name another"
+        ) from None
+
+
+def may_write(folder: Path) -> bool:
+    """Tell if files can be made in a folder, or in the one in which it would be made."""
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    return folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:

@@ -16,8 +16,9 @@ from fftune.data.sources import archives
 from fftune.data.sources.arrays import parts_from
 from fftune.data.sources.folders import folder, parquet
 from fftune.data.sources.synthetic import synthetic
-from fftune.errors import DataError
+from fftune.errors import DataError, StorageError
 from fftune.registry import DATASETS, is_of_file
+from fftune.storage import in_home
 from fftune.user_code import UserCodeError, called
 
 DEFAULT_ROOT = "~/.cache/fftune/datasets"
@@ -76,8 +77,14 @@ def _opened(name: str) -> Parts:
 
 
 def data_root() -> Path:
-    """The folder of data sets: `FFTUNE_DATA`, or a folder in the user's cache."""
-    return Path(os.environ.get("FFTUNE_DATA") or DEFAULT_ROOT).expanduser().absolute()
+    """The folder of data sets: `FFTUNE_DATA`, or a folder in the user's cache.
+
+    A user without a home folder has none: nothing is there, and nothing can be written.
+    """
+    try:
+        return in_home(os.environ.get("FFTUNE_DATA") or DEFAULT_ROOT).absolute()
+    except StorageError:
+        return Path("/nonexistent/fftune/datasets")
 
 
 def open_parts(name: str, source: Path | None = None, *, betons: bool = True) -> Parts:
@@ -97,7 +104,7 @@ def open_parts(name: str, source: Path | None = None, *, betons: bool = True) ->
     if kind == "synthetic":
         return synthetic(rest)
     if kind == "folder":
-        return _user_folder(Path(rest).expanduser(), betons=betons)
+        return _user_folder(in_home(rest), betons=betons)
     spec = _spec_of(name)
     if spec and spec.load:
         return _loaded(name, spec)

@@ -32,6 +32,7 @@ from fftune.models import device_of
 from fftune.models.loading import read_net
 from fftune.progress import Progress
 from fftune.registry import is_of_file
+from fftune.storage import in_home
 
 log = logging.getLogger(__name__)
 
@@ -217,7 +218,7 @@ def beton_files(name: str) -> list[Path]:
     Raises:
         DataError: there is none.
     """
-    path = Path(name).expanduser()
+    path = in_home(name)
     if path.suffix == ".beton":
         return [path]
     folder = path if path.is_dir() else data_root() / name

@@ -61,10 +61,13 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
     Raises:
         StorageError: the store does not answer, is damaged, or belongs to another MLflow version.
     """
-    given = os.environ.get("MLFLOW_TRACKING_URI")
+    given = None if own_store() else os.environ["MLFLOW_TRACKING_URI"]
     uri = given or f"sqlite:///{root / 'mlflow.db'}"
     artifacts = None if given else (root / "mlflow").as_uri()
     try:
+        if not given:
+            # With the mode of other files, which SQLite's own has not: a group may share it.
+            (root / "mlflow.db").touch(0o666)
         experiment_id = _open_experiment(uri, experiment, artifacts)
     except Exception as error:  # damaged stores fail by the errors of a dozen libraries
         log.debug("MLflow", exc_info=True)
@@ -72,6 +75,11 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
     return Tracking(uri=uri, experiment_id=experiment_id, unsent=root / "mlflow-unsent")
+
+
+def own_store() -> bool:
+    """Tell if runs are kept in the storage folder itself, and on no server."""
+    return not os.environ.get("MLFLOW_TRACKING_URI")
 
 
 def _open_experiment(uri: str, experiment: str, artifacts: str | None) -> str:

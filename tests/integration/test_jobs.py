@@ -19,7 +19,10 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 
-pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
+pytestmark = [
+    pytest.mark.xdist_group("ray"),  # one cluster at a time
+    pytest.mark.timeout(1500),  # on a busy machine starts are what takes long
+]
 
 CHECKOUT = Path(__file__).parents[2]
 LOCAL = CHECKOUT / "clusters/local.sh"
@@ -51,14 +54,13 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def sh(*arguments: object, env: dict[str, str], timeout: int = 280):
+def sh(*arguments: object, env: dict[str, str]):
     return subprocess.run(
         [*map(str, arguments)],
         cwd=CHECKOUT,
         env=env,
         capture_output=True,
         text=True,
-        timeout=timeout,
     )
 
 
@@ -77,6 +79,7 @@ def settings(tmp_path_factory) -> dict[str, str]:
         "FFTUNE_RAY_CLIENT_PORT": str(ports[2]),
         "FFTUNE_RAY_AGENT_PORT": str(ports[3]),
         "FFTUNE_RAY_WORKER_PORTS": "24000",
+        "FFTUNE_RAY_START_SECONDS": "1200",
         "RAY_worker_niceness": "0",  # the tests beside this one would starve it
     }
 

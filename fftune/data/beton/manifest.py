@@ -7,13 +7,14 @@ compared with its manifest's, once for every state of the file.
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fftune.config import ThreatModel, WriteConfig, read_settings, to_json
 from fftune.data.dataset import Source
 from fftune.errors import DataError, StorageError
-from fftune.storage import sha256, write_text
+from fftune.storage import in_home, sha256, write_text
 from fftune.stored_file import read_json
 
 VERIFIED = "~/.cache/fftune/verified"
@@ -144,7 +145,8 @@ def verified(beton: Path, *, again: bool = False) -> Manifest:
         if again or _remembered(beton) != seen:
             if sha256(beton) != manifest.sha256:
                 raise DataError(f"beton {str(beton)!r} is damaged: its checksum is another one")
-            write_text(_memory(beton), json.dumps(seen))
+            with suppress(StorageError):  # it is then read again the next time
+                write_text(_memory(beton), json.dumps(seen))
     except OSError as error:
         raise DataError(f"beton {str(beton)!r}: {error.strerror}") from None
     return manifest
@@ -152,7 +154,7 @@ def verified(beton: Path, *, again: bool = False) -> Manifest:
 
 def _memory(beton: Path) -> Path:
     name = hashlib.sha256(os.fsencode(beton.resolve())).hexdigest()[:32]
-    return Path(VERIFIED).expanduser() / f"{name}.json"
+    return in_home(VERIFIED) / f"{name}.json"
 
 
 def _remembered(beton: Path) -> object:

@@ -10,6 +10,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from torch import Tensor
 from fftune.data.buffer_pool import BufferPool, Memory, aligned
 from fftune.data.images import Pixels
 from fftune.data.prefetch import cores, prefetched
-from fftune.errors import DataError
+from fftune.errors import DataError, StorageError
+from fftune.storage import in_home, may_write
 
 log = logging.getLogger(__name__)
 COMPILED = "~/.cache/fftune/numba"
@@ -132,10 +134,11 @@ def _decoder(operation: Any) -> Any:
 
 
 def _compile(code: Any, signature: Any = None) -> Any:
-    """Compile as FFCV does, but keep the code on disk, without threads inside."""
-    from numba import njit
+    """Compile as FFCV does, but without threads inside, and keep the code if there is a place."""
+    from numba import config, njit
 
-    return njit(signature, fastmath=True, nogil=True, error_model="numpy", cache=True)(code)
+    kept = bool(config.CACHE_DIR)
+    return njit(signature, fastmath=True, nogil=True, error_model="numpy", cache=kept)(code)
 
 
 @cache
@@ -143,7 +146,9 @@ def _ffcv() -> dict[str, Any]:
     """Import the parts of FFCV that are used, and undo the side effects of that."""
     # With TBB, which OpenCV brings, a process that ever forked hangs at its end.
     os.environ.setdefault("NUMBA_THREADING_LAYER", "omp")
-    os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(COMPILED).expanduser()))
+    with suppress(StorageError):
+        if may_write(compiled := in_home(COMPILED)):
+            os.environ.setdefault("NUMBA_CACHE_DIR", str(compiled))
     from numba import config
 
     config.reload_config()  # type: ignore[no-untyped-call]  # somebody may have imported numba before
