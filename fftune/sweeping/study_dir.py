@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,17 @@ FORMER_BLOCK = 256
 """Default block size of studies that were stored before it followed the device."""
 ENDS = ("result.json", "failure.json", "stopped.json")
 """Files that end a trial, one of them in its folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempts:
+    """Record of the attempts at some settings."""
+
+    open: str = ""
+    """Driver whose attempt has not ended."""
+    failures: list[str] = field(default_factory=list)
+    gpus: float = 0.0
+    """Share of a card that they were found to need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,9 +162,10 @@ class StudyDir:
 
     def _attempts(self, key: str) -> dict[str, Any]:
         path = self.path / "attempts" / f"{key}.json"
-        return (
-            read_record(path, "open", "failures") if path.exists() else {"open": "", "failures": []}
-        )
+        if not path.exists():
+            return asdict(_Attempts())
+        read_record(path, "open", "failures")
+        return asdict(read_as(path, lambda data: of_plain(_Attempts, data)))
 
     def _write_attempts(self, key: str, record: Mapping[str, Any]) -> None:
         write_text(self.path / "attempts" / f"{key}.json", json.dumps(record) + "\n")
@@ -166,7 +178,7 @@ class StudyDir:
         Args:
             estimates: intervals over the seeds of these trials; see `StudyKind.estimates`.
         """
-        failures = self._records("failure.json", lambda data: Failure(**data))
+        failures = self._records("failure.json", lambda data: of_plain(Failure, data))
         stopped = self._records("stopped.json", lambda data: of_plain(Stopped, data))
         numbers = self._records("result.json", lambda data: int(data["trial"]))
         trials = {number: self.results(number) for number in numbers}
