@@ -1,5 +1,6 @@
 """The way in for every file that is read: what is wrong with one is one line that names it."""
 
+import errno
 import json
 import stat
 from collections.abc import Iterator
@@ -27,7 +28,7 @@ def reading(path: Path, what: str, error: type[UserError] = StorageError) -> Ite
     """
     name = f"{what} {str(path)!r}"
     try:
-        _refuse_special(path)
+        refuse_special(path)
         yield
     except FftuneError as cause:
         if str(path) in str(cause):
@@ -60,9 +61,16 @@ def read_object(path: Path, what: str, error: type[UserError] = StorageError) ->
     return data
 
 
-def _refuse_special(path: Path) -> None:
+def refuse_special(path: Path) -> None:
+    """Refuse what is no file: whoever opens a pipe waits for ever.
+
+    Raises:
+        OSError: it is a folder or special, or it is not there.
+    """
     kind = path.stat().st_mode
-    if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(kind):
         raise OSError(0, "it is no file, but a pipe, a socket or a device")
 
 

@@ -12,6 +12,7 @@ from torch import nn
 
 from fftune.errors import ModelError
 from fftune.storage import write_whole
+from fftune.stored_file import refuse_special
 from fftune.user_code import answering
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "state")
@@ -71,6 +72,7 @@ def read_plain(path: str) -> Any:
         ModelError: the file is missing or damaged, or holds what only running code could make.
     """
     try:
+        refuse_special(Path(path))
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes at random raise almost anything
         raise ModelError(f"weights {path!r} {_refusal(error)}") from error

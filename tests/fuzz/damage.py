@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -135,18 +136,43 @@ def as_nobody(really: bool) -> Iterator[None]:
         os.seteuid(0)
 
 
-def contents(root: Path) -> dict[str, bytes | None]:
-    """Every file below a folder; None for what is no file that can be read."""
-    found: dict[str, bytes | None] = {}
-    for path in sorted(root.rglob("*")):
-        regular = path.is_file() and not path.is_symlink()
-        if not path.is_dir():
-            found[str(path.relative_to(root))] = path.read_bytes() if regular else None
-    return found
+State = Mapping[str, tuple[int, int, int]]
+"""Kind, size and time of change of every file, by its path."""
 
 
-def copied(source: Path, target: Path) -> Path:
-    """A copy that anybody may read, to damage."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target)
-    return target
+@dataclass
+class Copy:
+    """A copy of a folder that anybody may read; what is damaged in it is mended from the whole."""
+
+    whole: Path
+    root: Path
+
+    def __post_init__(self) -> None:
+        shutil.copytree(self.whole, self.root)
+        self.sound = self.state()
+
+    def state(self) -> State:
+        found: dict[str, tuple[int, int, int]] = {}
+        for path, folders, files in os.walk(self.root):
+            for name in (*folders, *files):
+                at = os.lstat(place := os.path.join(path, name))
+                changed = 0 if name in folders else at.st_mtime_ns
+                size = 0 if name in folders else at.st_size
+                found[os.path.relpath(place, self.root)] = at.st_mode, size, changed
+        return found
+
+    def mend(self) -> None:
+        """Make it whole again."""
+        now = self.state()
+        for name in [name for name in now if now[name] != self.sound.get(name)]:
+            path = self.root / name
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+        for name in self.sound:
+            path = self.root / name
+            if not os.path.lexists(path):
+                whole = self.whole / name
+                shutil.copytree(whole, path) if whole.is_dir() else shutil.copy2(whole, path)
+        self.sound = self.state()

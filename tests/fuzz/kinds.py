@@ -133,7 +133,7 @@ def _mnist(root: Path) -> object:
     from fftune.data.sources.archives import mnist, opened
 
     read = mnist(root)
-    parts = opened(read, name="mnist", mean=(0.1,), std=(0.3,)) if read else {}
+    parts = opened(read, root / "MNIST", name="mnist", mean=(0.1,), std=(0.3,)) if read else {}
     return [parts[part] for part in parts]
 
 
@@ -173,6 +173,7 @@ KINDS: Mapping[str, Kind] = {
     "record of attempts": Kind(
         "store/studies/done/attempts/6b263b6c622ded91.json",
         lambda r: _study(r).begin_attempt("6b263b6c622ded91", "now"),
+        mended=("store/studies/done/attempts/6b263b6c622ded91.json",),
     ),
     "record of a search": Kind(
         "store/studies/done/search.json",
@@ -213,7 +214,9 @@ KINDS: Mapping[str, Kind] = {
     "zoo": Kind("zoo.toml", lambda r: read_zoo(r / "zoo.toml")),
     "user's file": Kind("net.py", lambda r: load_model(ModelSpec(factory=f"{r / 'net.py'}:net"))),
     "summary": Kind("pages/P1.T4.json", lambda r: write_index(r / "pages"), goes_on=True),
-    "unsent calls": Kind("unsent/1-2.jsonl", lambda r: list(unsent_calls(r / "unsent"))),
+    "unsent calls": Kind(
+        "unsent/1-2.jsonl", lambda r: list(unsent_calls(r / "unsent")), goes_on=True
+    ),
     "database": Kind(
         "store/mlflow.db",
         lambda r: open_tracking(r / "store", "Default"),

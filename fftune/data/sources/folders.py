@@ -146,7 +146,8 @@ def _files(folder: Path, above: tuple[str, ...]) -> Iterator[str]:
     """The names of all files below a folder; links are followed, but never in a circle."""
     for entry in _entries(folder):
         if not entry.is_dir():
-            yield entry.name
+            if entry.is_symlink() or entry.is_file():  # whoever opens a pipe waits for ever
+                yield entry.name
         elif (real := os.path.realpath(entry.path)) not in above:
             for name in _files(folder / entry.name, (*above, real)):
                 yield f"{entry.name}/{name}"
