@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# A real Ray head on this machine, which nobody else can reach: loopback only, with a token.
+# A real Ray head on this machine, which nobody else can reach: loopback only, with a token, and
+# with its files in a folder of mode 700.
 #
 #   eval "$(clusters/local.sh start)"     start it; the output tells `ray job` where it is
 #   ray job submit --working-dir . -- python -m fftune.sweep thrm --scale tiny
 #   clusters/local.sh stop                end it, and nothing but it
 #
 # Settings: FFTUNE_CLUSTER_DIR (token, pid, log), FFTUNE_STORAGE (results), FFTUNE_RAY_PORT,
-# FFTUNE_RAY_DASHBOARD_PORT, FFTUNE_RAY_CLIENT_PORT, FFTUNE_RAY_AGENT_PORT, FFTUNE_RAY_WORKER_PORTS
-# (first), FFTUNE_RAY_CPUS, FFTUNE_RAY_START_SECONDS (how long to wait for it; 90).
+# FFTUNE_RAY_DASHBOARD_PORT, FFTUNE_RAY_CLIENT_PORT, FFTUNE_RAY_AGENT_PORT (the first of four),
+# FFTUNE_RAY_WORKER_PORTS (first), FFTUNE_RAY_CPUS, FFTUNE_RAY_START_SECONDS (how long to wait for it; 90).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -37,13 +38,18 @@ settings() {
 start() {
     [ -x "$venv/bin/ray" ] || die "no ray in $venv; run make setup first"
     alive && die "already running (pid $(cat "$state/pid")); stop it first"
-    for p in "$port" "$dashboard" "$client" "$agent"; do
+    # Agents whose ports are not given have 15 seconds to tell theirs: few on a busy machine.
+    for p in "$port" "$dashboard" "$client" "$agent" $((agent + 1)) $((agent + 2)) $((agent + 3)); do
         in_use "$p" && die "port $p is in use; choose another (see the head of this file)"
     done
     umask 077
     mkdir -p "$state"
     # Sockets live below the temporary folder, and their paths must be short.
-    temp=$(mktemp -d "${TMPDIR:-/tmp}/fftune-ray.XXXXXX")
+    local above=${TMPDIR:-/tmp}
+    [ ${#above} -le 15 ] || above=/tmp
+    # Ray opens its own folder to every user: whoever may write there runs code as this one. Its
+    # parent is what keeps others out.
+    temp=$(mktemp -d "$above/fftune-ray.XXXXXX")/ray
     echo "$temp" > "$state/temp"
     "$here/clusters/token.sh" "$state/token"
     export FFTUNE_STORAGE=${FFTUNE_STORAGE:-$HOME/.local/share/fftune}
@@ -54,7 +60,8 @@ start() {
         setsid "$venv/bin/ray" start --head --block --port "$port" \
         --dashboard-host 127.0.0.1 --dashboard-port "$dashboard" --ray-client-server-port "$client" \
         --min-worker-port "$workers" --max-worker-port $((workers + 999)) \
-        --dashboard-agent-listen-port "$agent" \
+        --dashboard-agent-listen-port "$agent" --dashboard-agent-grpc-port $((agent + 1)) \
+        --metrics-export-port $((agent + 2)) --runtime-env-agent-port $((agent + 3)) \
         --num-cpus "${FFTUNE_RAY_CPUS:-$(env -u OMP_NUM_THREADS nproc)}" --temp-dir "$temp" --disable-usage-stats \
         > "$state/log" 2>&1 < /dev/null &
     local head=$!  # which is not `ray` yet
@@ -79,7 +86,8 @@ stop() {
     done
     # The head leads a process group of its own: whatever is left in it is ours.
     kill -KILL -- "-$pid" 2>/dev/null || true
-    rm -rf "$(cat "$state/temp")" "$state/pid" "$state/temp"
+    temp=$(cat "$state/temp")
+    rm -rf "${temp%/ray}" "$state/pid" "$state/temp"
 }
 
 case ${1:-} in

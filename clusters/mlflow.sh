@@ -9,7 +9,8 @@
 # PostgreSQL listens on a socket in a private folder, on no port. MLflow listens for the workers,
 # on every address: the cluster's firewall is what keeps others out; see clusters/README.md.
 # Settings: FFTUNE_STORAGE (tables, artifacts and log go below it), FFTUNE_MLFLOW_HOST (what it
-# listens on, 0.0.0.0), FFTUNE_MLFLOW_ADDRESS (where workers find it), FFTUNE_MLFLOW_PORT (5000).
+# listens on, 0.0.0.0), FFTUNE_MLFLOW_ADDRESS (where workers find it), FFTUNE_MLFLOW_PORT (5000),
+# FFTUNE_MLFLOW_START_SECONDS (how long to wait for it; 120).
 set -euo pipefail
 
 storage=${FFTUNE_STORAGE:-$HOME/.local/share/fftune}
@@ -29,6 +30,17 @@ alive() { # whether the server runs: another process may have got its number sin
     command=$( (tr '\0' ' ' < "/proc/$(cat "$run/pid")/cmdline") 2>/dev/null) || return 1
     [[ $command == *"mlflow server "*"?host=$run "* ]]
 }
+ours() { # whether a folder is one, and its owner this user, or PostgreSQL's whom root becomes
+    [ -d "$1" ] && [ ! -L "$1" ] || return 1
+    local owner
+    owner=$(stat -c %u "$1")
+    [ "$owner" -eq "$(id -u)" ] || { [ ${#as[@]} -gt 0 ] && [ "$owner" = "$(id -u postgres)" ]; }
+}
+private() { # makes a folder; one that somebody else has prepared would be theirs to look into
+    mkdir -m 700 "$1" 2>/dev/null || true
+    ours "$1" || die "'$1' is not a folder of yours; remove it, or ask whoever made it"
+    chmod 700 "$1"
+}
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; }
 address() { hostname -I | cut -d ' ' -f 1; }
 
@@ -42,7 +54,8 @@ postgres() { # a program of the newest PostgreSQL that Debian's packages have in
 database() {
     mkdir -p "$storage"
     umask 077
-    mkdir -p "$run" "$place"
+    private "$run"
+    private "$place"
     [ ${#as[@]} -eq 0 ] || chown postgres "$run" "$place"
     # No password: nobody but this user gets at a socket in a folder of mode 700.
     [ -s "$tables/PG_VERSION" ] || postgres initdb -D "$tables" -U mlflow --auth=trust \
@@ -66,14 +79,14 @@ start() {
         echo "$MLFLOW_TRACKING_URI"
         return
     fi
-    if ! alive; then
+    if ! { ours "$run" && alive; }; then
         answers && die "port $port is in use; choose another with FFTUNE_MLFLOW_PORT"
         command -v mlflow > /dev/null || die "no mlflow on PATH; run clusters/setup.sh first"
         database
         (server) > "$place/server.log" 2>&1 < /dev/null &
         local server=$!  # which is not `mlflow` yet
         echo "$server" > "$run/pid"
-        for _ in $(seq 120); do
+        for _ in $(seq "${FFTUNE_MLFLOW_START_SECONDS:-120}"); do
             kill -0 "$server" 2>/dev/null || die "the server ended; see $place/server.log"
             answers && break
             sleep 1
@@ -84,6 +97,9 @@ start() {
 }
 
 stop() {
+    if [ -e "$run" ] || [ -L "$run" ]; then
+        ours "$run" || die "'$run' is not a folder of yours; nothing was stopped"
+    fi
     if alive; then
         pid=$(cat "$run/pid")
         kill -TERM "$pid"

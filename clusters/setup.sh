@@ -22,7 +22,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 
-# FFCV compiles against OpenCV and TurboJPEG; it has no wheel.
+# FFCV compiles against OpenCV and TurboJPEG; it has no wheel. tests/faults compiles too.
 packages=(g++ libopencv-dev libturbojpeg0-dev pkg-config)
 if [ -n "$system" ]; then
     bin=$(dirname "$("$python" -c 'import sys; print(sys.executable)')")

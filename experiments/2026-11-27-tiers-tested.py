@@ -55,7 +55,7 @@ def net_of(name: str, given: argparse.Namespace) -> nn.Module:
 def rows_of(result: Evaluation, goal: str) -> pd.DataFrame:
     """Rows of the ensemble of a goal, of the images that it is about."""
     rows = result.outcomes.to_pandas()
-    rows = rows[(rows["attack"] == "ensemble") & (rows["goal"] == goal)]
+    rows = rows[rows["attack"].isin(["ensemble", "strong"]) & (rows["goal"] == goal)]
     right = rows["pred_clean"] == rows["y"]
     return rows[right if goal == "adversarial" else ~right]
 

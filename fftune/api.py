@@ -2,10 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from torch import nn
 
 from fftune import recipes
 from fftune.config import (
@@ -26,7 +25,7 @@ from fftune.config import (
 from fftune.config.overrides import with_checked
 from fftune.config.validation import require_word
 from fftune.errors import ConfigError
-from fftune.inputs import built_for, given_data, given_net, threat_of
+from fftune.inputs import AnyNet, built_for, given_data, given_net, given_others, threat_of
 from fftune.registry import OBJECTIVES
 from fftune.result import Evaluation, Risks
 from fftune.storage import storage_root
@@ -40,7 +39,7 @@ __all__ = ["Evaluation", "Risks", "evaluate", "reproduce", "sweep", "train"]
 
 
 def evaluate(
-    net: nn.Module | Checkpoint | ModelSpec | str | Path,
+    net: AnyNet,
     data: Any = None,
     battery: str | BatteryConfig = "risks",
     *,
@@ -50,6 +49,8 @@ def evaluate(
     classes: int | Sequence[str] | None = None,
     split: Split = "test",
     defense: str | Sequence[str] | DefenseConfig = (),
+    transfer: AnyNet | Sequence[AnyNet] = (),
+    seeds: int = 1,
     backend: Backend = "inline",
     resources: Resources | None = None,
     storage: str | Path | None = None,
@@ -73,8 +74,13 @@ def evaluate(
         classes: their number, or their names in order, of data in memory; default as many as the
             net has outputs.
         defense: names of defenses under which everything is scored too, as in "hedge".
+        transfer: other nets of the same images and classes, in the forms of `net`, on which points
+            are crafted that are scored on the net under test.
+        seeds: number of seeds of the attackers, from `seed` on, each of which runs the whole
+            battery; the result is that of the first, with the others' worst cases beside it.
         backend: "ray" attacks blocks of images on the actors of a cluster, with equal rows.
-        storage: a folder in which blocks of rows are kept, and found again; default none.
+        storage: a folder in which blocks of rows are kept, and found again; default none. Blocks
+            are not kept where a net is in memory, as its code is not known.
         settings: fields of `BatteryConfig`, as in `examples=1000, device="cuda", seed=1`.
 
     Raises:
@@ -86,6 +92,9 @@ def evaluate(
     found = given_net(net, str(weights))
     battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
     battery = with_checked(battery, settings)
+    places, others = given_others(transfer)
+    battery = replace(battery, transfer=(*battery.transfer, *places))
+    first, *further = battery.under_seeds(seeds)
     images = given_data(found, data, split, classes)
     if isinstance(defense, str):
         defense = (defense,)
@@ -95,18 +104,24 @@ def evaluate(
 
     built = built_for(found, images, split)
     name = found.name or (built.label if isinstance(built, ModelSpec) else type(built).__name__)
-    results = evaluate_nets(
+    run = partial(
+        evaluate_nets,
         {name: built},
         images,
-        battery,
         threat=threat_of(found, eps, norm),
         split=split,
         defense=defense if defense.names else None,
         backend=backend,
         resources=resources,
         root=storage_root(str(storage)) if storage is not None else None,
+        others=others,
     )
-    return Evaluation(results[name].complete(), results[name].seconds)
+    result = run(first)[name]
+    return Evaluation(
+        result.complete(),
+        result.seconds,
+        tuple(run(battery)[name].complete() for battery in further),
+    )
 
 
 def train(

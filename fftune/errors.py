@@ -2,8 +2,8 @@
 
 FftuneError            exit code 1
     UserError          exit code 2: the user can mend it
-        ConfigError, DataError, ModelError, StorageError, StudyError, ClusterError,
-        OutOfMemoryError
+        ConfigError (and its DeviceError), DataError, ModelError, StorageError, StudyError,
+        ClusterError, OutOfMemoryError
     DivergedError
 """
 
@@ -32,6 +32,10 @@ class ConfigError(UserError, ValueError):
     """
 
 
+class DeviceError(ConfigError):
+    """Device that was asked for and that torch cannot use here, or that broke."""
+
+
 class DataError(UserError):
     """Data set that is missing, damaged, or not as described."""
 
@@ -58,3 +62,30 @@ class OutOfMemoryError(UserError):
 
 class DivergedError(FftuneError):
     """Training whose loss became nan or infinite; the trial has failed."""
+
+
+def packed(error: BaseException) -> dict[str, str]:
+    """An error in plain words, as one process tells it to another; see `unpacked`."""
+    if isinstance(error, FftuneError):
+        return {"error": nearest_class(error).__name__, "message": str(error)}
+    words = f"{type(error).__name__}: {first_words(error)}"
+    return {"error": FftuneError.__name__, "message": words}
+
+
+def unpacked(error: str, message: str) -> FftuneError:
+    """The error that another process has packed."""
+    kind: type[FftuneError] = globals().get(error, FftuneError)
+    return kind(message)
+
+
+def nearest_class(error: FftuneError) -> type[FftuneError]:
+    """The class of an error, or the nearest above it that is defined here."""
+    above = (kind for kind in type(error).__mro__ if issubclass(kind, FftuneError))
+    nearest: type[FftuneError] = next(c for c in above if globals().get(c.__name__) is c)
+    return nearest
+
+
+def first_words(error: BaseException) -> str:
+    """First line of an error's message; its class where it has none."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__

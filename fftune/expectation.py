@@ -99,7 +99,7 @@ class MeanGain:
         middle = total / more
         square = (sum(one**2 for one in differences) + 1) / more
         half = Z * sqrt((square - middle**2) / more)
-        return cls(value=total / n, low=middle - half, high=middle + half, n=n)
+        return cls(value=total / n, low=max(middle - half, -1), high=min(middle + half, 1), n=n)
 
     def __str__(self) -> str:
         if not self.n:

@@ -1,6 +1,7 @@
 """Nets and data in the forms in which people have them: names, files, modules, tensors."""
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +28,9 @@ from fftune.models import eval_mode, factory_of
 from fftune.models.specs import read_spec
 from fftune.registry import MODELS
 from fftune.training.checkpoint import Checkpoint
+
+AnyNet = nn.Module | Checkpoint | ModelSpec | str | Path
+"""A net in any of the forms that people have."""
 
 
 class GivenNet(NamedTuple):
@@ -61,6 +65,30 @@ def given_net(net: Any, weights: str) -> GivenNet:
     if isinstance(net, nn.Module):
         return GivenNet(net, type(net).__name__)
     raise ModelError(f"net must be a module, a name or a checkpoint, got {type(net).__name__}")
+
+
+def given_others(
+    nets: AnyNet | Sequence[AnyNet],
+) -> tuple[tuple[str, ...], tuple[tuple[str, nn.Module | ModelSpec], ...]]:
+    """Sort nets that points are crafted on into places, and named ones in memory or described.
+
+    Raises:
+        ModelError: one is no net.
+    """
+    # A string is a sequence, and one net.
+    several = nets if isinstance(nets, Sequence) and not isinstance(nets, str) else (nets,)
+    places, others = [], []
+    for one in several:
+        if isinstance(one, str | Path):
+            places.append(str(one))
+            continue
+        try:
+            found = given_net(one, "")
+        except ModelError as error:
+            raise ModelError(f"transfer: {error}") from None
+        assert not isinstance(found.net, str)  # a name is a place
+        others.append((found.name, found.net))
+    return tuple(places), tuple(others)
 
 
 def given_data(found: GivenNet, data: Any, split: Split, classes: Any) -> DataSpec | Dataset:

@@ -2,14 +2,12 @@
 
 import logging
 import os
-import secrets
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import floor, inf
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from uuid import uuid4
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listeners on loopback only
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # a busy machine exceeds the 30
+os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", "180")  # and these 60
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes turn to noise in a job's log
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see fftune.cli.options
 
@@ -31,7 +30,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from fftune.allocator import keep_freed
 from fftune.config import Resources
 from fftune.errors import ClusterError, StorageError
-from fftune.storage import in_home, may_write
+from fftune.private_ray import make_token_private, private_temp
 
 log = logging.getLogger(__name__)
 
@@ -52,8 +51,8 @@ def cluster(resources: Resources) -> Iterator[None]:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {"include_dashboard": False, "num_cpus": _usable_cpus()}
-        options["_temp_dir"] = str(short_temp() / "ray")
-        _make_token_private()
+        options["_temp_dir"] = str(private_temp() / "ray")
+        make_token_private()
     try:
         with _signals_kept():
             ray.init(address=address, **options)
@@ -79,32 +78,6 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-SOCKET_BYTES = 107
-"""Longest path of a socket on Linux."""
-RAYS_BYTES = 92
-"""Of a path below the temporary folder: a folder of ours, and Ray's `session_.*/sockets/.*`."""
-
-
-def short_temp() -> Path:
-    """Temporary folder in which Ray's sockets have paths that are short enough.
-
-    That is the user's (`RAY_TMPDIR`, `TMPDIR`), or `/tmp` where that one's path is too long, as
-    those of batch systems are.
-
-    Raises:
-        ClusterError: neither will do.
-    """
-    given = os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()
-    longest = SOCKET_BYTES - RAYS_BYTES
-    for place in (Path(given), Path("/tmp")):  # noqa: S108 - Ray makes a folder of its own
-        if len(os.fsencode(place)) <= longest and may_write(place):
-            return place
-    raise ClusterError(
-        f"temporary folder {given!r} has a path that is too long for Ray's sockets, and '/tmp' "
-        f"cannot be written; set TMPDIR to one of at most {longest} characters"
-    )
 
 
 def enter_driver_dir(folder: Path) -> None:
@@ -289,31 +262,6 @@ def _wants_token(address: str) -> ClusterError:
         f"cluster {address!r} rejects the token, or wants one; set RAY_AUTH_MODE=token and "
         "give the path of the token file in RAY_AUTH_TOKEN_PATH"
     )
-
-
-def _make_token_private() -> None:
-    """Create the token file of a private Ray with mode 600; Ray's own is readable by everybody.
-
-    Same as clusters/token.sh. A token that is given in another way is left alone. Without a home
-    folder for the file the token is in the environment, for this process and its children.
-    """
-    given = os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")
-    if given or os.environ.get("RAY_AUTH_MODE", "token").lower() != "token":
-        return
-    try:
-        _make_private(in_home("~/.ray/auth_token"))
-    except (OSError, StorageError):
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-
-
-def _make_private(path: Path) -> None:
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with suppress(FileExistsError):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(file, "w", encoding="utf-8") as new:
-            new.write(secrets.token_hex(32))
-    if path.stat().st_mode & 0o077:
-        path.chmod(0o600)
 
 
 def _refuses(endpoint: str) -> bool:

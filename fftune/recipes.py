@@ -26,8 +26,9 @@ from fftune.config import (
     substandard_name,
 )
 from fftune.config.data import of_another
-from fftune.config.validation import plain_name, require_words
+from fftune.config.validation import require_words
 from fftune.errors import ConfigError
+from fftune.names import plain_name
 from fftune.objectives import find_objective
 from fftune.registry import DATASETS, label
 from fftune.schedules import FAST_AT, SCHEDULES, imagenet

@@ -10,6 +10,7 @@ from fftune.evaluation.question import questions_of
 from fftune.expectation import Expectation
 from fftune.outcomes import Outcomes
 from fftune.registry import nearest
+from fftune.report.attack_seeds import SeedSpread, seed_lines, seed_spreads
 from fftune.report.attack_table import rates, table
 from fftune.report.defended_rows import undefended
 from fftune.report.defense_rates import defense_expectations, defense_rates
@@ -98,6 +99,8 @@ class Evaluation:
     """A row an example and attack."""
     seconds: Mapping[SearchKey, float] = field(default_factory=dict, compare=False)
     """Seconds of each search by attack, goal and target class (-1: none), as far as known."""
+    others: tuple[Outcomes, ...] = ()
+    """Rows under further seeds of the attackers."""
 
     def frame(self) -> "pd.DataFrame":
         """A pandas frame, a row an example and attack; the columns are those of `outcomes`."""
@@ -147,13 +150,18 @@ class Evaluation:
         """Means over a defense's draws, as in `defense/hedge/expectation/worst_case/accuracy`."""
         return defense_expectations(self.outcomes) if self._defenses else {}
 
+    def seed_spreads(self) -> dict[str, SeedSpread]:
+        """Worst cases under each seed of the attackers, as in `worst_case/accuracy`."""
+        return {one.name: one for one in seed_spreads((self.outcomes, *self.others))}
+
     def __len__(self) -> int:
         return len(self.outcomes)
 
     def __repr__(self) -> str:
         """The table that `python -m fftune.evaluate` prints, below what was resolved."""
         parts = [question.head() for question in questions_of(self.outcomes)]
-        parts.append(table(undefended(self.outcomes), self.seconds))
+        bare = table(undefended(self.outcomes), self.seconds)
+        parts.append("\n".join([bare, *seed_lines((self.outcomes, *self.others))]))
         if self._defenses:
             parts.append(defense_table(self.outcomes, self.seconds))
         return "\n\n".join(parts)

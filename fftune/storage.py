@@ -2,6 +2,8 @@
 
 <root>/studies/<name>/{config.json, trials/<n>/..., front.json, report.html}
 <root>/mlflow.db, <root>/mlflow/         the MLflow store, unless MLFLOW_TRACKING_URI names another
+<root>/mlflow-unsent/                    calls that an MLflow server has not taken yet
+<root>/storage-id                        id by which the runs of this storage are known on a server
 <root>/crafted/                          perturbed examples that hedge sweeps share
 <root>/reports/                          comparisons of several studies
 """
@@ -11,6 +13,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,11 +49,6 @@ def storage_root(given: str | None = None, *, written: bool = True) -> Path:
         raise StorageError(f"storage {str(root)!r} cannot be read")
     if written and not may_write(root):
         raise StorageError(f"storage {str(root)!r} cannot be written")
-    if written and "?" in str(root):
-        raise StorageError(
-            f"storage {str(root)!r} has a '?' in its path, where the URL of MLflow's database in "
-            "it would end; name another folder"
-        )
     return root
 
 
@@ -87,6 +85,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     Raises:
         StorageError: the disk is full or fails, or the folder cannot be written.
     """
+    require_plain_file(path)
     with storing(path, "; nothing was left behind"):
         make_folder(path.parent)
         with _part_of(path) as part:
@@ -95,6 +94,33 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             os.replace(part, path)
     with storing(path):
         _sync_folder(path.parent)
+
+
+def require_plain_file(path: Path) -> None:
+    """Refuse a path where a device, a pipe, a socket or a folder stands; nothing may stand there.
+
+    Such a thing is never read, which may have no end, and never replaced by a file.
+
+    Raises:
+        StorageError: the message says what stands there.
+    """
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError:  # it is missing, or closed to this user: told where it is read or written
+        return
+    if kind != stat.S_IFREG:
+        what = SPECIAL.get(kind, "no file")
+        raise StorageError(f"{str(path)!r} is {what}, and a file is needed there")
+
+
+SPECIAL = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+"""Names of what stands at a path and is no file, by the type in its mode."""
 
 
 @contextlib.contextmanager
@@ -204,14 +230,22 @@ def locked(folder: Path, what: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def in_turn(path: Path) -> Iterator[None]:
-    """Serialise the making of `path` among processes: wait for the one that is at it."""
+def in_turn(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Serialise the making of `path` among processes: wait for the one that is at it.
+
+    Args:
+        wait: False: do not, and give the block False while another is at it.
+    """
     lock = FileLock(path.with_name(f".{path.name}.lock"))
-    with storing(path):
-        make_folder(path.parent)
-        lock.acquire()
     try:
-        yield
+        with storing(path):
+            make_folder(path.parent)
+            lock.acquire(timeout=-1 if wait else 0)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
     finally:
         lock.release()
 

@@ -10,6 +10,7 @@ import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -276,8 +277,14 @@ def _local_modules() -> dict[str, ModuleType]:
     return {
         name: module
         for name, module in list(sys.modules.items())
-        if name != "__main__" and _is_local(_place(module))
+        if name != "__main__" and _is_local_file(_file(module))
     }
+
+
+@cache
+def _is_local_file(file: str) -> bool:
+    """Tell it of a path with links. There are thousands of modules, all looked at every time."""
+    return bool(file) and _is_local(Path(file).resolve())
 
 
 def _is_local(place: Path | None) -> bool:
@@ -288,10 +295,15 @@ def _is_local(place: Path | None) -> bool:
 
 def _place(module: ModuleType) -> Path | None:
     """The module's file, or its folder where it is a package without one."""
+    found = _file(module)
+    return Path(found).resolve() if found else None
+
+
+def _file(module: ModuleType) -> str:
     found = getattr(module, "__file__", None)
     if not isinstance(found, str):
         found = next(iter(getattr(module, "__path__", None) or ()), None)
-    return Path(found).resolve() if isinstance(found, str) else None
+    return found if isinstance(found, str) else ""
 
 
 def _lies_in(place: Path | None, folder: Path) -> bool:

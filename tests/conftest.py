@@ -3,10 +3,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+from tests import patience
+
 # Before torch is imported: rows are equal to the bit only for equal thread counts.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Before Ray is: its workers would starve beside the tests of another process.
-os.environ.setdefault("RAY_worker_niceness", "0")
+os.environ.update({**patience.RAY, **os.environ})  # before Ray is
 
 import pytest
 import torch

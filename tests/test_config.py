@@ -12,6 +12,7 @@ from fftune.config import (
     HedgeConfig,
     HedgeSweep,
     HedgeTrial,
+    JpegConfig,
     SweepConfig,
     ThreatModel,
     TrainConfig,
@@ -201,3 +202,18 @@ def test_only_files_older_than_a_field_may_lack_it(monkeypatch) -> None:
     assert from_json(Outer, to_json(Outer(inner=Inner(young=7)))).inner == Inner(young=7)
     with pytest.raises(ConfigError, match="schema_version must be 1 to 2, got 3"):
         from_json(Outer, '{"inner": null, "schema_version": 3}')
+
+
+def test_settings_that_no_named_defense_follows_are_refused() -> None:
+    for good in (
+        DefenseConfig(),
+        DefenseConfig(names=("jpeg",), jpeg=JpegConfig(quality=50), repeats=1),
+        DefenseConfig(names=("mine.py:BLUR",), jpeg=JpegConfig(quality=50)),
+    ):
+        good.refuse_idle()
+    for bad, told in (
+        (DefenseConfig(names=("none",), repeats=1), "defense.repeats .* has none"),
+        (DefenseConfig(jpeg=JpegConfig(quality=50)), "defense.jpeg.quality .* has no jpeg"),
+    ):
+        with pytest.raises(ConfigError, match=told):
+            bad.refuse_idle()

@@ -98,6 +98,8 @@ def test_a_mean_gain_by_hand() -> None:
     half = 1.959963984540054 * sqrt((square - middle**2) / 6)
     assert (found.low, found.high) == pytest.approx((middle - half, middle + half))
     assert str(found).startswith("+25.0 points (95 % CI -") and str(found).endswith("n = 4)")
+    most = MeanGain.of([-1, -1, -1, 0])  # -1/2 - .517 would be a loss of more than all
+    assert most.low == -1 and most.high == pytest.approx(-0.5 + 0.517, abs=1e-3)
     nothing = MeanGain.of([])
     assert nothing.n == 0 and isnan(nothing.value) and str(nothing) == "undefined (n = 0)"
 

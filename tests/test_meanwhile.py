@@ -20,7 +20,7 @@ def interruptible() -> Iterator[None]:
 
 def fail_after(event: Event):
     def work() -> None:
-        event.wait(10)
+        event.wait()
         time.sleep(0.02)
         raise StorageError("down")
 
@@ -31,7 +31,7 @@ def test_the_block_gets_the_result_and_ends_after_the_work() -> None:
     began, ended = Event(), Event()
 
     def work() -> int:
-        began.wait(10)
+        began.wait()
         time.sleep(0.05)
         ended.set()
         return 7
@@ -48,9 +48,8 @@ def test_an_error_interrupts_a_block_that_is_at_work() -> None:
     at_work = Event()
     with pytest.raises(StorageError, match="down"), meanwhile(fail_after(at_work)):
         at_work.set()
-        for _ in range(1000):
+        while True:  # until it is interrupted
             time.sleep(0.01)
-        pytest.fail("was not interrupted")
 
 
 def test_an_error_is_raised_where_the_block_waits_and_interrupts_nothing_later() -> None:
@@ -70,7 +69,7 @@ def test_a_block_that_closes_what_it_opened_may_ask_and_is_told_the_same() -> No
     with pytest.raises(StorageError, match="down"), meanwhile(fail_after(at_work)) as result:
         try:
             at_work.set()
-            for _ in range(1000):
+            while True:
                 time.sleep(0.01)
         except BaseException:
             with pytest.raises(StorageError):
@@ -91,8 +90,8 @@ def test_threads_take_turns_as_before_when_the_work_is_done() -> None:
     before = sys.getswitchinterval()
     with meanwhile(sys.getswitchinterval) as result:
         assert result() < before
-    time.sleep(0.05)
-    assert sys.getswitchinterval() == before
+    while sys.getswitchinterval() != before:
+        time.sleep(0.01)
 
 
 def test_a_block_of_another_thread_is_told_where_it_waits() -> None:

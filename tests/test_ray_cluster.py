@@ -195,22 +195,6 @@ def test_a_cluster_that_is_joined_has_its_own_token(home, ray_init) -> None:
     assert ray_init == ["auto"]
 
 
-def test_a_temporary_folder_that_is_too_long_is_replaced(home, ray_init, monkeypatch) -> None:
-    assert len(str(home)) > 15
-    monkeypatch.setenv("RAY_TMPDIR", str(home))
-    asked = {}
-    monkeypatch.setattr(cluster.ray, "init", lambda **options: asked.update(options))
-    with cluster.cluster(Resources()):
-        assert asked["_temp_dir"] == "/tmp/ray"
-    with monkeypatch.context() as full:
-        full.setattr(cluster, "may_write", lambda folder: folder == home)
-        with pytest.raises(ClusterError, match="'/tmp' cannot be written; set TMPDIR") as told:
-            cluster.cluster(Resources()).__enter__()
-    assert "\n" not in str(told.value)
-    monkeypatch.setenv("RAY_TMPDIR", "/var/tmp")
-    assert cluster.short_temp() == Path("/var/tmp")
-
-
 @pytest.mark.parametrize("where", ["a file", "nowhere"])
 def test_without_a_home_the_token_is_in_the_environment(home, ray_init, monkeypatch, where) -> None:
     """And in no file: whoever may read this process's environment is its own user."""

@@ -12,8 +12,8 @@ import pytest
 from fftune.errors import StorageError
 from fftune.tracking import runs as tracking
 from fftune.tracking.runs import (
+    REPLACED,
     TrackedRun,
-    discard_runs,
     end_stale_runs,
     left_open,
     send_outbox,
@@ -111,9 +111,11 @@ def sql(root: Path, text: str) -> None:
 def test_names_with_apostrophes_find_their_own_runs_alone(store: Tracking, name: str) -> None:
     for tag in (name, "other"):
         TrackedRun(store, tag, tags={"a": tag, "kind": "k"}, params={}).end()
-    discard_runs(store, {"a": name, "kind": "k"})
-    assert only_run(store).data.tags["a"] == "other"
-    TrackedRun(store, name, tags={"a": name, "kind": "k"}, params={})
+    tags = {"a": name, "kind": "k"}
+    TrackedRun(store, name, tags=tags, params={}, replaces=tags).end()
+    found = mlflow.MlflowClient(store.uri).search_runs([store.experiment_id])
+    assert [r.data.tags["a"] for r in found if REPLACED in r.data.tags] == [name]
+    TrackedRun(store, name, tags=tags, params={})
     assert left_open(store, {"a": name}) and not left_open(store, {"a": "other"})
     end_stale_runs(store, {"a": name}, lambda tags: tags["a"] == name)
     assert not left_open(store, {"a": name})

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,6 @@ from fftune.config import (
     Resources,
     Split,
     ThreatModel,
-    require,
 )
 from fftune.errors import ConfigError
 
@@ -35,6 +34,17 @@ USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defen
 
 CHECKPOINT is the folder of a trained net, RUN the name or the folder of a training, STUDY that of a
 sweep, of which all nets are evaluated; their data and threat are the defaults.
+
+the usual flags:
+  --data NAME --examples N           images of the test split, evenly spread; default all
+  --eps 8/255 --norm linf|l2         the attackers' ball
+  --battery NAME --tier LENGTH       which attacks; the ensembles' length: screen, escalating, full
+  --defense NAME ...                 score them behind defences, too, beside attackers that know
+                                     them: hedge, hedge_one_class, random, anti_adversary, jpeg,
+                                     bit_depth, smoothing, FILE.py:NAME
+  --transfer NET ...                 try points of other nets, too: folders of checkpoints,
+                                     FILE.py:FUNCTION
+  --seeds N                          run under N seeds of the attackers
 
 With `--bar .999` the exit code is a verdict: 0 if the net's accuracy on clean images passes the
 bar, 3 if it fails, 4 if its 95 % interval holds the bar, so that n is too small to tell; of several
@@ -89,7 +99,7 @@ class Evaluate:
     """Folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
 
     def __post_init__(self) -> None:
-        require("seeds", self.seeds >= 1, ">= 1", self.seeds)
+        self.battery.under_seeds(self.seeds)  # refuses a wrong number
         if self.bar is not None:
             from fftune.verdict import check_bar
 
@@ -104,8 +114,13 @@ def main(arguments: Sequence[str]) -> None:
             raise ConfigError("CHECKPOINT is missing, and so is --model")
         return
     command, nets = _parse(arguments)
-    if "--defense" in arguments and not command.defense.names:
-        raise ConfigError("defense must have a value")
+    for flag, path, said in (
+        ("--defense", "defense.names", command.defense.names),
+        ("--transfer", "battery.transfer", command.battery.transfer),
+    ):
+        if not said and {flag, f"--{path}"} & set(arguments):
+            raise ConfigError(f"{path} must have a value")
+    command.defense.refuse_idle()
     if command.rows and len(nets) > 1:
         raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")
 
@@ -139,25 +154,20 @@ def main(arguments: Sequence[str]) -> None:
     )
     results = run(nets, battery=command.battery, beside=partial(meanwhile, record.begin))
     fit = {name: nets[name] for name, result in results.items() if result.error is None}
-    again = [run(fit, battery=battery) for battery in _other_seeds(command) if fit]
+    seeds = command.battery.under_seeds(command.seeds)
+    again = [run(fit, battery=battery) for battery in seeds[1:] if fit]
     for name, result in results.items():
         if result.error is None or len(results) > 1:  # the error of a single net ends the command
             others = [other[name].outcomes for other in again if name in fit]
-            seeds = [rows for rows in others if rows is not None]
-            print(record.keep(name, result, seeds), flush=True)
-            record.tell(result, seeds)
+            more = [rows for rows in others if rows is not None]
+            print(record.keep(name, result, more), flush=True)
+            record.tell(result, more)
     if told := record.compare(results):
         print(told)
     for one in (results, *again):
         record.finish(one)
     if command.bar is not None:
         _end_by_verdict(record, results)
-
-
-def _other_seeds(command: Evaluate) -> list[BatteryConfig]:
-    """The battery under every seed but the first."""
-    first = command.battery.seed
-    return [replace(command.battery, seed=first + more) for more in range(1, command.seeds)]
 
 
 def _end_by_verdict(record: "EvaluationRecord", results: "Mapping[str, EvalResult]") -> None:

@@ -19,7 +19,8 @@ MOST = 20
 def keep(error: BaseException) -> str:
     """Keep an error's traceback; return the end of a line that says where it is.
 
-    The traceback holds lines of code and messages of errors, without passwords; no values.
+    The traceback holds lines of code and the messages of errors, no values of variables and no
+    secrets.
     """
     text = redacted("".join(traceback.format_exception(error)))
     for folder in (_of_user, _temporary):

@@ -5,6 +5,7 @@ stdout carries results, stderr the log. Exit codes are those of `fftune.cli.edge
 
 import contextlib
 import logging
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,12 +185,20 @@ def _one_line(cls: Callable[..., Any], arguments: Sequence[str]) -> Iterator[Non
 def _with_path(message: str, arguments: Sequence[str]) -> str:
     """The message with its leading setting in full, as in `base.attack.steps must be >= 0`.
 
-    A recipe is valid, so the value at fault came from a flag: the one that ends in its name.
+    A recipe is valid, so the value at fault came from a flag: the one that ends in its name, and of
+    several, as `--data.name` and `--battery.name`, the one whose value the message repeats.
     """
     setting, _, rest = message.partition(" ")
-    flags = [a[2:].partition("=")[0].replace("-", "_") for a in arguments if a.startswith("--")]
-    paths = {flag for flag in flags if flag.rpartition(".")[2] == setting}
-    return f"{paths.pop()} {rest}" if len(paths) == 1 else message
+    words = re.split(r"[\s',;]+", rest)
+    paths: dict[str, bool] = {}
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        flag, equals, value = argument.partition("=")
+        path = flag[2:].replace("-", "_")
+        if argument.startswith("--") and path.rpartition(".")[2] == setting:
+            paths[path] = (value if equals else following) in words
+    if len(paths) > 1:
+        paths = {path: True for path, repeated in paths.items() if repeated}
+    return f"{next(iter(paths))} {rest}" if len(paths) == 1 else message
 
 
 def _only_ours(record: logging.LogRecord) -> bool:

@@ -1,4 +1,7 @@
-"""stdout and stderr of a command: what each does when nobody reads it, or its disk is full."""
+"""stdout and stderr of a command: what each does when nobody reads it, or its disk is full.
+
+Neither ever carries a password, whoever wrote it: a library, a user's net, or we.
+"""
 
 import contextlib
 import os
@@ -7,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fftune.errors import StorageError
+from fftune.secrets import redacted
 
 PIPE_CLOSED = 141
 """Exit code of a command whose reader went away, as in `fftune --help | head -1`: 128 + SIGPIPE."""
@@ -26,7 +30,8 @@ class Results:
             StorageError: the text cannot be written.
         """
         with _told():
-            return int(self._stream.write(text))
+            self._stream.write(redacted(text))
+        return len(text)
 
     def flush(self) -> None:
         """Write what is held back; raises what `write` does."""
@@ -43,7 +48,7 @@ class Log(Results):
     def write(self, text: str) -> int:
         """Write a text, if that is possible."""
         with contextlib.suppress(OSError):
-            self._stream.write(text)
+            self._stream.write(redacted(text))
         return len(text)
 
     def flush(self) -> None:

@@ -18,6 +18,7 @@ from fftune.cli.options import (
 )
 from fftune.config import Constants, Norm, Resources, TrainConfig, nearest, require, to_json
 from fftune.errors import ConfigError
+from fftune.names import plain_name, require_name
 from fftune.objectives import find_objective
 from fftune.registry import OBJECTIVES, is_of_file
 
@@ -87,6 +88,7 @@ class Train(DryRun):
     def __post_init__(self) -> None:
         DryRun.__post_init__(self)
         require("save_seconds", self.save_seconds >= 0, ">= 0", self.save_seconds)
+        object.__setattr__(self, "name", require_name("name", self.name))
 
 
 OFFICIAL = "trades_official"
@@ -177,7 +179,7 @@ def _name(recipe: str, settings: Settings) -> str:
     ]
     short = recipe.rpartition(":")[2] if is_of_file(recipe) else Path(recipe).stem
     words = [short, settings.scale, *filter(None, special)]
-    return "".join(c if c.isalnum() or c in "._-" else "-" for c in "-".join(words))
+    return plain_name("-".join(words))
 
 
 def _config(recipe: str, settings: Settings) -> TrainConfig:

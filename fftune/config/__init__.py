@@ -67,11 +67,12 @@ from fftune.config.study import (
     Study,
     SweepConfig,
     combinations,
+    every_setting,
     study_json,
     study_of,
 )
 from fftune.config.training import OptimizerConfig, Phase, TrainConfig
-from fftune.config.validation import is_plain, require
+from fftune.config.validation import require
 from fftune.registry import nearest
 
 __all__ = [
@@ -125,9 +126,9 @@ __all__ = [
     "config_hash",
     "default_eps",
     "differences",
+    "every_setting",
     "flat",
     "from_json",
-    "is_plain",
     "is_whole",
     "nearest",
     "of_plain",

@@ -1,8 +1,8 @@
 """Settings of test-time defences: perturbations of an input before a net predicts it."""
 
 import math
-from dataclasses import dataclass, field, fields, replace
-from typing import Literal
+from dataclasses import dataclass, field, fields, is_dataclass, replace
+from typing import Any, Literal
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps
 from fftune.config.data import DataSpec
@@ -10,7 +10,8 @@ from fftune.config.literals import Device, Norm, Start
 from fftune.config.model import ModelSpec
 from fftune.config.serialization import SINCE
 from fftune.config.validation import UNSAID, is_unsaid, require, require_words
-from fftune.registry import ATTACKS, DEFENSES, absolute, label
+from fftune.errors import ConfigError
+from fftune.registry import ATTACKS, DEFENSES, absolute, is_of_file, label
 
 SEARCH_STEPS, SEARCH_TARGETS, CHOICES = 50, 5, 5
 """Lengths by which Croce et al. 2022 broke Hedge Defense; see `DefenseConfig`."""
@@ -237,6 +238,24 @@ class DefenseConfig:
         """True where a defence is named."""
         return any(name != "none" for name in self.names)
 
+    def refuse_idle(self) -> None:
+        """Refuse settings that no named defence follows, as those of JPEG without `jpeg`.
+
+        A defence of a file may follow any.
+
+        Raises:
+            ConfigError: one differs from its default, and would do nothing.
+        """
+        if any(map(is_of_file, self.names)):
+            return
+        for one in _differing(self, DefenseConfig(names=self.names)):
+            own = is_dataclass(value := getattr(self, one))  # of the defence of that very name
+            if one in self.names if own else self.is_any:
+                continue
+            path = ".".join([one, *(_differing(value, type(value)())[:1] if own else ())])
+            lacks = f"has no {one}" if own else "has none"
+            raise ConfigError(f"defense.{path} must be left out, as defense.names {lacks}")
+
     def hedge(self, threat: ThreatModel) -> HedgeConfig:
         """Hedge Defense with these settings; what is not given follows the attackers' threat."""
         norm = self.norm or threat.norm
@@ -247,6 +266,11 @@ class DefenseConfig:
             step_size=self.step_size,
             clamp=self.clamp,
         )
+
+
+def _differing(one: Any, other: Any) -> list[str]:
+    """Names of the fields in which two settings of one class differ."""
+    return [f.name for f in fields(one) if getattr(one, f.name) != getattr(other, f.name)]
 
 
 def radius_of(norm: Norm, threat: ThreatModel) -> float:

@@ -1,7 +1,7 @@
 """Settings of an evaluation: which battery of attacks, and how it is run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fftune.config.literals import Device, Precision, Tier
@@ -61,6 +61,15 @@ class BatteryConfig:
             tiers = getattr(BATTERIES[self.name], "tiers", ())
             rule = f"one of {', '.join(tiers)}" if tiers else "left out"
             require("tier", self.tier in tiers, f"{rule} for battery {self.name!r}", self.tier)
+
+    def under_seeds(self, count: int) -> tuple["BatteryConfig", ...]:
+        """The battery under this many seeds of the attackers, from its own on.
+
+        Raises:
+            ConfigError: the number is none, or below 1.
+        """
+        require("seeds", isinstance(count, int) and count >= 1, "a whole number >= 1", count)
+        return tuple(replace(self, seed=self.seed + more) for more in range(count))
 
     @staticmethod
     def upgraded(stored: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fftune.config.literals import Constants
-from fftune.config.validation import plain_name, require, require_words
+from fftune.config.validation import require, require_words
+from fftune.names import plain_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,13 +11,16 @@ from typing import Any, ClassVar, Literal, cast
 
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.literals import Selection
-from fftune.config.search_space import Dimension, Settings, check_space
+from fftune.config.search_space import Dimension, Settings, check_space, is_whole
 from fftune.config.serialization import from_json, to_json
 from fftune.config.training import TrainConfig
-from fftune.config.validation import is_plain, require, require_words
+from fftune.config.validation import require, require_words
+from fftune.names import is_label, require_name
 from fftune.registry import STRATEGIES, STUDIES
 
 PAPER_LAMBDAS = (0.0, 1.0, 5.0, 10.0, 20.0, 40.0, 60.0, 80.0, 100.0)
+MOST_SETTINGS = 10_000
+"""Settings of a space up to which they are listed."""
 KIND = "kind"
 """Key of a stored study that says its kind, where the other settings do not tell it."""
 
@@ -88,8 +91,8 @@ class Study(ABC):
 
     def __post_init__(self) -> None:
         require_words(self)
-        require("name", is_plain(self.name), "letters, digits, '.', '_' or '-'", self.name)
-        require("experiment", self.experiment != "", "non-empty", self.experiment)
+        object.__setattr__(self, "name", require_name("name", self.name))
+        require("experiment", is_label(self.experiment), "a printable line", self.experiment)
         require("trials", self.trials >= 1, ">= 1", self.trials)
         require("margin", 0 <= self.margin < 0.5, "in [0, 0.5)", self.margin)
         require("sampler_seed", self.sampler_seed >= 0, ">= 0", self.sampler_seed)
@@ -205,6 +208,22 @@ def combinations(space: Sequence[Dimension]) -> tuple[Settings, ...]:
     """Every combination of the dimensions' choices; empty where one is a range."""
     paths, each = [d.path for d in space], product(*(d.choices for d in space))
     return tuple(dict(zip(paths, values, strict=True)) for values in each)
+
+
+def every_setting(config: Study) -> tuple[Settings, ...]:
+    """Settings of a study of distinct effect; empty where there are more than `MOST_SETTINGS`."""
+    each: list[Sequence[Any]] = []
+    for d in config.dimensions:
+        if not d.choices and not is_whole(config.base, d.path):
+            return ()
+        each.append(d.choices or range(int(d.low), int(d.high) + 1))
+    if math.prod(map(len, each)) > MOST_SETTINGS:
+        return ()
+    paths, distinct = [d.path for d in config.dimensions], dict[Hashable, Settings]()
+    for values in product(*each):
+        settings = dict(zip(paths, values, strict=True))
+        distinct.setdefault(config.effect(settings), settings)
+    return tuple(distinct.values())
 
 
 def study_json(config: Study) -> str:

@@ -1,6 +1,5 @@
 """Checks of settings, which raise one clear line that names the setting."""
 
-import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -140,18 +139,6 @@ def _short(value: object) -> object:
 
 def _options(hint: Any) -> tuple[Any, ...]:
     return get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
-
-
-def is_plain(name: str) -> bool:
-    """Is `name` safe as the name of a folder: no separators, not hidden, not empty?"""
-    return name != "" and name[0] != "." and all(c.isalnum() or c in "._-" for c in name)
-
-
-def plain_name(text: str) -> str:
-    """Turn a text into a similar name that `is_plain`, of at most 80 bytes."""
-    kept = "".join(c if c.isalnum() or c in "._-" else "-" for c in text)
-    short = re.sub(r"\.\.+", ".", kept).strip(".-").encode()[:80].decode(errors="ignore")
-    return short or "net"
 
 
 def read_number(word: str) -> float:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 
-from fftune.config import DataSpec, Split, is_plain, nearest
+from fftune.config import DataSpec, Split, nearest
 from fftune.data.beton.reader import stored_parts
 from fftune.data.dataset import Dataset
 from fftune.data.dataset_spec import DatasetSpec
@@ -17,6 +17,7 @@ from fftune.data.sources.arrays import parts_from
 from fftune.data.sources.folders import folder, parquet
 from fftune.data.sources.synthetic import synthetic
 from fftune.errors import DataError, StorageError
+from fftune.names import is_plain
 from fftune.registry import DATASETS, is_of_file
 from fftune.storage import in_home
 from fftune.user_code import UserCodeError, called

@@ -17,7 +17,6 @@ from fftune.config import (
     Selection,
     ThreatModel,
     WriteConfig,
-    is_plain,
     substandard_name,
 )
 from fftune.data.beton.manifest import Made, Manifest, SplitRecord, verified
@@ -30,6 +29,7 @@ from fftune.data.substandard import SubstandardRecipe, made_of
 from fftune.errors import ConfigError, DataError
 from fftune.models import device_of
 from fftune.models.loading import read_net
+from fftune.names import require_name
 from fftune.progress import Progress
 from fftune.registry import is_of_file
 from fftune.storage import in_home
@@ -109,9 +109,7 @@ class Conversion:
         if self.kind != "quality":
             name = substandard_name(name, self.kind, self.threat.norm)
         name += "" if self.phase is None else f"-phase{self.phase}"
-        if not is_plain(name):
-            raise ConfigError(f"name must be one that a folder can have, got {name!r}")
-        return name
+        return require_name("name", name)
 
 
 def convert(conversion: Conversion) -> Iterator[tuple[Path, Manifest]]:

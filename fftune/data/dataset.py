@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fftune.config import InputSpec, Split
+from fftune.errors import DataError
+from fftune.names import is_label
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """ids (B,) int64, x (B, C, H, W) float32 in [0, 1], y (B,) int64."""
@@ -29,6 +31,12 @@ class Source:
     division: tuple[int, int] | None = field(default=None, metadata={"since": 2})
     """Default numbers of training and validation examples, for a set without official parts. None:
     the set stays whole."""
+
+    def __post_init__(self) -> None:
+        for name in self.classes:
+            if not is_label(name):
+                shown = f"{name[:40]!r}..." if len(name) > 40 else repr(name)
+                raise DataError(f"data set {self.name!r}: {shown} cannot be the name of a class")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

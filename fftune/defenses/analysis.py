@@ -49,7 +49,7 @@ def ratio_gap(
     Over `SAMPLES` points, uniform in the l_inf ball of radius `eps`: a lower bound of each
     Lipschitz constant, from the same points for both classes.
     """
-    largest = x.new_zeros(2, len(x))
+    largest, ids = x.new_zeros(2, len(x)), ids.to(x.device)
     with torch.no_grad():
         at = _scores(net(x), score)
         for draw in range(SAMPLES):

@@ -44,7 +44,8 @@ def hedge(model: nn.Module, x: Tensor, *, config: HedgeConfig, noise: Noise, ids
     goal: Goal = "hedge"
     y = torch.zeros(len(x), dtype=torch.int64, device=x.device)
     if config.classes == "one" and config.steps and len(x):
-        goal, y = "adversarial", _drawn(model, x, config.steps, ExampleNoise(noise, ids))
+        examples = ExampleNoise(noise, ids.to(x.device))
+        goal, y = "adversarial", _drawn(model, x, config.steps, examples)
     x_hed: Tensor = pgd(
         model, x, y, config=search, goal=goal, loss=config.loss, noise=noise, ids=ids
     )
@@ -117,5 +118,4 @@ def _drawn(model: nn.Module, x: Tensor, steps: int, noise: ExampleNoise) -> Tens
     with torch.no_grad():
         first = index_batch(model, torch.zeros(1, dtype=torch.int64, device=x.device))
         classes = int(first(x[:1]).shape[1])
-    drawn = noise.fold("classes").uniform((steps,)) * classes
-    return drawn.long().to(x.device)
+    return (noise.fold("classes").uniform((steps,)) * classes).long()

@@ -54,7 +54,8 @@ def log_mean_probabilities(
 def _answers(
     model: nn.Module, x: Tensor, config: SmoothingConfig, noise: Noise, ids: Tensor
 ) -> Iterator[Tensor]:
-    """(B, K) logits of each noisy copy."""
+    """(B, K) logits of each noisy copy, whose noise is drawn where the images lie."""
+    ids = ids.to(x.device)
     for copy in range(config.votes):
         drawn = noise.fold("copy", copy).normal(ids, tuple(x.shape[1:]))
         yield model(x + config.sigma * drawn.to(x))

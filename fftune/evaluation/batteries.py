@@ -33,6 +33,8 @@ DEEPFOOL_STEPS = 50
 """Steps of DeepFool in `nine`, which Wu et al. 2021 do not print."""
 
 Scope = Literal["all", "wrong", "mistaken"]
+Wanted = Callable[[str], bool]
+"""Tells by its name in rows if an attack is run."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

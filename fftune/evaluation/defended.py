@@ -100,6 +100,14 @@ class DefenseSet:
         """Draws of each defence that an attack's examples are scored under, by its name."""
         return self.control if attack == CLEAN else self.repeats
 
+    def passes(self, attack: str) -> int:
+        """Forward passes of an example that its scoring takes, by the attack's name."""
+        drawn = self.scored(attack)
+        return sum(
+            (defense.passes + 1) * (drawn if defense.stochastic else 1)
+            for defense in self.defenses.values()
+        )
+
     def predictions(
         self,
         net: nn.Module,

@@ -25,14 +25,13 @@ from fftune.data import Dataset
 from fftune.data.model_spec import load_for
 from fftune.data.subset import sampled
 from fftune.errors import ConfigError, DataError, FftuneError
-from fftune.evaluation.batteries import Attack
+from fftune.evaluation.batteries import Attack, Wanted
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.block_cache import BlockCache, identity
 from fftune.evaluation.defended import DefenseSet
 from fftune.evaluation.escalation import single_pass
 from fftune.evaluation.job import (
     EvalJob,
-    Wanted,
     check_images,
     first_images,
     lint_model,
@@ -44,6 +43,7 @@ from fftune.evaluation.job import (
 )
 from fftune.evaluation.question import question_of
 from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, run_inline
+from fftune.evaluation.transfer import NamedNet
 from fftune.lint.after_attacks import AnswersBefore
 from fftune.lint.questions import FEW
 from fftune.models import fits, weights_hash
@@ -73,6 +73,7 @@ def evaluate(
     resources: Resources | None = None,
     root: Path | None = None,
     wanted: Wanted | None = None,
+    others: Sequence[NamedNet] = (),
     beside: Beside = nullcontext,
 ) -> dict[str, EvalResult]: ...
 @overload
@@ -89,6 +90,7 @@ def evaluate(
     resources: Resources | None = None,
     root: Path | None = None,
     wanted: Wanted | None = None,
+    others: Sequence[NamedNet] = (),
 ) -> Outcomes: ...
 def evaluate(
     models: Model | Mapping[str, Model],
@@ -103,6 +105,7 @@ def evaluate(
     resources: Resources | None = None,
     root: Path | None = None,
     wanted: Wanted | None = None,
+    others: Sequence[NamedNet] = (),
     beside: Beside = nullcontext,
 ) -> Outcomes | dict[str, EvalResult]:
     """Attack every example of a split with every attack of a battery.
@@ -122,6 +125,8 @@ def evaluate(
             not kept, as its code is not known.
         wanted: tells by an attack's name if it is run, the battery's and the adaptive ones that a
             defence adds; default all are. What is no attack always is.
+        others: nets by names of the caller's on which points are crafted as on those of
+            `battery.transfer`. With one in memory, too, blocks are not kept.
         beside: opened when a net was found fit, just before the attacks, and closed after them;
             not at all where no net is.
 
@@ -138,21 +143,7 @@ def evaluate(
         ClusterError: the cluster cannot be reached, or can never hold one actor.
     """
     require_word("backend", backend, Backend)
-    if not isinstance(models, Mapping):
-        alone = evaluate(
-            {_label(models): models},
-            *(data, battery),
-            threat=threat,
-            split=split,
-            defense=defense,
-            attacks=attacks,
-            backend=backend,
-            resources=resources,
-            root=root,
-            wanted=wanted,
-            beside=beside,
-        )
-        return next(iter(alone.values())).complete()
+    nets = models if isinstance(models, Mapping) else {_label(models): models}
     resources = resources or Resources()
     actors = None if backend == "inline" else _device_of_actors(battery.device, resources.share)
     battery = sized(battery, actors)
@@ -164,16 +155,17 @@ def evaluate(
         attacks=attacks,
         root=root,
         wanted=wanted,
+        others=others,
         actors=actors,
     )
     results: dict[str, EvalResult] = {}
     prepared: dict[str, PreparedJob] = {}
-    several = Progress("evaluation", unit="nets", total=len(models), fractions=True)
+    several = Progress("evaluation", unit="nets", total=len(nets), fractions=True)
     with ExitStack() as opened:
         begin = cache(lambda: opened.enter_context(beside()))
-        if backend == "inline" and len(models) > 1:
+        if backend == "inline" and len(nets) > 1:
             opened.enter_context(several)
-        for name, model in models.items():
+        for name, model in nets.items():
             try:
                 with _under_test(name, model, request) as (subject, ready, before):
                     begin()
@@ -191,7 +183,9 @@ def evaluate(
             several.update(len(results))
         if prepared:
             results |= _run_on_ray(prepared, battery, resources)
-    return {name: results[name] for name in models}
+    if not isinstance(models, Mapping):
+        return next(iter(results.values())).complete()
+    return {name: results[name] for name in nets}
 
 
 def attack_model(
@@ -249,6 +243,7 @@ class _Request:
     attacks: Sequence[Attack] | None
     root: Path | None
     wanted: Wanted | None
+    others: Sequence[NamedNet]
     actors: Device | None
     """What Ray's actors compute on; None: this process attacks."""
 
@@ -262,8 +257,9 @@ def _under_test(
     Raises:
         ModelError: see `evaluate`.
     """
-    if request.actors and not isinstance(model, ModelSpec):
-        raise ConfigError(f"backend must be 'inline' for a net in memory, got 'ray' ({name})")
+    for called, one in ((name, model), *request.others):
+        if request.actors and not isinstance(one, ModelSpec):
+            raise ConfigError(f"backend must be 'inline' for a net in memory, got 'ray' ({called})")
     # First the net: it fails at once, where images take their time.
     if isinstance(model, ModelSpec):
         net, model = load_for(model, lambda: request.open_data()[0])
@@ -278,6 +274,7 @@ def _under_test(
         attacks=request.attacks,
         defense=request.defense,
         wanted=request.wanted,
+        others=request.others,
     )
     with under_test(net, job.on("cpu") if request.actors else job) as subject:
         check_images(subject, dataset)
@@ -309,7 +306,8 @@ def _prepared(
         remarks=remarks,
     )
     job = job.on(request.actors) if request.actors else job
-    kept = BlockCache(request.root, job, code, device) if request.root and spec else None
+    known = spec is not None and all(other.net is None for other in job.others)
+    kept = BlockCache(request.root, job, code, device) if request.root and known else None
     return PreparedJob(spec=spec, job=job, cache=kept, question=question)
 
 

@@ -1,7 +1,7 @@
 """Evaluation job: a data set and its attacks, cut into block tasks, and the net under test."""
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,13 +15,13 @@ from fftune.config import BatteryConfig, DefenseConfig, Device, Precision, Threa
 from fftune.data import Dataset
 from fftune.data.dataset import Batch
 from fftune.devices import policy
-from fftune.errors import ConfigError, DataError, FftuneError, ModelError, OutOfMemoryError
+from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
-from fftune.evaluation.batteries import Attack, attacks_of, tier_of
+from fftune.evaluation.batteries import Attack, Wanted, attacks_of, tier_of
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.certificate import Certificate
 from fftune.evaluation.defended import CONTROLS, DefenseSet, refuse_misfits
-from fftune.evaluation.transfer import OtherNet, other_nets, transfers
+from fftune.evaluation.transfer import NamedNet, OtherNet, at_hand, other_nets, transfers
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
 from fftune.models import (
@@ -36,13 +36,10 @@ from fftune.models import (
     torch_threads,
     weights_hash,
 )
-from fftune.training.out_of_memory import ran_out
+from fftune.training.out_of_memory import room_on
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
-
-Wanted = Callable[[str], bool]
-"""Tells by its name in rows if an attack is run."""
 
 COMPARED = 4
 """Examples on which a net's copies must answer as it does."""
@@ -61,7 +58,8 @@ class BlockTask:
     def __str__(self) -> str:
         attack = self.attack
         goal = attack.goal if attack.target is None else f"{attack.goal} at class {attack.target}"
-        return f"{attack.name}, goal {goal}, tier {attack.tier}"
+        several = len(attack.stages) > 1 and attack.choice is None
+        return f"{attack.name}, goal {goal}" + (f", tier {attack.tier}" if several else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,11 +88,13 @@ class EvalJob:
         attacks: Sequence[Attack] | None = None,
         defense: DefenseConfig | None = None,
         wanted: Wanted | None = None,
+        others: Sequence[NamedNet] = (),
     ) -> "EvalJob":
         """Build the job of a battery, or of these `attacks`; a defense adds adaptive ones.
 
         Args:
             wanted: tells by its name if an attack is run; default all are, and controls always.
+            others: nets on which points are crafted, beside those of `battery.transfer`.
 
         Raises:
             ConfigError, ModelError: a bound behind a defense; a useless net in `battery.transfer`.
@@ -104,31 +104,29 @@ class EvalJob:
         offered = tuple(
             attacks or attacks_of(battery, threat, classes=classes, defended=defense.is_any)
         )
-        chosen = tuple(one for one in offered if wanted is None or wanted(one.name))
         defense_set = DefenseSet.of(
             defense,
             threat,
             source=dataset.source.name,
             split=dataset.split,
-            attacks=len(chosen),
+            attacks=sum(wanted is None or wanted(one.name) for one in offered),
         )
-        if defense_set is not None and any(isinstance(a, Certificate) for a in chosen):
+        if defense_set is not None and any(isinstance(a, Certificate) for a in offered):
             raise ConfigError("defense.names must be left out to certify: the bound is the net's")
-        others = other_nets(battery.transfer, dataset)
-        more: tuple[Attack, ...] = transfers(chosen, others, threat, tier_of(battery))
+        crafting = other_nets(battery.transfer, dataset, others)
+        # Those that follow from the battery follow from all of it, such as its longest PGD.
+        every = (*offered, *transfers(offered, crafting, threat, tier_of(battery)))
         if defense_set is not None:
-            aware = adaptive_attacks(offered, defense_set, threat)  # as long as its longest PGD
-            more += tuple(
-                one for one in aware if wanted is None or one.name in CONTROLS or wanted(one.name)
-            )
+            every += adaptive_attacks(offered, defense_set, threat)
+        taken = (a for a in every if wanted is None or a.name in CONTROLS or wanted(a.name))
         return cls(
             dataset=dataset,
             dataset_hash=dataset.hash(),
             model_hash=model_hash,
             battery=sized(battery),
-            attacks=(*chosen, *more),
+            attacks=tuple(taken),
             defense_set=defense_set,
-            others=others,
+            others=crafting,
         )
 
     @classmethod
@@ -213,11 +211,12 @@ def under_test(net: nn.Module, job: EvalJob) -> Iterator[ModelUnderTest]:
     """
     device, threads = device_of(job.battery.device), job.battery.threads
     with (
-        _room_on(device),
+        room_on(device),
         answering(),
         eval_mode(net),
         frozen(net),
         placed(net, device),
+        at_hand(job.others, device),
         torch_threads(threads),
     ):
         subject = model_under_test(net, job)
@@ -227,22 +226,9 @@ def under_test(net: nn.Module, job: EvalJob) -> Iterator[ModelUnderTest]:
             forget_recordings(subject)
 
 
-@contextmanager
-def _room_on(device: str) -> Iterator[None]:
-    """Say in one line that a device is too small for what is asked of a net before its blocks."""
-    try:
-        yield
-    except Exception as error:
-        if isinstance(error, FftuneError) or not ran_out(error):
-            raise
-        raise OutOfMemoryError(
-            f"out of memory on {device}: it is too small for the net and a few images"
-        ) from error
-
-
 def forget_recordings(subject: ModelUnderTest) -> None:
     """Free the memory of everything that a device has recorded of a net and its copies."""
-    for net in (subject.net, subject.surrogate, subject.surrogate_lowp):
+    for net in (subject.net, subject.surrogate, subject.surrogate_lowp, *subject.others.values()):
         forget(net)
 
 

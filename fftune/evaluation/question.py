@@ -19,8 +19,10 @@ from fftune.config import (
     told_radius,
 )
 from fftune.defenses import Defense, Hedge, NamedDefense
+from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.batteries import battery_spec, tier_of
 from fftune.evaluation.block_cache import ENGINE, judging
+from fftune.evaluation.defended import CONTROLS
 from fftune.evaluation.job import EvalJob
 from fftune.outcomes import Outcomes
 from fftune.registry import code_of, label
@@ -146,11 +148,15 @@ class Question:
         tier = f", tier {self.tier}" if self.tier else ""
         draws = f"; {self.repeats} draws of each" if self.defences else ""
         defences = (f"defences: {', '.join(map(str, self.defences))}{draws}",)
+        added = [one for one in self.attacks if one in CONTROLS or is_adaptive(one)]
+        own = [one for one in self.attacks if one not in added]
+        aware = (f"attackers that know of defences, and controls: {', '.join(added)}",)
         how = f"{self.device}, {self.precision}, {self.threads} threads"
         return (
             f"{len(self.classes)} classes in order: {_shortened(self.classes)}",
-            f"{ball}; battery {self.battery}{tier}: {', '.join(self.attacks)}",
+            f"{ball}; battery {self.battery}{tier}: {', '.join(own)}",
             *(defences if self.defences else ()),
+            *(aware if added else ()),
             f"{how}, blocks of {self.block_size}, seed {self.seed}, engine {self.engine}",
             *(f"remark {remark}" for remark in self.remarks),
         )

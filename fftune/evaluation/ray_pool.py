@@ -191,7 +191,7 @@ class Pool:
             ClusterError: no actor starts.
         """
         states = [JobState.of(job) for job in jobs]
-        self._cost = CostModel()
+        self._cost = CostModel(jobs[0].job.defense_set)
         queue = TaskQueue(states, self._cost)
         self._jobs = dict(zip(states, jobs, strict=True))
         nets = f"{len(jobs)} nets" if len(jobs) > 1 else jobs[0].question.net

@@ -15,6 +15,7 @@ from fftune.errors import FftuneError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.block_cache import BlockCache
+from fftune.evaluation.defended import DefenseSet
 from fftune.evaluation.escalation import Plan, plan
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.evaluation.perform import perform
@@ -180,7 +181,7 @@ def run_inline(
     Args:
         name: of the net, as progress calls it.
     """
-    cost = CostModel()
+    cost = CostModel(job.defense_set)
     tasks = state.begin()
     with Progress(name, unit="blocks") as progress:
         while not state.over:
@@ -208,9 +209,10 @@ class WorkItem:
 
 
 class CostModel:
-    """Seconds of a task: measured on its attack's other tasks, or estimated from its passes."""
+    """Seconds of a task: measured on its attack's others, or guessed from all passes it takes."""
 
-    def __init__(self) -> None:
+    def __init__(self, defense_set: DefenseSet | None = None) -> None:
+        self._defense_set = defense_set
         self._seconds: dict[Attack, float] = {}
         self._examples: dict[Attack, int] = {}
 
@@ -225,7 +227,7 @@ class CostModel:
         attack = task.attack
         if attack in self._seconds:
             return len(task.rows) * self._seconds[attack] / self._examples[attack]
-        return len(task.rows) * passes(attack) * self._pace
+        return len(task.rows) * self._passes(attack) * self._pace
 
     def left(self, tasks: Iterable[BlockTask]) -> float:
         """Seconds that these tasks would take one worker; nan while nothing was measured."""
@@ -234,8 +236,12 @@ class CostModel:
     @property
     def _pace(self) -> float:
         """Seconds for each estimated pass, over all that was measured."""
-        estimated = sum(passes(attack) * n for attack, n in self._examples.items())
+        estimated = sum(self._passes(attack) * n for attack, n in self._examples.items())
         return sum(self._seconds.values()) / estimated if estimated else 1.0
+
+    def _passes(self, attack: Attack) -> float:
+        behind = self._defense_set
+        return passes(attack) + (0 if behind is None else behind.passes(attack.name))
 
 
 def passes(attack: Attack) -> float:

@@ -6,7 +6,9 @@ mislead in the same way (Papernot et al. 2016; Athalye et al. 2018 on masked gra
 
 import hashlib
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -24,13 +26,24 @@ from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.batteries import Attack, Scope
 from fftune.evaluation.tiers import TIERS, AttackStage
 from fftune.keyed_noise import ExampleNoise, Noise
-from fftune.models import adapted, fits, inference_copy, load_model, weights_hash
+from fftune.models import (
+    adapted,
+    eval_mode,
+    fits,
+    frozen,
+    inference_copy,
+    load_model,
+    placed,
+    weights_hash,
+)
 from fftune.models.loading import source_of
 from fftune.models.specs import ROBUSTBENCH, named_spec, read_spec
 from fftune.registry import MODELS
 from fftune.storage import sha256
 from fftune.user_code import local_code
 
+NamedNet = tuple[str, nn.Module | ModelSpec]
+"""A net of the caller's, and what it is called."""
 ASKED = 16
 """Images on which a net's logits are part of its identity."""
 GOALS: tuple[Goal, ...] = ("adversarial", "hypocritical")
@@ -42,39 +55,72 @@ class OtherNet:
     """A net of the user's on which points are crafted. It travels to any worker."""
 
     name: str
-    spec: ModelSpec
-    weights: bytes
-    """Its state_dict, as `torch.save` writes it."""
     hash: str
     """16 hex digits of its weights, its modules, its code, and its logits on a few images."""
+    spec: ModelSpec | None = None
+    """Description by which any process builds it; None for a net in memory."""
+    weights: bytes = b""
+    """Its state_dict, as `torch.save` writes it; none of a net in memory."""
+    net: nn.Module | None = None
+    """The net itself, where it is in the memory of this process, of which nothing travels."""
 
     @classmethod
-    def read(cls, place: str, dataset: Dataset) -> "OtherNet":
-        """Load a net by the folder of its checkpoint, or as `--model` is spelled.
+    def read(cls, place: str | ModelSpec, dataset: Dataset) -> "OtherNet":
+        """Load a net by its description, the folder of its checkpoint, or as `--model` is spelled.
 
         Raises:
             ConfigError: it is the name of an architecture, whose weights nobody has trained.
             ModelError: it cannot be built, or does not fit the data's images and classes.
         """
         try:
-            net, spec = load_for(_spec_of(place), lambda: dataset)
-            key = _identity(net, spec, dataset)
+            given = _spec_of(place) if isinstance(place, str) else place
+            net, spec = load_for(given, lambda: dataset)
+            key = _identity(net, dataset, source_of(spec.factory))
         except ModelError as error:
-            raise ModelError(f"battery.transfer {place!r}: {error}") from error
+            told = place if isinstance(place, str) else place.label
+            raise ModelError(f"battery.transfer {told!r}: {error}") from error
         weights = io.BytesIO()
         torch.save(net.state_dict(), weights)
         return cls(name=spec.label, spec=spec, weights=weights.getvalue(), hash=key)
 
+    @classmethod
+    def given(cls, name: str, net: nn.Module, dataset: Dataset) -> "OtherNet":
+        """Take a net in memory, which is left as it is.
+
+        Raises:
+            ModelError: it does not fit the data's images and classes.
+        """
+        try:
+            with eval_mode(net), frozen(net):
+                return cls(name=name, hash=_identity(net, dataset), net=net)
+        except ModelError as error:
+            raise ModelError(f"transfer {name!r}: {error}") from error
+
     def copied(self, device: str, few: Tensor) -> nn.Module:
-        """The copy that searches ask, on a device.
+        """The copy that searches ask, on a device; of a net in memory inside `at_hand`.
 
         Args:
             few: (B, C, H, W) images on that device; see `models.inference_copies`.
         """
+        return inference_copy(adapted(self._built(device), few), "fp32", few)
+
+    def _built(self, device: str) -> nn.Module:
+        if self.net is not None:
+            return self.net
+        assert self.spec is not None  # it is in memory, or described
         net = load_model(replace(self.spec, weights="", hash=""))
         net.load_state_dict(torch.load(io.BytesIO(self.weights), weights_only=True))
-        net = adapted(net.requires_grad_(False).to(device), few)
-        return inference_copy(net.eval(), "fp32", few)
+        return net.requires_grad_(False).to(device).eval()
+
+
+@contextmanager
+def at_hand(others: Iterable[OtherNet], device: str) -> Iterator[None]:
+    """Nets in memory on a device, frozen and in eval mode inside the block; then as they were."""
+    with ExitStack() as held:
+        for net in (other.net for other in others if other.net is not None):
+            for context in (eval_mode(net), frozen(net), placed(net, device)):
+                held.enter_context(context)
+        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,19 +168,26 @@ class Attempt(Protocol):
     """(5, B) int64, of `query_counter.KINDS`."""
 
 
-def other_nets(places: Sequence[str], dataset: Dataset) -> tuple[OtherNet, ...]:
-    """Load nets by their places; of equal names the later ones are numbered.
+def other_nets(
+    places: Sequence[str], dataset: Dataset, nets: Sequence[NamedNet] = ()
+) -> tuple[OtherNet, ...]:
+    """Load nets by their places, and take further ones; of equal names later ones are numbered.
 
     Raises:
         ConfigError, ModelError: see `OtherNet.read`.
     """
-    found: dict[str, OtherNet] = {}
-    for place in places:
-        net = OtherNet.read(place, dataset)
-        number = sum(known.spec.label == net.name for known in found.values()) + 1
-        name = net.name if number == 1 else f"{net.name}-{number}"
-        found[name] = replace(net, name=name)
-    return tuple(found.values())
+    read = [OtherNet.read(place, dataset) for place in places]
+    for name, net in nets:
+        if isinstance(net, ModelSpec):
+            read.append(replace(OtherNet.read(net, dataset), name=name))
+        else:
+            read.append(OtherNet.given(name, net, dataset))
+    found, taken = [], Counter[str]()
+    for other in read:
+        taken[other.name] += 1
+        number = taken[other.name]
+        found.append(replace(other, name=f"{other.name}-{number}") if number > 1 else other)
+    return tuple(found)
 
 
 def transfers(
@@ -241,18 +294,21 @@ def _spec_of(place: str) -> ModelSpec:
         raise ConfigError(f"battery.transfer: {error}") from None
 
 
-def _identity(net: nn.Module, spec: ModelSpec, dataset: Dataset) -> str:
+def _identity(net: nn.Module, dataset: Dataset, file: Path | None = None) -> str:
     """Hash of a net that fits the data.
+
+    Args:
+        file: of the user's, that builds it.
 
     Raises:
         ModelError: it does not take the images, or returns no finite logits of their classes.
     """
     _, x, _ = next(dataset.batches(ASKED))
+    x = x.to(next((p.device for p in net.parameters()), x.device))
     logits = fits.logits_of(
         adapted(net, x), x, len(dataset.source.classes), data=dataset.source.name
     )
-    file = source_of(spec.factory)
     code = "" if file is None else f"{sha256(file)} {local_code(file)}"
     digest = hashlib.sha256(f"{weights_hash(net)} {net} {code}".encode())
-    digest.update(logits.numpy().tobytes())
+    digest.update(logits.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

@@ -18,6 +18,7 @@ from fftune.config import (
     Split,
     ThreatModel,
     config_hash,
+    require,
 )
 from fftune.data import Dataset
 from fftune.data.subset import sample
@@ -50,7 +51,11 @@ def check_hedge(config: HedgeTrial) -> None:
         ModelError: the model cannot be built, does not take the data's images, does not return
             logits of their classes, or has no gradients that a hedge could follow.
         DataError: the data are missing.
+        ConfigError: the examples are so few that none are left to select, or to report.
     """
+    for split, dataset in splits_of(config.data, config.examples).items():
+        rule = f"so many that some are left for {split}"
+        require("base.examples", len(dataset) > 0, rule, config.examples)
     net = load_model(config.net)
     few = sample(config.data, "test", TRIED_ON)
     still = AttackConfig(threat=ThreatModel(eps=0), steps=0, start="none")

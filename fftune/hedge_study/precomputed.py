@@ -80,8 +80,13 @@ class PerturbedSet:
         Raises:
             DataError: the file is missing or damaged.
         """
-        with reading(path, "perturbed examples", DataError):
-            return cls(**torch.load(path, weights_only=True))
+        try:
+            with reading(path, "perturbed examples", DataError):
+                return cls(**torch.load(path, weights_only=True))
+        except DataError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            raise DataError(f"{error}; delete the file, and they are made again") from error
 
 
 def perturb_dataset(

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from fftune.config import Device
-from fftune.errors import ConfigError
+from fftune.errors import DeviceError
 
 
 @contextmanager
@@ -72,10 +72,10 @@ def device_of(device: Device) -> str:
     """The device of a setting: `auto` is CUDA if torch sees it.
 
     Raises:
-        ConfigError: CUDA was asked for, and torch cannot use it; the line says why.
+        DeviceError: CUDA was asked for, and torch cannot use it; the line says why.
     """
     if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"device must be one that torch sees; {_why_no_cuda()}")
+        raise DeviceError(f"device must be one that torch sees; {_why_no_cuda()}")
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     return device

@@ -10,9 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from fftune.errors import ModelError
-from fftune.storage import write_whole
-from fftune.stored_file import refuse_special
+from fftune.errors import ModelError, StorageError
+from fftune.storage import require_plain_file, write_whole
 from fftune.user_code import answering
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "state")
@@ -72,7 +71,7 @@ def read_plain(path: str) -> Any:
         ModelError: the file is missing or damaged, or holds what only running code could make.
     """
     try:
-        refuse_special(Path(path))
+        require_plain_file(Path(path))
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes at random raise almost anything
         raise ModelError(f"weights {path!r} {_refusal(error)}") from error
@@ -80,6 +79,8 @@ def read_plain(path: str) -> Any:
 
 def _refusal(error: Exception) -> str:
     """The reason of a refusal, without torch's own advice, which is to run the file's code."""
+    if isinstance(error, StorageError):
+        return f"cannot be used: {error}"
     if code := re.search(r"GLOBAL (\S+)|(TorchScript) archive", str(error)):
         return (
             f"hold more than tensors ({code[1] or code[2]}), and code in a file of weights is "

@@ -7,6 +7,7 @@ from typing import Any
 from fftune.outcomes import Outcomes
 from fftune.report.attack_table import rates
 from fftune.report.defended_rows import undefended
+from fftune.report.defense_rates import defense_rates
 from fftune.risk import Rate, plain_rate
 
 HEADLINES = {
@@ -14,6 +15,11 @@ HEADLINES = {
     "worst_case/hypocritical_risk": "hypocritical risk on D-",
 }
 """Rates of `attack_table.rates` that stand beside each other, as they are printed."""
+BEHIND = {
+    "worst_case/accuracy": "right when clean (D+) and under the best of all",
+    "worst_case/hypocritical_risk": "hypocritical risk on D-, best of all",
+}
+"""The same of `defense_rates.defense_rates`, of the first draw."""
 GOALS = {
     "worst_case/accuracy": {"adversarial"},
     "worst_case/hypocritical_risk": {"hypocritical", "targeted"},
@@ -26,6 +32,8 @@ class SeedSpread:
     """One headline figure under each seed of the attackers."""
 
     name: str
+    told: str
+    """Words that are printed for the name."""
     rates: Mapping[int, Rate]
     """By seed; the first is the headline."""
 
@@ -37,11 +45,13 @@ class SeedSpread:
 
     def __str__(self) -> str:
         each = ", ".join(f"{rate.value:.1%}" for rate in self.rates.values())
-        return f"{HEADLINES[self.name]}: {each}; {100 * self.spread:.1f} points apart"
+        counted = sorted({rate.n for rate in self.rates.values()})
+        n = " to ".join(f"{one:,}" for one in dict.fromkeys((counted[0], counted[-1])))
+        return f"{self.told}: {each}; {100 * self.spread:.1f} points apart, n = {n}"
 
 
 def seed_spreads(outcomes: Sequence[Outcomes]) -> list[SeedSpread]:
-    """Worst-case accuracy and hypocritical risk of a bare net under each seed.
+    """Worst-case accuracy and hypocritical risk under each seed, bare and behind each defence.
 
     Args:
         outcomes: of one net and one battery, each of one seed. Where some lack a figure, it is
@@ -49,12 +59,23 @@ def seed_spreads(outcomes: Sequence[Outcomes]) -> list[SeedSpread]:
             friend and an example at risk.
     """
     goals = set[str]().union(*(rows.values("goal") for rows in outcomes))
-    by_seed = {seed: rates(undefended(rows)) for rows in outcomes for seed in rows.values("seed")}
+    defenses = sorted(set().union(*(rows.values("defense") for rows in outcomes)) - {"none"})
+    by_seed = {
+        seed: rates(undefended(rows)) | (defense_rates(rows) if defenses else {})
+        for rows in outcomes
+        for seed in rows.values("seed")
+    }
+    known = [one for one in HEADLINES if GOALS[one] & goals]
+    told = {one: HEADLINES[one] for one in known} | {
+        f"defense/{name}/{one}": f"behind {name}, first draw: {BEHIND[one]}"
+        for name in defenses
+        for one in known
+    }
     spreads = []
-    for name in (one for one in HEADLINES if GOALS[one] & goals):
+    for name, words in told.items():
         found = {seed: one[name] for seed, one in by_seed.items() if name in one and one[name].n}
         if found and len(found) == len(by_seed):
-            spreads.append(SeedSpread(name=name, rates=found))
+            spreads.append(SeedSpread(name=name, told=words, rates=found))
     return spreads
 
 

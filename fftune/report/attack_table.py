@@ -105,9 +105,12 @@ def shares(
 
 
 def values(found: Mapping[str, Rate]) -> dict[str, float]:
-    """Values of the defined rates, for charts of MLflow, and the n of the worst case."""
-    worst = found.get("worst_case/accuracy")
-    sizes = {} if worst is None else {"worst_case/n": float(worst.n)}
+    """Values of the defined rates, for charts of MLflow, and the n of each worst case."""
+    sizes = {
+        name.replace("accuracy", "n"): float(rate.n)
+        for name, rate in found.items()
+        if name.endswith("worst_case/accuracy")
+    }
     return {name: rate.value for name, rate in found.items() if rate.n} | sizes
 
 

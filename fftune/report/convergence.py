@@ -2,8 +2,8 @@
 
 A row of a search that ends with its first success tells by its passes when that was. The rule is
 fixed beforehand: a search has converged where the second half of its passes found at most `LATE` of
-the examples at risk. Searches that take every step do not tell, and what they alone found counts as
-found late.
+the examples at risk, or where all of them are found, as nothing is left then. Searches that take
+every step do not tell, and what they alone found counts as found late.
 """
 
 from collections.abc import Iterator
@@ -48,6 +48,11 @@ class Curve:
         return Rate(len(self.passes) - self.within(0.5).count, self.n)
 
     @property
+    def converged(self) -> bool:
+        """True where little was found late, or everything."""
+        return has_converged(self.late) or len(self.passes) == self.n
+
+    @property
     def plain(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {
@@ -56,14 +61,14 @@ class Curve:
             "n": self.n,
             "budget": self.budget,
             "passes": list(self.passes),
-            "converged": has_converged(self.late),
+            "converged": self.converged,
         }
 
     def __str__(self) -> str:
         points = [f"{self.within(share).value:.1%} at {name}" for name, share in SHARES.items()]
         whole = Rate(len(self.passes), self.n).value
         points.append(f"{whole:.1%} at all of {self.budget:,} passes")
-        return f"{self.goal} {self.attack}: {', '.join(points)}: {_word(self.late)}"
+        return f"{self.goal} {self.attack}: {', '.join(points)}: {_word(self.converged)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,22 +76,37 @@ class Convergence:
     """Convergence of the worst case over all searches of a goal."""
 
     goal: str
+    found: Rate
+    """Successes of all searches together, of the examples at risk."""
     late: Rate | None
     """Share of the examples at risk that no search found in the first half of its passes, but some
     did later; None where no search tells when."""
 
     @property
+    def converged(self) -> bool | None:
+        """True where little was found late, or everything; None where that is not known."""
+        if self._found_all:
+            return True
+        return None if self.late is None else has_converged(self.late)
+
+    @property
     def plain(self) -> dict[str, Any]:
         """Plain JSON values."""
         late = None if self.late is None else plain_rate(self.late)
-        converged = None if self.late is None else has_converged(self.late)
-        return {"goal": self.goal, "late": late, "converged": converged}
+        return {"goal": self.goal, "late": late, "converged": self.converged}
+
+    @property
+    def _found_all(self) -> bool:
+        return 0 < self.found.n == self.found.count
 
     def __str__(self) -> str:
+        head = f"{self.goal} worst case"
+        if self._found_all:
+            return f"{head}: converged: all of n = {self.found.n:,} are found"
         if self.late is None:
-            return f"{self.goal} worst case: not known, as every search takes all its steps"
-        found = f"found late, {self.late.count:,} of n = {self.late.n:,}"
-        return f"{self.goal} worst case: {_word(self.late)}: {found}"
+            return f"{head}: not known, as every search takes all its steps"
+        late = f"found late, {self.late.count:,} of n = {self.late.n:,}"
+        return f"{head}: {_word(has_converged(self.late))}: {late}"
 
 
 def has_converged(late: Rate) -> bool:
@@ -122,9 +142,9 @@ def convergences(rows: "pd.DataFrame") -> list[Convergence]:
         for _, part in telling.groupby("attack"):
             half = part["won"] & (part["passes"] <= 0.5 * _budget(part))
             early |= set(part.loc[half, "id"])
-        late = len(set(found.loc[found["won"], "id"]) - early)
-        known = Rate(late, int(found["id"].nunique())) if len(telling) else None
-        every.append(Convergence(goal=goal, late=known))
+        won, n = set(found.loc[found["won"], "id"]), int(found["id"].nunique())
+        known = Rate(len(won - early), n) if len(telling) else None
+        every.append(Convergence(goal=goal, found=Rate(len(won), n), late=known))
     return every
 
 
@@ -135,7 +155,9 @@ def convergence_lines(rows: "pd.DataFrame") -> list[str]:
         rows: as of `curves`.
     """
     found = [*map(str, curves(rows)), *map(str, convergences(rows))]
-    rule = f"converged: the second half of the passes finds at most {LATE:.1%} of n"
+    rule = (
+        f"converged: the second half of the passes finds at most {LATE:.1%} of n, or all is found"
+    )
     return [f"  risk over passes; {rule}:", *(f"    {line}" for line in found)] if found else []
 
 
@@ -147,8 +169,9 @@ def convergence_values(outcomes: Outcomes) -> dict[str, float]:
     """
     found: dict[str, float] = {}
     for one in convergences(_frame(outcomes)):
+        if one.converged is not None and one.found.n:
+            found[f"converged/{one.goal}"] = float(one.converged)
         if one.late is not None and one.late.n:
-            found[f"converged/{one.goal}"] = float(has_converged(one.late))
             found[f"late/{one.goal}"] = one.late.value
     return found
 
@@ -205,5 +228,5 @@ def _curve(goal: str, attack: str, part: "pd.DataFrame") -> Curve:
     )
 
 
-def _word(late: Rate) -> str:
-    return "converged" if has_converged(late) else "not converged"
+def _word(converged: bool) -> str:
+    return "converged" if converged else "not converged"

@@ -7,7 +7,7 @@ from fftune.comparison import Paired
 from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.defended import CLEAN
 from fftune.outcomes import Outcomes
-from fftune.report import resubmission_table
+from fftune.report import defense_legend, resubmission_table
 from fftune.report.defended_rows import (
     defense_frame,
     flip_counts,
@@ -35,25 +35,43 @@ def defense_table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None 
     frame = defense_frame(outcomes)
     lines: list[str] = []
     for split, part in frame.groupby("split"):
-        repeats = judged_draws(part)
-        lines.append(
-            f"{split}, under defences: n = {part['id'].nunique():,}, {repeats} draws of each; "
-            "mean accuracy in % (its variance over draws)"
-        )
-        lines.append(
-            "  attacks were crafted once, only the defence was drawn again: its noise alone varies"
-        )
-        lines.append("  differences are of the first draw")
-        lines += _natural(part, repeats)
+        sure = _without_chance(part)
+        lines += _head(str(split), part, sure)
+        told = part[~part["defense"].isin(sure) | (part["defense_repeat"] == 0)]
+        lines += _natural(told, judged_draws(part))
         goals = set(part["goal"])
         if "adversarial" in goals:
-            lines += _adversaries(part)
+            lines += _adversaries(told)
         if "hypocritical" in goals:
-            lines += _friends(part)
+            lines += _friends(told)
         lines += ["", *_resubmitted(part), ""]
         for defense, shares in defended_shares(part, seconds).items():
             lines += ["", f"behind {defense}, first draw:", *share_lines(shares)]
     return "\n".join(lines)
+
+
+def _without_chance(part: "pd.DataFrame") -> list[str]:
+    """Defences whose draws, of which there are several, never differ, as those of JPEG."""
+    if judged_draws(part) < 2:
+        return []
+    key = ["defense", "attack", "goal", "target", "seed", "id"]
+    under = part[part["defense"] != "none"]
+    differ = (under.groupby(key)["pred_pert"].nunique() > 1).groupby("defense").any()
+    return [str(defense) for defense in differ.index[~differ]]
+
+
+def _head(split: str, part: "pd.DataFrame", sure: Sequence[str]) -> list[str]:
+    """Say what the first tables show, and of which defences one draw tells all."""
+    head = f"{split}, under defences: n = {part['id'].nunique():,}"
+    alike = f"  behind {' and '.join(sure)} all draws gave the same answers: one is shown"
+    if {"none", *sure} >= set(part["defense"]):
+        return [f"{head}; accuracy in %", alike]
+    return [
+        f"{head}, {judged_draws(part)} draws of each; mean accuracy in % (its variance over draws)",
+        "  attacks were crafted once, only the defence was drawn again: its noise alone varies",
+        "  differences are of the first draw",
+        *([alike] if sure else []),
+    ]
 
 
 def _natural(part: "pd.DataFrame", repeats: int) -> list[str]:
@@ -63,13 +81,15 @@ def _natural(part: "pd.DataFrame", repeats: int) -> list[str]:
         return ["  natural accuracy is missing, and with it whose mistakes are whose", ""]
     control = int(clean["defense_repeat"].max()) + 1
     rows = [["", "natural", f"right in {control} draws of {control}"]]
+    note = ["  the second column is noise alone, which is no adversary"]
+    if control == 1:
+        rows, note = [["", "natural"]], []
     for defense in defenses_in(part):
         one = clean[clean["defense"] == defense]
         first = one[one["defense_repeat"] < repeats]
         always = one.groupby("id")["right"].all()
-        rows.append([defense, _mean(first), f"{100 * always.mean():.2f}"])
-    note = "  the second column is noise alone, which is no adversary"
-    return [*grid(rows), note, "", *_gains("natural", clean), ""]
+        rows.append([defense, _mean(first), f"{100 * always.mean():.2f}"][: len(rows[0])])
+    return [*grid(rows), *note, "", *_gains("natural", clean), ""]
 
 
 def _adversaries(part: "pd.DataFrame") -> list[str]:
@@ -94,7 +114,8 @@ def _adversaries(part: "pd.DataFrame") -> list[str]:
     everyone = adv[adv["defense_repeat"] == 0]
     for name, chosen in (("best of all", unknown), ("best, noise known*", everyone)):
         rows.append([name, *(_mean(_worst(chosen[chosen["defense"] == d])) for d in defenses)])
-    lines += [*grid(rows), "  * the defender's first draw alone, which `known-...` has", ""]
+    lines += [*grid(rows), "  * the defender's first draw alone, which `known-...` has"]
+    lines += [*defense_legend.attackers(attacks_in(aware)), *defense_legend.BEST, ""]
     lines += _gains("best of all", _worst(unknown))
     return [*lines, "", *_flips(battery, attacks, defenses)]
 
@@ -127,7 +148,7 @@ def _unmasked(hyp: "pd.DataFrame") -> list[str]:
                 lines.append(f"  {defense} unmasks {attack}: {Rate(unmasked, len(was))}")
         rows.append(cells)
     title = "mistakes of the bare net that false friends conceal, under the first draw"
-    return [title, *grid(rows), "", *lines]
+    return [title, *grid(rows), *defense_legend.MISTAKES, "", *lines]
 
 
 def _resubmitted(part: "pd.DataFrame") -> list[str]:
@@ -184,7 +205,7 @@ def _flips(battery: "pd.DataFrame", attacks: Sequence[str], defenses: Sequence[s
             counts = flip_counts(one)
             cells += [f"{counts[name]:.1f}" for name in ("FtoT", "TtoF", "FtoF")]
         rows.append(cells)
-    return grid(rows)
+    return [*grid(rows), *defense_legend.FLIPS]
 
 
 def _worst(rows: "pd.DataFrame") -> "pd.DataFrame":

@@ -1,5 +1,6 @@
 """Record of evaluated nets: files of rows and rates, tables for the user, runs in MLflow."""
 
+import hashlib
 import json
 import logging
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from fftune.comparison import common_mistakes
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel, require
-from fftune.errors import FftuneError
+from fftune.errors import FftuneError, StorageError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
@@ -20,13 +21,13 @@ from fftune.report.attack_seeds import seed_lines, seed_plain, seed_values
 from fftune.report.attack_table import rates, shares, table, values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
 from fftune.report.convergence import convergence_plain, convergence_values
-from fftune.report.defended_rows import undefended
+from fftune.report.defended_rows import defense_frame, undefended
 from fftune.report.defense_rates import defense_expectations, defense_rates
 from fftune.report.defense_table import defense_table
-from fftune.report.optimality import SearchShare, share_values
+from fftune.report.optimality import SearchShare, defended_shares, share_values
 from fftune.risk import Rate, plain_rate
-from fftune.storage import write_text
-from fftune.tracking.runs import TrackedRun, discard_runs, send_outbox
+from fftune.storage import require_plain_file, write_text
+from fftune.tracking.runs import TrackedRun, has_run, in_place_of, send_outbox
 from fftune.tracking.store import Tracking, open_tracking
 
 MOST_PAIRS = 36
@@ -49,11 +50,16 @@ class EvaluationRecord:
     """Share of right answers that a net must reach; None: nets are not judged."""
 
     def check(self, battery: BatteryConfig) -> None:
-        """Refuse a bar for a battery that leaves out what a net gets right.
+        """Refuse a file for rows that is none, and a bar for a battery that leaves rows out.
 
         Raises:
             ConfigError: no attack of it has all examples.
+            StorageError: the rows' folder is missing, or a device stands in their place.
         """
+        if self.rows is not None:
+            require_plain_file(self.rows)
+            if not self.rows.parent.is_dir():
+                raise StorageError(f"rows: there is no folder {str(self.rows.parent)!r}")
         if self.bar is None:
             return
         attacks = attacks_of(battery, self.threat, classes=2)
@@ -84,8 +90,7 @@ class EvaluationRecord:
         for rows in seeds:
             rows.write(self._path(*questions_of(rows), default=True))
         self._write_lost(path.with_suffix(".missing.json"), result)
-        found = shares(undefended(outcomes), result.seconds)
-        kept = self._rates(outcomes), self._expectations(outcomes), found
+        kept = self._rates(outcomes), self._expectations(outcomes), self._shares(result)
         write_text(beside(path), _summary(question, *kept, (outcomes, *seeds)))
         log.info("rows are in %s", path)
         return self._text(question, result, seeds)
@@ -194,6 +199,14 @@ class EvaluationRecord:
         """Means over draws, under each defense."""
         return defense_expectations(outcomes) if self._defenses else {}
 
+    def _shares(self, result: EvalResult) -> dict[str, list[SearchShare]]:
+        """Share of each search in what all found: of the bare net, and under each defense."""
+        assert result.outcomes is not None
+        found = {"none": shares(undefended(result.outcomes), result.seconds)}
+        if not self._defenses:
+            return found
+        return found | defended_shares(defense_frame(result.outcomes), result.seconds)
+
     def _write_lost(self, path: Path, result: EvalResult) -> None:
         """Write the lost blocks and their reasons; remove the file when there are none."""
         if not result.lost:
@@ -210,27 +223,33 @@ class EvaluationRecord:
         self, question: Question, result: EvalResult, path: Path, seeds: Sequence[Outcomes]
     ) -> None:
         assert result.outcomes is not None
-        kind = {"fftune.kind": "evaluation"}
-        # Replaces only the run of the same question.
-        discard_runs(self._tracking, kind | {"fftune.question": question.name})
-        run = TrackedRun(
-            self._tracking,
-            question.name,
-            tags=kind | question.tags | self._tags(result.outcomes),
-            params=question.params,
-        )
-        plain = undefended(result.outcomes)
-        run.metrics(
+        judged_by = self._tags(result.outcomes)
+        found = (
             values(self._rates(result.outcomes))
             | means(self._expectations(result.outcomes))
-            | share_values(shares(plain, result.seconds))
-            | convergence_values(plain)
+            | convergence_values(undefended(result.outcomes))
             | seed_values((result.outcomes, *seeds))
         )
-        run.text("table.txt", self._text(question, result, seeds) + "\n")
-        run.file(path)
-        run.file(beside(path))
-        run.end()
+        said = json.dumps([found, judged_by, question.plain, question.remarks])
+        content = {"fftune.content": hashlib.sha256(said.encode()).hexdigest()[:16]}
+        same = {"fftune.kind": "evaluation", "fftune.question": question.name}
+        with in_place_of(self._tracking, same):
+            if has_run(self._tracking, same | content):
+                return
+            run = TrackedRun(
+                self._tracking,
+                question.name,
+                tags=same | question.tags | judged_by | content,
+                params=question.params,
+                replaces=same,
+            )
+            run.metrics(found)
+            for defense, of in self._shares(result).items():
+                run.metrics(share_values(of, "" if defense == "none" else f"defense/{defense}/"))
+            run.text("table.txt", self._text(question, result, seeds) + "\n")
+            run.file(path)
+            run.file(beside(path))
+            run.end()
 
 
 def friends_of(outcomes: Outcomes) -> Outcomes:
@@ -251,17 +270,19 @@ def _summary(
     question: Question,
     found: Mapping[str, Rate],
     expected: Mapping[str, Expectation],
-    searches: Sequence[SearchShare],
+    searches: Mapping[str, Sequence[SearchShare]],
     seeds: Sequence[Outcomes],
 ) -> str:
     """Question, rates and means over draws with intervals, searches and seeds, as JSON."""
+    each = {name: [one.plain for one in found] for name, found in searches.items()}
     data = {
         "schema_version": 1,
         "name": question.name,
         "question": question.plain,
         "remarks": question.remarks,
         "rates": {name: plain_rate(rate) for name, rate in found.items()},
-        "searches": [search.plain for search in searches],
+        "searches": each.pop("none"),
+        "defended_searches": each,
         "expectations": {name: plain_expectation(one) for name, one in expected.items()},
         "convergence": convergence_plain(undefended(seeds[0])),
         "seeds": seed_plain(seeds),

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fftune.config import SweepConfig
+from fftune.names import joined_name
 from fftune.report.files import keep_page
 from fftune.report.gaps import gaps
 from fftune.report.page import page
@@ -23,10 +24,11 @@ def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> str:
     studies = read_results(names, root)
     place = root / "studies" / names[0] / "report.html"
     if len(names) > 1:
-        place = root / "reports" / f"{'+'.join(names)}.html"
+        place = root / "reports" / f"{joined_name(names)}.html"
     between = gaps(studies)
     kept = keep_page(place, page(studies, between))
-    searches, views = [], {}
+    searches: list[str] = []
+    views: dict[str, None] = {}
     for study in studies:
         pages, where = keep_search_page(study.config, root)
         searches += where

@@ -10,6 +10,7 @@ from fftune.report.files import keep_page
 from fftune.report.results import read_config
 from fftune.report.search_page import search_page
 from fftune.report.trials import publish_trials
+from fftune.secrets import redacted
 from fftune.storage import may_write
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_kind import kind_of
@@ -91,5 +92,5 @@ def _address(tracking: Tracking) -> str:
     address = save_view(tracking)
     if tracking.uri.startswith("http"):
         return f"fronts  {address}"
-    uri = quote(tracking.uri)
+    uri = quote(redacted(tracking.uri))
     return f"fronts  {address}\n        after: mlflow ui --backend-store-uri {uri}"

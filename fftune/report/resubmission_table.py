@@ -39,8 +39,8 @@ def explained(under: "pd.DataFrame") -> list[str]:
     m = judged_draws(under)
     differ = any(len(_rules(rows)) > 1 for _, rows in under.groupby("defense"))
     several = [
-        "the same point met several draws; an attack wins on an image, if it wins there",
-        "  one draw     in the first draw",
+        "each perturbed image met several draws; by a column an attack wins on it if it wins",
+        "  one draw     in the first draw: a single submission",
         f"  majority     in more than half of the {m}: the defender lets draws vote",
         f"  any          in any of the {m}: the attacker may come back",
         "  expectation  mean over the draws",

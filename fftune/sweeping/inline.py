@@ -8,6 +8,7 @@ from fftune.risk import RiskCounts
 from fftune.sweeping.early_stopping import ParetoHalving, RungResult, StoppedError
 from fftune.sweeping.optuna_study import tell
 from fftune.sweeping.search_space import suggest
+from fftune.sweeping.trial_errors import by_settings, ending
 from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner
 
@@ -15,7 +16,11 @@ log = logging.getLogger(__name__)
 
 
 def run_inline(runner: TrialRunner, search: optuna.Study, progress: TrialProgress) -> None:
-    """Run the remaining trials of a study."""
+    """Run the remaining trials of a study.
+
+    Raises:
+        UserError: a trial met what its settings did not cause, as a full disk; it is not spent.
+    """
     config = runner.study.config
     halving = ParetoHalving(eta=config.early_stopping.eta)
     for _ in range(runner.study.remaining):
@@ -33,8 +38,9 @@ def run_inline(runner: TrialRunner, search: optuna.Study, progress: TrialProgres
             progress.stopped(runner.stopped(trial.number, settings, stopped.epoch))
         except Exception as error:
             log.debug("trial %d", trial.number, exc_info=True)
-            reason = str(error) or type(error).__name__
-            failure = runner.failure(trial.number, settings, reason)
+            if not by_settings(error):
+                raise ending(error, trial.number) from error
+            failure = runner.failure(trial.number, settings, error)
             tell(search, trial.number, failure, config)
             progress.failed(failure)
         else:

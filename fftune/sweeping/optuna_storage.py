@@ -21,13 +21,13 @@ import optuna
 from optuna.exceptions import DuplicatedStudyError, StorageInternalError
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from fftune.errors import FftuneError, StorageError, StudyError
-from fftune.storage import locked, may_write, write_text, write_whole
-from fftune.stored_file import reading
+from fftune.secrets import redacted
+from fftune.storage import locked, may_write, write_text
+from fftune.sweeping.optuna_journal import Journal, free_journal, mend_journal
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_records import read_record
 
@@ -42,8 +42,8 @@ def open_storage(study: StudyDir, *, mend: bool = True) -> BaseStorage:
     """Open the storage of a study, which may be new.
 
     Args:
-        mend: call `mend_journal`; only under the folder's lock, as half a record may be one that
-            a driver is writing.
+        mend: mend and free the journal; only under the folder's lock, as half a record may be one
+            that a driver is writing.
 
     Raises:
         StorageError: `FFTUNE_DB` cannot be opened, or the journal is damaged.
@@ -57,8 +57,9 @@ def open_storage(study: StudyDir, *, mend: bool = True) -> BaseStorage:
     if here == JOURNAL:
         if mend:
             mend_journal(study.path / JOURNAL)
+            free_journal(study.path / JOURNAL)
         with _reporting(here, (Exception,)):  # Optuna does not check records
-            return JournalStorage(JournalFileBackend(str(study.path / JOURNAL)))
+            return JournalStorage(Journal(study.path / JOURNAL))
     with _reporting(here, (Exception,)):  # of drivers, of Optuna's tables
         # A database may drop a connection that is idle for the hours of a trial.
         return RDBStorage(os.environ["FFTUNE_DB"], engine_kwargs={"pool_pre_ping": True})
@@ -160,7 +161,7 @@ def _place() -> str:
     inside = parsed.database in (None, "", ":memory:") or parsed.query.get("mode") == "memory"
     if parsed.get_backend_name() == "sqlite" and inside:
         raise StorageError(f"FFTUNE_DB {url!r} is lost when the command ends; name {example}")
-    return parsed.render_as_string(hide_password=True)
+    return redacted(parsed.render_as_string())
 
 
 def _known_as(study: StudyDir, storage: BaseStorage, owner: str) -> str | None:
@@ -196,46 +197,8 @@ def _named(place: str) -> str:
 def _record(study: StudyDir) -> dict[str, str]:
     """Contents of `search.json`; studies without one have a journal."""
     path = study.path / RECORD
-    return read_record(path, "storage") if path.exists() else {}
-
-
-def mend_journal(path: Path) -> None:
-    """Cut a journal back to its last whole record, where a crash left half of one, or NULs.
-
-    Raises:
-        StorageError: a record in the middle is damaged; later ones may depend on it.
-    """
-    if not path.exists():
-        return
-    with reading(path, "journal"):
-        content = path.read_bytes()
-    lines = content.splitlines(keepends=True)
-    whole = [_is_record(line) for line in lines]
-    kept = len(lines)
-    while kept and not whole[kept - 1]:
-        kept -= 1
-    for at in range(kept):
-        if not whole[at] and lines[at].strip(b"\0\r\n "):
-            raise StorageError(f"journal {str(path)!r} is damaged in line {at + 1}")
-    mended = b"".join(line for line, good in zip(lines[:kept], whole, strict=False) if good)
-    lost = len(content) - len(mended)
-    if kept and not mended.endswith(b"\n"):
-        mended += b"\n"
-    if mended != content:
-        write_whole(path, lambda part: part.write_bytes(mended))
-    if lost:
-        log.warning("journal %s ended in half a record; %d bytes were cut off", path, lost)
-    elif mended != content:
-        log.info("journal %s lacked only its last newline, which was added", path)
-
-
-def _is_record(line: bytes) -> bool:
-    """Tell if a line of a journal is a whole record of Optuna's."""
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return isinstance(record, dict) and "op_code" in record
+    known = read_record(path, "storage") if path.exists() else {}
+    return {name: redacted(str(value)) for name, value in known.items()}  # 0.2.0 kept `?password=`
 
 
 ERRORS: tuple[type[Exception], ...] = (SQLAlchemyError, StorageInternalError)

@@ -30,6 +30,7 @@ def open_search(study: StudyDir) -> optuna.Study:
         search.set_metric_names(list(config.risks))  # their names in plots and the dashboard
     _restore(search, study)
     _settle(search, study)
+    _queue_again(search, study)
     enqueue(search, config)
     return search
 
@@ -64,18 +65,28 @@ def _restore(search: optuna.Study, study: StudyDir) -> None:
 
 
 def _settle(search: optuna.Study, study: StudyDir) -> None:
-    """End the trials that a dead driver left running.
-
-    A trial with a record on disk ends as that says. Any other fails, and is queued again with
-    the same parameters.
-    """
+    """End the trials that a dead driver left running: as the record on disk says, or as failed."""
     for trial in search.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         results = study.results(trial.number)
         if results or study.was_stopped(trial.number):
             tell(search, trial.number, results, study.config)
-            continue
-        search.tell(trial.number, state=TrialState.FAIL)
-        if trial.params and not study.failed(trial.number):
+        else:
+            search.tell(trial.number, state=TrialState.FAIL)
+
+
+def _queue_again(search: optuna.Study, study: StudyDir) -> None:
+    """Queue the parameters of trials that failed without a record of their own.
+
+    They are those that a driver gave up when it ended, and those of drivers that died; whichever
+    step one of them died after, no parameters are lost, and none are queued twice.
+    """
+    ended, trials = study.recorded(), search.get_trials(deepcopy=False)
+    given_up = [t for t in trials if t.state == TrialState.FAIL and t.number not in ended]
+    others = [t for t in trials if t.state != TrialState.FAIL or t.number in ended]
+    known = [t.system_attrs.get("fixed_params", t.params) for t in others]
+    for trial in given_up:
+        if trial.params and trial.params not in known:
+            known.append(trial.params)
             again = {"retry_of": trial.number}
             search.enqueue_trial(trial.params, user_attrs=again, skip_if_exists=False)
 

@@ -1,10 +1,11 @@
 """Run trials with Ray Tune: several at once, on this machine or on a cluster."""
 
+import json
 import logging
 from functools import partial
 from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fftune.ray_cluster import (  # before Ray, whose start it sets
     enter_driver_dir,
@@ -18,7 +19,7 @@ from ray import tune
 
 from fftune.config import Resources, Study
 from fftune.data.catalog import opened_once
-from fftune.errors import StorageError
+from fftune.errors import ClusterError, FftuneError, StorageError, packed, unpacked
 from fftune.risk import RiskCounts
 from fftune.sweeping.card_share import MoreOfCardError
 from fftune.sweeping.early_stopping import RungResult
@@ -32,13 +33,14 @@ from fftune.sweeping.ray_scheduler import (
 )
 from fftune.sweeping.search_space import suggest
 from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.trial_errors import by_settings, ending
 from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner
 from fftune.training.out_of_memory import free_memory
 
 log = logging.getLogger(__name__)
-UNSEEN = "unseen"
-"""Key of a worker's report, beside undefined values, that it does not see the study's folder."""
+ENDED = "ended"
+"""Key of a worker's report, beside undefined values, of an error that ends the study."""
 
 
 def run_on_ray(
@@ -51,6 +53,7 @@ def run_on_ray(
 
     Raises:
         ClusterError: the cluster can never run one trial.
+        FftuneError: a worker met what the settings of its trial did not cause; none is spent.
     """
     config = runner.study.config
     stopping = config.early_stopping
@@ -85,8 +88,8 @@ def run_on_ray(
     try:
         tuner.fit()
     except tune.TuneError:  # wraps whatever a callback raises
-        if reporter.unseen:
-            raise reporter.unseen from None
+        if reporter.ended:
+            raise reporter.ended from None
         raise
 
 
@@ -118,16 +121,18 @@ def _space(trial: Any, study: StudyDir) -> dict[str, Any]:
 def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Path) -> None:
     """Run one trial on a worker, with a report at each rung and one at the end.
 
-    A failure is reported as undefined values and recorded on disk: if it were raised, Ray would
-    end the worker too, and the next one would import torch for seconds.
+    An error is reported beside undefined values: if it were raised, Ray would end the worker too,
+    and the next one would import torch for seconds. One that the trial's settings caused is
+    recorded on disk; any other ends the study, and the driver is told which.
     """
     enter_driver_dir(driver)
     config = runner.study.config
-    undefined = dict.fromkeys(config.risks, nan)
+    values: dict[str, Any]
+    undefined: dict[str, Any] = dict.fromkeys(config.risks, nan)
     try:
         require_run_dir(runner.study.path)
     except StorageError as error:
-        tune.report(undefined | {UNSEEN: str(error)})  # a failure on this node's disk would be lost
+        tune.report(undefined | {ENDED: json.dumps(packed(error))})
         return
 
     def at_rung(epoch: int, counts: RiskCounts) -> None:
@@ -149,21 +154,24 @@ def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Path) -> Non
     except MoreOfCardError as error:
         values = undefined | {MORE_GPUS: error.gpus}
         free_memory(error)  # this process may wait for its next trial
-    except Exception:
+    except Exception as error:
         log.debug("trial %d", parameters["number"], exc_info=True)
         values = undefined
+        if not by_settings(error):
+            values |= {ENDED: json.dumps(packed(ending(error, parameters["number"])))}
+            free_memory(error)
     tune.report(values)
 
 
 class _Reporter(tune.Callback):
-    """Callback that logs each ended trial, and records those that left no record themselves."""
+    """Callback that logs each ended trial, and ends the study where that is not the trial's end."""
 
     def __init__(
         self, runner: TrialRunner, progress: TrialProgress, scheduler: ParetoHalvingScheduler
     ) -> None:
         self._runner, self._progress, self._scheduler = runner, progress, scheduler
-        self.unseen: StorageError | None = None
-        """Error that ends the study: the node would fail all trials that it is given."""
+        self.ended: FftuneError | None = None
+        """Error that ends the study: other trials would meet it as well."""
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         self._progress.waiting()
@@ -171,9 +179,8 @@ class _Reporter(tune.Callback):
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
     ) -> None:
-        if UNSEEN in result:
-            self.unseen = StorageError(result[UNSEEN])
-            raise self.unseen
+        if ENDED in result:
+            self._end(unpacked(**json.loads(result[ENDED])))
         if (gpus := result.get(MORE_GPUS)) is not None:
             number = trial.config["number"]
             log.warning("trial %d ran out of memory, and goes on with %g of a card", number, gpus)
@@ -184,12 +191,20 @@ class _Reporter(tune.Callback):
             self._progress.stopped(self._runner.stopped(number, settings, int(rung)))
         elif results := self._runner.study.results(number):
             self._progress.finished(results)
+        elif self._runner.study.failed(number):
+            self._progress.failed(self._runner.study.failure(number))
         else:
-            self._progress.failed(self._runner.failure(number, settings, "it left no result"))
+            self._end(StorageError(f"trial {number} left no result; --resume tries it again"))
 
     def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
-        number, settings = trial.config["number"], trial.config["settings"]
-        self._progress.failed(self._runner.failure(number, settings, "its worker died"))
+        number, most = trial.config["number"], self._runner.study.config.attempts
+        self._end(
+            ClusterError(f"the workers of trial {number} died {most} times; it is left to --resume")
+        )
+
+    def _end(self, error: FftuneError) -> NoReturn:
+        self.ended = error
+        raise error
 
 
 def at_once(config: Study, resources: Resources) -> int:

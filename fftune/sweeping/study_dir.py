@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,10 +31,11 @@ from fftune.sweeping.trial_results import (
 from fftune.training.snapshots import Snapshots
 
 T = TypeVar("T")
+DIED = "its worker died"
 FORMER_BLOCK = 256
 """Default block size of studies that were stored before it followed the device."""
-ENDS = ("result.json", "failure.json", "stopped.json")
-"""Files that end a trial, one of them in its folder."""
+OTHER_ENDS = ("result.json", "stopped.json")
+"""Files that end a trial, one of them in its folder; or `failure.json`, if its settings did it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,16 @@ class StudyDir:
         folder.mkdir(parents=True)
         return folder
 
+    def drop_unfinished(self) -> None:
+        """Delete the folders of trials that a driver left unfinished.
+
+        Their settings are tried again under other numbers, from snapshots that lie elsewhere.
+        """
+        ended = self.recorded()
+        for folder in self.path.glob("trials/*"):
+            if folder.name.isdigit() and int(folder.name) not in ended:
+                shutil.rmtree(folder)
+
     def finish(self, results: Sequence[SeedResult]) -> None:
         """Record a trial as finished: the last file to be written in its folder."""
         for result in results:
@@ -117,27 +129,36 @@ class StudyDir:
         return tuple(read_as(path, result_from_dict) for path in paths)
 
     def failed(self, number: int) -> bool:
-        """Tell if a trial has a recorded failure."""
-        return (self.trial(number) / "failure.json").exists()
+        """Tell if a trial has a recorded failure that its settings caused."""
+        path = self.trial(number) / "failure.json"
+        return path.exists() and self.failure(number).by_settings
 
     def failure(self, number: int) -> Failure:
         """Recorded failure of a trial."""
         return read_as(self.trial(number) / "failure.json", lambda data: of_plain(Failure, data))
+
+    def _failures(self) -> list[Failure]:
+        """Failures that settings caused. What fftune once recorded of others is no end."""
+        every = self._records("failure.json", lambda data: of_plain(Failure, data))
+        return [failure for failure in every if failure.by_settings]
 
     def was_stopped(self, number: int) -> bool:
         """Tell if a trial was stopped early."""
         return (self.trial(number) / "stopped.json").exists()
 
     def begin_attempt(self, key: str, session: str) -> list[str]:
-        """Record that a worker begins an attempt; return the earlier failures of these settings.
+        """Record that a worker begins an attempt; return the earlier failures under this driver.
 
         An open attempt of the same driver means that a worker died. One of another driver means
-        nothing: that driver itself may have been killed.
+        nothing: that driver itself may have been killed. Its failures do not count either, as what
+        caused them may be mended.
         """
         record = self._attempts(key)
-        if record["open"] == session:
-            record["failures"].append("its worker died")
-        self._write_attempts(key, record | {"open": session})
+        if record.get("driver", record["open"]) != session:
+            record["failures"] = []
+        elif record["open"]:
+            record["failures"].append(DIED)
+        self._write_attempts(key, record | {"open": session, "driver": session})
         failures: list[str] = record["failures"]
         return failures
 
@@ -178,7 +199,6 @@ class StudyDir:
         Args:
             estimates: intervals over the seeds of these trials; see `StudyKind.estimates`.
         """
-        failures = self._records("failure.json", lambda data: of_plain(Failure, data))
         stopped = self._records("stopped.json", lambda data: of_plain(Stopped, data))
         numbers = self._records("result.json", lambda data: int(data["trial"]))
         trials = {number: self.results(number) for number in numbers}
@@ -188,7 +208,7 @@ class StudyDir:
             selection=self.config.selection,
             risks=self.config.risks,
             results=by_lambda([result for results in trials.values() for result in results]),
-            failures=tuple(sorted(failures, key=lambda f: f.trial)),
+            failures=tuple(sorted(self._failures(), key=lambda f: f.trial)),
             stopped=tuple(sorted(stopped, key=lambda s: s.trial)),
             questions=self._questions(numbers),
             estimates=estimates(self, numbers) if self.several else {},
@@ -211,15 +231,29 @@ class StudyDir:
     @property
     def ended(self) -> int:
         """Number of trials that are finished, failed or stopped."""
-        return sum(len([*self.path.glob(f"trials/*/{kind}")]) for kind in ENDS)
+        others = (self.path.glob(f"trials/*/{kind}") for kind in OTHER_ENDS)
+        return len(self._failures()) + sum(len([*each]) for each in others)
 
     def recorded(self) -> dict[int, Settings]:
         """Settings of every trial that is finished, failed or stopped, by its number."""
         each = (
             self._records(kind, lambda data: (int(data["trial"]), dict(data["settings"])))
-            for kind in ENDS
+            for kind in OTHER_ENDS
         )
-        return dict(pair for pairs in each for pair in pairs)
+        failed = ((failure.trial, failure.settings) for failure in self._failures())
+        return dict(chain(failed, *each))
+
+    @property
+    def concluded(self) -> bool:
+        """Tell if the front knows every ended trial: the driver that ended the last one has told
+        the search of it.
+        """
+        try:
+            front = Front.read(self.path / "front.json")
+        except StudyError:
+            return False
+        told = {one.trial for one in front.results} | {one.trial for one in front.failures}
+        return told | {one.trial for one in front.stopped} == self.recorded().keys()
 
     @property
     def engines(self) -> set[int | None]:

@@ -15,7 +15,7 @@ from fftune.sweeping.front import Front
 from fftune.sweeping.inline import run_inline
 from fftune.sweeping.optuna_storage import answering, open_storage
 from fftune.sweeping.optuna_study import open_search
-from fftune.sweeping.samplers.spec import check_strategy
+from fftune.sweeping.samplers.spec import check_strategy, planned
 from fftune.sweeping.study_dir import StudyDir, open_study
 from fftune.sweeping.study_kind import kind_of
 from fftune.sweeping.trial_progress import TrialProgress
@@ -67,11 +67,18 @@ def _checked(
     with open_study(config, root, resume=resume) as study:
         if study.remaining:
             log.info("study %s in %s", config.name, study.path)
+            if (few := planned(config)) < config.trials:
+                log.info("%d trials: the space has no more settings, and none is tried twice", few)
             with answering():
                 _run(study, root, backend, resources)
+        elif study.begun and not study.concluded:
+            with answering():  # a driver died after the last result, before it had told of it
+                _runner(study, root, resources)
+                open_search(study)
         front = study.front(kind.estimates)
         if not front.results:
-            raise FftuneError(f"all trials failed; the first: {front.failures[0].reason}")
+            reasons = [failure.reason for failure in front.failures] or ["all were stopped"]
+            raise FftuneError(f"all trials failed; the first: {reasons[0]}")
         front.write(study.path / "front.json")
         kind.conclude(study, front)
     return front
@@ -118,4 +125,6 @@ def _runner(study: StudyDir, root: Path, resources: Resources) -> TrialRunner:
         tags(study.config.name, "trial"),
         lambda of: bool(study.results(int(of["fftune.trial"]))),
     )
-    return TrialRunner(study=study, tracking=tracking, resources=resources)
+    runner = TrialRunner(study=study, tracking=tracking, resources=resources)
+    runner.tidy()
+    return runner

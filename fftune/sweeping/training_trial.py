@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from fftune.comparison import risks_over_seeds
 from fftune.config import (
+    BatteryConfig,
     DataSpec,
     ModelSpec,
     Selection,
@@ -19,11 +20,12 @@ from fftune.config import (
 )
 from fftune.data.catalog import place_framed
 from fftune.data.subset import sample
+from fftune.errors import DeviceError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import remarks_of
 from fftune.metrics import Metrics
-from fftune.models import torch_threads
+from fftune.models import device_of, torch_threads
 from fftune.models.specs import read_spec
 from fftune.objectives import objective_of
 from fftune.outcomes import Outcomes
@@ -47,6 +49,7 @@ def check_trainings(config: SweepConfig) -> None:
             without having examples.
     """
     check(config.base)
+    check_device(config.battery)
     data = config.base.data
     some = "validation" in evaluated_splits(data)
     chosen = some or config.selection == "test"
@@ -54,6 +57,18 @@ def check_trainings(config: SweepConfig) -> None:
     require("base.data.validation_size", chosen, ">= 1 unless selection is 'test'", size)
     rungs, rule = config.stopping.rungs, "empty without base.data.validation_size"
     require("stopping.rungs", some or not rungs, rule, rungs)
+
+
+def check_device(battery: BatteryConfig) -> None:
+    """Refuse a device on which no trial could be evaluated.
+
+    Raises:
+        DeviceError: torch cannot use it here.
+    """
+    try:
+        device_of(battery.device)
+    except DeviceError as error:
+        raise DeviceError(f"battery.{error}") from None
 
 
 def mlflow_params(study: SweepConfig, config: TrainConfig) -> dict[str, Any]:

@@ -4,6 +4,7 @@ A trial is one setting of the search, run once with each training seed. `SeedRes
 run, `TrialResult` all runs of a trial.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -18,6 +19,12 @@ SPLITS: tuple[Selection, Selection] = ("validation", "test")
 """Splits on which every model is evaluated."""
 BEFORE_3 = {"adv_corrected": "regained", "hyp_broken": "spoiled"}
 """Names of two counts in schema versions 1 and 2."""
+BEFORE_ERRORS = re.compile(
+    r"its worker died|it left no result|workers died more than|out of memory|allocate memory"
+    r"|cannot write|cannot be (?:read|used|reached)|is not visible on node|does not answer"
+    r"|Errno \d|No space left|Too many open files|one that torch sees|CUDA error"
+)
+"""Words of the surroundings in records of failures that are too old to name their error."""
 Estimates = Mapping[str, Mapping[str, Estimate]]
 """Intervals of one trial over its seeds, by split and by rate."""
 
@@ -61,6 +68,13 @@ class Failure:
     lam: float | None = None
     settings: Settings = field(default_factory=dict)
     reason: str
+    error: str = ""
+    """Class of the error, of `fftune.errors`; empty in records that are older than that."""
+
+    @property
+    def by_settings(self) -> bool:
+        """The settings did it, as far as one can tell; others are no failure, and tried again."""
+        return bool(self.error) or not BEFORE_ERRORS.search(self.reason)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,21 +2,31 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 from fftune.config import Resources, Settings, config_hash, with_settings
-from fftune.errors import FftuneError, OutOfMemoryError
+from fftune.errors import (
+    ClusterError,
+    ConfigError,
+    DivergedError,
+    OutOfMemoryError,
+    StorageError,
+    packed,
+    unpacked,
+)
 from fftune.sweeping.card_share import MoreOfCardError, larger
 from fftune.sweeping.early_stopping import StoppedError
 from fftune.sweeping.samplers.spec import strategy_of
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun, StudyKind, kind_of
+from fftune.sweeping.trial_errors import by_settings, by_surroundings
 from fftune.sweeping.trial_results import Failure, SeedResult, Stopped
 from fftune.tracking.meanwhile import meanwhile
-from fftune.tracking.runs import TrackedRun, discard_runs, end_stale_runs
+from fftune.tracking.runs import TrackedRun, end_stale_runs
 from fftune.tracking.store import Tracking
 from fftune.training.out_of_memory import described, free_memory, ran_out
 
@@ -53,6 +63,15 @@ class TrialRunner:
         self.study.stop(stop)
         return stop
 
+    def tidy(self) -> None:
+        """Delete what a driver that died left of unfinished trials, and snapshots of ended ones."""
+        self.study.drop_unfinished()
+        for settings in self.study.recorded().values():
+            with suppress(ConfigError):  # settings that do not go together were never trained
+                config = self.config(settings)
+                for seed in self.study.config.training_seeds:
+                    self.kind.forget(self.study, replace(config, seed=seed))
+
     def __call__(
         self,
         number: int,
@@ -70,15 +89,21 @@ class TrialRunner:
                 None: the trial itself says how much it takes.
 
         Raises:
-            DivergedError: training failed; recorded in the trial's folder.
+            DivergedError, ConfigError: its settings failed, as `by_settings` tells; this, and only
+                this, is recorded in the trial's folder.
             MoreOfCardError: it needs more of a card than is held.
-            OutOfMemoryError: a whole card is too small; recorded in the trial's folder.
+            OutOfMemoryError: a whole card is too small.
             StoppedError: `report` raised it.
+            Exception: whatever else the trial met; what nobody foresaw, in every attempt.
         """
-        key = config_hash(self.config(settings))
+        try:
+            key = config_hash(self.config(settings))
+        except ConfigError as error:  # they do not go together
+            self.failure(number, settings, error)
+            raise
         if held is not None and 0 < held < (needed := self.study.share(key)):
             raise MoreOfCardError(needed)  # a driver died before it could give more
-        self._refuse(number, settings, self.study.begin_attempt(key, self.session))
+        self._refuse(number, self.study.begin_attempt(key, self.session))
         try:
             results, runs = self._attempt(number, settings, key, report, held)
         finally:
@@ -108,57 +133,69 @@ class TrialRunner:
                 raise
             except Exception as error:
                 if ran_out(error):
-                    more = self._more(number, settings, key, share, error)
+                    more = self._more(number, key, share, error)
                     if held is not None:
                         raise MoreOfCardError(more) from None
                     share = more
                     free_memory(error)
                     continue
-                reason = str(error) or type(error).__name__
-                failures = self.study.fail_attempt(key, reason)
+                if by_settings(error):
+                    self.failure(number, settings, error)
+                    raise
                 # What fails alike every time need not be seen three times.
-                if isinstance(error, FftuneError) or len(failures) >= self._attempts:
-                    self.failure(number, settings, reason)
+                if by_surroundings(error) is not None:
+                    raise
+                reason = str(error) or type(error).__name__
+                if len(self.study.fail_attempt(key, reason)) >= self._attempts:
                     raise
                 log.warning("trial %d failed, once more: %s", number, reason)
 
-    def _more(
-        self, number: int, settings: Settings, key: str, share: float, error: Exception
-    ) -> float:
+    def _more(self, number: int, key: str, share: float, error: Exception) -> float:
         """Record that a trial needs more of a card than its share, which is no failure yet.
 
         Returns:
             The larger share.
 
         Raises:
-            OutOfMemoryError: there is no more; recorded as the trial's failure.
+            OutOfMemoryError: there is no more.
         """
         reason = described(error)
         more = larger(share)
         if more is None:
-            self.study.fail_attempt(key, reason)
-            self.failure(number, settings, reason)
             raise OutOfMemoryError(reason) from None
         self.study.widen(key, more)
         told = "trial %d ran out of memory with %g of a card, and goes on with %g"
         log.warning(told, number, share, more)
         return more
 
-    def _refuse(self, number: int, settings: Settings, failures: Sequence[str]) -> None:
-        """Refuse a trial that failed too often, and record it where its worker only died.
+    def _refuse(self, number: int, failures: Sequence[str]) -> None:
+        """Refuse a trial that has failed, or whose attempts under this driver are used up.
 
         Raises:
-            FftuneError: it has failed.
+            FftuneError: it has failed by its settings, in a process that died afterwards.
+            ClusterError: its workers died.
         """
-        if len(failures) >= self._attempts:
-            self.failure(number, settings, failures[-1])
         if self.study.failed(number):
-            raise FftuneError(self.study.failure(number).reason)
+            known = self.study.failure(number)
+            raise unpacked(known.error or DivergedError.__name__, known.reason)
+        if len(failures) >= self._attempts:
+            raise ClusterError(f"{len(failures)} attempts failed; the last: {failures[-1]}")
 
-    def failure(self, number: int, settings: Settings, reason: str) -> Failure:
-        """Record a trial as failed; return the record, which may be an earlier one."""
-        lam = getattr(self.config(settings), "lam", None)
-        self.study.fail(Failure(trial=number, lam=lam, settings=settings, reason=reason))
+    def failure(self, number: int, settings: Settings, error: Exception) -> Failure:
+        """Record a trial as failed by its settings; return the record, which may be an earlier one.
+
+        Settings that cannot be put together have no lambda of their own.
+        """
+        lam = settings.get("lam", getattr(self.study.config.base, "lam", None))
+        told = packed(error)
+        failure = Failure(
+            trial=number,
+            lam=cast("float | None", lam),
+            settings=settings,
+            reason=told["message"],
+            error=told["error"],
+        )
+        self.study.fail(failure)
         return self.study.failure(number)
 
     @property
@@ -194,8 +231,10 @@ class TrialRunner:
                 runs[-1].flush()  # a finished trial is whole in MLflow too
             self.study.finish(results)
         except Exception as error:
+            status = "KILLED" if isinstance(error, StoppedError) else "FAILED"
             for tracked in runs:
-                tracked.end("KILLED" if isinstance(error, StoppedError) else "FAILED")
+                with suppress(OSError, StorageError):  # there may be no room for this either
+                    tracked.end(status)
             raise
         return tuple(results), runs
 
@@ -206,21 +245,23 @@ class TrialRunner:
     def _start_run(
         self, number: int, settings: Settings, config: Any, *, first: bool
     ) -> TrackedRun:
-        """Begin the MLflow run of a seed; the first discards those of an earlier attempt."""
+        """Begin the MLflow run of a seed; the first ends what an earlier attempt left open."""
         sweep = self.study.config
+        same = tags(sweep.name, "trial", number)
         if first:
-            discard_runs(self.tracking, tags(sweep.name, "trial", number))
+            end_stale_runs(self.tracking, same, lambda _tags: False)
         values = " ".join(f"{path}={_short(value)}" for path, value in settings.items())
         seed = f" seed={config.seed}" if self.study.several else ""
         return TrackedRun(
             self.tracking,
             f"{sweep.name} {values}{seed}",
-            tags=tags(sweep.name, "trial", number)
+            tags=same
             | {
                 "fftune.objective": getattr(config, "objective", sweep.method),
                 "fftune.seed": str(config.seed),
             },
             params={**self.kind.params(sweep, config), "strategy": strategy_of(sweep)},
+            replaces=same | {"fftune.seed": str(config.seed)},
         )
 
 

@@ -7,12 +7,9 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from fftune.stored_file import reading
 
 log = logging.getLogger(__name__)
 
@@ -46,15 +43,32 @@ class Outbox:
         return self.path is not None
 
 
-def unsent_calls(folder: Path) -> Iterator[tuple[Path, list[Call]]]:
-    """Yield the file and the calls of each run that has ended or was abandoned, oldest first.
+def unsent_files(folder: Path) -> list[Path]:
+    """Files of unsent calls, oldest first."""
+    return sorted(folder.glob("*.jsonl"))
+
+
+def unsent_calls(path: Path) -> list[Call]:
+    """Calls in the file of a run that has ended or was abandoned; none if it may still go on.
 
     A line that was cut off in mid-write is left out.
+
+    Raises:
+        ValueError: the file is damaged.
     """
-    for path in sorted(folder.glob("*.jsonl")):
-        with reading(path, "unsent calls"):
-            lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-            calls = [json.loads(line) for line in lines if line.endswith("\n")]
-            ended = any(call[0] in ("end", "discard") for call in calls)
-        if ended or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
-            yield path, calls
+    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+    calls = [json.loads(line) for line in lines if line.endswith("\n")]
+    for call in calls:
+        if not (isinstance(call, list) and call and isinstance(call[0], str)):
+            raise ValueError(f"it holds {str(call)[:40]!r}, which is no call")
+    ended = any(call[0] in ("end", "discard") for call in calls)
+    if ended or time.time() - path.stat().st_mtime > ABANDONED_SECONDS:
+        return calls
+    return []
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Keep a file that can never be sent, out of the way of those that can."""
+    aside = path.with_suffix(".refused")
+    path.replace(aside)
+    log.warning("MLflow cannot take what is kept in %s: %s", aside, reason)

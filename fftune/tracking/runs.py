@@ -1,4 +1,4 @@
-"""MLflow runs: written in batches, found by their tags, closed and deleted."""
+"""MLflow runs: written in batches, found by their tags, closed, and replaced by newer ones."""
 
 import json
 import logging
@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fftune.storage import write_text
-from fftune.tracking.outbox import Outbox, unsent_calls
+from fftune.errors import first_words
+from fftune.storage import in_turn, write_text
+from fftune.tracking.outbox import Outbox, set_aside, unsent_calls, unsent_files
 from fftune.tracking.store import Tracking
 
 if TYPE_CHECKING:
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+REPLACED = "fftune.replaced_by"
+"""Tag of a run in whose place there is a newer one, and that one's id; pages leave it out."""
+STORAGE = "fftune.storage"
+"""Tag of the storage that wrote a run, which no other ends or replaces."""
+UNSENT = "fftune.unsent"
+"""Tag of a run that was sent later: the name of the file that held its calls."""
 FLUSH_SECONDS = 5.0
 """Longest time for which metrics of a run wait before they are written."""
 
@@ -27,18 +34,31 @@ class TrackedRun:
 
     If the server stops answering, the run continues: its calls are kept on disk, and
     `send_outbox` replays them later.
+
+    Args:
+        replaces: tags of those older runs in whose place this one is, once it is finished; they
+            stay, marked by the tag `REPLACED`.
     """
 
     def __init__(
-        self, tracking: Tracking, name: str, *, tags: Mapping[str, str], params: Mapping[str, Any]
+        self,
+        tracking: Tracking,
+        name: str,
+        *,
+        tags: Mapping[str, str],
+        params: Mapping[str, Any],
+        replaces: Mapping[str, str] | None = None,
     ) -> None:
+        self._replaces = dict(replaces or {})
         self._tracking, self._client = tracking, tracking.client()
         self._outbox = Outbox(tracking.unsent)
         self._waiting: list[tuple[str, float, int, int]] = []
         self._flushed = time.monotonic()
         self.id = ""
         plain = {key: str(value) for key, value in params.items()}
-        self._record("begin", name, dict(tags), plain, int(time.time() * 1000))
+        mine = {**tags, STORAGE: tracking.storage} if tracking.storage else dict(tags)
+        began = int(time.time() * 1000)
+        self._record("begin", name, mine, plain, began, tracking.experiment_id)
 
     def metrics(self, values: Mapping[str, float], step: int = 0) -> None:
         """Queue metrics of one step; they are written within `FLUSH_SECONDS`, and at the end."""
@@ -68,7 +88,8 @@ class TrackedRun:
     def end(self, status: str = "FINISHED") -> None:
         """Write the queued metrics and close the run as FINISHED, FAILED or KILLED."""
         self.flush()
-        self._record("end", status, int(time.time() * 1000))
+        replaces = self._replaces if status == "FINISHED" else {}
+        self._record("end", status, int(time.time() * 1000), replaces)
 
     def _record(self, call: str, *arguments: Any) -> None:
         """Send a call to the server, or to the outbox once the server failed, to keep the order."""
@@ -84,19 +105,20 @@ class TrackedRun:
 def _replay(
     client: "MlflowClient", tracking: Tracking, run: str, call: str, arguments: Sequence[Any]
 ) -> str:
-    """Send one call of a run to the server; returns the run's id."""
+    """Send one call of a run to the server; returns the run's id.
+
+    Calls of older versions, in an outbox, name no experiment and replace nothing.
+    """
     from mlflow.entities import Metric, Param
 
     match call, arguments:
         case "run", (run_id,):
             return str(run_id)
-        case "discard", (tags,):
-            discard_runs(tracking, tags)
-        case "begin", (name, tags, params, at):
-            created = client.create_run(
-                tracking.experiment_id, start_time=at, run_name=name, tags=tags
-            )
-            run = created.info.run_id
+        case "begin", (name, tags, params, at, *others):
+            experiment = others[0] if others else tracking.experiment_id
+            if not run:
+                created = client.create_run(experiment, start_time=at, run_name=name, tags=tags)
+                run = created.info.run_id
             client.log_batch(run, params=[Param(k, v) for k, v in params.items()])
         case "metrics", (values,):
             client.log_batch(run, metrics=[Metric(*value) for value in values])
@@ -106,8 +128,10 @@ def _replay(
             client.log_text(run, text, name)
         case "file", (path,):
             client.log_artifact(run, path)
-        case "end", (status, at):
+        case "end", (status, at, *others):
             client.set_terminated(run, status, at)
+            if others and others[0]:
+                _replace(client, tracking, run, others[0])
     return run
 
 
@@ -124,53 +148,106 @@ class _Outage:
 @contextmanager
 def _outage_caught() -> Iterator[_Outage]:
     """Catch that the server does not answer, and only that: a refused call is a defect."""
-    from mlflow.exceptions import MlflowException
-
     outage = _Outage()
     try:
         yield outage
-    except MlflowException as error:
-        if error.error_code not in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE"):
+    except Exception as error:
+        if not _is_outage(error):
             raise
         outage.seen = True
-    except ConnectionError:
-        outage.seen = True
+
+
+def _is_outage(error: Exception) -> bool:
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+    return isinstance(error, ConnectionError)
 
 
 def send_outbox(tracking: Tracking) -> None:
-    """Replay unsent calls to the server; those that fail again stay in the outbox."""
-    for path, calls in unsent_calls(tracking.unsent):
-        run, sent = "", 0
-        with _outage_caught() as outage:
-            client = tracking.client()
-            for call, *arguments in calls:
-                run = _replay(client, tracking, run, call, arguments)
-                sent += 1
-        if outage:
-            left = [["run", run], *calls[sent:]] if sent else calls
-            write_text(path, "".join(json.dumps(call) + "\n" for call in left))
+    """Replay unsent calls to the server; those that fail again stay in the outbox.
+
+    One process of a storage sends at a time, and others leave it to that one. What the server can
+    never take is set aside, with a warning.
+    """
+    if not unsent_files(tracking.unsent):
+        return
+    with in_turn(tracking.unsent, wait=False) as mine:
+        if not mine:
+            log.info("another process sends what is kept in %s", tracking.unsent)
             return
-        path.unlink()
-        log.info("sent to the MLflow server what was kept in %s", path)
+        for path in unsent_files(tracking.unsent):
+            if not _send(tracking, path):
+                return
 
 
-def discard_runs(tracking: Tracking, tags: Mapping[str, str]) -> None:
-    """Delete the runs that have all these tags: an earlier attempt, or an older front."""
+def _send(tracking: Tracking, path: Path) -> bool:
+    """Replay the calls of one run; False while the server does not answer.
+
+    A sender that died had perhaps begun the run, which is known by the file's name and continued:
+    every other call may be sent twice.
+    """
+    try:
+        calls = unsent_calls(path)
+    except (OSError, ValueError) as error:
+        set_aside(path, first_words(error))
+        return True
+    if not calls:
+        return True
+    run, sent, refused = "", 0, ""
     with _outage_caught() as outage:
         client = tracking.client()
-        for run in _tagged_runs(client, tracking, tags):
-            client.delete_run(run.info.run_id)
+        for call, *arguments in calls:
+            if call == "begin":
+                run = _begun_from(client, tracking, path)
+                arguments[1] = {**arguments[1], UNSENT: path.stem}
+            try:
+                run = _replay(client, tracking, run, call, arguments)
+            except Exception as error:
+                if _is_outage(error):
+                    raise
+                log.debug("MLflow", exc_info=True)
+                refused = f"{call}: {first_words(error)}"
+                if not run:
+                    break
+            sent += 1
     if outage:
-        Outbox(tracking.unsent).keep("discard", dict(tags))
+        left = [["run", run], *calls[sent:]] if sent else calls
+        write_text(path, "".join(json.dumps(call) + "\n" for call in left))
+        return False
+    if refused:
+        set_aside(path, refused)
+    else:
+        path.unlink()
+        log.info("sent to the MLflow server what was kept in %s", path)
+    return True
+
+
+def _begun_from(client: "MlflowClient", tracking: Tracking, path: Path) -> str:
+    """Id of the run that an earlier sender made from a file; empty: none did."""
+    found = _tagged_runs(client, tracking.experiment_id, {UNSENT: path.stem})
+    return str(found[0].info.run_id) if found else ""
+
+
+@contextmanager
+def in_place_of(tracking: Tracking, same: Mapping[str, str]) -> Iterator[None]:
+    """Let a block write a run that takes the place of all with these tags, one process at a time.
+
+    Those that dead processes left open are ended first.
+    """
+    with in_turn(tracking.turn):
+        end_stale_runs(tracking, same, lambda _tags: False)
+        yield
 
 
 def end_stale_runs(
     tracking: Tracking, tags: Mapping[str, str], finished: Callable[[Mapping[str, str]], bool]
 ) -> None:
-    """Close the runs with all these tags that a dead driver left open.
+    """Close the runs with all these tags that a dead process of this storage left open.
 
     Args:
-        finished: tells from a run's tags if its work was complete before the driver died.
+        finished: tells from a run's tags if its work was complete before the process died.
     """
     with _outage_caught():
         for run in _open_runs(tracking, tags):
@@ -179,11 +256,13 @@ def end_stale_runs(
 
 
 def has_run(tracking: Tracking, tags: Mapping[str, str]) -> bool:
-    """Is there a complete run with all these tags? False if the server is down."""
+    """Is there a complete run with all these tags, in whose place is no other? False if the server
+    is down.
+    """
     found: Iterable[Any] = ()
     with _outage_caught():
-        found = _tagged_runs(tracking.client(), tracking, tags)
-    return any(run.info.status == "FINISHED" for run in found)
+        found = _own_runs(tracking.client(), tracking, tracking.experiment_id, tags)
+    return any(run.info.status == "FINISHED" and REPLACED not in run.data.tags for run in found)
 
 
 def left_open(tracking: Tracking, tags: Mapping[str, str]) -> bool:
@@ -195,11 +274,31 @@ def left_open(tracking: Tracking, tags: Mapping[str, str]) -> bool:
 
 
 def _open_runs(tracking: Tracking, tags: Mapping[str, str]) -> Iterable[Any]:
-    found = _tagged_runs(tracking.client(), tracking, tags)
+    found = _own_runs(tracking.client(), tracking, tracking.experiment_id, tags)
     return [run for run in found if run.info.status == "RUNNING"]
 
 
-def _tagged_runs(client: "MlflowClient", tracking: Tracking, tags: Mapping[str, str]) -> list[Any]:
+def _replace(client: "MlflowClient", tracking: Tracking, run: str, tags: Mapping[str, str]) -> None:
+    """Mark all older runs with these tags, whoever still writes to them: none is deleted."""
+    new = client.get_run(run).info
+    age = (new.start_time, run)
+    for old in _own_runs(client, tracking, new.experiment_id, tags):
+        older = (old.info.start_time, old.info.run_id) < age
+        if older and REPLACED not in old.data.tags:
+            client.set_tag(old.info.run_id, REPLACED, run)
+
+
+def _own_runs(
+    client: "MlflowClient", tracking: Tracking, experiment: str, tags: Mapping[str, str]
+) -> list[Any]:
+    """List the runs with these tags that this storage wrote; older ones do not say who did."""
+    found = _tagged_runs(client, experiment, tags)
+    return [
+        run for run in found if run.data.tags.get(STORAGE, tracking.storage) == tracking.storage
+    ]
+
+
+def _tagged_runs(client: "MlflowClient", experiment: str, tags: Mapping[str, str]) -> list[Any]:
     """List the runs that have all these tags.
 
     The server filters only by values that are safe to quote (an apostrophe would end the filter's
@@ -210,7 +309,7 @@ def _tagged_runs(client: "MlflowClient", tracking: Tracking, tags: Mapping[str, 
     found: list[Any] = []
     page = None
     while True:
-        runs = client.search_runs([tracking.experiment_id], query, page_token=page)
+        runs = client.search_runs([experiment], query, page_token=page)
         found += [r for r in runs if all(r.data.tags.get(k) == v for k, v in tags.items())]
         page = runs.token
         if not page:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
+from uuid import uuid4
 
 from fftune.errors import StorageError
+from fftune.storage import in_turn, write_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -23,7 +25,14 @@ os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
 # Seven attempts, its default, take four minutes in which a trial stands still.
 os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
 
+# Each try of a call on a full or locked disk would be a traceback; the last is told in one line.
+for _noisy in ("mlflow.store.db.utils", "sqlalchemy.pool"):
+    logging.getLogger(_noisy).setLevel(logging.CRITICAL)
+
 log = logging.getLogger(__name__)
+
+LOCKED_SECONDS = 5.0
+"""Time for which another process may lock a database of ours before that is an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +43,13 @@ class Tracking:
     experiment_id: str
     unsent: Path
     """Directory of calls that could not be sent to the MLflow server."""
+    storage: str = ""
+    """Id of the storage whose runs these are: others may use the same server, and equal names."""
+
+    @property
+    def turn(self) -> Path:
+        """Path for `in_turn` while a run takes the place of another."""
+        return self.unsent.with_name("mlflow-turn")
 
     def client(self) -> "MlflowClient":
         """Connect to this store."""
@@ -53,33 +69,80 @@ def import_client() -> None:
 def open_tracking(root: Path, experiment: str) -> Tracking:
     """Open the experiment, creating it if needed. The driver calls this before workers start.
 
-    The store is `MLFLOW_TRACKING_URI`, or else a SQLite file in `root`. (Processes that open one
-    fresh SQLite database at the same time fail, since each tries to create its tables.) A deleted
-    experiment is restored, and a storage folder that was moved gets its artifact paths updated;
-    both are logged as warnings.
+    The store is `MLFLOW_TRACKING_URI`, or else a SQLite file in `root`. Processes that open a new
+    one at the same time wait for each other, as each would create its tables. A deleted experiment
+    is restored, and a storage folder that was moved gets its artifact paths updated; both are
+    logged as warnings.
 
     Raises:
-        StorageError: the store does not answer, is damaged, or belongs to another MLflow version.
+        StorageError: the store does not answer, is damaged, locked or not to be written, or belongs
+            to another MLflow version.
     """
     given = None if own_store() else os.environ["MLFLOW_TRACKING_URI"]
-    uri = given or f"sqlite:///{root / 'mlflow.db'}"
+    own = root / "mlflow.db"
+    uri = given or _url(own)
     artifacts = None if given else (root / "mlflow").as_uri()
     try:
-        if not given:
-            # With the mode of other files, which SQLite's own has not: a group may share it.
-            (root / "mlflow.db").touch(0o666)
-        experiment_id = _open_experiment(uri, experiment, artifacts)
+        with in_turn(own):
+            if not given:
+                own.touch()  # SQLite makes files that no group may share
+            if not given or uri.startswith("sqlite:///"):
+                _require_usable(Path(uri.removeprefix("sqlite:///")) if given else own)
+            experiment_id = _open_experiment(uri, experiment, artifacts)
+            storage = _storage_id(root / "storage-id")
+            if artifacts:
+                _follow(own, experiment_id, artifacts)
     except Exception as error:  # damaged stores fail by the errors of a dozen libraries
         log.debug("MLflow", exc_info=True)
         cause = _first_cause(error)
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
         raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
-    return Tracking(uri=uri, experiment_id=experiment_id, unsent=root / "mlflow-unsent")
+    unsent = root / "mlflow-unsent"
+    return Tracking(uri=uri, experiment_id=experiment_id, unsent=unsent, storage=storage)
+
+
+def _require_usable(path: Path) -> None:
+    """Refuse a database at once that MLflow would try for minutes, with a traceback each time.
+
+    Raises:
+        OSError, sqlite3.Error: it is a folder, damaged, locked, or cannot be written.
+    """
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder")
+    if not path.exists():
+        return
+    for place in (path, path.parent):  # SQLite writes its journal beside it
+        if not os.access(place, os.W_OK):
+            raise PermissionError(f"{str(place)!r} cannot be written")
+    with contextlib.closing(sqlite3.connect(path, timeout=LOCKED_SECONDS)) as database:
+        database.execute("BEGIN IMMEDIATE")
+        database.execute("SELECT count(*) FROM sqlite_master")
+        database.rollback()
+
+
+def _storage_id(path: Path) -> str:
+    """Id of a storage, made on its first use; under a lock."""
+    known = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    if not known:
+        known = uuid4().hex
+        write_text(path, f"{known}\n")
+    return known
 
 
 def own_store() -> bool:
     """Tell if runs are kept in the storage folder itself, and on no server."""
     return not os.environ.get("MLFLOW_TRACKING_URI")
+
+
+def _url(database: Path) -> str:
+    """URL of a SQLite file, whatever its folder is called.
+
+    Where MLflow sees `sqlite:///` it makes the folder, without decoding the path.
+    """
+    path = str(database)
+    plain = not {"%", "?"} & set(path)
+    encoded = path.replace("%", "%25").replace("?", "%3F")
+    return f"sqlite:///{path}" if plain else f"sqlite+pysqlite:///{encoded}"
 
 
 def _open_experiment(uri: str, experiment: str, artifacts: str | None) -> str:
@@ -89,18 +152,33 @@ def _open_experiment(uri: str, experiment: str, artifacts: str | None) -> str:
         artifacts: URL of the artifacts' folder in our own store; None: the server has its own.
     """
     from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
 
     client = MlflowClient(uri)
     found = client.get_experiment_by_name(experiment)
     if found is None:
-        return str(client.create_experiment(experiment, artifacts))
+        try:
+            return str(client.create_experiment(experiment, artifacts))
+        except MlflowException:
+            found = client.get_experiment_by_name(experiment)
+            if found is None:
+                raise  # else another storage, on the same server, was first
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
         log.warning("MLflow experiment %r was deleted and is restored", experiment)
-    if artifacts is not None and _moved(found.artifact_location, artifacts):
-        _relocate(uri, found.artifact_location, artifacts)
-        log.warning("the storage was moved: MLflow artifacts are now read from %s", artifacts)
     return str(found.experiment_id)
+
+
+def _follow(database: Path, experiment_id: str, artifacts: str) -> None:
+    """Have the artifacts of all runs read from where they are now, if the storage was moved."""
+    with contextlib.closing(sqlite3.connect(database, timeout=30)) as open_database:
+        ask = "SELECT artifact_location FROM experiments WHERE experiment_id = ?"
+        (was,) = open_database.execute(ask, (experiment_id,)).fetchone()
+        if not _moved(was, artifacts):
+            return
+        with open_database:
+            _relocate(open_database, was, artifacts)
+    log.warning("the storage was moved: MLflow artifacts are now read from %s", artifacts)
 
 
 def _moved(was: str, now: str) -> bool:
@@ -111,17 +189,14 @@ def _moved(was: str, now: str) -> bool:
     return old.name == new.name and not (old.exists() and new.exists() and old.samefile(new))
 
 
-def _relocate(uri: str, was: str, now: str) -> None:
+def _relocate(database: sqlite3.Connection, was: str, now: str) -> None:
     """Update the artifact URLs of all experiments and runs; MLflow itself has no call for it."""
-    path = uri.removeprefix("sqlite:///")
-    changes = (("experiments", "artifact_location"), ("runs", "artifact_uri"))
-    with contextlib.closing(sqlite3.connect(path, timeout=30)) as database, database:
-        for table, column in changes:
-            database.execute(
-                f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
-                f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                (now, len(was) + 1, was, len(was) + 1, f"{was}/"),
-            )
+    for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri")):
+        database.execute(
+            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "  # noqa: S608
+            f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+            (now, len(was) + 1, was, len(was) + 1, f"{was}/"),
+        )
 
 
 def _first_cause(error: BaseException) -> BaseException:

@@ -1,10 +1,12 @@
 """Fronts as MLflow runs, and the saved view that compares them in MLflow's web pages."""
 
+import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
 
-from fftune.tracking.runs import TrackedRun, discard_runs
+from fftune.secrets import redacted
+from fftune.tracking.runs import REPLACED, TrackedRun, has_run, in_place_of
 from fftune.tracking.store import Tracking
 
 
@@ -20,14 +22,29 @@ def log_front(
 ) -> None:
     """Log a front as a run whose *steps* are its points, so that MLflow draws it as a curve.
 
+    It takes the place of earlier fronts with these tags; one that says the same stays as it is.
+
     Args:
         points: (natural risk, the other risk), sorted by the first.
         risk: name of the other risk.
         metrics: numbers about the front as a whole.
         pages: HTML to store with the run, by file name.
     """
-    discard_runs(tracking, tags)
-    run = TrackedRun(tracking, name, tags=tags, params={})
+    said = json.dumps([list(points), dict(metrics), dict(pages)])
+    content = {"fftune.content": hashlib.sha256(said.encode()).hexdigest()[:16]}
+    with in_place_of(tracking, tags):
+        if not has_run(tracking, {**tags, **content}):
+            run = TrackedRun(tracking, name, tags={**tags, **content}, params={}, replaces=tags)
+            _write_front(run, points, metrics, pages, risk)
+
+
+def _write_front(
+    run: TrackedRun,
+    points: Sequence[tuple[float, float]],
+    metrics: Mapping[str, float],
+    pages: Mapping[str, str],
+    risk: str,
+) -> None:
     for step, (natural, other) in enumerate(points):
         run.metrics({"front/natural_risk": natural, f"front/{risk}": other}, step)
     run.metrics(metrics)
@@ -41,7 +58,7 @@ VIEW = "fftune"
 
 
 def save_view(tracking: Tracking) -> str:
-    """Save the view that compares fronts in the experiment, and return its URL.
+    """Save the view that compares fronts in the experiment, and return its URL without password.
 
     Uses MLflow's tag for shared views (3.15 and later). The format is internal to MLflow, hence
     the pinned minor version.
@@ -52,7 +69,8 @@ def save_view(tracking: Tracking) -> str:
     client.set_experiment_tag(
         tracking.experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(view)
     )
-    base = tracking.uri if tracking.uri.startswith("http") else "http://127.0.0.1:5000"
+    http = tracking.uri.startswith("http")
+    base = redacted(tracking.uri).rstrip("/") if http else "http://127.0.0.1:5000"
     return (
         f"{base}/#/experiments/{tracking.experiment_id}/runs?viewStateShareKey={VIEW}"
         "&compareRunsMode=CHART&workflowType=machine_learning"
@@ -103,7 +121,7 @@ def _view_state() -> str:
         "cardHeight": 430,
     }
     state = {
-        "searchFilter": "",
+        "searchFilter": f"tags.`{REPLACED}` IS NULL",
         "orderByKey": "attributes.start_time",
         "orderByAsc": False,
         "startTime": "ALL",

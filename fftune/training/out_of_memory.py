@@ -9,7 +9,7 @@ import torch
 
 from fftune.capture import forget
 from fftune.config import TrainConfig
-from fftune.errors import OutOfMemoryError
+from fftune.errors import FftuneError, OutOfMemoryError
 
 SAYINGS = re.compile(
     r"out of memory|allocate memory|not enough memory|cudaErrorMemoryAllocation"
@@ -80,6 +80,23 @@ def within_memory(config: TrainConfig) -> Iterator[None]:
         raise OutOfMemoryError(
             f"{reason}: optimizer.accumulate > {optimizer.accumulate} computes a batch in more "
             "parts; BatchNorm then sees smaller batches, which changes the result"
+        ) from error
+
+
+@contextmanager
+def room_on(device: str) -> Iterator[None]:
+    """Say in one line that a device is too small for what is asked of a net before its blocks.
+
+    Raises:
+        OutOfMemoryError: the block ran out of memory.
+    """
+    try:
+        yield
+    except Exception as error:
+        if isinstance(error, FftuneError) or not ran_out(error):
+            raise
+        raise OutOfMemoryError(
+            f"out of memory on {device}: it is too small for the net and a few images"
         ) from error
 
 

@@ -16,12 +16,12 @@ from fftune.ray_cluster import (  # before Ray, whose start it sets
 
 # isort: split
 import ray.train
+from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
-from fftune import errors
 from fftune.config import TrainConfig
-from fftune.errors import FftuneError
+from fftune.errors import ClusterError, FftuneError, packed, unpacked
 from fftune.metrics import Metrics
 from fftune.storage import in_turn, write_text
 from fftune.stored_file import reading
@@ -109,18 +109,19 @@ def _worker_error(folder: Path) -> FftuneError | None:
     if not (folder / FAILED).exists():
         return None
     with reading(folder / FAILED, "a worker's last words"):
-        failed = json.loads((folder / FAILED).read_text(encoding="utf-8"))
-        error: FftuneError = getattr(errors, failed["error"])(failed["message"])
-    return error
+        return unpacked(**json.loads((folder / FAILED).read_text(encoding="utf-8")))
 
 
 def _last_words(error: ray.train.TrainingFailedError) -> FftuneError:
     """The reason why Ray gave the run up: a worker's own error, or the last line of Ray's."""
-    for failure in getattr(error, "worker_failures", {}).values():
+    failures = getattr(error, "worker_failures", {}).values()
+    for failure in failures:
         if isinstance(failure, FftuneError):
             return failure
     reason = str(error).strip().splitlines()[-1]
-    return FftuneError(f"workers died more than {FAILURES} times; the last: {reason}")
+    died = all(isinstance(failure, RayError | OSError | MemoryError) for failure in failures)
+    kind = ClusterError if died else FftuneError
+    return kind(f"workers died more than {FAILURES} times; the last: {reason}")
 
 
 @contextmanager
@@ -172,5 +173,4 @@ def _tell(error: FftuneError, folder: Path) -> None:
     """Leave for the driver, and for the next attempt, why a worker failed, unless one has."""
     with in_turn(folder / FAILED):
         if not (folder / FAILED).exists():  # what others say later may be but a consequence
-            failed = {"error": type(error).__name__, "message": str(error)}
-            write_text(folder / FAILED, json.dumps(failed) + "\n")
+            write_text(folder / FAILED, json.dumps(packed(error)) + "\n")

@@ -43,6 +43,10 @@ class RunDir:
         """Write history and checkpoint, and delete the run's own snapshots."""
         write_history(checkpoint.history, self.path / "history.parquet")
         checkpoint.save(self.checkpoint)
+        self.tidy()
+
+    def tidy(self) -> None:
+        """Delete the snapshots of a run that has ended, if they are its own."""
         if self.elsewhere is None:
             self.states.clear()
 

@@ -95,6 +95,7 @@ class Snapshots:
 
     def clear(self) -> None:
         """Forget all states, once the run has ended."""
-        (self.folder / "states.json").unlink(missing_ok=True)  # first: it names none that is gone
         if self.folder.is_dir():
+            # First: it names none that is gone.
+            (self.folder / "states.json").unlink(missing_ok=True)
             shutil.rmtree(self.folder)

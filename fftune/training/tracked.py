@@ -13,9 +13,10 @@ from fftune.config import Resources, TrainConfig, differences, flat, read_settin
 from fftune.errors import ModelError, StorageError, StudyError
 from fftune.metrics import Metrics
 from fftune.models import device_of
+from fftune.names import require_name
 from fftune.storage import locked, write_text
 from fftune.tracking.meanwhile import meanwhile
-from fftune.tracking.runs import TrackedRun, discard_runs, left_open
+from fftune.tracking.runs import TrackedRun, end_stale_runs, left_open
 from fftune.tracking.store import Tracking, open_tracking
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.cost import count_epoch
@@ -39,13 +40,16 @@ def train_tracked(
     """Train in `<root>/runs/<name>`, with every epoch in MLflow; a finished run is returned.
 
     Raises:
+        ConfigError: no folder can have that name.
         StudyError: the run exists with other settings, is unfinished and `resume` was not asked
             for, or is being trained by another process.
     """
+    name = require_name("name", name)
     data = check(config)
     with open_run(config, root / "runs" / name, resume=resume) as folder:
         done = _finished(folder)
         if done is not None:
+            RunDir(folder).tidy()  # the process that ended it may have been killed before
             if left_open(_tracking(config, root), _tags(name)):
                 _log_again(start_run(config, name, root), done, folder)
             return done, folder
@@ -154,11 +158,13 @@ def _asks_for_ray(config: TrainConfig, resources: Resources) -> bool:
 
 
 def start_run(config: TrainConfig, name: str, root: Path) -> TrackedRun:
-    """Begin the MLflow run of a training; that of an earlier attempt is discarded."""
+    """Begin the MLflow run of a training, in whose folder's lock this is: it takes the place of
+    those of earlier attempts.
+    """
     tracking, tags = _tracking(config, root), _tags(name)
-    discard_runs(tracking, tags)
+    end_stale_runs(tracking, tags, lambda _tags: False)
     params = {**flat(config), "device": device_of(config.device)}
-    return TrackedRun(tracking, name, tags=tags, params=params)
+    return TrackedRun(tracking, name, tags=tags, params=params, replaces=tags)
 
 
 def _tracking(config: TrainConfig, root: Path) -> Tracking:

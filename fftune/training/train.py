@@ -62,6 +62,8 @@ def train(
     group, device = ProcessGroup.current(), device_of(config.device)
     place = RunDir(folder, states) if folder else None
     if place and (done := _ended(place, config)):
+        if group.leads:
+            place.tidy()  # the process that ended it may have been killed before
         return done
     with (
         within_memory(config),

@@ -116,11 +116,27 @@ def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> N
             "^battery.name must be known: unknown battery 'nin'; did you mean 'nine'",
         ),
         (
+            ["--model", "{file}:net", "--data", "digits", "--battery", "nin"],
+            ConfigError,
+            "^battery.name must be known: unknown battery 'nin'",
+        ),
+        (
             ["--model", "resnt18"],
             ConfigError,
             r"^unknown model 'resnt18'; did you mean 'resnet18'\? \(or path/to/FILE.py:FUNCTION\)$",
         ),
         (["--model", "{file}:net", "--eps", "-1"], ConfigError, "eps must be finite and >= 0"),
+        (
+            ["--model", "{file}:net", "--defense", "hedge", "--defense.jpeg.quality", "50"],
+            ConfigError,
+            "^defense.jpeg.quality must be left out, as defense.names has no jpeg$",
+        ),
+        (
+            ["--model", "{file}:net", "--transfer"],
+            ConfigError,
+            "^battery.transfer must have a value$",
+        ),
+        (["--model", "{file}:net", "--defense"], ConfigError, "^defense.names must have a value$"),
         (["--model", "{file}:five"], ModelError, "^net tells 5 classes apart, digits has 10$"),
         (["{folder}/nothing"], ModelError, "no complete checkpoint"),
         (["--model", "{file}:net", "--weights", "{file}"], ModelError, "cannot be used"),

@@ -58,7 +58,6 @@ def test_no_library_is_imported_that_the_first_gradient_does_without(
         env={**os.environ, "FFTUNE_STORAGE": str(tmp_path)},
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["imported:"]

@@ -1,6 +1,7 @@
 """clusters/local.sh ends the head that it started and nobody else; the head here is an actor's."""
 
 import os
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ import psutil
 import pytest
 
 from tests.clusters.files import CLUSTERS
-from tests.integration.test_jobs import free_ports
+from tests.patience import free_ports
 
 RAY = """#!/usr/bin/env python3
 import socket, sys, time
@@ -23,7 +24,7 @@ time.sleep(600)
 
 def run(what: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
     script = CLUSTERS / "local.sh"
-    return subprocess.run([script, what], env=env, capture_output=True, text=True, timeout=60)
+    return subprocess.run([script, what], env=env, capture_output=True, text=True)
 
 
 @pytest.fixture
@@ -57,9 +58,14 @@ def test_the_head_is_ended(env: dict[str, str], tmp_path: Path) -> None:
     started = run("start", env)
     assert started.returncode == 0, started.stderr
     head = psutil.Process(int((tmp_path / "state/pid").read_text()))
+    ray = Path((tmp_path / "state/temp").read_text().strip())
+    assert ray.name == "ray"  # which Ray opens to every user, while its parent is ours
+    assert stat.S_IMODE(ray.parent.stat().st_mode) == 0o700
+    assert head.cmdline()[head.cmdline().index("--temp-dir") + 1] == str(ray)
     again = run("start", env)
     assert again.stderr == f"local.sh: already running (pid {head.pid}); stop it first\n"
     assert run("stop", env).stderr == ""
+    assert not ray.parent.exists()
     assert not head.is_running() or head.status() == psutil.STATUS_ZOMBIE
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["log", "token"]
     assert run("stop", env).stderr == "local.sh: not running\n"

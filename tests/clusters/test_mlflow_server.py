@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from tests.clusters.files import CLUSTERS
-from tests.integration.test_jobs import free_ports
+from tests.patience import free_ports
 
 SCRIPT = CLUSTERS / "mlflow.sh"
 INSTALLED = any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb")
@@ -21,7 +21,7 @@ PROGRAMS = Path(sys.executable).parent
 
 
 def run(what: str, env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([SCRIPT, what], env=env, capture_output=True, text=True, timeout=280)
+    return subprocess.run([SCRIPT, what], env=env, capture_output=True, text=True)
 
 
 def test_your_own_server_is_used_and_none_started(tmp_path: Path) -> None:
@@ -68,6 +68,35 @@ def test_a_stranger_who_got_the_servers_number_is_left_alone(tmp_path: Path) -> 
     assert not place.exists()
 
 
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
+@pytest.mark.parametrize("prepared", ["mkdir -m 777 {0} && echo 1 > {0}/pid", "ln -s /tmp {0}"])
+@pytest.mark.parametrize("what", ["start", "run", "stop"])
+def test_a_folder_that_another_user_has_prepared_is_not_taken(what: str, prepared: str) -> None:
+    """Whoever owns the folder of PostgreSQL's socket is its superuser."""
+    root = Path(tempfile.mkdtemp(prefix="fftune-mlflow-"))
+    root.chmod(0o1777)
+    (port,) = free_ports(1)
+    place = root / f"fftune-mlflow-0-{port}"
+    other = {"user": 65534, "group": 65534, "extra_groups": []}
+    subprocess.run(["sh", "-c", prepared.format(place)], check=True, cwd="/", **other)
+    before = place.lstat()
+    env = {
+        "PATH": f"{PROGRAMS}:{os.environ['PATH']}",
+        "XDG_RUNTIME_DIR": str(root),
+        "FFTUNE_STORAGE": str(root / "storage"),
+        "FFTUNE_MLFLOW_PORT": str(port),
+    }
+    try:
+        done = run(what, env)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.startswith(f"mlflow.sh: '{place}' is not a folder of yours; ")
+        assert done.stderr.count("\n") == 1
+        assert (place.lstat().st_uid, place.lstat().st_mode) == (before.st_uid, before.st_mode)
+        assert not (root / "storage/mlflow-server").exists()
+    finally:
+        shutil.rmtree(root)
+
+
 @pytest.fixture
 def server() -> Iterator[dict[str, str]]:
     """The environment of a head.
@@ -85,6 +114,7 @@ def server() -> Iterator[dict[str, str]]:
         "FFTUNE_MLFLOW_HOST": "127.0.0.1",
         "FFTUNE_MLFLOW_ADDRESS": "127.0.0.1",
         "FFTUNE_MLFLOW_PORT": str(port),
+        "FFTUNE_MLFLOW_START_SECONDS": "1200",
     }
     yield env
     stopped = run("stop", env)

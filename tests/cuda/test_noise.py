@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from fftune.config import AttackConfig, Augmentation, ThreatModel
+from fftune.config import AttackConfig, Augmentation, SmoothingConfig, ThreatModel
 from fftune.data.augment import augmented
 from fftune.data.sampler import epoch_order, share
+from fftune.defenses.smoothing import votes
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import start
 from fftune.threefry import normals, threefry
@@ -111,6 +112,19 @@ def test_starts_are_the_cpus(norm, kind) -> None:
         if norm == "linf":
             assert_equal_bits(there, here)
         torch.testing.assert_close(there.cpu(), here, rtol=0, atol=1e-6)
+
+
+def test_noisy_copies_of_a_smoothed_net_are_the_cpus() -> None:
+    """Ids stay on the host, as an evaluation has them."""
+    x = torch.randint(0, 256, (8, 3, 8, 8), generator=torch.Generator().manual_seed(0)) / 255
+    given = {"config": SmoothingConfig(sigma=0.5, votes=50), "noise": Noise(2), "ids": FAR}
+
+    def corners(images: Tensor) -> Tensor:
+        return images[:, :2, 0, 0]
+
+    here, there = votes(corners, x, **given), votes(corners, x.to(CUDA), **given)
+    assert there.device.type == "cuda" and torch.equal(there.cpu(), here)
+    assert int(here.min(1).values.max()) > 0
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -208,7 +207,6 @@ def test_a_mistake_is_one_line(arguments: list[str], message: str) -> None:
 
 
 def test_help_answers_at_once() -> None:
-    began = time.monotonic()
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "fftune.data", "write", "--help"],
         cwd=Path(__file__).parents[2],
@@ -217,4 +215,3 @@ def test_help_answers_at_once() -> None:
     )
     assert done.returncode == 0 and "--skip-bad" in done.stdout
     assert " torch\n" not in done.stderr and " numpy\n" not in done.stderr
-    assert time.monotonic() - began < 5  # a busy machine is no defect; an import of torch is

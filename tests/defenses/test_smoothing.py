@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from fftune import keyed_noise
 from fftune.attacks import pgd
 from fftune.config import AttackConfig, SmoothingConfig, ThreatModel
 from fftune.defenses import AdaptiveAccess
@@ -56,6 +57,32 @@ def test_votes_and_mean_probabilities_are_those_of_each_noisy_copy() -> None:
     said = Smoothing(config=config).wrap(net, x, noise=NOISE, ids=ids)
     torch.testing.assert_close(said, (counted + 1).float().log())
     assert torch.equal(said.argmax(1), counted.argmax(1))
+
+
+class Traced(nn.Module):
+    """A net that is asked nowhere but on the device of the images."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.device.type == "meta"
+        return x.flatten(1)[:, :2]
+
+
+def test_copies_are_drawn_on_the_images_device_and_are_equal_to_the_bit(monkeypatch) -> None:
+    """Ids come from the host. Torch's words, which a GPU draws by, are numpy's."""
+    x, ids, net = images(6), torch.tensor([7, 1, 30, 2, 9, 2**40]), Halves()
+    given = {"config": SmoothingConfig(sigma=0.5, votes=4), "noise": NOISE, "ids": ids}
+    here = log_mean_probabilities(net, x, **given)
+    monkeypatch.setattr(keyed_noise, "_by_numpy", lambda _ids: False)
+    assert torch.equal(log_mean_probabilities(net, x, **given), here)
+    drawn = []
+
+    def normal(self: Noise, ids: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        drawn.append(ids.device.type)
+        return torch.empty(len(ids), *shape, device=ids.device)
+
+    monkeypatch.setattr(Noise, "normal", normal)
+    assert votes(Traced(), x.to("meta"), **given).shape == (6, 2)
+    assert drawn == 4 * ["meta"]
 
 
 def test_attackers_search_through_mean_probabilities_of_the_first_copies() -> None:

@@ -1,3 +1,5 @@
+import json
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pandas as pd
@@ -11,13 +13,15 @@ from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.data import Dataset
 from fftune.defenses import hedge
 from fftune.errors import ConfigError, DataError, ModelError
-from fftune.evaluation.adaptive import adaptive_attacks
+from fftune.evaluation.adaptive import AWARE, adaptive_attacks
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.defended import CLEAN, RANDOM_START, DefenseSet
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.scheduler import EvalResult
 from fftune.keyed_noise import Noise
 from fftune.outcomes import Outcomes
+from fftune.report import defense_legend
+from fftune.report import evaluations as records
 from fftune.report.attack_table import table
 from fftune.report.defended_rows import defense_frame, flip_counts, undefended
 from fftune.report.defense_rates import defense_rates
@@ -286,6 +290,16 @@ def test_adversaries_by_hand() -> None:
     } <= said
 
 
+def test_a_table_says_what_its_own_attackers_and_columns_are() -> None:
+    said = lines_of(defense_table(BY_HAND))
+    kinds = {line.partition(" ")[0] for line in said}
+    assert {"eot", "known"} <= kinds and not {"aware", "pgd-hedged", "label-free"} & kinds
+    (best,) = (line for line in said if line.startswith("best of all: "))
+    assert "those of the battery" in best
+    assert any(line.startswith("FtoT, TtoF: ") for line in said)
+    assert set(defense_legend.ATTACKERS) == set(AWARE)
+
+
 def test_best_of_all_has_the_strongest_adaptive_attack() -> None:
     """It alone fools the two examples, each in one draw."""
     still = {"none": [[0, 0]], "hedge": [[0, 0], [0, 0]]}
@@ -403,6 +417,65 @@ def test_risks_are_of_one_defence_at_a_time(outcomes) -> None:
         RiskCounts.of(outcomes, attack="pgd-3", split="test")
     one = outcomes.where(defense="hedge", defense_repeat=2)
     assert RiskCounts.of(one, attack="pgd-3", split="test").total == 100
+
+
+class Kept:
+    """A run of MLflow that keeps what is logged."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.values: dict[str, float] = {}
+        RUNS.append(self)
+
+    def metrics(self, values: dict[str, float]) -> None:
+        assert not values.keys() & self.values.keys()
+        self.values |= values
+
+    def text(self, *_: object) -> None: ...
+    def file(self, *_: object) -> None: ...
+    def end(self) -> None: ...
+
+
+RUNS: list[Kept] = []
+
+
+def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defence(
+    outcomes, tmp_path, monkeypatch, caplog
+) -> None:
+    stand_ins = {"TrackedRun": Kept, "open_tracking": id, "in_place_of": nullcontext}
+    for name, stand_in in (stand_ins | {"has_run": lambda _: False}).items():
+        monkeypatch.setattr(records, name, lambda *a, _f=stand_in, **k: _f(*a[:1], **k))
+    monkeypatch.setattr(EvaluationRecord, "_text", lambda *_: "")
+    kept = ("pgd-3", CLEAN, "adaptive-hedge")
+    few = Outcomes.of(outcomes.where(attack=attack).table for attack in kept)
+    result = EvalResult(outcomes=few.answering(*outcomes.questions))
+    record = EvaluationRecord(root=tmp_path, threat=THREAT, defense=DEFENSE, data="blobs")
+    record.keep("toy", result)
+    record.tell(result)
+    (run,), (path,) = RUNS, (tmp_path / "rows").glob("*.json")
+    assert not caplog.records
+    told = json.loads(path.read_text(encoding="utf-8"))
+    shown = ("worst_case/accuracy", "accuracy/adaptive-hedge adversarial")
+    for name in ("adversarial_risk", "hypocritical_risk"):
+        shown += (f"worst_case/{name}",)
+    for rule in ("", "majority/", "any/", "expectation/"):
+        for name in shown:
+            name = f"defense/hedge/{rule}{name}"
+            rate = {**told["rates"], **told["expectations"]}[name]
+            assert rate["low"] < rate["value"] < rate["high"] or rate["value"] in (0, 1)
+            assert run.values[name] == rate["value"]
+    assert run.values["worst_case/n"] == run.values["defense/hedge/worst_case/n"] == 100
+    searches = told["defended_searches"]
+    assert set(searches) == {"random", "hedge"} and "pgd-3" in str(told["searches"])
+    (strongest,) = (
+        one
+        for one in searches["hedge"]
+        if (one["attack"], one["goal"]) == ("adaptive-hedge", "adversarial")
+    )
+    at = "defense/hedge/share/adaptive-hedge adversarial"
+    assert run.values[at] == strongest["share"] == strongest["found"] / strongest["found_by_all"]
+    # All that was found is what the worst case of the first draw is a rate of.
+    worst = told["rates"]["defense/hedge/worst_case/adversarial_risk"]
+    assert strongest["found_by_all"] == worst["count"] > 0
 
 
 def test_metrics_under_each_defence_by_hand() -> None:

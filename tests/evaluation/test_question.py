@@ -57,6 +57,11 @@ def test_the_name_says_it_and_a_head_tells_all() -> None:
         "defences: hedge (linf, eps_d 0.1, K 2 of 0.05); 3 draws of each",
         "cpu, fp32, 1 threads, blocks of 256, seed 0, engine 2",
     ]
+    aware = replace(ASKED, attacks=(*ASKED.attacks, "clean", "random-start", "aware-hedge"))
+    assert aware.head().splitlines()[2:5] == [
+        *ASKED.head().splitlines()[2:4],
+        "attackers that know of defences, and controls: clean, random-start, aware-hedge",
+    ]
     remarked = replace(ASKED, remarks=("range: inputs beyond 1",))
     assert remarked.head().endswith("remark range: inputs beyond 1")
 
@@ -158,7 +163,7 @@ def test_whatever_mlflow_does_at_the_end_the_table_is_there(
     def broken(*_: object) -> None:
         raise RuntimeError("the server\nhas lost its mind")
 
-    monkeypatch.setattr("fftune.report.evaluations.discard_runs", broken)
+    monkeypatch.setattr("fftune.report.evaluations.in_place_of", broken)
     with caplog.at_level(logging.WARNING):
         main([net, *FEW])
     assert "clean accuracy" in capsys.readouterr().out

@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from fftune.config import AttackConfig, ThreatModel
+from fftune.config import AttackConfig, DefenseConfig, ThreatModel
 from fftune.errors import ModelError
 from fftune.evaluation.batteries import Attack, nine
+from fftune.evaluation.defended import CLEAN, DefenseSet
 from fftune.evaluation.escalation import Evaluated
 from fftune.evaluation.job import BlockTask
 from fftune.evaluation.scheduler import CostModel, JobState, TaskQueue, passes
@@ -73,6 +74,21 @@ def test_an_unmeasured_probe_is_told_by_the_pace_of_the_others() -> None:
     expense = CostModel()
     expense.measured(BlockTask(SHORT, (0,)), passes(SHORT) * 0.25)
     assert expense.of(TASKS[3]) == pytest.approx(passes(LONG) * 0.25)
+
+
+def test_scoring_behind_defences_is_part_of_the_guess() -> None:
+    """A vote of 100 copies in 3 draws takes longer than a short search: the rest is no longer."""
+    config = DefenseConfig(names=("smoothing", "jpeg"), repeats=3)
+    threat = ThreatModel()
+    defense_set = DefenseSet.of(config, threat, source="blobs", split="test", attacks=1)
+    assert defense_set is not None
+    votes, compressed = defense_set.defenses.values()
+    assert not compressed.stochastic
+    scoring = 3 * (votes.passes + 1) + compressed.passes + 1
+    assert defense_set.passes("pgd") == scoring and defense_set.passes(CLEAN) > scoring
+    expense = CostModel(defense_set)
+    expense.measured(BlockTask(SHORT, (0,)), (passes(SHORT) + scoring) * 0.25)
+    assert expense.of(TASKS[3]) == pytest.approx((passes(LONG) + scoring) * 0.25)
 
 
 def test_the_guess_knows_the_long_tails() -> None:

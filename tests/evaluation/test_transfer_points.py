@@ -13,7 +13,7 @@ from fftune.data import Dataset, Source
 from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.evaluate import evaluate
-from fftune.evaluation.job import EvalJob, model_under_test
+from fftune.evaluation.job import EvalJob, model_under_test, under_test
 from fftune.evaluation.question import questions_of
 from fftune.evaluation.transfer import Transfer
 from fftune.models import load_model
@@ -197,6 +197,51 @@ def test_nets_of_one_name_are_numbered_and_those_of_other_weights_cached_apart(
     assert len(paths) == 2
 
 
+def test_points_of_a_net_in_memory_are_those_of_its_file_and_it_is_left_as_it_was(
+    nets, images
+) -> None:
+    net, spec = load_model(named_spec(nets("same"))), named_spec(nets("alike"))
+    other = load_model(spec).train().requires_grad_()
+    job = transfers_alone(
+        net, images, settings(nets("alike")), others=(("mine", other), ("alike", spec))
+    )
+    names = [one.name for one in job.attacks]
+    assert names == ["transfer-alike", "transfer-mine", "transfer-alike-2"]
+    with under_test(net, job) as subject:
+        assert not other.training and not other.weights.requires_grad
+        rows = rows_of(subject, job)
+    assert other.training and other.weights.requires_grad and other.weights.grad is None
+    read, mine, told = (
+        rows.where(attack=name).to_pandas()[["id", "pred_pert", "success", "distance"]]
+        for name in names
+    )
+    assert read.equals(mine) and read.equals(told) and mine["success"].any()
+
+
+def test_blocks_beside_a_net_in_memory_are_not_kept(nets, images, tmp_path) -> None:
+    spec = named_spec(nets("alike"))
+    for other, kept in ((load_model(spec), False), (spec, True)):
+        evaluate(
+            *(named_spec(nets("same")), images, settings()),
+            threat=ThreatModel(eps=EPS),
+            wanted="transfer-other".__eq__,
+            others=(("other", other),),
+            root=tmp_path,
+        )
+        assert bool([*tmp_path.glob("blocks/*/*.parquet")]) == kept
+
+
+def test_actors_have_no_net_in_memory(nets, images) -> None:
+    other = load_model(named_spec(nets("alike")))
+    with pytest.raises(ConfigError, match=r"backend must be 'inline' .* got 'ray' \(mine\)"):
+        evaluate(
+            *(named_spec(nets("same")), images, settings()),
+            threat=ThreatModel(eps=EPS),
+            backend="ray",
+            others=(("mine", other),),
+        )
+
+
 def test_the_entrance_prints_and_asks_of_the_other_nets_too(nets, images) -> None:
     found = {
         places: evaluate(
@@ -224,6 +269,10 @@ def test_a_net_that_does_not_fit_is_one_line(name, error, said, nets, images) ->
     with pytest.raises(error, match=said) as caught:
         job_of(net, images, settings(nets(name)), threat=ThreatModel(eps=EPS))
     assert "\n" not in str(caught.value)
+    if name != "missing":
+        other = load_model(named_spec(nets(name)))
+        with pytest.raises(error, match=said.replace("battery.transfer '.*:wide'", "transfer 'w'")):
+            job_of(net, images, settings(), threat=ThreatModel(eps=EPS), others=(("w", other),))
 
 
 @pytest.mark.parametrize(

@@ -23,13 +23,12 @@ def wait_for(
     log: Path,
     errors: type[Exception] = OSError,
 ) -> None:
-    """Until it answers without an error."""
-    deadline = time.monotonic() + 120
+    """Until it answers without an error; where it never does, pytest's clock ends the test."""
     while True:
         try:
             answers()
         except errors:
-            assert process.poll() is None and time.monotonic() < deadline, log.read_text()
+            assert process.poll() is None, log.read_text()
             time.sleep(0.1)
         else:
             return
@@ -52,4 +51,4 @@ def served(url: str, folder: Path, port: int) -> Iterator[str]:
         yield address
     finally:
         os.killpg(server.pid, signal.SIGTERM)  # its workers too: the session is its own
-        server.wait(60)
+        server.wait()

@@ -74,7 +74,7 @@ def database(postgres: str, name: str) -> str:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_a_study_on_postgres(
     quick: SweepConfig, root: Path, postgres: str, monkeypatch, caplog, capsys
 ) -> None:

@@ -22,6 +22,7 @@ from fftune.ray_cluster import cluster  # before Ray, whose start it sets
 
 # isort: split
 import ray
+from ray.cluster_utils import Cluster
 
 from fftune import recipes
 from fftune.config import (
@@ -40,6 +41,7 @@ from fftune.errors import ClusterError, OutOfMemoryError
 from fftune.outcomes import Outcomes
 from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
 from fftune.sweeping.sweep import sweep
+from tests.patience import agent_ports
 from tests.sweeping.memory_kind import KIND
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
@@ -53,10 +55,13 @@ def address() -> Iterator[str]:
 
     Its two cards are numbers: no card is needed.
     """
-    ray.init(address="local", num_cpus=2, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    head = {"num_cpus": 2, "num_gpus": 2, "include_dashboard": False, **agent_ports()}
+    nodes = Cluster(initialize_head=True, head_node_args=head)
+    ray.init(address=nodes.address, log_to_driver=False)
     with cluster(Resources()):
-        yield ray.get_runtime_context().gcs_address
+        yield nodes.address
     ray.shutdown()
+    nodes.shutdown()
 
 
 def test_an_address_where_nobody_answers(quick: SweepConfig, root: Path) -> None:
@@ -70,7 +75,7 @@ LAMS, RATES = (0.0, 20.0, 5.0), (0.05, 1e30)
 """With a learning rate of 1e30 the loss is no number."""
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_a_dead_driver_loses_nothing_and_rays_rows_equal_inline_rows(
     quick: SweepConfig, root: Path, tmp_path: Path, address: str
 ) -> None:
@@ -171,7 +176,7 @@ def test_an_interrupted_driver_and_a_dead_head(root: Path) -> None:
     driver = start(small(root), log)
     wait_for(lambda: len(stamps(root)) == 1, driver, log)
     driver.send_signal(signal.SIGINT)
-    assert driver.wait(120) == 130
+    assert driver.wait() == 130
     told = "fftune: interrupted; the same command with --resume goes on\n"
     assert log.read_text().endswith(told)
 
@@ -180,7 +185,7 @@ def test_an_interrupted_driver_and_a_dead_head(root: Path) -> None:
     for process in psutil.Process(driver.pid).children(recursive=True):
         if process.name() in ("gcs_server", "raylet"):
             process.kill()
-    assert driver.wait(300) != 0
+    assert driver.wait() != 0
     before = stamps(root)
     assert len(before) < 4
 
@@ -283,9 +288,8 @@ def start(arguments: list[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def wait_for(condition: Callable[[], bool], driver: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 300
     while not condition():
-        assert driver.poll() is None and time.monotonic() < deadline, log.read_text()
+        assert driver.poll() is None, log.read_text()
         time.sleep(0.02)
 
 
@@ -295,4 +299,4 @@ def kill_when(arguments: list[str], there: Path) -> None:
     driver = start(arguments, log)
     wait_for(there.exists, driver, log)
     driver.kill()
-    assert driver.wait(60) == -signal.SIGKILL
+    assert driver.wait() == -signal.SIGKILL

@@ -22,13 +22,19 @@ WHOLE = tuple(
 SAMPLED = tuple(
     f"fftune/{name}.py"
     for name in (
-        *("threat", "keyed_noise", "threefry", "pareto"),
+        *("threat", "keyed_noise", "threefry", "pareto", "expectation"),
         *("attacks/search_state", "attacks/query_counter", "attacks/deepfool", "attacks/fab"),
         *("attacks/goals", "attacks/box_projection", "attacks/losses", "attacks/rays"),
-        "attacks/square",
+        *("attacks/square", "attacks/constraint_relaxation"),
         *("evaluation/block", "evaluation/escalation", "evaluation/defended", "evaluation/tiers"),
+        *("evaluation/adaptive", "evaluation/choice", "evaluation/canary", "evaluation/transfer"),
+        "evaluation/second_opinion",
         *("defenses/hedge", "defenses/adaptive", "defenses/theory/game", "defenses/theory/linear"),
-        "defenses/analysis",
+        *("defenses/analysis", "defenses/spec", "defenses/smoothing", "defenses/anti_adversary"),
+        *("defenses/bit_depth", "defenses/jpeg"),
+        *("report/defended_rows", "report/defense_rates", "report/defense_table"),
+        *("report/resubmission", "report/resubmission_table", "report/optimality"),
+        *("report/convergence", "report/attack_seeds"),
         *("sweeping/samplers/gap", "sweeping/front", "sweeping/early_stopping"),
         *("data/splits", "data/substandard", "data/augment"),
     )

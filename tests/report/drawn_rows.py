@@ -7,12 +7,13 @@ Draws = dict[str, list[list[int]]]
 """Of each defence: the predictions in each draw."""
 
 
-def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws]) -> Outcomes:
+def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws], seed: int = 0) -> Outcomes:
     """Rows of examples of class 0, as `evaluate` would leave them.
 
     Args:
         clean: twice as many draws as the attacks have, the second half of which tells the
             mistakes.
+        seed: of the attackers.
     """
     (bare,) = clean["none"]
     found = {(CLEAN, "adversarial"): clean} | attacks
@@ -21,7 +22,7 @@ def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws]) -> Outcomes:
             len(bare),
             {"dataset_hash": "d", "split": "test", "model_hash": "m", "norm": "linf", "eps": 0.1}
             | {"id": list(range(len(bare))), "attack": attack, "goal": goal, "target": -1}
-            | {"config_hash": "c", "seed": 0, "restart": 0, "tier": "full"}
+            | {"config_hash": "c", "seed": seed, "restart": 0, "tier": "full"}
             | {"protocol": "last_iterate"}
             | {"defense": defense, "defense_repeat": repeat, "y": 0, "pred_clean": bare}
             | {"pred_clean_defended": clean[defense][repeat], "pred_pert": pred, "success": False}

@@ -88,3 +88,17 @@ def test_searches_that_take_all_their_steps_do_not_tell() -> None:
         "    adversarial worst case: not known, as every search takes all its steps"
     ]
     assert convergence_lines(plain.assign(goal="targeted")) == []
+
+
+def test_where_all_is_found_nothing_can_come_late() -> None:
+    """The last of two is found in the second half of the passes, and no third one is left."""
+    every = rows([True, True], [10, 30])
+    (curve,) = curves(every)
+    assert curve.converged and not has_converged(curve.late) and str(curve).endswith(": converged")
+    (worst,) = convergences(every)
+    assert worst.converged and str(worst).endswith("converged: all of n = 2 are found")
+    plain = rows([True, True], [40, 40], attack="pgd-20", protocol="last_iterate")
+    (worst,) = convergences(plain)
+    assert worst.plain == {"goal": "adversarial", "late": None, "converged": True}
+    (worst,) = convergences(rows([True, True], [10, 700], n=3))
+    assert worst.converged is False and "found late, 1 of n = 3" in str(worst)

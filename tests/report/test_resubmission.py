@@ -184,6 +184,9 @@ def test_a_defence_without_chance_has_the_numbers_of_one_draw(m: int) -> None:
     said = defense_table(outcomes)
     assert "majority" not in said and "expectation" not in said
     assert ("all 2 draws alike" in said) == (m == 2)
+    assert ("behind coin all draws gave the same answers: one is shown" in said) == (m > 1)
+    assert ("variance over draws" in said) == ("mean accuracy" in said) == (m == 1)
+    assert "(0.00)" not in said
 
 
 def succeeding(outcomes: Outcomes) -> Outcomes:

@@ -1,6 +1,7 @@
 """Shares of a card by hand, and trials that run out of memory, in one process."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from fftune import recipes
 from fftune.config import Dimension, Resources, SweepConfig, config_hash
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, OutOfMemoryError
 from fftune.outcomes import Outcomes
 from fftune.sweeping import trial_memory
 from fftune.sweeping.card_share import MemoryUse, MoreOfCardError, larger, share_of
@@ -66,26 +67,30 @@ def asked(root: Path) -> list[tuple[float, float]]:
     return [(float(need), float(share)) for need, share in map(str.split, lines)]
 
 
-def test_a_trial_gets_more_of_the_card_and_then_fails_with_one_line(needs, root: Path) -> None:
-    front = sweep(needs, root=root, backend="inline", resources=Resources(gpus=0.25))
+def test_a_trial_gets_more_of_the_card_and_then_ends_the_study(needs, root: Path) -> None:
+    told = f"^{re.escape(LINE)} \\(trial [24] is left to --resume\\)$"
+    for resume in (False, True):
+        with pytest.raises(OutOfMemoryError, match=told):
+            sweep(needs, root=root, backend="inline", resources=Resources(gpus=0.25), resume=resume)
     assert asked(root) == [
         *((0.2, 0.25), (0.9, 0.25), (0.9, 0.5), (0.9, 1.0)),
-        *((3.0, 0.25), (3.0, 0.5), (3.0, 1.0), (0.3, 0.25), (0.3, 0.5)),
+        *((3.0, 0.25), (3.0, 0.5), (3.0, 1.0)),
+        # Again from where it was; what had waited for it goes first.
+        *((0.3, 0.25), (0.3, 0.5), (3.0, 1.0)),
     ]
-    assert {r.settings["need"] for r in front.results} == {0.2, 0.9, 0.3}
-    assert [(f.settings["need"], f.reason) for f in front.failures] == [(3.0, LINE)]
     attempts = [json.loads(p.read_text()) for p in root.glob("studies/needs/attempts/*")]
     assert sorted((a.get("gpus", 0), len(a["failures"])) for a in attempts) == [
-        *((0, 0), (0.5, 0), (1.0, 0), (1.0, 1)),
+        *((0, 0), (0.5, 0), (1.0, 0), (1.0, 0)),
     ]
+    assert [*root.glob("studies/needs/trials/*/failure.json")] == []
 
 
 @pytest.mark.parametrize("gpus", [0.0, 1.0, 2.0])
-def test_where_there_is_no_more_to_give_it_fails_at_once(needs, root: Path, gpus: float) -> None:
+def test_where_there_is_no_more_to_give_it_ends_at_once(needs, root: Path, gpus: float) -> None:
     needs = replace(needs, space=(Dimension(path="need", choices=(3.0, 0.0)),))
-    front = sweep(needs, root=root, backend="inline", resources=Resources(gpus=gpus))
-    assert asked(root) == [(3.0, gpus), (0.0, gpus)]
-    assert [f.reason for f in front.failures] == [LINE]
+    with pytest.raises(OutOfMemoryError, match="^out of memory, 2.00 GiB more"):
+        sweep(needs, root=root, backend="inline", resources=Resources(gpus=gpus))
+    assert asked(root) == [(3.0, gpus)]
 
 
 def test_more_is_asked_of_who_places_the_trial_and_remembered(needs, root: Path) -> None:

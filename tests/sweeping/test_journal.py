@@ -1,7 +1,10 @@
 """Optuna's journal after a crash, and trials that it has forgotten."""
 
+import errno
 import json
 import logging
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +16,8 @@ from test_front import point
 from fftune.config import Dimension, SweepConfig
 from fftune.errors import StorageError, StudyError
 from fftune.storage import write_text
-from fftune.sweeping.optuna_storage import mend_journal, read_search
+from fftune.sweeping.optuna_journal import Journal, mend_journal
+from fftune.sweeping.optuna_storage import read_search
 from fftune.sweeping.optuna_study import open_search, tell
 from fftune.sweeping.search_space import suggest
 from fftune.sweeping.study_dir import StudyDir
@@ -62,6 +66,38 @@ def test_half_a_record_in_the_middle_is_one_line(tmp_path) -> None:
         mended(tmp_path / "j", LINES[0] + LINES[1][:9] + LINES[2] + LINES[3])
     mend_journal(tmp_path / "none")
     assert not (tmp_path / "none").exists()
+
+
+def test_records_are_added_whole_or_not_at_all(tmp_path, monkeypatch) -> None:
+    journal = Journal(tmp_path / "j")
+    journal.append_logs([{"op_code": 1}, {"op_code": 2}])
+    before = (tmp_path / "j").read_bytes()
+    assert before == b'{"op_code":1}\n{"op_code":2}\n'
+    with monkeypatch.context() as full:
+        full.setattr(os, "fsync", failing(errno.ENOSPC))
+        with pytest.raises(StorageError, match=r"cannot write '.*j': the disk is full"):
+            journal.append_logs([{"op_code": 3}])
+    assert (tmp_path / "j").read_bytes() == before
+    with monkeypatch.context() as failed:
+        failed.setattr(os, "unlink", failing(errno.EIO))  # Optuna's lock cannot be let go
+        with pytest.raises(StorageError, match=r"cannot write '.*j': Input/output error"):
+            journal.append_logs([{"op_code": 3}])
+
+
+def failing(number: int):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    return fail
+
+
+def test_a_lock_that_a_killed_driver_left_is_taken_at_once(study, caplog) -> None:
+    run(study, 1)
+    (study.path / "optuna.journal.lock").symlink_to(study.path / "optuna.journal")
+    before = time.monotonic()
+    open_search(study).enqueue_trial({"lam": 1.0})
+    assert time.monotonic() - before < 25  # Optuna takes it after 30
+    assert not list(study.path.glob("optuna.journal.lock*"))
 
 
 def run(study: StudyDir, count: int) -> list[SeedResult]:
@@ -154,7 +190,7 @@ def test_a_report_mends_nothing_under_a_drivers_hands(study, caplog) -> None:
         ("trials/0/result.json", "\x00\xff", r"result.json' cannot be read"),
         ("trials/0/result.json", "[]", r"result.json' must hold a JSON object, got list"),
         ("trials/0/result.json", "{}", r"result.json' is damaged: trial is missing"),
-        ("trials/0/failure.json", '{"trial": 0}', r"failure.json' is damaged: .*settings"),
+        ("trials/0/failure.json", '{"trial": 0}', r"failure.json' is damaged: .*reason"),
         ("trials/0/stopped.json", "{", r"stopped.json' cannot be read"),
     ],
 )

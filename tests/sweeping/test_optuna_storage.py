@@ -1,5 +1,6 @@
 """Optuna's study in a database of `FFTUNE_DB`."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -109,6 +110,11 @@ def test_a_driver_that_died_before_its_mark_goes_on(quick: SweepConfig, tmp_path
             "postgresql://me:secret@127.0.0.1:1/x",
             r"^FFTUNE_DB 'postgresql://me:\*\*\*@127.0.0.1:1/x' cannot be used: .*refused",
         ),
+        (
+            "postgresql://127.0.0.1:1/x?user=me&password=secret",
+            r"^FFTUNE_DB 'postgresql://127.0.0.1:1/x\?password=\*\*\*&user=me' cannot be used: "
+            ".*refused",
+        ),
     ],
 )
 def test_a_wrong_url_is_one_line(quick, tmp_path, monkeypatch, url: str, told: str) -> None:
@@ -117,3 +123,17 @@ def test_a_wrong_url_is_one_line(quick, tmp_path, monkeypatch, url: str, told: s
         open_storage(folder(tmp_path, quick))
     assert "\n" not in str(error.value) and "secret" not in str(error.value)
     assert error.value.exit_code == 2
+
+
+def test_a_password_in_the_query_is_not_recorded(quick, tmp_path: Path, monkeypatch) -> None:
+    url = f"sqlite:///file:{tmp_path / 'optuna.db'}?uri=true&password=canary-db"
+    monkeypatch.setenv("FFTUNE_DB", url)
+    study = folder(tmp_path, quick)
+    open_search(study)
+    record = study.path / "search.json"
+    known = json.loads(record.read_text())
+    assert "canary" not in record.read_text() and "password=***" in known["storage"]
+    old = record.read_text().replace("password=***", "password=canary-db")
+    write_text(record, old)  # as 0.2.0 wrote it
+    open_search(folder(tmp_path, quick, begun=True))
+    assert "canary" not in record.read_text()

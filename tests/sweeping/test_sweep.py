@@ -13,7 +13,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
 from fftune.config import StoppingConfig, SweepConfig, TrainConfig, from_json
-from fftune.errors import ConfigError, FftuneError, StudyError
+from fftune.errors import ConfigError, DivergedError, FftuneError, StudyError
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.sweeping.cost import cost, describe_hours
@@ -258,6 +258,8 @@ def test_only_deaths_under_the_same_driver_count(quick: SweepConfig, tmp_path: P
     assert study.fail_attempt("k", "broke") == ["its worker died", "broke"]
     study.end_attempt("k")
     assert study.begin_attempt("k", "driver 2") == ["its worker died", "broke"]
+    study.end_attempt("k")
+    assert study.begin_attempt("k", "driver 3") == []  # what broke it may be mended
 
 
 def test_a_trial_left_behind_is_stopped_and_is_no_score(quick, root: Path, monkeypatch) -> None:
@@ -284,7 +286,7 @@ def fail_at(monkeypatch, numbers: set[int]) -> None:
 
     def measure(run):
         if run.trial in numbers:
-            raise RuntimeError(f"trial {run.trial} broke")
+            raise DivergedError(f"trial {run.trial} broke")
         return original(run)
 
     monkeypatch.setattr(MEASURE, measure)

@@ -1,5 +1,6 @@
 """A worker on a node that joined later, and does not see the study; no Ray is started here."""
 
+import json
 from math import isnan
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +9,7 @@ import pytest
 from ray import tune
 
 from fftune.config import Resources
-from fftune.errors import StorageError
+from fftune.errors import StorageError, unpacked
 from fftune.sweeping import ray_tune as on_ray
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.trial_runner import TrialRunner
@@ -38,7 +39,7 @@ def test_its_worker_says_so_and_makes_no_folder(runner, reported) -> None:
     (report,) = reported
     assert all(isnan(report[risk]) for risk in runner.study.config.risks)
     with pytest.raises(StorageError, match=LINE):
-        raise StorageError(report[on_ray.UNSEEN])
+        raise unpacked(**json.loads(report[on_ray.ENDED]))
     assert not runner.study.path.exists()
 
 

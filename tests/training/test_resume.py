@@ -67,6 +67,16 @@ def test_the_weights_are_those_of_a_run_without_a_crash(tmp_path, crash, step, u
     assert [e.loss for e in checkpoint.history] == [e.loss for e in train(CONFIG).history]
 
 
+def test_states_that_a_killed_process_left_of_an_ended_run_go(tmp_path) -> None:
+    config = tiny(epochs=1)
+    train(config, folder=tmp_path)
+    left = tmp_path / "states/1-0.pt"
+    left.parent.mkdir()
+    left.write_bytes(b"state")
+    train(config, folder=tmp_path)
+    assert not left.parent.exists()
+
+
 def test_a_truncated_state_is_noticed_and_the_one_before_taken(
     tmp_path, crash, undisturbed, caplog
 ) -> None:

@@ -135,9 +135,9 @@ def _decoder(operation: Any) -> Any:
 
 def _compile(code: Any, signature: Any = None) -> Any:
     """Compile as FFCV does, but without threads inside, and keep the code if there is a place."""
-    from numba import config, njit
+    from numba import njit
 
-    kept = bool(config.CACHE_DIR)
+    kept = bool(os.environ.get("NUMBA_CACHE_DIR"))
     return njit(signature, fastmath=True, nogil=True, error_model="numpy", cache=kept)(code)
 
 

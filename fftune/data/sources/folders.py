@@ -16,6 +16,7 @@ from fftune.data.dataset_spec import DatasetSpec, Floats
 from fftune.data.images import Encoded, Files, has_colour, suffixes
 from fftune.data.official_split import OfficialSplit, PartName, Parts
 from fftune.errors import DataError
+from fftune.names import composed
 from fftune.stored_file import read_text, reading
 
 log = logging.getLogger(__name__)
@@ -113,11 +114,13 @@ def _labelled(root: Path) -> Labelled:
     classes = sorted(e.name for e in entries if e.is_dir() and e.name[0] != ".")
     if not classes:
         raise DataError(f"{str(root)!r} has no class folders; expected {root.name}/CLASS/IMAGE.png")
+    if len({composed(name) for name in classes}) < len(classes):
+        raise DataError(f"{str(root)!r} has two class folders of one name, in NFC and in NFD")
     outside = [str(root / e.name) for e in entries if e.name not in classes]
     images: list[tuple[str, str]] = []
     for name in classes:
         found, others = _images_of(root / name)
-        images += [(path, name) for path in found]
+        images += [(path, composed(name)) for path in found]
         outside += others
     _say_files(root, outside)
     return images

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fftune import __version__
-from fftune.config.validation import plain_name
 from fftune.errors import StorageError
+from fftune.names import plain_name
 from fftune.papers.artifacts import Built, Figure, Gallery, Picture, Strip, Table
 from fftune.papers.declarations import Setup
 from fftune.papers.pages.html_table import TABLE_STYLE, html_directions, html_notes, html_table

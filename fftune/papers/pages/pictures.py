@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from fftune.config.validation import plain_name
 from fftune.errors import ConfigError
+from fftune.names import plain_name
 from fftune.papers.artifacts import Built, Figure
 from fftune.storage import write_whole
 

@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fftune.config.validation import plain_name
+from fftune.names import plain_name
 from fftune.papers.artifacts import Built, Cell, Row, Table
 from fftune.papers.declarations import Setup
 from fftune.papers.pages.layout import verdict
 from fftune.papers.pages.page import standalone
 from fftune.papers.pages.render import render, render_item
-from fftune.tracking.runs import TrackedRun, discard_runs, has_run, send_outbox
+from fftune.tracking.runs import TrackedRun, has_run, in_place_of, send_outbox
 from fftune.tracking.store import Tracking, open_tracking
 
 LONGEST = 250
@@ -44,16 +44,20 @@ def _log(tracking: Tracking, built: Built, setup: Setup) -> None:
         files[f"{plain_name(built.key)}.csv"] = render(tables, "csv")
     same = {"fftune.kind": "paper", "fftune.key": built.key, "fftune.scale": setup.scale}
     content = {"fftune.content": hashlib.sha256(json.dumps(files).encode()).hexdigest()[:16]}
-    if has_run(tracking, same | content):
-        return
-    discard_runs(tracking, same)
-    run = TrackedRun(
-        tracking, built.key, tags=same | content | _found(built), params={"title": built.title}
-    )
-    run.metrics({name: value for table in tables for name, value in _metrics(table)})
-    for name, text in files.items():
-        run.text(name, text)
-    run.end()
+    with in_place_of(tracking, same):
+        if has_run(tracking, same | content):
+            return
+        run = TrackedRun(
+            tracking,
+            built.key,
+            tags=same | content | _found(built),
+            params={"title": built.title},
+            replaces=same,
+        )
+        run.metrics({name: value for table in tables for name, value in _metrics(table)})
+        for name, text in files.items():
+            run.text(name, text)
+        run.end()
 
 
 def _found(built: Built) -> dict[str, str]:

@@ -8,11 +8,12 @@ from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from fftune.config import Study
-from fftune.sweeping.search_space import suggest
+from fftune.config import Study, every_setting
+from fftune.sweeping.search_space import params_of, suggest
 
 DRAWS = 100
-"""Random draws before the space is taken to be exhausted."""
+"""Random draws before what is left of a small space is listed, and a larger one taken for
+exhausted."""
 
 
 class DedupeSampler(BaseSampler):
@@ -47,7 +48,8 @@ class DedupeSampler(BaseSampler):
                 name: self._random.sample_independent(study, trial, name, distribution)
                 for name, distribution in search_space.items()
             }
-        return first
+        left = (s for s in every_setting(self._config) if self._config.effect(s) not in tried)
+        return next((params_of(settings, self._config) for settings in left), first)
 
     def sample_independent(
         self,

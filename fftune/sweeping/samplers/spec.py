@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.samplers import BaseSampler
 
-from fftune.config import Settings, Study, require
+from fftune.config import Settings, Study, every_setting, require
 from fftune.errors import ConfigError
 from fftune.registry import STRATEGIES, is_of_file, require_call
 
@@ -106,6 +106,11 @@ def check_strategy(config: Study) -> None:
 
 
 def planned(config: Study) -> int:
-    """Number of trials that make a study complete."""
+    """Number of trials that make a study complete: no more than there are settings.
+
+    A trial is deterministic, so that to repeat one would give nothing new.
+    """
     spec = sampler_spec(config)
-    return len(spec.queue(config)) if spec.exhaustive else config.trials
+    if spec.exhaustive:
+        return len(spec.queue(config))
+    return min(config.trials, len(every_setting(config)) or config.trials)

@@ -1,11 +1,13 @@
 """Search strategies, each an Optuna sampler. `registry.STRATEGIES` names them."""
 
 import warnings
+from collections.abc import Sequence
+from random import Random
 
 import optuna
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 
-from fftune.config import Study, is_whole
+from fftune.config import Settings, Study, every_setting, is_whole
 from fftune.errors import ConfigError
 from fftune.sweeping.samplers.dedupe import DedupeSampler
 from fftune.sweeping.samplers.gap import GapSampler
@@ -66,6 +68,13 @@ def _random(config: Study) -> BaseSampler:
     return RandomSampler(seed=config.sampler_seed)
 
 
+def _shuffled(config: Study) -> Sequence[Settings]:
+    """Draw the settings of a small space without repetition; of others, queue nothing."""
+    every = list(every_setting(config))
+    Random(config.sampler_seed).shuffle(every)  # noqa: S311 - nothing is secret
+    return every[: config.trials]
+
+
 GAP = SamplerSpec(
     make=_gap,
     accepts=_one_range,
@@ -82,7 +91,7 @@ GRID = SamplerSpec(
 )
 GP = SamplerSpec(make=_gp, queue=corners)
 TPE = SamplerSpec(make=_tpe, queue=corners)
-RANDOM = SamplerSpec(make=_random)
+RANDOM = SamplerSpec(make=_random, queue=_shuffled)
 AUTO = SamplerSpec(
     make=make_sampler, stands_for=lambda config: "gap" if GAP.accepts(config) else "gp"
 )

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fftune.config import ModelSpec, is_plain
+from fftune.config import ModelSpec
+from fftune.names import is_plain
 
 
 @pytest.mark.parametrize(

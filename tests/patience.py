@@ -1,0 +1,34 @@
+"""How long Ray may take to start in tests: the machine may be busy with others.
+
+A test that hangs is ended by pytest's own clock alone (`--timeout`).
+"""
+
+import socket
+
+RAY = {
+    "RAY_raylet_start_wait_time_s": "1200",
+    "RAY_gcs_server_request_timeout_seconds": "1200",
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "1200",
+    "RAY_worker_register_timeout_seconds": "1200",
+    "RAY_agent_register_timeout_ms": "1200000",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "1200",
+    "RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT": "1200",
+    "RAY_worker_niceness": "0",  # it would starve beside the tests of another process
+}
+"""Environment of Ray, set before it is imported."""
+
+AGENTS = ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent")
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def agent_ports() -> dict[str, int]:
+    """Ports for the agents of a node. For those that are not given Ray's raylet waits 15 seconds,
+    until the agents have chosen them, and then ends: on a busy machine they begin later."""
+    return {f"{n}_port": port for n, port in zip(AGENTS, free_ports(len(AGENTS)), strict=True)}
