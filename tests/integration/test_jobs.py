@@ -61,7 +61,11 @@ def sh(*arguments: object, env: dict[str, str]):
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> dict[str, str]:
-    root = tmp_path_factory.mktemp("cluster")
+    return settings_in(tmp_path_factory.mktemp("cluster"))
+
+
+def settings_in(root: Path) -> dict[str, str]:
+    """The environment of a head whose state and results lie in a folder."""
     (root / "results").mkdir()
     ports = [*free_ports(3), first_of_free(4)]
     return {

@@ -3,13 +3,19 @@
 import base64
 import os
 import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
 from tests.forked import Ended, module
+from tests.integration.test_jobs import CHECKOUT, asked, cluster, settings_in, submit, token_of
 
+__all__ = ["cluster"]
 SECRETS = {
     "FFTUNE_DB": "canary-db-4711!",
     "MLFLOW_TRACKING_URI": "canary-mlflow-4711",
@@ -43,7 +49,7 @@ def planted(root: Path) -> dict[str, str]:
     return {
         name: PLACES.get(name, "{secret}").format(root=root, secret=secret)
         for name, secret in at.items()
-    }
+    } | {"NO_PROXY": "127.0.0.1,localhost", "no_proxy": "127.0.0.1,localhost"}
 
 
 def seen(content: bytes) -> set[str]:
@@ -100,3 +106,65 @@ def test_a_sweep_its_report_and_an_evaluation(root: Path) -> None:
         assert seen(told(done).encode()) == set()
     assert (root / "optuna.db").exists() and (root / "tables.db").exists()
     assert left_in(root) == {}
+
+
+@pytest.fixture
+def ray_temp(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A temporary folder for a private Ray, whose paths are short."""
+    place = Path(tempfile.mkdtemp(prefix="d", dir="/tmp"))
+    monkeypatch.setenv("RAY_TMPDIR", str(place))
+    yield place
+    shutil.rmtree(place)
+
+
+ON_RAY = (*QUICK[:-1], "ray")
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_a_sweep_on_a_private_ray(root: Path, ray_temp: Path) -> None:
+    """Ray's own logs, and what it keeps of the driver, of tasks and of actors."""
+    command = [sys.executable, "-m", "fftune.sweep", "thrm", *ON_RAY, "--log-level", "debug"]
+    env = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    done = subprocess.run(command, env=env, capture_output=True, timeout=280)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert seen(done.stdout + done.stderr) == set()
+    assert len(list(ray_temp.rglob("*.log"))) > 3
+    assert left_in(ray_temp) == {} and left_in(root) == {}
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a head that is full of canaries: a job's is the same."""
+    root = tmp_path_factory.mktemp("cluster")
+    return settings_in(root) | planted(root / "results")
+
+
+TOLD = (
+    *(
+        "/api/jobs/",
+        "/api/v0/tasks?detail=1",
+        "/api/v0/actors?detail=1",
+        "/api/v0/workers?detail=1",
+    ),
+    *("/api/v0/runtime_envs?detail=1", "/api/v0/nodes?detail=1", "/nodes?view=summary"),
+    *("/logical/actors", "/events", "/api/cluster_metadata"),
+)
+"""What the dashboard's pages ask the head."""
+
+
+@pytest.mark.slow
+@pytest.mark.xdist_group("ray")
+def test_a_job_and_the_heads_dashboard(settings: dict[str, str], cluster: dict[str, str]) -> None:
+    quick = ("--trials", "1", "--base.optimizer.epochs", "1", "--battery.steps", "1")
+    done = submit(cluster, "python", "-m", "fftune.sweep", "thrm", *quick, "--log-level", "debug")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert seen((done.stdout + done.stderr).encode()) == set()
+    answers = {path: asked(cluster, path, token=token_of(cluster)) for path in TOLD}
+    assert answers["/api/jobs/"][0] == 200 and "fftune.sweep" in str(answers["/api/jobs/"][1])
+    assert {path: seen(str(told).encode()) for path, told in answers.items()} == {
+        path: set() for path in TOLD
+    }
+    ray = Path(cluster["FFTUNE_CLUSTER_DIR"], "temp").read_text().strip()
+    assert left_in(Path(ray)) == {}
+    assert left_in(Path(cluster["FFTUNE_CLUSTER_DIR"]).parent) == {}
