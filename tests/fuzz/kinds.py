@@ -208,7 +208,12 @@ KINDS: Mapping[str, Kind] = {
     "labels of an archive": Kind("MNIST/raw/train-labels-idx1-ubyte", _mnist),
     "zoo": Kind("zoo.toml", lambda r: read_zoo(r / "zoo.toml")),
     "user's file": Kind("net.py", lambda r: load_model(ModelSpec(factory=f"{r / 'net.py'}:net"))),
-    "summary": Kind("pages/P1.T4.json", lambda r: write_index(r / "pages"), goes_on=True),
+    "summary": Kind(
+        "pages/P1.T4.json",
+        lambda r: write_index(r / "pages"),
+        goes_on=True,
+        mended=("pages/P1.T4.html", "pages/index.html"),
+    ),
     "database": Kind(
         "store/mlflow.db",
         lambda r: open_tracking(r / "store", "Default"),
