@@ -12,7 +12,7 @@ from fftune.errors import ConfigError
 from fftune.registry import nearest
 
 MOST = 10**9
-"""Greatest number of steps, epochs, examples: what has more would never end."""
+"""Largest count of anything: whoever asks for more has mistyped, or would never see the end."""
 MOST_SEED = 2**63 - 1
 TYPES = {
     int: "a whole number",

@@ -60,14 +60,20 @@ def read_checkpoint(folder: Path, history: Path) -> Checkpoint:
     Raises:
         ModelError: there is no complete checkpoint, or a file of it is damaged.
     """
-    from fftune.models import load_model
+    from fftune.models import factory_of, load_model
 
     spec = read_spec(folder)
     if spec.inputs is None:  # `save` has written it
         raise ModelError(f"checkpoint {str(folder)!r} is damaged: its net has no inputs")
+    config = read_settings(TrainConfig, folder / "config.json", error=ModelError)
+    if spec.factory != factory_of(config.model):
+        raise ModelError(
+            f"checkpoint {str(folder)!r} is damaged: its net {spec.factory!r} is not that of its "
+            f"settings, {config.model!r}"
+        )
     made = _read_made(folder / "training.json")
     return Checkpoint(
-        config=read_settings(TrainConfig, folder / "config.json", error=ModelError),
+        config=config,
         inputs=spec.inputs,
         model=load_model(spec),
         history=read_history(history, ModelError),
