@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from fftune.errors import StorageError
 from fftune.storage import in_turn, write_text
+from fftune.stored_file import read_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -101,7 +102,7 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
 
 def _storage_id(path: Path) -> str:
     """Id of a storage, made on its first use; under a lock."""
-    known = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    known = read_text(path, "id of a storage").strip() if path.exists() else ""
     if not known:
         known = uuid4().hex
         write_text(path, f"{known}\n")
