@@ -13,7 +13,7 @@ from fftune.storage import in_home, may_write
 SOCKET_BYTES = 107
 """Longest path of a socket on Linux."""
 RAYS_BYTES = 92
-"""Bytes of a path below the temporary folder: a folder of ours and Ray's `session_.*/sockets/.*`."""
+"""Bytes of a path below the temporary folder: our folder and Ray's `session_.*/sockets/.*`."""
 
 
 def short_temp() -> Path:

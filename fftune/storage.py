@@ -173,7 +173,13 @@ def _part_of(path: Path) -> Iterator[Path]:
 def _held(part: Path) -> int:
     """Descriptor of a new or left file, locked and empty."""
     while True:
-        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except PermissionError:
+            if not os.path.lexists(part):
+                raise
+            _take_away(part)
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             # Not so where the one waited for has renamed or deleted what was opened here.
@@ -184,6 +190,22 @@ def _held(part: Path) -> int:
         except BaseException:
             os.close(handle)
             raise
+        os.close(handle)
+
+
+def _take_away(part: Path) -> None:
+    """Delete what another user's killed writer left, where the folder's rights allow it.
+
+    Raises:
+        PermissionError: they do not.
+    """
+    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.lstat(part)):
+                os.unlink(part)
+    finally:
         os.close(handle)
 
 
@@ -236,16 +258,15 @@ def in_turn(path: Path, *, wait: bool = True) -> Iterator[bool]:
     Args:
         wait: False: do not, and give the block False while another is at it.
     """
-    lock = FileLock(path.with_name(f".{path.name}.lock"))
-    try:
-        with storing(path):
-            make_folder(path.parent)
+    lock, mine = FileLock(path.with_name(f".{path.name}.lock")), True
+    with storing(path):
+        make_folder(path.parent)
+        try:
             lock.acquire(timeout=-1 if wait else 0)
-    except Timeout:
-        yield False
-        return
+        except Timeout:
+            mine = False
     try:
-        yield True
+        yield mine
     finally:
         lock.release()
 

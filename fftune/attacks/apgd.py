@@ -232,4 +232,5 @@ APGD = AttackSpec(
     protocols=("best_loss", "first_success", "last_success"),
     keeps_last=True,
     cost=_cost,
+    revision=1,
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -142,9 +143,10 @@ def _pieces(steps: int, chunk: int) -> Iterator[_Piece]:
     cycle = max(steps // CYCLES, 1)
     third = cycle // 3
     for at in range(0, steps, cycle):
-        now, parts = at // cycle, (third, third, min(cycle, steps - at) - 2 * third)
+        now, ends = at // cycle, (third, 2 * third, cycle)
         share = max(0.5 ** (now + 1), LEAST)
-        for part, length in enumerate(parts):
+        for part, (first, end) in enumerate(pairwise((0, *ends))):
+            length = min(end, steps - at) - first  # the last cycle may be cut short
             for begun in range(0, length, chunk):
                 count = min(chunk, length - begun)
                 yield _Piece(

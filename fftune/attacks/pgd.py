@@ -55,7 +55,7 @@ def pgd(
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
         _ascend(rows, found, config)
 
-    return run_packed(rows, config.restarts, config, search)
+    return run_packed(rows, config.restarts, config, search, nearest=False)
 
 
 def _ascend(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) -> None:

@@ -173,12 +173,12 @@ class BestSoFar:
         self.active = self.active[kept]
 
     def merge(self, pack: "BestSoFar", examples: Tensor, *, first: bool = False) -> None:
-        """Keep the best of each example's rows in a finished pack; or the first that succeeded."""
+        """Keep the best of each example's rows in a finished pack, or the first that succeeded."""
         for x, won, score in zip(
             *(values.chunk(pack.copies) for values in (pack.x, pack.won, pack.score)), strict=True
         ):
             self.active = examples
-            self.offer(x, won, torch.where(won, 0.0, -torch.inf) if first else score)
+            self.offer(x, won & ~self.won[examples] if first else won, score)
         self.active = (~self.won).nonzero().flatten() if self.stop else _every(self.won)
 
 
@@ -292,15 +292,15 @@ def run_packed(
 ) -> Tensor:
     """(B, C, H, W), the best point of each example over all its jobs.
 
-    An example that has succeeded takes no further restart, and under protocols `EARLY` no further
-    job at all; there, x itself is tried first. Jobs are searched side by side, as many as fill a
-    batch.
+    An example that has succeeded takes no further job, but for other classes where it is `nearest`;
+    under protocols `EARLY`, x itself is tried first. As many jobs as fill a batch go side by side.
 
     Args:
-        nearest: aim at every class, as the nearest success is sought, whatever has succeeded.
+        nearest: aim at every class, whatever has succeeded, as the nearest success is sought.
     """
     early, last = config.protocol in EARLY, config.protocol == "last_success"
-    found = BestSoFar.nothing(rows.x, stop=early or config.restarts > 1 or not nearest)
+    stop = early or config.restarts > 1 or (jobs > 1 and not nearest)
+    found = BestSoFar.nothing(rows.x, stop=stop)
     if early and len(rows):
         assert rows.aim.logits_clean is not None
         clean = rows.aim.logits_clean
@@ -313,7 +313,7 @@ def run_packed(
             part = _side_by_side(rows, examples, range(done, done + copies))
             pack = BestSoFar.nothing(part.x, stop=early and not last, copies=copies)
             search(part, pack)
-            found.merge(pack, examples, first=last)
+            found.merge(pack, examples, first=last or not (early or nearest))
         done += copies
     return found.x
 

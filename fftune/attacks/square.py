@@ -55,7 +55,7 @@ def square(
     rows = begin(model, x, y, config=config, goal=goal, loss=loss, noise=noise, ids=ids)
 
     def search(rows: ActiveBatch, found: BestSoFar) -> None:
-        found.stop = True
+        found.stop = config.protocol != "last_success"  # whose earlier restarts go on
         _random_search(rows, found, config)
 
     return run_packed(rows, config.restarts, config, search)
@@ -97,6 +97,7 @@ def _random_search(rows: ActiveBatch, found: BestSoFar, config: AttackConfig) ->
             _bumps(piece.side, rows.x) if piece.first and l2 else None,
             batch,
             threat=config.threat,
+            last=config.protocol == "last_success",
         )
         return (x_best, best, draws), batch
 
@@ -136,6 +137,7 @@ def _queries(
     batch: BatchState,
     *,
     threat: ThreatModel,
+    last: bool,
 ) -> tuple[Tensor, Tensor, BatchState]:
     """Propose a square for each draw and ask about it; without draws, ask about `x_best`.
 
@@ -155,7 +157,8 @@ def _queries(
                 ahead = torch.where(mask, x + threat.eps * _signs(draw), x_best)
             ahead = project(ahead, x, threat)
         won, value = answer(net, aim, ahead)
-        batch = batch.counted(forwards=None, queries=None).offered(ahead, won, value, stop=True)
+        batch = batch.counted(forwards=None, queries=None)
+        batch = batch.offered(ahead, won, value, stop=True, last=last)
         better = value > best
         x_best = torch.where(wide(better), ahead, x_best)
         best = torch.where(better, value, best)

@@ -84,7 +84,8 @@ class Study(ABC):
     sampler_seed: int = 0
     """Seed of `gp`, `tpe` and `random`, >= 0."""
     attempts: int = 3
-    """Attempts at a trial before it is recorded as failed, >= 1; the other trials go on."""
+    """Attempts at a trial whose worker dies or that meets what nobody foresaw, >= 1; then the study
+    ends, and `--resume` tries it again. A loss that diverges fails a trial; others go on."""
     selection: Selection = "validation"
     """Split that decides which trials form the front; `test` does as the papers did, and is
     optimistic."""

@@ -73,6 +73,7 @@ class OptimizerConfig:
         require("weight_decay", self.weight_decay >= 0, ">= 0", self.weight_decay)
         ascending = all(a < b for a, b in pairwise(self.milestones))
         require("milestones", ascending, "ascending", self.milestones)
+        require("milestones", all(m >= 0 for m in self.milestones), "epochs >= 0", self.milestones)
         if self.schedule == "linear":
             self._check_knots()
 

@@ -8,6 +8,9 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from fftune.errors import ConfigError
 from fftune.registry import nearest
 
+MOST = 10**9
+"""Largest count of anything: whoever asks for more has mistyped, or would never see the end."""
+
 
 def require(setting: str, holds: bool, rule: str, value: object) -> None:
     """Raise `ConfigError` unless `holds`. NaN fails every comparison, so it fails here."""
@@ -24,14 +27,19 @@ def require_word(setting: str, value: object, words: Any) -> None:
 
 
 def require_words(config: Any) -> None:
-    """Refuse values of a dataclass that are none of their field's words, or no number.
+    """Refuse values of a dataclass that are none of their field's words, no number, or no count.
 
     Types are promises that Python does not keep: a misspelt norm would else be the other one.
 
     Raises:
-        ConfigError: a field of a `Literal` type has another value, or a `float` is no number.
+        ConfigError: a field of a `Literal` type has another value, a `float` is no number, or a
+            count is beyond `MOST`.
     """
     kind: Any = type(config)
+    for name in _counts(kind):
+        value = getattr(config, name)
+        if isinstance(value, int) and abs(value) > MOST:
+            raise ConfigError(f"{name} must be at most {MOST:,}, got {value}")
     for name, words in _words(kind).items():
         value = getattr(config, name)
         numeric = not words or float in words
@@ -43,6 +51,14 @@ def require_words(config: Any) -> None:
             raise ConfigError(f"{name} must be {rule}, got {value!r}; {nearest(str(value), known)}")
         if not words and not (value is None or isinstance(value, int | float)):
             raise ConfigError(f"{name} must be a number, got {value!r}")
+
+
+@cache
+def _counts(cls: Any) -> list[str]:
+    """Fields of integers; seeds are no counts."""
+    hints = get_type_hints(cls)
+    names = [field.name for field in fields(cls) if not field.name.endswith("seed")]
+    return [name for name in names if int in _options(hints[name])]
 
 
 @cache

@@ -189,7 +189,8 @@ def answered(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise)
         noise: the defender's, for the examples of the batch.
 
     Raises:
-        ConfigError: the defence returns what are no images of this shape, or no logits.
+        ConfigError: the defence returns what are no images of this shape, or no logits, or
+            changes the images it is given.
     """
     if defense.wrap is None:
         x_def = purified(defense, model, x, noise)
@@ -197,7 +198,7 @@ def answered(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise)
         with torch.set_grad_enabled(torch.is_grad_enabled() and x_def.requires_grad):
             logits: Tensor = model(x_def)
         return logits
-    found: Any = defense.wrap(model, x, noise=noise.noise, ids=noise.ids)
+    found = _told(defense, defense.wrap, model, x, noise)
     if fault := _fault(found, len(x)):
         raise ConfigError(f"{_named(defense)} must return logits of ({len(x)}, K), got {fault}")
     wrapped: Tensor = found
@@ -229,14 +230,32 @@ def purified(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise)
         noise: the defender's, for the examples of the batch.
 
     Raises:
-        ConfigError: the defence returns images of another shape.
+        ConfigError: the defence returns images of another shape, or changes those it is given.
     """
     assert defense.purify is not None  # it has one of purify and wrap
-    x_def = defense.purify(model, x, noise=noise.noise, ids=noise.ids)
+    x_def = _told(defense, defense.purify, model, x, noise)
     if not isinstance(x_def, Tensor) or x_def.shape != x.shape:
         got = tuple(x_def.shape) if isinstance(x_def, Tensor) else type(x_def).__name__
         raise ConfigError(f"{_named(defense)} must return images of {tuple(x.shape)}, got {got}")
-    return x_def
+    changed: Tensor = x_def
+    return changed
+
+
+def _told(
+    defense: Defense, ask: Purify | Wrap, model: nn.Module, x: Tensor, noise: ExampleNoise
+) -> Any:
+    """What a defence returns, which leaves x alone: other draws and defences are given it, too."""
+    version = x._version
+    found: Any = ask(model, x, noise=noise.noise, ids=noise.ids)
+    if x._version != version:
+        raise ConfigError(f"{_named(defense)} must not change the images that it is given")
+    return found
+
+
+def require_finite(defense: Defense, logits: Tensor) -> None:
+    """Raise `ConfigError` where a net behind a defence answers with what names no class."""
+    if not bool(logits.isfinite().all()):
+        raise ConfigError(f"{_named(defense)} leads the net to logits that are not finite")
 
 
 def _named(defense: Defense) -> str:

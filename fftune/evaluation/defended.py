@@ -12,7 +12,7 @@ from fftune.attacks.search_state import checked_before
 from fftune.config import DefenseConfig, ThreatModel, config_hash
 from fftune.config.defense import CHOICES, SEARCH_STEPS, SEARCH_TARGETS
 from fftune.defenses import Defense, Hedge, defenses_of, refuse_without_gradients
-from fftune.defenses.spec import answered, purified
+from fftune.defenses.spec import answered, purified, require_finite
 from fftune.errors import ConfigError, ModelError
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models.fits import has_gradients
@@ -158,8 +158,13 @@ def predict(
 
     Args:
         piece: as in `models.verdict.pieces`.
+
+    Raises:
+        ConfigError: the logits are not finite, or see `answered`.
     """
-    return _in_pieces(partial(answered, defense, net), x, noise, piece).argmax(1)
+    logits = _in_pieces(partial(answered, defense, net), x, noise, piece)
+    require_finite(defense, logits)
+    return logits.argmax(1)
 
 
 def purify(

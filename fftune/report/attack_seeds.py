@@ -20,6 +20,8 @@ BEHIND = {
     "worst_case/hypocritical_risk": "hypocritical risk on D-, best of all",
 }
 """The same of `defense_rates.defense_rates`, of the first draw."""
+TOTAL = "worst_case/accuracy"
+"""Rate whose n is the number of images that every attack tried."""
 GOALS = {
     "worst_case/accuracy": {"adversarial"},
     "worst_case/hypocritical_risk": {"hypocritical", "targeted"},
@@ -56,25 +58,28 @@ def seed_spreads(outcomes: Sequence[Outcomes]) -> list[SeedSpread]:
     Args:
         outcomes: of one net and one battery, each of one seed. Where some lack a figure, it is
             left out: an accuracy needs an adversary and an attack on all examples, a risk a false
-            friend and an example at risk.
+            friend and an example at risk. So it is where some tried fewer images, as blocks were
+            lost.
     """
-    goals = set[str]().union(*(rows.values("goal") for rows in outcomes))
+    goals = [rows.values("goal") for rows in outcomes]
     defenses = sorted(set().union(*(rows.values("defense") for rows in outcomes)) - {"none"})
     by_seed = {
         seed: rates(undefended(rows)) | (defense_rates(rows) if defenses else {})
         for rows in outcomes
         for seed in rows.values("seed")
     }
-    known = [one for one in HEADLINES if GOALS[one] & goals]
-    told = {one: HEADLINES[one] for one in known} | {
-        f"defense/{name}/{one}": f"behind {name}, first draw: {BEHIND[one]}"
+    known = [one for one in HEADLINES if all(map(GOALS[one].intersection, goals))]
+    told = {("", one): HEADLINES[one] for one in known} | {
+        (f"defense/{name}/", one): f"behind {name}, first draw: {BEHIND[one]}"
         for name in defenses
         for one in known
     }
     spreads = []
-    for name, words in told.items():
-        found = {seed: one[name] for seed, one in by_seed.items() if name in one and one[name].n}
-        if found and len(found) == len(by_seed):
+    for (place, one), words in told.items():
+        name = place + one
+        found = {seed: of[name] for seed, of in by_seed.items() if name in of and of[name].n}
+        images = {by_seed[seed].get(place + TOTAL, rate).n for seed, rate in found.items()}
+        if len(images) == 1 and len(found) == len(by_seed):
             spreads.append(SeedSpread(name=name, told=words, rates=found))
     return spreads
 

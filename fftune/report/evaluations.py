@@ -244,8 +244,8 @@ class EvaluationRecord:
                 replaces=same,
             )
             run.metrics(found)
-            for defense, of in self._shares(result).items():
-                run.metrics(share_values(of, "" if defense == "none" else f"defense/{defense}/"))
+            for defense, each in self._shares(result).items():
+                run.metrics(share_values(each, "" if defense == "none" else f"defense/{defense}/"))
             run.text("table.txt", self._text(question, result, seeds) + "\n")
             run.file(path)
             run.file(beside(path))

@@ -11,6 +11,7 @@ Optuna, such as its dashboard, opens the same storage, where a study keeps its f
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -34,6 +35,8 @@ from fftune.sweeping.study_records import read_record
 log = logging.getLogger(__name__)
 
 JOURNAL, RECORD = "optuna.journal", "search.json"
+MAKERS = 5
+"""Drivers that may begin in a new database at once: each makes some of its tables."""
 OWNER = "fftune.owner"
 """Attribute of a study in a database: the owner id of its folder."""
 
@@ -61,8 +64,20 @@ def open_storage(study: StudyDir, *, mend: bool = True) -> BaseStorage:
         with _reporting(here, (*ERRORS, ValueError, LookupError)):  # from unreadable records
             return JournalStorage(Journal(study.path / JOURNAL))
     with _reporting(here, (*ERRORS, ImportError, RuntimeError)):  # from drivers, Optuna's tables
-        # A database may drop a connection that is idle for the hours of a trial.
-        return RDBStorage(os.environ["FFTUNE_DB"], engine_kwargs={"pool_pre_ping": True})
+        return _database(os.environ["FFTUNE_DB"])
+
+
+def _database(url: str) -> RDBStorage:
+    """Open a database, and make Optuna's tables in it unless another driver is quicker."""
+    # It may drop a connection that is idle for the hours of a trial.
+    options = {"pool_pre_ping": True}
+    for _ in range(MAKERS):
+        try:
+            return RDBStorage(url, engine_kwargs=options)
+        except SQLAlchemyError as error:
+            if not re.search(r"already exists|[Uu]nique", str(error)):
+                raise
+    return RDBStorage(url, engine_kwargs=options)
 
 
 def open_or_create(

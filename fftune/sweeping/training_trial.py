@@ -57,6 +57,8 @@ def check_trainings(config: SweepConfig) -> None:
     require("base.data.validation_size", chosen, ">= 1 unless selection is 'test'", size)
     rungs, rule = config.stopping.rungs, "empty without base.data.validation_size"
     require("stopping.rungs", some or not rungs, rule, rungs)
+    last = config.base.optimizer.epochs
+    require("stopping.rungs", all(r <= last for r in rungs), f"epochs <= {last}, the last", rungs)
 
 
 def check_device(battery: BatteryConfig) -> None:

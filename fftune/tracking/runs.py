@@ -259,10 +259,26 @@ def has_run(tracking: Tracking, tags: Mapping[str, str]) -> bool:
     """Is there a complete run with all these tags, in whose place is no other? False if the server
     is down.
     """
-    found: Iterable[Any] = ()
     with _outage_caught():
-        found = _own_runs(tracking.client(), tracking, tracking.experiment_id, tags)
-    return any(run.info.status == "FINISHED" and REPLACED not in run.data.tags for run in found)
+        return bool(_standing(tracking, tags))
+    return False
+
+
+def rewrite(tracking: Tracking, tags: Mapping[str, str], texts: Mapping[str, str]) -> bool:
+    """Write artifacts anew into the run that `has_run` finds; False if there is none."""
+    with _outage_caught():
+        found, client = _standing(tracking, tags), tracking.client()
+        for run in found[:1]:
+            for name, text in texts.items():
+                client.log_text(run.info.run_id, text, name)
+        return bool(found)
+    return False
+
+
+def _standing(tracking: Tracking, tags: Mapping[str, str]) -> list[Any]:
+    """List the complete runs with these tags, in whose place is no other."""
+    found = _own_runs(tracking.client(), tracking, tracking.experiment_id, tags)
+    return [r for r in found if r.info.status == "FINISHED" and REPLACED not in r.data.tags]
 
 
 def left_open(tracking: Tracking, tags: Mapping[str, str]) -> bool:
@@ -279,13 +295,18 @@ def _open_runs(tracking: Tracking, tags: Mapping[str, str]) -> Iterable[Any]:
 
 
 def _replace(client: "MlflowClient", tracking: Tracking, run: str, tags: Mapping[str, str]) -> None:
-    """Mark all older runs with these tags, whoever still writes to them: none is deleted."""
+    """Mark all older runs with these tags, and end those that dead processes left open.
+
+    None is deleted.
+    """
     new = client.get_run(run).info
     age = (new.start_time, run)
     for old in _own_runs(client, tracking, new.experiment_id, tags):
-        older = (old.info.start_time, old.info.run_id) < age
-        if older and REPLACED not in old.data.tags:
-            client.set_tag(old.info.run_id, REPLACED, run)
+        if (old.info.start_time, old.info.run_id) >= age or REPLACED in old.data.tags:
+            continue
+        client.set_tag(old.info.run_id, REPLACED, run)
+        if old.info.status == "RUNNING":
+            client.set_terminated(old.info.run_id, "KILLED")
 
 
 def _own_runs(

@@ -84,14 +84,12 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
     artifacts = None if given else (root / "mlflow").as_uri()
     try:
         with in_turn(own):
-            if not given:
-                own.touch()  # SQLite makes files that no group may share
-            if not given or uri.startswith("sqlite:///"):
-                _require_usable(Path(uri.removeprefix("sqlite:///")) if given else own)
+            if file := _sqlite_file(given) if given else own:
+                _require_database(file)
             experiment_id = _open_experiment(uri, experiment, artifacts)
-            storage = _storage_id(root / "storage-id")
             if artifacts:
                 _follow(own, experiment_id, artifacts)
+            storage = _storage_id(root / "storage-id")
     except Exception as error:  # damaged stores fail by the errors of a dozen libraries
         log.debug("MLflow", exc_info=True)
         cause = _first_cause(error)
@@ -99,25 +97,6 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
         raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
     unsent = root / "mlflow-unsent"
     return Tracking(uri=uri, experiment_id=experiment_id, unsent=unsent, storage=storage)
-
-
-def _require_usable(path: Path) -> None:
-    """Refuse a database at once that MLflow would try for minutes, with a traceback each time.
-
-    Raises:
-        OSError, sqlite3.Error: it is a folder, damaged, locked, or cannot be written.
-    """
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder")
-    if not path.exists():
-        return
-    for place in (path, path.parent):  # SQLite writes its journal beside it
-        if not os.access(place, os.W_OK):
-            raise PermissionError(f"{str(place)!r} cannot be written")
-    with contextlib.closing(sqlite3.connect(path, timeout=LOCKED_SECONDS)) as database:
-        database.execute("BEGIN IMMEDIATE")
-        database.execute("SELECT count(*) FROM sqlite_master")
-        database.rollback()
 
 
 def _storage_id(path: Path) -> str:
@@ -143,6 +122,29 @@ def _url(database: Path) -> str:
     plain = not {"%", "?"} & set(path)
     encoded = path.replace("%", "%25").replace("?", "%3F")
     return f"sqlite:///{path}" if plain else f"sqlite+pysqlite:///{encoded}"
+
+
+def _sqlite_file(uri: str) -> Path | None:
+    """File of a SQLite URL; None for other stores."""
+    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    return Path(unquote(path)) if uri.startswith("sqlite:///") and path else None
+
+
+def _require_database(path: Path) -> None:
+    """Check that a file, which may be new, is a database that can be written.
+
+    MLflow itself would try for minutes, with a traceback each time. SQLite makes files that no
+    group may share.
+
+    Raises:
+        OSError, sqlite3.Error: it is none, cannot be written, or somebody has locked it.
+    """
+    with open(path, "ab"):
+        pass
+    with contextlib.closing(sqlite3.connect(path, timeout=LOCKED_SECONDS)) as database:
+        database.execute("PRAGMA schema_version")
+        database.execute("BEGIN IMMEDIATE")  # as a writer; others may read, and wait their turn
+        database.rollback()
 
 
 def _open_experiment(uri: str, experiment: str, artifacts: str | None) -> str:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from fftune.secrets import redacted
-from fftune.tracking.runs import REPLACED, TrackedRun, has_run, in_place_of
+from fftune.tracking.runs import REPLACED, TrackedRun, in_place_of, rewrite
 from fftune.tracking.store import Tracking
 
 
@@ -22,7 +22,8 @@ def log_front(
 ) -> None:
     """Log a front as a run whose *steps* are its points, so that MLflow draws it as a curve.
 
-    It takes the place of earlier fronts with these tags; one that says the same stays as it is.
+    It takes the place of earlier fronts with these tags. One of equal points and metrics stays, and
+    gets the new pages.
 
     Args:
         points: (natural risk, the other risk), sorted by the first.
@@ -30,10 +31,10 @@ def log_front(
         metrics: numbers about the front as a whole.
         pages: HTML to store with the run, by file name.
     """
-    said = json.dumps([list(points), dict(metrics), dict(pages)])
+    said = json.dumps([list(points), dict(metrics), sorted(pages)])
     content = {"fftune.content": hashlib.sha256(said.encode()).hexdigest()[:16]}
     with in_place_of(tracking, tags):
-        if not has_run(tracking, {**tags, **content}):
+        if not rewrite(tracking, {**tags, **content}, pages):
             run = TrackedRun(tracking, name, tags={**tags, **content}, params={}, replaces=tags)
             _write_front(run, points, metrics, pages, risk)
 

@@ -47,11 +47,12 @@ def train_tracked(
     name = require_name("name", name)
     data = check(config)
     with open_run(config, root / "runs" / name, resume=resume) as folder:
-        done = _finished(folder)
+        done = _finished(folder, config)
         if done is not None:
             RunDir(folder).tidy()  # the process that ended it may have been killed before
             if left_open(_tracking(config, root), _tags(name)):
-                _log_again(start_run(config, name, root), done, folder)
+                # The open one is ended last: it is the mark that the new one is not whole.
+                _log_again(_begin_run(config, name, root), done, folder)
             return done, folder
         with meanwhile(lambda: start_run(config, name, root)) as run:
             try:
@@ -73,8 +74,9 @@ def train_tracked(
     return checkpoint, folder
 
 
-def _finished(folder: Path) -> Checkpoint | None:
+def _finished(folder: Path, config: TrainConfig) -> Checkpoint | None:
     try:
+        RunDir(folder).require_settings(config)
         return RunDir(folder).finished()
     except ModelError:
         return None  # `train` says why
@@ -161,8 +163,12 @@ def start_run(config: TrainConfig, name: str, root: Path) -> TrackedRun:
     """Begin the MLflow run of a training, in whose folder's lock this is: it takes the place of
     those of earlier attempts.
     """
+    end_stale_runs(_tracking(config, root), _tags(name), lambda _tags: False)
+    return _begin_run(config, name, root)
+
+
+def _begin_run(config: TrainConfig, name: str, root: Path) -> TrackedRun:
     tracking, tags = _tracking(config, root), _tags(name)
-    end_stale_runs(tracking, tags, lambda _tags: False)
     params = {**flat(config), "device": device_of(config.device)}
     return TrackedRun(tracking, name, tags=tags, params=params, replaces=tags)
 

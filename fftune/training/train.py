@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fftune.config import TrainConfig
+from fftune.config import TrainConfig, require
 from fftune.errors import ModelError
 from fftune.models import device_of, torch_threads
 from fftune.objectives import find_objective
@@ -119,6 +119,8 @@ def check(config: TrainConfig) -> TrainingData:
         ConfigError, DataError, ModelError: the settings do not fit each other or the data.
     """
     device_of(config.device)
+    share, parts = config.optimizer.batch_size // config.workers, config.optimizer.accumulate
+    require("optimizer.accumulate", parts <= share, f"<= {share}, the examples of a batch", parts)
     find_objective(config.objective)
     data = open_data(config)
     init_model(config, data.inputs)

@@ -188,6 +188,25 @@ class Times(nn.Module):
         return self.factor * z
 
 
+class Near(nn.Module):
+    """A rival so near that no row is given up, and never reached."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        way = 1e-4 * x.flatten(1).mean(1)
+        return torch.stack([torch.zeros_like(way), way - 0.01, torch.full_like(way, -10)], 1)
+
+
+@pytest.mark.parametrize("steps", [4, 16, 31, 44, 45, 152])
+def test_whatever_the_number_of_steps_no_more_are_taken(steps) -> None:
+    """Where they are no multiple of the cycles, the last cycle is cut short."""
+    x, y = images(2, SHAPE, 1), torch.zeros(2, dtype=torch.int64)
+    counted = QueryCounter(Near(), Near()(x))
+    config = settings("linf", steps=steps)
+    kept = {"config": config, "goal": "adversarial", "noise": NOISE, "ids": torch.arange(2)}
+    cr(counted, x, y, loss="margin", **kept)
+    assert counted.backwards.tolist() == [steps // 15 + steps] * 2
+
+
 def test_it_climbs_the_margin_alone_and_hands_over_the_first_success_alone() -> None:
     assert attack_spec("cr").losses == ("margin",)
     assert attack_spec("cr").protocols == ("first_success",)

@@ -1,6 +1,7 @@
 """Which point a search hands over, against loops that keep every iterate of every job."""
 
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import plain_apgd
@@ -12,9 +13,10 @@ from test_pgd_iterates import iterates as pgd_iterates
 from test_pgd_iterates import search as pgd_search
 from test_pgd_iterates import settings
 
-from fftune.attacks import apgd, attack_spec, fab, square
+from fftune.attacks import apgd, attack_spec, fab, search_state, square
 from fftune.config import AttackConfig, DataSpec, ThreatModel
 from fftune.data.subset import sample
+from fftune.devices import CPU
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.threat import start
 
@@ -122,6 +124,33 @@ def test_square_leaves_what_it_does_not_fool_as_it_was() -> None:
     fooled = net(x_pert).argmax(1) != y
     assert 0 < int(fooled.sum()) < 12
     assert torch.equal(x_pert[~fooled], x[~fooled])
+
+
+@pytest.mark.parametrize(
+    ("name", "protocol", "loss"),
+    [
+        ("apgd", "best_loss", "dlr"),
+        ("apgd", "last_success", "dlr"),
+        ("square", "last_success", "margin"),
+    ],
+)
+def test_how_many_jobs_go_side_by_side_moves_no_point(name, protocol, loss, monkeypatch) -> None:
+    """Ten images take their jobs one after another, or all at once."""
+    net, x = smooth(5, (2, 5, 5), 1), images(10, (2, 5, 5), 1)
+    jobs = {"targets": 4} if name == "apgd" else {"restarts": 4}
+    config = AttackConfig(
+        threat=ThreatModel(eps=0.1), search=name, steps=20, protocol=protocol, **jobs
+    )
+    found, y = [], net(x).argmax(1)
+    for width in (1, 128):
+        monkeypatch.setattr(search_state, "policy", lambda _, w=width: replace(CPU, width=w))
+        point = attack_spec(name).run(
+            net, x, y, config=config, goal="adversarial", loss=loss, noise=Noise(0),
+            ids=torch.arange(10),
+        )  # fmt: skip
+        found.append(point)
+    assert 2 < int((net(found[0]).argmax(1) != y).sum()) < 10
+    assert is_close(*found)
 
 
 def test_every_attack_of_ours_names_its_default_first() -> None:

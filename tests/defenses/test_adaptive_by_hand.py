@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from fftune.attacks.iteration import answer, value_and_gradient
 from fftune.attacks.losses import AttackObjective
-from fftune.attacks.query_counter import QueryCounter
+from fftune.attacks.query_counter import BatchIndexed, QueryCounter
 from fftune.config import HedgeConfig
 from fftune.defenses import AdaptiveAccess, Defended, Hedge, hedge
 from fftune.keyed_noise import ExampleNoise, Noise
@@ -134,6 +134,23 @@ def test_losses_of_several_draws_are_averaged_each_by_itself(draws: int, net, im
     assert (
         won.tolist() == (2 * sum((net(x).argmax(1) != 1).long() for x in points) > draws).tolist()
     )
+
+
+def test_half_of_the_draws_are_not_most_of_them(images) -> None:
+    """Four draws, of which one, two, three and four say another class than y."""
+
+    class Drawn(BatchIndexed):
+        def answers(self, x: Tensor) -> list[Tensor]:
+            fooled = torch.arange(4) + 1
+            other = 0 * x.flatten(1).sum(1, keepdim=True) + torch.tensor([[1.0, 0.0]])
+            return [torch.where((draw < fooled)[:, None], other, -other) for draw in range(4)]
+
+    aim = AttackObjective(goal="adversarial", loss="margin", y=torch.ones(4).long())
+    won, loss = answer(Drawn(), aim, images)
+    assert won.tolist() == [False, False, True, True]
+    assert loss.tolist() == [-0.5, 0, 0.5, 1]
+    at = value_and_gradient(Drawn(), aim, images, lenient=False)
+    assert at.won.tolist() == won.tolist()
 
 
 def test_one_draw_leaves_the_logits_as_they_are(net, images) -> None:

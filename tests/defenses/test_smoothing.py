@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from fftune import keyed_noise
 from fftune.attacks import pgd
 from fftune.config import AttackConfig, SmoothingConfig, ThreatModel
 from fftune.defenses import AdaptiveAccess
@@ -59,30 +58,37 @@ def test_votes_and_mean_probabilities_are_those_of_each_noisy_copy() -> None:
     assert torch.equal(said.argmax(1), counted.argmax(1))
 
 
-class Traced(nn.Module):
-    """A net that is asked nowhere but on the device of the images."""
+class Placed:
+    """Stands for a tensor of four pixels, or of ids, on a device that need not be there."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        assert x.device.type == "meta"
-        return x.flatten(1)[:, :2]
+    shape = (2, 1, 2, 2)
+
+    def __init__(self, device: str) -> None:
+        self.device = device
+
+    def to(self, where: "str | Placed") -> "Placed":
+        return Placed(where if isinstance(where, str) else where.device)
+
+    def __rmul__(self, _: float) -> "Placed":
+        return self
+
+    def __add__(self, other: "Placed") -> "Placed":
+        assert other.device == self.device
+        return self
 
 
-def test_copies_are_drawn_on_the_images_device_and_are_equal_to_the_bit(monkeypatch) -> None:
-    """Ids come from the host. Torch's words, which a GPU draws by, are numpy's."""
-    x, ids, net = images(6), torch.tensor([7, 1, 30, 2, 9, 2**40]), Halves()
-    given = {"config": SmoothingConfig(sigma=0.5, votes=4), "noise": NOISE, "ids": ids}
-    here = log_mean_probabilities(net, x, **given)
-    monkeypatch.setattr(keyed_noise, "_by_numpy", lambda _ids: False)
-    assert torch.equal(log_mean_probabilities(net, x, **given), here)
+def test_copies_are_drawn_on_the_device_of_the_images(monkeypatch) -> None:
+    """Ids come from the host; draws are equal to the bit wherever they are made."""
     drawn = []
 
-    def normal(self: Noise, ids: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        drawn.append(ids.device.type)
-        return torch.empty(len(ids), *shape, device=ids.device)
+    def normal(self: Noise, ids: Placed, shape: tuple[int, ...]) -> Placed:
+        drawn.append(ids.device)
+        return ids
 
     monkeypatch.setattr(Noise, "normal", normal)
-    assert votes(Traced(), x.to("meta"), **given).shape == (6, 2)
-    assert drawn == 4 * ["meta"]
+    given = {"config": SmoothingConfig(sigma=0.5, votes=3), "noise": NOISE, "ids": Placed("host")}
+    found = votes(lambda _x: torch.eye(2), Placed("card"), **given)
+    assert found.tolist() == [[3, 0], [0, 3]] and drawn == ["card"] * 3
 
 
 def test_attackers_search_through_mean_probabilities_of_the_first_copies() -> None:

@@ -6,6 +6,7 @@ import torch
 from fftune.defenses import AdaptiveAccess, Defended, DefenseSpec
 from fftune.defenses.spec import answered
 from fftune.errors import ConfigError
+from fftune.evaluation.defended import predict
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.testing import check_defense
 from fftune.testing.examples import random_images, small_net
@@ -112,6 +113,34 @@ def test_what_are_no_logits_is_one_line(wrap, said: str) -> None:
         answered(spec, NET, X, DRAWN)
     with pytest.raises(AssertionError, match="must return logits of"):
         check_defense(spec)
+
+
+def brighter(model, x, *, noise, ids):
+    return x.add_(0.1)
+
+
+def brightened(model, x, *, noise, ids):
+    return model(x.mul_(0.5))
+
+
+@pytest.mark.parametrize(
+    "spec", [DefenseSpec(purify=brighter), DefenseSpec(wrap=brightened)], ids=["purify", "wrap"]
+)
+def test_a_defence_that_changes_the_images_it_is_given_is_one_line(spec: DefenseSpec) -> None:
+    """The next draw, and the next defence, would be given what it has left."""
+    with pytest.raises(ConfigError, match="^defense '.*' must not change the images that it is gi"):
+        answered(spec, NET, X.clone(), DRAWN)
+
+
+def unknown(model, x, *, noise, ids):
+    return x / 0 * 0
+
+
+def test_a_verdict_on_logits_that_are_not_finite_is_one_line() -> None:
+    """The largest of nans would be class 0."""
+    assert answered(DefenseSpec(purify=unknown), NET, X, DRAWN).isnan().any()
+    with pytest.raises(ConfigError, match="^defense '.*' leads the net to logits that are not fi"):
+        predict(NET, X, defense=DefenseSpec(purify=unknown), noise=DRAWN)
 
 
 def unkeyed(model, x, *, noise, ids):

@@ -153,3 +153,20 @@ def test_goals_without_a_margin_choose_by_the_cross_entropy() -> None:
         choice, Quarter(), [images()] * 2, "label_free", label=Y, clean=clean, noise=noise
     )
     assert torch.equal(still, images()) and clean.argmax(1).tolist() == CLASSES.tolist()
+
+
+def test_of_points_that_are_equally_good_the_first_is_handed_over() -> None:
+    """The net does not see the second pixel, in which they differ."""
+
+    class FirstPixel(torch.nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            lead = x.flatten(1)[:, 0] - 0.5
+            return torch.stack([torch.zeros_like(lead), lead], 1)
+
+    x = torch.tensor([[0.75, 0.0], [0.25, 0.0]]).view(2, 1, 1, 2)
+    other = x + torch.tensor([0.0, 1.0])
+    label, still = torch.zeros(2, dtype=torch.int64), Choice(defense=Spy(), draws=3)
+    kept = {"label": label, "clean": FirstPixel()(x), "noise": ExampleNoise(NOISE, label)}
+    for points in ([x, other], [other, x]):
+        found = preferred(still, FirstPixel(), points, "adversarial", **kept)
+        assert torch.equal(found, points[0])

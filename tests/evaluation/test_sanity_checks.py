@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pyarrow as pa
 import pytest
 from subjects import Of, job_of, model_under_test
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from fftune.evaluation.block import attack_block
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import remarks_of
 from fftune.evaluation.sanity_checks import is_pgd, named, overfitted, pgd_50, unbounded
+from fftune.outcomes import CERTIFIED, Outcomes, rows
 
 THREAT = ThreatModel(eps=0.02)
 
@@ -92,3 +94,36 @@ def test_rows_of_a_users_own_battery_name_a_net_that_withstands_pgd_alone(toy, b
     assert line.startswith("catastrophic-overfitting: ") and " withstand mine and " in line
     assert not remarks_of(run["toy"])
     assert overfitted(run["wavy"], own[1:]) == ()
+
+
+def test_a_bound_that_certifies_nothing_is_no_attack_that_finds_all() -> None:
+    """Of 200 images PGD fools 20; what the bound leaves open, nobody has found."""
+    config = AttackConfig(threat=THREAT)
+    found = [
+        row_table(attack, protocol, fooled)
+        for attack, protocol, fooled in (
+            ("pgd-20", "last_iterate", 20),
+            ("margin", "last_iterate", 25),
+            (CERTIFIED, CERTIFIED, 200),
+        )
+    ]
+    assert overfitted(Outcomes.of(found), [single("pgd-20", "adversarial", "ce", config)]) == ()
+    found[1] = row_table("margin", "last_iterate", 100)
+    (line,) = overfitted(Outcomes.of(found), [single("pgd-20", "adversarial", "ce", config)])
+    assert "90.0% withstand pgd-20 and 50.0% margin" in line
+
+
+def row_table(attack: str, protocol: str, fooled: int) -> pa.Table:
+    """200 images of class 1, which a net gets right when clean."""
+    return rows(
+        200,
+        {
+            "dataset_hash": "d", "split": "test", "model_hash": "m", "attack": attack,
+            "config_hash": "c", "norm": "linf", "eps": 0.02, "goal": "adversarial", "target": -1,
+            "seed": 0, "restart": 0, "protocol": protocol, "tier": "full", "defense": "none",
+            "defense_repeat": 0, "id": list(range(200)), "y": 1, "pred_clean": 1,
+            "pred_pert": [0] * fooled + [1] * (200 - fooled), "success": [
+                i < fooled for i in range(200)
+            ], "queries": 0, "forwards": 1, "backwards": 1, "distance": 0.01, "status": "ok",
+        },
+    )  # fmt: skip

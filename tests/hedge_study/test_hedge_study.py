@@ -23,11 +23,11 @@ from fftune.config import (
     study_of,
     to_json,
 )
-from fftune.errors import ConfigError, FftuneError, ModelError, StudyError
+from fftune.errors import ConfigError, DataError, FftuneError, ModelError, StudyError
 from fftune.evaluation.evaluate import evaluate
 from fftune.hedge_study.evaluation import pinned, splits_of
 from fftune.hedge_study.showcase_schema import Showcase
-from fftune.hedge_study.trial import chosen
+from fftune.hedge_study.trial import check_study, chosen
 from fftune.models import load_model
 from fftune.outcomes import Outcomes
 from fftune.recipes import Basis, training
@@ -122,6 +122,28 @@ def test_two_halves_by_id_alone() -> None:
         assert not set(few[split].ids.tolist()) & set(many[other].ids.tolist())
     apart = splits_of(replace(DIGITS, validation_size=100), 60)
     assert [len(apart[s]) for s in ("validation", "test")] == [60, 60]
+
+
+def test_examples_of_which_none_are_left_to_select_are_refused_before_a_trial() -> None:
+    with pytest.raises(ConfigError, match="^base.examples must be so many that some are left for"):
+        check_study(study(examples=1))
+
+
+def test_a_damaged_file_of_perturbed_examples_ends_the_study(done) -> None:
+    """No trial is spent: without the file they are made again."""
+    root, config, front = done
+    again = replace(config, name="again")
+    crafted = next((root / "crafted").glob("*.pt"))
+    whole = crafted.read_bytes()
+    crafted.write_bytes(whole[: len(whole) // 2])
+    told = (
+        rf"^perturbed examples '{crafted}' .*; delete the file, .*\(trial 0 is left to --resume\)$"
+    )
+    with pytest.raises(DataError, match=told):
+        sweep(again, root=root, backend="inline")
+    crafted.unlink()
+    found = sweep(again, root=root, backend="inline", resume=True)
+    assert [p.test for p in found.results] == [p.test for p in front.results]
 
 
 def test_whoever_knows_is_added_never_left_out(done) -> None:

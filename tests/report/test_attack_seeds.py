@@ -68,3 +68,14 @@ def test_behind_a_defence_the_best_of_all_has_its_spread_too() -> None:
     assert line.strip() == f"{told}: 50.0%, 25.0%; 25.0 points apart, n = 4"
     spread = seed_values(seeds)["seed_spread/defense/coin/worst_case/accuracy"]
     assert spread == pytest.approx(0.25)
+
+
+def test_a_figure_that_one_seed_lacks_or_has_of_fewer_images_is_left_out() -> None:
+    """Without its false friend a seed would seem to conceal nothing."""
+    whole = Outcomes.of(
+        found(0, goal, answers[0]).table
+        for goal, answers in (("adversarial", FOOLED), ("hypocritical", CONCEALED))
+    )
+    lost = found(7, "adversarial", FOOLED[7])
+    assert [one.name for one in seed_spreads([whole, lost])] == ["worst_case/accuracy"]
+    assert seed_spreads([whole, lost.among(range(5))]) == []

@@ -74,6 +74,9 @@ def test_the_worst_case_is_late_where_no_search_found_it_early() -> None:
     (worst,) = convergences(pd.concat([slow, fast]))
     assert worst.late == Rate(1, 300)
     assert str(worst) == "adversarial worst case: converged: found late, 1 of n = 300"
+    half = rows([True, True, False], [400, 401, 800], attack="half", n=300)
+    (worst,) = convergences(half)
+    assert worst.late == Rate(1, 300)
     plain = rows([False, False, True], [40] * 3, attack="pgd-20", protocol="last_iterate", n=300)
     canary = rows([False] * 3 + [True], [10] * 4, attack="canary", n=4)
     (worst,) = convergences(pd.concat([slow, fast, plain, canary]))

@@ -142,7 +142,8 @@ def test_behind_a_defence_shares_are_of_its_own_right_answers_and_passes_of_the_
 
     both = [
         part("clean", preds(), forwards=1),
-        *(under("clean", "adversarial", 0, 6, 7, 8, 9, repeat=draw) for draw in range(4)),
+        *(under("clean", "adversarial", 0, 6, 7, 8, 9, repeat=draw) for draw in range(3)),
+        under("clean", "adversarial", 0, 2, 6, 7, 8, 9, repeat=3),  # a tie is no mistake
         part("apgd", preds(1, 2), forwards=7, backwards=3),
         under("apgd", "adversarial", 0, 1, 2),
         under("apgd", "adversarial", 1, 2, 3, repeat=1),

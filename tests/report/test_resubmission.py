@@ -124,6 +124,14 @@ def test_judged_draws_move_no_mistake(attack: str) -> None:
     assert not other.table.equals(BY_HAND.table)
 
 
+def test_the_control_of_a_large_battery_moves_no_mistake() -> None:
+    """Clean images have as many draws as there are attacks; those after 2 m tell nothing."""
+    more = CLEAN_DRAWS | {"coin": [*CLEAN_DRAWS["coin"], [1, 1, 0, 0, 1], [1, 1, 0, 0, 1]]}
+    found = by_hand(more, {("a", "adversarial"): ADVERSARY, ("f", "hypocritical"): FRIEND})
+    doubts = behind(found, "a").groupby("id")["doubt"].first()
+    assert doubts.tolist() == [0, 0.5, 0.75, 1, 0.25]
+
+
 def test_without_draws_that_tell_them_mistakes_are_unknown() -> None:
     few = CLEAN_DRAWS | {"coin": CLEAN_DRAWS["coin"][:7]}
     found = by_hand(few, {("a", "adversarial"): ADVERSARY, ("f", "hypocritical"): FRIEND})

@@ -4,6 +4,7 @@ import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import mlflow
@@ -12,8 +13,12 @@ import pytest
 import torch
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from sqlalchemy.exc import OperationalError
 
 from fftune import recipes
+from fftune.cli.edge import ended
+from fftune.cli.options import perform
+from fftune.cli.sweep import main
 from fftune.config import Dimension, Study, every_setting
 from fftune.errors import (
     ConfigError,
@@ -28,7 +33,8 @@ from fftune.errors import (
     packed,
     unpacked,
 )
-from fftune.sweeping import inline, optuna_study
+from fftune.report.publish import publish
+from fftune.sweeping import inline, optuna_storage
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import kind_of
@@ -271,6 +277,64 @@ def test_the_settings_of_a_space(coins: Study) -> None:
     assert every_setting(replace(coins, space=(many,))) == ()
 
 
+def test_a_command_ends_with_one_line_and_goes_on(coins, root, monkeypatch, capsys) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device", "/x/y")
+    breaks(monkeypatch, coins, lambda share, n: full if (share, n) == (0.5, 1) else None)
+    words = [str(Path(__file__).with_name("coin_kind.py")), "--backend", "inline", "--quiet"]
+    words += ["--storage", str(root)]
+    assert ended(partial(perform, main, words)) == 2
+    told = capsys.readouterr()
+    line = "fftune: '/x/y': the disk is full (trial 1 is left to --resume)\n"
+    assert (told.out, told.err) == ("", line)
+    assert ended(partial(perform, main, [*words, "--resume"])) == 0
+    assert_whole(coins, root, SHARES)
+
+
+def test_a_device_that_is_not_there_is_refused_before_the_first_trial(
+    quick, root, monkeypatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match="^battery.device must be one that torch sees; "):
+        run(replace(quick, battery=replace(quick.battery, device="cuda")), root)
+    assert not (root / "studies").exists()
+
+
+def test_a_store_that_is_none_is_refused_before_the_first_trial(
+    coins, tmp_path, monkeypatch
+) -> None:
+    begun = breaks(monkeypatch, coins, lambda *_: None)
+    (tmp_path / "mlflow.db").mkdir()
+    with pytest.raises(StorageError, match="^MLflow store .*directory"):
+        run(coins, tmp_path)
+    (tmp_path / "mlflow.db").rmdir()
+    (tmp_path / "mlflow.db").write_bytes(b"garbage" * 1000)
+    with pytest.raises(StorageError, match="^MLflow store .*not a database"):
+        run(coins, tmp_path)
+    assert begun == [] and not (tmp_path / "studies/coins/trials").exists()
+
+
+def test_another_driver_made_the_tables_of_a_database_meanwhile(tmp_path, monkeypatch) -> None:
+    url, asked, made = f"sqlite:///{tmp_path / 'o.db'}", [], optuna_storage.RDBStorage
+
+    def late(url: str, **options):
+        asked.append(url)
+        if len(asked) < 3:
+            raise OperationalError("CREATE", {}, Exception("table studies already exists"))
+        return made(url, **options)
+
+    monkeypatch.setattr(optuna_storage, "RDBStorage", late)
+    assert optuna_storage._database(url).get_all_studies() == [] and len(asked) == 3
+
+
+def test_a_study_that_is_named_60_times_is_reported_once(coins, root: Path, monkeypatch) -> None:
+    run(coins, root)
+    once = publish(["coins"], root)
+    read = []
+    monkeypatch.setattr(Front, "read", lambda path, _r=Front.read: read.append(path) or _r(path))
+    assert publish(["coins"] * 60, root) == once
+    assert len(read) <= 2
+
+
 def test_errors_cross_the_border_of_a_process() -> None:
     class OursError(DataError):
         """Known to one process alone."""
@@ -295,5 +359,5 @@ def test_which_errors_are_of_settings() -> None:
     assert isinstance(by_surroundings(mlflow.exceptions.MlflowException("x")), StorageError)
     once = ending(StorageError("x"), 3)
     assert str(ending(once, 3)) == str(once) == "x (trial 3 is left to --resume)"
-    assert isinstance(once, UserError) and optuna_study
+    assert isinstance(once, UserError)
     assert not Failure(trial=0, reason="its worker died").by_settings

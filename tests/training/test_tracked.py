@@ -6,7 +6,7 @@ import mlflow
 import pytest
 
 from fftune.config import Resources
-from fftune.tracking.runs import TrackedRun
+from fftune.tracking.runs import REPLACED, TrackedRun
 from fftune.training.tracked import train_tracked
 from tests.training.tinies import tiny
 
@@ -20,10 +20,10 @@ def record(root: Path) -> None:
 
 
 def kept(root: Path) -> tuple[str, dict[str, str], dict[str, float]]:
-    """How the only run ended, what it is marked with, and its last metrics."""
+    """How the run that stands for all ended, what it is marked with, and its last metrics."""
     client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
     experiment = client.get_experiment_by_name("train-digits")
-    (run,) = client.search_runs([experiment.experiment_id])
+    (run,) = client.search_runs([experiment.experiment_id], f"tags.`{REPLACED}` IS NULL")
     tags = {name: run.data.tags[name] for name in run.data.tags if name.startswith("fftune.")}
     assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["history.parquet"]
     measured = {k: v for k, v in run.data.metrics.items() if "second" not in k}
@@ -36,12 +36,19 @@ def test_a_run_that_ended_but_was_never_closed_is_told_whole(root: Path, monkeyp
 
     with monkeypatch.context() as patched:
         patched.setattr(TrackedRun, "file", die)
-        with pytest.raises(Death):
-            record(root)
+        for _ in range(2):  # and once more while it is told again
+            with pytest.raises(Death):
+                record(root)
     record(root)
+    client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
+    experiment = client.get_experiment_by_name("train-digits")
+    ends = [run.info.status for run in client.search_runs([experiment.experiment_id])]
+    assert sorted(ends) == ["FINISHED", "KILLED", "KILLED"]
     status, tags, metrics = kept(root)
     assert status == "FINISHED"
-    assert tags.keys() == {"fftune.run", "fftune.kind", "fftune.stopped", "fftune.data_hash"}
+    assert tags.keys() == {
+        f"fftune.{n}" for n in ("run", "kind", "storage", "stopped", "data_hash")
+    }
     assert metrics.keys() == {"train/loss", "train/accuracy", "train/lr", "train/data_wait"}
 
 

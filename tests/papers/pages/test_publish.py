@@ -6,7 +6,7 @@ import pytest
 from fftune.papers.artifacts import Built
 from fftune.papers.declarations import Setup
 from fftune.papers.pages.publish import log
-from fftune.tracking.runs import TrackedRun
+from fftune.tracking.runs import REPLACED, TrackedRun
 from fftune.tracking.store import open_tracking
 from tests.papers.pages.test_page import FAILED, T4, T16
 from tests.papers.pages.test_render import TABLE
@@ -16,7 +16,7 @@ FULL = Setup(scale="full")
 
 def runs(root: Path, scale: str = "full"):
     tracking = open_tracking(root, f"papers-{scale}")
-    return tracking.client().search_runs([tracking.experiment_id])
+    return tracking.client().search_runs([tracking.experiment_id], f"tags.`{REPLACED}` IS NULL")
 
 
 def test_a_key_is_a_run_with_its_numbers_tables_and_directions(root: Path) -> None:

@@ -1,0 +1,59 @@
+"""Settings of which nobody would see the end, or which would do nothing."""
+
+from dataclasses import fields, replace
+
+import pytest
+
+from fftune import recipes
+from fftune.config import AttackConfig, BatteryConfig, StoppingConfig, SweepConfig
+from fftune.config.training import OptimizerConfig
+from fftune.config.validation import MOST
+from fftune.errors import ConfigError
+from fftune.sweeping.training_trial import check_trainings
+from fftune.training.train import check
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        *((OptimizerConfig, "epochs"), (AttackConfig, "steps"), (AttackConfig, "restarts")),
+        *((BatteryConfig, "steps"), (BatteryConfig, "examples"), (StoppingConfig, "steps")),
+        *((SweepConfig, "trials"), (SweepConfig, "seeds"), (SweepConfig, "attempts")),
+    ],
+)
+def test_a_count_of_10_to_the_23_is_refused(kind, name: str) -> None:
+    with pytest.raises(
+        ConfigError, match=rf"^{name} must be at most 1,000,000,000, got 1000000000"
+    ):
+        kind(**{name: 10**23})
+    assert getattr(kind(**{name: MOST}), name) == MOST
+
+
+def test_seeds_are_no_counts() -> None:
+    assert BatteryConfig(seed=10**23).seed == 10**23
+    assert "seed" in [field.name for field in fields(BatteryConfig)]
+
+
+def test_milestones_are_epochs() -> None:
+    with pytest.raises(ConfigError, match=r"^milestones must be epochs >= 0, got \(-3, 5\)"):
+        OptimizerConfig(milestones=(-3, 5))
+
+
+def test_a_batch_is_not_cut_into_more_parts_than_it_has_examples() -> None:
+    base = recipes.thrm("tiny").base
+    size = base.optimizer.batch_size
+    check(replace(base, optimizer=replace(base.optimizer, accumulate=size)))
+    more = replace(base, optimizer=replace(base.optimizer, accumulate=size + 1))
+    told = f"^optimizer.accumulate must be <= {size}, the examples of a batch, got {size + 1}"
+    with pytest.raises(ConfigError, match=told):
+        check(more)
+
+
+def test_rungs_lie_within_the_training() -> None:
+    config = recipes.thrm("tiny")
+    last = config.base.optimizer.epochs
+    check_trainings(replace(config, stopping=StoppingConfig(rungs=(1, last))))
+    with pytest.raises(
+        ConfigError, match=f"^stopping.rungs must be epochs <= {last}, the last, got"
+    ):
+        check_trainings(replace(config, stopping=StoppingConfig(rungs=(1, last + 1))))
