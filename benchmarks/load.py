@@ -17,9 +17,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from queue import SimpleQueue
 from statistics import median
+from threading import Thread
 from unittest import mock
 
 import torch
@@ -54,11 +57,15 @@ BLOCK = 2
 """Images of a task; each block is attacked for both goals."""
 WINDOW = 15
 """Trials before and after one, over which the median is taken."""
-SHOWN = """addEventListener('load', () => {
-  document.body.getBoundingClientRect();
-  document.title = 'shown after ' + Math.round(performance.now()) + ' ms';
-})"""
-"""Script that tells when all others have run and the page is laid out."""
+SHOWN = """<script>
+setInterval(() => {
+  const drawn = (figure) => figure.querySelector(".main-svg");
+  const figures = [...document.querySelectorAll(".plotly-graph-div")];
+  if (document.readyState != "complete" || !figures.every(drawn) || window.told) return;
+  window.told = fetch("/shown?" + Math.round(performance.now()));
+}, 10);
+</script>"""
+"""Script that tells the server when the page and all its figures are drawn."""
 
 
 def main() -> None:
@@ -175,23 +182,40 @@ def report(config: SweepConfig, root: Path) -> None:
 
 
 def shown(page: Path) -> str:
-    """When a browser has drawn a page."""
+    """How long a browser takes to draw a page."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), "")
     if not browser:
         return "no Chromium here"
-    watched = page.with_name(f"watched-{page.name}")
-    text = page.read_text(encoding="utf-8")
-    watched.write_text(text.replace("<head>", f"<head><script>{SHOWN}</script>", 1), "utf-8")
+    text = page.read_text(encoding="utf-8").replace("<head>", f"<head>{SHOWN}", 1).encode()
+    told = SimpleQueue[str]()
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(text if self.path == "/" else b"")
+            if self.path.startswith("/shown"):
+                told.put(self.path.partition("?")[2])
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    Thread(target=server.serve_forever, daemon=True).start()
     flags = ["--headless=new", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
     flags += ["--disable-background-networking", f"--user-data-dir={page.parent / 'profile'}"]
     flags += ["--no-sandbox"] if os.getuid() == 0 else []
-    command = [browser, *flags, "--timeout=120000", "--dump-dom", watched.as_uri()]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run(command, capture_output=True, check=True)
+    process = subprocess.Popen(
+        [browser, *flags, f"http://127.0.0.1:{server.server_port}/"], stderr=subprocess.DEVNULL
+    )
+    milliseconds = told.get()
+    process.terminate()
+    process.wait()
+    server.shutdown()
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    title = done.stdout.decode().partition("<title>")[2].partition("</title>")[0]
-    return f"{title}; browser {spent:.1f} CPU-s, its start included"
+    return f"drawn after {milliseconds} ms; browser {spent:.1f} CPU-s, its start included"
 
 
 def held() -> float:

@@ -35,10 +35,19 @@ settings() {
     printf 'export PATH=%q:$PATH\n' "$venv/bin"
 }
 
+# Ray's raylet ends if its agents do not tell their ports within 15 seconds, which a busy machine
+# needs to start them: they are told for them.
+tell_ports() {
+    until [ -d "$1/sockets" ]; do kill -0 "$3" 2>/dev/null || return 0; sleep 0.1; done
+    echo -n "$agent" > "$1/dashboard_agent_listen_port_$2"
+    echo -n $((agent + 1)) > "$1/metrics_agent_port_$2"
+    echo -n $((agent + 2)) > "$1/metrics_export_port_$2"
+    echo -n $((agent + 3)) > "$1/runtime_env_agent_port_$2"
+}
+
 start() {
     [ -x "$venv/bin/ray" ] || die "no ray in $venv; run make setup first"
     alive && die "already running (pid $(cat "$state/pid")); stop it first"
-    # Agents whose ports are not given have 15 seconds to tell theirs: few on a busy machine.
     for p in "$port" "$dashboard" "$client" "$agent" $((agent + 1)) $((agent + 2)) $((agent + 3)); do
         in_use "$p" && die "port $p is in use; choose another (see the head of this file)"
     done
@@ -54,9 +63,11 @@ start() {
     "$here/clusters/token.sh" "$state/token"
     export FFTUNE_STORAGE=${FFTUNE_STORAGE:-$HOME/.local/share/fftune}
     mkdir -p "$FFTUNE_STORAGE"
+    local node
+    node=$(od -An -N28 -tx1 /dev/urandom | tr -d ' \n')
     # Jobs find `python` on the head's PATH.
     PATH="$venv/bin:$PATH" RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH="$state/token" \
-        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_DEDUP_LOGS=0 \
+        RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER=0 RAY_DEDUP_LOGS=0 RAY_OVERRIDE_NODE_ID_FOR_TESTING="$node" \
         setsid "$venv/bin/ray" start --head --block --port "$port" \
         --dashboard-host 127.0.0.1 --dashboard-port "$dashboard" --ray-client-server-port "$client" \
         --min-worker-port "$workers" --max-worker-port $((workers + 999)) \
@@ -66,6 +77,7 @@ start() {
         > "$state/log" 2>&1 < /dev/null &
     local head=$!  # which is not `ray` yet
     echo "$head" > "$state/pid"
+    tell_ports "$temp/session_latest" "$node" "$head" > /dev/null 2>&1 < /dev/null &
     for _ in $(seq "${FFTUNE_RAY_START_SECONDS:-90}"); do
         kill -0 "$head" 2>/dev/null || die "the head ended: $(tail -n 1 "$state/log")"
         # The dashboard answers before the agent that starts jobs does.

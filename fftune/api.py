@@ -63,7 +63,8 @@ def evaluate(
 
     Args:
         net: a module that takes images in [0, 1] and returns logits; what `train` returned; a
-            name, as in "resnet18"; `path/to/file.py:FUNCTION`; or the folder of a checkpoint.
+            name, as in "resnet18"; `path/to/file.py:FUNCTION`; or the folder of a checkpoint, which
+            runs no code (of a net of your own, give its function, and the checkpoint's `weights`).
         data: a name, as in "cifar10" or "folder:PATH"; `(x, y)` or `(ids, x, y)`; or a DataLoader
             of such batches. `x` is (N, C, H, W), floats in [0, 1] or uint8, `y` (N,) integers from
             0. Default the data that a checkpoint was trained on.
@@ -309,7 +310,8 @@ def _about(config: Study, net: ModelSpec | str | Path, *, takes_model: bool) -> 
     if found.config is not None:
         threat = found.config.attack.threat
         attack = replace(base.attack, threat=threat)
-        base = replace(base, data=found.config.data, attack=attack)
+        data = given_data(found, None, "test", None)
+        base = replace(base, data=data, attack=attack)
         base = with_settings(base, {"norm": threat.norm})
     return replace(config, base=base, name=f"{config.name}-{found.net.label}")
 

@@ -17,7 +17,7 @@ from fftune.data.in_memory import dataset_of
 from fftune.data.model_spec import model_spec
 from fftune.errors import ConfigError, ModelError
 from fftune.models import eval_mode, factory_of
-from fftune.models.specs import read_spec
+from fftune.models.specs import read_spec, with_named_code, with_named_data
 from fftune.registry import MODELS
 from fftune.training.checkpoint import Checkpoint
 
@@ -32,6 +32,8 @@ class GivenNet(NamedTuple):
     name: str
     weights: str = ""
     config: TrainConfig | None = None
+    place: Path | None = None
+    """Folder of the checkpoint that says all this, and may be from elsewhere."""
 
 
 def given_net(net: Any, weights: str) -> GivenNet:
@@ -49,7 +51,8 @@ def given_net(net: Any, weights: str) -> GivenNet:
     if isinstance(net, str | Path):
         spec = read_spec(Path(net))
         text = (Path(net) / "config.json").read_text(encoding="utf-8")
-        return GivenNet(spec, spec.label, config=from_json(TrainConfig, text))
+        spec = with_named_code(spec, Path(net))
+        return GivenNet(spec, spec.label, config=from_json(TrainConfig, text), place=Path(net))
     if isinstance(net, Checkpoint):
         return GivenNet(net.model, net.config.objective, config=net.config)
     if isinstance(net, ModelSpec):
@@ -85,6 +88,8 @@ def given_others(
 
 def given_data(found: GivenNet, data: Any, split: Split, classes: Any) -> DataSpec | Dataset:
     """The images, named or in memory."""
+    if found.place is not None and found.config is not None and isinstance(data, str | None):
+        return with_named_data(found.config.data, found.place, data)
     if data is None and found.config is not None:
         return found.config.data
     if data is None:

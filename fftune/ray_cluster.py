@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from math import floor, inf
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see
 
 import grpc
 import ray
+from ray._private import services
 from ray._private.grpc_utils import init_grpc_channel
 from ray.exceptions import AuthenticationError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -54,7 +56,7 @@ def cluster(resources: Resources) -> Iterator[None]:
         options["_temp_dir"] = str(private_temp() / "ray")
         make_token_private()
     try:
-        with _signals_kept():
+        with _signals_kept(), ports_told():
             ray.init(address=address, **options)
     except AuthenticationError:
         raise _wants_token(address) from None
@@ -78,6 +80,45 @@ def _signals_kept() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+AGENT_PORTS = (
+    *("metrics_agent_port", "metrics_export_port", "dashboard_agent_listen_port"),
+    "runtime_env_agent_port",
+)
+"""Ports of the agents beside each raylet; their names are Ray's."""
+
+
+@contextmanager
+def ports_told() -> Iterator[None]:
+    """Choose the ports of the agents of each node that the block starts, and tell its raylet.
+
+    It waits 15 seconds for files in which they tell theirs, and then ends; a busy machine needs
+    longer to start them.
+    """
+    start = services.start_raylet
+
+    def start_told(*values: Any, **settings: Any) -> Any:
+        call = signature(start).bind(*values, **settings)
+        given = call.arguments
+        for name, port in zip(AGENT_PORTS, _free_ports(len(AGENT_PORTS)), strict=True):
+            given[name] = given.get(name) or port
+            Path(given["session_dir"], f"{name}_{given['node_id']}").write_text(str(given[name]))
+        return start(*call.args, **call.kwargs)
+
+    services.start_raylet = start_told
+    try:
+        yield
+    finally:
+        services.start_raylet = start
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [one.getsockname()[1] for one in sockets]
+    for one in sockets:
+        one.close()
+    return ports
 
 
 def enter_driver_dir(folder: Path) -> None:

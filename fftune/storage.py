@@ -173,7 +173,13 @@ def _part_of(path: Path) -> Iterator[Path]:
 def _held(part: Path) -> int:
     """Descriptor of a new or left file, locked and empty."""
     while True:
-        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        try:
+            handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except PermissionError:
+            if not os.path.lexists(part):
+                raise
+            _take_away(part)
+            continue
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
             # Not so where the one waited for has renamed or deleted what was opened here.
@@ -184,6 +190,22 @@ def _held(part: Path) -> int:
         except BaseException:
             os.close(handle)
             raise
+        os.close(handle)
+
+
+def _take_away(part: Path) -> None:
+    """Delete what another user's killed writer left, where the folder's rights allow it.
+
+    Raises:
+        PermissionError: they do not.
+    """
+    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(handle), os.lstat(part)):
+                os.unlink(part)
+    finally:
         os.close(handle)
 
 

@@ -4,6 +4,7 @@ A test that hangs is ended by pytest's own clock alone (`--timeout`).
 """
 
 import socket
+from contextlib import suppress
 
 RAY = {
     "RAY_raylet_start_wait_time_s": "1200",
@@ -17,8 +18,6 @@ RAY = {
 }
 """Environment of Ray, set before it is imported."""
 
-AGENTS = ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent")
-
 
 def free_ports(count: int) -> list[int]:
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
@@ -28,7 +27,11 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def agent_ports() -> dict[str, int]:
-    """Ports for the agents of a node. For those that are not given Ray's raylet waits 15 seconds,
-    until the agents have chosen them, and then ends: on a busy machine they begin later."""
-    return {f"{n}_port": port for n, port in zip(AGENTS, free_ports(len(AGENTS)), strict=True)}
+def first_of_free(count: int) -> int:
+    """First of so many free ports in a row."""
+    while True:
+        (first,) = free_ports(1)
+        with suppress(OSError, OverflowError):
+            for port in range(first, first + count):
+                socket.create_server(("127.0.0.1", port)).close()
+            return first

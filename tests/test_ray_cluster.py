@@ -195,6 +195,23 @@ def test_a_cluster_that_is_joined_has_its_own_token(home, ray_init) -> None:
     assert ray_init == ["auto"]
 
 
+def test_a_raylet_is_told_the_ports_of_its_agents(tmp_path, monkeypatch) -> None:
+    """Those that are not given are chosen; files say what the raylet and the agents are given."""
+    started = {}
+
+    def start(session_dir, node_id, metrics_agent_port=None, metrics_export_port=None,
+              dashboard_agent_listen_port=None, runtime_env_agent_port=0) -> None:  # fmt: skip
+        started.update(locals())
+
+    monkeypatch.setattr(cluster.services, "start_raylet", start)
+    with cluster.ports_told():
+        cluster.services.start_raylet(str(tmp_path), "7f", metrics_export_port=4711)
+    assert cluster.services.start_raylet is start
+    files = {path.name.removesuffix("_7f"): path.read_text() for path in tmp_path.iterdir()}
+    assert files == {name: str(started[name]) for name in cluster.AGENT_PORTS}
+    assert files["metrics_export_port"] == "4711" and len({*files.values(), "0"}) == 5
+
+
 @pytest.mark.parametrize("where", ["a file", "nowhere"])
 def test_without_a_home_the_token_is_in_the_environment(home, ray_init, monkeypatch, where) -> None:
     """And in no file: whoever may read this process's environment is its own user."""

@@ -1,6 +1,10 @@
+import errno
 import os
+import shutil
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -62,6 +66,48 @@ def test_a_part_that_points_elsewhere_is_not_followed(tmp_path) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*a'"):
         write_text(tmp_path / "a", "mine")
     assert (tmp_path / "theirs").read_text() == "theirs"
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root can be two other users")
+def test_what_another_user_left_stops_nobody_in_a_shared_folder(monkeypatch) -> None:
+    folder = Path(mkdtemp(dir="/tmp"))  # pytest's own are closed to others
+    try:
+        folder.chmod(0o777)
+        left = folder / ".a.part"
+        left.write_text("half")
+        os.chown(left, 1001, 1001)
+        left.chmod(0o644)
+        assert as_user(1002, lambda: write_text(folder / "a", "whole")) == 0
+        assert (folder / "a").read_text() == "whole" and os.listdir(folder) == ["a"]
+        folder.chmod(0o755)
+        assert as_user(1002, lambda: write_text(folder / "b", "whole")) == 1
+        with pytest.raises(StorageError, match="Permission denied"), monkeypatch.context() as as_if:
+            as_if.setattr(os, "open", refused)
+            write_text(folder / "b", "whole")
+    finally:
+        shutil.rmtree(folder)
+
+
+def refused(*_: object, **__: object) -> int:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
+def as_user(user: int, work: Callable[[], None]) -> int:
+    """0, or 1 if the work ended in a StorageError."""
+    child = os.fork()
+    if not child:
+        code = 70
+        try:
+            os.setgroups([])
+            os.setgid(user)
+            os.setuid(user)
+            work()
+            code = 0
+        except StorageError:
+            code = 1
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def test_sha256(tmp_path) -> None:

@@ -7,7 +7,6 @@ from typing import Any, TypeVar
 
 from fftune.cli.options import parse, parse_known, spelled_out
 from fftune.config import ModelSpec, TrainConfig, from_json
-from fftune.config.data import of_another
 from fftune.errors import ConfigError
 
 C = TypeVar("C", bound=Any)
@@ -28,6 +27,13 @@ class WithData:
     data: DataName = field(default_factory=DataName)
 
 
+@dataclass(frozen=True, kw_only=True)
+class WithNet(WithData):
+    """Data of a command, and the user's code of its net, which may be a checkpoint's."""
+
+    model: str = ""
+
+
 def parse_net(
     cls: type[C], arguments: Sequence[str], short: Mapping[str, str], *, prog: str
 ) -> tuple[C, ModelSpec]:
@@ -42,7 +48,8 @@ def parse_net(
 
     Raises:
         ConfigError: neither is named, or both are, or the model is unknown.
-        ModelError: there is no complete checkpoint.
+        ModelError: there is no complete checkpoint, or it would run a file that `--model` or
+            `--data` do not name.
     """
     flags = spelled_out(arguments, short)
     checkpoint = None if flags[0].startswith("-") else Path(flags.pop(0))
@@ -53,14 +60,16 @@ def parse_net(
         from fftune.models.specs import named_spec
 
         return command, named_spec(command.model, command.weights)
-    from fftune.models.specs import read_spec
+    from fftune.models.specs import read_spec, with_named_code, with_named_data
 
     spec = read_spec(checkpoint)  # first, as defaults of a damaged checkpoint would be guesses
     text = (checkpoint / "config.json").read_text(encoding="utf-8")
     config = from_json(TrainConfig, text)
-    data = of_another(config.data, parse_known(WithData, flags).data.name)
+    named = parse_known(WithNet, flags)
+    spec = with_named_code(spec, checkpoint, named.model)
+    data = with_named_data(config.data, checkpoint, named.data.name)
     default = replace(cls(), data=data, threat=config.attack.threat)
     command = parse(cls, flags, prog=prog, default=default)
-    if command.model or command.weights:
-        raise ConfigError("model contradicts CHECKPOINT: name one of them")
+    if command.weights:
+        raise ConfigError("weights contradict CHECKPOINT: name one of them")
     return command, spec

@@ -68,6 +68,8 @@ class Write:
     `NAME-poisoning-l2`."""
     net: str | None = None
     """The naturally trained net of poisoning and helped: a checkpoint folder or FILE.py:FACTORY."""
+    model: str = ""
+    """FILE.py:FACTORY of that checkpoint, where it is of code of yours."""
     threat: Poison = field(default_factory=Poison)
     """The ball of poisoning and helped."""
     constants: Literal["paper", "code"] = "paper"
@@ -158,6 +160,7 @@ def _write(command: Write) -> None:
         part=command.part,
         kind=command.kind,
         net=command.net,
+        model=command.model,
         threat=command.threat.ball(),
         constants=command.constants,
         seed=command.seed,

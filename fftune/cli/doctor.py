@@ -55,7 +55,7 @@ class Doctor:
     """Settings of the defense; its names and repeats are not used."""
     split: Split = "test"
     model: str = ""
-    """`path/to/file.py:FUNCTION` of your own net."""
+    """`path/to/file.py:FUNCTION` of your own net; with its CHECKPOINT, the code that it may run."""
     weights: str = ""
     """Its state_dict, where the function does not load it."""
     devices: tuple[Device, ...] = ()

@@ -90,7 +90,8 @@ class Evaluate:
     model: str = ""
     """`path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; a further
     `:NAME` is passed to the function. Or a net of ours, as in `resnet50`, for `weights` of
-    torchvision's or FastAT's; without any it is as initialised."""
+    torchvision's or FastAT's; without any it is as initialised. With a CHECKPOINT of your own
+    net: the code that it may run."""
     weights: str = ""
     """Its state_dict, where the function does not load it."""
     rows: str | None = None
@@ -196,9 +197,12 @@ def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
         if checkpoints:
             one = next(iter(checkpoints.values()))
             command, _ = parse_net(Evaluate, [str(one), *arguments[1:]], SHORT, prog=prog)
-            from fftune.models.specs import read_spec
+            from fftune.models.specs import read_spec, with_named_code
 
-            return command, {name: read_spec(path) for name, path in checkpoints.items()}
+            return command, {
+                name: with_named_code(read_spec(path), path, command.model)
+                for name, path in checkpoints.items()
+            }
     command, spec = parse_net(Evaluate, arguments, SHORT, prog=prog)
     return command, {spec.label: spec}
 

@@ -52,8 +52,9 @@ def run(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> N
 
 
 def again_of(command: Callable[[Sequence[str]], None]) -> str:
-    """How to go on with a verb that was interrupted."""
-    return VERBS[command.__module__.split(".")[2]].again  # of fftune.cli.<verb>
+    """Words on how to go on with a verb that was interrupted; of no verb: run it again."""
+    verb = command.__module__.removeprefix("fftune.cli.")
+    return VERBS[verb].again if verb in VERBS else "run it again"
 
 
 def perform(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:

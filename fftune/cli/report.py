@@ -30,6 +30,8 @@ class Report:
     """Images of a table; default test."""
     gallery: str | None = None
     """A checkpoint of which images are shown, before and after a false friend."""
+    model: str = ""
+    """`path/to/file.py:FUNCTION` of a gallery's net, where its checkpoint is of code of yours."""
     ids: tuple[int, ...] = ()
     """Images of the gallery; default the first mistakes that are concealed."""
     device: Device | None = None
@@ -42,7 +44,7 @@ class Report:
         require("table", not (self.table and self.gallery), "left out with --gallery", self.table)
         for flag, needed in (
             *(("format", "table"), ("split", "table")),
-            *(("ids", "gallery"), ("device", "gallery")),
+            *(("ids", "gallery"), ("device", "gallery"), ("model", "gallery")),
         ):
             given = getattr(self, flag)
             fits = not given or getattr(self, needed) is not None
@@ -89,7 +91,7 @@ def _tables(command: Report, root: Path) -> "list[Artifact]":
 def _gallery(command: Report, checkpoint: Path, root: Path) -> str:
     """Write the page of a gallery; return where it is."""
     from fftune.config import TrainConfig, from_json
-    from fftune.models.specs import read_spec
+    from fftune.models.specs import read_spec, with_named_code, with_named_data
     from fftune.papers.artifacts import Built
     from fftune.papers.false_friends.galleries import gallery
     from fftune.papers.pages.page import plain_page
@@ -97,8 +99,8 @@ def _gallery(command: Report, checkpoint: Path, root: Path) -> str:
     spec = read_spec(checkpoint)  # first, as the settings of a damaged one would be guesses
     config = from_json(TrainConfig, (checkpoint / "config.json").read_text(encoding="utf-8"))
     shown = gallery(
-        spec,
-        config.data,
+        with_named_code(spec, checkpoint, command.model),
+        with_named_data(config.data, checkpoint),
         config.attack.threat,
         command.ids or None,
         command.device or "auto",

@@ -29,7 +29,6 @@ from fftune.config import (
     study_json,
     with_settings,
 )
-from fftune.config.data import of_another
 from fftune.config.study import kind_record
 from fftune.errors import ConfigError, UserError
 from fftune.registry import absolute
@@ -65,7 +64,7 @@ class ModelCommand(Command):
     """The folder of a trained model; its data and threat are the defaults."""
     model: str = ""
     """Or `path/to/file.py:FUNCTION` of your own model, which takes images in [0, 1]; or a model of
-    ours, as in `resnet50`."""
+    ours, as in `resnet50`. With a checkpoint of your own model: the code that it may run."""
     weights: str = ""
     """Its state_dict, where the function does not load it."""
 
@@ -243,16 +242,14 @@ def _parse_with_model(flags: Sequence[str], default: Command, prog: str) -> Comm
         default = replace(default, config=_of_checkpoint(default.config, named))
     command = cast("ModelCommand", parse(type(default), flags, prog=prog, default=default))
     config, base = command.config, command.config.base
-    if bool(command.model) == bool(command.checkpoint) and not base.net.factory:
+    if not (command.model or command.checkpoint or base.net.factory):
         raise ConfigError("model is missing: name a --checkpoint, or --model FILE.py:FUNCTION")
-    if command.model:
-        if command.checkpoint:
-            raise ConfigError("model contradicts checkpoint: name one of them")
+    if command.model and not command.checkpoint:
         from fftune.data.model_spec import model_spec
 
         base = replace(base, net=model_spec(command.model, command.weights, base.data))
-    if command.weights and not command.model:
-        raise ConfigError("weights must come with --model")
+    if command.weights and (command.checkpoint or not command.model):
+        raise ConfigError("weights must come with --model, and without --checkpoint")
     name = config.name
     if name == default.config.name:
         name = f"{name}-{base.net.label}"
@@ -262,13 +259,13 @@ def _parse_with_model(flags: Sequence[str], default: Command, prog: str) -> Comm
 
 def _of_checkpoint(config: Any, named: "Model") -> Any:
     """Settings of a study with the model, data and threat of a checkpoint."""
-    from fftune.models.specs import read_spec
+    from fftune.models.specs import read_spec, with_named_code, with_named_data
 
     folder = Path(named.checkpoint)
-    net = read_spec(folder)
+    net = with_named_code(read_spec(folder), folder, named.model)
     trained = from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
     threat = trained.attack.threat
     attack = replace(config.base.attack, threat=threat)
-    data = of_another(trained.data, named.base.data.name)
+    data = with_named_data(trained.data, folder, named.base.data.name)
     base = replace(config.base, net=net, data=data, attack=attack)
     return replace(config, base=with_settings(base, {"norm": threat.norm}))

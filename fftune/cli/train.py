@@ -86,6 +86,7 @@ class Train(DryRun):
     """Go on with a run that was interrupted."""
 
     def __post_init__(self) -> None:
+        DryRun.__post_init__(self)
         object.__setattr__(self, "name", require_name("name", self.name))
 
 

@@ -51,7 +51,7 @@ def of_another(data: DataSpec, name: str | None) -> DataSpec:
     Sizes of splits are not taken over for a folder or a file of the user's: they are asked for,
     or the set stays whole.
     """
-    if name is None or name == data.name:
+    if name is None or absolute(name) == data.name:
         return data
     if name.startswith("folder:") or is_of_file(name):
         return replace(data, name=name, train_size=None, validation_size=None)

@@ -63,6 +63,8 @@ class Conversion:
     net: str | None = None
     """A naturally trained net, for `poisoning` and `helped`: a checkpoint folder or
     FILE.py:FACTORY."""
+    model: str = ""
+    """FILE.py:FACTORY of that checkpoint, where it is of the user's code; see `with_named_code`."""
     threat: ThreatModel = field(default_factory=ThreatModel)
     """The ball of the perturbations."""
     constants: Constants = "paper"
@@ -161,7 +163,7 @@ def _copies(name: PartName, part: OfficialSplit, job: Conversion, config: WriteC
     recipe = SubstandardRecipe(
         kind=job.kind, seed=job.seed, threat=job.threat, constants=job.constants
     )
-    net = read_net(job.net).to(device_of(job.device)) if job.net else None
+    net = read_net(job.net, job.model).to(device_of(job.device)) if job.net else None
     substandard, made = made_of(part, recipe, net, frame=frame_for(part, config))
     yield CLEAN, part, None
     yield "train", substandard, made

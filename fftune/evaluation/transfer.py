@@ -280,7 +280,13 @@ def _of_highest_loss(stage: AttackStage) -> AttackStage:
 
 def _spec_of(place: str) -> ModelSpec:
     if (Path(place) / "model.json").is_file():
-        return read_spec(Path(place))
+        spec = read_spec(Path(place))
+        if source_of(spec.factory) is not None:
+            raise ConfigError(
+                f"battery.transfer: checkpoint {place!r} would run {spec.factory!r}; if you trust "
+                "that file, name a FILE.py:FUNCTION that loads the weights"
+            )
+        return spec
     if place.startswith(ROBUSTBENCH):
         return ModelSpec(factory=place)
     if place in MODELS:

@@ -17,6 +17,7 @@ from fftune.hedge_study.plots import (
 from fftune.hedge_study.showcase_schema import Showcase, Strip
 from fftune.hedge_study.summary import HedgeResult, hedge_caveats, hedge_headlines, hedge_table
 from fftune.report.page import PLAIN, STYLE
+from fftune.report.plotly_code import plotly_code
 
 PAGE = """<!doctype html>
 <html lang="en">
@@ -79,9 +80,9 @@ class _Figures:
         self._first = True
 
     def html(self, figure: Any) -> str:
-        text = figure.to_html(full_html=False, include_plotlyjs=self._first, config=PLAIN)
-        self._first = False
-        return str(text)
+        text = str(figure.to_html(full_html=False, include_plotlyjs=False, config=PLAIN))
+        first, self._first = self._first, False
+        return plotly_code() + text if first else text
 
 
 def _fronts(result: HedgeResult, figures: _Figures) -> list[str]:

@@ -9,7 +9,7 @@ from fftune.config import Constants, InputSpec, ModelSpec, require
 from fftune.errors import ConfigError, ModelError
 from fftune.models.entry import ModelEntry
 from fftune.models.published_nets import published_net
-from fftune.models.specs import OURS, ROBUSTBENCH, read_spec
+from fftune.models.specs import OURS, ROBUSTBENCH, read_spec, with_named_code
 from fftune.models.weights import read_weights, weights_hash
 from fftune.registry import MODELS
 from fftune.user_code import UserCodeError, answering, called, defined
@@ -122,14 +122,17 @@ def source_of(factory: str) -> Path | None:
     return Path(f"{path}.py") if found and path else None
 
 
-def read_net(place: str) -> nn.Module:
+def read_net(place: str, model: str = "") -> nn.Module:
     """The net of a checkpoint folder, or of `FILE.py:FUNCTION`, in eval mode.
 
+    Args:
+        model: the user's code that a checkpoint may run; see `with_named_code`.
+
     Raises:
-        ModelError: there is none.
+        ModelError: there is none, or it would run code that was not named.
     """
     if source_of(place) is not None:
         return load_model(ModelSpec(factory=place))
     if not (Path(place) / "model.json").is_file():
         raise ModelError(f"net {place!r} is neither a checkpoint nor FILE.py:FUNCTION")
-    return load_model(read_spec(Path(place)))
+    return load_model(with_named_code(read_spec(Path(place)), Path(place), model))

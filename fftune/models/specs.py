@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
-from fftune.config import ModelSpec, from_json
+from fftune.config import DataSpec, ModelSpec, from_json, require
+from fftune.config.data import of_another
 from fftune.errors import ConfigError, ModelError
-from fftune.registry import MODELS, nearest
+from fftune.registry import MODELS, is_of_file, nearest
 
 OURS = "fftune:"
 """Prefix of a factory that is a name of the table, as in `fftune:resnet18`."""
@@ -27,6 +29,45 @@ def read_spec(folder: Path) -> ModelSpec:
     except ConfigError as error:
         raise ModelError(f"net {str(path)!r} is damaged: {error}") from None
     return replace(spec, weights=str(folder / "weights.pt"))
+
+
+def with_named_code(spec: ModelSpec, checkpoint: Path, model: str = "") -> ModelSpec:
+    """The net of a checkpoint, which runs a file of the user's only if the user names it too.
+
+    The description of a checkpoint from elsewhere could name any function of any file.
+
+    Args:
+        model: `FILE.py:NAME` by which the user says what to run; it may lie elsewhere than the
+            description says.
+
+    Raises:
+        ModelError: the description names a file, and the user none.
+        ConfigError: the user names one for a net that needs none.
+    """
+    if ".py:" not in spec.factory:
+        require("model", not model, "left out for a net of a CHECKPOINT, which says it", model)
+        return spec
+    if ".py:" not in model:
+        raise ModelError(_refusal(checkpoint, spec.factory, "model"))
+    return replace(spec, factory=model)
+
+
+def with_named_data(data: DataSpec, checkpoint: Path, name: str | None = None) -> DataSpec:
+    """The data of a checkpoint, or others; a file that makes them runs only if the user names it.
+
+    Raises:
+        ModelError: the checkpoint's settings name a file, and the user nothing.
+    """
+    if name is None and is_of_file(data.name):
+        raise ModelError(_refusal(checkpoint, data.name, "data"))
+    return of_another(data, name)
+
+
+def _refusal(checkpoint: Path, code: str, flag: str) -> str:
+    return (
+        f"checkpoint {str(checkpoint)!r} would run {code!r}, which nobody but it has named; if you "
+        f"trust that file, add --{flag} {quote(code)}"
+    )
 
 
 def factory_of(name: str) -> str:

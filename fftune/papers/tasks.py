@@ -313,12 +313,13 @@ def spec_of(net: Net | ZooNet, task: Task, root: Path) -> ModelSpec:
     Raises:
         ModelError: there is no complete checkpoint.
     """
-    from fftune.models.specs import read_spec
+    from fftune.models.specs import read_spec, with_named_code
 
     if isinstance(net, ZooNet):
         return ModelSpec(factory=net.factory, weights=net.weights)
     (found,) = (one for one in task.needs if one.need == net)
-    return read_spec(found.folder(root) / "checkpoint")
+    folder = found.folder(root) / "checkpoint"
+    return with_named_code(read_spec(folder), folder, net.model if ".py:" in net.model else "")
 
 
 def images_for(net: Net | ZooNet, scale: Scale) -> DataSpec:

@@ -6,6 +6,7 @@ from html import escape
 from fftune import __version__
 from fftune.config import Settings, to_json
 from fftune.report.gaps import Gap
+from fftune.report.plotly_code import plotly_code
 from fftune.report.plots import fronts, gap
 from fftune.report.results import StudyResult
 from fftune.report.sentences import caveats, headlines
@@ -36,7 +37,7 @@ PAGE = """<!doctype html>
 <h1>{title}</h1>
 {findings}
 <h2>Natural against hypocritical risk</h2>
-{figure}
+{plotly}{figure}
 <ul>{caveats}</ul>
 {gaps}
 <h2>Every model, on the test images (percent)</h2>
@@ -71,7 +72,8 @@ def page(studies: Sequence[StudyResult], between: Sequence[Gap] = ()) -> str:
         style=STYLE,
         title=escape("fftune: " + " and ".join(s.config.name for s in studies)),
         findings="\n".join(f'<p class="finding">{escape(s)}</p>' for s in headlines(studies)),
-        figure=fronts(studies).to_html(full_html=False, include_plotlyjs=True, config=PLAIN),
+        plotly=plotly_code(),
+        figure=fronts(studies).to_html(full_html=False, include_plotlyjs=False, config=PLAIN),
         caveats="".join(f"<li>{escape(line)}</li>" for line in caveats(studies)),
         gaps="".join(map(_gap, between)),
         means=_means(studies),

@@ -7,6 +7,7 @@ from pathlib import Path
 from fftune.config import Study
 from fftune.errors import UserError
 from fftune.report.page import PLAIN
+from fftune.report.plotly_code import plotly_code
 from fftune.sweeping.optuna_plots import search_plots
 from fftune.sweeping.optuna_storage import read_search
 from fftune.sweeping.study_dir import StudyDir
@@ -41,11 +42,11 @@ def search_page(config: Study, folder: Path) -> str | None:
         figure.update_layout(title=None)  # the heading says more
     sections = [
         f"<h2>{escape(title)}</h2>"
-        + figure.to_html(full_html=False, include_plotlyjs=i == 0, config=PLAIN)
-        for i, (title, figure) in enumerate(figures.items())
+        + figure.to_html(full_html=False, include_plotlyjs=False, config=PLAIN)
+        for title, figure in figures.items()
     ]
     return PAGE.format(
         title=escape(f"fftune: the search of {config.name}"),
         selection=config.selection,
-        figures="\n".join(sections),
+        figures="\n".join([plotly_code(), *sections]),
     )

@@ -16,16 +16,17 @@ from fftune.storage import storing, write_text, write_whole
 log = logging.getLogger(__name__)
 
 LOCK = ".lock"
-"""What Optuna appends to a journal's name for its lock, a link that a killed process leaves."""
+"""Ending of the name of a journal's lock: a link that a killed process leaves."""
 
 
 class Journal(JournalFileBackend):
     """Journal to which records are added whole or not at all."""
 
     def __init__(self, path: Path) -> None:
-        """
+        """Open the file, or make it.
+
         Raises:
-            StorageError: the file cannot be made.
+            StorageError: it cannot be made.
         """
         self.path = path
         if not path.exists():

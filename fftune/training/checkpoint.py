@@ -67,13 +67,16 @@ def read_checkpoint(folder: Path, history: Path) -> Checkpoint:
 
 
 def _read_checkpoint(folder: Path, history: Path) -> Checkpoint:
-    from fftune.models import load_model
+    from fftune.models import factory_of, load_model
 
     spec = read_spec(folder)
+    config = from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
+    if spec.factory != factory_of(config.model):
+        raise ValueError(f"its net {spec.factory!r} is not that of its settings, {config.model!r}")
     assert spec.inputs is not None  # `save` has written it
     made = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     return Checkpoint(
-        config=from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8")),
+        config=config,
         inputs=spec.inputs,
         model=load_model(spec),
         history=read_history(history),

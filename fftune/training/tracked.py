@@ -47,7 +47,7 @@ def train_tracked(
     name = require_name("name", name)
     data = check(config)
     with open_run(config, root / "runs" / name, resume=resume) as folder:
-        done = _finished(folder)
+        done = _finished(folder, config)
         if done is not None:
             RunDir(folder).tidy()  # the process that ended it may have been killed before
             if left_open(_tracking(config, root), _tags(name)):
@@ -74,8 +74,9 @@ def train_tracked(
     return checkpoint, folder
 
 
-def _finished(folder: Path) -> Checkpoint | None:
+def _finished(folder: Path, config: TrainConfig) -> Checkpoint | None:
     try:
+        RunDir(folder).require_settings(config)
         return RunDir(folder).finished()
     except ModelError:
         return None  # `train` says why

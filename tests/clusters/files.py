@@ -22,8 +22,14 @@ def launcher(provider: str) -> dict[str, Any]:
 
 def kuberay() -> tuple[dict[str, Any], dict[str, Any]]:
     """The cluster and the job."""
-    cluster, job = yaml.safe_load_all((CLUSTERS / "kuberay.yaml").read_text())
+    cluster, job, _ = yaml.safe_load_all((CLUSTERS / "kuberay.yaml").read_text())
     return cluster, job
+
+
+def network_policy() -> dict[str, Any]:
+    """The third document of kuberay.yaml."""
+    policy: dict[str, Any] = list(yaml.safe_load_all((CLUSTERS / "kuberay.yaml").read_text()))[2]
+    return policy
 
 
 def unknown(config: Any, known: Any, at: str = "") -> list[str]:

@@ -39,6 +39,13 @@ def test_the_image_sets_what_the_bare_job_needs() -> None:
     assert "clusters/setup.sh --system --python python" in DOCKERFILE
 
 
+def test_nothing_in_the_image_runs_as_root() -> None:
+    users = re.findall(r"^USER (\S+)$", DOCKERFILE, re.M)
+    assert users == ["ray"]
+    last = DOCKERFILE[DOCKERFILE.index("\nUSER ray") :]
+    assert "RUN" not in last and "sudo" not in last
+
+
 def test_scripts_are_bash_and_can_be_run() -> None:
     scripts = sorted(CLUSTERS.glob("*.sh"))
     assert [path.name for path in scripts] == ["local.sh", "mlflow.sh", "setup.sh", "token.sh"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.clusters.files import CLUSTERS, PINS, kuberay, unknown
+from tests.clusters.files import CLUSTERS, PINS, kuberay, network_policy, unknown
 
 LABEL = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")  # DNS-1035
 CONTAINER = dict.fromkeys(
@@ -235,3 +235,32 @@ def test_nothing_is_open_beyond_the_kubernetes_cluster() -> None:
     assert not re.search(
         "hostPort|hostNetwork|NodePort|LoadBalancer|privileged|enableIngress", text
     )
+
+
+def test_no_other_pod_reaches_the_cluster() -> None:
+    """KubeRay gives every pod of a cluster the label, and a job's pod has Kubernetes' own."""
+    policy, (cluster, job) = network_policy(), kuberay()
+    assert (policy["apiVersion"], policy["kind"]) == ("networking.k8s.io/v1", "NetworkPolicy")
+    spec, ours = policy["spec"], {"ray.io/cluster": cluster["metadata"]["name"]}
+    assert spec["podSelector"] == {"matchLabels": ours}
+    assert spec["policyTypes"] == ["Ingress"]
+    members, job_api = spec["ingress"]
+    assert members == {"from": [{"podSelector": {"matchLabels": ours}}]}
+    assert job_api["ports"] == [{"protocol": "TCP", "port": 8265}]
+    submitter, operator = job_api["from"]
+    named = {"batch.kubernetes.io/job-name": job["metadata"]["name"]}
+    assert submitter == {"podSelector": {"matchLabels": named}}
+    assert operator["podSelector"]["matchLabels"] == {"app.kubernetes.io/name": "kuberay-operator"}
+
+
+def test_no_container_is_root_or_can_become_it() -> None:
+    cluster, _ = kuberay()
+    groups = [cluster["spec"]["headGroupSpec"], *cluster["spec"]["workerGroupSpecs"]]
+    for pod in (group["template"]["spec"] for group in groups):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 1000  # `ray` of Ray's images
+        for container in pod["containers"]:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }

@@ -223,6 +223,22 @@ def test_no_door_is_open_that_need_not_be(provider: str) -> None:
     )
 
 
+def test_google_clouds_machines_have_a_network_of_their_own() -> None:
+    """Of the project's default network every machine reaches every port of every other."""
+    for node in launcher("gcp")["available_node_types"].values():
+        (interface,) = node["node_config"]["networkInterfaces"]
+        assert interface["subnetwork"].endswith("/subnetworks/fftune")
+        assert node["node_config"]["tags"] == {"items": ["fftune"]}
+    readme = (CLUSTERS / "README.md").read_text()
+    rules = re.findall(r"firewall-rules create (\S+) (.*?)(?: &&|$)", readme, re.M)
+    assert dict(rules) == {
+        "fftune-members": "--network fftune --allow tcp,udp,icmp --source-tags fftune "
+        "--target-tags fftune",
+        "fftune-ssh": "--network fftune --allow tcp:22 --target-tags fftune",
+    }
+    assert "--network name=fftune\n" in readme and "name=default" not in readme
+
+
 @pytest.mark.parametrize("provider", PROVIDERS)
 def test_secrets_stay_behind_when_the_checkout_is_copied(provider: str) -> None:
     config = launcher(provider)

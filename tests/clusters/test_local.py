@@ -10,7 +10,7 @@ import psutil
 import pytest
 
 from tests.clusters.files import CLUSTERS
-from tests.patience import free_ports
+from tests.patience import first_of_free, free_ports
 
 RAY = """#!/usr/bin/env python3
 import socket, sys, time
@@ -35,7 +35,8 @@ def env(tmp_path: Path) -> dict[str, str]:
     ray.chmod(0o755)
     (tmp_path / "state").mkdir()
     names = ("", "_DASHBOARD", "_CLIENT", "_AGENT")
-    ports = {f"FFTUNE_RAY{name}_PORT": str(p) for name, p in zip(names, free_ports(4), strict=True)}
+    numbers = [*free_ports(3), first_of_free(4)]
+    ports = {f"FFTUNE_RAY{name}_PORT": str(p) for name, p in zip(names, numbers, strict=True)}
     return ports | {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),

@@ -54,7 +54,7 @@ def training(folder: Path) -> dict[str, Any]:
         path.parent.name: {k: v.tolist() for k, v in read_plain(str(path)).items()}
         for path in place.glob("*/weights.pt")
     }
-    timed = [name for name in history if "seconds" in name or "per_second" in name]
+    timed = ["seconds", "examples_per_second", "data_wait"]
     states = list(place.glob("states/*"))
     course = history.drop(columns=timed).to_dict("list")
     return {"nets": nets, "course": str(course), "left": states, "runs": runs(folder)}

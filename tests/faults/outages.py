@@ -9,6 +9,9 @@ from typing import Any
 STAYS = ("database", "mlflow")
 """Outages that last: nobody answers any more."""
 
+CPU = "[enforce fail at alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried"
+"""Beginning of what torch says, which has no class of its own for that."""
+
 
 class Outage:
     """Counts calls, and fails at one of them, or from there on."""
@@ -43,7 +46,7 @@ def memory(outage: Outage, run: Callable[[], object]) -> object:
             self, op: Any, types: Any, args: Any = (), kwargs: Any = None
         ) -> Any:
             if outage.meet(str(op)):
-                raise MemoryError
+                raise MemoryError if outage.seen % 2 else RuntimeError(CPU)
             return op(*args, **(kwargs or {}))
 
     with Scarce():

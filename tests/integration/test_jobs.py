@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from tests import patience
-from tests.patience import free_ports
+from tests.patience import first_of_free, free_ports
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),  # one cluster at a time
@@ -63,7 +63,7 @@ def sh(*arguments: object, env: dict[str, str]):
 def settings(tmp_path_factory) -> dict[str, str]:
     root = tmp_path_factory.mktemp("cluster")
     (root / "results").mkdir()
-    ports = free_ports(4)
+    ports = [*free_ports(3), first_of_free(4)]
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
         "FFTUNE_VENV": str(Path(sys.executable).parents[1]),

@@ -16,7 +16,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fftune.ray_cluster import capacity, living_nodes, max_concurrent, require_shared_dir
+from fftune.ray_cluster import (
+    capacity,
+    living_nodes,
+    max_concurrent,
+    ports_told,
+    require_shared_dir,
+)
 
 # isort: split
 import ray
@@ -27,7 +33,6 @@ from fftune.errors import ClusterError, ConfigError, StorageError
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.scheduler import EvalResult
 from fftune.outcomes import Outcomes
-from tests.patience import agent_ports
 
 pytestmark = [
     pytest.mark.xdist_group("ray"),  # one cluster at a time
@@ -44,9 +49,10 @@ TASKS = 2 * 30
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Cluster]:
     """A head and a node that may die, a CPU each."""
-    head = {"num_cpus": 1, "include_dashboard": False, **agent_ports()}
-    cluster = Cluster(initialize_head=True, head_node_args=head)
-    cluster.add_node(num_cpus=1, **agent_ports())
+    head = {"num_cpus": 1, "include_dashboard": False}
+    with ports_told():
+        cluster = Cluster(initialize_head=True, head_node_args=head)
+        cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
     yield cluster
     ray.shutdown()
@@ -79,7 +85,8 @@ def lose_a_node(cluster: Cluster, _draw: random.Random) -> None:
     """One node dies without grace, another joins."""
     victim = next(iter(cluster.worker_nodes))
     cluster.remove_node(victim, allow_graceful=False)
-    cluster.add_node(num_cpus=1, **agent_ports())
+    with ports_told():
+        cluster.add_node(num_cpus=1)
 
 
 def kill_an_actor(cluster: Cluster, draw: random.Random) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fftune.ray_cluster import cluster  # before Ray, whose start it sets
+from fftune.ray_cluster import cluster, ports_told  # before Ray, whose start it sets
 
 # isort: split
 import ray
@@ -21,7 +21,6 @@ from fftune import recipes
 from fftune.config import Dimension, Resources
 from fftune.errors import OutOfMemoryError
 from fftune.sweeping.sweep import sweep
-from tests.patience import agent_ports
 from tests.sweeping.memory_kind import KIND
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(1500)]
@@ -35,8 +34,9 @@ def address() -> Iterator[str]:
     """Of a cluster with eight CPUs and two cards, neither of which need be there."""
     if ray.is_initialized():
         ray.shutdown()
-    head = {"num_cpus": 8, "num_gpus": 2, "include_dashboard": False, **agent_ports()}
-    nodes = Cluster(initialize_head=True, head_node_args=head)
+    head = {"num_cpus": 8, "num_gpus": 2, "include_dashboard": False}
+    with ports_told():
+        nodes = Cluster(initialize_head=True, head_node_args=head)
     ray.init(address=nodes.address, log_to_driver=False)
     with cluster(Resources()):
         yield nodes.address

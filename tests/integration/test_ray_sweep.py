@@ -18,7 +18,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from fftune.ray_cluster import cluster  # before Ray, whose start it sets
+from fftune.ray_cluster import cluster, ports_told  # before Ray, whose start it sets
 
 # isort: split
 import ray
@@ -41,7 +41,6 @@ from fftune.errors import ClusterError, OutOfMemoryError
 from fftune.outcomes import Outcomes
 from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
 from fftune.sweeping.sweep import sweep
-from tests.patience import agent_ports
 from tests.sweeping.memory_kind import KIND
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
@@ -55,8 +54,9 @@ def address() -> Iterator[str]:
 
     Its two cards are numbers: no card is needed.
     """
-    head = {"num_cpus": 2, "num_gpus": 2, "include_dashboard": False, **agent_ports()}
-    nodes = Cluster(initialize_head=True, head_node_args=head)
+    head = {"num_cpus": 2, "num_gpus": 2, "include_dashboard": False}
+    with ports_told():
+        nodes = Cluster(initialize_head=True, head_node_args=head)
     ray.init(address=nodes.address, log_to_driver=False)
     with cluster(Resources()):
         yield nodes.address
@@ -107,7 +107,7 @@ def test_a_dead_driver_loses_nothing_and_rays_rows_equal_inline_rows(
     inline = rows_by_lambda(calm)
     for lam, outcomes in by_ray.items():  # to the bit
         assert outcomes.table.equals(inline[lam].table)
-        assert len(outcomes) == 2 * 200
+        assert len(outcomes) == 2 * 2 * 200  # goals, splits
 
 
 def rows_by_lambda(root: Path) -> dict[float, Outcomes]:
