@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -181,6 +182,33 @@ def test_a_store_that_cannot_be_is_one_line(tmp_path: Path, monkeypatch, uri: st
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert "secret" not in one_line(tmp_path)
+
+
+def test_a_process_killed_while_it_made_the_tables_leaves_none(
+    tmp_path: Path, empty_mlflow: Path, monkeypatch
+) -> None:
+    """Half of them would be refused for ever."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def half(engine) -> None:
+        with engine.begin() as database:
+            database.exec_driver_sql("CREATE TABLE experiments (half TEXT)")
+        os._exit(9)
+
+    def all_of_them(engine) -> None:
+        shutil.copy(empty_mlflow, engine.url.database)
+
+    monkeypatch.setattr("mlflow.store.db.utils._initialize_tables", half)
+    child = os.fork()
+    if not child:
+        open_tracking(tmp_path, "e")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert (tmp_path / ".mlflow.db.part").stat().st_size and not (tmp_path / "mlflow.db").exists()
+    monkeypatch.setattr("mlflow.store.db.utils._initialize_tables", all_of_them)
+    assert open_tracking(tmp_path, "e") == open_tracking(tmp_path, "e")
+    assert {path.name for path in tmp_path.iterdir() if "db" in path.name} <= {
+        *("mlflow.db", ".mlflow.db.lock"),
+    }
 
 
 def one_line(root: Path) -> str:
