@@ -9,7 +9,15 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fftune.config import DataSpec, ModelSpec, Norm, Split, ThreatModel, TrainConfig, from_json
+from fftune.config import (
+    DataSpec,
+    ModelSpec,
+    Norm,
+    Split,
+    ThreatModel,
+    TrainConfig,
+    read_settings,
+)
 from fftune.config.data import of_another
 from fftune.config.validation import read_number
 from fftune.data import Dataset
@@ -50,9 +58,9 @@ def given_net(net: Any, weights: str) -> GivenNet:
         raise ModelError("weights must be left out for a net that has its own")
     if isinstance(net, str | Path):
         spec = read_spec(Path(net))
-        text = (Path(net) / "config.json").read_text(encoding="utf-8")
+        config = read_settings(TrainConfig, Path(net) / "config.json", error=ModelError)
         spec = with_named_code(spec, Path(net))
-        return GivenNet(spec, spec.label, config=from_json(TrainConfig, text), place=Path(net))
+        return GivenNet(spec, spec.label, config=config, place=Path(net))
     if isinstance(net, Checkpoint):
         return GivenNet(net.model, net.config.objective, config=net.config)
     if isinstance(net, ModelSpec):

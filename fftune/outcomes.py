@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 
 from fftune.errors import DataError
 from fftune.storage import write_whole
+from fftune.stored_file import reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -163,18 +164,17 @@ def questions_in(path: Path) -> tuple[dict[str, Any], ...]:
     Raises:
         DataError: the file is missing or damaged.
     """
-    try:
+    with reading(path, "outcomes", DataError):
         return tuple(_said(pq.read_schema(path))["questions"])
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"outcomes {str(path)!r} cannot be read: {error}") from None
 
 
 def _read(path: Path) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-        said = _said(table.schema)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"outcomes {str(path)!r} cannot be read: {error}") from None
+    with reading(path, "outcomes", DataError):
+        return _checked(path, pq.read_table(path))
+
+
+def _checked(path: Path, table: pa.Table) -> pa.Table:
+    said = _said(table.schema)
     if table.schema.names == _FIRST:
         _say_old()
         return _from_first(table)
@@ -250,8 +250,11 @@ def _said(schema: pa.Schema) -> dict[str, Any]:
     """
     text = (schema.metadata or {}).get(_METADATA, b"{}")
     try:
-        return {"questions": [], **json.loads(text)}
-    except (ValueError, TypeError) as error:
+        said = {"questions": [], **json.loads(text)}
+        if not all(isinstance(question, dict) for question in said["questions"]):
+            raise TypeError("questions are no objects")
+        return said
+    except (ValueError, TypeError, RecursionError) as error:
         raise pa.ArrowInvalid(f"metadata are damaged: {error}") from None
 
 

@@ -148,7 +148,7 @@ _LOADED: dict[tuple[Path, str, str], Any] = {}
 
 def _text(file: Path) -> str:
     try:
-        return file.read_text(encoding="utf-8")
+        return file.read_text(encoding="utf-8", errors="backslashreplace")
     except OSError:
         return ""
 

@@ -27,6 +27,7 @@ RANKS = {
     "hardware": 0,
     "capture": 1,
     "threefry": 0,
+    "stored_file": 1,
     "config": 3,
     "keyed_noise": 4,
     "allocator": 4,

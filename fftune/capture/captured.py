@@ -61,7 +61,7 @@ def captured(function: Callable[P, T]) -> Callable[P, T]:
 
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        if _FORCED.get() is None and not torch.cuda.is_initialized():
+        if _FORCED.get() is None and not (_switched_on() and torch.cuda.is_initialized()):
             return function(*args, **kwargs)
         leaves, tree = tree_flatten((args, kwargs))
         recorder = None if recording() else _FORCED.get() or _recorder(_device(leaves))
@@ -101,13 +101,15 @@ def _device(leaves: Sequence[Any]) -> torch.device | None:
 
 
 def _recorder(device: torch.device | None) -> Recorder | None:
-    if device is None or device.type != "cuda":
-        return None
-    switch = os.environ.get(SWITCH) or "on"
-    if switch not in ("on", "off"):
-        raise ConfigError(f"{SWITCH} must be on or off, got {switch!r}")
-    if switch == "off":
+    if device is None or device.type != "cuda" or not _switched_on():
         return None
     if device == torch.device("cuda") and torch.cuda.is_available():  # one recorder a device
         device = torch.device("cuda", torch.cuda.current_device())
     return cuda_recorder(device)
+
+
+def _switched_on() -> bool:
+    switch = os.environ.get(SWITCH) or "on"
+    if switch not in ("on", "off"):
+        raise ConfigError(f"{SWITCH} must be on or off, got {switch!r}")
+    return switch == "on"

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fftune.cli.options import parse, parse_known, spelled_out
-from fftune.config import ModelSpec, TrainConfig, from_json
-from fftune.errors import ConfigError
+from fftune.config import ModelSpec, TrainConfig, read_settings
+from fftune.errors import ConfigError, ModelError
 
 C = TypeVar("C", bound=Any)
 """A dataclass with `data`, `threat`, `model` and `weights`, as that of `fftune evaluate`."""
@@ -63,8 +63,7 @@ def parse_net(
     from fftune.models.specs import read_spec, with_named_code, with_named_data
 
     spec = read_spec(checkpoint)  # first, as defaults of a damaged checkpoint would be guesses
-    text = (checkpoint / "config.json").read_text(encoding="utf-8")
-    config = from_json(TrainConfig, text)
+    config = read_settings(TrainConfig, checkpoint / "config.json", error=ModelError)
     named = parse_known(WithNet, flags)
     spec = with_named_code(spec, checkpoint, named.model)
     data = with_named_data(config.data, checkpoint, named.data.name)

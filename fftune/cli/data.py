@@ -1,6 +1,5 @@
 """`python -m fftune.data list|write|verify ...`: data sets, and their beton files."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,10 +219,8 @@ def _summary(manifest: "Manifest") -> str:
 
 def _making(made: "Made") -> str:
     """The kind of a substandard part, and all that it depends on."""
-    settings = json.loads(made.settings)
     words = [f"{made.kind} of {made.parent}", f"seed {made.seed}"]
     if made.kind in PERTURBED:
-        threat = settings["threat"]
-        radius = f"{threat['norm']} eps {told_radius(threat['eps'])}"
+        radius = f"{made.threat.norm} eps {told_radius(made.threat.eps)}"
         words[1:1] = [radius, f"constants {made.constants}"]
     return ", ".join(words)

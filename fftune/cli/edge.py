@@ -30,9 +30,12 @@ from typing import NoReturn
 from fftune.cli.kept_traceback import keep
 from fftune.cli.streams import give_up, streams
 from fftune.errors import FftuneError
+from fftune.secrets import redacted
 from fftune.user_code import at_fault
 
 INTERRUPTED = 130
+LONGEST = 2000
+"""Characters of a line."""
 MENDING = {
     errno.ENOSPC: "free space on its disk",
     errno.EDQUOT: "free space in your quota",
@@ -128,8 +131,9 @@ def told(error: BaseException, again: str) -> tuple[int, str]:
 
 
 def one_line(text: str) -> str:
-    """A text without line breaks and what moves a terminal's cursor."""
-    flat = "; ".join(line.strip() for line in text.splitlines() if line.strip())
+    """A text without line breaks, what moves a terminal's cursor, passwords, and without end."""
+    flat = "; ".join(line.strip() for line in redacted(text).splitlines() if line.strip())
+    flat = flat if len(flat) <= LONGEST else f"{flat[: LONGEST - 4]} ..."
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
 
 
@@ -191,6 +195,8 @@ def _surroundings(error: BaseException) -> str:
             return f"{OTHERS[package]} failed: {_named(error)}"
     if isinstance(error, ImportError) and not (error.name or "fftune").startswith("fftune"):
         return f"the installation is not whole: {_named(error)}"
+    if isinstance(error, RuntimeError) and "home directory" in str(error):
+        return f"there is no such home folder: {_named(error)}; name folders by whole paths"
     for kind, what in FORMATS.items():
         if isinstance(error, kind):
             return f"{what}: {_named(error)}"

@@ -17,6 +17,7 @@ from fftune.allocator import keep_freed
 from fftune.cli.edge import leave
 from fftune.cli.verbs import VERBS
 from fftune.config import nearest, require, with_norms_of
+from fftune.config.validation import require_usable
 from fftune.errors import ConfigError
 from fftune.hardware import CardName
 from fftune.progress import Lines, LogHandler, display_for, show_on
@@ -146,6 +147,7 @@ def parse(
         parsed: T = tyro.cli(cls, args=list(arguments), **options)
         if default is not None and (moved := with_norms_of(parsed, default)) != default:
             parsed = tyro.cli(cls, args=list(arguments), **(options | {"default": moved}))
+        require_usable("", parsed)
     return parsed
 
 

@@ -9,7 +9,7 @@ import tyro
 
 from fftune.cli.options import parse
 from fftune.config import Device, Split, require
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
     from fftune.papers.artifacts import Artifact
@@ -90,14 +90,14 @@ def _tables(command: Report, root: Path) -> "list[Artifact]":
 
 def _gallery(command: Report, checkpoint: Path, root: Path) -> str:
     """Write the page of a gallery; return where it is."""
-    from fftune.config import TrainConfig, from_json
+    from fftune.config import TrainConfig, read_settings
     from fftune.models.specs import read_spec, with_named_code, with_named_data
     from fftune.papers.artifacts import Built
     from fftune.papers.false_friends.galleries import gallery
     from fftune.papers.pages.page import plain_page
 
     spec = read_spec(checkpoint)  # first, as the settings of a damaged one would be guesses
-    config = from_json(TrainConfig, (checkpoint / "config.json").read_text(encoding="utf-8"))
+    config = read_settings(TrainConfig, checkpoint / "config.json", error=ModelError)
     shown = gallery(
         with_named_code(spec, checkpoint, command.model),
         with_named_data(config.data, checkpoint),

@@ -24,13 +24,13 @@ from fftune.config import (
     Selection,
     Study,
     TrainConfig,
-    from_json,
+    read_settings,
     require,
     study_json,
     with_settings,
 )
 from fftune.config.study import kind_record
-from fftune.errors import ConfigError, UserError
+from fftune.errors import ConfigError, ModelError, UserError
 from fftune.registry import absolute
 
 
@@ -263,7 +263,7 @@ def _of_checkpoint(config: Any, named: "Model") -> Any:
 
     folder = Path(named.checkpoint)
     net = with_named_code(read_spec(folder), folder, named.model)
-    trained = from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
+    trained = read_settings(TrainConfig, folder / "config.json", error=ModelError)
     threat = trained.attack.threat
     attack = replace(config.base.attack, threat=threat)
     data = with_named_data(trained.data, folder, named.base.data.name)

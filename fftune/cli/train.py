@@ -16,7 +16,7 @@ from fftune.cli.options import (
     require_dry_run,
     spelled_out,
 )
-from fftune.config import Constants, Norm, Resources, TrainConfig, nearest, to_json
+from fftune.config import Constants, Norm, Resources, TrainConfig, nearest, require, to_json
 from fftune.errors import ConfigError
 from fftune.names import plain_name, require_name
 from fftune.objectives import find_objective
@@ -87,6 +87,7 @@ class Train(DryRun):
 
     def __post_init__(self) -> None:
         DryRun.__post_init__(self)
+        require("save_seconds", self.save_seconds >= 0, ">= 0", self.save_seconds)
         object.__setattr__(self, "name", require_name("name", self.name))
 
 

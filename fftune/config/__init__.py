@@ -51,7 +51,15 @@ from fftune.config.search_space import (
     with_norms_of,
     with_settings,
 )
-from fftune.config.serialization import config_hash, differences, flat, from_json, to_json
+from fftune.config.serialization import (
+    config_hash,
+    differences,
+    flat,
+    from_json,
+    of_plain,
+    read_settings,
+    to_json,
+)
 from fftune.config.study import (
     PAPER_LAMBDAS,
     Resources,
@@ -123,6 +131,8 @@ __all__ = [
     "from_json",
     "is_whole",
     "nearest",
+    "of_plain",
+    "read_settings",
     "require",
     "study_json",
     "study_of",

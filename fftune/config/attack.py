@@ -6,23 +6,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from fftune.config.literals import Norm, Protocol, Start
-from fftune.config.validation import require, require_words
+from fftune.config.validation import UNSAID, is_unsaid, require, require_words
 from fftune.registry import ATTACKS, absolute, label
 
 PIXEL = 255
 """Steps of an 8-bit pixel in [0, 1]."""
-
-
-class _Unsaid(float):
-    """Placeholder for a radius that was not given: its norm's default."""
-
-
-UNSAID: float = _Unsaid("nan")
-
-
-def is_unsaid(radius: float) -> bool:
-    """Tell if a radius was not given, so that its norm's default stands for it."""
-    return isinstance(radius, _Unsaid)
 
 
 def default_eps(norm: Norm) -> float:

@@ -4,12 +4,12 @@ import math
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Literal
 
-from fftune.config.attack import UNSAID, AttackConfig, ThreatModel, default_eps, is_unsaid
+from fftune.config.attack import AttackConfig, ThreatModel, default_eps
 from fftune.config.data import DataSpec
 from fftune.config.literals import Device, Norm, Start
 from fftune.config.model import ModelSpec
 from fftune.config.serialization import SINCE
-from fftune.config.validation import require, require_words
+from fftune.config.validation import UNSAID, is_unsaid, require, require_words
 from fftune.errors import ConfigError
 from fftune.registry import ATTACKS, DEFENSES, absolute, is_of_file, label
 
@@ -129,6 +129,7 @@ class JpegConfig:
     """Quality from 1 to 100, as libjpeg and Pillow count it."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("quality", 1 <= self.quality <= 100, "from 1 to 100", self.quality)
 
 
@@ -140,6 +141,7 @@ class BitDepthConfig:
     """Bits of each pixel and channel, which then has 2^bits values."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("bits", 1 <= self.bits <= 8, "from 1 to 8", self.bits)
 
 
@@ -155,6 +157,7 @@ class SmoothingConfig:
     """Copies whose probabilities an adaptive attacker averages in each draw, at most all."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("sigma", 0 < self.sigma < math.inf, "finite and > 0", self.sigma)
         require("votes", self.votes >= 1, ">= 1", self.votes)
         require("attacker_votes", self.attacker_votes >= 1, ">= 1", self.attacker_votes)
@@ -172,6 +175,7 @@ class AntiAdversaryConfig:
     """Keeps pixels in [0, 1], which the authors' code does not."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("steps", self.steps >= 1, ">= 1", self.steps)
         good = 0 < self.step_size < math.inf
         require("step_size", good, "finite and > 0", self.step_size)

@@ -29,7 +29,7 @@ class ShowcaseConfig:
     def __post_init__(self) -> None:
         require_words(self)
         for name in ("analysed", "pictures", "attacked_twice"):
-            require(name, getattr(self, name) >= 0, ">= 0", getattr(self, name))
+            require(name, getattr(self, name) >= 1, ">= 1", getattr(self, name))
         require("grid", self.grid >= 2, ">= 2", self.grid)
 
 

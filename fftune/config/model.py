@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fftune.config.literals import Constants
+from fftune.config.validation import require, require_words
 from fftune.names import plain_name
 
 
@@ -15,6 +16,16 @@ class InputSpec:
     classes: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        require_words(self)
+        channels, *sides = self.shape
+        require("shape", channels >= 1 and min(sides) >= 1, ">= 1 each", self.shape)
+        require("classes", self.classes >= 1, ">= 1", self.classes)
+        for name in ("mean", "std"):
+            values = getattr(self, name)
+            require(name, len(values) == channels, f"of {channels} channels", values)
+        require("std", all(value > 0 for value in self.std), "> 0", self.std)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +44,10 @@ class ModelSpec:
     """Path of a state_dict; empty where the user's function has loaded them already."""
     hash: str = ""
     """`weights_hash` of the net; another one is refused. Empty takes the net as it is."""
+
+    def __post_init__(self) -> None:
+        require_words(self)
+        require("width", self.width is None or self.width >= 1, ">= 1", self.width)
 
     @property
     def label(self) -> str:

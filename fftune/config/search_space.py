@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar, get_args
 
-from fftune.config.attack import UNSAID
 from fftune.config.serialization import flat
-from fftune.config.validation import read_number, require
+from fftune.config.validation import UNSAID, read_number, require, require_words
 from fftune.errors import ConfigError
 from fftune.registry import nearest
 
@@ -50,6 +49,7 @@ class Dimension:
     """Values to choose from, two or more, instead of a range."""
 
     def __post_init__(self) -> None:
+        _check_types(self)
         if self.choices:
             distinct = len(set(self.choices)) == len(self.choices) > 1
             require(self.path, distinct, "two or more distinct choices", self.choices)
@@ -95,6 +95,13 @@ class Dimension:
             return f"{self.path}={','.join(map(str, self.choices))}"
         scale = "" if self.scale == "linear" else f":{self.scale}"
         return f"{self.path}={self.low!r}:{self.high!r}{scale}"
+
+
+def _check_types(dimension: Dimension) -> None:
+    try:
+        require_words(dimension)
+    except ConfigError as error:
+        raise ConfigError(f"space: {dimension.path}: {error}") from None
 
 
 def is_whole(config: Any, path: str) -> bool:

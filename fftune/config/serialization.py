@@ -3,14 +3,19 @@
 import dataclasses
 import hashlib
 import json
+import textwrap
 from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args, get_origin
 
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, UserError
 from fftune.registry import nearest
+from fftune.stored_file import reading
 
 if TYPE_CHECKING:
+    from pydantic import TypeAdapter
     from pydantic_core import ErrorDetails
 
 T = TypeVar("T")
@@ -36,12 +41,49 @@ def from_json(cls: type[T], text: str) -> T:
             wrong type or out of range. The message names the full path. Only fields newer than
             the text may be missing.
     """
-    from pydantic import TypeAdapter, ValidationError
+    return _built(cls, _checked(cls, text))
+
+
+def read_settings(
+    cls: type[T], path: Path, what: str = "settings", error: type[UserError] = ConfigError
+) -> T:
+    """Build the dataclass `cls` from a file that `to_json` gave.
+
+    Raises:
+        error: the file cannot be read, or does not hold such settings; see `from_json`.
+    """
+    with reading(path, what, error):
+        return from_json(cls, path.read_text(encoding="utf-8"))
+
+
+def of_plain(cls: type[T], data: Mapping[str, Any]) -> T:
+    """Build a dataclass of results from plain JSON values, with their types checked.
+
+    Keys that are no fields are ignored: results are stored with what is derived from them.
+
+    Raises:
+        ConfigError: a value is missing, or of the wrong type.
+    """
+    try:
+        return _built(cls, json.dumps(data))
+    except TypeError as error:
+        raise ConfigError(f"not plain values: {error}") from None
+
+
+def _built(cls: type[T], text: str) -> T:
+    from pydantic import ValidationError
 
     try:
-        return TypeAdapter(cls).validate_json(_checked(cls, text), strict=True)
+        return cast("T", _adapter(cls).validate_json(text, strict=True))
     except ValidationError as error:
         raise ConfigError("; ".join(map(_explain, error.errors()))) from None
+
+
+@cache
+def _adapter(cls: type[Any]) -> "TypeAdapter[Any]":
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
 
 
 def config_hash(config: Any) -> str:
@@ -73,7 +115,7 @@ def _checked(cls: type[Any], text: str) -> str:
     """Check that the text's keys are the fields of `cls`, and return it without the version."""
     try:
         data = json.loads(text)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"not JSON: {error}") from None
     if not isinstance(data, Mapping):
         raise ConfigError(f"settings must be a JSON object, got {type(data).__name__}")
@@ -124,4 +166,4 @@ def _explain(error: "ErrorDetails") -> str:
     if error["type"] == "value_error":  # our own rule, which begins with its setting
         rule = str(error["ctx"]["error"])
         return f"{at}.{rule}" if at else rule
-    return f"{at}: {error['msg']}, got {error['input']!r}"
+    return f"{at}: {error['msg']}, got {textwrap.shorten(repr(error['input']), 200)}"

@@ -160,6 +160,10 @@ class SweepConfig(Study):
         require("seeds", self.seeds >= 1, ">= 1", self.seeds)
         alone = not self.stopping.rungs or self.base.workers == 1
         require("stopping.rungs", alone, "empty where base.workers > 1", self.stopping.rungs)
+        last, searched = self.base.optimizer.epochs, {one.path for one in self.space}
+        reached = "optimizer.epochs" in searched or max(self.stopping.rungs, default=0) <= last
+        rule = f"at most the last epoch, {last}"
+        require("stopping.rungs", reached, rule, self.stopping.rungs)
         Study.__post_init__(self)  # slots leave no super()
         if "lam" in (d.path for d in self.dimensions):
             require("base.lam", self.base.lam == 0, "left to the search (see lam)", self.base.lam)
@@ -240,7 +244,7 @@ def study_of(text: str) -> Study:
     """
     try:
         data = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         data = None  # from_json reports what is wrong with the text
     kind = _kind_in(data) if isinstance(data, Mapping) else SweepConfig.kind
     if isinstance(data, Mapping) and KIND in data:
@@ -280,7 +284,8 @@ class Resources:
 
     def __post_init__(self) -> None:
         require_words(self)
-        require("concurrency", (self.concurrency or 1) >= 1, ">= 1", self.concurrency)
+        some = self.concurrency is None or self.concurrency >= 1
+        require("concurrency", some, ">= 1", self.concurrency)
         if self.gpus != "auto":
             require("gpus", 0 <= self.gpus < math.inf, ">= 0", self.gpus)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from fftune.config.attack import UNSAID, AttackConfig, is_unsaid
+from fftune.config.attack import AttackConfig
 from fftune.config.data import Augmentation, DataSpec
 from fftune.config.literals import (
     Algorithm,
@@ -19,7 +19,7 @@ from fftune.config.literals import (
     TrainPrecision,
 )
 from fftune.config.serialization import SINCE
-from fftune.config.validation import require, require_words
+from fftune.config.validation import UNSAID, is_unsaid, require, require_words
 from fftune.errors import ConfigError
 from fftune.registry import MODELS, OBJECTIVES, absolute, is_of_file
 
@@ -165,6 +165,10 @@ class TrainConfig:
             for size in {self.optimizer.batch_size, *(phase.batch_size for phase in self.phases)}:
                 rule = f"divisible by {workers} workers"
                 require("optimizer.batch_size", size % workers == 0, rule, size)
+                share = size // workers
+                parts = self.optimizer.accumulate
+                rule = f"at most the {share} examples of a worker's share of a batch"
+                require("optimizer.accumulate", parts <= share, rule, parts)
         if self.optimizer.algorithm == "adam_lp" and self.model != "linf_dist":
             _refuse_model("optimizer.algorithm 'adam_lp'", "linf_dist", self.model)
         if self.phases:

@@ -1,8 +1,11 @@
 """Checks of settings, which raise one clear line that names the setting."""
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
-from types import UnionType
+from math import inf, isfinite
+from numbers import Integral, Real
+from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from fftune.errors import ConfigError
@@ -10,6 +13,15 @@ from fftune.registry import nearest
 
 MOST = 10**9
 """Largest count of anything: whoever asks for more has mistyped, or would never see the end."""
+MOST_SEED = 2**63 - 1
+TYPES = {
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    bool: "True or False",
+    NoneType: "None",
+}
+"""Words for types in messages."""
 
 
 def require(setting: str, holds: bool, rule: str, value: object) -> None:
@@ -26,57 +38,103 @@ def require_word(setting: str, value: object, words: Any) -> None:
         raise ConfigError(f"{rule}, got {value!r}; {nearest(str(value), known)}")
 
 
+class _Unsaid(float):
+    """Placeholder for a radius or weight that was not given: a default that others determine."""
+
+
+UNSAID: float = _Unsaid("nan")
+
+
+def is_unsaid(value: float) -> bool:
+    """Tell if a number was not given, so that its default stands for it."""
+    return isinstance(value, _Unsaid)
+
+
 def require_words(config: Any) -> None:
-    """Refuse values of a dataclass that are none of their field's words, no number, or no count.
+    """Refuse values of a dataclass that are not of their fields' types, or no usable numbers.
 
     Types are promises that Python does not keep: a misspelt norm would else be the other one.
 
     Raises:
-        ConfigError: a field of a `Literal` type has another value, a `float` is no number, or a
-            count is beyond `MOST`.
+        ConfigError: a value is of another type, or none of a `Literal`'s words; or see
+            `require_usable`.
     """
-    kind: Any = type(config)
-    for name in _counts(kind):
+    for name, hint in _hints(type(config)).items():
         value = getattr(config, name)
-        if isinstance(value, int) and abs(value) > MOST:
-            raise ConfigError(f"{name} must be at most {MOST:,}, got {value}")
-    for name, words in _words(kind).items():
-        value = getattr(config, name)
-        numeric = not words or float in words
-        if numeric and isinstance(value, int | float):
-            continue
-        if words and value not in words:
-            known = [word for word in words if isinstance(word, str)]
-            rule = f"one of {', '.join(known)}" if not numeric else f"a number or {known[0]!r}"
-            raise ConfigError(f"{name} must be {rule}, got {value!r}; {nearest(str(value), known)}")
-        if not words and not (value is None or isinstance(value, int | float)):
-            raise ConfigError(f"{name} must be a number, got {value!r}")
+        if not _fits(value, hint):
+            raise ConfigError(f"{name} must be {_described(value, hint)}")
+        require_usable(name, value)
+
+
+def require_usable(setting: str, value: object) -> None:
+    """Refuse a number that no computation can use: infinite, nan, or beyond `MOST`.
+
+    Args:
+        value: a number, or numbers in sequences, mappings and dataclasses; others always pass.
+
+    Raises:
+        ConfigError: the message begins with the setting, or its path in a dataclass.
+    """
+    if isinstance(value, list | tuple):
+        for one in value:
+            require_usable(setting, one)
+    elif isinstance(value, Mapping):
+        for key, one in value.items():
+            require_usable(f"{setting} {key}", one)
+    elif is_dataclass(value):
+        for f in fields(value):
+            require_usable(f"{setting}.{f.name}" if setting else f.name, getattr(value, f.name))
+    elif isinstance(value, float):
+        require(setting, isfinite(value) or is_unsaid(value), "finite", value)
+    elif isinstance(value, int):
+        most = MOST_SEED if setting.endswith("seed") else MOST
+        require(setting, -most <= value <= most, f"at most {most:,}", _short(value))
 
 
 @cache
-def _counts(cls: Any) -> list[str]:
-    """Fields of integers; seeds are no counts."""
+def _hints(cls: Any) -> dict[str, Any]:
+    """Types of a dataclass's fields."""
     hints = get_type_hints(cls)
-    names = [field.name for field in fields(cls) if not field.name.endswith("seed")]
-    return [name for name in names if int in _options(hints[name])]
+    return {f.name: hints[f.name] for f in fields(cls)}
 
 
-@cache
-def _words(cls: Any) -> dict[str, tuple[Any, ...]]:
-    """Words that each field may take, none where it is a number; other fields are left out.
+def _fits(value: object, hint: Any) -> bool:
+    """Tell if a value is of a field's type; lists pass for tuples, whole numbers for floats."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin in (Union, UnionType):
+        return any(_fits(value, option) for option in inner)
+    if origin is Literal:
+        return any(value is word or (type(value) is type(word) and value == word) for word in inner)
+    if hint in (int, float):
+        kind = Integral if hint is int else Real
+        return isinstance(value, kind) and not isinstance(value, bool)
+    if origin is tuple:
+        if not isinstance(value, list | tuple):
+            return False
+        each = inner[:1] * len(value) if inner[1:] == (Ellipsis,) else inner
+        return len(each) == len(value) and all(map(_fits, value, each))
+    kind = origin or hint
+    return not isinstance(kind, type) or isinstance(value, kind)
 
-    `float` among the words stands for any number.
-    """
-    hints, found = get_type_hints(cls), {}
-    for field in fields(cls):
-        options = _options(hints[field.name])
-        if any(get_origin(option) is Literal for option in options):
-            words = [w for o in options if get_origin(o) is Literal for w in get_args(o)]
-            others = [kind for kind in (float, type(None)) if kind in options]
-            found[field.name] = (*words, *(None if kind is not float else float for kind in others))
-        elif float in options:
-            found[field.name] = ()
-    return found
+
+def _described(value: object, hint: Any) -> str:
+    """The rule of a type, and what was given instead."""
+    options = _options(hint)
+    words = [w for o in options if get_origin(o) is Literal for w in get_args(o)]
+    known = [str(word) for word in words if word is not None]
+    if words and float in options:
+        return f"a number or {known[0]!r}, got {value!r}; {nearest(str(value), known)}"
+    if words:
+        return f"one of {', '.join(known)}, got {value!r}; {nearest(str(value), known)}"
+    kinds = (TYPES.get(option, getattr(option, "__name__", str(option))) for option in options)
+    return f"{' or '.join(dict.fromkeys(kinds))}, got {_short(value)!r}"
+
+
+def _short(value: object) -> object:
+    """The value, or what is told of one that nobody can read."""
+    if isinstance(value, int) and abs(value) >= 10**18:
+        return float(value) if abs(value) < 10**300 else inf
+    return value
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

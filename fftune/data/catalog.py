@@ -149,7 +149,7 @@ def _from_files(name: str, spec: DatasetSpec, places: list[Path]) -> Parts:
     for path in places:
         read = spec.archive(path) if spec.archive else None
         if read:
-            return archives.opened(read, name=name, mean=spec.mean, std=spec.std)
+            return archives.opened(read, path, name=name, mean=spec.mean, std=spec.std)
     found = next((path for path in places if _has_parts(path)), None)
     if found is None:
         tried = " or ".join(repr(str(path)) for path in places)

@@ -6,6 +6,7 @@ What PIL reads without complaint but another reader would read otherwise is refu
 
 import io
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import IO, Protocol
@@ -135,10 +136,12 @@ def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> D
             if channels == 1 and not grey:
                 raise DataError(f"image {where!r} has colours, but its set is grey")
             whole = image.convert("L" if channels == 1 else "RGB")
-    # PIL reports damage by these, SyntaxError for a broken PNG among them.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        reason = "not an image" if isinstance(error, UnidentifiedImageError) else error
-        raise DataError(f"image {where!r} cannot be decoded: {reason}") from None
+    except DataError:
+        raise
+    except Exception as error:  # SyntaxError, struct.error and others: PIL's decoders are many
+        told = str(error) or type(error).__name__
+        reason = "not an image" if isinstance(error, UnidentifiedImageError) else told
+        raise DataError(f"image {where!r} cannot be decoded: {reason}") from error
     pixels = np.asarray(whole if frame is None else frame(whole))
     return DecodedImage(
         pixels.reshape(*pixels.shape[:2], channels), converted=grey and channels == 3
@@ -179,12 +182,9 @@ def has_colour(paths: Sequence[str]) -> bool:
     Only headers are read; decoding a colour image that was not among them is a `DataError`.
     """
     for path in paths[:: max(1, len(paths) // 200)]:
-        try:
-            with Image.open(path) as image:
-                if not is_grey(image, path):
-                    return True
-        except (OSError, SyntaxError, ValueError):
-            continue  # reported with its path when it is read
+        with suppress(Exception), Image.open(path) as image:  # told with its path when it is read
+            if not is_grey(image, path):
+                return True
     return not paths
 
 

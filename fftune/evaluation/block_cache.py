@@ -16,6 +16,7 @@ import torch
 from fftune.attacks import attack_spec
 from fftune.config import ModelSpec, config_hash
 from fftune.data import Dataset
+from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, logits_of
 from fftune.evaluation.defended import CLEAN, Effort
@@ -24,6 +25,7 @@ from fftune.models.loading import source_of
 from fftune.outcomes import SCHEMA, SCHEMA_VERSION
 from fftune.registry import code_of
 from fftune.storage import sha256, write_whole
+from fftune.stored_file import reading
 from fftune.user_code import local_code
 
 log = logging.getLogger(__name__)
@@ -77,9 +79,10 @@ class BlockCache:
         if not path.exists():
             return None
         try:
-            table = pq.read_table(path, page_checksum_verification=True, memory_map=False)
-            wrong = self._misfit(task, table)
-        except (OSError, pa.ArrowException) as error:
+            with reading(path, "block", DataError):
+                table = pq.read_table(path, page_checksum_verification=True, memory_map=False)
+                wrong = self._misfit(task, table)
+        except DataError as error:
             wrong = str(error)
         if wrong:
             log.warning("block %s is damaged and computed again: %s", path.name, wrong)

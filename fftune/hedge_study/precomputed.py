@@ -1,7 +1,6 @@
 """Examples perturbed once, so that each trial of a hedge study pays for its defense alone."""
 
 import hashlib
-import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -24,7 +23,7 @@ from fftune.config import (
 )
 from fftune.data import Dataset
 from fftune.defenses import AdaptiveAccess, Hedge
-from fftune.errors import DataError, first_words
+from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block import ModelUnderTest, searched
 from fftune.evaluation.block_cache import ENGINE, identity, judging
@@ -46,13 +45,8 @@ from fftune.models.verdict import in_pieces
 from fftune.models.weights import write_plain
 from fftune.outcomes import Outcomes
 from fftune.storage import in_turn
+from fftune.stored_file import reading
 from fftune.user_code import answering
-
-DAMAGED = (
-    *(EOFError, pickle.UnpicklingError, RuntimeError, TypeError),
-    *(ValueError, LookupError, AttributeError),
-)
-"""Errors of torch's reader, and of ours, for a file that is none of `PerturbedSet.write`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -87,15 +81,12 @@ class PerturbedSet:
             DataError: the file is missing or damaged.
         """
         try:
-            return cls(**torch.load(path, weights_only=True))
-        except OSError as error:
-            reason = error.strerror or first_words(error)
-            raise DataError(f"perturbed examples {str(path)!r} cannot be read: {reason}") from None
-        except DAMAGED as error:
-            raise DataError(
-                f"perturbed examples {str(path)!r} cannot be read: {first_words(error)}; delete "
-                "the file, and they are made again"
-            ) from None
+            with reading(path, "perturbed examples", DataError):
+                return cls(**torch.load(path, weights_only=True))
+        except DataError as error:
+            if isinstance(error.__cause__, OSError):
+                raise
+            raise DataError(f"{error}; delete the file, and they are made again") from error
 
 
 def perturb_dataset(

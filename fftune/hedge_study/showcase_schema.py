@@ -7,6 +7,7 @@ from typing import Any
 
 from fftune.errors import DataError
 from fftune.storage import write_text
+from fftune.stored_file import reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +110,7 @@ class Showcase:
         Raises:
             DataError: the file is damaged.
         """
-        try:
+        with reading(path, "showcase", DataError):
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             return cls(
                 **{k: data[k] for k in ("settings", "hedge", "n", "second_attack")},
@@ -120,8 +121,6 @@ class Showcase:
                 strips=tuple(_strip(one) for one in data["strips"]),
                 surfaces=tuple(Surface(**one) for one in data["surfaces"]),
             )
-        except (OSError, ValueError, LookupError, TypeError) as error:
-            raise DataError(f"showcase {str(path)!r} cannot be read: {error}") from None
 
 
 def _strip(data: dict[str, Any]) -> Strip:

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
-from fftune.config import DataSpec, ModelSpec, from_json, require
+from fftune.config import DataSpec, ModelSpec, read_settings, require
 from fftune.config.data import of_another
 from fftune.errors import ConfigError, ModelError
 from fftune.registry import MODELS, is_of_file, nearest
@@ -22,12 +22,9 @@ def read_spec(folder: Path) -> ModelSpec:
         ModelError: there is no complete checkpoint, or its description is damaged.
     """
     path = folder / "model.json"
-    try:
-        spec = from_json(ModelSpec, path.read_text(encoding="utf-8"))
-    except OSError:
-        raise ModelError(f"no complete checkpoint in {str(folder)!r}") from None
-    except ConfigError as error:
-        raise ModelError(f"net {str(path)!r} is damaged: {error}") from None
+    if not path.exists():
+        raise ModelError(f"no complete checkpoint in {str(folder)!r}")
+    spec = read_settings(ModelSpec, path, "net", ModelError)
     return replace(spec, weights=str(folder / "weights.pt"))
 
 

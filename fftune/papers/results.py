@@ -1,6 +1,5 @@
 """Results of finished tasks, as items ask for them."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,6 +11,7 @@ from fftune.errors import DataError
 from fftune.outcomes import Outcomes
 from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup, Substandard
 from fftune.papers.tasks import Task, read_rows, spec_of, task_of, written_at
+from fftune.stored_file import read_object
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,10 +49,9 @@ class Results:
             return None
         path = task.folder(self.root) / "result.json"
         try:
-            found: Mapping[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise _damaged(task, self.root, f"{str(path)!r} is damaged ({error})") from error
-        return found
+            return read_object(path, "analysis", DataError)
+        except DataError as error:
+            raise _damaged(task, self.root, error) from error
 
     def net(self, net: Net) -> ModelSpec | None:
         """A trained net, as any process can build it."""

@@ -37,6 +37,7 @@ from fftune.papers.scales import ball_of, behind, config_of, examples_of, images
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
 from fftune.storage import in_turn, write_text
+from fftune.stored_file import read_text
 
 VERSION = 2
 """Raised when tasks of an older one would come to other results."""
@@ -199,7 +200,7 @@ def _begin(folder: Path, settings: str) -> None:
     They are others where a device, a number of threads or the place of the data is.
     """
     note = folder / "began.json"
-    if note.exists() and note.read_text(encoding="utf-8") != settings:
+    if note.exists() and read_text(note, "note of a task") != settings:
         _sweep(folder, all_of_it=True)
     write_text(note, settings)
 

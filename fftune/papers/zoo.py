@@ -24,6 +24,7 @@ from fftune.errors import ConfigError
 from fftune.models.specs import OURS, ROBUSTBENCH, named_spec
 from fftune.recipes import Scale
 from fftune.registry import DATASETS, PAPERS
+from fftune.stored_file import read_text
 
 PACKAGED = Path(__file__).with_name("zoo.toml")
 """The nets of Wu et al. 2021, with weights in `<FFTUNE_DATA>/weights`, as RobustBench lays them."""
@@ -110,12 +111,10 @@ def is_here(net: ZooNet) -> bool:
 
 
 def _read(path: Path, folder: Path) -> tuple[ZooNet, ...]:
+    text = read_text(path, "zoo", ConfigError)
     try:
-        written = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is no text"
-        raise ConfigError(f"zoo {str(path)!r} cannot be read: {reason}") from None
-    except tomllib.TOMLDecodeError as error:
+        written = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise ConfigError(f"zoo {str(path)!r} is not TOML: {error}") from None
     tables: Any = written.get("net")
     for table in written.keys() - {"net"}:

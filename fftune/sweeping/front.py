@@ -7,13 +7,14 @@ from functools import cached_property
 from itertools import groupby
 from math import isnan, nan
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fftune.comparison import Estimate
-from fftune.config import Selection
+from fftune.config import Selection, of_plain
 from fftune.errors import StudyError
 from fftune.evaluation.question import Question, read_question
 from fftune.pareto import hypervolume, non_dominated
+from fftune.risk import RiskCounts
 from fftune.storage import write_text
 from fftune.sweeping.study_records import read_as, read_record
 from fftune.sweeping.trial_results import (
@@ -158,14 +159,14 @@ class Front:
     def _from_dict(cls, data: Mapping[str, Any]) -> "Front":
         questions = data["questions"] if data["schema_version"] > 1 else {}
         return cls(
-            study=data["study"],
-            objective=data["objective"],
-            selection=data["selection"],
-            risks=tuple(data.get("risks", RISKS)),
+            study=_one_of(data, "study"),
+            objective=_one_of(data, "objective"),
+            selection=cast("Selection", _one_of(data, "selection", *SPLITS)),
+            risks=_risks(data.get("risks", RISKS)),
             questions={split: read_question(q) for split, q in questions.items()},
             results=tuple(result_from_dict(r) for r in data["points"]),
-            failures=tuple(Failure(**f) for f in data["failures"]),
-            stopped=tuple(Stopped(**s) for s in data["stopped"]),
+            failures=tuple(of_plain(Failure, f) for f in data["failures"]),
+            stopped=tuple(of_plain(Stopped, s) for s in data["stopped"]),
             estimates={
                 t["trial"]: {
                     s: {r: _estimate(e) for r, e in t[s].items()}
@@ -178,6 +179,21 @@ class Front:
         )
 
 
+def _one_of(data: Mapping[str, Any], key: str, *known: str) -> str:
+    """A text in a front, one of some."""
+    value = data[key]
+    if not isinstance(value, str) or (known and value not in known):
+        raise TypeError(f"{key} is {value!r}")
+    return value
+
+
+def _risks(names: Any) -> tuple[str, ...]:
+    risks = tuple(names)
+    if risks[:1] != RISKS[:1] or not all(hasattr(RiskCounts, str(name)) for name in risks):
+        raise TypeError(f"risks are {names!r}")
+    return risks
+
+
 def _plain(estimate: Estimate) -> dict[str, float | int | None]:
     return {k: _number(v) for k, v in asdict(estimate).items()}
 
@@ -188,5 +204,4 @@ def _number(value: float) -> float | None:
 
 
 def _estimate(data: Mapping[str, Any]) -> Estimate:
-    values: dict[str, Any] = {k: nan if v is None else v for k, v in data.items()}
-    return Estimate(**values)
+    return of_plain(Estimate, {k: nan if v is None else v for k, v in data.items()})

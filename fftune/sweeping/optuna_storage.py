@@ -25,7 +25,7 @@ from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from fftune.errors import StorageError, StudyError
+from fftune.errors import FftuneError, StorageError, StudyError
 from fftune.secrets import redacted
 from fftune.storage import locked, may_write, write_text
 from fftune.sweeping.optuna_journal import Journal, free_journal, mend_journal
@@ -61,9 +61,9 @@ def open_storage(study: StudyDir, *, mend: bool = True) -> BaseStorage:
         if mend:
             mend_journal(study.path / JOURNAL)
             free_journal(study.path / JOURNAL)
-        with _reporting(here, (*ERRORS, ValueError, LookupError)):  # from unreadable records
+        with _reporting(here, (Exception,)):  # Optuna does not check records
             return JournalStorage(Journal(study.path / JOURNAL))
-    with _reporting(here, (*ERRORS, ImportError, RuntimeError)):  # from drivers, Optuna's tables
+    with _reporting(here, (Exception,)):  # of drivers, of Optuna's tables
         return _database(os.environ["FFTUNE_DB"])
 
 
@@ -168,11 +168,15 @@ def _place() -> str:
     url = os.environ.get("FFTUNE_DB")
     if not url:
         return JOURNAL
+    example = "sqlite:////home/me/optuna.db or postgresql://me@host/optuna"
     try:
-        return redacted(make_url(url).render_as_string())
-    except ArgumentError:
-        example = "sqlite:////home/me/optuna.db or postgresql://me@host/optuna"
+        parsed = make_url(url)
+    except (ArgumentError, ValueError):
         raise StorageError(f"FFTUNE_DB is no database URL, such as {example}") from None
+    inside = parsed.database in (None, "", ":memory:") or parsed.query.get("mode") == "memory"
+    if parsed.get_backend_name() == "sqlite" and inside:
+        raise StorageError(f"FFTUNE_DB {url!r} is lost when the command ends; name {example}")
+    return redacted(parsed.render_as_string())
 
 
 def _known_as(study: StudyDir, storage: BaseStorage, owner: str) -> str | None:
@@ -220,6 +224,9 @@ def _reporting(place: str, errors: tuple[type[Exception], ...] = ERRORS) -> Iter
     """Turn errors of a database into one line."""
     try:
         yield
+    except FftuneError:
+        raise
     except errors as error:
-        reason = str(error.__cause__ or error).splitlines()[0]
-        raise StorageError(f"{_named(place)} cannot be used: {reason}") from None
+        cause = error.__cause__ or error
+        reason = next(iter(str(cause).splitlines()), "") or type(cause).__name__
+        raise StorageError(f"{_named(place)} cannot be used: {reason}") from error

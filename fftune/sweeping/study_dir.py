@@ -4,12 +4,12 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fftune.config import Settings, Study, differences, study_json, study_of
+from fftune.config import Settings, Study, differences, of_plain, study_json, study_of
 from fftune.errors import StudyError
 from fftune.evaluation.block_cache import ENGINE
 from fftune.evaluation.question import Question, read_question
@@ -36,6 +36,17 @@ FORMER_BLOCK = 256
 """Default block size of studies that were stored before it followed the device."""
 OTHER_ENDS = ("result.json", "stopped.json")
 """Files that end a trial, one of them in its folder; or `failure.json`, if its settings did it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempts:
+    """Record of the attempts at some settings."""
+
+    open: str = ""
+    """Driver whose attempt has not ended."""
+    failures: list[str] = field(default_factory=list)
+    gpus: float = 0.0
+    """Share of a card that they were found to need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +135,11 @@ class StudyDir:
 
     def failure(self, number: int) -> Failure:
         """Recorded failure of a trial."""
-        return read_as(self.trial(number) / "failure.json", lambda data: Failure(**data))
+        return read_as(self.trial(number) / "failure.json", lambda data: of_plain(Failure, data))
 
     def _failures(self) -> list[Failure]:
         """Failures that settings caused. What fftune once recorded of others is no end."""
-        every = self._records("failure.json", lambda data: Failure(**data))
+        every = self._records("failure.json", lambda data: of_plain(Failure, data))
         return [failure for failure in every if failure.by_settings]
 
     def was_stopped(self, number: int) -> bool:
@@ -172,9 +183,10 @@ class StudyDir:
 
     def _attempts(self, key: str) -> dict[str, Any]:
         path = self.path / "attempts" / f"{key}.json"
-        return (
-            read_record(path, "open", "failures") if path.exists() else {"open": "", "failures": []}
-        )
+        if not path.exists():
+            return asdict(_Attempts())
+        read_record(path, "open", "failures")
+        return asdict(read_as(path, lambda data: of_plain(_Attempts, data)))
 
     def _write_attempts(self, key: str, record: Mapping[str, Any]) -> None:
         write_text(self.path / "attempts" / f"{key}.json", json.dumps(record) + "\n")
@@ -187,7 +199,7 @@ class StudyDir:
         Args:
             estimates: intervals over the seeds of these trials; see `StudyKind.estimates`.
         """
-        stopped = self._records("stopped.json", lambda data: Stopped(**data))
+        stopped = self._records("stopped.json", lambda data: of_plain(Stopped, data))
         numbers = self._records("result.json", lambda data: int(data["trial"]))
         trials = {number: self.results(number) for number in numbers}
         return Front(

@@ -1,13 +1,13 @@
 """JSON files of a study; what is wrong with one is reported in one line."""
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from fftune.config import Study, study_of
-from fftune.errors import ConfigError, StudyError
+from fftune.errors import StudyError
+from fftune.stored_file import read_object, reading
 
 T = TypeVar("T")
 
@@ -20,12 +20,9 @@ def read_study(folder: Path) -> Study:
     Raises:
         StudyError: they cannot be read.
     """
-    try:
-        config = study_of((folder / "config.json").read_text(encoding="utf-8"))
-        return replace(config, name=folder.name)
-    except (ConfigError, OSError, UnicodeDecodeError) as error:
-        what = f"study {folder.name!r} has settings that cannot be read"
-        raise StudyError(f"{what}: {error}") from None
+    path = folder / "config.json"
+    with reading(path, "settings", StudyError):
+        return replace(study_of(path.read_text(encoding="utf-8")), name=folder.name)
 
 
 def read_record(path: Path, *keys: str) -> dict[str, Any]:
@@ -34,16 +31,10 @@ def read_record(path: Path, *keys: str) -> dict[str, Any]:
     Raises:
         StudyError: the file is missing, damaged, or lacks a key.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise StudyError(f"{str(path)!r} cannot be read: {reason}") from None
-    if not isinstance(data, dict):
-        raise StudyError(f"{str(path)!r} must hold a JSON object, got {type(data).__name__}")
+    data = read_object(path, "record", StudyError)
     for key in keys:
         if key not in data:
-            raise StudyError(f"{str(path)!r} is damaged: {key} is missing")
+            raise StudyError(f"record {str(path)!r} is damaged: {key} is missing")
     return data
 
 
@@ -54,9 +45,5 @@ def read_as(path: Path, build: Callable[[dict[str, Any]], T]) -> T:
         StudyError: the file is missing or damaged, or the object is not one that `build` takes.
     """
     data = read_record(path)
-    try:
+    with reading(path, "record", StudyError):
         return build(data)
-    except KeyError as error:
-        raise StudyError(f"{str(path)!r} is damaged: {error.args[0]} is missing") from None
-    except (TypeError, ValueError, AttributeError) as error:
-        raise StudyError(f"{str(path)!r} is damaged: {error}") from None

@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from fftune.comparison import Estimate
-from fftune.config import Selection, Settings
+from fftune.config import Selection, Settings, of_plain
 from fftune.risk import RiskCounts, plain_rate
 
 RISKS = ("natural_risk", "hypocritical_risk")
@@ -137,12 +137,12 @@ def result_from_dict(data: dict[str, Any]) -> SeedResult:
     for name in (*SPLITS, "aware"):
         if fields.get(name):
             fields[name] = _counts(data[name])
-    return SeedResult(**fields)
+    return of_plain(SeedResult, fields)
 
 
-def _counts(data: Mapping[str, Any]) -> RiskCounts:
+def _counts(data: Mapping[str, Any]) -> dict[str, int]:
     old = BEFORE_3 if "regained" in data else {}
-    return RiskCounts(**{name: data[old.get(name, name)] for name in RiskCounts.__slots__})
+    return {name: data[old.get(name, name)] for name in RiskCounts.__slots__}
 
 
 def result_to_dict(result: SeedResult) -> dict[str, Any]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fftune.config import InputSpec, ModelSpec, TrainConfig, from_json, to_json
+from fftune.config import InputSpec, ModelSpec, TrainConfig, of_plain, read_settings, to_json
 from fftune.errors import ModelError
 from fftune.models.specs import read_spec
 from fftune.storage import write_text
+from fftune.stored_file import read_object, reading
 from fftune.training.history import EpochRecord, read_history
 
 if TYPE_CHECKING:
@@ -59,27 +60,38 @@ def read_checkpoint(folder: Path, history: Path) -> Checkpoint:
     Raises:
         ModelError: there is no complete checkpoint, or a file of it is damaged.
     """
-    try:
-        return _read_checkpoint(folder, history)
-    except (OSError, ValueError, TypeError, KeyError) as error:  # JSON and Parquet report by these
-        reason = str(error).splitlines()[0]
-        raise ModelError(f"checkpoint {str(folder)!r} is damaged: {reason}") from error
-
-
-def _read_checkpoint(folder: Path, history: Path) -> Checkpoint:
     from fftune.models import factory_of, load_model
 
     spec = read_spec(folder)
-    config = from_json(TrainConfig, (folder / "config.json").read_text(encoding="utf-8"))
+    if spec.inputs is None:  # `save` has written it
+        raise ModelError(f"checkpoint {str(folder)!r} is damaged: its net has no inputs")
+    config = read_settings(TrainConfig, folder / "config.json", error=ModelError)
     if spec.factory != factory_of(config.model):
-        raise ValueError(f"its net {spec.factory!r} is not that of its settings, {config.model!r}")
-    assert spec.inputs is not None  # `save` has written it
-    made = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+        raise ModelError(
+            f"checkpoint {str(folder)!r} is damaged: its net {spec.factory!r} is not that of its "
+            f"settings, {config.model!r}"
+        )
+    made = _read_made(folder / "training.json")
     return Checkpoint(
         config=config,
         inputs=spec.inputs,
         model=load_model(spec),
-        history=read_history(history),
-        data_hash=made["data_hash"],
-        stopped=made["stopped"],
+        history=read_history(history, ModelError),
+        data_hash=made.data_hash,
+        stopped=made.stopped,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Made:
+    """Contents of `training.json`."""
+
+    data_hash: str
+    epochs: int
+    stopped: str
+
+
+def _read_made(path: Path) -> _Made:
+    data = read_object(path, "checkpoint", ModelError)
+    with reading(path, "checkpoint", ModelError):
+        return of_plain(_Made, data)

@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
+from fftune.errors import StorageError, UserError
 from fftune.storage import write_whole
+from fftune.stored_file import reading
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,11 +41,17 @@ def write_history(history: Sequence[EpochRecord], path: Path) -> None:
     write_whole(path, frame.to_parquet)
 
 
-def read_history(path: Path) -> list[EpochRecord]:
-    """Read what `write_history` has written."""
+def read_history(path: Path, error: type[UserError] = StorageError) -> list[EpochRecord]:
+    """Read what `write_history` has written.
+
+    Raises:
+        error: the file is missing or damaged.
+    """
     import pandas as pd
 
-    records = pd.read_parquet(path).to_dict("records")
-    return [
-        EpochRecord(**{str(name): value for name, value in record.items()}) for record in records
-    ]
+    with reading(path, "history", error):
+        records = pd.read_parquet(path).to_dict("records")
+        return [
+            EpochRecord(**{str(name): value for name, value in record.items()})
+            for record in records
+        ]

@@ -24,6 +24,7 @@ from fftune.config import TrainConfig
 from fftune.errors import ClusterError, FftuneError, packed, unpacked
 from fftune.metrics import Metrics
 from fftune.storage import in_turn, write_text
+from fftune.stored_file import reading
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.cost import count_epoch
 from fftune.training.distributed import ProcessGroup
@@ -107,7 +108,8 @@ def _worker_error(folder: Path) -> FftuneError | None:
     """The error that a worker left in `FAILED`, or None."""
     if not (folder / FAILED).exists():
         return None
-    return unpacked(**json.loads((folder / FAILED).read_text(encoding="utf-8")))
+    with reading(folder / FAILED, "a worker's last words"):
+        return unpacked(**json.loads((folder / FAILED).read_text(encoding="utf-8")))
 
 
 def _last_words(error: ray.train.TrainingFailedError) -> FftuneError:

@@ -9,8 +9,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fftune.config import TrainConfig, differences, from_json
-from fftune.errors import ConfigError, ModelError
+from fftune.config import TrainConfig, differences, read_settings
+from fftune.errors import ModelError
 from fftune.training.checkpoint import Checkpoint, read_checkpoint
 from fftune.training.history import write_history
 from fftune.training.snapshots import Snapshots
@@ -68,11 +68,7 @@ class RunDir:
         """
         if not self._complete:
             return
-        kept = self.checkpoint / "config.json"
-        try:
-            old = from_json(TrainConfig, kept.read_text(encoding="utf-8"))
-        except (OSError, ConfigError) as error:
-            raise ModelError(f"settings {str(kept)!r} cannot be used: {error}") from None
+        old = read_settings(TrainConfig, self.checkpoint / "config.json", error=ModelError)
         if old != config:
             what = f"a run with other settings ({differences(old, config)})"
             raise ModelError(f"folder {str(self.path)!r} holds {what}")

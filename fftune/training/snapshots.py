@@ -7,10 +7,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from fftune.errors import ModelError
+from fftune.config import of_plain
+from fftune.errors import ModelError, StorageError
 from fftune.keyed_noise import GENERATOR
 from fftune.models.weights import read_plain, write_plain
 from fftune.storage import sha256, write_text
+from fftune.stored_file import reading, refuse_special
 
 log = logging.getLogger(__name__)
 KEPT = 2
@@ -68,6 +70,7 @@ class Snapshots:
                     f"fftune has {GENERATOR}: the run cannot go on; train it again under --name"
                 )
             try:
+                refuse_special(path)
                 if sha256(path) == saved.sha256:
                     state: dict[str, Any] = read_plain(str(path))
                     return state
@@ -79,12 +82,14 @@ class Snapshots:
 
     def saved(self) -> list[Snapshot]:
         """The list, newest first; empty where there is none."""
-        try:
-            text = (self.folder / "states.json").read_text(encoding="utf-8")
-            return [Snapshot(**record) for record in json.loads(text)]
-        except FileNotFoundError:
+        path = self.folder / "states.json"
+        if not path.exists():
             return []
-        except (OSError, ValueError, TypeError) as error:
+        try:
+            with reading(path, "states"):
+                records = json.loads(path.read_text(encoding="utf-8"))
+                return [of_plain(Snapshot, record) for record in records]
+        except StorageError as error:
             log.warning("states in %s cannot be listed: %s", str(self.folder), error)
             return []
 

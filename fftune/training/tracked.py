@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from fftune.config import Resources, TrainConfig, differences, flat, from_json, to_json
+from fftune.config import Resources, TrainConfig, differences, flat, read_settings, to_json
 from fftune.errors import ModelError, StorageError, StudyError
 from fftune.metrics import Metrics
 from fftune.models import device_of
@@ -198,7 +198,7 @@ def open_run(config: TrainConfig, folder: Path, *, resume: bool) -> Iterator[Pat
     with locked(folder, f"run {folder.name!r}"):
         kept = folder / "config.json"
         if kept.exists():
-            old = from_json(TrainConfig, kept.read_text(encoding="utf-8"))
+            old = read_settings(TrainConfig, kept, error=StudyError)
             if old != config:
                 raise StudyError(
                     f"run {folder.name!r} exists with other settings "

@@ -242,7 +242,7 @@ def test_a_damaged_checkpoint_is_made_again_from_the_last_state(tmp_path, caplog
 def test_settings_that_cannot_be_read_are_not_overwritten(tmp_path) -> None:
     train(tiny(), folder=tmp_path)
     (tmp_path / "checkpoint/config.json").write_text("{")
-    with pytest.raises(ModelError, match=r"settings '.*config.json' cannot be used: not JSON"):
+    with pytest.raises(ModelError, match=r"settings '.*config.json' is damaged: not JSON"):
         train(tiny(), folder=tmp_path)
 
 

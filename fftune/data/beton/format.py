@@ -138,9 +138,9 @@ class Beton:
         try:
             with Image.open(io.BytesIO(content.tobytes())) as image:
                 return np.array(image.convert("RGB"))
-        except OSError as error:
+        except Exception as error:  # of PIL's decoders
             where = f"beton {str(self.path)!r}, example {i},"
-            raise DataError(f"{where} cannot be decoded: {error}") from None
+            raise DataError(f"{where} cannot be decoded: {error}") from error
 
 
 def read_beton(path: Path) -> Beton:

@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fftune.config import WriteConfig, from_json, to_json
+from fftune.config import ThreatModel, WriteConfig, read_settings, to_json
 from fftune.data.dataset import Source
-from fftune.errors import ConfigError, DataError, StorageError
+from fftune.errors import DataError, StorageError
 from fftune.storage import in_home, sha256, write_text
+from fftune.stored_file import read_json
 
 VERIFIED = "~/.cache/fftune/verified"
 SCHEMA, READABLE = 2, (1, 2)
@@ -34,6 +35,19 @@ class Made:
     """JSON of all that the making depends on."""
     net: str | None = None
     """Hash of the weights against which a poison was crafted."""
+
+    @property
+    def threat(self) -> ThreatModel:
+        """Ball of a poison.
+
+        Raises:
+            DataError: the record does not say it.
+        """
+        try:
+            ball = json.loads(self.settings)["threat"]
+            return ThreatModel(norm=ball["norm"], eps=ball["eps"])
+        except (ValueError, LookupError, TypeError, RecursionError):
+            raise DataError("its manifest does not say how it was made") from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,15 +108,10 @@ def read_manifest(beton: Path) -> Manifest:
         DataError: nothing is, it is no manifest, or it is one of another release.
     """
     path = manifest_path(beton)
-    try:
-        manifest = from_json(Manifest, path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    if not path.exists():
         missing = f"beton {str(beton)!r} has no manifest {path.name!r}"
-        raise DataError(f"{missing}; `fftune data write` makes both") from None
-    except OSError as error:
-        raise DataError(f"manifest {str(path)!r}: {error.strerror}") from None
-    except (ConfigError, UnicodeDecodeError) as error:
-        raise DataError(f"manifest {str(path)!r} is damaged: {error}") from None
+        raise DataError(f"{missing}; `fftune data write` makes both")
+    manifest = read_settings(Manifest, path, "manifest", DataError)
     if manifest.schema not in READABLE:
         known = " and ".join(map(str, READABLE))
         found = f"has schema {manifest.schema}, this release reads {known}"
@@ -150,6 +159,6 @@ def _memory(beton: Path) -> Path:
 
 def _remembered(beton: Path) -> object:
     try:
-        return json.loads(_memory(beton).read_text(encoding="utf-8"))
-    except (OSError, ValueError, StorageError):
+        return read_json(_memory(beton), "memory of checksums")
+    except StorageError:  # the file is read again
         return None

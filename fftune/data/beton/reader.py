@@ -1,6 +1,5 @@
 """Betons (FFCV files) as official parts: `FOLDER/{train,test,whole,clean}.beton`."""
 
-import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -177,9 +176,9 @@ def _kind_in(name: str) -> str:
 
 def _kind_of(path: Path, made: Made) -> str:
     try:
-        norm = json.loads(made.settings)["threat"]["norm"]
-    except (ValueError, LookupError, TypeError):
-        raise DataError(f"beton {str(path)!r}: its manifest does not say how it was made") from None
+        norm = made.threat.norm
+    except DataError as error:
+        raise DataError(f"beton {str(path)!r}: {error}") from None
     return substandard_name("", made.kind, norm).removeprefix("-")
 
 

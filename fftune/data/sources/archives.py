@@ -18,6 +18,7 @@ from fftune.data.images import Array
 from fftune.data.official_split import LazySplits, OfficialSplit, PartName, Parts
 from fftune.data.sources.folders import natural
 from fftune.errors import DataError
+from fftune.stored_file import refuse_special
 
 
 def cifar10(root: Path) -> Callable[[bool], ArchiveSplit] | None:
@@ -41,6 +42,8 @@ def mnist(root: Path) -> Callable[[bool], ArchiveSplit] | None:
     from torchvision import datasets
 
     def read(train: bool) -> ArchiveSplit:
+        for path in (root / "MNIST/raw").iterdir():
+            refuse_special(path)
         data = datasets.MNIST(str(root), train=train)
         return ArchiveSplit(data.data.numpy()[..., None], data.targets.numpy(), _numbers(len(data)))
 
@@ -60,24 +63,37 @@ def svhn(root: Path) -> Callable[[bool], ArchiveSplit] | None:
     return read
 
 
-def opened(read: Callable[[bool], ArchiveSplit], *, name: str, mean: Floats, std: Floats) -> Parts:
+def opened(
+    read: Callable[[bool], ArchiveSplit], root: Path, *, name: str, mean: Floats, std: Floats
+) -> Parts:
     """Both parts, sorted by class and name, so that ids are those of an image folder.
+
+    Args:
+        root: folder that `read` reads.
 
     Raises:
         DataError: a file is missing or is not the one that was published.
     """
     names: tuple[PartName, PartName] = ("train", "test")
-    return LazySplits({n: partial(_part, n, read, name=name, mean=mean, std=std) for n in names})
+    part = partial(_part, read=read, root=root, name=name, mean=mean, std=std)
+    return LazySplits({n: partial(part, n) for n in names})
 
 
 def _part(
-    part: PartName, read: Callable[[bool], ArchiveSplit], *, name: str, mean: Floats, std: Floats
+    part: PartName,
+    *,
+    read: Callable[[bool], ArchiveSplit],
+    root: Path,
+    name: str,
+    mean: Floats,
+    std: Floats,
 ) -> OfficialSplit:
     try:
         data = read(part == "train")
-    except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise DataError(f"data set {name!r}, {part} part: {reason}") from None
+    except Exception as error:  # torchvision's readers unpack damaged files by any of Python's
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        why = f"the files in {str(root)!r} are damaged, or not those that were published"
+        raise DataError(f"data set {name!r}, {part} part: {reason}; {why}") from error
     y = np.asarray(data.y, np.int64)
     order = sorted(range(len(y)), key=lambda i: (y[i], natural(data.names[i])))
     return OfficialSplit(

@@ -17,12 +17,15 @@ from fftune.data.images import Encoded, Files, has_colour, suffixes
 from fftune.data.official_split import OfficialSplit, PartName, Parts
 from fftune.errors import DataError
 from fftune.names import composed
+from fftune.stored_file import read_text, reading
 
 log = logging.getLogger(__name__)
 PART_FOLDERS: Mapping[PartName, tuple[str, ...]] = {
     "train": ("train", "training"),
     "test": ("test", "testing", "val", "valid", "validation"),
 }
+MOST_CLASSES = 1_000_000
+"""Labels from here on are ids of something, not numbers of classes."""
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 ANNOTATIONS, BOXES = "val_annotations.txt", "_boxes.txt"
@@ -66,13 +69,10 @@ def parquet(path: Path) -> Parts:
     Raises:
         DataError: it is no such file.
     """
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    try:
+    with reading(path, "Parquet file", DataError):
         table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise DataError(f"{str(path)!r} is not a Parquet file: {_line(error)}") from None
     if missing := {"image", "label"} - set(table.column_names):
         raise DataError(f"{str(path)!r} has no column {' and no column '.join(sorted(missing))}")
     contents = [_bytes_of(value, str(path)) for value in table["image"].to_pylist()]
@@ -149,7 +149,8 @@ def _files(folder: Path, above: tuple[str, ...]) -> Iterator[str]:
     """The names of all files below a folder; links are followed, but never in a circle."""
     for entry in _entries(folder):
         if not entry.is_dir():
-            yield entry.name
+            if entry.is_symlink() or entry.is_file():  # whoever opens a pipe waits for ever
+                yield entry.name
         elif (real := os.path.realpath(entry.path)) not in above:
             for name in _files(folder / entry.name, (*above, real)):
                 yield f"{entry.name}/{name}"
@@ -178,7 +179,8 @@ def _say_left_out(root: str, what: str, first: str) -> None:
 
 def _annotated(root: Path) -> Labelled:
     """Tiny-ImageNet's validation part: `images/*.JPEG` and a line for each."""
-    rows = [line.split("\t") for line in (root / ANNOTATIONS).read_text("utf-8").splitlines()]
+    text = read_text(root / ANNOTATIONS, "annotations", DataError)
+    rows = [line.split("\t") for line in text.splitlines()]
     if bad := [number for number, row in enumerate(rows, 1) if len(row) < 2]:
         raise DataError(f"{str(root / ANNOTATIONS)!r}, line {bad[0]}: expected FILE<tab>CLASS")
     rows.sort(key=lambda row: (row[1], natural(row[0])))
@@ -203,6 +205,9 @@ def _part(source: Source, name: PartName, images: Labelled) -> OfficialSplit:
 
 def _numbered(labels: Sequence[Any], path: str) -> tuple[tuple[str, ...], torch.Tensor]:
     if all(isinstance(label, int) and label >= 0 for label in labels):
+        if max(labels) >= MOST_CLASSES:
+            rule = f"numbers of classes, below {MOST_CLASSES:,}"
+            raise DataError(f"{path!r}: column 'label' must hold {rule}, got {max(labels):,}")
         return tuple(map(str, range(max(labels) + 1))), torch.tensor(labels, dtype=torch.int64)
     if not all(isinstance(label, str) for label in labels):
         raise DataError(f"{path!r}: column 'label' must hold class names, or numbers from 0")
@@ -216,10 +221,6 @@ def _bytes_of(value: Any, path: str) -> bytes:
     if not isinstance(found, bytes):
         raise DataError(f"{path!r}: column 'image' must hold encoded images in every row")
     return found
-
-
-def _line(error: Exception) -> str:
-    return str(error).splitlines()[0]
 
 
 TINY_IMAGENET = DatasetSpec(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fftune import __version__
+from fftune.errors import StorageError
 from fftune.names import plain_name
 from fftune.papers.artifacts import Built, Figure, Gallery, Picture, Strip, Table
 from fftune.papers.declarations import Setup
@@ -19,6 +20,7 @@ from fftune.papers.pages.render import Form, note, render, render_item, scale_no
 from fftune.registry import PAPERS
 from fftune.report.page import PLAIN, STYLE
 from fftune.storage import write_text
+from fftune.stored_file import read_object, read_text
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +122,7 @@ def _write_plotly(path: Path) -> None:
     from plotly.offline import get_plotlyjs
 
     code = get_plotlyjs()
-    if not path.exists() or path.read_text(encoding="utf-8") != code:
+    if not path.exists() or read_text(path, "plotly's code") != code:
         write_text(path, code)
 
 
@@ -212,6 +214,10 @@ def _colours(gallery: Gallery) -> str:
     return f"<p>{said}.</p>" if said else ""
 
 
+SUMMARY = {"name", "title", "scale", "error", "missing", "verdicts", "directions", "files"}
+"""Keys of a summary that the index reads."""
+
+
 def _summary(built: Built, setup: Setup, files: Sequence[str]) -> dict[str, Any]:
     """Summary of an item, for the index."""
     tables = [one for one in built.artifacts if isinstance(one, Table)]
@@ -236,11 +242,14 @@ def _known(folder: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in folder.glob("*.json"):
         try:
-            summary = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError:
+            summary = read_object(path, "summary")
+        except StorageError:
             log.warning("%s is damaged: its item is not on the index until it is built again", path)
             continue
-        if summary.get("name") == path.stem and path.with_suffix(".html").exists():
+        if not summary.keys() >= SUMMARY:
+            log.warning("%s is no summary of an item", path)
+            continue
+        if summary["name"] == path.stem and path.with_suffix(".html").exists():
             found[path.stem] = summary
     order = list(PAPERS)
     return dict(sorted(found.items(), key=lambda one: _place(one[0], order)))
@@ -258,7 +267,7 @@ def _link(known: Iterable[str], folder: Path) -> None:
         links += [f'<a rel="prev" href="{keys[i - 1]}.html">← {keys[i - 1]}</a>'] if i else []
         links += [f'<a rel="next" href="{k}.html">{k} →</a>' for k in keys[i + 1 : i + 2]]
         path = folder / f"{key}.html"
-        page = path.read_text(encoding="utf-8")
+        page = read_text(path, "page")
         before, start, rest = page.partition("<nav>")
         _, end, after = rest.partition("</nav>")
         linked = before + start + "".join(links) + end + after

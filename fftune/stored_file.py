@@ -1,0 +1,87 @@
+"""The way in for every file that is read: what is wrong with one is one line that names it."""
+
+import errno
+import json
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fftune.errors import FftuneError, StorageError, UserError
+
+WRONG = (LookupError, TypeError, AttributeError, AssertionError, UserError)
+"""Errors by which readers say that a file is whole, and still not what it should be."""
+
+
+@contextmanager
+def reading(path: Path, what: str, error: type[UserError] = StorageError) -> Iterator[None]:
+    """Turn all that a file can do while the block reads it into one error that names it.
+
+    Args:
+        what: kind of the file, as in "settings".
+        error: class of the errors of whoever reads it.
+
+    Raises:
+        error: the file is missing, unreadable, special (a pipe would be waited for), damaged, or
+            holds something else.
+    """
+    name = f"{what} {str(path)!r}"
+    try:
+        refuse_special(path)
+        yield
+    except FftuneError as cause:
+        if str(path) in str(cause):
+            raise
+        raise error(f"{name} is damaged: {cause}") from cause
+    except Exception as cause:  # damaged files fail by the errors of every library that reads them
+        wrong = isinstance(cause, WRONG) or type(cause) is ValueError
+        told = "is damaged" if wrong else "cannot be read"
+        raise error(f"{name} {told}: {_reason(cause)}") from cause
+
+
+def read_text(path: Path, what: str, error: type[UserError] = StorageError) -> str:
+    """Read a text in UTF-8; raises what `reading` does."""
+    with reading(path, what, error):
+        return path.read_text(encoding="utf-8")
+
+
+def read_json(path: Path, what: str, error: type[UserError] = StorageError) -> Any:
+    """Read a JSON value; raises what `reading` does."""
+    with reading(path, what, error):
+        return json.loads(path.read_text(encoding="utf-8"))
+
+
+def read_object(path: Path, what: str, error: type[UserError] = StorageError) -> dict[str, Any]:
+    """Read a JSON object; raises what `reading` does."""
+    data = read_json(path, what, error)
+    if not isinstance(data, dict):
+        kind = type(data).__name__
+        raise error(f"{what} {str(path)!r} must hold a JSON object, got {kind}")
+    return data
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse what is no file: whoever opens a pipe waits for ever.
+
+    Raises:
+        OSError: it is a folder or special, or it is not there.
+    """
+    kind = path.stat().st_mode
+    if stat.S_ISDIR(kind):
+        raise IsADirectoryError(errno.EISDIR, "it is a folder")
+    if not stat.S_ISREG(kind):
+        raise OSError(0, "it is no file, but a pipe, a socket or a device")
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, KeyError) and error.args:
+        return f"{error.args[0]} is missing"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, MemoryError):
+        return "out of memory"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,237 @@
+"""Every kind of file that fftune reads, a whole one of each, and the functions that read it."""
+
+import io
+import json
+import sqlite3
+import struct
+import tarfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from fftune.config import DataSpec, ModelSpec, TrainConfig, read_settings
+from fftune.data.beton.manifest import verified
+from fftune.data.beton.reader import stored_part
+from fftune.data.catalog import load
+from fftune.data.conversion import check_beton
+from fftune.evaluation.question import questions_of
+from fftune.hedge_study.precomputed import PerturbedSet
+from fftune.hedge_study.showcase_schema import Showcase
+from fftune.hedge_study.trial import SHOWCASE
+from fftune.keyed_noise import GENERATOR
+from fftune.models.loading import load_model, read_net
+from fftune.models.specs import read_spec
+from fftune.outcomes import Outcomes, questions_in
+from fftune.papers.pages.page import write_index
+from fftune.papers.zoo import read_zoo
+from fftune.sweeping.front import Front
+from fftune.sweeping.optuna_storage import read_search
+from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.study_records import read_study
+from fftune.tracking.outbox import unsent_calls
+from fftune.tracking.store import open_tracking
+from fftune.training.checkpoint import read_checkpoint
+from fftune.training.history import read_history
+from fftune.training.run_dir import RunDir
+from fftune.training.snapshots import Snapshots
+
+OLD = Path(__file__).parents[1] / "fixtures/v0_1_0"
+NET = """from torch import nn
+def net():
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+"""
+ZOO = """[[net]]
+name = "mine"
+factory = "net.py:net"
+data = "digits"
+eps = "8/255"
+[net.published.worst]
+"""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of file."""
+
+    file: str
+    """Path of a whole one below the folder that `make` fills."""
+    read: Callable[[Path], object]
+    """Function of that folder, which reads the file."""
+    goes_on: bool = False
+    """A damaged one is said, and done without: nothing but time is lost."""
+    mended: tuple[str, ...] = ()
+    """Other files that reading may write."""
+
+
+def make(root: Path) -> None:
+    """Fill a folder with a whole file of each kind."""
+    for name in ("store", "data"):
+        with tarfile.open(OLD / f"{name}.tar.xz") as archive:
+            archive.extractall(root, filter="data")
+    ended = {"trial": 2, "lam": 7.0, "settings": {"lam": 7.0}}
+    _write(root / f"{TRIALS}/2/failure.json", ended | {"reason": "diverged"})
+    _write(root / f"{TRIALS}/3/stopped.json", ended | {"trial": 3, "epoch": 1, "epochs_saved": 2})
+    text = (root / "store/mlflow.sql").read_text(encoding="utf-8")
+    database = sqlite3.connect(root / "store/mlflow.db")
+    database.executescript(text.replace("@FOLDER@", str(root)))
+    database.close()
+    states = root / "store/runs/cut/states/states.json"
+    _write(states, [one | {"generator": GENERATOR} for one in json.loads(states.read_text())])
+    (root / "net.py").write_text(NET)
+    (root / "zoo.toml").write_text(ZOO)
+    calls = [["start", "a", 1, {}, {}], ["metrics", {"x": 0.5}, 0], ["end", "FINISHED"]]
+    unsent = root / "unsent"
+    unsent.mkdir()
+    (unsent / "1-2.jsonl").write_text("".join(json.dumps(call) + "\n" for call in calls))
+    _make_images(root)
+    summary = {"schema_version": 1, "key": "P1.T4", "name": "P1.T4", "title": "T", "cells": 1}
+    summary |= {"scale": "tiny", "error": "", "missing": 0, "verdicts": {}, "directions": {}}
+    _write(root / "pages/P1.T4.json", summary | {"files": []})
+    (root / "pages/P1.T4.html").write_text("<nav></nav>")
+
+
+def _write(path: Path, data: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(data))
+
+
+def _make_images(root: Path) -> None:
+    """A folder of classes, Tiny-ImageNet's validation part, a Parquet file, and MNIST's archive."""
+    encoded = io.BytesIO()
+    for place in ("folder/a", "folder/b", "annotated/train/a", "annotated/val/images"):
+        (root / place).mkdir(parents=True)
+        for i in range(3):
+            image = Image.new("RGB", (4, 4), (i * 40, 80, 120))
+            image.save(root / place / f"{i}.png")
+    image.save(encoded, "PNG")
+    lines = "".join(f"{i}.png\ta\t0\t0\t3\t3\n" for i in range(3))
+    (root / "annotated/val/val_annotations.txt").write_text(lines)
+    table = pa.table({"image": [encoded.getvalue()] * 4, "label": ["a", "b", "a", "b"]})
+    pq.write_table(table, root / "images.parquet")
+    raw = root / "MNIST/raw"
+    raw.mkdir(parents=True)
+    for part in ("train", "t10k"):
+        header = struct.pack(">IIII", 2051, 2, 28, 28)
+        (raw / f"{part}-images-idx3-ubyte").write_bytes(header + bytes(2 * 28 * 28))
+        (raw / f"{part}-labels-idx1-ubyte").write_bytes(struct.pack(">II", 2049, 2) + b"\1\2")
+
+
+def _study(root: Path, name: str = "done") -> StudyDir:
+    folder = root / "store/studies" / name
+    return StudyDir(folder, read_study(folder))
+
+
+def _images(name: str) -> Callable[[Path], object]:
+    return lambda root: load(DataSpec(name=name.format(root=root)), "test")
+
+
+def _mnist(root: Path) -> object:
+    from fftune.data.sources.archives import mnist, opened
+
+    read = mnist(root)
+    parts = opened(read, root / "MNIST", name="mnist", mean=(0.1,), std=(0.3,)) if read else {}
+    return [parts[part] for part in parts]
+
+
+TRIALS = "store/studies/done/trials"
+CHECKPOINT, TRIAL = "store/runs/done/checkpoint", f"{TRIALS}/0"
+HEDGED = "store/studies/hedged"
+KINDS: Mapping[str, Kind] = {
+    "net": Kind(f"{CHECKPOINT}/model.json", lambda r: read_net(str(r / CHECKPOINT))),
+    "weights": Kind(f"{CHECKPOINT}/weights.pt", lambda r: load_model(read_spec(r / CHECKPOINT))),
+    "checkpoint": Kind(
+        f"{CHECKPOINT}/training.json",
+        lambda r: read_checkpoint(r / CHECKPOINT, r / "store/runs/done/history.parquet"),
+    ),
+    "settings": Kind(
+        f"{CHECKPOINT}/config.json",
+        lambda r: read_settings(TrainConfig, r / CHECKPOINT / "config.json"),
+    ),
+    "settings of a study": Kind("store/studies/done/config.json", _study),
+    "settings of a hedge": Kind(f"{HEDGED}/config.json", lambda r: _study(r, "hedged")),
+    "history": Kind(
+        "store/runs/done/history.parquet",
+        lambda r: read_history(r / "store/runs/done/history.parquet"),
+    ),
+    "states": Kind(
+        "store/runs/cut/states/states.json",
+        lambda r: RunDir(r / "store/runs/cut").states.newest(),
+        goes_on=True,
+    ),
+    "state": Kind(
+        "store/runs/cut/states/3-0.pt",
+        lambda r: Snapshots(r / "store/runs/cut/states").newest(),
+        goes_on=True,
+    ),
+    "record": Kind(f"{TRIAL}/result.json", lambda r: _study(r).front(lambda *_: {})),
+    "record of a failure": Kind(f"{TRIALS}/2/failure.json", lambda r: _study(r).failure(2)),
+    "record of a stop": Kind(f"{TRIALS}/3/stopped.json", lambda r: _study(r).front(lambda *_: {})),
+    "record of attempts": Kind(
+        "store/studies/done/attempts/6b263b6c622ded91.json",
+        lambda r: _study(r).begin_attempt("6b263b6c622ded91", "now"),
+        mended=("store/studies/done/attempts/6b263b6c622ded91.json",),
+    ),
+    "record of a search": Kind(
+        "store/studies/done/search.json",
+        lambda r: read_search(_study(r)),
+        mended=("store/studies/done/lock",),
+    ),
+    "journal": Kind(
+        "store/studies/done/optuna.journal",
+        lambda r: read_search(_study(r)),
+        goes_on=True,
+        mended=("store/studies/done/lock", "store/studies/done/optuna.journal.lock"),
+    ),
+    "front": Kind(
+        "store/studies/done/front.json", lambda r: Front.read(r / "store/studies/done/front.json")
+    ),
+    "outcomes": Kind(
+        f"{TRIAL}/outcomes.parquet",
+        lambda r: [
+            questions_in(r / TRIAL / "outcomes.parquet"),
+            questions_of(Outcomes.read(r / TRIAL / "outcomes.parquet")),
+        ],
+    ),
+    "perturbed examples": Kind(
+        "store/crafted/fe24aa5abb55ffff.pt",
+        lambda r: PerturbedSet.read(r / "store/crafted/fe24aa5abb55ffff.pt"),
+    ),
+    "showcase": Kind(f"{HEDGED}/{SHOWCASE}", lambda r: Showcase.read(r / HEDGED / SHOWCASE)),
+    "manifest": Kind("data/pngs/whole.json", lambda r: stored_part(r / "data/pngs/whole.beton")),
+    "beton": Kind("data/pngs/whole.beton", lambda r: check_beton(r / "data/pngs/whole.beton")),
+    "memory of checksums": Kind(
+        "data/pngs/whole.json", lambda r: verified(r / "data/pngs/whole.beton", again=True)
+    ),
+    "image": Kind("folder/a/1.png", _images("folder:{root}/folder")),
+    "annotations": Kind("annotated/val/val_annotations.txt", _images("folder:{root}/annotated")),
+    "Parquet file": Kind("images.parquet", _images("folder:{root}/images.parquet")),
+    "archive": Kind("MNIST/raw/t10k-images-idx3-ubyte", _mnist),
+    "labels of an archive": Kind("MNIST/raw/train-labels-idx1-ubyte", _mnist),
+    "zoo": Kind("zoo.toml", lambda r: read_zoo(r / "zoo.toml")),
+    "user's file": Kind("net.py", lambda r: load_model(ModelSpec(factory=f"{r / 'net.py'}:net"))),
+    "summary": Kind("pages/P1.T4.json", lambda r: write_index(r / "pages"), goes_on=True),
+    "unsent calls": Kind(
+        "unsent/1-2.jsonl", lambda r: list(unsent_calls(r / "unsent")), goes_on=True
+    ),
+    "database": Kind(
+        "store/mlflow.db",
+        lambda r: open_tracking(r / "store", "Default"),
+        goes_on=True,
+        mended=("store/mlflow.db", "store/.mlflow.db.lock", "store/mlflow.db-journal"),
+    ),
+}
+"""By the words that `fftune.stored_file.reading` is given, as far as it reads them."""
+
+NOT_TRIED = {
+    "block": "tests/evaluation/test_block_cache.py: a damaged one is computed again",
+    "page": "written a moment before by the same command",
+    "plotly's code": "compared with what would be written",
+    "note of a task": "compared with what would be written",
+    "analysis": "tests/papers/test_tasks.py",
+    "a worker's last words": "written a moment before, by a worker of the same command",
+}
+"""Kinds that the table above leaves out, and why."""
