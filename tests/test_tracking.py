@@ -75,6 +75,28 @@ def test_what_the_server_missed_is_sent_later_in_order(store, monkeypatch, caplo
     assert list(store.unsent.iterdir()) == []
 
 
+@pytest.mark.parametrize("step", ["create_run", "log_batch"])
+def test_a_run_that_was_begun_by_a_server_that_failed_is_continued(
+    store, monkeypatch, step
+) -> None:
+    """It had committed, and could not say so; or failed one call later."""
+    original = getattr(mlflow.MlflowClient, step)
+
+    def failing(self, *arguments, **named):
+        if step == "create_run":
+            original(self, *arguments, **named)
+        raise mlflow.exceptions.MlflowException("disk I/O error")
+
+    with monkeypatch.context() as failed:
+        failed.setattr(mlflow.MlflowClient, step, failing)
+        run = TrackedRun(store, "lam=1", tags={"fftune.trial": "0"}, params={"lam": 1.0})
+    run.end()
+    assert only_run(store).info.status == "RUNNING"
+    send_outbox(store)
+    assert only_run(store).info.status == "FINISHED"
+    assert only_run(store).data.params == {"lam": "1.0"}
+
+
 def test_a_run_that_may_still_go_on_is_left_alone(store: Tracking, monkeypatch) -> None:
     gone(monkeypatch)
     run = TrackedRun(store, "lam=1", tags={}, params={})
