@@ -111,7 +111,7 @@ def runs(folder: Path) -> list[tuple[str, ...]]:
     return sorted(tuple(sorted(names[uuid])) for uuid, status in left if status == "FINISHED")
 
 
-SMALL = "--base.model mlp --base.optimizer.epochs 1 --battery.steps 1 --battery.examples 16"
+SMALL = "--base.model mlp --base.width 16 --base.optimizer.epochs 1 --battery.steps 1 --battery.examples 16"
 SIZES = "--{0}data.train-size 60 --{0}data.validation-size 16"
 
 
@@ -129,7 +129,7 @@ COMMANDS = {
     ),
     "training": Command(
         _words(
-            "train thrm --name t --model mlp --optimizer.epochs 2 --save-seconds 0 --resume "
+            "train thrm --name t --model mlp --width 16 --optimizer.epochs 2 --save-seconds 0 --resume "
             + SIZES.format("")
         ),
         training,
