@@ -262,20 +262,20 @@ def has_run(tracking: Tracking, tags: Mapping[str, str]) -> bool:
     """Is there a complete run with all these tags, in whose place is no other? False if the server
     is down.
     """
+    found: list[Any] = []
     with _outage_caught():
-        return bool(_standing(tracking, tags))
-    return False
+        found = _standing(tracking, tags)
+    return bool(found)
 
 
 def rewrite(tracking: Tracking, tags: Mapping[str, str], texts: Mapping[str, str]) -> bool:
     """Write artifacts anew into the run that `has_run` finds; False if there is none."""
+    found: list[Any] = []
     with _outage_caught():
         found, client = _standing(tracking, tags), tracking.client()
-        for run in found[:1]:
-            for name, text in texts.items():
-                client.log_text(run.info.run_id, text, name)
-        return bool(found)
-    return False
+        for name, text in texts.items() if found else ():
+            client.log_text(found[0].info.run_id, text, name)
+    return bool(found)
 
 
 def _standing(tracking: Tracking, tags: Mapping[str, str]) -> list[Any]:

@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from fftune.errors import StorageError
 from fftune.storage import in_turn, write_text, write_whole
+from fftune.stored_file import read_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -104,7 +105,7 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
 
 def _storage_id(path: Path) -> str:
     """Id of a storage, made on its first use; under a lock."""
-    known = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    known = read_text(path, "id of a storage").strip() if path.exists() else ""
     if not known:
         known = uuid4().hex
         write_text(path, f"{known}\n")
@@ -128,8 +129,8 @@ def _url(database: Path) -> str:
 
 
 def _sqlite_file(uri: str) -> Path | None:
-    """File of a SQLite URL; None for other stores."""
-    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    """File of a SQLite URL, which may be given as a `file:` URI; None for other stores."""
+    path = uri.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")
     return Path(unquote(path)) if uri.startswith("sqlite:///") and path else None
 
 
