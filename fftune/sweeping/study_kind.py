@@ -89,7 +89,8 @@ class StudyKind:
     about: str
     """One line for `--help`."""
     measure: "Callable[[SeedRun], SeedResult]"
-    """Run one seed of one trial, and leave in its folder all that should stay, such as rows."""
+    """Run one seed of one trial, and leave in its folder all that should stay, such as rows.
+    `DivergedError` says that its settings failed: other trials go on. Other errors end the study."""
     check: Callable[[Any], None] = _pass
     """Refuse settings that do not fit the data, the model or the machine, before a trial starts;
     raises `UserError`."""
