@@ -126,8 +126,8 @@ def _url(database: Path) -> str:
 
 
 def _sqlite_file(uri: str) -> Path | None:
-    """File of a SQLite URL; None for other stores."""
-    path = uri.removeprefix("sqlite:///").partition("?")[0]
+    """File of a SQLite URL, which may be given as a `file:` URI; None for other stores."""
+    path = uri.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")
     return Path(unquote(path)) if uri.startswith("sqlite:///") and path else None
 
 
