@@ -25,7 +25,7 @@ COMMANDS: dict[str, tuple[ModuleType, str, str]] = {
         "thrm --optimizer.accumulate 51",
         "optimizer.accumulate must be at most the 50 examples of a worker's share of a batch",
     ),
-    "save-seconds": (train, "thrm --save-seconds nan", "save_seconds must be >= 0, got nan"),
+    "save-seconds": (train, "thrm --save-seconds nan", "save_seconds must be finite, got nan"),
     "decay": (train, "thrm --optimizer.weight-decay inf", "optimizer.weight_decay must be finite"),
     "step": (train, "thrm --attack.step-size inf", "attack.step_size must be finite"),
     "epochs": (train, "thrm --optimizer.epochs 1" + 23 * "0", "optimizer.epochs must be at most"),
