@@ -1,7 +1,7 @@
 PYTHON := .venv/bin/python
 PORT ?= 5000
 
-.PHONY: demo reproduce test test-slow test-cuda mutants docs lint format setup mlflow constraints
+.PHONY: demo reproduce test test-slow test-cuda mutants docs lint format setup mlflow audit constraints
 
 setup:
 	@clusters/setup.sh --dev
@@ -44,6 +44,10 @@ lint: setup
 format: setup
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+# Known holes of the pinned versions; asks a database of the network.
+audit:
+	.venv/bin/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
 
 # Pins of every package, of no host in particular.
 constraints:

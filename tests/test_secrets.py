@@ -4,13 +4,17 @@ import base64
 import json
 import logging
 import pickle
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fftune.cli.edge import ended
+from fftune.cli.kept_traceback import keep
 from fftune.errors import StorageError
 from fftune.progress import LogHandler
 from fftune.secrets import redacted
@@ -144,3 +148,26 @@ def test_messages_and_the_log_pass_by_themselves(
     written = capsys.readouterr().err
     assert "from ***" in written and "ValueError: bad http://me:***@host" in written
     assert "pw" not in written and "sesame" not in written
+
+
+def test_whatever_a_command_prints_is_redacted(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """A library's print, a user's net, an error of no class of ours, and a kept traceback."""
+    monkeypatch.setenv("DOOR_PASSWORD", "sesame-12")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+
+    def command() -> None:
+        print("results of http://me:pw@host")
+        print("sesame-12", file=sys.stderr)
+        raise error
+
+    error = RuntimeError("at http://me:pw@host with sesame-12")
+    assert ended(command) == 2  # this file is the user's
+    assert "the traceback is in" in keep(error)
+    out, err = capsys.readouterr()
+    assert out == "results of http://me:***@host\n"
+    assert err.splitlines()[0] == "***" and "at http://me:***@host with ***" in err
+    (kept,) = tmp_path.rglob("*.txt")
+    assert "at http://me:***@host with ***" in kept.read_text()
+    assert not any(word in out + err + kept.read_text() for word in ("sesame-12", ":pw@"))

@@ -1,6 +1,7 @@
 import errno
 import os
 import shutil
+import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,7 +9,10 @@ from tempfile import mkdtemp
 
 import pytest
 
-from fftune.errors import StorageError
+from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
+from fftune.errors import ModelError, StorageError
+from fftune.models.weights import read_plain
+from fftune.report.evaluations import EvaluationRecord
 from fftune.storage import sha256, storage_root, write_text, write_whole
 
 
@@ -131,3 +135,48 @@ def test_the_default_root_is_made(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     assert storage_root() == tmp_path / ".local/share/fftune"
     assert storage_root().is_dir()
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_files_have_the_mode_that_the_user_gives_files(tmp_path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_text(tmp_path / "new/a", "x")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new/a").stat().st_mode & 0o777 == mode
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o777 & ~umask
+
+
+def special(folder: Path) -> dict[str, Path]:
+    """Things that are no files, by what a message calls them."""
+    os.mkfifo(folder / "pipe")
+    (folder / "folder").mkdir()
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(os.path.relpath(folder / "socket"))  # whose path must be short
+    (folder / "link").symlink_to("/dev/full")
+    found = {"a pipe": folder / "pipe", "a folder": folder / "folder"}
+    return found | {"a socket": folder / "socket", "a device": folder / "link"}
+
+
+def test_what_is_no_file_is_neither_replaced_nor_read(tmp_path) -> None:
+    """Root that wrote rows to /dev/full had a file in its place."""
+    for what, path in special(tmp_path).items():
+        before = path.lstat()
+        for use in (
+            lambda path=path: write_text(path, "x"),
+            lambda path=path: read_plain(str(path)),
+            lambda path=path: _record(path).check(BatteryConfig()),
+        ):
+            with pytest.raises((StorageError, ModelError), match=f"is {what}, and a file is need"):
+                use()
+        assert path.lstat() == before
+    with pytest.raises(StorageError, match=r"^rows: there is no folder '.*/missing'$"):
+        _record(tmp_path / "missing/rows.parquet").check(BatteryConfig())
+    assert not (tmp_path / "missing").exists()
+
+
+def _record(rows: Path) -> EvaluationRecord:
+    return EvaluationRecord(
+        root=rows.parent, threat=ThreatModel(), defense=DefenseConfig(), data="digits", rows=rows
+    )

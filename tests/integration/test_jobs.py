@@ -61,7 +61,11 @@ def sh(*arguments: object, env: dict[str, str]):
 
 @pytest.fixture(scope="module")
 def settings(tmp_path_factory) -> dict[str, str]:
-    root = tmp_path_factory.mktemp("cluster")
+    return settings_in(tmp_path_factory.mktemp("cluster"))
+
+
+def settings_in(root: Path) -> dict[str, str]:
+    """The environment of a head whose state and results lie in a folder."""
     (root / "results").mkdir()
     ports = [*free_ports(3), first_of_free(4)]
     return {
@@ -253,17 +257,23 @@ def test_nobody_gets_in_without_the_token(cluster: dict[str, str]) -> None:
 def test_a_page_from_elsewhere_is_refused(cluster: dict[str, str], how: str) -> None:
     """Whatever a browser that the owner has open is made to send: it has no token."""
     foreign = {"Origin": "http://evil.example", "Host": "evil.example", "Referer": "http://evil/"}
-    for path, body in (("/api/jobs/", {"entrypoint": "true"}), ("/api/version", None), ("/", None)):
-        kinds = ("application/json", "text/plain", "application/x-www-form-urlencoded")
-        for kind in kinds[: None if body else 1]:
-            request = urllib.request.Request(
-                cluster["RAY_API_SERVER_ADDRESS"] + path,
-                headers={how: foreign[how], "Content-Type": kind, "User-Agent": "Mozilla/5.0"},
-                data=body and json.dumps(body).encode(),
-            )
-            status, text = answered(request)
-            # The page itself is open, and shows nothing without a token.
-            assert status in (401, 403) or (path == "/" and "raysubmit" not in text), path
+    job, forms = {"entrypoint": "true"}, ("text/plain", "application/x-www-form-urlencoded")
+    for method, path, body, kind in (
+        *(("POST", "/api/jobs/", job, kind) for kind in ("application/json", *forms)),
+        ("DELETE", "/api/jobs/raysubmit_x", None, "text/plain"),
+        ("DELETE", "/api/serve/applications/", None, "text/plain"),
+        ("PUT", "/api/serve/applications/", {}, "application/json"),
+        *(("GET", path, None, "text/plain") for path in ("/api/version", "/api/jobs/", "/")),
+    ):
+        request = urllib.request.Request(
+            cluster["RAY_API_SERVER_ADDRESS"] + path,
+            headers={how: foreign[how], "Content-Type": kind, "User-Agent": "Mozilla/5.0"},
+            data=None if body is None else json.dumps(body).encode(),
+            method=method,
+        )
+        status, text = answered(request)
+        # The page itself is open, and shows nothing without a token.
+        assert status in (401, 403) or (path == "/" and "raysubmit" not in text), (method, path)
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")

@@ -29,9 +29,10 @@ def images():
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory) -> Path:
+def trained(tmp_path_factory, empty_mlflow: Path) -> Path:
     """A checkpoint of a net of the user's, and the net's file, which tells when it is run."""
     root = tmp_path_factory.mktemp("trained")
+    shutil.copy(empty_mlflow, root)
     (root / "mine.py").write_text(NET)
     config = TrainConfig(model=f"{root}/mine.py:net", objective="standard")
     optimizer = replace(config.optimizer, epochs=0, schedule="step")
@@ -44,8 +45,9 @@ def trained(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def elsewhere(trained: Path, tmp_path: Path) -> Path:
+def elsewhere(trained: Path, empty_mlflow: Path, tmp_path: Path) -> Path:
     """The same checkpoint, run and file, given to somebody else."""
+    shutil.copy(empty_mlflow, tmp_path)
     shutil.copytree(trained, tmp_path / "runs/mine")
     (tmp_path / "mine.py").write_text(NET)
     for name in ("checkpoint/model.json", "checkpoint/config.json", "config.json"):
