@@ -25,6 +25,7 @@ from statistics import median
 from threading import Thread
 from unittest import mock
 
+import pyarrow as pa
 import torch
 from arguments import whole
 
@@ -221,6 +222,7 @@ def shown(page: Path) -> str:
 def held() -> float:
     """MiB that this process holds."""
     gc.collect()
+    pa.default_memory_pool().release_unused()
     ctypes.CDLL(None).malloc_trim(0)
     status = Path("/proc/self/status").read_text()
     return int(status.partition("VmRSS:")[2].split()[0]) / 1024

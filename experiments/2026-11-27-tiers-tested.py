@@ -33,6 +33,8 @@ BALLS = {
     "wk_mnist_0.1": ("mnist", "1/10"),
 }
 """Data and radius in l_inf of each net."""
+NAMES = ["ensemble", "autoattack", "strong"]
+"""Names of the ensembles: `full` for adversaries is AutoAttack."""
 GOALS = {"adversarial": "ensemble", "hypocritical": "hypocritical"}
 """The battery that holds the tiers of each goal."""
 
@@ -55,7 +57,7 @@ def net_of(name: str, given: argparse.Namespace) -> nn.Module:
 def rows_of(result: Evaluation, goal: str) -> pd.DataFrame:
     """Rows of the ensemble of a goal, of the images that it is about."""
     rows = result.outcomes.to_pandas()
-    rows = rows[rows["attack"].isin(["ensemble", "strong"]) & (rows["goal"] == goal)]
+    rows = rows[rows["attack"].isin(NAMES) & (rows["goal"] == goal)]
     right = rows["pred_clean"] == rows["y"]
     return rows[right if goal == "adversarial" else ~right]
 

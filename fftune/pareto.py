@@ -57,10 +57,10 @@ def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 1.0)) 
     p = _pairs(points)
     p = p[(p < reference).all(axis=1)]
     p = p[np.lexsort((p[:, 1], p[:, 0]))]
-    lowest = np.minimum.accumulate(p[:, 1]) if len(p) else p[:, 1]
-    falls = np.flatnonzero(np.diff(lowest, prepend=reference[1]))  # the front, in its order
+    lowest = np.minimum.accumulate([reference[1], *p[:, 1]])
+    front = p[lowest[1:] < lowest[:-1]]
     area, ceiling = 0.0, reference[1]
-    for first, second in p[falls].tolist():
+    for first, second in front.tolist():
         area += (reference[0] - first) * (ceiling - second)
         ceiling = second
     return float(area)

@@ -13,13 +13,13 @@ import errno
 import fcntl
 import hashlib
 import os
-import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from fftune.errors import StorageError, StudyError
+from fftune.stored_file import require_plain_file
 
 DEFAULT_ROOT = "~/.local/share/fftune"
 
@@ -94,33 +94,6 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
             os.replace(part, path)
     with storing(path):
         _sync_folder(path.parent)
-
-
-def require_plain_file(path: Path) -> None:
-    """Refuse a path where a device, a pipe, a socket or a folder stands; nothing may stand there.
-
-    Such a thing is never read, which may have no end, and never replaced by a file.
-
-    Raises:
-        StorageError: the message says what stands there.
-    """
-    try:
-        kind = stat.S_IFMT(path.stat().st_mode)
-    except OSError:  # it is missing, or closed to this user: told where it is read or written
-        return
-    if kind != stat.S_IFREG:
-        what = SPECIAL.get(kind, "no file")
-        raise StorageError(f"{str(path)!r} is {what}, and a file is needed there")
-
-
-SPECIAL = {
-    stat.S_IFDIR: "a folder",
-    stat.S_IFCHR: "a device",
-    stat.S_IFBLK: "a device",
-    stat.S_IFIFO: "a pipe",
-    stat.S_IFSOCK: "a socket",
-}
-"""Names of what stands at a path and is no file, by the type in its mode."""
 
 
 @contextlib.contextmanager

@@ -1,6 +1,5 @@
 """The way in for every file that is read: what is wrong with one is one line that names it."""
 
-import errno
 import json
 import stat
 from collections.abc import Iterator
@@ -12,6 +11,16 @@ from fftune.errors import FftuneError, StorageError, UserError
 
 WRONG = (LookupError, TypeError, AttributeError, AssertionError, UserError)
 """Errors by which readers say that a file is whole, and still not what it should be."""
+
+
+SPECIAL = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+}
+"""Names of what stands at a path and is no file, by the type in its mode."""
 
 
 @contextmanager
@@ -28,7 +37,10 @@ def reading(path: Path, what: str, error: type[UserError] = StorageError) -> Ite
     """
     name = f"{what} {str(path)!r}"
     try:
-        refuse_special(path)
+        require_plain_file(path)
+    except StorageError as cause:
+        raise error(f"{what} {cause}") from cause
+    try:
         yield
     except FftuneError as cause:
         if str(path) in str(cause):
@@ -61,17 +73,21 @@ def read_object(path: Path, what: str, error: type[UserError] = StorageError) ->
     return data
 
 
-def refuse_special(path: Path) -> None:
-    """Refuse what is no file: whoever opens a pipe waits for ever.
+def require_plain_file(path: Path) -> None:
+    """Refuse a path where a device, a pipe, a socket or a folder stands; nothing may stand there.
+
+    Such a thing is never read, which may have no end, and never replaced by a file.
 
     Raises:
-        OSError: it is a folder or special, or it is not there.
+        StorageError: the message says what stands there.
     """
-    kind = path.stat().st_mode
-    if stat.S_ISDIR(kind):
-        raise IsADirectoryError(errno.EISDIR, "it is a folder")
-    if not stat.S_ISREG(kind):
-        raise OSError(0, "it is no file, but a pipe, a socket or a device")
+    try:
+        kind = stat.S_IFMT(path.stat().st_mode)
+    except OSError:  # it is missing, or closed to this user: told where it is read or written
+        return
+    if kind != stat.S_IFREG:
+        what = SPECIAL.get(kind, "no file")
+        raise StorageError(f"{str(path)!r} is {what}, and a file is needed there")
 
 
 def _reason(error: Exception) -> str:

@@ -1,9 +1,13 @@
 """The public API: names, nets and data in every form, results, and errors in one line."""
 
 import ast
+import importlib
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -13,11 +17,10 @@ from torch.utils.data import DataLoader, TensorDataset
 import fftune as ff
 from fftune.errors import ConfigError, DataError, ModelError
 from tests.brief import BRIEF
-from tests.test_layers import DOORS, PACKAGE, ROOT, modules
+from tests.forked import forked
+from tests.test_layers import PACKAGE, ROOT, modules
 
 EPS = 0.1
-LIBRARIES = DOORS.keys() - {"ffcv", "numba", "robustbench"}
-"""robustbench is for users who have it; the copy inside torchattacks cannot be imported."""
 
 
 class TwoClass(nn.Module):
@@ -247,52 +250,36 @@ def test_all_names_are_typed_found_and_offered_for_completion() -> None:
         _ = ff.evaluat
 
 
-HIDDEN = """
-import importlib, os, sys, types
-
-def check(names, early):
+def imported_anew(names: Sequence[str], functions: Sequence[str], *, early: bool) -> None:
+    """Import fftune's modules in this order, and find each function under its name."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "fftune"]:
+        del sys.modules[name]
     import fftune
+
     if early:
-        fftune.evaluate, fftune.pgd
-    for name in names:
+        _ = fftune.evaluate, fftune.pgd
+    for name in [
+        *names,
+        *(f"fftune.{door}" for door in ("evaluate", "reproduce", "sweep", "train")),
+    ]:
         importlib.import_module(name)
-    import fftune.evaluate, fftune.reproduce, fftune.sweep, fftune.train
     for name in fftune.__all__:
-        assert not isinstance(getattr(fftune, name), types.ModuleType), name
+        assert not isinstance(getattr(fftune, name), ModuleType), name
     for module in [m for name, m in sys.modules.items() if name.startswith("fftune.")]:
         for name in getattr(module, "__all__", ()):
-            assert not isinstance(getattr(module, name), types.ModuleType), (module, name)
-    for name in FUNCTIONS * 2:
-        try:
+            assert not isinstance(getattr(module, name), ModuleType), (module, name)
+    for name in (*functions, *functions):
+        with pytest.raises(TypeError, match="missing") as caught:
             getattr(fftune, name)()
-        except TypeError as error:
-            assert "missing" in str(error) and name in str(error), error
-        else:
-            raise AssertionError(name)
-    assert isinstance(sys.modules["fftune.evaluate"], types.ModuleType)
-
-for library in LIBRARIES:  # once; each child then imports fftune anew
-    importlib.import_module(library)
-for number, names in enumerate(ORDERS):
-    child = os.fork()
-    if not child:
-        check(names, early=number % 2 == 0)
-        sys.stderr.flush()
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0, (number, names[:3])
-"""
+        assert name in str(caught.value)
+    assert isinstance(sys.modules["fftune.evaluate"], ModuleType)
 
 
 def test_a_function_is_never_hidden_by_a_module_of_its_name() -> None:
     names = [f"fftune.{n}" for n in modules() if n and "__main__" not in n and "ffcv" not in n]
-    orders = [sorted(names), sorted(names, reverse=True)]  # each pair both ways round
     functions = [name for name in ff.__all__ if name.islower() and name != "__version__"]
     assert {"evaluate", "train", "sweep", "pgd"} <= set(functions)
-    given = {
-        "ORDERS": orders,
-        "FUNCTIONS": functions,
-        "LIBRARIES": sorted(LIBRARIES - {"robustbench"}),
-    }
-    code = "".join(f"{name} = {value!r}\n" for name, value in given.items()) + HIDDEN
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
+    for backwards in (False, True):  # each pair of modules both ways round
+        order = sorted(names, reverse=backwards)
+        done = forked(partial(imported_anew, order, functions, early=backwards))
+        assert done.returncode == 0, done.stderr

@@ -52,8 +52,8 @@ CHOSEN = [
     ("training", at(f"{RUN}/checkpoint", "fsync", "EIO")),
     ("evaluation", at("/store/blocks/*.parquet.part", "write", "death", nth=30)),
     ("evaluation", at("/store/mlflow.db", "fsync", "EIO")),
-    ("data", at("/data/digits/.train.beton.part", "write", "ENOSPC", nth=2)),
-    ("data", at("/data/digits/train.json", "rename", "death")),
+    ("data", at("/data/digits/.whole.beton.part", "write", "ENOSPC", nth=2)),
+    ("data", at("/data/digits/whole.json", "rename", "death")),
     ("report", at(f"{STUDY}/.report.html.part", "write", "ENOSPC")),
     ("report", at("/store/mlflow.db-journal", "pwrite", "death", nth=4)),
 ]

@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import shutil
 import sqlite3
 from pathlib import Path
@@ -72,6 +73,28 @@ def test_what_the_server_missed_is_sent_later_in_order(store, monkeypatch, caplo
     losses = client.get_metric_history(found.info.run_id, "train/loss")
     assert [(m.step, m.value) for m in losses] == [(1, 0.5), (2, 0.25)]
     assert list(store.unsent.iterdir()) == []
+
+
+@pytest.mark.parametrize("step", ["create_run", "log_batch"])
+def test_a_run_that_was_begun_by_a_server_that_failed_is_continued(
+    store, monkeypatch, step
+) -> None:
+    """It had committed, and could not say so; or failed one call later."""
+    original = getattr(mlflow.MlflowClient, step)
+
+    def failing(self, *arguments, **named):
+        if step == "create_run":
+            original(self, *arguments, **named)
+        raise mlflow.exceptions.MlflowException("disk I/O error")
+
+    with monkeypatch.context() as failed:
+        failed.setattr(mlflow.MlflowClient, step, failing)
+        run = TrackedRun(store, "lam=1", tags={"fftune.trial": "0"}, params={"lam": 1.0})
+    run.end()
+    assert only_run(store).info.status == "RUNNING"
+    send_outbox(store)
+    assert only_run(store).info.status == "FINISHED"
+    assert only_run(store).data.params == {"lam": "1.0"}
 
 
 def test_a_run_that_may_still_go_on_is_left_alone(store: Tracking, monkeypatch) -> None:
@@ -181,6 +204,33 @@ def test_a_store_that_cannot_be_is_one_line(tmp_path: Path, monkeypatch, uri: st
     monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     assert "secret" not in one_line(tmp_path)
+
+
+def test_a_process_killed_while_it_made_the_tables_leaves_none(
+    tmp_path: Path, empty_mlflow: Path, monkeypatch
+) -> None:
+    """Half of them would be refused for ever."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+
+    def half(engine) -> None:
+        with engine.begin() as database:
+            database.exec_driver_sql("CREATE TABLE experiments (half TEXT)")
+        os._exit(9)
+
+    def all_of_them(engine) -> None:
+        shutil.copy(empty_mlflow, engine.url.database)
+
+    monkeypatch.setattr("mlflow.store.db.utils._initialize_tables", half)
+    child = os.fork()
+    if not child:
+        open_tracking(tmp_path, "e")
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert (tmp_path / ".mlflow.db.part").stat().st_size and not (tmp_path / "mlflow.db").exists()
+    monkeypatch.setattr("mlflow.store.db.utils._initialize_tables", all_of_them)
+    assert open_tracking(tmp_path, "e") == open_tracking(tmp_path, "e")
+    assert {path.name for path in tmp_path.iterdir() if "db" in path.name} <= {
+        *("mlflow.db", ".mlflow.db.lock"),
+    }
 
 
 def one_line(root: Path) -> str:

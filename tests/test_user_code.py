@@ -3,6 +3,7 @@
 import copy
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +15,7 @@ from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.evaluate import evaluate
 from fftune.models import load_model
 from fftune.training.train import train
-from fftune.user_code import answering, written_code
+from fftune.user_code import answering, local_code, written_code
 from tests.forked import module
 from tests.training.tinies import tiny
 
@@ -72,6 +73,15 @@ def test_a_net_in_a_file_called_like_a_module_hides_none(name, tmp_path) -> None
     before = sys.modules.get(name)
     load_model(ModelSpec(factory=f"{tmp_path / name}.py:net"))
     assert sys.modules.get(name) is before and sys.modules["copy"] is copy
+
+
+def test_thousands_of_installed_modules_are_not_looked_up_again(tmp_path, monkeypatch) -> None:
+    (tmp_path / "mine.py").write_text(NET)
+    load_model(ModelSpec(factory=f"{tmp_path / 'mine.py'}:net"))
+    code, resolve, asked = local_code(tmp_path / "mine.py"), Path.resolve, []
+    monkeypatch.setattr(Path, "resolve", lambda path: asked.append(path) or resolve(path))
+    assert local_code(tmp_path / "mine.py") == code
+    assert len(asked) < len(sys.modules) / 3
 
 
 def test_the_command_ends_with_2_and_says_nothing_else(tmp_path) -> None:

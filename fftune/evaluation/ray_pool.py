@@ -201,6 +201,7 @@ class Pool:
                 self._grow(len(queue))
                 self._assign(queue)
                 self._collect(queue, progress)
+        self._jobs, self._payloads = {}, {}  # which hold all rows
         return [state.result for state in states]
 
     def start(self, actors: int) -> float:

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from fftune.errors import ModelError, StorageError
-from fftune.storage import require_plain_file, write_whole
+from fftune.storage import write_whole
+from fftune.stored_file import require_plain_file
 from fftune.user_code import answering
 
 CONTAINERS = ("state_dict", "model_state_dict", "model", "state")

@@ -26,7 +26,8 @@ from fftune.report.defense_rates import defense_expectations, defense_rates
 from fftune.report.defense_table import defense_table
 from fftune.report.optimality import SearchShare, defended_shares, share_values
 from fftune.risk import Rate, plain_rate
-from fftune.storage import require_plain_file, write_text
+from fftune.storage import write_text
+from fftune.stored_file import require_plain_file
 from fftune.tracking.runs import TrackedRun, has_run, in_place_of, send_outbox
 from fftune.tracking.store import Tracking, open_tracking
 

@@ -12,6 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from fftune.errors import StorageError
 from fftune.storage import storing, write_text, write_whole
+from fftune.stored_file import reading
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +85,8 @@ def mend_journal(path: Path) -> None:
     """
     if not path.exists():
         return
-    content = path.read_bytes()
+    with reading(path, "journal"):
+        content = path.read_bytes()
     lines = content.splitlines(keepends=True)
     whole = [_is_record(line) for line in lines]
     kept = len(lines)
@@ -109,6 +111,6 @@ def _is_record(line: bytes) -> bool:
     """Tell if a line of a journal is a whole record of Optuna's."""
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return isinstance(record, dict) and "op_code" in record

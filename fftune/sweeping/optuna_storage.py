@@ -37,6 +37,8 @@ log = logging.getLogger(__name__)
 JOURNAL, RECORD = "optuna.journal", "search.json"
 MAKERS = 5
 """Drivers that may begin in a new database at once: each makes some of its tables."""
+MADE_TWICE = re.compile("already exists|unique|duplicate", re.IGNORECASE)
+"""Words of databases for what another driver has made meanwhile."""
 OWNER = "fftune.owner"
 """Attribute of a study in a database: the owner id of its folder."""
 
@@ -75,7 +77,7 @@ def _database(url: str) -> RDBStorage:
         try:
             return RDBStorage(url, engine_kwargs=options)
         except SQLAlchemyError as error:
-            if not re.search(r"already exists|[Uu]nique", str(error)):
+            if not MADE_TWICE.search(str(error)):
                 raise
     return RDBStorage(url, engine_kwargs=options)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 from fftune.errors import first_words
 from fftune.storage import in_turn, write_text
@@ -23,8 +24,8 @@ REPLACED = "fftune.replaced_by"
 """Tag of a run in whose place there is a newer one, and that one's id; pages leave it out."""
 STORAGE = "fftune.storage"
 """Tag of the storage that wrote a run, which no other ends or replaces."""
-UNSENT = "fftune.unsent"
-"""Tag of a run that was sent later: the name of the file that held its calls."""
+BEGUN = "fftune.begun"
+"""Tag with an id by which a run is found again that a server began without being able to say so."""
 FLUSH_SECONDS = 5.0
 """Longest time for which metrics of a run wait before they are written."""
 
@@ -56,7 +57,9 @@ class TrackedRun:
         self._flushed = time.monotonic()
         self.id = ""
         plain = {key: str(value) for key, value in params.items()}
-        mine = {**tags, STORAGE: tracking.storage} if tracking.storage else dict(tags)
+        mine = {**tags, BEGUN: uuid4().hex}
+        if tracking.storage:
+            mine[STORAGE] = tracking.storage
         began = int(time.time() * 1000)
         self._record("begin", name, mine, plain, began, tracking.experiment_id)
 
@@ -185,8 +188,8 @@ def send_outbox(tracking: Tracking) -> None:
 def _send(tracking: Tracking, path: Path) -> bool:
     """Replay the calls of one run; False while the server does not answer.
 
-    A sender that died had perhaps begun the run, which is known by the file's name and continued:
-    every other call may be sent twice.
+    The run may have been begun, by a server that failed or a sender that died before it was noted;
+    it is continued then: every other call may be sent twice.
     """
     try:
         calls = unsent_calls(path)
@@ -200,8 +203,8 @@ def _send(tracking: Tracking, path: Path) -> bool:
         client = tracking.client()
         for call, *arguments in calls:
             if call == "begin":
-                run = _begun_from(client, tracking, path)
-                arguments[1] = {**arguments[1], UNSENT: path.stem}
+                arguments[1] = {BEGUN: path.stem, **arguments[1]}  # older versions gave no id
+                run = _begun_as(client, tracking, arguments[1][BEGUN])
             try:
                 run = _replay(client, tracking, run, call, arguments)
             except Exception as error:
@@ -224,9 +227,9 @@ def _send(tracking: Tracking, path: Path) -> bool:
     return True
 
 
-def _begun_from(client: "MlflowClient", tracking: Tracking, path: Path) -> str:
-    """Id of the run that an earlier sender made from a file; empty: none did."""
-    found = _tagged_runs(client, tracking.experiment_id, {UNSENT: path.stem})
+def _begun_as(client: "MlflowClient", tracking: Tracking, begun: str) -> str:
+    """MLflow's id of the run with an id of ours; empty: there is none."""
+    found = _tagged_runs(client, tracking.experiment_id, {BEGUN: begun})
     return str(found[0].info.run_id) if found else ""
 
 
@@ -259,20 +262,20 @@ def has_run(tracking: Tracking, tags: Mapping[str, str]) -> bool:
     """Is there a complete run with all these tags, in whose place is no other? False if the server
     is down.
     """
+    found: list[Any] = []
     with _outage_caught():
-        return bool(_standing(tracking, tags))
-    return False
+        found = _standing(tracking, tags)
+    return bool(found)
 
 
 def rewrite(tracking: Tracking, tags: Mapping[str, str], texts: Mapping[str, str]) -> bool:
     """Write artifacts anew into the run that `has_run` finds; False if there is none."""
+    found: list[Any] = []
     with _outage_caught():
         found, client = _standing(tracking, tags), tracking.client()
-        for run in found[:1]:
-            for name, text in texts.items():
-                client.log_text(run.info.run_id, text, name)
-        return bool(found)
-    return False
+        for name, text in texts.items() if found else ():
+            client.log_text(found[0].info.run_id, text, name)
+    return bool(found)
 
 
 def _standing(tracking: Tracking, tags: Mapping[str, str]) -> list[Any]:

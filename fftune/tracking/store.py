@@ -11,7 +11,8 @@ from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
 from fftune.errors import StorageError
-from fftune.storage import in_turn, write_text
+from fftune.storage import in_turn, write_text, write_whole
+from fftune.stored_file import read_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -85,11 +86,14 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
     try:
         with in_turn(own):
             if file := _sqlite_file(given) if given else own:
+                _make_tables(file, artifacts or "mlruns")
                 _require_database(file)
             experiment_id = _open_experiment(uri, experiment, artifacts)
             if artifacts:
                 _follow(own, experiment_id, artifacts)
             storage = _storage_id(root / "storage-id")
+    except StorageError:  # of files of ours
+        raise
     except Exception as error:  # damaged stores fail by the errors of a dozen libraries
         log.debug("MLflow", exc_info=True)
         cause = _first_cause(error)
@@ -101,7 +105,7 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
 
 def _storage_id(path: Path) -> str:
     """Id of a storage, made on its first use; under a lock."""
-    known = path.read_text(encoding="utf-8").strip() if path.exists() else ""
+    known = read_text(path, "id of a storage").strip() if path.exists() else ""
     if not known:
         known = uuid4().hex
         write_text(path, f"{known}\n")
@@ -128,6 +132,27 @@ def _sqlite_file(uri: str) -> Path | None:
     """File of a SQLite URL, which may be given as a `file:` URI; None for other stores."""
     path = uri.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")
     return Path(unquote(path)) if uri.startswith("sqlite:///") and path else None
+
+
+def _make_tables(database: Path, artifacts: str) -> None:
+    """Make MLflow's tables in a new file, whole or not at all: it cannot go on with half of them.
+
+    Args:
+        artifacts: URL of the artifacts' folder of MLflow's own default experiment.
+    """
+    if database.exists() and database.stat().st_size:
+        return
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    def fill(part: Path) -> None:
+        journal = part.with_name(f"{part.name}-journal")
+        journal.unlink(missing_ok=True)  # a killed process's: SQLite would take it for this file's
+        try:
+            SqlAlchemyStore(_url(part), artifacts).engine.dispose()
+        finally:
+            journal.unlink(missing_ok=True)
+
+    write_whole(database, fill)
 
 
 def _require_database(path: Path) -> None:

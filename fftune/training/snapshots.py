@@ -12,7 +12,7 @@ from fftune.errors import ModelError, StorageError
 from fftune.keyed_noise import GENERATOR
 from fftune.models.weights import read_plain, write_plain
 from fftune.storage import sha256, write_text
-from fftune.stored_file import reading, refuse_special
+from fftune.stored_file import reading, require_plain_file
 
 log = logging.getLogger(__name__)
 KEPT = 2
@@ -70,12 +70,12 @@ class Snapshots:
                     f"fftune has {GENERATOR}: the run cannot go on; train it again under --name"
                 )
             try:
-                refuse_special(path)
+                require_plain_file(path)
                 if sha256(path) == saved.sha256:
                     state: dict[str, Any] = read_plain(str(path))
                     return state
                 reason = "its checksum is another"
-            except (OSError, ModelError) as error:
+            except (OSError, ModelError, StorageError) as error:
                 reason = str(error)
             log.warning("state %s cannot be used (%s); going back", str(path), reason)
         return None

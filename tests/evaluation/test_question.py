@@ -14,6 +14,8 @@ from fftune.errors import DataError
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import Defended, Question, questions_of
 from fftune.outcomes import Outcomes, questions_in
+from fftune.report import evaluations as records
+from fftune.tracking.runs import REPLACED
 from tests.brief import BRIEF
 from tests.questions import ASKED as PLAIN
 
@@ -155,6 +157,29 @@ def test_another_norm_has_its_own_radius(net, tmp_path, capsys) -> None:
     assert Outcomes.read(rows).values("eps") == {0.5}
     main([net, *FEW, "--norm", "l2", "--eps", "0.2", "--rows", str(rows)])
     assert Outcomes.read(rows).values("eps") == {0.2}
+
+
+class Death(BaseException):
+    """Nobody handles it."""
+
+
+@pytest.mark.parametrize("step", ["tell", "file"])
+def test_rows_of_a_process_that_died_have_one_run_in_the_end(net, root, monkeypatch, step) -> None:
+    """It dies before the run of its rows, or in the middle of it."""
+
+    def die(*_: object) -> None:
+        raise Death
+
+    owner = records.EvaluationRecord if step == "tell" else records.TrackedRun
+    with monkeypatch.context() as patched:
+        patched.setattr(owner, step, die)
+        with pytest.raises(Death):
+            main([net, *FEW])
+    for _ in range(2):
+        main([net, *FEW])
+    ends = [(run.info.status, REPLACED in run.data.tags) for run in runs(root)]
+    assert ends.count(("FINISHED", False)) == 1
+    assert ends.count(("KILLED", True)) == len(ends) - 1 == (step == "file")
 
 
 def test_whatever_mlflow_does_at_the_end_the_table_is_there(

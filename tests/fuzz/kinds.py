@@ -32,7 +32,6 @@ from fftune.sweeping.front import Front
 from fftune.sweeping.optuna_storage import read_search
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_records import read_study
-from fftune.tracking.outbox import unsent_calls
 from fftune.tracking.store import open_tracking
 from fftune.training.checkpoint import read_checkpoint
 from fftune.training.history import read_history
@@ -83,10 +82,6 @@ def make(root: Path) -> None:
     _write(states, [one | {"generator": GENERATOR} for one in json.loads(states.read_text())])
     (root / "net.py").write_text(NET)
     (root / "zoo.toml").write_text(ZOO)
-    calls = [["start", "a", 1, {}, {}], ["metrics", {"x": 0.5}, 0], ["end", "FINISHED"]]
-    unsent = root / "unsent"
-    unsent.mkdir()
-    (unsent / "1-2.jsonl").write_text("".join(json.dumps(call) + "\n" for call in calls))
     _make_images(root)
     summary = {"schema_version": 1, "key": "P1.T4", "name": "P1.T4", "title": "T", "cells": 1}
     summary |= {"scale": "tiny", "error": "", "missing": 0, "verdicts": {}, "directions": {}}
@@ -213,9 +208,11 @@ KINDS: Mapping[str, Kind] = {
     "labels of an archive": Kind("MNIST/raw/train-labels-idx1-ubyte", _mnist),
     "zoo": Kind("zoo.toml", lambda r: read_zoo(r / "zoo.toml")),
     "user's file": Kind("net.py", lambda r: load_model(ModelSpec(factory=f"{r / 'net.py'}:net"))),
-    "summary": Kind("pages/P1.T4.json", lambda r: write_index(r / "pages"), goes_on=True),
-    "unsent calls": Kind(
-        "unsent/1-2.jsonl", lambda r: list(unsent_calls(r / "unsent")), goes_on=True
+    "summary": Kind(
+        "pages/P1.T4.json",
+        lambda r: write_index(r / "pages"),
+        goes_on=True,
+        mended=("pages/P1.T4.html", "pages/index.html"),
     ),
     "database": Kind(
         "store/mlflow.db",

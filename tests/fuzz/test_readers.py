@@ -17,10 +17,7 @@ READS = {
 }
 LOADS = {("torch", "load"), ("pickle", "load"), ("np", "load"), ("json", "load"), ("Image", "open")}
 ELSEWHERE = {
-    "stored_file": "the door itself",
-    "capture.upload": "no file",
     "data.beton.format": "read_beton: a file whose checksum was compared",
-    "data.beton.writer": "the file that it writes",
     "data.images": "images are decoded by `decode`, which names each",
     "data.memory_check": "files of the kernel",
     "data.sources.archives": "files whose MD5 was compared",
@@ -29,13 +26,13 @@ ELSEWHERE = {
     "evaluation.ray_pool": "weights in memory",
     "evaluation.transfer": "weights in memory",
     "hardware": "a file of this package",
-    "hedge_study.pictures": "images in memory",
     "models.weights": "read_plain: refuses by the file's name whatever it is",
     "papers.tables.published": "a file of this package",
-    "ray_cluster": "a file that it makes",
+    "private_ray": "a file that it makes",
     "registry": "code of the user's, whose digest is taken",
+    "sweeping.optuna_journal": "the file that it writes",
     "storage": "files that are written, or whose digest is taken",
-    "tracking.outbox": "the file that it writes",
+    "tracking.outbox": "what is damaged is set aside: see tests/test_tracking.py",
     "training.ray_train": "the log of a worker",
     "user_code": "code of the user's, whose digest is taken",
     "cli.kept_traceback": "the file that it writes",

@@ -1,13 +1,17 @@
+import base64
+import gzip
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import mlflow
 import pytest
+from plotly.offline import get_plotlyjs
 
 from fftune.config import Dimension, SweepConfig
 from fftune.errors import StudyError
 from fftune.report.page import page
+from fftune.report.plotly_code import plotly_code
 from fftune.report.publish import publish
 from fftune.report.results import StudyResult, read_results
 from fftune.report.sentences import caveats, headlines
@@ -124,6 +128,12 @@ def test_the_page_needs_no_network(quick: SweepConfig) -> None:
     assert html.count("a model's") == 0
     for part in ("173 of its 175 mistakes", "Plotly.newPlot", "98.9 (95.9-99.7)", "lower bound"):
         assert part in html
+    assert len(html) < 2.1e6  # Plotly's code is larger than that
+
+
+def test_plotly_is_whole_in_its_wrapping() -> None:
+    (packed,) = re.findall(r'atob\("([^"]+)"\)', plotly_code())
+    assert gzip.decompress(base64.b64decode(packed)).decode() == get_plotlyjs()
 
 
 def test_failures_are_shown_and_escaped(quick: SweepConfig) -> None:

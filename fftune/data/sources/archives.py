@@ -18,7 +18,7 @@ from fftune.data.images import Array
 from fftune.data.official_split import LazySplits, OfficialSplit, PartName, Parts
 from fftune.data.sources.folders import natural
 from fftune.errors import DataError
-from fftune.stored_file import refuse_special
+from fftune.stored_file import require_plain_file
 
 
 def cifar10(root: Path) -> Callable[[bool], ArchiveSplit] | None:
@@ -43,7 +43,7 @@ def mnist(root: Path) -> Callable[[bool], ArchiveSplit] | None:
 
     def read(train: bool) -> ArchiveSplit:
         for path in (root / "MNIST/raw").iterdir():
-            refuse_special(path)
+            require_plain_file(path)
         data = datasets.MNIST(str(root), train=train)
         return ArchiveSplit(data.data.numpy()[..., None], data.targets.numpy(), _numbers(len(data)))
 

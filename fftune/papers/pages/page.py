@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fftune import __version__
-from fftune.errors import StorageError
 from fftune.names import plain_name
 from fftune.papers.artifacts import Built, Figure, Gallery, Picture, Strip, Table
 from fftune.papers.declarations import Setup
@@ -17,10 +16,11 @@ from fftune.papers.pages.html_table import TABLE_STYLE, html_directions, html_no
 from fftune.papers.pages.layout import verdict
 from fftune.papers.pages.pictures import PictureFormat, save_pictures
 from fftune.papers.pages.render import Form, note, render, render_item, scale_note
+from fftune.papers.pages.summaries import summaries
 from fftune.registry import PAPERS
 from fftune.report.page import PLAIN, STYLE
 from fftune.storage import write_text
-from fftune.stored_file import read_object, read_text
+from fftune.stored_file import read_text
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def write_index(folder: Path) -> Path:
     Returns:
         The index.
     """
-    known = _known(folder)
+    known = summaries(folder)
     _link(known, folder)
     write_text(folder / INDEX, _index(known))
     return folder / INDEX
@@ -214,10 +214,6 @@ def _colours(gallery: Gallery) -> str:
     return f"<p>{said}.</p>" if said else ""
 
 
-SUMMARY = {"name", "title", "scale", "error", "missing", "verdicts", "directions", "files"}
-"""Keys of a summary that the index reads."""
-
-
 def _summary(built: Built, setup: Setup, files: Sequence[str]) -> dict[str, Any]:
     """Summary of an item, for the index."""
     tables = [one for one in built.artifacts if isinstance(one, Table)]
@@ -235,28 +231,6 @@ def _summary(built: Built, setup: Setup, files: Sequence[str]) -> dict[str, Any]
         "directions": Counter(verdict(d) for one in built.artifacts for d in one.directions),
         "files": list(files),
     }
-
-
-def _known(folder: Path) -> dict[str, dict[str, Any]]:
-    """Summaries of all items in a folder, in the order of the papers."""
-    found = {}
-    for path in folder.glob("*.json"):
-        try:
-            summary = read_object(path, "summary")
-        except StorageError:
-            log.warning("%s is damaged: its item is not on the index until it is built again", path)
-            continue
-        if not summary.keys() >= SUMMARY:
-            log.warning("%s is no summary of an item", path)
-            continue
-        if summary["name"] == path.stem and path.with_suffix(".html").exists():
-            found[path.stem] = summary
-    order = list(PAPERS)
-    return dict(sorted(found.items(), key=lambda one: _place(one[0], order)))
-
-
-def _place(key: str, order: Sequence[str]) -> tuple[int, str]:
-    return (order.index(key) if key in order else len(order), key)
 
 
 def _link(known: Iterable[str], folder: Path) -> None:
