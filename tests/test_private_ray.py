@@ -106,4 +106,4 @@ def test_trials_are_given_no_keys_of_the_drivers(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
     given = _ActorClassCache().get(Trainable)._default_options["runtime_env"]["env_vars"]
     assert "canary" not in given.values() and given["RAY_CHDIR_TO_TRIAL_DIR"] == "0"
-    assert ray_tune.ENV_VARS_TO_PROPAGATE >= {"RAY_CHDIR_TO_TRIAL_DIR"}
+    assert {"RAY_CHDIR_TO_TRIAL_DIR"} <= ray_tune.ENV_VARS_TO_PROPAGATE

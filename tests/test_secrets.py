@@ -174,13 +174,11 @@ def test_whatever_a_command_prints_is_redacted(
     assert not any(word in out + err + kept.read_text() for word in ("sesame-12", ":pw@"))
 
 
-@pytest.mark.parametrize(
-    "unit", ["a", "a-", "a.", "token", "a://", "?key=", "http://a:", "'\"", "=="]
-)
+@pytest.mark.parametrize("unit", ["a", "a-", "token", "a://", "?key=", "http://a:", "--"])
 def test_long_texts_take_no_longer_than_their_length(unit: str) -> None:
     """Lines of a user's net, or a page: twice the length may not take four times as long."""
     times = []
-    for length in (40_000, 160_000):
+    for length in (5_000, 20_000):
         text = (unit * length)[:length]
         began = time.process_time()
         redacted(text)
