@@ -1,6 +1,7 @@
 """Commands that are disturbed, as small as they can be, and what each must leave in the end."""
 
 import json
+import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -69,10 +70,13 @@ def evaluation(folder: Path) -> dict[str, Any]:
 
 
 def data(folder: Path) -> dict[str, Any]:
-    """Betons and manifests, to the byte."""
+    """Betons and manifests, to the byte, but for the folder that a manifest names."""
     files = [path for path in folder.glob("data/*/*") if not path.name.startswith(".")]
     assert files
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+    here = os.fsencode(folder)
+    return {
+        str(path.relative_to(folder)): path.read_bytes().replace(here, b"FOLDER") for path in files
+    }
 
 
 def report(folder: Path) -> dict[str, Any]:
