@@ -21,15 +21,17 @@ shorter one may be part of a word, and is replaced where the text around it tell
 
 _WORDS = r"passwords?|passwd|passphrase|pwd|secrets?|tokens?|credentials?|signature"
 _WORDS += r"|(?:api|access|account|private|shared|secret)[_-]?key"
-_NAME = rf"(?:[\w.%-]*[_.-])?(?:ssl|pg)?(?:{_WORDS})"
+# Bounded, as a long text without an end of a word would else take minutes.
+_NAME = rf"(?:[\w.%-]{{0,60}}[_.-])?(?:ssl|pg)?(?:{_WORDS})"
+_SCHEME = r"[A-Za-z][\w+.-]{0,30}://"
 _SECRET_VARIABLE = re.compile(rf"(?i){_NAME}(?:[_-]\d+)?")
 
 _VALUE = r"[^\s&;#'\"<>]+"
 _RULES = (
     # scheme://user:password@host; an "@" or "/" inside the password belongs to it.
-    (re.compile(r"([A-Za-z][\w+.-]*://[^\s/?#:@'\"<>]*:)[^\s'\"<>]*(?=@)"), rf"\1{HIDDEN}"),
+    (re.compile(rf"({_SCHEME}[^\s/?#:@'\"<>]{{0,200}}:)[^\s'\"<>]{{0,500}}(?=@)"), rf"\1{HIDDEN}"),
     # https://token@host: a name of that length is none.
-    (re.compile(r"([A-Za-z][\w+.-]*://)[^\s/?#:@'\"<>]{20,}(?=@)"), rf"\1{HIDDEN}"),
+    (re.compile(rf"({_SCHEME})[^\s/?#:@'\"<>]{{20,500}}(?=@)"), rf"\1{HIDDEN}"),
     (re.compile(rf"(?i)([?&;](?:key|sig|auth|{_NAME})=){_VALUE}"), rf"\1{HIDDEN}"),
     # --password x, PASSWORD=x, password='x y'
     (re.compile(rf"(?i)(\b{_NAME}\s*=\s*)(?:'[^']+'|\"[^\"]+\"|{_VALUE})"), rf"\1{HIDDEN}"),

@@ -24,9 +24,9 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def ground(tmp_path_factory) -> Iterator[Ground]:
+def ground(tmp_path_factory, empty_mlflow) -> Iterator[Ground]:
     forks = Forks(tmp_path_factory.mktemp("forks"))
-    yield Ground(forks, tmp_path_factory.mktemp("ground"))
+    yield Ground(forks, tmp_path_factory.mktemp("ground"), empty_mlflow)
     forks.close()
 
 

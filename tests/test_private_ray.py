@@ -90,3 +90,20 @@ def test_a_temporary_folder_that_is_too_long_is_replaced(
     assert "\n" not in str(told.value)
     monkeypatch.setenv("RAY_TMPDIR", "/var/tmp")
     assert private_ray.short_temp() == Path("/var/tmp")
+
+
+def test_trials_are_given_no_keys_of_the_drivers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray's dashboard shows the runtime environment of every actor, and Tune puts them there."""
+    from ray.tune.execution.class_cache import _ActorClassCache
+
+    from fftune.sweeping import ray_tune
+
+    class Trainable:
+        pass
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "HF_TOKEN"):
+        monkeypatch.setenv(name, "canary")
+    monkeypatch.setenv("RAY_CHDIR_TO_TRIAL_DIR", "0")
+    given = _ActorClassCache().get(Trainable)._default_options["runtime_env"]["env_vars"]
+    assert "canary" not in given.values() and given["RAY_CHDIR_TO_TRIAL_DIR"] == "0"
+    assert {"RAY_CHDIR_TO_TRIAL_DIR"} <= ray_tune.ENV_VARS_TO_PROPAGATE

@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -249,3 +250,18 @@ def test_a_worker_stands_where_the_driver_does_if_it_can(tmp_path, monkeypatch) 
     assert Path.cwd() == tmp_path / "driver"
     cluster.enter_driver_dir(tmp_path / "elsewhere")
     assert Path.cwd() == tmp_path / "driver"
+
+
+def test_the_commands_own_handler_of_sigterm_outlives_the_start_of_ray() -> None:
+    """Ray's ends the process without a word of ours, and prints a trace of C++ before."""
+
+    def ours(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        with cluster._signals_kept():
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        assert signal.getsignal(signal.SIGTERM) is ours
+    finally:
+        signal.signal(signal.SIGTERM, before)

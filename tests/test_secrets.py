@@ -5,6 +5,7 @@ import json
 import logging
 import pickle
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -171,3 +172,15 @@ def test_whatever_a_command_prints_is_redacted(
     (kept,) = tmp_path.rglob("*.txt")
     assert "at http://me:***@host with ***" in kept.read_text()
     assert not any(word in out + err + kept.read_text() for word in ("sesame-12", ":pw@"))
+
+
+@pytest.mark.parametrize("unit", ["a", "a-", "token", "a://", "?key=", "http://a:", "--"])
+def test_long_texts_take_no_longer_than_their_length(unit: str) -> None:
+    """Lines of a user's net, or a page: twice the length may not take four times as long."""
+    times = []
+    for length in (5_000, 20_000):
+        text = (unit * length)[:length]
+        began = time.process_time()
+        redacted(text)
+        times.append(time.process_time() - began)
+    assert times[1] < 8 * times[0] + 0.1

@@ -19,6 +19,7 @@ from fftune.config import (
     told_radius,
 )
 from fftune.config.attack import default_eps
+from fftune.config.validation import require_words
 from fftune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Poison:
     """Default: the norm's own, 8/255 for linf, 0.5 for l2."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         self.ball()
 
     def ball(self) -> ThreatModel:
@@ -86,6 +88,9 @@ class Write:
     selection: Selection = "validation"
     """`test` records that models will be selected by the test set, which is optimistic."""
     write: Annotated[WriteConfig, tyro.conf.arg(name="")] = field(default_factory=WriteConfig)
+
+    def __post_init__(self) -> None:
+        require_words(self)
 
 
 @dataclass(frozen=True, kw_only=True)

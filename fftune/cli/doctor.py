@@ -19,7 +19,7 @@ from fftune.config import (
     ThreatModel,
     told_radius,
 )
-from fftune.config.validation import require
+from fftune.config.validation import require, require_words
 from fftune.errors import ConfigError
 from fftune.progress import Progress
 from fftune.registry import DEFENSES, label
@@ -66,6 +66,7 @@ class Doctor:
     """Compare them with those of the examples in reverse order."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require(
             "block_sizes", all(size >= 1 for size in self.block_sizes), ">= 1", self.block_sizes
         )

@@ -173,7 +173,10 @@ def _code(stop: SystemExit) -> tuple[int, str]:
 
 
 def _named(error: BaseException) -> str:
-    reason = one_line(str(error))
+    try:
+        reason = one_line(str(error))
+    except Exception:  # noqa: BLE001 - a class of the user's whose text fails
+        reason = ""
     return f"{type(error).__name__}: {reason}" if reason else type(error).__name__
 
 

@@ -21,6 +21,7 @@ from fftune.config import (
     Split,
     ThreatModel,
 )
+from fftune.config.validation import require_words
 from fftune.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -100,6 +101,7 @@ class Evaluate:
     """Folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         self.battery.under_seeds(self.seeds)  # refuses a wrong number
         if self.bar is not None:
             from fftune.verdict import check_bar

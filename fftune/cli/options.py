@@ -17,7 +17,7 @@ from fftune.allocator import keep_freed
 from fftune.cli.edge import leave
 from fftune.cli.verbs import VERBS
 from fftune.config import nearest, require, with_norms_of
-from fftune.config.validation import require_usable
+from fftune.config.validation import require_usable, require_words
 from fftune.errors import ConfigError
 from fftune.hardware import CardName
 from fftune.progress import Lines, LogHandler, display_for, show_on
@@ -44,6 +44,7 @@ class DryRun:
     """Number of these cards, >= 1; default one, two, four and eight."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("cards", self.cards is None or self.cards >= 1, ">= 1", self.cards)
 
 

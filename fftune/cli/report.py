@@ -9,6 +9,7 @@ import tyro
 
 from fftune.cli.options import parse
 from fftune.config import Device, Split, require
+from fftune.config.validation import require_words
 from fftune.errors import ConfigError, ModelError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ class Report:
     folder."""
 
     def __post_init__(self) -> None:
+        require_words(self)
         require("table", not (self.table and self.gallery), "left out with --gallery", self.table)
         for flag, needed in (
             *(("format", "table"), ("split", "table")),

@@ -204,6 +204,8 @@ def _parse(arguments: Sequence[str]) -> Command | None:
     name, *flags = arguments
     scale = parse_known(Scale, flags).scale
     config, prog = recipes.study(name, scale), f"python -m fftune.sweep {name}"
+    if not isinstance(config, Study):
+        raise ConfigError(f"recipe {name!r} returned {type(config).__name__}, not a study")
     kind = kind_record(config.kind)
     if not kind.takes_model:
         flags = spelled_out(flags, IN_SHORT)

@@ -16,6 +16,7 @@ from fftune.ray_cluster import (  # before Ray, whose start it sets
 # isort: split
 import optuna
 from ray import tune
+from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
 from fftune.config import Resources, Study
 from fftune.data.catalog import opened_once
@@ -39,6 +40,9 @@ from fftune.sweeping.trial_runner import TrialRunner
 from fftune.training.out_of_memory import free_memory
 
 log = logging.getLogger(__name__)
+# Tune copies the driver's keys to AWS into the runtime environment of trials, and Ray's dashboard
+# shows that. Trials write to the shared storage; the nodes have keys of their own.
+ENV_VARS_TO_PROPAGATE.difference_update([n for n in ENV_VARS_TO_PROPAGATE if n.startswith("AWS_")])
 ENDED = "ended"
 """Key of a worker's report, beside undefined values, of an error that ends the study."""
 

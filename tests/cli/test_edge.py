@@ -136,7 +136,6 @@ def test_what_a_users_file_raises_is_the_users(body: str, tmp_path: Path, capsys
 
 
 SHELL = {
-    "closed pipe": ("{} --help | head -c 1", PIPE_CLOSED, ""),
     "full": ("{} --help > /dev/full", 2, "fftune: stdout cannot be written: No space left"),
     "no stdout": ("{} --help >&-", 0, ""),
     "no stderr": ("{} swep 2>&-", 2, ""),
@@ -155,3 +154,12 @@ def test_terminals_pipes_and_disks(kind: str) -> None:
     done = subprocess.run(shell, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == code, done.stderr
     assert done.stderr.startswith(line) and done.stderr.count("\n") == bool(line)
+
+
+def test_a_closed_pipe_ends_a_command_in_silence() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)  # as `head -1` does once it has its line
+    command = [sys.executable, "-m", "fftune", "--help"]
+    done = subprocess.run(command, cwd=ROOT, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (PIPE_CLOSED, "")

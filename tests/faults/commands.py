@@ -111,7 +111,8 @@ def runs(folder: Path) -> list[tuple[str, ...]]:
     return sorted(tuple(sorted(names[uuid])) for uuid, status in left if status == "FINISHED")
 
 
-SMALL = "--base.model mlp --base.optimizer.epochs 1 --battery.steps 1 --battery.examples 16"
+NET = "--{0}model mlp --{0}width 16"
+SMALL = "--base.optimizer.epochs 1 --battery.steps 1 --battery.examples 16"
 SIZES = "--{0}data.train-size 60 --{0}data.validation-size 16"
 
 
@@ -123,14 +124,14 @@ COMMANDS = {
     "study": Command(
         _words(
             f"sweep thrm --name s --trials 2 --backend inline --resume {SMALL} "
-            + SIZES.format("base.")
+            f"{SIZES.format('base.')} {NET.format('base.')}"
         ),
         study,
     ),
     "training": Command(
         _words(
-            "train thrm --name t --model mlp --optimizer.epochs 2 --save-seconds 0 --resume "
-            + SIZES.format("")
+            "train thrm --name t --optimizer.epochs 2 --save-seconds 0 --resume "
+            f"{SIZES.format('')} {NET.format('')}"
         ),
         training,
     ),

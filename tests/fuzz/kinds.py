@@ -80,6 +80,7 @@ def make(root: Path) -> None:
     database.close()
     states = root / "store/runs/cut/states/states.json"
     _write(states, [one | {"generator": GENERATOR} for one in json.loads(states.read_text())])
+    (root / "store/storage-id").write_text("0123456789abcdef\n")
     (root / "net.py").write_text(NET)
     (root / "zoo.toml").write_text(ZOO)
     _make_images(root)
@@ -135,6 +136,9 @@ def _mnist(root: Path) -> object:
 TRIALS = "store/studies/done/trials"
 CHECKPOINT, TRIAL = "store/runs/done/checkpoint", f"{TRIALS}/0"
 HEDGED = "store/studies/hedged"
+STORE = tuple(
+    f"store/{name}" for name in ("mlflow.db", ".mlflow.db.lock", "mlflow.db-journal", "storage-id")
+)
 KINDS: Mapping[str, Kind] = {
     "net": Kind(f"{CHECKPOINT}/model.json", lambda r: read_net(str(r / CHECKPOINT))),
     "weights": Kind(f"{CHECKPOINT}/weights.pt", lambda r: load_model(read_spec(r / CHECKPOINT))),
@@ -218,7 +222,13 @@ KINDS: Mapping[str, Kind] = {
         "store/mlflow.db",
         lambda r: open_tracking(r / "store", "Default"),
         goes_on=True,
-        mended=("store/mlflow.db", "store/.mlflow.db.lock", "store/mlflow.db-journal"),
+        mended=STORE,
+    ),
+    "id of a storage": Kind(
+        "store/storage-id",
+        lambda r: open_tracking(r / "store", "Default"),
+        goes_on=True,
+        mended=STORE,
     ),
 }
 """By the words that `fftune.stored_file.reading` is given, as far as it reads them."""

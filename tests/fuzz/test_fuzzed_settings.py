@@ -123,6 +123,24 @@ def swept(name: str) -> tuple[Any, Any]:
 
 
 COMMANDS |= {"sweep thrm": swept("thrm"), "sweep hedge": swept("hedge")}
+OPTIONS = [
+    (name, f.name)
+    for name, (cls, _) in COMMANDS.items()
+    for f in dataclasses.fields(cls)
+    if numeric(get_type_hints(cls)[f.name])
+]
+
+
+@pytest.mark.parametrize(("command", "name"), OPTIONS)
+def test_numbers_of_a_command_are_refused_too(command: str, name: str) -> None:
+    cls, default = COMMANDS[command]
+    default = default or cls(name="digits")
+    for kind in numeric(get_type_hints(cls)[name]):
+        for value in (HUGE, -HUGE) if kind is int else (math.inf, -math.inf, math.nan):
+            with pytest.raises(UserError, match=name):
+                dataclasses.replace(default, **{name: value})
+
+
 FLAGS = [(name, flag) for name, (cls, _) in COMMANDS.items() for flag in flags_of(cls)]
 WORDS = st.one_of(
     st.sampled_from(

@@ -33,6 +33,7 @@ ELSEWHERE = {
     "sweeping.optuna_journal": "the file that it writes",
     "storage": "files that are written, or whose digest is taken",
     "tracking.outbox": "what is damaged is set aside: see tests/test_tracking.py",
+    "tracking.store": "a file that it makes",
     "training.ray_train": "the log of a worker",
     "user_code": "code of the user's, whose digest is taken",
     "cli.kept_traceback": "the file that it writes",
