@@ -70,10 +70,9 @@ def streams() -> Iterator[None]:
 
 def give_up() -> None:
     """Let go of what can be written nowhere; Python would try it again at its end, and complain."""
-    for stream in (sys.__stdout__, sys.__stderr__):
+    for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
         try:
-            if stream is not None:
-                stream.flush()
+            stream.flush()
         except OSError:
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())

@@ -73,8 +73,9 @@ def of_plain(cls: type[T], data: Mapping[str, Any]) -> T:
 def _built(cls: type[T], text: str) -> T:
     from pydantic import ValidationError
 
+    kind: Any = cls
     try:
-        return cast("T", _adapter(cls).validate_json(text, strict=True))
+        return cast("T", _adapter(kind).validate_json(text, strict=True))
     except ValidationError as error:
         raise ConfigError("; ".join(map(_explain, error.errors()))) from None
 

@@ -59,7 +59,8 @@ def require_words(config: Any) -> None:
         ConfigError: a value is of another type, or none of a `Literal`'s words; or see
             `require_usable`.
     """
-    for name, hint in _hints(type(config)).items():
+    kind: Any = type(config)
+    for name, hint in _hints(kind).items():
         value = getattr(config, name)
         if not _fits(value, hint):
             raise ConfigError(f"{name} must be {_described(value, hint)}")

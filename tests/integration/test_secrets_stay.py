@@ -131,7 +131,7 @@ def test_a_sweep_on_a_private_ray(root: Path, ray_temp: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert seen(done.stdout + done.stderr) == set()
     assert len(list(ray_temp.rglob("*.log"))) > 3
-    assert left_in(ray_temp) == {} and left_in(root) == {}
+    assert {**left_in(ray_temp), **left_in(root)} == {}
 
 
 @pytest.fixture(scope="module")

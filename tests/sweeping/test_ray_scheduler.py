@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import optuna
 import pytest
+from ray.tune.search.search_generator import SearchGenerator
 
 from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
 
@@ -40,3 +41,14 @@ def test_a_stopped_trial_is_never_told_as_a_finished_one() -> None:
     states = [state for state, _ in told]
     assert states == ["COMPLETE", "FAIL", "PRUNED", "FAIL"]
     assert [values for _, values in told] == [[0.1, 0.9], None, None, None]
+
+
+def test_tune_keeps_nothing_of_a_search_whose_storage_may_have_a_password(tmp_path) -> None:
+    """Ray saves a search at every beat, to files that all who read the study read."""
+    scheduler = ParetoHalvingScheduler(["a", "b"], rungs=[], time_attr="epoch")
+    space = {"x": optuna.distributions.FloatDistribution(0, 1)}
+    search = PruneAwareOptunaSearch(scheduler, space, metric=["a", "b"], mode=["min", "min"])
+    search.suggest("p")
+    for one in (search, SearchGenerator(search)):
+        one.save_to_dir(str(tmp_path), "session")
+    assert not any(b"FloatDistribution" in path.read_bytes() for path in tmp_path.iterdir())
