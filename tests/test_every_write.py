@@ -81,6 +81,7 @@ def synced(call: Call, kind: str) -> bool:
     return (call.call, call.kind) == ("fsync", kind)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "outage", "share"),
     [
