@@ -124,9 +124,12 @@ def test_two_halves_by_id_alone() -> None:
     assert [len(apart[s]) for s in ("validation", "test")] == [60, 60]
 
 
-def test_examples_of_which_none_are_left_to_select_are_refused_before_a_trial() -> None:
-    with pytest.raises(ConfigError, match="^base.examples must be so many that some are left for"):
-        check_study(study(examples=1))
+def test_examples_of_which_none_are_left_to_select_are_refused_at_once(monkeypatch) -> None:
+    halves = {"validation": (), "test": (1, 2)}
+    monkeypatch.setattr("fftune.hedge_study.evaluation.splits_of", lambda *_: halves)
+    told = "^base.examples must be so many that some are left for validation, got 2"
+    with pytest.raises(ConfigError, match=told):
+        check_study(study(examples=2))
 
 
 def test_a_damaged_file_of_perturbed_examples_ends_the_study(done) -> None:
