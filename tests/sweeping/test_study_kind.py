@@ -5,7 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.sweeping.coins import KIND
 
 from fftune.cli.sweep import main
 from fftune.config import study_of
@@ -14,6 +13,7 @@ from fftune.errors import ConfigError, StudyError
 from fftune.report.publish import publish
 from fftune.sweeping.front import Front
 from fftune.sweeping.sweep import sweep
+from tests.sweeping.coins import KIND
 
 STRATEGY = """
 from optuna.samplers import RandomSampler
