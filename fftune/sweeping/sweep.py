@@ -98,7 +98,8 @@ def _run(study: StudyDir, root: Path, backend: Backend, resources: Resources) ->
     from fftune.sweeping.ray_memory import with_share
     from fftune.sweeping.ray_tune import at_once, run_on_ray
 
-    with meanwhile(import_client), cluster(resources):
+    with meanwhile(import_client) as imported, cluster(resources):
+        imported()  # two threads that import one library may wait for each other
         resources = with_share(study, resources)
         # Both refuse before MLflow and Optuna store anything of the study.
         at_once(config, resources)
