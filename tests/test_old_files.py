@@ -105,8 +105,11 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def runs_in_mlflow(store: Path) -> list[tuple[str, str]]:
-    """The name and the artifacts' place of every run that is not deleted."""
-    query = "select name, artifact_uri from runs where lifecycle_stage = 'active' order by name"
+    """The name and the artifacts' place of every run that is not deleted, nor replaced."""
+    query = (
+        "select name, artifact_uri from runs where lifecycle_stage = 'active' and run_uuid not in "
+        "(select run_uuid from tags where key = 'fftune.replaced_by') order by name"
+    )
     database = sqlite3.connect(store / "mlflow.db")
     found = database.execute(query).fetchall()
     database.close()

@@ -65,7 +65,7 @@ def test_a_dimension_in_a_json_that_is_no_object() -> None:
         ("optimizer.lrr=0.1:0.2", r"space: unknown setting 'optimizer.lrr'; .*'optimizer.lr'\?"),
         ("lam=5:1", r"space: lam must be a range with low < high, got \(5.0, 1.0\)"),
         ("lam=1:1", "low < high"),
-        ("lam=nan:1", "a finite range"),
+        ("lam=nan:1", "space: lam: low must be finite, got nan"),
         ("optimizer.lr=0:0.1:log", "a range above 0 for log"),
         ("optimizer.lr=0:0.1", r"space: optimizer.lr: lr must be > 0"),
         ("optimizer.epochs=2.5:9", "whole numbers"),
