@@ -65,7 +65,7 @@ def test_a_study_that_began_with_a_journal(quick, tmp_path, monkeypatch) -> None
     study = folder(tmp_path, quick, begun=True)
     (study.path / "search.json").unlink()  # as studies of earlier versions are
     open_search(study)
-    monkeypatch.setenv("FFTUNE_DB", "sqlite://")
+    monkeypatch.setenv("FFTUNE_DB", f"sqlite:///{tmp_path / 'other.db'}")
     with pytest.raises(StudyError, match=r"began with its journal .*, this is FFTUNE_DB 'sqlite:"):
         open_search(study)
 
