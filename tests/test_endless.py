@@ -1,6 +1,6 @@
 """Settings of which nobody would see the end, or which would do nothing."""
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import pytest
 
@@ -22,16 +22,15 @@ from fftune.training.train import check
     ],
 )
 def test_a_count_of_10_to_the_23_is_refused(kind, name: str) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"^{name} must be at most 1,000,000,000, got 1000000000"
-    ):
+    with pytest.raises(ConfigError, match=rf"^{name} must be at most 1,000,000,000, got 1e\+23"):
         kind(**{name: 10**23})
     assert getattr(kind(**{name: MOST}), name) == MOST
 
 
 def test_seeds_are_no_counts() -> None:
-    assert BatteryConfig(seed=10**23).seed == 10**23
-    assert "seed" in [field.name for field in fields(BatteryConfig)]
+    assert BatteryConfig(seed=2**63 - 1).seed == 2**63 - 1
+    with pytest.raises(ConfigError, match=r"^seed must be at most 9,223,372,036,854,775,807, got"):
+        BatteryConfig(seed=2**63)
 
 
 def test_milestones_are_epochs() -> None:
@@ -43,10 +42,9 @@ def test_a_batch_is_not_cut_into_more_parts_than_it_has_examples() -> None:
     base = recipes.thrm("tiny").base
     size = base.optimizer.batch_size
     check(replace(base, optimizer=replace(base.optimizer, accumulate=size)))
-    more = replace(base, optimizer=replace(base.optimizer, accumulate=size + 1))
-    told = f"^optimizer.accumulate must be <= {size}, the examples of a batch, got {size + 1}"
+    told = f"^optimizer.accumulate must be at most the {size} examples of .*, got {size + 1}"
     with pytest.raises(ConfigError, match=told):
-        check(more)
+        check(replace(base, optimizer=replace(base.optimizer, accumulate=size + 1)))
 
 
 def test_rungs_lie_within_the_training() -> None:
@@ -54,6 +52,6 @@ def test_rungs_lie_within_the_training() -> None:
     last = config.base.optimizer.epochs
     check_trainings(replace(config, stopping=StoppingConfig(rungs=(1, last))))
     with pytest.raises(
-        ConfigError, match=f"^stopping.rungs must be epochs <= {last}, the last, got"
+        ConfigError, match=f"^stopping.rungs must be at most the last epoch, {last}, got"
     ):
         check_trainings(replace(config, stopping=StoppingConfig(rungs=(1, last + 1))))

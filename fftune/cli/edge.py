@@ -48,7 +48,7 @@ MENDING = {
     errno.EIO: "its disk may be failing",
     errno.ESTALE: "its disk was mounted anew",
 }
-"""What the user can do about an error of the operating system."""
+"""Advice for an error of the operating system."""
 OTHERS = {
     "sqlalchemy": "a database",
     "sqlite3": "a database",
@@ -67,7 +67,7 @@ OTHERS = {
     "kaleido": "Chrome, which draws the pictures,",
     "choreographer": "Chrome, which draws the pictures,",
 }
-"""What an error comes from, by the package of its class."""
+"""Sources of errors, by the package of their class."""
 FORMATS: dict[type[Exception], str] = {
     json.JSONDecodeError: "a JSON file is damaged",
     tomllib.TOMLDecodeError: "a TOML file is damaged",

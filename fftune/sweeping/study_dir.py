@@ -44,6 +44,8 @@ class _Attempts:
 
     open: str = ""
     """Driver whose attempt has not ended."""
+    driver: str = ""
+    """Driver of the last attempt; records of older versions have none."""
     failures: list[str] = field(default_factory=list)
     gpus: float = 0.0
     """Share of a card that they were found to need."""
@@ -154,7 +156,7 @@ class StudyDir:
         caused them may be mended.
         """
         record = self._attempts(key)
-        if record.get("driver", record["open"]) != session:
+        if (record["driver"] or record["open"]) != session:
             record["failures"] = []
         elif record["open"]:
             record["failures"].append(DIED)

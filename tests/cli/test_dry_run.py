@@ -33,7 +33,7 @@ from fftune.errors import ConfigError
                     "--gpus many",
                     "gpus must be auto, a number, or a fraction as in 8/255, got 'many'",
                 ),
-                ("--gpus nan", "gpus must be >= 0, got nan"),
+                ("--gpus nan", "gpus must be finite, got nan"),
             ]
         ),
     ],

@@ -97,7 +97,7 @@ def test_poisons_of_either_norm_stand_side_by_side_each_of_its_own_radius(
         (["--threat.norm", "l2", "--threat.eps", "0.0019"], "l2 with eps 0.0019 changes no pixel"),
         (["--threat.eps", "0.0019"], "linf with eps 0.0019 changes no pixel of .* 256 levels"),
         (["--threat.eps", "2"], "threat.eps must be <= 1 for linf"),
-        (["--threat.norm", "l2", "--threat.eps", "nan"], "threat.eps must be finite and >= 0"),
+        (["--threat.norm", "l2", "--threat.eps", "nan"], "threat.eps must be finite, got nan"),
     ],
 )
 def test_a_poison_that_is_none_is_refused(

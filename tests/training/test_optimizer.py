@@ -119,7 +119,7 @@ def test_sgd_takes_the_steps_of_its_definition() -> None:
         ({"schedule": "linear", "knots": ((0, 0.1), (39, 0.0))}, "ascending from epoch 0 to 40"),
         ({"schedule": "linear", "knots": ((0, 0.1), (40, -1.0))}, "knots must be rates >= 0"),
         ({"milestones": (5, 3)}, "milestones must be ascending"),
-        ({"lr": math.nan}, "lr must be > 0"),
+        ({"lr": math.nan}, "lr must be finite, got nan"),
         ({"accumulate": 0}, "accumulate must be >= 1"),
     ],
 )

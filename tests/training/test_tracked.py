@@ -47,7 +47,7 @@ def test_a_run_that_ended_but_was_never_closed_is_told_whole(root: Path, monkeyp
     status, tags, metrics = kept(root)
     assert status == "FINISHED"
     assert tags.keys() == {
-        f"fftune.{n}" for n in ("run", "kind", "storage", "stopped", "data_hash")
+        f"fftune.{n}" for n in ("run", "kind", "storage", "begun", "stopped", "data_hash")
     }
     assert metrics.keys() == {"train/loss", "train/accuracy", "train/lr", "train/data_wait"}
 

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
-    """What the index reads of a summary."""
+    """Part of a summary that the index reads."""
 
     name: str
     title: str

@@ -113,7 +113,7 @@ def test_limits_are_settings() -> None:
     assert len(found["examples"]["FtoT"]) == 2 and len(found["surface"]["at"]) == 3
     whole = shown_of({"search": "cw", "grid": 9}, 400)
     assert (whole.analysed, whole.attacked_twice, whole.grid) == (400, 400, 9)
-    with pytest.raises(ConfigError, match="pictures must be >= 0, got -1"):
+    with pytest.raises(ConfigError, match="pictures must be >= 1, got -1"):
         shown_of({"pictures": -1}, 400)
 
 
