@@ -73,7 +73,8 @@ def test_every_file_is_on_disk_before_it_has_its_name(ground: Ground) -> None:
     assert len(renames) > 5
     for i in renames:
         folder, _, name = calls[i].kind.rpartition("/")
-        assert synced(calls[i - 1], f"{folder}/.{name}.part")
+        part = f"{folder}/.{name}.part"
+        assert synced([call for call in calls[:i] if call.kind == part][-1], part)
         assert synced(next(call for call in calls[i + 1 :] if folder in call.kind), folder)
 
 
