@@ -1,5 +1,7 @@
+import logging
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +30,16 @@ class TwoClass(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         score = x.flatten(1) @ self.weight
         return torch.stack([torch.zeros_like(score), score], 1)
+
+
+@pytest.fixture(autouse=True)
+def levels_of_the_log_are_kept() -> Iterator[None]:
+    """Commands that run in the tests' process set them, as with `--quiet`."""
+    logs = logging.getLogger(), logging.getLogger("fftune")
+    before = [log.level for log in logs]
+    yield
+    for log, level in zip(logs, before, strict=True):
+        log.setLevel(level)
 
 
 @pytest.fixture

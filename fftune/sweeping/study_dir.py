@@ -44,8 +44,7 @@ class _Attempts:
 
     open: str = ""
     """Driver whose attempt has not ended."""
-    driver: str = ""
-    """Driver of the last attempt; records of older versions have none."""
+    driver: str = ""  # of the last one; older records have none
     failures: list[str] = field(default_factory=list)
     gpus: float = 0.0
     """Share of a card that they were found to need."""
