@@ -183,7 +183,7 @@ def report(config: SweepConfig, root: Path) -> None:
 
 
 def shown(page: Path) -> str:
-    """How long a browser takes to draw a page."""
+    """Time a browser takes to draw a page, in words."""
     browser = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), "")
     if not browser:
         return "no Chromium here"

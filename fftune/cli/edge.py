@@ -181,7 +181,7 @@ def _named(error: BaseException) -> str:
 
 
 def _memory(error: BaseException) -> str:
-    """Of an error that says that memory ended; empty for others."""
+    """Line of an error that says that memory ended; empty for others."""
     if "torch" in sys.modules:
         from fftune.training.out_of_memory import described, ran_out
 
@@ -190,7 +190,7 @@ def _memory(error: BaseException) -> str:
 
 
 def _surroundings(error: BaseException) -> str:
-    """Of an error that comes from files, disk, network or databases; empty for others."""
+    """Line of an error of files, disk, network or databases; empty for others."""
     if isinstance(error, OSError):
         return _os_error(error)
     for kind in type(error).__mro__:

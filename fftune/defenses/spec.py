@@ -244,7 +244,7 @@ def purified(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise)
 def _told(
     defense: Defense, ask: Purify | Wrap, model: nn.Module, x: Tensor, noise: ExampleNoise
 ) -> Any:
-    """What a defence returns, which leaves x alone: other draws and defences are given it, too."""
+    """Ask a defence, which must leave x alone: other draws and defences are given it, too."""
     version = x._version
     found: Any = ask(model, x, noise=noise.noise, ids=noise.ids)
     if x._version != version:

@@ -1,7 +1,5 @@
 """Damaged copies of every file that fftune reads: one line that names it, and nothing is lost."""
 
-import contextlib
-import io
 import logging
 import os
 import shutil
@@ -15,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fftune.cli.edge import ended
 from tests.fuzz.damage import DAMAGES, WRONG, Copy, as_nobody, with_other_leaf
 from tests.fuzz.kinds import KINDS, Kind, make
+from tests.fuzz.said import Said
 
 EXAMPLES = int(os.environ.get("FFTUNE_FUZZ_EXAMPLES", "4000"))
 """Damaged files that the slow tests try."""
@@ -29,24 +27,6 @@ FUZZ = settings(
 )
 WHERE = st.floats(0, 1, exclude_max=True)
 OBJECTS = [name for name, kind in KINDS.items() if kind.file.endswith(".json")]
-
-
-class Said:
-    """Exit code and stderr of work at the edge."""
-
-    def __init__(self, work: Callable[[], object]) -> None:
-        stream = io.StringIO()
-        with contextlib.redirect_stderr(stream):
-            self.code = ended(lambda: work() and None)
-        self.err = stream.getvalue()
-        self.lines = [line for line in self.err.splitlines() if line.startswith("fftune: ")]
-
-    def require_one_line(self) -> None:
-        """What every mistake comes to."""
-        assert self.code in (0, 2), self.err
-        assert "Traceback" not in self.err
-        assert len(self.lines) == (self.code != 0), self.err
-        assert all(line.isprintable() and len(line) < 2100 for line in self.lines)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import importlib
 import inspect
-import io
 import math
 import os
 import pkgutil
@@ -20,13 +19,13 @@ from hypothesis import strategies as st
 
 from fftune import config, recipes
 from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train
-from fftune.cli.edge import ended
 from fftune.cli.options import parse
 from fftune.cli.tyro_rules import flags_of
 from fftune.cli.verbs import VERBS
 from fftune.config import HedgeSweep, SweepConfig
 from fftune.config.study import kind_record
 from fftune.errors import UserError
+from tests.fuzz.said import Said
 
 EXAMPLES = int(os.environ.get("FFTUNE_FUZZ_EXAMPLES", "4000"))
 """Command lines that the slow tests try."""
@@ -154,23 +153,6 @@ WORDS = st.one_of(
     st.integers().map(str),
     st.floats().map(str),
 )
-
-
-class Said:
-    """Exit code and both streams of a command at the edge."""
-
-    def __init__(self, work: Any) -> None:
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            self.code = ended(work)
-        self.err = err.getvalue()
-        self.lines = [line for line in self.err.splitlines() if line.startswith("fftune: ")]
-
-    def require_one_line(self) -> None:
-        assert self.code in (0, 2), self.err
-        assert "Traceback" not in self.err
-        assert len(self.lines) == (self.code != 0), self.err
-        assert all(line.isprintable() and len(line) < 2100 for line in self.lines)
 
 
 def check_flag(name: str, flag: str, word: str) -> None:

@@ -1,0 +1,25 @@
+"""What a command said at the edge, and what every mistake comes to there."""
+
+import contextlib
+import io
+from collections.abc import Callable
+
+from fftune.cli.edge import ended
+
+
+class Said:
+    """Exit code and stderr of work at the edge; its stdout goes nowhere."""
+
+    def __init__(self, work: Callable[[], object]) -> None:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            self.code = ended(lambda: work() and None)
+        self.err = err.getvalue()
+        self.lines = [line for line in self.err.splitlines() if line.startswith("fftune: ")]
+
+    def require_one_line(self) -> None:
+        """Assert that all went well, or that one line said what did not."""
+        assert self.code in (0, 2), self.err
+        assert "Traceback" not in self.err
+        assert len(self.lines) == (self.code != 0), self.err
+        assert all(line.isprintable() and len(line) < 2100 for line in self.lines)
