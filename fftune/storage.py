@@ -134,6 +134,7 @@ def _part_of(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     handle = _held(part)
     try:
+        os.ftruncate(handle, 0)
         yield part
     except BaseException:
         with contextlib.suppress(OSError):
@@ -144,7 +145,7 @@ def _part_of(path: Path) -> Iterator[Path]:
 
 
 def _held(part: Path) -> int:
-    """Descriptor of a new or left file, locked and empty."""
+    """Descriptor of a new or left file, locked."""
     while True:
         try:
             handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -158,7 +159,6 @@ def _held(part: Path) -> int:
             # Not so where the one waited for has renamed or deleted what was opened here.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle), os.lstat(part)):
-                    os.ftruncate(handle, 0)
                     return handle
         except BaseException:
             os.close(handle)

@@ -43,6 +43,17 @@ def test_what_a_killed_writer_left_is_written_over(tmp_path) -> None:
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_a_file_that_cannot_be_emptied_is_deleted(tmp_path, monkeypatch) -> None:
+    def fail(*_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "ftruncate", fail)
+        with pytest.raises(StorageError, match="Input/output error; nothing was left behind"):
+            write_text(tmp_path / "a", "new")
+    assert not os.listdir(tmp_path)
+
+
 def test_writers_of_one_file_take_turns(tmp_path) -> None:
     """Each sees its own content in the part, from beginning to end."""
     path = tmp_path / "new" / "a"

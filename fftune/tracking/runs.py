@@ -13,7 +13,7 @@ from uuid import uuid4
 from fftune.errors import first_words
 from fftune.storage import in_turn, write_text
 from fftune.tracking.outbox import Outbox, set_aside, unsent_calls, unsent_files
-from fftune.tracking.store import Tracking
+from fftune.tracking.store import Tracking, open_tracking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -166,6 +166,13 @@ def _is_outage(error: Exception) -> bool:
     if isinstance(error, MlflowException):
         return error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
     return isinstance(error, ConnectionError)
+
+
+def open_to_write(root: Path, experiment: str) -> Tracking:
+    """Open an experiment as `open_tracking` does, and send what was kept while nobody answered."""
+    tracking = open_tracking(root, experiment)
+    send_outbox(tracking)
+    return tracking
 
 
 def send_outbox(tracking: Tracking) -> None:
