@@ -15,7 +15,7 @@ from fftune.storage import may_write
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_kind import kind_of
 from fftune.tracking.runs import open_to_write
-from fftune.tracking.store import Tracking, own_store
+from fftune.tracking.store import Tracking, answering, own_store
 from fftune.tracking.views import log_front, save_view
 
 SEARCH_PAGE = "search.html"
@@ -66,8 +66,13 @@ def log_to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: P
         return f"fronts  not in MLflow: storage {str(root)!r} cannot be written"
     try:
         tracking = open_to_write(root, config.experiment)
+        with answering(tracking.uri):
+            return _logged(tracking, config, front, pages)
     except StorageError as error:
         return f"fronts  not in MLflow: {error}; fftune report {config.name} tries again"
+
+
+def _logged(tracking: Tracking, config: Study, front: Front, pages: Mapping[str, str]) -> str:
     for risk in config.risks[1:]:
         one = front.against(risk)
         log_front(
