@@ -128,8 +128,10 @@ def main(arguments: Sequence[str]) -> None:
         raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")
 
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
+    require_store(root)
 
     announce_imports()
     from fftune.evaluation.evaluate import evaluate

@@ -127,8 +127,10 @@ def main(arguments: Sequence[str]) -> None:
         print(describe(command.config, command.on, command.cards))
         return
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is refused before the long imports
+    require_store(root)
 
     announce_imports()
     from fftune.training.tracked import train_tracked
