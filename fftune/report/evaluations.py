@@ -28,8 +28,8 @@ from fftune.report.optimality import SearchShare, defended_shares, share_values
 from fftune.risk import Rate, plain_rate
 from fftune.storage import write_text
 from fftune.stored_file import require_plain_file
-from fftune.tracking.runs import TrackedRun, has_run, in_place_of, send_outbox
-from fftune.tracking.store import Tracking, open_tracking
+from fftune.tracking.runs import TrackedRun, has_run, in_place_of, open_to_write
+from fftune.tracking.store import Tracking
 
 MOST_PAIRS = 36
 """Pairs of nets that are all compared: those of nine nets, a front of the papers."""
@@ -74,7 +74,7 @@ class EvaluationRecord:
         Raises:
             StorageError: MLflow does not answer, or its store is of no use.
         """
-        send_outbox(self._tracking)
+        log.debug("MLflow's experiment is %s", self._tracking.experiment_id)
 
     def keep(self, name: str, result: EvalResult, seeds: Sequence[Outcomes] = ()) -> str:
         """Write a net's rows and rates; return the text for the user.
@@ -164,7 +164,7 @@ class EvaluationRecord:
 
     @cached_property
     def _tracking(self) -> Tracking:
-        return open_tracking(self.root, f"evaluate-{Path(self.data).name}")
+        return open_to_write(self.root, f"evaluate-{Path(self.data).name}")
 
     def _path(self, question: Question, *, default: bool = False) -> Path:
         """File of a question's rows; every question has its own."""

@@ -4,13 +4,14 @@ import contextlib
 import logging
 import os
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from fftune.errors import StorageError
+from fftune.errors import StorageError, first_words
 from fftune.storage import in_turn, write_text, write_whole
 from fftune.stored_file import read_text
 
@@ -101,6 +102,31 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
         raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
     unsent = root / "mlflow-unsent"
     return Tracking(uri=uri, experiment_id=experiment_id, unsent=unsent, storage=storage)
+
+
+@contextlib.contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """Turn what MLflow's server, disk or the way to them do into one line.
+
+    Raises:
+        StorageError: the block met it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, OSError) or is_outage(error)):
+            raise
+        log.debug("MLflow", exc_info=True)
+        raise StorageError(f"MLflow store {uri!r} failed: {first_words(error)}") from error
+
+
+def is_outage(error: Exception) -> bool:
+    """Tell if MLflow did not answer; what it refuses is a defect."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+    return isinstance(error, ConnectionError)
 
 
 def _storage_id(path: Path) -> str:
