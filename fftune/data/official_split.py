@@ -35,6 +35,9 @@ class OfficialSplit:
     images: Images
     ids: Tensor | None = None
     """(N,) int64; None: the positions themselves."""
+    origin: str = ""
+    """The files that it was found in, what was left out of them, and how labels were numbered; in
+    words, and empty where it comes from no files."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -69,6 +72,7 @@ class OfficialSplit:
             ids=self.ids_of(rows),
             pixels=torch.from_numpy(pixels),
             y=self.y[rows],
+            origin=self.origin,
         )
 
     def ids_of(self, rows: Tensor) -> Tensor:
