@@ -48,7 +48,8 @@ def place_framed(spec: DataSpec, split: Split) -> ListedSplit:
     part, rows = place(_opened(spec.name), spec, split)
     frame = Central(spec.image_size, spec.image_resize) if spec.image_size else None
     official = _official(spec.name)
-    part = replace(part, origin=told(part, spec, split, len(rows), official.get(part.name, 0)))
+    origin = told(part, spec, split, len(rows), official.get(part.name, 0))
+    part = replace(part, origin=origin, asked=spec.name)
     tell(part.origin)
     return ListedSplit(part.framed(frame), rows.sort().values)
 

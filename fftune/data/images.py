@@ -21,6 +21,9 @@ Pixels = NDArray[np.uint8]
 Frame = Callable[[Image.Image], Image.Image]
 
 GREY = frozenset({"1", "L", "LA"})
+ORIENTATION = 0x0112
+"""EXIF's number of the tag that says how a photograph is to be turned."""
+MOVING = ("GIF", "PNG", "TIFF", "WEBP")
 LOOKED_AT, MOST = 200, 20_000
 """Images whose headers say if a set has colours, and the most of a grey set that all are read."""
 COLOUR = frozenset({"RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB"})
@@ -28,10 +31,13 @@ COLOUR = frozenset({"RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "L
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """A decoded image; `converted` if a grey one was made colour."""
+    """A decoded image."""
 
     pixels: Pixels
     converted: bool = False
+    """Was a grey one made colour?"""
+    dropped: tuple[str, ...] = ()
+    """What the file has and pixels do not, as torchvision's `ImageFolder` drops it."""
 
 
 class Images(Protocol):
@@ -70,6 +76,10 @@ class Files:
                 return decode(file, self.channels, self.where(i), self.frame)
         except OSError as error:
             raise DataError(f"image {self.where(i)!r}: {error.strerror or error}") from None
+
+    def opened(self, i: int) -> IO[bytes]:
+        """The file of an image."""
+        return open(self.paths[i], "rb")
 
     def where(self, i: int) -> str:
         return self.paths[i]
@@ -114,6 +124,7 @@ def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> D
             grey = is_grey(image, where)
             if channels == 1 and not grey:
                 raise DataError(f"image {where!r} has colours, but its set is grey")
+            dropped = _dropped(image)
             whole = image.convert("L" if channels == 1 else "RGB")
     except DataError:
         raise
@@ -123,8 +134,24 @@ def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> D
         raise DataError(f"image {where!r} cannot be decoded: {reason}") from error
     pixels = np.asarray(whole if frame is None else frame(whole))
     return DecodedImage(
-        pixels.reshape(*pixels.shape[:2], channels), converted=grey and channels == 3
+        pixels.reshape(*pixels.shape[:2], channels),
+        converted=grey and channels == 3,
+        dropped=dropped,
     )
+
+
+def _dropped(image: Image.Image) -> tuple[str, ...]:
+    """What conversion to grey or colour drops of an opened image."""
+    found = []
+    if "exif" in image.info and image.getexif().get(ORIENTATION, 1) != 1:
+        found.append("an orientation in EXIF")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        found.append("transparency")
+    if image.mode == "CMYK":
+        found.append("inks of CMYK")
+    if image.format in MOVING and getattr(image, "is_animated", False):
+        found.append("further frames")
+    return tuple(found)
 
 
 def refuse_truncated() -> None:

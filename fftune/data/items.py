@@ -83,9 +83,10 @@ def items_of(data: Any, where: str) -> Items:
 
 
 def _each(data: Any) -> Iterable[Any]:
+    examples: Iterable[Any] = data
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         return (data[i] for i in range(len(data)))  # what has no end of its own has a length
-    return iter(data)
+    return examples
 
 
 def _pair(item: Any, where: str) -> tuple[Any, Any]:

@@ -57,7 +57,7 @@ def class_folders(place: Place) -> Parts:
     images = next(iter(listed.values())).images
     channels = len(place.mean)
     if not channels:
-        colour = has_colour(len(images), lambda i: open(images[i][0], "rb"))
+        colour = has_colour(len(images), Files([file for file, _ in images], 0).opened)
         channels = 3 if colour else 1
     mean, std = place.normalisation(channels)
     classes = tuple(dict.fromkeys(label for _, label in images))
@@ -102,7 +102,8 @@ def _roots(path: Path) -> dict[PartName, Path]:
                 str(path), f"the images of {named[word]!r}, without classes,", named[word]
             )
     every = {word: folders[name] for word, name in named.items()}
-    return {part: (holders or every)[word] for part, word in chosen_parts(holders or every).items()}
+    roots = holders or every
+    return {part: roots[word] for part, word in chosen_parts(roots).items()}
 
 
 def _folders(path: Path) -> list[str]:

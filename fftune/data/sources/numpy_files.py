@@ -147,8 +147,7 @@ def _pairs(arrays: Arrays, place: Place) -> dict[PartName, tuple[str, str]]:
     Raises:
         DataError: there is no such pair.
     """
-    said = {"image": place.image, "label": place.label}
-    for what, name in said.items():
+    for name in (place.image, place.label):
         if name and name not in arrays:
             raise DataError(f"{str(place.path)!r} has no array {name!r}; {_listed(arrays)}")
     if place.image and place.label:

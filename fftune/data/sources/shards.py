@@ -1,84 +1,21 @@
-"""Tables of encoded images: Parquet files, and Arrow files as `datasets` saves them.
+"""Tables of encoded images: Parquet files, and Arrow files as `datasets` saves them."""
 
-Labels are read at once. Images stay in their files, and a group of rows is read when one of it is
-asked for; `HELD` bytes of groups are kept.
-"""
-
-import io
 import json
-import os
 import re
-import threading
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from fftune.data.data_form import DataForm, Place
 from fftune.data.dataset import Source
 from fftune.data.files_below import expanded, left_out
-from fftune.data.images import DecodedImage, Frame, Images, decode, has_colour
+from fftune.data.images import has_colour
 from fftune.data.labels import numbering, plain_labels
 from fftune.data.naming import IMAGE, LABEL, chosen_column, grouped, natural, word_of_part
 from fftune.data.official_split import OfficialSplit, Parts
+from fftune.data.row_groups import ARROW, PARQUET, ShardImages, column_of, schema_of, shard_of
 from fftune.errors import DataError
-from fftune.stored_file import reading
-
-PARQUET, ARROW = ".parquet", ".arrow"
-HELD = 10**9
-"""Bytes of encoded images that are kept in memory, over all files."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A file of rows in groups."""
-
-    path: str
-    begins: tuple[int, ...]
-    """First row of each group, and the number of rows."""
-
-
-@dataclass(frozen=True, slots=True)
-class ShardImages:
-    """A column of encoded images in several files."""
-
-    shards: tuple[Shard, ...]
-    column: str
-    channels: int
-    frame: Frame | None = None
-
-    def __len__(self) -> int:
-        return sum(shard.begins[-1] for shard in self.shards)
-
-    def read(self, i: int) -> DecodedImage:
-        return decode(self.encoded(i), self.channels, self.where(i), self.frame)
-
-    def where(self, i: int) -> str:
-        shard, row = self._at(i)
-        return f"{shard.path}, row {row}"
-
-    def framed(self, frame: Frame) -> Images:
-        return replace(self, frame=frame)
-
-    def encoded(self, i: int) -> io.BytesIO:
-        """The bytes of one image, as a file.
-
-        Raises:
-            DataError: the row holds none.
-        """
-        shard, row = self._at(i)
-        group = next(g for g, end in enumerate(shard.begins[1:]) if row < end)
-        value = _group(shard.path, group, self.column)[row - shard.begins[group]].as_py()
-        return io.BytesIO(_bytes_of(value, self.column, Path(shard.path), self.where(i)))
-
-    def _at(self, i: int) -> tuple[Shard, int]:
-        """The file of an image, and its row there."""
-        for shard in self.shards:
-            if i < shard.begins[-1]:
-                return shard, i
-            i -= shard.begins[-1]
-        raise IndexError(i)
 
 
 def shards(place: Place) -> Parts:
@@ -97,13 +34,13 @@ def shards(place: Place) -> Parts:
     groups = grouped(place.path, files)
     for paths in groups.values():
         _refuse_several(paths, place.path)
-    schema = _schema(files[0])
+    schema = schema_of(files[0])
     where = repr(str(place.path))
     image, label, note = _columns(schema, place, where)
-    found = {part: [_shard(path) for path in paths] for part, paths in groups.items()}
+    found = {part: [shard_of(path) for path in paths] for part, paths in groups.items()}
     labels = {
         part: plain_labels(
-            [value for path in paths for value in _labels(path, label)], _where(paths, label)
+            [value for path in paths for value in column_of(path, label)], _where(paths, label)
         )
         for part, paths in groups.items()
     }
@@ -138,14 +75,15 @@ def _finds(path: Path) -> bool:
     if path.is_file() or not files:
         return bool(files)
     try:
-        return bool(_of_images(_schema(files[0])))
+        return bool(_of_images(schema_of(files[0])))
     except DataError:
         return True  # reading it says what is wrong
 
 
 def _tables(path: Path) -> tuple[list[Path], list[Path]]:
     """Files of tables, sorted by name, and all others."""
-    tables, others = [], []
+    tables: list[Path] = []
+    others: list[Path] = []
     for file in expanded(path):
         aside = file.name.startswith(("cache-", "tmp"))  # of maps of `datasets`
         table = file.suffix.lower() in (PARQUET, ARROW) and not aside
@@ -221,129 +159,6 @@ def _class_names(schema: Any, label: str) -> tuple[str, ...]:
         return tuple(map(str, feature["names"]))
     except (ValueError, LookupError, TypeError):
         return ()
-
-
-def _schema(path: Path) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.suffix.lower() == ARROW:
-        with reading(path, "Arrow file", DataError), pa.memory_map(str(path)) as file:
-            return _stream(file).schema
-    with reading(path, "Parquet file", DataError):
-        return pq.read_schema(path)
-
-
-def _shard(path: Path) -> Shard:
-    """The groups of a file.
-
-    Raises:
-        DataError: it is damaged, or has no rows.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.suffix.lower() == ARROW:
-        with reading(path, "Arrow file", DataError), pa.memory_map(str(path)) as file:
-            sizes = [len(batch) for batch in _batches(file)]
-    else:
-        with reading(path, "Parquet file", DataError), pq.ParquetFile(path) as table:
-            meta = table.metadata
-            sizes = [meta.row_group(g).num_rows for g in range(meta.num_row_groups)]
-    begins = [0]
-    for size in sizes:
-        begins.append(begins[-1] + size)
-    return Shard(str(path), tuple(begins))
-
-
-def _labels(path: Path, column: str) -> list[Any]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.suffix.lower() == ARROW:
-        with reading(path, "Arrow file", DataError), pa.memory_map(str(path)) as file:
-            return [value for batch in _batches(file) for value in batch.column(column).to_pylist()]
-    with reading(path, "Parquet file", DataError):
-        values: list[Any] = pq.read_table(path, columns=[column])[column].to_pylist()
-        return values
-
-
-def _stream(file: Any) -> Any:
-    """The batches of an Arrow file, in either of its two layouts."""
-    import pyarrow as pa
-
-    try:
-        return pa.ipc.open_stream(file)
-    except pa.ArrowInvalid:
-        file.seek(0)
-        return pa.ipc.open_file(file)
-
-
-def _batches(file: Any) -> Iterator[Any]:
-    opened = _stream(file)
-    if hasattr(opened, "num_record_batches"):
-        return (opened.get_batch(i) for i in range(opened.num_record_batches))
-    return iter(opened)
-
-
-class _Groups:
-    """Groups of rows that were read last, up to `HELD` bytes of them."""
-
-    def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
-        self._bytes = 0
-        self._lock = threading.Lock()
-
-    def get(self, path: str, group: int, column: str) -> Any:
-        """A column of a group; raises `DataError` for a damaged file."""
-        with reading(Path(path), "Parquet file", DataError):
-            state = os.stat(path)
-        key = path, state.st_mtime_ns, state.st_size, group, column
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-            values = _read_group(Path(path), group, column)
-            self._kept[key] = values
-            self._bytes += values.nbytes
-            while self._bytes > HELD and len(self._kept) > 1:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes
-            return values
-
-
-_GROUPS = _Groups()
-
-
-def _group(path: str, group: int, column: str) -> Any:
-    return _GROUPS.get(path, group, column)
-
-
-def _read_group(path: Path, group: int, column: str) -> Any:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    if path.suffix.lower() == ARROW:
-        with reading(path, "Arrow file", DataError), pa.memory_map(str(path)) as file:
-            return next(b for i, b in enumerate(_batches(file)) if i == group).column(column)
-    with reading(path, "Parquet file", DataError), pq.ParquetFile(path) as table:
-        return table.read_row_group(group, columns=[column])[column]
-
-
-def _bytes_of(value: Any, column: str, file: Path, where: str) -> bytes:
-    """An image of a row: its bytes, or those of the file that it names.
-
-    Raises:
-        DataError: it is neither.
-    """
-    found = value.get("bytes") if isinstance(value, Mapping) else value
-    if isinstance(found, bytes):
-        return found
-    name = value.get("path") if isinstance(value, Mapping) else value
-    if not isinstance(name, str):
-        raise DataError(f"{where}: column {column!r} must hold encoded images in every row")
-    path = file.parent / name
-    with reading(path, "image", DataError):
-        return path.read_bytes()
 
 
 def _where(paths: Sequence[Path], label: str) -> str:
