@@ -230,6 +230,17 @@ DATASETS = Registry(
         "imagenet": "fftune.data.sources.folders:IMAGENET",
     },
 )
+DATA_FORMS = Registry(
+    "form of data",
+    "fftune.data_forms",
+    {  # in the order in which a place is compared with them
+        "pickles": "fftune.data.sources.cifar_pickles:CIFAR_PICKLES",
+        "shards": "fftune.data.sources.shards:SHARDS",
+        "tars": "fftune.data.sources.tars:TARS",
+        "arrays": "fftune.data.sources.numpy_files:NUMPY_FILES",
+        "folders": "fftune.data.sources.folders:CLASS_FOLDERS",
+    },
+)
 BATTERIES = Registry(
     "battery",
     "fftune.batteries",

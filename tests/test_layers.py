@@ -96,7 +96,7 @@ DOORS = {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
         *("hedge_study.summary", "result", "papers"),
     },
-    "pyarrow": {"outcomes", "evaluation", "data.sources.folders", "hedge_study"},
+    "pyarrow": {"outcomes", "evaluation", "data.sources.shards", "data.row_groups", "hedge_study"},
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
     "PIL": {"data", "hedge_study.pictures", "defenses.jpeg"},
