@@ -7,7 +7,7 @@ from math import log1p
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
-COLORSCALE = ((0.0, "rgb(217, 72, 15)"), (0.5, "rgb(134, 46, 156)"), (1.0, "rgb(11, 79, 108)"))
+COLORSCALE = [[0.0, "rgb(217, 72, 15)"], [0.5, "rgb(134, 46, 156)"], [1.0, "rgb(11, 79, 108)"]]
 """Colours from the first trial to the last, or the least value to the largest; Optuna's begin in
 white, which cannot be seen."""
 TICKS = (0, 0.3, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000)
