@@ -111,7 +111,13 @@ DOORS = {
     "filelock": {"storage"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
-        *("evaluation.ray_pool", "report.gaps", "capture.python_state", "papers"),
+        *(
+            "evaluation.ray_pool",
+            "evaluation.saved_points",
+            "report.gaps",
+            "capture.python_state",
+            "papers",
+        ),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
@@ -129,6 +135,9 @@ MADE_FOR_USERS = {
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
+    "evaluation.saved_points.SavedPoints": "read by viewers",
+    "evaluation.saved_points.index_points": "written by evaluations that keep their images",
+    "evaluation.saved_points.write_points": "written by evaluations that keep their images",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
