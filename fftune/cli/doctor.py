@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> None:
     from fftune.doctor.behaviours import behaviours
     from fftune.doctor.check import LEVEL, MARGIN
     from fftune.doctor.sound import checks_of
-    from fftune.evaluation.evaluate import has_gradients
+    from fftune.evaluation.direct import has_gradients
 
     progress = Progress("doctor", unit="parts", total=2, fractions=True)
     progress.update(note="the evaluation")

@@ -22,7 +22,7 @@ from fftune.data import Dataset
 from fftune.doctor.check import MARGIN, Check, beats, is_full
 from fftune.evaluation.batteries import Attack, single
 from fftune.evaluation.defended import DefenseSet
-from fftune.evaluation.evaluate import attack_model
+from fftune.evaluation.direct import attack_model
 from fftune.outcomes import Outcomes
 from fftune.registry import label
 from fftune.risk import Rate

@@ -6,7 +6,7 @@ from fftune.config import AttackConfig, BatteryConfig, Goal, ThreatModel
 from fftune.data import Dataset
 from fftune.doctor.check import MARGIN, Check
 from fftune.evaluation.batteries import single
-from fftune.evaluation.evaluate import attack_model
+from fftune.evaluation.direct import attack_model
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import findings
 from fftune.models import device_of, eval_mode, frozen, torch_threads
