@@ -65,6 +65,8 @@ class Grid:
     title: str = ""
     worst: str = ""
     """What its worst cells are, as in "the worst net of each column"."""
+    wraps: bool = False
+    """Cells are text, which may be wrapped."""
 
     @property
     def widths(self) -> list[int]:
@@ -77,7 +79,7 @@ class Grid:
 
     def fits(self, width: int) -> bool:
         """Do all columns stand side by side within so many columns of text?"""
-        return sum(self.widths) + GAP * (len(self.rows[0]) - 1) <= width
+        return self.wraps or sum(self.widths) + GAP * (len(self.rows[0]) - 1) <= width
 
     def parts(self, width: int) -> "list[Grid]":
         """Grids that fit: this one, or with its columns as rows, or parts of the columns.
@@ -106,12 +108,14 @@ Block = str | Grid
 """A line, which is wrapped below its beginning, or a grid."""
 
 
-def grid(rows: Iterable[Sequence[Cell]], title: str = "", worst: str = "") -> Grid:
+def grid(
+    rows: Iterable[Sequence[Cell]], title: str = "", worst: str = "", *, wraps: bool = False
+) -> Grid:
     """Build a grid of rows, of which the first holds the heads; short rows end with empty cells."""
     filled = [tuple(row) for row in rows]
     width = max(map(len, filled))
     padded = tuple((*row, *[""] * (width - len(row))) for row in filled)
-    return Grid(rows=padded, title=title, worst=worst)
+    return Grid(rows=padded, title=title, worst=worst, wraps=wraps)
 
 
 def show(blocks: Iterable[Block], stream: TextIO | None = None) -> None:
@@ -195,7 +199,7 @@ def _table(part: Grid, line: str) -> "Table":
     for at, (head, least) in enumerate(zip(heads, part.widths, strict=True)):
         numbers = at > 0 and all(NUMBER.match(str(row[at])) for row in body)
         side: Literal["left", "right"] = "right" if numbers else "left"
-        table.add_column(Text(str(head)), justify=side, min_width=least, no_wrap=False)
+        table.add_column(Text(str(head)), justify=side, min_width=None if part.wraps else least)
     for row in body:
         cells = ((str(cell), "bold" if isinstance(cell, Worst) else "") for cell in row)
         table.add_row(*(Text(text, style=style) for text, style in cells))
