@@ -178,7 +178,8 @@ class _Reporter(tune.Callback):
         """Error that ends the study: other trials would meet it as well."""
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._progress.waiting()
+        running = [trial for trial in trials if trial.status == "RUNNING"]
+        self._progress.waiting([trial.config["settings"] for trial in running])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any
