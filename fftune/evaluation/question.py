@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from fftune.attacks import protocol_of
@@ -18,6 +18,8 @@ from fftune.config import (
     to_json,
     told_radius,
 )
+from fftune.config.model import Origin
+from fftune.config.serialization import SINCE
 from fftune.defenses import Defense, Hedge, NamedDefense
 from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.batteries import battery_spec, tier_of
@@ -111,11 +113,13 @@ class Question:
     engine: int
     remarks: tuple[str, ...]
     """Remarks of the lint and on the battery, `code: text`; they are not part of the question."""
+    origin: str = field(default="", metadata={SINCE: 5})
+    """What the net was built from, in words; `model_hash` and `code` are what counts."""
 
     @property
     def hash(self) -> str:
         """Hash of the whole question, in 8 hex digits."""
-        return config_hash(replace(self, remarks=()))[:8]
+        return config_hash(replace(self, remarks=(), origin=""))[:8]
 
     @property
     def name(self) -> str:
@@ -152,7 +156,9 @@ class Question:
         own = [one for one in self.attacks if one not in added]
         aware = (f"attackers that know of defences, and controls: {', '.join(added)}",)
         how = f"{self.device}, {self.precision}, {self.threads} threads"
+        origin = (f"net: {self.origin}",) if self.origin else ()
         return (
+            *origin,
             f"{len(self.classes)} classes in order: {_shortened(self.classes)}",
             f"{ball}; battery {self.battery}{tier}: {', '.join(own)}",
             *(defences if self.defences else ()),
@@ -206,6 +212,7 @@ def question_of(
     device: str,
     precision: Precision,
     remarks: Sequence[str] = (),
+    origin: Origin | None = None,
 ) -> Question:
     """Build the question of a job from its resolved settings.
 
@@ -251,6 +258,7 @@ def question_of(
         repeats=0 if defense_set is None else defense_set.repeats,
         engine=ENGINE,
         remarks=(*remarks, *filter(None, [battery_spec(battery.name).caveat])),
+        origin="" if origin is None else origin.told,
     )
 
 
