@@ -40,6 +40,7 @@ from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, TaskQ
 from fftune.metrics import Metrics
 from fftune.models import load_model, torch_threads, weights_hash
 from fftune.models.equivalence import first_line
+from fftune.models.loading import loaded
 from fftune.progress import Progress
 from fftune.user_code import answering
 
@@ -119,7 +120,7 @@ def _net(payload: _JobPayload) -> nn.Module:
     """
     node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     try:
-        net = load_model(replace(payload.spec, weights="", hash=""))
+        net = loaded(payload.spec, bare=True).net
     except ModelError as error:
         raise ModelError(f"{error}, on node {node}") from None
     net.load_state_dict(torch.load(io.BytesIO(payload.weights), weights_only=True))
