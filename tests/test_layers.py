@@ -34,6 +34,7 @@ RANKS = {
     "storage": 4,
     "user_code": 1,
     "names": 1,
+    "named_code": 0,
     "registry": 2,
     "private_ray": 5,
     "ray_cluster": 6,
