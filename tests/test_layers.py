@@ -36,6 +36,8 @@ RANKS = {
     "names": 1,
     "registry": 2,
     "private_ray": 5,
+    "ray_head": 5,
+    "ray_lines": 5,
     "ray_cluster": 6,
     "threat": 5,
     "models": 5,
@@ -80,7 +82,7 @@ DOORS = {
     "optuna": {"sweeping", "testing.samplers"},
     "sqlalchemy": {"sweeping.optuna_storage"},
     "ray": {
-        *("ray_cluster", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
+        *("ray_cluster", "ray_lines", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
         *(
             "sweeping.ray_scheduler",
             "sweeping.ray_tune",
