@@ -106,9 +106,9 @@ def test_a_block_that_ray_holds_fast_ends_with_the_process(ray, monkeypatch) -> 
 
     def held() -> None:
         with head_watched(**ray.at, private=True):
-            ray.head.close()
+            ray.raylet.accept()[0].close()
             until(threading.Event())
 
     done = forked(held)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("fftune: Ray's head at") and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("fftune: Ray's raylet") and done.stderr.count("\n") == 1
