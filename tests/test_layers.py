@@ -37,6 +37,8 @@ RANKS = {
     "named_code": 0,
     "registry": 2,
     "private_ray": 5,
+    "ray_head": 5,
+    "ray_lines": 5,
     "ray_cluster": 6,
     "threat": 5,
     "models": 5,
@@ -81,7 +83,7 @@ DOORS = {
     "optuna": {"sweeping", "testing.samplers"},
     "sqlalchemy": {"sweeping.optuna_storage"},
     "ray": {
-        *("ray_cluster", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
+        *("ray_cluster", "ray_lines", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
         *(
             "sweeping.ray_scheduler",
             "sweeping.ray_tune",
