@@ -86,9 +86,9 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
     artifacts = None if given else (root / "mlflow").as_uri()
     try:
         with in_turn(own):
-            if file := _sqlite_file(given) if given else own:
+            if file := sqlite_file(given) if given else own:
                 _make_tables(file, artifacts or "mlruns")
-                _require_database(file)
+                require_database(file)
             experiment_id = _open_experiment(uri, experiment, artifacts)
             if artifacts:
                 _follow(own, experiment_id, artifacts)
@@ -154,7 +154,7 @@ def _url(database: Path) -> str:
     return f"sqlite:///{path}" if plain else f"sqlite+pysqlite:///{encoded}"
 
 
-def _sqlite_file(uri: str) -> Path | None:
+def sqlite_file(uri: str) -> Path | None:
     """File of a SQLite URL, which may be given as a `file:` URI; None for other stores."""
     path = uri.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")
     return Path(unquote(path)) if uri.startswith("sqlite:///") and path else None
@@ -182,7 +182,7 @@ def _make_tables(database: Path, artifacts: str) -> None:
     write_whole(database, fill)
 
 
-def _require_database(path: Path) -> None:
+def require_database(path: Path) -> None:
     """Check that a file, which may be new, is a database that can be written.
 
     MLflow itself would try for minutes, with a traceback each time. SQLite makes files that no

@@ -14,6 +14,7 @@ from fftune.errors import ModelError, StorageError, StudyError
 from fftune.metrics import Metrics
 from fftune.models import device_of
 from fftune.names import require_name
+from fftune.objectives import find_objective
 from fftune.storage import locked, write_text
 from fftune.tracking.meanwhile import meanwhile
 from fftune.tracking.runs import TrackedRun, end_stale_runs, left_open, open_to_write
@@ -55,6 +56,7 @@ def train_tracked(
                 # The open one is ended last: it is the mark that the new one is not whole.
                 _log_again(_begin_run(config, name, tracking), done, folder)
             return done, folder
+        log.info("training %s: %s", name, described(config))
         with meanwhile(lambda: start_run(config, name, root)) as run:
             try:
                 checkpoint = train_anywhere(
@@ -74,6 +76,15 @@ def train_tracked(
                 raise
             _close(run(), checkpoint, folder)
     return checkpoint, folder
+
+
+def described(config: TrainConfig) -> str:
+    """What a training is, as in "thrm, lambda 20, 40 epochs of digits, on cpu"."""
+    spec = find_objective(config.objective)
+    weight = f", lambda {config.lam:g}" if spec.weighted else ""
+    epochs = f"{config.optimizer.epochs} epochs of {config.data.name}"
+    workers = f", {config.workers} workers" if config.workers > 1 else ""
+    return f"{config.objective}{weight}, {epochs}, on {device_of(config.device)}{workers}"
 
 
 def _finished(folder: Path, config: TrainConfig) -> Checkpoint | None:

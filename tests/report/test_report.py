@@ -101,6 +101,7 @@ def test_the_table_has_a_row_a_model(quick: SweepConfig) -> None:
     assert len(rows) == 4
     assert rows[0] == {
         "study": "a",
+        "trial": 0,
         "lambda": "0",
         "front": "*",
         "natural risk": "14.6 (12.7-16.7)",
