@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fftune.errors import ConfigError
+from fftune.named_code import may_run
 from fftune.user_code import UserCodeError, attribute, local_code, written_code
 
 LISTED = 80
@@ -108,6 +109,12 @@ def require_call(what: str, function: Any, *arguments: Any, **named: Any) -> Non
 def is_of_file(name: str) -> bool:
     """Is it `FILE.py:NAME`?"""
     return _FILE.fullmatch(name) is not None
+
+
+def may_look(name: str) -> bool:
+    """May the entry be imported? That of a file which only what is stored names may not."""
+    parts = _FILE.fullmatch(name)
+    return parts is None or may_run(Path(parts["file"]))
 
 
 def code_of(name: str) -> str:
@@ -251,6 +258,17 @@ DATASETS = Registry(
         "svhn": "fftune.data.sources.archives:SVHN",
         "tiny-imagenet": "fftune.data.sources.folders:TINY_IMAGENET",
         "imagenet": "fftune.data.sources.folders:IMAGENET",
+    },
+)
+DATA_FORMS = Registry(
+    "form of data",
+    "fftune.data_forms",
+    {  # in the order in which a place is compared with them
+        "pickles": "fftune.data.sources.cifar_pickles:CIFAR_PICKLES",
+        "shards": "fftune.data.sources.shards:SHARDS",
+        "tars": "fftune.data.sources.tars:TARS",
+        "arrays": "fftune.data.sources.numpy_files:NUMPY_FILES",
+        "folders": "fftune.data.sources.folders:CLASS_FOLDERS",
     },
 )
 BATTERIES = Registry(

@@ -157,8 +157,10 @@ def main(arguments: Sequence[str]) -> None:
         print(study_json(command.config) + _cost(command), end="")
         return
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
+    require_store(root)
 
     announce_imports()
     from fftune.sweeping.study_kind import kind_of
