@@ -147,8 +147,9 @@ def _why(name: str) -> str:
 
 def _official(name: str) -> Mapping[str, int]:
     """Published number of examples of each part; empty for other sets."""
-    spec = DATASETS.get(name)
-    return spec.official if isinstance(spec, DatasetSpec) else {}
+    if name not in DATASETS or not isinstance(spec := DATASETS[name], DatasetSpec):
+        return {}
+    return spec.official
 
 
 def _spec_of(name: str) -> DatasetSpec | None:
