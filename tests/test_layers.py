@@ -34,8 +34,11 @@ RANKS = {
     "storage": 4,
     "user_code": 1,
     "names": 1,
+    "named_code": 0,
     "registry": 2,
     "private_ray": 5,
+    "ray_head": 5,
+    "ray_lines": 5,
     "ray_cluster": 6,
     "threat": 5,
     "models": 5,
@@ -80,7 +83,7 @@ DOORS = {
     "optuna": {"sweeping", "testing.samplers"},
     "sqlalchemy": {"sweeping.optuna_storage"},
     "ray": {
-        *("ray_cluster", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
+        *("ray_cluster", "ray_lines", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
         *(
             "sweeping.ray_scheduler",
             "sweeping.ray_tune",
@@ -111,7 +114,13 @@ DOORS = {
     "filelock": {"storage"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
-        *("evaluation.ray_pool", "report.gaps", "capture.python_state", "papers"),
+        *(
+            "evaluation.ray_pool",
+            "evaluation.saved_points",
+            "report.gaps",
+            "capture.python_state",
+            "papers",
+        ),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
@@ -129,6 +138,9 @@ MADE_FOR_USERS = {
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
+    "evaluation.saved_points.SavedPoints": "read by viewers",
+    "evaluation.saved_points.index_points": "written by evaluations that keep their images",
+    "evaluation.saved_points.write_points": "written by evaluations that keep their images",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from PIL import Image
 
 from fftune.config import DataSpec, ModelSpec, TrainConfig, read_settings
@@ -21,6 +22,7 @@ from fftune.data.beton.reader import stored_part
 from fftune.data.catalog import load
 from fftune.data.conversion import check_beton
 from fftune.evaluation.question import questions_of
+from fftune.evaluation.saved_points import SavedPoints, index_points, write_points
 from fftune.hedge_study.precomputed import PerturbedSet
 from fftune.hedge_study.showcase_schema import Showcase
 from fftune.hedge_study.trial import SHOWCASE
@@ -88,6 +90,10 @@ def make(root: Path) -> None:
     _make_images(root)
     summary = {"schema_version": 1, "key": "P1.T4", "name": "P1.T4", "title": "T", "cells": 1}
     summary |= {"scale": "tiny", "error": "", "missing": 0, "verdicts": {}, "directions": {}}
+    rows = Outcomes.read(root / TRIAL / "outcomes.parquet").where(goal="hypocritical").table[:3]
+    image = torch.full((len(rows), 1, 2, 2), 0.5)
+    folder = root / "images"
+    index_points(folder, [write_points(folder, rows, image, image)], ["0", "1"])
     _write(root / "pages/P1.T4.json", summary | {"files": []})
     (root / "pages/P1.T4.html").write_text("<nav></nav>")
 
@@ -138,6 +144,11 @@ def _study(root: Path, name: str = "done") -> StudyDir:
 
 def _images(name: str) -> Callable[[Path], object]:
     return lambda root: load(DataSpec(name=name.format(root=root)), "test")
+
+
+def _saved_images(folder: Path) -> object:
+    saved = SavedPoints.read(folder)
+    return saved.images(saved.index)
 
 
 def _mnist(root: Path) -> object:
@@ -214,6 +225,10 @@ KINDS: Mapping[str, Kind] = {
         "store/crafted/fe24aa5abb55ffff.pt",
         lambda r: PerturbedSet.read(r / "store/crafted/fe24aa5abb55ffff.pt"),
     ),
+    "saved images": Kind(
+        "images/pgd-2-hypocritical-131c2345356cc93d.npz", lambda r: _saved_images(r / "images")
+    ),
+    "index of saved images": Kind("images/index.parquet", lambda r: _saved_images(r / "images")),
     "showcase": Kind(f"{HEDGED}/{SHOWCASE}", lambda r: Showcase.read(r / HEDGED / SHOWCASE)),
     "manifest": Kind("data/pngs/whole.json", lambda r: stored_part(r / "data/pngs/whole.beton")),
     "beton": Kind("data/pngs/whole.beton", lambda r: check_beton(r / "data/pngs/whole.beton")),
