@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """Show which data sets are found where (`FFTUNE_DATA`), and how large they are."""
+    """Show the known data sets, and all that lie in `FFTUNE_DATA`, and how large they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +196,7 @@ def _verify(command: Verify) -> None:
         if (classes := _classes(manifest.source)) != said:
             print(classes)
             said = classes
-        print(f"{path}: {_summary(manifest)}")
+        print(f"{path}: ok, {_summary(manifest)}")
 
 
 def _classes(source: "Source", most: int = 12) -> str:

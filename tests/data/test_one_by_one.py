@@ -10,7 +10,9 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Subset, TensorDataset
 
+from fftune.data import Dataset
 from fftune.data.dataset_spec import DatasetSpec
+from fftune.data.held import hold
 from fftune.data.in_memory import dataset_of
 from fftune.data.sources.arrays import parts_from
 from fftune.errors import DataError
@@ -125,6 +127,31 @@ def test_what_is_no_data_set_is_one_line(data: Any, message: str) -> None:
     with pytest.raises(DataError, match=message) as caught:
         dataset_of(data)
     assert "\n" not in str(caught.value)
+
+
+def test_a_training_takes_them(monkeypatch) -> None:
+    import fftune as ff
+
+    rows = {"train": Rows(PICTURES * 4, Y * 4), "test": Rows(PICTURES)}
+    few = {"optimizer.epochs": 1, "optimizer.batch_size": 8, "model": "mlp"}
+    done = ff.train("standard", data=rows, settings=few)
+    assert done.config.data.name.startswith("memory:") and done.inputs.shape == (3, 4, 5)
+    assert hold(rows) == done.config.data.name != hold({"train": Rows(PICTURES)})
+    risks = ff.evaluate(done, battery="risks", steps=1, eps=0.1).frame()
+    assert len(risks["id"].unique()) == 6
+    monkeypatch.setattr("fftune.data.held._HELD", {})
+    with pytest.raises(DataError, match="was in the memory of another process"):
+        ff.evaluate(done, steps=1)
+
+
+def test_names_of_a_data_set_stay_where_a_net_has_its_outputs() -> None:
+    from fftune.inputs import given_data, given_net
+
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(60, 4))
+    found = given_data(given_net(net), Rows(PICTURES), "test", None)
+    assert isinstance(found, Dataset) and found.source.classes[3] == "dog"
+    found = given_data(given_net(net), (FLOATS, torch.tensor(Y)), "test", None)
+    assert isinstance(found, Dataset) and found.source.classes == ("0", "1", "2", "3")
 
 
 def test_a_function_may_return_them_too() -> None:

@@ -216,6 +216,20 @@ def test_what_is_missing_names_what_makes_it(name: str, made: str) -> None:
     assert made in str(caught.value) and "\n" not in str(caught.value)
 
 
+def test_a_set_among_those_of_fftune_is_listed(tmp_path: Path, monkeypatch, capsys) -> None:
+    monkeypatch.setenv("FFTUNE_DATA", str(tmp_path))
+    photograph(tmp_path / "album/a/0.png")
+    photograph(tmp_path / "two words/a/0.png")
+    np.savez(tmp_path / "arrays.npz", x=np.zeros((3, 4, 4), np.uint8), y=[0, 1, 2])
+    for empty in ("MNIST/raw", "notes"):
+        (tmp_path / empty).mkdir(parents=True)
+    main(["list"])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    found = {words[0]: words[1:3] for words in lines if words[0] in ("album", "arrays.npz")}
+    assert found == {"album": ["1", "1"], "arrays.npz": ["3", "3"]}
+    assert not {"MNIST", "notes", "two"} & {words[0] for words in lines}
+
+
 def test_a_part_of_a_published_set_is_told(tmp_path: Path, caplog, monkeypatch) -> None:
     monkeypatch.setenv("FFTUNE_DATA", str(tmp_path))
     for name in ("airplane", "bird"):
