@@ -51,7 +51,7 @@ dist: setup
 	rm -rf dist
 	.venv/bin/uv build --quiet --out-dir dist
 	.venv/bin/uv tool run twine check --strict dist/*
-	$(PYTHON) -m tests.packaging dist $(if $(PYTHONS),--pythons $(PYTHONS))
+	$(PYTHON) -m tests.distribution dist $(if $(PYTHONS),--pythons $(PYTHONS))
 
 # Known holes of the pinned versions; asks a database of the network.
 audit:

@@ -9,6 +9,7 @@ import torch
 from fftune.cli.evaluate import main
 from fftune.config import DataSpec
 from fftune.data.model_spec import with_inputs
+from fftune.models.specs import named_spec
 from fftune.outcomes import Outcomes
 from tests.brief import FLAGS
 from tests.integration.photo_nets import narrow

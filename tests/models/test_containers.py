@@ -92,7 +92,11 @@ WRAPPED: dict[str, Callable[[State], object]] = {
     "part of it sharded": lambda s: {
         name.replace("bn.", "bn._fsdp_wrapped_module."): value for name, value in s.items()
     },
-    "counts of operations": lambda s: {**s, "total_ops": torch.ones(1), "bn.total_params": torch.ones(1)},
+    "counts of operations": lambda s: {
+        **s,
+        "total_ops": torch.ones(1),
+        "bn.total_params": torch.ones(1),
+    },
     "before torch counted batches": lambda s: {
         name: value for name, value in s.items() if "num_batches" not in name
     },

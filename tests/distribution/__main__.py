@@ -1,6 +1,6 @@
 """Wheel and sdist in clean environments: `make dist` runs it after it has built them.
 
-    python -m tests.packaging DIST [--pythons 3.11 3.12 3.13] [--resolutions highest lowest-direct]
+    python -m tests.distribution DIST [--pythons 3.11 3.12] [--resolutions highest lowest-direct]
 
 Exit code 1 if a command failed anywhere. A Python that is not installed is resolved only: whether
 every requirement has a version for it; the line says so.
@@ -12,8 +12,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tests.packaging.archives import mistakes
-from tests.packaging.walk import Environment, install, interpreter, requirements, walk
+from tests.distribution.archives import mistakes
+from tests.distribution.walk import Environment, install, interpreter, requirements, walk
 
 PYTHONS = ["3.11", "3.12", "3.13"]
 RESOLUTIONS = ["highest", "lowest-direct"]

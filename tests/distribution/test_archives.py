@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.packaging.archives import CHECKOUT, mistakes
+from tests.distribution.archives import CHECKOUT, mistakes
 
 METADATA = "fftune-0.2.0.dist-info/METADATA"
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
