@@ -27,7 +27,7 @@ class Numbering:
     numbers: dict[Any, int]
     """By label, as `plain_labels` gives it."""
     said: str = ""
-    """What a user must know of it, or empty."""
+    """Sentence on it that a user must know, or empty."""
 
     def y(self, labels: Sequence[Any], where: str) -> Tensor:
         """(N,) int64, the classes of labels.

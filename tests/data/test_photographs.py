@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fftune.cli.data import main
 from fftune.config import DataSpec, WriteConfig
 from fftune.data import load, origin
 from fftune.data.catalog import open_parts
