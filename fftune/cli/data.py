@@ -196,7 +196,7 @@ def _verify(command: Verify) -> None:
         if (classes := _classes(manifest.source)) != said:
             print(classes)
             said = classes
-        print(f"{path}: ok, {_summary(manifest)}")
+        print(f"ok {path}: {_summary(manifest)}")
 
 
 def _classes(source: "Source", most: int = 12) -> str:
