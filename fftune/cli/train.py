@@ -115,7 +115,7 @@ recipes:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse, train, print the folder of the checkpoint."""
-    command = _parse(arguments)
+    command = parsed(arguments)
     if command is None:
         return
     require_dry_run(command)
@@ -147,7 +147,7 @@ def main(arguments: Sequence[str]) -> None:
     print(f"{folder / 'checkpoint'}: {len(checkpoint.history)} epochs{last}")
 
 
-def _parse(arguments: Sequence[str]) -> Train | None:
+def parsed(arguments: Sequence[str]) -> Train | None:
     """The command; None if help was asked for and printed."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())

@@ -137,6 +137,14 @@ def judged_block(
     return rows, dict(zip(attempt.ids.tolist(), (first - second).tolist(), strict=True))
 
 
+def perturbed_block(
+    subject: ModelUnderTest, block: Batch, attack: Attack, *, noise: Noise
+) -> tuple[pa.Table, Tensor, Tensor]:
+    """Attack one block: rows on the bare net, and the (B, C, H, W) clean and perturbed images."""
+    attempt = searched(subject, block, attack, noise)
+    return _rows(subject, attempt, attack, noise.seed), attempt.x, attempt.x_pert
+
+
 def logits_of(subject: ModelUnderTest, x: Tensor) -> Tensor:
     """(B, K) logits of the untouched net, as verdicts take them; see `models.verdict`.
 
