@@ -21,7 +21,7 @@ from fftune.config.literals import (
 from fftune.config.serialization import SINCE
 from fftune.config.validation import UNSAID, is_unsaid, require, require_words
 from fftune.errors import ConfigError
-from fftune.registry import MODELS, OBJECTIVES, absolute, is_of_file
+from fftune.registry import MODELS, OBJECTIVES, absolute, is_of_file, source_prefix
 
 CODE_LR_FROM = 10.0
 """Lambda from which on the authors' code trains with `CODE_LR` on CIFAR-10, and nowhere else; Tao
@@ -190,7 +190,7 @@ class TrainConfig:
             weighted = self._weighted
             require("lam", not weighted, f"given for objective {self.objective!r}", None)
             object.__setattr__(self, "lam", 0.0)
-        if ".py:" not in self.model:
+        if ".py:" not in self.model and not source_prefix(self.model):
             MODELS.check("model", self.model)
         if not is_of_file(self.objective):
             needed = OBJECTIVES[self.objective].needs_model

@@ -34,15 +34,19 @@ class Folder:
         Raises:
             StorageError: the folder's place holds something else, or cannot be written.
         """
-        if self.path.exists() and not (self.path / MARK).is_file():
-            if not self.path.is_dir() or any(self.path.iterdir()):
-                raise StorageError(
-                    f"{str(self.path)!r} is no view and would be replaced: name another with --out"
-                )
+        if self._is_taken():
+            raise StorageError(
+                f"{str(self.path)!r} is no view and would be replaced: name another with --out"
+            )
         with storing(self.part):
             shutil.rmtree(self.part, ignore_errors=True)
             make_folder(self.part)
         write_text(self.part / MARK, "{}\n")
+
+    def _is_taken(self) -> bool:
+        if not self.path.exists() or (self.path / MARK).is_file():
+            return False
+        return not self.path.is_dir() or any(self.path.iterdir())
 
     def net(self, number: int, rows: dict[str, Any], pictures: dict[str, Any]) -> None:
         """Write the examples of a net, and its pictures."""

@@ -1,18 +1,24 @@
 """One net's rows as a viewer shows them: bare, and behind each defence."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
+from fftune.errors import DataError
 from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.defended import CONTROLS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.report.defended_rows import is_leaked
 from fftune.risk import clean_prediction
 
-NAMES = ["attack", "goal", "target"]
-"""Columns that name an attack."""
+NAMES = ["attack", "goal", "target", "tier", "protocol", "seed", "restart", "config_hash"]
+"""Columns by which attacks differ."""
+TOLD = {name: name for name in ("tier", "protocol", "seed", "restart")} | {
+    "config_hash": "settings"
+}
+"""Columns that tell attacks of one name apart, and their words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +48,13 @@ def seen(outcomes: Outcomes, split: str) -> list[Seen]:
     """Part the rows of a split by their defences, none first.
 
     Raises:
-        DataError: the rows are of schema 1 and behind a defence.
+        DataError: the rows are of several nets, or of schema 1 and behind a defence.
     """
     frame = outcomes.where(split=split).to_pandas()
-    frame = frame.astype(dict.fromkeys(("attack", "goal", "defense", "protocol"), str))
+    names = ("attack", "goal", "defense", "protocol", "tier", "config_hash", "model_hash")
+    frame = frame.astype(dict.fromkeys(names, str))
+    if frame["model_hash"].str.partition("+")[0].nunique() > 1:
+        raise DataError("rows are of several nets: a view shows one")
     frame.loc[frame["goal"] != "targeted", "target"] = -1
     found = []
     for name in sorted(frame["defense"].unique(), key=lambda name: (name != "none", name)):
@@ -55,7 +64,7 @@ def seen(outcomes: Outcomes, split: str) -> list[Seen]:
         first["counts"] = _counting(first, bare=name == "none")
         attacked = rows[~rows["attack"].isin(CONTROLS)]
         draws = int(attacked["defense_repeat"].max()) + 1 if len(attacked) else 1
-        won = attacked.groupby([*NAMES, "id"])["success"].sum().rename("won").reset_index()
+        won = attacked.groupby([*NAMES[:-1], "id"])["success"].sum().rename("won").reset_index()
         found.append(Seen(name, draws, first.sort_values("id"), won))
     return found
 
@@ -67,24 +76,49 @@ def columns(one: Seen, ids: list[int]) -> dict[str, Any]:
         ids: of the rows of the table.
     """
     first = one.frame.drop_duplicates("id").set_index("id")
-    attacks = []
-    for (attack, goal, target), rows in one.frame.groupby(NAMES, sort=False):
-        won = one.won[(one.won[NAMES] == [attack, goal, target]).all(axis=1)].set_index("id")
-        attacks.append(
-            {
-                "name": f"{attack} to class {target}" if goal == "targeted" else attack,
-                "goal": goal,
-                "counts": bool(rows["counts"].any()),
-                "pred": _plain(rows.set_index("id")["pred_pert"], ids),
-                "won": _plain(won["won"], ids),
-            }
-        )
+    attacks = [
+        {
+            "name": name,
+            "goal": key["goal"],
+            "counts": bool(rows["counts"].any()),
+            "pred": _plain(rows.set_index("id")["pred_pert"], ids),
+            "won": _plain(_of(one.won, key).set_index("id")["won"], ids),
+        }
+        for name, key, rows in _named(one.frame)
+    ]
     return {
         "title": one.title,
         "draws": one.draws,
         "clean": _plain(first["clean"], ids),
         "attacks": attacks,
     }
+
+
+def _named(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:
+    """Name, key and rows of each attack; names with one goal differ."""
+    parts = [
+        (dict(zip(NAMES, key, strict=True)), rows) for key, rows in frame.groupby(NAMES, sort=False)
+    ]
+    for key, rows in parts:
+        like = [k for k, _ in parts if _base(k) == _base(key)]
+        differ = [
+            f", {word} {key[column]}"
+            for column, word in TOLD.items()
+            if len({k[column] for k in like}) > 1
+        ]
+        yield _base(key)[0] + "".join(differ), key, rows
+
+
+def _base(key: dict[str, Any]) -> tuple[str, str]:
+    """Name of an attack without what tells it from others of that name, and its goal."""
+    targeted = key["goal"] == "targeted"
+    return key["attack"] + (f" to class {key['target']}" if targeted else ""), key["goal"]
+
+
+def _of(won: pd.DataFrame, key: dict[str, Any]) -> pd.DataFrame:
+    """Rows of an attack, whatever draw its settings' hash names."""
+    columns = [name for name in NAMES if name != "config_hash"]
+    return won[(won[columns] == [key[name] for name in columns]).all(axis=1)]
 
 
 def _counting(frame: pd.DataFrame, *, bare: bool) -> "pd.Series[bool]":

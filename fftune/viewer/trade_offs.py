@@ -16,7 +16,6 @@ from fftune.hedge_study.summary import (
     read_hedges,
 )
 from fftune.report.plots import fronts
-from fftune.report.point_labels import point_names
 from fftune.report.results import StudyResult
 from fftune.report.sentences import asked, caveats, headlines
 from fftune.sweeping.front import Front
@@ -68,12 +67,12 @@ class TradeOffs:
     def trials(self) -> list[dict[str, Any]]:
         """Trials as plain JSON, by natural risk on the test images: the order of the slider."""
         members = {trial.trial for trial in self.front.members}
-        names, hedges = point_names(self.front.trials), self.hedges
+        hedges = self.hedges
         order = sorted(self.front.trials, key=lambda t: t.risks("test")[0])
         return [
             {
                 "trial": trial.trial,
-                "name": hedges.describe(trial.settings) if hedges else names[trial.trial],
+                "name": hedges.describe(trial.settings) if hedges else _name(trial),
                 "front": trial.trial in members,
                 "settings": [[path, _shown(value)] for path, value in trial.settings.items()],
                 "at": [
@@ -124,6 +123,12 @@ def told_estimate(one: Estimate) -> str:
     ends = "" if isnan(one.low) else f" ({100 * one.low:.1f} to {100 * one.high:.1f})"
     spread = "" if one.seeds == 1 else f", sd {100 * one.sd:.1f} over {one.seeds} seeds"
     return f"{100 * one.mean:.1f} %{ends}{spread}"
+
+
+def _name(trial: TrialResult) -> str:
+    if trial.lam is not None:
+        return f"lambda {trial.lam:.4g}"
+    return ", ".join(f"{path} {_shown(value)}" for path, value in trial.settings.items())
 
 
 def _known(value: float) -> float | None:

@@ -6,6 +6,7 @@ import mlflow
 import pytest
 
 from fftune.config import Resources
+from fftune.tracking import runs
 from fftune.tracking.runs import REPLACED, TrackedRun
 from fftune.training.tracked import train_tracked
 from tests.training.tinies import tiny
@@ -59,3 +60,17 @@ def test_a_run_that_is_whole_is_told_once(root: Path, monkeypatch) -> None:
         patched.setattr(TrackedRun, "__init__", None)
         record(root)
     assert kept(root) == before
+
+
+def test_a_run_that_ended_while_mlflow_was_away_is_told_by_the_same_command(
+    root: Path, monkeypatch
+) -> None:
+    def away(*_args: object) -> str:
+        raise ConnectionError("nobody there")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "_replay", away)
+        record(root)
+    record(root)
+    status, tags, _ = kept(root)
+    assert (status, tags["fftune.run"]) == ("FINISHED", "a")

@@ -28,11 +28,13 @@ class Charts {
       let text = JSON.stringify(figure);
       if (DARK.matches) for (const [light, dark] of Object.entries(ON_DARK)) text = text.replaceAll(light, dark);
       const { data, layout } = JSON.parse(text);
+      if (DARK.matches) for (const trace of data) trace.opacity = Math.max(trace.opacity ?? 1, 0.8);
       data.push({ type: "scatter", mode: "markers", x: [], y: [], name: "picked", hoverinfo: "skip",
         showlegend: false, marker: { size: 20, symbol: "circle-open", color: colour("--text"), line: { width: 3 } } });
       const lines = { gridcolor: colour("--line"), zerolinecolor: colour("--line") };
       Object.assign(layout, { paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
-        font: { color: colour("--text") }, clickmode: "event" });
+        font: { color: colour("--text") }, clickmode: "event",
+        modebar: { orientation: "v", bgcolor: "rgba(0,0,0,0)", color: colour("--soft"), activecolor: colour("--text") } });
       for (const axis of ["xaxis", "yaxis"]) Object.assign(layout[axis], lines);
       const narrow = window.innerWidth < 640;
       if (narrow) Object.assign(layout.margin, { l: 55, r: 40 });

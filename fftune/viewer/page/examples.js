@@ -65,8 +65,9 @@ class Examples {
     document.getElementById("example").replaceChildren(element("p", {}, "Pick an image in the table."));
     this.filter();
     if (some) {
-      const row = net.ids.findIndex((id) => String(id) in net.pictures);
-      this.table.choose(row);
+      const rows = this.table.all.filter(pictured);
+      const telling = [CONCEALED, FOOLED, STAYS].map((kind) => rows.find((row) => judged[row].verdict === kind));
+      this.table.choose(telling.find((row) => row !== undefined) ?? rows[0]);
     }
   }
 

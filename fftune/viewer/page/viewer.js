@@ -2,7 +2,7 @@
 const { page } = FFTUNE;
 const byId = (id) => document.getElementById(id);
 const examples = new Examples();
-let shownNet = null;
+let shownNet = null, chosenView = -1;
 
 function rate(column) {
   return { value: (row) => column(row)[0], text: (row) => column(row)[1] };
@@ -20,9 +20,8 @@ function showNet(number) {
   byId("net-choice").value = number;
   withNet(number, (net) => {
     if (shownNet !== number) return;
-    const before = byId("view").selectedIndex;
     byId("view").replaceChildren(...net.views.map((view, at) => element("option", { value: at }, view.title)));
-    byId("view").selectedIndex = Math.max(0, Math.min(before, net.views.length - 1));
+    byId("view").selectedIndex = Math.min(chosenView < 0 ? (page.defended ? 1 : 0) : chosenView, net.views.length - 1);
     showView(net);
   });
 }
@@ -35,7 +34,8 @@ function showView(net) {
   new Table(byId("classes"), {
     label: "risks by class", count: view.classes.length,
     columns: [{ name: "class", left: true, value: (row) => row, text: (row) => view.classes[row][0] },
-      ...names.map((name, at) => ({ name, ...rate((row) => view.classes[row][at + 1]) }))],
+      ...names.map((name, at) => ({ name, ...rate((row) => view.classes[row][at + 1]) }))
+        .filter((column) => view.classes.some((_, row) => column.value(row) !== null))],
   });
   examples.show(net, view);
 }
@@ -49,7 +49,7 @@ function card(trial) {
   const commands = trial.commands.map(([what, command]) => element("div", {}, element("div", { class: "soft" }, what),
     element("div", { class: "command" }, element("pre", { tabindex: 0 }, command), copier(command))));
   const state = trial.front ? "on the front" : "dominated: another trial is better in every risk";
-  return element("div", { class: "card" }, element("h3", {}, `Trial ${trial.trial} (${trial.name}), ${state}`),
+  return element("div", { class: "card" }, element("h3", {}, `Trial ${trial.trial}: ${trial.name || "no settings"}; ${state}`),
     element("div", { class: "columns" },
       element("div", {}, element("div", { class: "soft" }, "settings"), settings),
       element("div", { class: "scroll short", tabindex: 0, role: "group", "aria-label": "rates of the trial" }, rates)), commands);
@@ -107,14 +107,18 @@ function start() {
   byId("net-choice").replaceChildren(...page.nets.map((name, at) => element("option", { value: at }, name)));
   byId("net-choice").addEventListener("change", (event) => showNet(+event.target.value));
   byId("net-label").hidden = page.nets.length < 2;
-  byId("view").addEventListener("change", () => withNet(shownNet, showView));
+  byId("view").addEventListener("change", (event) => {
+    chosenView = event.target.selectedIndex;
+    withNet(shownNet, showView);
+  });
   byId("net").hidden = !page.nets.length;
   if (page.rates) {
     byId("rates").hidden = false;
     new Table(byId("rates-table"), {
       label: "rates", count: page.rates.length,
-      columns: [{ name: "rate", left: true, value: (row) => page.rates[row][0] },
-        { name: "value and 95 % interval", ...rate((row) => page.rates[row].slice(1)) }],
+      columns: [{ name: "attack", left: true, value: (row) => page.rates[row][1] },
+        { name: "defence", left: true, value: (row) => page.rates[row][0] },
+        ...["accuracy", "risk", "inflation"].map((name, at) => ({ name, ...rate((row) => page.rates[row][at + 2]) }))],
     });
   }
   if (page.trials && page.trials.length) startTradeOffs();
