@@ -66,9 +66,14 @@ def log_to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: P
         return f"fronts  not in MLflow: storage {str(root)!r} cannot be written"
     try:
         tracking = open_tracking(root, config.experiment)
+        send_outbox(tracking)
+        _log_fronts(tracking, config, front, pages)
+        return _address(tracking)
     except StorageError as error:
         return f"fronts  not in MLflow: {error}; fftune report {config.name} tries again"
-    send_outbox(tracking)
+
+
+def _log_fronts(tracking: Tracking, config: Study, front: Front, pages: Mapping[str, str]) -> None:
     for risk in config.risks[1:]:
         one = front.against(risk)
         log_front(
@@ -84,7 +89,6 @@ def log_to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: P
             pages=pages,
             risk=risk,
         )
-    return _address(tracking)
 
 
 def _address(tracking: Tracking) -> str:
