@@ -116,7 +116,7 @@ def test_an_evaluation_whose_head_goes_goes_on(
     root: Path, tmp_path_factory, empty_mlflow: Path, address: str, monkeypatch
 ) -> None:
     monkeypatch.setenv("FFTUNE_STORAGE", str(root))
-    train.main("standard --name t --optimizer.epochs 1".split())
+    train.main(["standard", "--name", "t", "--optimizer.epochs", "1"])
     words = [str(root / "runs/t/checkpoint"), *EXAM.split()]
     calm = dying(root, 0, "none", "evaluate", *words)
     assert calm.returncode == 0, calm.stderr
