@@ -83,7 +83,7 @@ RANKS = {
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweeping", "testing.samplers"},
-    "sqlalchemy": {"sweeping.optuna_storage"},
+    "sqlalchemy": {"sweeping.optuna_storage", "tracking.store"},
     "ray": {
         *("ray_cluster", "ray_lines", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
         *(
@@ -117,7 +117,7 @@ DOORS = {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *(
             "evaluation.ray_pool",
-                    "report.gaps",
+            "report.gaps",
             "capture.python_state",
             "papers",
         ),
