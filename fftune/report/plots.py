@@ -12,7 +12,7 @@ from fftune.sweeping.trial_results import RISKS, TrialResult
 COLORS = ("#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#a67c00", "#495057")
 
 LABELS = ("top right", "bottom left", "top left", "bottom right")
-"""Positions of the lambda at the points of each study, so that neighbours differ."""
+"""Positions of the settings at the points of each study, so that neighbours differ."""
 
 LAYOUT = {
     "template": "plotly_white",
@@ -32,16 +32,17 @@ def fronts(studies: Sequence[StudyResult]) -> go.Figure:
     for i, study in enumerate(studies):
         color, members = COLORS[i % len(COLORS)], study.front.members
         others = [trial for trial in study.front.trials if trial not in members]
+        differing = settings_that_differ(study.front.trials)
         shown = sorted(members, key=lambda t: t.risks("test"))
         name = study.config.name
-        figure.add_trace(_trace(name, shown, color, LABELS[i % len(LABELS)]))
+        figure.add_trace(_trace(name, shown, color, differing, LABELS[i % len(LABELS)]))
         if others:
-            figure.add_trace(_trace(f"{name}, dominated", others, color))
+            figure.add_trace(_trace(f"{name}, dominated", others, color, differing))
         if study.config.selection == "validation":
             figure.add_trace(_selected(f"{name}, on validation", members, color))
     figure.update_layout(
         **LAYOUT,
-        xaxis={"title": "natural risk (numbers at points: lambda)", **NATURAL},
+        xaxis={"title": "natural risk (at points: lambda, and what else differs)", **NATURAL},
         yaxis={"title": "hypocritical risk (on the model's own mistakes)", "tickformat": ".0%"},
         height=560,
     )
@@ -86,9 +87,13 @@ def gap(names: tuple[str, str], band: GapBand) -> go.Figure:
 
 
 def _trace(
-    name: str, trials: Sequence[TrialResult], color: str, labels: str | None = None
+    name: str,
+    trials: Sequence[TrialResult],
+    color: str,
+    differing: Sequence[str],
+    labels: str | None = None,
 ) -> go.Scatter:
-    """Draw a curve with lambdas at its points; without a position for them, faint points."""
+    """Draw a curve with what differs at its points; without a position for that, faint points."""
     faint = labels is None
     natural, hypocritical = (_rates(trials, risk, "test") for risk in RISKS)
     return go.Scatter(
@@ -97,7 +102,7 @@ def _trace(
         error_x=None if faint else _bars(natural, color),
         error_y=None if faint else _bars(hypocritical, color),
         mode="markers" if faint else "lines+markers+text",
-        text=[f"{trial.lam:.3g}" for trial in trials],
+        text=[_label(trial, differing) for trial in trials],
         textposition=labels,
         textfont={"color": color},
         name=name,
@@ -105,10 +110,10 @@ def _trace(
         marker={"color": color, "size": 9, "symbol": "circle-open" if faint else "circle"},
         opacity=0.45 if faint else 1,
         customdata=[
-            (str(n), str(h), _others(t))
+            (str(n), str(h), _every(t))
             for n, h, t in zip(natural, hypocritical, trials, strict=True)
         ],
-        hovertemplate="lambda %{text}%{customdata[2]}<br>natural risk %{customdata[0]}"
+        hovertemplate="%{customdata[2]}<br>natural risk %{customdata[0]}"
         "<br>hypocritical risk %{customdata[1]}<extra></extra>",
     )
 
@@ -131,9 +136,28 @@ def _rates(trials: Sequence[TrialResult], risk: str, split: Selection) -> list[E
     return [trial.estimate(split, risk) for trial in trials]
 
 
-def _others(trial: TrialResult) -> str:
-    """Other settings of a trial, for the hover text."""
-    return "".join(f"<br>{k} {v}" for k, v in trial.settings.items() if k != "lam")
+def settings_that_differ(trials: Sequence[TrialResult]) -> list[str]:
+    """Settings that not all trials have alike, lambda first, by their paths."""
+    settings = [{"lam": trial.lam, **trial.settings} for trial in trials]
+    paths = dict.fromkeys(path for one in settings for path in one)
+    return [path for path in paths if len({str(one.get(path)) for one in settings}) > 1]
+
+
+def _label(trial: TrialResult, paths: Sequence[str]) -> str:
+    """What sets a trial apart, as in "100" or "100, lr 0.2"."""
+    settings = {"lam": trial.lam, **trial.settings}
+    words = []
+    for path in paths or ["lam"]:
+        value = settings.get(path)
+        text = f"{value:.3g}" if isinstance(value, float | int) else str(value)
+        words.append(text if path == "lam" else f"{path.rpartition('.')[2]} {text}")
+    return ", ".join(words)
+
+
+def _every(trial: TrialResult) -> str:
+    """All settings of a trial, for the hover text."""
+    others = (f"{k} {v}" for k, v in trial.settings.items() if k != "lam")
+    return "<br>".join([f"lambda {trial.lam:.3g}", *others])
 
 
 def _bars(rates: Sequence[Estimate], color: str) -> dict[str, object]:

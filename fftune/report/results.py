@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,7 @@ from fftune.config import Study, SweepConfig, ThreatModel, nearest
 from fftune.errors import StudyError
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_records import read_study
-from fftune.sweeping.trial_results import SeedResult
+from fftune.sweeping.trial_results import TrialResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,18 @@ class StudyResult:
         return self.config.base.attack.threat
 
     @property
-    def weakest(self) -> SeedResult:
-        """Result of the model with the least lambda."""
-        return self.front.results[0]
+    def weakest(self) -> TrialResult:
+        """The trial with the least lambda; of several, that which errs least where models are
+        chosen, as the others are hardly trained.
+        """
+        least = min(trial.lam or 0.0 for trial in self.front.trials)
+        ones = [trial for trial in self.front.trials if (trial.lam or 0.0) == least]
+
+        def natural(trial: TrialResult) -> float:
+            found = trial.estimate(self.config.selection, "natural_risk").mean
+            return found if isfinite(found) else inf
+
+        return min(ones, key=natural)
 
 
 def read_results(names: Sequence[str], root: Path) -> list[StudyResult]:
