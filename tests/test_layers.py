@@ -91,7 +91,7 @@ DOORS = {
     "grpc": {"ray_cluster"},
     "plotly": {"report", "hedge_study.plots", "papers"},
     "tyro": {"cli"},
-    "rich": {"progress"},
+    "rich": {"progress", "report.terminal"},
     "pandas": {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
         *("hedge_study.summary", "result", "papers"),
@@ -99,7 +99,7 @@ DOORS = {
     "pyarrow": {"outcomes", "evaluation", "data.sources.folders", "hedge_study"},
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
-    "PIL": {"data", "hedge_study.pictures", "defenses.jpeg"},
+    "PIL": {"data", "hedge_study.pictures", "defenses.jpeg", "evaluation.saved_images"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
     "scipy": {
@@ -111,7 +111,13 @@ DOORS = {
     "filelock": {"storage"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
-        *("evaluation.ray_pool", "report.gaps", "capture.python_state", "papers"),
+        *(
+            "evaluation.ray_pool",
+            "evaluation.saved_images",
+            "report.gaps",
+            "capture.python_state",
+            "papers",
+        ),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
