@@ -104,7 +104,7 @@ DOORS = {
     "pyarrow": {"outcomes", "evaluation", "data.sources.shards", "data.row_groups", "hedge_study"},
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
-    "PIL": {"data", "hedge_study.pictures", "defenses.jpeg"},
+    "PIL": {"data", "hedge_study.pictures", "defenses.jpeg", "evaluation.saved_images"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet"},
     "scipy": {
@@ -118,7 +118,7 @@ DOORS = {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *(
             "evaluation.ray_pool",
-                    "report.gaps",
+            "report.gaps",
             "capture.python_state",
             "papers",
         ),
