@@ -106,11 +106,10 @@ DOORS = {
     "numba": {"data.engines.ffcv_decoder"},
     "PIL": {"data", "hedge_study.pictures", "defenses.jpeg", "evaluation.saved_images"},
     "skimage": {"hedge_study.pictures"},
-    "torchvision": {"data", "models.imagenet_resnet"},
+    "torchvision": {"data", "models.imagenet_resnet", "models.origins.of_torchvision"},
     "scipy": {
         *("comparison", "evaluation.canary", "papers.tables.measures", "defenses.smoothing"),
     },
-    "robustbench": {"models.published_nets"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "filelock": {"storage"},
@@ -122,6 +121,7 @@ DOORS = {
             "capture.python_state",
             "papers",
         ),
+        "models.weights",
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),

@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import sqlite3
 import struct
 import tarfile
@@ -9,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
@@ -101,7 +103,7 @@ def _write(path: Path, data: object) -> None:
 
 
 def _make_images(root: Path) -> None:
-    """A folder of classes, Tiny-ImageNet's validation part, a Parquet file, and MNIST's archive."""
+    """A folder of classes, Tiny-ImageNet's validation part, files of many, MNIST's archive."""
     encoded = io.BytesIO()
     for place in ("folder/a", "folder/b", "annotated/train/a", "annotated/val/images"):
         (root / place).mkdir(parents=True)
@@ -113,6 +115,19 @@ def _make_images(root: Path) -> None:
     (root / "annotated/val/val_annotations.txt").write_text(lines)
     table = pa.table({"image": [encoded.getvalue()] * 4, "label": ["a", "b", "a", "b"]})
     pq.write_table(table, root / "images.parquet")
+    with pa.ipc.new_stream(str(root / "images.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    with tarfile.open(root / "samples.tar", "w") as tar:
+        for i in range(4):
+            for ending, content in (("png", encoded.getvalue()), ("cls", b"%d" % (i % 2))):
+                member = tarfile.TarInfo(f"{i}.{ending}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    pixels = np.arange(4 * 4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 4, 3)
+    np.savez(root / "arrays.npz", x=pixels, y=np.array([0, 1, 0, 1]))
+    batch = {"data": np.zeros((4, 3072), np.uint8), "labels": [0, 1, 0, 1]}
+    (root / "pickles").mkdir()
+    (root / "pickles/test_batch").write_bytes(pickle.dumps(batch))
     raw = root / "MNIST/raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
@@ -235,6 +250,10 @@ KINDS: Mapping[str, Kind] = {
     "image": Kind("folder/a/1.png", _images("folder:{root}/folder")),
     "annotations": Kind("annotated/val/val_annotations.txt", _images("folder:{root}/annotated")),
     "Parquet file": Kind("images.parquet", _images("folder:{root}/images.parquet")),
+    "Arrow file": Kind("images.arrow", _images("folder:{root}/images.arrow")),
+    "tar": Kind("samples.tar", _images("folder:{root}/samples.tar")),
+    "NumPy file": Kind("arrays.npz", _images("folder:{root}/arrays.npz")),
+    "pickle": Kind("pickles/test_batch", _images("folder:{root}/pickles")),
     "archive": Kind("MNIST/raw/t10k-images-idx3-ubyte", _mnist),
     "labels of an archive": Kind("MNIST/raw/train-labels-idx1-ubyte", _mnist),
     "zoo": Kind("zoo.toml", lambda r: read_zoo(r / "zoo.toml")),
