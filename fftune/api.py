@@ -25,7 +25,15 @@ from fftune.config import (
 from fftune.config.overrides import with_checked
 from fftune.config.validation import require_word
 from fftune.errors import ConfigError
-from fftune.inputs import AnyNet, built_for, given_data, given_net, given_others, threat_of
+from fftune.inputs import (
+    AnyNet,
+    built_for,
+    given_data,
+    given_net,
+    given_others,
+    named_data,
+    threat_of,
+)
 from fftune.registry import OBJECTIVES
 from fftune.result import Evaluation, Risks
 from fftune.storage import storage_root
@@ -68,9 +76,9 @@ def evaluate(
             folder of a checkpoint, which runs no code (of a net of your own, give its function, and
             the checkpoint's `weights`); or a text as `fftune evaluate --model` takes it, as in
             "resnet18", "net.py:FUNCTION" or "torchvision:resnet50".
-        data: a name, as in "cifar10" or "folder:PATH"; `(x, y)` or `(ids, x, y)`; or a DataLoader
-            of such batches. `x` is (N, C, H, W), floats in [0, 1] or uint8, `y` (N,) integers from
-            0. Default the data that a checkpoint was trained on.
+        data: a name, as in "cifar10" or "folder:PATH"; a `Path`; `(x, y)`, `(ids, x, y)` or a
+            DataLoader of such batches; a data set of torch or of `datasets`. `x` is (N, C, H, W),
+            floats in [0, 1] or uint8, `y` (N,) integers from 0. Default a checkpoint's own data.
         battery: a name, as in "risks" or "hypocritical".
         eps: radius in pixels of [0, 1], as in `8 / 255`. Default the checkpoint's, else the norm's:
             8/255 for linf, 0.5 for l2.
@@ -136,7 +144,7 @@ def train(
     *,
     scale: recipes.Scale = "tiny",
     kind: recipes.TrainingData = "quality",
-    data: str | None = None,
+    data: Any = None,
     model: str | None = None,
     eps: float | None = None,
     norm: Norm = "linf",
@@ -155,6 +163,7 @@ def train(
         scale: "tiny" (the embedded digits, seconds), "small" (5,000 images of CIFAR-10, minutes)
             or "full" (as published).
         kind: training data; all but "quality" and "naive" are written by `fftune.data write`.
+        data: a name, a `Path`, or examples in memory, as `data.sources.arrays.parts_from` says.
         data, model, eps, norm, constants: what the recipe's other numbers follow from.
         folder: where the run is kept and goes on from after an interruption; default nowhere.
         settings: fields by their paths, as in `{"optimizer.epochs": 5}`.
@@ -168,6 +177,7 @@ def train(
     if isinstance(recipe, TrainConfig):
         config = recipe
     else:
+        data = named_data(data)
         basis = recipes.Basis(
             scale=scale, kind=kind, data=data, model=model, norm=norm, eps=eps, constants=constants
         )

@@ -23,6 +23,7 @@ from fftune.config.data import of_another
 from fftune.config.normalisation import DATA, constants_of
 from fftune.config.validation import read_number
 from fftune.data import Dataset
+from fftune.data.held import hold
 from fftune.data.in_memory import dataset_of
 from fftune.data.model_spec import with_inputs
 from fftune.errors import ConfigError, ModelError
@@ -112,6 +113,7 @@ def given_others(
 
 def given_data(found: GivenNet, data: Any, split: Split, classes: Any) -> DataSpec | Dataset:
     """The images, named or in memory."""
+    data = f"folder:{data}" if isinstance(data, Path) else data
     if found.place is not None and found.config is not None and isinstance(data, str | None):
         return with_named_data(found.config.data, found.place, data)
     if data is None and found.config is not None:
@@ -125,10 +127,18 @@ def given_data(found: GivenNet, data: Any, split: Split, classes: Any) -> DataSp
             return of_another(found.config.data, data)
         return DataSpec(name=data)
     dataset = dataset_of(data, classes=classes, split=split)
-    if classes is None and isinstance(found.net, nn.Module):
+    named = dataset.source.classes != tuple(map(str, range(len(dataset.source.classes))))
+    if classes is None and not named and isinstance(found.net, nn.Module):
         names = tuple(map(str, range(_outputs(found.net, dataset))))
         return replace(dataset, source=replace(dataset.source, classes=names))
     return dataset
+
+
+def named_data(data: Any) -> str | None:
+    """The name of data for a training, which those in memory are given."""
+    if data is None or isinstance(data, str):
+        return data
+    return f"folder:{data}" if isinstance(data, Path) else hold(data)
 
 
 def _outputs(net: nn.Module, dataset: Dataset) -> int:

@@ -54,7 +54,7 @@ def of_another(data: DataSpec, name: str | None) -> DataSpec:
     """
     if name is None or data_name(name) == data.name:
         return data
-    if data_name(name).startswith("folder:") or is_of_file(name):
+    if data_name(name).startswith(("folder:", "memory:")) or is_of_file(name):
         return replace(data, name=name, train_size=None, validation_size=None)
     return replace(data, name=name)
 

@@ -13,7 +13,8 @@ from fftune.data.beton.reader import stored_parts
 from fftune.data.data_form import DataForm, Place
 from fftune.data.dataset import Dataset
 from fftune.data.dataset_spec import DatasetSpec
-from fftune.data.files_below import entries
+from fftune.data.files_below import entries, glimpse, has_images
+from fftune.data.held import held
 from fftune.data.images import Central
 from fftune.data.official_split import ListedSplit, Parts, place
 from fftune.data.origin import tell, told
@@ -112,6 +113,8 @@ def open_parts(name: str, source: Path | None = None, *, betons: bool = True) ->
     kind, _, rest = name.partition(":")
     if kind == "synthetic":
         return synthetic(rest)
+    if kind == "memory":
+        return held(name)
     if kind == "folder":
         return _at(Place.of(rest), betons=betons)
     spec = _spec_of(name)
@@ -147,8 +150,9 @@ def _why(name: str) -> str:
 
 def _official(name: str) -> Mapping[str, int]:
     """Published number of examples of each part; empty for other sets."""
-    spec = DATASETS.get(name)
-    return spec.official if isinstance(spec, DatasetSpec) else {}
+    if name not in DATASETS or not isinstance(spec := DATASETS[name], DatasetSpec):
+        return {}
+    return spec.official
 
 
 def _spec_of(name: str) -> DatasetSpec | None:
@@ -203,6 +207,30 @@ def _missing(name: str, spec: DatasetSpec, places: list[Path]) -> str:
 def _places(name: str, spec: DatasetSpec) -> list[Path]:
     root = data_root()
     return [root / folder for folder in (name.rpartition(":")[2], *spec.folders)]
+
+
+def found_beside() -> list[str]:
+    """Names of data sets under `data_root()` that are in no table, whatever their form."""
+    specs = (_spec_of(name) or DatasetSpec() for name in DATASETS)
+    known = {*DATASETS, *(folder for spec in specs for folder in spec.folders)}
+    root = data_root()
+    names = sorted(entry.name for entry in entries(root)) if root.is_dir() else []
+    return [
+        name
+        for name in names
+        if is_plain(name)
+        and name not in known
+        and (_is_stored(root / name) or _is_set(root / name))
+    ]
+
+
+def _is_stored(path: Path) -> bool:
+    return path.is_dir() and any(path.glob("*.beton"))
+
+
+def _is_set(path: Path) -> bool:
+    form = _form(path)
+    return form is not None and (not form.last or has_images(glimpse(path)))
 
 
 def _at(place: Place, *, betons: bool) -> Parts:

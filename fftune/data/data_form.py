@@ -30,12 +30,12 @@ class Place:
     count: int = 0
     """Number of classes, where labels are numbers from 0 that do not all occur; 0: it is found."""
     title: str = ""
-    """What the set is called; empty: as its folder or file."""
+    """Name of the set; empty: that of its folder or file."""
     mean: Floats = ()
     std: Floats = ()
     """Normalisation of a set that is known, a value a channel."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """What the user has said, by name."""
+    """Settings that the user has written behind the path, by name."""
 
     @classmethod
     def of(cls, text: str) -> "Place":
@@ -61,7 +61,7 @@ class Place:
 
     @property
     def name(self) -> str:
-        """What the set is called: its folder's name, or its file's without the suffix."""
+        """Name of the set: its folder's, or its file's without the suffix."""
         if self.title:
             return self.title
         path = self.path if self.path.name not in ("", "..") else self.path.absolute()
@@ -106,7 +106,7 @@ class DataForm:
     """
 
     files: str
-    """What it consists of, for messages, as in "Parquet files"."""
+    """Kind of its files, for messages, as in "Parquet files"."""
     finds: Callable[[Path], bool]
     """Tells by names, and at most by headers, if a path has this form."""
     read: Callable[[Place], Parts]

@@ -52,7 +52,7 @@ class Dataset:
     y: Tensor
     """(N,) int64."""
     origin: str = ""
-    """What its name stands for, and what became of the images; empty where it has no files."""
+    """Files that its name stands for, and what became of the images; empty where there are none."""
 
     def __len__(self) -> int:
         return len(self.ids)

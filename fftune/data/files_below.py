@@ -43,7 +43,7 @@ def files_below(folder: Path, above: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def entries(path: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds.
+    """Entries of a folder.
 
     Raises:
         DataError: it cannot be listed.
@@ -82,7 +82,7 @@ def has_images(names: Sequence[str]) -> bool:
 
 
 def left_out(root: Path, others: Sequence[Path]) -> str:
-    """How many files are not read, with an example; empty if there are none."""
+    """Words on files that are not read, with an example; empty if there are none."""
     if not others or not root.is_dir():
         return ""
     first = min(os.path.relpath(path, root) for path in others)

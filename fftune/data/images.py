@@ -37,7 +37,7 @@ class DecodedImage:
     converted: bool = False
     """Was a grey one made colour?"""
     dropped: tuple[str, ...] = ()
-    """What the file has and pixels do not, as torchvision's `ImageFolder` drops it."""
+    """Things that the file has and pixels do not, as torchvision's `ImageFolder` drops them."""
 
 
 class Images(Protocol):

@@ -27,7 +27,7 @@ class Numbering:
     numbers: dict[Any, int]
     """By label, as `plain_labels` gives it."""
     said: str = ""
-    """What a user must know of it, or empty."""
+    """Sentence on it that a user must know, or empty."""
 
     def y(self, labels: Sequence[Any], where: str) -> Tensor:
         """(N,) int64, the classes of labels.
@@ -59,7 +59,8 @@ def plain_labels(labels: Sequence[Any], where: str) -> list[Any]:
 
 
 def _plain(label: Any, where: str) -> int | str:
-    if hasattr(label, "item") and getattr(label, "size", 1) in (1, getattr(label, "shape", None)):
+    shape = getattr(label, "shape", None)
+    if shape is not None and math.prod(shape) == 1:  # a tensor, or one of NumPy's numbers
         label = label.item()
     if isinstance(label, bytes):
         label = label.decode("utf-8", "replace")

@@ -294,8 +294,6 @@ def _prepared(
     available: int,
 ) -> PreparedJob:
     remarks, spec = lint_model(subject, job), model if isinstance(model, ModelSpec) else None
-    if origin := job.dataset.origin:
-        remarks = (f"data: {origin}", *remarks)
     code = "" if spec is None else identity(spec, subject, job.dataset)
     device = request.actors or subject.device
     question = question_of(

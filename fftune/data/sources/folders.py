@@ -96,13 +96,7 @@ def _roots(path: Path) -> dict[PartName, Path]:
             f"{str(path)!r}: is {root.name!r} a part, or a class beside {first!r}? "
             f"Name {str(root)!r} for its images alone; a class needs another name"
         )
-    for word in sorted(flat - set(holders)):
-        if holders:
-            _say_left_out(
-                str(path), f"the images of {named[word]!r}, without classes,", named[word]
-            )
-    every = {word: folders[name] for word, name in named.items()}
-    roots = holders or every
+    roots = holders or {word: folders[name] for word, name in named.items()}
     return {part: roots[word] for part, word in chosen_parts(roots).items()}
 
 
@@ -125,6 +119,9 @@ def _say_beside(path: Path, roots: dict[PartName, Path]) -> str:
     if not others:
         return ""
     what = f"{len(others)} folders beside the official parts"
+    if flat := [name for name in others if name.casefold() in (*TRAIN, *TEST)]:
+        bare = [name for name in flat if not _folders(path / name)]
+        what += f", {len(bare)} of them a part without classes," if bare else ""
     _say_left_out(str(path), what, others[0])
     return f"{what} are left out ({others[0]!r})"
 
