@@ -1,4 +1,6 @@
-"""`python -m tests.integration.dying_head K WHAT LOG VERB ...`: Ray dies at the K-th call of a verb.
+"""A verb whose Ray dies at the K-th call to it.
+
+`python -m tests.integration.dying_head K WHAT LOG VERB ...`
 
 Calls are the driver's to Ray. WHAT is `gcs`, `raylet` or `both`, of the head of this process, or of
 the one whose id `HEAD` tells. LOG gets the number of calls, and what each was.
