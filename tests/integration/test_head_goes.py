@@ -7,9 +7,11 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,6 +23,8 @@ from ray.cluster_utils import Cluster
 
 from fftune.cli import evaluate, sweep, train
 from fftune.config import Resources
+from tests.integration.dying_head import kill
+from tests.integration.test_jobs import LOCAL, RAY, settings_in, sh
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(3000)]
 
@@ -134,3 +138,47 @@ def test_an_evaluation_whose_head_goes_goes_on(
         evaluate.main(words)
         assert rows(place / "rows") == expected, (at, what)
     assert struck >= 2
+
+
+def test_a_job_whose_head_goes_is_submitted_again(
+    root: Path, tmp_path_factory, empty_mlflow: Path, monkeypatch
+) -> None:
+    """Ray ends its driver with the head: to a new head it is submitted with --resume."""
+    place = tmp_path_factory.mktemp("cluster")
+    settings = settings_in(place)
+    results = Path(settings["FFTUNE_STORAGE"])
+    shutil.copy(empty_mlflow, results)
+    words = ["python", "-m", "fftune.sweep", *STUDY.split()]
+    job = [RAY, "job", "submit", "--working-dir", ".", "--", *words]
+    log = (place / "submitted").open("w")
+    env = settings | started(settings)
+    submitted = subprocess.Popen(job, cwd=CHECKOUT, env=env, stdout=log, stderr=log)
+    while not (results / "studies/s/trials/1/config.json").exists():
+        assert submitted.poll() is None, (place / "submitted").read_text()
+        time.sleep(0.05)
+    head = psutil.Process(int((place / "state/pid").read_text()))
+    family = [head, *head.children(recursive=True)]
+    kill("both", head.pid)
+    psutil.wait_procs(family)  # the job's driver is one of them
+    submitted.kill()
+    submitted.wait()
+    assert not [*results.glob("studies/s/trials/*/failure.json")]
+
+    sh(LOCAL, "stop", env=settings)
+    env = settings | started(settings)
+    done = sh(*job, "--resume", env=env)
+    sh(LOCAL, "stop", env=settings)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.setenv("FFTUNE_STORAGE", str(root))
+    sweep.main([*STUDY.split(), "--backend", "inline"])
+    assert rows(results / "studies/s") == rows(root / "studies/s")
+    front = json.loads((results / "studies/s/front.json").read_text())
+    assert front["failures"] == [] and len(front["points"]) == 3
+
+
+def started(settings: dict[str, str]) -> dict[str, str]:
+    """What a head of clusters/local.sh tells `ray job`."""
+    told = sh(LOCAL, "start", env=settings)
+    assert told.returncode == 0, told.stderr
+    return dict(re.findall(r"(RAY_\w+)=(\S+)", told.stdout))
