@@ -6,6 +6,7 @@ import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from inspect import signature
 from math import floor, inf
 from pathlib import Path
@@ -30,6 +31,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from fftune.allocator import keep_freed
 from fftune.config import Resources
 from fftune.errors import ClusterError, StorageError
+from fftune.named_code import permitted, restrict
 from fftune.private_ray import make_token_private, private_temp
 from fftune.ray_head import head_watched
 from fftune.ray_lines import rays_lines_logged
@@ -123,15 +125,31 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def enter_driver_dir(folder: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """Surroundings that a worker takes over from its driver."""
+
+    folder: Path
+    """Its directory."""
+    named: frozenset[str] | None
+    """Files of Python's that it may run; see `fftune.named_code`."""
+
+    @staticmethod
+    def here() -> "Driver":
+        """This process, which will send work to others."""
+        return Driver(Path.cwd(), permitted())
+
+
+def enter_driver(driver: Driver) -> None:
     """Change a worker's directory to the driver's, if this node has it, and set its allocator.
 
     Ray starts workers in directories of their own, while paths in settings may be relative to the
-    driver's.
+    driver's. A worker may run no file that the driver may not.
     """
     keep_freed()
-    if folder.is_dir():
-        os.chdir(folder)
+    restrict(driver.named)
+    if driver.folder.is_dir():
+        os.chdir(driver.folder)
 
 
 def max_concurrent(what: str, needs: Mapping[str, float], workers: int = 1) -> int:

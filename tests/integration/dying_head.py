@@ -1,9 +1,7 @@
-"""A verb whose Ray dies at the K-th call to it.
+"""`python -m tests.integration.dying_head K WHAT LOG VERB ...`: Ray dies at a verb's K-th call.
 
-`python -m tests.integration.dying_head K WHAT LOG VERB ...`
-
-Calls are the driver's to Ray. WHAT is `gcs`, `raylet` or `both`, of the private
-head of the command. LOG gets the number of calls, and what each was.
+Calls are the driver's to Ray. WHAT is `gcs`, `raylet` or `both`, of the command's private head. LOG
+gets a line for each call.
 """
 
 import functools
