@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -32,6 +33,8 @@ CHECKOUT = Path(__file__).parents[2]
 QUICK = "--base.optimizer.epochs 1 --battery.steps 1 --battery.examples 20"
 STUDY = f"thrm --name s --strategy grid --space lam=0,5,20 --trials 3 --concurrency 1 {QUICK}"
 EXAM = "--battery risks --battery.steps 2 --examples 64 --battery.block-size 16 --backend ray"
+LONG = "--battery risks --battery.steps 200 --examples 320 --battery.block-size 16"
+"""An evaluation that is at work for a while."""
 GONE = re.compile(
     r"fftune: Ray's (head at 127\.0\.0\.1:\d+ is gone \(.*\)|raylet .* has ended); .*"
 )
@@ -140,41 +143,61 @@ def test_an_evaluation_whose_head_goes_goes_on(
     assert struck >= 2
 
 
-def test_a_job_whose_head_goes_is_submitted_again(
-    root: Path, tmp_path_factory, empty_mlflow: Path, monkeypatch
+def test_a_job_and_an_evaluation_on_a_cluster_whose_head_goes(
+    root: Path, tmp_path: Path, empty_mlflow: Path, monkeypatch
 ) -> None:
-    """Ray ends its driver with the head: to a new head it is submitted with --resume."""
-    place = tmp_path_factory.mktemp("cluster")
-    settings = settings_in(place)
+    """Ray ends a job's driver with the head; the job is submitted to a new head with --resume."""
+    settings = settings_in(tmp_path)
     results = Path(settings["FFTUNE_STORAGE"])
     shutil.copy(empty_mlflow, results)
-    words = ["python", "-m", "fftune.sweep", *STUDY.split()]
-    job = [RAY, "job", "submit", "--working-dir", ".", "--", *words]
-    log = (place / "submitted").open("w")
+    monkeypatch.setenv("FFTUNE_STORAGE", str(root))
+    train.main(["standard", "--name", "t", "--optimizer.epochs", "1"])
+    address = f"127.0.0.1:{settings['FFTUNE_RAY_PORT']}"
+    asked = [str(root / "runs/t/checkpoint"), *LONG.split()]
+    exam = [sys.executable, "-m", "fftune", "evaluate", *asked, "--address", address]
+    job = [RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "fftune.sweep"]
+    job += STUDY.split()
+
     env = settings | started(settings)
-    submitted = subprocess.Popen(job, cwd=CHECKOUT, env=env, stdout=log, stderr=log)
-    while not (results / "studies/s/trials/1/config.json").exists():
-        assert submitted.poll() is None, (place / "submitted").read_text()
-        time.sleep(0.05)
-    head = psutil.Process(int((place / "state/pid").read_text()))
-    family = [head, *head.children(recursive=True)]
-    kill("both", head.pid)
-    psutil.wait_procs(family)  # the job's driver is one of them
-    submitted.kill()
-    submitted.wait()
+    with begun(job, env, tmp_path / "job"), begun(exam, env, tmp_path / "exam") as evaluation:
+        while not (
+            [*results.glob("studies/s/trials/*/config.json")] and [*results.rglob("blocks/**/*.*")]
+        ):
+            assert evaluation.poll() is None, (tmp_path / "exam").read_text()
+            time.sleep(0.05)
+        head = psutil.Process(int((tmp_path / "state/pid").read_text()))
+        family = [head, *head.children(recursive=True)]
+        kill("both", head.pid)
+        assert evaluation.wait() == 2
+        psutil.wait_procs(family)  # the job's driver is one of them
+    told = (tmp_path / "exam").read_text().splitlines()
+    assert GONE.fullmatch(told[-1]) and not [line for line in told if "Traceback" in line], told
     assert not [*results.glob("studies/s/trials/*/failure.json")]
 
     sh(LOCAL, "stop", env=settings)
     env = settings | started(settings)
-    done = sh(*job, "--resume", env=env)
+    again = [sh(*job, "--resume", env=env), sh(*exam, env=env)]
     sh(LOCAL, "stop", env=settings)
 
-    assert done.returncode == 0, done.stdout + done.stderr
-    monkeypatch.setenv("FFTUNE_STORAGE", str(root))
+    assert [one.returncode for one in again] == [0, 0], again
     sweep.main([*STUDY.split(), "--backend", "inline"])
-    assert rows(results / "studies/s") == rows(root / "studies/s")
+    evaluate.main(asked)
+    for where in ("studies/s", "rows"):
+        assert rows(results / where) == rows(root / where) != {}
     front = json.loads((results / "studies/s/front.json").read_text())
     assert front["failures"] == [] and len(front["points"]) == 3
+
+
+@contextmanager
+def begun(words: list[str], env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A command while the block runs, which has ended or is killed then."""
+    with log.open("w") as file:
+        command = subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=file, stderr=file)
+    try:
+        yield command
+    finally:
+        command.kill()
+        command.wait()
 
 
 def started(settings: dict[str, str]) -> dict[str, str]:
