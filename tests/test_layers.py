@@ -39,6 +39,7 @@ RANKS = {
     "private_ray": 5,
     "ray_head": 5,
     "ray_lines": 5,
+    "ray_signals": 5,
     "ray_cluster": 6,
     "threat": 5,
     "models": 5,
@@ -85,7 +86,14 @@ DOORS = {
     "optuna": {"sweeping", "testing.samplers"},
     "sqlalchemy": {"sweeping.optuna_storage", "tracking.store"},
     "ray": {
-        *("ray_cluster", "ray_lines", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
+        *(
+            "ray_cluster",
+            "ray_lines",
+            "ray_signals",
+            "metrics",
+            "evaluation.ray_pool",
+            "papers.graph.on_ray",
+        ),
         *(
             "sweeping.ray_scheduler",
             "sweeping.ray_tune",
