@@ -35,6 +35,8 @@ from fftune.config import Resources
 from fftune.errors import ClusterError, StorageError
 from fftune.named_code import permitted, restrict
 from fftune.private_ray import make_token_private, private_temp
+from fftune.ray_head import head_watched
+from fftune.ray_lines import rays_lines_logged
 
 log = logging.getLogger(__name__)
 
@@ -57,18 +59,32 @@ def cluster(resources: Resources) -> Iterator[None]:
         options |= {"include_dashboard": False, "num_cpus": _usable_cpus()}
         options["_temp_dir"] = str(private_temp() / "ray")
         make_token_private()
-    try:
-        with _signals_kept(), ports_told():
-            ray.init(address=address, **options)
-    except AuthenticationError:
-        raise _wants_token(address) from None
-    except Exception as error:  # Ray's own, of the system, of grpc: all that a start can meet
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ClusterError(f"cluster {address!r} cannot be reached: {reason}") from error
-    try:
+    with rays_lines_logged():
+        try:
+            with _signals_kept(), ports_told():
+                ray.init(address=address, **options)
+        except AuthenticationError:
+            raise _wants_token(address) from None
+        except Exception as error:  # Ray's own, of the system, of grpc: all that a start can meet
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ClusterError(f"cluster {address!r} cannot be reached: {reason}") from error
+        with _connected(private=address == "local"):
+            yield
+
+
+@contextmanager
+def _connected(*, private: bool) -> Iterator[None]:
+    """Watch the head while the block runs, and disconnect after it."""
+    node: Any = ray._private.worker._global_node
+    if node is None:  # Ray's client stands in between
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    head, raylet = node.gcs_address, node.raylet_socket_name
+    with head_watched(head, raylet, private=private, leave=ray.shutdown):
         yield
-    finally:
-        ray.shutdown()
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -73,8 +74,19 @@ def defined(file: Path, name: str, kind: str) -> Any:
         raise UserCodeError(f"there is no file {str(file)!r}")
     found = attribute(file, name)
     if not callable(found):
-        raise UserCodeError(f"{file.name} defines no {kind} {name!r}")
+        near = difflib.get_close_matches(name, functions_of(file), n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserCodeError(f"{file.name} defines no {kind} {name!r}{meant}")
     return found
+
+
+def functions_of(file: Path) -> list[str]:
+    """Names of the functions that a file defines, without running it; none of a damaged file."""
+    try:
+        nodes = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return []
+    return [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
 
 
 def called(file: Path, function: Callable[..., Any], *arguments: Any) -> Any:

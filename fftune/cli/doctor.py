@@ -15,6 +15,7 @@ from fftune.config import (
     DefenseConfig,
     Device,
     ModelSpec,
+    ResultForm,
     Split,
     ThreatModel,
     told_radius,
@@ -55,9 +56,19 @@ class Doctor:
     """Settings of the defense; its names and repeats are not used."""
     split: Split = "test"
     model: str = ""
-    """`path/to/file.py:FUNCTION` of your own net; with its CHECKPOINT, the code that it may run."""
+    """`path/to/FILE.py:FUNCTION` of your own net, or any other that `fftune evaluate --model`
+    takes; with a CHECKPOINT of your own net, the code that it may run."""
     weights: str = ""
-    """Its state_dict, where the function does not load it."""
+    """File of its weights, as training scripts write them, where the function does not load it."""
+    weights_key: str = ""
+    """Container or prefix in that file, as in `state_dict_ema`, where several fit the net."""
+    normalize: str = ""
+    """Normalisation put before the net: `none`, `data`, `imagenet` or MEAN/STD. Default what its
+    source says; a net of your own takes images in [0, 1]."""
+    format: ResultForm = "text"
+    """Form of the result, which alone goes to stdout; checks are told on stderr as they end.
+    `text`: tables as wide as the terminal; `markdown`; `json`; `csv`: one row a check. Default
+    text."""
     devices: tuple[Device, ...] = ()
     """Compare the battery's verdicts on these devices, in blocks of one size."""
     block_sizes: tuple[int, ...] = ()
@@ -87,45 +98,20 @@ def main(arguments: Sequence[str]) -> None:
         return
 
     announce_imports()
-    from fftune.data.model_spec import load_for
-    from fftune.data.subset import sample
-    from fftune.doctor.behaviours import behaviours
-    from fftune.doctor.check import LEVEL, MARGIN
-    from fftune.doctor.sound import checks_of
-    from fftune.evaluation.evaluate import has_gradients
+    from fftune.doctor.examination import examined
+    from fftune.report.doctor_page import doctor_page
 
-    progress = Progress("doctor", unit="parts", total=2, fractions=True)
-    progress.update(note="the evaluation")
-    with progress:
-        images = cache(partial(sample, command.data, command.split, command.battery.examples))
-        net, _ = load_for(spec, images)
-        dataset = images()
-        followed = has_gradients(net, dataset, command.battery)
-        checks = checks_of(net, dataset, command.battery, threat=command.threat)
-    ball = f"{command.threat.norm}, eps {told_radius(command.threat.eps)}"
-    print(f"the evaluation, {command.split}, n = {len(dataset):,}; {dataset.source.name}, {ball}")
-    print(*(f"  {check}" for check in checks), sep="\n")
-    if not followed:
-        print("obfuscated gradients: not looked for, as the net has none at all")
-        raise SystemExit(1)
-    progress.update(1, note="obfuscated gradients")
-    with progress:
-        found = behaviours(
-            net,
-            dataset,
-            command.battery,
-            threat=command.threat,
-            defense=command.defense,
-            settings=command.settings,
-        )
-        progress.update(2)
-    print(f"obfuscated gradients, defense {command.defense}")
-    print(*(f"  {check}" for check in found), sep="\n")
-    print(
-        f"An attack counts as better from {MARGIN:.0%} of the examples and p < {LEVEL} (McNemar) "
-        "on. To pass proves nothing."
+    found = examined(
+        spec,
+        command.data,
+        command.split,
+        command.battery,
+        threat=command.threat,
+        defense=command.defense,
+        settings=command.settings,
     )
-    if not all(check.passed for check in (*checks, *found)):
+    doctor_page(found).write(command.format)
+    if not found.passed:
         raise SystemExit(1)
 
 

@@ -1,5 +1,6 @@
 """`python -m fftune.evaluate CHECKPOINT --battery NAME ...`."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,20 +19,27 @@ from fftune.config import (
     DefenseConfig,
     ModelSpec,
     Resources,
+    ResultForm,
     Split,
     ThreatModel,
+    TrainConfig,
+    read_settings,
+    require,
 )
 from fftune.config.validation import require_words
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, ModelError
+from fftune.registry import OBJECTIVES, is_of_file
 
 if TYPE_CHECKING:
+    from fftune.evaluation.saved_images import ImageFolder
     from fftune.evaluation.scheduler import EvalResult
     from fftune.report.evaluations import EvaluationRecord
 
 USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
                                              [--SETTING VALUE ...]
        python -m fftune.evaluate STUDY|RUN ...
-       python -m fftune.evaluate --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
+       python -m fftune.evaluate --model FILE.py:FUNCTION|torchvision:NAME|... [--weights FILE]
+                                 --data NAME ...
 
 CHECKPOINT is the folder of a trained net, RUN the name or the folder of a training, STUDY that of a
 sweep, of which all nets are evaluated; their data and threat are the defaults.
@@ -46,6 +54,9 @@ the usual flags:
   --transfer NET ...                 try points of other nets, too: folders of checkpoints,
                                      FILE.py:FUNCTION
   --seeds N                          run under N seeds of the attackers
+  --format text|markdown|json|csv    form of the result on stdout; default text
+  --details                          print searches, convergence and every draw of defences, too
+  --save-images DIR                  keep the perturbed images, with an index of their verdicts
 
 With `--bar .999` the exit code is a verdict: 0 if the net's accuracy on clean images passes the
 bar, 3 if it fails, 4 if its 95 % interval holds the bar, so that n is too small to tell; of several
@@ -89,12 +100,30 @@ class Evaluate:
     """Share of right answers, in (0, 1), that a net must reach: print who passes on clean images,
     who would pass once touched by a false friend, and end with the verdict's exit code."""
     model: str = ""
-    """`path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; a further
-    `:NAME` is passed to the function. Or a net of ours, as in `resnet50`, for `weights` of
-    torchvision's or FastAT's; without any it is as initialised. With a CHECKPOINT of your own
-    net: the code that it may run."""
+    """A net that is no CHECKPOINT: `path/to/FILE.py:FUNCTION` of your own, which takes images in
+    [0, 1] (a further `:NAME` is passed to it); a file of TorchScript or `torch.export`;
+    `torchvision:resnet50`, `timm:NAME`, `robustbench:ID` or `hf:OWNER/NAME@REVISION` with
+    their weights from local caches, or with `weights` as their architecture; or a net of ours, as
+    in `resnet18`, with `weights`. With a CHECKPOINT of your own net: the code that it may run."""
     weights: str = ""
-    """Its state_dict, where the function does not load it."""
+    """File of its weights, as training scripts write them, where the function does not load it."""
+    weights_key: str = ""
+    """Container or prefix in that file, as in `state_dict_ema`, where several fit the net."""
+    normalize: str = ""
+    """Normalisation put before the net: `none`, `data`, `imagenet` or MEAN/STD. Default what its
+    source says; a net of your own takes images in [0, 1]."""
+    format: ResultForm = "text"
+    """Form of the result, which alone goes to stdout. `text`: tables as wide as the terminal, of
+    100 columns in a pipe; `markdown`: the same for a page; `json`: every figure with its n and
+    95 % interval, and the settings; `csv`: one row a figure. Default text."""
+    details: bool = False
+    """Print protocols, the searches' shares and passes, convergence, and what every attack comes to
+    in all draws of a defence, too."""
+    save_images: str | None = None
+    """Folder for the perturbed images of every attack, in one folder a net, with an `index.csv` of
+    ids, labels and predictions. An image is a PNG where its 8 bits keep the verdict, else a `.npz`
+    with the exact float32 points in [0, 1]. Every block is attacked then, kept or not. Default:
+    none are kept."""
     rows: str | None = None
     """Parquet file for the rows of one net; default below the folder of results."""
     storage: str | None = None
@@ -110,31 +139,24 @@ class Evaluate:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse, attack, print, write; with `--bar` the exit code is a verdict."""
+    """Parse, attack, write, print; with `--bar` the exit code is a verdict."""
     if not arguments or list(arguments) in (["-h"], ["--help"]):
         print(USAGE)
         if not arguments:
             raise ConfigError("CHECKPOINT is missing, and so is --model")
         return
     command, nets = _parse(arguments)
-    for flag, path, said in (
-        ("--defense", "defense.names", command.defense.names),
-        ("--transfer", "battery.transfer", command.battery.transfer),
-    ):
-        if not said and {flag, f"--{path}"} & set(arguments):
-            raise ConfigError(f"{path} must have a value")
-    command.defense.refuse_idle()
-    if command.rows and len(nets) > 1:
-        raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")
+    _refuse(command, nets, arguments)
 
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
+    require_store(root)
 
     announce_imports()
-    from fftune.evaluation.evaluate import evaluate
+    from fftune.report.evaluation_result import evaluation_result
     from fftune.report.evaluations import EvaluationRecord
-    from fftune.tracking.meanwhile import meanwhile
 
     record = EvaluationRecord(
         root=root,
@@ -145,6 +167,50 @@ def main(arguments: Sequence[str]) -> None:
         bar=command.bar,
     )
     record.check(command.battery)
+    results, again = _attack(command, nets, record)
+    kept = []
+    for name, result in results.items():
+        others = [other[name].outcomes for other in again if name in other]
+        more = [rows for rows in others if rows is not None]
+        if (net := record.keep(name, result, more, _lambda(nets[name]))) is not None:
+            kept.append(net)
+            record.tell(net)
+    failed = {name: found.error for name, found in results.items() if found.error is not None}
+    if kept:
+        evaluation_result(record, kept, failed, details=command.details).write(command.format)
+    for one in (results, *again):
+        record.finish(one)
+    if command.bar is not None:
+        raise SystemExit(record.exit_code(results))
+
+
+def _refuse(command: Evaluate, nets: Mapping[str, ModelSpec], arguments: Sequence[str]) -> None:
+    """Refuse settings that contradict each other, before the long imports.
+
+    Raises:
+        ConfigError: the message names the setting.
+    """
+    for flag, path, said in (
+        ("--defense", "defense.names", command.defense.names),
+        ("--transfer", "battery.transfer", command.battery.transfer),
+    ):
+        if not said and {flag, f"--{path}"} & set(arguments):
+            raise ConfigError(f"{path} must have a value")
+    command.defense.refuse_idle()
+    if command.rows and len(nets) > 1:
+        raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")
+    if command.save_images is not None:
+        on_ray = (command.backend or _default_backend(command.resources)) == "ray"
+        require("save_images", not on_ray, "left out on Ray", command.save_images)
+
+
+def _attack(
+    command: Evaluate, nets: Mapping[str, ModelSpec], record: "EvaluationRecord"
+) -> "tuple[dict[str, EvalResult], list[dict[str, EvalResult]]]":
+    """Attack the nets under the first seed, and those that were fit under each further one."""
+    from fftune.evaluation.evaluate import evaluate
+    from fftune.tracking.meanwhile import meanwhile
+
     run = partial(
         evaluate,
         data=command.data,
@@ -153,35 +219,40 @@ def main(arguments: Sequence[str]) -> None:
         defense=command.defense,
         backend=command.backend or _default_backend(command.resources),
         resources=command.resources,
-        root=root,
+        root=record.root,
     )
-    results = run(nets, battery=command.battery, beside=partial(meanwhile, record.begin))
+    folders = _image_folders(command, nets)
+    keep = {name: folder.keep for name, folder in folders.items()}
+    beside = partial(meanwhile, record.begin)
+    results = run(nets, battery=command.battery, beside=beside, keep=keep)
+    for folder in folders.values():
+        logging.getLogger("fftune.evaluation").info("%s", folder)
     fit = {name: nets[name] for name, result in results.items() if result.error is None}
     seeds = command.battery.under_seeds(command.seeds)
-    again = [run(fit, battery=battery) for battery in seeds[1:] if fit]
-    for name, result in results.items():
-        if result.error is None or len(results) > 1:  # the error of a single net ends the command
-            others = [other[name].outcomes for other in again if name in fit]
-            more = [rows for rows in others if rows is not None]
-            print(record.keep(name, result, more), flush=True)
-            record.tell(result, more)
-    if told := record.compare(results):
-        print(told)
-    for one in (results, *again):
-        record.finish(one)
-    if command.bar is not None:
-        _end_by_verdict(record, results)
+    return results, [run(fit, battery=battery) for battery in seeds[1:] if fit]
 
 
-def _end_by_verdict(record: "EvaluationRecord", results: "Mapping[str, EvalResult]") -> None:
-    """Print the verdict on each of several nets; end with the exit code of the worst."""
-    from fftune.report.bar_table import bar_line, decided
-    from fftune.verdict import EXIT_CODES, worst
+def _image_folders(command: Evaluate, nets: Mapping[str, ModelSpec]) -> "dict[str, ImageFolder]":
+    """Folders for the perturbed images of each net; none where they are not kept."""
+    if command.save_images is None:
+        return {}
+    from fftune.evaluation.saved_images import ImageFolder
+    from fftune.names import plain_name
 
-    found = {name: record.verdicts(result.outcomes) for name, result in results.items()}
-    if len(found) > 1:
-        print(*(bar_line(name, judged) for name, judged in found.items()), sep="\n")
-    raise SystemExit(EXIT_CODES[worst(map(decided, found.values()))])
+    root = Path(command.save_images)
+    return {name: ImageFolder(folder=root / plain_name(name)) for name in nets}
+
+
+def _lambda(net: ModelSpec) -> float | None:
+    """Weight lambda of a checkpoint's training; None where it is not known, or weighs nothing."""
+    folder = Path(net.weights).parent
+    if not net.weights or not all((folder / f"{n}.json").exists() for n in ("model", "config")):
+        return None
+    from fftune.objectives import find_objective
+
+    config = read_settings(TrainConfig, folder / "config.json", error=ModelError)
+    known = not is_of_file(config.objective) and config.objective in OBJECTIVES
+    return config.lam if not known or find_objective(config.objective).weighted else None
 
 
 def _default_backend(resources: Resources) -> Backend:

@@ -26,25 +26,20 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from fftune.config import ModelSpec
 from fftune.errors import ClusterError, FftuneError, ModelError
-from fftune.evaluation.block import ModelUnderTest
+from fftune.evaluation.cost_model import CostModel
 from fftune.evaluation.job import (
     BlockTask,
     EvalJob,
     forget_recordings,
     model_under_test,
 )
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.perform import perform
-from fftune.evaluation.scheduler import (
-    CostModel,
-    EvalResult,
-    JobState,
-    PreparedJob,
-    TaskQueue,
-    WorkItem,
-)
+from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, TaskQueue, WorkItem
 from fftune.metrics import Metrics
 from fftune.models import load_model, torch_threads, weights_hash
 from fftune.models.equivalence import first_line
+from fftune.models.loading import loaded
 from fftune.progress import Progress
 from fftune.user_code import answering
 
@@ -124,7 +119,7 @@ def _net(payload: _JobPayload) -> nn.Module:
     """
     node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     try:
-        net = load_model(replace(payload.spec, weights="", hash=""))
+        net = loaded(payload.spec, bare=True).net
     except ModelError as error:
         raise ModelError(f"{error}, on node {node}") from None
     net.load_state_dict(torch.load(io.BytesIO(payload.weights), weights_only=True))

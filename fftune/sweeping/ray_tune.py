@@ -177,8 +177,13 @@ class _Reporter(tune.Callback):
         self.ended: FftuneError | None = None
         """Error that ends the study: other trials would meet it as well."""
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of it where Ray pickles it into the study's folder: an address has a password."""
+        return {}
+
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._progress.waiting()
+        running = [trial for trial in trials if trial.status == "RUNNING"]
+        self._progress.waiting([trial.config["settings"] for trial in running])
 
     def on_trial_result(
         self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **info: Any

@@ -17,8 +17,8 @@ from fftune.defenses import Defense
 from fftune.errors import ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
+from fftune.evaluation.cost_model import passes
 from fftune.evaluation.defended import CLEAN, CONTROLS, DefenseSet
-from fftune.evaluation.scheduler import passes
 from fftune.models import make_model
 from fftune.models.published_nets import CLASSES, LAYOUTS
 from fftune.models.specs import OURS, ROBUSTBENCH
