@@ -69,19 +69,21 @@ RANKS = {
     "inputs": 13,
     "result": 13,
     "papers": 14,
+    "viewer": 14,
     "cli": 15,
     "api": 15,
     "__main__": 16,
     "train": 16,
     "evaluate": 16,
     "sweep": 16,
+    "view": 16,
     "reproduce": 16,
 }
 """A room may import rooms of lower rank, and files of its own."""
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweeping", "testing.samplers"},
-    "sqlalchemy": {"sweeping.optuna_storage"},
+    "sqlalchemy": {"sweeping.optuna_storage", "tracking.store"},
     "ray": {
         *("ray_cluster", "ray_lines", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
         *(
@@ -97,18 +99,17 @@ DOORS = {
     "rich": {"progress"},
     "pandas": {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
-        *("hedge_study.summary", "result", "papers"),
+        *("hedge_study.summary", "result", "papers", "viewer"),
     },
     "pyarrow": {"outcomes", "evaluation", "data.sources.shards", "data.row_groups", "hedge_study"},
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
     "PIL": {"data", "hedge_study.pictures", "defenses.jpeg"},
     "skimage": {"hedge_study.pictures"},
-    "torchvision": {"data", "models.imagenet_resnet"},
+    "torchvision": {"data", "models.imagenet_resnet", "models.origins.of_torchvision"},
     "scipy": {
         *("comparison", "evaluation.canary", "papers.tables.measures", "defenses.smoothing"),
     },
-    "robustbench": {"models.published_nets"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "filelock": {"storage"},
@@ -116,16 +117,16 @@ DOORS = {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *(
             "evaluation.ray_pool",
-            "evaluation.saved_points",
             "report.gaps",
             "capture.python_state",
             "papers",
         ),
+        "models.weights",
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "inputs", "api", "capture", "papers"),
+        *("testing", "inputs", "api", "capture", "papers", "viewer"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""
@@ -138,9 +139,6 @@ MADE_FOR_USERS = {
     "defenses.theory.game.play": "called from Python: the closed form of Wu et al. 2021, D.4",
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
-    "evaluation.saved_points.SavedPoints": "read by viewers",
-    "evaluation.saved_points.index_points": "written by evaluations that keep their images",
-    "evaluation.saved_points.write_points": "written by evaluations that keep their images",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }

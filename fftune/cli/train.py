@@ -127,7 +127,7 @@ recipes:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse, train, print the epochs and the folder of the checkpoint."""
-    command = _parse(arguments)
+    command = parsed(arguments)
     if command is None:
         return
     require_dry_run(command)
@@ -160,7 +160,7 @@ def main(arguments: Sequence[str]) -> None:
     training_page(command.name, checkpoint, folder).write(command.format)
 
 
-def _parse(arguments: Sequence[str]) -> Train | None:
+def parsed(arguments: Sequence[str]) -> Train | None:
     """The command; None if help was asked for and printed."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())

@@ -32,7 +32,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Origin:
-    """What a net was built from, as it was found when it was loaded."""
+    """Provenance of a net, as it was found when the net was loaded."""
 
     version: str
     """Libraries, revisions and digests on which its code depends: part of its rows' key."""
@@ -62,7 +62,7 @@ class ModelSpec:
     normalize: str = field(default="", metadata={SINCE: 5})
     """Normalisation put before the net; see `config.normalisation`. Empty: the source's own."""
     origin: Origin | None = field(default=None, metadata={SINCE: 5})
-    """What it was built from; None: it was not loaded yet, or there is nothing to tell."""
+    """Its provenance; None: it was not loaded yet, or there is nothing to tell."""
 
     def __post_init__(self) -> None:
         require_words(self)

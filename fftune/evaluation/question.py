@@ -115,7 +115,7 @@ class Question:
     remarks: tuple[str, ...]
     """Remarks of the lint and on the battery, `code: text`; they are not part of the question."""
     origin: str = field(default="", metadata={SINCE: 5})
-    """What the net was built from, in words; `model_hash` and `code` are what counts."""
+    """Provenance of the net, in words; `model_hash` and `code` are what counts."""
 
     @property
     def hash(self) -> str:

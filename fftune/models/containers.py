@@ -1,4 +1,4 @@
-"""What a file of weights holds for a net: the container, the names, and what lies beside them.
+"""Tensors of a file of weights that are a net's: their container, their names, what is beside them.
 
 Training scripts wrap a state_dict in dictionaries (`state_dict`, `model`, `ema`, ...), and its
 names in prefixes (`module.`, `_orig_mod.`, `model.`). Exact names are looked for before any prefix
@@ -40,7 +40,7 @@ class Fit:
     place: str
     """Key of their container, as in `model.best`; empty: the file's top."""
     prefix: str
-    """What was taken off their names."""
+    """Prefix that was taken off their names."""
     left: int
     """Number of tensors beside them in the container."""
     filled: frozenset[str]

@@ -80,15 +80,6 @@ class NormalizeEach(nn.Module):
         return (x - mean) / std.clamp_min(x.shape[1:].numel() ** -0.5)
 
 
-def complete(net: nn.Module, state: dict[str, Tensor], *_: Any) -> None:
-    """Strip the prefix of a wrapper, and add the constants that some files leave out."""
-    _replace(state, lambda key: key.removeprefix("model."))
-    own = net.state_dict()
-    for key in ("mu", "sigma"):
-        if key in own:
-            state.setdefault(key, own[key])
-
-
 def _rename(net: WideResNet, state: dict[str, Tensor], *_: Any) -> None:
     """Turn the names of published files into ours.
 

@@ -17,7 +17,7 @@ OURS = "fftune:"
 ROBUSTBENCH = "robustbench:"
 """Prefix of a factory that is a published net, as in `robustbench:cifar10/Linf/Standard`."""
 FORMS = "a name of ours, FILE.py:FUNCTION, CHECKPOINT, torchvision:NAME, timm:NAME, hf:OWNER/NAME"
-"""How nets are named, as a refusal lists it; `docs/your-own-net.md` has all."""
+"""Names of nets, as a refusal lists them; `docs/your-own-net.md` has all."""
 WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors", ".pt2", ".ts", ".torchscript")
 """Ends of names of files that hold nets or weights."""
 

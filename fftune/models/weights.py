@@ -6,6 +6,7 @@ import io
 import logging
 import pathlib
 import re
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ arguments, paths, NumPy's numbers."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WeightsRead:
-    """What a net's weights were read from."""
+    """Provenance of a net's weights."""
 
     told: str
     """File, its sha256, the container, and what was taken off the names."""
@@ -175,7 +176,8 @@ def read_plain(path: str) -> Any:
     """
     try:
         require_plain_file(Path(path))
-        with torch.serialization.safe_globals(PLAIN):
+        with torch.serialization.safe_globals(PLAIN), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of TorchScript, which is refused here
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # bytes at random raise almost anything
         raise ModelError(f"weights {path!r} {_refusal(path, error)}") from error

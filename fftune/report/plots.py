@@ -159,7 +159,7 @@ def _trace(
         name=title,
         line={"color": color},
         marker={"color": color, "size": 9, "symbol": "circle-open" if faint else "circle"},
-        opacity=0.45 if faint else 1,
+        opacity=0.6 if faint else 1,
         customdata=[
             (str(n), str(h), _hover(t), t.trial)
             for n, h, t in zip(natural, other, trials, strict=True)

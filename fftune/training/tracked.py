@@ -70,8 +70,9 @@ def train_tracked(
                     data=data,
                 )
             except BaseException:
-                with suppress(StorageError):  # then there is no run
-                    run().end("FAILED")
+                if not RunDir(folder).complete:  # else it stays open, and is told again
+                    with suppress(StorageError):  # then there is no run
+                        run().end("FAILED")
                 raise
             _close(run(), checkpoint, folder)
     return checkpoint, folder

@@ -185,6 +185,8 @@ def transformers_of() -> ModuleType:
         missing = net.load_state_dict(state, strict=False).missing_keys
         return net, {"missing_keys": set(missing)}
 
+    quiet = SimpleNamespace(disable_progress_bar=lambda: None, set_verbosity_error=lambda: None)
+    library.utils = SimpleNamespace(logging=quiet)
     library.AutoConfig = SimpleNamespace(from_pretrained=config_of)
     library.AutoModelForImageClassification = SimpleNamespace(
         from_pretrained=net_of, from_config=lambda config: Classifier(config.num_labels)

@@ -15,6 +15,7 @@ from fftune.models import published_nets as published
 from fftune.models.layers import Normalize
 from fftune.models.loading import loaded
 from fftune.models.published_nets import CIFAR10, LAYOUTS, NormalizeEach, WideResNet
+from fftune.models.weights import read_weights
 
 CLASSICAL = {
     "stem": "conv1",
@@ -174,7 +175,7 @@ def test_a_net_of_the_package_alone(monkeypatch) -> None:
         load_model(spec)
 
 
-def test_nets_of_the_package(monkeypatch) -> None:
+def test_nets_of_the_package(monkeypatch, tmp_path) -> None:
     """The package's tables, as they are since its first release."""
 
     class Data(Enum):
@@ -196,8 +197,9 @@ def test_nets_of_the_package(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "robustbench.model_zoo.enums", enums)
 
     net = bare("robustbench:cifar10/Linf/Theirs")
-    net.load_state_dict({"model.weight": torch.eye(2), "model.bias": torch.zeros(2)})
-    assert net.mu == 0.5
+    torch.save({"model.weight": torch.eye(2), "model.bias": torch.zeros(2)}, tmp_path / "w.pt")
+    read_weights(net, str(tmp_path / "w.pt"))
+    assert net.mu == 0.5 and torch.equal(net.weight, torch.eye(2))
     for place, told in (
         ("cifar10/Linf/Thiers", "no net 'Thiers' .*did you mean 'Theirs'"),
         ("cifar10/L2/Theirs", "no nets for 'cifar10' and 'L2'"),

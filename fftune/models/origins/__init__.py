@@ -1,4 +1,4 @@
-"""Where nets come from: one file a kind of source, as in `timm:NAME`.
+"""Sources of nets, as in `timm:NAME`: one file a kind.
 
 The table of sources is `fftune.registry.MODEL_SOURCES`.
 """

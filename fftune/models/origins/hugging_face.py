@@ -23,17 +23,26 @@ def build(asked: Asked) -> Built:
         ModelError: it is not in the cache, needs code of its repository, or is no classifier.
     """
     library = extra("transformers", "hf", "model hf:OWNER/NAME")
+    library.utils.logging.disable_progress_bar()
+    library.utils.logging.set_verbosity_error()  # what is missing is told here
     name, folder, revision = _folder(asked.name)
     config = _config(library, folder, asked.name)
     told = f"{config.model_type} {name}{f'@{revision}' if revision else ''}"
     version = f"transformers {library.__version__}"
     classes = _classes(config)
+    constants, said_by = _normalisation(folder)
     if asked.fresh and asked.inputs is not None:
         if asked.inputs.classes != config.num_labels:
             config.num_labels, classes = asked.inputs.classes, ()
         net = library.AutoModelForImageClassification.from_config(config)
-        return Built(net=net, version=version, told=f"{told} of {version}", classes=classes)
-    constants, said_by = _normalisation(folder)
+        return Built(
+            net=net,
+            version=version,
+            told=f"{told} of {version}",
+            constants=constants,
+            said_by=said_by,
+            classes=classes,
+        )
     return Built(
         net=_net(library, folder, asked.name),
         version=f"{version} {revision}",

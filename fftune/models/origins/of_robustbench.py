@@ -17,12 +17,12 @@ from fftune.errors import ModelError
 from fftune.models.extras import extra
 from fftune.models.origins.found_weights import first_file, told_file
 from fftune.models.origins.spec import Asked, Built, ModelSource
-from fftune.models.published_nets import CLASSES, LAYOUTS, complete
+from fftune.models.published_nets import CLASSES, LAYOUTS
 from fftune.models.weights import read_weights
 from fftune.registry import nearest
 
 FOLDER = Path("models")
-"""Where RobustBench keeps files unless it is told otherwise, below the current folder."""
+"""Folder of RobustBench's files unless it is told otherwise, below the current one."""
 LAST = re.compile("Kireev2021Effectiveness.*|Andriushchenko2020Understanding")
 """Nets whose file holds two states, of which RobustBench takes `last`."""
 
@@ -67,6 +67,7 @@ def _place(name: str) -> str:
         return found[0]
     if found:
         raise ModelError(f"robustbench:{name} is one of {', '.join(found)}: name it in full")
+    _tables(f"net {name!r}")  # says if the package is missing, which may know it
     near = nearest(name, known if "/" in name else {one.rpartition("/")[2] for one in known})
     raise ModelError(f"robustbench has no net {name!r}, as in 'cifar10/Linf/Standard'; {near}")
 
@@ -108,7 +109,6 @@ def _of_package(data: str, norm: str, name: str) -> nn.Module:
             f"robustbench:{name} is torchvision's own: name it as torchvision:resnet50"
         )
     net: nn.Module = known[name]["model"]()
-    net.register_load_state_dict_pre_hook(complete)
     return net
 
 

@@ -34,7 +34,7 @@ class Built:
     version: str
     """Library, revision or digest on which its code depends: part of the key of its rows."""
     told: str
-    """Where it came from, in words that a table prints: version, file, sha256 of its weights."""
+    """Its provenance, in words that a table prints: version, file, sha256 of its weights."""
     constants: Constants | None = None
     """Normalisation that the net expects of images in [0, 1]; None: it takes them as they are."""
     said_by: str = ""
