@@ -96,7 +96,7 @@ DOORS = {
     "grpc": {"ray_cluster"},
     "plotly": {"report", "hedge_study.plots", "papers"},
     "tyro": {"cli"},
-    "rich": {"progress"},
+    "rich": {"progress", "report.terminal"},
     "pandas": {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
         *("hedge_study.summary", "result", "papers", "viewer"),
@@ -104,7 +104,7 @@ DOORS = {
     "pyarrow": {"outcomes", "evaluation", "data.sources.shards", "data.row_groups", "hedge_study"},
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
-    "PIL": {"data", "hedge_study.pictures", "defenses.jpeg"},
+    "PIL": {"data", "hedge_study.pictures", "defenses.jpeg", "evaluation.saved_images"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet", "models.origins.of_torchvision"},
     "scipy": {
@@ -117,6 +117,7 @@ DOORS = {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *(
             "evaluation.ray_pool",
+            "evaluation.saved_images",
             "report.gaps",
             "capture.python_state",
             "papers",
