@@ -117,6 +117,7 @@ DOORS = {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *(
             "evaluation.ray_pool",
+            "evaluation.saved_images",
             "report.gaps",
             "capture.python_state",
             "papers",
