@@ -83,7 +83,7 @@ RANKS = {
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweeping", "testing.samplers"},
-    "sqlalchemy": {"sweeping.optuna_storage"},
+    "sqlalchemy": {"sweeping.optuna_storage", "tracking.store"},
     "ray": {
         *("ray_cluster", "ray_lines", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
         *(
@@ -96,7 +96,7 @@ DOORS = {
     "grpc": {"ray_cluster"},
     "plotly": {"report", "hedge_study.plots", "papers"},
     "tyro": {"cli"},
-    "rich": {"progress"},
+    "rich": {"progress", "report.terminal"},
     "pandas": {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
         *("hedge_study.summary", "result", "papers", "viewer"),

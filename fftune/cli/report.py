@@ -25,8 +25,10 @@ class Report:
     evaluations in `rows/`, studies, Parquet files of rows or folders of them."""
     table: Literal["attacks", "defenses", "certified"] | None = None
     """A row a net: under attack; a row a defence of a net; or what is certified of them."""
-    format: Literal["text", "markdown", "latex", "csv"] | None = None
-    """Form of a table; default text."""
+    format: Literal["text", "markdown", "latex", "json", "csv"] | None = None
+    """Form of the result on stdout: `text`, tables as wide as the terminal; `markdown`; `json`,
+    every figure with its n and 95 % interval, of studies alone; `csv`, one row a figure; `latex`,
+    of a `--table` alone. Default text."""
     split: Split | None = None
     """Images of a table; default test."""
     gallery: str | None = None
@@ -45,12 +47,18 @@ class Report:
         require_words(self)
         require("table", not (self.table and self.gallery), "left out with --gallery", self.table)
         for flag, needed in (
-            *(("format", "table"), ("split", "table")),
+            ("split", "table"),
             *(("ids", "gallery"), ("device", "gallery"), ("model", "gallery")),
         ):
             given = getattr(self, flag)
             fits = not given or getattr(self, needed) is not None
             require(flag, fits, f"left out without --{needed}", given)
+        wrong = {"latex": not self.table, "json": bool(self.table)}.get(self.format or "", False)
+        rule = "one of text, markdown, csv, json, or with --table latex instead of json"
+        require("format", not wrong, rule, self.format)
+        require(
+            "format", not (self.gallery and self.format), "left out with --gallery", self.format
+        )
         require("names", not (self.gallery and self.names), "left out with --gallery", self.names)
 
 
@@ -68,13 +76,17 @@ def main(arguments: Sequence[str]) -> None:
     if command.table:
         from fftune.papers.pages.render import render
 
-        print(render(_tables(command, root), command.format or "text"), end="")
+        form = command.format or "text"
+        assert form != "json"  # refused above
+        print(render(_tables(command, root), form), end="")
     elif command.gallery:
         print(_gallery(command, Path(command.gallery), root))
     else:
         from fftune.report.publish import publish
 
-        print(publish(command.names, root))
+        form = command.format or "text"
+        assert form != "latex"  # refused above
+        publish(command.names, root).write(form)
 
 
 _STUDY = "STUDY is missing: name at least one study"

@@ -1,5 +1,6 @@
 """`python -m fftune.sweep RECIPE ...`."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from fftune.config import (
     Backend,
     Dimension,
     Resources,
+    ResultForm,
     Selection,
     Study,
     TrainConfig,
@@ -54,6 +56,10 @@ class Command(DryRun, Scale):
     """Folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
     resume: bool = False
     """Continue a study that was interrupted."""
+    format: ResultForm = "text"
+    """Form of the result, which alone goes to stdout. `text`: tables as wide as the terminal, of
+    100 columns in a pipe; `markdown`; `json`: every figure with its n and 95 % interval; `csv`: one
+    row a figure. Default text."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,7 +182,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     from fftune.report.publish import publish  # with libraries that no trial waits for
 
-    print(publish([config.name], root))
+    logging.getLogger("fftune.sweep").info("writing the report of %s", config.name)
+    publish([config.name], root).write(command.format)
 
 
 def _cost(command: Command) -> str:

@@ -7,6 +7,7 @@ from shlex import quote
 from fftune.config import Study
 from fftune.errors import StorageError, StudyError
 from fftune.report.files import keep_page
+from fftune.report.result_page import ResultPage
 from fftune.report.results import read_config
 from fftune.report.search_page import search_page
 from fftune.report.trials import publish_trials
@@ -21,8 +22,8 @@ from fftune.tracking.views import log_front, save_view
 SEARCH_PAGE = "search.html"
 
 
-def publish(names: Sequence[str], root: Path) -> str:
-    """Write the report of some studies of one kind, and return the text for a terminal.
+def publish(names: Sequence[str], root: Path) -> ResultPage:
+    """Write the report of some studies of one kind, and return its page for a terminal.
 
     One study's report lies in its folder, a comparison in `reports/`; the course of each search
     in `search.html`. Every front becomes a run in its MLflow experiment.
@@ -39,7 +40,11 @@ def publish(names: Sequence[str], root: Path) -> str:
                 f"{first.kind!r}; each kind has a report of its own"
             )
     report = kind_of(first).report or publish_trials
-    return report(configs, root)
+    found = report(configs, root)
+    if isinstance(found, str):  # of a kind of the user's
+        return ResultPage(verb="report", blocks=tuple(found.splitlines()))
+    page: ResultPage = found
+    return page
 
 
 def keep_search_page(config: Study, root: Path) -> tuple[dict[str, str], list[str]]:

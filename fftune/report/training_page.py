@@ -45,7 +45,7 @@ def training_page(name: str, checkpoint: Checkpoint, folder: Path) -> ResultPage
         blocks += [_grid(history), *_legend(config, history), ""]
     if checkpoint.stopped:
         blocks.append(f"stopped early: {checkpoint.stopped}")
-    blocks.append(_last(config, history, folder))
+    blocks += [f"checkpoint  {folder / 'checkpoint'}", _last(config, history)]
     return ResultPage(
         verb="train",
         blocks=tuple(blocks),
@@ -97,16 +97,16 @@ def _of_training(config: TrainConfig) -> str:
     return "perturbed as they are trained on" if perturbed else "clean"
 
 
-def _last(config: TrainConfig, history: Sequence[EpochRecord], folder: Path) -> str:
-    """Sentence with the checkpoint, and its last accuracy with what that is of."""
+def _last(config: TrainConfig, history: Sequence[EpochRecord]) -> str:
+    """Sentence with the last accuracy, and what that is of."""
     if not history:
-        return f"{folder / 'checkpoint'}: no epoch was trained."
+        return "No epoch was trained."
     last = history[-1]
     found = f"accuracy {100 * last.accuracy:.1f} % on training images, {_of_training(config)}"
     if isfinite(last.validation_accuracy):
         found += f"; {100 * last.validation_accuracy:.1f} % on validation images"
     epochs = f"{len(history)} epoch{'s' if len(history) > 1 else ''}"
-    return f"{folder / 'checkpoint'}: {epochs}, {found}."
+    return f"{epochs} trained: {found}."
 
 
 def _figures(name: str, config: TrainConfig, history: Sequence[EpochRecord]) -> list[Figure]:

@@ -45,7 +45,7 @@ def test_a_study_on_postgres(
     with served(store, root, port) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
         front = sweep(config, root=root, backend="inline")
-        said = publish([config.name], root)
+        said = publish([config.name], root).text
         tracking = open_tracking(root, config.experiment)
         lasting = TrackedRun(tracking, "lasting", tags={"fftune.kind": "test"}, params={})
         lasting.metrics({"loss": 0.5}, 1)

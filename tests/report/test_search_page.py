@@ -142,7 +142,7 @@ def test_three_risks_are_drawn_in_pairs(tmp_path: Path) -> None:
 
 def test_the_plots_lie_beside_the_report_and_in_mlflow(quick, root: Path) -> None:
     searched(quick, root)
-    said = publish(["quick"], root)
+    said = publish(["quick"], root).text
     page = root / "studies/quick/search.html"
     assert f"search  {page}\n" in said
     html = page.read_text()
@@ -159,6 +159,6 @@ def test_the_plots_lie_beside_the_report_and_in_mlflow(quick, root: Path) -> Non
 def test_a_search_out_of_reach_leaves_the_report_alone(quick, root, monkeypatch, caplog) -> None:
     searched(quick, root)
     monkeypatch.setenv("FFTUNE_DB", "sqlite:////nowhere/x.db")
-    said = publish(["quick"], root)
+    said = publish(["quick"], root).text
     assert "report  " in said and "search  " not in said
     assert "no history of the search: study 'quick' began with its journal" in caplog.text
