@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from fftune.cli.arguments import parse_net
+from fftune.cli.help_page import Manual
 from fftune.cli.options import announce_imports, parse_known
 from fftune.config import (
     Backend,
@@ -28,41 +29,27 @@ if TYPE_CHECKING:
     from fftune.evaluation.scheduler import EvalResult
     from fftune.report.evaluations import EvaluationRecord
 
-USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
-                                             [--SETTING VALUE ...]
-       python -m fftune.evaluate STUDY|RUN ...
-       python -m fftune.evaluate --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
-
-CHECKPOINT is the folder of a trained net, RUN the name or the folder of a training, STUDY that of a
-sweep, of which all nets are evaluated; their data and threat are the defaults.
-
-the usual flags:
-  --data NAME --examples N           images of the test split, evenly spread; default all
-  --eps 8/255 --norm linf|l2         the attackers' ball
-  --battery NAME --tier LENGTH       which attacks; the ensembles' length: screen, escalating, full
-  --defense NAME ...                 score them behind defences, too, beside attackers that know
-                                     them: hedge, hedge_one_class, random, anti_adversary, jpeg,
-                                     bit_depth, smoothing, FILE.py:NAME
-  --transfer NET ...                 try points of other nets, too: folders of checkpoints,
-                                     FILE.py:FUNCTION
-  --seeds N                          run under N seeds of the attackers
-
-With `--bar .999` the exit code is a verdict: 0 if the net's accuracy on clean images passes the
-bar, 3 if it fails, 4 if its 95 % interval holds the bar, so that n is too small to tell; of several
-nets or defences, the worst. Clean images decide, as they are what a deployed net meets; whether the
-net would also pass on images that a false friend has touched stands beside it, and decides nothing.
-
-`python -m fftune.evaluate --model FILE.py:FUNCTION --help` lists every setting."""
-
-SHORT = {
-    "--battery": "--battery.name",
-    "--defense": "--defense.names",
-    "--data": "--data.name",
-    "--examples": "--battery.examples",
-    "--tier": "--battery.tier",
-    "--transfer": "--battery.transfer",
-    "--device": "--battery.device",
-}
+MANUAL = Manual(
+    usage=(
+        "CHECKPOINT|RUN|STUDY [--SETTING VALUE ...]",
+        "--model FILE.py:FUNCTION --data NAME [--SETTING VALUE ...]",
+    ),
+    about="""Attack nets; print accuracies and risks; keep a row for every example. RUN and STUDY
+are names or folders of a training and a sweep; their data and threat are the defaults.""",
+    usual=(
+        *("--battery", "--data", "--examples", "--eps", "--norm", "--tier", "--defense"),
+        *("--transfer", "--seeds", "--model", "--weights", "--device", "--bar"),
+    ),
+    short={
+        "--battery": "--battery.name",
+        "--defense": "--defense.names",
+        "--data": "--data.name",
+        "--examples": "--battery.examples",
+        "--tier": "--battery.tier",
+        "--transfer": "--battery.transfer",
+        "--device": "--battery.device",
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,23 +69,27 @@ class Evaluate:
     `inline` does one after the other in this process. Default `ray` inside a job, or where an
     address is named; else `inline`. Rows are equal."""
     split: Split = "test"
+    """Part of the data whose images are attacked."""
     seeds: int = 1
-    """Seeds of the attackers, from `--battery.seed` on, each of which runs the whole battery: its
-    worst case stands beside the headline, which is that of the first."""
+    """Seeds of the attackers, each a whole run. They begin at `--battery.seed`;
+    the worst case under each stands beside the headline, which is that of the first."""
     bar: float | None = None
-    """Share of right answers, in (0, 1), that a net must reach: print who passes on clean images,
-    who would pass once touched by a false friend, and end with the verdict's exit code."""
+    """Share of right answers, in (0, 1), that a net must reach; default no verdict. The exit code
+    is the verdict: 0 if its accuracy on clean images passes, 3 if it fails, 4 if its 95 % interval
+    holds the bar, so that n is too small to tell; of several nets or defenses, the worst. Clean
+    images decide, as they are what a deployed net meets; whether the net would also pass on images
+    that a false friend has touched stands beside it, and decides nothing."""
     model: str = ""
-    """`path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; a further
-    `:NAME` is passed to the function. Or a net of ours, as in `resnet50`, for `weights` of
-    torchvision's or FastAT's; without any it is as initialised. With a CHECKPOINT of your own
-    net: the code that it may run."""
+    """FILE.py:FUNCTION of your own net for images in [0, 1], or a net of ours. A further
+    `:NAME` is passed to the function; a net of ours, as in `resnet50`, is for `weights` of
+    torchvision's or FastAT's, and as initialised without any. With a CHECKPOINT of your own net:
+    the code that it may run."""
     weights: str = ""
-    """Its state_dict, where the function does not load it."""
+    """Its state_dict, where the function loads none."""
     rows: str | None = None
     """Parquet file for the rows of one net; default below the folder of results."""
     storage: str | None = None
-    """Folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
+    """Folder of results; default `FFTUNE_STORAGE`. Else it is one in the home folder."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -111,11 +102,8 @@ class Evaluate:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse, attack, print, write; with `--bar` the exit code is a verdict."""
-    if not arguments or list(arguments) in (["-h"], ["--help"]):
-        print(USAGE)
-        if not arguments:
-            raise ConfigError("CHECKPOINT is missing, and so is --model")
-        return
+    if not arguments:
+        raise ConfigError("CHECKPOINT is missing, and so is --model; --help tells more")
     command, nets = _parse(arguments)
     for flag, path, said in (
         ("--defense", "defense.names", command.defense.names),
@@ -191,21 +179,20 @@ def _default_backend(resources: Resources) -> Backend:
 
 def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
     """Parse the command; return it with the nets by name."""
-    prog = "python -m fftune.evaluate"
     first = arguments[0]
     if not first.startswith("-") and not (Path(first) / "model.json").exists():
         storage = parse_known(_Storage, arguments[1:]).storage
         checkpoints = study_checkpoints(first, storage)
         if checkpoints:
             one = next(iter(checkpoints.values()))
-            command, _ = parse_net(Evaluate, [str(one), *arguments[1:]], SHORT, prog=prog)
+            command, _ = parse_net(Evaluate, [str(one), *arguments[1:]], MANUAL, prog="evaluate")
             from fftune.models.specs import read_spec, with_named_code
 
             return command, {
                 name: with_named_code(read_spec(path), path, command.model)
                 for name, path in checkpoints.items()
             }
-    command, spec = parse_net(Evaluate, arguments, SHORT, prog=prog)
+    command, spec = parse_net(Evaluate, arguments, MANUAL, prog="evaluate")
     return command, {spec.label: spec}
 
 

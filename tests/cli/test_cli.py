@@ -180,11 +180,11 @@ def test_ends_of_a_search_may_be_fractions() -> None:
     assert Dimension.parse("objective=thrm,trades").choices == ("thrm", "trades")
 
 
-def test_help_prints_radii_as_everywhere(capsys) -> None:
+def test_help_prints_radii_as_they_are_typed(capsys) -> None:
     with pytest.raises(SystemExit):
         parse(Everything, ["--help"], prog="x", default=Everything(lam=0.2))
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count("0.0313725 (8/255)") == 2  # both balls
+    assert said.count("(default: 8/255)") == 2  # both balls, as they are typed
     assert "(default: 0.2)" in said and "--quiet" in said and "--log-level" in said
 
 
