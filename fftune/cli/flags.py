@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from functools import cache
+from inspect import get_annotations
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -147,7 +148,7 @@ def _walk(cls: Any, default: Any, place: _Place) -> Iterator[Flag]:
 
 
 def _walks(inner: tuple[Any, ...], value: Any, place: _Place) -> Iterator[Flag]:
-    """Flags of a dataclass, of the value's own where there may be several; none where it is unset."""
+    """Flags of a dataclass, of that of the value where there may be several; or none."""
     if inner == (type(value),):
         yield from _walk(inner[0], value, place)
 
@@ -178,14 +179,12 @@ def _flag(
 
 def owner_of(cls: type, name: str) -> type:
     """The class that declares a field, of those that a class inherits from."""
-    return next(
-        (one for one in cls.__mro__ if name in one.__dict__.get("__annotations__", ())), cls
-    )
+    return next((one for one in cls.__mro__ if name in get_annotations(one)), cls)
 
 
 @cache
 def meanings(cls: type) -> dict[str, str]:
-    """Texts below the fields of a class, each as one paragraph; empty where its code is not here."""
+    """Texts below the fields of a class, each as one paragraph; none where it has no code here."""
     for node in _code(cls.__module__).body:
         if isinstance(node, ast.ClassDef) and node.name == cls.__name__:
             pairs = zip(node.body, node.body[1:], strict=False)

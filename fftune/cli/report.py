@@ -25,8 +25,8 @@ class Report:
     """Names of studies. With `--table`: nets by the names that they were evaluated under, names of
     evaluations in `rows/`, studies, Parquet files of rows or folders of them."""
     table: Literal["attacks", "defenses", "certified"] | None = None
-    """Print a table instead: of attacks on nets, of their defenses, or of what is certified; default
-    fronts."""
+    """Print a table instead: of attacks on nets, of their defenses, or of what is certified;
+    default fronts."""
     format: Literal["text", "markdown", "latex", "csv"] | None = None
     """Form of the table; default text."""
     split: Split | None = None
@@ -61,7 +61,7 @@ MANUAL = Manual(
         "--table attacks|defenses|certified NET [NET ...] [--format FORMAT]",
         "--gallery CHECKPOINT|RUN [--ids N ...]",
     ),
-    about="Lay the fronts of finished studies side by side; or evaluated nets in a table; or images.",
+    about="Lay the fronts of studies side by side; or evaluated nets in a table; or images.",
 )
 
 
