@@ -53,8 +53,9 @@ from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, Thr
 from fftune.data import Dataset, load
 from fftune.data.subset import sample
 from fftune.evaluation.batteries import Attack, attacks_of
-from fftune.evaluation.block import ModelUnderTest, attack_block
+from fftune.evaluation.block import attack_block
 from fftune.evaluation.evaluate import evaluate
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS, AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy

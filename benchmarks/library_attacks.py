@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from fftune.attacks.goals import is_toward
 from fftune.config import AttackConfig, Goal, Loss, Tier
 from fftune.evaluation.batteries import Attack, ensemble, hypocritical, single
-from fftune.evaluation.block import ModelUnderTest, searched
+from fftune.evaluation.block import searched
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.keyed_noise import Noise
 
 Run = Callable[[nn.Module, Tensor, Tensor, Tensor, int], Tensor]

@@ -22,9 +22,9 @@ from fftune.config import BatteryConfig, DataSpec
 from fftune.data import Dataset
 from fftune.data.subset import sample
 from fftune.errors import DataError
-from fftune.evaluation.block import ModelUnderTest, logits_of
 from fftune.evaluation.escalation import plan
 from fftune.evaluation.job import EvalJob, under_test
+from fftune.evaluation.model_under_test import ModelUnderTest, logits_of
 from fftune.evaluation.scheduler import JobState, run_inline
 from fftune.models import make_model
 from fftune.outcomes import Outcomes

@@ -52,9 +52,10 @@ from fftune.defenses import AdaptiveAccess, Defense, Hedge
 from fftune.defenses.smoothing import Smoothing, certify
 from fftune.evaluation.adaptive import strongest
 from fftune.evaluation.batteries import Attack, ensemble
-from fftune.evaluation.block import ModelUnderTest, searched
+from fftune.evaluation.block import searched
 from fftune.evaluation.choice import Choice, preferred
 from fftune.evaluation.defended import DefenseSet, Effort
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import inference_copy

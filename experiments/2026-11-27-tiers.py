@@ -52,7 +52,7 @@ from fftune.config import AttackConfig, BatteryConfig, DataSpec, Goal, Loss, Thr
 from fftune.data import Dataset, load
 from fftune.data.subset import sample
 from fftune.evaluation.batteries import Attack, Scope
-from fftune.evaluation.evaluate import attack_model
+from fftune.evaluation.direct import attack_model
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy

@@ -194,7 +194,8 @@ class Evaluation:
         """Net, images, ball and battery, in one line."""
         lines = []
         for question in questions_of(self.outcomes):
-            ball = question.terms()[1].partition(":")[0]
+            battery = question.battery + (f", tier {question.tier}" if question.tier else "")
+            ball = f"{question.ball}; battery {battery}"
             lines.append(f"{question.net}{behind} on {question.about()}; {ball}")
         return "; ".join(lines)
 

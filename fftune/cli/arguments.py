@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from fftune.cli.checkpoints import checkpoints_of
 from fftune.cli.help_page import Manual, help_is_asked
 from fftune.cli.options import parse, parse_known, spelled_out
-from fftune.config import ModelSpec, TrainConfig, differences, read_settings
+from fftune.config import ModelSpec, TrainConfig, flat, read_settings
 from fftune.errors import ConfigError, ModelError
 
 C = TypeVar("C", bound=Any)
@@ -113,8 +113,11 @@ def _refuse_several(commands: Mapping[Path, Any]) -> None:
         for part in ("data", "threat"):
             ours, theirs = getattr(one, part), getattr(other, part)
             if ours != theirs:
+                was, now = flat(ours), flat(theirs)
+                what = ", ".join(
+                    f"{part}.{k} {was[k]} and {v}" for k, v in now.items() if v != was[k]
+                )
                 raise ConfigError(
-                    f"nets {str(first)!r} and {str(path)!r} were trained for another {part}: "
-                    f"{'; '.join(differences(ours, theirs))}; say what counts for all, as by "
-                    f"{'--data' if part == 'data' else '--eps and --norm'}"
+                    f"nets {str(first)!r} and {str(path)!r} were trained with {what}: name "
+                    f"{'--data' if part == 'data' else '--eps and --norm'}, for all of them"
                 )

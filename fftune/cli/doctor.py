@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from fftune.cli.arguments import parse_net
+from fftune.cli.arguments import parse_nets
 from fftune.cli.help_page import Manual
 from fftune.cli.options import announce_imports
 from fftune.config import (
@@ -16,6 +16,7 @@ from fftune.config import (
     DefenseConfig,
     Device,
     ModelSpec,
+    ResultForm,
     Split,
     ThreatModel,
     told_radius,
@@ -65,6 +66,12 @@ class Doctor:
     """FILE.py:FUNCTION of your own net. With its CHECKPOINT, the code that it may run."""
     weights: str = ""
     """Its state_dict, where the function loads none."""
+    format: ResultForm = "text"
+    """Form of the result, which alone goes to stdout; checks are told on stderr as they end.
+    `text`: tables as wide as the terminal; `markdown`; `json`; `csv`: one row a check. Default
+    text."""
+    storage: str | None = None
+    """Folder of results, in which a RUN is looked for; default `FFTUNE_STORAGE`."""
     devices: tuple[Device, ...] = ()
     """Compare the battery's verdicts on these devices. Default: on none."""
     block_sizes: tuple[int, ...] = ()
@@ -83,53 +90,29 @@ class Doctor:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse, check, print; exit code 1 where a check fails."""
-    if not arguments:
-        raise ConfigError("CHECKPOINT is missing, and so is --model; --help tells more")
-    command, spec = parse_net(Doctor, arguments, MANUAL, prog="doctor")
+    command, nets = parse_nets(Doctor, arguments, MANUAL, prog="doctor")
+    if len(nets) > 1:
+        raise ConfigError(f"CHECKPOINT must be one net, got {len(nets)}: {', '.join(nets)}")
+    (spec,) = nets.values()
     if command.devices or command.block_sizes or command.both_orders:
         _compare(command, spec)
         return
 
     announce_imports()
-    from fftune.data.model_spec import load_for
-    from fftune.data.subset import sample
-    from fftune.doctor.behaviours import behaviours
-    from fftune.doctor.check import LEVEL, MARGIN
-    from fftune.doctor.sound import checks_of
-    from fftune.evaluation.evaluate import has_gradients
+    from fftune.doctor.examination import examined
+    from fftune.report.doctor_page import doctor_page
 
-    progress = Progress("doctor", unit="parts", total=2, fractions=True)
-    progress.update(note="the evaluation")
-    with progress:
-        images = cache(partial(sample, command.data, command.split, command.battery.examples))
-        net, _ = load_for(spec, images)
-        dataset = images()
-        followed = has_gradients(net, dataset, command.battery)
-        checks = checks_of(net, dataset, command.battery, threat=command.threat)
-    ball = f"{command.threat.norm}, eps {told_radius(command.threat.eps)}"
-    print(f"the evaluation, {command.split}, n = {len(dataset):,}; {dataset.source.name}, {ball}")
-    print(*(f"  {check}" for check in checks), sep="\n")
-    if not followed:
-        print("obfuscated gradients: not looked for, as the net has none at all")
-        raise SystemExit(1)
-    progress.update(1, note="obfuscated gradients")
-    with progress:
-        found = behaviours(
-            net,
-            dataset,
-            command.battery,
-            threat=command.threat,
-            defense=command.defense,
-            settings=command.settings,
-        )
-        progress.update(2)
-    print(f"obfuscated gradients, defense {command.defense}")
-    print(*(f"  {check}" for check in found), sep="\n")
-    print(
-        f"An attack counts as better from {MARGIN:.0%} of the examples and p < {LEVEL} (McNemar) "
-        "on. To pass proves nothing."
+    found = examined(
+        spec,
+        command.data,
+        command.split,
+        command.battery,
+        threat=command.threat,
+        defense=command.defense,
+        settings=command.settings,
     )
-    if not all(check.passed for check in (*checks, *found)):
+    doctor_page(found).write(command.format)
+    if not found.passed:
         raise SystemExit(1)
 
 

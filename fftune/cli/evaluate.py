@@ -1,5 +1,6 @@
 """`python -m fftune.evaluate CHECKPOINT --battery NAME ...`."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fftune.cli.arguments import parse_net
+from fftune.cli.arguments import parse_nets
 from fftune.cli.help_page import Manual
-from fftune.cli.options import announce_imports, parse_known
+from fftune.cli.options import DryRun, announce_imports, require_dry_run
 from fftune.config import (
     Backend,
     BatteryConfig,
@@ -19,13 +20,19 @@ from fftune.config import (
     DefenseConfig,
     ModelSpec,
     Resources,
+    ResultForm,
     Split,
     ThreatModel,
+    TrainConfig,
+    read_settings,
+    require,
+    to_json,
 )
-from fftune.config.validation import require_words
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, ModelError
+from fftune.registry import OBJECTIVES, is_of_file
 
 if TYPE_CHECKING:
+    from fftune.evaluation.saved_images import ImageFolder
     from fftune.evaluation.scheduler import EvalResult
     from fftune.report.evaluations import EvaluationRecord
 
@@ -38,7 +45,16 @@ MANUAL = Manual(
 are names or folders of a training and a sweep; their data and threat are the defaults.""",
     usual=(
         *("--battery", "--data", "--examples", "--eps", "--norm", "--tier", "--defense"),
-        *("--transfer", "--seeds", "--model", "--weights", "--device", "--bar"),
+        *(
+            "--transfer",
+            "--seeds",
+            "--model",
+            "--weights",
+            "--device",
+            "--bar",
+            "--format",
+            "--dry-run",
+        ),
     ),
     short={
         "--battery": "--battery.name",
@@ -53,7 +69,7 @@ are names or folders of a training and a sweep; their data and threat are the de
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(DryRun):
     """Attack nets with a battery; print accuracies and risks, and keep a row for every example.
 
     The same command run again computes nothing twice: finished blocks of rows are kept.
@@ -86,13 +102,25 @@ class Evaluate:
     the code that it may run."""
     weights: str = ""
     """Its state_dict, where the function loads none."""
+    format: ResultForm = "text"
+    """Form of the result, which alone goes to stdout. `text`: tables as wide as the terminal, of
+    100 columns in a pipe; `markdown`: the same for a page; `json`: every figure with its n and
+    95 % interval, and the settings; `csv`: one row a figure. Default text."""
+    details: bool = False
+    """Print protocols, the searches' shares and passes, convergence, and what every attack comes to
+    in all draws of a defence, too."""
+    save_images: str | None = None
+    """Folder for the perturbed images of every attack, in one folder a net, with an `index.csv` of
+    ids, labels and predictions. An image is a PNG where its 8 bits keep the verdict, else a `.npz`
+    with the exact float32 points in [0, 1]. Every block is attacked then, kept or not. Default:
+    none are kept."""
     rows: str | None = None
     """Parquet file for the rows of one net; default below the folder of results."""
     storage: str | None = None
     """Folder of results; default `FFTUNE_STORAGE`. Else it is one in the home folder."""
 
     def __post_init__(self) -> None:
-        require_words(self)
+        DryRun.__post_init__(self)
         self.battery.under_seeds(self.seeds)  # refuses a wrong number
         if self.bar is not None:
             from fftune.verdict import check_bar
@@ -101,28 +129,20 @@ class Evaluate:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse, attack, print, write; with `--bar` the exit code is a verdict."""
-    if not arguments:
-        raise ConfigError("CHECKPOINT is missing, and so is --model; --help tells more")
-    command, nets = _parse(arguments)
-    for flag, path, said in (
-        ("--defense", "defense.names", command.defense.names),
-        ("--transfer", "battery.transfer", command.battery.transfer),
-    ):
-        if not said and {flag, f"--{path}"} & set(arguments):
-            raise ConfigError(f"{path} must have a value")
-    command.defense.refuse_idle()
-    if command.rows and len(nets) > 1:
-        raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")
+    """Parse, attack, write, print; with `--bar` the exit code is a verdict."""
+    command, nets = parse_nets(Evaluate, arguments, MANUAL, prog="evaluate")
+    _refuse(command, nets, arguments)
+    if command.dry_run:
+        print(_cost(command, nets))
+        return
 
     from fftune.storage import storage_root
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
 
     announce_imports()
-    from fftune.evaluation.evaluate import evaluate
+    from fftune.report.evaluation_result import evaluation_result
     from fftune.report.evaluations import EvaluationRecord
-    from fftune.tracking.meanwhile import meanwhile
 
     record = EvaluationRecord(
         root=root,
@@ -133,6 +153,69 @@ def main(arguments: Sequence[str]) -> None:
         bar=command.bar,
     )
     record.check(command.battery)
+    results, again = _attack(command, nets, record)
+    kept = []
+    for name, result in results.items():
+        others = [other[name].outcomes for other in again if name in other]
+        more = [rows for rows in others if rows is not None]
+        if (net := record.keep(name, result, more, _lambda(nets[name]))) is not None:
+            kept.append(net)
+            record.tell(net)
+    failed = {name: found.error for name, found in results.items() if found.error is not None}
+    if kept:
+        evaluation_result(record, kept, failed, details=command.details).write(command.format)
+    for one in (results, *again):
+        record.finish(one)
+    if command.bar is not None:
+        raise SystemExit(record.exit_code(results))
+
+
+def _refuse(command: Evaluate, nets: Mapping[str, ModelSpec], arguments: Sequence[str]) -> None:
+    """Refuse settings that contradict each other, before the long imports.
+
+    Raises:
+        ConfigError: the message names the setting.
+    """
+    for flag, path, said in (
+        ("--defense", "defense.names", command.defense.names),
+        ("--transfer", "battery.transfer", command.battery.transfer),
+    ):
+        if not said and {flag, f"--{path}"} & set(arguments):
+            raise ConfigError(f"{path} must have a value")
+    require_dry_run(command)
+    command.defense.refuse_idle()
+    if command.rows and len(nets) > 1:
+        raise ConfigError(f"rows must be left out for {len(nets)} nets")
+    if command.save_images is not None:
+        on_ray = (command.backend or _default_backend(command.resources)) == "ray"
+        require("save_images", not on_ray, "left out on Ray", command.save_images)
+
+
+def _cost(command: Evaluate, nets: Mapping[str, ModelSpec]) -> str:
+    """The settings, and what the evaluation would cost."""
+    from fftune.evaluation.cost import describe
+
+    cost = describe(
+        [*nets.values()],
+        command.data,
+        command.split,
+        command.battery,
+        threat=command.threat,
+        defense=command.defense,
+        seeds=command.seeds,
+        on=command.on,
+        cards=command.cards,
+    )
+    return to_json(command) + cost
+
+
+def _attack(
+    command: Evaluate, nets: Mapping[str, ModelSpec], record: "EvaluationRecord"
+) -> "tuple[dict[str, EvalResult], list[dict[str, EvalResult]]]":
+    """Attack the nets under the first seed, and those that were fit under each further one."""
+    from fftune.evaluation.evaluate import evaluate
+    from fftune.tracking.meanwhile import meanwhile
+
     run = partial(
         evaluate,
         data=command.data,
@@ -141,89 +224,42 @@ def main(arguments: Sequence[str]) -> None:
         defense=command.defense,
         backend=command.backend or _default_backend(command.resources),
         resources=command.resources,
-        root=root,
+        root=record.root,
     )
-    results = run(nets, battery=command.battery, beside=partial(meanwhile, record.begin))
+    folders = _image_folders(command, nets)
+    keep = {name: folder.keep for name, folder in folders.items()}
+    beside = partial(meanwhile, record.begin)
+    results = run(nets, battery=command.battery, beside=beside, keep=keep)
+    for folder in folders.values():
+        logging.getLogger("fftune.evaluation").info("%s", folder)
     fit = {name: nets[name] for name, result in results.items() if result.error is None}
     seeds = command.battery.under_seeds(command.seeds)
-    again = [run(fit, battery=battery) for battery in seeds[1:] if fit]
-    for name, result in results.items():
-        if result.error is None or len(results) > 1:  # the error of a single net ends the command
-            others = [other[name].outcomes for other in again if name in fit]
-            more = [rows for rows in others if rows is not None]
-            print(record.keep(name, result, more), flush=True)
-            record.tell(result, more)
-    if told := record.compare(results):
-        print(told)
-    for one in (results, *again):
-        record.finish(one)
-    if command.bar is not None:
-        _end_by_verdict(record, results)
+    return results, [run(fit, battery=battery) for battery in seeds[1:] if fit]
 
 
-def _end_by_verdict(record: "EvaluationRecord", results: "Mapping[str, EvalResult]") -> None:
-    """Print the verdict on each of several nets; end with the exit code of the worst."""
-    from fftune.report.bar_table import bar_line, decided
-    from fftune.verdict import EXIT_CODES, worst
+def _image_folders(command: Evaluate, nets: Mapping[str, ModelSpec]) -> "dict[str, ImageFolder]":
+    """Folders for the perturbed images of each net; none where they are not kept."""
+    if command.save_images is None:
+        return {}
+    from fftune.evaluation.saved_images import ImageFolder
+    from fftune.names import plain_name
 
-    found = {name: record.verdicts(result.outcomes) for name, result in results.items()}
-    if len(found) > 1:
-        print(*(bar_line(name, judged) for name, judged in found.items()), sep="\n")
-    raise SystemExit(EXIT_CODES[worst(map(decided, found.values()))])
+    root = Path(command.save_images)
+    return {name: ImageFolder(folder=root / plain_name(name)) for name in nets}
+
+
+def _lambda(net: ModelSpec) -> float | None:
+    """Weight lambda of a checkpoint's training; None where it is not known, or weighs nothing."""
+    folder = Path(net.weights).parent
+    if not net.weights or not all((folder / f"{n}.json").exists() for n in ("model", "config")):
+        return None
+    from fftune.objectives import find_objective
+
+    config = read_settings(TrainConfig, folder / "config.json", error=ModelError)
+    known = not is_of_file(config.objective) and config.objective in OBJECTIVES
+    return config.lam if not known or find_objective(config.objective).weighted else None
 
 
 def _default_backend(resources: Resources) -> Backend:
     """Ray, if an address of it is named."""
     return "ray" if resources.address or os.environ.get("RAY_ADDRESS") else "inline"
-
-
-def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
-    """Parse the command; return it with the nets by name."""
-    first = arguments[0]
-    if not first.startswith("-") and not (Path(first) / "model.json").exists():
-        storage = parse_known(_Storage, arguments[1:]).storage
-        checkpoints = study_checkpoints(first, storage)
-        if checkpoints:
-            one = next(iter(checkpoints.values()))
-            command, _ = parse_net(Evaluate, [str(one), *arguments[1:]], MANUAL, prog="evaluate")
-            from fftune.models.specs import read_spec, with_named_code
-
-            return command, {
-                name: with_named_code(read_spec(path), path, command.model)
-                for name, path in checkpoints.items()
-            }
-    command, spec = parse_net(Evaluate, arguments, MANUAL, prog="evaluate")
-    return command, {spec.label: spec}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Storage:
-    storage: str | None = None
-
-
-def study_checkpoints(study: str, storage: str | None) -> dict[str, Path]:
-    """Complete checkpoints of a study or a run by name, as in `thrm-tiny-3`; empty if it is none.
-
-    Args:
-        study: its name below `<storage>/studies` or `<storage>/runs`, or its folder.
-    """
-    from fftune.storage import storage_root
-
-    folder = Path(study)
-    if not any((folder / part).is_dir() for part in ("trials", "checkpoint")):
-        root = storage_root(storage)
-        folder = root / "studies" / study
-        if not folder.is_dir():
-            folder = root / "runs" / study
-    if (folder / "checkpoint/model.json").exists():
-        return {folder.name: folder / "checkpoint"}
-    found = sorted(folder.glob("trials/**/checkpoint/model.json"), key=_numbers)
-    paths = (path.parent for path in found)
-    return {
-        "-".join((folder.name, *p.relative_to(folder / "trials").parent.parts)): p for p in paths
-    }
-
-
-def _numbers(path: Path) -> list[int]:
-    """Numbers of trial and seed, so that trial 10 follows trial 9."""
-    return [int(part) for part in path.parts if part.isdigit()]

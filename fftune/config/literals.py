@@ -26,3 +26,5 @@ Split = Literal["train", "validation", "test"]
 Engine = Literal["auto", "ffcv", "memory", "torch"]
 Selection = Literal["validation", "test"]
 Backend = Literal["inline", "ray"]
+ResultForm = Literal["text", "markdown", "json", "csv"]
+"""Form of a verb's result on stdout."""

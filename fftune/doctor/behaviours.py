@@ -4,7 +4,9 @@ A net that shows one of them is not robust but hard to follow for gradients. Pas
 nothing: attacks that fail prove nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from math import prod, sqrt
 
@@ -19,10 +21,10 @@ from fftune.config import (
     ThreatModel,
 )
 from fftune.data import Dataset
-from fftune.doctor.check import MARGIN, Check, beats, is_full
+from fftune.doctor.check import MARGIN, Check, OnCheck, beats, ignored, is_full
 from fftune.evaluation.batteries import Attack, single
 from fftune.evaluation.defended import DefenseSet
-from fftune.evaluation.evaluate import attack_model
+from fftune.evaluation.direct import attack_model
 from fftune.outcomes import Outcomes
 from fftune.registry import label
 from fftune.risk import Rate
@@ -43,6 +45,7 @@ def behaviours(
     threat: ThreatModel,
     defense: str = "none",
     settings: DefenseConfig | None = None,
+    on_check: OnCheck = ignored,
 ) -> list[Check]:
     """Run the five checks, on the bare net or under the first draw of a defence.
 
@@ -53,6 +56,7 @@ def behaviours(
     Args:
         defense: name of the defence, or "none".
         settings: settings of the defence; its names and repeats are not used.
+        on_check: called with each check as it ends.
     """
     protocol: Protocol | None = "first_success" if defense == "none" else None
     names = () if defense == "none" else (defense,)
@@ -60,10 +64,15 @@ def behaviours(
     defense_set = DefenseSet.of(
         asked, threat, source=dataset.source.name, split=dataset.split, attacks=1
     )
-    outcomes = attack_model(
-        net, dataset, battery, attacks_of(dataset, threat, protocol), defense_set=defense_set
-    )
-    return checks(outcomes.where(defense=label(defense)))
+    rows: dict[str, Outcomes] = {}
+    left, found = _checks(), []
+    for attack in attacks_of(dataset, threat, protocol):
+        outcomes = attack_model(net, dataset, battery, [attack], defense_set=defense_set)
+        rows[attack.name] = outcomes.where(attack=attack.name, defense=label(defense))
+        for needs in [needs for needs in left if rows.keys() >= set(needs)]:
+            found.append(left.pop(needs)(*(rows[name] for name in needs)))
+            on_check(found[-1])
+    return found
 
 
 def attacks_of(
@@ -75,6 +84,7 @@ def attacks_of(
     pgd = AttackConfig(threat=threat, steps=STEPS, protocol=protocol)
     square = replace(pgd, search="square", steps=QUERIES, start="none")
     return (
+        single("pgd x1", "adversarial", "ce", pgd),
         single("fgsm", "adversarial", "ce", replace(pgd, search="fgsm", steps=1, start="none")),
         single("square", "adversarial", "margin", square),
         single("unbounded", "adversarial", "ce", replace(pgd, threat=cube, steps=UNBOUNDED_STEPS)),
@@ -84,31 +94,28 @@ def attacks_of(
                 f"pgd x{times:g}", "adversarial", "ce", replace(pgd, threat=_larger(threat, times))
             )
             for times in GROWTH
+            if times != 1
         ),
     )
 
 
-def checks(outcomes: Outcomes) -> list[Check]:
-    """Run the five checks on the rows of one net under one defence or none."""
-    by = {attack: outcomes.where(attack=attack) for attack in outcomes.values("attack")}
-    pgd = by["pgd x1"]
-    return [
-        _no_better("one step is no better than many", f"FGSM - PGD-{STEPS}", by["fgsm"], pgd),
-        _no_better(
+def _checks() -> dict[tuple[str, ...], Callable[..., Check]]:
+    """The five checks by the attacks whose rows they compare."""
+    points = f"best of {SAMPLES} random points - PGD-{STEPS}"
+    weak = {
+        "fgsm": ("one step is no better than many", f"FGSM - PGD-{STEPS}"),
+        "square": (
             "black-box attacks are no better than gradients",
             f"Square-{QUERIES} - PGD-{STEPS}",
-            by["square"],
-            pgd,
         ),
-        _unbounded(_rate(by["unbounded"])),
-        _no_better(
-            "random points are no better than gradients",
-            f"best of {SAMPLES} random points - PGD-{STEPS}",
-            by["random"],
-            pgd,
-        ),
-        _growth([by[f"pgd x{times:g}"] for times in GROWTH]),
-    ]
+        "random": ("random points are no better than gradients", points),
+    }
+    checks: dict[tuple[str, ...], Callable[..., Check]] = {
+        (attack, "pgd x1"): partial(_no_better, *words) for attack, words in weak.items()
+    }
+    checks["unbounded",] = _unbounded
+    checks[tuple(f"pgd x{times:g}" for times in GROWTH)] = _growth
+    return checks
 
 
 def _no_better(name: str, what: str, weak: Outcomes, strong: Outcomes) -> Check:
@@ -116,13 +123,14 @@ def _no_better(name: str, what: str, weak: Outcomes, strong: Outcomes) -> Check:
     return Check(name=name, passed=not beats(paired), evidence=f"{what}: {paired}")
 
 
-def _unbounded(rate: Rate) -> Check:
+def _unbounded(anywhere: Outcomes) -> Check:
+    rate = _rate(anywhere)
     evidence = f"success {rate} of PGD-{UNBOUNDED_STEPS} anywhere in [0, 1]"
     name = "without a bound every example falls"
     return Check(name=name, passed=is_full(rate), evidence=evidence)
 
 
-def _growth(steps: list[Outcomes]) -> Check:
+def _growth(*steps: Outcomes) -> Check:
     """Check that success never shrinks with the radius, and grows from eps on, or is full."""
     rates = [_rate(step) for step in steps]
     shrinks = any(beats(Paired.of(small, large)) for small, large in pairwise(steps))

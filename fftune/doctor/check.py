@@ -1,5 +1,6 @@
 """Result of a check, and the thresholds at which two attacks count as different."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from fftune.comparison import Paired
@@ -21,6 +22,14 @@ class Check:
 
     def __str__(self) -> str:
         return f"{'pass' if self.passed else 'FAIL'}  {self.name}: {self.evidence}"
+
+
+OnCheck = Callable[[Check], None]
+"""Function that is told of each check as it ends."""
+
+
+def ignored(_check: Check) -> None:
+    """Do nothing."""
 
 
 def beats(paired: Paired) -> bool:

@@ -4,10 +4,11 @@ from torch import nn
 
 from fftune.config import AttackConfig, BatteryConfig, Goal, ThreatModel
 from fftune.data import Dataset
-from fftune.doctor.check import MARGIN, Check
+from fftune.doctor.check import MARGIN, Check, OnCheck, ignored
 from fftune.evaluation.batteries import single
-from fftune.evaluation.evaluate import attack_model
+from fftune.evaluation.direct import attack_model
 from fftune.keyed_noise import Noise
+from fftune.lint.finding import Finding
 from fftune.lint.questions import findings
 from fftune.models import device_of, eval_mode, frozen, torch_threads
 from fftune.risk import Rate, UnionCounts
@@ -30,26 +31,37 @@ NAMES = {
 
 
 def checks_of(
-    net: nn.Module, dataset: Dataset, battery: BatteryConfig, *, threat: ThreatModel
+    net: nn.Module,
+    dataset: Dataset,
+    battery: BatteryConfig,
+    *,
+    threat: ThreatModel,
+    on_check: OnCheck = ignored,
 ) -> list[Check]:
     """Run all checks of a net on a data set; the net is left as it was.
+
+    Args:
+        on_check: called with each check as it ends.
 
     Raises:
         ModelError: the net fails on some size of batch, or cannot be differentiated.
     """
     device = device_of(battery.device)
     noise = Noise(battery.seed).fold(dataset.source.name, dataset.split)
+    found: list[Check] = []
+
+    def take(finding: Finding) -> None:
+        evidence = finding.told if finding.sound else finding.remark.text
+        found.append(Check(name=NAMES[finding.code], passed=finding.sound, evidence=evidence))
+        on_check(found[-1])
+
     with answering(), eval_mode(net), frozen(net), torch_threads(battery.threads):
-        found = findings(net.to(device), dataset, threat=threat, noise=noise, device=device)
-    answered = [
-        Check(
-            name=NAMES[finding.code],
-            passed=finding.sound,
-            evidence=finding.told if finding.sound else finding.remark.text,
+        findings(
+            net.to(device), dataset, threat=threat, noise=noise, device=device, on_finding=take
         )
-        for finding in found
-    ]
-    return [*answered, identities_hold(net, dataset, battery, threat)]
+    found.append(identities_hold(net, dataset, battery, threat))
+    on_check(found[-1])
+    return found
 
 
 def identities_hold(

@@ -1,6 +1,7 @@
 """One attack on one block: the unit of work, which is computed alike wherever it runs."""
 
-from dataclasses import dataclass, field
+import time
+from dataclasses import dataclass
 from functools import partial
 
 import pyarrow as pa
@@ -18,42 +19,12 @@ from fftune.evaluation.batteries import Attack
 from fftune.evaluation.certificate import Certificate, at_worst
 from fftune.evaluation.choice import preferred
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
+from fftune.evaluation.model_under_test import ModelUnderTest, logits_of
 from fftune.evaluation.rows import RowKey, attack_rows, status_of
+from fftune.evaluation.saved_images import Perturbed
 from fftune.evaluation.tiers import AttackStage
 from fftune.evaluation.transfer import Transfer, transfer
 from fftune.keyed_noise import ExampleNoise, Noise
-from fftune.models import fits
-from fftune.models.verdict import in_pieces
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class ModelUnderTest:
-    """Net under evaluation and its copies, in eval mode and frozen, with its columns in rows."""
-
-    net: nn.Module
-    """The untouched net in fp32, which gives every prediction of the rows."""
-    surrogate: nn.Module
-    """Faster copy in fp32, which searches query; see `models.inference_copies`."""
-    surrogate_lowp: nn.Module
-    """Copy that searches for a first success query, in bf16 where the precision says so."""
-    classes: int
-    """Number of classes of the data set."""
-    columns: dict[str, str]
-    """Columns of every row: `dataset_hash`, `split` and `model_hash`."""
-    source: str = "the data set"
-    """Name of the data set."""
-    device: str = "cpu"
-    piece: int | None = None
-    """Rows of each pass of a verdict; see `models.verdict.pieces`."""
-    defense_set: DefenseSet | None = None
-    """Defences under which every perturbed example is scored too."""
-    others: dict[str, nn.Module] = field(default_factory=dict)
-    """Other nets by name, on which points are crafted; see `evaluation.transfer`."""
-    clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
-    """Cache, by block ids: (B, K) clean logits, which all attacks share."""
-    behind: dict[tuple[int, tuple[int, ...]], list[Tensor]] = field(default_factory=dict)
-    """Cache, by first draw and block ids: (B,) int64 predictions of the clean images under m
-    draws of each defence."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -103,6 +74,9 @@ def attack_block(
         DataError: a label is not one of the classes.
     """
     attempt = searched(subject, block, attack, noise)
+    if subject.keep is not None and len(attempt.y):
+        verdict = partial(_verdict, subject)
+        subject.keep(attack, _perturbed(attempt), verdict)
     tables = [_rows(subject, attempt, attack, noise.seed)]
     if subject.defense_set is not None and len(attempt.y):
         defense_set, at = subject.defense_set, attempt.at
@@ -137,16 +111,6 @@ def judged_block(
     return rows, dict(zip(attempt.ids.tolist(), (first - second).tolist(), strict=True))
 
 
-def logits_of(subject: ModelUnderTest, x: Tensor) -> Tensor:
-    """(B, K) logits of the untouched net, as verdicts take them; see `models.verdict`.
-
-    Raises:
-        ModelError: the output is not (B, K), or holds a nan or an infinity.
-    """
-    ask = in_pieces(subject.net, subject.piece)
-    return fits.logits_of(ask, x, subject.classes, data=subject.source)
-
-
 def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise) -> _Attempt:
     """Attack one block: the perturbed examples, which rows do not keep. See `attack_block`."""
     attempt = _begin(subject, block, attack)
@@ -158,9 +122,38 @@ def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
     elif attack.choice is not None and len(attempt.y):
         _choose(subject, attempt, attack, noise)
     else:
-        for stage in attack.stages if len(attempt.y) else ():
+        for at, stage in enumerate(attack.stages if len(attempt.y) else ()):
+            began = time.perf_counter()
             _run(subject, attempt, stage, attack, noise)
+            _tell(subject, attempt, attack, at, began)
     return attempt
+
+
+def _tell(
+    subject: ModelUnderTest, attempt: _Attempt, attack: Attack, at: int, began: float
+) -> None:
+    """Tell what a search of an adversary's ensemble has left."""
+    if subject.running is None or not attack.is_ensemble or attack.goal != "adversarial":
+        return
+    left = int((~attempt.won & (attempt.clean.argmax(1) == attempt.y)).sum())
+    tried, seconds = len(attempt.y), time.perf_counter() - began
+    subject.running.stage(attack, at, left, tried, seconds)
+
+
+def _perturbed(attempt: _Attempt) -> Perturbed:
+    return Perturbed(
+        ids=attempt.ids,
+        x=attempt.x,
+        x_pert=attempt.x_pert,
+        y=attempt.y,
+        pred_clean=attempt.clean.argmax(1),
+        pred=attempt.pred,
+        success=attempt.won,
+    )
+
+
+def _verdict(subject: ModelUnderTest, x: Tensor) -> Tensor:
+    return logits_of(subject, x).argmax(1)
 
 
 def _choose(subject: ModelUnderTest, attempt: _Attempt, attack: Attack, noise: Noise) -> None:

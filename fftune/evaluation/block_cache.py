@@ -18,9 +18,9 @@ from fftune.config import ModelSpec, config_hash
 from fftune.data import Dataset
 from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.block import ModelUnderTest, logits_of
 from fftune.evaluation.defended import CLEAN, Effort
 from fftune.evaluation.job import BlockTask, EvalJob
+from fftune.evaluation.model_under_test import ModelUnderTest, logits_of
 from fftune.models.loading import source_of
 from fftune.outcomes import SCHEMA, SCHEMA_VERSION
 from fftune.registry import code_of

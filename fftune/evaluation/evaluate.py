@@ -1,8 +1,9 @@
 """The one entrance: nets, data and a battery in; a row for every example and attack out."""
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import overload
@@ -20,16 +21,13 @@ from fftune.config import (
     Split,
     ThreatModel,
 )
-from fftune.config.validation import require_word
+from fftune.config.validation import require, require_word
 from fftune.data import Dataset
 from fftune.data.model_spec import load_for
 from fftune.data.subset import sampled
 from fftune.errors import ConfigError, DataError, FftuneError
 from fftune.evaluation.batteries import Attack, Wanted
-from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.block_cache import BlockCache, identity
-from fftune.evaluation.defended import DefenseSet
-from fftune.evaluation.escalation import single_pass
 from fftune.evaluation.job import (
     EvalJob,
     check_images,
@@ -38,18 +36,21 @@ from fftune.evaluation.job import (
     precision_of,
     search_precision,
     sized,
-    try_out,
     under_test,
 )
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.question import question_of
+from fftune.evaluation.saved_images import KeepImages
 from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, run_inline
 from fftune.evaluation.transfer import NamedNet
 from fftune.lint.after_attacks import AnswersBefore
 from fftune.lint.questions import FEW
-from fftune.models import fits, weights_hash
+from fftune.models import weights_hash
 from fftune.outcomes import Outcomes
 from fftune.progress import Progress
 from fftune.registry import label
+
+log = logging.getLogger("fftune.evaluation")
 
 Model = ModelSpec | nn.Module
 """A net by its description, which any process can build, or one in the memory of this process."""
@@ -75,6 +76,7 @@ def evaluate(
     wanted: Wanted | None = None,
     others: Sequence[NamedNet] = (),
     beside: Beside = nullcontext,
+    keep: Mapping[str, KeepImages] | None = None,
 ) -> dict[str, EvalResult]: ...
 @overload
 def evaluate(
@@ -107,6 +109,7 @@ def evaluate(
     wanted: Wanted | None = None,
     others: Sequence[NamedNet] = (),
     beside: Beside = nullcontext,
+    keep: Mapping[str, KeepImages] | None = None,
 ) -> Outcomes | dict[str, EvalResult]:
     """Attack every example of a split with every attack of a battery.
 
@@ -129,6 +132,8 @@ def evaluate(
             `battery.transfer`. With one in memory, too, blocks are not kept.
         beside: opened when a net was found fit, just before the attacks, and closed after them;
             not at all where no net is.
+        keep: by names of nets: called with what each attack has perturbed on each block. All
+            blocks are attacked then, as kept ones hold rows alone; in this process only.
 
     Returns:
         Outcomes for one net; an `EvalResult` by name for several, with the error of a net that
@@ -139,7 +144,8 @@ def evaluate(
             logits of their classes, a row an example, or has no gradients.
         FftuneError: one net: blocks of it were lost.
         DataError: the data are missing, or a label is none of the classes.
-        ConfigError: CUDA is asked for and missing; Ray is to evaluate a net in memory.
+        ConfigError: CUDA is asked for and missing; Ray is to evaluate a net in memory, or to keep
+            images.
         ClusterError: the cluster cannot be reached, or can never hold one actor.
     """
     require_word("backend", backend, Backend)
@@ -157,21 +163,32 @@ def evaluate(
         wanted=wanted,
         others=others,
         actors=actors,
+        keep=keep or {},
     )
+    if backend == "ray":
+        require("backend", not keep, "'inline' to keep images", backend)
+        results = _on_ray(nets, request, battery, resources, beside)
+    else:
+        results = _inline(nets, request, beside)
+    if not isinstance(models, Mapping):
+        return next(iter(results.values())).complete()
+    return {name: results[name] for name in nets}
+
+
+def _inline(
+    nets: Mapping[str, Model], request: "_Request", beside: Beside
+) -> dict[str, EvalResult]:
+    """Evaluate nets one after the other in this process."""
     results: dict[str, EvalResult] = {}
-    prepared: dict[str, PreparedJob] = {}
     several = Progress("evaluation", unit="nets", total=len(nets), fractions=True)
     with ExitStack() as opened:
         begin = cache(lambda: opened.enter_context(beside()))
-        if backend == "inline" and len(nets) > 1:
+        if len(nets) > 1:
             opened.enter_context(several)
         for name, model in nets.items():
             try:
                 with _under_test(name, model, request) as (subject, ready, before):
                     begin()
-                    if backend == "ray":
-                        prepared[name] = ready
-                        continue
                     result = run_inline(subject, ready.job, JobState.of(ready), name=name)
                     if result.outcomes is not None:
                         result = ready.answered(result, before.again(subject.net, ready.remarks))
@@ -181,54 +198,31 @@ def evaluate(
             except FftuneError as error:
                 results[name] = EvalResult(error=error)
             several.update(len(results))
-        if prepared:
-            results |= _run_on_ray(prepared, battery, resources)
-    if not isinstance(models, Mapping):
-        return next(iter(results.values())).complete()
-    return {name: results[name] for name in nets}
+    return results
 
 
-def attack_model(
-    net: nn.Module,
-    dataset: Dataset,
+def _on_ray(
+    nets: Mapping[str, Model],
+    request: "_Request",
     battery: BatteryConfig,
-    attacks: Sequence[Attack],
-    *,
-    defense_set: DefenseSet | None = None,
-) -> Outcomes:
-    """Rows of some attacks, each run once and whatever it comes to: without lint or escalation.
-
-    Raises:
-        ModelError: the net does not take the images, or does not return logits of their classes.
-    """
-    job = EvalJob.bare(net, dataset, battery, attacks, defense_set)
-    with under_test(net, job) as subject:
-        check_images(subject, dataset)
-        return run_inline(subject, job, JobState(plan=single_pass(job))).complete()
-
-
-def remarks_on(
-    net: nn.Module, dataset: Dataset, battery: BatteryConfig, attacks: Sequence[Attack]
-) -> tuple[str, ...]:
-    """The lint's remarks on a net before these attacks, for callers that make rows themselves.
-
-    Raises:
-        ModelError: see `try_out`.
-    """
-    job = EvalJob.bare(net, dataset, battery, attacks)
-    with under_test(net, job) as subject:
-        return try_out(subject, job)
-
-
-def has_gradients(net: nn.Module, dataset: Dataset, battery: BatteryConfig) -> bool:
-    """Does autograd connect the net's logits with the pixels? A gradient of zero counts as one.
-
-    Raises:
-        ModelError: the net does not take the images, or does not return logits of their classes.
-    """
-    with under_test(net, EvalJob.bare(net, dataset, battery)) as subject:
-        check_images(subject, dataset)
-        return fits.has_gradients(subject.net, first_images(subject, dataset, 1))
+    resources: Resources,
+    beside: Beside,
+) -> dict[str, EvalResult]:
+    """Look at each net in this process, and attack those that are fit on Ray's actors."""
+    results: dict[str, EvalResult] = {}
+    prepared: dict[str, PreparedJob] = {}
+    with ExitStack() as opened:
+        begin = cache(lambda: opened.enter_context(beside()))
+        for name, model in nets.items():
+            try:
+                with _under_test(name, model, request) as (_, ready, _):
+                    begin()
+                    prepared[name] = ready
+            except DataError:
+                raise
+            except FftuneError as error:
+                results[name] = EvalResult(error=error)
+        return results | (_run_on_ray(prepared, battery, resources) if prepared else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -246,6 +240,7 @@ class _Request:
     others: Sequence[NamedNet]
     actors: Device | None
     """What Ray's actors compute on; None: this process attacks."""
+    keep: Mapping[str, KeepImages]
 
 
 @contextmanager
@@ -277,9 +272,19 @@ def _under_test(
         others=request.others,
     )
     with under_test(net, job.on("cpu") if request.actors else job) as subject:
+        log.info("%s: a look at it on %s, then %s", name, subject.device, _described(job))
+        if (keep := request.keep.get(name)) is not None:
+            subject = replace(subject, keep=partial(keep, tuple(dataset.source.classes)))
         check_images(subject, dataset)
         before = AnswersBefore.of(subject.net, first_images(subject, dataset, FEW))
         yield subject, _prepared(name, model, subject, job, request, available), before
+
+
+def _described(job: EvalJob) -> str:
+    """What a net is in for, as in "2 attacks on 200 images of digits, test"."""
+    data, s = job.dataset, "s" if len(job.attacks) > 1 else ""
+    images = f"{len(data):,} images of {data.source.name}, {data.split}"
+    return f"{len(job.attacks)} attack{s} on {images}"
 
 
 def _prepared(
@@ -308,7 +313,7 @@ def _prepared(
     job = job.on(request.actors) if request.actors else job
     known = spec is not None and all(other.net is None for other in job.others)
     kept = BlockCache(request.root, job, code, device) if request.root and known else None
-    return PreparedJob(spec=spec, job=job, cache=kept, question=question)
+    return PreparedJob(spec=spec, job=job, cache=kept, question=question, anew=name in request.keep)
 
 
 def _run_on_ray(

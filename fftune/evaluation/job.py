@@ -18,9 +18,9 @@ from fftune.devices import policy
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, Wanted, attacks_of, tier_of
-from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.certificate import Certificate
 from fftune.evaluation.defended import CONTROLS, DefenseSet, refuse_misfits
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.transfer import NamedNet, OtherNet, at_hand, other_nets, transfers
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint

@@ -11,8 +11,9 @@ from fftune.data.dataset import Batch
 from fftune.devices import narrow, policy
 from fftune.errors import OutOfMemoryError
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.block import ModelUnderTest, attack_block
+from fftune.evaluation.block import attack_block
 from fftune.evaluation.job import BlockTask, EvalJob
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.keyed_noise import Noise
 from fftune.training.out_of_memory import free_memory, ran_out
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from fftune import __version__
 from fftune.attacks import protocol_of
 from fftune.config import (
     Norm,
@@ -132,33 +133,47 @@ class Question:
         )
         return "-".join(map(_plain, words))
 
-    def head(self) -> str:
-        """First lines of a table: net, images and settings."""
-        net = f"{self.net} ({self.model_hash[:8]}) on " if self.net else ""
-        return "\n".join((f"{net}{self.about()}", *self.terms()))
+    def head(self, lam: float | None = None) -> str:
+        """First lines of a page: net, images and settings.
+
+        Args:
+            lam: weight lambda of the net's training, where it is known.
+        """
+        weight = "" if lam is None else f", lambda {lam:.4g}"
+        net = [f"net       {self.net}, weights {self.model_hash[:8]}{weight}"] if self.net else []
+        return "\n".join((*net, *self.terms()))
 
     def about(self) -> str:
         """Images, as in "digits, test: n = 40 of 1,197"."""
         count = f"n = {self.examples:,} of {self.available:,}"
         return f"{self.data}, {self.split}: {count}"
 
+    @property
+    def ball(self) -> str:
+        """Norm and radius, as in "linf, eps 0.0313725 (8/255)"."""
+        return f"{self.norm}, eps {told_radius(self.eps)}" + ("" if self.clamp else ", unclamped")
+
     def terms(self) -> tuple[str, ...]:
-        """Lines with all other resolved settings."""
-        ball = f"{self.norm}, eps {told_radius(self.eps)}" + ("" if self.clamp else ", unclamped")
+        """Lines with the images and all resolved settings, each below its subject."""
         tier = f", tier {self.tier}" if self.tier else ""
         draws = f"; {self.repeats} draws of each" if self.defences else ""
-        defences = (f"defences: {', '.join(map(str, self.defences))}{draws}",)
         added = [one for one in self.attacks if one in CONTROLS or is_adaptive(one)]
         own = [one for one in self.attacks if one not in added]
-        aware = (f"attackers that know of defences, and controls: {', '.join(added)}",)
-        how = f"{self.device}, {self.precision}, {self.threads} threads"
+        threads = f"{self.threads} thread" + ("s" if self.threads != 1 else "")
+        told = {
+            "images": self.about(),
+            "classes": f"{len(self.classes)} in order: {_shortened(self.classes)}",
+            "ball": self.ball,
+            "attacks": f"battery {self.battery}{tier}: {', '.join(own)}; seed {self.seed}",
+            "defences": ", ".join(map(str, self.defences)) + draws,
+            "aware": f"{', '.join(added)} (controls, and attackers that know of defences)",
+            "run": f"{self.device}, {self.precision}, {threads}, blocks of {self.block_size}; "
+            f"fftune {__version__}, engine {self.engine}",
+        }
+        absent = {"defences": not self.defences, "aware": not added}
         return (
-            f"{len(self.classes)} classes in order: {_shortened(self.classes)}",
-            f"{ball}; battery {self.battery}{tier}: {', '.join(own)}",
-            *(defences if self.defences else ()),
-            *(aware if added else ()),
-            f"{how}, blocks of {self.block_size}, seed {self.seed}, engine {self.engine}",
-            *(f"remark {remark}" for remark in self.remarks),
+            *(f"{name:9s} {text}" for name, text in told.items() if not absent.get(name)),
+            *(f"remark    {remark}" for remark in self.remarks),
         )
 
     @property

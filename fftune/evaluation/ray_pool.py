@@ -27,22 +27,16 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 
 from fftune.config import ModelSpec
 from fftune.errors import ClusterError, FftuneError, ModelError
-from fftune.evaluation.block import ModelUnderTest
+from fftune.evaluation.cost_model import CostModel
 from fftune.evaluation.job import (
     BlockTask,
     EvalJob,
     forget_recordings,
     model_under_test,
 )
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.perform import perform
-from fftune.evaluation.scheduler import (
-    CostModel,
-    EvalResult,
-    JobState,
-    PreparedJob,
-    TaskQueue,
-    WorkItem,
-)
+from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, TaskQueue, WorkItem
 from fftune.metrics import Metrics
 from fftune.models import load_model, torch_threads, weights_hash
 from fftune.models.equivalence import first_line

@@ -3,25 +3,24 @@
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite, nan
 
 import pyarrow as pa
 
-from fftune.attacks import attack_spec
 from fftune.config import ModelSpec
 from fftune.errors import FftuneError
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.block_cache import BlockCache
-from fftune.evaluation.defended import DefenseSet
+from fftune.evaluation.cost_model import CostModel
 from fftune.evaluation.escalation import Plan, plan
 from fftune.evaluation.job import BlockTask, EvalJob
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.perform import perform
 from fftune.evaluation.question import Question
+from fftune.evaluation.running_accuracy import RunningAccuracy
 from fftune.evaluation.sanity_checks import overfitted
-from fftune.evaluation.tiers import AttackStage
 from fftune.lint.after_attacks import remarked
 from fftune.lint.questions import doubts
 from fftune.outcomes import Outcomes
@@ -93,6 +92,8 @@ class PreparedJob:
     question: Question
     """The question that the rows answer, with the lint's remarks."""
     cache: BlockCache | None = None
+    anew: bool = False
+    """Attack every block, kept or not: what is perturbed is wanted, which no cache holds."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -128,11 +129,20 @@ class JobState:
     """Rows of the last step's tasks that are done."""
     result: EvalResult = field(default_factory=EvalResult)
     over: bool = False
+    anew: bool = False
+    """Ask for blocks that the cache has, too."""
+    running: RunningAccuracy | None = None
+    """Told of every block, for news of the evaluation."""
 
     @classmethod
     def of(cls, prepared: PreparedJob) -> "JobState":
         """A prepared job before its first task."""
-        return cls(plan=plan(prepared.job, prepared.remarks), cache=prepared.cache)
+        return cls(
+            plan=plan(prepared.job, prepared.remarks),
+            cache=prepared.cache,
+            anew=prepared.anew,
+            running=RunningAccuracy(prepared.question.net or "the net"),
+        )
 
     def begin(self) -> list[BlockTask]:
         """Start the plan: its first tasks that are not in the cache."""
@@ -157,6 +167,8 @@ class JobState:
         self.result.spent[task.attack] = self.result.spent.get(task.attack, 0.0) + seconds
         if self.cache is not None:
             self.cache.put(task, table)
+        if self.running is not None:
+            self.running.put(task.attack, table, seconds)
         self.tables[task] = table
         self.asked -= 1
 
@@ -165,10 +177,13 @@ class JobState:
         self.result.error, self.over = error, True
 
     def _left(self, tasks: Sequence[BlockTask]) -> list[BlockTask]:
-        known = {} if self.cache is None else self.cache.known(tasks)
+        known = {} if self.cache is None or self.anew else self.cache.known(tasks)
         self.tables = dict(known)
         self.result.spent |= dict.fromkeys((task.attack for task in known), nan)
         left = [task for task in tasks if task not in known]
+        if self.running is not None:
+            attacks = ((task.attack, table) for task, table in known.items())
+            self.running.ask((task.attack for task in left), attacks)
         self.asked = len(left)
         return left
 
@@ -182,6 +197,7 @@ def run_inline(
         name: of the net, as progress calls it.
     """
     cost = CostModel(job.defense_set)
+    subject = replace(subject, running=state.running)
     tasks = state.begin()
     with Progress(name, unit="blocks") as progress:
         while not state.over:
@@ -206,57 +222,6 @@ class WorkItem:
 
     state: JobState
     task: BlockTask
-
-
-class CostModel:
-    """Seconds of a task: measured on its attack's others, or guessed from all passes it takes."""
-
-    def __init__(self, defense_set: DefenseSet | None = None) -> None:
-        self._defense_set = defense_set
-        self._seconds: dict[Attack, float] = {}
-        self._examples: dict[Attack, int] = {}
-
-    def measured(self, task: BlockTask, seconds: float) -> None:
-        """Record the seconds of a finished task."""
-        attack, examples = task.attack, max(len(task.rows), 1)
-        self._seconds[attack] = self._seconds.get(attack, 0.0) + seconds
-        self._examples[attack] = self._examples.get(attack, 0) + examples
-
-    def of(self, task: BlockTask) -> float:
-        """Estimate a task's seconds; in units of a forward pass while nothing was measured yet."""
-        attack = task.attack
-        if attack in self._seconds:
-            return len(task.rows) * self._seconds[attack] / self._examples[attack]
-        return len(task.rows) * self._passes(attack) * self._pace
-
-    def left(self, tasks: Iterable[BlockTask]) -> float:
-        """Seconds that these tasks would take one worker; nan while nothing was measured."""
-        return sum(map(self.of, tasks)) if self._seconds else float("nan")
-
-    @property
-    def _pace(self) -> float:
-        """Seconds for each estimated pass, over all that was measured."""
-        estimated = sum(self._passes(attack) * n for attack, n in self._examples.items())
-        return sum(self._seconds.values()) / estimated if estimated else 1.0
-
-    def _passes(self, attack: Attack) -> float:
-        behind = self._defense_set
-        return passes(attack) + (0 if behind is None else behind.passes(attack.name))
-
-
-def passes(attack: Attack) -> float:
-    """Forward passes of an example if the attack never succeeds early, roughly."""
-    return 1 + sum(map(_stage_passes, attack.stages)) + _choice_passes(attack)
-
-
-def _stage_passes(stage: AttackStage) -> float:
-    access, cost = stage.access, attack_spec(stage.config.search).cost(stage.config)
-    return cost * (1 if access is None else (access.searched.passes + 1) * max(access.draws, 1))
-
-
-def _choice_passes(attack: Attack) -> float:
-    choice = attack.choice
-    return 0.0 if choice is None else len(attack.stages) * choice.passes
 
 
 class TaskQueue:

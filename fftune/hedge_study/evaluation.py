@@ -26,7 +26,7 @@ from fftune.defenses import AdaptiveAccess, Hedge, refuse_without_gradients
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.block_cache import identity
 from fftune.evaluation.defended import CLEAN
-from fftune.evaluation.evaluate import attack_model, remarks_on
+from fftune.evaluation.direct import attack_model, remarks_on
 from fftune.evaluation.job import TRIED_ON, EvalJob, try_out, under_test
 from fftune.evaluation.question import Defended, Question, question_of
 from fftune.evaluation.tiers import AttackStage

@@ -26,10 +26,11 @@ from fftune.data import Dataset
 from fftune.defenses import AdaptiveAccess, Hedge
 from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.block import ModelUnderTest, searched
+from fftune.evaluation.block import searched
 from fftune.evaluation.block_cache import ENGINE, identity, judging
 from fftune.evaluation.defended import DefenseSet, predict
 from fftune.evaluation.job import COMPARED, block_size_of, forget_recordings
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.rows import RowKey, attack_rows
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import ExampleNoise, Noise

@@ -4,7 +4,7 @@ A net without remarks may still be wrong; the numbers of one with a remark need 
 """
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -82,24 +82,42 @@ def findings(
     device: str = "cpu",
     follows: bool = True,
     blind: str = "",
+    on_finding: Callable[[Finding], None] | None = None,
 ) -> list[Finding]:
-    """Findings of all checks, sound ones too; see `lint`."""
+    """Findings of all checks, sound ones too; see `lint`.
+
+    Args:
+        on_finding: called with each as it is made.
+    """
     query = Query(net=net, dataset=dataset, device=device, noise=noise.fold("lint"))
     cuda = [torch.device(device)] if device != "cpu" else []
+    found = []
     with torch.random.fork_rng(devices=cuda), _eager():
-        _, x, _ = query.some(FEW)
-        found = [same_twice(net, x)]
-        if found[0].sound:
-            found.append(batch_does_not_matter(net, x))
-        if all(finding.sound for finding in found):
-            found.append(size_does_not_matter(query))
-        steady = all(finding.sound for finding in found)
-        found.append(are_logits(net, x))
-        if found[-1].sound:
-            found.append(differ(net, x))
-        if follows:
-            found += gradients_hold(query, threat, steady=steady, blind=blind)
-        return [*found, *accuracies(query)]
+        for finding in _findings(query, threat, follows=follows, blind=blind):
+            found.append(finding)
+            if on_finding is not None:
+                on_finding(finding)
+    return found
+
+
+def _findings(query: Query, threat: ThreatModel, *, follows: bool, blind: str) -> Iterator[Finding]:
+    """Make one finding after the other, some of which depend on earlier ones."""
+    net = query.net
+    _, x, _ = query.some(FEW)
+    yield (twice := same_twice(net, x))
+    steady = twice.sound
+    if steady:
+        yield (batch := batch_does_not_matter(net, x))
+        steady = batch.sound
+    if steady:
+        yield (size := size_does_not_matter(query))
+        steady = size.sound
+    yield (logits := are_logits(net, x))
+    if logits.sound:
+        yield differ(net, x)
+    if follows:
+        yield from gradients_hold(query, threat, steady=steady, blind=blind)
+    yield from accuracies(query)
 
 
 def same_twice(net: nn.Module, x: Tensor) -> Finding:

@@ -1,4 +1,4 @@
-"""Text table of a battery: one line for each attack, each rate with its n and interval."""
+"""Rates of a battery, and their details: two lines for each attack, rates with n and interval."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,14 @@ from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
 from fftune.report.convergence import convergence_lines
 from fftune.report.optimality import SearchKey, SearchShare, search_shares, share_lines
+from fftune.report.terminal import WIDE, Block, plain
 from fftune.risk import Rate, UnionCounts
 
 if TYPE_CHECKING:
     import pandas as pd
 
 BY = ["split", "goal", "attack", "target", "protocol", "tier"]
+NO_ROWS = "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
 MEANING = {
     "adversarial": "fooled, of those right when clean",
     "hypocritical": "concealed, of those wrong when clean",
@@ -28,22 +30,28 @@ MEANING = {
 
 
 def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> str:
-    """Format accuracy and risk under every attack, the worst case, and each attack's share of it.
+    """Format what `details` gives as text."""
+    return plain(details(outcomes, seconds), WIDE)
+
+
+def details(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> list[Block]:
+    """Accuracy and risk under every attack, the worst case, and each attack's share of it.
 
     Args:
         seconds: of each search, where they are known; see `EvalResult.seconds`.
     """
     if not len(outcomes):
-        return "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
-    frame, bounds = _framed(outcomes)
-    several, lines = ensembles(), []
+        return [NO_ROWS]
+    frame, bounds = framed(outcomes)
+    several = ensembles()
+    lines: list[Block] = []
     for split, part in frame.groupby("split"):
         clean = part.drop_duplicates("id")["right_clean"]
-        only_wrong = _only_wrong(part)
+        only_wrong = only_mistakes(part)
         known = f"clean accuracy {Rate(int(clean.sum()), len(clean))}"
         wrong = f"only the {len(clean)} examples that are wrong when clean"
         lines.append(f"{split}: {wrong if only_wrong else known}")
-        for line in _lines(part):
+        for line in attack_lines(part):
             length = line.tier if line.attack in several else ""
             name = f"{line.name:22s}{line.protocol:15s}{length:11s}"
             lines.append(f"  {line.goal:13s}{name}accuracy {line.accuracy}")
@@ -51,11 +59,11 @@ def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) 
             lines += _inflated(line)
             lines += _remarks(line.statuses)
         lines += _union(UnionCounts.of(outcomes, split=str(split)), part)
-        lines += _certified(part, bounds[bounds["split"] == split])
+        lines += certified_lines(part, bounds[bounds["split"] == split])
         lines += share_lines(_shares(part, seconds))
         lines += convergence_lines(part.assign(mistaken=~part["right_clean"]))
     ensembles_alone = frame[frame["attack"].isin(several)]
-    return "\n".join([*lines, *_searches(ensembles_alone), *_silent(ensembles_alone)])
+    return [*lines, *search_legend(ensembles_alone), *canary_lines(ensembles_alone)]
 
 
 def ensembles() -> set[str]:
@@ -72,23 +80,23 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
     found: dict[str, Rate] = {}
     if not len(outcomes):
         return found
-    frame, bounds = _framed(outcomes)
+    frame, bounds = framed(outcomes)
     for split, part in frame.groupby("split"):
         union = UnionCounts.of(outcomes, split=str(split))
         clean = part.drop_duplicates("id")["right_clean"]
-        if not _only_wrong(part):  # else no score is known
+        if not only_mistakes(part):  # else no score is known
             found["clean_accuracy"] = Rate(int(clean.sum()), len(clean))
             found["worst_case/accuracy"] = Rate(union.total - union.ever_wrong, union.total)
         found["worst_case/adversarial_risk"] = union.adversarial_risk
         found["worst_case/hypocritical_risk"] = union.hypocritical_risk
-        if _is_inflated(part, union):
+        if is_inflated(part, union):
             found["worst_case/inflation"] = union.inflation
-        for line in _lines(part):
+        for line in attack_lines(part):
             found[f"accuracy/{line.name} {line.goal}"] = line.accuracy
             found[f"risk/{line.name} {line.goal}"] = line.risk
             if line.inflation is not None:
                 found[f"inflation/{line.name} {line.goal}"] = line.inflation
-    for line in _lines(bounds):
+    for line in attack_lines(bounds):
         found[f"certified_bound/{line.goal}_accuracy"] = line.accuracy
         found[f"certified_bound/{line.goal}_risk"] = line.risk
     return found
@@ -100,7 +108,7 @@ def shares(
     """Share of each search in what all found together, and its cost, on every split."""
     if not len(outcomes):
         return []
-    frame, _ = _framed(outcomes)
+    frame, _ = framed(outcomes)
     return [one for _, part in frame.groupby("split") for one in _shares(part, seconds)]
 
 
@@ -115,7 +123,7 @@ def values(found: Mapping[str, Rate]) -> dict[str, float]:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Line:
+class AttackLine:
     """Result of one attack on one split."""
 
     goal: str
@@ -133,7 +141,7 @@ class _Line:
     statuses: "pd.Series[str]"
 
 
-def _framed(outcomes: Outcomes) -> tuple["pd.DataFrame", "pd.DataFrame"]:
+def framed(outcomes: Outcomes) -> tuple["pd.DataFrame", "pd.DataFrame"]:
     """Rows of attacks, and those of certified bounds."""
     frame = outcomes.to_pandas().astype(dict.fromkeys(BY, str))
     # A false friend's target is the example's own label: no column of its own.
@@ -148,12 +156,13 @@ def _shares(part: "pd.DataFrame", seconds: Mapping[SearchKey, float] | None) -> 
     return search_shares(part.assign(mistaken=~part["right_clean"]), seconds)
 
 
-def _lines(part: "pd.DataFrame") -> Iterator[_Line]:
-    scored = 0 if _only_wrong(part) else part["id"].nunique()
+def attack_lines(part: "pd.DataFrame") -> Iterator[AttackLine]:
+    """Results of every attack, of the rows of one split as `framed` gives them."""
+    scored = 0 if only_mistakes(part) else part["id"].nunique()
     for (goal, attack, target, protocol, tier), rows in part.groupby(BY[1:]):
         base = rows[rows["right_clean"]] if goal == "adversarial" else rows
         base = rows[~rows["right_clean"]] if goal in ("hypocritical", "targeted") else base
-        yield _Line(
+        yield AttackLine(
             goal=str(goal),
             attack=str(attack),
             name=f"{attack} to class {target}" if target else str(attack),
@@ -169,18 +178,18 @@ def _lines(part: "pd.DataFrame") -> Iterator[_Line]:
         )
 
 
-def _only_wrong(part: "pd.DataFrame") -> bool:
+def only_mistakes(part: "pd.DataFrame") -> bool:
     """Were mistakes alone attacked, as at classes other than y? No score is known then."""
     return "targeted" in set(part["goal"]) and not part["right_clean"].any()
 
 
-def _is_inflated(part: "pd.DataFrame", union: UnionCounts) -> bool:
+def is_inflated(part: "pd.DataFrame", union: UnionCounts) -> bool:
     """Did false friends try all examples, so that they may have inflated the score?"""
     everywhere = union.wrong < union.total or not part["right_clean"].any()
-    return "hypocritical" in set(part["goal"]) and everywhere and not _only_wrong(part)
+    return "hypocritical" in set(part["goal"]) and everywhere and not only_mistakes(part)
 
 
-def _inflated(line: _Line) -> list[str]:
+def _inflated(line: AttackLine) -> list[str]:
     """Format the inflation of the score, and why F - D is not always that."""
     if line.inflation is None:
         return []
@@ -189,7 +198,7 @@ def _inflated(line: _Line) -> list[str]:
     return [told + less]
 
 
-def _searches(ensembles: "pd.DataFrame") -> list[str]:
+def search_legend(ensembles: "pd.DataFrame") -> list[str]:
     """Searches of the ensembles, which are fixed before anything is run."""
     known = set(zip(ensembles["tier"], ensembles["goal"], strict=True))
     lines = []
@@ -201,7 +210,7 @@ def _searches(ensembles: "pd.DataFrame") -> list[str]:
     return lines
 
 
-def _silent(frame: "pd.DataFrame") -> Iterator[str]:
+def canary_lines(frame: "pd.DataFrame") -> Iterator[str]:
     """Say what the canary rules out of each ensemble that was not searched again."""
     for (split, goal), part in frame[frame["tier"] == "escalating"].groupby(["split", "goal"]):
         tried = part[part["attack"] == CANARY_NAME]
@@ -211,7 +220,7 @@ def _silent(frame: "pd.DataFrame") -> Iterator[str]:
             yield f"{split}, {goal}: {told(len(rest), survivors, len(tried))}"
 
 
-def _certified(part: "pd.DataFrame", bounds: "pd.DataFrame") -> list[str]:
+def certified_lines(part: "pd.DataFrame", bounds: "pd.DataFrame") -> list[str]:
     """Format certified bounds, each beside what the attacks of its goal found."""
     if not len(bounds):
         return []
@@ -220,8 +229,8 @@ def _certified(part: "pd.DataFrame", bounds: "pd.DataFrame") -> list[str]:
     lines = [f"  certified bound, which no attack exceeds, for these {n:,} examples, {ball}, fp32:"]
     natural = bounds.drop_duplicates("id")["right_clean"]
     lines.append(f"{'':16s}natural risk {Rate(int((~natural).sum()), n)}")
-    for bound in _lines(bounds):
-        found = [line for line in _lines(part) if line.goal == bound.goal]
+    for bound in attack_lines(bounds):
+        found = [line for line in attack_lines(part) if line.goal == bound.goal]
         adversary = bound.goal == "adversarial"
         column, of = ("A", "D+") if adversary else ("F", "D-")
         pick = min if adversary else max
@@ -254,7 +263,7 @@ def _union(counts: UnionCounts, part: "pd.DataFrame") -> list[str]:
         lines.append(f"{'':16s}adversarial risk on D+ {counts.adversarial_risk}")
     if goals & {"hypocritical", "targeted"}:
         lines.append(f"{'':16s}hypocritical risk on D- {counts.hypocritical_risk}")
-    if _is_inflated(part, counts):
+    if is_inflated(part, counts):
         lines.append(f"{'':16s}inflation of the score {counts.inflation}")
     return [
         *lines,

@@ -13,18 +13,18 @@ ATTACKERS = {
 }
 """Doings of the attackers whose names begin so, the strongest first."""
 MISTAKES = (
-    "  none: looks right to the bare net; leaves: looks right behind the defence; unmasks: looks",
-    "  right to the bare net and wrong behind the defence; as itself: of what looks right to the",
-    "  bare net, that which the defence gives the bare net's clean class",
+    "  none: looks right to the bare net; leaves: looks right behind the defence; unmasks: looks "
+    "right to the bare net and wrong behind the defence; as itself: of what looks right to the "
+    "bare net, that which the defence gives the bare net's clean class"
 )
 FLIPS = (
-    "  FtoT, TtoF: answers that a defence turns from false to true and from true to false;",
-    "  FtoF: to another false one. Images, a mean over draws",
+    "  FtoT, TtoF: answers that a defence turns from false to true and from true to false; FtoF: "
+    "to another false one. Images, a mean over draws"
 )
 BEST = (
-    "  best of all: an image is lost if any attack wins on it, those of the battery, which know no",
-    "  defence, and those that do, but for `known-...`. That is what to quote; what a defence is",
-    "  worth is the paired difference from the bare net's, below",
+    "  best of all: an image is lost if any attack wins on it, those of the battery, which know no "
+    "defence, and those that do, but for `known-...`. That is what to quote; what a defence is "
+    "worth is the paired difference from the bare net's, below"
 )
 
 

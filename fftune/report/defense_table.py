@@ -17,7 +17,8 @@ from fftune.report.defended_rows import (
     tried_by_all,
 )
 from fftune.report.optimality import SearchKey, defended_shares, share_lines
-from fftune.report.text_grid import attacks_in, defenses_in, grid
+from fftune.report.row_order import attacks_in, defenses_in
+from fftune.report.terminal import WIDE, Block, grid, plain
 from fftune.risk import Rate
 
 if TYPE_CHECKING:
@@ -25,7 +26,14 @@ if TYPE_CHECKING:
 
 
 def defense_table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> str:
-    """Format accuracies and concealed mistakes under each defence, on every split.
+    """Format what `defense_details` gives as text."""
+    return plain(defense_details(outcomes, seconds), WIDE)
+
+
+def defense_details(
+    outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None
+) -> list[Block]:
+    """Accuracies and concealed mistakes under each defence, on every split.
 
     The battery, whose attacks know of no defence, is never shown without the adaptive attacks.
 
@@ -33,7 +41,7 @@ def defense_table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None 
         seconds: of each search, where they are known; see `EvalResult.seconds`.
     """
     frame = defense_frame(outcomes)
-    lines: list[str] = []
+    lines: list[Block] = []
     for split, part in frame.groupby("split"):
         sure = _without_chance(part)
         lines += _head(str(split), part, sure)
@@ -47,7 +55,7 @@ def defense_table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None 
         lines += ["", *_resubmitted(part), ""]
         for defense, shares in defended_shares(part, seconds).items():
             lines += ["", f"behind {defense}, first draw:", *share_lines(shares)]
-    return "\n".join(lines)
+    return lines
 
 
 def _without_chance(part: "pd.DataFrame") -> list[str]:
@@ -74,7 +82,7 @@ def _head(split: str, part: "pd.DataFrame", sure: Sequence[str]) -> list[str]:
     ]
 
 
-def _natural(part: "pd.DataFrame", repeats: int) -> list[str]:
+def _natural(part: "pd.DataFrame", repeats: int) -> list[Block]:
     """Format clean accuracy, and the control: right under each of as many draws as attacks."""
     clean = part[part["attack"] == CLEAN]
     if not len(clean):
@@ -89,10 +97,10 @@ def _natural(part: "pd.DataFrame", repeats: int) -> list[str]:
         first = one[one["defense_repeat"] < repeats]
         always = one.groupby("id")["right"].all()
         rows.append([defense, _mean(first), f"{100 * always.mean():.2f}"][: len(rows[0])])
-    return [*grid(rows), *note, "", *_gains("natural", clean), ""]
+    return [grid(rows), *note, "", *_gains("natural", clean), ""]
 
 
-def _adversaries(part: "pd.DataFrame") -> list[str]:
+def _adversaries(part: "pd.DataFrame") -> list[Block]:
     adv = part[part["goal"].isin(["adversarial", "label_free"])]
     battery = adv[~adv["attack"].map(is_adaptive)]
     aware = adv[adv["attack"].map(is_adaptive)]
@@ -105,7 +113,7 @@ def _adversaries(part: "pd.DataFrame") -> list[str]:
             [defense, *(_mean(one[one["attack"] == a]) for a in attacks), _mean(_worst(one))]
         )
     name = f"worst case of {battery['attack'].nunique()} attacks"
-    lines = [*grid(rows), "", *_gains(name, _worst(battery)), ""]
+    lines: list[Block] = [grid(rows), "", *_gains(name, _worst(battery)), ""]
     rows = [["adaptive attackers", *defenses]]
     for attack in attacks_in(aware):
         one = aware[aware["attack"] == attack]
@@ -114,19 +122,19 @@ def _adversaries(part: "pd.DataFrame") -> list[str]:
     everyone = adv[adv["defense_repeat"] == 0]
     for name, chosen in (("best of all", unknown), ("best, noise known*", everyone)):
         rows.append([name, *(_mean(_worst(chosen[chosen["defense"] == d])) for d in defenses)])
-    lines += [*grid(rows), "  * the defender's first draw alone, which `known-...` has"]
-    lines += [*defense_legend.attackers(attacks_in(aware)), *defense_legend.BEST, ""]
+    lines += [grid(rows), "  * the defender's first draw alone, which `known-...` has"]
+    lines += [*defense_legend.attackers(attacks_in(aware)), defense_legend.BEST, ""]
     lines += _gains("best of all", _worst(unknown))
     return [*lines, "", *_flips(battery, attacks, defenses)]
 
 
-def _friends(part: "pd.DataFrame") -> list[str]:
+def _friends(part: "pd.DataFrame") -> list[Block]:
     """Format the mistakes of the bare net that false friends conceal."""
     hyp = part[(part["goal"] == "hypocritical") & (part["defense_repeat"] == 0)]
     return ["", *_unmasked(hyp)]
 
 
-def _unmasked(hyp: "pd.DataFrame") -> list[str]:
+def _unmasked(hyp: "pd.DataFrame") -> list[Block]:
     """Count the bare net's mistakes that a friend conceals, and that a defence shows again."""
     hyp = hyp[hyp["pred_clean"] != hyp["y"]]
     if not len(hyp):
@@ -134,7 +142,7 @@ def _unmasked(hyp: "pd.DataFrame") -> list[str]:
     defenses = defenses_in(hyp)
     head = [f"concealed of {hyp['id'].nunique()}", "none"]
     rows = [head + [f"{d} {of}" for d in defenses[1:] for of in ("leaves", "unmasks", "as itself")]]
-    lines = []
+    lines: list[str] = []
     for attack in attacks_in(hyp):
         one = hyp[hyp["attack"] == attack].set_index("defense")
         cells = [attack, f"{one.loc[['none'], 'right'].sum()}"]
@@ -148,16 +156,16 @@ def _unmasked(hyp: "pd.DataFrame") -> list[str]:
                 lines.append(f"  {defense} unmasks {attack}: {Rate(unmasked, len(was))}")
         rows.append(cells)
     title = "mistakes of the bare net that false friends conceal, under the first draw"
-    return [title, *grid(rows), *defense_legend.MISTAKES, "", *lines]
+    return [grid(rows, title), defense_legend.MISTAKES, "", *lines]
 
 
-def _resubmitted(part: "pd.DataFrame") -> list[str]:
+def _resubmitted(part: "pd.DataFrame") -> list[Block]:
     """Format what comes of several submissions, behind one defence after the other."""
     if part.loc[part["defense"] != "none", "doubt"].isna().all():
         few = "rows have too few draws of clean images to tell D+ and D- apart: evaluate again"
         return [few]
     part = judged(part)
-    lines = resubmission_table.explained(part[part["defense"] != "none"])
+    lines: list[Block] = [*resubmission_table.explained(part[part["defense"] != "none"])]
     bare = part[part["defense"] == "none"]
     for defense in defenses_in(part):
         if defense != "none":
@@ -166,9 +174,9 @@ def _resubmitted(part: "pd.DataFrame") -> list[str]:
     return lines
 
 
-def _behind(defense: str, under: "pd.DataFrame", bare: "pd.DataFrame") -> list[str]:
+def _behind(defense: str, under: "pd.DataFrame", bare: "pd.DataFrame") -> list[Block]:
     goals = set(under["goal"])
-    lines = ["", f"behind {defense}", ""]
+    lines: list[Block] = ["", f"behind {defense}", ""]
     if "adversarial" in goals:
         lines += [*resubmission_table.adversaries(under, bare), ""]
     if "hypocritical" in goals:
@@ -176,7 +184,7 @@ def _behind(defense: str, under: "pd.DataFrame", bare: "pd.DataFrame") -> list[s
     return lines
 
 
-def _risk_of_friends(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[str]:
+def _risk_of_friends(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[Block]:
     """Format hypocritical risks; unknown where friends went to the bare net's mistakes alone."""
     right = bare["pred_clean"] == bare["y"]
     own = right & (bare["goal"] == "hypocritical") & ~bare["attack"].map(is_adaptive)
@@ -195,9 +203,9 @@ def _gains(name: str, rows: "pd.DataFrame") -> list[str]:
     return [f"  {one} - {two}, {name}: {_paired(first[one], first[two])}" for one, two in pairs]
 
 
-def _flips(battery: "pd.DataFrame", attacks: Sequence[str], defenses: Sequence[str]) -> list[str]:
+def _flips(battery: "pd.DataFrame", attacks: Sequence[str], defenses: Sequence[str]) -> list[Block]:
     """Format flips of predictions by a defence (Wu et al. 2021, fig. 2a), means over draws."""
-    rows = [["counts", *(f"{d} {c}" for d in defenses[1:] for c in ("FtoT", "TtoF", "FtoF"))]]
+    rows = [["images", *(f"{d} {c}" for d in defenses[1:] for c in ("FtoT", "TtoF", "FtoF"))]]
     for attack in attacks:
         cells = [attack]
         for defense in defenses[1:]:
@@ -205,7 +213,7 @@ def _flips(battery: "pd.DataFrame", attacks: Sequence[str], defenses: Sequence[s
             counts = flip_counts(one)
             cells += [f"{counts[name]:.1f}" for name in ("FtoT", "TtoF", "FtoF")]
         rows.append(cells)
-    return [*grid(rows), *defense_legend.FLIPS]
+    return [grid(rows), defense_legend.FLIPS]
 
 
 def _worst(rows: "pd.DataFrame") -> "pd.DataFrame":

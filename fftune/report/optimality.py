@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from fftune.evaluation.batteries import CANARY_NAME
 from fftune.progress import duration
 from fftune.report.defended_rows import CONTROL, is_leaked
+from fftune.report.terminal import Grid, grid
 from fftune.risk import Rate
 
 if TYPE_CHECKING:
@@ -163,21 +164,20 @@ def _unions(rows: "pd.DataFrame") -> Iterator[tuple["pd.DataFrame", int]]:
         yield group.assign(won=won), int(won.groupby(group["id"]).any().sum())
 
 
-def share_lines(shares: Sequence[SearchShare]) -> list[str]:
+def share_lines(shares: Sequence[SearchShare]) -> list[Grid]:
     """Format shares as a grid, a line a search; none without searches."""
     if not shares:
         return []
     enough = f"passes to {ENOUGH:.0%}"
-    head = ["", "found of all", "share", enough, "passes an example", "passes in all", "seconds"]
-    cells = [head, *map(_cells, shares)]
+    head = ["search", "found of all", "share", enough, "passes an example", "passes in all"]
+    cells = [[*head, "seconds"], *map(_cells, shares)]
     if all(share.seconds is None for share in shares):
         cells = [row[:-1] for row in cells]
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  searches by their share of what all of a goal found at this eps; passes: "
-        "forward + backward",
-        *(f"    {row[0]:{widths[0]}}  {_right(row[1:], widths[1:])}".rstrip() for row in cells),
-    ]
+    title = (
+        "searches by their share of what all of a goal found at this eps; passes: forward + "
+        f"backward; to {ENOUGH:.0%}: within which that share was found"
+    )
+    return [grid(cells, title)]
 
 
 def _cells(share: SearchShare) -> list[str]:
@@ -196,10 +196,6 @@ def _cells(share: SearchShare) -> list[str]:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else duration(seconds)
-
-
-def _right(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True))
 
 
 def share_values(shares: Sequence[SearchShare], at: str = "") -> dict[str, float]:

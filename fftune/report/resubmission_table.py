@@ -20,7 +20,8 @@ from fftune.report.resubmission import (
     robust,
     withstood,
 )
-from fftune.report.text_grid import attacks_in, grid
+from fftune.report.row_order import attacks_in
+from fftune.report.terminal import Block, grid
 from fftune.risk import Rate
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ def explained(under: "pd.DataFrame") -> list[str]:
         *(several if differ else ["what attacks come to behind a defence"]),
         "  in brackets: 95 % intervals over images, as draws on one image are no further examples",
         "  `clean` and `random-start` are no attacks: they show what noise alone does",
-        f"  D-: clean images that the defended net gets wrong in most of {m} draws of their own,",
-        "  under which no attack is judged; D+: the others",
+        f"  D-: clean images that the defended net gets wrong in most of {m} draws of their own, "
+        "under which no attack is judged; D+: the others",
         *(["  (the expectation weighs each image by its share of those draws)"] if differ else []),
     ]
 
 
-def adversaries(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[str]:
+def adversaries(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[Block]:
     """Format accuracy, robust accuracy, and adversarial risk on D+, behind one defence.
 
     Args:
@@ -77,14 +78,16 @@ def adversaries(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[str]:
     return [
         *_block(under, bare, "wrong", "accuracy", "all", lambda each: of_all(withstood(each))),
         "",
-        f"{defense} - none in points, both under the best of all, paired, n = {len(best):,}",
-        *grid(rows),
+        grid(
+            rows,
+            f"{defense} - none in points, both under the best of all, paired, n = {len(best):,}",
+        ),
         "",
         *_block(under, bare, "wrong", "adversarial risk", "D+", of_right),
     ]
 
 
-def friends(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[str]:
+def friends(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[Block]:
     """Format hypocritical risk on D- of every false friend behind one defence."""
     under, bare = (one[one["goal"].isin(["hypocritical", CONTROL])] for one in (under, bare))
     return _block(under, bare, "right", "hypocritical risk", "D-", of_mistakes)
@@ -97,7 +100,7 @@ def _block(
     title: str,
     among: str,
     measure: Measure,
-) -> list[str]:
+) -> list[Block]:
     """Grid of every attack, then of several together, then of the bare net."""
     measured = {a: measure(by_image(under[under["attack"] == a], won)) for a in attacks_in(under)}
     aware = under[~under["attack"].map(is_adaptive) & (under["goal"] != CONTROL)]
@@ -116,11 +119,11 @@ def _block(
     weighed = among != "all" and "expectation" in rules
     more = f" (expectation: {best.expectation.weight:,.1f})" if weighed else ""
     head = f"{title} in % of {among}, n = {n:,}{more}"
-    width = 1 + len(rules)
-    filled = [row + [""] * (width - len(row)) for row in rows]
-    lines = [head, *grid([["", *rules.values()], *filled])]
-    leaked = any(map(is_leaked, measured))
-    return [*lines, *(["  * by the first draw alone, which it has got hold of"] if leaked else [])]
+    leaked = ["  * by the first draw alone, which it has got hold of"]
+    return [
+        grid([["", *rules.values()], *rows], head),
+        *(leaked if any(map(is_leaked, measured)) else []),
+    ]
 
 
 def _blind(rows: "pd.DataFrame") -> "pd.DataFrame":

@@ -40,9 +40,11 @@ def asked(front: Front) -> list[str]:
     """Describe the evaluation of a front's models as resolved, with the remarks of the lint."""
     splits = ("test", "validation")
     questions = [front.questions[split] for split in splits if split in front.questions]
-    lines = [question.about() for question in questions]
+    lines: list[str] = []
     if questions:  # the splits of a study differ in nothing else
-        lines += replace(questions[0], remarks=()).terms()
+        images = "; ".join(question.about() for question in questions)
+        terms = replace(questions[0], remarks=()).terms()
+        lines = [f"images    {images}", *terms[1:]]
     return [*lines, *_older(front), *_remarks(front)]
 
 

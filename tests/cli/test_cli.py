@@ -137,7 +137,7 @@ def test_a_storage_that_is_missing_is_told_before_the_long_imports() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = "storage '/no' does not exist; make it, or name another"
+    told = "storage '/no' does not exist; `mkdir -p /no` makes it, or name another"
     verbs = ("sweep", "train", "report", "evaluate")
     assert done.stdout.splitlines() == [f"{verb} {told}" for verb in verbs]
 

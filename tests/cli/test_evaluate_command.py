@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from fftune.cli.evaluate import main, study_checkpoints
+from fftune.cli.checkpoints import checkpoints_of
+from fftune.cli.evaluate import main
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.evaluate import evaluate
@@ -189,6 +190,7 @@ def test_a_run_goes_by_its_name_or_folder(root, named) -> None:
     checkpoint = root / "runs/standard-tiny-seed-4/checkpoint"
     checkpoint.mkdir(parents=True)
     (checkpoint / "model.json").write_text("{}")
-    found = study_checkpoints(named.format(root=root), str(root))
+    found = checkpoints_of([named.format(root=root)], str(root))
     assert found == {"standard-tiny-seed-4": checkpoint}
-    assert study_checkpoints("standard-tiny", str(root)) == {}
+    with pytest.raises(ModelError, match="^no checkpoint, run or study 'standard-tiny'; did you"):
+        checkpoints_of(["standard-tiny"], str(root))

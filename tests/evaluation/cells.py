@@ -11,8 +11,9 @@ from fftune.config import AttackConfig, ThreatModel
 from fftune.defenses import Hedge
 from fftune.evaluation import block
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.block import ModelUnderTest, attack_block
+from fftune.evaluation.block import attack_block
 from fftune.evaluation.defended import DefenseSet
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 

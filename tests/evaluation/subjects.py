@@ -6,10 +6,10 @@ from torch import Tensor, nn
 
 from fftune.config import BatteryConfig, ThreatModel
 from fftune.data import Dataset
-from fftune.evaluation.block import ModelUnderTest
 from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.escalation import plan
 from fftune.evaluation.job import EvalJob, try_out
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.scheduler import JobState, run_inline
 from fftune.evaluation.tiers import Ensemble
 from fftune.models import inference_copy, weights_hash

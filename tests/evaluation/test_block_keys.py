@@ -26,9 +26,10 @@ from torch import Tensor, nn
 from fftune.config import HedgeConfig, ThreatModel
 from fftune.defenses import AdaptiveAccess, Hedge, hedge
 from fftune.errors import DataError, ModelError
-from fftune.evaluation.block import judged_block, logits_of
+from fftune.evaluation.block import judged_block
 from fftune.evaluation.choice import Choice
 from fftune.evaluation.defended import CLEAN
+from fftune.evaluation.model_under_test import logits_of
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 

@@ -11,8 +11,9 @@ from fftune.config import ModelSpec, ThreatModel
 from fftune.data import load
 from fftune.errors import ModelError
 from fftune.evaluation.batteries import attacks_of
-from fftune.evaluation.block import ModelUnderTest, attack_block, logits_of
+from fftune.evaluation.block import attack_block
 from fftune.evaluation.evaluate import evaluate
+from fftune.evaluation.model_under_test import ModelUnderTest, logits_of
 from fftune.keyed_noise import Noise
 from fftune.models import load_model
 from fftune.outcomes import Outcomes

@@ -12,8 +12,8 @@ from fftune.errors import ConfigError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import attacks_of, tier_of
 from fftune.evaluation.block_cache import BlockCache
+from fftune.evaluation.cost_model import passes
 from fftune.evaluation.evaluate import evaluate
-from fftune.evaluation.scheduler import passes
 from fftune.report.attack_table import table
 from fftune.report.defended_rows import undefended
 from fftune.report.defense_rates import defense_rates

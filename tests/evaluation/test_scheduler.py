@@ -7,10 +7,11 @@ import pytest
 from fftune.config import AttackConfig, DefenseConfig, ThreatModel
 from fftune.errors import ModelError
 from fftune.evaluation.batteries import Attack, nine
+from fftune.evaluation.cost_model import CostModel, passes
 from fftune.evaluation.defended import CLEAN, DefenseSet
 from fftune.evaluation.escalation import Evaluated
 from fftune.evaluation.job import BlockTask
-from fftune.evaluation.scheduler import CostModel, JobState, TaskQueue, passes
+from fftune.evaluation.scheduler import JobState, TaskQueue
 from fftune.evaluation.tiers import AttackStage
 
 

@@ -10,9 +10,10 @@ from fftune.config import DefenseConfig, HedgeConfig, ThreatModel
 from fftune.defenses import Defense, Hedge
 from fftune.evaluation.adaptive import adaptive_attacks, is_adaptive, strongest
 from fftune.evaluation.batteries import risks, targets
-from fftune.evaluation.block import ModelUnderTest, attack_block, searched
+from fftune.evaluation.block import attack_block, searched
+from fftune.evaluation.cost_model import passes
 from fftune.evaluation.defended import DefenseSet, Effort
-from fftune.evaluation.scheduler import passes
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.keyed_noise import Noise
 
 EPS, C = 0.1, 0.5

@@ -19,8 +19,9 @@ from fftune.data.model_spec import load_for
 from fftune.data.subset import sampled
 from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack, attacks_of
-from fftune.evaluation.block import ModelUnderTest, searched
+from fftune.evaluation.block import searched
 from fftune.evaluation.job import EvalJob, check_images, under_test
+from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.hedge_study.pictures import png
 from fftune.keyed_noise import Noise
 from fftune.papers.tasks import Given

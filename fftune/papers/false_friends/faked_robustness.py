@@ -19,7 +19,7 @@ from fftune.data import Dataset
 from fftune.data.model_spec import load_for
 from fftune.data.subset import sampled
 from fftune.evaluation.batteries import ensemble
-from fftune.evaluation.evaluate import attack_model
+from fftune.evaluation.direct import attack_model
 from fftune.evaluation.job import EvalJob, check_images, under_test
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode

@@ -11,8 +11,8 @@ from fftune.data import Dataset
 from fftune.data.model_spec import load_for
 from fftune.data.subset import sampled
 from fftune.evaluation.batteries import attacks_of
-from fftune.evaluation.block import logits_of
 from fftune.evaluation.job import EvalJob, check_images, under_test
+from fftune.evaluation.model_under_test import logits_of
 from fftune.hedge_study.precomputed import perturb_dataset
 from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.papers.tasks import Given

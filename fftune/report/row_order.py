@@ -1,4 +1,4 @@
-"""Columns of text tables of defences, and the order of what stands in them."""
+"""Order of attacks and defences in tables."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -10,16 +10,6 @@ from fftune.registry import DEFENSES
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def grid(rows: Sequence[Sequence[str]]) -> list[str]:
-    """Lay out rows of cells in columns as wide as their widest cell, indented by two."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  "
-        + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
 
 
 def attacks_in(rows: "pd.DataFrame") -> list[str]:

@@ -1,0 +1,141 @@
+"""Perturbed images kept as files: PNG where its 256 levels keep the verdict, else exact points.
+
+An attack's point is a float image. Rounded to the 8 bits of a PNG, inside the ball, it may fool
+nobody any more; such a point is kept as it is, in a `.npz` of numpy with the array `x`, float32 in
+[0, 1], (C, H, W).
+"""
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from fftune.config import Norm, ThreatModel
+from fftune.evaluation.batteries import Attack
+from fftune.names import plain_name
+from fftune.storage import write_text, write_whole
+
+LEVELS = 255
+TOLERANCE = 1e-6
+"""Distance beyond a radius that is rounding of floats."""
+INDEX = "index.csv"
+COLUMNS = (
+    *("file", "id", "attack", "goal", "target", "y", "label", "pred_clean", "label_clean"),
+    *("pred", "label_perturbed", "success", "kept", "norm", "distance"),
+)
+"""Columns of the index: classes by number and by name; `distance` is that of the file's image from
+the clean one, in pixels of [0, 1], and `kept` is `8 bits` or `float32`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Perturbed:
+    """Examples of a block that an attack has perturbed, with the untouched net's verdicts."""
+
+    ids: Tensor
+    x: Tensor
+    """(B, C, H, W) clean images."""
+    x_pert: Tensor
+    y: Tensor
+    pred_clean: Tensor
+    pred: Tensor
+    """(B,) int64, verdicts on `x_pert`."""
+    success: Tensor
+    """(B,) bool."""
+
+
+Verdict = Callable[[Tensor], Tensor]
+"""(B,) int64 predictions of (B, C, H, W) images."""
+KeepImages = Callable[[tuple[str, ...], Attack, Perturbed, Verdict], None]
+"""Takes the names of the classes, and what an attack has perturbed of a block."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ImageFolder:
+    """Folder that the perturbed images of one net are kept in, with an index of them."""
+
+    folder: Path
+    rows: dict[tuple[str, int], list[object]] = field(default_factory=dict)
+    """Rows of the index by the attack's folder and the image's id."""
+
+    def keep(
+        self, classes: tuple[str, ...], attack: Attack, found: Perturbed, verdict: Verdict
+    ) -> None:
+        """Write the images of a block, and the index of all so far.
+
+        Raises:
+            StorageError: a file cannot be written.
+        """
+        aimed = "" if attack.target is None else f"-to-{attack.target}"
+        place = plain_name(f"{attack.name}-{attack.goal}{aimed}")
+        rounded = _rounded(found, attack.config.threat)
+        drawable = found.x.shape[1] in (1, 3)
+        survives = (verdict(rounded) == found.pred) & drawable
+        for at, (i, whole) in enumerate(zip(found.ids.tolist(), survives.tolist(), strict=True)):
+            image = rounded[at] if whole else found.x_pert[at]
+            file = f"{place}/{i}.{'png' if whole else 'npz'}"
+            write_whole(self.folder / file, _png(image) if whole else _exact(image))
+            kept = "8 bits" if whole else "float32"
+            target = "" if attack.target is None else attack.target
+            named = [file, i, attack.name, attack.goal, target, *_labels(classes, found, at)]
+            self.rows[place, i] = [*named, kept, *_apart(attack, found.x[at], image)]
+        write_text(self.folder / INDEX, self._index())
+
+    def __str__(self) -> str:
+        exact = sum("float32" in row for row in self.rows.values())
+        return (
+            f"{len(self.rows):,} perturbed images are in {self.folder}: {len(self.rows) - exact:,} "
+            f"as PNG, as 8 bits keep their verdict, {exact:,} as exact float32; see {INDEX}"
+        )
+
+    def _index(self) -> str:
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        writer.writerows(row for _, row in sorted(self.rows.items()))
+        return out.getvalue()
+
+
+def _rounded(found: Perturbed, threat: ThreatModel) -> Tensor:
+    """(B, C, H, W) points on the 256 levels, the nearest that do not leave a ball of linf."""
+    nearest = (found.x_pert * LEVELS).round()
+    if threat.norm == "linf":
+        moved = nearest / LEVELS - found.x
+        outside = moved.abs() > threat.eps + TOLERANCE
+        nearest = nearest - moved.sign() * outside
+    return nearest / LEVELS
+
+
+def _labels(classes: tuple[str, ...], found: Perturbed, at: int) -> list[object]:
+    """Label and both predictions, each with its name, and whether the attack succeeded."""
+    labels = [int(which[at]) for which in (found.y, found.pred_clean, found.pred)]
+    named = [word for label in labels for word in (label, classes[label])]
+    return [*named, bool(found.success[at])]
+
+
+def _apart(attack: Attack, x: Tensor, image: Tensor) -> list[object]:
+    norm: Norm = attack.config.threat.norm
+    moved = (image - x).flatten()
+    distance = moved.abs().max() if norm == "linf" else moved.norm()
+    return [norm, f"{float(distance):.6g}"]
+
+
+def _png(image: Tensor) -> Callable[[Path], object]:
+    from PIL import Image
+
+    pixels = (image * LEVELS).round().byte().cpu().permute(1, 2, 0).numpy()
+    drawn = Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels)
+    return lambda path: drawn.save(path, format="PNG")
+
+
+def _exact(image: Tensor) -> Callable[[Path], object]:
+    points = image.detach().float().cpu().numpy()
+
+    def write(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez_compressed(file, x=points)
+
+    return write
