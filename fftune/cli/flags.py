@@ -276,7 +276,8 @@ def told_default(value: Any) -> str:
         return "on"
     if isinstance(value, float):
         pixels = round(value * PIXEL)
-        return f"{pixels}/{PIXEL}" if value == pixels / PIXEL != round(value) else f"{value:g}"
+        short = f"{value:g}"
+        return f"{pixels}/{PIXEL}" if float(short) != value == pixels / PIXEL else short
     if isinstance(value, tuple):
         return " ".join(map(told_default, value))
     return "" if isinstance(value, Mapping) else str(value)

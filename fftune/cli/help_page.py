@@ -19,7 +19,7 @@ EVERY_FLAG = ("--help", ALL, "--quiet", "--log-level")
 """Flags of every command."""
 OWN = ", FILE.py:NAME"
 LISTED = "`fftune data list`"
-"""Where a meaning names this, `--help` leaves the names to it."""
+"""List of names to which `--help` leaves a meaning that mentions it."""
 FIRST = 6
 """Settings that are shown before a recipe is named."""
 COLUMN = 26
@@ -28,12 +28,12 @@ COLUMN = 26
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manual:
-    """What the help of a command says beside its flags."""
+    """Texts of a command's help beside its flags."""
 
     usage: tuple[str, ...]
     """Words after the command, one text for each form that it has."""
     about: str
-    """What the command does."""
+    """Sentences on the work of the command."""
     usual: tuple[str, ...] = ()
     """Flags that are used most, by any of their names, in the order of `--help`; empty: all."""
     short: Mapping[str, str] = field(default_factory=dict)

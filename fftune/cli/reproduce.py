@@ -25,14 +25,13 @@ class Reproduce(DryRun):
     """
 
     keys: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Tables and figures, as in `--list`; P1, P2 or all. P1 is all of Tao et al. 2022, P2 all of
-    Wu et al. 2021."""
+    """Tables and figures, as in `--list`; one key has all of a paper, `all` both."""
     scale: Scale = "tiny"
     """Digits, seconds a net; 5,000 images of CIFAR-10; or as published."""
     list: bool = False
     """List keys, what they are and cost here, and their state, and stop."""
     only: tuple[str, ...] = ()
-    """Of the KEYs those alone that these patterns name, as in 'P1.T*'; default all."""
+    """Patterns of the KEYs that are taken, as in 'P1.T*'; default all."""
     seeds: int | None = None
     """Training seeds of tables with deviations, >= 1; default 3 at tiny, 1 at small, 5 at full
     scale."""

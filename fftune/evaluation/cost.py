@@ -51,7 +51,7 @@ def describe(
     found = place_framed(data, split)
     examples = min(len(found.rows), battery.examples or len(found.rows))
     each, attacks = work_of(battery, threat, defense, found.inputs.classes)
-    jobs = [Job(evaluation=each * (examples * seeds))] * len(nets)
+    jobs = [Job(training=Work(), evaluation=each * (examples * seeds))] * len(nets)
     every = sum((job.evaluation for job in jobs), start=Work()).passes
     counts = [
         f"{len(nets)} net{'s' if len(nets) > 1 else ''}",
