@@ -72,7 +72,8 @@ class Write:
     the changed `train.beton` the examples are kept as they were. The set is then called
     `NAME-KIND`, or `NAME-poisoning-l2`."""
     net: str | None = None
-    """Naturally trained net of poisoning and helped: a checkpoint folder or FILE.py:FUNCTION."""
+    """Naturally trained net of poisoning and helped: a checkpoint folder or FILE.py:FUNCTION;
+    default none."""
     model: str = ""
     """FILE.py:FUNCTION of that checkpoint, where it is of code of yours."""
     threat: Poison = field(default_factory=Poison)

@@ -12,6 +12,7 @@ import tyro
 
 from fftune.cli.arguments import parse_nets
 from fftune.cli.help_page import Manual
+from fftune.cli.idle import refuse_resources
 from fftune.cli.options import DryRun, announce_imports, require_dry_run
 from fftune.config import (
     Backend,
@@ -87,8 +88,7 @@ class Evaluate(DryRun):
     split: Split = "test"
     """Part of the data whose images are attacked."""
     seeds: int = 1
-    """Seeds of the attackers, each a whole run. They begin at `--battery.seed`;
-    the worst case under each stands beside the headline, which is that of the first."""
+    """Seeds of the attackers, one run each. They begin at `--battery.seed`; the worst case under each stands beside the headline, which is that of the first."""
     bar: float | None = None
     """Share of right answers, in (0, 1), that a net must reach; default no verdict. The exit code
     is the verdict: 0 if its accuracy on clean images passes, 3 if it fails, 4 if its 95 % interval
@@ -186,8 +186,10 @@ def _refuse(command: Evaluate, nets: Mapping[str, ModelSpec], arguments: Sequenc
     command.defense.refuse_idle()
     if command.rows and len(nets) > 1:
         raise ConfigError(f"rows must be left out for {len(nets)} nets")
+    on_ray = (command.backend or _default_backend(command.resources)) == "ray"
+    if not on_ray:
+        refuse_resources(command.resources, "blocks are attacked without --backend ray")
     if command.save_images is not None:
-        on_ray = (command.backend or _default_backend(command.resources)) == "ray"
         require("save_images", not on_ray, "left out on Ray", command.save_images)
 
 

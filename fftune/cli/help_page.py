@@ -90,7 +90,9 @@ def _usual_page(manual: Manual, flags: Sequence[Flag], command: str, width: int)
     by_name = {name: flag for flag in flags for name in flag.names}
     chosen = [by_name[name] for name in manual.usual] or flags
     lines = [line for flag in chosen for line in entry(flag, width, brief=True)]
-    rest = ", ".join(dict.fromkeys(flag.section for flag in flags))
+    sections = dict.fromkeys(flag.section for flag in flags)
+    inside = {name for name in sections if name.rpartition(".")[0] in sections}
+    rest = ", ".join(name for name in sections if name not in inside)
     all_of = f"all {len(flags)} settings: {ALL}, or by section {ALL} SECTION: {rest}"
     foot = [*wrapped(EVERYWHERE, width), *wrapped(all_of, width)]
     return "\n".join([_head(manual, command, width), *lines, "", *_block(manual.more), *foot])

@@ -17,6 +17,7 @@ from fftune.allocator import keep_freed
 from fftune.cli.edge import leave
 from fftune.cli.flags import flags_of
 from fftune.cli.help_page import EVERY_FLAG, Manual, help_is_asked, page
+from fftune.cli.idle import refuse_idle
 from fftune.cli.verbs import VERBS
 from fftune.config import nearest, require, with_norms_of
 from fftune.config.validation import require_usable, require_words
@@ -159,6 +160,8 @@ def parse(
         if default is not None and (moved := with_norms_of(parsed, default)) != default:
             parsed = tyro.cli(cls, args=words, **(options | {"default": moved}))
         require_usable("", parsed)
+        if default is not None:
+            refuse_idle(parsed, moved)
     return parsed
 
 

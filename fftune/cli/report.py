@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from fftune.cli.checkpoints import checkpoints_of
 from fftune.cli.help_page import Manual
 from fftune.cli.options import parse
 from fftune.config import Device, Split, require
@@ -81,11 +82,19 @@ def main(arguments: Sequence[str]) -> None:
 
         print(render(_tables(command, root), command.format or "text"), end="")
     elif command.gallery:
-        print(_gallery(command, Path(command.gallery), root))
+        (checkpoint,) = _one_checkpoint(command.gallery, command.storage)
+        print(_gallery(command, checkpoint, root))
     else:
         from fftune.report.publish import publish
 
         print(publish(command.names, root))
+
+
+def _one_checkpoint(name: str, storage: str | None) -> list[Path]:
+    found = checkpoints_of([name], storage)
+    if len(found) > 1:
+        raise ConfigError(f"gallery must be one net, got {len(found)}: {', '.join(found)}")
+    return [*found.values()]
 
 
 _STUDY = "STUDY is missing: name at least one study"

@@ -11,6 +11,7 @@ from fftune import recipes
 from fftune.cli.arguments import WithData
 from fftune.cli.flags import Flag, flags_of
 from fftune.cli.help_page import Manual, help_is_asked, with_recipes
+from fftune.cli.idle import refuse_resources
 from fftune.cli.options import (
     DryRun,
     announce_imports,
@@ -172,6 +173,8 @@ def main(arguments: Sequence[str]) -> None:
     """Parse, run, report."""
     command = _parse(arguments)
     require_dry_run(command)
+    if command.backend == "inline":
+        refuse_resources(command.resources, "trials run without --backend ray")
     if command.dry_run:
         print(study_json(command.config) + _cost(command), end="")
         return

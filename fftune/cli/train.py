@@ -9,6 +9,7 @@ import tyro
 
 from fftune import recipes
 from fftune.cli.help_page import Manual, help_is_asked, with_recipes
+from fftune.cli.idle import refuse_resources
 from fftune.cli.options import (
     DryRun,
     announce_imports,
@@ -50,6 +51,7 @@ class Settings:
     model: str | None = None
     attack: _Attack = field(default_factory=_Attack)
     constants: Constants = "paper"
+    lam: float | None = None
     seed: int = 0
 
     def basis(self) -> recipes.Basis:
@@ -125,6 +127,8 @@ def main(arguments: Sequence[str]) -> None:
     """Parse, train, print the folder of the checkpoint."""
     command = _parse(arguments)
     require_dry_run(command)
+    if command.config.workers == 1:
+        refuse_resources(command.resources, "one worker trains in this process")
     if command.dry_run:
         from fftune.training.cost import cost
         from fftune.training.hours import describe
@@ -195,6 +199,7 @@ def _name(recipe: str, settings: Settings) -> str:
         settings.model,
         None if threat.norm == "linf" else threat.norm,
         None if settings.constants == "paper" else settings.constants,
+        None if settings.lam is None else f"lam-{settings.lam:g}",
         None if settings.seed == 0 else f"seed-{settings.seed}",
     ]
     short = recipe.rpartition(":")[2] if is_of_file(recipe) else Path(recipe).stem

@@ -35,11 +35,10 @@ class OptimizerConfig:
     """The optimiser, its learning rates, and the length of training."""
 
     algorithm: Algorithm = "sgd"
-    """The optimiser; `adam_lp` is Adam with the l_p weight decay of `linf_dist` (Zhang et al.
-    2021)."""
+    """The optimiser; `adam_lp` is Adam with `linf_dist`'s decay (Zhang et al. 2021)."""
     epochs: int = 40
-    """Passes over the training data. With 0 the net stays as it was initialised, the "naive" model
-    of Tao et al. 2022."""
+    """Passes over the training data. With 0 the net stays "naive", as initialised (Tao et al.
+    2022)."""
     batch_size: int = 50
     """Examples a step, over all workers."""
     accumulate: int = 1
@@ -60,7 +59,7 @@ class OptimizerConfig:
     knots: tuple[tuple[float, float], ...] = ()
     """Pairs of epoch and learning rate of `linear`, from 0 on; default none."""
     momentum: float = 0.9
-    """Factor by which `sgd` keeps its last update, in [0, 1), at every step of every schedule."""
+    """Factor by which `sgd` keeps its last update, in [0, 1)."""
     weight_decay: float = 5e-4
     """Factor of the squared length of the weights in the loss, >= 0."""
     decay_norm: bool = True
