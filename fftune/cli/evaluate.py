@@ -42,20 +42,11 @@ MANUAL = Manual(
         "CHECKPOINT|RUN|STUDY [--SETTING VALUE ...]",
         "--model FILE.py:FUNCTION --data NAME [--SETTING VALUE ...]",
     ),
-    about="""Attack nets; print accuracies and risks; keep a row for every example. RUN and STUDY
-are names or folders of a training and a sweep; their data and threat are the defaults.""",
+    about="""Attack nets; print accuracies and risks; keep a row for every example. A RUN or a STUDY,
+by its name or folder, brings its data and its threat.""",
     usual=(
         *("--battery", "--data", "--examples", "--eps", "--norm", "--tier", "--defense"),
-        *(
-            "--transfer",
-            "--seeds",
-            "--model",
-            "--weights",
-            "--device",
-            "--bar",
-            "--format",
-            "--dry-run",
-        ),
+        *("--seeds", "--model", "--weights", "--device", "--bar", "--format", "--dry-run"),
     ),
     short={
         "--battery": "--battery.name",

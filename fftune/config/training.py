@@ -42,11 +42,10 @@ class OptimizerConfig:
     batch_size: int = 50
     """Examples a step, over all workers."""
     accumulate: int = 1
-    """Number of parts that a worker's share of a batch is cut into, if it does not fit into memory.
-    BatchNorm then sees the parts."""
+    """Number of parts that a worker's share of a batch is cut into, to fit into memory. BatchNorm
+    then sees the parts."""
     lr: float = 0.05
-    """Learning rate, a factor of updates. It is `one_cycle`'s peak, `step`'s first; unused by
-    `linear`."""
+    """Learning rate, a factor of updates. It is `one_cycle`'s peak and `step`'s first."""
     schedule: Schedule = "one_cycle"
     """Course of the learning rate. `one_cycle` (Smith & Topin 2018), by step; `step`, times
     `decay` at each milestone;

@@ -60,7 +60,7 @@ def test_help_has_the_flags_that_tyro_takes(command: str, capsys, monkeypatch) -
     with pytest.raises(SystemExit), NUMBERS, sweep.DIMENSIONS:
         tyro.cli(cls, args=["--help"], **options)
     said = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
-    taken = {*re.findall(r"^\W? {1,2}(--[\w.-]+)", said, re.MULTILINE)}
+    taken = {*re.findall(r"^\W? {1,2}(--\w[\w.-]+)", said, re.MULTILINE)}
     ours = {flag.names[-1] for flag in FLAGS[command] if flag.names[-1].startswith("--")}
     assert taken == ours
 
