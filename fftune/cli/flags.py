@@ -54,6 +54,7 @@ WORDS = {
     "net": "NET",
     "out": "FOLDER",
     "rows": "FILE",
+    "save_images": "FOLDER",
     "source": "FOLDER",
     "storage": "FOLDER",
     "transfer": "NET",
@@ -78,6 +79,8 @@ MACHINE = (
     *("engine", "precision", "craft_precision", "compile", "block_size"),
 )
 """Fields that say where and how a command runs."""
+RESULTS = ("format", "details", "save_images", "rows", "storage", "pictures")
+"""Fields that say in which form results are printed, and where they are kept."""
 ON_MACHINE = "Where and how it runs: numbers stay the same but for rounding."
 
 
@@ -229,6 +232,8 @@ def _section(owner: type, name: str, place: _Place) -> tuple[str, str]:
     section = place.prefix.rstrip(".").replace("_", "-")
     if name in MACHINE and section in ("", "base", "battery"):
         return ".".join(filter(None, (section, "machine"))), ON_MACHINE
+    if name in RESULTS and not section:
+        return "results", "The form in which results are printed, and where they are kept."
     if section:
         return section, place.about or first_sentence(inspect.getdoc(owner) or "")
     return SECTIONS.get(owner.__name__, ("run", ""))

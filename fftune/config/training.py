@@ -37,8 +37,7 @@ class OptimizerConfig:
     algorithm: Algorithm = "sgd"
     """The optimiser; `adam_lp` is Adam with `linf_dist`'s decay (Zhang et al. 2021)."""
     epochs: int = 40
-    """Passes over the training data. With 0 the net stays "naive", as initialised (Tao et al.
-    2022)."""
+    """Passes over the training data. With 0 the net is "naive": as initialised."""
     batch_size: int = 50
     """Examples a step, over all workers."""
     accumulate: int = 1
@@ -60,7 +59,7 @@ class OptimizerConfig:
     momentum: float = 0.9
     """Factor by which `sgd` keeps its last update, in [0, 1)."""
     weight_decay: float = 5e-4
-    """Factor of the squared length of the weights in the loss, >= 0."""
+    """Factor of the weights' squared length in the loss."""
     decay_norm: bool = True
     """Decay BatchNorm's parameters too; FastAT's training on ImageNet does not."""
 
