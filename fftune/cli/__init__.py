@@ -57,11 +57,15 @@ def _main() -> None:
         raise ConfigError(f"unknown {kind} {verb!r}; {nearest(verb, known)}")
 
 
-def usage() -> str:
-    """The help of the command itself."""
+def usage(begin: str = "") -> str:
+    """The help of the command itself.
+
+    Args:
+        begin: the command in examples; empty: as it was typed.
+    """
     from fftune.cli.help_page import EVERYWHERE, wrapped
     from fftune.invocation import spoken, typed
 
     verbs = "\n".join(f"  {name:11s}{verb.help}" for name, verb in VERBS.items())
-    text = USAGE.format(spoken=spoken(""), typed=typed(""), verbs=verbs)
+    text = USAGE.format(spoken=spoken(""), typed=begin or typed(""), verbs=verbs)
     return "\n".join([text, "", *wrapped(EVERYWHERE)])
