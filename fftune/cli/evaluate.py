@@ -42,8 +42,8 @@ MANUAL = Manual(
         "CHECKPOINT|RUN|STUDY [--SETTING VALUE ...]",
         "--model FILE.py:FUNCTION --data NAME [--SETTING VALUE ...]",
     ),
-    about="""Attack nets; print accuracies and risks; keep a row for every example. A RUN or a STUDY,
-by its name or folder, brings its data and its threat.""",
+    about="""Attack nets; print accuracies and risks; keep a row for every example. A RUN or a
+STUDY, by its name or folder, brings its data and its threat.""",
     usual=(
         *("--battery", "--data", "--examples", "--eps", "--norm", "--tier", "--defense"),
         *("--seeds", "--model", "--weights", "--device", "--bar", "--format", "--dry-run"),
@@ -79,7 +79,8 @@ class Evaluate(DryRun):
     split: Split = "test"
     """Part of the data whose images are attacked."""
     seeds: int = 1
-    """Seeds of the attackers, one run each. They begin at `--battery.seed`; the worst case under each stands beside the headline, which is that of the first."""
+    """Seeds of the attackers, one run each. They begin at `--battery.seed`; the worst case under
+    each stands beside the headline, which is that of the first."""
     bar: float | None = None
     """Share of right answers, in (0, 1), that a net must reach; default no verdict. The exit code
     is the verdict: 0 if its accuracy on clean images passes, 3 if it fails, 4 if its 95 % interval
