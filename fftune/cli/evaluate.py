@@ -221,14 +221,29 @@ def _attack(
         root=record.root,
     )
     folders = _image_folders(command, nets)
-    keep = {name: folder.keep for name, folder in folders.items()}
+    first, *more = command.battery.under_seeds(command.seeds)
+    calls = _told(nets, first, several=bool(more))
+    keep = {call: folders[name].keep for call, name in calls.items() if name in folders}
     beside = partial(meanwhile, record.begin)
-    results = run(nets, battery=command.battery, beside=beside, keep=keep)
+    called = {call: nets[name] for call, name in calls.items()}
+    told = run(called, battery=first, beside=beside, keep=keep)
+    results = {calls[call]: result for call, result in told.items()}
     for folder in folders.values():
         logging.getLogger("fftune.evaluation").info("%s", folder)
     fit = {name: nets[name] for name, result in results.items() if result.error is None}
-    seeds = command.battery.under_seeds(command.seeds)
-    return results, [run(fit, battery=battery) for battery in seeds[1:] if fit]
+    again = []
+    for battery in more if fit else ():
+        calls = _told(fit, battery, several=True)
+        told = run({call: fit[name] for call, name in calls.items()}, battery=battery)
+        again.append({calls[call]: result for call, result in told.items()})
+    return results, again
+
+
+def _told(
+    nets: Mapping[str, ModelSpec], battery: BatteryConfig, *, several: bool
+) -> dict[str, str]:
+    """Names of nets by what progress calls them: under several seeds, each with its own."""
+    return {f"{name}, seed {battery.seed}" if several else name: name for name in nets}
 
 
 def _image_folders(command: Evaluate, nets: Mapping[str, ModelSpec]) -> "dict[str, ImageFolder]":

@@ -48,11 +48,13 @@ def test_a_users_net_from_flags_to_rows(file, tmp_path, capsys) -> None:
     assert outcomes.values("eps") == {0.1}
 
 
-def test_three_seeds_of_the_attackers_stand_beside_the_headline(file, root, capsys) -> None:
+def test_three_seeds_of_the_attackers_stand_beside_the_headline(file, root, capsys, caplog) -> None:
+    caplog.set_level("INFO", "fftune")
     few = ["--battery.steps", "2", "--battery.examples", "60", "--battery.seed", "4"]
     net = ["--model", f"{file}:net", "--data", "digits", "--battery", "risks", "--eps", "0.1"]
     main([*net, *few, "--seeds", "3"])
     said = capsys.readouterr().out
+    assert all(f"net, seed {seed}: " in caplog.text for seed in (4, 5, 6))
     (path,) = root.glob("rows/*.parquet.json")
     told = json.loads(path.read_text())["seeds"]
     accuracies, concealed = [], []
