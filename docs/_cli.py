@@ -1,7 +1,7 @@
 """Reference of the command line, from the flags that help shows: every verb's, as Markdown."""
 
 from fftune import recipes
-from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train, usage
+from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train, usage, view
 from fftune.cli.flags import Flag, flags_of
 from fftune.cli.help_page import Manual, invocation
 from fftune.config.study import kind_record
@@ -52,6 +52,7 @@ def _pages() -> dict[str, tuple[Manual, list[Flag], str]]:
         "evaluate": (*_command(evaluate.Evaluate, evaluate.Evaluate(), evaluate.MANUAL), ""),
         "doctor": (*_command(doctor.Doctor, doctor.Doctor(), doctor.MANUAL), ""),
         "report": (*_command(report.Report, report.Report(), report.MANUAL), ""),
+        "view": (*_command(view.View, view.View(name="STUDY"), view.MANUAL), ""),
         "reproduce": (*_command(reproduce.Reproduce, reproduce.Reproduce(), reproduce.MANUAL), ""),
         **{
             f"data {verb}": (*_command(cls, None, data.MANUALS[verb]), "")

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-EVERY = 30.0
-"""Seconds between two lines of a log."""
+FIRST, EVERY = 5.0, 30.0
+"""Seconds before the second line of a log, and most seconds between two: they double meanwhile."""
 REDRAW = 0.5
 """Seconds between two drawings of the bars."""
 MOMENT = 1.0
@@ -167,22 +167,37 @@ def duration(seconds: float) -> str:
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
+def pulse() -> None:
+    """Show the work again if that is due: called from inside units that take long."""
+    if _active and _shown.due():
+        _shown.update()
+
+
+def units_at_work() -> list[str]:
+    """What the works of this process count, the outermost first, as in ["trials", "steps"]."""
+    return [work.unit for work in _active]
+
+
 class Lines:
-    """Log a line every `EVERY` seconds; of the outermost work also its beginning and its end."""
+    """Log a line after `FIRST` seconds, then ever rarer, every `EVERY` seconds in the end.
+
+    Of the outermost work the beginning and the end are logged, too.
+    """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
         self.clock = clock
-        self._last = -inf
+        self._last, self._pause = -inf, FIRST
 
     def due(self) -> bool:
-        return self.clock() - self._last >= EVERY
+        return self.clock() - self._last >= self._pause
 
     def begin(self, work: Progress) -> None:
         if work is _active[0]:
+            self._pause = FIRST / 2
             self.update()
 
     def update(self) -> None:
-        self._last = self.clock()
+        self._last, self._pause = self.clock(), min(2 * self._pause, EVERY)
         log.info("%s", " | ".join(map(str, _active)))
 
     def end(self) -> None:

@@ -31,8 +31,8 @@ SWEEP = (
 TRAIN = ("--scale", "tiny", "--lam", "5", "--model", "mlp", "--width", "4", "--attack.steps", "2")
 # Below: the numbers that 0.1.0 printed of its own files.
 FRONT = [
-    ["done", "0", "*", "95.0", "(76.4-99.1)", "5.3", "(0.9-24.6)", "19"],
-    ["done", "100", "*", "95.0", "(76.4-99.1)", "15.8", "(5.5-37.6)", "19"],
+    ["0", "0", "yes", "95.0", "%", "(76.4", "to", "99.1)*", "5.3", "%", "(0.9", "to", "24.6)"],
+    ["1", "100", "yes", "95.0", "%", "(76.4", "to", "99.1)*", "15.8", "%", "(5.5", "to", "37.6)*"],
 ]
 HEDGED = [
     ["none", "10.0", "10.0", "(2.8-30.1)", "15.0", "0", "0", "0.0", "(0.0-17.6)", "18"],
@@ -194,7 +194,9 @@ def test_a_finished_run_is_given_back(store: Path, fftune: Command) -> None:
         *("--storage", str(store), "--resume"),
     )
     assert said.code == 0
-    assert said.out.strip().endswith("checkpoint: 1 epochs, train accuracy 0.080")
+    assert said.out.strip().endswith(
+        "checkpoint: 1 epoch, accuracy 8.0 % on training images, clean."
+    )
     assert contents(store / "runs" / "done") == before
 
 
@@ -220,7 +222,7 @@ def test_a_checkpoint_is_evaluated_and_no_old_block_is_used(store: Path, fftune:
             *("--storage", str(root), "--rows", str(root / "new.parquet")),
         )
         assert said.code == 0
-        assert "clean accuracy 10.0% (95 % CI 2.8% to 30.1%, n = 20)" in said.out  # as in 0.1.0
+        assert "clean images  10.0 % (2.8 to 30.1)" in said.out  # as in 0.1.0
         rows.append(pd.read_parquet(root / "new.parquet"))
     pd.testing.assert_frame_equal(*rows)
     assert contents(store / "rows") == old

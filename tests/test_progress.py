@@ -35,7 +35,7 @@ def said(clock: Clock, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[]
     show_on(before)
 
 
-def test_a_log_has_a_line_at_the_beginning_every_half_minute_and_at_the_end(clock, said) -> None:
+def test_a_log_begins_dense_and_has_a_line_every_half_minute_later_on(clock, said) -> None:
     with Progress("net", unit="steps", total=100) as progress:
         assert said() == ["net: 0 of 100 steps"]
         for step in range(1, 101):
@@ -43,8 +43,9 @@ def test_a_log_has_a_line_at_the_beginning_every_half_minute_and_at_the_end(cloc
             progress.update(step, note=f"loss {step}")
     assert said() == [
         "net: 0 of 100 steps",
-        "net: 47 of 100 steps, 1.54 steps/s, 34 s left; loss 47",
-        "net: 94 of 100 steps, 1.54 steps/s, 4 s left; loss 94",
+        "net: 8 of 100 steps, 1.54 steps/s, 1 min 0 s left; loss 8",
+        "net: 24 of 100 steps, 1.54 steps/s, 49 s left; loss 24",
+        "net: 55 of 100 steps, 1.54 steps/s, 29 s left; loss 55",
         "net: 100 of 100 steps in 1 min 5 s; loss 100",
     ]
 

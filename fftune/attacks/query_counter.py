@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fftune.capture import captured
+from fftune.progress import pulse
 
 KINDS = ("forwards", "backwards", "queries", "flat", "broken")
 """Counts of each example: passes; gradients taken; passes without a gradient; gradients that give
@@ -57,6 +58,8 @@ class QueryCounter(BatchIndexed):
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.model(x)
+        if x.device.type == "cpu":  # elsewhere passes are recorded, and blocks are soon done
+            pulse()
         self._tally("forwards")
         if x.requires_grad and not logits.requires_grad:
             logits = logits + 0 * x.flatten(1).sum(1, keepdim=True)

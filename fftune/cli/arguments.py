@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from fftune.cli.checkpoints import checkpoints_of
 from fftune.cli.help_page import Manual, help_is_asked
 from fftune.cli.options import parse, parse_known, spelled_out
-from fftune.config import ModelSpec, TrainConfig, flat, read_settings
+from fftune.config import ModelSpec, TrainConfig, flat, read_settings, require
 from fftune.errors import ConfigError, ModelError
 
 C = TypeVar("C", bound=Any)
@@ -55,7 +55,7 @@ def parse_nets(
         ModelError: there is no complete checkpoint, or it would run a file that `--model` or
             `--data` do not name.
     """
-    flags = list(arguments)
+    flags = _checkpoint_first(spelled_out(arguments, manual.short))
     named = []
     while flags and not flags[0].startswith("-"):
         named.append(flags.pop(0))
@@ -67,9 +67,10 @@ def parse_nets(
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
         from fftune.models.specs import named_spec
 
-        spec = named_spec(command.model, command.weights)
+        options = {"weights_key": command.weights_key, "normalize": command.normalize}
+        spec = named_spec(command.model, command.weights, **options)
         return command, {spec.label: spec}
-    found = parse_known(WithNet, spelled_out(flags, manual.short))
+    found = parse_known(WithNet, flags)
     checkpoints = checkpoints_of(named, found.storage)
     from fftune.models.specs import read_spec, with_named_code
 
@@ -85,7 +86,24 @@ def parse_nets(
     command = next(iter(commands.values()))
     if command.weights:
         raise ConfigError("weights contradict CHECKPOINT: name one of them")
+    for name in ("weights_key", "normalize"):
+        value = getattr(command, name)
+        require(name, not value, "left out for a CHECKPOINT, which has its own", value)
     return command, specs
+
+
+def _checkpoint_first(flags: list[str]) -> list[str]:
+    """The flags with a checkpoint that `--model` names in its own place, before all."""
+    named = [i for i, flag in enumerate(flags) if flag.partition("=")[0] == "--model"]
+    if len(named) != 1 or not flags[0].startswith("-"):
+        return flags
+    at = named[0]
+    _, equals, place = flags[at].partition("=")
+    taken = 1 if equals else 2
+    place = place if equals else "".join(flags[at + 1 : at + 2])
+    if not place or not (Path(place) / "model.json").is_file():
+        return flags
+    return [place, *flags[:at], *flags[at + taken :]]
 
 
 def _defaults(cls: type[C], folders: Sequence[Path], found: WithNet) -> dict[Path, C]:

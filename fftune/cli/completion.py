@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fftune import recipes
-from fftune.cli import FLAGS, data, doctor, evaluate, report, reproduce, sweep, train
+from fftune.cli import FLAGS, data, doctor, evaluate, report, reproduce, sweep, train, view
 from fftune.cli.flags import Flag, first_sentence, flags_of
 from fftune.cli.help_page import EVERY_FLAG, Manual
 from fftune.cli.verbs import VERBS
@@ -76,6 +76,7 @@ def _verbs() -> list[Verb]:
         "evaluate": ((), _of(evaluate.Evaluate, evaluate.MANUAL)),
         "reproduce": (("P1", "P2", "all", *PAPERS), _of(reproduce.Reproduce, reproduce.MANUAL)),
         "doctor": ((), _of(doctor.Doctor, doctor.MANUAL)),
+        "view": ((), flags_of(view.View, view.View(name="STUDY"), {})),
         "report": ((), _of(report.Report, report.MANUAL)),
     }
     return [

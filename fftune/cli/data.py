@@ -20,6 +20,7 @@ from fftune.config import (
     told_radius,
 )
 from fftune.config.attack import default_eps
+from fftune.config.data import data_name
 from fftune.config.validation import require_words
 from fftune.errors import ConfigError
 from fftune.invocation import spoken
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """Show which data sets are found where (`FFTUNE_DATA`), and how large they are."""
+    """Show the known data sets, and all that lie in `FFTUNE_DATA`, and how large they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +60,7 @@ class Write:
     """Write a data set as beton files (FFCV's), each with a manifest that says what is in it."""
 
     name: tyro.conf.Positional[str]
-    """A data set that `fftune data list` shows, folder:PATH or synthetic:SETTINGS."""
+    """A data set that `fftune data list` shows, folder:PATH, FILE.py:NAME or synthetic:SETTINGS."""
     source: Path | None = None
     """The folder that holds it; default where `fftune data list` looks for it."""
     out: Path | None = None
@@ -175,7 +176,7 @@ def _write(command: Write) -> None:
     from fftune.data.conversion import Conversion, convert
 
     conversion = Conversion(
-        name=command.name,
+        name=data_name(command.name),
         source=command.source,
         out=command.out,
         part=command.part,
@@ -212,7 +213,7 @@ def _verify(command: Verify) -> None:
         if (classes := _classes(manifest.source)) != said:
             print(classes)
             said = classes
-        print(f"{path}: {_summary(manifest)}")
+        print(f"ok {path}: {_summary(manifest)}")
 
 
 def _classes(source: "Source", most: int = 12) -> str:

@@ -63,9 +63,16 @@ class Doctor:
     split: Split = "test"
     """Part of the data whose images are attacked."""
     model: str = ""
-    """FILE.py:FUNCTION of your own net. With its CHECKPOINT, the code that it may run."""
+    """FILE.py:FUNCTION of your own net. Or any other that `fftune evaluate --model` takes; with a
+    CHECKPOINT of your own net, the code that it may run."""
     weights: str = ""
-    """Its state_dict, where the function loads none."""
+    """File of its weights, where the function loads none. Files are taken as training scripts write
+    them."""
+    weights_key: str = ""
+    """Container or prefix in that file, as in `state_dict_ema`, where several fit the net."""
+    normalize: str = ""
+    """Normalisation put before the net: `none`, `data`, `imagenet` or MEAN/STD. Default what its
+    source says; a net of your own takes images in [0, 1]."""
     format: ResultForm = "text"
     """Form of the result, which alone goes to stdout; checks are told on stderr as they end.
     `text`: tables as wide as the terminal; `markdown`; `json`; `csv`: one row a check. Default

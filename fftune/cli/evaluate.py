@@ -88,12 +88,19 @@ class Evaluate(DryRun):
     images decide, as they are what a deployed net meets; whether the net would also pass on images
     that a false friend has touched stands beside it, and decides nothing."""
     model: str = ""
-    """FILE.py:FUNCTION of your own net for images in [0, 1], or a net of ours. A further
-    `:NAME` is passed to the function; a net of ours, as in `resnet50`, is for `weights` of
-    torchvision's or FastAT's, and as initialised without any. With a CHECKPOINT of your own net:
-    the code that it may run."""
+    """FILE.py:FUNCTION of your own net, torchvision:NAME, timm:NAME and others. Of your own: it takes
+    images in [0, 1], and a further `:NAME` is passed to it. `torchvision:resnet50`, `timm:NAME`,
+    `robustbench:ID` and `hf:OWNER/NAME@REVISION` have their weights from local caches, or are the
+    architecture of `weights`; so is a net of ours, as in `resnet18`. A file of TorchScript or
+    `torch.export` is whole. With a CHECKPOINT of your own net: the code that it may run."""
     weights: str = ""
-    """Its state_dict, where the function loads none."""
+    """File of its weights, where the function loads none. Files are taken as training scripts write
+    them."""
+    weights_key: str = ""
+    """Container or prefix in that file, as in `state_dict_ema`, where several fit the net."""
+    normalize: str = ""
+    """Normalisation put before the net: `none`, `data`, `imagenet` or MEAN/STD. Default what its
+    source says; a net of your own takes images in [0, 1]."""
     format: ResultForm = "text"
     """Form of the result, which alone goes to stdout. `text`: tables as wide as the terminal, of
     100 columns in a pipe; `markdown`: the same for a page; `json`: every figure with its n and
@@ -129,8 +136,10 @@ def main(arguments: Sequence[str]) -> None:
         return
 
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
+    require_store(root)
 
     announce_imports()
     from fftune.report.evaluation_result import evaluation_result

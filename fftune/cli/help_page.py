@@ -14,8 +14,11 @@ from fftune.registry import nearest
 
 HELP, ALL = ("-h", "--help"), "--help-all"
 LOG_LEVELS = "debug|info|warning|error"
-EVERYWHERE = f"every verb: --quiet (warnings alone), --log-level {LOG_LEVELS}"
-EVERY_FLAG = ("--help", ALL, "--quiet", "--log-level")
+EVERYWHERE = (
+    f"every verb: --quiet (warnings alone), --log-level {LOG_LEVELS}, "
+    "--code FILE.py (to be run where a study, a checkpoint or a zoo names it)"
+)
+EVERY_FLAG = ("--help", ALL, "--quiet", "--log-level", "--code")
 """Flags of every command."""
 OWN = ", FILE.py:NAME"
 LISTED = "`fftune data list`"

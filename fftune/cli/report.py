@@ -28,8 +28,10 @@ class Report:
     table: Literal["attacks", "defenses", "certified"] | None = None
     """Print a table instead: of attacks on nets, of their defenses, or of what is certified;
     default fronts."""
-    format: Literal["text", "markdown", "latex", "csv"] | None = None
-    """Form of the table; default text."""
+    format: Literal["text", "markdown", "latex", "json", "csv"] | None = None
+    """Form of the result on stdout; default text. `text`: tables as wide as the terminal; `json`:
+    every figure with its n and 95 % interval, of studies alone; `csv`: one row a figure; `latex`: of
+    a `--table` alone."""
     split: Split | None = None
     """Part of the data whose images the table counts; default test."""
     gallery: str | None = None
@@ -47,12 +49,18 @@ class Report:
         require_words(self)
         require("table", not (self.table and self.gallery), "left out with --gallery", self.table)
         for flag, needed in (
-            *(("format", "table"), ("split", "table")),
+            ("split", "table"),
             *(("ids", "gallery"), ("device", "gallery"), ("model", "gallery")),
         ):
             given = getattr(self, flag)
             fits = not given or getattr(self, needed) is not None
             require(flag, fits, f"left out without --{needed}", given)
+        wrong = {"latex": not self.table, "json": bool(self.table)}.get(self.format or "", False)
+        rule = "one of text, markdown, csv, json, or with --table latex instead of json"
+        require("format", not wrong, rule, self.format)
+        require(
+            "format", not (self.gallery and self.format), "left out with --gallery", self.format
+        )
         require("names", not (self.gallery and self.names), "left out with --gallery", self.names)
 
 
@@ -80,14 +88,18 @@ def main(arguments: Sequence[str]) -> None:
     if command.table:
         from fftune.papers.pages.render import render
 
-        print(render(_tables(command, root), command.format or "text"), end="")
+        form = command.format or "text"
+        assert form != "json"  # refused above
+        print(render(_tables(command, root), form), end="")
     elif command.gallery:
         (checkpoint,) = _one_checkpoint(command.gallery, command.storage)
         print(_gallery(command, checkpoint, root))
     else:
         from fftune.report.publish import publish
 
-        print(publish(command.names, root))
+        form = command.format or "text"
+        assert form != "latex"  # refused above
+        publish(command.names, root).write(form)
 
 
 def _one_checkpoint(name: str, storage: str | None) -> list[Path]:

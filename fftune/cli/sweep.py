@@ -1,5 +1,6 @@
 """`python -m fftune.sweep RECIPE ...`."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field, make_dataclass, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from fftune.config import (
     Backend,
     Dimension,
     Resources,
+    ResultForm,
     Selection,
     Study,
     SweepConfig,
@@ -58,6 +60,10 @@ class Command(DryRun, Scale):
     """Folder of results; default `FFTUNE_STORAGE`. Else it is one in the home folder."""
     resume: bool = False
     """Go on with a study that was interrupted."""
+    format: ResultForm = "text"
+    """Form of the result, which alone goes to stdout. `text`: tables as wide as the terminal, of
+    100 columns in a pipe; `markdown`; `json`: every figure with its n and 95 % interval; `csv`: one
+    row a figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,10 +73,16 @@ class ModelCommand(Command):
     checkpoint: str = ""
     """Folder of a trained net, with its data and threat."""
     model: str = ""
-    """Or FILE.py:FUNCTION of your own net for images in [0, 1], or a net of ours. With a
-    checkpoint of your own net: the code that it may run."""
+    """Or FILE.py:FUNCTION of your own net for images in [0, 1]. Any other that `fftune evaluate
+    --model` takes is taken, too; with a checkpoint of your own net: the code that it may run."""
     weights: str = ""
-    """Its state_dict, where the function loads none."""
+    """File of its weights, where the function loads none. Files are taken as training scripts write
+    them."""
+    weights_key: str = ""
+    """Container or prefix in that file, as in `state_dict_ema`, where several fit the net."""
+    normalize: str = ""
+    """Normalisation put before the net: `none`, `data`, `imagenet` or MEAN/STD. Default what its
+    source says; a net of your own takes images in [0, 1]."""
 
 
 FRONT = Manual(
@@ -179,8 +191,10 @@ def main(arguments: Sequence[str]) -> None:
         print(study_json(command.config) + _cost(command), end="")
         return
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
+    require_store(root)
 
     announce_imports()
     from fftune.sweeping.study_kind import kind_of
@@ -196,7 +210,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     from fftune.report.publish import publish  # with libraries that no trial waits for
 
-    print(publish([config.name], root))
+    logging.getLogger("fftune.sweep").info("writing the report of %s", config.name)
+    publish([config.name], root).write(command.format)
 
 
 def _cost(command: Command) -> str:
@@ -306,9 +321,12 @@ def _parse_with_model(flags: Sequence[str], default: Command, prog: str) -> Comm
     if not (command.model or command.checkpoint or base.net.factory):
         raise ConfigError("model is missing: name a --checkpoint, or --model FILE.py:FUNCTION")
     if command.model and not command.checkpoint:
-        from fftune.data.model_spec import model_spec
+        from fftune.data.model_spec import with_inputs
+        from fftune.models.specs import named_spec
 
-        base = replace(base, net=model_spec(command.model, command.weights, base.data))
+        options = {"weights_key": command.weights_key, "normalize": command.normalize}
+        net = named_spec(command.model, command.weights, **options)
+        base = replace(base, net=with_inputs(net, base.data))
     if command.weights and (command.checkpoint or not command.model):
         raise ConfigError("weights must come with --model, and without --checkpoint")
     name = config.name

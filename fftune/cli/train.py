@@ -18,7 +18,16 @@ from fftune.cli.options import (
     require_dry_run,
     spelled_out,
 )
-from fftune.config import Constants, Norm, Resources, TrainConfig, nearest, require, to_json
+from fftune.config import (
+    Constants,
+    Norm,
+    Resources,
+    ResultForm,
+    TrainConfig,
+    nearest,
+    require,
+    to_json,
+)
 from fftune.errors import ConfigError
 from fftune.names import plain_name, require_name
 from fftune.objectives import find_objective
@@ -86,6 +95,9 @@ class Train(DryRun):
     """Seconds between two snapshots of a run: a crash loses no more work."""
     resume: bool = False
     """Go on with a run that was interrupted."""
+    format: ResultForm = "text"
+    """Form of the result, which alone goes to stdout. `text`: a table as wide as the terminal;
+    `markdown`; `json`; `csv`: one row a figure of an epoch. Default text."""
 
     def __post_init__(self) -> None:
         DryRun.__post_init__(self)
@@ -124,8 +136,8 @@ def _general() -> Manual:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Parse, train, print the folder of the checkpoint."""
-    command = _parse(arguments)
+    """Parse, train, print the epochs and the folder of the checkpoint."""
+    command = parsed(arguments)
     require_dry_run(command)
     if command.config.workers == 1:
         refuse_resources(command.resources, "one worker trains in this process")
@@ -137,8 +149,10 @@ def main(arguments: Sequence[str]) -> None:
         print(describe(command.config, command.on, command.cards))
         return
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is refused before the long imports
+    require_store(root)
 
     announce_imports()
     from fftune.training.tracked import train_tracked
@@ -151,13 +165,12 @@ def main(arguments: Sequence[str]) -> None:
         save_seconds=command.save_seconds,
         resume=command.resume,
     )
-    if checkpoint.stopped:
-        print(f"stopped early: {checkpoint.stopped}")
-    last = f", train accuracy {checkpoint.history[-1].accuracy:.3f}" if checkpoint.history else ""
-    print(f"{folder / 'checkpoint'}: {len(checkpoint.history)} epochs{last}")
+    from fftune.report.training_page import training_page
+
+    training_page(command.name, checkpoint, folder).write(command.format)
 
 
-def _parse(arguments: Sequence[str]) -> Train:
+def parsed(arguments: Sequence[str]) -> Train:
     """The command.
 
     Raises:

@@ -1,6 +1,5 @@
 """The one entrance: nets, data and a battery in; a row for every example and attack out."""
 
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, replace
@@ -40,6 +39,7 @@ from fftune.evaluation.job import (
 )
 from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.question import question_of
+from fftune.evaluation.running_accuracy import tell
 from fftune.evaluation.saved_images import KeepImages
 from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, run_inline
 from fftune.evaluation.transfer import NamedNet
@@ -49,8 +49,6 @@ from fftune.models import weights_hash
 from fftune.outcomes import Outcomes
 from fftune.progress import Progress
 from fftune.registry import label
-
-log = logging.getLogger("fftune.evaluation")
 
 Model = ModelSpec | nn.Module
 """A net by its description, which any process can build, or one in the memory of this process."""
@@ -272,7 +270,7 @@ def _under_test(
         others=request.others,
     )
     with under_test(net, job.on("cpu") if request.actors else job) as subject:
-        log.info("%s: a look at it on %s, then %s", name, subject.device, _described(job))
+        tell(f"{name}: a look at it on {subject.device}, then {_described(job)}")
         if (keep := request.keep.get(name)) is not None:
             subject = replace(subject, keep=partial(keep, tuple(dataset.source.classes)))
         check_images(subject, dataset)
@@ -309,6 +307,7 @@ def _prepared(
         if request.actors == "cuda"
         else precision_of(subject),
         remarks=remarks,
+        origin=None if spec is None else spec.origin,
     )
     job = job.on(request.actors) if request.actors else job
     known = spec is not None and all(other.net is None for other in job.others)

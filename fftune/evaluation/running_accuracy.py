@@ -10,10 +10,12 @@ import pyarrow.compute as pc
 from fftune.evaluation.batteries import CANARY_NAME, Attack
 from fftune.evaluation.defended import CONTROLS
 from fftune.evaluation.tiers import AttackStage
-from fftune.progress import duration
+from fftune.progress import duration, units_at_work
 
 log = logging.getLogger("fftune.evaluation")
 
+OWN = {"nets", "blocks"}
+"""Units of the works of an evaluation."""
 COLUMNS = ("id", "y", "pred_clean", "pred_pert")
 
 
@@ -52,7 +54,7 @@ class RunningAccuracy:
             self._tell_clean(attack)
             what = self._after(attack)
             if what:
-                log.info("%s: %s (%s)", self._net, what, duration(self._seconds[attack]))
+                tell(f"{self._net}: {what} ({duration(self._seconds[attack])})")
 
     def stage(self, attack: Attack, at: int, left: int, tried: int, seconds: float) -> None:
         """Count a search of an ensemble on a block; log a line where the block is the last.
@@ -68,7 +70,7 @@ class RunningAccuracy:
         if self._open[attack] == 1 and found[1]:
             share = f"{100 * found[0] / found[1]:.1f} %"
             name, took = stage_name(attack.stages[at]), duration(found[2])
-            log.info("%s: robust accuracy after %s: %s (%s)", self._net, name, share, took)
+            tell(f"{self._net}: robust accuracy after {name}: {share} ({took})")
 
     def _count(self, attack: Attack, table: pa.Table) -> None:
         bare = table.filter(pc.equal(table["defense"].cast(pa.string()), "none"))
@@ -85,7 +87,7 @@ class RunningAccuracy:
             return
         self._told_clean = True
         right, n = sum(self._right.values()), len(self._right)
-        log.info("%s: clean accuracy: %.1f %% of %d", self._net, 100 * right / n, n)
+        tell(f"{self._net}: clean accuracy: {100 * right / n:.1f} % of {n:,}")
 
     def _after(self, attack: Attack) -> str:
         """Robust accuracy over the adversaries so far, or hypocritical risk over the friends."""
@@ -98,6 +100,11 @@ class RunningAccuracy:
             return ""
         share = 100 * sum(i in won for i in mistakes) / len(mistakes)
         return f"mistakes concealed after {attack.name}: {share:.1f} % of {len(mistakes):,}"
+
+
+def tell(text: str) -> None:
+    """Log news of an evaluation; as a part of other work, as of a study, it is none."""
+    log.log(logging.INFO if OWN.issuperset(units_at_work()) else logging.DEBUG, "%s", text)
 
 
 def stage_name(stage: AttackStage) -> str:

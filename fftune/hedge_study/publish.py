@@ -4,29 +4,34 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fftune.config import HedgeSweep
+from fftune.hedge_study.hedge_grid import HEDGE_LEGEND, hedge_figures, hedge_grid
 from fftune.hedge_study.page import hedge_page
-from fftune.hedge_study.summary import hedge_caveats, hedge_headlines, hedge_table, read_hedges
+from fftune.hedge_study.summary import hedge_caveats, hedge_headlines, read_hedges
 from fftune.report.files import keep_page
 from fftune.report.publish import keep_search_page, log_to_mlflow
+from fftune.report.result_page import Figure, ResultPage
+from fftune.report.terminal import Block
 
 
-def publish_hedges(configs: Mapping[str, HedgeSweep], root: Path) -> str:
-    """Write the report of each study, and return the text for a terminal.
+def publish_hedges(configs: Mapping[str, HedgeSweep], root: Path) -> ResultPage:
+    """Write the report of each study, and return its page for a terminal.
 
     Args:
         configs: settings by name; each study is about one model, so none is compared.
         root: storage folder.
     """
-    lines = []
+    blocks: list[Block] = []
+    figures: list[Figure] = []
     for name, config in configs.items():
         result = read_hedges(config, root / "studies" / name)
         place, text = root / "studies" / name / "report.html", hedge_page(result)
         kept = keep_page(place, text)
         more, search = keep_search_page(config, root)
-        lines += [
-            hedge_table(result).to_string(index=False),
-            "",
+        blocks += [
             *hedge_caveats(result),
+            "",
+            hedge_grid(result),
+            HEDGE_LEGEND,
             "",
             *kept,
             *search,
@@ -34,4 +39,5 @@ def publish_hedges(configs: Mapping[str, HedgeSweep], root: Path) -> str:
             "",
             *hedge_headlines(result),
         ]
-    return "\n".join(lines)
+        figures += hedge_figures(result)
+    return ResultPage(verb="report", blocks=tuple(blocks), figures=tuple(figures))

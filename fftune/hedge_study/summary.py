@@ -85,15 +85,15 @@ def hedge_headlines(result: HedgeResult) -> list[str]:
         return ["No hedge is chosen here: none was tried, or the attack is one of what is varied."]
     lines = [
         f"Chosen: {result.describe(hedge.settings)}. Against attackers who do not know it, robust "
-        f"accuracy is {_in_words(_robust(hedge.test))}"
-        + (f"; without a defence {_in_words(_robust(bare.test))}" if bare else "")
+        f"accuracy is {_in_words(robust(hedge.test))}"
+        + (f"; without a defence {_in_words(robust(bare.test))}" if bare else "")
         + f". It is right on {_in_words(hedge.test.clean_accuracy)} of clean images"
         + (f", the bare net on {_in_words(bare.test.clean_accuracy)}." if bare else ".")
     ]
     if hedge.aware:
-        knows = f"Attackers who know it, added to those, leave {_in_words(_robust(hedge.aware))}"
+        knows = f"Attackers who know it, added to those, leave {_in_words(robust(hedge.aware))}"
         if bare and bare.aware:
-            knows += f"; on the same images the bare net keeps {_in_words(_robust(bare.aware))}"
+            knows += f"; on the same images the bare net keeps {_in_words(robust(bare.aware))}"
         lines.append(knows + ".")
     friends = (
         "False friends who do not know it conceal "
@@ -167,21 +167,21 @@ def _row(result: HedgeResult, trial: SeedResult) -> dict[str, object]:
         "defence": result.describe(trial.settings),
         **others,
         "clean": percent(counts.clean_accuracy),
-        "robust": with_interval(_robust(counts)),
+        "robust": with_interval(robust(counts)),
         "A": percent(counts.adversarial_accuracy),
-        "FtoT, all images": flips["FtoT"],
-        "TtoF": flips["TtoF"],
+        "corrected (FtoT), all images": flips["FtoT"],
+        "broken (TtoF), all images": flips["TtoF"],
         "hypocritical risk": with_interval(counts.hypocritical_risk),
         "n-": f"{counts.wrong:,}",
         "inflation": with_interval(counts.inflation),
-        "robust, attackers know": with_interval(_robust(aware)) if aware else "",
+        "robust, attackers know": with_interval(robust(aware)) if aware else "",
         "hypocritical, friends know": with_interval(aware.hypocritical_risk) if aware else "",
-        "n": f"{aware.total:,}" if aware else "",
-        "s": f"{trial.evaluate_seconds:.0f}",
+        "n, attackers know": f"{aware.total:,}" if aware else "",
+        "seconds": f"{trial.evaluate_seconds:.0f}",
     }
 
 
-def _robust(counts: RiskCounts) -> Rate:
+def robust(counts: RiskCounts) -> Rate:
     """Robust accuracy: correct on the clean image and on the attacked one."""
     risk = counts.adversarial_risk_all
     return Rate(risk.n - risk.count, risk.n)

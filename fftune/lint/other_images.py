@@ -13,6 +13,8 @@ from fftune.comparison import Paired
 from fftune.lint.finding import FIRST, Finding, Query, answers
 from fftune.risk import Rate
 
+CHANCE = "no-better-than-chance"
+"""Code of the remark on a net that seems to guess."""
 BETTER, LEVEL = 0.01, 0.001
 """Gain in accuracy that is remarked on, and level of McNemar's test for it; six sound nets gain
 0.002 at most on 1,000 images."""
@@ -43,7 +45,7 @@ def better_than_chance(query: Query) -> Finding:
     # On a few examples a good net may look bad: remark only on what it would hardly show.
     sound = sound or high > (1 + chance) / 2
     return Finding(
-        code="no-better-than-chance",
+        code=CHANCE,
         sound=sound,
         figures=f"clean accuracy {right} is {'' if sound else 'no '}better than chance, "
         f"1 of {query.classes}",

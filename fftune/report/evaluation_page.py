@@ -146,7 +146,7 @@ def _of_goal(
     heads += ["score inflated by"] if inflated else []
     rows: list[list[Cell]] = [[*heads]]
     if scored:
-        rows.append(["none: clean images", told(Rate(int(clean.sum()), len(clean)))])
+        rows.append(["clean images", told(Rate(int(clean.sum()), len(clean)))])
     risks = [line.risk.value for line in lines]
     for line in lines:
         worst = line.risk.n > 0 and line.risk.value == max(risks)
@@ -213,7 +213,7 @@ def _sentence(name: str, ball: str, frame: "pd.DataFrame", union: UnionCounts) -
     parts = []
     if "adversarial" in goals:
         kept = Rate(union.total - union.ever_wrong, union.total)
-        parts.append(f"an adversary within {ball} leaves at most {told(kept)} of them right")
+        parts.append(f"an adversary within {ball} leaves at most {told(kept)} right")
     if goals & {"hypocritical", "targeted"} and union.wrong:
         hidden = f"{told(union.hypocritical_risk)} of its {union.wrong:,} mistakes look right"
         parts.append(f"a false friend makes at least {hidden}")

@@ -6,16 +6,16 @@ from pathlib import Path
 from fftune.config import SweepConfig
 from fftune.names import joined_name
 from fftune.report.files import keep_page
+from fftune.report.front_page import front_page
 from fftune.report.gaps import gaps
 from fftune.report.page import page
 from fftune.report.publish import keep_search_page, log_to_mlflow
+from fftune.report.result_page import ResultPage
 from fftune.report.results import read_results
-from fftune.report.sentences import caveats, headlines
-from fftune.report.tables import hypervolumes, table
 
 
-def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> str:
-    """Write the report of some studies, given by name, and return the text for a terminal.
+def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> ResultPage:
+    """Write the report of some studies, given by name, and return its page for a terminal.
 
     Raises:
         StudyError: the studies are not comparable; see `read_results`.
@@ -34,19 +34,4 @@ def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> str:
         searches += where
         pages = {"report.html": page([study]), **pages}
         views[log_to_mlflow(study.config, study.front, pages, root)] = None
-    return "\n".join(
-        [
-            table(studies).to_string(index=False),
-            "",
-            hypervolumes(studies).to_string(index=False),
-            "",
-            *caveats(studies),
-            "",
-            *kept,
-            *searches,
-            *views,
-            "",
-            *map(str, between),
-            *headlines(studies),
-        ]
-    )
+    return front_page(studies, between, [*kept, *searches, *views])

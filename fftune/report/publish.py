@@ -7,6 +7,7 @@ from fftune.config import Study
 from fftune.errors import StorageError, StudyError
 from fftune.invocation import command_of, typed
 from fftune.report.files import keep_page
+from fftune.report.result_page import ResultPage
 from fftune.report.results import read_config
 from fftune.report.search_page import search_page
 from fftune.report.trials import publish_trials
@@ -14,15 +15,15 @@ from fftune.secrets import redacted
 from fftune.storage import may_write
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_kind import kind_of
-from fftune.tracking.runs import send_outbox
-from fftune.tracking.store import Tracking, open_tracking, own_store
+from fftune.tracking.runs import open_to_write
+from fftune.tracking.store import Tracking, answering, own_store
 from fftune.tracking.views import log_front, save_view
 
 SEARCH_PAGE = "search.html"
 
 
-def publish(names: Sequence[str], root: Path) -> str:
-    """Write the report of some studies of one kind, and return the text for a terminal.
+def publish(names: Sequence[str], root: Path) -> ResultPage:
+    """Write the report of some studies of one kind, and return its page for a terminal.
 
     One study's report lies in its folder, a comparison in `reports/`; the course of each search
     in `search.html`. Every front becomes a run in its MLflow experiment.
@@ -39,7 +40,11 @@ def publish(names: Sequence[str], root: Path) -> str:
                 f"{first.kind!r}; each kind has a report of its own"
             )
     report = kind_of(first).report or publish_trials
-    return report(configs, root)
+    found = report(configs, root)
+    if isinstance(found, str):  # of a kind of the user's
+        return ResultPage(verb="report", blocks=tuple(found.splitlines()))
+    page: ResultPage = found
+    return page
 
 
 def keep_search_page(config: Study, root: Path) -> tuple[dict[str, str], list[str]]:
@@ -65,11 +70,15 @@ def log_to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: P
     if own_store() and not may_write(root):
         return f"fronts  not in MLflow: storage {str(root)!r} cannot be written"
     try:
-        tracking = open_tracking(root, config.experiment)
+        tracking = open_to_write(root, config.experiment)
+        with answering(tracking.uri):
+            return _logged(tracking, config, front, pages)
     except StorageError as error:
         again = typed("report", config.name)
         return f"fronts  not in MLflow: {error}; `{again}` tries again"
-    send_outbox(tracking)
+
+
+def _logged(tracking: Tracking, config: Study, front: Front, pages: Mapping[str, str]) -> str:
     for risk in config.risks[1:]:
         one = front.against(risk)
         log_front(

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 from fftune import __version__
 from fftune.config import ResultForm
 from fftune.expectation import Expectation
-from fftune.report.terminal import Block, markdown, show
+from fftune.report.terminal import WIDE, Block, markdown, plain, show
 from fftune.risk import Rate
 
 SCHEMA_VERSION = 1
@@ -70,6 +70,11 @@ class ResultPage:
         figures = [asdict(figure) for figure in self.figures]
         head = {"schema_version": SCHEMA_VERSION, "fftune": __version__, "verb": self.verb}
         return head | {"figures": figures} | dict(self.more)
+
+    @property
+    def text(self) -> str:
+        """The page as plain text of `WIDE` columns."""
+        return plain(self.blocks, WIDE)
 
     def write(self, form: ResultForm, stream: TextIO | None = None) -> None:
         """Write the page to a stream, by default stdout."""

@@ -9,7 +9,7 @@ from fftune.config import Study, SweepConfig, ThreatModel, nearest
 from fftune.errors import StudyError
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_records import read_study
-from fftune.sweeping.trial_results import SeedResult
+from fftune.sweeping.trial_results import TrialResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,15 @@ class StudyResult:
         return self.config.base.attack.threat
 
     @property
-    def weakest(self) -> SeedResult:
-        """Result of the model with the least lambda."""
-        return self.front.results[0]
+    def weakest(self) -> TrialResult:
+        """Trial of the least lambda; of several the one that errs least on the selecting images.
+
+        Other settings are searched beside lambda, of which some train nothing worth a headline.
+        """
+        trials, selection = self.front.trials, self.front.selection
+        least = min(trial.lam or 0.0 for trial in trials)
+        same = [trial for trial in trials if (trial.lam or 0.0) == least]
+        return min(same, key=lambda trial: trial.risks(selection))
 
 
 def read_results(names: Sequence[str], root: Path) -> list[StudyResult]:

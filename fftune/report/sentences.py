@@ -3,29 +3,49 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from fftune.comparison import Estimate
 from fftune.config import told_radius
 from fftune.evaluation.block_cache import ENGINE
 from fftune.report.results import StudyResult
 from fftune.risk import Rate, RiskCounts
 from fftune.sweeping.front import Front
-from fftune.sweeping.trial_results import SeedResult
+from fftune.sweeping.trial_results import SeedResult, TrialResult
 
 
 def headlines(studies: Sequence[StudyResult]) -> list[str]:
     """One sentence for the weakest model of each study; a model that studies share comes once."""
-    models = {study.weakest.model_hash: headline(study) for study in studies}
+    models = {study.weakest.results[0].model_hash: headline(study) for study in studies}
     return list(models.values())
 
 
 def headline(study: StudyResult) -> str:
-    """State how far a false friend can raise the score of a study's weakest model."""
-    model, counts = study.weakest, study.weakest.test
+    """State how far a false friend can raise the score of a study's weakest model or models."""
+    trial = study.weakest
+    if len(trial.results) > 1:
+        return _over_seeds(study, trial)
+    (model,) = trial.results
+    counts = model.test
     return (
         f"The model trained with lambda = {model.lam:g} ({_method(study, model)}) errs on "
         f"{counts.natural_risk.value:.1%} of {counts.total:,} clean test images, yet scores "
         f"{counts.hypocritical_accuracy.value:.1%} once a false friend has touched them: "
         f"hypocritical risk {_conditional(counts)}, which inflates the score by "
         f"{_points(counts.inflation)}."
+    )
+
+
+def _over_seeds(study: StudyResult, trial: TrialResult) -> str:
+    """The headline of a trial with several seeds: means, as no seed stands for the others."""
+    counts = [model.test for model in trial.results]
+    names = ("clean_accuracy", "hypocritical_accuracy", "inflation")
+    clean, touched, inflation = (Estimate.of([getattr(c, n) for c in counts]) for n in names)
+    return (
+        f"The {len(counts)} models trained with lambda = {trial.lam:g} "
+        f"({_method(study, trial.results[0])}), a seed each, err on {1 - clean.mean:.1%} of "
+        f"{counts[0].total:,} clean test images on average, yet score {touched.mean:.1%} once a "
+        f"false friend has touched them: hypocritical risk "
+        f"{trial.estimate('test', 'hypocritical_risk')}, which inflates the score by "
+        f"{100 * inflation.mean:.1f} points."
     )
 
 

@@ -222,6 +222,8 @@ def _asterisked(block: Grid) -> Grid:
 
 def _wrapped(line: str, width: int) -> str:
     """A line cut between words, its further lines below the text that follows its name."""
+    if "://" in line:  # an address, or a command with one, is copied whole
+        return line
     found = HANGING.match(line)
     hanging = len(found.group(1) or found.group()) if found else 0
     if hanging > LONGEST_HANGING:

@@ -114,9 +114,9 @@ class StudyKind:
     memory: "Callable[[Any], MemoryUse] | None" = None
     """Measure in this process, which has a card, what the largest trial needs of its memory, for
     `--gpus auto`; by default a trial has a card for itself."""
-    report: Callable[[Mapping[str, Any], Path], str] | None = None
-    """Write the report of some studies, given by name, below the storage root, and return the
-    text for a terminal. Default: a table of all trials."""
+    report: Callable[[Mapping[str, Any], Path], Any] | None = None
+    """Write the report of some studies, given by name, below the storage root, and return the text
+    for a terminal, or a `ResultPage`. Default: a table of all trials."""
     takes_model: bool = False
     """The base has a `net`, which `--checkpoint`, or `--model` and `--weights`, name."""
 

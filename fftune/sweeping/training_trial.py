@@ -1,7 +1,9 @@
 """One trial of a study of trainings: train a model, and evaluate it on both splits."""
 
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -24,6 +26,7 @@ from fftune.errors import DeviceError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import remarks_of
+from fftune.lint.other_images import CHANCE
 from fftune.metrics import Metrics
 from fftune.models import device_of, torch_threads
 from fftune.models.specs import read_spec
@@ -141,11 +144,30 @@ def _evaluated(sweep: SweepConfig, model: ModelSpec, *, name: str) -> Outcomes:
     All models of a study are evaluated alike, whatever the search changes.
     """
     data, threat = sweep.base.data, sweep.base.attack.threat
-    each = (
-        evaluate({name: model}, data, sweep.battery, threat=threat, split=split)[name].complete()
-        for split in evaluated_splits(data)
-    )
-    return Outcomes.of([outcomes.table for outcomes in each])
+    with _own_images():
+        each = [
+            evaluate({name: model}, data, sweep.battery, threat=threat, split=split)[name]
+            for split in evaluated_splits(data)
+        ]
+    return Outcomes.of([result.complete().table for result in each])
+
+
+@contextmanager
+def _own_images() -> Iterator[None]:
+    """Ask nobody, while the block runs, if images are the net's: it was trained on them.
+
+    A half-trained net that guesses is an ordinary trial. Its record holds the remark all the same.
+    """
+
+    def is_other(record: logging.LogRecord) -> bool:
+        return CHANCE not in record.getMessage()
+
+    remarks = logging.getLogger("fftune.evaluation.job")
+    remarks.addFilter(is_other)
+    try:
+        yield
+    finally:
+        remarks.removeFilter(is_other)
 
 
 def _counts(sweep: SweepConfig, outcomes: Outcomes) -> dict[Selection, RiskCounts]:

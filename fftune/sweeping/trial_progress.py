@@ -48,7 +48,7 @@ class TrialProgress:
         trial = TrialResult(results=tuple(results))
         self._found.append(self._pair(trial))
         risks = zip(self._risks, trial.risks(self._selection, self._risks), strict=True)
-        text = ", ".join(f"{name} {value:.3f}" for name, value in risks)
+        text = ", ".join(f"{name.replace('_', ' ')} {_percent(value)}" for name, value in risks)
         text += f" on {self._selection}{self._adaptive(results)}"
         seconds = sum(result.train_seconds + result.evaluate_seconds for result in results)
         seeds = f", means of {len(results)} seeds" if len(results) > 1 else ""
@@ -63,9 +63,10 @@ class TrialProgress:
         saved = f"{stop.epochs_saved} epochs saved"
         self._ended(f"{_named(stop.settings)}: stopped after epoch {stop.epoch}, {saved}")
 
-    def waiting(self) -> None:
-        """Show that trials are still at work."""
-        self._progress.update()
+    def waiting(self, at_work: Sequence[Settings] = ()) -> None:
+        """Show that trials are still at work, and which."""
+        note = f"at work: {'; '.join(map(_named, at_work))}" if at_work else None
+        self._progress.update(note=note)
 
     def _pair(self, trial: TrialResult) -> tuple[float, float]:
         """The two risks of which the hypervolume is shown."""
@@ -77,9 +78,12 @@ class TrialProgress:
         known = [result.aware for result in results if result.aware]
         if not known:
             return ""
-        means = (fmean(getattr(counts, name).value for counts in known) for name in self._risks)
-        values = ", ".join(f"{value:.3f}" for value in means)
-        return f" (adaptive attackers: {values}, n = {known[0].total})"
+        means = {
+            name.replace("_", " "): fmean(getattr(counts, name).value for counts in known)
+            for name in self._risks
+        }
+        values = ", ".join(f"{name} {_percent(value)}" for name, value in means.items())
+        return f" (to attackers who know it: {values}, n = {known[0].total})"
 
     def _ended(self, what: str) -> None:
         work, volume = self._progress, hypervolume(self._found, REFERENCE)
@@ -87,6 +91,10 @@ class TrialProgress:
         more = work.done < work.total and isfinite(work.left)
         left = f", {duration(work.left)} left" if more else ""
         log.info("%s trial %d/%d %s%s", work.name, work.done, work.total, what, left)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if isfinite(share) else "undefined"
 
 
 def _named(settings: Settings) -> str:

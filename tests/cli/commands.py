@@ -3,7 +3,7 @@
 from typing import Any
 
 from fftune import recipes
-from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train
+from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train, view
 from fftune.cli.help_page import Manual
 from fftune.config.study import kind_record
 
@@ -20,6 +20,7 @@ COMMANDS: dict[str, tuple[Any, Any, Manual]] = {
     "doctor": (doctor.Doctor, doctor.Doctor(), doctor.MANUAL),
     "reproduce": (reproduce.Reproduce, reproduce.Reproduce(), reproduce.MANUAL),
     "report": (report.Report, report.Report(), report.MANUAL),
+    "view": (view.View, view.View(name="thrm-tiny"), view.MANUAL),
     "train thrm": (train.Train, train._default("thrm", train.Settings()), train.MANUAL),
     "sweep thrm": (*swept("thrm"), sweep.FRONT),
     "sweep hedge": (*swept("hedge"), sweep.OF_MODEL),

@@ -42,7 +42,7 @@ def test_a_users_net_from_flags_to_rows(file, tmp_path, capsys) -> None:
     net = ["--model", f"{file}:net", "--data", "digits", "--battery", "risks"]
     main([*net, *few, "--rows", str(rows)])
     said = capsys.readouterr().out
-    assert "pgd-3" in said and "clean accuracy" in said and "n = 40" in said
+    assert "pgd-3" in said and "clean images" in said and "n = 40" in said
     outcomes = Outcomes.read(rows)
     assert len(outcomes) == 80
     assert outcomes.values("eps") == {0.1}
@@ -52,7 +52,7 @@ def test_three_seeds_of_the_attackers_stand_beside_the_headline(file, root, caps
     caplog.set_level("INFO", "fftune")
     few = ["--battery.steps", "2", "--battery.examples", "60", "--battery.seed", "4"]
     net = ["--model", f"{file}:net", "--data", "digits", "--battery", "risks", "--eps", "0.1"]
-    main([*net, *few, "--seeds", "3"])
+    main([*net, *few, "--seeds", "3", "--details"])
     said = capsys.readouterr().out
     assert all(f"net, seed {seed}: " in caplog.text for seed in (4, 5, 6))
     (path,) = root.glob("rows/*.parquet.json")
@@ -103,8 +103,8 @@ def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> N
     main(["--model", f"{file}:net", "--battery=targets", "--data=digits", *few])
     said = capsys.readouterr().out
     assert all(f"pgd-2 to class {target} " in said for target in range(10))
-    assert said.count("predicted as the target") == 10
-    assert re.search(r"test: only the \d+ examples that are wrong when clean", said)
+    assert said.count("led to the class, of") == 1
+    assert re.search(r"Of \d+ images that net gets wrong", said)
     assert "no-better-than-chance" in said and "no-better-than-chance" in caplog.text
 
 

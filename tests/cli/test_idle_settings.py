@@ -75,4 +75,5 @@ READ = {
     ("verb", "words"), [(verb, words) for verb, every in READ.items() for words in every]
 )
 def test_a_flag_that_counts_is_taken(verb: str, words: str) -> None:
-    VERBS[verb]._parse(words.split())
+    parsed = train.parsed if verb == "train" else sweep._parse
+    parsed(words.split())

@@ -26,7 +26,9 @@ from fftune.report.attack_table import table
 from fftune.report.defended_rows import defense_frame, flip_counts, undefended
 from fftune.report.defense_rates import defense_rates
 from fftune.report.defense_table import defense_table
+from fftune.report.evaluation_page import net_page
 from fftune.report.evaluations import EvaluationRecord
+from fftune.report.terminal import plain
 from fftune.risk import Rate, RiskCounts
 from tests.brief import BRIEF
 from tests.report.drawn_rows import by_hand
@@ -68,8 +70,9 @@ def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
         defense = DefenseConfig(**BRIEF, names=names, steps=1, draws=1)
         found = evaluate(toy, few, BATTERY, threat=THREAT, defense=defense)
         record = EvaluationRecord(root=root, threat=THREAT, defense=defense, data="blobs")
-        said = record.keep("toy", EvalResult(outcomes=found))
-        assert ("under defences" in said) == bool(shown)
+        net = record.keep("toy", EvalResult(outcomes=found))
+        assert net is not None and net.is_defended == bool(shown)
+        assert ("one who knows it?" in plain(net_page(net))) == bool(shown)
         weights = found.table["model_hash"][0].as_py()[:8]
         (path,) = (root / "rows").glob("*.parquet")
         asked = f"-{weights}-blobs-test-n20-linf-0.05-risks{shown}-"
@@ -275,7 +278,7 @@ def test_adversaries_by_hand() -> None:
         "known-hedge 75.00 87.50 (312.50) 50.00*",
         "best of all 0.00 25.00 (0.00) 25.00 (0.00)",
         "best, noise known* 0.00 0.00 0.00",
-        "counts random FtoT random TtoF random FtoF hedge FtoT hedge TtoF hedge FtoF",
+        "images random FtoT random TtoF random FtoF hedge FtoT hedge TtoF hedge FtoF",
         "pgd-20 0.5 0.0 0.0 1.5 0.5 0.5",
         "cw 1.0 0.0 0.0 2.0 0.5 0.0",
     } <= said
@@ -441,7 +444,7 @@ RUNS: list[Kept] = []
 def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defence(
     outcomes, tmp_path, monkeypatch, caplog
 ) -> None:
-    stand_ins = {"TrackedRun": Kept, "open_tracking": id, "in_place_of": nullcontext}
+    stand_ins = {"TrackedRun": Kept, "open_to_write": id, "in_place_of": nullcontext}
     for name, stand_in in (stand_ins | {"has_run": lambda _: False}).items():
         monkeypatch.setattr(records, name, lambda *a, _f=stand_in, **k: _f(*a[:1], **k))
     monkeypatch.setattr(EvaluationRecord, "_text", lambda *_: "")
@@ -449,8 +452,9 @@ def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defence(
     few = Outcomes.of(outcomes.where(attack=attack).table for attack in kept)
     result = EvalResult(outcomes=few.answering(*outcomes.questions))
     record = EvaluationRecord(root=tmp_path, threat=THREAT, defense=DEFENSE, data="blobs")
-    record.keep("toy", result)
-    record.tell(result)
+    net = record.keep("toy", result)
+    assert net is not None
+    record.tell(net)
     (run,), (path,) = RUNS, (tmp_path / "rows").glob("*.json")
     assert not [one for one in caplog.records if one.levelname == "WARNING"]
     told = json.loads(path.read_text(encoding="utf-8"))

@@ -8,6 +8,7 @@ import mlflow
 import pyarrow.parquet as pq
 import pytest
 
+from fftune import __version__
 from fftune.cli.evaluate import main
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel, from_json, to_json
 from fftune.errors import DataError
@@ -53,19 +54,23 @@ def test_the_name_says_it_and_a_head_tells_all() -> None:
     start = "fastat_small-1a2b3c4d-cifar10-test-n1000-linf-0.0314-nine-full-hedge-"
     assert ASKED.name == f"{start}{ASKED.hash}" and len(ASKED.hash) == 8
     assert ASKED.head().splitlines() == [
-        "fastat_small (1a2b3c4d) on cifar10, test: n = 1,000 of 10,000",
-        "2 classes in order: cat, dog",
-        "linf, eps 0.0313725 (8/255); battery nine, tier full: pgd-20, cw",
-        "defences: hedge (linf, eps_d 0.1, K 2 of 0.05); 3 draws of each",
-        "cpu, fp32, 1 threads, blocks of 256, seed 0, engine 2",
+        "net       fastat_small, weights 1a2b3c4d",
+        "images    cifar10, test: n = 1,000 of 10,000",
+        "classes   2 in order: cat, dog",
+        "ball      linf, eps 0.0313725 (8/255)",
+        "attacks   battery nine, tier full: pgd-20, cw; seed 0",
+        "defences  hedge (linf, eps_d 0.1, K 2 of 0.05); 3 draws of each",
+        f"run       cpu, fp32, 1 thread, blocks of 256; fftune {__version__}, engine 2",
     ]
+    assert ASKED.head(6.0).startswith("net       fastat_small, weights 1a2b3c4d, lambda 6\n")
     aware = replace(ASKED, attacks=(*ASKED.attacks, "clean", "random-start", "aware-hedge"))
-    assert aware.head().splitlines()[2:5] == [
-        *ASKED.head().splitlines()[2:4],
-        "attackers that know of defences, and controls: clean, random-start, aware-hedge",
+    assert aware.head().splitlines()[4:7] == [
+        *ASKED.head().splitlines()[4:6],
+        "aware     clean, random-start, aware-hedge (controls, and attackers that know of "
+        "defences)",
     ]
     remarked = replace(ASKED, remarks=("range: inputs beyond 1",))
-    assert remarked.head().endswith("remark range: inputs beyond 1")
+    assert remarked.head().endswith("remark    range: inputs beyond 1")
 
 
 @pytest.mark.parametrize("field", OTHERS)
@@ -133,8 +138,10 @@ def test_a_second_radius_deletes_nothing_and_the_same_again_replaces_itself(
     for eps in ("0.1", "0.2", "0.1"):
         main([net, *FEW, "--eps", eps])
     said = capsys.readouterr().out
-    assert said.startswith("net (05288027) on digits, test: n = 20 of 1,197\n")
-    assert "10 classes in order: 0, 1, 2" in said and "linf, eps 0.1; battery risks" in said
+    assert said.startswith(
+        "net       net, weights 05288027\nimages    digits, test: n = 20 of 1,197\n"
+    )
+    assert "classes   10 in order: 0, 1, 2" in said and "ball      linf, eps 0.1\n" in said
     files = sorted((root / "rows").glob("*.parquet"))
     assert len(files) == 2
     found = runs(root)
@@ -153,7 +160,7 @@ def test_a_second_radius_deletes_nothing_and_the_same_again_replaces_itself(
 def test_another_norm_has_its_own_radius(net, tmp_path, capsys) -> None:
     rows = tmp_path / "o'brien.parquet"
     main([net, *FEW, "--norm", "l2", "--rows", str(rows)])
-    assert "l2, eps 0.5;" in capsys.readouterr().out
+    assert "l2, eps 0.5\n" in capsys.readouterr().out
     assert Outcomes.read(rows).values("eps") == {0.5}
     main([net, *FEW, "--norm", "l2", "--eps", "0.2", "--rows", str(rows)])
     assert Outcomes.read(rows).values("eps") == {0.2}
@@ -191,7 +198,7 @@ def test_whatever_mlflow_does_at_the_end_the_table_is_there(
     monkeypatch.setattr("fftune.report.evaluations.in_place_of", broken)
     with caplog.at_level(logging.WARNING):
         main([net, *FEW])
-    assert "clean accuracy" in capsys.readouterr().out
+    assert "clean images" in capsys.readouterr().out
     assert len(list((root / "rows").glob("*.parquet"))) == 1
     (warning,) = (r.getMessage() for r in caplog.records if "MLflow" in r.getMessage())
     assert warning.startswith("MLflow has no record of net-") and warning.endswith("the server")

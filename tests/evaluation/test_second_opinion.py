@@ -30,5 +30,5 @@ def test_it_finds_what_autoattacks_gradient_searches_find_and_says_what_it_is(to
     assert union["second_opinion"].fooled == union["ensemble"].fooled >= union["risks"].fooled > 0
     assert union["second_opinion"].concealed >= union["risks"].concealed > 0
     (question,) = questions_of(found["second_opinion"])
-    assert CAVEAT in question.remarks and f"remark {CAVEAT}" in question.head()
+    assert CAVEAT in question.remarks and f"remark    {CAVEAT}" in question.head()
     assert not any("second-opinion" in line for line in questions_of(found["risks"])[0].remarks)

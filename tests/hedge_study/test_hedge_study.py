@@ -176,7 +176,7 @@ def test_a_finished_study_is_kept_and_a_longer_one_goes_on(done, monkeypatch) ->
 
 def test_the_report_shows_both_sides_and_needs_no_network(done) -> None:
     root, _, front = done
-    told = publish(["quick"], root)
+    told = publish(["quick"], root).text
     assert "Chosen: " in told and "Attackers who know it" in told
     text = (root / "studies/quick/report.html").read_text()
     assert "data:image/png;base64," in text and "closed form" in text

@@ -74,7 +74,7 @@ def made_up(config: SweepConfig, method: str, root: Path) -> str:
 def test_both_fronts_are_curves_over_natural_risk(quick, root: Path, monkeypatch) -> None:
     with served(f"sqlite:///{root / 'served.db'}", root, free_port()) as address:
         monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
-        said = publish([made_up(quick, method, root) for method in CURVES], root)
+        said = publish([made_up(quick, method, root) for method in CURVES], root).text
         (printed,) = re.findall(r"^fronts  (\S+)$", said, re.MULTILINE)
         page = seen(printed, root / "profile")
     (chart,) = charts_over(page, "front/natural_risk")

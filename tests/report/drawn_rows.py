@@ -25,7 +25,8 @@ def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws], seed: int = 0) 
             | {"config_hash": "c", "seed": seed, "restart": 0, "tier": "full"}
             | {"protocol": "last_iterate"}
             | {"defense": defense, "defense_repeat": repeat, "y": 0, "pred_clean": bare}
-            | {"pred_clean_defended": clean[defense][repeat], "pred_pert": pred, "success": False}
+            | {"pred_clean_defended": clean[defense][repeat], "pred_pert": pred}
+            | {"success": [(one == 0) == (goal == "hypocritical") for one in pred]}
             | {"queries": 0, "forwards": 0, "backwards": 0, "distance": 0.0, "status": "ok"},
         )
         for (attack, goal), defenses in found.items()

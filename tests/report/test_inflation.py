@@ -5,7 +5,7 @@ from test_risk import SUBJECT, TEN
 
 from fftune.outcomes import Outcomes, rows
 from fftune.report.attack_table import rates, table
-from fftune.report.evaluations import friends_of
+from fftune.report.evaluation_result import friends_of
 from fftune.risk import Rate
 
 

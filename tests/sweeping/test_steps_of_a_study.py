@@ -144,6 +144,24 @@ def test_death_beside_a_step_loses_and_repeats_nothing(
     assert_whole(coins, root, SHARES)
 
 
+def test_a_disk_that_fails_when_the_record_has_its_name_costs_no_run(
+    coins: Study, root: Path, monkeypatch
+) -> None:
+    """Only the folder is not on disk yet: the trial is finished, and its run ends so."""
+    finish = StudyDir.finish
+
+    def fail(study: StudyDir, results) -> None:
+        finish(study, results)
+        raise StorageError("cannot write 'result.json': Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StudyDir, "finish", fail)
+        with pytest.raises(StorageError, match="trial 0 is left to --resume"):
+            run(coins, root)
+    run(coins, root, resume=True)
+    assert_whole(coins, root, SHARES)
+
+
 @pytest.mark.parametrize(
     ("step", "when"),
     [
@@ -352,10 +370,10 @@ def test_another_driver_made_the_tables_of_a_database_meanwhile(tmp_path, monkey
 
 def test_a_study_that_is_named_60_times_is_reported_once(coins, root: Path, monkeypatch) -> None:
     run(coins, root)
-    once = publish(["coins"], root)
+    once = publish(["coins"], root).text
     read = []
     monkeypatch.setattr(Front, "read", lambda path, _r=Front.read: read.append(path) or _r(path))
-    assert publish(["coins"] * 60, root) == once
+    assert publish(["coins"] * 60, root).text == once
     assert len(read) <= 2
 
 
