@@ -88,7 +88,7 @@ class Evaluate(DryRun):
     images decide, as they are what a deployed net meets; whether the net would also pass on images
     that a false friend has touched stands beside it, and decides nothing."""
     model: str = ""
-    """FILE.py:FUNCTION of your own net, torchvision:NAME, timm:NAME and others. Of your own: it takes
+    """FILE.py:FUNCTION of your own net, torchvision:NAME, timm:NAME and others. Your own takes
     images in [0, 1], and a further `:NAME` is passed to it. `torchvision:resnet50`, `timm:NAME`,
     `robustbench:ID` and `hf:OWNER/NAME@REVISION` have their weights from local caches, or are the
     architecture of `weights`; so is a net of ours, as in `resnet18`. A file of TorchScript or
@@ -230,29 +230,20 @@ def _attack(
         root=record.root,
     )
     folders = _image_folders(command, nets)
+    keep = {name: folder.keep for name, folder in folders.items()}
+    log = logging.getLogger("fftune.evaluation")
     first, *more = command.battery.under_seeds(command.seeds)
-    calls = _told(nets, first, several=bool(more))
-    keep = {call: folders[name].keep for call, name in calls.items() if name in folders}
-    beside = partial(meanwhile, record.begin)
-    called = {call: nets[name] for call, name in calls.items()}
-    told = run(called, battery=first, beside=beside, keep=keep)
-    results = {calls[call]: result for call, result in told.items()}
+    if more:
+        log.info("seed %d of the attackers, 1 of %d", first.seed, command.seeds)
+    results = run(nets, battery=first, beside=partial(meanwhile, record.begin), keep=keep)
     for folder in folders.values():
-        logging.getLogger("fftune.evaluation").info("%s", folder)
+        log.info("%s", folder)
     fit = {name: nets[name] for name, result in results.items() if result.error is None}
     again = []
-    for battery in more if fit else ():
-        calls = _told(fit, battery, several=True)
-        told = run({call: fit[name] for call, name in calls.items()}, battery=battery)
-        again.append({calls[call]: result for call, result in told.items()})
+    for at, battery in enumerate(more if fit else (), start=2):
+        log.info("seed %d of the attackers, %d of %d", battery.seed, at, command.seeds)
+        again.append(run(fit, battery=battery))
     return results, again
-
-
-def _told(
-    nets: Mapping[str, ModelSpec], battery: BatteryConfig, *, several: bool
-) -> dict[str, str]:
-    """Names of nets by what progress calls them: under several seeds, each with its own."""
-    return {f"{name}, seed {battery.seed}" if several else name: name for name in nets}
 
 
 def _image_folders(command: Evaluate, nets: Mapping[str, ModelSpec]) -> "dict[str, ImageFolder]":

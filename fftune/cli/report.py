@@ -30,8 +30,8 @@ class Report:
     default fronts."""
     format: Literal["text", "markdown", "latex", "json", "csv"] | None = None
     """Form of the result on stdout; default text. `text`: tables as wide as the terminal; `json`:
-    every figure with its n and 95 % interval, of studies alone; `csv`: one row a figure; `latex`: of
-    a `--table` alone."""
+    every figure with its n and 95 % interval, of studies alone; `csv`: one row a figure; `latex`:
+    of a `--table` alone."""
     split: Split | None = None
     """Part of the data whose images the table counts; default test."""
     gallery: str | None = None

@@ -24,8 +24,9 @@ class View:
     name: tyro.conf.Positional[str] = ""
     """Name of a study, or its folder; or a Parquet file of rows, as `evaluate` writes it."""
     images: str = ""
-    """Images to show: a folder of `evaluate --save-images`, or a number N; default none. A number is
-    for a study of trainings: its attacks are run again on N images a net, those that say most first."""
+    """Images to show: a folder of `evaluate --save-images`, or a number N; default none. A number
+    is for a study of trainings: its attacks are run again on N images a net, those that say most
+    first."""
     out: str | None = None
     """Folder to write, replaced if it is a view; default `view` beside the study's report, or
     NAME-view beside the rows."""

@@ -19,8 +19,9 @@ class DataSpec:
 
     name: str = "digits"
     """The data set: one of `fftune data list`, `folder:PATH` or FILE.py:NAME. A folder has class
-    folders, Parquet, WebDataset's tars, NumPy's files or CIFAR's pickles; FILE.py:NAME is a function
-    of yours that returns the set; `synthetic:shape=3x32x32,classes=10,train=1000,...` draws one."""
+    folders, Parquet, WebDataset's tars, NumPy's files or CIFAR's pickles; FILE.py:NAME is a
+    function of yours that returns the set;
+    `synthetic:shape=3x32x32,classes=10,train=1000,...` draws one."""
     train_size: int | None = None
     """Number of training examples; default: all that validation leaves of the official training
     part, 100 of `digits`."""

@@ -61,6 +61,11 @@ class BatteryConfig:
             rule = f"one of {', '.join(tiers)}" if tiers else "left out"
             require("tier", self.tier in tiers, f"{rule} for battery {self.name!r}", self.tier)
 
+    @property
+    def told_seed(self) -> str:
+        """End of a net's name in progress, as in ", seed 3"; empty for the usual seed 0."""
+        return f", seed {self.seed}" if self.seed else ""
+
     def under_seeds(self, count: int) -> tuple["BatteryConfig", ...]:
         """The battery under this many seeds of the attackers, from its own on.
 
