@@ -21,6 +21,7 @@ from tests.source_tree import (
 RANKS = {
     "secrets": -1,
     "": 0,
+    "invocation": 0,
     "errors": 0,
     "progress": 0,
     "devices": 0,
