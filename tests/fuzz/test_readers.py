@@ -35,6 +35,7 @@ ELSEWHERE = {
     "tracking.store": "a file that it makes",
     "training.ray_train": "the log of a worker",
     "user_code": "code of the user's, whose digest is taken",
+    "code_text": "code of the user's, which is not run",
     "cli.kept_traceback": "the file that it writes",
     "cli.streams": "nowhere",
 }
