@@ -33,6 +33,7 @@ RANKS = {
     "keyed_noise": 4,
     "allocator": 4,
     "storage": 4,
+    "code_text": 0,
     "user_code": 1,
     "names": 1,
     "named_code": 0,
