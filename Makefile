@@ -1,7 +1,7 @@
 PYTHON := .venv/bin/python
 PORT ?= 5000
 
-.PHONY: demo reproduce test test-slow test-cuda mutants docs lint format setup mlflow audit constraints
+.PHONY: demo reproduce test test-slow test-cuda mutants docs lint format setup mlflow audit constraints dist
 
 setup:
 	@clusters/setup.sh --dev
@@ -44,6 +44,14 @@ lint: setup
 format: setup
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
+
+# Wheel and sdist in dist/, checked, then installed into clean environments of every Python that is
+# promised, at the highest and the lowest versions, where a user's first commands are run.
+dist: setup
+	rm -rf dist
+	.venv/bin/uv build --quiet --out-dir dist
+	.venv/bin/uv tool run twine check --strict dist/*
+	$(PYTHON) -m tests.distribution dist $(if $(PYTHONS),--pythons $(PYTHONS))
 
 # Known holes of the pinned versions; asks a database of the network.
 audit:

@@ -25,7 +25,15 @@ from fftune.config import (
 from fftune.config.overrides import with_checked
 from fftune.config.validation import require_word
 from fftune.errors import ConfigError
-from fftune.inputs import AnyNet, built_for, given_data, given_net, given_others, threat_of
+from fftune.inputs import (
+    AnyNet,
+    built_for,
+    given_data,
+    given_net,
+    given_others,
+    named_data,
+    threat_of,
+)
 from fftune.registry import OBJECTIVES
 from fftune.result import Evaluation, Risks
 from fftune.storage import storage_root
@@ -46,6 +54,8 @@ def evaluate(
     eps: float | str | None = None,
     norm: Norm | None = None,
     weights: str | Path = "",
+    weights_key: str = "",
+    normalize: str = "",
     classes: int | Sequence[str] | None = None,
     split: Split = "test",
     defense: str | Sequence[str] | DefenseConfig = (),
@@ -62,16 +72,20 @@ def evaluate(
     >>> result.risks().hypocritical_risk  # doctest: +SKIP
 
     Args:
-        net: a module that takes images in [0, 1] and returns logits; what `train` returned; a
-            name, as in "resnet18"; `path/to/file.py:FUNCTION`; or the folder of a checkpoint, which
-            runs no code (of a net of your own, give its function, and the checkpoint's `weights`).
-        data: a name, as in "cifar10" or "folder:PATH"; `(x, y)` or `(ids, x, y)`; or a DataLoader
-            of such batches. `x` is (N, C, H, W), floats in [0, 1] or uint8, `y` (N,) integers from
-            0. Default the data that a checkpoint was trained on.
+        net: a module that takes images in [0, 1] and returns logits; what `train` returned; the
+            folder of a checkpoint, which runs no code (of a net of your own, give its function, and
+            the checkpoint's `weights`); or a text as `fftune evaluate --model` takes it, as in
+            "resnet18", "net.py:FUNCTION" or "torchvision:resnet50".
+        data: a name, as in "cifar10" or "folder:PATH"; a `Path`; `(x, y)`, `(ids, x, y)` or a
+            DataLoader of such batches; a data set of torch or of `datasets`. `x` is (N, C, H, W),
+            floats in [0, 1] or uint8, `y` (N,) integers from 0. Default a checkpoint's own data.
         battery: a name, as in "risks" or "hypocritical".
         eps: radius in pixels of [0, 1], as in `8 / 255`. Default the checkpoint's, else the norm's:
             8/255 for linf, 0.5 for l2.
-        weights: the state_dict of a net that is given by its name or by a function.
+        weights: file of the weights of a net that is given by its name or by a function.
+        weights_key: the container or prefix in it that is meant, where several fit.
+        normalize: what the net expects of images in [0, 1], where its source does not say so:
+            "none", "data", "imagenet", or "MEAN/STD".
         classes: their number, or their names in order, of data in memory; default as many as the
             net has outputs.
         defense: names of defenses under which everything is scored too, as in "hedge".
@@ -90,7 +104,7 @@ def evaluate(
         ModelError: the net cannot be built, or does not fit the data.
     """
     require_word("split", split, Split)
-    found = given_net(net, str(weights))
+    found = given_net(net, str(weights), weights_key=weights_key, normalize=normalize)
     battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
     battery = with_checked(battery, settings)
     places, others = given_others(transfer)
@@ -130,7 +144,7 @@ def train(
     *,
     scale: recipes.Scale = "tiny",
     kind: recipes.TrainingData = "quality",
-    data: str | None = None,
+    data: Any = None,
     model: str | None = None,
     eps: float | None = None,
     norm: Norm = "linf",
@@ -149,6 +163,7 @@ def train(
         scale: "tiny" (the embedded digits, seconds), "small" (5,000 images of CIFAR-10, minutes)
             or "full" (as published).
         kind: training data; all but "quality" and "naive" are written by `fftune.data write`.
+        data: a name, a `Path`, or examples in memory, as `data.sources.arrays.parts_from` says.
         data, model, eps, norm, constants: what the recipe's other numbers follow from.
         folder: where the run is kept and goes on from after an interruption; default nowhere.
         settings: fields by their paths, as in `{"optimizer.epochs": 5}`.
@@ -162,6 +177,7 @@ def train(
     if isinstance(recipe, TrainConfig):
         config = recipe
     else:
+        data = named_data(data)
         basis = recipes.Basis(
             scale=scale, kind=kind, data=data, model=model, norm=norm, eps=eps, constants=constants
         )
@@ -303,7 +319,7 @@ def _about(config: Study, net: ModelSpec | str | Path, *, takes_model: bool) -> 
     """
     if not takes_model:
         raise ConfigError(f"net must be left out of a study that trains its own ({config.name})")
-    found = given_net(net, "")
+    found = given_net(net)
     if not isinstance(found.net, ModelSpec):
         raise ConfigError("net must be the folder of a checkpoint, or a ModelSpec")
     base = replace(config.base, net=found.net.absolute())

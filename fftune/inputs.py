@@ -17,16 +17,19 @@ from fftune.config import (
     ThreatModel,
     TrainConfig,
     read_settings,
+    require,
 )
 from fftune.config.data import of_another
+from fftune.config.normalisation import DATA, constants_of
 from fftune.config.validation import read_number
 from fftune.data import Dataset
+from fftune.data.held import hold
 from fftune.data.in_memory import dataset_of
-from fftune.data.model_spec import model_spec
+from fftune.data.model_spec import with_inputs
 from fftune.errors import ConfigError, ModelError
-from fftune.models import eval_mode, factory_of
-from fftune.models.specs import read_spec, with_named_code, with_named_data
-from fftune.registry import MODELS
+from fftune.models import eval_mode
+from fftune.models.layers import Normalized
+from fftune.models.specs import named_spec, read_spec, with_named_code, with_named_data
 from fftune.training.checkpoint import Checkpoint
 
 AnyNet = nn.Module | Checkpoint | ModelSpec | str | Path
@@ -39,21 +42,35 @@ class GivenNet(NamedTuple):
     net: nn.Module | ModelSpec | str
     name: str
     weights: str = ""
+    weights_key: str = ""
+    normalize: str = ""
     config: TrainConfig | None = None
     place: Path | None = None
     """Folder of the checkpoint that says all this, and may be from elsewhere."""
 
 
-def given_net(net: Any, weights: str) -> GivenNet:
+def given_net(
+    net: Any, weights: str = "", *, weights_key: str = "", normalize: str = ""
+) -> GivenNet:
     """Sort out which of its forms a net has.
+
+    Args:
+        weights, weights_key, normalize: of a net by name; see `config.ModelSpec`. A module in
+            memory may be normalised too.
 
     Raises:
         ModelError: it is none of them, or weights are given to a net that has its own.
+        ConfigError: the normalisation is none, or the net brings its own.
     """
     if isinstance(net, str | Path) and not (Path(net) / "model.json").is_file():
-        if isinstance(net, Path) or ("/" in net and ".py:" not in net):
-            read_spec(Path(net))  # says that there is no complete checkpoint
-        return GivenNet(str(net), "", weights)
+        return GivenNet(str(net), "", weights, weights_key, normalize)
+    if isinstance(net, nn.Module) and normalize and not weights:
+        constants = constants_of(normalize)
+        if normalize == DATA:
+            raise ConfigError("normalize must be numbers or a name for a net in memory")
+        inside = net if constants is None else Normalized(net, *constants)
+        return GivenNet(inside, type(net).__name__)
+    require("normalize", not normalize, "left out for a net that has its own", normalize)
     if weights:
         raise ModelError("weights must be left out for a net that has its own")
     if isinstance(net, str | Path):
@@ -86,7 +103,7 @@ def given_others(
             places.append(str(one))
             continue
         try:
-            found = given_net(one, "")
+            found = given_net(one)
         except ModelError as error:
             raise ModelError(f"transfer: {error}") from None
         assert not isinstance(found.net, str)  # a name is a place
@@ -96,6 +113,7 @@ def given_others(
 
 def given_data(found: GivenNet, data: Any, split: Split, classes: Any) -> DataSpec | Dataset:
     """The images, named or in memory."""
+    data = f"folder:{data}" if isinstance(data, Path) else data
     if found.place is not None and found.config is not None and isinstance(data, str | None):
         return with_named_data(found.config.data, found.place, data)
     if data is None and found.config is not None:
@@ -109,10 +127,18 @@ def given_data(found: GivenNet, data: Any, split: Split, classes: Any) -> DataSp
             return of_another(found.config.data, data)
         return DataSpec(name=data)
     dataset = dataset_of(data, classes=classes, split=split)
-    if classes is None and isinstance(found.net, nn.Module):
+    named = dataset.source.classes != tuple(map(str, range(len(dataset.source.classes))))
+    if classes is None and not named and isinstance(found.net, nn.Module):
         names = tuple(map(str, range(_outputs(found.net, dataset))))
         return replace(dataset, source=replace(dataset.source, classes=names))
     return dataset
+
+
+def named_data(data: Any) -> str | None:
+    """The name of data for a training, which those in memory are given."""
+    if data is None or isinstance(data, str):
+        return data
+    return f"folder:{data}" if isinstance(data, Path) else hold(data)
 
 
 def _outputs(net: nn.Module, dataset: Dataset) -> int:
@@ -129,12 +155,12 @@ def built_for(found: GivenNet, images: DataSpec | Dataset, split: Split) -> nn.M
     """The net, or how to build it for these images."""
     if not isinstance(found.net, str):
         return found.net
+    spec = named_spec(
+        found.net, found.weights, weights_key=found.weights_key, normalize=found.normalize
+    )
     if isinstance(images, DataSpec):
-        return model_spec(found.net, found.weights, images, split)
-    if found.net not in MODELS:
-        return ModelSpec(factory=found.net, weights=found.weights)
-    factory = factory_of(found.net)
-    return ModelSpec(factory=factory, inputs=images.inputs, weights=found.weights)
+        return with_inputs(spec, images, split)
+    return spec if ".py:" in found.net else replace(spec, inputs=images.inputs)
 
 
 def threat_of(found: GivenNet, eps: float | str | None, norm: Norm | None) -> ThreatModel:

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from inspect import signature
 from math import floor, inf
 from pathlib import Path
@@ -32,7 +33,10 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from fftune.allocator import keep_freed
 from fftune.config import Resources
 from fftune.errors import ClusterError, StorageError
+from fftune.named_code import permitted, restrict
 from fftune.private_ray import make_token_private, private_temp
+from fftune.ray_head import head_watched
+from fftune.ray_lines import rays_lines_logged
 
 log = logging.getLogger(__name__)
 
@@ -55,18 +59,32 @@ def cluster(resources: Resources) -> Iterator[None]:
         options |= {"include_dashboard": False, "num_cpus": _usable_cpus()}
         options["_temp_dir"] = str(private_temp() / "ray")
         make_token_private()
-    try:
-        with _signals_kept(), ports_told():
-            ray.init(address=address, **options)
-    except AuthenticationError:
-        raise _wants_token(address) from None
-    except Exception as error:  # Ray's own, of the system, of grpc: all that a start can meet
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ClusterError(f"cluster {address!r} cannot be reached: {reason}") from error
-    try:
+    with rays_lines_logged():
+        try:
+            with _signals_kept(), ports_told():
+                ray.init(address=address, **options)
+        except AuthenticationError:
+            raise _wants_token(address) from None
+        except Exception as error:  # Ray's own, of the system, of grpc: all that a start can meet
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            raise ClusterError(f"cluster {address!r} cannot be reached: {reason}") from error
+        with _connected(private=address == "local"):
+            yield
+
+
+@contextmanager
+def _connected(*, private: bool) -> Iterator[None]:
+    """Watch the head while the block runs, and disconnect after it."""
+    node: Any = ray._private.worker._global_node
+    if node is None:  # Ray's client stands in between
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    head, raylet = node.gcs_address, node.raylet_socket_name
+    with head_watched(head, raylet, private=private, leave=ray.shutdown):
         yield
-    finally:
-        ray.shutdown()
 
 
 @contextmanager
@@ -121,15 +139,31 @@ def _free_ports(count: int) -> list[int]:
     return ports
 
 
-def enter_driver_dir(folder: Path) -> None:
+@dataclass(frozen=True, slots=True)
+class Driver:
+    """Surroundings that a worker takes over from its driver."""
+
+    folder: Path
+    """Its directory."""
+    named: frozenset[str] | None
+    """Files of Python's that it may run; see `fftune.named_code`."""
+
+    @staticmethod
+    def here() -> "Driver":
+        """This process, which will send work to others."""
+        return Driver(Path.cwd(), permitted())
+
+
+def enter_driver(driver: Driver) -> None:
     """Change a worker's directory to the driver's, if this node has it, and set its allocator.
 
     Ray starts workers in directories of their own, while paths in settings may be relative to the
-    driver's.
+    driver's. A worker may run no file that the driver may not.
     """
     keep_freed()
-    if folder.is_dir():
-        os.chdir(folder)
+    restrict(driver.named)
+    if driver.folder.is_dir():
+        os.chdir(driver.folder)
 
 
 def max_concurrent(what: str, needs: Mapping[str, float], workers: int = 1) -> int:

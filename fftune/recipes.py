@@ -28,6 +28,7 @@ from fftune.config import (
 from fftune.config.data import of_another
 from fftune.config.validation import require_words
 from fftune.errors import ConfigError
+from fftune.named_code import allow
 from fftune.names import plain_name
 from fftune.objectives import find_objective
 from fftune.registry import DATASETS, label
@@ -181,8 +182,7 @@ def find(name: str) -> Recipe:
         near = nearest(name, RECIPES)
         more = "; an objective of your own is --base.objective" if ".py:" in name else ""
         raise ConfigError(f"recipe {name!r} does not exist; {near} (or path/to/FILE.py{more})")
-    recipe: Recipe = own(name)
-    return recipe
+    return own(name)
 
 
 def own(name: str) -> Callable[..., Any]:
@@ -202,7 +202,7 @@ def own(name: str) -> Callable[..., Any]:
 
     def recipe(*arguments: Any) -> Any:
         try:
-            return called(path, function, *arguments)
+            return allow(called(path, function, *arguments))
         except UserCodeError as error:
             raise ConfigError(f"recipe {name!r}: {error}") from error
 

@@ -17,8 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from fftune.errors import ConfigError
+from fftune.named_code import may_run
 from fftune.user_code import UserCodeError, attribute, local_code, written_code
 
+LISTED = 80
+"""Most names that a refusal lists."""
 _FILE = re.compile(r"(?P<file>.+\.py):(?P<name>\w+)")
 
 
@@ -108,6 +111,12 @@ def is_of_file(name: str) -> bool:
     return _FILE.fullmatch(name) is not None
 
 
+def may_look(name: str) -> bool:
+    """May the entry be imported? That of a file which only what is stored names may not."""
+    parts = _FILE.fullmatch(name)
+    return parts is None or may_run(Path(parts["file"]))
+
+
 def code_of(name: str) -> str:
     """Digest of the code of `FILE.py:NAME`, and of what it imported from beside it; else ""."""
     parts = _FILE.fullmatch(name)
@@ -123,6 +132,12 @@ def written_code_of(name: str) -> str:
     return written_code(Path(parts["file"])) if parts else ""
 
 
+def source_prefix(model: str) -> str:
+    """The source of models that a name begins with, as in `timm:resnet18`; empty: it has none."""
+    prefix, colon, _ = model.partition(":")
+    return prefix if colon and ".py:" not in model and prefix in MODEL_SOURCES else ""
+
+
 def absolute(name: str) -> str:
     """The name as any process understands it: the file of `FILE.py:NAME` by its whole path."""
     parts = _FILE.fullmatch(name)
@@ -136,10 +151,13 @@ def label(name: str) -> str:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of an error about a misspelt name: the nearest known one, or all of them."""
+    """The end of an error about a misspelt name: the nearest known one, or the first of them."""
     known = sorted(known)
     near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known) or 'none'}"
+    if near:
+        return f"did you mean {near[0]!r}?"
+    more = f", and {len(known) - LISTED} more" if len(known) > LISTED else ""
+    return f"known: {', '.join(known[:LISTED]) or 'none'}{more}"
 
 
 _LOADED: dict[tuple[Path, str, str], Any] = {}
@@ -214,6 +232,18 @@ MODELS = Registry(
         "resnet101": "fftune.models.imagenet_resnet:RESNET101",
     },
 )
+MODEL_SOURCES = Registry(
+    "source of models",
+    "fftune.model_sources",
+    {
+        "torchvision": "fftune.models.origins.of_torchvision:SOURCE",
+        "timm": "fftune.models.origins.of_timm:SOURCE",
+        "robustbench": "fftune.models.origins.of_robustbench:SOURCE",
+        "hf": "fftune.models.origins.hugging_face:SOURCE",
+        "torchscript": "fftune.models.origins.torchscript:SOURCE",
+        "exported": "fftune.models.origins.exported:SOURCE",
+    },
+)
 DATASETS = Registry(
     "data set",
     "fftune.datasets",
@@ -228,6 +258,17 @@ DATASETS = Registry(
         "svhn": "fftune.data.sources.archives:SVHN",
         "tiny-imagenet": "fftune.data.sources.folders:TINY_IMAGENET",
         "imagenet": "fftune.data.sources.folders:IMAGENET",
+    },
+)
+DATA_FORMS = Registry(
+    "form of data",
+    "fftune.data_forms",
+    {  # in the order in which a place is compared with them
+        "pickles": "fftune.data.sources.cifar_pickles:CIFAR_PICKLES",
+        "shards": "fftune.data.sources.shards:SHARDS",
+        "tars": "fftune.data.sources.tars:TARS",
+        "arrays": "fftune.data.sources.numpy_files:NUMPY_FILES",
+        "folders": "fftune.data.sources.folders:CLASS_FOLDERS",
     },
 )
 BATTERIES = Registry(

@@ -225,7 +225,7 @@ class UnionCounts:
         frame = frame[frame["protocol"] != CERTIFIED]
         if not len(frame):
             raise DataError(f"there are no outcomes on {split!r}")
-        frame = frame[frame["id"].isin(_tried_by_all(frame))].copy()
+        frame = frame[frame["id"].isin(tried_by_all(frame))].copy()
         frame["right"] = frame["pred_pert"] == frame["y"]
         frame["wrong"] = ~frame["right"]
         frame["clean"] = clean_prediction(frame)
@@ -303,7 +303,7 @@ def clean_prediction(frame: Any) -> Any:
     return clean
 
 
-def _tried_by_all(frame: Any) -> list[int]:
+def tried_by_all(frame: Any) -> list[int]:
     """List the ids that every attack has a row for; the canary, which takes a few, apart.
 
     Args:

@@ -77,7 +77,7 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Write a file atomically and for good: readers see the old file or the new one, never a part.
 
     The content and the name are on disk when it returns. Writers of one file take turns. What a
-    killed one left is written over by the next.
+    killed one left is written over by the next, or deleted by `locked`.
 
     Args:
         write: fills the file `.<name>.part` beside `path`, which is then renamed.
@@ -134,6 +134,7 @@ def _part_of(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     handle = _held(part)
     try:
+        os.ftruncate(handle, 0)
         yield part
     except BaseException:
         with contextlib.suppress(OSError):
@@ -144,7 +145,7 @@ def _part_of(path: Path) -> Iterator[Path]:
 
 
 def _held(part: Path) -> int:
-    """Descriptor of a new or left file, locked and empty."""
+    """Descriptor of a new or left file, locked."""
     while True:
         try:
             handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -158,7 +159,6 @@ def _held(part: Path) -> int:
             # Not so where the one waited for has renamed or deleted what was opened here.
             with contextlib.suppress(FileNotFoundError):
                 if os.path.samestat(os.fstat(handle), os.lstat(part)):
-                    os.ftruncate(handle, 0)
                     return handle
         except BaseException:
             os.close(handle)
@@ -166,20 +166,32 @@ def _held(part: Path) -> int:
         os.close(handle)
 
 
-def _take_away(part: Path) -> None:
-    """Delete what another user's killed writer left, where the folder's rights allow it.
+def _take_away(part: Path, *, wait: bool = True) -> None:
+    """Delete what a killed writer left, where the folder's rights allow it.
+
+    Args:
+        wait: until a writer that is at work has ended; False: raise an error then.
 
     Raises:
-        PermissionError: they do not.
+        PermissionError: it is another user's, and they do not.
+        BlockingIOError: a writer is at work.
     """
-    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW)
+    handle = os.open(part, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+        fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(handle), os.lstat(part)):
                 os.unlink(part)
     finally:
         os.close(handle)
+
+
+def _tidy(folder: Path) -> None:
+    """Delete below a folder what killed writers left, and nobody may ever write over."""
+    with contextlib.suppress(OSError):  # folders may come and go where others are at work
+        for part in folder.rglob(".*.part"):
+            with contextlib.suppress(OSError):  # such as that its writer is at work
+                _take_away(part, wait=False)
 
 
 def _sync(path: Path, flags: int) -> None:
@@ -204,6 +216,8 @@ def _sync_folder(folder: Path) -> None:
 def locked(folder: Path, what: str) -> Iterator[None]:
     """Hold the lock of a folder while the block runs, against every process on its file system.
 
+    What killed writers left in it is deleted.
+
     Args:
         what: name of the folder's content in the message, as in "study 'a'".
 
@@ -219,6 +233,7 @@ def locked(folder: Path, what: str) -> Iterator[None]:
         except Timeout:
             raise StudyError(f"{what} is being written by another driver") from None
     try:
+        _tidy(folder)
         yield
     finally:
         lock.release()

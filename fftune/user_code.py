@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import difflib
 import hashlib
 import importlib
 import importlib.util
@@ -12,10 +13,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from types import ModuleType
+from shlex import quote
+from types import FrameType, ModuleType
 from typing import Any
 
 from fftune.errors import FftuneError, ModelError, UserError
+from fftune.named_code import may_run, within
 
 OURS = Path(__file__).resolve().parent
 INSTALLED = ("site-packages", "dist-packages")
@@ -33,12 +36,29 @@ def attribute(file: Path, name: str) -> Any:
     that folder that an earlier run brought in are run again if any of them has changed.
 
     Raises:
-        UserCodeError: the file fails, or ends the program.
+        UserCodeError: only what is stored names the file (`fftune.named_code`); or it fails, or
+            ends the program.
     """
+    if not (may_run(file) or _asked_by_code()):
+        raise UserCodeError(
+            "only what is stored names this file, which is not run by itself; if you trust it, add "
+            f"--code {quote(str(file))}"
+        )
     _RUN.begin(file.absolute())
     with _isolated(file):
         module = _module(file)
     return getattr(module, name, None)
+
+
+def _asked_by_code() -> bool:
+    """A file of the user's has called, within this command: code that runs may run more."""
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_code is not within.__code__:
+        name = frame.f_code.co_filename
+        if not name.startswith("<") and _is_local_file(name):
+            return True
+        frame = frame.f_back
+    return False
 
 
 def defined(file: Path, name: str, kind: str) -> Any:
@@ -54,8 +74,19 @@ def defined(file: Path, name: str, kind: str) -> Any:
         raise UserCodeError(f"there is no file {str(file)!r}")
     found = attribute(file, name)
     if not callable(found):
-        raise UserCodeError(f"{file.name} defines no {kind} {name!r}")
+        near = difflib.get_close_matches(name, functions_of(file), n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise UserCodeError(f"{file.name} defines no {kind} {name!r}{meant}")
     return found
+
+
+def functions_of(file: Path) -> list[str]:
+    """Names of the functions that a file defines, without running it; none of a damaged file."""
+    try:
+        nodes = ast.parse(file.read_bytes()).body
+    except (OSError, SyntaxError, ValueError):
+        return []
+    return [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
 
 
 def called(file: Path, function: Callable[..., Any], *arguments: Any) -> Any:

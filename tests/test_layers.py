@@ -34,8 +34,11 @@ RANKS = {
     "storage": 4,
     "user_code": 1,
     "names": 1,
+    "named_code": 0,
     "registry": 2,
     "private_ray": 5,
+    "ray_head": 5,
+    "ray_lines": 5,
     "ray_cluster": 6,
     "threat": 5,
     "models": 5,
@@ -66,12 +69,14 @@ RANKS = {
     "inputs": 13,
     "result": 13,
     "papers": 14,
+    "viewer": 14,
     "cli": 15,
     "api": 15,
     "__main__": 16,
     "train": 16,
     "evaluate": 16,
     "sweep": 16,
+    "view": 16,
     "reproduce": 16,
 }
 """A room may import rooms of lower rank, and files of its own."""
@@ -80,7 +85,7 @@ DOORS = {
     "optuna": {"sweeping", "testing.samplers"},
     "sqlalchemy": {"sweeping.optuna_storage"},
     "ray": {
-        *("ray_cluster", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
+        *("ray_cluster", "ray_lines", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
         *(
             "sweeping.ray_scheduler",
             "sweeping.ray_tune",
@@ -94,35 +99,29 @@ DOORS = {
     "rich": {"progress", "report.terminal"},
     "pandas": {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
-        *("hedge_study.summary", "result", "papers"),
+        *("hedge_study.summary", "result", "papers", "viewer"),
     },
-    "pyarrow": {"outcomes", "evaluation", "data.sources.folders", "hedge_study"},
+    "pyarrow": {"outcomes", "evaluation", "data.sources.shards", "data.row_groups", "hedge_study"},
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
     "PIL": {"data", "hedge_study.pictures", "defenses.jpeg", "evaluation.saved_images"},
     "skimage": {"hedge_study.pictures"},
-    "torchvision": {"data", "models.imagenet_resnet"},
+    "torchvision": {"data", "models.imagenet_resnet", "models.origins.of_torchvision"},
     "scipy": {
         *("comparison", "evaluation.canary", "papers.tables.measures", "defenses.smoothing"),
     },
-    "robustbench": {"models.published_nets"},
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "filelock": {"storage"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
-        *(
-            "evaluation.ray_pool",
-            "evaluation.saved_images",
-            "report.gaps",
-            "capture.python_state",
-            "papers",
-        ),
+        *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
+        *("capture.python_state", "papers", "models.weights"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "inputs", "api", "capture", "papers"),
+        *("testing", "inputs", "api", "capture", "papers", "viewer"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""

@@ -1,6 +1,7 @@
 """What a cluster holds, counted by hand: nodes are looked at one by one, and those to come."""
 
 import os
+import pickle
 import re
 import signal
 import stat
@@ -14,6 +15,7 @@ from fftune import ray_cluster as cluster  # before Ray, whose start it sets
 # isort: split
 from ray.exceptions import AuthenticationError
 
+from fftune import named_code
 from fftune.config import Resources
 from fftune.errors import ClusterError
 from fftune.sweeping.ray_tune import at_once
@@ -246,10 +248,17 @@ def test_a_missing_token_is_one_line_wherever_the_cluster_is(home, monkeypatch) 
 def test_a_worker_stands_where_the_driver_does_if_it_can(tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "driver").mkdir()
-    cluster.enter_driver_dir(tmp_path / "driver")
-    assert Path.cwd() == tmp_path / "driver"
-    cluster.enter_driver_dir(tmp_path / "elsewhere")
-    assert Path.cwd() == tmp_path / "driver"
+    for name in ("driver", "elsewhere"):
+        cluster.enter_driver(cluster.Driver(tmp_path / name, named_code.permitted()))
+        assert Path.cwd() == tmp_path / "driver"
+
+
+def test_a_worker_may_run_what_its_driver_may(monkeypatch) -> None:
+    monkeypatch.setattr(named_code, "_named", frozenset({"/mine.py"}))
+    driver = pickle.loads(pickle.dumps(cluster.Driver.here()))
+    named_code.restrict(None)
+    cluster.enter_driver(driver)
+    assert named_code.permitted() == {"/mine.py"}
 
 
 def test_the_commands_own_handler_of_sigterm_outlives_the_start_of_ray() -> None:

@@ -13,7 +13,7 @@ from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.errors import ModelError, StorageError
 from fftune.models.weights import read_plain
 from fftune.report.evaluations import EvaluationRecord
-from fftune.storage import sha256, storage_root, write_text, write_whole
+from fftune.storage import locked, sha256, storage_root, write_text, write_whole
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path) -> None:
@@ -41,6 +41,33 @@ def test_what_a_killed_writer_left_is_written_over(tmp_path) -> None:
     write_text(tmp_path / "a", "new")
     assert (tmp_path / "a").read_text() == "new"
     assert os.listdir(tmp_path) == ["a"]
+
+
+def test_who_locks_a_folder_deletes_what_killed_writers_left_and_nothing_else(tmp_path) -> None:
+    below = tmp_path / "attempts"
+    below.mkdir()
+    (below / ".left.json.part").write_text("half")
+    (below / ".linked.json.part").symlink_to(below / "kept")
+    os.mkfifo(below / ".pipe.json.part")
+
+    def fill(part: Path) -> None:
+        with locked(tmp_path, "run"):  # of another driver, while this one writes
+            part.write_text("whole")
+
+    write_whole(below / "kept", fill)
+    assert sorted(os.listdir(below)) == [".linked.json.part", "kept"]
+    assert (below / "kept").read_text() == "whole"
+
+
+def test_a_file_that_cannot_be_emptied_is_deleted(tmp_path, monkeypatch) -> None:
+    def fail(*_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "ftruncate", fail)
+        with pytest.raises(StorageError, match="Input/output error; nothing was left behind"):
+            write_text(tmp_path / "a", "new")
+    assert not os.listdir(tmp_path)
 
 
 def test_writers_of_one_file_take_turns(tmp_path) -> None:

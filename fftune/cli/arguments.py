@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from fftune.cli.options import parse, parse_known, spelled_out
-from fftune.config import ModelSpec, TrainConfig, read_settings
+from fftune.config import ModelSpec, TrainConfig, read_settings, require
 from fftune.errors import ConfigError, ModelError
 
 C = TypeVar("C", bound=Any)
@@ -51,7 +51,7 @@ def parse_net(
         ModelError: there is no complete checkpoint, or it would run a file that `--model` or
             `--data` do not name.
     """
-    flags = spelled_out(arguments, short)
+    flags = _checkpoint_first(spelled_out(arguments, short))
     checkpoint = None if flags[0].startswith("-") else Path(flags.pop(0))
     if checkpoint is None:
         command = parse(cls, flags, prog=prog, default=cls())
@@ -59,7 +59,8 @@ def parse_net(
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
         from fftune.models.specs import named_spec
 
-        return command, named_spec(command.model, command.weights)
+        options = {"weights_key": command.weights_key, "normalize": command.normalize}
+        return command, named_spec(command.model, command.weights, **options)
     from fftune.models.specs import read_spec, with_named_code, with_named_data
 
     spec = read_spec(checkpoint)  # first, as defaults of a damaged checkpoint would be guesses
@@ -71,4 +72,21 @@ def parse_net(
     command = parse(cls, flags, prog=prog, default=default)
     if command.weights:
         raise ConfigError("weights contradict CHECKPOINT: name one of them")
+    for name in ("weights_key", "normalize"):
+        value = getattr(command, name)
+        require(name, not value, "left out for a CHECKPOINT, which has its own", value)
     return command, spec
+
+
+def _checkpoint_first(flags: list[str]) -> list[str]:
+    """The flags with a checkpoint that `--model` names in its own place, before all."""
+    named = [i for i, flag in enumerate(flags) if flag.partition("=")[0] == "--model"]
+    if len(named) != 1 or not flags[0].startswith("-"):
+        return flags
+    at = named[0]
+    _, equals, place = flags[at].partition("=")
+    taken = 1 if equals else 2
+    place = place if equals else "".join(flags[at + 1 : at + 2])
+    if not place or not (Path(place) / "model.json").is_file():
+        return flags
+    return [place, *flags[:at], *flags[at + taken :]]

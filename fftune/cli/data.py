@@ -19,6 +19,7 @@ from fftune.config import (
     told_radius,
 )
 from fftune.config.attack import default_eps
+from fftune.config.data import data_name
 from fftune.config.validation import require_words
 from fftune.errors import ConfigError
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class List:
-    """Show which data sets are found where (`FFTUNE_DATA`), and how large they are."""
+    """Show the known data sets, and all that lie in `FFTUNE_DATA`, and how large they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ class Write:
     """Write a data set as beton files (FFCV's), each with a manifest that says what is in it."""
 
     name: tyro.conf.Positional[str]
-    """A set that `list` shows, folder:PATH or synthetic:SETTINGS."""
+    """A set that `list` shows, folder:PATH, FILE.py:NAME or synthetic:SETTINGS."""
     source: Path | None = None
     """The folder that holds it; by default it is looked for where `list` says."""
     out: Path | None = None
@@ -158,7 +159,7 @@ def _write(command: Write) -> None:
     from fftune.data.conversion import Conversion, convert
 
     conversion = Conversion(
-        name=command.name,
+        name=data_name(command.name),
         source=command.source,
         out=command.out,
         part=command.part,
@@ -195,7 +196,7 @@ def _verify(command: Verify) -> None:
         if (classes := _classes(manifest.source)) != said:
             print(classes)
             said = classes
-        print(f"{path}: {_summary(manifest)}")
+        print(f"ok {path}: {_summary(manifest)}")
 
 
 def _classes(source: "Source", most: int = 12) -> str:

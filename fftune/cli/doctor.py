@@ -56,9 +56,15 @@ class Doctor:
     """Settings of the defense; its names and repeats are not used."""
     split: Split = "test"
     model: str = ""
-    """`path/to/file.py:FUNCTION` of your own net; with its CHECKPOINT, the code that it may run."""
+    """`path/to/FILE.py:FUNCTION` of your own net, or any other that `fftune evaluate --model`
+    takes; with a CHECKPOINT of your own net, the code that it may run."""
     weights: str = ""
-    """Its state_dict, where the function does not load it."""
+    """File of its weights, as training scripts write them, where the function does not load it."""
+    weights_key: str = ""
+    """Container or prefix in that file, as in `state_dict_ema`, where several fit the net."""
+    normalize: str = ""
+    """Normalisation put before the net: `none`, `data`, `imagenet` or MEAN/STD. Default what its
+    source says; a net of your own takes images in [0, 1]."""
     format: ResultForm = "text"
     """Form of the result, which alone goes to stdout; checks are told on stderr as they end.
     `text`: tables as wide as the terminal; `markdown`; `json`; `csv`: one row a check. Default

@@ -29,7 +29,7 @@ from typing import NoReturn
 
 from fftune.cli.kept_traceback import keep
 from fftune.cli.streams import give_up, streams
-from fftune.errors import FftuneError
+from fftune.errors import FftuneError, first_words
 from fftune.secrets import redacted
 from fftune.user_code import at_fault
 
@@ -195,7 +195,8 @@ def _surroundings(error: BaseException) -> str:
         return _os_error(error)
     for kind in type(error).__mro__:
         if (package := kind.__module__.partition(".")[0]) in OTHERS:
-            return f"{OTHERS[package]} failed: {_named(error)}"
+            words = f"{type(error).__name__}: {first_words(error)}"  # MLflow adds SQL below
+            return f"{OTHERS[package]} failed: {one_line(words)}"
     if isinstance(error, ImportError) and not (error.name or "fftune").startswith("fftune"):
         return f"the installation is not whole: {_named(error)}"
     if isinstance(error, RuntimeError) and "home directory" in str(error):

@@ -38,7 +38,8 @@ if TYPE_CHECKING:
 USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
                                              [--SETTING VALUE ...]
        python -m fftune.evaluate STUDY|RUN ...
-       python -m fftune.evaluate --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
+       python -m fftune.evaluate --model FILE.py:FUNCTION|torchvision:NAME|... [--weights FILE]
+                                 --data NAME ...
 
 CHECKPOINT is the folder of a trained net, RUN the name or the folder of a training, STUDY that of a
 sweep, of which all nets are evaluated; their data and threat are the defaults.
@@ -99,12 +100,18 @@ class Evaluate:
     """Share of right answers, in (0, 1), that a net must reach: print who passes on clean images,
     who would pass once touched by a false friend, and end with the verdict's exit code."""
     model: str = ""
-    """`path/to/file.py:FUNCTION` of your own net, which takes images in [0, 1]; a further
-    `:NAME` is passed to the function. Or a net of ours, as in `resnet50`, for `weights` of
-    torchvision's or FastAT's; without any it is as initialised. With a CHECKPOINT of your own
-    net: the code that it may run."""
+    """A net that is no CHECKPOINT: `path/to/FILE.py:FUNCTION` of your own, which takes images in
+    [0, 1] (a further `:NAME` is passed to it); a file of TorchScript or `torch.export`;
+    `torchvision:resnet50`, `timm:NAME`, `robustbench:ID` or `hf:OWNER/NAME@REVISION` with
+    their weights from local caches, or with `weights` as their architecture; or a net of ours, as
+    in `resnet18`, with `weights`. With a CHECKPOINT of your own net: the code that it may run."""
     weights: str = ""
-    """Its state_dict, where the function does not load it."""
+    """File of its weights, as training scripts write them, where the function does not load it."""
+    weights_key: str = ""
+    """Container or prefix in that file, as in `state_dict_ema`, where several fit the net."""
+    normalize: str = ""
+    """Normalisation put before the net: `none`, `data`, `imagenet` or MEAN/STD. Default what its
+    source says; a net of your own takes images in [0, 1]."""
     format: ResultForm = "text"
     """Form of the result, which alone goes to stdout. `text`: tables as wide as the terminal, of
     100 columns in a pipe; `markdown`: the same for a page; `json`: every figure with its n and
@@ -142,8 +149,10 @@ def main(arguments: Sequence[str]) -> None:
     _refuse(command, nets, arguments)
 
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
+    require_store(root)
 
     announce_imports()
     from fftune.report.evaluation_result import evaluation_result

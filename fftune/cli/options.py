@@ -20,9 +20,11 @@ from fftune.config import nearest, require, with_norms_of
 from fftune.config.validation import require_usable, require_words
 from fftune.errors import ConfigError
 from fftune.hardware import CardName
+from fftune.named_code import within
 from fftune.progress import Lines, LogHandler, display_for, show_on
 
 EVERYWHERE = """with every verb:
+  --code FILE.py     run this file, too, if a study, a checkpoint or a zoo names it
   --quiet            no progress, only warnings and errors
   --log-level LEVEL  debug, info (the default), warning or error"""
 
@@ -62,9 +64,33 @@ def again_of(command: Callable[[Sequence[str]], None]) -> str:
 def perform(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
     """Set up the log, and do what a verb is asked."""
     keep_freed()
-    command(_set_up_log(arguments))
+    as_named(command, _set_up_log(arguments))
     if arguments in (["-h"], ["--help"]):
         print(f"\n{EVERYWHERE}")
+
+
+def as_named(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
+    """Do what a verb is asked, and run no file of Python's that its arguments do not name.
+
+    Raises:
+        ConfigError: `--code` comes without a file.
+    """
+    rest, files = _without_code(arguments)
+    for file in files:
+        require("code", file.endswith(".py"), "a FILE.py", file)
+    within(arguments, lambda: command(rest))
+
+
+def _without_code(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The other arguments, and the values of `--code`."""
+    rest, files, left = [], [], list(arguments)
+    while left:
+        flag, equals, value = (argument := left.pop(0)).partition("=")
+        if flag == "--code":
+            files.append(value if equals else left.pop(0) if left else "")
+        else:
+            rest.append(argument)
+    return rest, files
 
 
 def require_dry_run(asked: DryRun) -> None:

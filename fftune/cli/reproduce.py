@@ -75,6 +75,7 @@ def main(arguments: Sequence[str]) -> None:
     if not (command.keys or command.list):
         raise ConfigError("KEY is missing: name tables or figures, P1, P2 or all; --list tells")
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is refused before the long imports
     announce_imports()
@@ -84,6 +85,7 @@ def main(arguments: Sequence[str]) -> None:
     if command.list or command.dry_run:
         print(_plan(command, keys, setup, root))
         return
+    require_store(root)
     how = How(
         backend=command.backend,
         resources=command.resources,

@@ -61,7 +61,7 @@ class Log(Results):
 def streams() -> Iterator[None]:
     """Have `Results` and `Log` while the block runs, in which any character can be written."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Results(_open(sys.stdout)), Log(_open(sys.stderr))
+    sys.stdout, sys.stderr = Results(_open(sys.stdout)), Log(_open(_apart(sys.stderr)))
     try:
         yield
     finally:
@@ -86,6 +86,18 @@ def _open(stream: Any) -> Any:
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
     return stream
+
+
+def _apart(stream: Any) -> Any:
+    """Give stderr a descriptor of its own: what libraries write to descriptor 2 is told from it.
+
+    A stream of another kind, as in notebooks, is returned as it is.
+    """
+    try:
+        own = os.dup(stream.fileno()) if stream.fileno() == 2 else None
+    except (AttributeError, OSError, ValueError):
+        own = None
+    return stream if own is None else open(own, "w", buffering=1, encoding=stream.encoding)
 
 
 @contextlib.contextmanager

@@ -69,10 +69,15 @@ class ModelCommand(Command):
     checkpoint: str = ""
     """The folder of a trained model; its data and threat are the defaults."""
     model: str = ""
-    """Or `path/to/file.py:FUNCTION` of your own model, which takes images in [0, 1]; or a model of
-    ours, as in `resnet50`. With a checkpoint of your own model: the code that it may run."""
+    """Or `path/to/FILE.py:FUNCTION` of your own model, which takes images in [0, 1], or any other
+    that `fftune evaluate --model` takes. With a checkpoint of your own: the code that it may run.
+    """
     weights: str = ""
-    """Its state_dict, where the function does not load it."""
+    """File of its weights, where the function does not load it."""
+    weights_key: str = ""
+    """Container or prefix in that file, where several fit the model."""
+    normalize: str = ""
+    """Normalisation put before it: `none`, `data`, `imagenet` or MEAN/STD."""
 
 
 SHORT = {
@@ -158,8 +163,10 @@ def main(arguments: Sequence[str]) -> None:
         print(study_json(command.config) + _cost(command), end="")
         return
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
+    require_store(root)
 
     announce_imports()
     from fftune.sweeping.study_kind import kind_of
@@ -254,9 +261,12 @@ def _parse_with_model(flags: Sequence[str], default: Command, prog: str) -> Comm
     if not (command.model or command.checkpoint or base.net.factory):
         raise ConfigError("model is missing: name a --checkpoint, or --model FILE.py:FUNCTION")
     if command.model and not command.checkpoint:
-        from fftune.data.model_spec import model_spec
+        from fftune.data.model_spec import with_inputs
+        from fftune.models.specs import named_spec
 
-        base = replace(base, net=model_spec(command.model, command.weights, base.data))
+        options = {"weights_key": command.weights_key, "normalize": command.normalize}
+        net = named_spec(command.model, command.weights, **options)
+        base = replace(base, net=with_inputs(net, base.data))
     if command.weights and (command.checkpoint or not command.model):
         raise ConfigError("weights must come with --model, and without --checkpoint")
     name = config.name

@@ -127,7 +127,7 @@ recipes:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse, train, print the epochs and the folder of the checkpoint."""
-    command = _parse(arguments)
+    command = parsed(arguments)
     if command is None:
         return
     require_dry_run(command)
@@ -139,8 +139,10 @@ def main(arguments: Sequence[str]) -> None:
         print(describe(command.config, command.on, command.cards))
         return
     from fftune.storage import storage_root
+    from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is refused before the long imports
+    require_store(root)
 
     announce_imports()
     from fftune.training.tracked import train_tracked
@@ -158,7 +160,7 @@ def main(arguments: Sequence[str]) -> None:
     training_page(command.name, checkpoint, folder).write(command.format)
 
 
-def _parse(arguments: Sequence[str]) -> Train | None:
+def parsed(arguments: Sequence[str]) -> Train | None:
     """The command; None if help was asked for and printed."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())

@@ -41,4 +41,8 @@ VERBS = {
         "lay the fronts of finished studies side by side",
         "run it again: the studies are as they were",
     ),
+    "view": Verb(
+        "look at a study or at rows in a browser, image by image",
+        "run it again: it starts anew",
+    ),
 }

@@ -7,7 +7,7 @@ from typing import Any
 
 from fftune.config.literals import Norm, Protocol, Start
 from fftune.config.validation import UNSAID, is_unsaid, require, require_words
-from fftune.registry import ATTACKS, absolute, label
+from fftune.registry import ATTACKS, absolute, label, may_look
 
 PIXEL = 255
 """Steps of an 8-bit pixel in [0, 1]."""
@@ -88,7 +88,7 @@ class AttackConfig:
         require("targets", self.targets >= 0, ">= 0", self.targets)
         round_ball = self.start != "sphere" or self.threat.norm == "l2"
         require("start", round_ball, "another than 'sphere' for linf", self.start)
-        if not self.threat.clamp:  # an import of torch, which few settings ask for
+        if not self.threat.clamp and may_look(self.search):  # an import of torch
             may = getattr(ATTACKS[self.search], "may_unclamp", False)
             require("clamp", may, f"on for search {self.search!r}", self.threat.clamp)
 

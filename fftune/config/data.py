@@ -18,8 +18,9 @@ class DataSpec:
     """
 
     name: str = "digits"
-    """A data set by name, `folder:PATH`, `path/to/FILE.py:NAME`, a function of yours that returns
-    it, or `synthetic:shape=3x32x32,classes=10,train=1000,...`."""
+    """A data set by name, `folder:PATH` (class folders, Parquet, WebDataset's tars, NumPy's files,
+    CIFAR's pickles), `path/to/FILE.py:NAME`, a function of yours that returns it, or
+    `synthetic:shape=3x32x32,classes=10,train=1000,...`."""
     train_size: int | None = None
     """Number of training examples; default: all that validation leaves of the official training
     part, 100 of `digits`."""
@@ -35,7 +36,7 @@ class DataSpec:
 
     def __post_init__(self) -> None:
         require_words(self)
-        object.__setattr__(self, "name", absolute(self.name))
+        object.__setattr__(self, "name", data_name(self.name))
         require(
             "train_size", self.train_size is None or self.train_size >= 1, ">= 1", self.train_size
         )
@@ -51,11 +52,18 @@ def of_another(data: DataSpec, name: str | None) -> DataSpec:
     Sizes of splits are not taken over for a folder or a file of the user's: they are asked for,
     or the set stays whole.
     """
-    if name is None or absolute(name) == data.name:
+    if name is None or data_name(name) == data.name:
         return data
-    if name.startswith("folder:") or is_of_file(name):
+    if data_name(name).startswith(("folder:", "memory:")) or is_of_file(name):
         return replace(data, name=name, train_size=None, validation_size=None)
     return replace(data, name=name)
+
+
+def data_name(name: str) -> str:
+    """The name of a data set in one spelling: a path is `folder:PATH`, and a file's is whole."""
+    if "/" in name and not is_of_file(name) and not name.startswith(("folder:", "synthetic:")):
+        return f"folder:{name}"
+    return absolute(name)
 
 
 PERTURBED = ("poisoning", "helped")
@@ -65,6 +73,19 @@ PERTURBED = ("poisoning", "helped")
 def substandard_name(parent: str, kind: str, norm: Norm) -> str:
     """Name of the changed set that is made of `parent`; perturbed images belong to one norm."""
     return f"{parent}-{kind}" + ("-l2" if kind in PERTURBED and norm == "l2" else "")
+
+
+def written_by(kind: str) -> str:
+    """Flags by which `fftune data write` makes a set called NAME-KIND; empty if it makes none.
+
+    Args:
+        kind: as in `poisoning` and `phase1`.
+    """
+    if kind in PERTURBED:
+        return f"--kind {kind} --net CHECKPOINT"
+    if kind in ("noise", "mislabeling"):
+        return f"--kind {kind}"
+    return f"--phase {kind[-1]}" if kind in ("phase1", "phase2", "phase3") else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 from fftune.config.literals import Device, Precision, Tier
 from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
-from fftune.registry import BATTERIES, absolute
+from fftune.registry import BATTERIES, absolute, may_look
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class BatteryConfig:
         size = self.block_size is None or self.block_size >= 1
         require("block_size", size, ">= 1", self.block_size)
         require("threads", self.threads >= 1, ">= 1", self.threads)
-        if self.tier is not None:  # an import of torch, which few settings ask for
+        if self.tier is not None and may_look(self.name):  # an import of torch, rarely
             tiers = getattr(BATTERIES[self.name], "tiers", ())
             rule = f"one of {', '.join(tiers)}" if tiers else "left out"
             require("tier", self.tier in tiers, f"{rule} for battery {self.name!r}", self.tier)

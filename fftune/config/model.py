@@ -1,9 +1,11 @@
 """Specification of a net that can be built again."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fftune.config.literals import Constants
+from fftune.config.normalisation import constants_of
+from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
 from fftune.names import plain_name
 
@@ -29,12 +31,23 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """Provenance of a net, as it was found when the net was loaded."""
+
+    version: str
+    """Libraries, revisions and digests on which its code depends: part of its rows' key."""
+    told: str
+    """The same in words: also files with their sha256, and the normalisation that was taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A net that can be built again: its factory, its inputs and its weights' hash."""
 
     factory: str
-    """`fftune:NAME`, a net of this package, or `path/to/file.py:FUNCTION`, one of the user's:
-    it is called without arguments and takes images in [0, 1]."""
+    """`fftune:NAME`, a net of this package; `path/to/file.py:FUNCTION`, one of the user's: it is
+    called without arguments and takes images in [0, 1]; or `PREFIX:NAME` of a source in
+    `registry.MODEL_SOURCES`, as in `torchvision:resnet50`."""
     inputs: InputSpec | None = None
     """Inputs that a net of this package is built for; a user's function knows its own."""
     width: int | None = None
@@ -44,10 +57,17 @@ class ModelSpec:
     """Path of a state_dict; empty where the user's function has loaded them already."""
     hash: str = ""
     """`weights_hash` of the net; another one is refused. Empty takes the net as it is."""
+    weights_key: str = field(default="", metadata={SINCE: 5})
+    """Container or prefix of the tensors in the file of weights, where several fit."""
+    normalize: str = field(default="", metadata={SINCE: 5})
+    """Normalisation put before the net; see `config.normalisation`. Empty: the source's own."""
+    origin: Origin | None = field(default=None, metadata={SINCE: 5})
+    """Its provenance; None: it was not loaded yet, or there is nothing to tell."""
 
     def __post_init__(self) -> None:
         require_words(self)
         require("width", self.width is None or self.width >= 1, ">= 1", self.width)
+        constants_of(self.normalize)  # refuses what is none
 
     @property
     def label(self) -> str:

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
+from os.path import abspath
 from typing import Any
 
 from fftune.config.attack import AttackConfig
@@ -21,7 +22,7 @@ from fftune.config.literals import (
 from fftune.config.serialization import SINCE
 from fftune.config.validation import UNSAID, is_unsaid, require, require_words
 from fftune.errors import ConfigError
-from fftune.registry import MODELS, OBJECTIVES, absolute, is_of_file
+from fftune.registry import MODELS, OBJECTIVES, absolute, is_of_file, source_prefix
 
 CODE_LR_FROM = 10.0
 """Lambda from which on the authors' code trains with `CODE_LR` on CIFAR-10, and nowhere else; Tao
@@ -120,7 +121,11 @@ class TrainConfig:
     engine: Engine = "auto"
     """Delivery of the examples; see `LoaderConfig`."""
     model: str = "small_cnn"
-    """An architecture by name, or `path/to/FILE.py:FUNCTION`, a net of yours."""
+    """An architecture by name; `path/to/FILE.py:FUNCTION`, a net of yours; or `torchvision:NAME`,
+    `timm:NAME` or `hf:OWNER/NAME`, with fresh weights for the data's classes."""
+    init_model: str = field(default="", metadata={SINCE: 5})
+    """Weights that training begins with: the folder of a checkpoint, or a file, as
+    `fftune evaluate --weights` takes it. Default fresh ones, by the seed."""
     width: int | None = None
     """Channels of the net's first stage; None builds the published net."""
     constants: Constants = "paper"
@@ -154,6 +159,8 @@ class TrainConfig:
         self._check_objective()
         require("lam", self.lam >= 0, ">= 0", self.lam)
         require("lam", math.isfinite(self.lam), "finite", self.lam)
+        if self.init_model:
+            object.__setattr__(self, "init_model", abspath(self.init_model))
         require("width", self.width is None or self.width >= 1, ">= 1", self.width)
         require("validate_every", self.validate_every >= 0, ">= 0", self.validate_every)
         require("seed", self.seed >= 0, ">= 0", self.seed)
@@ -190,7 +197,7 @@ class TrainConfig:
             weighted = self._weighted
             require("lam", not weighted, f"given for objective {self.objective!r}", None)
             object.__setattr__(self, "lam", 0.0)
-        if ".py:" not in self.model:
+        if ".py:" not in self.model and not source_prefix(self.model):
             MODELS.check("model", self.model)
         if not is_of_file(self.objective):
             needed = OBJECTIVES[self.objective].needs_model

@@ -1,24 +1,29 @@
 """Data sets by name: the table DATASETS, `folder:PATH`, `synthetic:...` and `FILE.py:NAME`."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
 
 from fftune.config import DataSpec, Split, nearest
+from fftune.config.data import written_by
 from fftune.data.beton.reader import stored_parts
+from fftune.data.data_form import DataForm, Place
 from fftune.data.dataset import Dataset
 from fftune.data.dataset_spec import DatasetSpec
+from fftune.data.files_below import entries, glimpse, has_images
+from fftune.data.held import held
 from fftune.data.images import Central
 from fftune.data.official_split import ListedSplit, Parts, place
+from fftune.data.origin import tell, told
 from fftune.data.sources import archives
 from fftune.data.sources.arrays import parts_from
-from fftune.data.sources.folders import folder, parquet
 from fftune.data.sources.synthetic import synthetic
 from fftune.errors import DataError, StorageError
 from fftune.names import is_plain
-from fftune.registry import DATASETS, is_of_file
+from fftune.registry import DATA_FORMS, DATASETS, is_of_file
 from fftune.storage import in_home
 from fftune.user_code import UserCodeError, called
 
@@ -43,6 +48,10 @@ def place_framed(spec: DataSpec, split: Split) -> ListedSplit:
     """
     part, rows = place(_opened(spec.name), spec, split)
     frame = Central(spec.image_size, spec.image_resize) if spec.image_size else None
+    official = _official(spec.name)
+    origin = told(part, spec, split, len(rows), official.get(part.name, 0))
+    part = replace(part, origin=origin, asked=spec.name)
+    tell(part.origin)
     return ListedSplit(part.framed(frame), rows.sort().values)
 
 
@@ -92,8 +101,8 @@ def open_parts(name: str, source: Path | None = None, *, betons: bool = True) ->
     """The official parts of a data set, listed but not decoded.
 
     Args:
-        name: a name of the table DATASETS, `synthetic:...`, `folder:PATH`, `FILE.py:NAME`, or any
-            name under which FFCV files were written.
+        name: a name of the table DATASETS, `synthetic:...`, `folder:PATH` (`Place.of`; any form of
+            the table DATA_FORMS), `FILE.py:NAME`, or the name of what lies under `data_root()`.
         source: the folder of a data set of the table; by default it is looked for under
             `data_root()`.
         betons: take FFCV files ("betons"), if there are any, rather than what they were made of.
@@ -104,22 +113,46 @@ def open_parts(name: str, source: Path | None = None, *, betons: bool = True) ->
     kind, _, rest = name.partition(":")
     if kind == "synthetic":
         return synthetic(rest)
+    if kind == "memory":
+        return held(name)
     if kind == "folder":
-        return _user_folder(in_home(rest), betons=betons)
+        return _at(Place.of(rest), betons=betons)
     spec = _spec_of(name)
     if spec and spec.load:
         return _loaded(name, spec)
-    stored = stored_parts(data_root() / name) if betons and not source and is_plain(name) else None
+    own = data_root() / name if is_plain(name) else None
+    stored = stored_parts(own) if own and betons and not source else None
     if stored:
         return stored
     if spec:
         return _from_files(name, spec, [source] if source else _places(name, spec))
-    raise DataError(f"data.name: no data set {name!r}; {nearest(name, spellings())}")
+    if own and (source or own.exists()):
+        return _at(Place(path=source or own), betons=False)
+    raise DataError(f"data.name: no data set {name!r}; {_why(name)}")
 
 
 def spellings() -> tuple[str, ...]:
     """The names and forms of names that data sets have."""
     return (*DATASETS, "folder:PATH", "synthetic", "FILE.py:NAME")
+
+
+def _why(name: str) -> str:
+    """The end of an error about a name that is none: what would make it, or what is near."""
+    parent = next((p for p in DATASETS if name.startswith(f"{p}-")), "")
+    kind = name.removeprefix(f"{parent}-").removesuffix("-l2")
+    norm = " --threat.norm l2" if name.endswith("-l2") else ""
+    if parent and (made := written_by(kind)):
+        return f"`fftune data write {parent} {made}{norm}` makes it"
+    if Path(name).exists():
+        return f"the {'folder' if Path(name).is_dir() else 'file'} here is folder:{name}"
+    return nearest(name, spellings())
+
+
+def _official(name: str) -> Mapping[str, int]:
+    """Published number of examples of each part; empty for other sets."""
+    if name not in DATASETS or not isinstance(spec := DATASETS[name], DatasetSpec):
+        return {}
+    return spec.official
 
 
 def _spec_of(name: str) -> DatasetSpec | None:
@@ -146,19 +179,29 @@ def _loaded(name: str, spec: DatasetSpec) -> Parts:
 
 
 def _from_files(name: str, spec: DatasetSpec, places: list[Path]) -> Parts:
-    for path in places:
+    for path in [*places, *(folder.parent for folder in places[:1])]:
         read = spec.archive(path) if spec.archive else None
         if read:
             return archives.opened(read, path, name=name, mean=spec.mean, std=spec.std)
-    found = next((path for path in places if _has_parts(path)), None)
+    found = next((path for path in places if _is_there(path)), None)
     if found is None:
-        tried = " or ".join(repr(str(path)) for path in places)
-        raise DataError(f"data set {name!r} is not in {tried}; FFTUNE_DATA names another folder")
-    parts = folder(found, name=name, mean=spec.mean, std=spec.std)
+        raise DataError(_missing(name, spec, places))
+    parts = _at(Place(path=found, title=name, mean=spec.mean, std=spec.std), betons=False)
     classes = len(next(iter(parts.values())).source.classes)
     if spec.classes and classes > spec.classes:
         raise DataError(f"{str(found)!r} has {classes} classes, {name!r} has {spec.classes}")
     return parts
+
+
+def _missing(name: str, spec: DatasetSpec, places: list[Path]) -> str:
+    """One line on files that are not there: where they are looked for, and how they lie there."""
+    tried = " or ".join(repr(str(path)) for path in places)
+    layout = f"{spec.layout}, or " if spec.layout else ""
+    return (
+        f"data set {name!r} is not in {tried}: nothing is downloaded; put there "
+        f"{layout}train/CLASS/IMAGE and test/CLASS/IMAGE, or its Parquet files; FFTUNE_DATA names "
+        "another folder"
+    )
 
 
 def _places(name: str, spec: DatasetSpec) -> list[Path]:
@@ -166,13 +209,55 @@ def _places(name: str, spec: DatasetSpec) -> list[Path]:
     return [root / folder for folder in (name.rpartition(":")[2], *spec.folders)]
 
 
-def _has_parts(path: Path) -> bool:
-    return any((path / part).is_dir() for part in ("train", "test", "val"))
+def found_beside() -> list[str]:
+    """Names of data sets under `data_root()` that are in no table, whatever their form."""
+    specs = (_spec_of(name) or DatasetSpec() for name in DATASETS)
+    known = {*DATASETS, *(folder for spec in specs for folder in spec.folders)}
+    root = data_root()
+    names = sorted(entry.name for entry in entries(root)) if root.is_dir() else []
+    return [
+        name
+        for name in names
+        if is_plain(name)
+        and name not in known
+        and (_is_stored(root / name) or _is_set(root / name))
+    ]
 
 
-def _user_folder(path: Path, *, betons: bool) -> Parts:
-    if path.is_file():
-        return parquet(path)
-    if not path.is_dir():
+def _is_stored(path: Path) -> bool:
+    return path.is_dir() and any(path.glob("*.beton"))
+
+
+def _is_set(path: Path) -> bool:
+    form = _form(path)
+    return form is not None and (not form.last or has_images(glimpse(path)))
+
+
+def _at(place: Place, *, betons: bool) -> Parts:
+    """What lies at a place, whatever its form.
+
+    Raises:
+        DataError: nothing, or no form that is known.
+    """
+    path = place.path
+    stored = stored_parts(path) if betons and path.is_dir() else None
+    if stored:
+        return stored
+    if found := _form(path):
+        return found.read(place)
+    if not path.exists():
         raise DataError(f"data.name: there is no folder or file {str(path)!r}")
-    return (stored_parts(path) if betons else None) or folder(path)
+    known = ", ".join(DATA_FORMS[name].files for name in DATA_FORMS)
+    raise DataError(f"data.name: {str(path)!r} is none of: {known}")
+
+
+def _is_there(path: Path) -> bool:
+    """Has a folder a form other than that of any folder, or folders of its own?"""
+    form = _form(path)
+    return form is not None and (not form.last or any(e.is_dir() for e in entries(path)))
+
+
+def _form(path: Path) -> DataForm | None:
+    """The form of what lies at a path, the first that it has."""
+    forms: list[DataForm] = sorted(map(DATA_FORMS.__getitem__, DATA_FORMS), key=lambda f: f.last)
+    return next((form for form in forms if form.finds(path)), None)

@@ -23,13 +23,14 @@ from fftune.data.beton.manifest import Made, Manifest, SplitRecord, verified
 from fftune.data.beton.reader import CLEAN, stored_part
 from fftune.data.beton.writer import frame_for, split_records, write_beton
 from fftune.data.catalog import data_root, open_parts
+from fftune.data.data_form import Place
 from fftune.data.dataset import content_hash
 from fftune.data.official_split import OfficialSplit, PartName
 from fftune.data.substandard import SubstandardRecipe, made_of
 from fftune.errors import ConfigError, DataError
 from fftune.models import device_of
 from fftune.models.loading import read_net
-from fftune.names import require_name
+from fftune.names import plain_name, require_name
 from fftune.progress import Progress
 from fftune.registry import is_of_file
 from fftune.storage import in_home
@@ -103,7 +104,7 @@ class Conversion:
             ConfigError: no folder can have that name.
         """
         kind, _, rest = self.name.partition(":")
-        name = Path(rest).stem if kind == "folder" else kind
+        name = plain_name(Place.of(rest).name) if kind == "folder" else kind
         if is_of_file(self.name):
             name = self.name.rpartition(":")[2]
         if kind == "synthetic" and rest:
@@ -224,5 +225,8 @@ def beton_files(name: str) -> list[Path]:
     folder = path if path.is_dir() else data_root() / name
     found = sorted(folder.glob("*.beton"))
     if not found:
-        raise DataError(f"{name!r} is no beton, nor a folder or data set with betons")
+        raise DataError(
+            f"{name!r} is no beton, nor a folder or data set with betons: there are none in "
+            f"{str(folder)!r}; what `fftune data write NAME --out DIR` wrote is DIR/NAME"
+        )
     return found

@@ -51,6 +51,8 @@ class Dataset:
     """(N, C, H, W) uint8, from 0 to `source.levels`."""
     y: Tensor
     """(N,) int64."""
+    origin: str = ""
+    """Files that its name stands for, and what became of the images; empty where there are none."""
 
     def __len__(self) -> int:
         return len(self.ids)

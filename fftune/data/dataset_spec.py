@@ -37,6 +37,8 @@ class DatasetSpec:
     are files under the data folder (`FFTUNE_DATA`)."""
     archive: Archive | None = None
     """Finds the files of torchvision."""
+    layout: str = ""
+    """The files of `archive`, for messages, as in "torchvision's cifar-10-batches-py"."""
     folders: tuple[str, ...] = ()
     """Names of its folder under the data folder, beside the data set's own name."""
     official: Mapping[str, int] = field(default_factory=dict)

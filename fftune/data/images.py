@@ -4,7 +4,6 @@ What PIL reads without complaint but another reader would read otherwise is refu
 16-bit image, a colour image in a grey set. Grey images of a colour set are converted and counted.
 """
 
-import io
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -22,15 +21,23 @@ Pixels = NDArray[np.uint8]
 Frame = Callable[[Image.Image], Image.Image]
 
 GREY = frozenset({"1", "L", "LA"})
+ORIENTATION = 0x0112
+"""EXIF's number of the tag that says how a photograph is to be turned."""
+MOVING = ("GIF", "PNG", "TIFF", "WEBP")
+LOOKED_AT, MOST = 200, 20_000
+"""Images whose headers say if a set has colours, and the most of a grey set that all are read."""
 COLOUR = frozenset({"RGB", "RGBA", "RGBX", "P", "PA", "CMYK", "YCbCr", "HSV", "LAB"})
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedImage:
-    """A decoded image; `converted` if a grey one was made colour."""
+    """A decoded image."""
 
     pixels: Pixels
     converted: bool = False
+    """Was a grey one made colour?"""
+    dropped: tuple[str, ...] = ()
+    """Things that the file has and pixels do not, as torchvision's `ImageFolder` drops them."""
 
 
 class Images(Protocol):
@@ -70,30 +77,12 @@ class Files:
         except OSError as error:
             raise DataError(f"image {self.where(i)!r}: {error.strerror or error}") from None
 
+    def opened(self, i: int) -> IO[bytes]:
+        """The file of an image."""
+        return open(self.paths[i], "rb")
+
     def where(self, i: int) -> str:
         return self.paths[i]
-
-    def framed(self, frame: Frame) -> "Images":
-        return replace(self, frame=frame)
-
-
-@dataclass(frozen=True, slots=True)
-class Encoded:
-    """Encoded images out of a larger file, such as a Parquet column."""
-
-    file: str
-    contents: Sequence[bytes]
-    channels: int
-    frame: Frame | None = None
-
-    def __len__(self) -> int:
-        return len(self.contents)
-
-    def read(self, i: int) -> DecodedImage:
-        return decode(io.BytesIO(self.contents[i]), self.channels, self.where(i), self.frame)
-
-    def where(self, i: int) -> str:
-        return f"{self.file}, row {i}"
 
     def framed(self, frame: Frame) -> "Images":
         return replace(self, frame=frame)
@@ -135,6 +124,7 @@ def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> D
             grey = is_grey(image, where)
             if channels == 1 and not grey:
                 raise DataError(f"image {where!r} has colours, but its set is grey")
+            dropped = _dropped(image)
             whole = image.convert("L" if channels == 1 else "RGB")
     except DataError:
         raise
@@ -144,8 +134,24 @@ def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> D
         raise DataError(f"image {where!r} cannot be decoded: {reason}") from error
     pixels = np.asarray(whole if frame is None else frame(whole))
     return DecodedImage(
-        pixels.reshape(*pixels.shape[:2], channels), converted=grey and channels == 3
+        pixels.reshape(*pixels.shape[:2], channels),
+        converted=grey and channels == 3,
+        dropped=dropped,
     )
+
+
+def _dropped(image: Image.Image) -> tuple[str, ...]:
+    """What conversion to grey or colour drops of an opened image."""
+    found = []
+    if "exif" in image.info and image.getexif().get(ORIENTATION, 1) != 1:
+        found.append("an orientation in EXIF")
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        found.append("transparency")
+    if image.mode == "CMYK":
+        found.append("inks of CMYK")
+    if image.format in MOVING and getattr(image, "is_animated", False):
+        found.append("further frames")
+    return tuple(found)
 
 
 def refuse_truncated() -> None:
@@ -176,16 +182,20 @@ def is_grey(image: Image.Image, where: str) -> bool:
     return image.mode in GREY
 
 
-def has_colour(paths: Sequence[str]) -> bool:
-    """True if any of up to 200 files, evenly spaced, has more than one channel.
+def has_colour(count: int, opened: Callable[[int], IO[bytes]]) -> bool:
+    """True if one of `count` images has more than one channel, or there is none.
 
-    Only headers are read; decoding a colour image that was not among them is a `DataError`.
+    Headers of up to `LOOKED_AT` evenly spaced ones are read, and, if these are grey, of all in a
+    set of up to `MOST`. Decoding a colour image that was not among them is a `DataError`.
     """
-    for path in paths[:: max(1, len(paths) // 200)]:
-        with suppress(Exception), Image.open(path) as image:  # told with its path when it is read
-            if not is_grey(image, path):
+    few = range(0, count, max(1, count // LOOKED_AT))
+    every = range(count if count <= MOST else 0)
+    for i in (*few, *every):
+        # What cannot be read is told with its place when it is decoded.
+        with suppress(Exception), opened(i) as file, Image.open(file) as image:
+            if not is_grey(image, ""):
                 return True
-    return not paths
+    return not count
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,17 @@
 """Tensors, arrays and loaders of the user's as a data set."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from fftune.config import Split
 from fftune.data.dataset import Dataset, Source
+from fftune.data.items import Items, is_one_by_one, items_of, part_of
+from fftune.data.labels import numbering
+from fftune.data.naming import IMAGE, LABEL, chosen_column
 from fftune.errors import DataError
 
 LEVELS = 255
@@ -25,12 +29,22 @@ def dataset_of(
     Args:
         data: `(x, y)`, `(ids, x, y)`, or an iterable of such batches, as a DataLoader is. `x` is
             (N, C, H, W), floats in [0, 1] or uint8; `y` is (N,) integers from 0; `ids` are (N,)
-            integers, each once, 0 to N - 1 where they are left out.
+            integers, each once, 0 to N - 1 where they are left out. Batches may be mappings, whose
+            images and labels are found by name. Or a torch data set, or one of the `datasets`
+            library, whose examples are collected one by one (`items.items_of`), with the names of
+            its classes; of a mapping of such parts, as a `DatasetDict` is, that of the split.
         classes: their number, or their names; default what the labels need.
 
     Raises:
         DataError: the data are none of these, or values are out of range.
     """
+    data = part_of(data, split, "data")
+    if is_one_by_one(data):
+        items = items_of(data, "data")
+        classes = classes if classes is not None else items.classes or None
+        data = _arrays(items, classes)
+        if items.labels and isinstance(items.labels[0], str):
+            classes = classes or tuple(sorted(set(items.labels)))
     ids, x, y = _collected(data)
     order = ids.argsort()
     pixels, levels = _as_stored(x[order])
@@ -45,12 +59,22 @@ def dataset_of(
     return Dataset(source=source, split=split, ids=ids[order], pixels=pixels, y=y[order])
 
 
+def _arrays(items: Items, classes: int | Sequence[str] | None) -> tuple[Tensor, Tensor]:
+    """Images (N, C, H, W) and labels (N,) of examples that were collected one by one."""
+    x = torch.from_numpy(np.ascontiguousarray(items.images.transpose(0, 3, 1, 2)))
+    labels = items.labels
+    if isinstance(labels[0], str):
+        names = sorted(set(labels)) if classes is None or isinstance(classes, int) else classes
+        labels = numbering(labels, "data", names=names).y(labels, "data").tolist()
+    return x, torch.tensor(labels)
+
+
 def _collected(data: Any) -> tuple[Tensor, Tensor, Tensor]:
     """`ids` (N,) int64, `x` (N, C, H, W), `y` (N,) int64 on the CPU, checked."""
     if isinstance(data, tuple | list) and _is_batch(data):
         batches = [data]
     elif isinstance(data, Iterable) and not isinstance(data, str | bytes | Tensor | dict):
-        batches = list(data)
+        batches = [_as_pair(batch) for batch in data]
     else:
         raise DataError(f"data must be (x, y), (ids, x, y) or a DataLoader, got {_kind(data)}")
     if not batches:
@@ -69,6 +93,18 @@ def _collected(data: Any) -> tuple[Tensor, Tensor, Tensor]:
         raise DataError(f"data cannot be put together: {str(error).splitlines()[0]}") from error
     _check(x, y)
     return _checked_ids(ids[0] if ids else torch.arange(len(x)), len(x)), x, y.long()
+
+
+def _as_pair(batch: Any) -> Any:
+    """A batch, of a mapping the images and labels that it holds under their usual names."""
+    if not isinstance(batch, Mapping):
+        return batch
+    shapes = {name: getattr(value, "shape", ()) for name, value in batch.items()}
+    images = [name for name, shape in shapes.items() if len(shape) == 4]
+    labels = [name for name, shape in shapes.items() if len(shape) == 1]
+    image = chosen_column(images, IMAGE, said="", what="image", where="a batch")
+    label = chosen_column(labels, LABEL, said="", what="label", where="a batch")
+    return batch[image], batch[label]
 
 
 def _is_batch(value: Sequence[Any]) -> bool:

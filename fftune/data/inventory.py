@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from fftune.data.catalog import data_root, open_parts
+from fftune.data.catalog import found_beside, open_parts
 from fftune.errors import DataError
 from fftune.registry import DATASETS
 
@@ -24,9 +24,8 @@ class Entry:
 
 
 def inventory() -> list[Entry]:
-    """List the known sets, then those that are stored as betons under other names."""
-    here = (path.name for path in sorted(data_root().glob("*")) if any(path.glob("*.beton")))
-    return [_entry(name) for name in dict.fromkeys([*DATASETS, *here])]
+    """List the known sets, then those that lie under other names in `FFTUNE_DATA`."""
+    return [_entry(name) for name in [*DATASETS, *found_beside()]]
 
 
 def _entry(name: str) -> Entry:

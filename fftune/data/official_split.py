@@ -1,8 +1,10 @@
 """Official parts of a data set: labels and images, none of them decoded yet."""
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from shlex import quote
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -11,13 +13,15 @@ from torch import Tensor
 
 from fftune.config import DataSpec, InputSpec, Split
 from fftune.data.dataset import Dataset, Source
-from fftune.data.images import Frame, Images, Pixels
+from fftune.data.images import DecodedImage, Frame, Images, Pixels
 from fftune.data.memory_check import check_fits
 from fftune.data.splits import sized, split_rows
 from fftune.errors import DataError
 
 log = logging.getLogger(__name__)
 
+LOOKED_FOR = 2000
+"""Images after a bad one that are tried, to count the bad ones."""
 PartName = Literal["train", "test", "whole", "clean"]
 """Names of official parts: `whole` is a data set without an official division. In a substandard set
 `train` is the substandard copy, and `clean` the training part, or the whole set, that it was made
@@ -35,6 +39,11 @@ class OfficialSplit:
     images: Images
     ids: Tensor | None = None
     """(N,) int64; None: the positions themselves."""
+    origin: str = ""
+    """The files that it was found in, what was left out of them, and how labels were numbered; in
+    words, and empty where it comes from no files."""
+    asked: str = ""
+    """The name by which the user has asked for the set."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -52,24 +61,53 @@ class OfficialSplit:
         rows = rows.sort().values
         if not len(rows):
             raise DataError(_nothing_for(self.source.name, split))
-        first = self.images.read(int(rows[0])).pixels
+        first = self._read(rows, 0).pixels
         check_fits(self.source.name, len(rows), len(rows) * first.nbytes)
         height, width, channels = first.shape
         pixels = np.empty((len(rows), channels, height, width), np.uint8)
-        converted = 0
+        changes: Counter[str] = Counter()
         for position, i in enumerate(rows.tolist()):
-            picture = self.images.read(i)
+            picture = self._read(rows, position)
             pixels[position] = self.checked(picture.pixels, i, first.shape).transpose(2, 0, 1)
-            converted += picture.converted
-        if converted:
-            log.info("%s: %d grey images became colour", self.source.name, converted)
+            changes.update(picture.dropped)
+            changes.update(["grey"] if picture.converted else [])
+        said = [f"{width} x {height} pixels", *_said(changes)]
+        for line in said[1:]:
+            log.info("%s: %s", self.source.name, line)
         return Dataset(
             source=self.source,
             split=split,
             ids=self.ids_of(rows),
             pixels=torch.from_numpy(pixels),
             y=self.y[rows],
+            origin=f"{self.origin}; {'; '.join(said)}" if self.origin else "",
         )
+
+    def _read(self, rows: Tensor, position: int) -> DecodedImage:
+        """An image.
+
+        Raises:
+            DataError: it is bad; the message counts others after it, and says how to do without.
+        """
+        try:
+            return self.images.read(int(rows[position]))
+        except DataError as error:
+            if not self.asked or not self.origin:
+                raise
+            after = rows[position + 1 :][:LOOKED_FOR]
+            bad = sum(self._is_bad(i) for i in after.tolist())
+            others = f", nor can {bad:,} of the next {len(after):,}" if bad else ""
+            name = quote(self.asked)
+            raise DataError(
+                f"{error}{others}; `fftune data write {name} --skip-bad` leaves such images out"
+            ) from error
+
+    def _is_bad(self, i: int) -> bool:
+        try:
+            self.images.read(i)
+        except DataError:
+            return True
+        return False
 
     def ids_of(self, rows: Tensor) -> Tensor:
         """(len(rows),) int64, the ids at these positions."""
@@ -81,7 +119,8 @@ class OfficialSplit:
             height, width = pixels.shape[:2]
             raise DataError(
                 f"image {self.images.where(i)!r} is {width} x {height}, another of its set "
-                f"{shape[1]} x {shape[0]}; an image_size makes them alike"
+                f"{shape[1]} x {shape[0]}; an image_size makes them alike (--data.image-size 224, "
+                "of `data write` --image-size 224)"
             )
         return pixels
 
@@ -167,8 +206,21 @@ def _named(parts: Parts, name: PartName, spec: DataSpec) -> OfficialSplit:
         DataError: there is none.
     """
     if name not in parts:
-        raise DataError(f"data set {spec.name!r} has no {name} part, only {', '.join(parts)}")
+        only = f"{spec.name!r} has no {name} part, only {', '.join(parts)}"
+        hint = "; `--split train` evaluates that" if name == "test" and "train" in parts else ""
+        raise DataError(f"data set {only}{hint}")
     return parts[name]
+
+
+def _said(changes: Mapping[str, int]) -> list[str]:
+    """Sentences on what became of images, by what was dropped of how many."""
+    grey = changes.get("grey", 0)
+    dropped = [
+        f"{count:,} images have {what}, which is not heeded, as torchvision does not"
+        for what, count in sorted(changes.items())
+        if what != "grey"
+    ]
+    return ([f"{grey:,} grey images became colour"] if grey else []) + dropped
 
 
 def _nothing_for(name: str, split: Split) -> str:

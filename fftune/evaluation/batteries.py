@@ -23,7 +23,8 @@ from fftune.config import (
 from fftune.errors import ConfigError
 from fftune.evaluation.choice import Choice
 from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS, AttackStage
-from fftune.registry import BATTERIES, require_call
+from fftune.named_code import allow
+from fftune.registry import BATTERIES, is_of_file, require_call
 
 RAYS_QUERIES = 10_000
 """Queries of RayS in `nine`; Wu et al. 2021 print no budget, only that it takes 1,000 to 40,000."""
@@ -169,6 +170,8 @@ def attacks_of(
     attacks = tuple(spec.attacks(threat, config, classes))
     if not attacks or not all(isinstance(attack, Attack) for attack in attacks):
         raise ConfigError(f"battery {battery.name!r} must return one or more Attacks")
+    if is_of_file(battery.name):
+        allow(attacks)
     return tuple(map(_for_defenses, attacks)) if defended else attacks
 
 

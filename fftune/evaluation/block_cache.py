@@ -15,6 +15,7 @@ import torch
 
 from fftune.attacks import attack_spec
 from fftune.config import ModelSpec, config_hash
+from fftune.config.model import Origin
 from fftune.data import Dataset
 from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
@@ -196,14 +197,24 @@ def _by_defense(table: pa.Table) -> dict[tuple[str, int], list[int]]:
 def identity(spec: ModelSpec, subject: ModelUnderTest, dataset: Dataset) -> str:
     """Hash, in 16 hex digits, of what a net computes apart from its weights.
 
-    It covers the net's modules and factory; for a user's own net the text of its file and all
-    code imported from beside it; and the bits of its logits on a few images, spread over the
-    data, which also depend on files that it reads.
+    It covers the net's modules and factory; the libraries, or the file, that built it; for a
+    user's own net the text of its file and all code imported from beside it; and the bits of its
+    logits on a few images, spread over the data, which also depend on files that it reads.
 
     Raises:
         ModelError: the net does not return finite logits of the data's classes.
     """
-    plain = config_hash(replace(spec, factory=spec.factory.rpartition("/")[2], weights="", hash=""))
+    version = "" if spec.origin is None else spec.origin.version
+    plain = config_hash(
+        replace(
+            spec,
+            factory=spec.factory.rpartition("/")[2],
+            weights="",
+            weights_key="",
+            hash="",
+            origin=Origin(version=version, told=""),
+        )
+    )
     digest = hashlib.sha256(f"{plain} {subject.net}".encode())
     count = min(ASKED, len(dataset))
     rows = torch.arange(count) * len(dataset) // max(count, 1)

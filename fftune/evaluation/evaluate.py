@@ -307,6 +307,7 @@ def _prepared(
         if request.actors == "cuda"
         else precision_of(subject),
         remarks=remarks,
+        origin=None if spec is None else spec.origin,
     )
     job = job.on(request.actors) if request.actors else job
     known = spec is not None and all(other.net is None for other in job.others)

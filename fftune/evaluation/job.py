@@ -294,7 +294,10 @@ def check_images(subject: ModelUnderTest, dataset: Dataset) -> None:
 
 
 def lint_model(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
-    """Check labels and gradients, and ask the lint's questions; see `try_out`."""
+    """Check labels and gradients, and ask the lint's questions; see `try_out`.
+
+    Before the lint's remarks stands one on what the data's name stands for.
+    """
     _check_labels(job)
     for attack in job.attacks:
         if isinstance(attack, Certificate):
@@ -317,7 +320,8 @@ def lint_model(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
     )
     for remark in remarks:
         log.warning("%s", remark)
-    return tuple(map(str, remarks))
+    files = [f"data: {job.dataset.origin}"] if job.dataset.origin else []
+    return (*files, *map(str, remarks))
 
 
 def _check_labels(job: EvalJob) -> None:

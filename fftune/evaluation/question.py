@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from fftune import __version__
@@ -19,6 +19,8 @@ from fftune.config import (
     to_json,
     told_radius,
 )
+from fftune.config.model import Origin
+from fftune.config.serialization import SINCE
 from fftune.defenses import Defense, Hedge, NamedDefense
 from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.batteries import battery_spec, tier_of
@@ -112,11 +114,13 @@ class Question:
     engine: int
     remarks: tuple[str, ...]
     """Remarks of the lint and on the battery, `code: text`; they are not part of the question."""
+    origin: str = field(default="", metadata={SINCE: 5})
+    """Provenance of the net, in words; `model_hash` and `code` are what counts."""
 
     @property
     def hash(self) -> str:
         """Hash of the whole question, in 8 hex digits."""
-        return config_hash(replace(self, remarks=()))[:8]
+        return config_hash(replace(self, remarks=(), origin=""))[:8]
 
     @property
     def name(self) -> str:
@@ -161,6 +165,7 @@ class Question:
         own = [one for one in self.attacks if one not in added]
         threads = f"{self.threads} thread" + ("s" if self.threads != 1 else "")
         told = {
+            "net": self.origin,
             "images": self.about(),
             "classes": f"{len(self.classes)} in order: {_shortened(self.classes)}",
             "ball": self.ball,
@@ -170,7 +175,11 @@ class Question:
             "run": f"{self.device}, {self.precision}, {threads}, blocks of {self.block_size}; "
             f"fftune {__version__}, engine {self.engine}",
         }
-        absent = {"defences": not self.defences, "aware": not added}
+        absent = {
+            "net": not self.origin,
+            "defences": not self.defences,
+            "aware": not added,
+        }
         return (
             *(f"{name:9s} {text}" for name, text in told.items() if not absent.get(name)),
             *(f"remark    {remark}" for remark in self.remarks),
@@ -221,6 +230,7 @@ def question_of(
     device: str,
     precision: Precision,
     remarks: Sequence[str] = (),
+    origin: Origin | None = None,
 ) -> Question:
     """Build the question of a job from its resolved settings.
 
@@ -266,6 +276,7 @@ def question_of(
         repeats=0 if defense_set is None else defense_set.repeats,
         engine=ENGINE,
         remarks=(*remarks, *filter(None, [battery_spec(battery.name).caveat])),
+        origin="" if origin is None else origin.told,
     )
 
 

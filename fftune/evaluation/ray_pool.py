@@ -10,7 +10,6 @@ import time
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from fftune.ray_cluster import capacity, enter_driver_dir, living_nodes, max_concurrent
+from fftune.ray_cluster import Driver, capacity, enter_driver, living_nodes, max_concurrent
 
 # isort: split
 import ray
@@ -40,6 +39,7 @@ from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, TaskQ
 from fftune.metrics import Metrics
 from fftune.models import load_model, torch_threads, weights_hash
 from fftune.models.equivalence import first_line
+from fftune.models.loading import loaded
 from fftune.progress import Progress
 from fftune.user_code import answering
 
@@ -67,8 +67,8 @@ class _JobPayload:
 class _Worker:
     """An actor, which runs any task of any job."""
 
-    def __init__(self, metrics: Metrics, driver: Path) -> None:
-        enter_driver_dir(driver)
+    def __init__(self, metrics: Metrics, driver: Driver) -> None:
+        enter_driver(driver)
         self._metrics = metrics
         self._opened: dict[bytes, tuple[EvalJob, ModelUnderTest]] = {}
 
@@ -119,7 +119,7 @@ def _net(payload: _JobPayload) -> nn.Module:
     """
     node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
     try:
-        net = load_model(replace(payload.spec, weights="", hash=""))
+        net = loaded(payload.spec, bare=True).net
     except ModelError as error:
         raise ModelError(f"{error}, on node {node}") from None
     net.load_state_dict(torch.load(io.BytesIO(payload.weights), weights_only=True))
@@ -217,7 +217,8 @@ class Pool:
         wanted = min(waiting + len(self._busy), self._room, self._most or self._room)
         for _ in range(wanted - have):
             options = {"num_cpus": self._needs["CPU"], "num_gpus": self._needs["GPU"]}
-            actor = _Actor(ray.remote(_Worker).options(**options).remote(self._metrics, Path.cwd()))
+            worker = ray.remote(_Worker).options(**options)
+            actor = _Actor(worker.remote(self._metrics, Driver.here()))
             self._coming[actor.handle.node.remote()] = actor
 
     def _assign(self, queue: TaskQueue) -> None:

@@ -32,12 +32,11 @@ from fftune.models import (
     fits,
     frozen,
     inference_copy,
-    load_model,
     placed,
     weights_hash,
 )
-from fftune.models.loading import source_of
-from fftune.models.specs import ROBUSTBENCH, named_spec, read_spec
+from fftune.models.loading import loaded, source_of
+from fftune.models.specs import named_spec, read_spec, runs_file
 from fftune.registry import MODELS
 from fftune.storage import sha256
 from fftune.user_code import local_code
@@ -75,7 +74,7 @@ class OtherNet:
         try:
             given = _spec_of(place) if isinstance(place, str) else place
             net, spec = load_for(given, lambda: dataset)
-            key = _identity(net, dataset, source_of(spec.factory))
+            key = _identity(net, dataset, spec)
         except ModelError as error:
             told = place if isinstance(place, str) else place.label
             raise ModelError(f"battery.transfer {told!r}: {error}") from error
@@ -92,7 +91,7 @@ class OtherNet:
         """
         try:
             with eval_mode(net), frozen(net):
-                return cls(name=name, hash=_identity(net, dataset), net=net)
+                return cls(name=name, hash=_identity(net, dataset, None), net=net)
         except ModelError as error:
             raise ModelError(f"transfer {name!r}: {error}") from error
 
@@ -108,7 +107,7 @@ class OtherNet:
         if self.net is not None:
             return self.net
         assert self.spec is not None  # it is in memory, or described
-        net = load_model(replace(self.spec, weights="", hash=""))
+        net = loaded(self.spec, bare=True).net
         net.load_state_dict(torch.load(io.BytesIO(self.weights), weights_only=True))
         return net.requires_grad_(False).to(device).eval()
 
@@ -281,14 +280,12 @@ def _of_highest_loss(stage: AttackStage) -> AttackStage:
 def _spec_of(place: str) -> ModelSpec:
     if (Path(place) / "model.json").is_file():
         spec = read_spec(Path(place))
-        if source_of(spec.factory) is not None:
+        if runs_file(spec.factory):
             raise ConfigError(
                 f"battery.transfer: checkpoint {place!r} would run {spec.factory!r}; if you trust "
                 "that file, name a FILE.py:FUNCTION that loads the weights"
             )
         return spec
-    if place.startswith(ROBUSTBENCH):
-        return ModelSpec(factory=place)
     if place in MODELS:
         raise ConfigError(
             f"battery.transfer must name nets with weights: a checkpoint's folder or "
@@ -300,11 +297,11 @@ def _spec_of(place: str) -> ModelSpec:
         raise ConfigError(f"battery.transfer: {error}") from None
 
 
-def _identity(net: nn.Module, dataset: Dataset, file: Path | None = None) -> str:
+def _identity(net: nn.Module, dataset: Dataset, spec: ModelSpec | None) -> str:
     """Hash of a net that fits the data.
 
     Args:
-        file: of the user's, that builds it.
+        spec: by which it was built; None: it is in memory.
 
     Raises:
         ModelError: it does not take the images, or returns no finite logits of their classes.
@@ -314,7 +311,9 @@ def _identity(net: nn.Module, dataset: Dataset, file: Path | None = None) -> str
     logits = fits.logits_of(
         adapted(net, x), x, len(dataset.source.classes), data=dataset.source.name
     )
+    file = None if spec is None else source_of(spec.factory)
     code = "" if file is None else f"{sha256(file)} {local_code(file)}"
+    code += "" if spec is None or spec.origin is None else spec.origin.version
     digest = hashlib.sha256(f"{weights_hash(net)} {net} {code}".encode())
     digest.update(logits.cpu().numpy().tobytes())
     return digest.hexdigest()[:16]

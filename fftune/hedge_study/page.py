@@ -6,7 +6,7 @@ from typing import Any
 from fftune import __version__
 from fftune.config import to_json
 from fftune.hedge_study.plots import (
-    RISK_TITLES,
+    HEDGED,
     ablation,
     flips,
     hedge_front,
@@ -16,6 +16,7 @@ from fftune.hedge_study.plots import (
 )
 from fftune.hedge_study.showcase_schema import Showcase, Strip
 from fftune.hedge_study.summary import HedgeResult, hedge_caveats, hedge_headlines, hedge_table
+from fftune.report.html_tables import meanings, scrolling
 from fftune.report.page import PLAIN, STYLE
 from fftune.report.plotly_code import plotly_code
 
@@ -30,7 +31,6 @@ PAGE = """<!doctype html>
 .strip figure {{ margin: 0; width: 8.5rem; }}
 .strip img {{ width: 100%; image-rendering: pixelated; border: 1px solid #dde1e5; }}
 .strip figcaption {{ font-size: .78rem; color: #4a5157; }}
-h3 {{ font-size: 1rem; margin: 1.25rem 0 .4rem; }}
 </style>
 </head>
 <body>
@@ -40,7 +40,8 @@ h3 {{ font-size: 1rem; margin: 1.25rem 0 .4rem; }}
 <ul>{caveats}</ul>
 <h2>Every hedge (percent)</h2>
 <p>* on the front of all three risks, as chosen.</p>
-<div class="scroll">{table}</div>
+{table}
+{words}
 {showcase}
 {failures}
 <h2>Settings</h2>
@@ -53,7 +54,7 @@ h3 {{ font-size: 1rem; margin: 1.25rem 0 .4rem; }}
 
 def hedge_page(result: HedgeResult) -> str:
     """Lay out fronts or ablations, the table, and the chosen hedge on single images."""
-    figures = _Figures()
+    figures, table = _Figures(), hedge_table(result)
     maps = ablation(result)
     parts = [figures.html(f) for f in maps] if maps else _fronts(result, figures)
     title = "Over a grid, on all images" if maps else "What a hedge costs, and what it is worth"
@@ -64,7 +65,8 @@ def hedge_page(result: HedgeResult) -> str:
         findings="\n".join(f'<p class="finding">{escape(s)}</p>' for s in hedge_headlines(result)),
         figures=f"<h2>{title}</h2>" + "\n".join(parts),
         caveats="".join(f"<li>{escape(line)}</li>" for line in hedge_caveats(result)),
-        table=hedge_table(result).to_html(index=False, border=0),
+        table=scrolling(table),
+        words=meanings(table),
         showcase=_showcase(result.showcase, figures) if result.showcase else "",
         failures=_failures(failed),
         name=escape(result.config.name),
@@ -86,7 +88,7 @@ class _Figures:
 
 
 def _fronts(result: HedgeResult, figures: _Figures) -> list[str]:
-    return [figures.html(hedge_front(result, risk)) for risk in RISK_TITLES]
+    return [figures.html(hedge_front(result, risk)) for risk in HEDGED]
 
 
 def _showcase(shown: Showcase, figures: _Figures) -> str:

@@ -9,15 +9,13 @@ from fftune.config import Dimension, Value
 from fftune.config.attack import PIXEL
 from fftune.hedge_study.showcase_schema import Gaps, Showcase, Surface
 from fftune.hedge_study.summary import HedgeResult
-from fftune.report.plots import COLORS, LAYOUT, NATURAL
+from fftune.report.plots import COLORS, LAYOUT, NATURAL, TITLES
 from fftune.risk import Rate, RiskCounts
 from fftune.sweeping.samplers.spec import sampler_spec
 from fftune.sweeping.trial_results import SeedResult
 
-RISK_TITLES = {
-    "adversarial_risk_all": "adversarial risk on D (1 - robust accuracy)",
-    "hypocritical_risk": "hypocritical risk (on the defended net's own mistakes)",
-}
+HEDGED = ("adversarial_risk_all", "hypocritical_risk")
+"""Risks beside the natural one."""
 RADII = ("eps_d", "attack.threat.eps", "step_size")
 
 
@@ -40,31 +38,52 @@ def hedge_front(result: HedgeResult, risk: str) -> go.Figure:
             go.Scatter(
                 x=[r.test.natural_risk.value for r in shown],
                 y=[rate.value for rate in rates],
-                error_y=_bars(rates, COLORS[0]) if on else None,
+                error_y=_bars(rates, COLORS[0]),
                 mode="lines+markers" if on else "markers",
                 marker={"color": COLORS[0], "size": 9, "symbol": "circle" if on else "circle-open"},
                 line={"color": COLORS[0]},
                 opacity=1 if on else 0.5,
                 name=f"{name}, attackers do not know",
                 text=[result.describe(r.settings) for r in shown],
-                customdata=[str(rate) for rate in rates],
-                hovertemplate="%{text}<br>natural risk %{x:.1%}<br>%{customdata}<extra></extra>",
+                customdata=[(str(rate), r.trial) for rate, r in zip(rates, shown, strict=True)],
+                hovertemplate=HOVER,
             )
         )
-    figure.add_trace(_adaptive(result, results, risk))
+    for trace in _adaptive(result, results, risk):
+        figure.add_trace(trace)
     _annotate(figure, result, risk)
     figure.update_layout(
         **LAYOUT,
-        xaxis={"title": "natural risk", **NATURAL, "rangemode": "normal"},
-        yaxis={"title": RISK_TITLES[risk], "tickformat": ".0%"},
+        xaxis={"title": "natural risk", **NATURAL},
+        yaxis={"title": TITLES[risk], "tickformat": ".0%"},
         height=480,
     )
     return figure
 
 
-def _adaptive(result: HedgeResult, results: Sequence[SeedResult], risk: str) -> go.Scatter:
+HOVER = "%{text}<br>natural risk %{x:.1%}<br>%{customdata[0]}<extra></extra>"
+
+
+def _adaptive(
+    result: HedgeResult, results: Sequence[SeedResult], risk: str
+) -> tuple[go.Scatter, go.Scatter]:
+    """Diamonds under attackers who know, and lines from each to the circle of the same hedge.
+
+    Without the lines a diamond looks like another net: it is of other images, so that its natural
+    risk differs, too.
+    """
     pairs = [(r, r.aware) for r in results if r.aware]
-    return go.Scatter(
+    faint = {"color": "#868e96", "width": 1, "dash": "dot"}
+    ends = [(r.test, counts) for r, counts in pairs]
+    same = go.Scatter(
+        x=[x for pair in ends for x in (*(c.natural_risk.value for c in pair), None)],
+        y=[y for pair in ends for y in (*(getattr(c, risk).value for c in pair), None)],
+        mode="lines",
+        line=faint,
+        name="the same hedge",
+        hoverinfo="skip",
+    )
+    diamonds = go.Scatter(
         x=[counts.natural_risk.value for _, counts in pairs],
         y=[getattr(counts, risk).value for _, counts in pairs],
         error_y=_bars([getattr(counts, risk) for _, counts in pairs], COLORS[1]),
@@ -73,9 +92,10 @@ def _adaptive(result: HedgeResult, results: Sequence[SeedResult], risk: str) -> 
         opacity=0.75,
         name="attackers know, on a part of the images",
         text=[result.describe(r.settings) for r, _ in pairs],
-        customdata=[str(getattr(counts, risk)) for _, counts in pairs],
-        hovertemplate="%{text}<br>natural risk %{x:.1%}<br>%{customdata}<extra></extra>",
+        customdata=[(str(getattr(counts, risk)), r.trial) for r, counts in pairs],
+        hovertemplate=HOVER,
     )
+    return same, diamonds
 
 
 def _annotate(figure: go.Figure, result: HedgeResult, risk: str) -> None:

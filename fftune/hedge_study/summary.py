@@ -169,15 +169,15 @@ def _row(result: HedgeResult, trial: SeedResult) -> dict[str, object]:
         "clean": percent(counts.clean_accuracy),
         "robust": with_interval(robust(counts)),
         "A": percent(counts.adversarial_accuracy),
-        "FtoT, all images": flips["FtoT"],
-        "TtoF": flips["TtoF"],
+        "corrected (FtoT), all images": flips["FtoT"],
+        "broken (TtoF), all images": flips["TtoF"],
         "hypocritical risk": with_interval(counts.hypocritical_risk),
         "n-": f"{counts.wrong:,}",
         "inflation": with_interval(counts.inflation),
         "robust, attackers know": with_interval(robust(aware)) if aware else "",
         "hypocritical, friends know": with_interval(aware.hypocritical_risk) if aware else "",
-        "n": f"{aware.total:,}" if aware else "",
-        "s": f"{trial.evaluate_seconds:.0f}",
+        "n, attackers know": f"{aware.total:,}" if aware else "",
+        "seconds": f"{trial.evaluate_seconds:.0f}",
     }
 
 

@@ -14,6 +14,11 @@ from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
 
+SIZES = (2, 4, 8, 10, 16, 32, 64, 100, 128, 256)
+"""Batches that are tried on a net which does not take one image."""
+LARGEST = 2**26
+"""Most values of such a batch."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manner:
@@ -27,6 +32,8 @@ class Manner:
     """The net writes into its input, and is given a copy."""
     narrow: bool = False
     """The logits are of another type than the images."""
+    batch: int | None = None
+    """Number of images that the net takes at once; None: any."""
 
 
 class Adapted(nn.Module):
@@ -42,19 +49,29 @@ class Adapted(nn.Module):
         return Adapted(net, self.manner)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.manner.batch is None:
+            return self._logits(x)
+        parts = [_filled(part, self.manner.batch) for part in x.split(self.manner.batch)]
+        return torch.cat([self._logits(part) for part in parts])[: len(x)]
+
+    def _logits(self, x: Tensor) -> Tensor:
         manner = self.manner
         inner = x if manner.dtype is None else x.to(manner.dtype)
         out = self.net(inner.clone() if manner.changes_x else inner)
-        logits = _picked(out, manner.key)
-        return logits.to(x.dtype)
+        return _picked(out, manner.key).to(x.dtype)
+
+
+def _filled(x: Tensor, size: int) -> Tensor:
+    """(size, C, H, W): the images, and black ones up to a net's only size of batch."""
+    return x if len(x) == size else torch.cat([x, x.new_zeros(size - len(x), *x.shape[1:])])
 
 
 def adapted(net: nn.Module, x: Tensor) -> nn.Module:
     """The net itself if it maps images to logits, else an adapter around it.
 
     It takes images of the net's own type of weights, if it takes no others; gives the net images
-    of its own, if it writes into them; and returns the one of several outputs that is called
-    `logits`, else the first.
+    of its own, if it writes into them, and as many at once as it takes, if that is one number; and
+    returns the one of several outputs that is called `logits`, else the first.
 
     Args:
         net: in eval mode.
@@ -85,10 +102,11 @@ def _asked(net: nn.Module, manner: Manner) -> nn.Module:
 
 
 def _manner(net: nn.Module, x: Tensor) -> Manner:
-    dtype = _type_of(net, x[:1])
+    batch = _batch_of(net, x)
+    dtype = None if batch else _type_of(net, x[:1])
     key: int | str | None = None
     changes_x = narrow = False
-    for few in batches(x):
+    for few in batches(x) if batch is None else [_filled(x[:batch], batch)]:
         given = few.to(dtype or x.dtype, copy=True)
         before, version = given.clone(), given._version
         try:
@@ -108,7 +126,28 @@ def _manner(net: nn.Module, x: Tensor) -> Manner:
         log.info("the net returns a %s; of it, %r is taken for logits", type(out).__name__, key)
     if dtype is not None:
         log.info("the net takes images in %s alone, to which they are rounded", dtype)
-    return Manner(dtype, key, changes_x, narrow)
+    if batch is not None:
+        log.info("the net takes batches of %d alone, into which others are cut", batch)
+    return Manner(dtype, key, changes_x, narrow, batch)
+
+
+def _batch_of(net: nn.Module, x: Tensor) -> int | None:
+    """The one size of batch that a net takes, as exported ones do; None where it takes several.
+
+    None, too, where no size is found: what is wrong with the net is told by whoever asks it.
+    """
+    if _takes(net, x[:1].clone()):
+        return None if _takes(net, _repeated(x, 2)) else 1
+    for size in SIZES:
+        if size * x[0].numel() > LARGEST:
+            return None
+        if _takes(net, _repeated(x, size)):
+            return None if _takes(net, _repeated(x, 2 * size)) else size
+    return None
+
+
+def _repeated(x: Tensor, size: int) -> Tensor:
+    return x.repeat(-(-size // len(x)), 1, 1, 1)[:size]
 
 
 def _type_of(net: nn.Module, x: Tensor) -> torch.dtype | None:
@@ -131,7 +170,7 @@ def _takes(net: nn.Module, x: Tensor) -> bool:
     try:
         _ask(net, x)
     except Exception:  # whatever the user's code raises
-        log.debug("the net takes no %s", x.dtype, exc_info=True)
+        log.debug("the net takes no %d images of %s", len(x), x.dtype, exc_info=True)
         return False
     return True
 

@@ -1,6 +1,6 @@
 """Layers, first weights and the smallest image: what several architectures share."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,18 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
+
+
+class Normalized(nn.Module):
+    """A net that expects normalised images, with its normalisation before it: it takes [0, 1]."""
+
+    def __init__(self, net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+        super().__init__()
+        self.normalize = Normalize(mean, std)
+        self.net = net
+
+    def forward(self, x: Tensor) -> Any:
+        return self.net(self.normalize(x))
 
 
 def he_convolutions(model: nn.Module, *, fan: Literal["fan_in", "fan_out"] = "fan_out") -> None:

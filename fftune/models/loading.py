@@ -1,18 +1,27 @@
-"""The one way to a net: by a name of the table, from a user's file, from a checkpoint."""
+"""The one way to a net: by a name of the table, from a source, a user's file, a checkpoint."""
 
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from fftune.config import Constants, InputSpec, ModelSpec, require
+from fftune.config.model import Origin
+from fftune.config.normalisation import DATA, NONE, RULE, constants_of, spelled
+from fftune.config.normalisation import Constants as Channels
 from fftune.errors import ConfigError, ModelError
 from fftune.models.entry import ModelEntry
-from fftune.models.published_nets import published_net
-from fftune.models.specs import OURS, ROBUSTBENCH, read_spec, with_named_code
+from fftune.models.layers import Normalize, Normalized
+from fftune.models.origins.spec import AS_THEY_ARE, Asked, Built, ModelSource
+from fftune.models.specs import OURS, named_spec, read_spec, with_named_code
 from fftune.models.weights import read_weights, weights_hash
-from fftune.registry import MODELS
+from fftune.registry import MODEL_SOURCES, MODELS, source_prefix
 from fftune.user_code import UserCodeError, answering, called, defined
+
+log = logging.getLogger(__name__)
 
 
 class InputsNeededError(ModelError):
@@ -20,6 +29,17 @@ class InputsNeededError(ModelError):
 
     def __init__(self, factory: str) -> None:
         super().__init__(f"model {factory!r} needs inputs: shape, classes, mean, std")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """A net in eval mode, and what it was built from."""
+
+    net: nn.Module
+    spec: ModelSpec
+    """Its spec with the normalisation and the origin that were found."""
+    classes: tuple[str, ...]
+    """Class names in the order of its logits, where its source has them."""
 
 
 def make_model(
@@ -33,7 +53,8 @@ def make_model(
     """A freshly initialised net in train mode; the same seed gives the same weights.
 
     Args:
-        name: a name of the table MODELS, or `FILE.py:NAME` (`user_model`).
+        name: a name of the table MODELS, `FILE.py:NAME` (`_of_user`), or `PREFIX:NAME` of a
+            source of architectures, with normalisation before it.
         width: channels of the first stage or hidden units; None builds the published net. A
             user's function has no other width.
 
@@ -44,76 +65,196 @@ def make_model(
     require("width", width is None or width >= 1, ">= 1", width)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if ".py:" in name:
+        if ".py:" in name or source_prefix(name):
+            spec = ModelSpec(factory=name, inputs=inputs, width=width, constants=constants)
             with answering(f"model {name!r}"):
-                return user_model(name, inputs, width=width, constants=constants).train()
+                return loaded(spec, bare=True).net.train()
         MODELS.check("model", name)
         entry: ModelEntry = MODELS[name]
         return entry(inputs, width=width, constants=constants)
 
 
 def load_model(spec: ModelSpec) -> nn.Module:
-    """The net of a spec, in eval mode.
+    """The net of a spec, in eval mode; see `loaded`."""
+    return loaded(spec).net
+
+
+def loaded(spec: ModelSpec, *, bare: bool = False) -> Loaded:
+    """Build the net of a spec and fill it with its weights.
+
+    Args:
+        bare: the architecture alone, into which other weights will be read.
 
     Raises:
         InputsNeededError: the net is built for its images, and the spec does not describe them.
-        ModelError: the net cannot be built, or the weights are missing, damaged, of another
-            net, or not those of the hash.
+        ModelError: the net cannot be built, the weights are missing, damaged, of another net, or
+            not those of the hash; or nobody says which normalisation it expects.
     """
-    if spec.factory.startswith(OURS):
-        if spec.inputs is None:
-            raise InputsNeededError(spec.factory)
-        name = spec.factory.removeprefix(OURS)
-        model = make_model(name, spec.inputs, width=spec.width, constants=spec.constants)
-    elif spec.factory.startswith(ROBUSTBENCH):
-        model = published_net(spec.factory)
-    else:
-        model = user_model(spec.factory, spec.inputs, width=spec.width, constants=spec.constants)
+    fresh = bare or bool(spec.weights)
+    built = _built(spec, fresh=fresh)
+    constants, why = _normalisation(spec, built, fresh=fresh)
+    told = [built.told] if built.told else []
     with answering(f"model {spec.factory!r}"):
-        if spec.weights:
-            read_weights(model, spec.weights)
-        if spec.hash and (found := weights_hash(model)) != spec.hash:
+        net = built.net if constants is None else Normalized(built.net, *constants)
+        if spec.weights and not bare:
+            read = read_weights(net, spec.weights, spec.weights_key)
+            told += [] if spec.hash else [read.told]
+            why = "its weights" if read.normalizes and why == NOBODY else why
+            if read.constants and not spec.normalize:
+                constants, why = read.constants, "a normalizer in its weights"
+                net = _before(net, *read.constants)
+        if spec.hash and not bare and (found := weights_hash(net)) != spec.hash:
             raise ModelError(f"weights {spec.weights!r} have hash {found}, expected {spec.hash}")
-        return model.eval()
+        net = net.eval()
+    if why == NOBODY and not bare:
+        log.warning("%s", _guessed(spec))
+    if (told and why) or spec.normalize:
+        told.append(_pixels(net, why))
+    if not _is_ours(spec):
+        spec = replace(spec, normalize=spelled(_constants(net)))
+    origin = Origin(version=built.version, told="; ".join(told)) if told else None
+    return Loaded(net=net, spec=replace(spec, origin=origin), classes=built.classes)
 
 
-def user_model(
-    factory: str,
-    inputs: InputSpec | None = None,
-    *,
-    width: int | None = None,
-    constants: Constants = "paper",
-) -> nn.Module:
+def _before(net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
+    """The net with this normalisation before it, in the place of its own where it has one."""
+    if isinstance(getattr(net, "normalize", None), Normalize):
+        net.normalize = Normalize(mean, std)
+        return net
+    return Normalized(net, mean, std)
+
+
+def _constants(net: nn.Module) -> Channels | None:
+    """The normalisation that was put before a net."""
+    if not isinstance(net, Normalized):
+        return None
+    mean, std = (part.flatten().tolist() for part in (net.normalize.mean, net.normalize.std))
+    return tuple(mean), tuple(std)
+
+
+def _pixels(net: nn.Module, why: str) -> str:
+    layer = getattr(net, "normalize", None)
+    if not isinstance(layer, Normalize):
+        return f"takes pixels in [0, 1] ({why})"
+    mean, std = (
+        " ".join(f"{one:.4g}" for one in part.flatten().tolist())
+        for part in (layer.mean, layer.std)
+    )
+    return f"takes pixels in [0, 1], normalised by mean {mean}, deviation {std} ({why})"
+
+
+NOBODY = "the data's own, as nobody says which the weights were trained with"
+"""Says which normalisation stands before a net whose source says none."""
+
+
+def _is_ours(spec: ModelSpec) -> bool:
+    return spec.factory.startswith(OURS)
+
+
+def _built(spec: ModelSpec, *, fresh: bool) -> Built:
+    """The net in its own convention.
+
+    Raises:
+        InputsNeededError, ModelError, ConfigError: see `loaded`.
+    """
+    if _is_ours(spec):
+        return Built(net=_of_ours(spec), version="", told="", said_by=OURS)
+    prefix = source_prefix(spec.factory)
+    if not prefix:
+        return _of_user(spec, fresh=fresh)
+    if spec.width is not None:
+        raise ConfigError(f"width must be left out for {spec.factory!r}, got {spec.width!r}")
+    source: ModelSource = MODEL_SOURCES[prefix]
+    if fresh and source.sized and spec.inputs is None:
+        raise InputsNeededError(spec.factory)
+    name = spec.factory.removeprefix(f"{prefix}:")
+    return source.build(Asked(name=name, inputs=spec.inputs, fresh=fresh))
+
+
+def _of_ours(spec: ModelSpec) -> nn.Module:
+    inputs = spec.inputs
+    if inputs is None:
+        raise InputsNeededError(spec.factory)
+    channels = inputs.shape[0]
+    nothing = (0.0,) * channels, (1.0,) * channels
+    mean, std = constants_of(spec.normalize) or (
+        nothing if spec.normalize == NONE else (inputs.mean, inputs.std)
+    )
+    name, inputs = spec.factory.removeprefix(OURS), replace(inputs, mean=mean, std=std)
+    return make_model(name, inputs, width=spec.width, constants=spec.constants)
+
+
+def _normalisation(spec: ModelSpec, built: Built, *, fresh: bool) -> tuple[Channels | None, str]:
+    """Constants of the normalisation to put before a net, and who says so.
+
+    Raises:
+        InputsNeededError: they are the data's, which are not known yet.
+        ModelError: nobody says which the net expects.
+    """
+    named = spec.normalize
+    if _is_ours(spec):  # it is inside
+        return None, "--normalize" if named else ""
+    if named not in ("", DATA):
+        return constants_of(named), "--normalize"
+    if not named and (built.constants is not None or built.said_by):
+        return built.constants, built.said_by
+    if not named and not fresh:
+        raise ModelError(
+            f"model {spec.factory!r} does not say which normalisation it expects; name it by "
+            f"--normalize: {RULE}"
+        )
+    if spec.inputs is None:
+        raise InputsNeededError(spec.factory)
+    return (spec.inputs.mean, spec.inputs.std), "--normalize" if named else NOBODY
+
+
+def _guessed(spec: ModelSpec) -> str:
+    return (
+        f"nobody says which normalisation weights {spec.weights!r} were trained with: the data's "
+        f"own is taken; --normalize names another: {RULE}"
+    )
+
+
+def _of_user(spec: ModelSpec, *, fresh: bool) -> Built:
     """The net of `path/to/file.py:NAME`, a function that is called without arguments.
 
     `path/to/file.py:NAME:TEXT` calls it with that text. The file is run, as importing it would;
     its neighbours can be imported, as from a script. NAME may also be a `ModelEntry`, which is
-    built for `inputs`, as the nets of this package are.
+    built for `inputs`, as the nets of this package are, or a `ModelSource`, for which TEXT is the
+    name of a net.
 
     Raises:
         ConfigError: another width is asked for than the function's own.
         ModelError: there is no such file or function, it fails, or returns something else.
     """
-    file = source_of(factory)
-    name, *argument = factory.rpartition(".py:")[2].split(":", 1)
+    file = source_of(spec.factory)
     if file is None:
-        raise ModelError(MODELS.refusal(factory))
+        raise ModelError(MODELS.refusal(spec.factory))
+    name, colon, text = spec.factory.rpartition(".py:")[2].partition(":")
+    arguments: list[Any] = [text] if colon else []
+    named: dict[str, Any] = {}
     try:
         found = defined(file, name, "function")
         if isinstance(found, ModelEntry):
-            if inputs is None:
-                raise InputsNeededError(factory)
-            model = called(file, lambda: found(inputs, width=width, constants=constants))
-        elif width is not None:
-            own = f"width must be left out for a net of one's own, got {width!r} ({factory})"
-            raise ConfigError(own)
-        else:
-            model = called(file, found, *argument)
+            if spec.inputs is None:
+                raise InputsNeededError(spec.factory)
+            arguments = [spec.inputs]
+            named = {"width": spec.width, "constants": spec.constants}
+        elif spec.width is not None:
+            own = f"width must be left out for a net of one's own, got {spec.width!r}"
+            raise ConfigError(f"{own} ({spec.factory})")
+        elif isinstance(found, ModelSource):
+            if fresh and found.sized and spec.inputs is None:
+                raise InputsNeededError(spec.factory)
+            arguments = [Asked(name=text, inputs=spec.inputs, fresh=fresh)]
+        net = called(file, lambda: found(*arguments, **named))
     except UserCodeError as error:
-        raise ModelError(f"model {factory!r}: {error}") from error
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"model {factory!r} returned {type(model).__name__}, not a module")
-    return model
+        raise ModelError(f"model {spec.factory!r}: {error}") from error
+    if isinstance(net, Built):
+        return net
+    if not isinstance(net, nn.Module):
+        raise ModelError(f"model {spec.factory!r} returned {type(net).__name__}, not a module")
+    return Built(net=net, version="", told="", said_by=AS_THEY_ARE)
 
 
 def source_of(factory: str) -> Path | None:
@@ -123,16 +264,14 @@ def source_of(factory: str) -> Path | None:
 
 
 def read_net(place: str, model: str = "") -> nn.Module:
-    """The net of a checkpoint folder, or of `FILE.py:FUNCTION`, in eval mode.
+    """The net of a checkpoint folder, or as `--model` names it, in eval mode.
 
     Args:
         model: the user's code that a checkpoint may run; see `with_named_code`.
 
     Raises:
-        ModelError: there is none, or it would run code that was not named.
+        ConfigError, ModelError: there is none, or it would run code that was not named.
     """
-    if source_of(place) is not None:
-        return load_model(ModelSpec(factory=place))
-    if not (Path(place) / "model.json").is_file():
-        raise ModelError(f"net {place!r} is neither a checkpoint nor FILE.py:FUNCTION")
-    return load_model(with_named_code(read_spec(Path(place)), Path(place), model))
+    if (Path(place) / "model.json").is_file():
+        return load_model(with_named_code(read_spec(Path(place)), Path(place), model))
+    return load_model(named_spec(place))

@@ -1,21 +1,17 @@
-"""Nets of RobustBench by their identifiers, with the architectures that their files are for.
+"""Architectures of RobustBench's nets by their identifiers, for the files of their weights.
 
-The identifiers are those of Wu et al. 2021, appendix B.4. Weights are files of the user's, named
-as RobustBench writes them; nothing is fetched.
+The identifiers are those of Wu et al. 2021, appendix B.4.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from fftune.config import nearest
-from fftune.errors import ModelError
 from fftune.models.layers import Normalize
-from fftune.models.specs import ROBUSTBENCH
 from fftune.models.wrn28_10 import STEM, PreActivationBlock, activation
 
 CLASSES = {"cifar10": 10, "cifar100": 100}
@@ -82,49 +78,6 @@ class NormalizeEach(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         std, mean = torch.std_mean(x, dim=(1, 2, 3), keepdim=True)
         return (x - mean) / std.clamp_min(x.shape[1:].numel() ** -0.5)
-
-
-def published_net(factory: str) -> nn.Module:
-    """The net of `robustbench:DATA/NORM/ID`, with fresh weights.
-
-    Raises:
-        ModelError: nothing here builds it; where the package robustbench could, it says so.
-    """
-    place = factory.removeprefix(ROBUSTBENCH)
-    data, _, rest = place.partition("/")
-    if place in LAYOUTS:
-        return LAYOUTS[place](CLASSES[data])
-    norm, _, name = rest.partition("/")
-    return _of_package(data, norm, name)
-
-
-def _of_package(data: str, norm: str, name: str) -> nn.Module:
-    try:
-        from robustbench.model_zoo import model_dicts
-        from robustbench.model_zoo.enums import BenchmarkDataset, ThreatModel
-    except ImportError as error:
-        missing = f"the package robustbench, which cannot be imported here ({error})"
-        raise ModelError(f"net {name!r} ({data}, {norm}) is built by {missing}") from None
-    try:
-        known: Mapping[str, Any] = model_dicts[BenchmarkDataset(data)][ThreatModel(norm)]
-    except (KeyError, ValueError):
-        raise ModelError(f"robustbench has no nets for {data!r} and {norm!r}") from None
-    if name not in known:
-        raise ModelError(
-            f"robustbench has no net {name!r} ({data}, {norm}); {nearest(name, known)}"
-        )
-    net: nn.Module = known[name]["model"]()
-    net.register_load_state_dict_pre_hook(_complete)
-    return net
-
-
-def _complete(net: nn.Module, state: dict[str, Tensor], *_: Any) -> None:
-    """Strip the prefix of a wrapper, and add the constants that some files leave out."""
-    _replace(state, lambda key: key.removeprefix("model."))
-    own = net.state_dict()
-    for key in ("mu", "sigma"):
-        if key in own:
-            state.setdefault(key, own[key])
 
 
 def _rename(net: WideResNet, state: dict[str, Tensor], *_: Any) -> None:

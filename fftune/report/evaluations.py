@@ -25,8 +25,8 @@ from fftune.report.optimality import share_values
 from fftune.report.terminal import WIDE, plain
 from fftune.storage import write_text
 from fftune.stored_file import require_plain_file
-from fftune.tracking.runs import TrackedRun, has_run, in_place_of, send_outbox
-from fftune.tracking.store import Tracking, open_tracking
+from fftune.tracking.runs import TrackedRun, has_run, in_place_of, open_to_write
+from fftune.tracking.store import Tracking
 from fftune.verdict import EXIT_CODES, worst
 
 log = logging.getLogger("fftune.evaluation")
@@ -69,7 +69,7 @@ class EvaluationRecord:
         Raises:
             StorageError: MLflow does not answer, or its store is of no use.
         """
-        send_outbox(self._tracking)
+        log.debug("MLflow's experiment is %s", self._tracking.experiment_id)
 
     def keep(
         self,
@@ -148,7 +148,7 @@ class EvaluationRecord:
 
     @cached_property
     def _tracking(self) -> Tracking:
-        return open_tracking(self.root, f"evaluate-{Path(self.data).name}")
+        return open_to_write(self.root, f"evaluate-{Path(self.data).name}")
 
     def _path(self, question: Question, *, default: bool = False) -> Path:
         """File of a question's rows; every question has its own."""

@@ -6,6 +6,7 @@ from html import escape
 from fftune import __version__
 from fftune.config import Settings, to_json
 from fftune.report.gaps import Gap
+from fftune.report.html_tables import meanings, one_by_one, scrolling
 from fftune.report.plotly_code import plotly_code
 from fftune.report.plots import fronts, gap
 from fftune.report.results import StudyResult
@@ -20,7 +21,13 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2.5rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .9rem; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #dde1e5; text-align: right; }
+td { white-space: nowrap; }
+th { vertical-align: bottom; }
 th:first-child, td:first-child { text-align: left; }
+h3 { font-size: 1rem; margin: 1.25rem 0 .4rem; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; }
+dt { font-weight: 600; } dd { margin: 0; }
+@media (max-width: 40rem) { dl { display: block; } dd { margin: 0 0 .4rem 1rem; } }
 pre { background: #f4f6f8; padding: 1rem; overflow-x: auto; font-size: .8rem; }
 li, footer { color: #4a5157; }
 """
@@ -38,13 +45,16 @@ PAGE = """<!doctype html>
 {findings}
 <h2>Natural against hypocritical risk</h2>
 {plotly}{figure}
+<p>Axes begin where the points do; <em>from 0</em> shows how far that is. Hollow points are
+dominated: another model is better in both risks.</p>
 <ul>{caveats}</ul>
 {gaps}
+{means}
 <h2>Every model, on the test images (percent)</h2>
-<p>* on the front. D, A, F: accuracy on clean images, and after an adversary or a false friend.</p>
-{means}<div class="scroll">{table}</div>
+{table}
 <h2>Fronts</h2>
-<div class="scroll">{hypervolumes}</div>
+{hypervolumes}
+{words}
 {failures}
 <h2>Settings</h2>
 {settings}
@@ -54,6 +64,7 @@ PAGE = """<!doctype html>
 """
 
 
+BOOTSTRAP = "<p>Intervals are of a two-level bootstrap, of seeds and of images.</p>"
 PLAIN = {
     "displaylogo": False,
     "showSendToCloud": False,  # pages offer no upload
@@ -68,6 +79,7 @@ def page(studies: Sequence[StudyResult], between: Sequence[Gap] = ()) -> str:
         for study in studies
         for failure in study.front.failures
     ]
+    over_seeds, models, areas = means(studies), table(studies), hypervolumes(studies)
     return PAGE.format(
         style=STYLE,
         title=escape("fftune: " + " and ".join(s.config.name for s in studies)),
@@ -76,9 +88,12 @@ def page(studies: Sequence[StudyResult], between: Sequence[Gap] = ()) -> str:
         figure=fronts(studies).to_html(full_html=False, include_plotlyjs=False, config=PLAIN),
         caveats="".join(f"<li>{escape(line)}</li>" for line in caveats(studies)),
         gaps="".join(map(_gap, between)),
-        means=_means(studies),
-        table=table(studies).to_html(index=False, border=0),
-        hypervolumes=hypervolumes(studies).to_html(index=False, border=0),
+        means=f"<h2>Means over training seeds (percent)</h2>{BOOTSTRAP}{one_by_one(over_seeds)}"
+        if len(over_seeds)
+        else "",
+        table=one_by_one(models),
+        hypervolumes=scrolling(areas),
+        words=meanings(over_seeds, models, areas),
         failures=_list("Failed trials", failed),
         settings="\n".join(_settings(study) for study in studies),
         version=__version__,
@@ -92,14 +107,6 @@ def _gap(found: Gap) -> str:
         return text
     figure = gap(found.names, found.band)
     return text + str(figure.to_html(full_html=False, include_plotlyjs=False, config=PLAIN))
-
-
-def _means(studies: Sequence[StudyResult]) -> str:
-    rows = means(studies)
-    if rows.empty:
-        return ""
-    title = "<p>Means over training seeds, with two-level bootstrap intervals (percent):</p>"
-    return f'{title}<div class="scroll">{rows.to_html(index=False, border=0)}</div>'
 
 
 def _named(settings: Settings, lam: float | None) -> str:

@@ -20,10 +20,15 @@ window.Plotly = {{waiting: [], newPlot(...figure) {{ this.waiting.push(figure); 
 """Figures that come before the code is unpacked wait for it. Browsers know gzip since 2023."""
 
 
+def plotly_source() -> str:
+    """Plotly's code, for a file of its own."""
+    from plotly.offline import get_plotlyjs
+
+    return str(get_plotlyjs())
+
+
 @cache
 def plotly_code() -> str:
     """Script element that gives a page Plotly; it comes before all figures."""
-    from plotly.offline import get_plotlyjs
-
-    packed = gzip.compress(get_plotlyjs().encode(), mtime=0)
+    packed = gzip.compress(plotly_source().encode(), mtime=0)
     return SCRIPT.format(packed=base64.b64encode(packed).decode())

@@ -15,8 +15,8 @@ from fftune.secrets import redacted
 from fftune.storage import may_write
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_kind import kind_of
-from fftune.tracking.runs import send_outbox
-from fftune.tracking.store import Tracking, open_tracking, own_store
+from fftune.tracking.runs import open_to_write
+from fftune.tracking.store import Tracking, answering, own_store
 from fftune.tracking.views import log_front, save_view
 
 SEARCH_PAGE = "search.html"
@@ -70,10 +70,14 @@ def log_to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: P
     if own_store() and not may_write(root):
         return f"fronts  not in MLflow: storage {str(root)!r} cannot be written"
     try:
-        tracking = open_tracking(root, config.experiment)
+        tracking = open_to_write(root, config.experiment)
+        with answering(tracking.uri):
+            return _logged(tracking, config, front, pages)
     except StorageError as error:
         return f"fronts  not in MLflow: {error}; fftune report {config.name} tries again"
-    send_outbox(tracking)
+
+
+def _logged(tracking: Tracking, config: Study, front: Front, pages: Mapping[str, str]) -> str:
     for risk in config.risks[1:]:
         one = front.against(risk)
         log_front(

@@ -29,6 +29,7 @@ class StudyResult:
 
     @property
     def weakest(self) -> TrialResult:
+<<<<<<< HEAD
         """The trial with the least lambda; of several, that which errs least where models are
         chosen, as the others are hardly trained.
         """
@@ -40,6 +41,16 @@ class StudyResult:
             return found if isfinite(found) else inf
 
         return min(ones, key=natural)
+=======
+        """Trial of the least lambda; of several the one that errs least on the selecting images.
+
+        Other settings are searched beside lambda, of which some train nothing worth a headline.
+        """
+        trials, selection = self.front.trials, self.front.selection
+        least = min(trial.lam or 0.0 for trial in trials)
+        same = [trial for trial in trials if (trial.lam or 0.0) == least]
+        return min(same, key=lambda trial: trial.risks(selection))
+>>>>>>> main
 
 
 def read_results(names: Sequence[str], root: Path) -> list[StudyResult]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from fftune.config import Study
 from fftune.errors import UserError
-from fftune.report.page import PLAIN
+from fftune.report.legible import legible
+from fftune.report.page import PLAIN, STYLE
 from fftune.report.plotly_code import plotly_code
 from fftune.sweeping.optuna_plots import search_plots
 from fftune.sweeping.optuna_storage import read_search
@@ -16,8 +17,9 @@ log = logging.getLogger(__name__)
 
 PAGE = """<!doctype html>
 <html lang="en">
-<head><meta charset="utf-8"><title>{title}</title>
-<style>body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; }}</style>
+<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{title}</title>
+<style>{style}</style>
 </head>
 <body>
 <h1>{title}</h1>
@@ -38,8 +40,10 @@ def search_page(config: Study, folder: Path) -> str | None:
     figures = search_plots(search) if search else {}
     if not figures:
         return None
+    risks = [risk.replace("_", " ") for risk in config.risks]
+    bent = {d.path for d in config.dimensions if d.scale == "log1p"}
     for figure in figures.values():
-        figure.update_layout(title=None)  # the heading says more
+        legible(figure, risks, bent)
     sections = [
         f"<h2>{escape(title)}</h2>"
         + figure.to_html(full_html=False, include_plotlyjs=False, config=PLAIN)
@@ -47,6 +51,7 @@ def search_page(config: Study, folder: Path) -> str | None:
     ]
     return PAGE.format(
         title=escape(f"fftune: the search of {config.name}"),
+        style=STYLE,
         selection=config.selection,
         figures="\n".join([plotly_code(), *sections]),
     )

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import fmean
 
+from fftune.comparison import Estimate
 from fftune.config import told_radius
 from fftune.evaluation.block_cache import ENGINE
 from fftune.report.results import StudyResult
 from fftune.risk import Rate, RiskCounts
 from fftune.sweeping.front import Front
+<<<<<<< HEAD
 from fftune.sweeping.trial_results import RISKS, SeedResult, TrialResult
 
 
@@ -23,6 +25,19 @@ def headlines(studies: Sequence[StudyResult]) -> list[str]:
 
 def headline(study: StudyResult) -> str:
     """State how far a false friend can raise the score of a study's weakest models."""
+=======
+from fftune.sweeping.trial_results import SeedResult, TrialResult
+
+
+def headlines(studies: Sequence[StudyResult]) -> list[str]:
+    """One sentence for the weakest model of each study; a model that studies share comes once."""
+    models = {study.weakest.results[0].model_hash: headline(study) for study in studies}
+    return list(models.values())
+
+
+def headline(study: StudyResult) -> str:
+    """State how far a false friend can raise the score of a study's weakest model or models."""
+>>>>>>> main
     trial = study.weakest
     if len(trial.results) > 1:
         return _over_seeds(study, trial)
@@ -38,6 +53,7 @@ def headline(study: StudyResult) -> str:
 
 
 def _over_seeds(study: StudyResult, trial: TrialResult) -> str:
+<<<<<<< HEAD
     natural, hypocritical = (trial.estimate("test", risk) for risk in RISKS)
     scores = fmean(result.test.hypocritical_accuracy.value for result in trial.results)
     inflation = fmean(result.test.inflation.value for result in trial.results)
@@ -61,6 +77,22 @@ def _settings(study: StudyResult, model: SeedResult) -> str:
     return f"lambda = {model.lam:g} ({_method(study, model)}){others}"
 
 
+=======
+    """The headline of a trial with several seeds: means, as no seed stands for the others."""
+    counts = [model.test for model in trial.results]
+    names = ("clean_accuracy", "hypocritical_accuracy", "inflation")
+    clean, touched, inflation = (Estimate.of([getattr(c, n) for c in counts]) for n in names)
+    return (
+        f"The {len(counts)} models trained with lambda = {trial.lam:g} "
+        f"({_method(study, trial.results[0])}), a seed each, err on {1 - clean.mean:.1%} of "
+        f"{counts[0].total:,} clean test images on average, yet score {touched.mean:.1%} once a "
+        f"false friend has touched them: hypocritical risk "
+        f"{trial.estimate('test', 'hypocritical_risk')}, which inflates the score by "
+        f"{100 * inflation.mean:.1f} points."
+    )
+
+
+>>>>>>> main
 def _method(study: StudyResult, model: SeedResult) -> str:
     """Training objective of a model, which may be among the searched settings."""
     objective = str(model.settings.get("objective", study.config.base.objective))

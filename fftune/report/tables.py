@@ -21,6 +21,7 @@ def table(studies: Sequence[StudyResult]) -> pd.DataFrame:
     rows = [
         {
             "study": study.config.name,
+            "trial": model.trial,
             **_settings(model),
             **({"seed": model.seed} if repeated else {}),
             "front": "*" if model.trial in _on_front(study) else "",
@@ -48,6 +49,7 @@ def means(studies: Sequence[StudyResult]) -> pd.DataFrame:
     rows = [
         {
             "study": study.config.name,
+            "trial": trial.trial,
             **_settings(trial),
             "front": "*" if trial.trial in _on_front(study) else "",
             "seeds": len(trial.results),

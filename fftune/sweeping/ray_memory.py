@@ -2,11 +2,11 @@
 
 import logging
 from dataclasses import replace
-from pathlib import Path
 
 from fftune.ray_cluster import (  # before Ray, whose start it sets
+    Driver,
     capacity,
-    enter_driver_dir,
+    enter_driver,
     max_concurrent,
     trials_per_gpu,
 )
@@ -55,7 +55,7 @@ def _chosen(study: StudyDir) -> CardShare:
     log.info("measuring the memory of a trial")
     task = ray.remote(num_gpus=1, num_cpus=threads, max_calls=1)(_measured)
     try:
-        use: MemoryUse = ray.get(task.remote(study, Path.cwd()))
+        use: MemoryUse = ray.get(task.remote(study, Driver.here()))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, FftuneError):
             raise error.cause from None
@@ -63,9 +63,9 @@ def _chosen(study: StudyDir) -> CardShare:
     return share_of(use, places=trials_per_gpu(threads))
 
 
-def _measured(study: StudyDir, driver: Path) -> MemoryUse:
+def _measured(study: StudyDir, driver: Driver) -> MemoryUse:
     """Measure in a worker, which ends afterwards and gives its memory back."""
-    enter_driver_dir(driver)
+    enter_driver(driver)
     memory = kind_of(study.config).memory
     assert memory is not None
     with opened_once():

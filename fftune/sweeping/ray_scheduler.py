@@ -127,6 +127,10 @@ class PruneAwareOptunaSearch(OptunaSearch):
         which a password may be.
         """
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of it either where Ray pickles the search with the settings of the run."""
+        return {}
+
     def on_trial_complete(
         self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
     ) -> None:

@@ -4,11 +4,11 @@ import json
 import logging
 from functools import partial
 from math import nan
-from pathlib import Path
 from typing import Any, NoReturn
 
 from fftune.ray_cluster import (  # before Ray, whose start it sets
-    enter_driver_dir,
+    Driver,
+    enter_driver,
     max_concurrent,
     require_run_dir,
 )
@@ -72,7 +72,7 @@ def run_on_ray(
     )
     reporter = _Reporter(runner, progress, scheduler)
     tuner = tune.Tuner(
-        tune.with_resources(tune.with_parameters(_trial, runner=runner, driver=Path.cwd()), own),
+        tune.with_resources(tune.with_parameters(_trial, runner=runner, driver=Driver.here()), own),
         tune_config=tune.TuneConfig(
             search_alg=_search_alg(runner, search, scheduler),
             scheduler=scheduler,
@@ -122,14 +122,14 @@ def _space(trial: Any, study: StudyDir) -> dict[str, Any]:
     return {"settings": dict(suggest(trial, study.config)), "number": trial.number}
 
 
-def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Path) -> None:
+def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Driver) -> None:
     """Run one trial on a worker, with a report at each rung and one at the end.
 
     An error is reported beside undefined values: if it were raised, Ray would end the worker too,
     and the next one would import torch for seconds. One that the trial's settings caused is
     recorded on disk; any other ends the study, and the driver is told which.
     """
-    enter_driver_dir(driver)
+    enter_driver(driver)
     config = runner.study.config
     values: dict[str, Any]
     undefined: dict[str, Any] = dict.fromkeys(config.risks, nan)
@@ -176,6 +176,10 @@ class _Reporter(tune.Callback):
         self._runner, self._progress, self._scheduler = runner, progress, scheduler
         self.ended: FftuneError | None = None
         """Error that ends the study: other trials would meet it as well."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Nothing of it where Ray pickles it into the study's folder: an address has a password."""
+        return {}
 
     def on_step_begin(self, iteration: int, trials: list[Any], **info: Any) -> None:
         running = [trial for trial in trials if trial.status == "RUNNING"]

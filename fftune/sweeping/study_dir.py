@@ -118,13 +118,16 @@ class StudyDir:
 
     def stop(self, stop: Stopped) -> None:
         """Record a trial as stopped early."""
-        text = json.dumps(asdict(stop), indent=2) + "\n"
-        write_text(self.trial(stop.trial) / "stopped.json", text)
+        place = self.trial(stop.trial) / "stopped.json"
+        write_text(place, json.dumps(asdict(stop), indent=2) + "\n")
+
+    def finished(self, number: int) -> bool:
+        """Tell if all results of a trial are recorded."""
+        return (self.trial(number) / "result.json").exists()
 
     def results(self, number: int) -> tuple[SeedResult, ...]:
         """Results of a trial, one a seed; empty unless the trial is finished."""
-        folder = self.trial(number)
-        if not (folder / "result.json").exists():
+        if not self.finished(number):
             return ()
         paths = (self.seed_folder(number, s) / "result.json" for s in self.config.training_seeds)
         return tuple(read_as(path, result_from_dict) for path in paths)
@@ -150,9 +153,8 @@ class StudyDir:
     def begin_attempt(self, key: str, session: str) -> list[str]:
         """Record that a worker begins an attempt; return the earlier failures under this driver.
 
-        An open attempt of the same driver means that a worker died. One of another driver means
-        nothing: that driver itself may have been killed. Its failures do not count either, as what
-        caused them may be mended.
+        An open attempt of the same driver means that a worker died. Of another driver, which may
+        have been killed itself, nothing counts: what caused its failures may be mended.
         """
         record = self._attempts(key)
         if (record["driver"] or record["open"]) != session:
@@ -165,9 +167,8 @@ class StudyDir:
 
     def fail_attempt(self, key: str, reason: str) -> list[str]:
         """Record why an attempt failed; return all such reasons."""
-        record = self._attempts(key)
-        failures: list[str] = [*record["failures"], reason]
-        self._write_attempts(key, record | {"failures": failures})
+        failures: list[str] = [*self._attempts(key)["failures"], reason]
+        self._write_attempts(key, self._attempts(key) | {"failures": failures})
         return failures
 
     def end_attempt(self, key: str) -> None:
@@ -183,8 +184,7 @@ class StudyDir:
         self._write_attempts(key, self._attempts(key) | {"gpus": gpus})
 
     def _attempts(self, key: str) -> dict[str, Any]:
-        path = self.path / "attempts" / f"{key}.json"
-        if not path.exists():
+        if not (path := self.path / "attempts" / f"{key}.json").exists():
             return asdict(_Attempts())
         read_record(path, "open", "failures")
         return asdict(read_as(path, lambda data: of_plain(_Attempts, data)))

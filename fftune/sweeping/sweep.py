@@ -21,8 +21,8 @@ from fftune.sweeping.study_kind import kind_of
 from fftune.sweeping.trial_progress import TrialProgress
 from fftune.sweeping.trial_runner import TrialRunner, tags
 from fftune.tracking.meanwhile import meanwhile
-from fftune.tracking.runs import end_stale_runs, send_outbox
-from fftune.tracking.store import import_client, open_tracking
+from fftune.tracking.runs import end_stale_runs, open_to_write
+from fftune.tracking.store import import_client
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +119,7 @@ def _inline_share(study: StudyDir) -> float:
 
 
 def _runner(study: StudyDir, root: Path, resources: Resources) -> TrialRunner:
-    tracking = open_tracking(root, study.config.experiment)
-    send_outbox(tracking)
+    tracking = open_to_write(root, study.config.experiment)
     end_stale_runs(
         tracking,
         tags(study.config.name, "trial"),

@@ -232,7 +232,8 @@ class TrialRunner:
             self.study.finish(results)
         except Exception as error:
             status = "KILLED" if isinstance(error, StoppedError) else "FAILED"
-            for tracked in runs:
+            # A disk may fail after a record has its name: then the next driver ends them.
+            for tracked in () if self.study.finished(number) else runs:
                 with suppress(OSError, StorageError):  # there may be no room for this either
                     tracked.end(status)
             raise

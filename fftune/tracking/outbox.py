@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fftune.storage import make_folder, storing
+
 log = logging.getLogger(__name__)
 
 ABANDONED_SECONDS = 3600.0
@@ -29,14 +31,19 @@ class Outbox:
     """File that holds them; None until the first is kept."""
 
     def keep(self, name: str, *arguments: Any) -> None:
-        """Append a call to the file; the first of a run is logged as a warning."""
+        """Append a call to the file; the first of a run is logged as a warning.
+
+        Raises:
+            StorageError: the disk is full or fails.
+        """
         if self.path is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            with storing(self.folder):
+                make_folder(self.folder)
             self.path = self.folder / f"{time.time_ns()}-{os.getpid()}.jsonl"
             log.warning(
                 "the MLflow server does not answer; going on, and keeping its runs in %s", self.path
             )
-        with self.path.open("a", encoding="utf-8") as file:
+        with storing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps([name, *arguments]) + "\n")
 
     def __bool__(self) -> bool:

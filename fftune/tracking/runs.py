@@ -13,7 +13,7 @@ from uuid import uuid4
 from fftune.errors import first_words
 from fftune.storage import in_turn, write_text
 from fftune.tracking.outbox import Outbox, set_aside, unsent_calls, unsent_files
-from fftune.tracking.store import Tracking
+from fftune.tracking.store import Tracking, answering, is_outage, open_tracking
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -97,7 +97,7 @@ class TrackedRun:
     def _record(self, call: str, *arguments: Any) -> None:
         """Send a call to the server, or to the outbox once the server failed, to keep the order."""
         if not self._outbox:
-            with _outage_caught() as outage:
+            with answering(self._tracking.uri), _outage_caught() as outage:
                 self.id = _replay(self._client, self._tracking, self.id, call, arguments)
             if not outage:
                 return
@@ -155,17 +155,16 @@ def _outage_caught() -> Iterator[_Outage]:
     try:
         yield outage
     except Exception as error:
-        if not _is_outage(error):
+        if not is_outage(error):
             raise
         outage.seen = True
 
 
-def _is_outage(error: Exception) -> bool:
-    from mlflow.exceptions import MlflowException
-
-    if isinstance(error, MlflowException):
-        return error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
-    return isinstance(error, ConnectionError)
+def open_to_write(root: Path, experiment: str) -> Tracking:
+    """Open an experiment as `open_tracking` does, and send what was kept while nobody answered."""
+    tracking = open_tracking(root, experiment)
+    send_outbox(tracking)
+    return tracking
 
 
 def send_outbox(tracking: Tracking) -> None:
@@ -208,7 +207,7 @@ def _send(tracking: Tracking, path: Path) -> bool:
             try:
                 run = _replay(client, tracking, run, call, arguments)
             except Exception as error:
-                if _is_outage(error):
+                if is_outage(error):
                     raise
                 log.debug("MLflow", exc_info=True)
                 refused = f"{call}: {first_words(error)}"

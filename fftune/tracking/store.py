@@ -4,13 +4,14 @@ import contextlib
 import logging
 import os
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 from uuid import uuid4
 
-from fftune.errors import StorageError
+from fftune.errors import StorageError, first_words
 from fftune.storage import in_turn, write_text, write_whole
 from fftune.stored_file import read_text
 
@@ -85,9 +86,9 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
     artifacts = None if given else (root / "mlflow").as_uri()
     try:
         with in_turn(own):
-            if file := _sqlite_file(given) if given else own:
+            if file := sqlite_file(given) if given else own:
                 _make_tables(file, artifacts or "mlruns")
-                _require_database(file)
+                require_database(file)
             experiment_id = _open_experiment(uri, experiment, artifacts)
             if artifacts:
                 _follow(own, experiment_id, artifacts)
@@ -101,6 +102,31 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
         raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
     unsent = root / "mlflow-unsent"
     return Tracking(uri=uri, experiment_id=experiment_id, unsent=unsent, storage=storage)
+
+
+@contextlib.contextmanager
+def answering(uri: str) -> Iterator[None]:
+    """Turn what MLflow's server, disk or the way to them do into one line.
+
+    Raises:
+        StorageError: the block met it.
+    """
+    try:
+        yield
+    except Exception as error:
+        if not (isinstance(error, OSError) or is_outage(error)):
+            raise
+        log.debug("MLflow", exc_info=True)
+        raise StorageError(f"MLflow store {uri!r} failed: {first_words(error)}") from error
+
+
+def is_outage(error: Exception) -> bool:
+    """Tell if MLflow did not answer; what it refuses is a defect."""
+    from mlflow.exceptions import MlflowException
+
+    if isinstance(error, MlflowException):
+        return error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
+    return isinstance(error, ConnectionError)
 
 
 def _storage_id(path: Path) -> str:
@@ -128,7 +154,7 @@ def _url(database: Path) -> str:
     return f"sqlite:///{path}" if plain else f"sqlite+pysqlite:///{encoded}"
 
 
-def _sqlite_file(uri: str) -> Path | None:
+def sqlite_file(uri: str) -> Path | None:
     """File of a SQLite URL, which may be given as a `file:` URI; None for other stores."""
     path = uri.removeprefix("sqlite:///").partition("?")[0].removeprefix("file:")
     return Path(unquote(path)) if uri.startswith("sqlite:///") and path else None
@@ -156,7 +182,7 @@ def _make_tables(database: Path, artifacts: str) -> None:
     write_whole(database, fill)
 
 
-def _require_database(path: Path) -> None:
+def require_database(path: Path) -> None:
     """Check that a file, which may be new, is a database that can be written.
 
     MLflow itself would try for minutes, with a traceback each time. SQLite makes files that no

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from fftune.ray_cluster import (  # before Ray, whose start it sets
-    enter_driver_dir,
+    Driver,
+    enter_driver,
     max_concurrent,
     require_run_dir,
 )
@@ -76,7 +77,7 @@ def train_on_ray(
             "metrics": metrics,
             "states": states,
             "save_seconds": save_seconds,
-            "driver": Path.cwd(),
+            "driver": Driver.here(),
         },
         torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         scaling_config=ScalingConfig(
@@ -153,7 +154,7 @@ def _worker(settings: dict[str, Any]) -> None:
     """Train, as one of the processes; Ray has set torch.distributed up."""
     arguments, folder = dict(settings), settings["folder"]
     metrics, config = arguments.pop("metrics"), settings["config"]
-    enter_driver_dir(arguments.pop("driver"))
+    enter_driver(arguments.pop("driver"))
     require_run_dir(folder)
     # One answer for all, or some would train and wait for the others for ever.
     if ProcessGroup.current().leaders((folder / FAILED).exists()):

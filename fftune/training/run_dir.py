@@ -56,7 +56,7 @@ class RunDir:
         Raises:
             ModelError: it has ended, but its checkpoint is damaged.
         """
-        if not self._complete:
+        if not self.complete:
             return None
         return read_checkpoint(self.checkpoint, self.path / "history.parquet")
 
@@ -66,7 +66,7 @@ class RunDir:
         Raises:
             ModelError: a run with other settings has ended here.
         """
-        if not self._complete:
+        if not self.complete:
             return
         old = read_settings(TrainConfig, self.checkpoint / "config.json", error=ModelError)
         if old != config:
@@ -74,5 +74,6 @@ class RunDir:
             raise ModelError(f"folder {str(self.path)!r} holds {what}")
 
     @property
-    def _complete(self) -> bool:
+    def complete(self) -> bool:
+        """Whether the run has ended."""
         return (self.checkpoint / "model.json").exists()

@@ -17,8 +17,8 @@ from fftune.names import require_name
 from fftune.objectives import find_objective
 from fftune.storage import locked, write_text
 from fftune.tracking.meanwhile import meanwhile
-from fftune.tracking.runs import TrackedRun, end_stale_runs, left_open
-from fftune.tracking.store import Tracking, open_tracking
+from fftune.tracking.runs import TrackedRun, end_stale_runs, left_open, open_to_write
+from fftune.tracking.store import Tracking
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.cost import count_epoch
 from fftune.training.history import EpochRecord
@@ -51,9 +51,10 @@ def train_tracked(
         done = _finished(folder, config)
         if done is not None:
             RunDir(folder).tidy()  # the process that ended it may have been killed before
-            if left_open(_tracking(config, root), _tags(name)):
+            tracking = _tracking(config, root)
+            if left_open(tracking, _tags(name)):
                 # The open one is ended last: it is the mark that the new one is not whole.
-                _log_again(_begin_run(config, name, root), done, folder)
+                _log_again(_begin_run(config, name, tracking), done, folder)
             return done, folder
         log.info("training %s: %s", name, described(config))
         with meanwhile(lambda: start_run(config, name, root)) as run:
@@ -69,8 +70,9 @@ def train_tracked(
                     data=data,
                 )
             except BaseException:
-                with suppress(StorageError):  # then there is no run
-                    run().end("FAILED")
+                if not RunDir(folder).complete:  # else it stays open, and is told again
+                    with suppress(StorageError):  # then there is no run
+                        run().end("FAILED")
                 raise
             _close(run(), checkpoint, folder)
     return checkpoint, folder
@@ -174,18 +176,19 @@ def start_run(config: TrainConfig, name: str, root: Path) -> TrackedRun:
     """Begin the MLflow run of a training, in whose folder's lock this is: it takes the place of
     those of earlier attempts.
     """
-    end_stale_runs(_tracking(config, root), _tags(name), lambda _tags: False)
-    return _begin_run(config, name, root)
+    tracking = _tracking(config, root)
+    end_stale_runs(tracking, _tags(name), lambda _tags: False)
+    return _begin_run(config, name, tracking)
 
 
-def _begin_run(config: TrainConfig, name: str, root: Path) -> TrackedRun:
-    tracking, tags = _tracking(config, root), _tags(name)
+def _begin_run(config: TrainConfig, name: str, tracking: Tracking) -> TrackedRun:
+    tags = _tags(name)
     params = {**flat(config), "device": device_of(config.device)}
     return TrackedRun(tracking, name, tags=tags, params=params, replaces=tags)
 
 
 def _tracking(config: TrainConfig, root: Path) -> Tracking:
-    return open_tracking(root, f"train-{config.data.name}")
+    return open_to_write(root, f"train-{config.data.name}")
 
 
 def _tags(name: str) -> dict[str, str]:

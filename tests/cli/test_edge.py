@@ -54,6 +54,7 @@ KINDS = {
     "pickle": (pickle.UnpicklingError("bad"), 2, "a file is damaged"),
     "sqlite": (sqlite3.OperationalError("database is locked"), 2, "a database failed: Operational"),
     "MLflow": (of("mlflow.exceptions")("no run"), 2, "MLflow failed: SomeError: no run"),
+    "SQL": (of("mlflow.exceptions")("full\n[SQL: x]"), 2, "MLflow failed: SomeError: full\n"),
     "SQLAlchemy": (of("sqlalchemy.exc")("gone"), 2, "a database failed"),
     "Ray": (of("ray.exceptions")("actor died"), 2, "Ray failed"),
     "gRPC": (of("grpc._channel")("unavailable"), 2, "Ray failed"),

@@ -26,6 +26,12 @@ def kuberay() -> tuple[dict[str, Any], dict[str, Any]]:
     return cluster, job
 
 
+def queued() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The job of kueue.yaml, and its network policy."""
+    job, policy = yaml.safe_load_all((CLUSTERS / "kueue.yaml").read_text())
+    return job, policy
+
+
 def network_policy() -> dict[str, Any]:
     """The third document of kuberay.yaml."""
     policy: dict[str, Any] = list(yaml.safe_load_all((CLUSTERS / "kuberay.yaml").read_text()))[2]

@@ -147,7 +147,7 @@ def test_grey_images_have_one_channel() -> None:
         (PIXELS, Y[:5], "6 images and 5 labels"),
         (PIXELS, [0.5] * 6, "whole numbers from 0"),
         (PIXELS, [-1] * 6, "whole numbers from 0"),
-        (PIXELS.astype(np.int64), Y, "must be uint8"),
+        (PIXELS.astype(np.int64) + 1, Y, "must lie in 0 to 255"),
         (PIXELS / 254, Y, "must be uint8, or floats"),
         (PIXELS / 255 + 1, Y, r"must lie in \[0, 1\]"),
         (np.full((6, 3, 4, 5), np.nan), Y, "must be uint8, or floats"),

@@ -184,7 +184,7 @@ def test_fastat_cuts_photographs_as_they_are(tmp_path: Path, draw: Draw) -> None
         ("folder:{tmp}/stranger", "no class 'dogs' in training; did you mean 'dog'?"),
         ("folder:{tmp}/text.parquet", "Parquet file .* cannot be read"),
         ("folder:{tmp}/columns.parquet", "has no column image"),
-        ("folder:{tmp}/numbers.parquet", "column 'image' must hold encoded images"),
+        ("folder:{tmp}/numbers.parquet", "has no column image, nor any that could be it"),
     ],
 )
 def test_a_bad_source_is_one_clear_line(

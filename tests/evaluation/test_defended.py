@@ -444,7 +444,7 @@ RUNS: list[Kept] = []
 def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defence(
     outcomes, tmp_path, monkeypatch, caplog
 ) -> None:
-    stand_ins = {"TrackedRun": Kept, "open_tracking": id, "in_place_of": nullcontext}
+    stand_ins = {"TrackedRun": Kept, "open_to_write": id, "in_place_of": nullcontext}
     for name, stand_in in (stand_ins | {"has_run": lambda _: False}).items():
         monkeypatch.setattr(records, name, lambda *a, _f=stand_in, **k: _f(*a[:1], **k))
     monkeypatch.setattr(EvaluationRecord, "_text", lambda *_: "")

@@ -9,7 +9,7 @@ from torch import nn
 
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.data import subset
-from fftune.data.model_spec import model_spec
+from fftune.data.model_spec import with_inputs
 from fftune.errors import ConfigError, DataError, FftuneError, ModelError, StorageError
 from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.evaluate import evaluate
@@ -158,6 +158,6 @@ def test_a_net_that_needs_its_images_is_built_for_them(monkeypatch) -> None:
     battery, data = replace(RISKS, examples=8), DataSpec()
     bare = evaluate(named_spec("mlp"), data, battery, threat=THREAT)
     assert opened == ["test"]
-    told = evaluate(model_spec("mlp", "", data), data, battery, threat=THREAT)
+    told = evaluate(with_inputs(named_spec("mlp"), data), data, battery, threat=THREAT)
     assert bare.table.equals(told.table)
     assert questions_of(bare) == questions_of(told)

@@ -1,10 +1,11 @@
 """`python -m tests.faults [COMMAND ...]`: let writes of commands fail, and list broken promises."""
 
 import argparse
+import dataclasses
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -25,11 +26,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=2700, help="begin no case after these")
     parser.add_argument("--part", default="1/1", help="as in 2/3: every third, from the second")
     parser.add_argument("--log", type=Path, help="a line of JSON for every case")
+    parser.add_argument("--again", type=Path, nargs="*", help="only what is broken in such logs")
     return parser.parse_args()
 
 
 def planned(options: argparse.Namespace, ground: Ground) -> Iterator[tuple[str, Command, Fault]]:
     """Cases by the name of their command and plan."""
+    if options.again:
+        yield from broken(options.again)
+        return
     for name in options.commands or COMMANDS:
         command = COMMANDS[name]
         calls = ground.recorded(command).calls
@@ -45,6 +50,17 @@ def planned(options: argparse.Namespace, ground: Ground) -> Iterator[tuple[str, 
         yield from (("study every", SMALLEST, fault) for fault in every(calls))
 
 
+def broken(logs: Iterable[Path]) -> Iterator[tuple[str, Command, Fault]]:
+    """Cases that logs say to be broken."""
+    fields = [field.name for field in dataclasses.fields(Fault)]
+    for line in (line for log in logs for line in log.read_text().splitlines()):
+        case = json.loads(line)
+        if "broken" in case:
+            name = case["case"]
+            command = SMALLEST if name == "study every" else COMMANDS[name.partition(" ")[0]]
+            yield name, command, Fault(**{field: case[field] for field in fields})
+
+
 def distinct(calls: tuple[Call, ...]) -> int:
     """Number of pairs of call site and kind of file."""
     return len({(call.site, call.kind) for call in calls})
@@ -54,7 +70,7 @@ def main() -> None:
     """Try, and tell."""
     options = arguments()
     part, parts = map(int, options.part.split("/"))
-    tried = killed = missed = broken = 0
+    tried = killed = missed = failed = 0
     with TemporaryDirectory() as folder:
         forks = Forks(Path(folder))
         ground = Ground(forks, Path(folder))
@@ -72,7 +88,7 @@ def main() -> None:
                 killed += case.code == -9
                 outcome |= {"code": case.code, "line": case.line, "struck": bool(case.struck)}
             except BrokenError as error:
-                broken += 1
+                failed += 1
                 line = f"BROKEN {name} {fault.json()}\n{error}\n"
                 outcome |= {"broken": str(error)}
             tried += 1
@@ -81,7 +97,7 @@ def main() -> None:
                 with options.log.open("a") as log:
                     log.write(json.dumps(outcome) + "\n")
         forks.close()
-    print(f"{tried} cases, {killed} deaths, {missed} never came to their call, {broken} broken")
+    print(f"{tried} cases, {killed} deaths, {missed} never came to their call, {failed} broken")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import io
 import json
+import pickle
 import sqlite3
 import struct
 import tarfile
@@ -9,8 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import torch
 from PIL import Image
 
 from fftune.config import DataSpec, ModelSpec, TrainConfig, read_settings
@@ -19,6 +22,7 @@ from fftune.data.beton.reader import stored_part
 from fftune.data.catalog import load
 from fftune.data.conversion import check_beton
 from fftune.evaluation.question import questions_of
+from fftune.evaluation.saved_points import SavedPoints, index_points, write_points
 from fftune.hedge_study.precomputed import PerturbedSet
 from fftune.hedge_study.showcase_schema import Showcase
 from fftune.hedge_study.trial import SHOWCASE
@@ -86,6 +90,10 @@ def make(root: Path) -> None:
     _make_images(root)
     summary = {"schema_version": 1, "key": "P1.T4", "name": "P1.T4", "title": "T", "cells": 1}
     summary |= {"scale": "tiny", "error": "", "missing": 0, "verdicts": {}, "directions": {}}
+    rows = Outcomes.read(root / TRIAL / "outcomes.parquet").where(goal="hypocritical").table[:3]
+    image = torch.full((len(rows), 1, 2, 2), 0.5)
+    folder = root / "images"
+    index_points(folder, [write_points(folder, rows, image, image)], ["0", "1"])
     _write(root / "pages/P1.T4.json", summary | {"files": []})
     (root / "pages/P1.T4.html").write_text("<nav></nav>")
 
@@ -96,7 +104,7 @@ def _write(path: Path, data: object) -> None:
 
 
 def _make_images(root: Path) -> None:
-    """A folder of classes, Tiny-ImageNet's validation part, a Parquet file, and MNIST's archive."""
+    """A folder of classes, Tiny-ImageNet's validation part, files of many, MNIST's archive."""
     encoded = io.BytesIO()
     for place in ("folder/a", "folder/b", "annotated/train/a", "annotated/val/images"):
         (root / place).mkdir(parents=True)
@@ -108,6 +116,19 @@ def _make_images(root: Path) -> None:
     (root / "annotated/val/val_annotations.txt").write_text(lines)
     table = pa.table({"image": [encoded.getvalue()] * 4, "label": ["a", "b", "a", "b"]})
     pq.write_table(table, root / "images.parquet")
+    with pa.ipc.new_stream(str(root / "images.arrow"), table.schema) as stream:
+        stream.write_table(table)
+    with tarfile.open(root / "samples.tar", "w") as tar:
+        for i in range(4):
+            for ending, content in (("png", encoded.getvalue()), ("cls", b"%d" % (i % 2))):
+                member = tarfile.TarInfo(f"{i}.{ending}")
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
+    pixels = np.arange(4 * 4 * 4 * 3, dtype=np.uint8).reshape(4, 4, 4, 3)
+    np.savez(root / "arrays.npz", x=pixels, y=np.array([0, 1, 0, 1]))
+    batch = {"data": np.zeros((4, 3072), np.uint8), "labels": [0, 1, 0, 1]}
+    (root / "pickles").mkdir()
+    (root / "pickles/test_batch").write_bytes(pickle.dumps(batch))
     raw = root / "MNIST/raw"
     raw.mkdir(parents=True)
     for part in ("train", "t10k"):
@@ -123,6 +144,11 @@ def _study(root: Path, name: str = "done") -> StudyDir:
 
 def _images(name: str) -> Callable[[Path], object]:
     return lambda root: load(DataSpec(name=name.format(root=root)), "test")
+
+
+def _saved_images(folder: Path) -> object:
+    saved = SavedPoints.read(folder)
+    return saved.images(saved.index)
 
 
 def _mnist(root: Path) -> object:
@@ -199,6 +225,10 @@ KINDS: Mapping[str, Kind] = {
         "store/crafted/fe24aa5abb55ffff.pt",
         lambda r: PerturbedSet.read(r / "store/crafted/fe24aa5abb55ffff.pt"),
     ),
+    "saved images": Kind(
+        "images/pgd-2-hypocritical-131c2345356cc93d.npz", lambda r: _saved_images(r / "images")
+    ),
+    "index of saved images": Kind("images/index.parquet", lambda r: _saved_images(r / "images")),
     "showcase": Kind(f"{HEDGED}/{SHOWCASE}", lambda r: Showcase.read(r / HEDGED / SHOWCASE)),
     "manifest": Kind("data/pngs/whole.json", lambda r: stored_part(r / "data/pngs/whole.beton")),
     "beton": Kind("data/pngs/whole.beton", lambda r: check_beton(r / "data/pngs/whole.beton")),
@@ -208,6 +238,10 @@ KINDS: Mapping[str, Kind] = {
     "image": Kind("folder/a/1.png", _images("folder:{root}/folder")),
     "annotations": Kind("annotated/val/val_annotations.txt", _images("folder:{root}/annotated")),
     "Parquet file": Kind("images.parquet", _images("folder:{root}/images.parquet")),
+    "Arrow file": Kind("images.arrow", _images("folder:{root}/images.arrow")),
+    "tar": Kind("samples.tar", _images("folder:{root}/samples.tar")),
+    "NumPy file": Kind("arrays.npz", _images("folder:{root}/arrays.npz")),
+    "pickle": Kind("pickles/test_batch", _images("folder:{root}/pickles")),
     "archive": Kind("MNIST/raw/t10k-images-idx3-ubyte", _mnist),
     "labels of an archive": Kind("MNIST/raw/train-labels-idx1-ubyte", _mnist),
     "zoo": Kind("zoo.toml", lambda r: read_zoo(r / "zoo.toml")),

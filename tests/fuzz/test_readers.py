@@ -20,7 +20,6 @@ ELSEWHERE = {
     "data.beton.format": "read_beton: a file whose checksum was compared",
     "data.images": "images are decoded by `decode`, which names each",
     "data.memory_check": "files of the kernel",
-    "data.sources.archives": "files whose MD5 was compared",
     "data.sources.digits": "a file of scikit-learn's",
     "defenses.jpeg": "an image in memory",
     "evaluation.ray_pool": "weights in memory",

@@ -8,7 +8,8 @@ import torch
 
 from fftune.cli.evaluate import main
 from fftune.config import DataSpec
-from fftune.data.model_spec import model_spec
+from fftune.data.model_spec import with_inputs
+from fftune.models.specs import named_spec
 from fftune.outcomes import Outcomes
 from tests.brief import FLAGS
 from tests.integration.photo_nets import narrow
@@ -31,11 +32,11 @@ def photographs(tmp_path: Path) -> str:
 
 def test_a_name_is_a_net_for_the_datas_images(photographs: str) -> None:
     data = DataSpec(name=photographs, train_size=None, validation_size=0, image_size=64)
-    spec = model_spec("resnet50", "", data)
+    spec = with_inputs(named_spec("resnet50"), data)
     assert spec.factory == "fftune:resnet50"
     assert spec.inputs.shape == (3, 64, 64) and spec.inputs.classes == 50
     assert spec.inputs.mean == (0.485, 0.456, 0.406)  # ImageNet's, which FastAT divides by too
-    assert model_spec("a.py:net", "w.pt", data).factory == "a.py:net"
+    assert with_inputs(named_spec("a.py:net", "w.pt"), data).factory == "a.py:net"
 
 
 @pytest.mark.slow

@@ -1,85 +1,45 @@
 """MLflow's server and Optuna's study on a real PostgreSQL."""
 
-import os
-import shutil
-import signal
-import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import optuna
 import pytest
-from mlflow_server import free_port, served, wait_for
+from mlflow_server import free_port, served
+from sqlalchemy import event
+from sqlalchemy.engine import Engine
 
 from fftune.config import SweepConfig
 from fftune.errors import StorageError
 from fftune.report.publish import publish
+from fftune.sweeping.front import Front
 from fftune.sweeping.sweep import sweep
 from fftune.tracking.runs import TrackedRun, send_outbox
 from fftune.tracking.store import open_tracking
 
 psycopg = pytest.importorskip("psycopg")
 
-PASSWORD = "friend"
-BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin"))  # Debian's, not on PATH
-PATH = os.pathsep.join([*map(str, BINARIES), os.environ["PATH"]])
+from postgres_server import INITDB, PASSWORD, Postgres, postgres_server  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def postgres() -> Iterator[str]:
-    """The address of a fresh server of databases, to which a name is to be added."""
-    if not (initdb := shutil.which("initdb", path=PATH)):
+def postgres() -> Iterator[Postgres]:
+    if not INITDB:
         pytest.skip("PostgreSQL is not installed")
-    # It refuses to run as root, and pytest's own folders are closed to other users.
-    owner = {"user": "nobody", "group": "nogroup", "extra_groups": []} if os.getuid() == 0 else {}
-    folder = Path(tempfile.mkdtemp(prefix="fftune-postgres-"))
-    (folder / "password").write_text(PASSWORD)
-    if owner:
-        for path in (folder, folder / "password"):
-            shutil.chown(path, owner["user"], owner["group"])
-    data, port, log = folder / "data", free_port(), folder / "log"
-    secret = ["--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "-U", "me"]
-    make = [initdb, "-D", data, "-E", "UTF8", "--no-locale", "--no-sync", *secret]
-    subprocess.run(make, check=True, capture_output=True, cwd=folder, **owner)
-    options = ["listen_addresses=127.0.0.1", "unix_socket_directories=", "fsync=off"]
-    flags = [word for option in options for word in ("-c", option)]
-    address = f"postgresql://me:{PASSWORD}@127.0.0.1:{port}/"
-    with log.open("wb") as file:
-        server = subprocess.Popen(
-            [str(Path(initdb).with_name("postgres")), "-D", data, "-p", str(port), *flags],
-            cwd=folder, stdout=file, stderr=file, **owner,
-        )  # fmt: skip
-    try:
-        wait_for(
-            lambda: psycopg.connect(address + "postgres").close(),
-            server,
-            log,
-            psycopg.OperationalError,
-        )
-        yield address
-    finally:
-        server.send_signal(signal.SIGINT)  # "fast shutdown": it ends its children first
-        server.wait(60)
-        shutil.rmtree(folder)
-
-
-def database(postgres: str, name: str) -> str:
-    """The URL of a new database."""
-    with psycopg.connect(postgres + "postgres", autocommit=True) as connection:
-        connection.execute(f'CREATE DATABASE "{name}"')
-    return postgres + name
+    with postgres_server() as server:
+        yield server
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1500)
 def test_a_study_on_postgres(
-    quick: SweepConfig, root: Path, postgres: str, monkeypatch, caplog, capsys
+    quick: SweepConfig, root: Path, postgres: Postgres, monkeypatch, caplog, capsys
 ) -> None:
-    store, port = database(postgres, "mlflow"), free_port()
-    search_db = database(postgres, "optuna")
+    store, port = postgres.database("mlflow"), free_port()
+    search_db = postgres.database("optuna")
     monkeypatch.setenv("FFTUNE_DB", search_db)
     config = replace(quick, trials=2)
     with served(store, root, port) as address:
@@ -130,7 +90,58 @@ def test_a_study_on_postgres(
 
 
 @pytest.mark.slow
-def test_a_password_that_is_wrong(quick, root: Path, postgres: str, monkeypatch) -> None:
-    monkeypatch.setenv("FFTUNE_DB", postgres.replace(PASSWORD, "foe") + "postgres")
+def test_a_password_that_is_wrong(quick, root: Path, postgres: Postgres, monkeypatch) -> None:
+    monkeypatch.setenv("FFTUNE_DB", postgres.address.replace(PASSWORD, "foe") + "postgres")
     with pytest.raises(StorageError, match=r"FFTUNE_DB .*me:\*\*\*@.* password authentication"):
         sweep(quick, root=root, backend="inline")
+
+
+class Statements:
+    """Counts what databases are asked, and lets the server go away before the k-th."""
+
+    def __init__(self, server: Postgres, at: int = 0) -> None:
+        self._server, self._at, self.seen = server, at, 0
+
+    def __call__(self, *_: Any) -> None:
+        self.seen += 1
+        if self.seen == self._at:
+            self._server.go_away()
+
+    def __enter__(self) -> "Statements":
+        event.listen(Engine, "before_cursor_execute", self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        event.remove(Engine, "before_cursor_execute", self)
+
+
+def results(front: Front) -> list[tuple[Any, ...]]:
+    return [(r.lam, r.model_hash, r.validation, r.test) for r in front.results]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1500)
+def test_a_study_survives_that_the_database_goes_away(
+    quick: SweepConfig, root: Path, postgres: Postgres, monkeypatch, tmp_path
+) -> None:
+    config = replace(quick, trials=2)
+
+    def run(name: str, at: int = 0, *, resume: bool = False) -> tuple[Front, int]:
+        monkeypatch.setenv("FFTUNE_DB", postgres.address + name)
+        with Statements(postgres, at) as statements:
+            (tmp_path / name).mkdir(exist_ok=True)
+            front = sweep(config, root=tmp_path / name, backend="inline", resume=resume)
+        return front, statements.seen
+
+    postgres.database("whole")
+    front, count = run("whole")
+    for share in range(10):
+        at = 1 + round(share / 9 * (count - 1))
+        postgres.database(name := f"at-{at}")
+        with pytest.raises(StorageError, match=r"^FFTUNE_DB .*:\*\*\*@.* cannot be used: ") as told:
+            run(name, at)
+        assert PASSWORD not in str(told.value)
+        postgres.start()
+        again, _ = run(name, resume=True)
+        assert results(again) == results(front), at
+        assert not again.failures

@@ -91,7 +91,7 @@ def test_auto_measures_and_a_trial_that_runs_out_is_placed_anew(needs, root: Pat
 @pytest.mark.usefixtures("address")
 def test_what_runs_out_of_a_whole_card_ends_the_study_and_spends_no_trial(needs, root) -> None:
     """The worker's error is the driver's, across the border of the process."""
-    large = replace(needs, space=(Dimension(path="need", choices=(3.0,)),))
+    large = replace(needs, space=(Dimension(path="need", choices=(3.0, 4.0)),))
     told = (
         r"^out of memory, 2.00 GiB more .*optimizer.accumulate .* \(trial 0 is left to --resume\)$"
     )

@@ -16,19 +16,21 @@ from tests.forked import Ended, module
 from tests.integration.test_jobs import CHECKOUT, asked, cluster, settings_in, submit, token_of
 
 __all__ = ["cluster"]
+MARK = "4711"
+"""In every secret, and never beside its word in this file, which a job uploads."""
 SECRETS = {
-    "FFTUNE_DB": "canary-db-4711!",
-    "MLFLOW_TRACKING_URI": "canary-mlflow-4711",
-    "MLFLOW_TRACKING_PASSWORD": "canary-mlpassword-4711",
-    "MLFLOW_TRACKING_TOKEN": "canary-mltoken-4711",
-    "HTTP_PROXY": "canary-http-4711/@",
-    "https_proxy": "canary-https-4711",
-    "AWS_SECRET_ACCESS_KEY": "canary/aws+4711=",
-    "AWS_SESSION_TOKEN": "canary-session-4711",
-    "AZURE_STORAGE_CONNECTION_STRING": "canary-azure-4711",
-    "PGPASSWORD": "canary-pg-4711",
-    "HF_TOKEN": "canary-hf-4711",
-    "MY_API_KEY": "canary-key-4711",
+    "FFTUNE_DB": f"canary-db-{MARK}!",
+    "MLFLOW_TRACKING_URI": f"canary-mlflow-{MARK}",
+    "MLFLOW_TRACKING_PASSWORD": f"canary-mlpassword-{MARK}",
+    "MLFLOW_TRACKING_TOKEN": f"canary-mltoken-{MARK}",
+    "HTTP_PROXY": f"canary-http-{MARK}/@",
+    "https_proxy": f"canary-https-{MARK}",
+    "AWS_SECRET_ACCESS_KEY": f"canary/aws+{MARK}=",
+    "AWS_SESSION_TOKEN": f"canary-session-{MARK}",
+    "AZURE_STORAGE_CONNECTION_STRING": f"canary-azure-{MARK}",
+    "PGPASSWORD": f"canary-pg-{MARK}",
+    "HF_TOKEN": f"canary-hf-{MARK}",
+    "MY_API_KEY": f"canary-key-{MARK}",
 }
 PLACES = {
     "FFTUNE_DB": "sqlite:///file:{root}/optuna.db?uri=true&password={secret}",
@@ -89,7 +91,7 @@ def told(done: Ended) -> str:
 
 def test_a_canary_would_be_seen(root: Path) -> None:
     assert seen(repr(dict(os.environ)).encode()) == SECRETS.keys()
-    (root / "x").write_text("https://me:canary-https-4711@host")
+    (root / "x").write_text(f"https://me:{SECRETS['https_proxy']}@host")
     assert left_in(root) == {str(root / "x"): {"https_proxy"}}
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 from plotly.offline import get_plotlyjs
 
 from fftune.config import Dimension, SweepConfig
@@ -100,6 +101,7 @@ def test_the_table_has_a_row_a_model(quick: SweepConfig) -> None:
     assert len(rows) == 4
     assert rows[0] == {
         "study": "a",
+        "trial": 0,
         "lambda": "0",
         "front": "*",
         "natural risk": "14.6 (12.7-16.7)",
@@ -182,6 +184,21 @@ def test_published_fronts_stand_in_one_mlflow_experiment(quick, root: Path) -> N
         "hypocritical_risk": [173 / 175, 151 / 199],
     }
     assert [f.path for f in client.list_artifacts(runs[0].info.run_id)] == ["report.html"]
+
+
+@pytest.mark.parametrize("error", [MlflowException("disk I/O error\n[SQL: x]"), OSError("full")])
+def test_an_outage_in_the_midst_of_publishing_is_told_on_one_line(
+    quick, root: Path, monkeypatch, error
+) -> None:
+    def fail(*_args: object) -> None:
+        raise error
+
+    write(study(quick, "thrm-tiny"), root)
+    monkeypatch.setattr(mlflow.MlflowClient, "set_experiment_tag", fail)
+    reason = str(error).partition("\n")[0]
+    said = publish(["thrm-tiny"], root)
+    assert f"mlflow.db' failed: {reason}; fftune report thrm-tiny tries again\n" in said
+    assert "fronts  not in MLflow: MLflow store 'sqlite:///" in said
 
 
 def test_the_comparison_is_saved_as_a_view_of_mlflow(quick, root: Path) -> None:

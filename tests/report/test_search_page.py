@@ -1,12 +1,16 @@
 """Optuna's plots of a search hold its trials."""
 
+import math
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import mlflow
+import optuna
 import pytest
 
 from fftune.config import Dimension, SweepConfig, to_json
+from fftune.report.legible import legible
 from fftune.report.publish import publish
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
@@ -82,6 +86,58 @@ def test_two_parameters_have_parallel_coordinates(quick: SweepConfig, tmp_path: 
     assert list(figure.layout.xaxis.ticktext) == ["natural risk", "log1p(lam)", "optimizer.lr"]
     lines = [line.y[0] for line in figure.data if len(line.x) == 3]
     assert lines == pytest.approx([0, 0.5, 1])  # of its range, a line a trial
+
+
+def contrast(colour: str) -> float:
+    """WCAG's ratio to white."""
+    parts = [int(part) / 255 for part in re.findall(r"\d+", colour)]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return 1.05 / (0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] + 0.05)
+
+
+def test_nothing_is_drawn_white_on_white(quick: SweepConfig, tmp_path: Path) -> None:
+    lam = Dimension(path="lam", low=0, high=100, scale="log1p")
+    lr = Dimension(path="optimizer.lr", low=0.01, high=0.1)
+    found = search_plots(searched(replace(quick, space=(lam, lr), strategy="tpe"), tmp_path))
+    for figure in found.values():
+        legible(figure, ["natural risk", "hypocritical risk"], [])
+        for trace in figure.data:
+            scale = getattr(trace, "marker", None) and trace.marker.colorscale
+            colours = [colour for _, colour in scale or ()]
+            if trace.type == "scatter" and trace.mode == "lines" and trace.line.color:
+                colours.append(trace.line.color)
+            assert all(contrast(colour) >= 3 for colour in colours)
+    parallel = found["Natural risk, parallel coordinates"]
+    assert len({trace.line.color for trace in parallel.data if len(trace.x) == 3}) == 3
+    slices = found["Natural risk, slice"].layout
+    assert slices.yaxis.tickformat == ".0%"
+    assert slices.xaxis.title.text == "lam, along log(1 + lam)"
+    assert "100" in slices.xaxis.ticktext
+
+
+def test_an_axis_is_as_it_was_searched(quick: SweepConfig, tmp_path: Path) -> None:
+    """The gap rule searches log(1 + lambda) itself, and tells Optuna of lambda."""
+    figure = search_plots(searched(quick, tmp_path))["Natural risk, slice"]
+    legible(figure, ["natural risk"], ["lam"])
+    assert list(figure.data[0].x)[:2] == pytest.approx([0, math.log(101)])
+    ticks = dict(zip(figure.layout.xaxis.tickvals, figure.layout.xaxis.ticktext, strict=True))
+    assert ticks[math.log1p(100)] == "100"
+
+
+def test_three_risks_are_drawn_in_pairs(tmp_path: Path) -> None:
+    study = optuna.create_study(directions=["minimize"] * 3)
+    study.set_metric_names(["natural_risk", "b", "c"])
+    for i in range(3):
+        trial = study.ask({"x": optuna.distributions.FloatDistribution(0, 1)})
+        study.tell(trial, [0.1 * i, 0.9 - 0.1 * i, 0.5])
+    found = search_plots(study)
+    assert "Pareto front, b" in found and "Pareto front, c" in found
+    assert not any(trace.type == "scatter3d" for f in found.values() for trace in f.data)
+    points = [pair for t in found["Pareto front, c"].data for pair in zip(t.x, t.y, strict=True)]
+    assert sorted(points) == pytest.approx([(0, 0.5), (0.1, 0.5), (0.2, 0.5)])
+    constant = found["C, trial by trial"]
+    legible(constant, ["c"], [])
+    assert constant.layout.yaxis.range == pytest.approx((0.45, 0.55))
 
 
 def test_the_plots_lie_beside_the_report_and_in_mlflow(quick, root: Path) -> None:

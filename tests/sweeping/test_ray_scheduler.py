@@ -1,5 +1,6 @@
 """The Tune scheduler and its search, asked as Tune asks them, without a cluster."""
 
+import pickle
 from types import SimpleNamespace
 
 import optuna
@@ -52,3 +53,4 @@ def test_tune_keeps_nothing_of_a_search_whose_storage_may_have_a_password(tmp_pa
     for one in (search, SearchGenerator(search)):
         one.save_to_dir(str(tmp_path), "session")
     assert not any(b"FloatDistribution" in path.read_bytes() for path in tmp_path.iterdir())
+    assert b"FloatDistribution" not in pickle.dumps(search)  # as with the settings of a run

@@ -144,6 +144,24 @@ def test_death_beside_a_step_loses_and_repeats_nothing(
     assert_whole(coins, root, SHARES)
 
 
+def test_a_disk_that_fails_when_the_record_has_its_name_costs_no_run(
+    coins: Study, root: Path, monkeypatch
+) -> None:
+    """Only the folder is not on disk yet: the trial is finished, and its run ends so."""
+    finish = StudyDir.finish
+
+    def fail(study: StudyDir, results) -> None:
+        finish(study, results)
+        raise StorageError("cannot write 'result.json': Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(StudyDir, "finish", fail)
+        with pytest.raises(StorageError, match="trial 0 is left to --resume"):
+            run(coins, root)
+    run(coins, root, resume=True)
+    assert_whole(coins, root, SHARES)
+
+
 @pytest.mark.parametrize(
     ("step", "when"),
     [

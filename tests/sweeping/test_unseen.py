@@ -19,6 +19,7 @@ from fftune.errors import (
     StorageError,
     unpacked,
 )
+from fftune.ray_cluster import Driver
 from fftune.sweeping import ray_tune as on_ray
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.trial_runner import TrialRunner
@@ -40,7 +41,7 @@ def reported(runner, monkeypatch) -> list[dict]:
     """What the worker of trial 0 reports, without a folder of its study."""
     reports: list[dict] = []
     monkeypatch.setattr(tune, "report", reports.append)
-    on_ray._trial({"number": 0, "settings": {"lam": 1.0}}, runner, Path.cwd())
+    on_ray._trial({"number": 0, "settings": {"lam": 1.0}}, runner, Driver.here())
     return reports
 
 
@@ -76,7 +77,7 @@ def test_what_a_trial_meets_is_told_apart(runner, monkeypatch, error, kind, told
     monkeypatch.setattr(TrialRunner, "__call__", met)
     runner.study.path.mkdir(parents=True)
     (runner.study.path / "config.json").touch()
-    on_ray._trial({"number": 3, "settings": {"lam": 1.0}}, runner, Path.cwd())
+    on_ray._trial({"number": 3, "settings": {"lam": 1.0}}, runner, Driver.here())
     (report,) = reports
     assert all(isnan(report[risk]) for risk in runner.study.config.risks)
     if kind is None:

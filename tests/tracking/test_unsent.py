@@ -145,3 +145,12 @@ def test_a_run_that_was_abandoned_is_sent_as_far_as_it_came(store, unsent) -> No
     os.utime(first, (long_ago, long_ago))
     send_outbox(store)
     assert [status for _, status, *_ in found(store)] == ["RUNNING", *["FINISHED"] * 4]
+
+
+def test_whoever_opens_an_experiment_sends_what_was_kept() -> None:
+    """There is one way to open it outside of the room itself, and it sends."""
+    package = Path(runs.__file__).parents[1]
+    elsewhere = [path for path in package.rglob("*.py") if path.parent.name != "tracking"]
+    texts = {path: path.read_text(encoding="utf-8") for path in elsewhere}
+    assert [path for path, text in texts.items() if "open_tracking" in text] == []
+    assert sum("open_to_write" in text for text in texts.values()) == 5

@@ -113,7 +113,12 @@ def worker(folder: Path, monkeypatch):
         monkeypatch.setattr(on_ray.ProcessGroup, "current", Second)
         monkeypatch.setattr(on_ray, "train", trains)
         metrics = Metrics(study="s", run="r")
-        settings = {"config": ALONE, "folder": folder, "metrics": metrics, "driver": Path.cwd()}
+        settings = {
+            "config": ALONE,
+            "folder": folder,
+            "metrics": metrics,
+            "driver": cluster.Driver.here(),
+        }
         on_ray._worker(settings)
 
     return work

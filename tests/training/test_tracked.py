@@ -6,7 +6,10 @@ import mlflow
 import pytest
 
 from fftune.config import Resources
+from fftune.errors import StorageError
+from fftune.tracking import runs
 from fftune.tracking.runs import REPLACED, TrackedRun
+from fftune.training.checkpoint import Checkpoint
 from fftune.training.tracked import train_tracked
 from tests.training.tinies import tiny
 
@@ -52,6 +55,22 @@ def test_a_run_that_ended_but_was_never_closed_is_told_whole(root: Path, monkeyp
     assert metrics.keys() == {"train/loss", "train/accuracy", "train/lr", "train/data_wait"}
 
 
+def test_a_disk_that_fails_when_the_net_has_its_name_costs_no_run(root: Path, monkeypatch) -> None:
+    """Only the folder is not on disk yet: training has ended, and MLflow is told so."""
+    save = Checkpoint.save
+
+    def fail(checkpoint: Checkpoint, folder: Path) -> None:
+        save(checkpoint, folder)
+        raise StorageError("cannot write 'model.json': Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Checkpoint, "save", fail)
+        with pytest.raises(StorageError):
+            record(root)
+    record(root)
+    assert kept(root)[0] == "FINISHED"
+
+
 def test_a_run_that_is_whole_is_told_once(root: Path, monkeypatch) -> None:
     record(root)
     before = kept(root)
@@ -59,3 +78,17 @@ def test_a_run_that_is_whole_is_told_once(root: Path, monkeypatch) -> None:
         patched.setattr(TrackedRun, "__init__", None)
         record(root)
     assert kept(root) == before
+
+
+def test_a_run_that_ended_while_mlflow_was_away_is_told_by_the_same_command(
+    root: Path, monkeypatch
+) -> None:
+    def away(*_args: object) -> str:
+        raise ConnectionError("nobody there")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "_replay", away)
+        record(root)
+    record(root)
+    status, tags, _ = kept(root)
+    assert (status, tags["fftune.run"]) == ("FINISHED", "a")

@@ -3,7 +3,6 @@
 Nothing is fetched. torchvision checks each file's MD5 before it is read.
 """
 
-import pickle
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,8 +14,9 @@ import torch
 from fftune.data.dataset import Source
 from fftune.data.dataset_spec import ArchiveSplit, DatasetSpec, Floats
 from fftune.data.images import Array
+from fftune.data.naming import natural
 from fftune.data.official_split import LazySplits, OfficialSplit, PartName, Parts
-from fftune.data.sources.folders import natural
+from fftune.data.sources.cifar_pickles import unpickled
 from fftune.errors import DataError
 from fftune.stored_file import require_plain_file
 
@@ -101,6 +101,7 @@ def _part(
         name=part,
         y=torch.from_numpy(y[order]),
         images=Array(name, np.ascontiguousarray(data.pixels[order])),
+        origin=f"torchvision's files in {str(root)!r}",
     )
 
 
@@ -112,17 +113,10 @@ def _cifar(kind: Any, root: Path) -> Callable[[bool], ArchiveSplit] | None:
     def read(train: bool) -> ArchiveSplit:
         data = kind(str(root), train=train)
         files = [file for file, _ in (data.train_list if train else data.test_list)]
-        names = [name for file in files for name in _image_names(folder / file)]
+        names = [name for file in files for name in unpickled(folder / file)["filenames"]]
         return ArchiveSplit(data.data, data.targets, names, data.classes)
 
     return read
-
-
-def _image_names(path: Path) -> list[str]:
-    """Names of the images in a file whose MD5 torchvision has just checked."""
-    with path.open("rb") as file:
-        names: list[str] = pickle.load(file, encoding="latin1")["filenames"]  # noqa: S301
-    return names
 
 
 def _numbers(count: int) -> list[str]:
@@ -131,6 +125,7 @@ def _numbers(count: int) -> list[str]:
 
 MNIST = DatasetSpec(
     archive=mnist,
+    layout="torchvision's MNIST/raw",
     classes=10,
     official={"train": 60_000, "test": 10_000},
     mean=(0.1307,),
@@ -138,6 +133,7 @@ MNIST = DatasetSpec(
 )
 CIFAR10 = DatasetSpec(
     archive=cifar10,
+    layout="torchvision's cifar-10-batches-py",
     classes=10,
     official={"train": 50_000, "test": 10_000},
     mean=(0.4914, 0.4822, 0.4465),
@@ -145,6 +141,7 @@ CIFAR10 = DatasetSpec(
 )
 CIFAR100 = DatasetSpec(
     archive=cifar100,
+    layout="torchvision's cifar-100-python",
     classes=100,
     official={"train": 50_000, "test": 10_000},
     mean=(0.5071, 0.4865, 0.4409),
@@ -152,6 +149,7 @@ CIFAR100 = DatasetSpec(
 )
 SVHN = DatasetSpec(
     archive=svhn,
+    layout="torchvision's train_32x32.mat and test_32x32.mat",
     classes=10,
     official={"train": 73_257, "test": 26_032},
     mean=(0.5, 0.5, 0.5),

@@ -1,129 +1,151 @@
-"""Image folders, the layout of Tiny-ImageNet, and Parquet files of encoded images."""
+"""Folders of images, one for each class, and the layout of Tiny-ImageNet."""
 
 import logging
 import os
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from fftune.config import nearest
+from fftune.data.data_form import IMAGENET_MEAN, IMAGENET_STD, DataForm, Place
 from fftune.data.dataset import Source
-from fftune.data.dataset_spec import DatasetSpec, Floats
-from fftune.data.images import Encoded, Files, has_colour, suffixes
+from fftune.data.dataset_spec import DatasetSpec
+from fftune.data.files_below import entries, files_below, glimpse, has_images
+from fftune.data.images import Files, has_colour, suffixes
+from fftune.data.naming import TEST, TRAIN, chosen_parts, natural
 from fftune.data.official_split import OfficialSplit, PartName, Parts
 from fftune.errors import DataError
 from fftune.names import composed
-from fftune.stored_file import read_text, reading
+from fftune.stored_file import read_text
 
 log = logging.getLogger(__name__)
-PART_FOLDERS: Mapping[PartName, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "test": ("test", "testing", "val", "valid", "validation"),
-}
-MOST_CLASSES = 1_000_000
-"""Labels from here on are ids of something, not numbers of classes."""
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
 ANNOTATIONS, BOXES = "val_annotations.txt", "_boxes.txt"
 """Tiny-ImageNet's: the classes of its validation part, and where the objects of the others are."""
+NO_CLASS = {"__MACOSX", "@eaDir", "lost+found", "$RECYCLE.BIN", "System Volume Information"}
+"""Folders that systems leave behind, beside the hidden ones."""
 
 
-def folder(path: Path, *, name: str = "", mean: Floats = (), std: Floats = ()) -> Parts:
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """Images of a part."""
+
+    images: Sequence[tuple[str, str]]
+    """Paths and classes, sorted by class as torchvision's `ImageFolder` is, then by name."""
+    left_out: int
+    """Files that are no image of a class."""
+    note: str = ""
+
+
+def class_folders(place: Place) -> Parts:
     """`PATH/{train,test}/CLASS/*.png`, or `PATH/CLASS/*.png` without an official division.
 
-    Classes have the order of torchvision's `ImageFolder`, that of their names as text. What is
-    left out is logged.
-
-    Args:
-        name: what the set is called; the folder's name where it is empty.
-        mean, std: of a set that is known, a value a channel; otherwise the channels are found by
-            looking, and colour images are normalised as ImageNet's are.
+    Classes have the order of torchvision's `ImageFolder`, that of their names as text. Their images
+    may lie in any depth, and have any ending that PIL knows. What is left out is logged, and
+    counted in the parts' `origin`.
 
     Raises:
         DataError: there are no classes, one has no images, or `test` has one that `train` has not.
     """
-    found = {part: _part_folder(path, names) for part, names in PART_FOLDERS.items()}
-    roots: dict[PartName, Path] = {part: root for part, root in found.items() if root}
-    if roots:
-        _say_beside(path, roots.values())
-    listed = {part: _labelled(root) for part, root in (roots or {"whole": path}).items()}
-    images = next(iter(listed.values()))
-    if not mean:
-        colour = has_colour([file for file, _ in images])
-        mean, std = (IMAGENET_MEAN, IMAGENET_STD) if colour else ((0.5,), (0.5,))
+    place.refuse_settings()
+    roots = _roots(place.path)
+    beside = _say_beside(place.path, roots)
+    listed = {part: _labelled(root) for part, root in roots.items()}
+    _refuse_wrapper(place.path, listed)
+    images = next(iter(listed.values())).images
+    channels = len(place.mean)
+    if not channels:
+        colour = has_colour(len(images), Files([file for file, _ in images], 0).opened)
+        channels = 3 if colour else 1
+    mean, std = place.normalisation(channels)
     classes = tuple(dict.fromkeys(label for _, label in images))
-    source = Source(name=name or path.name, classes=classes, mean=mean, std=std)
-    return {part: _part(source, part, images) for part, images in listed.items()}
+    source = Source(name=place.name, classes=classes, mean=mean, std=std)
+    return {part: _part(source, part, found, roots[part], beside) for part, found in listed.items()}
 
 
-def parquet(path: Path) -> Parts:
-    """A file with a column `label` and a column `image` of encoded bytes.
+def _roots(path: Path) -> dict[PartName, Path]:
+    """The folders of the official parts, or the whole.
 
-    `image` may also be the struct of `bytes` and `path` in which image sets are commonly
-    published; labels are class names, numbered in the order of text, or numbers from 0.
+    A folder with the name of a part is one if it holds folders, of classes. If it holds images,
+    beside other folders that do, it is a class; beside parts it has no classes, and is left out.
 
     Raises:
-        DataError: it is no such file.
+        DataError: it can be either.
     """
-    import pyarrow.parquet as pq
-
-    with reading(path, "Parquet file", DataError):
-        table = pq.read_table(path)
-    if missing := {"image", "label"} - set(table.column_names):
-        raise DataError(f"{str(path)!r} has no column {' and no column '.join(sorted(missing))}")
-    contents = [_bytes_of(value, str(path)) for value in table["image"].to_pylist()]
-    if not contents:
-        raise DataError(f"{str(path)!r} has no rows")
-    classes, y = _numbered(table["label"].to_pylist(), str(path))
-    images = Encoded(str(path), contents, channels=3)
-    source = Source(name=path.stem, classes=classes, mean=IMAGENET_MEAN, std=IMAGENET_STD)
-    return {"whole": OfficialSplit(source=source, name="whole", y=y, images=images)}
-
-
-def natural(name: str) -> tuple[list[str | int], str]:
-    """A key that sorts `2.png` before `10.png`, as padded and unpadded numbers should."""
-    pieces: list[str | int] = list(re.split("([0-9]+)", name))
-    pieces[1::2] = map(int, pieces[1::2])
-    return pieces, name
-
-
-Labelled = Sequence[tuple[str, str]]
-"""Paths and their classes, sorted by class as torchvision's `ImageFolder` is, then by name."""
-
-
-def _part_folder(path: Path, names: Sequence[str]) -> Path | None:
-    return next((path / name for name in names if (path / name).is_dir()), None)
+    folders = {name: path / name for name in _folders(path)}
+    named = {name.casefold(): name for name in folders if name.casefold() in (*TRAIN, *TEST)}
+    if not named:
+        return {"whole": path}
+    others = (name for name in folders if name.casefold() not in named)
+    first = next((name for name in others if has_images(glimpse(folders[name]))), "")
+    flat = {word for word, name in named.items() if _holds_images(folders[name])}
+    holders = {
+        word: folders[name]
+        for word, name in named.items()
+        if (not first or word not in flat)
+        and (_folders(folders[name]) or (folders[name] / ANNOTATIONS).is_file())
+    }
+    chosen = chosen_parts(holders)
+    if not holders and first:
+        return {"whole": path}
+    if first and len(chosen) == 1:
+        (root,) = (holders[word] for word in chosen.values())
+        raise DataError(
+            f"{str(path)!r}: is {root.name!r} a part, or a class beside {first!r}? "
+            f"Name {str(root)!r} for its images alone; a class needs another name"
+        )
+    roots = holders or {word: folders[name] for word, name in named.items()}
+    return {part: roots[word] for part, word in chosen_parts(roots).items()}
 
 
-def _say_beside(path: Path, roots: Iterable[Path]) -> None:
+def _folders(path: Path) -> list[str]:
+    """Names of folders, those apart that are hidden or left behind by a system."""
+    found = (entry.name for entry in entries(path) if entry.is_dir())
+    return sorted(name for name in found if name[0] != "." and name not in NO_CLASS)
+
+
+def _holds_images(path: Path) -> bool:
+    """Does a folder hold an image itself, and not just below?"""
+    return has_images([e.name for e in entries(path) if e.name[0] != "." and not e.is_dir()])
+
+
+def _say_beside(path: Path, roots: dict[PartName, Path]) -> str:
     """Log folders beside those of the official parts: nothing in them is read."""
-    folders = {e.name for e in _entries(path) if e.is_dir() and e.name[0] != "."}
-    others = sorted(folders - {root.name for root in roots})
-    if others:
-        _say_left_out(str(path), f"{len(others)} folders beside the official parts", others[0])
+    if "whole" in roots:
+        return ""
+    others = sorted(set(_folders(path)) - {root.name for root in roots.values()})
+    if not others:
+        return ""
+    what = f"{len(others)} folders beside the official parts"
+    if flat := [name for name in others if name.casefold() in (*TRAIN, *TEST)]:
+        bare = [name for name in flat if not _folders(path / name)]
+        what += f", {len(bare)} of them a part without classes," if bare else ""
+    _say_left_out(str(path), what, others[0])
+    return f"{what} are left out ({others[0]!r})"
 
 
-def _labelled(root: Path) -> Labelled:
+def _labelled(root: Path) -> _Listed:
     if (root / ANNOTATIONS).is_file():
         return _annotated(root)
-    entries = _entries(root)
-    classes = sorted(e.name for e in entries if e.is_dir() and e.name[0] != ".")
+    classes = _folders(root)
     if not classes:
         raise DataError(f"{str(root)!r} has no class folders; expected {root.name}/CLASS/IMAGE.png")
-    if len({composed(name) for name in classes}) < len(classes):
+    names = [composed(name) for name in classes]
+    if len(set(names)) < len(classes):
         raise DataError(f"{str(root)!r} has two class folders of one name, in NFC and in NFD")
-    outside = [str(root / e.name) for e in entries if e.name not in classes]
+    outside = [str(root / e.name) for e in entries(root) if e.name not in classes]
     images: list[tuple[str, str]] = []
-    for name in classes:
-        found, others = _images_of(root / name)
-        images += [(path, composed(name)) for path in found]
+    for folder, name in zip(classes, names, strict=True):
+        found, others = _images_of(root / folder)
+        images += [(path, name) for path in found]
         outside += others
-    _say_files(root, outside)
-    return images
+    note = ""
+    if names != sorted(names):
+        note = "classes in the order of names in Unicode's form NFD, as ImageFolder has them here"
+        log.warning("%s: %s", root, note)
+    return _Listed(images, _say_files(root, outside), note)
 
 
 def _images_of(folder: Path) -> tuple[list[str], list[str]]:
@@ -135,7 +157,7 @@ def _images_of(folder: Path) -> tuple[list[str], list[str]]:
     known = suffixes()
     images: list[str] = []
     others: list[str] = []
-    for name in _files(folder, (os.path.realpath(folder),)):
+    for name in files_below(folder):
         hidden = name[0] == "." or "/." in name
         taken = not hidden and os.path.splitext(name)[1].lower() in known
         (images if taken else others).append(f"{folder}/{name}")
@@ -145,30 +167,30 @@ def _images_of(folder: Path) -> tuple[list[str], list[str]]:
     return sorted(images, key=natural), others
 
 
-def _files(folder: Path, above: tuple[str, ...]) -> Iterator[str]:
-    """The names of all files below a folder; links are followed, but never in a circle."""
-    for entry in _entries(folder):
-        if not entry.is_dir():
-            if entry.is_symlink() or entry.is_file():  # whoever opens a pipe waits for ever
-                yield entry.name
-        elif (real := os.path.realpath(entry.path)) not in above:
-            for name in _files(folder / entry.name, (*above, real)):
-                yield f"{entry.name}/{name}"
+def _refuse_wrapper(path: Path, listed: dict[PartName, _Listed]) -> None:
+    """Refuse a folder around a data set, which would be one of a single class.
+
+    Raises:
+        DataError: the folder within is named.
+    """
+    classes = {label for found in listed.values() for _, label in found.images}
+    (name,) = classes if len(classes) == 1 else ("",)
+    inner = path / name
+    if "whole" in listed and name and inner.is_dir():
+        within = _folders(inner)
+        if len(within) > 1 and not _holds_images(inner):
+            raise DataError(
+                f"{str(path)!r} holds one folder of images, {name!r}, and that holds "
+                f"{len(within)}: name {str(inner)!r}"
+            )
 
 
-def _entries(path: Path) -> list[os.DirEntry[str]]:
-    try:
-        with os.scandir(path) as entries:
-            return list(entries)
-    except OSError as error:
-        raise DataError(f"{str(path)!r} cannot be listed: {error.strerror}") from None
-
-
-def _say_files(root: Path, left_out: Sequence[str]) -> None:
+def _say_files(root: Path, left_out: Sequence[str]) -> int:
     """Log files that are not read, but for those that Tiny-ImageNet is published with."""
     others = sorted(path for path in left_out if not path.endswith(BOXES))
     if others:
         _say_left_out(str(root), f"{len(others):,} files that are no image of a class", others[0])
+    return len(others)
 
 
 @cache
@@ -177,7 +199,7 @@ def _say_left_out(root: str, what: str, first: str) -> None:
     log.warning("%s: %s are left out, the first %r", root, what, first)
 
 
-def _annotated(root: Path) -> Labelled:
+def _annotated(root: Path) -> _Listed:
     """Tiny-ImageNet's validation part: `images/*.JPEG` and a line for each."""
     text = read_text(root / ANNOTATIONS, "annotations", DataError)
     rows = [line.split("\t") for line in text.splitlines()]
@@ -186,43 +208,30 @@ def _annotated(root: Path) -> Labelled:
     rows.sort(key=lambda row: (row[1], natural(row[0])))
     listed = {row[0] for row in rows}
     images = root / "images"
-    _say_files(root, [f"{images}/{name}" for name in _files(images, ()) if name not in listed])
-    return [(str(root / "images" / row[0]), row[1]) for row in rows]
+    others = [f"{images}/{name}" for name in files_below(images) if name not in listed]
+    return _Listed([(str(images / row[0]), row[1]) for row in rows], _say_files(root, others))
 
 
-def _part(source: Source, name: PartName, images: Labelled) -> OfficialSplit:
-    number = {label: i for i, label in enumerate(source.classes)}
+def _part(source: Source, name: PartName, found: _Listed, root: Path, beside: str) -> OfficialSplit:
+    images, number = found.images, {label: i for i, label in enumerate(source.classes)}
     for path, label in images:
         if label not in number:
             raise DataError(f"{path!r}: no class {label!r} in training; {nearest(label, number)}")
+    count = found.left_out
+    others = f"{count:,} files that are no image of a class are left out" if count else ""
+    words = [f"class folders in {str(root)!r}", others, beside, found.note]
     return OfficialSplit(
         source=source,
         name=name,
         y=torch.tensor([number[label] for _, label in images], dtype=torch.int64),
         images=Files([path for path, _ in images], len(source.mean)),
+        origin=", ".join(filter(None, words)),
     )
 
 
-def _numbered(labels: Sequence[Any], path: str) -> tuple[tuple[str, ...], torch.Tensor]:
-    if all(isinstance(label, int) and label >= 0 for label in labels):
-        if max(labels) >= MOST_CLASSES:
-            rule = f"numbers of classes, below {MOST_CLASSES:,}"
-            raise DataError(f"{path!r}: column 'label' must hold {rule}, got {max(labels):,}")
-        return tuple(map(str, range(max(labels) + 1))), torch.tensor(labels, dtype=torch.int64)
-    if not all(isinstance(label, str) for label in labels):
-        raise DataError(f"{path!r}: column 'label' must hold class names, or numbers from 0")
-    classes = sorted(set(labels))
-    number = {label: i for i, label in enumerate(classes)}
-    return tuple(classes), torch.tensor([number[label] for label in labels], dtype=torch.int64)
-
-
-def _bytes_of(value: Any, path: str) -> bytes:
-    found = value.get("bytes") if isinstance(value, dict) else value
-    if not isinstance(found, bytes):
-        raise DataError(f"{path!r}: column 'image' must hold encoded images in every row")
-    return found
-
-
+CLASS_FOLDERS = DataForm(
+    files="class folders of images", finds=Path.is_dir, read=class_folders, last=True
+)
 TINY_IMAGENET = DatasetSpec(
     folders=("tiny-imagenet-200",),
     classes=200,

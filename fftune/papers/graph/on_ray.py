@@ -6,9 +6,10 @@ from time import perf_counter
 from typing import Any
 
 from fftune.ray_cluster import (  # before Ray, whose start it sets
+    Driver,
     capacity,
     cluster,
-    enter_driver_dir,
+    enter_driver,
     max_concurrent,
     require_run_dir,
     require_shared_dir,
@@ -87,7 +88,7 @@ class _Driver:
             task = self._schedule.next()
             if task is None:
                 return
-            given = (task, self._root, self._device, int(self._needs["CPU"]), Path.cwd())
+            given = (task, self._root, self._device, int(self._needs["CPU"]), Driver.here())
             self._running[self._remote.remote(*given)] = task
 
     def _end(self, task: Task, reference: Any) -> None:
@@ -107,9 +108,9 @@ class _UnseenError(Exception):
     """A node that does not see the storage folder; it joined after the check of all nodes."""
 
 
-def _performed(task: Task, root: Path, device: Device, threads: int, driver: Path) -> float:
+def _performed(task: Task, root: Path, device: Device, threads: int, driver: Driver) -> float:
     """Do a task in a worker; return the seconds that it took."""
-    enter_driver_dir(driver)
+    enter_driver(driver)
     try:
         require_run_dir(papers_root(root), "lock")
     except StorageError as error:

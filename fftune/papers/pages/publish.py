@@ -12,8 +12,8 @@ from fftune.papers.declarations import Setup
 from fftune.papers.pages.layout import verdict
 from fftune.papers.pages.page import standalone
 from fftune.papers.pages.render import render, render_item
-from fftune.tracking.runs import TrackedRun, has_run, in_place_of, send_outbox
-from fftune.tracking.store import Tracking, open_tracking
+from fftune.tracking.runs import TrackedRun, has_run, in_place_of, open_to_write
+from fftune.tracking.store import Tracking
 
 LONGEST = 250
 """Characters of a metric's name that MLflow takes."""
@@ -27,8 +27,7 @@ def log(built: Iterable[Built], setup: Setup, root: Path) -> None:
     Raises:
         StorageError: MLflow does not answer, or its store is of no use.
     """
-    tracking = open_tracking(root, f"papers-{setup.scale}")
-    send_outbox(tracking)
+    tracking = open_to_write(root, f"papers-{setup.scale}")
     for one in built:
         if not one.error:
             _log(tracking, one, setup)

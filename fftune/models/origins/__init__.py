@@ -1,0 +1,4 @@
+"""Sources of nets, as in `timm:NAME`: one file a kind.
+
+The table of sources is `fftune.registry.MODEL_SOURCES`.
+"""

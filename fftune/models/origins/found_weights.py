@@ -1,0 +1,37 @@
+"""Weights in the caches of other libraries: looked for, never fetched."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from fftune.errors import ModelError
+from fftune.storage import sha256
+
+
+def hub_checkpoints() -> Path:
+    """Folder in which torch keeps the weights that torchvision and others fetch."""
+    import torch
+
+    return Path(torch.hub.get_dir()) / "checkpoints"
+
+
+def first_file(places: Iterable[Path], what: str, otherwise: str) -> Path:
+    """The first of these files that is there.
+
+    Args:
+        what: is missing, as in "weights of torchvision:resnet50".
+        otherwise: what the user can do, as a clause.
+
+    Raises:
+        ModelError: none is there.
+    """
+    looked = list(places)
+    for place in looked:
+        if place.is_file():
+            return place
+    where = " nor ".join(repr(str(place)) for place in looked) or "any cache"
+    raise ModelError(f"{what} are not in {where}, and nothing is downloaded; {otherwise}")
+
+
+def told_file(path: Path) -> str:
+    """Name and digest of a file, as in "resnet50.pth (sha256 ...)"."""
+    return f"{path.name} (sha256 {sha256(path)})"

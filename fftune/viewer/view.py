@@ -1,0 +1,185 @@
+"""The folder of a view: what is gathered of a study or of rows, and where it is written."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fftune.config import HedgeSweep, SweepConfig, TrainConfig
+from fftune.errors import ConfigError, DataError
+from fftune.evaluation.question import questions_of
+from fftune.evaluation.saved_points import SavedPoints
+from fftune.outcomes import Outcomes
+from fftune.report.results import read_config
+from fftune.sweeping.front import Front
+from fftune.viewer.folder import Folder
+from fftune.viewer.follow_ups import follow_ups
+from fftune.viewer.pictures import Album
+from fftune.viewer.rate_table import finding, rate_table
+from fftune.viewer.shown_net import ShownNet
+from fftune.viewer.trade_offs import TradeOffs
+
+log = logging.getLogger(__name__)
+
+
+def view_rows(rows: Path, *, saved: Path | None = None, out: Path | None = None) -> Path:
+    """Write the view of a file of rows; return its page.
+
+    Args:
+        saved: folder of saved images.
+        out: folder to write; default beside the rows.
+
+    Raises:
+        DataError: the rows or the images cannot be read, or are of several nets.
+        StorageError: the folder holds something else, or cannot be written.
+    """
+    outcomes = Outcomes.read(rows)
+    questions = questions_of(outcomes)
+    classes = questions[0].classes if questions else ()
+    title = (questions[0].net if questions else "") or rows.stem
+    view = _View(Folder(out or rows.with_name(f"{rows.stem}-view")), saved)
+    view.show(ShownNet(number=0, name=title, outcomes=outcomes, classes=classes))
+    return view.finish(
+        {
+            "title": title,
+            "sentences": [line for one in questions[:1] for line in finding(outcomes, one)],
+            "caveats": [
+                f"rows {rows.name}",
+                *(x for q in questions for x in q.head().splitlines()),
+            ],
+            "rates": rate_table(outcomes),
+        }
+    )
+
+
+def view_study(
+    studies: Path,
+    name: str,
+    *,
+    trained: Callable[[TrainConfig], str],
+    saved: Path | None = None,
+    count: int | None = None,
+    out: Path | None = None,
+) -> Path:
+    """Write the view of a finished study; return its page.
+
+    Args:
+        studies: folder of studies.
+        trained: gives the command that trains a net with some settings.
+        saved: folder of saved images of its nets.
+        count: craft the points of so many images a net anew.
+        out: folder to write; default `view` in the study's folder.
+
+    Raises:
+        StudyError: it has no front.
+        ConfigError: images of nets that are not trained by the study are to be crafted.
+        DataError: rows or images cannot be read.
+        StorageError: the folder holds something else, or cannot be written.
+    """
+    config = read_config(name, studies)
+    if count and not isinstance(config, SweepConfig):
+        raise ConfigError(
+            f"images must be a folder or left out for a study of kind {config.kind!r}, whose nets "
+            f"are not its own, got {count}"
+        )
+    folder = studies / name
+    study = TradeOffs(config, Front.read(folder / "front.json"), folder)
+    headlines, caveats = study.sentences()
+    view = _View(Folder(out or folder / "view"), saved, count)
+    trials = [
+        trial | _of_trial(view, study, trial["trial"], trial["seeds"], trained)
+        for trial in study.trials()
+    ]
+    return view.finish(
+        {
+            "title": name,
+            "sentences": headlines,
+            "caveats": caveats,
+            "risks": [risk.replace("_", " ") for risk in study.risks],
+            "figures": study.figures(),
+            "trials": trials,
+            "defended": config.kind == HedgeSweep.kind,
+        }
+    )
+
+
+def _of_trial(
+    view: "_View",
+    study: TradeOffs,
+    trial: int,
+    seeds: list[int],
+    trained: Callable[[TrainConfig], str],
+) -> dict[str, Any]:
+    """Show the nets of a trial; return their numbers, and the commands about the first."""
+    nets: list[int] = []
+    for seed in seeds:
+        rows = study.rows_of(trial, seed)
+        if rows.is_file():
+            which = f", seed {seed}" if len(seeds) > 1 else ""
+            net = ShownNet(
+                number=len(view.nets),
+                name=f"{study.front.study}, trial {trial}{which}",
+                outcomes=Outcomes.read(rows),
+                classes=study.classes,
+            )
+            log.info("%s", net.name)
+            nets += view.show_if_possible(net, study, rows.parent / "checkpoint")
+    folder, settings = study.rows_of(trial, seeds[0]).parent, study.settings_of(trial)
+    return {"nets": nets, "commands": follow_ups(study.config, folder, settings, trained)}
+
+
+@dataclass(slots=True)
+class _View:
+    """A view in the making."""
+
+    folder: Folder
+    saved: Path | None
+    count: int | None = None
+    """Images of a net whose points are crafted anew."""
+    nets: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    _album: Album = field(init=False)
+    _points: SavedPoints | None = field(init=False)
+    _crafted: int = 0
+    _moved: int = 0
+
+    def __post_init__(self) -> None:
+        self._points = SavedPoints.read(self.saved) if self.saved else None
+        self.folder.begin()
+        self._album = Album(self.folder.part)
+
+    def show(
+        self, net: ShownNet, sweep: SweepConfig | None = None, checkpoint: Path | None = None
+    ) -> None:
+        """Write the files of a net."""
+        plain = net.plain()
+        pictures = net.pictures(self._album, self._points) if self._points else {}
+        if self.count and sweep and checkpoint:
+            pictures, crafted, moved = net.anew(self._album, sweep, checkpoint, self.count)
+            self._crafted += crafted
+            self._moved += moved
+        self.folder.net(net.number, plain, pictures)
+        self.nets.append(net.name)
+
+    def show_if_possible(self, net: ShownNet, study: TradeOffs, checkpoint: Path) -> list[int]:
+        """Write the files of a net of a study; rows of old versions lack what is shown."""
+        sweep = study.config if isinstance(study.config, SweepConfig) else None
+        try:
+            self.show(net, sweep, checkpoint)
+        except DataError as error:
+            log.warning("%s: %s", net.name, error)
+            self.notes.append(f"{net.name}, is not shown image by image: {error}")
+            return []
+        return [net.number]
+
+    def finish(self, page: dict[str, Any]) -> Path:
+        """Write the page and its scripts; return its path."""
+        if self._crafted:
+            self.notes.append(
+                "Perturbed images were crafted for this view, by the study's attacks and seed: "
+                f"{self._moved:,} of {self._crafted:,} verdicts differ from those of the rows."
+            )
+        if left_out := self._album.left_out:
+            self.notes.append(f"{left_out:,} perturbed images are not shown: they have no room.")
+        return self.folder.finish(page | {"notes": self.notes, "nets": self.nets})
