@@ -13,12 +13,6 @@ from fftune.sweeping.trial_results import RISKS, TrialResult
 
 COLORS = ("#0b6e99", "#d9480f", "#2b8a3e", "#862e9c", "#a67c00", "#495057")
 
-<<<<<<< HEAD
-LABELS = ("top right", "bottom left", "top left", "bottom right")
-"""Positions of the settings at the points of each study, so that neighbours differ."""
-
-=======
->>>>>>> main
 LAYOUT = {
     "template": "plotly_white",
     "legend": {"orientation": "h", "yanchor": "bottom", "y": 1.02},
@@ -43,16 +37,6 @@ def fronts(studies: Sequence[StudyResult], risk: str = RISKS[1]) -> go.Figure:
     named: list[Point] = []
     less: list[Point] = []
     for i, study in enumerate(studies):
-<<<<<<< HEAD
-        color, members = COLORS[i % len(COLORS)], study.front.members
-        others = [trial for trial in study.front.trials if trial not in members]
-        differing = settings_that_differ(study.front.trials)
-        shown = sorted(members, key=lambda t: t.risks("test"))
-        name = study.config.name
-        figure.add_trace(_trace(name, shown, color, differing, LABELS[i % len(LABELS)]))
-        if others:
-            figure.add_trace(_trace(f"{name}, dominated", others, color, differing))
-=======
         color, front = COLORS[i % len(COLORS)], study.front.against(risk)
         members = sorted(front.members, key=lambda t: t.risks("test", front.risks))
         others = [trial for trial in front.trials if trial not in front.members]
@@ -62,7 +46,6 @@ def fronts(studies: Sequence[StudyResult], risk: str = RISKS[1]) -> go.Figure:
         if others:
             figure.add_trace(_trace(f"{title}, dominated", others, risk, color, faint=True))
             less += _points(others, risk, names, color)
->>>>>>> main
         if study.config.selection == "validation":
             figure.add_trace(_selected(f"{title}, on validation", members, risk, color))
     ranges = spread([*named, *less])
@@ -70,11 +53,6 @@ def fronts(studies: Sequence[StudyResult], risk: str = RISKS[1]) -> go.Figure:
     points = "numbers at points: lambda" if trained else "# at points: number of the trial"
     figure.update_layout(
         **LAYOUT,
-<<<<<<< HEAD
-        xaxis={"title": "natural risk (at points: lambda, and what else differs)", **NATURAL},
-        yaxis={"title": "hypocritical risk (on the model's own mistakes)", "tickformat": ".0%"},
-        height=560,
-=======
         xaxis={"title": f"natural risk ({points})", **NATURAL, "range": ranges[0]},
         yaxis={
             "title": TITLES.get(risk, risk.replace("_", " ")),
@@ -84,7 +62,6 @@ def fronts(studies: Sequence[StudyResult], risk: str = RISKS[1]) -> go.Figure:
         annotations=labels([*named, *less], ranges),
         updatemenus=[_views(named, ranges)],
         height=600,
->>>>>>> main
     )
     figure.update_layout(margin={"b": 100})
     return figure
@@ -164,27 +141,6 @@ def gap(names: tuple[str, str], band: GapBand) -> go.Figure:
 
 
 def _trace(
-<<<<<<< HEAD
-    name: str,
-    trials: Sequence[TrialResult],
-    color: str,
-    differing: Sequence[str],
-    labels: str | None = None,
-) -> go.Scatter:
-    """Draw a curve with what differs at its points; without a position for that, faint points."""
-    faint = labels is None
-    natural, hypocritical = (_rates(trials, risk, "test") for risk in RISKS)
-    return go.Scatter(
-        x=[rate.mean for rate in natural],
-        y=[rate.mean for rate in hypocritical],
-        error_x=None if faint else _bars(natural, color),
-        error_y=None if faint else _bars(hypocritical, color),
-        mode="markers" if faint else "lines+markers+text",
-        text=[_label(trial, differing) for trial in trials],
-        textposition=labels,
-        textfont={"color": color},
-        name=name,
-=======
     title: str,
     trials: Sequence[TrialResult],
     risk: str,
@@ -201,24 +157,15 @@ def _trace(
         error_y=_bars(other, color),
         mode="markers" if faint else "lines+markers",
         name=title,
->>>>>>> main
         line={"color": color},
         marker={"color": color, "size": 9, "symbol": "circle-open" if faint else "circle"},
         opacity=0.6 if faint else 1,
         customdata=[
-<<<<<<< HEAD
-            (str(n), str(h), _every(t))
-            for n, h, t in zip(natural, hypocritical, trials, strict=True)
-        ],
-        hovertemplate="%{customdata[2]}<br>natural risk %{customdata[0]}"
-        "<br>hypocritical risk %{customdata[1]}<extra></extra>",
-=======
             (str(n), str(h), _hover(t), t.trial)
             for n, h, t in zip(natural, other, trials, strict=True)
         ],
         hovertemplate="%{customdata[2]}<br>natural risk %{customdata[0]}"
         f"<br>{risk.replace('_', ' ')} %{{customdata[1]}}<extra></extra>",
->>>>>>> main
     )
 
 
@@ -241,35 +188,10 @@ def _rates(trials: Sequence[TrialResult], risk: str, split: Selection) -> list[E
     return [trial.estimate(split, risk) for trial in trials]
 
 
-<<<<<<< HEAD
-def settings_that_differ(trials: Sequence[TrialResult]) -> list[str]:
-    """Settings that not all trials have alike, lambda first, by their paths."""
-    settings = [{"lam": trial.lam, **trial.settings} for trial in trials]
-    paths = dict.fromkeys(path for one in settings for path in one)
-    return [path for path in paths if len({str(one.get(path)) for one in settings}) > 1]
-
-
-def _label(trial: TrialResult, paths: Sequence[str]) -> str:
-    """What sets a trial apart, as in "100" or "100, lr 0.2"."""
-    settings = {"lam": trial.lam, **trial.settings}
-    words = []
-    for path in paths or ["lam"]:
-        value = settings.get(path)
-        text = f"{value:.3g}" if isinstance(value, float | int) else str(value)
-        words.append(text if path == "lam" else f"{path.rpartition('.')[2]} {text}")
-    return ", ".join(words)
-
-
-def _every(trial: TrialResult) -> str:
-    """All settings of a trial, for the hover text."""
-    others = (f"{k} {v}" for k, v in trial.settings.items() if k != "lam")
-    return "<br>".join([f"lambda {trial.lam:.3g}", *others])
-=======
 def _hover(trial: TrialResult) -> str:
     """Name of a trial and its settings, for the hover text."""
     first = f"trial {trial.trial}" + ("" if trial.lam is None else f", lambda {trial.lam:.4g}")
     return first + "".join(f"<br>{k} {v}" for k, v in trial.settings.items() if k != "lam")
->>>>>>> main
 
 
 def _bars(rates: Sequence[Estimate], color: str) -> dict[str, object]:

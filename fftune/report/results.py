@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf, isfinite
 from pathlib import Path
 from typing import cast
 
@@ -29,19 +28,6 @@ class StudyResult:
 
     @property
     def weakest(self) -> TrialResult:
-<<<<<<< HEAD
-        """The trial with the least lambda; of several, that which errs least where models are
-        chosen, as the others are hardly trained.
-        """
-        least = min(trial.lam or 0.0 for trial in self.front.trials)
-        ones = [trial for trial in self.front.trials if (trial.lam or 0.0) == least]
-
-        def natural(trial: TrialResult) -> float:
-            found = trial.estimate(self.config.selection, "natural_risk").mean
-            return found if isfinite(found) else inf
-
-        return min(ones, key=natural)
-=======
         """Trial of the least lambda; of several the one that errs least on the selecting images.
 
         Other settings are searched beside lambda, of which some train nothing worth a headline.
@@ -50,7 +36,6 @@ class StudyResult:
         least = min(trial.lam or 0.0 for trial in trials)
         same = [trial for trial in trials if (trial.lam or 0.0) == least]
         return min(same, key=lambda trial: trial.risks(selection))
->>>>>>> main
 
 
 def read_results(names: Sequence[str], root: Path) -> list[StudyResult]:

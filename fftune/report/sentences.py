@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import fmean
 
 from fftune.comparison import Estimate
 from fftune.config import told_radius
@@ -10,22 +9,6 @@ from fftune.evaluation.block_cache import ENGINE
 from fftune.report.results import StudyResult
 from fftune.risk import Rate, RiskCounts
 from fftune.sweeping.front import Front
-<<<<<<< HEAD
-from fftune.sweeping.trial_results import RISKS, SeedResult, TrialResult
-
-
-def headlines(studies: Sequence[StudyResult]) -> list[str]:
-    """One sentence for the weakest models of each study; of those that studies share, once."""
-    found = {}
-    for study in studies:
-        models = tuple(result.model_hash for result in study.weakest.results)
-        found[models] = headline(study)
-    return list(found.values())
-
-
-def headline(study: StudyResult) -> str:
-    """State how far a false friend can raise the score of a study's weakest models."""
-=======
 from fftune.sweeping.trial_results import SeedResult, TrialResult
 
 
@@ -37,14 +20,13 @@ def headlines(studies: Sequence[StudyResult]) -> list[str]:
 
 def headline(study: StudyResult) -> str:
     """State how far a false friend can raise the score of a study's weakest model or models."""
->>>>>>> main
     trial = study.weakest
     if len(trial.results) > 1:
         return _over_seeds(study, trial)
     (model,) = trial.results
     counts = model.test
     return (
-        f"The model trained with {_settings(study, model)} errs on "
+        f"The model trained with lambda = {model.lam:g} ({_method(study, model)}) errs on "
         f"{counts.natural_risk.value:.1%} of {counts.total:,} clean test images, yet scores "
         f"{counts.hypocritical_accuracy.value:.1%} once a false friend has touched them: "
         f"hypocritical risk {_conditional(counts)}, which inflates the score by "
@@ -53,31 +35,6 @@ def headline(study: StudyResult) -> str:
 
 
 def _over_seeds(study: StudyResult, trial: TrialResult) -> str:
-<<<<<<< HEAD
-    natural, hypocritical = (trial.estimate("test", risk) for risk in RISKS)
-    scores = fmean(result.test.hypocritical_accuracy.value for result in trial.results)
-    inflation = fmean(result.test.inflation.value for result in trial.results)
-    return (
-        f"The {len(trial.results)} models trained with {_settings(study, trial.results[0])} err on "
-        f"{natural} of clean test images in the mean, yet score {scores:.1%} once a false friend "
-        f"has touched them: hypocritical risk {hypocritical}, which inflates the score by "
-        f"{100 * inflation:.1f} points."
-    )
-
-
-def _settings(study: StudyResult, model: SeedResult) -> str:
-    """Lambda and all else that the search chose, as in "lambda = 0 (standard training), lr 0.1"."""
-    others = "".join(
-        f", {path.rpartition('.')[2]} {value:.4g}"
-        if isinstance(value, float)
-        else f", {path.rpartition('.')[2]} {value}"
-        for path, value in model.settings.items()
-        if path not in ("lam", "objective")
-    )
-    return f"lambda = {model.lam:g} ({_method(study, model)}){others}"
-
-
-=======
     """The headline of a trial with several seeds: means, as no seed stands for the others."""
     counts = [model.test for model in trial.results]
     names = ("clean_accuracy", "hypocritical_accuracy", "inflation")
@@ -92,7 +49,6 @@ def _settings(study: StudyResult, model: SeedResult) -> str:
     )
 
 
->>>>>>> main
 def _method(study: StudyResult, model: SeedResult) -> str:
     """Training objective of a model, which may be among the searched settings."""
     objective = str(model.settings.get("objective", study.config.base.objective))
