@@ -23,6 +23,7 @@ PAGES = (
     ("evaluate", ("--model", "FILE.py:FUNCTION", "--help"), "CHECKPOINT and STUDY take the same."),
     ("doctor", ("--model", "FILE.py:FUNCTION", "--help"), ""),
     ("report", ("--help",), ""),
+    ("view", ("--help",), ""),
     ("reproduce", ("--help",), ""),
     ("data", ("list", "--help"), ""),
     ("data", ("write", "--help"), ""),

@@ -83,7 +83,7 @@ RANKS = {
 DOORS = {
     "mlflow": {"tracking"},
     "optuna": {"sweeping", "testing.samplers"},
-    "sqlalchemy": {"sweeping.optuna_storage"},
+    "sqlalchemy": {"sweeping.optuna_storage", "tracking.store"},
     "ray": {
         *("ray_cluster", "ray_lines", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
         *(

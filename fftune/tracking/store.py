@@ -123,10 +123,11 @@ def answering(uri: str) -> Iterator[None]:
 def is_outage(error: Exception) -> bool:
     """Tell if MLflow did not answer; what it refuses is a defect."""
     from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import OperationalError  # of a database to which MLflow connects
 
     if isinstance(error, MlflowException):
         return error.error_code in ("INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE")
-    return isinstance(error, ConnectionError)
+    return isinstance(error, ConnectionError | OperationalError)
 
 
 def _storage_id(path: Path) -> str:

@@ -5,8 +5,9 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
+from fftune.errors import StorageError
 from fftune.secrets import redacted
-from fftune.tracking.runs import REPLACED, TrackedRun, in_place_of, rewrite
+from fftune.tracking.runs import REPLACED, TrackedRun, in_place_of, outage_caught, rewrite
 from fftune.tracking.store import Tracking
 
 
@@ -63,13 +64,17 @@ def save_view(tracking: Tracking) -> str:
 
     Uses MLflow's tag for shared views (3.15 and later). The format is internal to MLflow, hence
     the pinned minor version.
+
+    Raises:
+        StorageError: the store does not answer.
     """
     now = int(time.time() * 1000)
     view = {"name": VIEW, "createdAt": now, "updatedAt": now, "state": _view_state()}
-    client = tracking.client()
-    client.set_experiment_tag(
-        tracking.experiment_id, f"mlflow.sharedViewState.{VIEW}", json.dumps(view)
-    )
+    with outage_caught() as outage:
+        key = f"mlflow.sharedViewState.{VIEW}"
+        tracking.client().set_experiment_tag(tracking.experiment_id, key, json.dumps(view))
+    if outage:
+        raise StorageError(f"MLflow store {tracking.uri!r} does not answer")
     http = tracking.uri.startswith("http")
     base = redacted(tracking.uri).rstrip("/") if http else "http://127.0.0.1:5000"
     return (

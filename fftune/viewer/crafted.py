@@ -1,15 +1,17 @@
 """Perturbed images of a study's nets, crafted anew: rows hold verdicts, and no images."""
 
 from collections.abc import Collection
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from fftune.config import Split, SweepConfig
 from fftune.data.catalog import load
-from fftune.evaluation.block import perturbed_block
+from fftune.evaluation.block import attack_block
 from fftune.evaluation.job import EvalJob, under_test
-from fftune.evaluation.saved_points import index_points, write_points
+from fftune.evaluation.saved_images import ImageFolder
 from fftune.models import load_model
 from fftune.models.specs import read_spec
 
@@ -17,7 +19,7 @@ from fftune.models.specs import read_spec
 def craft(
     sweep: SweepConfig, checkpoint: Path, ids: Collection[int], split: Split, folder: Path
 ) -> None:
-    """Attack some images as a study did, and leave the points in a folder of saved points.
+    """Attack some images as a study did, and keep what comes of it in a folder of saved images.
 
     The attackers' noise is keyed by image, so that the points are those of the study but for last
     bits, which depend on the shape of a batch.
@@ -34,10 +36,8 @@ def craft(
     at = torch.tensor([i for i, one in enumerate(data.ids.tolist()) if one in set(ids)])
     few = data.select(at, split)
     job = EvalJob.of(few, sweep.battery, model_hash=spec.hash, threat=sweep.base.attack.threat)
-    parts = []
+    keep = partial(ImageFolder(folder=folder).keep, few.source.classes)
     with under_test(load_model(spec), job) as subject:
         for attack in job.attacks:
             for block in few.batches(job.block_size):
-                found = perturbed_block(subject, block, attack, noise=job.noise)
-                parts.append(write_points(folder, *found))
-    index_points(folder, parts, few.source.classes)
+                attack_block(replace(subject, keep=keep), block, attack, noise=job.noise)

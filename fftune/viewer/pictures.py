@@ -1,13 +1,14 @@
 """Pictures of perturbed images: clean, perturbed, and the difference between them, magnified."""
 
 import base64
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
-from fftune.evaluation.saved_points import SavedPoints
+from fftune.evaluation.saved_images import SavedImage, SavedImages
 from fftune.hedge_study.pictures import png
 from fftune.storage import make_folder, write_whole
 
@@ -29,45 +30,45 @@ class Album:
     _clean: dict[tuple[int, int], str] = field(default_factory=dict)
 
     def pictures(
-        self, saved: SavedPoints, rows: Any, net: int, wanted: list[int]
+        self, saved: SavedImages, rows: Iterable[SavedImage], net: int, wanted: list[int]
     ) -> dict[str, list[dict[str, Any]]]:
-        """Write the pictures of a net's saved points; return by id what a viewer shows of each.
+        """Write pictures of a net's saved images; return by id what a viewer shows of each.
 
         Args:
-            rows: rows of `saved.index` that are the net's.
+            rows: of the net.
             net: number of the net in the viewer.
             wanted: ids, the more telling first.
         """
         rank = {one: at for at, one in enumerate(wanted)}
-        order = sorted(
-            (at for at, one in enumerate(rows["id"].to_pylist()) if one in rank),
-            key=lambda at: (rank[rows["id"][at].as_py()], at),
-        )
+        shown = sorted((row for row in rows if row.id in rank), key=lambda row: rank[row.id])
         found: dict[str, list[dict[str, Any]]] = {}
-        shown = rows.take(order)
-        for said, x, x_pert in zip(shown.to_pylist(), *saved.images(shown), strict=True):
+        for row in shown:
+            x, x_pert = saved.pair(row)
             if x.shape[0] not in (1, 3) or self.written > LARGEST:
                 self.left_out += 1
                 continue
-            key = f"{net}-{said['id']}"
-            if (net, said["id"]) not in self._clean:
-                self._clean[net, said["id"]] = self._write(f"{key}.png", x)
-            change = x_pert - x
-            most = float(change.abs().max())
-            number = len(found.get(str(said["id"]), []))
-            found.setdefault(str(said["id"]), []).append(
-                {
-                    "attack": said["attack"],
-                    "goal": said["goal"],
-                    "pred": said["pred_pert"],
-                    "clean": self._clean[net, said["id"]],
-                    "perturbed": self._write(f"{key}-{number}.png", x_pert),
-                    "difference": self._write(f"{key}-{number}-difference.png", magnified(change)),
-                    "most": most,
-                    "times": 0.5 / most if most else 0.0,
-                }
-            )
+            of_image = found.setdefault(str(row.id), [])
+            of_image.append(self._of_point(row, net, len(of_image), x, x_pert))
         return found
+
+    def _of_point(
+        self, row: SavedImage, net: int, number: int, x: Tensor, x_pert: Tensor
+    ) -> dict[str, Any]:
+        """Write three pictures of a point; return what a viewer shows."""
+        key, change = f"{net}-{row.id}", x_pert - x
+        if (net, row.id) not in self._clean:
+            self._clean[net, row.id] = self._write(f"{key}.png", x)
+        most = float(change.abs().max())
+        return {
+            "attack": row.attack,
+            "goal": row.goal,
+            "pred": row.pred,
+            "clean": self._clean[net, row.id],
+            "perturbed": self._write(f"{key}-{number}.png", x_pert),
+            "difference": self._write(f"{key}-{number}-difference.png", magnified(change)),
+            "most": most,
+            "times": 0.5 / most if most else 0.0,
+        }
 
     def _write(self, name: str, image: Tensor) -> str:
         data = base64.b64decode(png(image))

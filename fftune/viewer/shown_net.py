@@ -1,6 +1,5 @@
 """A net as a viewer shows it: its examples, its risks by class, and its pictures."""
 
-import logging
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +9,12 @@ from typing import Any
 
 from fftune.config import Split, SweepConfig
 from fftune.errors import DataError
-from fftune.evaluation.saved_points import SavedPoints
+from fftune.evaluation.saved_images import SavedImages
 from fftune.outcomes import Outcomes
 from fftune.viewer.class_risks import class_name, class_risks, plain_cell, worst_classes
 from fftune.viewer.crafted import craft
 from fftune.viewer.pictures import Album
 from fftune.viewer.seen import Seen, columns, seen
-
-log = logging.getLogger(__name__)
 
 MOST = 200
 """Images of a net that are shown at most."""
@@ -93,33 +90,26 @@ class ShownNet:
         turns: Iterable[int | None] = chain.from_iterable(zip_longest(*map(list, kinds)))
         return [one for one in turns if one is not None]
 
-    def pictures(self, album: Album, saved: SavedPoints) -> dict[str, Any]:
-        """Pictures of saved points of this net."""
-        hashes = self.outcomes.values("model_hash")
+    def pictures(self, album: Album, saved: SavedImages) -> tuple[dict[str, Any], int, int]:
+        """Pictures of saved images of this net; how many images there are, and how many of them
+        are shown by no row, as another net or another search made them.
+        """
+        frame = self.parts[0].frame
+        columns = ("id", "attack", "goal", "y", "pred_clean", "pred_pert")
+        known = set(zip(*(frame[name].tolist() for name in columns), strict=True))
         mine = [
-            one["model_hash"] in hashes and one["split"] == self.split
-            for one in saved.index.select(["model_hash", "split"]).to_pylist()
+            row
+            for row in saved.rows
+            if (row.id, row.attack, row.goal, row.y, row.pred_clean, row.pred) in known
         ]
-        rows = saved.index.filter(mine)
-        if not len(rows):
-            log.warning("no saved image is of %s", self.name)
-            return {}
-        wanted = self.telling(set(rows["id"].to_pylist()))[:MOST]
-        return album.pictures(saved, rows, self.number, wanted)
+        wanted = self.telling({row.id for row in mine})[:MOST]
+        found = album.pictures(saved, mine, self.number, wanted)
+        return found, len(saved.rows), len(saved.rows) - len(mine)
 
     def anew(
         self, album: Album, sweep: SweepConfig, checkpoint: Path, count: int
     ) -> tuple[dict[str, Any], int, int]:
-        """Pictures of points that are crafted for this view; how many, and how many of their
-        verdicts differ from the rows'.
-        """
-        wanted = self.telling()[:count]
+        """Pictures of points that are crafted for this view; see `pictures`."""
         with tempfile.TemporaryDirectory() as folder:
-            craft(sweep, checkpoint, wanted, self.split, Path(folder))
-            saved = SavedPoints.read(Path(folder))
-            pictures = album.pictures(saved, saved.index, self.number, wanted)
-        key = ["id", "attack", "goal"]
-        now = saved.index.select([*key, "pred_pert"]).to_pandas()
-        was = self.parts[0].frame[[*key, "pred_pert"]]
-        both = now.merge(was, on=key, suffixes=("", "_was"))
-        return pictures, len(both), int((both["pred_pert"] != both["pred_pert_was"]).sum())
+            craft(sweep, checkpoint, self.telling()[:count], self.split, Path(folder))
+            return self.pictures(album, SavedImages.read(Path(folder)))

@@ -4,12 +4,13 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fftune.config import HedgeSweep, SweepConfig, TrainConfig
 from fftune.errors import ConfigError, DataError
 from fftune.evaluation.question import questions_of
-from fftune.evaluation.saved_points import SavedPoints
+from fftune.evaluation.saved_images import INDEX, SavedImages
+from fftune.names import plain_name
 from fftune.outcomes import Outcomes
 from fftune.report.results import read_config
 from fftune.sweeping.front import Front
@@ -38,8 +39,9 @@ def view_rows(rows: Path, *, saved: Path | None = None, out: Path | None = None)
     questions = questions_of(outcomes)
     classes = questions[0].classes if questions else ()
     title = (questions[0].net if questions else "") or rows.stem
-    view = _View(Folder(out or rows.with_name(f"{rows.stem}-view")), saved)
-    view.show(ShownNet(number=0, name=title, outcomes=outcomes, classes=classes))
+    view = _View(Folder(out or rows.with_name(f"{rows.stem}-view")))
+    net = ShownNet(number=0, name=title, outcomes=outcomes, classes=classes)
+    view.show(net, _saved_of(saved, title) if saved else None)
     return view.finish(
         {
             "title": title,
@@ -86,9 +88,10 @@ def view_study(
     folder = studies / name
     study = TradeOffs(config, Front.read(folder / "front.json"), folder)
     headlines, caveats = study.sentences()
-    view = _View(Folder(out or folder / "view"), saved, count)
+    view = _View(Folder(out or folder / "view"))
+    images = _Images(saved, count)
     trials = [
-        trial | _of_trial(view, study, trial["trial"], trial["seeds"], trained)
+        trial | _of_trial(view, study, trial["trial"], trial["seeds"], images, trained)
         for trial in study.trials()
     ]
     return view.finish(
@@ -104,29 +107,68 @@ def view_study(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """Where a study's images come from: a folder, or so many that are crafted anew; or none."""
+
+    saved: Path | None
+    count: int | None
+
+
 def _of_trial(
     view: "_View",
     study: TradeOffs,
     trial: int,
     seeds: list[int],
+    images: _Images,
     trained: Callable[[TrainConfig], str],
 ) -> dict[str, Any]:
     """Show the nets of a trial; return their numbers, and the commands about the first."""
     nets: list[int] = []
     for seed in seeds:
         rows = study.rows_of(trial, seed)
-        if rows.is_file():
-            which = f", seed {seed}" if len(seeds) > 1 else ""
-            net = ShownNet(
-                number=len(view.nets),
-                name=f"{study.front.study}, trial {trial}{which}",
-                outcomes=Outcomes.read(rows),
-                classes=study.classes,
-            )
-            log.info("%s", net.name)
-            nets += view.show_if_possible(net, study, rows.parent / "checkpoint")
+        if not rows.is_file():
+            continue
+        which = f", seed {seed}" if len(seeds) > 1 else ""
+        net = ShownNet(
+            number=len(view.nets),
+            name=f"{study.front.study}, trial {trial}{which}",
+            outcomes=Outcomes.read(rows),
+            classes=study.classes,
+        )
+        log.info("%s", net.name)
+        own = "-".join((study.front.study, *rows.parent.relative_to(study.folder / "trials").parts))
+        source: _Source | None = _saved_of(images.saved, own) if images.saved else None
+        if images.count:
+            sweep = cast("SweepConfig", study.config)
+            source = _Anew(sweep, rows.parent / "checkpoint", images.count)
+        try:
+            view.show(net, source)
+        except DataError as error:  # rows of old versions lack what is shown
+            log.warning("%s: %s", net.name, error)
+            view.notes.append(f"{net.name}, is not shown image by image: {error}")
+        else:
+            nets.append(net.number)
     folder, settings = study.rows_of(trial, seeds[0]).parent, study.settings_of(trial)
     return {"nets": nets, "commands": follow_ups(study.config, folder, settings, trained)}
+
+
+def _saved_of(folder: Path, net: str) -> SavedImages:
+    """Saved images of a net: in the folder itself, or in the one of the net's name in it."""
+    inner = folder / plain_name(net)
+    return SavedImages.read(inner if (inner / INDEX).is_file() else folder)
+
+
+@dataclass(frozen=True, slots=True)
+class _Anew:
+    """Images that are crafted anew."""
+
+    sweep: SweepConfig
+    checkpoint: Path
+    count: int
+
+
+_Source = SavedImages | _Anew
 
 
 @dataclass(slots=True)
@@ -134,52 +176,33 @@ class _View:
     """A view in the making."""
 
     folder: Folder
-    saved: Path | None
-    count: int | None = None
-    """Images of a net whose points are crafted anew."""
     nets: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     _album: Album = field(init=False)
-    _points: SavedPoints | None = field(init=False)
-    _crafted: int = 0
-    _moved: int = 0
 
     def __post_init__(self) -> None:
-        self._points = SavedPoints.read(self.saved) if self.saved else None
         self.folder.begin()
         self._album = Album(self.folder.part)
 
-    def show(
-        self, net: ShownNet, sweep: SweepConfig | None = None, checkpoint: Path | None = None
-    ) -> None:
+    def show(self, net: ShownNet, source: _Source | None) -> None:
         """Write the files of a net."""
-        plain = net.plain()
-        pictures = net.pictures(self._album, self._points) if self._points else {}
-        if self.count and sweep and checkpoint:
-            pictures, crafted, moved = net.anew(self._album, sweep, checkpoint, self.count)
-            self._crafted += crafted
-            self._moved += moved
+        plain, total, others = net.plain(), 0, 0
+        pictures: dict[str, Any] = {}
+        match source:
+            case SavedImages():
+                pictures, total, others = net.pictures(self._album, source)
+            case _Anew(sweep, checkpoint, count):
+                pictures, total, others = net.anew(self._album, sweep, checkpoint, count)
+        if others:
+            self.notes.append(
+                f"{net.name}: {others:,} of {total:,} perturbed images are not shown, as no row "
+                "has their verdict: other code, another net or another search made them."
+            )
         self.folder.net(net.number, plain, pictures)
         self.nets.append(net.name)
 
-    def show_if_possible(self, net: ShownNet, study: TradeOffs, checkpoint: Path) -> list[int]:
-        """Write the files of a net of a study; rows of old versions lack what is shown."""
-        sweep = study.config if isinstance(study.config, SweepConfig) else None
-        try:
-            self.show(net, sweep, checkpoint)
-        except DataError as error:
-            log.warning("%s: %s", net.name, error)
-            self.notes.append(f"{net.name}, is not shown image by image: {error}")
-            return []
-        return [net.number]
-
     def finish(self, page: dict[str, Any]) -> Path:
         """Write the page and its scripts; return its path."""
-        if self._crafted:
-            self.notes.append(
-                "Perturbed images were crafted for this view, by the study's attacks and seed: "
-                f"{self._moved:,} of {self._crafted:,} verdicts differ from those of the rows."
-            )
         if left_out := self._album.left_out:
             self.notes.append(f"{left_out:,} perturbed images are not shown: they have no room.")
         return self.folder.finish(page | {"notes": self.notes, "nets": self.nets})

@@ -18,9 +18,22 @@ EPS = 8 / 255
 CLASSES = ("cat", "dog")
 
 
-def bright(x: torch.Tensor) -> torch.Tensor:
-    """Class 1 above a mean of 0.5."""
-    return (x.flatten(1).mean(1) > 0.5).long()
+def bright(x: torch.Tensor, at: float = 0.5) -> torch.Tensor:
+    """Class 1 above a mean."""
+    return (x.flatten(1).mean(1) > at).long()
+
+
+def perturbed(ids: list[int], x: torch.Tensor, x_pert: torch.Tensor, at: float = 0.5) -> Perturbed:
+    """Images of class 0, which an adversary has changed."""
+    return Perturbed(
+        ids=torch.tensor(ids),
+        x=x,
+        x_pert=x_pert,
+        y=torch.zeros(len(x), dtype=torch.long),
+        pred_clean=bright(x, at),
+        pred=bright(x_pert, at),
+        success=bright(x_pert, at) == 1,
+    )
 
 
 def rows_of(folder) -> list[dict[str, str]]:
@@ -39,53 +52,41 @@ def read(folder, row: dict[str, str]) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_a_png_keeps_the_verdict_and_other_points_are_exact(tmp_path, channels: int) -> None:
-    """A mean of 0.5004 fools the net, and the nearest of 256 levels, 127/255, does not."""
+def test_an_image_whose_verdict_survives_is_a_png(tmp_path, channels: int) -> None:
     x = torch.full((2, channels, 2, 2), 124 / 255)
-    x_pert = torch.stack(
-        [torch.full_like(x[0], 0.5004 - 0.002), torch.full_like(x[0], 130.3 / 255)]
-    )
-    x_pert[0] = 0.5 + 1e-4
-    found = Perturbed(
-        ids=torch.tensor([7, 9]),
-        x=x,
-        x_pert=x_pert,
-        y=torch.tensor([0, 0]),
-        pred_clean=bright(x),
-        pred=bright(x_pert),
-        success=torch.tensor([True, True]),
-    )
+    x_pert = torch.full((2, channels, 2, 2), 130.3 / 255)
+    x_pert[0] = 125.2 / 255
     folder = ImageFolder(folder=tmp_path)
-    folder.keep(CLASSES, ATTACK, found, lambda x: (x.flatten(1).mean(1) > 0.5 + 5e-5).long())
+    folder.keep(CLASSES, ATTACK, perturbed([7, 9], x, x_pert), bright)
     first, second = rows_of(tmp_path)
     assert list(first) == list(COLUMNS)
     assert (first["file"], second["file"]) == (
-        "pgd-20-adversarial/7.npz" if first["kept"] == "float32" else "pgd-20-adversarial/7.png",
+        "pgd-20-adversarial/7.png",
         "pgd-20-adversarial/9.png",
     )
-    assert (second["kept"], second["label"], second["label_perturbed"]) == ("8 bits", "cat", "dog")
+    assert (first["kept"], first["label"], first["label_perturbed"]) == ("8 bits", "cat", "cat")
+    assert (second["kept"], second["label_clean"], second["label_perturbed"]) == (
+        "8 bits",
+        "cat",
+        "dog",
+    )
+    assert (first["success"], second["success"]) == ("False", "True")
+    assert torch.equal(read(tmp_path, first), torch.full((1, channels, 2, 2), 125 / 255))
     assert torch.equal(read(tmp_path, second), torch.full((1, channels, 2, 2), 130 / 255))
-    for row, point in ((first, x_pert[:1]), (second, x_pert[1:])):
-        assert bright(read(tmp_path, row)).item() == int(row["pred"]) == bright(point).item()
-    assert "2 perturbed images are in" in str(folder)
+    assert "2 perturbed images are in" in str(folder) and "0 as exact float32" in str(folder)
 
 
 def test_levels_that_would_flip_the_verdict_are_not_taken(tmp_path) -> None:
-    x = torch.full((1, 1, 2, 2), 120 / 255)
-    x_pert = torch.full((1, 1, 2, 2), 127.4 / 255)  # above 0.4985 as it is, below as 127 / 255
-    found = Perturbed(
-        ids=torch.tensor([3]),
-        x=x,
-        x_pert=x_pert,
-        y=torch.tensor([0]),
-        pred_clean=torch.tensor([0]),
-        pred=torch.tensor([1]),
-        success=torch.tensor([True]),
-    )
+    x_pert = torch.full((1, 1, 2, 2), 127.4 / 255)  # above 0.4985 as it is, below it as 127 / 255
+    found = perturbed([3], torch.full((1, 1, 2, 2), 120 / 255), x_pert, at=0.4985)
     folder = ImageFolder(folder=tmp_path)
-    folder.keep(CLASSES, ATTACK, found, lambda x: (x.flatten(1).mean(1) > 0.4985).long())
+    folder.keep(CLASSES, ATTACK, found, lambda x: bright(x, 0.4985))
     (row,) = rows_of(tmp_path)
-    assert (row["kept"], row["file"]) == ("float32", "pgd-20-adversarial/3.npz")
+    assert (row["kept"], row["file"], row["success"]) == (
+        "float32",
+        "pgd-20-adversarial/3.npz",
+        "True",
+    )
     assert torch.equal(read(tmp_path, row), x_pert)
     assert "0 as PNG" in str(folder) and "1 as exact float32" in str(folder)
 
@@ -95,12 +96,8 @@ def test_rounding_does_not_leave_the_ball(tmp_path) -> None:
     (attack, _) = risks(ThreatModel(eps=2.6 / 255), 20)
     x = torch.tensor([100.0, 100.0, 100.0, 100.0]).view(1, 1, 2, 2) / 255
     moved = torch.tensor([2.6, -2.6, 2.4, 0.0]).view(1, 1, 2, 2) / 255
-    found = Perturbed(
-        ids=torch.tensor([0]), x=x, x_pert=x + moved, y=torch.tensor([0]),
-        pred_clean=torch.tensor([0]), pred=torch.tensor([0]), success=torch.tensor([False]),
-    )  # fmt: skip
     folder = ImageFolder(folder=tmp_path)
-    folder.keep(CLASSES, attack, found, lambda x: torch.zeros(len(x), dtype=torch.long))
+    folder.keep(CLASSES, attack, perturbed([0], x, x + moved), bright)
     (row,) = rows_of(tmp_path)
     assert (255 * read(tmp_path, row)).round().flatten().tolist() == [102, 98, 102, 100]
     assert float(row["distance"]) <= 2.6 / 255

@@ -16,13 +16,15 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
-from fftune.config import DataSpec, ModelSpec, TrainConfig, read_settings
+from fftune.config import AttackConfig, DataSpec, ModelSpec, ThreatModel, TrainConfig, read_settings
 from fftune.data.beton.manifest import verified
 from fftune.data.beton.reader import stored_part
 from fftune.data.catalog import load
 from fftune.data.conversion import check_beton
+from fftune.evaluation.batteries import Attack
 from fftune.evaluation.question import questions_of
-from fftune.evaluation.saved_points import SavedPoints, index_points, write_points
+from fftune.evaluation.saved_images import ImageFolder, Perturbed, SavedImages
+from fftune.evaluation.tiers import AttackStage
 from fftune.hedge_study.precomputed import PerturbedSet
 from fftune.hedge_study.showcase_schema import Showcase
 from fftune.hedge_study.trial import SHOWCASE
@@ -90,10 +92,7 @@ def make(root: Path) -> None:
     _make_images(root)
     summary = {"schema_version": 1, "key": "P1.T4", "name": "P1.T4", "title": "T", "cells": 1}
     summary |= {"scale": "tiny", "error": "", "missing": 0, "verdicts": {}, "directions": {}}
-    rows = Outcomes.read(root / TRIAL / "outcomes.parquet").where(goal="hypocritical").table[:3]
-    image = torch.full((len(rows), 1, 2, 2), 0.5)
-    folder = root / "images"
-    index_points(folder, [write_points(folder, rows, image, image)], ["0", "1"])
+    _save_images(root / "images")
     _write(root / "pages/P1.T4.json", summary | {"files": []})
     (root / "pages/P1.T4.html").write_text("<nav></nav>")
 
@@ -146,9 +145,24 @@ def _images(name: str) -> Callable[[Path], object]:
     return lambda root: load(DataSpec(name=name.format(root=root)), "test")
 
 
+def _save_images(folder: Path) -> None:
+    """A perturbed image as PNG, and one whose verdict needs its floats; clean ones likewise."""
+    x = torch.tensor([0.5, 102 / 255]).view(2, 1, 1, 1).expand(2, 1, 2, 2)
+    labels = torch.zeros(2, dtype=torch.int64)
+    found = Perturbed(
+        ids=torch.tensor([3, 4]), x=x, x_pert=x + 0.1, y=labels, pred_clean=labels,
+        pred=torch.tensor([1, 0]), success=torch.tensor([True, False]),
+    )  # fmt: skip
+    config = AttackConfig(threat=ThreatModel(eps=0.2))
+    attack = Attack(
+        name="pgd-2", goal="adversarial", stages=(AttackStage(config=config, loss="ce"),)
+    )
+    ImageFolder(folder=folder).keep(("a", "b"), attack, found, lambda x: torch.zeros(len(x)).long())
+
+
 def _saved_images(folder: Path) -> object:
-    saved = SavedPoints.read(folder)
-    return saved.images(saved.index)
+    saved = SavedImages.read(folder)
+    return [saved.pair(row) for row in saved.rows]
 
 
 def _mnist(root: Path) -> object:
@@ -225,10 +239,8 @@ KINDS: Mapping[str, Kind] = {
         "store/crafted/fe24aa5abb55ffff.pt",
         lambda r: PerturbedSet.read(r / "store/crafted/fe24aa5abb55ffff.pt"),
     ),
-    "saved images": Kind(
-        "images/pgd-2-hypocritical-131c2345356cc93d.npz", lambda r: _saved_images(r / "images")
-    ),
-    "index of saved images": Kind("images/index.parquet", lambda r: _saved_images(r / "images")),
+    "saved image": Kind("images/pgd-2-adversarial/3.npz", lambda r: _saved_images(r / "images")),
+    "index of saved images": Kind("images/index.csv", lambda r: _saved_images(r / "images")),
     "showcase": Kind(f"{HEDGED}/{SHOWCASE}", lambda r: Showcase.read(r / HEDGED / SHOWCASE)),
     "manifest": Kind("data/pngs/whole.json", lambda r: stored_part(r / "data/pngs/whole.beton")),
     "beton": Kind("data/pngs/whole.beton", lambda r: check_beton(r / "data/pngs/whole.beton")),

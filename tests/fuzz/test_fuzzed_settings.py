@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fftune import config, recipes
-from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train
+from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train, view
 from fftune.cli.options import parse
 from fftune.cli.tyro_rules import flags_of
 from fftune.cli.verbs import VERBS
@@ -99,6 +99,7 @@ COMMANDS: dict[str, tuple[Any, Any]] = {
     "reproduce": (reproduce.Reproduce, reproduce.Reproduce()),
     "report": (report.Report, report.Report()),
     "train": (train.Train, train.Train()),
+    "view": (view.View, view.View(name="x")),
     "data write": (data.Write, None),
     "data verify": (data.Verify, None),
     "data list": (data.List, None),
@@ -111,6 +112,7 @@ MAINS = {
     "train": train.main,
     "data": data.main,
     "sweep": sweep.main,
+    "view": view.main,
 }
 
 

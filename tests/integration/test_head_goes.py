@@ -1,0 +1,136 @@
+"""The head of a real Ray dies at the k-th call of a command: one line, and nothing is lost."""
+
+import json
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from fftune.ray_cluster import cluster, ports_told  # before Ray, whose start it sets
+
+# isort: split
+import ray
+from ray.cluster_utils import Cluster
+
+from fftune.cli import evaluate, sweep, train
+from fftune.config import Resources
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(3000)]
+
+CHECKOUT = Path(__file__).parents[2]
+QUICK = "--base.optimizer.epochs 1 --battery.steps 1 --battery.examples 20"
+STUDY = f"thrm --name s --strategy grid --space lam=0,5,20 --trials 3 --concurrency 1 {QUICK}"
+EXAM = "--battery risks --battery.steps 2 --examples 64 --battery.block-size 16 --backend ray"
+GONE = re.compile(
+    r"fftune: Ray's (head at 127\.0\.0\.1:\d+ is gone \(.*\)|raylet .* has ended); .*"
+)
+PARTS = ("gcs", "raylet", "both")
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """Of the new head, on which everything goes on."""
+    if ray.is_initialized():
+        ray.shutdown()
+    with ports_told():
+        nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 2})
+    ray.init(address=nodes.address, log_to_driver=False)
+    with cluster(Resources()):
+        yield nodes.address
+    ray.shutdown()
+    nodes.shutdown()
+
+
+def dying(root: Path, at: int, what: str, *words: str) -> subprocess.CompletedProcess[str]:
+    """A command whose head dies at a call; 0: at none."""
+    program = [sys.executable, "-m", "tests.integration.dying_head", str(at), what]
+    program += [str(root / "calls"), *words]
+    env = os.environ | {"FFTUNE_STORAGE": str(root), "OMP_NUM_THREADS": "1"}
+    return subprocess.run(program, cwd=CHECKOUT, env=env, capture_output=True, text=True)
+
+
+def calls(root: Path) -> int:
+    """Number of calls to Ray that a command made."""
+    return len((root / "calls").read_text().splitlines())
+
+
+def rows(folder: Path) -> dict[str, list[object]]:
+    """Columns of every file of rows, by its name or its trial's lambda."""
+    found = {}
+    for path in folder.rglob("*.parquet"):
+        trial = path.with_name("result.json")
+        name = f"lam {json.loads(trial.read_text())['lam']}" if trial.exists() else path.name
+        if path.name == "outcomes.parquet" or path.parent.name == "rows":
+            found[name] = pq.read_table(path).to_pydict()
+    return found
+
+
+def moments(root: Path, count: int) -> list[tuple[int, str]]:
+    """Calls of so many seeds, of all that an undisturbed run made, and what dies at each."""
+    last = calls(root)
+    draws = [random.Random(seed) for seed in range(count)]
+    return [(draw.randint(1, last), PARTS[i % 3]) for i, draw in enumerate(draws)]
+
+
+def require_one_line(ended: subprocess.CompletedProcess[str]) -> None:
+    """The command has said that Ray is gone, and nothing of Ray's or Python's own."""
+    assert (ended.returncode, ended.stdout) == (2, ""), ended.stderr
+    *before, last = ended.stderr.splitlines()
+    assert GONE.fullmatch(last), ended.stderr
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in before), ended.stderr
+
+
+def test_a_sweep_whose_head_goes_spends_no_trial(
+    root: Path, tmp_path_factory, empty_mlflow: Path, address: str, monkeypatch
+) -> None:
+    words = STUDY.split()
+    calm = dying(root, 0, "none", "sweep", *words)
+    assert calm.returncode == 0, calm.stderr
+    expected = rows(root / "studies/s")
+    assert len(expected) == 3
+    struck = 0
+    for at, what in moments(root, 6):
+        place = tmp_path_factory.mktemp("gone")
+        shutil.copy(empty_mlflow, place)
+        ended = dying(place, at, what, "sweep", *words)
+        if calls(place) >= at:  # it may have made fewer
+            struck += 1
+            require_one_line(ended)
+        assert not [*place.glob("studies/s/trials/*/failure.json")]
+        monkeypatch.setenv("FFTUNE_STORAGE", str(place))
+        sweep.main([*words, "--resume"])
+        assert rows(place / "studies/s") == expected, (at, what)
+        front = json.loads((place / "studies/s/front.json").read_text())
+        assert front["failures"] == [] and len(front["points"]) == 3
+    assert struck >= 5
+
+
+def test_an_evaluation_whose_head_goes_goes_on(
+    root: Path, tmp_path_factory, empty_mlflow: Path, address: str, monkeypatch
+) -> None:
+    monkeypatch.setenv("FFTUNE_STORAGE", str(root))
+    train.main(["standard", "--name", "t", "--optimizer.epochs", "1"])
+    words = [str(root / "runs/t/checkpoint"), *EXAM.split()]
+    calm = dying(root, 0, "none", "evaluate", *words)
+    assert calm.returncode == 0, calm.stderr
+    expected = rows(root / "rows")
+    assert expected
+    struck = 0
+    for at, what in moments(root, 3):
+        place = tmp_path_factory.mktemp("gone")
+        shutil.copy(empty_mlflow, place)
+        ended = dying(place, at, what, "evaluate", *words)
+        if calls(place) >= at:
+            struck += 1
+            require_one_line(ended)
+        monkeypatch.setenv("FFTUNE_STORAGE", str(place))
+        evaluate.main(words)
+        assert rows(place / "rows") == expected, (at, what)
+    assert struck >= 2

@@ -1,0 +1,94 @@
+"""A private Ray that does not start, or is interrupted: one line, and none of Ray's own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests import patience
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(1500)]
+
+CHECKOUT = Path(__file__).parents[2]
+JOIN = """
+import sys
+from ray._private import services
+from fftune.cli.options import run
+from fftune.config import Resources
+from fftune.ray_cluster import cluster
+
+def join(_):
+    with cluster(Resources()):
+        print("joined")
+
+join.__module__ = "fftune.cli.sweep"  # a verb's
+for replaced in sys.argv[1:]:
+    name, _, program = replaced.partition("=")
+    assert hasattr(services, name)
+    setattr(services, name, program)
+run(join, [])
+"""
+WAIT = {"RAY_raylet_start_wait_time_s": "3", "RAY_gcs_server_request_timeout_seconds": "3"}
+STARTS = {
+    "a raylet that hangs": ("RAYLET_EXECUTABLE={}", "The current node timed out during startup"),
+    "a raylet that ends": ("RAYLET_EXECUTABLE=/bin/false", "The current node timed out"),
+    "a head that ends": ("GCS_SERVER_EXECUTABLE=/bin/false", ""),
+    "a head that hangs": ("GCS_SERVER_EXECUTABLE={}", ""),
+}
+
+
+def begin(*replaced: str, **env: str) -> subprocess.Popen[str]:
+    """The start of a command on a private Ray."""
+    program = [sys.executable, "-c", JOIN, *replaced]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    return subprocess.Popen(
+        program, cwd=CHECKOUT, env={**os.environ, **patience.RAY, **env}, **pipes
+    )
+
+
+def require_one_line(stderr: str, line: str) -> None:
+    """It was said that Ray starts, and how that ended."""
+    told = stderr.splitlines()
+    assert len(told) == 2 and told[0].endswith("Ray: starting on this machine"), stderr
+    assert re.fullmatch(line, told[1]), stderr
+
+
+@pytest.mark.parametrize("kind", STARTS)
+def test_a_ray_that_does_not_start_is_one_line(kind: str, tmp_path: Path) -> None:
+    hanging = tmp_path / "hanging"
+    hanging.write_text("#!/bin/sh\nexec sleep 1000\n")
+    hanging.chmod(0o755)
+    replaced, reason = STARTS[kind]
+    command = begin(replaced.format(hanging), **WAIT)
+    stdout, stderr = command.communicate()
+    assert (command.returncode, stdout) == (2, ""), stderr
+    require_one_line(stderr, f"fftune: cluster 'local' cannot be reached: {reason}.*")
+
+
+def test_a_long_temporary_folder_is_no_hindrance(tmp_path: Path) -> None:
+    """As batch systems have them: Ray's sockets are in `/tmp` then."""
+    place = tmp_path / ("a-folder-of-a-batch-system-" * 4)
+    place.mkdir()
+    command = begin(TMPDIR=str(place), RAY_TMPDIR="")
+    assert command.communicate()[0] == "joined\n" and command.returncode == 0
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_sigterm_while_ray_starts_is_an_interruption(seed: int) -> None:
+    """At whatever moment: Ray sets handlers of its own meanwhile, of Python and of C++."""
+    command = begin()
+    assert command.stderr is not None
+    first = command.stderr.readline()
+    time.sleep(seed * 1.5)
+    command.send_signal(signal.SIGTERM)
+    stdout, stderr = command.communicate()
+    if stdout:  # it was quicker
+        assert command.returncode in (0, 130), stderr
+        return
+    assert command.returncode == 130, stderr
+    require_one_line(first + stderr, "fftune: interrupted; the same command with --resume goes on")
