@@ -6,10 +6,11 @@ from test_risk import SUBJECT
 
 from fftune.evaluation.batteries import CANARY_NAME
 from fftune.outcomes import Outcomes, rows
-from fftune.report.attack_table import shares, table
+from fftune.report.attack_table import shares
 from fftune.report.defended_rows import defense_frame
 from fftune.report.optimality import defended_shares, share_lines, share_values
 from fftune.risk import Rate
+from tests.report.detail_texts import table
 
 RIGHT, WRONG = 0, 1
 KNOWN = SUBJECT | {"split": "test"}
