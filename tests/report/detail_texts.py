@@ -6,7 +6,10 @@ from fftune.outcomes import Outcomes
 from fftune.report.attack_table import details
 from fftune.report.defense_table import defense_details
 from fftune.report.optimality import SearchKey
-from fftune.report.terminal import WIDE, plain
+from fftune.report.terminal import plain
+
+WIDE = 250
+"""Columns that no line of a test needs more of: words are found whatever is wrapped."""
 
 
 def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> str:
