@@ -67,7 +67,6 @@ def test_what_nobody_tried_is_no_risk_of_zero() -> None:
     friends = rates(TEN.where(goal="hypocritical"))
     assert not {"worst_case/accuracy", "worst_case/adversarial_risk"} & friends.keys()
     assert {"clean_accuracy", "worst_case/hypocritical_risk"} <= friends.keys()
-    adversary = rows(4, SUBJECT | {"split": "test", "id": [*range(4)], "goal": "adversarial"})
-    found = rates(adversary)
+    found = rates(TEN.where(goal="adversarial"))
     assert {"worst_case/accuracy", "worst_case/adversarial_risk"} <= found.keys()
     assert "worst_case/hypocritical_risk" not in found
