@@ -9,6 +9,9 @@ from typing import Any
 
 from ray._private import worker
 
+ALARM = 3.0
+"""Seconds after which Ray's C++ aborts a process that it has seen SIGTERM in."""
+
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
@@ -33,7 +36,8 @@ def signals_kept() -> Iterator[None]:
     def undisturbed(*values: Any, **settings: Any) -> Any:
         for number in kept:
             signal.signal(number, wait)  # Ray's C++ calls this one after its own
-        connected = connect(*values, **settings)
+        with _no_alarm():
+            connected = connect(*values, **settings)
         for number, handler in kept.items():
             signal.signal(number, handler)
         if came:
@@ -47,3 +51,27 @@ def signals_kept() -> Iterator[None]:
         worker.connect = connect
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _no_alarm() -> Iterator[None]:
+    """Take the alarm back that Ray's C++ sets when it sees SIGTERM, whatever waits meanwhile."""
+    over, (before, _) = threading.Event(), signal.getitimer(signal.ITIMER_REAL)
+
+    def take_back() -> None:
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        if 0 < left <= ALARM and not 0 < before <= 2 * ALARM:
+            signal.setitimer(signal.ITIMER_REAL, before)
+
+    def look() -> None:
+        while not over.wait(ALARM / 10):
+            take_back()
+
+    looking = threading.Thread(target=look, name="no alarm", daemon=True)
+    looking.start()
+    try:
+        yield
+    finally:
+        over.set()
+        looking.join()
+        take_back()

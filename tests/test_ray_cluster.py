@@ -300,3 +300,17 @@ def test_the_first_signal_waits_while_ray_connects(monkeypatch, number: int) -> 
     finally:
         signal.signal(number, before)
     assert told == ["after a signal"] * 2 and worker.connect is connect
+
+
+@pytest.mark.parametrize("before", [0.0, 1400.0])
+def test_the_alarm_of_rays_cpp_is_taken_back(monkeypatch, before: float) -> None:
+    """It would abort the process while it ends; another's, as of a test's own clock, stays."""
+    monkeypatch.setattr(worker, "connect", lambda: signal.alarm(3))
+    ours = signal.setitimer(signal.ITIMER_REAL, before)
+    try:
+        with signals_kept():
+            worker.connect()
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        assert before - 60 < left <= before
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *ours)
