@@ -21,6 +21,7 @@ from tests.source_tree import (
 RANKS = {
     "secrets": -1,
     "": 0,
+    "invocation": 0,
     "errors": 0,
     "progress": 0,
     "devices": 0,
@@ -32,6 +33,7 @@ RANKS = {
     "keyed_noise": 4,
     "allocator": 4,
     "storage": 4,
+    "code_text": 0,
     "user_code": 1,
     "names": 1,
     "named_code": 0,
@@ -123,14 +125,8 @@ DOORS = {
     "filelock": {"storage"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
-        *(
-            "evaluation.ray_pool",
-            "evaluation.saved_images",
-            "report.gaps",
-            "capture.python_state",
-            "papers",
-        ),
-        "models.weights",
+        *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
+        *("capture.python_state", "papers", "models.weights"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
