@@ -246,9 +246,17 @@ def _at(place: Place, *, betons: bool) -> Parts:
     if found := _form(path):
         return found.read(place)
     if not path.exists():
-        raise DataError(f"data.name: there is no folder or file {str(path)!r}")
+        raise DataError(f"data.name: there is no folder or file {str(path)!r}{_hub(path)}")
     known = ", ".join(DATA_FORMS[name].files for name in DATA_FORMS)
     raise DataError(f"data.name: {str(path)!r} is none of: {known}{_advice(path)}")
+
+
+def _hub(path: Path) -> str:
+    """The end of an error about a path that could be the name of a set of the Hugging Face hub."""
+    if path.is_absolute() or len(path.parts) != 2 or "." in path.parts[0]:
+        return ""
+    fetch = f"hf download --repo-type dataset {path} --local-dir DIR"
+    return f"; nothing is downloaded: for the set of that name of the hub, `{fetch}`, and name DIR"
 
 
 def _advice(path: Path) -> str:
