@@ -126,7 +126,7 @@ def test_the_command_line_is_told_whole() -> None:
     page = cli.reference()
     for verb in VERBS:
         assert f"\n## {verb}\n" in page
-    for flag in ("--lam FLOAT", "--battery.name STR", "--checkpoint STR", "--source", "--quiet"):
+    for flag in ("--lam X", "--battery.name NAME", "--checkpoint FOLDER", "--source", "--quiet"):
         assert flag in page, flag
     empty = [line for line in page.splitlines() if line == ":"]
     assert not empty and str(Path.home()) not in page
