@@ -35,6 +35,7 @@ RANKS = {
     "storage": 4,
     "user_code": 1,
     "names": 1,
+    "paper_items": 0,
     "named_code": 0,
     "registry": 2,
     "private_ray": 5,
