@@ -16,10 +16,10 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from fftune.code_text import written_code
 from fftune.errors import ConfigError
 from fftune.named_code import may_run
-from fftune.paper_items import PAPER_ITEMS
-from fftune.user_code import UserCodeError, attribute, local_code, written_code
+from fftune.user_code import UserCodeError, attribute, local_code
 
 LISTED = 80
 """Most names that a refusal lists."""
@@ -307,4 +307,42 @@ STUDIES = Registry(
         "hedge": "fftune.hedge_study.study:HEDGE_STUDY",
     },
 )
-PAPERS = Registry("table or figure", "fftune.papers", PAPER_ITEMS)
+
+
+def _items(paper: str, room: str, **files: str) -> dict[str, str]:
+    """Places of a paper's items, tables first, by the file that builds them."""
+    at = {name: file for file, names in files.items() for name in names.split()}
+    order = sorted(at, key=lambda name: (name[0] == "F", int(name[1:])))
+    return {f"{paper}.{name}": f"fftune.papers.{room}.{at[name]}:{name}" for name in order}
+
+
+PAPERS = Registry(
+    "table or figure",
+    "fftune.papers",
+    {
+        **_items(
+            "P1",
+            "false_friends",
+            tables="T1 T2 T3 T5 T6 T7 T8 T9",
+            galleries="T4 F1",
+            fronts="T10 T11 T12 T13",
+            attacks="T14",
+            toy_items="T15 F8 F9 F10 F11 F12",
+            certified="T16",
+            figures="F2 F3 F4 F5 F6 F7",
+        ),
+        "P1.transfer": "fftune.papers.false_friends.transfer:TRANSFER",
+        "P1.robust-hypocrisy": "fftune.papers.false_friends.robust_hypocrisy:ROBUST_HYPOCRISY",
+        "P1.true-friend": "fftune.papers.false_friends.true_friend:TRUE_FRIEND",
+        **_items(
+            "P2",
+            "hedge_defense",
+            tables="T1 T2 T5 T7",
+            fast_at_table="T3",
+            variance_table="T4",
+            adaptive_tables="T6 T8",
+            figures="F1 F2 F3 F5 F6 F7 F8 F9",
+            linear_items="F4 F10 F11 F12",
+        ),
+    },
+)

@@ -33,9 +33,9 @@ RANKS = {
     "keyed_noise": 4,
     "allocator": 4,
     "storage": 4,
+    "code_text": 0,
     "user_code": 1,
     "names": 1,
-    "paper_items": 0,
     "named_code": 0,
     "registry": 2,
     "private_ray": 5,
@@ -125,14 +125,8 @@ DOORS = {
     "filelock": {"storage"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
-        *(
-            "evaluation.ray_pool",
-            "evaluation.saved_images",
-            "report.gaps",
-            "capture.python_state",
-            "papers",
-        ),
-        "models.weights",
+        *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
+        *("capture.python_state", "papers", "models.weights"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),

@@ -287,6 +287,9 @@ KINDS: Mapping[str, Kind] = {
 
 NOT_TRIED = {
     "block": "tests/fuzz/test_whole_verbs.py; a damaged one is computed again",
+    "preprocessor": "tests/models/test_origins.py",
+    "reference": "tests/models/test_origins.py: of the hub's cache",
+    "settings of a net": "tests/models/test_origins.py",
     "page": "written a moment before by the same command",
     "plotly's code": "compared with what would be written",
     "note of a task": "compared with what would be written",
