@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from fftune.config import DataSpec, Split, nearest
 from fftune.config.data import written_by
@@ -50,7 +51,8 @@ def place_framed(spec: DataSpec, split: Split) -> ListedSplit:
     frame = Central(spec.image_size, spec.image_resize) if spec.image_size else None
     official = _official(spec.name)
     origin = told(part, spec, split, len(rows), official.get(part.name, 0))
-    part = replace(part, origin=origin, asked=spec.name)
+    size = f" --image-size {spec.image_size}" if spec.image_size else ""
+    part = replace(part, origin=origin, asked=f"{quote(spec.name)}{size}")
     tell(part.origin)
     return ListedSplit(part.framed(frame), rows.sort().values)
 
