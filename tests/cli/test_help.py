@@ -12,6 +12,7 @@ from fftune.cli import sweep
 from fftune.cli.flags import KNOWN, Flag, flags_of, told_default
 from fftune.cli.help_page import page
 from fftune.cli.tyro_rules import NUMBERS
+from fftune.cli.verbs import VERBS
 from fftune.errors import ConfigError
 from tests.cli.commands import COMMANDS
 
@@ -109,9 +110,6 @@ def test_defaults_are_shown_as_they_are_typed() -> None:
     assert told_default(None) == told_default(False) == told_default(()) == ""
 
 
-VERBS = ("evaluate", "doctor", "train", "sweep", "report", "reproduce", "data")
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_answers_before_anything_is_named(verb: str, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -124,5 +122,6 @@ def test_each_verb_answers_before_anything_is_named(verb: str, capsys, monkeypat
         assert stop.value.code == 0
     said = capsys.readouterr().out
     assert said.startswith("usage: ") and said.count("\n") <= SCREEN
+    assert max(map(len, said.splitlines())) < 80
     with pytest.raises(ConfigError, match="is missing"):
         main([])
