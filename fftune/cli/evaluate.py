@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from fftune.evaluation.scheduler import EvalResult
     from fftune.report.evaluations import EvaluationRecord
 
+log = logging.getLogger("fftune.evaluation")
+
 USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
                                              [--SETTING VALUE ...]
        python -m fftune.evaluate STUDY|RUN ...
@@ -172,10 +174,12 @@ def main(arguments: Sequence[str]) -> None:
     for name, result in results.items():
         others = [other[name].outcomes for other in again if name in other]
         more = [rows for rows in others if rows is not None]
-        if (net := record.keep(name, result, more, _lambda(nets[name]))) is not None:
+        if (net := record.keep(result, more, _lambda(nets[name]))) is not None:
             kept.append(net)
             record.tell(net)
     failed = {name: found.error for name, found in results.items() if found.error is not None}
+    for name, error in failed.items() if len(results) > 1 else ():  # that of one net ends it all
+        log.error("%s: %s", name, error)
     if kept:
         evaluation_result(record, kept, failed, details=command.details).write(command.format)
     for one in (results, *again):
@@ -226,7 +230,7 @@ def _attack(
     beside = partial(meanwhile, record.begin)
     results = run(nets, battery=command.battery, beside=beside, keep=keep)
     for folder in folders.values():
-        logging.getLogger("fftune.evaluation").info("%s", folder)
+        log.info("%s", folder)
     fit = {name: nets[name] for name, result in results.items() if result.error is None}
     seeds = command.battery.under_seeds(command.seeds)
     return results, [run(fit, battery=battery) for battery in seeds[1:] if fit]
