@@ -1,106 +1,89 @@
-"""Reference of the command line, rendered from the parsers: every verb's `--help` as Markdown."""
+"""Reference of the command line, from the flags that help shows: every verb's, as Markdown."""
 
-import contextlib
-import io
-import os
-import re
-import sys
-from importlib import import_module
-
-from fftune.errors import FftuneError
+from fftune import recipes
+from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train, usage, view
+from fftune.cli.flags import Flag, flags_of
+from fftune.cli.help_page import Manual, invocation
+from fftune.config.study import kind_record
 
 HEAD = """# The command line
 
 `fftune VERB` and `python -m fftune.VERB` are the same. Results go to stdout, the log to stderr.
 Exit codes: 0; 2 for a user's mistake (one line, no traceback); 1 for a failed run; 130 for Ctrl-C.
 
-This page is made from the parsers when the documentation is built.
+`fftune VERB --help` shows on one screen what is used most, `--help-all` everything, and
+`--help-all SECTION` one section of it. A shell completes verbs, recipes, flags and their values
+after one of:
+
+```bash
+eval "$(fftune --print-completion bash)"                                      # in ~/.bashrc
+eval "$(fftune --print-completion zsh)"                                       # in ~/.zshrc
+fftune --print-completion fish > ~/.config/fish/completions/fftune.fish
+```
+
+A flag whose setting nothing would read, as `--battery.steps` of a battery with lengths of its own,
+is refused. This page is made from the parsers when the documentation is built.
 """
-PAGES = (
-    ("train", ("thrm", "--help"), "Every other recipe has the same settings, with other defaults."),
-    ("sweep", ("thrm", "--help"), "`trades` and files of your own have the same settings."),
-    ("sweep", ("hedge", "--help"), ""),
-    ("evaluate", ("--model", "FILE.py:FUNCTION", "--help"), "CHECKPOINT and STUDY take the same."),
-    ("doctor", ("--model", "FILE.py:FUNCTION", "--help"), ""),
-    ("report", ("--help",), ""),
-    ("view", ("--help",), ""),
-    ("reproduce", ("--help",), ""),
-    ("data", ("list", "--help"), ""),
-    ("data", ("write", "--help"), ""),
-    ("data", ("verify", "--help"), ""),
-)
-"""A verb, the arguments that print its settings, and a remark."""
-RULE = re.compile(r" -{20,}")
-"""The line below a section's title."""
+
+
+def _study(name: str, manual: Manual) -> tuple[Manual, list[Flag]]:
+    config = recipes.study(name, "tiny")
+    made = sweep._command_type(kind_record(config.kind), type(config))
+    return manual, flags_of(made, made(config=config), manual.short)
+
+
+def _command(cls: type, default: object, manual: Manual) -> tuple[Manual, list[Flag]]:
+    return manual, flags_of(cls, default, manual.short)
+
+
+def _pages() -> dict[str, tuple[Manual, list[Flag], str]]:
+    """Commands with their flags, and a remark."""
+    trained = train._default("thrm", train.Settings())
+    return {
+        "train thrm": (
+            *_command(train.Train, trained, train.MANUAL),
+            "Every other recipe has the same settings, with other defaults.",
+        ),
+        "sweep thrm": (
+            *_study("thrm", sweep.FRONT),
+            "`trades` and files of your own have the same settings.",
+        ),
+        "sweep hedge": (*_study("hedge", sweep.OF_MODEL), ""),
+        "evaluate": (*_command(evaluate.Evaluate, evaluate.Evaluate(), evaluate.MANUAL), ""),
+        "doctor": (*_command(doctor.Doctor, doctor.Doctor(), doctor.MANUAL), ""),
+        "report": (*_command(report.Report, report.Report(), report.MANUAL), ""),
+        "view": (*_command(view.View, view.View(name="STUDY"), view.MANUAL), ""),
+        "reproduce": (*_command(reproduce.Reproduce, reproduce.Reproduce(), reproduce.MANUAL), ""),
+        **{
+            f"data {verb}": (*_command(cls, None, data.MANUALS[verb]), "")
+            for verb, cls in data.VERBS.items()
+        },
+    }
 
 
 def reference() -> str:
     """The whole page."""
-    parts, seen = [HEAD, fenced(printed("", ("fftune", "--help")))], set()
-    for verb, arguments, remark in PAGES:
-        if verb not in seen:
-            seen.add(verb)
-            parts += [f"## {verb}", fenced(printed(verb, ("--help",)))]
-        named = " ".join((verb, *arguments[:-1]))
-        if arguments != ("--help",):
-            parts.append(f"### Settings of `{named}`")
-        parts += [remark, settings(printed(verb, arguments))]
+    parts, seen = [HEAD.rstrip(), f"```text\n{usage('fftune')}\n```"], set()
+    for command, (manual, flags, remark) in _pages().items():
+        forms = "\n".join(f"fftune {command} {words}".rstrip() for words in manual.usage)
+        about = " ".join(manual.about.split())
+        verb = command.split()[0]
+        parts += [] if verb in seen else [f"## {verb}"]
+        parts += [f"### {command}"] if command != verb else []
+        seen.add(verb)
+        parts += [f"```text\n{forms}\n```", about, remark, settings(flags)]
     return "\n\n".join(filter(None, parts)) + "\n"
 
 
-def printed(verb: str, arguments: tuple[str, ...]) -> str:
-    """The text that a verb prints for these arguments; `fftune` itself for an empty one."""
-    out, columns, argv = io.StringIO(), os.environ.get("COLUMNS"), sys.argv
-    os.environ["COLUMNS"] = "100"
-    try:
-        with contextlib.redirect_stdout(out), contextlib.suppress(SystemExit, FftuneError):
-            if verb:
-                import_module(f"fftune.cli.{verb}").main(list(arguments))
-            else:
-                sys.argv = list(arguments)
-                import_module("fftune.cli").main()
-    finally:
-        sys.argv = argv
-        if columns is None:
-            del os.environ["COLUMNS"]
-        else:
-            os.environ["COLUMNS"] = columns
-    return re.sub(r"\x1b\[[0-9;]*m", "", out.getvalue())
-
-
-def fenced(text: str) -> str:
-    """A block of plain text up to the settings, which follow as lists."""
-    lines = [line.rstrip() for line in text.splitlines()]
-    end = next((at - 1 for at, line in enumerate(lines) if RULE.fullmatch(line)), len(lines))
-    return "```text\n" + "\n".join(lines[:end]).strip() + "\n```"
-
-
-def settings(text: str) -> str:
+def settings(flags: list[Flag]) -> str:
     """A definition list of each section's flags: the flag, then its meaning and default."""
-    lines = [line.rstrip() for line in text.splitlines()]
-    starts = [at for at, line in enumerate(lines) if RULE.fullmatch(line)]
     parts: list[str] = []
-    for at, end in zip(starts, [*(start - 1 for start in starts[1:]), len(lines)], strict=True):
-        title = lines[at - 1].strip()
-        if title not in ("options", "positional arguments"):
-            parts.append(f"**{title}**")
-        parts += _section(lines[at + 1 : end])
+    section = None
+    for flag in sorted(flags, key=lambda flag: [one.section for one in flags].index(flag.section)):
+        if flag.section != section:
+            section = flag.section
+            parts.append(f"**{section}**" + (f": {flag.about}" if flag.about else ""))
+        known = f" Known: {', '.join(flag.known)}." if flag.known else ""
+        default = f" (default: {flag.default})" if flag.default else ""
+        parts.append(f"`{invocation(flag)}`\n: {flag.meaning}{known}{default}")
     return "\n\n".join(parts)
-
-
-def _section(lines: list[str]) -> list[str]:
-    """A section's sentence, if it has one, and its flags."""
-    parts: list[str] = []
-    for line in lines:
-        content = line.strip()
-        if not content or set(content) == {"-"}:
-            continue
-        begins = re.match(r"  (-|\[)", line)
-        if begins:
-            flag, _, meaning = re.sub(r"\s{2,}", "\0", content, count=1).partition("\0")
-            parts.append(f"`{flag}`\n: {meaning}".rstrip())
-        elif parts:
-            parts[-1] += f" {content}"
-        else:
-            parts.append(content)
-    return parts

@@ -13,6 +13,7 @@ import errno
 import fcntl
 import hashlib
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -44,7 +45,10 @@ def storage_root(given: str | None = None, *, written: bool = True) -> Path:
         with storing(root, "; name another folder with --storage or FFTUNE_STORAGE"):
             make_folder(root)
     if not root.is_dir():
-        raise StorageError(f"storage {str(root)!r} does not exist; make it, or name another")
+        made = shlex.join(["mkdir", "-p", str(root)])
+        raise StorageError(
+            f"storage {str(root)!r} does not exist; `{made}` makes it, or name another"
+        )
     if not os.access(root, os.R_OK | os.X_OK):
         raise StorageError(f"storage {str(root)!r} cannot be read")
     if written and not may_write(root):

@@ -229,6 +229,7 @@ APGD = AttackSpec(
     run=apgd,
     losses=EVERY_LOSS,
     restarts=True,
+    reads=("steps", "start", "targets"),
     protocols=("best_loss", "first_success", "last_success"),
     keeps_last=True,
     cost=_cost,

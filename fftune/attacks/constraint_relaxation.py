@@ -236,4 +236,11 @@ def _cost(config: AttackConfig) -> float:
     return config.steps * max(config.targets, 1) * (1 + BACKWARD_COST)
 
 
-CR = AttackSpec(run=cr, losses=("margin",), restarts=True, protocols=("first_success",), cost=_cost)
+CR = AttackSpec(
+    run=cr,
+    losses=("margin",),
+    restarts=True,
+    reads=("steps", "targets"),
+    protocols=("first_success",),
+    cost=_cost,
+)

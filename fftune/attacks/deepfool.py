@@ -146,6 +146,7 @@ def _cost(config: AttackConfig) -> float:
 DEEPFOOL = AttackSpec(
     run=deepfool,
     losses=("margin",),
+    reads=("steps", "targets"),
     protocols=("best_loss", "first_success"),
     minimal=True,
     cost=_cost,

@@ -176,6 +176,7 @@ FAB = AttackSpec(
     run=fab,
     losses=("margin",),
     restarts=True,
+    reads=("steps", "targets"),
     protocols=("best_loss", "first_success", "last_success"),
     minimal=True,
     cost=_cost,

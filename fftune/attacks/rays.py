@@ -209,6 +209,7 @@ RAYS = AttackSpec(
     run=rays,
     losses=("margin",),
     norms=("linf",),
+    reads=("steps",),
     protocols=("best_loss", "first_success"),
     minimal=True,
     gradient_free=True,

@@ -60,6 +60,8 @@ class AttackSpec:
     refused."""
     protocols: tuple[Protocol, ...] = ("last_iterate",)
     """Points that it can hand over, its default first; see `AttackConfig.protocol`."""
+    reads: tuple[str, ...] | None = None
+    """Settings that it reads of `steps`, `step_size`, `start` and `targets`; None: any."""
     minimal: bool = False
     """Looks for the nearest success; where none lies in the ball it returns x itself, and the
     row's status is "not-found"."""

@@ -271,6 +271,7 @@ def _norm(delta: Tensor, dims: tuple[int, ...]) -> Tensor:
 SQUARE = AttackSpec(
     run=square,
     restarts=True,
+    reads=("steps",),
     protocols=("best_loss", "first_success", "last_success"),
     gradient_free=True,
     cost=lambda config: config.steps,

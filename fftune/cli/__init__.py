@@ -9,14 +9,19 @@ from fftune.errors import ConfigError
 
 __all__ = ["main"]
 
-USAGE = """usage: fftune VERB ...
+USAGE = """usage: {spoken} VERB ...
 
 {verbs}
 
-fftune VERB --help tells more; fftune --version tells which fftune this is.
-`python -m fftune.VERB` is the same as `fftune VERB`.
+begin with:
+  {typed} data list
+  {typed} train thrm --name first
+  {typed} evaluate first --examples 200
 
-{everywhere}"""
+{spoken} VERB --help tells what is used most, VERB --help-all all;
+--version tells which fftune this is, and --print-completion bash, zsh or fish prints
+what lets that shell complete verbs, flags and values."""
+FLAGS = ("--help", "--version", "--print-completion")
 
 
 def main() -> NoReturn:
@@ -27,22 +32,40 @@ def main() -> NoReturn:
 
 
 def _main() -> None:
-    from fftune.cli.options import EVERYWHERE, run
-
     arguments = sys.argv[1:]
     verb, rest = (arguments[0], arguments[1:]) if arguments else ("", [])
-    if verb in ("--version", "-V"):
+    if verb in VERBS:
+        from fftune.cli.options import run
+
+        run(import_module(f"fftune.cli.{verb}").main, rest)
+    elif verb in ("--version", "-V"):
         from fftune import __version__
 
         print(f"fftune {__version__}")
-    elif verb in ("", "-h", "--help"):
-        verbs = "\n".join(f"  {name:10s}{verb.help}" for name, verb in VERBS.items())
-        print(USAGE.format(verbs=verbs, everywhere=EVERYWHERE))
+    elif verb == "--print-completion":
+        from fftune.cli.completion import script
+
+        print(script(rest[0] if rest else ""), end="")
+    elif verb in ("", "-h", "--help", "--help-all", "help"):
+        print(usage())
         if not verb:
             raise SystemExit(2)
-    elif verb not in VERBS:
+    else:
         from fftune.registry import nearest
 
-        raise ConfigError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
-    else:
-        run(import_module(f"fftune.cli.{verb}").main, rest)
+        kind, known = ("flag", FLAGS) if verb.startswith("-") else ("verb", tuple(VERBS))
+        raise ConfigError(f"unknown {kind} {verb!r}; {nearest(verb, known)}")
+
+
+def usage(begin: str = "") -> str:
+    """The help of the command itself.
+
+    Args:
+        begin: the command in examples; empty: as it was typed.
+    """
+    from fftune.cli.help_page import EVERYWHERE, wrapped
+    from fftune.invocation import spoken, typed
+
+    verbs = "\n".join(f"  {name:11s}{verb.help}" for name, verb in VERBS.items())
+    text = USAGE.format(spoken=spoken(""), typed=begin or typed(""), verbs=verbs)
+    return "\n".join([text, "", *wrapped(EVERYWHERE)])

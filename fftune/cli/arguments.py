@@ -1,12 +1,14 @@
-"""Arguments that several verbs share: a net with its data, and the defaults that data bring."""
+"""Arguments that several verbs share: nets with their data, and the defaults that these bring."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from fftune.cli.checkpoints import checkpoints_of
+from fftune.cli.help_page import Manual, help_is_asked
 from fftune.cli.options import parse, parse_known, spelled_out
-from fftune.config import ModelSpec, TrainConfig, read_settings, require
+from fftune.config import ModelSpec, TrainConfig, flat, read_settings, require
 from fftune.errors import ConfigError, ModelError
 
 C = TypeVar("C", bound=Any)
@@ -29,53 +31,65 @@ class WithData:
 
 @dataclass(frozen=True, kw_only=True)
 class WithNet(WithData):
-    """Data of a command, and the user's code of its net, which may be a checkpoint's."""
+    """Data of a command, the user's code of its nets, and where they are looked for by name."""
 
     model: str = ""
+    storage: str | None = None
 
 
-def parse_net(
-    cls: type[C], arguments: Sequence[str], short: Mapping[str, str], *, prog: str
-) -> tuple[C, ModelSpec]:
-    """Parse a command about one net: CHECKPOINT, or `--model` with its data.
+def parse_nets(
+    cls: type[C], arguments: Sequence[str], manual: Manual, *, prog: str
+) -> tuple[C, dict[str, ModelSpec]]:
+    """Parse a command about nets: checkpoints, runs and studies, or `--model` with its data.
 
     Args:
-        cls: the command, whose defaults follow a checkpoint's data and threat.
-        short: long flags by the short ones that stand for them.
+        cls: the command, whose defaults follow the checkpoints' data and threat.
+        manual: its help, and its short flags.
 
     Returns:
-        The command, and its net, which may still have to be built for the data's images.
+        The command, and its nets by name, which may still have to be built for the data's images.
 
     Raises:
-        ConfigError: neither is named, or both are, or the model is unknown.
+        ConfigError: none is named, or both are, or the model is unknown; or the nets were trained
+            on other data or for another threat than each other, and no flag says which counts.
         ModelError: there is no complete checkpoint, or it would run a file that `--model` or
             `--data` do not name.
     """
-    flags = _checkpoint_first(spelled_out(arguments, short))
-    checkpoint = None if flags[0].startswith("-") else Path(flags.pop(0))
-    if checkpoint is None:
-        command = parse(cls, flags, prog=prog, default=cls())
+    flags = _checkpoint_first(spelled_out(arguments, manual.short))
+    named = []
+    while flags and not flags[0].startswith("-"):
+        named.append(flags.pop(0))
+    if not named:
+        if not (flags or help_is_asked(flags)):
+            raise ConfigError("CHECKPOINT is missing, and so is --model; --help tells more")
+        command = parse(cls, flags, prog=prog, default=cls(), manual=manual)
         if not command.model:
             raise ConfigError("model is missing: name a CHECKPOINT, or --model FILE.py:FUNCTION")
         from fftune.models.specs import named_spec
 
         options = {"weights_key": command.weights_key, "normalize": command.normalize}
-        return command, named_spec(command.model, command.weights, **options)
-    from fftune.models.specs import read_spec, with_named_code, with_named_data
+        spec = named_spec(command.model, command.weights, **options)
+        return command, {spec.label: spec}
+    found = parse_known(WithNet, flags)
+    checkpoints = checkpoints_of(named, found.storage)
+    from fftune.models.specs import read_spec, with_named_code
 
-    spec = read_spec(checkpoint)  # first, as defaults of a damaged checkpoint would be guesses
-    config = read_settings(TrainConfig, checkpoint / "config.json", error=ModelError)
-    named = parse_known(WithNet, flags)
-    spec = with_named_code(spec, checkpoint, named.model)
-    data = with_named_data(config.data, checkpoint, named.data.name)
-    default = replace(cls(), data=data, threat=config.attack.threat)
-    command = parse(cls, flags, prog=prog, default=default)
+    specs = {  # first, as the defaults of a damaged checkpoint would be guesses
+        name: with_named_code(read_spec(path), path, found.model)
+        for name, path in checkpoints.items()
+    }
+    commands = {
+        path: parse(cls, flags, prog=prog, default=default, manual=manual)
+        for path, default in _defaults(cls, [*checkpoints.values()], found).items()
+    }
+    _refuse_several(commands)
+    command = next(iter(commands.values()))
     if command.weights:
         raise ConfigError("weights contradict CHECKPOINT: name one of them")
     for name in ("weights_key", "normalize"):
         value = getattr(command, name)
         require(name, not value, "left out for a CHECKPOINT, which has its own", value)
-    return command, spec
+    return command, specs
 
 
 def _checkpoint_first(flags: list[str]) -> list[str]:
@@ -90,3 +104,38 @@ def _checkpoint_first(flags: list[str]) -> list[str]:
     if not place or not (Path(place) / "model.json").is_file():
         return flags
     return [place, *flags[:at], *flags[at + taken :]]
+
+
+def _defaults(cls: type[C], folders: Sequence[Path], found: WithNet) -> dict[Path, C]:
+    """The command with the data and the threat of checkpoints; equal ones once."""
+    from fftune.models.specs import with_named_data
+
+    every: dict[Path, C] = {}
+    for folder in folders:
+        config = read_settings(TrainConfig, folder / "config.json", error=ModelError)
+        data = with_named_data(config.data, folder, found.data.name)
+        default = replace(cls(), data=data, threat=config.attack.threat)
+        if default not in every.values():
+            every[folder] = default
+    return every
+
+
+def _refuse_several(commands: Mapping[Path, Any]) -> None:
+    """Refuse nets of other data or another threat where the flags do not say what counts.
+
+    Raises:
+        ConfigError: the message names two nets and what differs.
+    """
+    (first, one), *others = commands.items()
+    for path, other in others:
+        for part in ("data", "threat"):
+            ours, theirs = getattr(one, part), getattr(other, part)
+            if ours != theirs:
+                was, now = flat(ours), flat(theirs)
+                what = ", ".join(
+                    f"{part}.{k} {was[k]} and {v}" for k, v in now.items() if v != was[k]
+                )
+                raise ConfigError(
+                    f"nets {str(first)!r} and {str(path)!r} were trained with {what}: name "
+                    f"{'--data' if part == 'data' else '--eps and --norm'}, for all of them"
+                )

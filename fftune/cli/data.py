@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from fftune.cli.help_page import Manual
 from fftune.cli.options import parse
 from fftune.config import (
     PERTURBED,
@@ -22,6 +23,7 @@ from fftune.config.attack import default_eps
 from fftune.config.data import data_name
 from fftune.config.validation import require_words
 from fftune.errors import ConfigError
+from fftune.invocation import spoken
 
 if TYPE_CHECKING:
     from fftune.data.beton.manifest import Made, Manifest
@@ -39,8 +41,9 @@ class Poison:
     """The ball of a poison around its image."""
 
     norm: Norm = "linf"
+    """Norm of the ball."""
     eps: float | None = None
-    """Default: the norm's own, 8/255 for linf, 0.5 for l2."""
+    """Radius of the ball, in pixels of [0, 1]; default 8/255 for linf, 0.5 for l2."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -57,37 +60,40 @@ class Write:
     """Write a data set as beton files (FFCV's), each with a manifest that says what is in it."""
 
     name: tyro.conf.Positional[str]
-    """A set that `list` shows, folder:PATH, FILE.py:NAME or synthetic:SETTINGS."""
+    """A data set that `fftune data list` shows, folder:PATH, FILE.py:NAME or synthetic:SETTINGS."""
     source: Path | None = None
-    """The folder that holds it; by default it is looked for where `list` says."""
+    """The folder that holds it; default where `fftune data list` looks for it."""
     out: Path | None = None
-    """Folder for the set's own; default `FFTUNE_DATA`, where every command finds it by name."""
+    """Folder in which the set gets its own; default `FFTUNE_DATA`, where every command finds it by
+    name."""
     part: Literal["train", "test", "whole"] | None = None
     """One part, with its substandard copy if it is one that trains; default: all."""
     kind: Literal["quality", "noise", "mislabeling", "poisoning", "helped"] = "quality"
-    """Other kinds change what trains, never what validates or tests: beside the changed
-    `train.beton` the examples are kept as they were. The set is then called `NAME-KIND`, or
-    `NAME-poisoning-l2`."""
+    """The training data: as they are, or changed. What validates or tests is never changed; beside
+    the changed `train.beton` the examples are kept as they were. The set is then called
+    `NAME-KIND`, or `NAME-poisoning-l2`."""
     net: str | None = None
-    """The naturally trained net of poisoning and helped: a checkpoint folder or FILE.py:FACTORY."""
+    """Naturally trained net of poisoning and helped: a checkpoint folder or FILE.py:FUNCTION;
+    default none."""
     model: str = ""
-    """FILE.py:FACTORY of that checkpoint, where it is of code of yours."""
+    """FILE.py:FUNCTION of that checkpoint, where it is of code of yours."""
     threat: Poison = field(default_factory=Poison)
     """The ball of poisoning and helped."""
     constants: Literal["paper", "code"] = "paper"
-    """The settings of poisoning: `code` starts its search at the image, and truncates what it
+    """Source of poisoning's settings. `code` starts its search at the image, and truncates what it
     finds to whole levels, as the authors' code does."""
     seed: int = 0
-    """The seed of what is random."""
+    """Seed of what is random."""
     phase: Literal[1, 2, 3] | None = None
-    """The image sizes of one of FastAT's three phases on ImageNet."""
+    """One of FastAT's three phases on ImageNet, whose image sizes are written; default none."""
     train_size: int | None = None
     """Examples to train on, for the manifest's record of splits; default: all."""
     validation_size: int = 0
     """Examples to select models by, for the same record."""
     split_seed: int = 0
+    """Seed by which the examples of a set are divided into its parts, for the same record."""
     selection: Selection = "validation"
-    """`test` records that models will be selected by the test set, which is optimistic."""
+    """Part that selects models, for the same record; `test` is optimistic."""
     write: Annotated[WriteConfig, tyro.conf.arg(name="")] = field(default_factory=WriteConfig)
 
     def __post_init__(self) -> None:
@@ -102,6 +108,18 @@ class Verify:
     """Beton files, folders of them, or names of data sets."""
 
 
+MANUALS = {
+    "list": Manual(usage=("",), about=List.__doc__ or ""),
+    "write": Manual(
+        usage=("NAME [--source FOLDER] [--kind KIND] [--SETTING VALUE ...]",),
+        about=Write.__doc__ or "",
+        usual=(
+            *("NAME", "--source", "--out", "--part", "--kind", "--net", "--seed", "--train-size"),
+            *("--validation-size", "--phase", "--mode", "--image-size", "--skip-bad"),
+        ),
+    ),
+    "verify": Manual(usage=("NAME ...",), about=Verify.__doc__ or ""),
+}
 VERBS: dict[str, type[List] | type[Write] | type[Verify]] = {
     "list": List,
     "write": Write,
@@ -111,17 +129,16 @@ VERBS: dict[str, type[List] | type[Write] | type[Verify]] = {
 
 def main(arguments: Sequence[str]) -> None:
     """Parse, and do it."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        lines = (f"  {verb:8s}{cls.__doc__}" for verb, cls in VERBS.items())
-        usage = "usage: python -m fftune.data VERB ...\n\n" + "\n".join(lines)
-        print(usage)
-        if not arguments:
-            raise ConfigError(f"VERB is missing; {nearest('', VERBS)}")
+    if not arguments:
+        raise ConfigError(f"VERB is missing: name one of {', '.join(VERBS)}; or --help")
+    if arguments[0] in ("-h", "--help", "--help-all"):
+        lines = (f"  {verb:8s}{manual.about}" for verb, manual in MANUALS.items())
+        print(f"usage: {spoken('data', 'VERB')} ...", "", *lines, sep="\n")
         return
     verb, *flags = arguments
     if verb not in VERBS:
         raise ConfigError(f"unknown verb {verb!r}; {nearest(verb, VERBS)}")
-    match parse(VERBS[verb], flags, prog=f"python -m fftune.data {verb}"):
+    match parse(VERBS[verb], flags, prog=f"data {verb}", manual=MANUALS[verb]):
         case Write() as command:
             _write(command)
         case Verify() as command:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import tyro
 
-from fftune.cli.arguments import parse_net
+from fftune.cli.arguments import parse_nets
+from fftune.cli.help_page import Manual
 from fftune.cli.options import announce_imports
 from fftune.config import (
     BatteryConfig,
@@ -25,20 +26,25 @@ from fftune.errors import ConfigError
 from fftune.progress import Progress
 from fftune.registry import DEFENSES, label
 
-USAGE = """usage: python -m fftune.doctor CHECKPOINT [--examples N] [--defense NAME] [--SETTING ...]
-       python -m fftune.doctor --model FILE.py:FUNCTION [--weights FILE] --data NAME ...
-       python -m fftune.doctor ... --devices cpu cuda | --block-sizes 250 1000 | --both-orders
-
-Prints each check as pass or FAIL with its numbers; exit code 1 where one fails. With devices, block
-sizes or both orders it lists instead the verdicts that these do not share, each with its margins.
-`python -m fftune.doctor --model FILE.py:FUNCTION --help` lists every setting."""
-
-SHORT = {
-    "--data": "--data.name",
-    "--examples": "--battery.examples",
-    "--device": "--battery.device",
-    "--battery": "--battery.name",
-}
+MANUAL = Manual(
+    usage=(
+        "CHECKPOINT|RUN [--SETTING VALUE ...]",
+        "--model FILE.py:FUNCTION --data NAME [--SETTING VALUE ...]",
+    ),
+    about="""Look for the five behaviours of obfuscated gradients, and for flaws of the evaluation;
+exit code 1 where a check fails. With --devices, --block-sizes or --both-orders: list instead the
+verdicts that these do not share, each with its margins.""",
+    usual=(
+        *("--data", "--examples", "--eps", "--norm", "--defense", "--model", "--weights"),
+        *("--device", "--devices", "--block-sizes", "--both-orders", "--battery"),
+    ),
+    short={
+        "--data": "--data.name",
+        "--examples": "--battery.examples",
+        "--device": "--battery.device",
+        "--battery": "--battery.name",
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +57,17 @@ class Doctor:
     data: DataSpec = field(default_factory=DataSpec)
     threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
     defense: str = "none"
-    """Look for the five under this defense, or on the bare net."""
+    """Look for the five under this defense; `none` is the bare net."""
     settings: DefenseConfig = field(default_factory=DefenseConfig)
     """Settings of the defense; its names and repeats are not used."""
     split: Split = "test"
+    """Part of the data whose images are attacked."""
     model: str = ""
-    """`path/to/FILE.py:FUNCTION` of your own net, or any other that `fftune evaluate --model`
-    takes; with a CHECKPOINT of your own net, the code that it may run."""
+    """FILE.py:FUNCTION of your own net. Or any other that `fftune evaluate --model` takes; with a
+    CHECKPOINT of your own net, the code that it may run."""
     weights: str = ""
-    """File of its weights, as training scripts write them, where the function does not load it."""
+    """File of its weights, where the function loads none. Files are taken as training scripts write
+    them."""
     weights_key: str = ""
     """Container or prefix in that file, as in `state_dict_ema`, where several fit the net."""
     normalize: str = ""
@@ -69,12 +77,14 @@ class Doctor:
     """Form of the result, which alone goes to stdout; checks are told on stderr as they end.
     `text`: tables as wide as the terminal; `markdown`; `json`; `csv`: one row a check. Default
     text."""
+    storage: str | None = None
+    """Folder of results, in which a RUN is looked for; default `FFTUNE_STORAGE`."""
     devices: tuple[Device, ...] = ()
-    """Compare the battery's verdicts on these devices, in blocks of one size."""
+    """Compare the battery's verdicts on these devices. Default: on none."""
     block_sizes: tuple[int, ...] = ()
-    """Compare them in blocks of these sizes."""
+    """Compare them in blocks of so many examples. Default: in one."""
     both_orders: bool = False
-    """Compare them with those of the examples in reverse order."""
+    """Compare them with those in reverse order."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -87,12 +97,10 @@ class Doctor:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse, check, print; exit code 1 where a check fails."""
-    if not arguments or list(arguments) in (["-h"], ["--help"]):
-        print(USAGE)
-        if not arguments:
-            raise ConfigError("CHECKPOINT is missing, and so is --model")
-        return
-    command, spec = parse_net(Doctor, arguments, SHORT, prog="python -m fftune.doctor")
+    command, nets = parse_nets(Doctor, arguments, MANUAL, prog="doctor")
+    if len(nets) > 1:
+        raise ConfigError(f"CHECKPOINT must be one net, got {len(nets)}: {', '.join(nets)}")
+    (spec,) = nets.values()
     if command.devices or command.block_sizes or command.both_orders:
         _compare(command, spec)
         return

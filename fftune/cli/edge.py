@@ -30,6 +30,7 @@ from typing import NoReturn
 from fftune.cli.kept_traceback import keep
 from fftune.cli.streams import give_up, streams
 from fftune.errors import FftuneError, first_words
+from fftune.invocation import as_typed
 from fftune.secrets import redacted
 from fftune.user_code import at_fault
 
@@ -115,7 +116,7 @@ def told(error: BaseException, again: str) -> tuple[int, str]:
     """The exit code that an error stands for, and one line, empty where all was said already."""
     error = getattr(error, "cause", None) or error  # a task's on Ray
     if isinstance(error, FftuneError):
-        return error.exit_code, one_line(str(error))
+        return error.exit_code, one_line(as_typed(str(error)))
     place = at_fault(error)
     if _is_signal(error) or (isinstance(error, KeyboardInterrupt) and not place):
         return INTERRUPTED, f"interrupted; {again}"

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from fftune.cli.arguments import parse_net
-from fftune.cli.options import announce_imports, parse_known
+from fftune.cli.arguments import parse_nets
+from fftune.cli.help_page import Manual
+from fftune.cli.idle import refuse_resources
+from fftune.cli.options import DryRun, announce_imports, require_dry_run
 from fftune.config import (
     Backend,
     BatteryConfig,
@@ -25,8 +27,8 @@ from fftune.config import (
     TrainConfig,
     read_settings,
     require,
+    to_json,
 )
-from fftune.config.validation import require_words
 from fftune.errors import ConfigError, ModelError
 from fftune.registry import OBJECTIVES, is_of_file
 
@@ -37,49 +39,32 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("fftune.evaluation")
 
-USAGE = """usage: python -m fftune.evaluate CHECKPOINT [--battery NAME] [--defense NAME ...]
-                                             [--SETTING VALUE ...]
-       python -m fftune.evaluate STUDY|RUN ...
-       python -m fftune.evaluate --model FILE.py:FUNCTION|torchvision:NAME|... [--weights FILE]
-                                 --data NAME ...
-
-CHECKPOINT is the folder of a trained net, RUN the name or the folder of a training, STUDY that of a
-sweep, of which all nets are evaluated; their data and threat are the defaults.
-
-the usual flags:
-  --data NAME --examples N           images of the test split, evenly spread; default all
-  --eps 8/255 --norm linf|l2         the attackers' ball
-  --battery NAME --tier LENGTH       which attacks; the ensembles' length: screen, escalating, full
-  --defense NAME ...                 score them behind defences, too, beside attackers that know
-                                     them: hedge, hedge_one_class, random, anti_adversary, jpeg,
-                                     bit_depth, smoothing, FILE.py:NAME
-  --transfer NET ...                 try points of other nets, too: folders of checkpoints,
-                                     FILE.py:FUNCTION
-  --seeds N                          run under N seeds of the attackers
-  --format text|markdown|json|csv    form of the result on stdout; default text
-  --details                          print searches, convergence and every draw of defences, too
-  --save-images DIR                  keep the perturbed images, with an index of their verdicts
-
-With `--bar .999` the exit code is a verdict: 0 if the net's accuracy on clean images passes the
-bar, 3 if it fails, 4 if its 95 % interval holds the bar, so that n is too small to tell; of several
-nets or defences, the worst. Clean images decide, as they are what a deployed net meets; whether the
-net would also pass on images that a false friend has touched stands beside it, and decides nothing.
-
-`python -m fftune.evaluate --model FILE.py:FUNCTION --help` lists every setting."""
-
-SHORT = {
-    "--battery": "--battery.name",
-    "--defense": "--defense.names",
-    "--data": "--data.name",
-    "--examples": "--battery.examples",
-    "--tier": "--battery.tier",
-    "--transfer": "--battery.transfer",
-    "--device": "--battery.device",
-}
+MANUAL = Manual(
+    usage=(
+        "CHECKPOINT|RUN|STUDY [--SETTING VALUE ...]",
+        "--model FILE.py:FUNCTION --data NAME [--SETTING VALUE ...]",
+    ),
+    about="""Attack nets; print accuracies and risks; keep a row for every example. A RUN or a
+STUDY, by its name or folder, brings its data and its threat.""",
+    usual=(
+        *("--battery", "--data", "--examples", "--eps", "--norm", "--tier", "--defense"),
+        *("--seeds", "--model", "--weights", "--device", "--bar", "--format", "--details"),
+        *("--save-images", "--dry-run"),
+    ),
+    short={
+        "--battery": "--battery.name",
+        "--defense": "--defense.names",
+        "--data": "--data.name",
+        "--examples": "--battery.examples",
+        "--tier": "--battery.tier",
+        "--transfer": "--battery.transfer",
+        "--device": "--battery.device",
+    },
+)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Evaluate:
+class Evaluate(DryRun):
     """Attack nets with a battery; print accuracies and risks, and keep a row for every example.
 
     The same command run again computes nothing twice: finished blocks of rows are kept.
@@ -95,20 +80,25 @@ class Evaluate:
     `inline` does one after the other in this process. Default `ray` inside a job, or where an
     address is named; else `inline`. Rows are equal."""
     split: Split = "test"
+    """Part of the data whose images are attacked."""
     seeds: int = 1
-    """Seeds of the attackers, from `--battery.seed` on, each of which runs the whole battery: its
-    worst case stands beside the headline, which is that of the first."""
+    """Seeds of the attackers, one run each. They begin at `--battery.seed`; the worst case under
+    each stands beside the headline, which is that of the first."""
     bar: float | None = None
-    """Share of right answers, in (0, 1), that a net must reach: print who passes on clean images,
-    who would pass once touched by a false friend, and end with the verdict's exit code."""
+    """Share of right answers, in (0, 1), that a net must reach; default no verdict. The exit code
+    is the verdict: 0 if its accuracy on clean images passes, 3 if it fails, 4 if its 95 % interval
+    holds the bar, so that n is too small to tell; of several nets or defenses, the worst. Clean
+    images decide, as they are what a deployed net meets; whether the net would also pass on images
+    that a false friend has touched stands beside it, and decides nothing."""
     model: str = ""
-    """A net that is no CHECKPOINT: `path/to/FILE.py:FUNCTION` of your own, which takes images in
-    [0, 1] (a further `:NAME` is passed to it); a file of TorchScript or `torch.export`;
-    `torchvision:resnet50`, `timm:NAME`, `robustbench:ID` or `hf:OWNER/NAME@REVISION` with
-    their weights from local caches, or with `weights` as their architecture; or a net of ours, as
-    in `resnet18`, with `weights`. With a CHECKPOINT of your own net: the code that it may run."""
+    """FILE.py:FUNCTION of your own net, torchvision:NAME, timm:NAME and others. Your own takes
+    images in [0, 1], and a further `:NAME` is passed to it. `torchvision:resnet50`, `timm:NAME`,
+    `robustbench:ID` and `hf:OWNER/NAME@REVISION` have their weights from local caches, or are the
+    architecture of `weights`; so is a net of ours, as in `resnet18`. A file of TorchScript or
+    `torch.export` is whole. With a CHECKPOINT of your own net: the code that it may run."""
     weights: str = ""
-    """File of its weights, as training scripts write them, where the function does not load it."""
+    """File of its weights, where the function loads none. Files are taken as training scripts write
+    them."""
     weights_key: str = ""
     """Container or prefix in that file, as in `state_dict_ema`, where several fit the net."""
     normalize: str = ""
@@ -129,10 +119,10 @@ class Evaluate:
     rows: str | None = None
     """Parquet file for the rows of one net; default below the folder of results."""
     storage: str | None = None
-    """Folder of results; default `FFTUNE_STORAGE`, else one in the home folder."""
+    """Folder of results; default `FFTUNE_STORAGE`. Else it is one in the home folder."""
 
     def __post_init__(self) -> None:
-        require_words(self)
+        DryRun.__post_init__(self)
         self.battery.under_seeds(self.seeds)  # refuses a wrong number
         if self.bar is not None:
             from fftune.verdict import check_bar
@@ -142,13 +132,11 @@ class Evaluate:
 
 def main(arguments: Sequence[str]) -> None:
     """Parse, attack, write, print; with `--bar` the exit code is a verdict."""
-    if not arguments or list(arguments) in (["-h"], ["--help"]):
-        print(USAGE)
-        if not arguments:
-            raise ConfigError("CHECKPOINT is missing, and so is --model")
-        return
-    command, nets = _parse(arguments)
+    command, nets = parse_nets(Evaluate, arguments, MANUAL, prog="evaluate")
     _refuse(command, nets, arguments)
+    if command.dry_run:
+        print(_cost(command, nets))
+        return
 
     from fftune.storage import storage_root
     from fftune.tracking.first_look import require_store
@@ -200,12 +188,33 @@ def _refuse(command: Evaluate, nets: Mapping[str, ModelSpec], arguments: Sequenc
     ):
         if not said and {flag, f"--{path}"} & set(arguments):
             raise ConfigError(f"{path} must have a value")
+    require_dry_run(command)
     command.defense.refuse_idle()
     if command.rows and len(nets) > 1:
-        raise ConfigError(f"rows must be left out for a study of {len(nets)} nets")
+        raise ConfigError(f"rows must be left out for {len(nets)} nets")
+    on_ray = (command.backend or _default_backend(command.resources)) == "ray"
+    if not on_ray:
+        refuse_resources(command.resources, "blocks are attacked without --backend ray")
     if command.save_images is not None:
-        on_ray = (command.backend or _default_backend(command.resources)) == "ray"
         require("save_images", not on_ray, "left out on Ray", command.save_images)
+
+
+def _cost(command: Evaluate, nets: Mapping[str, ModelSpec]) -> str:
+    """The settings, and what the evaluation would cost."""
+    from fftune.evaluation.cost import describe
+
+    cost = describe(
+        [*nets.values()],
+        command.data,
+        command.split,
+        command.battery,
+        threat=command.threat,
+        defense=command.defense,
+        seeds=command.seeds,
+        on=command.on,
+        cards=command.cards,
+    )
+    return to_json(command) + cost
 
 
 def _attack(
@@ -227,13 +236,19 @@ def _attack(
     )
     folders = _image_folders(command, nets)
     keep = {name: folder.keep for name, folder in folders.items()}
-    beside = partial(meanwhile, record.begin)
-    results = run(nets, battery=command.battery, beside=beside, keep=keep)
+    log = logging.getLogger("fftune.evaluation")
+    first, *more = command.battery.under_seeds(command.seeds)
+    if more:
+        log.info("seed %d of the attackers, 1 of %d", first.seed, command.seeds)
+    results = run(nets, battery=first, beside=partial(meanwhile, record.begin), keep=keep)
     for folder in folders.values():
         log.info("%s", folder)
     fit = {name: nets[name] for name, result in results.items() if result.error is None}
-    seeds = command.battery.under_seeds(command.seeds)
-    return results, [run(fit, battery=battery) for battery in seeds[1:] if fit]
+    again = []
+    for at, battery in enumerate(more if fit else (), start=2):
+        log.info("seed %d of the attackers, %d of %d", battery.seed, at, command.seeds)
+        again.append(run(fit, battery=battery))
+    return results, again
 
 
 def _image_folders(command: Evaluate, nets: Mapping[str, ModelSpec]) -> "dict[str, ImageFolder]":
@@ -262,56 +277,3 @@ def _lambda(net: ModelSpec) -> float | None:
 def _default_backend(resources: Resources) -> Backend:
     """Ray, if an address of it is named."""
     return "ray" if resources.address or os.environ.get("RAY_ADDRESS") else "inline"
-
-
-def _parse(arguments: Sequence[str]) -> tuple[Evaluate, dict[str, ModelSpec]]:
-    """Parse the command; return it with the nets by name."""
-    prog = "python -m fftune.evaluate"
-    first = arguments[0]
-    if not first.startswith("-") and not (Path(first) / "model.json").exists():
-        storage = parse_known(_Storage, arguments[1:]).storage
-        checkpoints = study_checkpoints(first, storage)
-        if checkpoints:
-            one = next(iter(checkpoints.values()))
-            command, _ = parse_net(Evaluate, [str(one), *arguments[1:]], SHORT, prog=prog)
-            from fftune.models.specs import read_spec, with_named_code
-
-            return command, {
-                name: with_named_code(read_spec(path), path, command.model)
-                for name, path in checkpoints.items()
-            }
-    command, spec = parse_net(Evaluate, arguments, SHORT, prog=prog)
-    return command, {spec.label: spec}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Storage:
-    storage: str | None = None
-
-
-def study_checkpoints(study: str, storage: str | None) -> dict[str, Path]:
-    """Complete checkpoints of a study or a run by name, as in `thrm-tiny-3`; empty if it is none.
-
-    Args:
-        study: its name below `<storage>/studies` or `<storage>/runs`, or its folder.
-    """
-    from fftune.storage import storage_root
-
-    folder = Path(study)
-    if not any((folder / part).is_dir() for part in ("trials", "checkpoint")):
-        root = storage_root(storage)
-        folder = root / "studies" / study
-        if not folder.is_dir():
-            folder = root / "runs" / study
-    if (folder / "checkpoint/model.json").exists():
-        return {folder.name: folder / "checkpoint"}
-    found = sorted(folder.glob("trials/**/checkpoint/model.json"), key=_numbers)
-    paths = (path.parent for path in found)
-    return {
-        "-".join((folder.name, *p.relative_to(folder / "trials").parent.parts)): p for p in paths
-    }
-
-
-def _numbers(path: Path) -> list[int]:
-    """Numbers of trial and seed, so that trial 10 follows trial 9."""
-    return [int(part) for part in path.parts if part.isdigit()]

@@ -15,18 +15,17 @@ from typing import Any, Literal, NoReturn, TypeVar, get_args
 
 from fftune.allocator import keep_freed
 from fftune.cli.edge import leave
+from fftune.cli.flags import flags_of
+from fftune.cli.help_page import EVERY_FLAG, Manual, help_is_asked, page
+from fftune.cli.idle import refuse_idle
 from fftune.cli.verbs import VERBS
 from fftune.config import nearest, require, with_norms_of
 from fftune.config.validation import require_usable, require_words
 from fftune.errors import ConfigError
 from fftune.hardware import CardName
+from fftune.invocation import spoken
 from fftune.named_code import within
 from fftune.progress import Lines, LogHandler, display_for, show_on
-
-EVERYWHERE = """with every verb:
-  --code FILE.py     run this file, too, if a study, a checkpoint or a zoo names it
-  --quiet            no progress, only warnings and errors
-  --log-level LEVEL  debug, info (the default), warning or error"""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
@@ -39,7 +38,7 @@ class DryRun:
     """Question for the cost of a command, which then does nothing."""
 
     dry_run: bool = False
-    """Print the settings, the cost in passes, and the hours, and stop."""
+    """Print settings and cost, and stop. Costs are told in passes and in hours."""
     on: CardName | None = None
     """Card of which `--dry-run` tells the hours, wherever it is; default the device at hand."""
     cards: int | None = None
@@ -65,8 +64,6 @@ def perform(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) 
     """Set up the log, and do what a verb is asked."""
     keep_freed()
     as_named(command, _set_up_log(arguments))
-    if arguments in (["-h"], ["--help"]):
-        print(f"\n{EVERYWHERE}")
 
 
 def as_named(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
@@ -152,29 +149,44 @@ def _without_log_flags(arguments: Sequence[str]) -> tuple[list[str], bool, list[
 
 
 def parse(
-    cls: Callable[..., T], arguments: Sequence[str], *, prog: str, default: T | None = None
+    cls: Callable[..., T],
+    arguments: Sequence[str],
+    *,
+    prog: str,
+    default: T | None = None,
+    manual: Manual | None = None,
 ) -> T:
     """Build `cls` from flags; the flags' defaults are `default`'s values.
 
     A ball whose norm a flag changes has that norm's own radius, unless another flag says it.
 
+    Args:
+        prog: the verb, and what came before its flags, as in `sweep thrm`.
+        manual: what help says of the command, and its short flags.
+
     Raises:
         ConfigError: a flag is unknown (the nearest is named), or a value is of the wrong type
             or out of range. The message names the setting's full path.
-        SystemExit: 0, after `--help`.
+        SystemExit: 0, after help.
     """
+    manual = manual or Manual(usage=("[--SETTING VALUE ...]",), about=getdoc(cls) or "")
+    if help_is_asked(arguments):
+        command = spoken(*prog.split())
+        print(page(manual, flags_of(cls, default, manual.short), command, arguments))
+        raise SystemExit(0)
     import tyro
 
     from fftune.cli.tyro_rules import NUMBERS
 
-    options: dict[str, Any] = {"description": f"{getdoc(cls)}\n\n{EVERYWHERE}", "prog": prog}
-    if default is not None:
-        options["default"] = default
-    with _one_line(cls, arguments), NUMBERS:
-        parsed: T = tyro.cli(cls, args=list(arguments), **options)
+    words = spelled_out(arguments, manual.short)
+    options: dict[str, Any] = {"prog": prog} | ({} if default is None else {"default": default})
+    with _one_line(cls, words, manual.short), NUMBERS:
+        parsed: T = tyro.cli(cls, args=words, **options)
         if default is not None and (moved := with_norms_of(parsed, default)) != default:
-            parsed = tyro.cli(cls, args=list(arguments), **(options | {"default": moved}))
+            parsed = tyro.cli(cls, args=words, **(options | {"default": moved}))
         require_usable("", parsed)
+        if default is not None:
+            refuse_idle(parsed, moved)
     return parsed
 
 
@@ -184,7 +196,7 @@ def parse_known(cls: Callable[..., T], arguments: Sequence[str]) -> T:
 
     from fftune.cli.tyro_rules import NUMBERS
 
-    with _one_line(cls, arguments), NUMBERS:
+    with _one_line(cls, arguments, {}), NUMBERS:
         known, _ = tyro.cli(cls, args=list(arguments), return_unknown_args=True, add_help=False)
     return known
 
@@ -194,20 +206,28 @@ def spelled_out(arguments: Sequence[str], short: Mapping[str, str]) -> list[str]
     long = []
     for argument in arguments:
         flag, equals, value = argument.partition("=")
-        long.append(short.get(flag, flag) + equals + value)
+        long.append(short.get(flag.replace("_", "-"), flag) + equals + value)
     return long
 
 
 @contextlib.contextmanager
-def _one_line(cls: Callable[..., Any], arguments: Sequence[str]) -> Iterator[None]:
+def _one_line(
+    cls: Callable[..., Any], arguments: Sequence[str], short: Mapping[str, str]
+) -> Iterator[None]:
     """Turn what tyro refuses into a `ConfigError` of one line, whatever the terminal is."""
     from fftune.cli.tyro_rules import refusals
 
     try:
-        with refusals(cls, arguments):
+        with refusals(partial(_names, cls, short), arguments):
             yield
     except ConfigError as error:
         raise ConfigError(_with_path(str(error), arguments)) from None
+
+
+def _names(cls: Callable[..., Any], short: Mapping[str, str]) -> list[str]:
+    """Every flag of a command, those of all commands included."""
+    names = [name for flag in flags_of(cls, None, short) for name in flag.names]
+    return [*(name for name in names if name.startswith("--")), *EVERY_FLAG]
 
 
 def _with_path(message: str, arguments: Sequence[str]) -> str:

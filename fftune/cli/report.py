@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import tyro
 
+from fftune.cli.checkpoints import checkpoints_of
+from fftune.cli.help_page import Manual
 from fftune.cli.options import parse
 from fftune.config import Device, Split, require
 from fftune.config.validation import require_words
@@ -24,24 +26,24 @@ class Report:
     """Names of studies. With `--table`: nets by the names that they were evaluated under, names of
     evaluations in `rows/`, studies, Parquet files of rows or folders of them."""
     table: Literal["attacks", "defenses", "certified"] | None = None
-    """A row a net: under attack; a row a defence of a net; or what is certified of them."""
+    """Print a table instead: of attacks on nets, of their defenses, or of what is certified;
+    default fronts."""
     format: Literal["text", "markdown", "latex", "json", "csv"] | None = None
-    """Form of the result on stdout: `text`, tables as wide as the terminal; `markdown`; `json`,
-    every figure with its n and 95 % interval, of studies alone; `csv`, one row a figure; `latex`,
-    of a `--table` alone. Default text."""
+    """Form of the result on stdout; default text. `text`: tables as wide as the terminal; `json`:
+    every figure with its n and 95 % interval, of studies alone; `csv`: one row a figure; `latex`:
+    of a `--table` alone."""
     split: Split | None = None
-    """Images of a table; default test."""
+    """Part of the data whose images the table counts; default test."""
     gallery: str | None = None
-    """A checkpoint of which images are shown, before and after a false friend."""
+    """A checkpoint of which images are shown, before and after a false friend; default none."""
     model: str = ""
-    """`path/to/file.py:FUNCTION` of a gallery's net, where its checkpoint is of code of yours."""
+    """FILE.py:FUNCTION of the gallery's net, where its checkpoint is of code of yours."""
     ids: tuple[int, ...] = ()
-    """Images of the gallery; default the first mistakes that are concealed."""
+    """Ids of the gallery's images; default the first mistakes that are concealed."""
     device: Device | None = None
-    """Device of the gallery's net; default CUDA if torch sees it."""
+    """Device of the gallery's net; default CUDA where torch sees it."""
     storage: str | None = None
-    """The folder that holds their results; default `FFTUNE_STORAGE`, else one in the home
-    folder."""
+    """Folder of results; default `FFTUNE_STORAGE`. Else it is one in the home folder."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -62,9 +64,19 @@ class Report:
         require("names", not (self.gallery and self.names), "left out with --gallery", self.names)
 
 
+MANUAL = Manual(
+    usage=(
+        "STUDY [STUDY ...]",
+        "--table attacks|defenses|certified NET [NET ...] [--format FORMAT]",
+        "--gallery CHECKPOINT|RUN [--ids N ...]",
+    ),
+    about="Lay the fronts of studies side by side; or evaluated nets in a table; or images.",
+)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Parse, read, publish."""
-    command = parse(Report, arguments, prog="python -m fftune.report")
+    command = parse(Report, arguments, prog="report", manual=MANUAL)
     from fftune.storage import storage_root
 
     if not (command.names or command.gallery):
@@ -85,13 +97,21 @@ def main(arguments: Sequence[str]) -> None:
         else:
             print(render(found, form), end="")
     elif command.gallery:
-        print(_gallery(command, Path(command.gallery), root))
+        (checkpoint,) = _one_checkpoint(command.gallery, command.storage)
+        print(_gallery(command, checkpoint, root))
     else:
         from fftune.report.publish import publish
 
         form = command.format or "text"
         assert form != "latex"  # refused above
         publish(command.names, root).write(form)
+
+
+def _one_checkpoint(name: str, storage: str | None) -> list[Path]:
+    found = checkpoints_of([name], storage)
+    if len(found) > 1:
+        raise ConfigError(f"gallery must be one net, got {len(found)}: {', '.join(found)}")
+    return [*found.values()]
 
 
 _STUDY = "STUDY is missing: name at least one study"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from fftune.cli.help_page import Manual
 from fftune.cli.options import DryRun, announce_imports, parse, require_dry_run
 from fftune.config import Backend, Device, Resources, require
 from fftune.errors import ConfigError, FftuneError
@@ -24,41 +25,53 @@ class Reproduce(DryRun):
     """
 
     keys: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Tables and figures, as in `--list`; all of Tao et al. 2022 or of Wu et al. 2021 by one key,
-    `all` of both."""
+    """Tables and figures, as in `--list`; one key has all of a paper, `all` both."""
     scale: Scale = "tiny"
-    """`tiny`: the embedded digits, seconds a net; `small`: 5,000 images of CIFAR-10; `full`: as
-    published."""
+    """Digits, seconds a net; 5,000 images of CIFAR-10; or as published."""
     list: bool = False
     """List keys, what they are and cost here, and their state, and stop."""
     only: tuple[str, ...] = ()
-    """Keys or patterns, as in 'P1.T*'; of the KEYs no others are taken."""
+    """Patterns of the KEYs that are taken, as in 'P1.T*'; default all."""
     seeds: int | None = None
     """Training seeds of tables with deviations, >= 1; default 3 at tiny, 1 at small, 5 at full
     scale."""
     zoo: str | None = None
-    """File of published nets whose weights are here, for the tables of Wu et al. 2021."""
+    """File of published nets whose weights are here, for the tables of Wu et al. 2021; default
+    none."""
     partial: bool = False
     """Go on without published nets whose weights are not here; their rows say so."""
     pictures: tuple[Literal["png", "pdf"], ...] = ()
-    """Formats in which figures are saved as well; needs `fftune[pictures]` and a Chrome."""
+    """Formats in which figures are saved as well; default none. Needs `fftune[pictures]` and a
+    Chrome."""
     limits: dict[str, int] = field(default_factory=dict)
-    """Examples of a hedge's analyses, as in `analysed 500 pictures 8`; see `sweep hedge --help`."""
+    """Examples of a hedge's analyses, as in `analysed 500 pictures 8`; default as the scale has.
+    `sweep hedge --help-all showcase` explains them."""
     resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
     backend: Backend | None = None
-    """`ray` does several tasks at once, each with `--threads` CPUs and `--gpus` GPUs; `inline` one
-    after the other in this process. Default `ray` where an address or GPUs are named, or where this
+    """Tasks side by side, or one after the other in this process. A task has `--threads` CPUs and
+    `--gpus` GPUs. Default `ray` where an address or GPUs are named, or where this
     machine has cores to spare. Results are equal."""
     device: Device = "auto"
-    """`auto` is CUDA if torch sees it."""
+    """Device of the nets: `auto` is CUDA where torch sees it."""
     threads: int = 1
     """CPU threads of a task; equal threads are part of what makes results equal."""
     storage: str | None = None
-    """Folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
+    """Folder of results; default `FFTUNE_STORAGE`. Else it is one in the home folder."""
 
     def __post_init__(self) -> None:
         DryRun.__post_init__(self)
         require("threads", self.threads >= 1, ">= 1", self.threads)
+
+
+MANUAL = Manual(
+    usage=("KEY [KEY ...] [--SETTING VALUE ...]", "--list"),
+    about="""Train, attack and lay out what tables and figures of both papers show. Run again, the
+same command goes on where it was, and computes nothing twice.""",
+    usual=(
+        *("KEY", "--list", "--scale", "--only", "--seeds", "--backend", "--gpus", "--device"),
+        *("--threads", "--pictures", "--partial", "--zoo", "--storage", "--dry-run"),
+    ),
+)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -67,7 +80,7 @@ def main(arguments: Sequence[str]) -> None:
     Raises:
         FftuneError: a task failed, or an item could not be built; all others are there.
     """
-    command = parse(Reproduce, arguments, prog="python -m fftune.reproduce")
+    command = parse(Reproduce, arguments, prog="reproduce", manual=MANUAL)
     require_dry_run(command)
     for flag in ("only", "pictures", "limits"):
         if f"--{flag}" in arguments and not getattr(command, flag):

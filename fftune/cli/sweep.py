@@ -10,6 +10,9 @@ import tyro
 
 from fftune import recipes
 from fftune.cli.arguments import WithData
+from fftune.cli.flags import Flag, flags_of
+from fftune.cli.help_page import Manual, help_is_asked, with_recipes
+from fftune.cli.idle import refuse_resources
 from fftune.cli.options import (
     DryRun,
     announce_imports,
@@ -25,6 +28,7 @@ from fftune.config import (
     ResultForm,
     Selection,
     Study,
+    SweepConfig,
     TrainConfig,
     read_settings,
     require,
@@ -41,7 +45,7 @@ class Scale:
     """Scale of a recipe, from which its other defaults follow."""
 
     scale: recipes.Scale = "tiny"
-    """`tiny`: the embedded digits, seconds a trial."""
+    """Digits, seconds a trial; 5,000 images of CIFAR-10; or as published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,15 +55,15 @@ class Command(DryRun, Scale):
     config: Any
     resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
     backend: Backend = "ray"
-    """`ray` runs trials side by side; `inline` one after the other in this process."""
+    """Trials side by side, or one after the other in this process."""
     storage: str | None = None
-    """Folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
+    """Folder of results; default `FFTUNE_STORAGE`. Else it is one in the home folder."""
     resume: bool = False
-    """Continue a study that was interrupted."""
+    """Go on with a study that was interrupted."""
     format: ResultForm = "text"
     """Form of the result, which alone goes to stdout. `text`: tables as wide as the terminal, of
     100 columns in a pipe; `markdown`; `json`: every figure with its n and 95 % interval; `csv`: one
-    row a figure. Default text."""
+    row a figure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,31 +71,64 @@ class ModelCommand(Command):
     """A study of one model that exists; see `StudyKind.takes_model`."""
 
     checkpoint: str = ""
-    """The folder of a trained model; its data and threat are the defaults."""
+    """Folder of a trained net, with its data and threat."""
     model: str = ""
-    """Or `path/to/FILE.py:FUNCTION` of your own model, which takes images in [0, 1], or any other
-    that `fftune evaluate --model` takes. With a checkpoint of your own: the code that it may run.
-    """
+    """Or FILE.py:FUNCTION of your own net for images in [0, 1]. Any other that `fftune evaluate
+    --model` takes is taken, too; with a checkpoint of your own net: the code that it may run."""
     weights: str = ""
-    """File of its weights, where the function does not load it."""
+    """File of its weights, where the function loads none. Files are taken as training scripts write
+    them."""
     weights_key: str = ""
-    """Container or prefix in that file, where several fit the model."""
+    """Container or prefix in that file, as in `state_dict_ema`, where several fit the net."""
     normalize: str = ""
-    """Normalisation put before it: `none`, `data`, `imagenet` or MEAN/STD."""
+    """Normalisation put before the net: `none`, `data`, `imagenet` or MEAN/STD. Default what its
+    source says; a net of your own takes images in [0, 1]."""
 
 
-SHORT = {
-    "--data": "--base.data.name",
-    "--examples": "--base.examples",
-    "--aware": "--base.aware",
-    "--eps": "--base.attack.threat.eps",
-    "--device": "--base.device",
-}
-"""Short flags of a study of one model, as in `fftune.evaluate`."""
-
-
-IN_SHORT = {"--data": "--base.data.name", "--eps": "--base.attack.threat.eps"}
-"""Short flags of a study of trainings."""
+FRONT = Manual(
+    usage=("[--SETTING VALUE ...]",),
+    about="Train a front of nets, natural against hypocritical risk, and report it.",
+    usual=(
+        *("--scale", "--data", "--model", "--lam", "--trials", "--epochs", "--seeds", "--eps"),
+        *("--strategy", "--space", "--battery", "--backend", "--gpus", "--name", "--resume"),
+        "--dry-run",
+    ),
+    short={
+        "--data": "--base.data.name",
+        "--model": "--base.model",
+        "--eps": "--base.attack.threat.eps",
+        "--norm": "--base.attack.threat.norm",
+        "--epochs": "--base.optimizer.epochs",
+        "--batch-size": "--base.optimizer.batch-size",
+        "--lr": "--base.optimizer.lr",
+        "--device": "--base.device",
+        "--battery": "--battery.name",
+        "--examples": "--battery.examples",
+        "--tier": "--battery.tier",
+    },
+)
+"""A study of trainings."""
+OF_MODEL = Manual(
+    usage=(
+        "--checkpoint FOLDER [--SETTING VALUE ...]",
+        "--model FILE.py:FUNCTION --data NAME [--SETTING VALUE ...]",
+    ),
+    about="Search the radius, the steps and the step size of a hedge, a defense of one net.",
+    usual=(
+        *("--checkpoint", "--model", "--weights", "--scale", "--data", "--examples", "--aware"),
+        *("--eps", "--trials", "--strategy", "--space", "--device", "--backend", "--name"),
+        *("--resume", "--storage", "--dry-run"),
+    ),
+    short={
+        "--data": "--base.data.name",
+        "--examples": "--base.examples",
+        "--aware": "--base.aware",
+        "--eps": "--base.attack.threat.eps",
+        "--norm": "--base.attack.threat.norm",
+        "--device": "--base.device",
+    },
+)
+"""A study of one model."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,21 +181,12 @@ def _parsed(word: str) -> Dimension:
         raise UserError(str(error)) from None
 
 
-USAGE = """usage: python -m fftune.sweep RECIPE [--scale tiny] [--SETTING VALUE ...]
-
-recipes:
-{recipes}
-  PATH.py   a file of yours that defines recipe(scale) -> SweepConfig, or another kind of study
-
-`python -m fftune.sweep RECIPE --help` lists every setting."""
-
-
 def main(arguments: Sequence[str]) -> None:
     """Parse, run, report."""
     command = _parse(arguments)
-    if command is None:
-        return
     require_dry_run(command)
+    if command.backend == "inline":
+        refuse_resources(command.resources, "trials run without --backend ray")
     if command.dry_run:
         print(study_json(command.config) + _cost(command), end="")
         return
@@ -203,38 +231,69 @@ def _cost(command: Command) -> str:
     return text
 
 
-def _parse(arguments: Sequence[str]) -> Command | None:
-    """Parse the command; None where help was asked for and printed.
+def _parse(arguments: Sequence[str]) -> Command:
+    """Parse the command.
 
     Two passes: the recipe and the scale, and of a built-in front the data and the split that
     selects, give the defaults that the other flags change.
+
+    Raises:
+        SystemExit: 0, after help.
     """
-    if not arguments or arguments[0] in ("-h", "--help"):
-        names = (f"  {name:9s} {recipe.__doc__}" for name, recipe in recipes.RECIPES.items())
-        print(USAGE.format(recipes="\n".join(names)))
-        if not arguments:
-            raise ConfigError("RECIPE is missing")
-        return None
+    if not arguments or arguments[0].startswith("-"):
+        if not help_is_asked(arguments):
+            known = ", ".join(recipes.RECIPES)
+            raise ConfigError(f"RECIPE is missing: name one of {known}, or PATH.py; or --help")
+        return _help(arguments)
     name, *flags = arguments
     scale = parse_known(Scale, flags).scale
-    config, prog = recipes.study(name, scale), f"python -m fftune.sweep {name}"
+    config, prog = recipes.study(name, scale), f"sweep {name}"
     if not isinstance(config, Study):
         raise ConfigError(f"recipe {name!r} returned {type(config).__name__}, not a study")
     kind = kind_record(config.kind)
-    if not kind.takes_model:
-        flags = spelled_out(flags, IN_SHORT)
     if name in recipes.FRONTS:
-        asked = parse_known(Base, flags)
+        asked = parse_known(Base, spelled_out(flags, FRONT.short))
         data, selection = asked.base.data.name, asked.selection
         config = recipes.study(name, scale, data=data, selection=selection)
     default = _command_type(kind, type(config))(scale=scale, config=config)
     with DIMENSIONS:
         if kind.takes_model:
-            command = _parse_with_model(spelled_out(flags, SHORT), default, prog)
+            command = _parse_with_model(flags, default, prog)
         else:
-            command = parse(type(default), flags, prog=prog, default=default)
+            command = parse(type(default), flags, prog=prog, default=default, manual=_front(config))
     strategy = absolute(command.config.strategy)
     return replace(command, config=replace(command.config, strategy=strategy))
+
+
+def _help(arguments: Sequence[str]) -> Command:
+    """Print the help of the verb itself, with a line for each recipe."""
+    lines = {name: " ".join(str(one.__doc__).split()) for name, one in recipes.RECIPES.items()}
+    lines["PATH.py"] = "a file of yours that defines recipe(scale) -> SweepConfig, or another study"
+    config = recipes.study("thrm", "tiny")
+    default = _command_type(kind_record(config.kind), type(config))(config=config)
+    manual = with_recipes(FRONT, lines, "thrm")
+    return parse(type(default), arguments, prog="sweep", default=default, manual=manual)
+
+
+def all_flags() -> list[Flag]:
+    """Flags of the built-in studies, each once."""
+    found: dict[str, Flag] = {}
+    for name in recipes.RECIPES:
+        config = recipes.study(name, "tiny")
+        kind = kind_record(config.kind)
+        manual = OF_MODEL if kind.takes_model else FRONT
+        for flag in flags_of(_command_type(kind, type(config)), None, manual.short):
+            found.setdefault(flag.names[-1], flag)
+    return list(found.values())
+
+
+def _front(config: Study) -> Manual:
+    """The help of a study of trainings; of a kind of the user's own, with the flags that it has."""
+    if isinstance(config, SweepConfig):
+        return FRONT
+    names = {name for flag in flags_of(type(config), config) for name in flag.names}
+    short = {one: long for one, long in FRONT.short.items() if long in names}
+    return Manual(usage=FRONT.usage, about=FRONT.about, usual=(*short,), short=short)
 
 
 def _command_type(kind: Any, config: type[Study]) -> type[Command]:
@@ -253,10 +312,11 @@ def _command_type(kind: Any, config: type[Study]) -> type[Command]:
 
 def _parse_with_model(flags: Sequence[str], default: Command, prog: str) -> Command:
     """Parse a study of one model, whose checkpoint gives the defaults that the flags change."""
-    named = parse_known(Model, flags)
+    named = parse_known(Model, spelled_out(flags, OF_MODEL.short))
     if named.checkpoint:
         default = replace(default, config=_of_checkpoint(default.config, named))
-    command = cast("ModelCommand", parse(type(default), flags, prog=prog, default=default))
+    parsed = parse(type(default), flags, prog=prog, default=default, manual=OF_MODEL)
+    command = cast("ModelCommand", parsed)
     config, base = command.config, command.config.base
     if not (command.model or command.checkpoint or base.net.factory):
         raise ConfigError("model is missing: name a --checkpoint, or --model FILE.py:FUNCTION")

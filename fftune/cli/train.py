@@ -8,6 +8,8 @@ from typing import Annotated
 import tyro
 
 from fftune import recipes
+from fftune.cli.help_page import Manual, help_is_asked, with_recipes
+from fftune.cli.idle import refuse_resources
 from fftune.cli.options import (
     DryRun,
     announce_imports,
@@ -58,6 +60,7 @@ class Settings:
     model: str | None = None
     attack: _Attack = field(default_factory=_Attack)
     constants: Constants = "paper"
+    lam: float | None = None
     seed: int = 0
 
     def basis(self) -> recipes.Basis:
@@ -81,14 +84,13 @@ class Train(DryRun):
     config: Annotated[TrainConfig, tyro.conf.arg(name="")] = field(default_factory=TrainConfig)
     resources: Annotated[Resources, tyro.conf.arg(name="")] = field(default_factory=Resources)
     scale: recipes.Scale = "tiny"
-    """`tiny`: the embedded digits, seconds; `small`: 5,000 images of CIFAR-10, minutes; `full`:
-    as published."""
+    """Digits, seconds; 5,000 images of CIFAR-10, minutes; or as published."""
     kind: recipes.TrainingData = "quality"
-    """The training data; all but `quality` and `naive` are written by `fftune.data write`."""
+    """Training data, by `fftune data write --kind`. It writes all but `quality` and `naive`."""
     name: str = "run"
-    """Name of the run's folder; default RECIPE-SCALE, and the settings that are not usual."""
+    """Name of the run's folder. It says by default what is not usual."""
     storage: str | None = None
-    """A folder for results; default `FFTUNE_STORAGE`, else one in the home folder."""
+    """Folder of results; default `FFTUNE_STORAGE`. Else it is one in the home folder."""
     save_seconds: float = 120.0
     """Seconds between two snapshots of a run: a crash loses no more work."""
     resume: bool = False
@@ -104,10 +106,25 @@ class Train(DryRun):
 
 
 OFFICIAL = "trades_official"
-SHORT = {"--data": "--data.name"}
+MANUAL = Manual(
+    usage=("[--SETTING VALUE ...]",),
+    about="Train one net, and print the folder of its checkpoint.",
+    usual=(
+        *("--scale", "--data", "--model", "--lam", "--eps", "--epochs", "--norm", "--kind"),
+        *("--lr", "--seed", "--device", "--name", "--resume", "--storage", "--dry-run"),
+    ),
+    short={
+        "--data": "--data.name",
+        "--eps": "--attack.threat.eps",
+        "--norm": "--attack.threat.norm",
+        "--epochs": "--optimizer.epochs",
+        "--batch-size": "--optimizer.batch-size",
+        "--lr": "--optimizer.lr",
+    },
+)
 
 
-def usage() -> str:
+def _general() -> Manual:
     """The help of the command itself, with a line for each recipe."""
     lines = {name: find_objective(name).summary for name in OBJECTIVES}
     lines |= {
@@ -115,22 +132,15 @@ def usage() -> str:
         "FILE.py:NAME": "an objective of yours",
         "PATH.py": "a file of yours that defines recipe(scale) -> TrainConfig",
     }
-    width = max(map(len, lines))
-    recipe_lines = "\n".join(f"  {name:{width}} {text}" for name, text in lines.items())
-    return f"""usage: python -m fftune.train RECIPE [--scale tiny|small|full] [--SETTING VALUE ...]
-
-recipes:
-{recipe_lines}
-
-`python -m fftune.train RECIPE --help` lists every setting."""
+    return with_recipes(MANUAL, lines, "thrm")
 
 
 def main(arguments: Sequence[str]) -> None:
     """Parse, train, print the epochs and the folder of the checkpoint."""
     command = parsed(arguments)
-    if command is None:
-        return
     require_dry_run(command)
+    if command.config.workers == 1:
+        refuse_resources(command.resources, "one worker trains in this process")
     if command.dry_run:
         from fftune.training.cost import cost
         from fftune.training.hours import describe
@@ -160,23 +170,37 @@ def main(arguments: Sequence[str]) -> None:
     training_page(command.name, checkpoint, folder).write(command.format)
 
 
-def parsed(arguments: Sequence[str]) -> Train | None:
-    """The command; None if help was asked for and printed."""
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())
-        if not arguments:
-            raise ConfigError("RECIPE is missing")
-        return None
-    recipe, *rest = arguments
-    flags = spelled_out(rest, SHORT)
-    settings = parse_known(Settings, flags)
-    default = Train(
+def parsed(arguments: Sequence[str]) -> Train:
+    """The command.
+
+    Raises:
+        SystemExit: 0, after help.
+    """
+    if not arguments or arguments[0].startswith("-"):
+        if not help_is_asked(arguments):
+            raise ConfigError(f"RECIPE is missing: name one of {', '.join(OBJECTIVES)}; or --help")
+        return parse(
+            Train, arguments, prog="train", default=_default("thrm", Settings()), manual=_general()
+        )
+    recipe, *flags = arguments
+    settings = parse_known(Settings, spelled_out(flags, MANUAL.short))
+    return parse(
+        Train,
+        flags,
+        prog=f"train {recipe}",
+        default=_default(recipe, settings),
+        manual=MANUAL,
+    )
+
+
+def _default(recipe: str, settings: Settings) -> Train:
+    """The command with no flag but those on which the others' defaults depend."""
+    return Train(
         config=_config(recipe, settings),
         scale=settings.scale,
         kind=settings.kind,
         name=_name(recipe, settings),
     )
-    return parse(Train, flags, prog=f"python -m fftune.train {recipe}", default=default)
 
 
 def _name(recipe: str, settings: Settings) -> str:
@@ -188,6 +212,7 @@ def _name(recipe: str, settings: Settings) -> str:
         settings.model,
         None if threat.norm == "linf" else threat.norm,
         None if settings.constants == "paper" else settings.constants,
+        None if settings.lam is None else f"lam-{settings.lam:g}",
         None if settings.seed == 0 else f"seed-{settings.seed}",
     ]
     short = recipe.rpartition(":")[2] if is_of_file(recipe) else Path(recipe).stem

@@ -35,7 +35,7 @@ def _usual(objective: str, scale: str) -> TrainConfig | None:
         command = parsed([objective, "--scale", scale])
     except ConfigError:
         return None
-    return command.config if command else None
+    return command.config
 
 
 def _flags(config: TrainConfig, usual: TrainConfig) -> Iterator[str]:
@@ -60,4 +60,4 @@ def _gives(arguments: list[str], config: TrainConfig) -> bool:
         command = parsed(arguments)
     except ConfigError:
         return False
-    return command is not None and command.config == config
+    return command.config == config

@@ -8,14 +8,13 @@ told by tyro's box, with exit code 2.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
 from difflib import get_close_matches
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin
 
 import tyro
 from tyro import _errors as events
 
-from fftune.config import nearest, told_radius
+from fftune.config import nearest
 from fftune.config.validation import read_number
 from fftune.errors import ConfigError
 
@@ -34,22 +33,20 @@ def _number(
         metavar="FLOAT",
         instance_from_str=lambda words: read_number(words[0]),
         is_instance=lambda value: isinstance(value, int | float),
-        str_from_instance=lambda value: [_printed(value)],
+        str_from_instance=lambda value: [repr(value)],
     )
 
 
-def _printed(value: float) -> str:
-    """A default in a help text: radii as everywhere, 0.0313725 (8/255)."""
-    radius = told_radius(value)
-    return radius if "/" in radius and float(f"{value:.6g}") != value else repr(value)
-
-
 @contextmanager
-def refusals(cls: Callable[..., Any], arguments: Sequence[str]) -> Iterator[None]:
-    """Raise `ConfigError` for what tyro refuses in the block, while it parses a `cls`."""
+def refusals(names: Callable[[], list[str]], arguments: Sequence[str]) -> Iterator[None]:
+    """Raise `ConfigError` for what tyro refuses in the block.
+
+    Args:
+        names: lists the flags that there are.
+    """
 
     def refuse(event: events.ParseErrorEvent) -> None:
-        if (message := _message(event, cls, arguments)) is not None:
+        if (message := _message(event, names, arguments)) is not None:
             raise ConfigError(message)
 
     with events.on_parse_error(refuse):
@@ -57,12 +54,12 @@ def refusals(cls: Callable[..., Any], arguments: Sequence[str]) -> Iterator[None
 
 
 def _message(
-    event: events.ParseErrorEvent, cls: Callable[..., Any], arguments: Sequence[str]
+    event: events.ParseErrorEvent, names: Callable[[], list[str]], arguments: Sequence[str]
 ) -> str | None:
     """One line on an error; None for those that only tyro knows how to tell."""
     match event:
         case events.UnrecognizedArgs(tokens=tokens):
-            return _unknown(tokens, cls)
+            return _unknown(tokens, sorted(names()))
         case events.InvalidChoice(argument=argument, value=value, choices=choices):
             kind = argument.field.type
             words = _words((kind, *get_args(kind)))  # tyro's are in no order, and hold None
@@ -80,37 +77,27 @@ def _message(
     return None
 
 
-def _unknown(tokens: Sequence[str], cls: Callable[..., Any]) -> str:
+def _unknown(tokens: Sequence[str], known: Sequence[str]) -> str:
     flag = next((token for token in tokens if token.startswith("-")), None)
     if flag is None:
         return f"unexpected argument {tokens[0]!r}"
-    flag, known = flag.partition("=")[0], sorted(flags_of(cls))
-    last = flag.lstrip("-").rpartition(".")[2]
-    ends = {one: one.lstrip("-").rpartition(".")[2] for one in known}
-    close = [last] if last in ends.values() else get_close_matches(last, ends.values(), n=1)
-    near = [one for one in known if ends[one] in close]
+    flag = flag.partition("=")[0].replace("_", "-")
+    near = _near(flag, known)
     return f"unknown flag {flag}; " + (
-        f"did you mean {' or '.join(near)}?" if near else "--help lists all"
+        f"did you mean {' or '.join(near)}?" if near else "--help-all lists all"
     )
 
 
-def flags_of(cls: Any, prefix: str = "--") -> Iterator[str]:
-    """The long flags of a dataclass, as in `--attack.step-size`."""
-    hints = get_type_hints(cls, include_extras=True)
-    for field in fields(cls):
-        hint = hints[field.name]
-        extras = getattr(hint, "__metadata__", ())
-        if tyro.conf.Positional in extras:
-            continue
-        named = (extra.name for extra in extras if getattr(extra, "name", None) is not None)
-        name = prefix + next(named, field.name.replace("_", "-"))
-        bare = hint.__origin__ if extras else hint
-        kinds = (bare, *get_args(bare))
-        inner = [kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind)]
-        for kind in inner:
-            yield from flags_of(kind, name if name == prefix else f"{name}.")
-        if not inner:
-            yield name
+def _near(flag: str, known: Sequence[str]) -> list[str]:
+    """Flags whose paths end as this one's does; or the short one that is like it; or like ends."""
+    last = flag.lstrip("-").rpartition(".")[2]
+    ends = {one: one.lstrip("-").rpartition(".")[2] for one in known}
+    if last not in ends.values():
+        short = [one for one in known if "." not in one]
+        if "." not in flag and (close := get_close_matches(flag, short, n=1, cutoff=0.75)):
+            return close
+        last = next(iter(get_close_matches(last, ends.values(), n=1)), "")
+    return [one for one in known if ends[one] == last]
 
 
 def _path(argument: Any) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import tyro
 
+from fftune.cli.help_page import Manual
 from fftune.cli.options import announce_imports, parse
 from fftune.config import require
 from fftune.config.validation import require_words
@@ -23,13 +24,14 @@ class View:
     name: tyro.conf.Positional[str] = ""
     """Name of a study, or its folder; or a Parquet file of rows, as `evaluate` writes it."""
     images: str = ""
-    """Images to show: a folder that `evaluate --save-images` wrote; or a number N, for a study of
-    trainings: its attacks are run again on N images a net, those that say most first."""
+    """Images to show: a folder of `evaluate --save-images`, or a number N; default none. A number
+    is for a study of trainings: its attacks are run again on N images a net, those that say most
+    first."""
     out: str | None = None
     """Folder to write, replaced if it is a view; default `view` beside the study's report, or
     NAME-view beside the rows."""
     storage: str | None = None
-    """The folder that holds studies; default `FFTUNE_STORAGE`, else one in the home folder."""
+    """Folder of results; default `FFTUNE_STORAGE`. Else it is one in the home folder."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -38,11 +40,19 @@ class View:
             require("images", int(self.images) >= 1, ">= 1", self.images)
 
 
+MANUAL = Manual(
+    usage=("STUDY|ROWS [--SETTING VALUE ...]",),
+    about="""Write a folder that shows a study or rows in a browser, without a server or a network:
+fronts with a slider that picks a trade-off, tables that sort and filter, risks by class, single
+images. Open `index.html` in it.""",
+)
+
+
 def main(arguments: Sequence[str]) -> None:
     """Parse, read, write, print the address of the page."""
     if not arguments:
-        raise ConfigError("STUDY is missing: name a study, or a file of rows")
-    command = parse(View, arguments, prog="python -m fftune.view")
+        raise ConfigError("STUDY is missing: name a study, or a file of rows; or --help")
+    command = parse(View, arguments, prog="view", manual=MANUAL)
     announce_imports()
     from fftune.viewer.view import view_rows, view_study
 

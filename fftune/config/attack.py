@@ -30,10 +30,13 @@ class ThreatModel:
     """Ball of allowed inputs: x' in [0, 1] with ||x' - x||_norm <= eps, pixels scaled to [0, 1]."""
 
     norm: Norm = "linf"
+    """Norm of the attackers' ball. With linf each pixel changes by at most eps, with l2 the
+    Euclidean length of all changes is at most eps."""
     eps: float = UNSAID
-    """Radius, in pixels of [0, 1]; default 8/255 for linf, 0.5 for l2."""
+    """Radius, in pixels of [0, 1]. Each norm has its own default: 8/255 for
+    linf, 0.5 for l2."""
     clamp: bool = True
-    """Keeps x' in [0, 1]. Off as Hedge Defense is printed (Wu et al. 2021, alg. 1); only `pgd`
+    """Keep x' in [0, 1]. Off as Hedge Defense is printed (Wu et al. 2021, alg. 1); only `pgd`
     and its special cases can go without."""
 
     def __post_init__(self) -> None:
@@ -51,32 +54,29 @@ class AttackConfig:
 
     threat: ThreatModel = field(default_factory=ThreatModel)
     search: str = "pgd"
-    """Name of the attack: `fgsm`, `pgd`, `cw`, `deepfool`, `apgd`, `fab`, `square`, `rays`,
-    `pgd_hedged`, `cr`, one of an installed package, or `path/to/FILE.py:NAME` of your own."""
+    """The attack by its name."""
     steps: int = 20
-    """Iterations; for `square` and `rays`, queries for each example."""
+    """Steps of the attack; for `square` and `rays`, queries for each example."""
     step_size: float | None = None
-    """Length of a step of `pgd` and `cw`; default eps / 4 (Tao et al. 2022, A.2). The other
-    attacks choose theirs."""
+    """Length of a step of `pgd` and `cw`, in pixels of [0, 1]; default eps / 4 (Tao et al. 2022,
+    A.2). The other attacks choose theirs."""
     start: Start = "uniform"
     """Starting point, for `pgd`, `cw` and `apgd`: `uniform` in the ball; `gaussian` with
     deviation 0.01, as the authors' code has it for THRM and TRADES; `narrow` with 0.001, as the
     code of TRADES itself has it; `sphere`, for l2, uniform on the ball's surface, as the authors'
     code has it for PGD-AT; `none` at x itself."""
     restarts: int = 1
-    """Restarts, one after another, until one succeeds."""
+    """Number of restarts, one after another, until one succeeds."""
     targets: int = 0
-    """Number of the likeliest other classes that adversarial `apgd` and `fab` aim at, one after
-    another, at most classes - 1; 0: untargeted. For `deepfool`: number of boundaries that are
-    looked at; 0: all."""
+    """Number of the likeliest other classes that adversarial `apgd` and `fab` aim at in turn; 0:
+    untargeted. For `deepfool`: number of boundaries that are looked at; 0: all."""
     protocol: Protocol | None = None
-    """Point that is handed over. `last_iterate`: where all steps end. `best_loss`: of all iterates
-    the success of highest loss, or else the highest loss; for searches of a boundary, the nearest
-    success. `first_success`: where a search first succeeds and ends, which may be x itself, or
-    else the highest loss. `last_success`, as in AutoAttack's own code: x itself where it serves
-    the goal and where nothing did, or else the last success of the first restart or target that
-    has one. Default the attack's own: `last_iterate` for `pgd` and its kin, `best_loss`
-    for the others."""
+    """Point that is handed over; default `last_iterate` for `pgd` and its kin, `best_loss` for the
+    others. `last_iterate`: where all steps end. `best_loss`: of all iterates the success of highest
+    loss, or else the highest loss; for searches of a boundary, the nearest success.
+    `first_success`: where a search first succeeds and ends, which may be x itself, or else the
+    highest loss. `last_success`, as in AutoAttack's own code: x itself where it serves the goal and
+    where nothing did, or else the last success of the first restart or target that has one."""
 
     def __post_init__(self) -> None:
         require_words(self)

@@ -18,18 +18,20 @@ class DataSpec:
     """
 
     name: str = "digits"
-    """A data set by name, `folder:PATH` (class folders, Parquet, WebDataset's tars, NumPy's files,
-    CIFAR's pickles), `path/to/FILE.py:NAME`, a function of yours that returns it, or
-    `synthetic:shape=3x32x32,classes=10,train=1000,...`."""
+    """The data set: one of `fftune data list`, `folder:PATH` or FILE.py:NAME. A folder has class
+    folders, Parquet, WebDataset's tars, NumPy's files or CIFAR's pickles; FILE.py:NAME is a
+    function of yours that returns the set;
+    `synthetic:shape=3x32x32,classes=10,train=1000,...` draws one."""
     train_size: int | None = None
     """Number of training examples; default: all that validation leaves of the official training
     part, 100 of `digits`."""
     validation_size: int | None = None
     """Number of validation examples; default 0, 500 of `digits`."""
     split_seed: int = 0
+    """Seed by which the examples of a set are divided into its parts."""
     image_size: int | None = None
-    """Side of the central square that is cut from photographs; default: images stay as they are
-    stored, and must be of one size."""
+    """Side of the central square that is cut from photographs, in pixels; default: images stay as
+    they are stored, and must be of one size."""
     image_resize: bool = True
     """Resize photographs before, so that the shorter side is 8/7 of `image_size`; FastAT cuts its
     288 pixels from photographs as they are."""
@@ -93,11 +95,11 @@ class Augmentation:
     """Random changes of training images, keyed by (seed, epoch, id) and equal in every engine."""
 
     crop_padding: int = 0
-    """Zeros added on each side of an image before a random crop of its own size."""
+    """Pixels of zeros on each side of an image before a random crop of its own size."""
     flip: bool = False
     """Mirror every second image, at random."""
     resized_crop: int | None = None
-    """Side of FFCV's RandomResizedCrop, for photographs. Not reproducible: FFCV draws it
+    """Side of FFCV's RandomResizedCrop, in pixels; default none. Not reproducible: FFCV draws it
     from a stream that cannot be seeded, and no other engine has it."""
 
     def __post_init__(self) -> None:
@@ -112,6 +114,7 @@ class LoaderConfig:
     """Settings of a loader, which delivers the examples of a split in batches."""
 
     batch_size: int = 128
+    """Examples of a batch, >= 1."""
     engine: Engine = "auto"
     """`auto` is `memory` below 1 GB; above it `ffcv`, if it is installed and an FFCV file is there,
     or `torch`. All deliver the same examples in the same order, with the same pixels unless they
@@ -122,6 +125,7 @@ class LoaderConfig:
     """Leave out a last batch that is not full."""
     augmentation: Augmentation = field(default_factory=Augmentation)
     seed: int = 0
+    """Seed of the order and of the augmentation."""
     workers: int | None = None
     """Threads of `ffcv`, processes of `torch`; default: as many as the CPU affinity allows."""
 
@@ -144,12 +148,13 @@ class WriteConfig:
     sizes: Literal["equal", "mixed"] = "equal"
     """`mixed` lets training photographs differ; augmentation.resized_crop reads them."""
     shorter_side: int | None = None
-    """Shorter side that training photographs are resized to, bicubic; implies mixed sizes."""
+    """Shorter side that training photographs are resized to, in pixels, bicubic; default as they
+    are. Implies mixed sizes."""
     image_size: int | None = None
-    """Side of the central square, as in `DataSpec`; training photographs of mixed sizes are
-    not cut."""
+    """Side of the central square that is cut from photographs, in pixels; default: as they are.
+    Training photographs of mixed sizes are not cut."""
     image_resize: bool = True
-    """Resize photographs before they are cut; see `DataSpec`."""
+    """Resize photographs before, so that the shorter side is 8/7 of `image_size`."""
     page_mib: int = 8
     """Largest size of an image, in MiB; a power of two."""
     skip_bad: bool = False

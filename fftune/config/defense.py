@@ -25,18 +25,20 @@ class HedgeConfig:
     """
 
     norm: Norm = "linf"
+    """Norm of the ball in which the defender moves an image."""
     eps_d: float = UNSAID
-    """Radius, in pixels of [0, 1]; default 8/255 for linf, 0.5 for l2."""
+    """Radius of that ball, in pixels of [0, 1]; default 8/255 for linf, 0.5 for l2."""
     steps: int = 20
-    """Number of steps, K in the paper."""
+    """Steps of the defender, K in the paper."""
     step_size: float | None = None
-    """Length of a step; default eps_d / 2."""
+    """Length of a step, in pixels of [0, 1]; default eps_d / 2."""
     classes: Literal["all", "one"] = "all"
     """Classes whose loss a step climbs: all, or one drawn for each example and step (alg. 4)."""
     clamp: bool = True
-    """Keeps pixels in [0, 1], which the paper does not print."""
+    """Keep pixels in [0, 1], which the paper does not print."""
     start: Start = "uniform"
-    """Starting point; see `AttackConfig.start`."""
+    """Starting point of the defender; `none` is the image itself, and the others are those of
+    attacks."""
     loss: Literal["ce", "linear"] = "ce"
     """Loss of each class: cross-entropy, or the score of section 5, `linear`."""
 
@@ -66,21 +68,22 @@ class HedgeTrial(HedgeConfig):
     net: ModelSpec = field(default_factory=lambda: ModelSpec(factory=""))
     data: DataSpec = field(default_factory=lambda: DataSpec(name="cifar10", validation_size=0))
     attack: AttackConfig = field(default_factory=AttackConfig)
-    """Attack for both goals on the bare net, with the attack's default loss. The default step
-    size is eps / 2, as in Wu et al. 2021; see `crafting`."""
+    """Attack for both goals on the bare net, with the attack's own loss; here the default step size
+    is eps / 2, as in Wu et al. 2021."""
     examples: int | None = 512
-    """Number of examples of the test split, evenly spread over its ids, and as many of
-    validation; where the data have no validation split, these are divided into two halves.
-    None: all."""
+    """Test examples, evenly spread over their ids, and as many of validation; None: all. Where the
+    data have no validation split, these are divided into two halves."""
     aware: int = 64
-    """Number of the test examples that are also attacked through the hedge (Wu et al. 2021,
-    alg. 6), as the other figures flatter a defence."""
+    """Test examples that are also attacked through the hedge. Without (Wu et al. 2021, alg. 6) the
+    other figures flatter a defence."""
     block_size: int = 256
-    """Unit of work; see `BatteryConfig.block_size`."""
+    """Unit of work: number of examples that are attacked together."""
     seed: int = 0
     """Seed of the defender's noise and, on another branch, of the attackers'."""
     threads: int = 1
+    """CPU threads of torch; rows are equal to the bit only for equal threads."""
     device: Device = "auto"
+    """Device: `auto` is CUDA where there is one."""
 
     def __post_init__(self) -> None:
         HedgeConfig.__post_init__(self)  # slots leave no super()
@@ -170,9 +173,9 @@ class AntiAdversaryConfig:
     steps: int = 2
     """Number of steps, K in the paper."""
     step_size: float = 0.15
-    """Length of a step in every pixel, alpha in the paper."""
+    """Length of a step in every pixel of [0, 1], alpha in the paper."""
     clamp: bool = True
-    """Keeps pixels in [0, 1], which the authors' code does not."""
+    """Keep pixels in [0, 1], which the authors' code does not."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -186,27 +189,27 @@ class DefenseConfig:
     """Test-time defences that a battery's perturbed examples are scored under, beside none."""
 
     names: tuple[str, ...] = ()
-    """Names of defences: `hedge`, `hedge_one_class`, `random` noise, `anti_adversary`,
-    `jpeg`, `bit_depth`, `smoothing`, one of an installed package, or `path/to/FILE.py:NAME` of your
-    own. `none` adds nothing, as the bare net is always shown."""
+    """Defenses that are attacked as well; default none. Rows are scored under each, also beside
+    attackers that know it; `random` is noise, and `none` adds nothing to the bare net, which is
+    always shown."""
     norm: Norm | None = None
     """Norm of the hedges' ball; default the attackers'."""
     eps_d: float | None = None
-    """Radius of the hedges; default the attackers', as in Wu et al. 2021, or the norm's own
-    where it is not theirs."""
+    """Radius of the hedges, in pixels of [0, 1]; default the attackers', as in Wu et al. 2021, or
+    the norm's own where it is not theirs."""
     steps: int = 20
     """Number of steps of the hedges, K in the paper."""
     step_size: float | None = None
-    """Length of a step; default eps_d / 2."""
+    """Length of a step of the hedges, in pixels of [0, 1]; default eps_d / 2."""
     clamp: bool = True
-    """Keeps hedged pixels in [0, 1]."""
+    """Keep hedged pixels in [0, 1]."""
     repeats: int = 3
-    """Random draws of each defence; all attacks on an example meet the same ones."""
+    """Random draws of each defense; all attacks on an example meet the same ones."""
     seed: int = 0
     """Seed of the defender's noise, which shares no key with the attackers', whatever theirs."""
     draws: int = 4
     """Draws that an adaptive attacker averages over at each step (EOT); five times as many where
-    the defence asks nothing of the net."""
+    the defense asks nothing of the net."""
     search_steps: int = field(default=SEARCH_STEPS, metadata={SINCE: 4})
     """Steps of each search of the strongest adaptive attack, `adaptive-...`."""
     search_targets: int = field(default=SEARCH_TARGETS, metadata={SINCE: 4})

@@ -15,33 +15,32 @@ class BatteryConfig:
     """A named set of attacks, run on every example of a split, block by block."""
 
     name: str = "risks"
-    """Name of the battery: `risks` (PGD for both goals), `nine` (Wu et al. 2021, table 1),
-    `autoattack` (its four published attacks at published lengths), `ensemble` (our shorter
-    one), `hypocritical` (Tao et al. 2022, table 14), `targets` (fig. 3), `fast_at`, `certified`
-    (table 16: upper bounds for a `linf_dist` net, beside `risks`), `second_opinion` (the attack CR:
-    cheap, and no replacement for the others), one of an installed package, or
-    `path/to/FILE.py:NAME` of your own."""
+    """The attacks. `risks` is PGD for both goals; `nine` is table 1 of Wu et al. 2021; `autoattack`
+    has its four published attacks at published lengths, `ensemble` is our shorter one;
+    `hypocritical` is of Tao et al. 2022, table 14, `targets` of fig. 3; `fast_at`; `certified` adds
+    upper bounds for a `linf_dist` net to `risks` (table 16); `second_opinion` is the attack CR:
+    cheap, and no replacement for the others. Those of installed packages go by their names."""
     steps: int = 20
     """Steps of `risks`, `targets` and `certified`; others are as their sources have them."""
     tier: Tier | None = None
-    """Length of the ensembles of `ensemble` and `hypocritical`: `screen` for a first look,
-    `escalating`, their default, which becomes `full` where that may find more, or `full`, which
-    for adversaries is AutoAttack. Other batteries have none."""
+    """Length of `ensemble` and `hypocritical`; default escalating. `screen` is a first look,
+    `escalating` becomes `full` where that may find more, and `full` is for adversaries AutoAttack.
+    Other batteries have none."""
     examples: int | None = None
-    """Number of examples of the split, evenly spread over its ids; default all."""
+    """Examples of the split, evenly spread; default all."""
     block_size: int | None = None
     """Unit of work: number of consecutive ids that are attacked together, wherever they run.
     Default what the device wants: 256 on a CPU, 1,000 on CUDA."""
     transfer: tuple[str, ...] = field(default=(), metadata={SINCE: 4})
-    """Other nets, on which points are crafted by the tier's APGDs and then scored on the net under
-    test, as `transfer-NAME`: folders of checkpoints, or `path/to/FILE.py:FUNCTION` of nets that
-    take the same images and have the same classes."""
+    """Other nets whose points are tried, too: folders of checkpoints, or FILE.py:FUNCTION; default
+    none. They are crafted by the tier's APGDs and scored as `transfer-NAME`; the nets take the same
+    images and have the same classes."""
     seed: int = 0
     """Seed of the attackers' noise."""
     threads: int = 1
     """CPU threads of torch; rows are equal to the bit only for equal threads."""
     device: Device = "auto"
-    """`auto` is CUDA where torch sees it."""
+    """Device: `auto` is CUDA where there is one."""
     precision: Precision = "auto"
     """Precision of searches for a first success, which is confirmed in fp32 on the untouched net;
     `auto` is bf16 on a CPU that has it, fp32 on CUDA, where bf16 alone finds less: there
@@ -61,6 +60,11 @@ class BatteryConfig:
             tiers = getattr(BATTERIES[self.name], "tiers", ())
             rule = f"one of {', '.join(tiers)}" if tiers else "left out"
             require("tier", self.tier in tiers, f"{rule} for battery {self.name!r}", self.tier)
+
+    @property
+    def told_seed(self) -> str:
+        """End of a net's name in progress, as in ", seed 3"; empty for the usual seed 0."""
+        return f", seed {self.seed}" if self.seed else ""
 
     def under_seeds(self, count: int) -> tuple["BatteryConfig", ...]:
         """The battery under this many seeds of the attackers, from its own on.

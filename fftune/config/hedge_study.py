@@ -46,7 +46,9 @@ class HedgeSweep(Study):
     shows: ClassVar[tuple[str, ...]] = ("showcase",)
 
     base: HedgeTrial = field(default_factory=HedgeTrial)
+    """One trial: the hedge, its net, and the attackers."""
     trials: int = 16
+    """Number of trials, >= 1. `grid` tries all of its own."""
     showcase: ShowcaseConfig = field(default_factory=ShowcaseConfig, metadata={SINCE: 3})
     """Single images in the report, of the hedge that is chosen; no trial depends on it."""
 

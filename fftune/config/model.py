@@ -51,8 +51,9 @@ class ModelSpec:
     inputs: InputSpec | None = None
     """Inputs that a net of this package is built for; a user's function knows its own."""
     width: int | None = None
-    """Channels of its first stage; None: the published net."""
+    """Channels of its first stage; default those of the published net."""
     constants: Constants = "paper"
+    """Source of the net's constants, where its paper and the authors' code differ."""
     weights: str = ""
     """Path of a state_dict; empty where the user's function has loaded them already."""
     hash: str = ""

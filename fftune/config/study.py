@@ -27,12 +27,12 @@ KIND = "kind"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingConfig:
-    """Early stopping of dominated trials; see `sweeping.early_stopping`."""
+    """Early stopping of dominated trials, as `sweeping.early_stopping` does it."""
 
     rungs: tuple[int, ...] = ()
-    """Epochs after which trials are compared, ascending; without any, no trial is stopped."""
+    """Epochs after which trials are compared, ascending; default none, and no trial is stopped."""
     eta: float = 2.0
-    """Reduction factor, > 1: the best 1 / eta of the trials at a rung always continue."""
+    """Factor of reduction, > 1: the best 1 / eta of the trials at a rung always continue."""
     examples: int = 250
     """Validation examples on which the risks at a rung are counted, >= 1."""
     steps: int = 5
@@ -64,20 +64,21 @@ class Study(ABC):
     """Fields that no trial depends on: a finished study is shown with others, not searched anew."""
 
     name: str = "study"
-    """Name of the study's folder: letters, digits, '.', '_' or '-'."""
+    """Name of the study's folder, of letters, digits, '.', '_' and '-'."""
     experiment: str = "fftune"
     """MLflow experiment; studies of one experiment share data, threat and battery."""
     base: Any
     """Settings of one trial, in which the search replaces fields."""
     strategy: str = "auto"
-    """Search strategy: `auto` is `gap` for one range and two risks, else `gp`; `grid` tries each
+    """Search strategy. `auto` is `gap` for one range and two risks, else `gp`; `grid` tries each
     of `lam`, or every combination of choices; `tpe`, `random`, or a sampler of your own as
     `FILE.py:NAME`."""
     trials: int = 9
-    """Number of trials, >= 1; `grid` tries all of its own."""
+    """Number of trials, >= 1. `grid` tries all of its own."""
     space: tuple[Dimension, ...] = ()
-    """Fields of `base` to search instead of the default, each a range or choices, as in
-    `lam=0:100:log1p optimizer.lr=0.01:0.2:log objective=thrm,trades`."""
+    """Settings to search; default lambda, or those of a hedge. They are those of `base` by their
+    paths, and each is a range or choices, as in `lam=0:100:log1p optimizer.lr=0.01:0.2:log
+    objective=thrm,trades`."""
     margin: float = 0.0
     """Share of the axis, in [0, 0.5), that `gap` leaves out at both ends: 0 tries both ends, 0.05
     puts all models into the front's middle."""
@@ -143,13 +144,14 @@ class SweepConfig(Study):
     kind: ClassVar[str] = "lambda"
 
     base: TrainConfig = field(default_factory=TrainConfig)
+    """The training of one trial, in which the search replaces settings."""
     battery: BatteryConfig = field(default_factory=BatteryConfig)
     """Attacks that count the risks of every trained model."""
     lam: tuple[float, ...] = PAPER_LAMBDAS
-    """Lambdas of the grid (the papers' nine); the other strategies search from the least to the
-    greatest."""
+    """Weights of the second term. The grid tries each; other strategies search from the least to
+    the greatest."""
     seeds: int = 1
-    """Trainings per trial, >= 1, with seeds from `base.seed` on; fronts are of means."""
+    """Trainings per trial, >= 1. Their seeds are those from `base.seed` on; fronts are of means."""
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
     def __post_init__(self) -> None:
@@ -279,7 +281,7 @@ class Resources:
     concurrency: int | None = None
     """Trials at once, >= 1; default as many as the cluster holds."""
     gpus: float | Literal["auto"] = 0.0
-    """GPUs of one trial, or of each of its workers, >= 0; fractions share one. `auto` lets a sweep
+    """GPUs of one trial, or of each of its workers, >= 0. Fractions share one. `auto` lets a sweep
     measure how many trials a card's memory holds."""
 
     def __post_init__(self) -> None:

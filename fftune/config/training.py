@@ -36,30 +36,31 @@ class OptimizerConfig:
     """The optimiser, its learning rates, and the length of training."""
 
     algorithm: Algorithm = "sgd"
-    """`adam_lp` is Adam with the l_p weight decay of `linf_dist` (Zhang et al. 2021)."""
+    """The optimiser; `adam_lp` is Adam with `linf_dist`'s decay (Zhang et al. 2021)."""
     epochs: int = 40
-    """Passes over the training data. 0 leaves the net as it was initialised, the "naive" model of
-    Tao et al. 2022."""
+    """Passes over the training data. With 0 the net is "naive": as initialised."""
     batch_size: int = 50
     """Examples a step, over all workers."""
     accumulate: int = 1
-    """Parts that a worker's share of a batch is cut into, if it does not fit into memory.
-    BatchNorm then sees the parts."""
+    """Number of parts that a worker's share of a batch is cut into, to fit into memory. BatchNorm
+    then sees the parts."""
     lr: float = 0.05
-    """The learning rate: `one_cycle`'s peak, `step`'s first; unused by `linear`."""
+    """Learning rate, a factor of updates. It is `one_cycle`'s peak and `step`'s first."""
     schedule: Schedule = "one_cycle"
-    """`one_cycle` (Smith & Topin 2018), by step; `step`, times `decay` at each milestone;
+    """Course of the learning rate. `one_cycle` (Smith & Topin 2018), by step; `step`, times
+    `decay` at each milestone;
     `linear` between knots, by step, as FastAT's cycle and phases are; `held_cosine`, by step,
     `linf_dist`'s: held for an eighth of the run, then half a cosine to 0."""
     milestones: tuple[int, ...] = ()
-    """Epochs, counted from 0, at whose beginning `step` decays the rate."""
+    """Epochs, counted from 0, at whose beginning `step` decays the rate; default none."""
     decay: float = 0.1
-    """Factor of the rate at each milestone of `step`."""
+    """Factor of the learning rate at each milestone of `step`, in (0, 1]."""
     knots: tuple[tuple[float, float], ...] = ()
-    """(epoch, learning rate) pairs of `linear`, from epoch 0 to the last."""
+    """Pairs of epoch and learning rate of `linear`, from 0 on; default none."""
     momentum: float = 0.9
-    """Momentum of `sgd`, the same at every step of every schedule."""
+    """Factor by which `sgd` keeps its last update, in [0, 1)."""
     weight_decay: float = 5e-4
+    """Factor of the weights' squared length in the loss."""
     decay_norm: bool = True
     """Decay BatchNorm's parameters too; FastAT's training on ImageNet does not."""
 
@@ -92,11 +93,13 @@ class Phase:
     """A stretch of training with images and batches of its own: progressive resizing."""
 
     epochs: int
+    """Passes over the training set of this phase, >= 1."""
     batch_size: int
+    """Examples a step, over all workers, >= 2."""
     data: str
     """Name of the training set that was written for this phase."""
     resized_crop: int | None = None
-    """Side that images are randomly cropped and resized to; None leaves them as stored."""
+    """Side that images are randomly cropped and resized to, in pixels; default as stored."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -111,23 +114,24 @@ class TrainConfig:
     """One training run, complete: the same config gives the same weights."""
 
     objective: str = "standard"
-    """An objective by name, or `path/to/FILE.py:NAME`, one of yours."""
+    """The loss that training minimizes."""
     lam: float = UNSAID
-    """Weight of the objective's second term; 0 is standard training. Recipes give 6 to an objective
+    """Weight of the second term; 0 is standard training. Recipes give 6 to an objective
     that has such a term, and 0 to others; a config in Python must say it."""
     attack: AttackConfig = field(default_factory=lambda: AttackConfig(steps=10))
     data: DataSpec = field(default_factory=DataSpec)
     augmentation: Augmentation = field(default_factory=Augmentation)
     engine: Engine = "auto"
-    """Delivery of the examples; see `LoaderConfig`."""
+    """Delivery of the examples: `auto` is `memory` below 1 GB, above it `ffcv` where that is
+    installed and its file is there, or `torch`."""
     model: str = "small_cnn"
-    """An architecture by name; `path/to/FILE.py:FUNCTION`, a net of yours; or `torchvision:NAME`,
-    `timm:NAME` or `hf:OWNER/NAME`, with fresh weights for the data's classes."""
+    """The net. A file's function returns it, and is called without arguments; `torchvision:NAME`,
+    `timm:NAME` and `hf:OWNER/NAME` have fresh weights for the data's classes."""
     init_model: str = field(default="", metadata={SINCE: 5})
     """Weights that training begins with: the folder of a checkpoint, or a file, as
     `fftune evaluate --weights` takes it. Default fresh ones, by the seed."""
     width: int | None = None
-    """Channels of the net's first stage; None builds the published net."""
+    """Channels of the net's first stage; default those of the published net."""
     constants: Constants = "paper"
     """Source of constants that differ: the paper, or its authors' `code`."""
     optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
@@ -145,14 +149,16 @@ class TrainConfig:
     """Epochs between evaluations on the validation split, which tell the best net from the last;
     0 is never."""
     seed: int = 0
+    """Seed of the weights, the order and the attacks."""
     threads: int = 1
     """CPU threads of torch; equal threads are part of what makes rows equal."""
     device: Device = "auto"
-    """`auto` is CUDA if torch sees it."""
+    """Device: `auto` is CUDA where there is one."""
     workers: int = 1
     """Processes that train one net together, on Ray Train."""
     min_workers: int | None = None
-    """Elastic training: go on with so few workers while others are missing; None waits for all."""
+    """Elastic training: go on with so few processes while others are missing; default waits for
+    all."""
 
     def __post_init__(self) -> None:
         require_words(self)

@@ -68,5 +68,5 @@ class AntiAdversary(Defense):
 
 
 ANTI_ADVERSARY = DefenseSpec(
-    make=lambda config, _threat: AntiAdversary(config=config.anti_adversary)
+    make=lambda config, _threat: AntiAdversary(config=config.anti_adversary), reads=()
 )

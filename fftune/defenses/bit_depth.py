@@ -36,4 +36,4 @@ class BitDepth(Defense):
         return False
 
 
-BIT_DEPTH = DefenseSpec(make=lambda config, _threat: BitDepth(config=config.bit_depth))
+BIT_DEPTH = DefenseSpec(make=lambda config, _threat: BitDepth(config=config.bit_depth), reads=())

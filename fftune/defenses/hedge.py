@@ -82,15 +82,19 @@ class Hedge(Defense):
         return Hedge(config=replace(self.config, steps=steps))
 
 
-def _made(**changes: Any) -> DefenseSpec:
+BALL, CLIMB = ("norm", "eps_d", "clamp"), ("steps", "step_size")
+
+
+def _made(*reads: str, **changes: Any) -> DefenseSpec:
     return DefenseSpec(
-        make=lambda config, threat: Hedge(config=replace(config.hedge(threat), **changes))
+        make=lambda config, threat: Hedge(config=replace(config.hedge(threat), **changes)),
+        reads=reads,
     )
 
 
-HEDGE = _made()
-HEDGE_ONE_CLASS = _made(classes="one")
-RANDOM = _made(steps=0)
+HEDGE = _made(*BALL, *CLIMB)
+HEDGE_ONE_CLASS = _made(*BALL, *CLIMB, classes="one")
+RANDOM = _made(*BALL, steps=0)
 
 
 def refuse_without_gradients(model: nn.Module, x: Tensor) -> None:

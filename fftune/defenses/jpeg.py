@@ -66,4 +66,4 @@ class Jpeg(Defense):
         return False
 
 
-JPEG = DefenseSpec(make=lambda config, _threat: Jpeg(config=config.jpeg))
+JPEG = DefenseSpec(make=lambda config, _threat: Jpeg(config=config.jpeg), reads=())

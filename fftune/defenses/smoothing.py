@@ -143,4 +143,4 @@ class Smoothing(Defense):
         return Smoothing(config=replace(self.config, votes=fewer), says="probabilities")
 
 
-SMOOTHING = DefenseSpec(make=lambda config, _threat: Smoothing(config=config.smoothing))
+SMOOTHING = DefenseSpec(make=lambda config, _threat: Smoothing(config=config.smoothing), reads=())

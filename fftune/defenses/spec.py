@@ -123,6 +123,9 @@ class DefenseSpec:
     `make`: mean probabilities for a vote, say. Their points are judged behind the vote itself."""
     cheaper: Defense | None = None
     """Defence of fewer passes near to it; see `Defense.cheaper`."""
+    reads: tuple[str, ...] | None = None
+    """Settings that it reads of the hedges' `norm`, `eps_d`, `steps`, `step_size` and `clamp`;
+    None: any."""
     make: Callable[[DefenseConfig, ThreatModel], Defense] | None = None
     """Builds the defence from settings and the attackers' ball, which some settings follow."""
 

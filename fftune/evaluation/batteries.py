@@ -121,6 +121,8 @@ class BatterySpec:
     """Names of its attacks of several stages, beside which tables print the tier."""
     caveat: str = ""
     """Remark, `code: text`, that stands beside all its numbers."""
+    reads_steps: bool = True
+    """It reads `BatteryConfig.steps`; else its lengths are those of its sources or of its tier."""
 
 
 def battery_spec(name: str) -> BatterySpec:
@@ -313,17 +315,23 @@ CANARY_NAME = "canary"
 ENSEMBLE_TIERS: tuple[Tier, ...] = ("escalating", "screen", "full")
 
 RISKS = BatterySpec(attacks=_risks)
-NINE = BatterySpec(attacks=_fixed(nine), ensembles=("autoattack",))
+NINE = BatterySpec(attacks=_fixed(nine), ensembles=("autoattack",), reads_steps=False)
 AUTOATTACK = BatterySpec(
-    attacks=_fixed(lambda threat: (ensemble(threat, "full"),)), ensembles=("autoattack",)
+    attacks=_fixed(lambda threat: (ensemble(threat, "full"),)),
+    ensembles=("autoattack",),
+    reads_steps=False,
 )
 ENSEMBLE = BatterySpec(
     attacks=_ensemble,
     tiers=ENSEMBLE_TIERS,
     ensembles=("ensemble", "autoattack", CANARY_NAME),
+    reads_steps=False,
 )
 HYPOCRITICAL = BatterySpec(
-    attacks=_hypocritical, tiers=ENSEMBLE_TIERS, ensembles=("strong", CANARY_NAME)
+    attacks=_hypocritical,
+    tiers=ENSEMBLE_TIERS,
+    ensembles=("strong", CANARY_NAME),
+    reads_steps=False,
 )
 TARGETS = BatterySpec(attacks=_targets)
-FAST_AT = BatterySpec(attacks=_fixed(fast_at))
+FAST_AT = BatterySpec(attacks=_fixed(fast_at), reads_steps=False)

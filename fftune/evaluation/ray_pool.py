@@ -189,6 +189,7 @@ class Pool:
         queue = TaskQueue(states, self._cost)
         self._jobs = dict(zip(states, jobs, strict=True))
         nets = f"{len(jobs)} nets" if len(jobs) > 1 else jobs[0].question.net
+        nets += jobs[0].job.battery.told_seed
         blocks, known = queue.asked + queue.known, queue.known
         with Progress(nets, unit="blocks", total=blocks, done=known) as progress:
             while len(queue) or self._busy:

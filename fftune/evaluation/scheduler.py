@@ -141,7 +141,9 @@ class JobState:
             plan=plan(prepared.job, prepared.remarks),
             cache=prepared.cache,
             anew=prepared.anew,
-            running=RunningAccuracy(prepared.question.net or "the net"),
+            running=RunningAccuracy(
+                f"{prepared.question.net or 'the net'}{prepared.job.battery.told_seed}"
+            ),
         )
 
     def begin(self) -> list[BlockTask]:
@@ -199,7 +201,7 @@ def run_inline(
     cost = CostModel(job.defense_set)
     subject = replace(subject, running=state.running)
     tasks = state.begin()
-    with Progress(name, unit="blocks") as progress:
+    with Progress(f"{name}{job.battery.told_seed}", unit="blocks") as progress:
         while not state.over:
             known = len(state.tables)
             progress.add(len(tasks) + known, known=known)

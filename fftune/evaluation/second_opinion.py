@@ -35,4 +35,4 @@ def _attacks(threat: ThreatModel, _config: BatteryConfig, classes: int) -> Seque
     return second_opinion(threat, classes)
 
 
-BATTERY = BatterySpec(attacks=_attacks, caveat=CAVEAT)
+BATTERY = BatterySpec(attacks=_attacks, caveat=CAVEAT, reads_steps=False)

@@ -134,7 +134,7 @@ def hedge_caveats(result: HedgeResult) -> list[str]:
         "Attackers who know the hedge climb through it (their algorithm 6, the defence's "
         "derivative taken for the identity, noise of their own at every step), on "
         f"{n.aware.total if n.aware else 0} of the images that report; stronger ones are in "
-        "`python -m fftune.evaluate ... --defense hedge random`.",
+        "`fftune evaluate NET --defense hedge random`.",
         "Robust accuracy is 1 - adversarial risk on D: right on the clean image and on the "
         "attacked one, behind one and the same draw. A, as Wu et al. print it, asks only for the "
         "second. Hypocritical risk is conditional on the defended net's own mistakes.",

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from shlex import quote
 
 from fftune.config import Study
 from fftune.errors import StorageError, StudyError
+from fftune.invocation import command_of, typed
 from fftune.report.files import keep_page
 from fftune.report.result_page import ResultPage
 from fftune.report.results import read_config
@@ -74,7 +74,8 @@ def log_to_mlflow(config: Study, front: Front, pages: Mapping[str, str], root: P
         with answering(tracking.uri):
             return _logged(tracking, config, front, pages)
     except StorageError as error:
-        return f"fronts  not in MLflow: {error}; fftune report {config.name} tries again"
+        again = typed("report", config.name)
+        return f"fronts  not in MLflow: {error}; `{again}` tries again"
 
 
 def _logged(tracking: Tracking, config: Study, front: Front, pages: Mapping[str, str]) -> str:
@@ -101,5 +102,5 @@ def _address(tracking: Tracking) -> str:
     address = save_view(tracking)
     if tracking.uri.startswith("http"):
         return f"fronts  {address}"
-    uri = quote(redacted(tracking.uri))
-    return f"fronts  {address}\n        after: mlflow ui --backend-store-uri {uri}"
+    serve = command_of("mlflow", "ui", "--backend-store-uri", redacted(tracking.uri))
+    return f"fronts  {address}\n        after: {serve}"

@@ -42,19 +42,27 @@ def describe(config: TrainConfig, on: CardName | None = None, count: int | None 
     return told([Job(training=work(config))], config, on, count)
 
 
-def told(jobs: Sequence[Job], config: TrainConfig, on: CardName | None, count: int | None) -> str:
+def told(
+    jobs: Sequence[Job],
+    config: TrainConfig,
+    on: CardName | None,
+    count: int | None,
+    *,
+    inputs: InputSpec | None = None,
+) -> str:
     """Describe the hours of jobs that trainings like `config` do, side by side.
 
     Args:
         on: a card of the table; None is the device at hand.
         count: number of cards; None tells those of several numbers.
+        inputs: images of the net; None: those that the training begins with.
 
     Raises:
         ConfigError: fewer cards than one job takes.
     """
     workers = config.workers
     require("cards", count is None or count >= workers, f">= {workers}, the workers", count)
-    inputs = open_data(config).inputs
+    inputs = inputs or open_data(config).inputs
     try:
         each = flops_of(config, inputs)
     except ModelError as error:

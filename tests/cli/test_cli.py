@@ -137,7 +137,7 @@ def test_a_storage_that_is_missing_is_told_before_the_long_imports() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = "storage '/no' does not exist; make it, or name another"
+    told = "storage '/no' does not exist; `mkdir -p /no` makes it, or name another"
     verbs = ("sweep", "train", "report", "evaluate")
     assert done.stdout.splitlines() == [f"{verb} {told}" for verb in verbs]
 
@@ -180,11 +180,11 @@ def test_ends_of_a_search_may_be_fractions() -> None:
     assert Dimension.parse("objective=thrm,trades").choices == ("thrm", "trades")
 
 
-def test_help_prints_radii_as_everywhere(capsys) -> None:
+def test_help_prints_radii_as_they_are_typed(capsys) -> None:
     with pytest.raises(SystemExit):
         parse(Everything, ["--help"], prog="x", default=Everything(lam=0.2))
     said = " ".join(capsys.readouterr().out.split())
-    assert said.count("0.0313725 (8/255)") == 2  # both balls
+    assert said.count("(default: 8/255)") == 2  # both balls, as they are typed
     assert "(default: 0.2)" in said and "--quiet" in said and "--log-level" in said
 
 
@@ -251,7 +251,8 @@ def test_the_top_level_command() -> None:
     shown = subprocess.run([script], capture_output=True, text=True, env=env)
     assert shown.returncode == 2
     assert "sweep" in shown.stdout and "--quiet" in shown.stdout
-    assert module("fftune.cli").stdout == shown.stdout
+    assert shown.stdout.splitlines()[0] == "usage: fftune VERB ..."
+    assert module("fftune.cli").stdout.endswith(shown.stdout[-500:])
     wrong = subprocess.run([script, "swep"], capture_output=True, text=True, env=env)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "fftune: unknown verb 'swep'; did you mean 'sweep'?\n"

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from fftune.cli.evaluate import main, study_checkpoints
+from fftune.cli.checkpoints import checkpoints_of
+from fftune.cli.evaluate import main
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.evaluate import evaluate
@@ -47,11 +48,13 @@ def test_a_users_net_from_flags_to_rows(file, tmp_path, capsys) -> None:
     assert outcomes.values("eps") == {0.1}
 
 
-def test_three_seeds_of_the_attackers_stand_beside_the_headline(file, root, capsys) -> None:
+def test_three_seeds_of_the_attackers_stand_beside_the_headline(file, root, capsys, caplog) -> None:
+    caplog.set_level("INFO", "fftune")
     few = ["--battery.steps", "2", "--battery.examples", "60", "--battery.seed", "4"]
     net = ["--model", f"{file}:net", "--data", "digits", "--battery", "risks", "--eps", "0.1"]
     main([*net, *few, "--seeds", "3", "--details"])
     said = capsys.readouterr().out
+    assert all(f"net, seed {seed}: " in caplog.text for seed in (4, 5, 6))
     (path,) = root.glob("rows/*.parquet.json")
     told = json.loads(path.read_text())["seeds"]
     accuracies, concealed = [], []
@@ -189,6 +192,7 @@ def test_a_run_goes_by_its_name_or_folder(root, named) -> None:
     checkpoint = root / "runs/standard-tiny-seed-4/checkpoint"
     checkpoint.mkdir(parents=True)
     (checkpoint / "model.json").write_text("{}")
-    found = study_checkpoints(named.format(root=root), str(root))
+    found = checkpoints_of([named.format(root=root)], str(root))
     assert found == {"standard-tiny-seed-4": checkpoint}
-    assert study_checkpoints("standard-tiny", str(root)) == {}
+    with pytest.raises(ModelError, match="^no checkpoint, run or study 'standard-tiny'; did you"):
+        checkpoints_of(["standard-tiny"], str(root))

@@ -90,7 +90,7 @@ def test_pages_have_examples() -> None:
     files = {block.file for block in blocks(ROOT / "docs" / "extending.md") if block.file}
     assert len(files) >= 8, files
     headings = re.findall(r"^## An? (.+)$", (ROOT / "docs" / "extending.md").read_text(), re.M)
-    assert len(headings) == 9, headings
+    assert len(headings) == 10, headings
 
 
 def test_a_block_that_fails_is_told_by_its_line(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_the_command_line_is_told_whole() -> None:
     page = cli.reference()
     for verb in VERBS:
         assert f"\n## {verb}\n" in page
-    for flag in ("--lam FLOAT", "--battery.name STR", "--checkpoint STR", "--source", "--quiet"):
+    for flag in ("--lam X", "--battery.name NAME", "--checkpoint FOLDER", "--source", "--quiet"):
         assert flag in page, flag
     empty = [line for line in page.splitlines() if line == ":"]
     assert not empty and str(Path.home()) not in page

@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 from fftune import config, recipes
 from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train, view
+from fftune.cli.flags import flags_of
 from fftune.cli.options import parse
-from fftune.cli.tyro_rules import flags_of
 from fftune.cli.verbs import VERBS
 from fftune.config import HedgeSweep, SweepConfig
 from fftune.config.study import kind_record
@@ -142,7 +142,12 @@ def test_numbers_of_a_command_are_refused_too(command: str, name: str) -> None:
                 dataclasses.replace(default, **{name: value})
 
 
-FLAGS = [(name, flag) for name, (cls, _) in COMMANDS.items() for flag in flags_of(cls)]
+FLAGS = [
+    (name, flag.names[-1])
+    for name, (cls, default) in COMMANDS.items()
+    for flag in flags_of(cls, default)
+    if flag.names[-1].startswith("--")
+]
 WORDS = st.one_of(
     st.sampled_from(
         [str(value) for value in NUMBERS]

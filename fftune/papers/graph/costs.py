@@ -17,7 +17,7 @@ from fftune.defenses import Defense
 from fftune.errors import ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, attacks_of
-from fftune.evaluation.cost_model import passes
+from fftune.evaluation.cost import attack_work
 from fftune.evaluation.defended import CLEAN, CONTROLS, DefenseSet
 from fftune.models import make_model
 from fftune.models.published_nets import CLASSES, LAYOUTS
@@ -182,7 +182,7 @@ def _evaluation(need: Exam, scale: Scale) -> Cost:
     for attack in attacks:
         taken = round(examples * (1.0 if attack.scope == "all" else MISTAKEN))
         draws = 2 * REPEATS if attack.name == CLEAN else REPEATS
-        work += (_passes_of(attack) + behind * draws) * taken
+        work += (attack_work(attack) + behind * draws) * taken
         rows += taken * (1 + draws * len(defenses))
     size = round(ROW * rows) + 2**13
     return Cost(loads=(_judged(need.net, work, scale),), bytes=size, meanwhile=2 * size)
@@ -200,11 +200,6 @@ def _attacks(need: Exam, scale: Scale, classes: int) -> tuple[list[Attack], list
     attacks += adaptive_attacks(attacks, among, threat)
     taken = [one for one in attacks if one.name in CONTROLS or runs(need, one.name)]
     return taken, list(among.defenses.values())
-
-
-def _passes_of(attack: Attack) -> Work:
-    taken = round(passes(attack))
-    return Work(forwards=1, crafts=taken // 3) if attack.follows else Work(forwards=taken)
 
 
 def _analysis(need: Analysis, scale: Scale) -> Cost:

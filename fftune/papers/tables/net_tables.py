@@ -100,7 +100,9 @@ def defense_tables(evaluated: Evaluated) -> list[Table]:
         for defense, measures in defense_measures(outcomes).items()
     }
     if all(defense == "none" for _, defense in found):
-        raise DataError("no net was evaluated with a defence; see fftune evaluate --defense")
+        raise DataError(
+            "no net was evaluated with a defense; `fftune evaluate NET --defense NAME` does it"
+        )
     attacks = dict.fromkeys(name for measures in found.values() for name in measures)
     blind = [name for name in COLUMNS if name in attacks]
     blind[-1:] = [name for name in attacks if name not in COLUMNS and not _knows(name)] + blind[-1:]
@@ -148,7 +150,7 @@ def certified_table(evaluated: Evaluated) -> Table:
             cells.append(Cell(ours=measure, reason="" if measure else risks.why or "undefined"))
         rows.append(Row(label=label, cells=tuple(cells)))
     if not any(_has(one, CERTIFIED) for seeds in evaluated.nets.values() for one in seeds):
-        raise DataError("no net was certified; see fftune evaluate --battery certified")
+        raise DataError("no net was certified; `fftune evaluate NET --battery certified` does it")
     return Table(
         name="certified",
         title=f"Certified risks: {evaluated.terms}",

@@ -38,6 +38,8 @@ class SamplerSpec:
     """Spaces that `accepts` takes, for its error message."""
     own_axis: bool = False
     """The sampler itself searches a `log1p` range evenly, an axis that Optuna does not know."""
+    reads: tuple[str, ...] | None = None
+    """Those of the settings `trials`, `margin` and `sampler_seed` that it reads; None: any."""
     stands_for: Callable[[Study], str] | None = None
     """Name of the strategy that is used in this one's place."""
 

@@ -79,6 +79,7 @@ GAP = SamplerSpec(
     make=_gap,
     accepts=_one_range,
     needs="one range of floats from 0 on and two risks ('gp' takes any)",
+    reads=("trials", "margin"),
     own_axis=True,
 )
 GRID = SamplerSpec(
@@ -87,11 +88,14 @@ GRID = SamplerSpec(
     exhaustive=True,
     accepts=lambda config: bool(config.grid),
     needs="choices, as in lam=0,1,5",
+    reads=(),
     own_axis=True,
 )
-GP = SamplerSpec(make=_gp, queue=corners)
-TPE = SamplerSpec(make=_tpe, queue=corners)
-RANDOM = SamplerSpec(make=_random, queue=_shuffled)
+DRAWN = ("trials", "sampler_seed")
+"""Settings that a random search reads."""
+GP = SamplerSpec(make=_gp, queue=corners, reads=DRAWN)
+TPE = SamplerSpec(make=_tpe, queue=corners, reads=DRAWN)
+RANDOM = SamplerSpec(make=_random, queue=_shuffled, reads=DRAWN)
 AUTO = SamplerSpec(
     make=make_sampler, stands_for=lambda config: "gap" if GAP.accepts(config) else "gp"
 )

@@ -116,7 +116,7 @@ def test_defences_have_means_and_variances() -> None:
     assert ("", "C&W") not in cells(variances)["net -"]
     assert cells(means)["net Hedge"]["adaptive", "best"] == 25  # `known-hedge` is no part of it
     assert ("adaptive", "known-hedge") not in cells(means)["net Hedge"]
-    with pytest.raises(DataError, match="no net was evaluated with a defence"):
+    with pytest.raises(DataError, match="no net was evaluated with a defense"):
         defense_tables(evaluated(net=TEN))
 
 
