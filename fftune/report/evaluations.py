@@ -73,7 +73,6 @@ class EvaluationRecord:
 
     def keep(
         self,
-        name: str,
         result: EvalResult,
         seeds: Sequence[Outcomes] = (),
         lam: float | None = None,
@@ -85,7 +84,6 @@ class EvaluationRecord:
             lam: weight lambda of its training, where it is known.
         """
         if result.outcomes is None:
-            log.error("%s: %s", name, result.error)
             return None
         (question,) = questions_of(result.outcomes)
         net = EvaluatedNet(
