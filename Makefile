@@ -55,7 +55,7 @@ dist: setup
 
 # Known holes of the pinned versions; asks a database of the network.
 audit:
-	.venv/bin/uv tool run pip-audit --requirement constraints.txt --no-deps --disable-pip
+	.venv/bin/uv tool run pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
 # Pins of every package, of no host in particular.
 constraints:

@@ -73,9 +73,11 @@ def packed(error: BaseException) -> dict[str, str]:
 
 
 def unpacked(error: str, message: str) -> FftuneError:
-    """The error that another process has packed."""
-    kind: type[FftuneError] = globals().get(error, FftuneError)
-    return kind(message)
+    """The error that another process has packed; of a name that is no error's, a plain one."""
+    kind = globals().get(error)
+    if isinstance(kind, type) and issubclass(kind, FftuneError):
+        return kind(message)
+    return FftuneError(message)
 
 
 def nearest_class(error: FftuneError) -> type[FftuneError]:

@@ -54,14 +54,13 @@ def may_run(file: Path) -> bool:
 
 
 def _paths(word: str) -> Iterator[str]:
-    """What may be a path of a file in a word: `--net=a.py:f`, `objective=a.py:f,b.py:g`."""
-    for match in _END.finditer(word):
-        before = word[: match.end()]
-        yield from (before[start:] for start in (0, *_starts(before)))
+    """What may be a path of a file in a word: `--net=a.py:f`, `objective=a.py:f,b.py:g`, `a.pt`."""
+    for end in (len(word), *(match.end() for match in _END.finditer(word))):
+        yield from (word[start:end] for start in (0, *_starts(word[:end])))
 
 
 def _starts(word: str) -> Iterator[int]:
-    return (place + 1 for place, character in enumerate(word) if character in "=,")
+    return (place + 1 for place, character in enumerate(word) if character in "=,:")
 
 
 def _texts(made: Any) -> Iterator[str]:

@@ -92,7 +92,12 @@ class Progress:
             _shown.begin(self)
 
     def update(
-        self, done: int | None = None, *, note: str | None = None, left: float | None = None
+        self,
+        done: int | None = None,
+        *,
+        note: str | None = None,
+        left: float | None = None,
+        told: bool = False,
     ) -> None:
         """Tell how far the work is; it is shown as soon as it is due.
 
@@ -100,13 +105,16 @@ class Progress:
             done: units, with those done before; None: unchanged.
             note: what is in work, or the best so far; None: unchanged.
             left: seconds to the end, if known better than by the mean rate; nan: not at all yet.
+            told: the caller logs a line of his own, so that a log needs no other.
         """
         if done is not None and done != self.done:
             self.done = done
         self.note = self.note if note is None else note
         if left is not None:
             self._end = _shown.clock() + left
-        if self in _active and self.due:
+        if told:
+            _shown.told()
+        elif self in _active and self.due:
             _shown.update()
 
     @property
@@ -200,6 +208,10 @@ class Lines:
         self._last, self._pause = self.clock(), min(2 * self._pause, EVERY)
         log.info("%s", " | ".join(map(str, _active)))
 
+    def told(self) -> None:
+        """Count a line that somebody else logs as one."""
+        self._last = self.clock()
+
     def end(self) -> None:
         """Leave it to the log: `Progress` logs the end."""
 
@@ -239,6 +251,10 @@ class Bars:
         self._last = self.clock()
         if self._live is not None:
             self._live.update(_drawn(), refresh=True)
+
+    def told(self) -> None:
+        """Draw the bars."""
+        self.update()
 
     def end(self) -> None:
         if _active:

@@ -2,10 +2,8 @@
 
 import logging
 import os
-import signal
 import socket
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +23,7 @@ os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see
 
 import grpc
 import ray
-from ray._private import services
+from ray._private import services, worker
 from ray._private.grpc_utils import init_grpc_channel
 from ray.exceptions import AuthenticationError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
@@ -37,6 +35,7 @@ from fftune.named_code import permitted, restrict
 from fftune.private_ray import make_token_private, private_temp
 from fftune.ray_head import head_watched
 from fftune.ray_lines import rays_lines_logged
+from fftune.ray_signals import signals_kept
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +60,7 @@ def cluster(resources: Resources) -> Iterator[None]:
         make_token_private()
     with rays_lines_logged():
         try:
-            with _signals_kept(), ports_told():
+            with signals_kept(), ports_told():
                 ray.init(address=address, **options)
         except AuthenticationError:
             raise _wants_token(address) from None
@@ -75,7 +74,7 @@ def cluster(resources: Resources) -> Iterator[None]:
 @contextmanager
 def _connected(*, private: bool) -> Iterator[None]:
     """Watch the head while the block runs, and disconnect after it."""
-    node: Any = ray._private.worker._global_node
+    node: Any = worker._global_node
     if node is None:  # Ray's client stands in between
         try:
             yield
@@ -85,19 +84,6 @@ def _connected(*, private: bool) -> Iterator[None]:
     head, raylet = node.gcs_address, node.raylet_socket_name
     with head_watched(head, raylet, private=private, leave=ray.shutdown):
         yield
-
-
-@contextmanager
-def _signals_kept() -> Iterator[None]:
-    """Keep the process's handler of SIGTERM: Ray's own ends it, and prints a trace of C++."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Ray leaves the handler alone there
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 AGENT_PORTS = (

@@ -16,9 +16,10 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+from fftune.code_text import written_code
 from fftune.errors import ConfigError
 from fftune.named_code import may_run
-from fftune.user_code import UserCodeError, attribute, local_code, written_code
+from fftune.user_code import UserCodeError, attribute, local_code
 
 LISTED = 80
 """Most names that a refusal lists."""
@@ -306,60 +307,42 @@ STUDIES = Registry(
         "hedge": "fftune.hedge_study.study:HEDGE_STUDY",
     },
 )
+
+
+def _items(paper: str, room: str, **files: str) -> dict[str, str]:
+    """Places of a paper's items, tables first, by the file that builds them."""
+    at = {name: file for file, names in files.items() for name in names.split()}
+    order = sorted(at, key=lambda name: (name[0] == "F", int(name[1:])))
+    return {f"{paper}.{name}": f"fftune.papers.{room}.{at[name]}:{name}" for name in order}
+
+
 PAPERS = Registry(
     "table or figure",
     "fftune.papers",
     {
-        "P1.T1": "fftune.papers.false_friends.tables:T1",
-        "P1.T2": "fftune.papers.false_friends.tables:T2",
-        "P1.T3": "fftune.papers.false_friends.tables:T3",
-        "P1.T4": "fftune.papers.false_friends.galleries:T4",
-        "P1.T5": "fftune.papers.false_friends.tables:T5",
-        "P1.T6": "fftune.papers.false_friends.tables:T6",
-        "P1.T7": "fftune.papers.false_friends.tables:T7",
-        "P1.T8": "fftune.papers.false_friends.tables:T8",
-        "P1.T9": "fftune.papers.false_friends.tables:T9",
-        "P1.T10": "fftune.papers.false_friends.fronts:T10",
-        "P1.T11": "fftune.papers.false_friends.fronts:T11",
-        "P1.T12": "fftune.papers.false_friends.fronts:T12",
-        "P1.T13": "fftune.papers.false_friends.fronts:T13",
-        "P1.T14": "fftune.papers.false_friends.attacks:T14",
-        "P1.T15": "fftune.papers.false_friends.toy_items:T15",
-        "P1.T16": "fftune.papers.false_friends.certified:T16",
-        "P1.F1": "fftune.papers.false_friends.galleries:F1",
-        "P1.F2": "fftune.papers.false_friends.figures:F2",
-        "P1.F3": "fftune.papers.false_friends.figures:F3",
-        "P1.F4": "fftune.papers.false_friends.figures:F4",
-        "P1.F5": "fftune.papers.false_friends.figures:F5",
-        "P1.F6": "fftune.papers.false_friends.figures:F6",
-        "P1.F7": "fftune.papers.false_friends.figures:F7",
-        "P1.F8": "fftune.papers.false_friends.toy_items:F8",
-        "P1.F9": "fftune.papers.false_friends.toy_items:F9",
-        "P1.F10": "fftune.papers.false_friends.toy_items:F10",
-        "P1.F11": "fftune.papers.false_friends.toy_items:F11",
-        "P1.F12": "fftune.papers.false_friends.toy_items:F12",
+        **_items(
+            "P1",
+            "false_friends",
+            tables="T1 T2 T3 T5 T6 T7 T8 T9",
+            galleries="T4 F1",
+            fronts="T10 T11 T12 T13",
+            attacks="T14",
+            toy_items="T15 F8 F9 F10 F11 F12",
+            certified="T16",
+            figures="F2 F3 F4 F5 F6 F7",
+        ),
         "P1.transfer": "fftune.papers.false_friends.transfer:TRANSFER",
         "P1.robust-hypocrisy": "fftune.papers.false_friends.robust_hypocrisy:ROBUST_HYPOCRISY",
         "P1.true-friend": "fftune.papers.false_friends.true_friend:TRUE_FRIEND",
-        "P2.T1": "fftune.papers.hedge_defense.tables:T1",
-        "P2.T2": "fftune.papers.hedge_defense.tables:T2",
-        "P2.T3": "fftune.papers.hedge_defense.fast_at_table:T3",
-        "P2.T4": "fftune.papers.hedge_defense.variance_table:T4",
-        "P2.T5": "fftune.papers.hedge_defense.tables:T5",
-        "P2.T6": "fftune.papers.hedge_defense.adaptive_tables:T6",
-        "P2.T7": "fftune.papers.hedge_defense.tables:T7",
-        "P2.T8": "fftune.papers.hedge_defense.adaptive_tables:T8",
-        "P2.F1": "fftune.papers.hedge_defense.figures:F1",
-        "P2.F2": "fftune.papers.hedge_defense.figures:F2",
-        "P2.F3": "fftune.papers.hedge_defense.figures:F3",
-        "P2.F4": "fftune.papers.hedge_defense.linear_items:F4",
-        "P2.F5": "fftune.papers.hedge_defense.figures:F5",
-        "P2.F6": "fftune.papers.hedge_defense.figures:F6",
-        "P2.F7": "fftune.papers.hedge_defense.figures:F7",
-        "P2.F8": "fftune.papers.hedge_defense.figures:F8",
-        "P2.F9": "fftune.papers.hedge_defense.figures:F9",
-        "P2.F10": "fftune.papers.hedge_defense.linear_items:F10",
-        "P2.F11": "fftune.papers.hedge_defense.linear_items:F11",
-        "P2.F12": "fftune.papers.hedge_defense.linear_items:F12",
+        **_items(
+            "P2",
+            "hedge_defense",
+            tables="T1 T2 T5 T7",
+            fast_at_table="T3",
+            variance_table="T4",
+            adaptive_tables="T6 T8",
+            figures="F1 F2 F3 F5 F6 F7 F8 F9",
+            linear_items="F4 F10 F11 F12",
+        ),
     },
 )

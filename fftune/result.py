@@ -10,12 +10,13 @@ from fftune.evaluation.question import questions_of
 from fftune.expectation import Expectation
 from fftune.outcomes import Outcomes
 from fftune.registry import nearest
-from fftune.report.attack_seeds import SeedSpread, seed_lines, seed_spreads
-from fftune.report.attack_table import rates, table
+from fftune.report.attack_seeds import SeedSpread, seed_spreads
+from fftune.report.attack_table import rates
 from fftune.report.defended_rows import undefended
 from fftune.report.defense_rates import defense_expectations, defense_rates
-from fftune.report.defense_table import defense_table
+from fftune.report.evaluation_page import EvaluatedNet, attack_blocks, net_page
 from fftune.report.optimality import SearchKey
+from fftune.report.terminal import plain
 from fftune.risk import Rate, UnionCounts
 
 if TYPE_CHECKING:
@@ -158,13 +159,19 @@ class Evaluation:
         return len(self.outcomes)
 
     def __repr__(self) -> str:
-        """The table that `python -m fftune.evaluate` prints, below what was resolved."""
-        parts = [question.head() for question in questions_of(self.outcomes)]
-        bare = table(undefended(self.outcomes), self.seconds)
-        parts.append("\n".join([bare, *seed_lines((self.outcomes, *self.others))]))
-        if self._defenses:
-            parts.append(defense_table(self.outcomes, self.seconds))
-        return "\n\n".join(parts)
+        """The page that `python -m fftune.evaluate` prints."""
+        pages = [
+            net_page(
+                EvaluatedNet(
+                    question=question,
+                    outcomes=self.outcomes,
+                    seeds=self.others,
+                    seconds=self.seconds,
+                )
+            )
+            for question in questions_of(self.outcomes)
+        ]
+        return "\n\n".join(map(plain, pages or [attack_blocks(undefended(self.outcomes))]))
 
     def _repr_html_(self) -> str:
         return "".join(self.risks(name)._repr_html_() for name in ("none", *self._defenses))

@@ -1,6 +1,5 @@
 """Python files of the user's: run as scripts are, their mistakes reported in one line."""
 
-import ast
 import contextlib
 import difflib
 import hashlib
@@ -17,6 +16,7 @@ from shlex import quote
 from types import FrameType, ModuleType
 from typing import Any
 
+from fftune.code_text import functions_of
 from fftune.errors import FftuneError, ModelError, UserError
 from fftune.named_code import may_run, within
 
@@ -75,18 +75,9 @@ def defined(file: Path, name: str, kind: str) -> Any:
     found = attribute(file, name)
     if not callable(found):
         near = difflib.get_close_matches(name, functions_of(file), n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
+        meant = "".join(f"; did you mean {one!r}?" for one in near)
         raise UserCodeError(f"{file.name} defines no {kind} {name!r}{meant}")
     return found
-
-
-def functions_of(file: Path) -> list[str]:
-    """Names of the functions that a file defines, without running it; none of a damaged file."""
-    try:
-        nodes = ast.parse(file.read_bytes()).body
-    except (OSError, SyntaxError, ValueError):
-        return []
-    return [node.name for node in nodes if isinstance(node, ast.FunctionDef)]
 
 
 def called(file: Path, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -148,42 +139,6 @@ def local_code(file: Path) -> str:
     Modules whose files have changed since they were run count as they were run.
     """
     return _RUN.digest(file.absolute())
-
-
-def written_code(file: Path) -> str:
-    """A digest of a file's text, and of the modules beside it that it imports, and these import.
-
-    Nothing is run, so that it is the same before and after the file is; `local_code` knows modules
-    that are imported by other means than a statement.
-    """
-    folder, texts, ahead = file.absolute().parent, {}, [file.absolute()]
-    while ahead:
-        path = ahead.pop()
-        name = path.relative_to(folder).as_posix() if path != file.absolute() else ""
-        if name in texts:
-            continue
-        try:
-            texts[name] = path.read_bytes()
-        except OSError:
-            texts[name] = b""
-        ahead += _imported(texts[name], folder)
-    told = repr([(name, hashlib.sha256(text).hexdigest()) for name, text in sorted(texts.items())])
-    return hashlib.sha256(told.encode()).hexdigest()[:16]
-
-
-def _imported(text: bytes, folder: Path) -> Iterator[Path]:
-    """Files of a folder that a text imports; of a package there all."""
-    try:
-        nodes = list(ast.walk(ast.parse(text)))
-    except (SyntaxError, ValueError):  # told when it is run
-        return
-    named = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
-    named += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module]
-    for name in {name.partition(".")[0] for name in named}:
-        if (module := folder / f"{name}.py").is_file():
-            yield module
-        if (folder / name).is_dir():
-            yield from (folder / name).rglob("*.py")
 
 
 @dataclass

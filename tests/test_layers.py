@@ -33,6 +33,7 @@ RANKS = {
     "keyed_noise": 4,
     "allocator": 4,
     "storage": 4,
+    "code_text": 0,
     "user_code": 1,
     "names": 1,
     "named_code": 0,
@@ -40,6 +41,7 @@ RANKS = {
     "private_ray": 5,
     "ray_head": 5,
     "ray_lines": 5,
+    "ray_signals": 5,
     "ray_cluster": 6,
     "threat": 5,
     "models": 5,
@@ -86,7 +88,14 @@ DOORS = {
     "optuna": {"sweeping", "testing.samplers"},
     "sqlalchemy": {"sweeping.optuna_storage", "tracking.store"},
     "ray": {
-        *("ray_cluster", "ray_lines", "metrics", "evaluation.ray_pool", "papers.graph.on_ray"),
+        *(
+            "ray_cluster",
+            "ray_lines",
+            "ray_signals",
+            "metrics",
+            "evaluation.ray_pool",
+            "papers.graph.on_ray",
+        ),
         *(
             "sweeping.ray_scheduler",
             "sweeping.ray_tune",
@@ -116,14 +125,8 @@ DOORS = {
     "filelock": {"storage"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
-        *(
-            "evaluation.ray_pool",
-            "evaluation.saved_images",
-            "report.gaps",
-            "capture.python_state",
-            "papers",
-        ),
-        "models.weights",
+        *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
+        *("capture.python_state", "papers", "models.weights"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from fftune.cli.train import Train
 from fftune.config import SweepConfig, TrainConfig
+from fftune.data.data_form import Place
 from fftune.data.dataset import Source
-from fftune.data.sources.folders import folder
+from fftune.data.sources.folders import class_folders
 from fftune.errors import ConfigError, DataError
 from fftune.names import LONGEST, is_label, is_plain, joined_name, plain_name, require_name
 
@@ -129,12 +130,12 @@ def test_classes_of_two_machines_are_the_same(tmp_path: Path) -> None:
     apart = unicodedata.normalize("NFD", "café")
     images(tmp_path / "train", "café", "tea")
     images(tmp_path / "test", apart, "tea")
-    parts = folder(tmp_path)
+    parts = class_folders(Place(path=tmp_path))
     assert parts["train"].source.classes == parts["test"].source.classes == ("café", "tea")
     assert parts["test"].y.tolist() == [0, 1]
     images(tmp_path / "train", apart)
     with pytest.raises(DataError, match="two class folders of one name"):
-        folder(tmp_path)
+        class_folders(Place(path=tmp_path))
 
 
 def test_an_experiment_is_one_line() -> None:

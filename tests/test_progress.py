@@ -92,7 +92,11 @@ def test_work_that_is_asked_for_later_and_known_already(clock, said) -> None:
         assert (progress.rate, progress.left) == (0.5, 40)
         progress.add(10, known=10)
         assert (progress.rate, progress.left) == (0.5, 40)
-    assert said() == ["net: 5 of 30 blocks", "net: 20 of 40 blocks in 10 s"]
+    assert said() == [
+        "net: 5 of 30 blocks",
+        "net: 10 of 30 blocks, 2 s each, 40 s left",
+        "net: 20 of 40 blocks in 10 s",
+    ]
 
 
 def test_seconds_left_that_are_known_better_than_by_the_rate(clock, said) -> None:

@@ -18,6 +18,7 @@ from ray.exceptions import AuthenticationError
 from fftune import named_code
 from fftune.config import Resources
 from fftune.errors import ClusterError
+from fftune.ray_signals import signals_kept, worker
 from fftune.sweeping.ray_tune import at_once
 
 
@@ -269,8 +270,30 @@ def test_the_commands_own_handler_of_sigterm_outlives_the_start_of_ray() -> None
 
     before = signal.signal(signal.SIGTERM, ours)
     try:
-        with cluster._signals_kept():
+        with signals_kept():
             signal.signal(signal.SIGTERM, signal.SIG_DFL)
         assert signal.getsignal(signal.SIGTERM) is ours
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def test_a_signal_waits_while_ray_connects(monkeypatch) -> None:
+    """Its C++ has handlers by then, and none of Python's must raise in it."""
+    told: list[str] = []
+
+    def ours(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def connect() -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+        told.append("connected")
+
+    monkeypatch.setattr(worker, "connect", connect)
+    before = signal.signal(signal.SIGTERM, ours)
+    try:
+        with signals_kept(), pytest.raises(KeyboardInterrupt):
+            worker.connect()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert told == ["connected"] and worker.connect is connect

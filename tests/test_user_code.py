@@ -10,12 +10,13 @@ import pytest
 from fftune import recipes
 from fftune.cli.evaluate import main
 from fftune.cli.options import run
+from fftune.code_text import written_code
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, ThreatModel
 from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.evaluate import evaluate
 from fftune.models import load_model
 from fftune.training.train import train
-from fftune.user_code import answering, local_code, written_code
+from fftune.user_code import answering, local_code
 from tests.forked import module
 from tests.training.tinies import tiny
 

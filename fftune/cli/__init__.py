@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from typing import NoReturn
 
-from fftune.cli.verbs import VERBS
+from fftune.cli.verbs import FLAGS, VERBS
 from fftune.errors import ConfigError
 
 __all__ = ["main"]
@@ -21,7 +21,6 @@ begin with:
 {spoken} VERB --help tells what is used most, --help-all all.
 --version: which fftune this is
 --print-completion bash|zsh|fish: a script that lets the shell complete"""
-FLAGS = ("--help", "--version", "--print-completion")
 
 
 def main() -> NoReturn:

@@ -248,7 +248,16 @@ def _at(place: Place, *, betons: bool) -> Parts:
     if not path.exists():
         raise DataError(f"data.name: there is no folder or file {str(path)!r}")
     known = ", ".join(DATA_FORMS[name].files for name in DATA_FORMS)
-    raise DataError(f"data.name: {str(path)!r} is none of: {known}")
+    raise DataError(f"data.name: {str(path)!r} is none of: {known}{_advice(path)}")
+
+
+def _advice(path: Path) -> str:
+    """The end of an error about a file of no form, which says what to name instead."""
+    if path.suffix.lower() in (".zip", ".7z", ".rar", ".gz", ".zst"):
+        return "; unpack it, and name its folder"
+    if has_images([path.name]):
+        return "; a single image has no label: name the folder of its class folders"
+    return ""
 
 
 def _is_there(path: Path) -> bool:

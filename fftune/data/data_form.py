@@ -1,5 +1,6 @@
 """Forms in which people keep images and labels: the record of one, and how a place is written."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -45,10 +46,16 @@ class Place:
             DataError: the number is none.
         """
         settings: dict[str, str] = {}
-        while (found := _SETTING.search(text)) and not in_home(text).exists():
+        while (found := _SETTING.search(text)) and not os.path.exists(in_home(text)):
             settings[found[1]] = found[2]
             text = text[: found.start()]
         count = settings.get("classes", "0")
+        try:
+            in_home(text).exists()
+        except OSError as error:
+            raise DataError(f"data.name: {text[:60]!r}...: {error.strerror}") from None
+        if not text:
+            raise DataError("data.name: folder: must have a path behind it")
         if not count.isdecimal():
             raise DataError(f"data.name: classes must be a whole number, got {count!r}")
         return cls(

@@ -34,12 +34,24 @@ def files_below(folder: Path, above: tuple[str, ...] = ()) -> Iterator[str]:
     """The names of all files below a folder; links are followed, but never in a circle."""
     above = above or (os.path.realpath(folder),)
     for entry in entries(folder):
-        if not entry.is_dir():
+        if not is_folder(entry):
             if entry.is_symlink() or entry.is_file():  # whoever opens a pipe waits for ever
                 yield entry.name
         elif (real := os.path.realpath(entry.path)) not in above:
             for name in files_below(folder / entry.name, (*above, real)):
                 yield f"{entry.name}/{name}"
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    """Is an entry a folder, or a link to one?
+
+    Raises:
+        DataError: this user may not know.
+    """
+    try:
+        return entry.is_dir()
+    except OSError as error:
+        raise DataError(f"{entry.path!r} cannot be looked at: {error.strerror}") from None
 
 
 def entries(path: Path) -> list[os.DirEntry[str]]:
@@ -71,7 +83,7 @@ def glimpse(path: Path) -> list[str]:
             if entry.name[0] == "." or seen > GLIMPSE:
                 continue
             name = f"{below}/{entry.name}" if below else entry.name
-            (waiting if entry.is_dir() else found).append(name)
+            (waiting if is_folder(entry) else found).append(name)
     return found
 
 

@@ -25,7 +25,7 @@ def told(part: OfficialSplit, spec: DataSpec, split: Split, count: int, official
             f"{official - len(part):,} of the {official:,} that were published are missing"
         )
     if part.name == "whole" and split == "test" and count == len(part):
-        words.append("no official parts, so all of them are evaluated")
+        words.append("no official parts, so all of them are the test split")
     elif count != len(part):
         words.append(f"{count:,} of them are the {split} split")
     if size := spec.image_size:

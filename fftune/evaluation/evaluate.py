@@ -216,7 +216,7 @@ def _on_ray(
                 with _under_test(name, model, request) as (_, ready, _):
                     begin()
                     prepared[name] = ready
-            except DataError:
+            except DataError:  # as above
                 raise
             except FftuneError as error:
                 results[name] = EvalResult(error=error)
@@ -280,9 +280,9 @@ def _under_test(
 
 def _described(job: EvalJob) -> str:
     """What a net is in for, as in "2 attacks on 200 images of digits, test"."""
-    data, s = job.dataset, "s" if len(job.attacks) > 1 else ""
+    data = job.dataset
     images = f"{len(data):,} images of {data.source.name}, {data.split}"
-    return f"{len(job.attacks)} attack{s} on {images}"
+    return f"{len(job.attacks)} attacks on {images}"
 
 
 def _prepared(
@@ -346,6 +346,5 @@ def _device_of_actors(wanted: Device, gpus: float) -> Device:
     """
     if wanted == "cuda" and not gpus:
         raise ConfigError("gpus must be > 0 for device 'cuda' on Ray, got 0")
-    if wanted == "auto":
-        return "cuda" if gpus else "cpu"
-    return wanted
+    on_actors: Device = "cuda" if gpus else "cpu"
+    return on_actors if wanted == "auto" else wanted

@@ -165,7 +165,7 @@ class Question:
         own = [one for one in self.attacks if one not in added]
         threads = f"{self.threads} thread" + ("s" if self.threads != 1 else "")
         told = {
-            "net": self.origin,
+            "from": self.origin,
             "images": self.about(),
             "classes": f"{len(self.classes)} in order: {_shortened(self.classes)}",
             "ball": self.ball,
@@ -176,7 +176,7 @@ class Question:
             f"fftune {__version__}, engine {self.engine}",
         }
         absent = {
-            "net": not self.origin,
+            "from": not self.origin,
             "defences": not self.defences,
             "aware": not added,
         }

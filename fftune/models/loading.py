@@ -165,7 +165,7 @@ def _built(spec: ModelSpec, *, fresh: bool) -> Built:
     if spec.width is not None:
         raise ConfigError(f"width must be left out for {spec.factory!r}, got {spec.width!r}")
     source: ModelSource = MODEL_SOURCES[prefix]
-    if fresh and source.sized and spec.inputs is None:
+    if source.sized and spec.weights and spec.inputs is None:
         raise InputsNeededError(spec.factory)
     name = spec.factory.removeprefix(f"{prefix}:")
     return source.build(Asked(name=name, inputs=spec.inputs, fresh=fresh))
@@ -244,7 +244,7 @@ def _of_user(spec: ModelSpec, *, fresh: bool) -> Built:
             own = f"width must be left out for a net of one's own, got {spec.width!r}"
             raise ConfigError(f"{own} ({spec.factory})")
         elif isinstance(found, ModelSource):
-            if fresh and found.sized and spec.inputs is None:
+            if found.sized and spec.weights and spec.inputs is None:
                 raise InputsNeededError(spec.factory)
             arguments = [Asked(name=text, inputs=spec.inputs, fresh=fresh)]
         net = called(file, lambda: found(*arguments, **named))

@@ -6,11 +6,11 @@ from dataclasses import replace
 from pathlib import Path
 from shlex import quote
 
+from fftune.code_text import functions_of
 from fftune.config import DataSpec, ModelSpec, read_settings, require
 from fftune.config.data import of_another
 from fftune.errors import ConfigError, ModelError
 from fftune.registry import MODEL_SOURCES, MODELS, is_of_file, nearest, source_prefix
-from fftune.user_code import functions_of
 
 OURS = "fftune:"
 """Prefix of a factory that is a name of the table, as in `fftune:resnet18`."""

@@ -13,7 +13,7 @@ from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
 from fftune.report.convergence import convergence_lines
 from fftune.report.optimality import SearchKey, SearchShare, search_shares, share_lines
-from fftune.report.terminal import WIDE, Block, plain
+from fftune.report.terminal import Block
 from fftune.risk import Rate, UnionCounts
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ MEANING = {
     "targeted": "predicted as the target, of those wrong when clean",
     "stability": "prediction changed",
 }
-
-
-def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> str:
-    """Format what `details` gives as text."""
-    return plain(details(outcomes, seconds), WIDE)
 
 
 def details(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> list[Block]:

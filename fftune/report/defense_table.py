@@ -18,16 +18,11 @@ from fftune.report.defended_rows import (
 )
 from fftune.report.optimality import SearchKey, defended_shares, share_lines
 from fftune.report.row_order import attacks_in, defenses_in
-from fftune.report.terminal import WIDE, Block, grid, plain
+from fftune.report.terminal import Block, grid
 from fftune.risk import Rate
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-def defense_table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> str:
-    """Format what `defense_details` gives as text."""
-    return plain(defense_details(outcomes, seconds), WIDE)
 
 
 def defense_details(

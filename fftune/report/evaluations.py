@@ -112,7 +112,7 @@ class EvaluationRecord:
         except Exception as error:  # MLflow fails by the errors of a dozen libraries
             reason = (str(error) or type(error).__name__).splitlines()[0]
             log.debug("MLflow", exc_info=True)
-            log.warning("MLflow has no record of %s: %s", net.name, reason)
+            log.warning("MLflow has no record of %s: %s", net.question.name, reason)
 
     def finish(self, results: Mapping[str, EvalResult]) -> None:
         """Raise if a net or a block is missing.

@@ -87,7 +87,7 @@ class TrialProgress:
 
     def _ended(self, what: str) -> None:
         work, volume = self._progress, hypervolume(self._found, REFERENCE)
-        work.update(work.done + 1, note=f"best hypervolume {volume:.4f}")
+        work.update(work.done + 1, note=f"best hypervolume {volume:.4f}", told=True)
         more = work.done < work.total and isfinite(work.left)
         left = f", {duration(work.left)} left" if more else ""
         log.info("%s trial %d/%d %s%s", work.name, work.done, work.total, what, left)

@@ -1,5 +1,6 @@
 """Work that a thread does while a net takes its first steps, as opening MLflow is."""
 
+import signal
 import sys
 from _thread import interrupt_main
 from collections.abc import Callable, Iterator
@@ -45,6 +46,9 @@ class _Work(Thread, Generic[T]):
 
     def run(self) -> None:
         """Work, with the main thread served first."""
+        signal.pthread_sigmask(
+            signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM)
+        )  # the main thread's
         before = sys.getswitchinterval()
         sys.setswitchinterval(SWITCH)
         try:

@@ -27,6 +27,12 @@ class TrainingData:
     inputs: InputSpec
     """Shape, classes and normalisation for the net: images are as large as in the last phase."""
 
+    @property
+    def origin(self) -> str:
+        """Words on the files that train; empty where there are none."""
+        found = (listed.part.origin for listed in self.phases)
+        return "; ".join(dict.fromkeys(filter(None, found)))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EpochStream:

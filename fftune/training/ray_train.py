@@ -1,6 +1,5 @@
 """The door to Ray Train: one net trained by several processes, on one machine or on many."""
 
-import json
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,14 +21,13 @@ from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from fftune.config import TrainConfig
-from fftune.errors import ClusterError, FftuneError, packed, unpacked
+from fftune.errors import ClusterError, FftuneError
 from fftune.metrics import Metrics
-from fftune.storage import in_turn, write_text
-from fftune.stored_file import reading
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.cost import count_epoch
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
+from fftune.training.last_words import FAILED, leave, left
 from fftune.training.run_dir import RunDir
 from fftune.training.train import train
 
@@ -37,8 +35,6 @@ log = logging.getLogger(__name__)
 FAILURES = 3
 """Number of times that dead workers are replaced before the run is given up."""
 LOG, REPEAT_SECONDS = "train.log", 1.0
-FAILED = "failed.json"
-"""File for an error that replacing the worker would not mend."""
 
 
 def train_on_ray(
@@ -96,21 +92,13 @@ def train_on_ray(
         with _repeated(folder / LOG):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise _worker_error(folder) or _last_words(error) from None
-    if failure := _worker_error(folder):
+        raise left(folder) or _last_words(error) from None
+    if failure := left(folder):
         raise failure
     checkpoint = RunDir(folder).finished()
     assert checkpoint is not None  # the leading worker has written it
     on_history(checkpoint.history)
     return checkpoint
-
-
-def _worker_error(folder: Path) -> FftuneError | None:
-    """The error that a worker left in `FAILED`, or None."""
-    if not (folder / FAILED).exists():
-        return None
-    with reading(folder / FAILED, "a worker's last words"):
-        return unpacked(**json.loads((folder / FAILED).read_text(encoding="utf-8")))
 
 
 def _last_words(error: ray.train.TrainingFailedError) -> FftuneError:
@@ -166,12 +154,5 @@ def _worker(settings: dict[str, Any]) -> None:
     try:
         train(**arguments, on_epoch=lambda epoch, _: count_epoch(metrics, epoch, config))
     except FftuneError as error:
-        _tell(error, folder)
+        leave(error, folder)
         raise  # Ray ends the other processes, which wait for this one, and starts all once more
-
-
-def _tell(error: FftuneError, folder: Path) -> None:
-    """Leave for the driver, and for the next attempt, why a worker failed, unless one has."""
-    with in_turn(folder / FAILED):
-        if not (folder / FAILED).exists():  # what others say later may be but a consequence
-            write_text(folder / FAILED, json.dumps(packed(error)) + "\n")

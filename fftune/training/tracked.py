@@ -74,6 +74,8 @@ def train_tracked(
                     with suppress(StorageError):  # then there is no run
                         run().end("FAILED")
                 raise
+            if data.origin:
+                run().tag("fftune.data_files", data.origin)
             _close(run(), checkpoint, folder)
     return checkpoint, folder
 

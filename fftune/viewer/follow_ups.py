@@ -17,7 +17,7 @@ from fftune.config import (
 Trained = Callable[[TrainConfig], str]
 """Gives the command that trains a net with these settings; empty where no flags would."""
 Commands = list[tuple[str, str]]
-"""What each is for, and the command."""
+"""Commands, each with what it is for before it."""
 
 
 def follow_ups(config: Study, folder: Path, settings: Settings, trained: Trained) -> Commands:

@@ -15,6 +15,8 @@ MENDED = {
     "mlflow": "3.11.0",
 }
 """First versions without the holes that were known on 2026-11-27."""
+FOR_NETS = {"robustbench", "safetensors", "timm", "transformers"}
+"""Libraries of extras that no image and no test needs, and that nothing pins."""
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 
 
@@ -39,6 +41,8 @@ def test_the_lowest_version_is_above_those_with_known_holes(package: str) -> Non
 
 def test_every_requirement_has_a_lowest_version_that_the_pins_meet() -> None:
     for requirement in requirements():
+        if requirement.name in FOR_NETS:
+            continue
         assert lowest(requirement) <= Version(PINS[requirement.name]), requirement
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from fftune.config import DataSpec
 from fftune.data import load
 from fftune.data.catalog import open_parts
-from fftune.data.sources.folders import natural
+from fftune.data.naming import natural
 from fftune.errors import ConfigError, DataError
 from fftune.registry import DATASETS
 

@@ -16,6 +16,7 @@ from fftune.data.catalog import open_parts
 from fftune.data.conversion import Conversion, convert
 from fftune.data.sources import folders
 from fftune.errors import DataError
+from fftune.evaluation.question import questions_of
 
 
 @pytest.fixture(autouse=True)
@@ -61,7 +62,7 @@ def test_an_album_is_read_whole(album: Path, caplog: pytest.LogCaptureFixture) -
         f"folder:{album} is class folders in {str(album)!r}",
         "8 files that are no image of a class are left out",
         "7 images of 2 classes",
-        "no official parts, so all of them are evaluated",
+        "no official parts, so all of them are the test split",
         "the shorter side made 37 and the central 32 x 32 pixels taken",
     ):
         assert words in data.origin and words in caplog.text
@@ -215,6 +216,57 @@ def test_what_is_missing_names_what_makes_it(name: str, made: str) -> None:
     with pytest.raises(DataError) as caught:
         load(DataSpec(name=name), "test")
     assert made in str(caught.value) and "\n" not in str(caught.value)
+
+
+ODD = {
+    "folder:": "must have a path behind it",
+    "folder:a\0b": "there is no folder or file",
+    "folder:" + "x" * 5000: "File name too long",
+    "/dev/zero": "is none of: .*class folders of images",
+    "{0}/x.zip": "is none of: .*; unpack it, and name its folder",
+    "{0}/photo.png": "a single image has no label: name the folder of its class folders",
+    "{0}/empty": r"no class folders; expected empty/CLASS/IMAGE\.png$",
+    "{0}/loop": "class folder '.*loop/again' has no images",
+    "{0}/bytes": "cannot be the name of a class",
+    "{0}/pipe.tar": "is a pipe",
+    "{0}/nothing-*.tar": "there is no file",
+    "{0}/x-{{0..99999999}}.tar": "stands for too many files",
+    "{0}/bytes,classes=3": "has no use for 'classes'",
+    "s3://bucket/set": "there is no folder or file",
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_a_path_to_something_else_is_one_line(tmp_path: Path, name: str) -> None:
+    for folder in ("empty", "loop"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "loop/again").symlink_to(tmp_path / "loop")
+    photograph(tmp_path / os.fsdecode(b"bytes/caf\xe9") / "0.png")
+    os.mkfifo(tmp_path / "pipe.tar")
+    for file in ("x.zip", "photo.png"):
+        (tmp_path / file).write_bytes(b"PK")
+    with pytest.raises(DataError, match=ODD[name]) as caught:
+        load(DataSpec(name=name.format(tmp_path)), "test")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_path_with_marks_of_patterns_is_itself(tmp_path: Path) -> None:
+    for name in ("br[1]ace{a}", "a,label=b", "it's here, now"):
+        photograph(tmp_path / name / "a/0.png")
+        assert load(DataSpec(name=f"folder:{tmp_path}/{name}"), "test").source.name == name
+
+
+def test_what_a_name_stands_for_is_in_rows_and_table(album: Path) -> None:
+    from torch import nn
+
+    import fftune as ff
+
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(12, 2))
+    spec = DataSpec(name=f"{album}/", image_size=32)
+    result = ff.evaluate(net, spec, eps=0.01, steps=1, examples=4)
+    (question,) = questions_of(result.outcomes)
+    assert question.remarks[0].startswith(f"data: folder:{album}/ is class folders in")
+    assert f"data: folder:{album}/ is" in str(result)
 
 
 def test_a_set_among_those_of_fftune_is_listed(tmp_path: Path, monkeypatch, capsys) -> None:

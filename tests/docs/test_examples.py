@@ -90,7 +90,7 @@ def test_pages_have_examples() -> None:
     files = {block.file for block in blocks(ROOT / "docs" / "extending.md") if block.file}
     assert len(files) >= 8, files
     headings = re.findall(r"^## An? (.+)$", (ROOT / "docs" / "extending.md").read_text(), re.M)
-    assert len(headings) == 9, headings
+    assert len(headings) == 10, headings
 
 
 def test_a_block_that_fails_is_told_by_its_line(tmp_path: Path) -> None:

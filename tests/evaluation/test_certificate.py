@@ -11,8 +11,9 @@ from fftune.errors import ConfigError, ModelError
 from fftune.evaluation.certificate import at_worst, certificates
 from fftune.models import make_model
 from fftune.outcomes import Outcomes
-from fftune.report.attack_table import rates, table
+from fftune.report.attack_table import rates
 from fftune.risk import Rate, RiskCounts, UnionCounts
+from tests.report.detail_texts import table
 
 
 def certified(model, count: int = 120, *, eps: float, seed: int = 7) -> Outcomes:

@@ -22,15 +22,14 @@ from fftune.keyed_noise import Noise
 from fftune.outcomes import Outcomes
 from fftune.report import defense_legend
 from fftune.report import evaluations as records
-from fftune.report.attack_table import table
 from fftune.report.defended_rows import defense_frame, flip_counts, undefended
 from fftune.report.defense_rates import defense_rates
-from fftune.report.defense_table import defense_table
 from fftune.report.evaluation_page import net_page
 from fftune.report.evaluations import EvaluationRecord
 from fftune.report.terminal import plain
 from fftune.risk import Rate, RiskCounts
 from tests.brief import BRIEF
+from tests.report.detail_texts import defense_table, table
 from tests.report.drawn_rows import by_hand
 
 THREAT = ThreatModel(eps=0.05)

@@ -20,9 +20,10 @@ from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.evaluate import evaluate
 from fftune.models import verdict
 from fftune.outcomes import Outcomes, rows
-from fftune.report.attack_table import rates, table, values
+from fftune.report.attack_table import rates, values
 from fftune.risk import Rate, UnionCounts
 from tests.brief import BRIEF
+from tests.report.detail_texts import table
 
 THREAT = ThreatModel(eps=0.02)
 AUTO = BatteryConfig(name="ensemble", block_size=50)

@@ -14,12 +14,11 @@ from fftune.evaluation.batteries import attacks_of, tier_of
 from fftune.evaluation.block_cache import BlockCache
 from fftune.evaluation.cost_model import passes
 from fftune.evaluation.evaluate import evaluate
-from fftune.report.attack_table import table
 from fftune.report.defended_rows import undefended
 from fftune.report.defense_rates import defense_rates
-from fftune.report.defense_table import defense_table
 from fftune.testing import check_battery, check_defense
 from tests.brief import BRIEF
+from tests.report.detail_texts import defense_table, table
 
 OWN = """
 import torch

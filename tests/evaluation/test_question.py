@@ -79,8 +79,10 @@ def test_whatever_differs_names_differ(field: str) -> None:
 
 
 def test_every_field_but_the_remarks_is_asked() -> None:
-    assert {f.name for f in fields(Question)} == {*OTHERS, "remarks"}
-    assert replace(ASKED, remarks=("a: b",)).name == ASKED.name
+    assert {f.name for f in fields(Question)} == {*OTHERS, "remarks", "origin"}
+    assert replace(ASKED, remarks=("a: b",), origin="w.pt").name == ASKED.name
+    told = replace(ASKED, origin="w.pt (sha256 12ab)").head().splitlines()
+    assert told[1] == "from      w.pt (sha256 12ab)"
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,8 @@ class Copy:
 
     whole: Path
     root: Path
+    live: tuple[str, ...] = ()
+    """Files that stay as they become."""
 
     def __post_init__(self) -> None:
         shutil.copytree(self.whole, self.root)
@@ -164,7 +166,7 @@ class Copy:
     def mend(self) -> None:
         """Make it whole again."""
         now = self.state()
-        for name in [name for name in now if now[name] != self.sound.get(name)]:
+        for name in [name for name in now if self._is_other(name, now)]:
             path = self.root / name
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path, ignore_errors=True)
@@ -176,3 +178,6 @@ class Copy:
                 whole = self.whole / name
                 shutil.copytree(whole, path) if whole.is_dir() else shutil.copy2(whole, path)
         self.sound = self.state()
+
+    def _is_other(self, name: str, now: State) -> bool:
+        return name not in self.live and now[name] != self.sound.get(name)

@@ -15,7 +15,18 @@ class Said:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             self.code = ended(lambda: work() and None)
         self.err = err.getvalue()
-        self.lines = [line for line in self.err.splitlines() if line.startswith("fftune: ")]
+
+    @classmethod
+    def of(cls, code: int, err: str) -> "Said":
+        """What a command in another process said."""
+        said = cls.__new__(cls)
+        said.code, said.err = code, err
+        return said
+
+    @property
+    def lines(self) -> list[str]:
+        """Lines of the edge."""
+        return [line for line in self.err.splitlines() if line.startswith("fftune: ")]
 
     def require_one_line(self) -> None:
         """Assert that all went well, or that one line said what did not."""

@@ -34,7 +34,9 @@ ELSEWHERE = {
     "tracking.outbox": "what is damaged is set aside: see tests/test_tracking.py",
     "tracking.store": "a file that it makes",
     "training.ray_train": "the log of a worker",
+    "viewer.folder": "files of this package",
     "user_code": "code of the user's, whose digest is taken",
+    "code_text": "code of the user's, which is not run",
     "cli.kept_traceback": "the file that it writes",
     "cli.streams": "nowhere",
 }

@@ -1,7 +1,7 @@
 """`python -m tests.integration.dying_head K WHAT LOG VERB ...`: Ray dies at a verb's K-th call.
 
-Calls are the driver's to Ray. WHAT is `gcs`, `raylet` or `both`, of the head of this process, or of
-the one whose id `HEAD` tells. LOG gets the number of calls, and what each was.
+Calls are the driver's to Ray. WHAT is `gcs`, `raylet` or `both`, of the command's private head. LOG
+gets a line for each call.
 """
 
 import functools
@@ -35,9 +35,9 @@ PLACES = (
 )
 
 
-def kill(what: str) -> None:
-    """Kill parts of the head, at once."""
-    above = psutil.Process(int(os.environ.get("HEAD", os.getpid())))
+def kill(what: str, pid: int) -> None:
+    """Kill parts of the head below a process, at once."""
+    above = psutil.Process(pid)
     parts = [p for p in above.children(recursive=True) if p.name() in NAMES[what]]
     for part in parts:
         part.kill()
@@ -50,7 +50,7 @@ def counted(call: Callable[..., Any], name: str, calls: list[str], at: int, what
         calls.append(name)
         print(len(calls), name, file=LOG, flush=True)
         if len(calls) == at:
-            kill(what)
+            kill(what, os.getpid())
         return call(*arguments, **named)
 
     return one

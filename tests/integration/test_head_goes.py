@@ -7,9 +7,12 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import pyarrow.parquet as pq
 import pytest
 
@@ -21,6 +24,8 @@ from ray.cluster_utils import Cluster
 
 from fftune.cli import evaluate, sweep, train
 from fftune.config import Resources
+from tests.integration.dying_head import kill
+from tests.integration.test_jobs import LOCAL, RAY, settings_in, sh
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(3000)]
 
@@ -28,6 +33,8 @@ CHECKOUT = Path(__file__).parents[2]
 QUICK = "--base.optimizer.epochs 1 --battery.steps 1 --battery.examples 20"
 STUDY = f"thrm --name s --strategy grid --space lam=0,5,20 --trials 3 --concurrency 1 {QUICK}"
 EXAM = "--battery risks --battery.steps 2 --examples 64 --battery.block-size 16 --backend ray"
+LONG = "--battery risks --battery.steps 200 --examples 320 --battery.block-size 16"
+"""An evaluation that is at work for a while."""
 GONE = re.compile(
     r"fftune: Ray's (head at 127\.0\.0\.1:\d+ is gone \(.*\)|raylet .* has ended); .*"
 )
@@ -134,3 +141,67 @@ def test_an_evaluation_whose_head_goes_goes_on(
         evaluate.main(words)
         assert rows(place / "rows") == expected, (at, what)
     assert struck >= 2
+
+
+def test_a_job_and_an_evaluation_on_a_cluster_whose_head_goes(
+    root: Path, tmp_path: Path, empty_mlflow: Path, monkeypatch
+) -> None:
+    """Ray ends a job's driver with the head; the job is submitted to a new head with --resume."""
+    settings = settings_in(tmp_path)
+    results = Path(settings["FFTUNE_STORAGE"])
+    shutil.copy(empty_mlflow, results)
+    monkeypatch.setenv("FFTUNE_STORAGE", str(root))
+    train.main(["standard", "--name", "t", "--optimizer.epochs", "1"])
+    address = f"127.0.0.1:{settings['FFTUNE_RAY_PORT']}"
+    asked = [str(root / "runs/t/checkpoint"), *LONG.split()]
+    exam = [sys.executable, "-m", "fftune", "evaluate", *asked, "--address", address]
+    job = [RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "fftune.sweep"]
+    job += STUDY.split()
+
+    env = settings | started(settings)
+    with begun(job, env, tmp_path / "job"), begun(exam, env, tmp_path / "exam") as evaluation:
+        while not (
+            [*results.glob("studies/s/trials/*/config.json")] and [*results.rglob("blocks/**/*.*")]
+        ):
+            assert evaluation.poll() is None, (tmp_path / "exam").read_text()
+            time.sleep(0.05)
+        head = psutil.Process(int((tmp_path / "state/pid").read_text()))
+        family = [head, *head.children(recursive=True)]
+        kill("both", head.pid)
+        assert evaluation.wait() == 2
+        psutil.wait_procs(family)  # the job's driver is one of them
+    told = (tmp_path / "exam").read_text().splitlines()
+    assert GONE.fullmatch(told[-1]) and not [line for line in told if "Traceback" in line], told
+    assert not [*results.glob("studies/s/trials/*/failure.json")]
+
+    sh(LOCAL, "stop", env=settings)
+    env = settings | started(settings)
+    again = [sh(*job, "--resume", env=env), sh(*exam, env=env)]
+    sh(LOCAL, "stop", env=settings)
+
+    assert [one.returncode for one in again] == [0, 0], again
+    sweep.main([*STUDY.split(), "--backend", "inline"])
+    evaluate.main(asked)
+    for where in ("studies/s", "rows"):
+        assert rows(results / where) == rows(root / where) != {}
+    front = json.loads((results / "studies/s/front.json").read_text())
+    assert front["failures"] == [] and len(front["points"]) == 3
+
+
+@contextmanager
+def begun(words: list[str], env: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A command while the block runs, which has ended or is killed then."""
+    with log.open("w") as file:
+        command = subprocess.Popen(words, cwd=CHECKOUT, env=env, stdout=file, stderr=file)
+    try:
+        yield command
+    finally:
+        command.kill()
+        command.wait()
+
+
+def started(settings: dict[str, str]) -> dict[str, str]:
+    """What a head of clusters/local.sh tells `ray job`."""
+    told = sh(LOCAL, "start", env=settings)
+    assert told.returncode == 0, told.stderr
+    return dict(re.findall(r"(RAY_\w+)=(\S+)", told.stdout))

@@ -276,6 +276,27 @@ def test_a_page_from_elsewhere_is_refused(cluster: dict[str, str], how: str) -> 
         assert status in (401, 403) or (path == "/" and "raysubmit" not in text), (method, path)
 
 
+def test_the_agents_beside_the_head_want_the_token_too(cluster: dict[str, str]) -> None:
+    """They start jobs, and whatever the environment of a job asks for, as the head does."""
+    first = int(cluster["FFTUNE_RAY_AGENT_PORT"])
+    jobs, environments = f"http://127.0.0.1:{first}/api/job_agent/jobs", first + 3
+    tries = [("POST", f"{jobs}/"), ("POST", f"{jobs}/raysubmit_x/stop")]
+    tries += [("DELETE", f"{jobs}/raysubmit_x"), ("GET", f"{jobs}/raysubmit_x/logs")]
+    tries += [
+        ("POST", f"http://127.0.0.1:{environments}/{path}")
+        for path in ("get_or_create_runtime_env", "delete_runtime_env_if_possible")
+    ]
+    for method, address in tries:
+        for given in (
+            {},
+            {"Authorization": f"Bearer {'0' * 64}"},
+            {"Origin": "http://evil.example"},
+        ):
+            data = b'{"entrypoint": "true"}' if method == "POST" else None
+            request = urllib.request.Request(address, data, given, method=method)
+            assert answered(request)[0] in (401, 403), (method, address)
+
+
 @pytest.mark.skipif(os.getuid() != 0, reason="only root can become another user")
 def test_no_other_user_gets_at_the_heads_files(cluster: dict[str, str]) -> None:
     """Ray's own folders have mode 777: who can enter replaces the package of the next job."""

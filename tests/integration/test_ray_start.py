@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests import patience
@@ -78,13 +80,21 @@ def test_a_long_temporary_folder_is_no_hindrance(tmp_path: Path) -> None:
     assert command.communicate()[0] == "joined\n" and command.returncode == 0
 
 
-@pytest.mark.parametrize("seed", range(4))
-def test_sigterm_while_ray_starts_is_an_interruption(seed: int) -> None:
+MOMENTS = [("", 0.0), ("gcs_server", 0.0), ("raylet/raylet", 0.0), ("log_monitor.py", 0.0)]
+"""Words in the command of a part of Ray that is there, and seconds after it came."""
+LATER = [("log_monitor.py", seconds) for seconds in (1.0, 2.0, 4.0, 8.0)]
+"""When this process connects."""
+
+
+@pytest.mark.parametrize(("part", "seconds"), MOMENTS + LATER)
+def test_sigterm_while_ray_starts_is_an_interruption(part: str, seconds: float) -> None:
     """At whatever moment: Ray sets handlers of its own meanwhile, of Python and of C++."""
     command = begin()
     assert command.stderr is not None
     first = command.stderr.readline()
-    time.sleep(seed * 1.5)
+    while part not in " ".join(commands_of(command.pid)):
+        time.sleep(0.01)
+    time.sleep(seconds)
     command.send_signal(signal.SIGTERM)
     stdout, stderr = command.communicate()
     if stdout:  # it was quicker
@@ -92,3 +102,12 @@ def test_sigterm_while_ray_starts_is_an_interruption(seed: int) -> None:
         return
     assert command.returncode == 130, stderr
     require_one_line(first + stderr, "fftune: interrupted; the same command with --resume goes on")
+
+
+def commands_of(pid: int) -> list[str]:
+    """Command lines of the children of a process."""
+    found = []
+    for child in psutil.Process(pid).children(recursive=True):
+        with suppress(psutil.Error):  # it has ended
+            found += child.cmdline()
+    return found

@@ -170,22 +170,26 @@ def test_what_no_card_holds_is_refused_before_a_trial_starts(root: Path, tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-def test_an_interrupted_driver_and_a_dead_head(root: Path) -> None:
-    """First Ctrl-C, then SIGKILL of all that is Ray's head; --resume repeats no finished trial."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_driver_and_a_dead_head(root: Path, number: int) -> None:
+    """First a signal, then SIGKILL of all of Ray's head; --resume repeats no finished trial."""
     log = root / "log"
     driver = start(small(root), log)
     wait_for(lambda: len(stamps(root)) == 1, driver, log)
-    driver.send_signal(signal.SIGINT)
+    driver.send_signal(number)
     assert driver.wait() == 130
-    told = "fftune: interrupted; the same command with --resume goes on\n"
-    assert log.read_text().endswith(told)
+    *before, told = log.read_text().splitlines()
+    assert told == "fftune: interrupted; the same command with --resume goes on"
+    assert all(re.match(r"\d\d:\d\d:\d\d ", line) for line in before), before
 
     driver = start(small(root, "--resume"), log)
     wait_for(lambda: len(stamps(root)) == 2, driver, log)
     for process in psutil.Process(driver.pid).children(recursive=True):
         if process.name() in ("gcs_server", "raylet"):
             process.kill()
-    assert driver.wait() != 0
+    assert driver.wait() == 2
+    gone = r"fftune: Ray's (raylet|head) .* with --resume"
+    assert re.fullmatch(gone, log.read_text().splitlines()[-1]), log.read_text()
     before = stamps(root)
     assert len(before) < 4
 

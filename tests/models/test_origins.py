@@ -262,7 +262,7 @@ def test_robustbenchs_own_folder(caches: Path, monkeypatch) -> None:
     small = partial(WideResNet, depth=10, widen=1)
     layouts = {"cifar10/Linf/Standard": small, "cifar10/L2/Wu": small, "cifar10/Linf/Wu": small}
     monkeypatch.setattr(source, "LAYOUTS", layouts)
-    monkeypatch.setattr(source, "_known", list)
+    monkeypatch.setattr(source, "_tables", lambda _: {})
     with pytest.raises(ModelError, match=r"robustbench:cifar10/Linf/Standard are not in 'models/"):
         load_model(named_spec("robustbench:Standard"))
     (caches / "models/cifar10/Linf").mkdir(parents=True)

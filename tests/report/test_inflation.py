@@ -4,9 +4,10 @@ import pyarrow as pa
 from test_risk import SUBJECT, TEN
 
 from fftune.outcomes import Outcomes, rows
-from fftune.report.attack_table import rates, table
+from fftune.report.attack_table import rates
 from fftune.report.evaluation_result import friends_of
 from fftune.risk import Rate
+from tests.report.detail_texts import table
 
 
 def targeted(count: int) -> Outcomes:

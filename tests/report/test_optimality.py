@@ -6,10 +6,12 @@ from test_risk import SUBJECT
 
 from fftune.evaluation.batteries import CANARY_NAME
 from fftune.outcomes import Outcomes, rows
-from fftune.report.attack_table import shares, table
+from fftune.report.attack_table import shares
 from fftune.report.defended_rows import defense_frame
 from fftune.report.optimality import defended_shares, share_lines, share_values
+from fftune.report.terminal import plain
 from fftune.risk import Rate
+from tests.report.detail_texts import table
 
 RIGHT, WRONG = 0, 1
 KNOWN = SUBJECT | {"split": "test"}
@@ -60,7 +62,14 @@ def test_a_mistake_counts_for_no_adversary_and_an_empty_union_has_no_share() -> 
     (none,) = shares(Outcomes.of([part("pgd-20", preds(6, 7, 8, 9))]))
     assert none.found == Rate(0, 0)
     assert none.plain["share"] is None
-    assert share_lines([none])[-1].split()[2:8] == ["0", "of", "0", "-", "-", "20.0"]
+    assert plain(share_lines([none])).splitlines()[-1].split()[2:8] == [
+        "0",
+        "of",
+        "0",
+        "-",
+        "-",
+        "20.0",
+    ]
     assert share_values([none]) == {"passes/pgd-20 adversarial": 40.0}
 
 
@@ -73,7 +82,7 @@ def test_an_example_that_a_search_lost_is_left_out_but_not_for_the_canary() -> N
         ("canary", Rate(1, 4), 2),
         ("pgd-20", Rate(1, 4), 9),
     ]
-    assert "canary, 2 tried" in "\n".join(share_lines(found))
+    assert "canary, 2 tried" in plain(share_lines(found))
 
 
 def test_enough_is_found_within_the_passes_of_the_last_that_is_needed() -> None:

@@ -86,8 +86,9 @@ def test_what_was_resolved_and_remarked_is_told_with_a_front(quick) -> None:
     points = (replace(result.front.results[0], remarks=("range: x",)), *result.front.results[1:])
     front = replace(result.front, results=points, questions={"test": ASKED})
     said = caveats([replace(result, front=front)])
-    assert said[0] == "cifar10, test: n = 1,000 of 10,000"
-    assert "linf, eps 0.0313725 (8/255); battery nine, tier full: pgd-20, cw" in said
+    assert said[0] == "images    cifar10, test: n = 1,000 of 10,000"
+    assert "ball      linf, eps 0.0313725 (8/255)" in said
+    assert "attacks   battery nine, tier full: pgd-20, cw; seed 0" in said
     assert "Remark on trial 0, seed 0: range: x" in said
     assert "Remark on trial 0, seed 0: range: x" in page([replace(result, front=front)])
 
@@ -196,7 +197,7 @@ def test_an_outage_in_the_midst_of_publishing_is_told_on_one_line(
     write(study(quick, "thrm-tiny"), root)
     monkeypatch.setattr(mlflow.MlflowClient, "set_experiment_tag", fail)
     reason = str(error).partition("\n")[0]
-    said = publish(["thrm-tiny"], root)
+    said = publish(["thrm-tiny"], root).text + "\n"
     assert f"mlflow.db' failed: {reason}; fftune report thrm-tiny tries again\n" in said
     assert "fronts  not in MLflow: MLflow store 'sqlite:///" in said
 

@@ -14,7 +14,6 @@ from fftune.outcomes import Outcomes
 from fftune.report.attack_table import rates
 from fftune.report.defended_rows import defense_frame, judged, judged_draws, undefended
 from fftune.report.defense_rates import defense_expectations, defense_rates
-from fftune.report.defense_table import defense_table
 from fftune.report.resubmission import (
     RULES,
     by_image,
@@ -26,6 +25,7 @@ from fftune.report.resubmission import (
     withstood,
 )
 from fftune.risk import Rate
+from tests.report.detail_texts import defense_table
 from tests.report.drawn_rows import Draws, by_hand
 
 CLEAN_DRAWS: Draws = {  # four judged draws, then the four that tell the mistakes

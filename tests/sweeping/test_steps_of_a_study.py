@@ -386,7 +386,8 @@ def test_errors_cross_the_border_of_a_process() -> None:
         assert type(got) is kind and str(got) == "x"
     unknown = unpacked(**packed(KeyError("x")))
     assert type(unknown) is FftuneError and str(unknown) == "KeyError: 'x'"
-    assert unpacked("NoSuchError", "x").exit_code == 1
+    for name in ("NoSuchError", "first_words", "dataclass", "__name__", "Exception"):
+        assert unpacked(name, "x").exit_code == 1
 
 
 def test_which_errors_are_of_settings() -> None:

@@ -61,9 +61,7 @@ def test_a_line_a_trial_with_the_time_left_and_the_best_front_at_the_end(
         "s trial 1/4 lam 6: natural risk 20.0 %, hypocritical risk 50.0 % on validation, 10.0 s, "
         "30 s left",
         "s trial 2/4 attack.threat.eps 0.0313725 (8/255): failed: loss is nan, 20 s left",
-        "s: 3 of 4 trials, 12 s each, 12 s left; best hypervolume 0.4000",
         "s trial 3/4 lam 9, objective thrm: stopped after epoch 3, 37 epochs saved, 12 s left",
-        "s: 4 of 4 trials, 25 s each; best hypervolume 0.5500",
         "s trial 4/4 lam 12: natural risk 40.0 %, hypocritical risk 25.0 % on validation, 10.0 s",
         "s: 4 of 4 trials in 1 min 40 s; best hypervolume 0.5500",
     ]

@@ -20,10 +20,8 @@ class Browser:
         flags = [
             *("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
             *("--disable-background-networking", "--disable-component-update"),
-            *(
-                "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
-                f"--window-size={width},{height}",
-            ),
+            "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1",
+            f"--window-size={width},{height}",
             *(["--no-sandbox"] if os.getuid() == 0 else []),
             *(["--blink-settings=preferredColorScheme=0"] if dark else []),
             *("--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"),

@@ -13,7 +13,7 @@ from fftune.config import nearest
 from fftune.data.data_form import IMAGENET_MEAN, IMAGENET_STD, DataForm, Place
 from fftune.data.dataset import Source
 from fftune.data.dataset_spec import DatasetSpec
-from fftune.data.files_below import entries, files_below, glimpse, has_images
+from fftune.data.files_below import entries, files_below, glimpse, has_images, is_folder
 from fftune.data.images import Files, has_colour, suffixes
 from fftune.data.naming import TEST, TRAIN, chosen_parts, natural
 from fftune.data.official_split import OfficialSplit, PartName, Parts
@@ -102,13 +102,13 @@ def _roots(path: Path) -> dict[PartName, Path]:
 
 def _folders(path: Path) -> list[str]:
     """Names of folders, those apart that are hidden or left behind by a system."""
-    found = (entry.name for entry in entries(path) if entry.is_dir())
+    found = (entry.name for entry in entries(path) if is_folder(entry))
     return sorted(name for name in found if name[0] != "." and name not in NO_CLASS)
 
 
 def _holds_images(path: Path) -> bool:
     """Does a folder hold an image itself, and not just below?"""
-    return has_images([e.name for e in entries(path) if e.name[0] != "." and not e.is_dir()])
+    return has_images([e.name for e in entries(path) if e.name[0] != "." and not is_folder(e)])
 
 
 def _say_beside(path: Path, roots: dict[PartName, Path]) -> str:
@@ -131,7 +131,10 @@ def _labelled(root: Path) -> _Listed:
         return _annotated(root)
     classes = _folders(root)
     if not classes:
-        raise DataError(f"{str(root)!r} has no class folders; expected {root.name}/CLASS/IMAGE.png")
+        layout = f"{root.absolute().name}/CLASS/IMAGE.png"
+        held = len(entries(root))
+        beside = f"; it holds {held:,} files" if held else ""
+        raise DataError(f"{str(root)!r} has no class folders; expected {layout}{beside}")
     names = [composed(name) for name in classes]
     if len(set(names)) < len(classes):
         raise DataError(f"{str(root)!r} has two class folders of one name, in NFC and in NFD")

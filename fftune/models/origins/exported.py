@@ -1,6 +1,5 @@
 """`exported:FILE`: a program that `torch.export.save` wrote, with its weights."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -8,10 +7,9 @@ from torch import Tensor, nn
 
 from fftune.errors import ModelError
 from fftune.models.equivalence import first_line
-from fftune.models.origins.found_weights import told_file
+from fftune.models.origins.found_weights import named_file, told_file
 from fftune.models.origins.spec import AS_THEY_ARE, Asked, Built, ModelSource
 from fftune.storage import sha256
-from fftune.stored_file import require_plain_file
 
 
 class Exported(nn.Module):
@@ -36,9 +34,8 @@ def build(asked: Asked) -> Built:
     Raises:
         ModelError: the file is missing or damaged, or no exported program.
     """
-    path = Path(asked.name)
+    path = named_file(asked.name, "exported program")
     try:
-        require_plain_file(path)
         program = torch.export.load(str(path)).module()
     except Exception as error:  # damaged files fail by many errors
         raise ModelError(

@@ -31,8 +31,8 @@ def build(asked: Asked) -> Built:
     version = f"transformers {library.__version__}"
     classes = _classes(config)
     constants, said_by = _normalisation(folder)
-    if asked.fresh and asked.inputs is not None:
-        if asked.inputs.classes != config.num_labels:
+    if asked.fresh:
+        if asked.inputs is not None and asked.inputs.classes != config.num_labels:
             config.num_labels, classes = asked.inputs.classes, ()
         net = library.AutoModelForImageClassification.from_config(config)
         return Built(

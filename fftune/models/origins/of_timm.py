@@ -35,9 +35,11 @@ def build(asked: Asked) -> Built:
     name, version = asked.name, f"timm {timm.__version__}"
     if name.partition(".")[0] not in timm.list_models() or ("." in name and name not in _names()):
         raise ModelError(f"timm has no net {name!r}; {nearest(name, _names())}")
-    if asked.fresh and asked.inputs is not None:
-        shape, classes = asked.inputs.shape, asked.inputs.classes
-        net = timm.create_model(name, pretrained=False, num_classes=classes, in_chans=shape[0])
+    if asked.fresh:
+        sizes = {}
+        if asked.inputs is not None:
+            sizes = {"num_classes": asked.inputs.classes, "in_chans": asked.inputs.shape[0]}
+        net = timm.create_model(name, pretrained=False, **sizes)
         return Built(net=net, version=version, told=f"{name} of {version}")
     settings = timm.get_pretrained_cfg(name)
     path = first_file(

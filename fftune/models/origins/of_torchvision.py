@@ -30,11 +30,13 @@ def build(asked: Asked) -> Built:
     if name not in _names():
         raise ModelError(f"torchvision has no net {name!r}; {nearest(name, _names())}")
     version = f"torchvision {torchvision.__version__}"
-    if asked.fresh and asked.inputs is not None:
-        net = models.get_model(name, weights=None, num_classes=asked.inputs.classes)
-        return Built(net=net, version=version, told=f"{name} of {version}")
     weights = _weights(name, variant)
-    net = models.get_model(name, weights=None, num_classes=len(weights.meta["categories"]))
+    classes = len(weights.meta["categories"])
+    if asked.fresh and asked.inputs is not None:
+        classes = asked.inputs.classes
+    net = models.get_model(name, weights=None, num_classes=classes)
+    if asked.fresh:
+        return Built(net=net, version=version, told=f"{name} of {version}")
     fetch = f"import torchvision; torchvision.models.get_model({name!r}, weights={weights.name!r})"
     path = first_file(
         [hub_checkpoints() / Path(urlsplit(weights.url).path).name],

@@ -22,8 +22,8 @@ class Asked:
     inputs: InputSpec | None
     """Images and number of classes of the data, where they are known already."""
     fresh: bool
-    """The architecture alone is asked for, with fresh weights for `inputs`: others are read into
-    it. Else the net comes with the weights that its name stands for."""
+    """The architecture alone is asked for, with fresh weights, into which others are read: for
+    `inputs`, or without them as it was published. Else the net comes with its name's weights."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

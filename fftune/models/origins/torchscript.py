@@ -1,17 +1,15 @@
 """`torchscript:FILE`: a net that `torch.jit.save` wrote, with its code and weights."""
 
 import warnings
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from fftune.errors import ModelError
 from fftune.models.equivalence import first_line
-from fftune.models.origins.found_weights import told_file
+from fftune.models.origins.found_weights import named_file, told_file
 from fftune.models.origins.spec import AS_THEY_ARE, Asked, Built, ModelSource
 from fftune.storage import sha256
-from fftune.stored_file import require_plain_file
 
 
 def build(asked: Asked) -> Built:
@@ -20,10 +18,9 @@ def build(asked: Asked) -> Built:
     Raises:
         ModelError: the file is missing or damaged, or no TorchScript.
     """
-    path = Path(asked.name)
+    path = named_file(asked.name, "TorchScript")
     load: Any = torch.jit.load
     try:
-        require_plain_file(path)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # files of it are here to stay
             net = load(str(path), map_location="cpu")

@@ -38,7 +38,8 @@ class Charts {
       for (const axis of ["xaxis", "yaxis"]) Object.assign(layout[axis], lines);
       const narrow = window.innerWidth < 640;
       if (narrow) Object.assign(layout.margin, { l: 55, r: 40 });
-      for (const menu of layout.updatemenus || []) Object.assign(menu, { bgcolor: colour("--head"), bordercolor: colour("--soft"), font: { color: colour("--text") } });
+      for (const menu of layout.updatemenus || []) Object.assign(menu, { bgcolor: colour("--head"), bordercolor: colour("--soft"), font: { color: colour("--text") },
+        showactive: !DARK.matches }); // what is active is nearly white, on any page
       for (const note of layout.annotations || []) if (note.showarrow) Object.assign(note, { arrowcolor: colour("--soft"), font: { color: colour("--text") } });
       Plotly.newPlot(this.places[at], data, layout, { responsive: true, displaylogo: false, showSendToCloud: false,
         modeBarButtonsToRemove: ["select2d", "lasso2d"] });

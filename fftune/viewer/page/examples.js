@@ -99,7 +99,7 @@ class Examples {
   }
 
   strip(picture, named) {
-    const figure = (file, caption) => element("figure", {}, element("img", { src: file, alt: caption, loading: "lazy" }),
+    const figure = (file, caption) => element("figure", {}, element("img", { src: file, alt: caption }),
       element("figcaption", {}, caption));
     const behind = this.net.views.slice(1).map((view) => {
       const found = view.attacks.find((attack) => attack.name === picture.attack && attack.goal === picture.goal);
