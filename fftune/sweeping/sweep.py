@@ -86,7 +86,7 @@ def _checked(
 
 def _described(study: StudyDir, backend: Backend) -> str:
     """What is to be done, as in "4 trials of 40 epochs, one after the other on cpu"."""
-    epochs = kind_of(study.config).epochs(study.config)
+    epochs = kind_of(study.config).epochs(study.config.base)
     trials = f"{study.remaining} trials" + (f" of {epochs} epochs" if epochs else "")
     if backend == "ray":
         return f"{trials}, side by side on Ray"

@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.time
 
 CHECKOUT = Path(__file__).parents[2]
 QUICK = "--base.optimizer.epochs 1 --battery.steps 1 --battery.examples 20"
-STUDY = f"thrm --name s --strategy grid --space lam=0,5,20 --trials 3 --concurrency 1 {QUICK}"
+STUDY = f"thrm --name s --strategy grid --space lam=0,5,20 --concurrency 1 {QUICK}"
 EXAM = "--battery risks --battery.steps 2 --examples 64 --battery.block-size 16 --backend ray"
 LONG = "--battery risks --battery.steps 400 --examples 320 --battery.block-size 16"
 """An evaluation that is at work for a while."""
@@ -154,7 +154,7 @@ def test_a_job_whose_head_goes_is_submitted_again(
     job += STUDY.split()
     with begun(job, settings | started(settings), tmp_path / "job") as submitted:
         wait_for((results / "studies/s/trials/1/config.json").exists, submitted, tmp_path / "job")
-        psutil.wait_procs(killed(tmp_path))  # the job's driver is one of them
+        kill_head(tmp_path)
     assert not [*results.glob("studies/s/trials/*/failure.json")]
 
     done = on_a_new_head([*job, "--resume"], settings)
@@ -181,7 +181,7 @@ def test_an_evaluation_on_a_cluster_whose_head_goes_goes_on(
     log = tmp_path / "exam"
     with begun(exam, settings | started(settings), log) as evaluation:
         wait_for(lambda: any(results.rglob("blocks/*/*.parquet")), evaluation, log)
-        killed(tmp_path)
+        kill_head(tmp_path)
         assert evaluation.wait() == 2
     told = log.read_text().splitlines()
     assert GONE.fullmatch(told[-1]) and "Traceback" not in log.read_text(), told
@@ -193,12 +193,12 @@ def test_an_evaluation_on_a_cluster_whose_head_goes_goes_on(
     assert rows(results / "rows") == rows(root / "rows") != {}
 
 
-def killed(place: Path) -> list[psutil.Process]:
-    """The family of a head of clusters/local.sh, of which two were killed."""
+def kill_head(place: Path) -> None:
+    """Kill two parts of a head of clusters/local.sh; with it end the drivers of its jobs."""
     head = psutil.Process(int((place / "state/pid").read_text()))
     family = [head, *head.children(recursive=True)]
     kill("both", head.pid)
-    return family
+    psutil.wait_procs(family)
 
 
 def on_a_new_head(words: list[str], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
