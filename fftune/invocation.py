@@ -49,10 +49,9 @@ def program(name: str) -> str:
     Returns:
         The word, unquoted; empty where this environment has none of that name.
     """
-    beside = Path(sys.executable).with_name(name)
-    if not beside.exists():
+    if not (_home() / name).exists():
         return ""
-    return name if _is_ours(shutil.which(name)) else _short(beside)
+    return name if _is_ours(shutil.which(name)) else str(_home() / name)
 
 
 def as_typed(text: str) -> str:
@@ -71,7 +70,20 @@ def _by_module(argv: list[str], *, whole: bool) -> bool:
 def _python() -> list[str]:
     """The interpreter as it was typed, where that still finds it."""
     word = sys.orig_argv[0]
-    return [word if _is_ours(shutil.which(word)) else _short(Path(sys.executable))]
+    return [word if _is_ours(shutil.which(word)) else str(_home() / Path(sys.executable).name)]
+
+
+def _home() -> Path:
+    """The folder of this environment's programs, as it was typed where it was."""
+    for word in sys.orig_argv[:2]:
+        typed_folder = Path(word).parent
+        if os.sep in word and not typed_folder.is_absolute() and _is_ours(word):
+            return typed_folder
+    folder = Path(sys.executable).parent
+    try:
+        return folder.relative_to(Path.cwd())
+    except (ValueError, OSError):
+        return folder
 
 
 def _runner() -> list[str]:
@@ -84,11 +96,3 @@ def _is_ours(found: str | None) -> bool:
     if found is None or not Path(found).exists():
         return False
     return os.path.samefile(Path(found).parent, Path(sys.executable).parent)
-
-
-def _short(path: Path) -> str:
-    """A path from the working directory, where it lies below."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except (ValueError, OSError):
-        return str(path)

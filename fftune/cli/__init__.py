@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from typing import NoReturn
 
-from fftune.cli.verbs import VERBS
+from fftune.cli.verbs import FLAGS, VERBS
 from fftune.errors import ConfigError
 
 __all__ = ["main"]
@@ -18,10 +18,9 @@ begin with:
   {typed} train thrm --name first
   {typed} evaluate first --examples 200
 
-{spoken} VERB --help tells what is used most, VERB --help-all all;
---version tells which fftune this is, and --print-completion bash, zsh or fish prints
-what lets that shell complete verbs, flags and values."""
-FLAGS = ("--help", "--version", "--print-completion")
+{spoken} VERB --help tells what is used most, --help-all all.
+--version: which fftune this is
+--print-completion bash|zsh|fish: a script that lets the shell complete"""
 
 
 def main() -> NoReturn:
@@ -63,9 +62,9 @@ def usage(begin: str = "") -> str:
     Args:
         begin: the command in examples; empty: as it was typed.
     """
-    from fftune.cli.help_page import EVERYWHERE, wrapped
+    from fftune.cli.help_page import EVERYWHERE, listed, wrapped
     from fftune.invocation import spoken, typed
 
-    verbs = "\n".join(f"  {name:11s}{verb.help}" for name, verb in VERBS.items())
+    verbs = "\n".join(listed({name: verb.help for name, verb in VERBS.items()}))
     text = USAGE.format(spoken=spoken(""), typed=begin or typed(""), verbs=verbs)
     return "\n".join([text, "", *wrapped(EVERYWHERE)])

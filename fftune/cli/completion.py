@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from fftune import recipes
-from fftune.cli import FLAGS, data, doctor, evaluate, report, reproduce, sweep, train, view
+from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train, view
 from fftune.cli.flags import Flag, first_sentence, flags_of
 from fftune.cli.help_page import EVERY_FLAG, Manual
-from fftune.cli.verbs import VERBS
+from fftune.cli.verbs import FLAGS, VERBS
 from fftune.errors import ConfigError
 from fftune.registry import OBJECTIVES, PAPERS, nearest
 

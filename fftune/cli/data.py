@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from fftune.cli.help_page import Manual
+from fftune.cli.help_page import Manual, listed
 from fftune.cli.options import parse
 from fftune.config import (
     PERTURBED,
@@ -132,7 +132,7 @@ def main(arguments: Sequence[str]) -> None:
     if not arguments:
         raise ConfigError(f"VERB is missing: name one of {', '.join(VERBS)}; or --help")
     if arguments[0] in ("-h", "--help", "--help-all"):
-        lines = (f"  {verb:8s}{manual.about}" for verb, manual in MANUALS.items())
+        lines = listed({verb: manual.about for verb, manual in MANUALS.items()})
         print(f"usage: {spoken('data', 'VERB')} ...", "", *lines, sep="\n")
         return
     verb, *flags = arguments

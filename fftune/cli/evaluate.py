@@ -110,7 +110,7 @@ class Evaluate(DryRun):
     95 % interval, and the settings; `csv`: one row a figure. Default text."""
     details: bool = False
     """Print protocols, the searches' shares and passes, convergence, and what every attack comes to
-    in all draws of a defence, too."""
+    in all draws of a defense, too."""
     save_images: str | None = None
     """Folder for the perturbed images of every attack, in one folder a net, with an `index.csv` of
     ids, labels and predictions. An image is a PNG where its 8 bits keep the verdict, else a `.npz`

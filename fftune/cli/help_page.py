@@ -54,14 +54,22 @@ def with_recipes(manual: Manual, recipes: Mapping[str, str], shown: str) -> Manu
         recipes: what each is, by its name.
         shown: the recipe whose defaults are shown.
     """
-    wide = max(map(len, recipes))
-    lines = "\n".join(f"  {name:{wide}}  {text}" for name, text in recipes.items())
+    lines = "\n".join(listed(recipes))
     return replace(
         manual,
         usage=tuple(f"RECIPE {words}" for words in manual.usage),
         before=f"recipes:\n{lines}\n\nsettings, with the defaults of {shown}:",
         usual=manual.usual[:FIRST],
     )
+
+
+def listed(texts: Mapping[str, str]) -> list[str]:
+    """Lines of a list of names, each with its text in a column of its own."""
+    wide, lines = max(map(len, texts)) + 4, []
+    for name, text in texts.items():
+        first = f"  {name}".ljust(wide)
+        lines += wrap(text, terminal_width(), initial_indent=first, subsequent_indent=" " * wide)
+    return lines
 
 
 def help_is_asked(arguments: Sequence[str]) -> bool:

@@ -1,7 +1,7 @@
 """Flags that nothing would read: refused, so that nobody believes a setting that did nothing."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, get_type_hints
 
 from fftune.config import (
@@ -45,7 +45,7 @@ def refuse_idle(command: Any, default: Any) -> None:
         ConfigError: the message names the setting and who does not read it.
     """
     searched = _searched(command)
-    for path, now, was in _pairs(command, default, ""):
+    for path, now, was in _pairs(_with_names(command), _with_names(default), ""):
         if searched and path.startswith("base."):
             continue  # another trial's values may read it
         for rule in _rules(now):
@@ -56,6 +56,14 @@ def refuse_idle(command: Any, default: Any) -> None:
         _refuse_attack("attack.", config, getattr(default, "config", default))
     elif isinstance(base := getattr(config, "base", None), TrainConfig) and not searched:
         _refuse_attack("base.attack.", base, default.config.base)
+
+
+def _with_names(command: Any) -> Any:
+    """The command with its one `defense`, as of `fftune doctor`, among the names in `settings`."""
+    settings = getattr(command, "settings", None)
+    if not isinstance(settings, DefenseConfig):
+        return command
+    return replace(command, settings=replace(settings, names=(command.defense,)))
 
 
 def refuse_resources(resources: Resources, why: str) -> None:

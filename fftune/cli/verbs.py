@@ -46,3 +46,6 @@ VERBS = {
         "run it again: it starts anew",
     ),
 }
+
+FLAGS = ("--help", "--version", "--print-completion")
+"""Flags of `fftune` itself."""

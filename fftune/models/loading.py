@@ -107,7 +107,7 @@ def loaded(spec: ModelSpec, *, bare: bool = False) -> Loaded:
             raise ModelError(f"weights {spec.weights!r} have hash {found}, expected {spec.hash}")
         net = net.eval()
     if why == NOBODY and not bare:
-        log.warning("%s", _guessed(spec))
+        _tell_guess(spec)
     if (told and why) or spec.normalize:
         told.append(_pixels(net, why))
     if not _is_ours(spec):
@@ -208,11 +208,16 @@ def _normalisation(spec: ModelSpec, built: Built, *, fresh: bool) -> tuple[Chann
     return (spec.inputs.mean, spec.inputs.std), "--normalize" if named else NOBODY
 
 
-def _guessed(spec: ModelSpec) -> str:
-    return (
-        f"nobody says which normalisation weights {spec.weights!r} were trained with: the data's "
-        f"own is taken; --normalize names another: {RULE}"
-    )
+def _tell_guess(spec: ModelSpec) -> None:
+    """Warn that the data's own normalisation was taken.
+
+    Raises:
+        ModelError: the data, as tensors in memory, have none.
+    """
+    nobody = f"nobody says which normalisation weights {spec.weights!r} were trained with"
+    if spec.inputs is None or not any(spec.inputs.mean):
+        raise ModelError(f"{nobody}; name it by --normalize: {RULE}")
+    log.warning("%s: the data's own is taken; --normalize names another: %s", nobody, RULE)
 
 
 def _of_user(spec: ModelSpec, *, fresh: bool) -> Built:

@@ -163,9 +163,11 @@ class Everything:
     ],
 )
 def test_a_number_may_be_a_fraction(flag: str, read: Callable[[Everything], float]) -> None:
+    hedged = ["--defense.names", "hedge"]
     for text, value in {"8/255": 8 / 255, "2/255": 2 / 255, "0.5/1": 0.5, ".25": 0.25}.items():
         assert read(parse(Everything, [flag, text], prog="x")) == value
-        assert read(parse(Everything, [f"{flag}={text}"], prog="x", default=Everything())) == value
+        given = [f"{flag}={text}", *hedged]
+        assert read(parse(Everything, given, prog="x", default=Everything())) == value
     for text in ("8/0", "8/", "/255", "a/255", "8/255/2", "1 /0"):
         path = flag[2:].replace("-", "_")
         said = f"{path} must be a number, or a fraction as in 8/255, got {text!r}"
@@ -252,7 +254,7 @@ def test_the_top_level_command() -> None:
     assert shown.returncode == 2
     assert "sweep" in shown.stdout and "--quiet" in shown.stdout
     assert shown.stdout.splitlines()[0] == "usage: fftune VERB ..."
-    assert module("fftune.cli").stdout.endswith(shown.stdout[-500:])
+    assert module("fftune.cli").stdout.splitlines()[-1] == shown.stdout.splitlines()[-1]
     wrong = subprocess.run([script, "swep"], capture_output=True, text=True, env=env)
     assert (wrong.returncode, wrong.stdout) == (2, "")
     assert wrong.stderr == "fftune: unknown verb 'swep'; did you mean 'sweep'?\n"

@@ -12,6 +12,7 @@ from fftune.cli import sweep
 from fftune.cli.flags import KNOWN, Flag, flags_of, told_default
 from fftune.cli.help_page import page
 from fftune.cli.tyro_rules import NUMBERS
+from fftune.cli.verbs import VERBS
 from fftune.errors import ConfigError
 from tests.cli.commands import COMMANDS
 
@@ -37,6 +38,8 @@ def complaints(flag: Flag) -> list[str]:
         found.append("no sentence")
     if kinds & {int, float} and not UNITS.search(text):
         found.append("no unit")
+    if "defence" in f"{text} {flag.about}".lower():
+        found.append("another spelling")
     if "None" in flag.value or "{" in flag.value or "STR" in flag.value:
         found.append("a type for a word")
     needed = NoneType in kinds or flag.kind is tuple or "..." in flag.value
@@ -109,9 +112,6 @@ def test_defaults_are_shown_as_they_are_typed() -> None:
     assert told_default(None) == told_default(False) == told_default(()) == ""
 
 
-VERBS = ("evaluate", "doctor", "train", "sweep", "report", "reproduce", "data")
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_answers_before_anything_is_named(verb: str, capsys, monkeypatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
@@ -124,5 +124,6 @@ def test_each_verb_answers_before_anything_is_named(verb: str, capsys, monkeypat
         assert stop.value.code == 0
     said = capsys.readouterr().out
     assert said.startswith("usage: ") and said.count("\n") <= SCREEN
+    assert max(map(len, said.splitlines())) < 80
     with pytest.raises(ConfigError, match="is missing"):
         main([])

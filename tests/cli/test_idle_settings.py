@@ -3,6 +3,7 @@
 import pytest
 
 from fftune.cli import doctor, evaluate, sweep, train
+from fftune.cli.options import parse
 from fftune.errors import ConfigError
 
 NET = "--model mlp --data digits "
@@ -53,6 +54,10 @@ def test_a_flag_that_nothing_reads_is_refused(verb: str, words: str, tmp_path) -
     assert "\n" not in str(caught.value) and not [*tmp_path.iterdir()]
 
 
+def parse_doctor(words: list[str]) -> None:
+    parse(doctor.Doctor, words, prog="x", default=doctor.Doctor(), manual=doctor.MANUAL)
+
+
 READ = {
     "train": [
         "standard --seed 1",
@@ -61,6 +66,7 @@ READ = {
         "fast_at --attack.step-size 2/255",
         "thrm --optimizer.schedule step --optimizer.milestones 3 --optimizer.decay 0.5",
     ],
+    "doctor": [NET + "--defense hedge --settings.steps 3 --examples 20"],
     "sweep": [
         "thrm --strategy gp --sampler-seed 3 --trials 3",
         "thrm --margin 0.1",
@@ -75,5 +81,5 @@ READ = {
     ("verb", "words"), [(verb, words) for verb, every in READ.items() for words in every]
 )
 def test_a_flag_that_counts_is_taken(verb: str, words: str) -> None:
-    parsed = train.parsed if verb == "train" else sweep._parse
+    parsed = {"train": train.parsed, "sweep": sweep._parse, "doctor": parse_doctor}[verb]
     parsed(words.split())

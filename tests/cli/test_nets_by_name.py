@@ -56,7 +56,7 @@ def lightning(path: Path) -> nn.Module:
                 "best_model_score": torch.tensor(0.5), "best_model_path": "ckpts/a.ckpt",
                 "best_k_models": {"ckpts/a.ckpt": torch.tensor(0.5)}, "dirpath": "ckpts",
             }},
-            "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(10, 64)}}, "param_groups": []}],
+            "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(10, 64)}}}],
             "lr_schedulers": [{"base_lrs": [0.01], "last_epoch": 4}],
             "hparams_name": "kwargs",
             "hyper_parameters": {"lr": 0.001, "out": Path("runs"), "width": 8},

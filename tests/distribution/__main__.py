@@ -43,7 +43,11 @@ def tried(environment: Environment, wheel: Path) -> bool:
     if python is None:
         return resolved(environment, wheel)
     with tempfile.TemporaryDirectory(prefix="fftune-dist-") as folder:
-        got = install(UV, python, wheel, Path(folder), environment.resolution)
+        try:
+            got = install(UV, python, wheel, Path(folder), environment.resolution)
+        except subprocess.CalledProcessError as error:
+            print(f"{environment}: cannot be installed\n{error.stderr}", flush=True)
+            return False
         print(f"{environment}: {got}", flush=True)
         passed = True
         for verb, code, seconds, said in walk(Path(folder)):

@@ -48,12 +48,19 @@ def interpreter(uv: Path, version: str) -> str | None:
 
 
 def install(uv: Path, python: str, wheel: Path, folder: Path, resolution: str) -> str:
-    """A clean environment with the wheel and what it asks for; the versions it got."""
+    """A clean environment with the wheel and what it asks for, as wheels: nothing is compiled.
+
+    Returns:
+        The versions that it got.
+
+    Raises:
+        subprocess.CalledProcessError: a requirement has no wheel; `stderr` names it.
+    """
     venv = folder / "venv"
     subprocess.run([uv, "venv", "--quiet", "--python", python, venv], check=True)
     command = [uv, "pip", "install", "--quiet", "--python", venv / "bin/python"]
-    command += ["--resolution", resolution, wheel, *requirements(wheel)]
-    subprocess.run(command, check=True)
+    command += ["--no-build", "--resolution", resolution, wheel, *requirements(wheel)]
+    subprocess.run(command, check=True, stderr=subprocess.PIPE, text=True)
     frozen = subprocess.run(
         [uv, "pip", "freeze", "--quiet", "--python", venv / "bin/python"],
         capture_output=True,

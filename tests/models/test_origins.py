@@ -95,6 +95,9 @@ def test_an_architecture_of_torchvisions_with_ones_own_weights(caches: Path, cap
     assert "nobody says which normalisation" in caplog.text
     assert found.net.normalize.mean.flatten().tolist() == pytest.approx(RGB.mean)
     caplog.clear()
+    flat = replace(RGB, mean=(0.0,) * 3, std=(1.0,) * 3)  # of tensors in memory
+    with pytest.raises(ModelError, match="nobody says which .*; name it by --normalize: none, d"):
+        loaded(replace(spec, inputs=flat))
     other = loaded(replace(spec, normalize="imagenet"))
     assert IMAGENET in other.spec.origin.told and not caplog.text
     plain = loaded(replace(spec, normalize="none"))

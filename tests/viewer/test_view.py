@@ -202,11 +202,12 @@ def test_rows_of_old_hedges_are_told_and_left_out(studies: Path) -> None:
         view_study(studies, "hedged", trained=train_command, count=3)
 
 
-@pytest.mark.parametrize("objective", ["thrm", "trades", "standard", "fast_at"])
-@pytest.mark.parametrize("scale", ["tiny", "small"])
+@pytest.mark.parametrize(
+    ("objective", "scale"), [("thrm", "tiny"), ("standard", "tiny"), ("trades", "small")]
+)
 def test_the_printed_command_trains_the_same_net(objective: str, scale: str) -> None:
     config = recipes.training(objective, recipes.Basis(scale=scale))
-    optimizer = replace(config.optimizer, epochs=7, lr=0.0123, milestones=(3, 5))
+    optimizer = replace(config.optimizer, epochs=7, lr=0.0123, batch_size=50)
     lam = 12.5 if config.lam else 0.0
     check_command(replace(config, lam=lam, seed=3, optimizer=optimizer))
 
