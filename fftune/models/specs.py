@@ -130,9 +130,9 @@ def _factory(model: str) -> str:
     if model in MODELS:
         return OURS + model
     prefix, colon, _ = model.partition(":")
-    if colon:
+    if colon and prefix.isidentifier():
         raise ConfigError(f"unknown source of models {prefix!r}; {nearest(prefix, MODEL_SOURCES)}")
-    if Path(model).suffix in (".py", *WEIGHTS) or "/" in model:
+    if Path(model).suffix in (".py", *WEIGHTS) or "/" in model or colon:
         raise ConfigError(f"model {model!r}: there is no such file or checkpoint")
     raise ConfigError(f"unknown model {model!r}; {nearest(model, MODELS)} (or {FORMS})")
 
