@@ -16,8 +16,8 @@ OURS = "fftune:"
 """Prefix of a factory that is a name of the table, as in `fftune:resnet18`."""
 ROBUSTBENCH = "robustbench:"
 """Prefix of a factory that is a published net, as in `robustbench:cifar10/Linf/Standard`."""
-FORMS = "a name of ours, FILE.py:FUNCTION, CHECKPOINT, torchvision:NAME, timm:NAME, hf:OWNER/NAME"
-"""Names of nets, as a refusal lists them; `docs/your-own-net.md` has all."""
+FORMS = "FILE.py:FUNCTION, torchvision:NAME, timm:NAME, hf:OWNER/NAME, robustbench:ID or a file"
+"""Names of nets that are not ours, as a refusal lists them; `docs/your-own-net.md` has all."""
 WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors", ".pt2", ".ts", ".torchscript")
 """Ends of names of files that hold nets or weights."""
 
