@@ -30,13 +30,13 @@ def read_spec(folder: Path) -> ModelSpec:
     """
     path = folder / "model.json"
     if not path.exists():
-        raise ModelError(f"no complete checkpoint in {str(folder)!r}{_instead(str(folder))}")
+        raise ModelError(f"no complete checkpoint in {str(folder)!r}{instead_of(str(folder))}")
     spec = read_settings(ModelSpec, path, "net", ModelError)
     return replace(spec, weights=str(folder / "weights.pt"))
 
 
-def _instead(place: str) -> str:
-    """What to type instead of a checkpoint that is none, where that can be told."""
+def instead_of(place: str) -> str:
+    """Words on what to type for a net that is named as a checkpoint and is none; else empty."""
     if Path(place).is_dir():
         return ""
     if ":" in place or place in MODELS or Path(place).is_file():
