@@ -55,13 +55,12 @@ def cluster(resources: Resources) -> Iterator[None]:
     _require_answer(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
-        options |= {"include_dashboard": False, "num_cpus": _usable_cpus()}
+        options |= {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))}
         options["_temp_dir"] = str(private_temp() / "ray")
         make_token_private()
     with rays_lines_logged():
         try:
-            with signals_kept(), ports_told():
-                ray.init(address=address, **options)
+            _init(address, options)
         except AuthenticationError:
             raise _wants_token(address) from None
         except Exception as error:  # Ray's own, of the system, of grpc: all that a start can meet
@@ -69,6 +68,16 @@ def cluster(resources: Resources) -> Iterator[None]:
             raise ClusterError(f"cluster {address!r} cannot be reached: {reason}") from error
         with _connected(private=address == "local"):
             yield
+
+
+def _init(address: str, options: dict[str, Any]) -> None:
+    """Start or join Ray, or leave nothing of it that would abort the process at its end."""
+    try:
+        with signals_kept(), ports_told():
+            ray.init(address=address, **options)
+    except BaseException:
+        ray.shutdown()
+        raise
 
 
 @contextmanager
@@ -337,7 +346,3 @@ def _refuses(endpoint: str) -> bool:
         # Ray reports every other error when it joins.
         return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)
     return False
-
-
-def _usable_cpus() -> int:
-    return len(os.sched_getaffinity(0))

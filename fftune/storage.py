@@ -138,14 +138,21 @@ def _part_of(path: Path) -> Iterator[Path]:
     part = path.with_name(f".{path.name}.part")
     handle = _held(part)
     try:
-        os.ftruncate(handle, 0)
-        yield part
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(part)
-        raise
+        try:
+            os.ftruncate(handle, 0)
+            yield part
+        finally:
+            _delete(part, handle)
     finally:
+        _delete(part, handle)  # once more: an interruption may have come between
         os.close(handle)
+
+
+def _delete(part: Path, handle: int) -> None:
+    """Delete a file if it is the open one, and not renamed yet; where that fails, it is left."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.fstat(handle), os.lstat(part)):
+            os.unlink(part)
 
 
 def _held(part: Path) -> int:

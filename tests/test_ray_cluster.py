@@ -277,23 +277,40 @@ def test_the_commands_own_handler_of_sigterm_outlives_the_start_of_ray() -> None
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_signal_waits_while_ray_connects(monkeypatch) -> None:
-    """Its C++ has handlers by then, and none of Python's must raise in it."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_waits_while_ray_connects(monkeypatch, number: int) -> None:
+    """Raised in the middle of Ray's C++, it would abort the process; the second may."""
     told: list[str] = []
 
     def ours(*_: object) -> None:
         raise KeyboardInterrupt
 
-    def connect() -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGTERM)
-        told.append("connected")
+    def connect(times: int) -> None:
+        for _ in range(times):
+            os.kill(os.getpid(), number)
+            told.append("after a signal")
 
     monkeypatch.setattr(worker, "connect", connect)
-    before = signal.signal(signal.SIGTERM, ours)
+    before = signal.signal(number, ours)
     try:
-        with signals_kept(), pytest.raises(KeyboardInterrupt):
-            worker.connect()
+        for times in (1, 2):
+            with pytest.raises(KeyboardInterrupt), signals_kept():
+                worker.connect(times)
+            assert signal.getsignal(number) is ours
     finally:
-        signal.signal(signal.SIGTERM, before)
-    assert told == ["connected"] and worker.connect is connect
+        signal.signal(number, before)
+    assert told == ["after a signal"] * 2 and worker.connect is connect
+
+
+@pytest.mark.parametrize("before", [0.0, 1400.0])
+def test_the_alarm_of_rays_cpp_is_taken_back(monkeypatch, before: float) -> None:
+    """It would abort the process while it ends; another's, as of a test's own clock, stays."""
+    monkeypatch.setattr(worker, "connect", lambda: signal.alarm(3))
+    ours = signal.setitimer(signal.ITIMER_REAL, before)
+    try:
+        with signals_kept():
+            worker.connect()
+        left, _ = signal.getitimer(signal.ITIMER_REAL)
+        assert before - 60 < left <= before
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, *ours)

@@ -59,6 +59,24 @@ def test_who_locks_a_folder_deletes_what_killed_writers_left_and_nothing_else(tm
     assert (below / "kept").read_text() == "whole"
 
 
+def test_an_interruption_while_a_failed_write_is_cleaned_up_leaves_nothing(
+    tmp_path, monkeypatch
+) -> None:
+    """MLflow may fail at the same moment, of the same full disk, and interrupts this thread."""
+    unlink, asked = os.unlink, []
+
+    def interrupted(path: Path) -> None:
+        asked.append(path)
+        if len(asked) == 1:
+            raise KeyboardInterrupt
+        unlink(path)
+
+    monkeypatch.setattr(os, "unlink", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_whole(tmp_path / "a", lambda _: Path("/dev/full").write_text("a"))
+    assert not os.listdir(tmp_path)
+
+
 def test_a_file_that_cannot_be_emptied_is_deleted(tmp_path, monkeypatch) -> None:
     def fail(*_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from fftune.evaluation.scheduler import EvalResult
     from fftune.report.evaluations import EvaluationRecord
 
+log = logging.getLogger("fftune.evaluation")
+
 MANUAL = Manual(
     usage=(
         "CHECKPOINT|RUN|STUDY [--SETTING VALUE ...]",
@@ -46,7 +48,8 @@ MANUAL = Manual(
 STUDY, by its name or folder, brings its data and its threat.""",
     usual=(
         *("--battery", "--data", "--examples", "--eps", "--norm", "--tier", "--defense"),
-        *("--seeds", "--model", "--weights", "--device", "--bar", "--format", "--dry-run"),
+        *("--seeds", "--model", "--weights", "--device", "--bar", "--format", "--details"),
+        *("--save-images", "--dry-run"),
     ),
     short={
         "--battery": "--battery.name",
@@ -107,7 +110,7 @@ class Evaluate(DryRun):
     95 % interval, and the settings; `csv`: one row a figure. Default text."""
     details: bool = False
     """Print protocols, the searches' shares and passes, convergence, and what every attack comes to
-    in all draws of a defence, too."""
+    in all draws of a defense, too."""
     save_images: str | None = None
     """Folder for the perturbed images of every attack, in one folder a net, with an `index.csv` of
     ids, labels and predictions. An image is a PNG where its 8 bits keep the verdict, else a `.npz`
@@ -159,10 +162,12 @@ def main(arguments: Sequence[str]) -> None:
     for name, result in results.items():
         others = [other[name].outcomes for other in again if name in other]
         more = [rows for rows in others if rows is not None]
-        if (net := record.keep(name, result, more, _lambda(nets[name]))) is not None:
+        if (net := record.keep(result, more, _lambda(nets[name]))) is not None:
             kept.append(net)
             record.tell(net)
     failed = {name: found.error for name, found in results.items() if found.error is not None}
+    for name, error in failed.items() if len(results) > 1 else ():  # that of one net ends it all
+        log.error("%s: %s", name, error)
     if kept:
         evaluation_result(record, kept, failed, details=command.details).write(command.format)
     for one in (results, *again):

@@ -86,11 +86,16 @@ def main(arguments: Sequence[str]) -> None:
     root = storage_root(command.storage, written=False)
 
     if command.table:
-        from fftune.papers.pages.render import render
+        from fftune.papers.pages.render import blocks_of, render
+        from fftune.report.terminal import show
 
         form = command.format or "text"
         assert form != "json"  # refused above
-        print(render(_tables(command, root), form), end="")
+        found = _tables(command, root)
+        if form == "text":
+            show([block for one in found for block in blocks_of(one)])
+        else:
+            print(render(found, form), end="")
     elif command.gallery:
         (checkpoint,) = _one_checkpoint(command.gallery, command.storage)
         print(_gallery(command, checkpoint, root))

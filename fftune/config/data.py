@@ -5,7 +5,7 @@ from typing import Literal
 
 from fftune.config.literals import Engine, Norm
 from fftune.config.validation import require, require_words
-from fftune.registry import absolute, is_of_file
+from fftune.registry import DATASETS, absolute, is_of_file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +51,17 @@ class DataSpec:
 def of_another(data: DataSpec, name: str | None) -> DataSpec:
     """The settings for another data set, if one is named.
 
-    Sizes of splits are not taken over for a folder or a file of the user's: they are asked for,
-    or the set stays whole.
+    Sizes of splits are not taken over for a set of the user's: they are asked for, or the set stays
+    whole. A set that was made of a known one, as `cifar10-noise` is, has that one's.
     """
     if name is None or data_name(name) == data.name:
         return data
-    if data_name(name).startswith(("folder:", "memory:")) or is_of_file(name):
-        return replace(data, name=name, train_size=None, validation_size=None)
-    return replace(data, name=name)
+    known = name.startswith("synthetic") or any(
+        name == known or name.startswith(f"{known}-") for known in DATASETS
+    )
+    if known:
+        return replace(data, name=name)
+    return replace(data, name=name, train_size=None, validation_size=None)
 
 
 def data_name(name: str) -> str:

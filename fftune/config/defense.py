@@ -21,7 +21,7 @@ SEARCH_STEPS, SEARCH_TARGETS, CHOICES = 50, 5, 5
 class HedgeConfig:
     """Settings of Hedge Defense (Wu et al. 2021, alg. 1; constants of sec. 4.1).
 
-    With 0 steps it is their uniform random perturbation; with radius 0 too, no defence.
+    With 0 steps it is their uniform random perturbation; with radius 0 too, no defense.
     """
 
     norm: Norm = "linf"
@@ -75,7 +75,7 @@ class HedgeTrial(HedgeConfig):
     data have no validation split, these are divided into two halves."""
     aware: int = 64
     """Test examples that are also attacked through the hedge. Without (Wu et al. 2021, alg. 6) the
-    other figures flatter a defence."""
+    other figures flatter a defense."""
     block_size: int = 256
     """Unit of work: number of examples that are attacked together."""
     seed: int = 0
@@ -186,7 +186,7 @@ class AntiAdversaryConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseConfig:
-    """Test-time defences that a battery's perturbed examples are scored under, beside none."""
+    """Test-time defenses that a battery's perturbed examples are scored under, beside none."""
 
     names: tuple[str, ...] = ()
     """Defenses that are attacked as well; default none. Rows are scored under each, also beside

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
 from pathlib import Path
+from shlex import quote
 
 from fftune.config import DataSpec, Split, nearest
 from fftune.config.data import written_by
@@ -50,7 +51,8 @@ def place_framed(spec: DataSpec, split: Split) -> ListedSplit:
     frame = Central(spec.image_size, spec.image_resize) if spec.image_size else None
     official = _official(spec.name)
     origin = told(part, spec, split, len(rows), official.get(part.name, 0))
-    part = replace(part, origin=origin, asked=spec.name)
+    size = f" --image-size {spec.image_size}" if spec.image_size else ""
+    part = replace(part, origin=origin, asked=f"{quote(spec.name)}{size}")
     tell(part.origin)
     return ListedSplit(part.framed(frame), rows.sort().values)
 
@@ -246,9 +248,17 @@ def _at(place: Place, *, betons: bool) -> Parts:
     if found := _form(path):
         return found.read(place)
     if not path.exists():
-        raise DataError(f"data.name: there is no folder or file {str(path)!r}")
+        raise DataError(f"data.name: there is no folder or file {str(path)!r}{_hub(path)}")
     known = ", ".join(DATA_FORMS[name].files for name in DATA_FORMS)
     raise DataError(f"data.name: {str(path)!r} is none of: {known}{_advice(path)}")
+
+
+def _hub(path: Path) -> str:
+    """The end of an error about a path that could be the name of a set of the Hugging Face hub."""
+    if path.is_absolute() or len(path.parts) != 2 or "." in path.parts[0]:
+        return ""
+    fetch = f"hf download --repo-type dataset {path} --local-dir DIR"
+    return f"; nothing is downloaded: for the set of that name of the hub, `{fetch}`, and name DIR"
 
 
 def _advice(path: Path) -> str:

@@ -222,7 +222,7 @@ def beton_files(name: str) -> list[Path]:
     path = in_home(name)
     if path.suffix == ".beton":
         return [path]
-    folder = path if path.is_dir() else data_root() / name
+    folder = path if any(path.glob("*.beton")) else data_root() / name
     found = sorted(folder.glob("*.beton"))
     if not found:
         raise DataError(

@@ -4,7 +4,6 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from shlex import quote
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -43,7 +42,7 @@ class OfficialSplit:
     """The files that it was found in, what was left out of them, and how labels were numbered; in
     words, and empty where it comes from no files."""
     asked: str = ""
-    """The name by which the user has asked for the set."""
+    """Arguments of `fftune data write` that write the same images."""
 
     def __len__(self) -> int:
         return len(self.y)
@@ -97,10 +96,8 @@ class OfficialSplit:
             after = rows[position + 1 :][:LOOKED_FOR]
             bad = sum(self._is_bad(i) for i in after.tolist())
             others = f", nor can {bad:,} of the next {len(after):,}" if bad else ""
-            name = quote(self.asked)
-            raise DataError(
-                f"{error}{others}; `fftune data write {name} --skip-bad` leaves such images out"
-            ) from error
+            written = f"`fftune data write {self.asked} --skip-bad` leaves such images out"
+            raise DataError(f"{error}{others}; {written}") from error
 
     def _is_bad(self, i: int) -> bool:
         try:

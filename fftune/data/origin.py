@@ -7,6 +7,8 @@ from fftune.config import DataSpec, Split
 from fftune.data.official_split import OfficialSplit
 
 log = logging.getLogger(__name__)
+MISSING = "that were published are missing"
+"""Words on a part of a known set."""
 
 
 def told(part: OfficialSplit, spec: DataSpec, split: Split, count: int, official: int) -> str:
@@ -21,9 +23,7 @@ def told(part: OfficialSplit, spec: DataSpec, split: Split, count: int, official
         return ""
     words = [f"{part.origin}: {len(part):,} images of {len(part.source.classes):,} classes"]
     if len(part) < official:
-        words.append(
-            f"{official - len(part):,} of the {official:,} that were published are missing"
-        )
+        words.append(f"{official - len(part):,} of the {official:,} {MISSING}")
     if part.name == "whole" and split == "test" and count == len(part):
         words.append("no official parts, so all of them are the test split")
     elif count != len(part):
@@ -36,6 +36,6 @@ def told(part: OfficialSplit, spec: DataSpec, split: Split, count: int, official
 
 @cache
 def tell(line: str) -> None:
-    """Log a line of `told`, once, however often a set is opened."""
+    """Log a line of `told`, once, however often a set is opened; missing images as a warning."""
     if line:
-        log.info("data: %s", line)
+        log.log(logging.WARNING if MISSING in line else logging.INFO, "data: %s", line)

@@ -11,7 +11,8 @@ from fftune.errors import DataError
 from fftune.outcomes import Outcomes
 from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup, Substandard
 from fftune.papers.tasks import Task, read_rows, spec_of, task_of, written_at
-from fftune.stored_file import read_object
+from fftune.storage import sha256
+from fftune.stored_file import read_object, read_text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -49,7 +50,7 @@ class Results:
             return None
         path = task.folder(self.root) / "result.json"
         try:
-            return read_object(path, "analysis", DataError)
+            return _read_analysis(path)
         except DataError as error:
             raise _damaged(task, self.root, error) from error
 
@@ -73,6 +74,15 @@ class Results:
 
     def _task(self, need: Need) -> Task:
         return task_of(need, self.setup, self._known)
+
+
+def _read_analysis(path: Path) -> Mapping[str, Any]:
+    """What an analysis returned, whose form its own item alone knows."""
+    found = read_object(path, "analysis", DataError)
+    kept = path.with_suffix(".sha256")  # versions before 0.2.0 kept none
+    if kept.exists() and read_text(kept, "checksum", DataError).strip() != sha256(path):
+        raise DataError(f"analysis {str(path)!r} is damaged: its checksum is another")
+    return found
 
 
 def _damaged(task: Task, root: Path, what: object) -> DataError:

@@ -36,7 +36,7 @@ from fftune.papers.identities import of_need, of_published, of_training, plain
 from fftune.papers.scales import ball_of, behind, config_of, examples_of, images_of, poisoner
 from fftune.papers.zoo import ZooNet
 from fftune.recipes import Scale
-from fftune.storage import in_turn, write_text
+from fftune.storage import in_turn, sha256, write_text
 from fftune.stored_file import read_text
 
 VERSION = 2
@@ -287,7 +287,9 @@ class _Worker:
                 settings=dict(need.settings),
             )
         )
-        write_text(self.folder / "result.json", json.dumps(found, default=plain) + "\n")
+        path = self.folder / "result.json"
+        write_text(path, json.dumps(found, default=plain) + "\n")
+        write_text(path.with_suffix(".sha256"), sha256(path) + "\n")
 
 
 def trained_as(task: Task, root: Path) -> TrainConfig:

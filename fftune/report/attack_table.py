@@ -70,7 +70,8 @@ def ensembles() -> set[str]:
 def rates(outcomes: Outcomes) -> dict[str, Rate]:
     """Rates by name, as in `accuracy/pgd-20 adversarial`.
 
-    The n of `worst_case/accuracy` is smaller where blocks were lost.
+    A worst case is told of the goals that attacks have: what nobody tried is not 0. The n of
+    `worst_case/accuracy` is smaller where blocks were lost.
     """
     found: dict[str, Rate] = {}
     if not len(outcomes):
@@ -81,9 +82,13 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
         clean = part.drop_duplicates("id")["right_clean"]
         if not only_mistakes(part):  # else no score is known
             found["clean_accuracy"] = Rate(int(clean.sum()), len(clean))
-            found["worst_case/accuracy"] = Rate(union.total - union.ever_wrong, union.total)
-        found["worst_case/adversarial_risk"] = union.adversarial_risk
-        found["worst_case/hypocritical_risk"] = union.hypocritical_risk
+        goals = set(part["goal"])
+        if goals & {"adversarial", "label_free"}:
+            if not only_mistakes(part):
+                found["worst_case/accuracy"] = Rate(union.total - union.ever_wrong, union.total)
+            found["worst_case/adversarial_risk"] = union.adversarial_risk
+        if goals & {"hypocritical", "targeted"}:
+            found["worst_case/hypocritical_risk"] = union.hypocritical_risk
         if is_inflated(part, union):
             found["worst_case/inflation"] = union.inflation
         for line in attack_lines(part):

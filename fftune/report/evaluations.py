@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel, require
-from fftune.errors import FftuneError, StorageError
+from fftune.errors import FftuneError, StorageError, UserError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
@@ -73,7 +73,6 @@ class EvaluationRecord:
 
     def keep(
         self,
-        name: str,
         result: EvalResult,
         seeds: Sequence[Outcomes] = (),
         lam: float | None = None,
@@ -85,7 +84,6 @@ class EvaluationRecord:
             lam: weight lambda of its training, where it is known.
         """
         if result.outcomes is None:
-            log.error("%s: %s", name, result.error)
             return None
         (question,) = questions_of(result.outcomes)
         net = EvaluatedNet(
@@ -118,13 +116,15 @@ class EvaluationRecord:
         """Raise if a net or a block is missing.
 
         Raises:
-            FftuneError: a net could not be evaluated, or blocks of it are missing.
+            UserError: a net could not be evaluated, for what the user can mend.
+            FftuneError: it could not for another reason, or blocks of it are missing.
         """
         errors = [result.error for result in results.values() if result.error is not None]
         if len(results) == 1 and errors:
             raise errors[0]
         if errors:
-            raise FftuneError(f"{len(errors)} of {len(results)} nets could not be evaluated")
+            kind = UserError if all(isinstance(e, UserError) for e in errors) else FftuneError
+            raise kind(f"{len(errors)} of {len(results)} nets could not be evaluated")
         lost = sum(len(result.lost) for result in results.values())
         if lost:
             raise FftuneError(f"{lost} blocks are missing; the same command tries them again")

@@ -131,7 +131,8 @@ def _models(study: StudyResult, *, several: bool) -> Grid:
         rows.append(row)
     title = f"{study.config.name}: " if several else ""
     what = "means over seeds" if seeds else "models"
-    return grid(rows, f"{title}{what} on test images", "the worst of a column")
+    title = f"{title}{what} on test images"
+    return grid(rows, title, "the worst of a column", labels=1 + len(lam) + len(names))
 
 
 def _risks(trial: TrialResult) -> list[tuple[float, str]]:

@@ -114,7 +114,7 @@ def _grid(
             is_worst = rate is not None and rate.n > 0 and rate.value == worst[name]
             cells.append(Worst(text) if is_worst and len(found) > 1 else text)
         rows.append(cells)
-    return grid(rows, title, "the worst net of a column")
+    return grid(rows, title, "the worst net of a column", labels=len(heads))
 
 
 def _cell(column: str, rate: Rate) -> str:

@@ -67,6 +67,8 @@ class Grid:
     """What its worst cells are, as in "the worst net of each column"."""
     wraps: bool = False
     """Cells are text, which may be wrapped."""
+    labels: int = 1
+    """Leading columns that name a row; each part of a grid that is too wide has them."""
 
     @property
     def widths(self) -> list[int]:
@@ -86,10 +88,10 @@ class Grid:
 
         Each part has the names of the rows, and about as many columns as the others.
         """
-        count = len(self.rows[0]) - 1
+        count = len(self.rows[0]) - self.labels
         if self.fits(width):
             return [self]
-        turned = replace(self, rows=tuple(zip(*self.rows, strict=True)))
+        turned = replace(self, rows=tuple(zip(*self.rows, strict=True)), labels=1)
         if len(self.rows) - 1 < count and turned.fits(width):
             return [turned]
         for groups in range(2, count + 1):
@@ -99,9 +101,9 @@ class Grid:
         return [self]
 
     def _of(self, columns: Sequence[int]) -> "Grid":
-        return replace(
-            self, rows=tuple((row[0], *(row[1 + at] for at in columns)) for row in self.rows)
-        )
+        first = self.labels
+        picked = ((*row[:first], *(row[first + at] for at in columns)) for row in self.rows)
+        return replace(self, rows=tuple(picked))
 
 
 Block = str | Grid
@@ -109,13 +111,18 @@ Block = str | Grid
 
 
 def grid(
-    rows: Iterable[Sequence[Cell]], title: str = "", worst: str = "", *, wraps: bool = False
+    rows: Iterable[Sequence[Cell]],
+    title: str = "",
+    worst: str = "",
+    *,
+    wraps: bool = False,
+    labels: int = 1,
 ) -> Grid:
     """Build a grid of rows, of which the first holds the heads; short rows end with empty cells."""
     filled = [tuple(row) for row in rows]
     width = max(map(len, filled))
     padded = tuple((*row, *[""] * (width - len(row))) for row in filled)
-    return Grid(rows=padded, title=title, worst=worst, wraps=wraps)
+    return Grid(rows=padded, title=title, worst=worst, wraps=wraps, labels=labels)
 
 
 def show(blocks: Iterable[Block], stream: TextIO | None = None) -> None:

@@ -66,7 +66,7 @@ def _checked(
     kind = kind_of(config)
     with open_study(config, root, resume=resume) as study:
         if study.remaining:
-            log.info("study %s in %s", config.name, study.path)
+            log.info("study %s in %s: %s", config.name, study.path, _described(study, backend))
             if (few := planned(config)) < config.trials:
                 log.info("%d trials: the space has no more settings, and none is tried twice", few)
             with answering():
@@ -82,6 +82,16 @@ def _checked(
         front.write(study.path / "front.json")
         kind.conclude(study, front)
     return front
+
+
+def _described(study: StudyDir, backend: Backend) -> str:
+    """What is to be done, as in "4 trials of 40 epochs, one after the other on cpu"."""
+    epochs = kind_of(study.config).epochs(study.config.base)
+    trials = f"{study.remaining} trials" + (f" of {epochs} epochs" if epochs else "")
+    if backend == "ray":
+        return f"{trials}, side by side on Ray"
+    device = device_of(getattr(study.config.base, "device", "auto"))
+    return f"{trials}, one after the other on {device}"
 
 
 def _run(study: StudyDir, root: Path, backend: Backend, resources: Resources) -> None:

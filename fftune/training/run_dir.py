@@ -75,5 +75,5 @@ class RunDir:
 
     @property
     def complete(self) -> bool:
-        """Whether the run has ended."""
+        """Mark of a run that has ended."""
         return (self.checkpoint / "model.json").exists()

@@ -11,6 +11,7 @@ from PIL import Image
 
 from fftune.cli.data import main
 from fftune.config import DataSpec, WriteConfig
+from fftune.config.data import of_another
 from fftune.data import load, origin
 from fftune.data.catalog import open_parts
 from fftune.data.conversion import Conversion, convert
@@ -123,7 +124,10 @@ def test_bad_photographs_are_counted_and_can_be_left_out(album: Path, tmp_path: 
         load(DataSpec(name=name, image_size=32), "test")
     line = str(caught.value)
     assert "IMG_3.jpg' cannot be decoded: image file is truncated" in line and "\n" not in line
-    assert "nor can 3 of the next" in line and f"fftune data write '{name}' --skip-bad" in line
+    assert (
+        "nor can 3 of the next" in line
+        and f"fftune data write '{name}' --image-size 32 --skip-bad" in line
+    )
     sizes = WriteConfig(skip_bad=True, image_size=32)
     job = Conversion(name=name, spec=DataSpec(name=name), write=sizes, out=tmp_path / "out")
     ((_, manifest),) = convert(job)
@@ -233,6 +237,7 @@ ODD = {
     "{0}/x-{{0..99999999}}.tar": "stands for too many files",
     "{0}/bytes,classes=3": "has no use for 'classes'",
     "s3://bucket/set": "there is no folder or file",
+    "uoft-cs/cifar10": "`hf download --repo-type dataset uoft-cs/cifar10 --local-dir DIR`",
 }
 
 
@@ -287,8 +292,26 @@ def test_a_part_of_a_published_set_is_told(tmp_path: Path, caplog, monkeypatch) 
     monkeypatch.setenv("FFTUNE_DATA", str(tmp_path))
     for name in ("airplane", "bird"):
         photograph(tmp_path / f"cifar10/train/{name}/0.png")
-    with caplog.at_level(logging.INFO):
-        for _ in range(2):
-            load(DataSpec(name="cifar10"), "train")
+    for _ in range(2):  # without a level: a dry run says it too
+        load(DataSpec(name="cifar10"), "train")
     lines = [r.message for r in caplog.records if "49,998 of the 50,000" in r.message]
     assert len(lines) == 1 and "that were published are missing" in lines[0]
+
+
+def test_betons_are_verified_where_a_folder_of_their_name_is_here(
+    tmp_path: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.setenv("FFTUNE_DATA", str(tmp_path / "sets"))
+    monkeypatch.chdir(tmp_path)
+    photograph(tmp_path / "album/a/0.png")
+    main(["write", "album/"])
+    main(["verify", "album"])
+    assert f"ok {tmp_path}/sets/album/whole.beton: 1 examples" in capsys.readouterr().out
+
+
+def test_sizes_of_a_recipe_are_those_of_its_own_data() -> None:
+    digits = DataSpec(name="digits", train_size=100, validation_size=500)
+    for name in ("digits-noise", "cifar10", "cifar10-poisoning-l2", "synthetic:classes=3"):
+        assert of_another(digits, name).train_size == 100
+    for name in ("album", "./album", "folder:album", "memory:0", "mine.py:data"):
+        assert of_another(digits, name).train_size is None

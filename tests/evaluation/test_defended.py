@@ -69,7 +69,7 @@ def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
         defense = DefenseConfig(**BRIEF, names=names, steps=1, draws=1)
         found = evaluate(toy, few, BATTERY, threat=THREAT, defense=defense)
         record = EvaluationRecord(root=root, threat=THREAT, defense=defense, data="blobs")
-        net = record.keep("toy", EvalResult(outcomes=found))
+        net = record.keep(EvalResult(outcomes=found))
         assert net is not None and net.is_defended == bool(shown)
         assert ("one who knows it?" in plain(net_page(net))) == bool(shown)
         weights = found.table["model_hash"][0].as_py()[:8]
@@ -451,7 +451,7 @@ def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defence(
     few = Outcomes.of(outcomes.where(attack=attack).table for attack in kept)
     result = EvalResult(outcomes=few.answering(*outcomes.questions))
     record = EvaluationRecord(root=tmp_path, threat=THREAT, defense=DEFENSE, data="blobs")
-    net = record.keep("toy", result)
+    net = record.keep(result)
     assert net is not None
     record.tell(net)
     (run,), (path,) = RUNS, (tmp_path / "rows").glob("*.json")

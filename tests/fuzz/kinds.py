@@ -294,5 +294,6 @@ NOT_TRIED = {
     "plotly's code": "compared with what would be written",
     "note of a task": "compared with what would be written",
     "analysis": "tests/fuzz/test_whole_verbs.py",
+    "checksum": "tests/fuzz/test_whole_verbs.py",
 }
 """Kinds that the table above leaves out, and why."""

@@ -50,7 +50,7 @@ class Command:
     first: str = ""
     """The command after which it goes on; by default itself."""
     fails: bool = False
-    """It may end with 1, as a check of the net's fails."""
+    """It may end with 1, as a check of the net's fails, or an item."""
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -71,12 +71,15 @@ COMMANDS: Mapping[str, Command] = {
     "transfer": Command(f"evaluate --model net.py:net --data digits {FEW} --transfer {CHECKPOINT}"),
     "doctor": Command(f"doctor {CHECKPOINT} --examples 4", fails=True),
     "train": Command(" ".join(faults.COMMANDS["training"].arguments)),
+    "train again": Command(
+        " ".join(faults.COMMANDS["training"].arguments).replace("--name t", "--name u")
+    ),
     "sweep": Command(
         " ".join(faults.COMMANDS["study"].arguments), first=" ".join(faults.SMALLEST.arguments)
     ),
     "hedge": Command(f"{HEDGE} --trials 2", first=f"{HEDGE} --trials 1"),
     "report a new study": Command("report s"),
-    "reproduce": Command(f"reproduce {ITEMS}:SIZES --backend inline"),
+    "reproduce": Command(f"reproduce {ITEMS}:SIZES --backend inline", fails=True),
 }
 
 

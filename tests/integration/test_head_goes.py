@@ -7,7 +7,6 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +25,15 @@ from fftune.cli import evaluate, sweep, train
 from fftune.config import Resources
 from tests.integration.dying_head import kill
 from tests.integration.test_jobs import LOCAL, RAY, settings_in, sh
+from tests.integration.test_ray_sweep import wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.timeout(3000)]
 
 CHECKOUT = Path(__file__).parents[2]
 QUICK = "--base.optimizer.epochs 1 --battery.steps 1 --battery.examples 20"
-STUDY = f"thrm --name s --strategy grid --space lam=0,5,20 --trials 3 --concurrency 1 {QUICK}"
+STUDY = f"thrm --name s --strategy grid --space lam=0,5,20 --concurrency 1 {QUICK}"
 EXAM = "--battery risks --battery.steps 2 --examples 64 --battery.block-size 16 --backend ray"
-LONG = "--battery risks --battery.steps 200 --examples 320 --battery.block-size 16"
+LONG = "--battery risks --battery.steps 400 --examples 320 --battery.block-size 16"
 """An evaluation that is at work for a while."""
 GONE = re.compile(
     r"fftune: Ray's (head at 127\.0\.0\.1:\d+ is gone \(.*\)|raylet .* has ended); .*"
@@ -143,49 +143,70 @@ def test_an_evaluation_whose_head_goes_goes_on(
     assert struck >= 2
 
 
-def test_a_job_and_an_evaluation_on_a_cluster_whose_head_goes(
+def test_a_job_whose_head_goes_is_submitted_again(
     root: Path, tmp_path: Path, empty_mlflow: Path, monkeypatch
 ) -> None:
-    """Ray ends a job's driver with the head; the job is submitted to a new head with --resume."""
+    """Ray ends its driver with the head: to a new head it is submitted with --resume."""
+    settings = settings_in(tmp_path)
+    results = Path(settings["FFTUNE_STORAGE"])
+    shutil.copy(empty_mlflow, results)
+    job = [RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "fftune.sweep"]
+    job += STUDY.split()
+    with begun(job, settings | started(settings), tmp_path / "job") as submitted:
+        wait_for((results / "studies/s/trials/1/config.json").exists, submitted, tmp_path / "job")
+        kill_head(tmp_path)
+    assert not [*results.glob("studies/s/trials/*/failure.json")]
+
+    done = on_a_new_head([*job, "--resume"], settings)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    monkeypatch.setenv("FFTUNE_STORAGE", str(root))
+    sweep.main([*STUDY.split(), "--backend", "inline"])
+    assert rows(results / "studies/s") == rows(root / "studies/s")
+    front = json.loads((results / "studies/s/front.json").read_text())
+    assert front["failures"] == [] and len(front["points"]) == 3
+
+
+def test_an_evaluation_on_a_cluster_whose_head_goes_goes_on(
+    root: Path, tmp_path: Path, empty_mlflow: Path, monkeypatch
+) -> None:
     settings = settings_in(tmp_path)
     results = Path(settings["FFTUNE_STORAGE"])
     shutil.copy(empty_mlflow, results)
     monkeypatch.setenv("FFTUNE_STORAGE", str(root))
     train.main(["standard", "--name", "t", "--optimizer.epochs", "1"])
-    address = f"127.0.0.1:{settings['FFTUNE_RAY_PORT']}"
     asked = [str(root / "runs/t/checkpoint"), *LONG.split()]
-    exam = [sys.executable, "-m", "fftune", "evaluate", *asked, "--address", address]
-    job = [RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "fftune.sweep"]
-    job += STUDY.split()
-
-    env = settings | started(settings)
-    with begun(job, env, tmp_path / "job"), begun(exam, env, tmp_path / "exam") as evaluation:
-        while not (
-            [*results.glob("studies/s/trials/*/config.json")] and [*results.rglob("blocks/**/*.*")]
-        ):
-            assert evaluation.poll() is None, (tmp_path / "exam").read_text()
-            time.sleep(0.05)
-        head = psutil.Process(int((tmp_path / "state/pid").read_text()))
-        family = [head, *head.children(recursive=True)]
-        kill("both", head.pid)
+    exam = [sys.executable, "-m", "fftune", "evaluate", *asked]
+    exam += ["--address", f"127.0.0.1:{settings['FFTUNE_RAY_PORT']}"]
+    log = tmp_path / "exam"
+    with begun(exam, settings | started(settings), log) as evaluation:
+        wait_for(lambda: any(results.rglob("blocks/*/*.parquet")), evaluation, log)
+        kill_head(tmp_path)
         assert evaluation.wait() == 2
-        psutil.wait_procs(family)  # the job's driver is one of them
-    told = (tmp_path / "exam").read_text().splitlines()
-    assert GONE.fullmatch(told[-1]) and not [line for line in told if "Traceback" in line], told
-    assert not [*results.glob("studies/s/trials/*/failure.json")]
+    told = log.read_text().splitlines()
+    assert GONE.fullmatch(told[-1]) and "Traceback" not in log.read_text(), told
 
-    sh(LOCAL, "stop", env=settings)
-    env = settings | started(settings)
-    again = [sh(*job, "--resume", env=env), sh(*exam, env=env)]
-    sh(LOCAL, "stop", env=settings)
+    done = on_a_new_head(exam, settings)
 
-    assert [one.returncode for one in again] == [0, 0], again
-    sweep.main([*STUDY.split(), "--backend", "inline"])
+    assert done.returncode == 0, done.stdout + done.stderr
     evaluate.main(asked)
-    for where in ("studies/s", "rows"):
-        assert rows(results / where) == rows(root / where) != {}
-    front = json.loads((results / "studies/s/front.json").read_text())
-    assert front["failures"] == [] and len(front["points"]) == 3
+    assert rows(results / "rows") == rows(root / "rows") != {}
+
+
+def kill_head(place: Path) -> None:
+    """Kill two parts of a head of clusters/local.sh; with it end the drivers of its jobs."""
+    head = psutil.Process(int((place / "state/pid").read_text()))
+    family = [head, *head.children(recursive=True)]
+    kill("both", head.pid)
+    psutil.wait_procs(family)
+
+
+def on_a_new_head(words: list[str], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    """A command that has ended, as the head has on which it ran."""
+    sh(LOCAL, "stop", env=settings)
+    done = sh(*words, env=settings | started(settings))
+    sh(LOCAL, "stop", env=settings)
+    return done
 
 
 @contextmanager

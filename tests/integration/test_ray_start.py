@@ -82,11 +82,14 @@ def test_a_long_temporary_folder_is_no_hindrance(tmp_path: Path) -> None:
 
 MOMENTS = [("", 0.0), ("gcs_server", 0.0), ("raylet/raylet", 0.0), ("log_monitor.py", 0.0)]
 """Words in the command of a part of Ray that is there, and seconds after it came."""
-LATER = [("log_monitor.py", seconds) for seconds in (1.0, 2.0, 4.0, 8.0)]
+ABORTED = pytest.mark.xfail(
+    reason="Ray's C++ sets an alarm of 3 seconds at SIGTERM, and may hold Python's lock for longer"
+)
+LATER = [pytest.param("log_monitor.py", s, marks=ABORTED) for s in (1.0, 2.0, 4.0, 8.0)]
 """When this process connects."""
 
 
-@pytest.mark.parametrize(("part", "seconds"), MOMENTS + LATER)
+@pytest.mark.parametrize(("part", "seconds"), [*MOMENTS, *LATER])
 def test_sigterm_while_ray_starts_is_an_interruption(part: str, seconds: float) -> None:
     """At whatever moment: Ray sets handlers of its own meanwhile, of Python and of C++."""
     command = begin()

@@ -84,8 +84,8 @@ def test_a_dead_driver_loses_nothing_and_rays_rows_equal_inline_rows(
     Two trials are finished by then, two have failed, and the fifth has begun.
     """
     space = (Dimension(path="lam", choices=LAMS), Dimension(path="optimizer.lr", choices=RATES))
-    config = replace(quick, strategy="grid", space=space)
-    words = "--base.optimizer.epochs 2 --battery.steps 2 --battery.examples 200 --trials 3"
+    config = replace(quick, strategy="grid", space=space, trials=recipes.thrm("tiny").trials)
+    words = "--base.optimizer.epochs 2 --battery.steps 2 --battery.examples 200"
     flags = [*words.split(), "--strategy", "grid", "--space", *map(str, space)]
     flags += ["--gpus", "0", "--address", address]
     kill_when(command(root, *flags), root / "studies/quick/trials/4/config.json")

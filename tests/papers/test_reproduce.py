@@ -152,7 +152,9 @@ def test_published_nets_without_weights_are_refused_or_told(
     assert all(cell.published for cell in cells)
 
 
-@pytest.mark.parametrize("content", [b"", b'{"parameters": [1'], ids=["empty", "cut"])
+@pytest.mark.parametrize(
+    "content", [b"", b'{"parameters": [1', b'{"parameters": [1]}'], ids=["empty", "cut", "other"]
+)
 @pytest.mark.parametrize(("kind", "name"), [("analysis", "result.json"), ("rows", ROWS)])
 def test_a_damaged_result_is_named_with_what_mends_it(
     undisturbed: Path, tmp_path: Path, kind: str, name: str, content: bytes

@@ -60,3 +60,13 @@ def test_friends_that_tried_a_few_are_left_out_of_comparisons() -> None:
     both = Outcomes.of([TEN.table, canary])
     assert friends_of(both).values("attack") == {"pgd-20"}
     assert len(friends_of(both)) == 10
+
+
+def test_what_nobody_tried_is_no_risk_of_zero() -> None:
+    """False friends alone tell nothing of adversaries, and adversaries nothing of them."""
+    friends = rates(TEN.where(goal="hypocritical"))
+    assert not {"worst_case/accuracy", "worst_case/adversarial_risk"} & friends.keys()
+    assert {"clean_accuracy", "worst_case/hypocritical_risk"} <= friends.keys()
+    found = rates(TEN.where(goal="adversarial"))
+    assert {"worst_case/accuracy", "worst_case/adversarial_risk"} <= found.keys()
+    assert "worst_case/hypocritical_risk" not in found

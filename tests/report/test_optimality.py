@@ -113,9 +113,9 @@ def test_the_table_tells_weak_searches_at_once() -> None:
     said = table(THREE, {("apgd", "adversarial", -1): 2.0})
     at = said.index("searches by their share")
     lines = [" ".join(line.split()) for line in said[at:].splitlines()]
-    assert lines[2] == "adversarial apgd 3 of 4 75.0% - 10.9 + 9.0 109 + 90 2.0 s"
-    assert lines[3] == "adversarial pgd-20 2 of 4 50.0% - 20.0 + 20.0 200 + 200 -"
-    assert lines[4] == "hypocritical pgd-20 3 of 3 100.0% 9 5.0 + 4.0 50 + 40 -"
+    assert lines[3] == "adversarial apgd 3 of 4 75.0% - 10.9 + 9.0 109 + 90 2.0 s"
+    assert lines[4] == "adversarial pgd-20 2 of 4 50.0% - 20.0 + 20.0 200 + 200 -"
+    assert lines[5] == "hypocritical pgd-20 3 of 3 100.0% 9 5.0 + 4.0 50 + 40 -"
     assert "seconds" not in table(THREE)
 
 

@@ -124,3 +124,15 @@ def test_a_terminal_draws_rules_and_bold(monkeypatch, environment, encoding, rul
     assert rule in [line.strip() for line in said.splitlines()] and cell in said
     assert ("\x1b" in said) == (environment["TERM"] != "dumb")
     assert "\x1b[3" not in said  # no colours, which some background would hide
+
+
+def test_parts_repeat_every_column_that_names_a_row() -> None:
+    rows = [
+        ["trial", "lambda", "natural", "hidden"],
+        *[[f"{i}", "6", RATE, RATE] for i in range(4)],
+    ]
+    parts = grid(rows, labels=2).parts(50)
+    assert [part.rows[0] for part in parts] == [
+        ("trial", "lambda", "natural"),
+        ("trial", "lambda", "hidden"),
+    ]

@@ -96,6 +96,7 @@ def stored_part(path: Path) -> OfficialSplit:
         y=torch.from_numpy(beton.y),
         images=BetonImages(beton, manifest),
         ids=torch.from_numpy(beton.ids),
+        origin=f"the FFCV file {str(path)!r}",
     )
 
 

@@ -11,6 +11,7 @@ from fftune.papers.declarations import Setup
 from fftune.papers.pages.layout import Entry, Grid, Layout, direction
 from fftune.papers.scales import STAND_INS
 from fftune.recipes import Scale
+from fftune.report import terminal
 
 Form = Literal["text", "markdown", "latex", "csv"]
 NOTE = (
@@ -62,6 +63,19 @@ def render(artifacts: Iterable[Artifact], form: Form = "text") -> str:
     if form == "csv":
         return _csv([one for one in artifacts if isinstance(one, Table)])
     return "\n".join(filter(None, (_FORMS[form](one) for one in artifacts)))
+
+
+def blocks_of(artifact: Artifact) -> list[terminal.Block]:
+    """Lay out an item for a terminal, whose width parts tables that are wider."""
+    if not isinstance(artifact, Table):
+        return [*_text(artifact).splitlines(), ""]
+    layout = Layout(table=artifact)
+    blocks: list[terminal.Block] = []
+    for one in layout.grids():
+        heads = [" ".join(filter(None, head)) for head in one.heads]
+        body = [[_marked(entry) for entry in line] for block in one.blocks for line in block]
+        blocks += [terminal.grid([heads, *body], one.caption, labels=one.labels), ""]
+    return [*blocks, *_below(layout), ""]
 
 
 def _text(artifact: Artifact) -> str:

@@ -204,7 +204,8 @@ def test_the_command_writes_each_format(tmp_path: Path, capsys) -> None:
         (["--table", "attacks"], "NET is missing"),
         ([], "STUDY is missing"),
         (["a", "--ids", "3"], "ids must be left out without --gallery"),
-        (["a", "--format", "csv"], "format must be left out without --table"),
+        (["a", "--format", "latex"], "format must be one of text, markdown, csv, json, or with"),
+        (["--table", "attacks", "a", "--format", "json"], "format must be one of text"),
         (["--gallery", "x", "--table", "attacks"], "table must be left out with --gallery"),
     ],
 )
