@@ -17,7 +17,9 @@ import importlib.util
 import inspect
 import json
 import multiprocessing
+import sys
 import time
+import types
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -140,7 +142,8 @@ LIBRARIES = {
     "adversarial-library": Library(
         package="adv-lib",
         pgd=pgd_adv_lib,
-        lacks="no AutoAttack and no Square (it has APGD, APGD-T and FAB); points alone",
+        lacks="no AutoAttack and no Square (it has APGD, APGD-T and FAB); points alone; wants "
+        "visdom, which is left out here",
     ),
     "autoattack": Library(
         package="autoattack",
@@ -181,6 +184,7 @@ class Record:
 def run(name: str, attack: str, models: Path, net_name: str, count: int) -> Record:
     """Do one evaluation in this process, and judge its points."""
     torch.set_num_threads(1)
+    sys.modules.setdefault("visdom", types.ModuleType("visdom"))  # of adv-lib, for plots
     net, x, y = subject(models, net_name, count)
     library = LIBRARIES[name]
     evaluation: Evaluation | None = getattr(library, attack)

@@ -63,6 +63,8 @@ def given_net(
         ConfigError: the normalisation is none, or the net brings its own.
     """
     if isinstance(net, str | Path) and not (Path(net) / "model.json").is_file():
+        if isinstance(net, Path) and not net.is_file():
+            read_spec(net)  # says that there is no complete checkpoint
         return GivenNet(str(net), "", weights, weights_key, normalize)
     if isinstance(net, nn.Module) and normalize and not weights:
         constants = constants_of(normalize)

@@ -1,5 +1,6 @@
 """CUDA graphs: the recorder of NVIDIA's devices."""
 
+import gc
 import logging
 import threading
 import warnings
@@ -82,7 +83,7 @@ class CudaGraphs:
             graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
         )
         try:
-            with torch.cuda.device(self.device), capture:
+            with _uncollected(), torch.cuda.device(self.device), capture:
                 before = torch.cuda.memory_reserved(self.device)
                 result = call()
                 grown = torch.cuda.memory_reserved(self.device) - before
@@ -118,6 +119,18 @@ class CudaGraphs:
     def probe(self) -> Tensor:
         """The least that can be recorded."""
         return torch.zeros(1, device=self.device)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Leave cyclic garbage alone: a dead net's graph, freed in a recording, would break it off."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
 
 
 @contextmanager

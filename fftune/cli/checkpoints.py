@@ -81,6 +81,10 @@ def _refusal(name: str, places: Sequence[Path], storage: str | None) -> str:
     """One line on a name without a complete checkpoint."""
     if begun := next((place for place in places if place.is_dir()), None):
         return f"no complete checkpoint in {str(begun)!r}"
+    from fftune.models.specs import instead_of
+
+    if other := instead_of(name):
+        return f"no checkpoint, run or study {name!r}{other}"
     if "/" in name or has_magic(name):
         return f"no complete checkpoint in {name!r}"
     known = [

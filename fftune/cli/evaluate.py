@@ -48,8 +48,7 @@ MANUAL = Manual(
 STUDY, by its name or folder, brings its data and its threat.""",
     usual=(
         *("--battery", "--data", "--examples", "--eps", "--norm", "--tier", "--defense"),
-        *("--seeds", "--model", "--weights", "--device", "--bar", "--format", "--details"),
-        *("--save-images", "--dry-run"),
+        *("--seeds", "--model", "--weights", "--device", "--bar", "--format", "--dry-run"),
     ),
     short={
         "--battery": "--battery.name",

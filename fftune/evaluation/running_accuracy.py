@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -26,8 +26,14 @@ class RunningAccuracy:
     itself, after each search of an ensemble.
     """
 
-    def __init__(self, net: str) -> None:
-        self._net = net
+    def __init__(self, net: str, attacks: Collection[Attack] | None = None) -> None:
+        """Begin with no attack done.
+
+        Args:
+            attacks: of the battery; others check it, and count only as a longer ensemble of its.
+                Default: all count.
+        """
+        self._net, self._attacks = net, attacks
         self._open: Counter[Attack] = Counter()
         self._seconds: dict[Attack, float] = {}
         self._right: dict[int, bool] = {}
@@ -49,8 +55,7 @@ class RunningAccuracy:
         self._count(attack, table)
         self._seconds[attack] = self._seconds.get(attack, 0.0) + seconds
         self._open[attack] -= 1
-        tells = attack.name not in (*CONTROLS, CANARY_NAME) and attack.goal in self._won
-        if self._open[attack] <= 0 and tells:
+        if self._open[attack] <= 0 and attack.goal in self._won and self._counts(attack):
             self._tell_clean(attack)
             what = self._after(attack)
             if what:
@@ -67,7 +72,7 @@ class RunningAccuracy:
         found = self._stages.setdefault((attack, at), [0, 0, 0.0])
         for i, value in enumerate((left, tried, seconds)):
             found[i] += value
-        if self._open[attack] == 1 and found[1]:
+        if self._open[attack] == 1 and found[1] and self._counts(attack):
             share = f"{100 * found[0] / found[1]:.1f} %"
             name, took = stage_name(attack.stages[at]), duration(found[2])
             tell(f"{self._net}: robust accuracy after {name}: {share} ({took})")
@@ -77,10 +82,18 @@ class RunningAccuracy:
         columns = (bare[name].to_pylist() for name in COLUMNS)
         for i, y, clean, perturbed in zip(*columns, strict=True):
             self._right[i] = clean == y
+            if not self._counts(attack):
+                continue
             if attack.goal == "adversarial" and perturbed != y:
                 self._won["adversarial"].add(i)
             if attack.goal == "hypocritical" and clean != y and perturbed == y:
                 self._won["hypocritical"].add(i)
+
+    def _counts(self, attack: Attack) -> bool:
+        if attack.name in (*CONTROLS, CANARY_NAME):
+            return False
+        longer = attack.is_ensemble and attack.tier == "full"
+        return self._attacks is None or attack in self._attacks or longer
 
     def _tell_clean(self, attack: Attack) -> None:
         if self._told_clean or attack.scope != "all" or not self._right:

@@ -142,7 +142,8 @@ class JobState:
             cache=prepared.cache,
             anew=prepared.anew,
             running=RunningAccuracy(
-                f"{prepared.question.net or 'the net'}{prepared.job.battery.told_seed}"
+                f"{prepared.question.net or 'the net'}{prepared.job.battery.told_seed}",
+                prepared.job.attacks,
             ),
         )
 

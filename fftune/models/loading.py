@@ -275,8 +275,11 @@ def read_net(place: str, model: str = "") -> nn.Module:
         model: the user's code that a checkpoint may run; see `with_named_code`.
 
     Raises:
-        ConfigError, ModelError: there is none, or it would run code that was not named.
+        ModelError: there is none, or it would run code that was not named.
     """
     if (Path(place) / "model.json").is_file():
         return load_model(with_named_code(read_spec(Path(place)), Path(place), model))
-    return load_model(named_spec(place))
+    try:
+        return load_model(named_spec(place))
+    except ConfigError as error:
+        raise ModelError(f"net: {error}") from None

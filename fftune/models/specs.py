@@ -16,8 +16,8 @@ OURS = "fftune:"
 """Prefix of a factory that is a name of the table, as in `fftune:resnet18`."""
 ROBUSTBENCH = "robustbench:"
 """Prefix of a factory that is a published net, as in `robustbench:cifar10/Linf/Standard`."""
-FORMS = "a name of ours, FILE.py:FUNCTION, CHECKPOINT, torchvision:NAME, timm:NAME, hf:OWNER/NAME"
-"""Names of nets, as a refusal lists them; `docs/your-own-net.md` has all."""
+FORMS = "FILE.py:FUNCTION, torchvision:NAME, timm:NAME, hf:OWNER/NAME, robustbench:ID or a file"
+"""Names of nets that are not ours, as a refusal lists them; `docs/your-own-net.md` has all."""
 WEIGHTS = (".pt", ".pth", ".ckpt", ".bin", ".tar", ".safetensors", ".pt2", ".ts", ".torchscript")
 """Ends of names of files that hold nets or weights."""
 
@@ -30,13 +30,13 @@ def read_spec(folder: Path) -> ModelSpec:
     """
     path = folder / "model.json"
     if not path.exists():
-        raise ModelError(f"no complete checkpoint in {str(folder)!r}{_instead(str(folder))}")
+        raise ModelError(f"no complete checkpoint in {str(folder)!r}{instead_of(str(folder))}")
     spec = read_settings(ModelSpec, path, "net", ModelError)
     return replace(spec, weights=str(folder / "weights.pt"))
 
 
-def _instead(place: str) -> str:
-    """What to type instead of a checkpoint that is none, where that can be told."""
+def instead_of(place: str) -> str:
+    """Words on what to type for a net that is named as a checkpoint and is none; else empty."""
     if Path(place).is_dir():
         return ""
     if ":" in place or place in MODELS or Path(place).is_file():
@@ -130,9 +130,9 @@ def _factory(model: str) -> str:
     if model in MODELS:
         return OURS + model
     prefix, colon, _ = model.partition(":")
-    if colon:
+    if colon and prefix.isidentifier():
         raise ConfigError(f"unknown source of models {prefix!r}; {nearest(prefix, MODEL_SOURCES)}")
-    if Path(model).suffix in (".py", *WEIGHTS) or "/" in model:
+    if Path(model).suffix in (".py", *WEIGHTS) or "/" in model or colon:
         raise ConfigError(f"model {model!r}: there is no such file or checkpoint")
     raise ConfigError(f"unknown model {model!r}; {nearest(model, MODELS)} (or {FORMS})")
 

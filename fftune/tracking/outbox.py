@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fftune.storage import make_folder, storing
+from fftune.stored_file import require_plain_file
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,9 @@ def unsent_calls(path: Path) -> list[Call]:
 
     Raises:
         ValueError: the file is damaged.
+        StorageError: it is none: a pipe would be waited for.
     """
+    require_plain_file(path)
     lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
     calls = [json.loads(line) for line in lines if line.endswith("\n")]
     for call in calls:

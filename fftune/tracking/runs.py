@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
-from fftune.errors import first_words
+from fftune.errors import StorageError, first_words
 from fftune.storage import in_turn, write_text
 from fftune.tracking.outbox import Outbox, set_aside, unsent_calls, unsent_files
 from fftune.tracking.store import Tracking, answering, is_outage, open_tracking
@@ -194,7 +194,7 @@ def _send(tracking: Tracking, path: Path) -> bool:
     """
     try:
         calls = unsent_calls(path)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, StorageError) as error:
         set_aside(path, first_words(error))
         return True
     if not calls:

@@ -28,6 +28,11 @@ class Folder:
         """Folder that is being written."""
         return self.path.with_name(f".{self.path.name}.part")
 
+    @property
+    def data_bytes(self) -> int:
+        """Bytes of the data of all nets so far."""
+        return sum(file.stat().st_size for file in self.part.glob("net-*.js"))
+
     def begin(self) -> None:
         """Begin anew.
 

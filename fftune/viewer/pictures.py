@@ -12,8 +12,10 @@ from fftune.evaluation.saved_images import SavedImage, SavedImages
 from fftune.hedge_study.pictures import png
 from fftune.storage import make_folder, write_whole
 
-LARGEST = 20 * 2**20
-"""Bytes of all pictures of a folder; its other files take the rest of 30 MB."""
+LARGEST = 10 * 2**20
+"""Bytes of all pictures of a folder, which has 30 MB for them, the data of its nets and Plotly."""
+BLOCK = 4096
+"""Bytes that the smallest file takes on a disk."""
 FOLDER = "images"
 
 
@@ -74,7 +76,7 @@ class Album:
         data = base64.b64decode(png(image))
         make_folder(self.folder / FOLDER)
         write_whole(self.folder / FOLDER / name, lambda part: part.write_bytes(data))
-        self.written += len(data)
+        self.written += max(len(data), BLOCK)
         return f"{FOLDER}/{name}"
 
 

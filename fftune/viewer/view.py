@@ -23,6 +23,9 @@ from fftune.viewer.trade_offs import TradeOffs
 
 log = logging.getLogger(__name__)
 
+LARGEST = 10 * 2**20
+"""Bytes of data after which no further net is shown image by image; pictures have as many."""
+
 
 def view_rows(rows: Path, *, saved: Path | None = None, out: Path | None = None) -> Path:
     """Write the view of a file of rows; return its page.
@@ -90,10 +93,9 @@ def view_study(
     headlines, caveats = study.sentences()
     view = _View(Folder(out or folder / "view"))
     images = _Images(saved, count)
-    trials = [
-        trial | _of_trial(view, study, trial["trial"], trial["seeds"], images, trained)
-        for trial in study.trials()
-    ]
+    trials = study.trials()
+    for trial in sorted(trials, key=lambda one: not one["front"]):  # the front has room first
+        trial |= _of_trial(view, study, trial["trial"], trial["seeds"], images, trained)
     return view.finish(
         {
             "title": name,
@@ -128,6 +130,9 @@ def _of_trial(
     for seed in seeds:
         rows = study.rows_of(trial, seed)
         if not rows.is_file():
+            continue
+        if view.folder.data_bytes > LARGEST:
+            view.left_out += 1
             continue
         which = f", seed {seed}" if len(seeds) > 1 else ""
         net = ShownNet(
@@ -178,6 +183,8 @@ class _View:
     folder: Folder
     nets: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    left_out: int = 0
+    """Nets whose images had no room."""
     _album: Album = field(init=False)
 
     def __post_init__(self) -> None:
@@ -203,6 +210,8 @@ class _View:
 
     def finish(self, page: dict[str, Any]) -> Path:
         """Write the page and its scripts; return its path."""
+        if self.left_out:
+            self.notes.append(f"{self.left_out:,} nets are not shown image by image: no room.")
         if left_out := self._album.left_out:
             self.notes.append(f"{left_out:,} perturbed images are not shown: they have no room.")
         return self.folder.finish(page | {"notes": self.notes, "nets": self.nets})

@@ -95,3 +95,4 @@ def test_what_a_front_follows_is_checked(flags: str, message: str) -> None:
 def test_runs_of_other_seeds_have_other_names() -> None:
     names = [_name("standard", Settings(seed=seed)) for seed in (0, 4)]
     assert names == ["standard-tiny", "standard-tiny-seed-4"]
+    assert _name("thrm", Settings(lam=20.0)) == "thrm-tiny-lam-20"

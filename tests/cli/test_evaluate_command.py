@@ -126,7 +126,7 @@ def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> N
         (
             ["--model", "resnt18"],
             ConfigError,
-            r"^unknown model 'resnt18'; did you mean 'resnet18'\? \(or path/to/FILE.py:FUNCTION\)$",
+            r"^unknown model 'resnt18'; did you mean 'resnet18'\? \(or ",
         ),
         (["--model", "{file}:net", "--eps", "-1"], ConfigError, "eps must be finite and >= 0"),
         (
@@ -196,3 +196,29 @@ def test_a_run_goes_by_its_name_or_folder(root, named) -> None:
     assert found == {"standard-tiny-seed-4": checkpoint}
     with pytest.raises(ModelError, match="^no checkpoint, run or study 'standard-tiny'; did you"):
         checkpoints_of(["standard-tiny"], str(root))
+
+
+def test_several_nets_go_by_patterns(root, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/one", "runs/two", "studies/front/trials/10", "studies/front/trials/9"):
+        (root / name / "checkpoint").mkdir(parents=True)
+        (root / name / "checkpoint/model.json").write_text("{}")
+    (root / "runs/three").mkdir()
+    assert [*checkpoints_of(["runs/*"], str(root))] == ["one", "two"]
+    assert [*checkpoints_of(["two", "front", f"{root}/runs/o*"], str(root))] == [
+        *("two", "front-9", "front-10", "one")
+    ]
+    for name in ("runs/x*", "three", "nowhere/at/all"):
+        with pytest.raises(ModelError, match="^no complete checkpoint in "):
+            checkpoints_of([name], str(root))
+
+
+def test_a_dry_run_tells_passes_and_hours(capsys) -> None:
+    net = ["--model=mlp", "--data=digits", "--examples=100", "--dry-run", "--on=h200"]
+    main([*net, "--battery.steps=3"])
+    said = capsys.readouterr().out
+    assert json.loads(said[: said.rindex("}") + 1])["battery"]["steps"] == 3
+    counts = "1 net, 100 of 1,197 images of test, 2 attacks, 800 forward and 600 backward passes"
+    assert counts in said and "H200" in said
+    main([*net, "--battery.steps=3", "--seeds=2"])
+    assert "under 2 seeds, 1,600 forward and 1,200 backward" in capsys.readouterr().out

@@ -101,7 +101,7 @@ def test_what_a_net_was_built_from_is_part_of_its_key(here: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["resnt18"], "no complete checkpoint in 'resnt18'; did you mean --model resnet18"),
+        (["resnt18"], "'resnt18'; did you mean --model resnet18"),
         (["net.py"], "a net that is no CHECKPOINT is named by --model net.py"),
         (["torchvision:resnet18"], "is named by --model torchvision:resnet18"),
         (["--model", "resnt18"], "unknown model 'resnt18'; did you mean 'resnet18'"),

@@ -311,7 +311,7 @@ def test_only_a_poison_needs_a_net(kind: str) -> None:
 
 def test_a_file_that_is_no_python_is_refused(tmp_path) -> None:
     (tmp_path / "net.txt").write_text("def net(): ...")
-    with pytest.raises(ModelError, match="neither a checkpoint nor FILE.py"):
+    with pytest.raises(ModelError, match="there is no such file or checkpoint"):
         read_net(f"{tmp_path}/net.txt:net")
 
 

@@ -54,6 +54,17 @@ def test_each_attack_lowers_what_is_left(said) -> None:
     ]
 
 
+def test_what_only_checks_a_battery_is_no_attack_of_it(said) -> None:
+    running = RunningAccuracy("net", [ALL])
+    running.ask([PGD, ALL], [])
+    running.put(PGD, table([0, 1], [0, 0], [1, 1]), 1)
+    running.put(ALL, table([0, 1], [0, 0], [1, 0]), 1)
+    assert said() == [
+        "net: clean accuracy: 100.0 % of 2",
+        "net: robust accuracy after autoattack: 50.0 % (1 s)",
+    ]
+
+
 def test_known_blocks_count_without_a_line(said) -> None:
     running = RunningAccuracy("net")
     running.ask([PGD], [(PGD, table([0], [0], [1]))])

@@ -198,7 +198,7 @@ def test_an_outage_in_the_midst_of_publishing_is_told_on_one_line(
     monkeypatch.setattr(mlflow.MlflowClient, "set_experiment_tag", fail)
     reason = str(error).partition("\n")[0]
     said = " ".join(publish(["thrm-tiny"], root).text.split())
-    assert f"mlflow.db' failed: {reason}; fftune report thrm-tiny tries again" in said
+    assert f"mlflow.db' failed: {reason}; `" in said and "report thrm-tiny` tries again" in said
     assert "fronts not in MLflow: MLflow store 'sqlite:///" in said
 
 

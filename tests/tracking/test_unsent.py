@@ -112,6 +112,14 @@ def test_a_damaged_file_is_set_aside_and_the_others_are_sent(
     assert not caplog.messages  # said once
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_set_aside_and_not_waited_for(store, unsent, make) -> None:
+    make(store.unsent / "0-1.jsonl")
+    send_outbox(store)
+    assert found(store) == ALL
+    assert (store.unsent / "0-1.refused").exists()
+
+
 def test_what_the_server_refuses_for_ever_is_set_aside(store, unsent, caplog, tmp_path) -> None:
     """A run that somebody deleted, one of an experiment that is gone, an artifact that is gone."""
     end = ["end", "FINISHED", 1]

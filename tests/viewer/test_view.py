@@ -18,7 +18,7 @@ from fftune.cli.view import main
 from fftune.config import TrainConfig
 from fftune.errors import ConfigError, DataError, StorageError, UserError
 from fftune.evaluation.saved_images import SavedImages
-from fftune.viewer import pictures
+from fftune.viewer import pictures, view
 from fftune.viewer.folder import script_json
 from fftune.viewer.pictures import magnified
 from fftune.viewer.view import view_rows, view_study
@@ -189,6 +189,15 @@ def test_a_view_of_a_study_has_its_front_its_rates_and_its_images(studies: Path)
     scope: dict[str, Any] = {}
     exec(used, scope)
     assert scope["net"](torch.rand(2, 1, 8, 8)).shape == (2, 10)
+
+
+def test_nets_of_the_front_have_room_first(studies: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(view, "LARGEST", 1)
+    out = tmp_path / "small"
+    page = data_of(view_study(studies, "done", trained=lambda _: "", out=out).parent / "data.js")
+    assert page["notes"] == ["1 nets are not shown image by image: no room."]
+    assert next(trial["nets"] for trial in page["trials"] if trial["front"]) == [0]
+    assert len(list(out.glob("net-*.js"))) == 1
 
 
 def test_rows_of_old_hedges_are_told_and_left_out(studies: Path) -> None:
