@@ -31,7 +31,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.time
 
 CHECKOUT = Path(__file__).parents[2]
 QUICK = "--base.optimizer.epochs 1 --battery.steps 1 --battery.examples 20"
-STUDY = f"thrm --name s --strategy grid --space lam=0,5,20 --concurrency 1 {QUICK}"
+SEARCH = f"thrm --name s --strategy grid --space lam=0,5,20 {QUICK}"
+STUDY = f"{SEARCH} --concurrency 1"
 EXAM = "--battery risks --battery.steps 2 --examples 64 --battery.block-size 16 --backend ray"
 LONG = "--battery risks --battery.steps 400 --examples 320 --battery.block-size 16"
 """An evaluation that is at work for a while."""
@@ -143,13 +144,20 @@ def test_an_evaluation_whose_head_goes_goes_on(
     assert struck >= 2
 
 
+@pytest.fixture
+def settings(tmp_path: Path, empty_mlflow: Path) -> Iterator[dict[str, str]]:
+    """Those of clusters/local.sh, whose head ends with the test."""
+    there = settings_in(tmp_path)
+    shutil.copy(empty_mlflow, there["FFTUNE_STORAGE"])
+    yield there
+    sh(LOCAL, "stop", env=there)
+
+
 def test_a_job_whose_head_goes_is_submitted_again(
-    root: Path, tmp_path: Path, empty_mlflow: Path, monkeypatch
+    root: Path, tmp_path: Path, settings: dict[str, str], monkeypatch
 ) -> None:
     """Ray ends its driver with the head: to a new head it is submitted with --resume."""
-    settings = settings_in(tmp_path)
     results = Path(settings["FFTUNE_STORAGE"])
-    shutil.copy(empty_mlflow, results)
     job = [RAY, "job", "submit", "--working-dir", ".", "--", "python", "-m", "fftune.sweep"]
     job += STUDY.split()
     with begun(job, settings | started(settings), tmp_path / "job") as submitted:
@@ -161,18 +169,16 @@ def test_a_job_whose_head_goes_is_submitted_again(
 
     assert done.returncode == 0, done.stdout + done.stderr
     monkeypatch.setenv("FFTUNE_STORAGE", str(root))
-    sweep.main([*STUDY.split(), "--backend", "inline"])
+    sweep.main([*SEARCH.split(), "--backend", "inline"])
     assert rows(results / "studies/s") == rows(root / "studies/s")
     front = json.loads((results / "studies/s/front.json").read_text())
     assert front["failures"] == [] and len(front["points"]) == 3
 
 
 def test_an_evaluation_on_a_cluster_whose_head_goes_goes_on(
-    root: Path, tmp_path: Path, empty_mlflow: Path, monkeypatch
+    root: Path, tmp_path: Path, settings: dict[str, str], monkeypatch
 ) -> None:
-    settings = settings_in(tmp_path)
     results = Path(settings["FFTUNE_STORAGE"])
-    shutil.copy(empty_mlflow, results)
     monkeypatch.setenv("FFTUNE_STORAGE", str(root))
     train.main(["standard", "--name", "t", "--optimizer.epochs", "1"])
     asked = [str(root / "runs/t/checkpoint"), *LONG.split()]
@@ -202,11 +208,9 @@ def kill_head(place: Path) -> None:
 
 
 def on_a_new_head(words: list[str], settings: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    """A command that has ended, as the head has on which it ran."""
+    """A command that has ended."""
     sh(LOCAL, "stop", env=settings)
-    done = sh(*words, env=settings | started(settings))
-    sh(LOCAL, "stop", env=settings)
-    return done
+    return sh(*words, env=settings | started(settings))
 
 
 @contextmanager
