@@ -20,7 +20,6 @@ from fftune.errors import ModelError, StorageError
 from fftune.models import containers
 from fftune.models.containers import Found, Own
 from fftune.models.equivalence import first_line
-from fftune.models.extras import extra
 from fftune.storage import sha256, write_whole
 from fftune.stored_file import require_plain_file
 from fftune.user_code import answering
@@ -157,12 +156,13 @@ def read_tensors(path: str) -> Any:
 def _read_safetensors(path: str) -> dict[str, Tensor]:
     """
     Raises:
-        ModelError: the file is missing or damaged, or the library is.
+        ModelError: the file is missing or damaged.
     """
-    library = extra("safetensors.torch", "safetensors", f"weights {path!r}")
+    from safetensors.torch import load_file
+
     try:
         require_plain_file(Path(path))
-        tensors: dict[str, Tensor] = library.load_file(path)
+        tensors: dict[str, Tensor] = load_file(path)
         return tensors
     except Exception as error:  # bytes at random raise almost anything
         raise ModelError(f"weights {path!r} cannot be used: {first_line(error)}") from error

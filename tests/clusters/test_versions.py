@@ -15,7 +15,7 @@ MENDED = {
     "mlflow": "3.11.0",
 }
 """First versions without the holes that were known on 2026-11-27."""
-FOR_NETS = {"robustbench", "safetensors", "timm", "transformers"}
+FOR_NETS = {"robustbench", "timm", "transformers"}
 """Libraries of extras that no image and no test needs, and that nothing pins."""
 PROJECT = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())["project"]
 

@@ -2,17 +2,14 @@
 
 import argparse
 import copy
-import json
 import logging
-import sys
 from collections.abc import Callable, Mapping
-from importlib.util import find_spec
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
@@ -264,39 +261,9 @@ def test_a_pickled_net_is_refused_and_not_run(tmp_path: Path) -> None:
     assert "\n" not in str(caught.value)
 
 
-def safetensors_of(path: str) -> State:
-    """Read a file of safetensors: the length of a header, JSON, bits."""
-    data = Path(path).read_bytes()
-    size = int.from_bytes(data[:8], "little")
-    found = {}
-    for name, entry in json.loads(data[8 : 8 + size]).items():
-        begin, end = (8 + size + at for at in entry["data_offsets"])
-        bits = torch.frombuffer(bytearray(data[begin:end]), dtype=torch.uint8)
-        kind = {"F32": torch.float32, "I64": torch.int64}[entry["dtype"]]
-        found[name] = bits.view(kind).view(entry["shape"])
-    return found
-
-
-def as_safetensors(state: Mapping[str, Tensor]) -> bytes:
-    header, bits = {}, b""
-    for name, value in state.items():
-        part = value.contiguous().numpy().tobytes()
-        kind = {torch.float32: "F32", torch.int64: "I64"}[value.dtype]
-        offsets = [len(bits), len(bits) + len(part)]
-        header[name] = {"dtype": kind, "shape": list(value.shape), "data_offsets": offsets}
-        bits += part
-    text = json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + bits
-
-
-def test_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By the library where it is installed, else by what stands for it here."""
+def test_safetensors(tmp_path: Path) -> None:
     net, path = made(), tmp_path / "model.safetensors"
-    path.write_bytes(as_safetensors(under("module.", net.state_dict())))
-    if find_spec("safetensors") is None:
-        library = SimpleNamespace(load_file=safetensors_of)
-        monkeypatch.setitem(sys.modules, "safetensors", ModuleType("safetensors"))
-        monkeypatch.setitem(sys.modules, "safetensors.torch", library)
+    save_file(under("module.", net.state_dict()), path)
     read_weights(other := made(seed=2), str(path))
     assert weights_hash(other) == weights_hash(net)
     path.write_bytes(path.read_bytes()[:40])
@@ -304,6 +271,3 @@ def test_safetensors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         read_weights(other, str(path))
     with pytest.raises(ModelError, match="cannot be used: "):
         read_weights(other, str(tmp_path / "none.safetensors"))
-    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
-    with pytest.raises(ModelError, match=r"pip install 'fftune\[safetensors\]'$"):
-        read_weights(other, str(path))
