@@ -182,7 +182,7 @@ def pulse() -> None:
 
 
 def units_at_work() -> list[str]:
-    """What the works of this process count, the outermost first, as in ["trials", "steps"]."""
+    """Units that the works of this process count, outermost first, as in ["trials", "steps"]."""
     return [work.unit for work in _active]
 
 

@@ -115,6 +115,7 @@ DOORS = {
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
     "PIL": {"data", "hedge_study.pictures", "defenses.jpeg", "evaluation.saved_images"},
+    "safetensors": {"models.weights"},
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet", "models.origins.of_torchvision"},
     "scipy": {

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a net keeps behind one defence, in its first draw; each rate None where unknown."""
+    """Rates of a net behind one defence, in its first draw; each None where unknown."""
 
     defense: str
     clean: Rate | None

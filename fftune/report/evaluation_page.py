@@ -120,7 +120,7 @@ def attack_blocks(bare: Outcomes) -> list[Block]:
 
 
 def net_sentences(net: EvaluatedNet) -> list[str]:
-    """What the evaluation comes to, a sentence for each split."""
+    """Result of an evaluation, a sentence for each split."""
     frame = net.bare.to_pandas() if len(net.bare) else None
     if frame is None:
         return []

@@ -64,7 +64,7 @@ class Grid:
     rows: tuple[tuple[Cell, ...], ...]
     title: str = ""
     worst: str = ""
-    """What its worst cells are, as in "the worst net of each column"."""
+    """Meaning of its worst cells, as in "the worst net of each column"."""
     wraps: bool = False
     """Cells are text, which may be wrapped."""
     labels: int = 1

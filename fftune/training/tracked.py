@@ -81,7 +81,7 @@ def train_tracked(
 
 
 def described(config: TrainConfig) -> str:
-    """What a training is, as in "thrm, lambda 20, 40 epochs of digits, on cpu"."""
+    """Words for a training, as in "thrm, lambda 20, 40 epochs of digits, on cpu"."""
     spec = find_objective(config.objective)
     weight = f", lambda {config.lam:g}" if spec.weighted else ""
     epochs = f"{config.optimizer.epochs} epochs of {config.data.name}"
