@@ -136,7 +136,8 @@ LIBRARIES = {
         package="adversarial-robustness-toolbox",
         pgd=pgd_art,
         autoattack=autoattack_art,
-        lacks="its AutoAttack (not run here: it wants `multiprocess`) is another: APGD on cross-entropy and DLR, DeepFool, and Square of "
+        lacks="its AutoAttack (not run here: it wants `multiprocess`) is another: APGD on "
+        "cross-entropy and DLR, DeepFool, and Square of "
         "fewer queries, without APGD-T and FAB-T",
     ),
     "adversarial-library": Library(
@@ -263,7 +264,8 @@ def page(records: Sequence[Record]) -> str:
         "start; AutoAttack is the published standard version where the last column says no "
         "other. One rule judges all points. Lines are those between `def` and the result, imports "
         "included; `-`: the library has none, or it was not run. Seconds include what a library "
-        "imports at its first call, and were taken beside other work: only large differences tell.\n\n"
+        "imports at its first call, and were taken beside other work: only large "
+        "differences tell.\n\n"
     )
     return head + "\n".join(rows) + "\n"
 
