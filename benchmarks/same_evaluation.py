@@ -102,7 +102,7 @@ def autoattack_fftune(net: nn.Module, x: Tensor, y: Tensor) -> float:
     import fftune as ff
 
     result = ff.evaluate(net, (x, y), battery="autoattack", eps=EPS)
-    return result.risks("autoattack").adversarial_accuracy.value
+    return result.risks().robust_accuracy.value
 
 
 Evaluation = Callable[[nn.Module, Tensor, Tensor], Tensor | float]
@@ -136,7 +136,8 @@ LIBRARIES = {
         package="adversarial-robustness-toolbox",
         pgd=pgd_art,
         autoattack=autoattack_art,
-        lacks="its AutoAttack is another: APGD on cross-entropy and DLR, DeepFool, and Square of "
+        lacks="its AutoAttack (not run here: it wants `multiprocess`) is another: APGD on "
+        "cross-entropy and DLR, DeepFool, and Square of "
         "fewer queries, without APGD-T and FAB-T",
     ),
     "adversarial-library": Library(
@@ -262,7 +263,9 @@ def page(records: Sequence[Record]) -> str:
         f"l_inf, eps 8/255, one thread. PGD-20 has steps of eps / 4 and a random "
         "start; AutoAttack is the published standard version where the last column says no "
         "other. One rule judges all points. Lines are those between `def` and the result, imports "
-        "included; `-`: the library has none, or it was not run.\n\n"
+        "included; `-`: the library has none, or it was not run. Seconds include what a library "
+        "imports at its first call, and were taken beside other work: only large "
+        "differences tell.\n\n"
     )
     return head + "\n".join(rows) + "\n"
 

@@ -220,7 +220,7 @@ def test_commands_read_files_of_each_kind(every: Place) -> None:
     for part in (
         *("blocks/", "crafted/", "states/", "mlflow.db", "mlflow-unsent/", "optuna.journal"),
         *("search.json", "result.json", "front.json", "outcomes.parquet", "weights.pt"),
-        *("history.parquet", "training.json", "model.json", "config.json", "showcase.json"),
+        *("history.parquet", "training.json", "model.json", "config.json", "exhibit.json"),
         *("whole.beton", "whole.json", "1.png", "val_annotations.txt", "images.parquet"),
         *("papers/tasks/analysis", "tiny/sizes.json", "net.py"),
     ):

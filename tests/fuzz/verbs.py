@@ -126,7 +126,7 @@ def make_whole(root: Path, *, slow: bool) -> None:
                 failed[name] = ended.lines
             if not unsent.exists():
                 unsent.write_text("".join(json.dumps(call) + "\n" for call in UNSENT))
-    assert not failed
+    assert not failed, failed
 
 
 def _interrupt(command: Command) -> None:
