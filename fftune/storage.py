@@ -44,6 +44,8 @@ def storage_root(given: str | None = None, *, written: bool = True) -> Path:
     if not named:
         with storing(root, "; name another folder with --storage or FFTUNE_STORAGE"):
             make_folder(root)
+    if root.exists() and not root.is_dir():
+        raise StorageError(f"storage {str(root)!r} is a file, and a folder is needed there")
     if not root.is_dir():
         made = shlex.join(["mkdir", "-p", str(root)])
         raise StorageError(
