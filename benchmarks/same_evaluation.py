@@ -136,9 +136,8 @@ LIBRARIES = {
         package="adversarial-robustness-toolbox",
         pgd=pgd_art,
         autoattack=autoattack_art,
-        lacks="its AutoAttack (not run here: it wants `multiprocess`) is another: APGD on "
-        "cross-entropy and DLR, DeepFool, and Square of "
-        "fewer queries, without APGD-T and FAB-T",
+        lacks="its AutoAttack is another: APGD on cross-entropy and DLR, DeepFool and Square, "
+        "without APGD-T and FAB-T (and wants `multiprocess`); no false friends",
     ),
     "adversarial-library": Library(
         package="adv-lib",
