@@ -62,7 +62,7 @@ def read_config(name: str, studies: Path) -> Study:
     folder = studies / name
     if not (folder / "front.json").exists():
         known = [path.parent.name for path in studies.glob("*/front.json")]
-        if (studies.parent / "runs" / name).is_dir():
+        if not folder.is_dir() and (studies.parent / "runs" / name).is_dir():
             raise StudyError(
                 f"{name!r} is a run, not a study; `fftune report --table attacks {name}` lays out "
                 f"what `fftune evaluate {name}` found"

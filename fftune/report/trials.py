@@ -42,7 +42,7 @@ def _figures(config: Study, front: Front) -> Iterator[Figure]:
                 trial=trial.trial,
                 lam=trial.lam,
                 settings="; ".join(f"{path}={one}" for path, one in trial.settings.items()),
-                data=config.base.data.name,
+                data=about.name if (about := getattr(config.base, "data", None)) else "",
                 split="test",
                 figure=risk,
                 value=value,

@@ -8,7 +8,7 @@ import torch
 
 from fftune import recipes
 from fftune.errors import OutOfMemoryError
-from fftune.training import ray_train as on_ray
+from fftune.training.last_words import leave, left
 from fftune.training.out_of_memory import free_memory, ran_out, within_memory
 
 CUDA = "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB."
@@ -84,8 +84,8 @@ def test_what_an_error_holds_is_given_back() -> None:
 
 
 def test_a_worker_of_several_leaves_its_words_to_the_driver(tmp_path) -> None:
-    on_ray._tell(OutOfMemoryError("too small"), tmp_path)
-    failure = on_ray._worker_error(tmp_path)
+    leave(OutOfMemoryError("too small"), tmp_path)
+    failure = left(tmp_path)
     assert isinstance(failure, OutOfMemoryError)
     assert str(failure) == "too small" and ran_out(failure)
 

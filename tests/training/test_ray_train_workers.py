@@ -18,6 +18,7 @@ from fftune.metrics import Metrics
 from fftune.sweeping.sweep import sweep
 from fftune.training import ray_train as on_ray
 from fftune.training.distributed import ProcessGroup
+from fftune.training.last_words import leave
 from fftune.training.tracked import train_tracked
 from fftune.training.train import train
 from tests.training.tinies import tiny
@@ -76,7 +77,7 @@ def test_a_trial_of_one_worker_has_its_gpus_already(quick, root: Path, given_to_
 
 
 def test_a_cluster_that_does_not_answer_is_one_line(root: Path, capsys) -> None:
-    words = f"standard --storage {root} --gpus 4 --address 127.0.0.1:1"
+    words = f"standard --storage {root} --workers 2 --gpus 4 --address 127.0.0.1:1"
     with pytest.raises(SystemExit) as stop:
         run(cli.main, words.split())
     assert stop.value.code == 2
@@ -140,7 +141,7 @@ def test_what_fails_on_any_worker_ends_all_and_no_attempt_follows(folder: Path, 
     with pytest.raises(DataError, match="^rank 1 has no such file$"):
         worker(fails(DataError("rank 1 has no such file")))
     first = (folder / "failed.json").read_text()
-    on_ray._tell(ModelError("later"), folder)
+    leave(ModelError("later"), folder)
     assert (folder / "failed.json").read_text() == first
     assert first == '{"error": "DataError", "message": "rank 1 has no such file"}\n'
     worker(never)  # Ray's next attempt ends at once, without an error
