@@ -43,6 +43,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Dimension": {"path": "lam", "high": 1.0},
     "InputSpec": {"shape": (1, 8, 8), "classes": 10, "mean": (0.5,), "std": (0.5,)},
     "ModelSpec": {"factory": "fftune:small_cnn"},
+    "Origin": {"version": "timm 1.0", "told": "timm 1.0"},
     "Phase": {"epochs": 1, "batch_size": 2, "data": "digits"},
 }
 """What those classes need that have no default settings."""
