@@ -31,6 +31,7 @@ def publish_trials(configs: Mapping[str, Study], root: Path) -> ResultPage:
 
 def _figures(config: Study, front: Front) -> Iterator[Figure]:
     """Means of the risks of every trial on the test split."""
+    data = getattr(getattr(config.base, "data", None), "name", "")  # a user's kind may have none
     for trial in front.trials:
         for risk in config.risks:
             found = trial.estimate("test", risk)
@@ -42,7 +43,7 @@ def _figures(config: Study, front: Front) -> Iterator[Figure]:
                 trial=trial.trial,
                 lam=trial.lam,
                 settings="; ".join(f"{path}={one}" for path, one in trial.settings.items()),
-                data=about.name if (about := getattr(config.base, "data", None)) else "",
+                data=data,
                 split="test",
                 figure=risk,
                 value=value,

@@ -203,13 +203,15 @@ def test_code_that_runs_may_run_more(place: Path) -> None:
         (["--code", "it's, a=b.py"], {"it's, a=b.py", "b.py"}),
         (["./x/../a.py"], {"a.py"}),
         (["link.py:f"], {"real.py"}),
-        (["a.python", "apy", "a.py.bak"], set()),
+        (["net.pt", "--net=sub/net.pt"], {"net.pt", "sub/net.pt"}),
+        (["a.python", "apy", "a.py.bak"], {"a.python"}),  # and not a.py
     ],
 )
 def test_words_name_files(words: list[str], files: set[str], tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "link.py").symlink_to("real.py")
     every = {"a.py", "b.py", "sub/a.py", "it's, a=b.py", "real.py", "evil.py", "a.python"}
+    every |= {"net.pt", "sub/net.pt"}
     found: set[str] = set()
     named_code.within(words, lambda: found.update(n for n in every if may_run(Path(n))))
     assert found == files
