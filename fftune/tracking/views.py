@@ -5,10 +5,9 @@ import json
 import time
 from collections.abc import Mapping, Sequence
 
-from fftune.errors import StorageError
 from fftune.secrets import redacted
-from fftune.tracking.runs import REPLACED, TrackedRun, in_place_of, outage_caught, rewrite
-from fftune.tracking.store import Tracking
+from fftune.tracking.runs import REPLACED, TrackedRun, in_place_of, rewrite
+from fftune.tracking.store import Tracking, answering
 
 
 def log_front(
@@ -66,15 +65,13 @@ def save_view(tracking: Tracking) -> str:
     the pinned minor version.
 
     Raises:
-        StorageError: the store does not answer.
+        StorageError: the store does not answer; it says why.
     """
     now = int(time.time() * 1000)
     view = {"name": VIEW, "createdAt": now, "updatedAt": now, "state": _view_state()}
-    with outage_caught() as outage:
+    with answering(tracking.uri):
         key = f"mlflow.sharedViewState.{VIEW}"
         tracking.client().set_experiment_tag(tracking.experiment_id, key, json.dumps(view))
-    if outage:
-        raise StorageError(f"MLflow store {tracking.uri!r} does not answer")
     http = tracking.uri.startswith("http")
     base = redacted(tracking.uri).rstrip("/") if http else "http://127.0.0.1:5000"
     return (

@@ -135,7 +135,7 @@ def test_a_study_goes_on_and_mlflow_is_told_later(
         front = sweep(coins, root=root, backend="inline")
     assert shares(front) == [0.1, 0.5, 0.9] and front.failures == ()
     assert "Traceback" not in caplog.text
-    with pytest.raises(StorageError, match="^MLflow store 'sqlite:[^\\n]*' does not answer$"):
+    with pytest.raises(StorageError, match="^MLflow store 'sqlite:[^\\n]*' failed: [^\\n]+$"):
         save_view(tracking)  # `fftune report` shows the other results all the same
     broken.close()
     send_outbox(tracking)
