@@ -1,5 +1,6 @@
 """A head that goes away: sockets stand for it, and Ray itself is not needed."""
 
+import signal
 import socket
 import threading
 import time
@@ -29,7 +30,10 @@ def ray(tmp_path: Path, monkeypatch) -> Iterator[SimpleNamespace]:
         "raylet": "raylet",
         "leave": lambda: there.left.append(1),
     }
+    # A shell's background job ignores SIGINT, and then nothing interrupts its main thread.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield there
+    signal.signal(signal.SIGINT, before)
     head.close()
     raylet.close()
 
