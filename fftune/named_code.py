@@ -54,7 +54,7 @@ def may_run(file: Path) -> bool:
 
 
 def _paths(word: str) -> Iterator[str]:
-    """What may be a path of a file in a word: `--net=a.py:f`, `objective=a.py:f,b.py:g`, `a.pt`."""
+    """Paths of files that a word may hold: `--net=a.py:f`, `objective=a.py:f,b.py:g`, `a.pt`."""
     for end in (len(word), *(match.end() for match in _END.finditer(word))):
         yield from (word[start:end] for start in (0, *_starts(word[:end])))
 

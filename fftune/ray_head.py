@@ -99,7 +99,7 @@ class _Watch(Thread):
             raise
 
     def _gone(self) -> str:
-        """What is gone at this moment; empty if nothing is."""
+        """Line about what is gone at this moment; empty if nothing is."""
         if self._raylet_ended():
             return f"Ray's raylet on this machine has ended; {AGAIN}"
         try:

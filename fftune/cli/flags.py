@@ -112,7 +112,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Place:
-    """Where in a command a dataclass stands: before its flags, and in which section."""
+    """Place of a dataclass in a command: the prefix of its flags, and their section."""
 
     prefix: str = ""
     about: str = ""

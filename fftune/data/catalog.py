@@ -236,7 +236,7 @@ def _is_set(path: Path) -> bool:
 
 
 def _at(place: Place, *, betons: bool) -> Parts:
-    """What lies at a place, whatever its form.
+    """Data set at a place, whatever its form.
 
     Raises:
         DataError: nothing, or no form that is known.

@@ -141,7 +141,7 @@ def decode(file: IO[bytes], channels: int, where: str, frame: Frame | None) -> D
 
 
 def _dropped(image: Image.Image) -> tuple[str, ...]:
-    """What conversion to grey or colour drops of an opened image."""
+    """Parts of an opened image that conversion to grey or colour drops."""
     found = []
     if "exif" in image.info and image.getexif().get(ORIENTATION, 1) != 1:
         found.append("an orientation in EXIF")

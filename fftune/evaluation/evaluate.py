@@ -279,7 +279,7 @@ def _under_test(
 
 
 def _described(job: EvalJob) -> str:
-    """What a net is in for, as in "2 attacks on 200 images of digits, test"."""
+    """Work on a net in words, as in "2 attacks on 200 images of digits, test"."""
     data = job.dataset
     images = f"{len(data):,} images of {data.source.name}, {data.split}"
     return f"{len(job.attacks)} attacks on {images}"

@@ -61,7 +61,7 @@ def pair_lines(pairs: Mapping[tuple[str, str], Paired]) -> list[str]:
 
 
 def _head(nets: Sequence[EvaluatedNet]) -> list[str]:
-    """What all nets were asked; of terms that differ, those of each net."""
+    """Terms that all nets were asked under; of those that differ, each net's."""
     terms = {net.name: net.question.terms() for net in nets}
     alike = [
         line for line in next(iter(terms.values()), ()) if all(line in t for t in terms.values())

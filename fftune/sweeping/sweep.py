@@ -85,7 +85,7 @@ def _checked(
 
 
 def _described(study: StudyDir, backend: Backend) -> str:
-    """What is to be done, as in "4 trials of 40 epochs, one after the other on cpu"."""
+    """Plan of a study in words, as in "4 trials of 40 epochs, one after the other on cpu"."""
     epochs = kind_of(study.config).epochs(study.config.base)
     trials = f"{study.remaining} trials" + (f" of {epochs} epochs" if epochs else "")
     if backend == "ray":

@@ -111,7 +111,7 @@ def view_study(
 
 @dataclass(frozen=True, slots=True)
 class _Images:
-    """Where a study's images come from: a folder, or so many that are crafted anew; or none."""
+    """Source of a study's images: a folder, or so many that are crafted anew; or none."""
 
     saved: Path | None
     count: int | None

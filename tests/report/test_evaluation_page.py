@@ -10,7 +10,6 @@ import pytest
 
 import fftune
 from fftune.config import DefenseConfig, ThreatModel
-from fftune.evaluation.question import Question
 from fftune.outcomes import Outcomes
 from fftune.report.defense_answer import answers
 from fftune.report.evaluation_page import EvaluatedNet, net_page
@@ -19,35 +18,22 @@ from fftune.report.evaluations import EvaluationRecord
 from fftune.report.nets_page import nets_page
 from fftune.report.terminal import plain
 from fftune.risk import Rate
+from tests.questions import ASKED
 from tests.report.drawn_rows import by_hand
 
 CLEAN = [0] * 8 + [1, 2]
-QUESTION = Question(
+QUESTION = replace(
+    ASKED,
     net="mine",
     model_hash="1a2b3c4d5e",
     code="",
     data="digits",
-    dataset_hash="d",
-    split="test",
     examples=10,
     available=1_000,
     classes=("0", "1", "2"),
-    norm="linf",
-    eps=8 / 255,
-    clamp=True,
     battery="risks",
     tier="",
-    attacks=("pgd-20", "cw"),
-    suite="s",
-    precision="fp32",
-    device="cpu",
-    threads=1,
-    block_size=256,
-    seed=0,
-    defences=(),
-    repeats=0,
     engine=3,
-    remarks=(),
 )
 
 

@@ -126,7 +126,7 @@ def _names(root: Path, here: set[str], label: str) -> Sequence[str]:
 
 
 def _missing(here: set[str]) -> str:
-    """What to say of batches of CIFAR-10 that are not there, where some are."""
+    """Words about batches of CIFAR-10 that are not there, where some are."""
     batches = BATCHES["train"][:5]
     lacks = [name for name in batches if name not in here]
     return f"{len(lacks)} of 5 batches are missing" if 0 < len(lacks) < 5 else ""

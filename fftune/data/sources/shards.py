@@ -167,7 +167,7 @@ def _where(paths: Sequence[Path], label: str) -> str:
 
 
 def _missing(paths: Sequence[Path]) -> str:
-    """What to say where files are numbered `00000-of-00005`, and some are not here."""
+    """Words for where files are numbered `00000-of-00005`, and some are not here."""
     numbers = [re.search(r"-(\d+)-of-(\d+)", path.stem) for path in paths]
     if not all(numbers) or not numbers[0]:
         return ""

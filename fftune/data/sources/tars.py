@@ -222,7 +222,7 @@ def _image_of(sample: Sample, place: Place, path: Path) -> Piece | None:
 
 
 def _fields(sample: Sample) -> dict[str, Any]:
-    """What could be the label of a sample, by its name: texts, and values of its JSON."""
+    """Candidates for the label of a sample, by name: texts, and values of its JSON."""
     found: dict[str, Any] = {}
     for ending, piece in sample.items():
         if piece.content is None or f".{ending.rpartition('.')[2]}" in suffixes():
