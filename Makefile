@@ -57,7 +57,8 @@ dist: setup
 audit:
 	.venv/bin/uv tool run pip-audit --strict --requirement constraints.txt --no-deps --disable-pip
 
-# Pins of every package, of no host in particular.
+# Pins of every package that clusters/setup.sh and the images install, of no host in particular.
 constraints:
-	.venv/bin/uv pip compile pyproject.toml --all-extras --group dev --python-version 3.11 \
-	    --no-emit-index-url --no-annotate --no-header --upgrade --output-file constraints.txt
+	.venv/bin/uv pip compile pyproject.toml --extra ffcv --extra cluster --extra pictures \
+	    --extra formats --extra signing --group dev --python-version 3.11 --no-emit-index-url \
+	    --no-annotate --no-header --upgrade --output-file constraints.txt
