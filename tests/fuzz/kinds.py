@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from fftune.auditing.record import AuditRecord
 from fftune.config import AttackConfig, DataSpec, ModelSpec, ThreatModel, TrainConfig, read_settings
 from fftune.data.beton.manifest import verified
 from fftune.data.beton.reader import stored_part
@@ -45,6 +46,7 @@ from fftune.training.history import read_history
 from fftune.training.last_words import FAILED, leave, left
 from fftune.training.run_dir import RunDir
 from fftune.training.snapshots import Snapshots
+from tests.auditing.records import audit_record
 
 OLD = Path(__file__).parents[1] / "fixtures/v0_1_0"
 NET = """from torch import nn
@@ -93,6 +95,7 @@ def make(root: Path) -> None:
     (root / "net.py").write_text(NET)
     (root / "zoo.toml").write_text(ZOO)
     _make_images(root)
+    audit_record().write(root / "audits/a/audit.json")
     summary = {"schema_version": 1, "key": "P1.T4", "name": "P1.T4", "title": "T", "cells": 1}
     summary |= {"scale": "tiny", "error": "", "missing": 0, "verdicts": {}, "directions": {}}
     _save_images(root / "images")
@@ -228,6 +231,7 @@ KINDS: Mapping[str, Kind] = {
         goes_on=True,
         mended=("store/studies/done/lock", "store/studies/done/optuna.journal.lock"),
     ),
+    "audit": Kind("audits/a/audit.json", lambda r: AuditRecord.read(r / "audits/a/audit.json")),
     "front": Kind(
         "store/studies/done/front.json", lambda r: Front.read(r / "store/studies/done/front.json")
     ),
