@@ -39,6 +39,7 @@ RANKS = {
     "named_code": 0,
     "registry": 2,
     "private_ray": 5,
+    "ray_answer": 5,
     "ray_head": 5,
     "ray_lines": 5,
     "ray_signals": 5,
@@ -89,6 +90,7 @@ DOORS = {
     "sqlalchemy": {"sweeping.optuna_storage", "tracking.store"},
     "ray": {
         *(
+            "ray_answer",
             "ray_cluster",
             "ray_lines",
             "ray_signals",
@@ -103,7 +105,7 @@ DOORS = {
             "training.ray_train",
         ),
     },
-    "grpc": {"ray_cluster"},
+    "grpc": {"ray_answer"},
     "plotly": {"report", "hedge_study.plots", "papers"},
     "tyro": {"cli"},
     "rich": {"progress", "report.terminal"},
