@@ -58,6 +58,7 @@ RANKS = {
     "comparison": 8,
     "expectation": 8,
     "verdict": 8,
+    "sequential": 9,
     "schedules": 7,
     "recipes": 8,
     "training": 9,
@@ -71,6 +72,7 @@ RANKS = {
     "lambda_study": 13,
     "inputs": 13,
     "result": 13,
+    "auditing": 13,
     "papers": 14,
     "viewer": 14,
     "cli": 15,
@@ -127,7 +129,7 @@ DOORS = {
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
-        *("capture.python_state", "papers", "models.weights"),
+        *("capture.python_state", "papers", "models.weights", "sequential"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
@@ -139,6 +141,7 @@ DOORS = {
 
 
 MADE_FOR_USERS = {
+    "auditing.record.AuditRecord.read": "called from Python: docs/audit.md",
     "capture.captured.first_use": "called from Python: benchmarks print it apart",
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
@@ -146,6 +149,8 @@ MADE_FOR_USERS = {
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
+    "sequential.BarSequence": "called from Python: a bar, decided example by example",
+    "sequential.beyond": "called from Python: the population beyond the set",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""
