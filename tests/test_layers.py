@@ -72,6 +72,7 @@ RANKS = {
     "lambda_study": 13,
     "inputs": 13,
     "result": 13,
+    "auditing": 13,
     "papers": 14,
     "viewer": 14,
     "cli": 15,
@@ -140,6 +141,7 @@ DOORS = {
 
 
 MADE_FOR_USERS = {
+    "auditing.record.AuditRecord.read": "called from Python: docs/audit.md",
     "capture.captured.first_use": "called from Python: benchmarks print it apart",
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
