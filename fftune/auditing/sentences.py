@@ -107,15 +107,16 @@ def _misled(finding: Finding) -> str:
 def verdict(outcome: Outcome, findings: Sequence[Finding], battery: str) -> str:
     """The verdict on all bars."""
     names = {kind: [NAMES[f.measure] for f in findings if f.outcome == kind] for kind in WORD}
-    many = f"all {len(findings)} bars" if len(findings) > 1 else "the bar"
+    many = f"all {len(findings)} bars are" if len(findings) > 1 else "the bar is"
     if outcome == "pass":
         attacked = any(f.measure in DRAWN for f in findings)
         certified = all(_by_bound(f) for f in findings if f.measure in DRAWN)
-        how = " certified," if attacked and certified else f" against {battery}" if attacked else ""
-        return f"{WORD[outcome]}{how}: {many} kept to.".replace(",:", ":")
-    if outcome == "fail":
-        return f"{WORD[outcome]}: {' and '.join(names['fail'])} beyond the bar."
-    return f"{WORD[outcome]}: {' and '.join(names['inconclusive'])} not decided."
+        how = ", certified" if attacked and certified else f" against {battery}" if attacked else ""
+        return f"{WORD[outcome]}{how}: {many} kept to."
+    count = len(names[outcome])
+    which = f"{count} of {len(findings)} bars {'is' if count == 1 else 'are'}"
+    done = "not kept to" if outcome == "fail" else "not decided"
+    return f"{WORD[outcome]}: {which} {done}: {', '.join(names[outcome])}."
 
 
 def _by_bound(finding: Finding) -> bool:
@@ -142,8 +143,8 @@ def told_signature(signature: Signature | None) -> str:
     """Who vouches for the images, and what follows if nobody does."""
     if signature is None:
         return (
-            "data unsigned: the risk stands, as whoever could touch these images could have "
-            "concealed mistakes"
+            "data unsigned: the risk below stands, as whoever could touch these images could have "
+            "concealed mistakes of the net"
         )
     return (
         f"data signed: all rests on whoever signed, {signature.signer} ({signature.tool}, "
