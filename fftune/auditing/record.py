@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fftune.auditing.bars import Measure
 from fftune.config import Split, ThreatModel, read_settings, require, to_json
+from fftune.data.signing import Signature
 from fftune.errors import StorageError
 from fftune.storage import write_text
 from fftune.verdict import EXIT_CODES, Outcome
@@ -102,18 +103,6 @@ class AuditedModel:
     """Hash of what the net computes apart from its weights; empty for a net in memory."""
     origin: str
     """Provenance in words; empty where there is nothing to tell."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Signature:
-    """Valid signature of the data: who vouches for images and labels."""
-
-    signer: str
-    """Fingerprint or name of the key."""
-    manifest_sha256: str
-    """SHA-256 of the signed manifest."""
-    tool: str
-    """Format of the signature, as in "model-signing 1.1.1"."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

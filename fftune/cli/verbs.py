@@ -14,7 +14,7 @@ class Verb:
 
 VERBS = {
     "data": Verb(
-        "list, write and verify data sets",
+        "list, write, verify and sign data sets",
         "run it again: no half-written file was left",
     ),
     "train": Verb(
