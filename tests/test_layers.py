@@ -159,7 +159,6 @@ MADE_FOR_USERS = {
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
     "sequential.BarSequence": "called from Python: a bar, decided example by example",
-    "sequential.beyond": "called from Python: the population beyond the set",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from fftune.auditing.bars import Measure
-from fftune.auditing.record import AuditedBattery, Finding, Signature
+from fftune.auditing.record import AuditedBattery, Finding
 from fftune.config import ThreatModel, told_radius
+from fftune.data.signing import Signature
 from fftune.verdict import Outcome
 
 WORD: dict[Outcome, str] = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
@@ -73,12 +74,13 @@ def sentence(finding: Finding) -> str:
     return f"{said}. {drawn[0].upper()}{drawn[1:]}."
 
 
-def unexcluded(finding: Finding, battery: str, doubt: str, *, by_bound: bool) -> str:
+def unexcluded(finding: Finding, battery: str, doubt: str, *, certain: bool, by_bound: bool) -> str:
     """What a finding could not exclude.
 
     Args:
         battery: name of the attacks.
         doubt: reason not to believe that attacks in vain mean anything; empty: there is none.
+        certain: the verdict is that of any draw, as what was seen suffices.
         by_bound: no success that a certified bound leaves open would break the bar.
     """
     if doubt:
@@ -86,11 +88,11 @@ def unexcluded(finding: Finding, battery: str, doubt: str, *, by_bound: bool) ->
     if finding.measure not in DRAWN:
         return ""
     if finding.outcome == "fail":
-        return "" if finding.exact else _misled(finding)
+        return "" if certain else _misled(finding)
     if by_bound and finding.outcome == "pass":
         return ""
     stronger = f"other attacks than {battery} may do more: the risk found is a lower bound"
-    if finding.exact:
+    if certain:
         return stronger
     if finding.outcome == "inconclusive":
         return f"the bar lies inside of what {finding.examined:,} examples leave open; {stronger}"

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Literal, cast
 if TYPE_CHECKING:
     from fftune.auditing.record import AuditRecord
 
-AuditForm = Literal["text", "markdown", "json"]
+AuditForm = Literal["text", "markdown", "json", "junit"]
 """Form of an audit on stdout."""
 _PLACES: dict[AuditForm, str] = {
     "text": "fftune.auditing.formats.text:text",
     "markdown": "fftune.auditing.formats.text:markdown",
     "json": "fftune.auditing.formats.text:exact",
+    "junit": "fftune.auditing.formats.text:as_tests",
 }
 """`package.module:FUNCTION` of each, imported when it is asked for."""
 
