@@ -1,4 +1,4 @@
-"""Things by name: attacks, defences, nets, data sets, batteries, studies, tables of the papers.
+"""Things by name: attacks, defenses, nets, data sets, batteries, studies, tables of the papers.
 
 A table says where each entry lives and imports it only when it is asked for, so that `--help`
 and the check of a name need no torch. A name is an entry of the table, the name of an entry point

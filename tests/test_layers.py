@@ -58,6 +58,7 @@ RANKS = {
     "comparison": 8,
     "expectation": 8,
     "verdict": 8,
+    "sequential": 9,
     "schedules": 7,
     "recipes": 8,
     "training": 9,
@@ -128,7 +129,7 @@ DOORS = {
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
-        *("capture.python_state", "papers", "models.weights"),
+        *("capture.python_state", "papers", "models.weights", "sequential"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
@@ -148,6 +149,8 @@ MADE_FOR_USERS = {
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
+    "sequential.BarSequence": "called from Python: a bar, decided example by example",
+    "sequential.beyond": "called from Python: the population beyond the set",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""

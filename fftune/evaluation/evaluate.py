@@ -119,7 +119,7 @@ def evaluate(
             [0, 1] and returns (B, K) logits; one in memory is given back as it was.
         data: opened once, whatever the number of nets.
         split: default that of a data set in memory, else `test`.
-        defense: defences under which all is scored too; the battery's attacks are joined by
+        defense: defenses under which all is scored too; the battery's attacks are joined by
             adaptive ones.
         attacks: run instead of the battery's.
         backend: `inline` attacks block after block in this process, `ray` on all actors that the
@@ -128,7 +128,7 @@ def evaluate(
         root: folder where finished blocks are kept and found again. Blocks of a net in memory are
             not kept, as its code is not known.
         wanted: tells by an attack's name if it is run, the battery's and the adaptive ones that a
-            defence adds; default all are. What is no attack always is.
+            defense adds; default all are. What is no attack always is.
         others: nets by names of the caller's on which points are crafted as on those of
             `battery.transfer`. With one in memory, too, blocks are not kept.
         beside: opened when a net was found fit, just before the attacks, and closed after them;
