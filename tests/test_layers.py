@@ -72,7 +72,7 @@ RANKS = {
     "lambda_study": 13,
     "inputs": 13,
     "result": 13,
-    "auditing": 13,
+    "auditing": 14,
     "papers": 14,
     "viewer": 14,
     "cli": 15,
@@ -83,6 +83,7 @@ RANKS = {
     "gate": 16,
     "sweep": 16,
     "view": 16,
+    "audit": 16,
     "reproduce": 16,
 }
 """A room may import rooms of lower rank, and files of its own."""
@@ -114,7 +115,14 @@ DOORS = {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
         *("hedge_study.summary", "result", "papers", "viewer"),
     },
-    "pyarrow": {"outcomes", "evaluation", "data.sources.shards", "data.row_groups", "hedge_study"},
+    "pyarrow": {
+        "auditing",
+        "outcomes",
+        "evaluation",
+        "data.sources.shards",
+        "data.row_groups",
+        "hedge_study",
+    },
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
     "PIL": {"data", "hedge_study.pictures", "defenses.jpeg", "evaluation.saved_images"},
@@ -136,7 +144,7 @@ DOORS = {
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "inputs", "api", "capture", "papers", "viewer"),
+        *("testing", "inputs", "api", "capture", "papers", "viewer", "auditing"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""
@@ -152,7 +160,6 @@ MADE_FOR_USERS = {
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
     "sequential.BarSequence": "called from Python: a bar, decided example by example",
-    "sequential.beyond": "called from Python: the population beyond the set",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""
