@@ -81,6 +81,7 @@ RANKS = {
     "__main__": 16,
     "train": 16,
     "evaluate": 16,
+    "gate": 16,
     "sweep": 16,
     "view": 16,
     "audit": 16,
@@ -140,7 +141,7 @@ DOORS = {
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
-        *("capture.python_state", "papers", "models.weights", "sequential"),
+        *("capture.python_state", "papers", "models.weights", "sequential", "auditing"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
