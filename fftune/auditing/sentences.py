@@ -70,6 +70,8 @@ def sentence(finding: Finding) -> str:
     said = f"{said[0].upper()}{said[1:]}; {asked}{ending}"
     if finding.exact or finding.measure not in DRAWN:
         return f"{said}."
+    if not finding.examined:
+        return f"{said}. No attack was needed."
     drawn = DRAWN[finding.measure].format(found=finding.found, examined=finding.examined)
     return f"{said}. {drawn[0].upper()}{drawn[1:]}."
 
