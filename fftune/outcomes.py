@@ -55,7 +55,7 @@ SCHEMA = pa.schema(
         ("defense_repeat", pa.int32()),
         ("y", pa.int32()),
         ("pred_clean", pa.int32()),  # the bare net's
-        ("pred_clean_defended", pa.int32()),  # behind the row's own draw of its defence
+        ("pred_clean_defended", pa.int32()),  # behind the row's own draw of its defense
         ("pred_pert", pa.int32()),
         ("success", pa.bool_()),
         ("queries", pa.int64()),

@@ -53,7 +53,7 @@ class _Attempt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Under:
-    """Predictions of one draw of a defence."""
+    """Predictions of one draw of a defense."""
 
     perturbed: DefendedPrediction
     clean: Tensor
@@ -65,8 +65,8 @@ def attack_block(
 ) -> pa.Table:
     """Attack one block: its rows, which depend on nothing but the arguments.
 
-    Where the subject has defences, the same perturbed examples are scored again under each draw
-    of each defence, in rows of their own.
+    Where the subject has defenses, the same perturbed examples are scored again under each draw
+    of each defense, in rows of their own.
 
     Args:
         noise: the attackers' noise of (data set, split).
@@ -226,7 +226,7 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
 def _clean_behind(
     subject: ModelUnderTest, defense_set: DefenseSet, block: Batch, *, first: int = 0
 ) -> list[Tensor]:
-    """(len(block),) int64 predictions of the clean images, for m draws of each defence."""
+    """(len(block),) int64 predictions of the clean images, for m draws of each defense."""
     key = first, tuple(block[0].tolist())
     if key not in subject.behind:
         x, m = block[1].to(subject.device), defense_set.repeats
@@ -314,7 +314,7 @@ def _rows(
     seed: int,
     defended: _Under | None = None,
 ) -> pa.Table:
-    """Rows of the attack on the bare net, or under one draw of a defence, with its passes."""
+    """Rows of the attack on the bare net, or under one draw of a defense, with its passes."""
     config, clean = attack.config, attempt.clean.argmax(1)
     under = None if defended is None else defended.perturbed
     which = config if attack.is_plain else attack
