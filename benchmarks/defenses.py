@@ -29,7 +29,8 @@ from fftune.config import AttackConfig, DataSpec, HedgeConfig, SmoothingConfig, 
 from fftune.data.subset import sample
 from fftune.defenses import AdaptiveAccess, Hedge, hedge
 from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attacks
-from fftune.defenses.smoothing import Smoothing, certify, votes
+from fftune.certified.smoothing import certify
+from fftune.defenses.smoothing import Smoothing, votes
 from fftune.defenses.theory.linear import LinearTask, accuracies
 from fftune.evaluation.defended import predict
 from fftune.keyed_noise import ExampleNoise, Noise

@@ -49,7 +49,8 @@ from fftune.config import (
 from fftune.data import load
 from fftune.data.dataset import Batch
 from fftune.defenses import AdaptiveAccess, Defense, Hedge
-from fftune.defenses.smoothing import Smoothing, certify
+from fftune.certified.smoothing import certify
+from fftune.defenses.smoothing import Smoothing
 from fftune.evaluation.adaptive import strongest
 from fftune.evaluation.batteries import Attack, ensemble
 from fftune.evaluation.block import searched

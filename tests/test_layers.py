@@ -51,7 +51,8 @@ RANKS = {
     "defenses": 7,
     "objectives": 7,
     "risk": 7,
-    "certified": 7,
+    "certified": 8,
+    "bracket": 8,
     "pareto": 7,
     "data": 7,
     "tracking": 7,
@@ -132,7 +133,7 @@ DOORS = {
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet", "models.origins.of_torchvision"},
     "scipy": {
-        *("comparison", "evaluation.canary", "papers.tables.measures", "defenses.smoothing"),
+        *("comparison", "evaluation.canary", "papers.tables.measures", "certified.smoothing"),
     },
     "pydantic": {"config"},
     "pydantic_core": {"config"},

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from test_certified import EPS, INPUTS, data, net
+from tests.certified.test_linf_dist_bounds import EPS, INPUTS, data, net
 
 import fftune as ff
 from fftune.certified import certify
