@@ -15,13 +15,13 @@ from fftune.auditing.record import (
     AuditedData,
     AuditedModel,
     AuditRecord,
-    Signature,
 )
 from fftune.auditing.sentences import verdict
 from fftune.auditing.walk import Walk, clean_look
 from fftune.config import (
     Backend,
     BatteryConfig,
+    DataSpec,
     ModelSpec,
     Norm,
     Resources,
@@ -32,6 +32,7 @@ from fftune.config import (
 )
 from fftune.config.overrides import with_checked
 from fftune.config.validation import require_word
+from fftune.data.signing import Signature, signature_of
 from fftune.evaluation.evaluate import Beside, Data, Model, evaluate
 from fftune.evaluation.question import Question, questions_of
 from fftune.inputs import AnyNet, built_for, given_data, given_net, threat_of
@@ -125,7 +126,8 @@ def audit(
     split: Split = "test",
     alpha: float = 0.05,
     examples: int | None = None,
-    signature: Signature | None = None,
+    signature: str | Path | None = None,
+    public_key: str | Path | None = None,
     backend: Backend = "inline",
     resources: Resources | None = None,
     storage: str | Path | None = None,
@@ -142,7 +144,8 @@ def audit(
         bars: bars by rate, as in `{"accuracy": 0.95}` or `["accuracy=.95"]`.
         alpha: probability, at most, of a wrong pass, and of a wrong fail.
         examples: most examples to attack; default as many as it takes.
-        signature: valid signature of the data, if somebody vouches for them.
+        signature, public_key: files by which somebody vouches for data that have a name; see
+            `fftune data sign`.
         resources: the cluster, for Ray.
         settings: fields of `BatteryConfig`, as in `device="cuda", seed=1, tier="full"`.
 
@@ -156,6 +159,7 @@ def audit(
     battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
     images = given_data(found, data, split, classes)
     built = built_for(found, images, split)
+    vouched = _signature(images, split, signature, public_key)
     name = found.name or (built.label if isinstance(built, ModelSpec) else type(built).__name__)
     return audited(
         name,
@@ -165,7 +169,7 @@ def audit(
         with_checked(battery, settings),
         threat=threat_of(found, eps, norm),
         split=split,
-        signature=signature,
+        signature=vouched,
         backend=backend,
         resources=resources,
         root=storage_root(str(storage)) if storage is not None else None,
@@ -222,6 +226,16 @@ def audited(
     record = _record(walk, asked, question, spec, threat)
     record = replace(record, command=command, data=replace(record.data, signature=signature))
     return Audit(record, outcomes, question)
+
+
+def _signature(
+    images: Data, split: Split, signature: str | Path | None, public_key: str | Path | None
+) -> Signature | None:
+    files = [None if one is None else Path(one) for one in (signature, public_key)]
+    if isinstance(images, DataSpec):
+        return signature_of(images, split, *files)
+    require("signature", files == [None, None], "left out for data in memory", signature)
+    return None
 
 
 def _sized(battery: BatteryConfig, backend: Backend, resources: Resources) -> BatteryConfig:

@@ -50,7 +50,9 @@ def _finding(walk: Walk, bar: Bar, battery: str, unsteady: str) -> Finding:
     if outcome is None or unsteady or (doubt and outcome == "pass"):
         outcome = "inconclusive"
     finding = _measured(walk, bar, counted, stratum, outcome)
-    said = unexcluded(finding, battery, doubt, by_bound=by_bound)
+    left = counted.population - (0 if stratum is None else stratum.zeros)
+    certain = finding.exact or counted.found > limit or left <= limit
+    said = unexcluded(finding, battery, doubt, certain=certain, by_bound=by_bound)
     return replace(finding, unexcluded=said, sentence=sentence(finding))
 
 

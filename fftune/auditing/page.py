@@ -17,11 +17,6 @@ from fftune.auditing.sentences import (
 )
 
 SIGN = {"pass": "✓", "fail": "✕", "inconclusive": "?"}
-MEANS = {
-    "pass": "every bar is kept to",
-    "fail": "a bar is not kept to",
-    "inconclusive": "the examples looked at do not decide every bar",
-}
 STYLE = """
 :root { --pass: #17693a; --fail: #a3201d; --inconclusive: #7a5200; }
 * { box-sizing: border-box; }
@@ -45,7 +40,15 @@ h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
 .badge.pass { background: var(--pass); } .badge.fail { background: var(--fail); }
 .badge.inconclusive { background: var(--inconclusive); }
 .meaning, .small { color: #4a5157; font-size: .92rem; }
-svg { display: block; width: 100%; height: auto; margin: .5rem 0 .2rem; }
+.gauge { position: relative; margin: .6rem 0; padding-top: 1.5rem; font-size: .85rem;
+         color: #4a5157; }
+.asked { position: absolute; top: 0; padding: 0 .35rem; color: #1c2024; white-space: nowrap; }
+.scale { position: relative; height: 1.1rem; background: #f6dedd; border-radius: .2rem; }
+.scale i { position: absolute; top: 0; bottom: 0; }
+.allowed { background: #d3ead9; } .bounds { background: #26323b; border-radius: .2rem; }
+.scale .bounds { top: -.2rem; bottom: -.2rem; }
+.scale .line { top: -1.3rem; bottom: -.3rem; border-left: 2px dashed #1c2024; }
+.ticks { display: flex; justify-content: space-between; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .3rem 1rem; }
 dt { font-weight: 600; } dd { margin: 0; overflow-wrap: anywhere; }
 @media (max-width: 40rem) { dl { display: block; } dd { margin: 0 0 .5rem 1rem; } }
@@ -73,7 +76,8 @@ def page(record: AuditRecord) -> str:
     """The audit as a file of HTML."""
     title = escape(f"{WORD[record.outcome]}: audit of {record.model.name}")
     parts = (summary(record), _looked_at(record), _reading(record), _details(record))
-    return PAGE.format(title=title, style=STYLE, body="\n".join(parts))
+    body = "\n".join(parts).replace(" %", "\N{NO-BREAK SPACE}%")
+    return PAGE.format(title=title, style=STYLE, body=body)
 
 
 def summary(record: AuditRecord) -> str:
@@ -87,13 +91,19 @@ def summary(record: AuditRecord) -> str:
     return (
         f'<p class="subject">{subject}</p>\n'
         f'<header class="{record.outcome}"><h1>{SIGN[record.outcome]} {WORD[record.outcome]}</h1>'
-        f"<p>{escape(_said(record))}</p></header>\n{bars}"
+        f"<p>{escape(_said(record))}</p></header>\n{_signed(record)}\n{bars}"
     )
 
 
 def _said(record: AuditRecord) -> str:
-    """The verdict without its first word, which stands above it."""
-    return record.sentence.partition(" ")[2].lstrip(": ").capitalize() or MEANS[record.outcome]
+    """The verdict without its first word, which stands above it, and the finding that decides."""
+    said = _capital(record.sentence.removeprefix(WORD[record.outcome]).lstrip(": "))
+    decisive = [one for one in record.findings if one.outcome == record.outcome]
+    return f"{said} {decisive[0].sentence}" if record.outcome != "pass" else said
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _bar(finding: Finding) -> str:
@@ -101,7 +111,7 @@ def _bar(finding: Finding) -> str:
     badge = f'<span class="badge {finding.outcome}">{WORD[finding.outcome]}</span>'
     lines = [
         f"<h3>{badge}{name}: {told_bar(finding)}</h3>",
-        f'<p class="meaning">{escape(MEANING[finding.measure].capitalize())}.</p>',
+        f'<p class="meaning">{escape(_capital(MEANING[finding.measure]))}.</p>',
         _gauge(finding),
         f"<p>{escape(finding.sentence)}{_finders(finding)}</p>",
     ]
@@ -112,7 +122,7 @@ def _bar(finding: Finding) -> str:
     if finding.unexcluded:
         lines.append(f'<p class="small"><b>Not excluded:</b> {escape(finding.unexcluded)}.</p>')
     if said := beyond_this_set(finding):
-        lines.append(f'<p class="small">{escape(said[0].upper() + said[1:])}.</p>')
+        lines.append(f'<p class="small">{escape(_capital(said))}.</p>')
     return f'<section class="bar {finding.outcome}">{"".join(lines)}</section>'
 
 
@@ -128,27 +138,19 @@ def _gauge(finding: Finding) -> str:
     """Drawing of the bounds and the bar on a scale of 0 to 100 %."""
     if not finding.denominator:
         return ""
-    left, width = 10, 700
-    low, high, bar = (left + width * share for share in (finding.low, finding.high, finding.bar))
-    allowed = (left, bar - left) if finding.at_most else (bar, left + width - bar)
-    ticks = "".join(
-        f'<text x="{left + width * share / 100}" y="62" font-size="13" fill="#4a5157" '
-        f'text-anchor="{anchor}">{share} %</text>'
-        for share, anchor in ((0, "start"), (50, "middle"), (100, "end"))
-    )
-    shown = max(high - low, 6)
-    begin = min(max((low + high - shown) / 2, left), left + width - shown)
+    low, high, bar = (100 * share for share in (finding.low, finding.high, finding.bar))
+    allowed = (0.0, bar) if finding.at_most else (bar, 100 - bar)
+    shown = max(high - low, 1.0)
+    begin = min(max((low + high - shown) / 2, 0.0), 100 - shown)
     label = f"{NAMES[finding.measure]}: {told_share(finding)}; {told_bar(finding)}"
-    side = "start" if bar < left + width / 2 else "end"
+    at = f"left:{bar:.2f}%" if bar < 50 else f"right:{100 - bar:.2f}%"
     return (
-        f'<svg viewBox="0 0 720 68" role="img" aria-label="{escape(label)}">'
-        f'<rect x="{left}" y="26" width="{width}" height="16" rx="3" fill="#f6dedd"/>'
-        f'<rect x="{allowed[0]}" y="26" width="{max(allowed[1], 0)}" height="16" fill="#d3ead9"/>'
-        f'<rect x="{begin}" y="22" width="{shown}" height="24" rx="3" fill="#26323b"/>'
-        f'<line x1="{bar}" y1="16" x2="{bar}" y2="50" stroke="#1c2024" stroke-width="2" '
-        f'stroke-dasharray="4 2"/>'
-        f'<text x="{bar + (5 if side == "start" else -5)}" y="14" font-size="14" '
-        f'text-anchor="{side}">bar: {told_bar(finding)}</text>{ticks}</svg>'
+        f'<div class="gauge" role="img" aria-label="{escape(label)}">'
+        f'<span class="asked" style="{at}">{told_bar(finding)}</span><div class="scale">'
+        f'<i class="allowed" style="left:{allowed[0]:.2f}%;width:{allowed[1]:.2f}%"></i>'
+        f'<i class="bounds" style="left:{begin:.2f}%;width:{shown:.2f}%"></i>'
+        f'<i class="line" style="left:{bar:.2f}%"></i></div>'
+        f'<div class="ticks"><span>0 %</span><span>50 %</span><span>100 %</span></div></div>'
     )
 
 
@@ -157,7 +159,6 @@ def _looked_at(record: AuditRecord) -> str:
     attacks = f"{told_battery(battery)}: {', '.join(battery.attacks)}"
     weights = f"; SHA-256 of {model.weights}: {model.weights_sha256}" if model.weights else ""
     code = f"; code {model.code}" if model.code else "; in memory, so that its code is not known"
-    signed = told_signature(data.signature)
     rows = {
         "Net": f"{model.name}, hash of its parameters {model.hash}{weights}{code}",
         "Images": f"{data.name}, {data.split}: {data.n:,} of {data.available:,}, of which the net "
@@ -171,11 +172,12 @@ def _looked_at(record: AuditRecord) -> str:
         f"the attacks, {battery.device}, blocks of {battery.block_size}",
     }
     items = "".join(f"<dt>{name}</dt><dd>{escape(text)}</dd>" for name, text in rows.items())
-    warn = '<p class="warn">' if data.signature is None else "<p>"
-    return (
-        f"<h2>What was looked at</h2>\n{warn}{escape(signed[0].upper() + signed[1:])}.</p>"
-        f"<dl>{items}</dl>"
-    )
+    return f"<h2>What was looked at</h2>\n<dl>{items}</dl>"
+
+
+def _signed(record: AuditRecord) -> str:
+    said = escape(_capital(told_signature(record.data.signature)))
+    return f'<p class="{"warn" if record.data.signature is None else "small"}">{said}.</p>'
 
 
 def _reading(record: AuditRecord) -> str:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from fftune.auditing.bars import Measure
-from fftune.auditing.record import AuditedBattery, Finding, Signature
+from fftune.auditing.record import AuditedBattery, Finding
 from fftune.config import ThreatModel, told_radius
+from fftune.data.signing import Signature
 from fftune.verdict import Outcome
 
 WORD: dict[Outcome, str] = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
@@ -73,12 +74,13 @@ def sentence(finding: Finding) -> str:
     return f"{said}. {drawn[0].upper()}{drawn[1:]}."
 
 
-def unexcluded(finding: Finding, battery: str, doubt: str, *, by_bound: bool) -> str:
+def unexcluded(finding: Finding, battery: str, doubt: str, *, certain: bool, by_bound: bool) -> str:
     """What a finding could not exclude.
 
     Args:
         battery: name of the attacks.
         doubt: reason not to believe that attacks in vain mean anything; empty: there is none.
+        certain: the verdict is that of any draw, as what was seen suffices.
         by_bound: no success that a certified bound leaves open would break the bar.
     """
     if doubt:
@@ -86,11 +88,11 @@ def unexcluded(finding: Finding, battery: str, doubt: str, *, by_bound: bool) ->
     if finding.measure not in DRAWN:
         return ""
     if finding.outcome == "fail":
-        return "" if finding.exact else _misled(finding)
+        return "" if certain else _misled(finding)
     if by_bound and finding.outcome == "pass":
         return ""
     stronger = f"other attacks than {battery} may do more: the risk found is a lower bound"
-    if finding.exact:
+    if certain:
         return stronger
     if finding.outcome == "inconclusive":
         return f"the bar lies inside of what {finding.examined:,} examples leave open; {stronger}"
@@ -107,15 +109,16 @@ def _misled(finding: Finding) -> str:
 def verdict(outcome: Outcome, findings: Sequence[Finding], battery: str) -> str:
     """The verdict on all bars."""
     names = {kind: [NAMES[f.measure] for f in findings if f.outcome == kind] for kind in WORD}
-    many = f"all {len(findings)} bars" if len(findings) > 1 else "the bar"
+    many = f"all {len(findings)} bars are" if len(findings) > 1 else "the bar is"
     if outcome == "pass":
         attacked = any(f.measure in DRAWN for f in findings)
         certified = all(_by_bound(f) for f in findings if f.measure in DRAWN)
-        how = " certified," if attacked and certified else f" against {battery}" if attacked else ""
-        return f"{WORD[outcome]}{how}: {many} kept to.".replace(",:", ":")
-    if outcome == "fail":
-        return f"{WORD[outcome]}: {' and '.join(names['fail'])} beyond the bar."
-    return f"{WORD[outcome]}: {' and '.join(names['inconclusive'])} not decided."
+        how = ", certified" if attacked and certified else f" against {battery}" if attacked else ""
+        return f"{WORD[outcome]}{how}: {many} kept to."
+    count = len(names[outcome])
+    which = f"{count} of {len(findings)} bars {'is' if count == 1 else 'are'}"
+    done = "not kept to" if outcome == "fail" else "not decided"
+    return f"{WORD[outcome]}: {which} {done}: {', '.join(names[outcome])}."
 
 
 def _by_bound(finding: Finding) -> bool:
@@ -142,8 +145,8 @@ def told_signature(signature: Signature | None) -> str:
     """Who vouches for the images, and what follows if nobody does."""
     if signature is None:
         return (
-            "data unsigned: the risk stands, as whoever could touch these images could have "
-            "concealed mistakes"
+            "data unsigned: the risk below stands, as whoever could touch these images could have "
+            "concealed mistakes of the net"
         )
     return (
         f"data signed: all rests on whoever signed, {signature.signer} ({signature.tool}, "

@@ -95,9 +95,15 @@ class Audit:
     normalize: str = ""
     """Normalisation put before the net: `none`, `data`, `imagenet` or MEAN/STD. Default what its
     source says; a net of your own takes images in [0, 1]."""
+    signature: str | None = None
+    """Signature of the data by `fftune data sign`, as in FILE.json.sig. Default: the data are taken
+    as they are, and the page says that nobody vouches for them."""
+    public_key: str | None = None
+    """File of the public key of whoever signed, in PEM."""
     format: AuditForm = "text"
     """Form of the audit, which alone goes to stdout. `text`: a table and sentences; `markdown`: the
-    same; `json`: the exact record. Default text."""
+    same; `json`: the exact record; `junit`: a test for each bar, for CI; `cyclonedx`: a bill of
+    materials (ML-BOM 1.6); `model-card`: `README.md` for the Hugging Face hub. Default text."""
     out: str | None = None
     """Folder for page, record and rows. Default: one below `audits` in the folder of results."""
     storage: str | None = None
@@ -132,7 +138,7 @@ def _audit(
     backend: Backend,
     again: str,
 ) -> None:
-    from fftune.storage import storage_root
+    from fftune.storage import in_home, storage_root
     from fftune.tracking.first_look import require_store
 
     root = storage_root(command.storage)  # a wrong one is reported before the long imports
@@ -144,8 +150,13 @@ def _audit(
     from fftune.auditing.audit import Asked, audited
     from fftune.auditing.formats import written
     from fftune.auditing.keeping import keep, tell, tracking_of
+    from fftune.data.signing import signature_of
     from fftune.tracking.meanwhile import meanwhile
 
+    files = (
+        None if one is None else in_home(one) for one in (command.signature, command.public_key)
+    )
+    signature = signature_of(command.data, command.split, *files)
     tracking = partial(tracking_of, root, command.data.name)
     ((name, spec),) = nets.items()
     found = audited(
@@ -156,6 +167,7 @@ def _audit(
         command.battery,
         threat=command.threat,
         split=command.split,
+        signature=signature,
         backend=backend,
         resources=command.resources,
         root=root,

@@ -12,6 +12,7 @@ from cyclonedx.validation.json import JsonStrictValidator
 from huggingface_hub import ModelCard
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
+from junitparser import JUnitXml
 
 from fftune.auditing.bars import MEASURES
 from fftune.auditing.formats import AuditForm, written
@@ -155,6 +156,15 @@ def test_markdown_has_no_tag_and_whole_tables(record: AuditRecord) -> None:
     rows = [line for line in text.split("\n") if line.startswith("|")]
     assert len(rows) == 2 + len(record.findings)
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {8}
+
+
+@FUZZ
+@given(RECORDS)
+def test_any_audit_is_junit(record: AuditRecord) -> None:
+    (suite,) = JUnitXml.fromstring(written(record, "junit").encode())
+    assert [case.name for case in suite] == [finding.question for finding in record.findings]
+    outcomes = [case.result[0].type if case.result else "pass" for case in suite]
+    assert outcomes == [finding.outcome for finding in record.findings]
 
 
 @FUZZ

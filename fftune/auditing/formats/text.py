@@ -1,5 +1,6 @@
 """An audit as text: a table of bars, a sentence on each, and what they rest on."""
 
+from fftune.auditing.formats.junit import Case, junit
 from fftune.auditing.record import AuditRecord, Finding
 from fftune.auditing.sentences import (
     NAMES,
@@ -30,6 +31,15 @@ def markdown(record: AuditRecord) -> str:
 def exact(record: AuditRecord) -> str:
     """The audit as exact JSON, which `AuditRecord.read` reads."""
     return record.json
+
+
+def as_tests(record: AuditRecord) -> str:
+    """The audit as JUnit XML, a test for each bar."""
+    cases = [
+        Case(name=finding.question, outcome=finding.outcome, sentence=finding.sentence)
+        for finding in record.findings
+    ]
+    return junit(f"fftune.audit {record.model.name}", cases)
 
 
 def blocks(record: AuditRecord) -> list[Block]:
