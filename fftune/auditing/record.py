@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fftune.auditing.bars import Measure
 from fftune.config import Split, ThreatModel, read_settings, require, to_json
-from fftune.data.signing import Signature as Signature
+from fftune.data.signing import Signature
 from fftune.errors import StorageError
 from fftune.storage import write_text
 from fftune.verdict import EXIT_CODES, Outcome
