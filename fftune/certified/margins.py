@@ -76,9 +76,7 @@ def decide(
 class _Task:
     """Images of a batch that are bounded together, and what is known of them."""
 
-    def __init__(
-        self, graph: Graph, ball: Ball, y: Tensor, kept: Kept, enough: Tensor
-    ) -> None:
+    def __init__(self, graph: Graph, ball: Ball, y: Tensor, kept: Kept, enough: Tensor) -> None:
         self.graph = graph
         self.ball = ball
         self.y = y

@@ -45,7 +45,7 @@ class Step:
 
 
 def by_autograd(apply: Map) -> Pull:
-    """c A of an affine map, whatever it is."""
+    """C A of an affine map, whatever it is."""
 
     def pull(coefficients: Tensor, shapes: Sequence[Shape]) -> tuple[Tensor, ...]:
         with torch.enable_grad():
@@ -78,7 +78,7 @@ def reshaped(shape: Shape) -> Maps:
 
 
 def summed(sign: int) -> Maps:
-    """a + b, or a - b, of two inputs of one shape."""
+    """A + b, or a - b, of two inputs of one shape."""
     return Maps(
         apply=lambda a, b: a + sign * b,
         spread=lambda a, b: a + b,
