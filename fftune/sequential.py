@@ -18,7 +18,7 @@ look after every example or block, and stop for any reason. `high` is the larges
 
 The weights are exponential in the distance, w(K) ~ exp(-(K0 - K) / s) with s = N / 20, all on the
 side that a bound has to strike out against. So every candidate, and with it every bar, has a
-one-sided test tuned to truths some points away; `python -m benchmarks.audits` prints how many
+one-sided test tuned to truths some points away; `benchmarks/audits.py` prints how many
 examples it takes.
 
 *Unresolved* examples, whose attacks have not all been tried, count as 0 for the lower bound and as
