@@ -23,6 +23,7 @@ RANKS = {
     "": 0,
     "invocation": 0,
     "errors": 0,
+    "remedies": 0,
     "progress": 0,
     "devices": 0,
     "hardware": 0,
