@@ -62,7 +62,7 @@ RANKS = {
     "comparison": 8,
     "expectation": 8,
     "verdict": 8,
-    "sequential": 9,
+    "sequential": 7,
     "schedules": 7,
     "recipes": 8,
     "training": 9,
@@ -164,7 +164,6 @@ MADE_FOR_USERS = {
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
-    "sequential.BarSequence": "called from Python: a bar, decided example by example",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""
