@@ -39,6 +39,7 @@ RANKS = {
     "named_code": 0,
     "registry": 2,
     "private_ray": 5,
+    "ray_answer": 5,
     "ray_head": 5,
     "ray_lines": 5,
     "ray_signals": 5,
@@ -50,7 +51,8 @@ RANKS = {
     "defenses": 7,
     "objectives": 7,
     "risk": 7,
-    "certified": 7,
+    "certified": 8,
+    "bracket": 8,
     "pareto": 7,
     "data": 7,
     "tracking": 7,
@@ -80,6 +82,7 @@ RANKS = {
     "__main__": 16,
     "train": 16,
     "evaluate": 16,
+    "gate": 16,
     "sweep": 16,
     "view": 16,
     "audit": 16,
@@ -92,6 +95,7 @@ DOORS = {
     "sqlalchemy": {"sweeping.optuna_storage", "tracking.store"},
     "ray": {
         *(
+            "ray_answer",
             "ray_cluster",
             "ray_lines",
             "ray_signals",
@@ -106,7 +110,7 @@ DOORS = {
             "training.ray_train",
         ),
     },
-    "grpc": {"ray_cluster"},
+    "grpc": {"ray_answer"},
     "plotly": {"report", "hedge_study.plots", "papers"},
     "tyro": {"cli"},
     "rich": {"progress", "report.terminal"},
@@ -129,7 +133,7 @@ DOORS = {
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet", "models.origins.of_torchvision"},
     "scipy": {
-        *("comparison", "evaluation.canary", "papers.tables.measures", "defenses.smoothing"),
+        *("comparison", "evaluation.canary", "papers.tables.measures", "certified.smoothing"),
     },
     "pydantic": {"config"},
     "pydantic_core": {"config"},
@@ -138,7 +142,7 @@ DOORS = {
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
-        *("capture.python_state", "papers", "models.weights", "sequential"),
+        *("capture.python_state", "papers", "models.weights", "sequential", "auditing"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),

@@ -101,7 +101,8 @@ class Audit:
     """File of the public key of whoever signed, in PEM. Default: none."""
     format: AuditForm = "text"
     """Form of the audit, which alone goes to stdout. `text`: a table and sentences; `markdown`: the
-    same; `json`: the exact record; `junit`: a test for each bar, for CI. Default text."""
+    same; `json`: the exact record; `junit`: a test for each bar, for CI; `cyclonedx`: a bill of
+    materials (ML-BOM 1.6); `model-card`: `README.md` for the Hugging Face hub. Default text."""
     out: str | None = None
     """Folder for page, record and rows. Default: one below `audits` in the folder of results."""
     storage: str | None = None
