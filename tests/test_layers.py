@@ -156,7 +156,6 @@ DOORS = {
 
 
 MADE_FOR_USERS = {
-    "auditing.record.AuditRecord.read": "called from Python: docs/audit.md",
     "capture.captured.first_use": "called from Python: benchmarks print it apart",
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
