@@ -277,6 +277,7 @@ BATTERIES = Registry(
     "fftune.batteries",
     {
         "risks": "fftune.evaluation.batteries:RISKS",
+        "audit": "fftune.evaluation.batteries:AUDIT",
         "nine": "fftune.evaluation.batteries:NINE",
         "autoattack": "fftune.evaluation.batteries:AUTOATTACK",
         "ensemble": "fftune.evaluation.batteries:ENSEMBLE",

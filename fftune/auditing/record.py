@@ -2,24 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
+from fftune.auditing.bars import Measure
 from fftune.config import Split, ThreatModel, read_settings, require, to_json
 from fftune.data.signing import Signature
 from fftune.errors import StorageError
 from fftune.storage import write_text
 from fftune.verdict import EXIT_CODES, Outcome
-
-Measure = Literal[
-    "accuracy",
-    "natural_risk",
-    "robust_accuracy",
-    "adversarial_risk",
-    "hypocritical_risk",
-    "inflation",
-]
-"""Rates that can have a bar. `accuracy` is that on clean images, `clean_accuracy` elsewhere."""
-MEASURES: tuple[Measure, ...] = get_args(Measure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +55,8 @@ class Finding:
     examined: int
     """Examples drawn and judged."""
     found: int
-    """Of these, those that count for the measure: right or wrong answers, fooled, concealed."""
+    """Those of them that count: right answers for `accuracy`, wrong ones for `natural_risk`, else
+    successful attacks."""
     denominator: int
     """Examples of which `value`, `low` and `high` are shares."""
     population_interval: tuple[float, float] | None
@@ -77,7 +67,7 @@ class Finding:
     found_by: tuple[Finder, ...]
     """Attacks that succeeded, the most successful first."""
     unexcluded: str
-    """What this finding could not exclude, in words; empty for an exact fact."""
+    """Words on what this finding could not exclude; empty for an exact fact."""
     sentence: str
     """The finding in one sentence."""
 
@@ -94,7 +84,7 @@ class Finding:
 
     @property
     def question(self) -> str:
-        """What is asked, as in "hypocritical_risk <= 0.3"."""
+        """Rule that the bar sets, as in "hypocritical_risk <= 0.3"."""
         return f"{self.measure} {'<=' if self.at_most else '>='} {self.bar:g}"
 
 
@@ -130,7 +120,7 @@ class AuditedData:
     wrong: int
     """Examples that the net gets wrong when clean, the size of D-."""
     signature: Signature | None
-    """None: unsigned."""
+    """Signature of the data; None: nobody vouches for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +152,8 @@ class AuditRecord:
     battery: AuditedBattery
     alpha: float
     """Probability, at most, of a wrong PASS, and of a wrong FAIL."""
+    examples: int | None
+    """Most examples that were to be attacked; None: as many as it takes."""
     seed: int
     """Seed of the order in which examples are drawn, and of the attackers."""
     fftune: str

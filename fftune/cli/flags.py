@@ -54,6 +54,7 @@ WORDS = {
     "net": "NET",
     "out": "FOLDER",
     "rows": "FILE",
+    "junit": "FILE",
     "save_images": "FOLDER",
     "source": "FOLDER",
     "storage": "FOLDER",

@@ -162,8 +162,10 @@ def fingerprint_of(public_key: Path) -> str:
         try:
             key = serialization.load_pem_public_key(content)
         except Exception as error:  # ValueError, UnsupportedAlgorithm and others of OpenSSL
-            raise ConfigError(f"no public key in PEM; {PUBLISHES}") from error
-        _require_curve(key, PUBLISHES)
+            raise ConfigError(
+                f"{str(public_key)!r} holds no public key in PEM; {PUBLISHES}"
+            ) from error
+        _require_curve(key, public_key, PUBLISHES)
         plain = key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -182,18 +184,24 @@ def _private(key: Path, password: bytes | None) -> None:
         try:
             loaded = serialization.load_pem_private_key(content, password)
         except TypeError:
-            why = "is not encrypted" if password else "is encrypted"
-            raise ConfigError(f"it {why}, and {PASSWORD} holds its password") from None
+            why = (
+                f"is not encrypted; unset {PASSWORD}"
+                if password
+                else f"is encrypted; set {PASSWORD}"
+            )
+            raise ConfigError(f"private key {str(key)!r} {why}") from None
         except Exception as error:  # as above; OpenSSL says a wrong password in many words
             other = f", or {PASSWORD} is not its password" if password else ""
-            raise ConfigError(f"no private key in PEM{other}; {MAKES}") from error
-        _require_curve(loaded, MAKES)
+            told = f"{str(key)!r} holds no private key in PEM{other}; {MAKES}"
+            raise ConfigError(told) from error
+        _require_curve(loaded, key, MAKES)
 
 
-def _require_curve(key: Any, remedy: str) -> None:
+def _require_curve(key: Any, path: Path, remedy: str) -> None:
     curve = getattr(getattr(key, "curve", None), "name", "no elliptic curve")
     if curve not in CURVES:
-        raise ConfigError(f"a key of {curve}, and {', '.join(CURVES)} can sign; {remedy}")
+        known = ", ".join(CURVES)
+        raise ConfigError(f"key {str(path)!r} is of {curve}, and {known} can sign; {remedy}")
 
 
 def _manifest_of(signature: Path) -> Path:

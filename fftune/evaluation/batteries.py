@@ -264,6 +264,13 @@ def hypocritical(threat: ThreatModel, tier: Tier) -> tuple[Attack, ...]:
     )
 
 
+def _audit(threat: ThreatModel, config: BatteryConfig, _classes: int) -> tuple[Attack, ...]:
+    """A cheap attack and an ensemble for an adversary and for a false friend."""
+    assert config.tier is not None  # resolved by `attacks_of`
+    strong = hypocritical(threat, config.tier)[-1]
+    return (*risks(threat, 20), ensemble(threat, config.tier), strong)
+
+
 def _targets(threat: ThreatModel, config: BatteryConfig, classes: int) -> tuple[Attack, ...]:
     return targets(threat, config.steps, classes)
 
@@ -331,6 +338,12 @@ HYPOCRITICAL = BatterySpec(
     attacks=_hypocritical,
     tiers=ENSEMBLE_TIERS,
     ensembles=("strong", CANARY_NAME),
+    reads_steps=False,
+)
+AUDIT = BatterySpec(
+    attacks=_audit,
+    tiers=ENSEMBLE_TIERS,
+    ensembles=("ensemble", "autoattack", "strong", CANARY_NAME),
     reads_steps=False,
 )
 TARGETS = BatterySpec(attacks=_targets)

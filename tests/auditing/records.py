@@ -92,6 +92,7 @@ def audit_record(**changes: object) -> AuditRecord:
             block_size=16,
         ),
         alpha=0.05,
+        examples=None,
         seed=0,
         fftune="0.2.0",
         created="2026-01-02T03:04:05+00:00",

@@ -11,6 +11,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from model_signing.verifying import Config
@@ -259,7 +261,7 @@ def test_an_audit_without_a_signature_has_none(tmp_path: Path) -> None:
 def test_an_encrypted_key_asks_for_its_password(photos, tmp_path, monkeypatch, capfd) -> None:
     private, public = key_pair(tmp_path, password="open sesame")
     name, manifest = f"folder:{photos}", tmp_path / "m.json"
-    with pytest.raises(ConfigError, match=f"is encrypted, and {PASSWORD} holds its password"):
+    with pytest.raises(ConfigError, match=f"is encrypted; set {PASSWORD}"):
         sign(name, manifest, private)
     monkeypatch.setenv(PASSWORD, "open barley")
     with pytest.raises(ConfigError, match=f"or {PASSWORD} is not its password"):
@@ -273,7 +275,9 @@ def test_a_key_of_openssl_signs(photos: Path, tmp_path: Path) -> None:
     """The two commands of the documentation."""
     make = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem"
     publish = "openssl ec -in key.pem -pubout -out key.pub"
+    page = (Path(__file__).parents[2] / "docs/paper-trail.md").read_text(encoding="utf-8")
     for line in (make, publish):
+        assert line in page
         subprocess.run(line.split(), cwd=tmp_path, check=True, capture_output=True)
     keys = tmp_path / "key.pem", tmp_path / "key.pub"
     signed = Signed(f"folder:{photos}", keys, tmp_path / "m.json")
@@ -285,3 +289,23 @@ def test_a_name_that_no_json_holds_is_refused(photos: Path, keys, tmp_path: Path
     with pytest.raises(DataError, match="its name is not UTF-8"):
         sign(f"folder:{photos}", tmp_path / "m.json", keys[0])
     assert not (tmp_path / "m.json").exists()
+
+
+def _pem(key) -> bytes:
+    s = serialization
+    return key.private_bytes(s.Encoding.PEM, s.PrivateFormat.PKCS8, s.NoEncryption())
+
+
+@pytest.mark.parametrize(
+    ("make", "kind"),
+    [
+        (lambda: ed25519.Ed25519PrivateKey.generate(), "no elliptic curve"),
+        (lambda: ec.generate_private_key(ec.SECP256K1()), "secp256k1"),
+    ],
+)
+def test_a_key_that_model_signing_does_not_know_is_refused(
+    photos: Path, tmp_path: Path, make, kind: str
+) -> None:
+    (tmp_path / "key.pem").write_bytes(_pem(make()))
+    with pytest.raises(ConfigError, match=f"key.pem' is of {kind}, and secp256r1"):
+        sign(f"folder:{photos}", tmp_path / "m.json", tmp_path / "key.pem")
