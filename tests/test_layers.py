@@ -23,6 +23,7 @@ RANKS = {
     "": 0,
     "invocation": 0,
     "errors": 0,
+    "remedies": 0,
     "progress": 0,
     "devices": 0,
     "hardware": 0,
@@ -39,9 +40,11 @@ RANKS = {
     "named_code": 0,
     "registry": 2,
     "private_ray": 5,
+    "ray_answer": 5,
     "ray_head": 5,
     "ray_lines": 5,
     "ray_signals": 5,
+    "ray_waits": 5,
     "ray_cluster": 6,
     "threat": 5,
     "models": 5,
@@ -50,7 +53,8 @@ RANKS = {
     "defenses": 7,
     "objectives": 7,
     "risk": 7,
-    "certified": 7,
+    "certified": 8,
+    "bracket": 8,
     "pareto": 7,
     "data": 7,
     "tracking": 7,
@@ -93,6 +97,7 @@ DOORS = {
     "sqlalchemy": {"sweeping.optuna_storage", "tracking.store"},
     "ray": {
         *(
+            "ray_answer",
             "ray_cluster",
             "ray_lines",
             "ray_signals",
@@ -107,7 +112,7 @@ DOORS = {
             "training.ray_train",
         ),
     },
-    "grpc": {"ray_cluster"},
+    "grpc": {"ray_answer"},
     "plotly": {"report", "hedge_study.plots", "papers"},
     "tyro": {"cli"},
     "rich": {"progress", "report.terminal"},
@@ -130,7 +135,7 @@ DOORS = {
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet", "models.origins.of_torchvision"},
     "scipy": {
-        *("comparison", "evaluation.canary", "papers.tables.measures", "defenses.smoothing"),
+        *("comparison", "evaluation.canary", "papers.tables.measures", "certified.smoothing"),
     },
     "pydantic": {"config"},
     "pydantic_core": {"config"},
@@ -151,7 +156,6 @@ DOORS = {
 
 
 MADE_FOR_USERS = {
-    "auditing.record.AuditRecord.read": "called from Python: docs/audit.md",
     "capture.captured.first_use": "called from Python: benchmarks print it apart",
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",

@@ -16,7 +16,7 @@ from fftune.data.dataset import Batch
 from fftune.devices import policy
 from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.certificate import Certificate, at_worst
+from fftune.evaluation.certificate import Certificate, at_worst, smoothed_at_worst
 from fftune.evaluation.choice import preferred
 from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
 from fftune.evaluation.model_under_test import ModelUnderTest, logits_of
@@ -47,6 +47,8 @@ class _Attempt:
     """(B,) bool, the examples on which the attack has succeeded."""
     counts: Tensor
     """(5, B) int64: forwards, backwards, queries, useless gradients, and not finite ones."""
+    remarks: tuple[str, ...] = ()
+    """Status of each row of a certified bound."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,6 +91,9 @@ def attack_block(
         clean = [v.pred for v in under]
         if attack.name != CLEAN:
             clean = [pred[at] for pred in _clean_behind(subject, defense_set, block)]
+        if isinstance(attack, Certificate):
+            key = ExampleNoise(defense_set.noise, attempt.ids)
+            under = smoothed_at_worst(attack, subject.net, attempt.x, attempt.y, key, under)
         tables += [
             _rows(subject, attempt, attack, noise.seed, _Under(perturbed, pred))
             for perturbed, pred in zip(under, clean, strict=True)
@@ -115,7 +120,8 @@ def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
     """Attack one block: the perturbed examples, which rows do not keep. See `attack_block`."""
     attempt = _begin(subject, block, attack)
     if isinstance(attack, Certificate):
-        attempt.pred = at_worst(attack, subject.net, attempt.x, attempt.y, attempt.clean)
+        found = at_worst(attack, subject.net, attempt.x, attempt.y, attempt.clean)
+        attempt.pred, attempt.remarks = found
         attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
     elif isinstance(attack, Transfer):
         transfer(attempt, attack, subject.others, noise, partial(_judge, subject, attempt, attack))
@@ -339,5 +345,5 @@ def _rows(
         pred_clean_defended=clean if defended is None else defended.clean,
         pred_pert=attempt.pred if under is None else under.pred,
         counts=attempt.counts[:3] if under is None else under.counts[:3],
-        status=status_of(attempt.counts, missed=~attempt.won & minimal),
+        status=attempt.remarks or status_of(attempt.counts, missed=~attempt.won & minimal),
     )

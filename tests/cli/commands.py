@@ -4,6 +4,7 @@ from typing import Any
 
 from fftune import recipes
 from fftune.cli import (
+    audit,
     data,
     data_sign,
     doctor,
@@ -28,6 +29,7 @@ def swept(name: str) -> tuple[Any, Any]:
 
 COMMANDS: dict[str, tuple[Any, Any, Manual]] = {
     "evaluate": (evaluate.Evaluate, evaluate.Evaluate(), evaluate.MANUAL),
+    "audit": (audit.Audit, audit.Audit(), audit.MANUAL),
     "doctor": (doctor.Doctor, doctor.Doctor(), doctor.MANUAL),
     "gate": (gate.Gate, gate.Gate(), gate.MANUAL),
     "reproduce": (reproduce.Reproduce, reproduce.Reproduce(), reproduce.MANUAL),
