@@ -44,6 +44,7 @@ RANKS = {
     "ray_head": 5,
     "ray_lines": 5,
     "ray_signals": 5,
+    "ray_waits": 5,
     "ray_cluster": 6,
     "threat": 5,
     "models": 5,
@@ -61,7 +62,7 @@ RANKS = {
     "comparison": 8,
     "expectation": 8,
     "verdict": 8,
-    "sequential": 9,
+    "sequential": 7,
     "schedules": 7,
     "recipes": 8,
     "training": 9,
@@ -155,7 +156,6 @@ DOORS = {
 
 
 MADE_FOR_USERS = {
-    "auditing.record.AuditRecord.read": "called from Python: docs/audit.md",
     "capture.captured.first_use": "called from Python: benchmarks print it apart",
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
@@ -163,7 +163,6 @@ MADE_FOR_USERS = {
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
-    "sequential.BarSequence": "called from Python: a bar, decided example by example",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""

@@ -4,6 +4,7 @@ import ctypes
 import os
 import pickle
 import re
+import runpy
 import signal
 import stat
 import sys
@@ -19,8 +20,9 @@ from ray.exceptions import AuthenticationError
 
 from fftune import named_code
 from fftune.config import Resources
-from fftune.errors import ClusterError
+from fftune.errors import ClusterError, ConfigError
 from fftune.ray_signals import let_cpp_install, signals_kept, worker
+from fftune.ray_waits import WAITS
 from fftune.sweeping.ray_tune import at_once
 
 
@@ -322,3 +324,14 @@ def at_sigterm() -> int:
     action = ctypes.create_string_buffer(256)
     assert ctypes.CDLL(None).sigaction(signal.SIGTERM, None, action) == 0
     return int.from_bytes(action.raw[: ctypes.sizeof(ctypes.c_void_p)], sys.byteorder)
+
+
+@pytest.mark.parametrize("name", WAITS)
+@pytest.mark.parametrize("value", ["", "0.0", "-1", "long", "\u0663"])
+def test_a_wait_that_is_no_number_is_one_line(monkeypatch, name: str, value: str) -> None:
+    """Ray's C++ would end the process with a signal, when Ray is imported."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as refused:
+        runpy.run_path(cluster.__file__)
+    told = f"environment variable {name} is {value!r}, no number of seconds"
+    assert str(refused.value) == told

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from math import nan
 from statistics import NormalDist
 
@@ -24,7 +25,7 @@ class Answers:
     of: NDArray[np.bool_]
     """Examples that the measure is a share of: all, D+ or D-."""
     hit: NDArray[np.bool_]
-    """Of these, the ones that it counts: right, robust, fooled or concealed."""
+    """Ones of these that it counts: right, robust, fooled or concealed."""
 
     @property
     def rate(self) -> Rate:
@@ -32,7 +33,7 @@ class Answers:
         return Rate(int((self.hit & self.of).sum()), int(self.of.sum()))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PairedRisk:
     """One measure of two nets; every gain is positive where the second net is better."""
 
@@ -79,7 +80,7 @@ class PairedRisk:
         nets = (self.after, self.before)
         return (net.hit[among] for net in (nets[::-1] if self.lower_is_better else nets))
 
-    @property
+    @cached_property
     def _drawn(self) -> NDArray[np.float64]:
         """(draws,) gains of bootstrap samples in which both rates are defined."""
         kinds = [net.of.astype(np.int64) + (net.of & net.hit) for net in (self.before, self.after)]
