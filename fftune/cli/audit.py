@@ -80,7 +80,8 @@ class Audit:
     split: Split = "test"
     """Part of the data that the audit speaks of."""
     alpha: float = 0.05
-    """Probability, in (0, 1), of a wrong PASS and of a wrong FAIL, at most; of all bars together."""
+    """Largest share of audits, in (0, 1), with a wrong PASS, and with a wrong FAIL, of all bars
+    together."""
     examples: int | None = None
     """Most examples to attack. Default: as many as it takes, all at the most."""
     model: str = ""
