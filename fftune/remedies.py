@@ -21,6 +21,7 @@ REMEDIES: Mapping[str, str] = {
     "archive": _DATA,
     "Arrow file": _DATA,
     "audit": "audit the net again",
+    "bars": "docs/audit.md shows its form",
     "beton": "`fftune data write` makes it again",
     "block": "",
     "checkpoint": _RUN,
