@@ -16,7 +16,7 @@ from fftune.certified.graph import Graph, graph_of
 from fftune.certified.hypocritical import above_true, mean_above_true
 from fftune.certified.interval import Ball, Interval, intervals
 from fftune.certified.slopes import optimised
-from fftune.certified.time_limit import Deadline, OutOfTime
+from fftune.certified.time_limit import Deadline, OutOfTimeError
 from fftune.config import ThreatModel
 
 ROUNDING = 1e-4
@@ -66,7 +66,7 @@ def decide(
     with torch.no_grad():
         logits = net(x)
         asked = (logits.argmax(1) == y) == (kept == "right")
-        for rows in asked.nonzero().flatten().split(TOGETHER):
+        for rows in asked.nonzero().flatten().split(TOGETHER) if bool(asked.any()) else ():
             enough = ROUNDING * (1 + logits[rows].abs().amax(1))
             task = _Task(graph, Ball.of(x[rows], threat), y[rows], kept, enough)
             found.kept[rows], found.late[rows] = task.run(Deadline.after(seconds * len(rows)))
@@ -76,9 +76,7 @@ def decide(
 class _Task:
     """Images of a batch that are bounded together, and what is known of them."""
 
-    def __init__(
-        self, graph: Graph, ball: Ball, y: Tensor, kept: Kept, enough: Tensor
-    ) -> None:
+    def __init__(self, graph: Graph, ball: Ball, y: Tensor, kept: Kept, enough: Tensor) -> None:
         self.graph = graph
         self.ball = ball
         self.y = y
@@ -104,7 +102,7 @@ class _Task:
             known = intervals(self.graph, self.ball)
             self._bound(torch.arange(len(self.y), device=self.y.device), known)
             self._sharpen(known, deadline)
-        except OutOfTime:
+        except OutOfTimeError:
             return self.decided, ~self.decided
         return self.decided, torch.zeros_like(self.decided)
 

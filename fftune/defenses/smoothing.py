@@ -16,6 +16,7 @@ from fftune.config import SmoothingConfig
 from fftune.defenses.spec import Defense, DefenseSpec
 from fftune.keyed_noise import Noise
 
+
 def votes(
     model: nn.Module, x: Tensor, *, config: SmoothingConfig, noise: Noise, ids: Tensor
 ) -> Tensor:

@@ -14,7 +14,7 @@ from fftune.config import BatteryConfig, DefenseConfig, Device, Precision, Threa
 from fftune.data import Dataset
 from fftune.data.dataset import Batch
 from fftune.devices import policy
-from fftune.errors import ConfigError, DataError, ModelError
+from fftune.errors import DataError, ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, Wanted, attacks_of, tier_of
 from fftune.evaluation.certificate import Certificate, behind, refuse_uncertifiable
