@@ -26,7 +26,7 @@ class Bracket:
 
     split: str
     defense: str
-    """Name of the defence; "none" for the bare net."""
+    """Name of the defense; "none" for the bare net."""
     goal: str
     n: int
     """Examples that are right when clean, or mistakes."""
@@ -35,7 +35,7 @@ class Bracket:
     open: int
     """Not certified, the broken ones included."""
     crossed: int = 0
-    """Certified, and broken under the defence's first draw, whose votes are finite."""
+    """Certified, and broken under the defense's first draw, whose votes are finite."""
 
     @property
     def found(self) -> Rate:

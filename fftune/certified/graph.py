@@ -27,7 +27,7 @@ KNOWN = (
     "convolutions, linear layers, ReLU, batch normalisation, average pooling, changes of shape, "
     "padding with zeros, slices, sums, and constants added or multiplied"
 )
-"""What bounds can be carried through."""
+"""Operations that bounds can be carried through."""
 TRIED_ON = 3
 """Random images on which the steps must answer as the net does."""
 AGREEMENT = 1e-4

@@ -29,7 +29,7 @@ Kept = Literal["right", "wrong"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decision:
-    """What is certified of B images."""
+    """Certificates of B images."""
 
     kept: Tensor
     """(B,) bool: no point of the ball changes it, right or wrong."""

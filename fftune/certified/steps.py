@@ -39,7 +39,7 @@ class Step:
     shape: Shape = ()
     """Shape of its output for one image."""
     maps: Maps | None = None
-    """Of an affine step."""
+    """Maps of an affine step."""
     offset: Tensor = field(default_factory=lambda: torch.zeros(()))
     """(*shape), b of an affine step."""
 

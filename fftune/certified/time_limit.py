@@ -13,7 +13,7 @@ class Deadline:
     """A point of time."""
 
     at: float
-    """Of `time.monotonic`."""
+    """Seconds of `time.monotonic`."""
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":

@@ -71,7 +71,7 @@ def behind(defense_set: DefenseSet | None, attack: Attack) -> Attack:
     """The attack itself; a bound, told that it is of a smoothed net where there is one.
 
     Raises:
-        ConfigError: a bound behind another defence, or of a smoothed net in another norm than l2.
+        ConfigError: a bound behind another defense, or of a smoothed net in another norm than l2.
     """
     if defense_set is None or not isinstance(attack, Certificate):
         return attack

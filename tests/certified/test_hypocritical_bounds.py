@@ -33,7 +33,9 @@ def grid(x: Tensor, side: int = 41) -> Tensor:
 
 def wrong_everywhere(net: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """(B,) bool, by brute force on a grid of each ball."""
-    return torch.stack([(net(grid(one)).argmax(1) != label).all() for one, label in zip(x, y)])
+    return torch.stack(
+        [(net(grid(one)).argmax(1) != label).all() for one, label in zip(x, y, strict=True)]
+    )
 
 
 def mistakes(seed: int) -> tuple[nn.Module, Tensor, Tensor]:
