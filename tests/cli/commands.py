@@ -3,7 +3,19 @@
 from typing import Any
 
 from fftune import recipes
-from fftune.cli import data, data_sign, doctor, evaluate, report, reproduce, sweep, train, view
+from fftune.cli import (
+    audit,
+    data,
+    data_sign,
+    doctor,
+    evaluate,
+    gate,
+    report,
+    reproduce,
+    sweep,
+    train,
+    view,
+)
 from fftune.cli.help_page import Manual
 from fftune.config.study import kind_record
 
@@ -17,7 +29,9 @@ def swept(name: str) -> tuple[Any, Any]:
 
 COMMANDS: dict[str, tuple[Any, Any, Manual]] = {
     "evaluate": (evaluate.Evaluate, evaluate.Evaluate(), evaluate.MANUAL),
+    "audit": (audit.Audit, audit.Audit(), audit.MANUAL),
     "doctor": (doctor.Doctor, doctor.Doctor(), doctor.MANUAL),
+    "gate": (gate.Gate, gate.Gate(), gate.MANUAL),
     "reproduce": (reproduce.Reproduce, reproduce.Reproduce(), reproduce.MANUAL),
     "report": (report.Report, report.Report(), report.MANUAL),
     "view": (view.View, view.View(name="thrm-tiny"), view.MANUAL),
