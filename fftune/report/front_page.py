@@ -73,8 +73,8 @@ def front_figures(study: StudyResult) -> Iterator[Figure]:
         for result in trial.results:
             for split in SPLITS:
                 found = dict(result.counts(split).rates())
-                for one in result.brackets if split == "test" else ():
-                    found |= one.rates()
+                for bracket in result.brackets if split == "test" else ():
+                    found |= bracket.rates()
                 for name, rate in found.items():
                     yield _figure(study, trial, split, name, result, **measured(rate))
         if len(trial.results) > 1:
