@@ -69,6 +69,7 @@ RANKS = {
     "report": 12,
     "hedge_study": 13,
     "lambda_study": 13,
+    "forensics": 13,
     "inputs": 13,
     "result": 13,
     "papers": 14,
@@ -132,7 +133,7 @@ DOORS = {
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "inputs", "api", "capture", "papers", "viewer"),
+        *("testing", "inputs", "api", "capture", "papers", "viewer", "forensics"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""

@@ -1,4 +1,4 @@
-"""`python -m fftune.data list|write|verify ...`: data sets, and their beton files."""
+"""`python -m fftune.data list|write|verify|inspect ...`: data sets, and their beton files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from fftune.cli import data_inspect
 from fftune.cli.help_page import Manual, listed
 from fftune.cli.options import parse
 from fftune.config import (
@@ -119,11 +120,13 @@ MANUALS = {
         ),
     ),
     "verify": Manual(usage=("NAME ...",), about=Verify.__doc__ or ""),
+    "inspect": data_inspect.MANUAL,
 }
-VERBS: dict[str, type[List] | type[Write] | type[Verify]] = {
+VERBS: dict[str, type[List] | type[Write] | type[Verify] | type[data_inspect.Inspect]] = {
     "list": List,
     "write": Write,
     "verify": Verify,
+    "inspect": data_inspect.Inspect,
 }
 
 
@@ -143,6 +146,8 @@ def main(arguments: Sequence[str]) -> None:
             _write(command)
         case Verify() as command:
             _verify(command)
+        case data_inspect.Inspect() as command:
+            data_inspect.main(command)
         case _:
             _list()
 

@@ -19,16 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fftune.config import Norm, ThreatModel
+from fftune.config import Norm
 from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
+from fftune.evaluation.stored_forms import TOLERANCE, on_levels
 from fftune.names import is_plain, plain_name
 from fftune.storage import write_text, write_whole
 from fftune.stored_file import read_text, reading
 
 LEVELS = 255
-TOLERANCE = 1e-6
-"""Distance beyond a radius that is rounding of floats."""
 INDEX = "index.csv"
 CLEAN = "clean"
 COLUMNS = (
@@ -81,7 +80,7 @@ class ImageFolder:
         """
         aimed = "" if attack.target is None else f"-to-{attack.target}"
         place = plain_name(f"{attack.name}-{attack.goal}{aimed}")
-        rounded = _rounded(found, attack.config.threat)
+        rounded = on_levels(found.x_pert, found.x, attack.config.threat)
         drawable = found.x.shape[1] in (1, 3)
         survives = (verdict(rounded) == found.pred) & drawable
         for at, (i, whole) in enumerate(zip(found.ids.tolist(), survives.tolist(), strict=True)):
@@ -197,16 +196,6 @@ def _image(path: Path) -> Tensor:
         if points.ndim != 3 or points.dtype != np.float32 or not np.isfinite(points).all():
             raise DataError("it is no (C, H, W) image of finite float32")
         return torch.from_numpy(points)
-
-
-def _rounded(found: Perturbed, threat: ThreatModel) -> Tensor:
-    """(B, C, H, W) points on the 256 levels, the nearest that do not leave a ball of linf."""
-    nearest = (found.x_pert * LEVELS).round()
-    if threat.norm == "linf":
-        moved = nearest / LEVELS - found.x
-        outside = moved.abs() > threat.eps + TOLERANCE
-        nearest = nearest - moved.sign() * outside
-    return nearest / LEVELS
 
 
 def _labels(classes: tuple[str, ...], found: Perturbed, at: int) -> list[object]:

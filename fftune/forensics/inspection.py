@@ -1,0 +1,266 @@
+"""Inspection of a set by a net: how many of its images look like a false friend's work.
+
+Clean held-out images are parted in three, so that nothing is judged by what it was fitted to: one
+fits the detector and the bins, one calibrates the test, one measures false alarms, the areas under
+the ROC and the smallest share that is found. Our own friends touch mistakes of the first part for
+the fit, and of the third for the measurements.
+"""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from fftune.data import Dataset
+from fftune.errors import DataError
+from fftune.forensics.detector import Auc, Detector
+from fftune.forensics.exact import digests, levels_of
+from fftune.forensics.friends import KINDS, Craft, Kind
+from fftune.forensics.record import (
+    FEWEST,
+    FITTED,
+    CleanSeen,
+    FriendSeen,
+    InspectConfig,
+    Inspection,
+)
+from fftune.forensics.share import (
+    QUANTILES,
+    Mixture,
+    null_ratios,
+    p_value,
+    share_interval,
+    smallest_found,
+    threshold,
+)
+from fftune.forensics.shifts import AS_IS, SHIFTS
+from fftune.forensics.traces import NAMES, Traces, measured, traces
+from fftune.forensics.whitening import Whitening
+from fftune.keyed_noise import Noise
+from fftune.models import adapted, eval_mode, fits, frozen, inference_copy, torch_threads
+from fftune.risk import Rate
+
+log = logging.getLogger(__name__)
+
+UNUSUAL = QUANTILES.index(0.99)
+"""Edge of the bins above which an image counts as unusual: one clean image in a hundred."""
+ASKED = 4
+"""Images on which a net and its faster copy are compared."""
+
+
+def inspect_set(net: nn.Module, data: Dataset, clean: Dataset, config: InspectConfig) -> Inspection:
+    """Inspect a set by a net and clean held-out images of the same kind.
+
+    Raises:
+        DataError: the images are of different shapes, or the clean ones are too few.
+        ModelError: the net does not fit the images.
+    """
+    if data.shape != clean.shape:
+        raise DataError(
+            f"clean: images of {clean.source.name!r} are {clean.shape}, those of "
+            f"{data.source.name!r} {data.shape}"
+        )
+    clean, dropped = _without(clean, data)
+    few = next(data.batches(ASKED))[1]
+    with eval_mode(net), frozen(net), torch_threads(config.threads):
+        asked = adapted(net, few)
+        fits.logits_of(asked, few, len(data.source.classes), data=data.source.name)
+        copied = inference_copy(asked, "fp32", few)
+        return _Bench.of(copied, clean, config).inspected(data, dropped)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Bench:
+    """A detector, calibrated for one net."""
+
+    config: InspectConfig
+    net: nn.Module
+    whitening: Whitening
+    detector: Detector
+    fitted: Tensor
+    touched: Tensor
+    """Scores of clean images and of friends that the bins were counted from."""
+    nulls: Mapping[str, Tensor]
+    fresh: Mapping[str, Tensor]
+    """Scores by kind of clean images, of the part that calibrates and of the part that measures."""
+    friends: Mapping[Kind, tuple[Rate, Tensor]]
+    """Success of each friend on the third part, and the scores of what it touched."""
+
+    @classmethod
+    def of(cls, net: nn.Module, clean: Dataset, config: InspectConfig) -> "_Bench":
+        """Fit and calibrate.
+
+        Raises:
+            DataError: the net makes too few mistakes on the clean images, or none is right.
+        """
+        fit, calibrating, measuring = _parts(clean, config.seed)
+        whitening = Whitening.of(fit[1])
+        found = traces(net, fit[1], fit[2], whitening)
+        apart = traces(net, measuring[1], measuring[2], whitening)
+        for part in (found, apart):
+            _require_mistakes(part, clean)
+        craft = Craft(
+            net=net,
+            threat=config.threat,
+            noise=Noise(config.seed).fold("forensics"),
+            margins=found.values[found.right][:, NAMES.index("margin")],
+            score=lambda x, y: measured(net, x, y, whitening)[:, 0],
+        )
+        log.info("friends touch clean images to fit the detector")
+        own = {k: _touched(craft, k, fit, found, whitening, config.friends)[1] for k in FITTED}
+        known = [one.values[one.right] for one in own.values()]
+        detector = Detector.of(found.values[found.right], [v for v in known if len(v)])
+        craft = replace(craft, score=lambda x, y: detector(measured(net, x, y, whitening)))
+        log.info("friends touch other clean images to be found")
+        friends: dict[Kind, tuple[Rate, Tensor]] = {}
+        for kind in KINDS:
+            rate, seen = _touched(craft, kind, measuring, apart, whitening, config.friends)
+            friends[kind] = rate, detector.scores(seen)
+        log.info("clean sets of %d kinds calibrate the test", len(SHIFTS))
+        return cls(
+            config=config,
+            net=net,
+            whitening=whitening,
+            detector=detector,
+            fitted=detector.scores(found),
+            touched=torch.cat([detector.scores(one) for one in own.values()]),
+            nulls=_shifted(net, calibrating, whitening, detector),
+            fresh=_shifted(net, measuring, whitening, detector),
+            friends=friends,
+        )
+
+    def inspected(self, data: Dataset, dropped: int) -> Inspection:
+        """Inspect a set."""
+        log.info("%d images are inspected", len(data))
+        _, x, y = next(data.batches(len(data)))
+        return self.judged(traces(self.net, x, y, self.whitening), dropped)
+
+    def judged(self, found: Traces, dropped: int = 0) -> Inspection:
+        """Judge the traces of a set.
+
+        Raises:
+            DataError: the net gets none of its images right.
+        """
+        scores = self.detector.scores(found)
+        size = len(scores)
+        if not size:
+            raise DataError("the net gets no image of the set right: there is no success to find")
+        mixture, config = Mixture.of(self.fitted, self.touched), self.config
+        draws = torch.Generator().manual_seed(config.seed)
+        counts = mixture.counts(scores)
+        ratio = float(mixture.ratio(counts))
+        nulls = {
+            kind: null_ratios(mixture, pool, size, draws, config.sets)
+            for kind, pool in self.nulls.items()
+        }
+        bar = max(map(threshold, nulls.values()))
+        low, high = share_interval(scores, self.fitted, self.touched, draws, config.sets)
+        of_all = size / len(found)
+        edge = mixture.edges[min(UNUSUAL, len(mixture.edges) - 1)]
+        return Inspection(
+            examples=len(found),
+            right=size,
+            clean_right=(len(self.fitted), len(self.nulls[AS_IS]), len(self.fresh[AS_IS])),
+            dropped=dropped,
+            unusual=Rate(int((scores > edge).sum()), size),
+            unusual_clean=Rate(int((self.fresh[AS_IS] > edge).sum()), len(self.fresh[AS_IS])),
+            share=float(mixture.share(counts)) * of_all,
+            low=low * of_all,
+            high=high * of_all,
+            p=max(p_value(ratio, one) for one in nulls.values()),
+            clean=tuple(
+                CleanSeen(
+                    kind=kind,
+                    p=p_value(ratio, nulls[kind]),
+                    alarms=_alarms(mixture, pool, size, bar, draws, config.sets),
+                )
+                for kind, pool in self.fresh.items()
+            ),
+            friends=tuple(self._seen(kind, mixture, size, bar) for kind in KINDS),
+            matters=config.matters,
+        )
+
+    def _seen(self, kind: Kind, mixture: Mixture, size: int, bar: float) -> FriendSeen:
+        rate, scores = self.friends[kind]
+        clean = self.fresh[AS_IS]
+        return FriendSeen(
+            kind=kind,
+            success=rate,
+            auc=Auc.of(clean, scores),
+            smallest=smallest_found(
+                mixture,
+                clean=clean,
+                touched=scores,
+                size=size,
+                bar=bar,
+                seed=self.config.seed,
+                sets=self.config.sets,
+            ),
+        )
+
+
+Part = tuple[Tensor, Tensor, Tensor]
+"""ids, images and labels."""
+
+
+def _parts(clean: Dataset, seed: int) -> list[Part]:
+    """Three random parts of the clean images."""
+    order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
+    return [next(clean.batches(len(rows), order=rows)) for rows in order.tensor_split(3)]
+
+
+def _touched(
+    craft: Craft, kind: Kind, part: Part, found: Traces, whitening: Whitening, most: int
+) -> tuple[Rate, Traces]:
+    """Success of a friend on mistakes of a part, and traces of what it touched."""
+    at = (~found.right).nonzero().flatten()[:most]
+    ids, x, y = (one[at] for one in part)
+    seen = traces(craft.net, craft.stored(kind, x, y, ids), y, whitening)
+    return Rate(int(seen.right.sum()), len(at)), seen
+
+
+def _shifted(
+    net: nn.Module, part: Part, whitening: Whitening, detector: Detector
+) -> dict[str, Tensor]:
+    """Scores of the clean images of a part under every shift.
+
+    Raises:
+        DataError: the net gets none right under one.
+    """
+    scores = {
+        kind: detector.scores(traces(net, shift(part[1]), part[2], whitening))
+        for kind, shift in SHIFTS.items()
+    }
+    for kind, found in scores.items():
+        if not len(found):
+            raise DataError(f"clean: the net gets none of {len(part[0])} images right, {kind}")
+    return scores
+
+
+def _alarms(
+    mixture: Mixture, pool: Tensor, size: int, bar: float, draws: torch.Generator, sets: int
+) -> Rate:
+    ratios = null_ratios(mixture, pool, size, draws, sets)
+    return Rate(int((ratios > bar).sum()), sets)
+
+
+def _without(clean: Dataset, data: Dataset) -> tuple[Dataset, int]:
+    """The clean images that are not in the set, too, and how many are."""
+    held = set(digests(levels_of(data)))
+    kept = [i for i, one in enumerate(digests(levels_of(clean))) if one not in held]
+    if len(kept) == len(clean):
+        return clean, 0
+    dropped = len(clean) - len(kept)
+    log.warning("%d clean images are in the set, too, and left out", dropped)
+    return clean.select(torch.tensor(kept, dtype=torch.int64), clean.split), dropped
+
+
+def _require_mistakes(found: Traces, clean: Dataset) -> None:
+    wrong = int((~found.right).sum())
+    if wrong < FEWEST or wrong == len(found):
+        raise DataError(
+            f"clean: of a third of {clean.source.name!r}, {len(found)} images, the net gets "
+            f"{wrong} wrong: our own friends need {FEWEST} mistakes at least, and right answers"
+        )
