@@ -15,11 +15,11 @@ be stopped at any time. `--images FILE` keeps the images in a file, or reads the
     eot      PGD-20 on the cross-entropy of mean probabilities, through all 20 steps of the hedge
     friends  the strongest false friend
     bare     the bare net's worst case, tier `escalating` of `ensemble`
-    void     a defence that hides gradients and nothing else
+    void     a defense that hides gradients and nothing else
     smoothing, bare_l2   randomised smoothing and the bare net in l_2, beside the certificate
     table    the figures, from what is in FOLDER
 
-The defence is the hedge of 20 steps of 4/255 in a ball of 8/255; all points are judged behind the
+The defense is the hedge of 20 steps of 4/255 in a ball of 8/255; all points are judged behind the
 same fresh draws. Passes are forward and backward ones, counted around the net.
 """
 
@@ -230,7 +230,7 @@ def plain(net: nn.Module, block: Batch, seed: int = 0) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Void(Defense):
-    """A defence that changes nothing and hides the gradient."""
+    """A defense that changes nothing and hides the gradient."""
 
     def wrap(self, model: nn.Module, x: Tensor, *, noise: Noise, ids: Tensor) -> Tensor:
         """(B, K), the net's logits without their gradient."""
@@ -239,7 +239,7 @@ class Void(Defense):
 
 
 def subject_of(net: nn.Module, copy: nn.Module, defense: Defense, device: str) -> ModelUnderTest:
-    """The net behind a defence, as the driver hands it to a block."""
+    """The net behind a defense, as the driver hands it to a block."""
     defense_set = DefenseSet(
         defenses={"defense": defense},
         repeats=JUDGED,
@@ -299,7 +299,7 @@ def of_defense(
     draws: int = DRAWS,
     **lengths: int,
 ) -> Attack:
-    """The strongest attack of a defence."""
+    """The strongest attack of a defense."""
     effort = Effort(**lengths)
     return strongest("defense", defense, goal, threat, draws=draws, effort=effort)
 

@@ -1,4 +1,4 @@
-"""APGD and AutoAttack behind defences, with the points that AutoAttack's own code hands over.
+"""APGD and AutoAttack behind defenses, with the points that AutoAttack's own code hands over.
 
     python experiments/2026-11-27-handed-over.py MODELS STORE [--examples 1000]
 
@@ -49,7 +49,7 @@ def main() -> None:
 
 
 def lines(outcomes: Outcomes) -> list[str]:
-    """Accuracy of each column under each defence, and the hedge's gains on the first draw."""
+    """Accuracy of each column under each defense, and the hedge's gains on the first draw."""
     frame = outcomes.to_pandas()
     frame["right"] = frame["pred_pert"] == frame["y"]
     found = []

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from fftune.attacks import pgd_hedged as pgd_hedged
     from fftune.attacks import rays as rays
     from fftune.attacks import square as square
+    from fftune.auditing.audit import audit as audit
     from fftune.config import AttackConfig as AttackConfig
     from fftune.config import BatteryConfig as BatteryConfig
     from fftune.config import DataSpec as DataSpec
@@ -59,6 +60,7 @@ __version__ = "0.2.0"
 
 _HOMES = {
     "api": ("Evaluation", "Risks", "evaluate", "reproduce", "sweep", "train"),
+    "auditing.audit": ("audit",),
     "attacks": (*("apgd", "cw", "deepfool", "fab", "fgsm", "pgd", "pgd_hedged", "rays", "square"),),
     "config": (
         *("AttackConfig", "BatteryConfig", "DataSpec", "DefenseConfig", "HedgeConfig"),

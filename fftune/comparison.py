@@ -109,7 +109,7 @@ def common_mistakes(first: Outcomes, second: Outcomes) -> Paired:
 
     Args:
         first, second: hypocritical rows of one model each, on one split and behind one draw of
-            one defence; where there are several attacks, a mistake is concealed if any does it.
+            one defense; where there are several attacks, a mistake is concealed if any does it.
 
     Raises:
         DataError: the two do not have the same examples, labels and attacks.

@@ -1,4 +1,4 @@
-"""Expected shares under a random defence, with intervals over images.
+"""Expected shares under a random defense, with intervals over images.
 
 Several draws on one image are no independent examples: they are averaged first, and what varies
 is the image.

@@ -49,7 +49,7 @@ def program(name: str) -> str:
     Returns:
         The word, unquoted; empty where this environment has none of that name.
     """
-    if not (_home() / name).exists():
+    if not os.path.exists(_home() / name):  # of pathlib's kind, it would raise in a closed folder
         return ""
     return name if _is_ours(shutil.which(name)) else str(_home() / name)
 
@@ -93,6 +93,9 @@ def _runner() -> list[str]:
 
 def _is_ours(found: str | None) -> bool:
     """A program lies in this environment: that of another is often a link to the same file."""
-    if found is None or not Path(found).exists():
+    try:
+        return found is not None and os.path.samefile(
+            Path(found).parent, Path(sys.executable).parent
+        )
+    except OSError:  # it is gone, or lies where this user may not look
         return False
-    return os.path.samefile(Path(found).parent, Path(sys.executable).parent)

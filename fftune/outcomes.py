@@ -34,7 +34,7 @@ CERTIFIED: Literal["certified"] = "certified"
 """Protocol, and attack's name, of rows that bound what any attack could reach."""
 
 STORED = "stored-"
-"""Beginning of what stands for a defence in rows of points that were stored in a form of files."""
+"""Beginning of what stands for a defense in rows of points that were stored in a form of files."""
 
 _NAME = pa.dictionary(pa.int16(), pa.string())
 SCHEMA = pa.schema(
@@ -58,7 +58,7 @@ SCHEMA = pa.schema(
         ("defense_repeat", pa.int32()),
         ("y", pa.int32()),
         ("pred_clean", pa.int32()),  # the bare net's
-        ("pred_clean_defended", pa.int32()),  # behind the row's own draw of its defence
+        ("pred_clean_defended", pa.int32()),  # behind the row's own draw of its defense
         ("pred_pert", pa.int32()),
         ("success", pa.bool_()),
         ("queries", pa.int64()),
@@ -134,7 +134,7 @@ class Outcomes:
 
     @property
     def defenses(self) -> frozenset[str]:
-        """Names of the defences that rows were scored behind."""
+        """Names of the defenses that rows were scored behind."""
         return frozenset(d for d in self.values("defense") - {"none"} if not d.startswith(STORED))
 
     @property

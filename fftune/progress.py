@@ -142,9 +142,14 @@ class Progress:
         return units / seconds if units > 0 and seconds > 0 else nan
 
     @property
+    def waited(self) -> float:
+        """Seconds since the last unit was done, or the work began."""
+        return _shown.clock() - self._counted
+
+    @property
     def _since(self) -> float:
-        """Seconds since the last unit was done: no part of what each of those done took."""
-        return 0.0 if self._fractions else _shown.clock() - self._counted
+        """Seconds that are no part of what each of the units done took."""
+        return 0.0 if self._fractions else self.waited
 
     @property
     def left(self) -> float:
@@ -181,6 +186,27 @@ def pulse() -> None:
         _shown.update()
 
 
+def works() -> str:
+    """Tell all works of this process, the outermost first; empty between works."""
+    active = tuple(_active)
+    try:
+        words = " | ".join(map(str, active))
+    except ValueError:  # a thread asks, and one of them ended meanwhile
+        return ""
+    waited = active[-1].waited if active else 0.0
+    return f"{words}; the last was {duration(waited)} ago" if waited >= EVERY else words
+
+
+def told() -> None:
+    """Count a line that somebody else wrote as one."""
+    _shown.told()
+
+
+def drawn() -> bool:
+    """True if work is drawn as bars."""
+    return isinstance(_shown, Bars)
+
+
 def units_at_work() -> list[str]:
     """Units that the works of this process count, outermost first, as in ["trials", "steps"]."""
     return [work.unit for work in _active]
@@ -189,7 +215,8 @@ def units_at_work() -> list[str]:
 class Lines:
     """Log a line after `FIRST` seconds, then ever rarer, every `EVERY` seconds in the end.
 
-    Of the outermost work the beginning and the end are logged, too.
+    Of the outermost work the beginning and the end are logged, too. A command's lines are denser:
+    see `fftune.cli.silence`.
     """
 
     def __init__(self, clock: Clock = time.monotonic) -> None:
@@ -301,8 +328,12 @@ def display_for(stream: TextIO) -> Lines | Bars:
 class LogHandler(logging.Handler):
     """Write the log to stderr, above the bars if there are any, and without secrets."""
 
+    last = ""
+    """Message of the last record."""
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
+            self.last = record.getMessage()
             _shown.write(redacted(self.format(record)))
         except (OSError, ValueError):
             self.handleError(record)

@@ -1,4 +1,4 @@
-"""Things by name: attacks, defences, nets, data sets, batteries, studies, tables of the papers.
+"""Things by name: attacks, defenses, nets, data sets, batteries, studies, tables of the papers.
 
 A table says where each entry lives and imports it only when it is asked for, so that `--help`
 and the check of a name need no torch. A name is an entry of the table, the name of an entry point
@@ -277,6 +277,7 @@ BATTERIES = Registry(
     "fftune.batteries",
     {
         "risks": "fftune.evaluation.batteries:RISKS",
+        "audit": "fftune.evaluation.batteries:AUDIT",
         "nine": "fftune.evaluation.batteries:NINE",
         "autoattack": "fftune.evaluation.batteries:AUTOATTACK",
         "ensemble": "fftune.evaluation.batteries:ENSEMBLE",

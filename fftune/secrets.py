@@ -27,6 +27,7 @@ _SCHEME = r"[A-Za-z][\w+.-]{0,30}://"
 _SECRET_VARIABLE = re.compile(rf"(?i){_NAME}(?:[_-]\d+)?")
 
 _VALUE = r"[^\s&;#'\"<>]+"
+_QUOTED = rf"(?:'[^']+'|\"[^\"]+\"|{_VALUE})"
 _RULES = (
     # scheme://user:password@host; an "@" or "/" inside the password belongs to it.
     (re.compile(rf"({_SCHEME}[^\s/?#:@'\"<>]{{0,200}}:)[^\s'\"<>]{{0,500}}(?=@)"), rf"\1{HIDDEN}"),
@@ -34,8 +35,9 @@ _RULES = (
     (re.compile(rf"({_SCHEME})[^\s/?#:@'\"<>]{{20,500}}(?=@)"), rf"\1{HIDDEN}"),
     (re.compile(rf"(?i)([?&;](?:key|sig|auth|{_NAME})=){_VALUE}"), rf"\1{HIDDEN}"),
     # --password x, PASSWORD=x, password='x y'
-    (re.compile(rf"(?i)(\b{_NAME}\s*=\s*)(?:'[^']+'|\"[^\"]+\"|{_VALUE})"), rf"\1{HIDDEN}"),
-    (re.compile(rf"(?i)(--{_NAME}\s+)(?:'[^']+'|\"[^\"]+\"|{_VALUE})"), rf"\1{HIDDEN}"),
+    (re.compile(rf"(?i)(\b{_NAME}\s*=\s*){_QUOTED}"), rf"\1{HIDDEN}"),
+    # A signature of data is a file, and no secret; in an address it is one.
+    (re.compile(rf"(?i)(--(?!signature\s){_NAME}\s+){_QUOTED}"), rf"\1{HIDDEN}"),
     # {"password": "x"}
     (
         re.compile(rf"(?i)(\\?([\"']){_NAME}\\?\2\s*:\s*)\\?([\"'])(?:(?!\3).)+?\\?\3"),

@@ -79,10 +79,12 @@ def require_plain_file(path: Path) -> None:
     Such a thing is never read, which may have no end, and never replaced by a file.
 
     Raises:
-        StorageError: the message says what stands there.
+        StorageError: the message says what stands there; or no file can be called so.
     """
     try:
         kind = stat.S_IFMT(path.stat().st_mode)
+    except ValueError:  # as of a name with a NUL, which a damaged file may give
+        raise StorageError(f"{str(path)!r} is no path") from None
     except OSError:  # it is missing, or closed to this user: told where it is read or written
         return
     if kind != stat.S_IFREG:

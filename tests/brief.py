@@ -1,4 +1,4 @@
-"""The shortest adaptive attack, for tests of other things behind a defence."""
+"""The shortest adaptive attack, for tests of other things behind a defense."""
 
 BRIEF = {"search_steps": 1, "search_targets": 1, "choices": 1}
 """Settings of `DefenseConfig`."""

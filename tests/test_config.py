@@ -117,7 +117,7 @@ def test_a_radius_that_nobody_said_is_its_norms_own() -> None:
     assert type(ThreatModel().eps) is float  # as JSON gives it back
 
 
-def test_a_defence_of_another_norm_does_not_take_the_attackers_radius() -> None:
+def test_a_defense_of_another_norm_does_not_take_the_attackers_radius() -> None:
     def radius(**settings: object) -> tuple[str, float]:
         hedge = DefenseConfig(names=("hedge",), **settings).hedge(threat)
         return hedge.norm, hedge.eps_d

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.commands import COMMANDS, SMALLEST
 from tests.faults.forks import Forks
-from tests.faults.plan import every, seeded, sites
+from tests.faults.plan import every, outages, seeded, sites
 from tests.faults.shim import Call, Fault, compiler
 from tests.faults.trial import BrokenError, Ground
 
@@ -95,7 +95,7 @@ def synced(call: Call, kind: str) -> bool:
 )
 def test_no_memory_and_no_server_cost_no_more(ground: Ground, name, outage, share) -> None:
     command = COMMANDS[name]
-    number = round(share * ground.count(command, outage))
+    number = round(share * ground.count(name, outage))
     assert ground.disturb(command, Fault(action=outage, at=number)).struck is not None
 
 
@@ -152,13 +152,4 @@ def test_death_at_every_call_of_the_smallest_study(ground: Ground) -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(SECONDS + 900)
 def test_memory_and_servers_that_end_at_fifty_calls(ground: Ground) -> None:
-    cases: list[tuple[str, Fault]] = []
-    draw = random.Random(0)
-    for name, outage in (
-        *(("training", "memory"), ("evaluation", "memory"), ("study", "memory")),
-        *(("study", "mlflow"), ("study", "database"), ("evaluation", "mlflow")),
-    ):
-        last = ground.count(COMMANDS[name], outage)
-        some = draw.sample(range(1, last + 1), min(last, 50))
-        cases += [(name, Fault(action=outage, at=number)) for number in some]
-    whole(ground, cases)
+    whole(ground, outages(ground.count, COMMANDS, 50, 0))

@@ -66,6 +66,25 @@ def test_a_program_of_another_environment_is_not_ours(tmp_path, monkeypatch) -> 
     assert typed("view").startswith(str(BIN))
 
 
+@pytest.mark.parametrize("word", ["closed/python", "{tmp}/closed/python", "gone/python"])
+def test_a_command_is_told_where_its_interpreter_may_not_be_seen(
+    word: str, tmp_path, monkeypatch
+) -> None:
+    """The words of an error are no error, whatever happened to the environment meanwhile."""
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed/python").symlink_to(sys.executable)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "orig_argv", [word.format(tmp=tmp_path), "-m", "fftune.sweep"])
+
+    def closed(path, *_args, **_named):
+        raise PermissionError(13, "Permission denied", path)
+
+    monkeypatch.setattr(os, "stat", closed)  # as for another user: root may look everywhere
+    assert shlex.split(typed("view"))[-1] == "fftune.view"
+    assert as_typed("see `fftune data list`").endswith("data list`")
+    assert shlex.split(command_of("mlflow", "ui"))[-1] == "ui"
+
+
 def test_what_is_printed_first_runs_in_a_shell(tmp_path) -> None:
     """Every command of `fftune`'s own help, from a folder where nothing is active."""
     said = subprocess.run(

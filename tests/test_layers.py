@@ -58,6 +58,7 @@ RANKS = {
     "comparison": 8,
     "expectation": 8,
     "verdict": 8,
+    "sequential": 9,
     "schedules": 7,
     "recipes": 8,
     "training": 9,
@@ -72,6 +73,7 @@ RANKS = {
     "forensics": 13,
     "inputs": 13,
     "result": 13,
+    "auditing": 14,
     "papers": 14,
     "viewer": 14,
     "cli": 15,
@@ -81,6 +83,7 @@ RANKS = {
     "evaluate": 16,
     "sweep": 16,
     "view": 16,
+    "audit": 16,
     "reproduce": 16,
 }
 """A room may import rooms of lower rank, and files of its own."""
@@ -112,7 +115,14 @@ DOORS = {
         *("outcomes", "report", "training.history", "evaluation.escalation"),
         *("hedge_study.summary", "result", "papers", "viewer"),
     },
-    "pyarrow": {"outcomes", "evaluation", "data.sources.shards", "data.row_groups", "hedge_study"},
+    "pyarrow": {
+        "auditing",
+        "outcomes",
+        "evaluation",
+        "data.sources.shards",
+        "data.row_groups",
+        "hedge_study",
+    },
     "ffcv": {"data.engines.ffcv_decoder"},
     "numba": {"data.engines.ffcv_decoder"},
     "PIL": {"data", "hedge_study.pictures", "defenses.jpeg", "evaluation.saved_images"},
@@ -125,21 +135,23 @@ DOORS = {
     "pydantic": {"config"},
     "pydantic_core": {"config"},
     "filelock": {"storage"},
+    "junitparser": {"auditing.formats.junit"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
-        *("capture.python_state", "papers", "models.weights"),
+        *("capture.python_state", "papers", "models.weights", "sequential"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "inputs", "api", "capture", "papers", "viewer", "forensics"),
+        *("testing", "inputs", "api", "capture", "papers", "viewer", "auditing", "forensics"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""
 
 
 MADE_FOR_USERS = {
+    "auditing.record.AuditRecord.read": "called from Python: docs/audit.md",
     "capture.captured.first_use": "called from Python: benchmarks print it apart",
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
@@ -147,6 +159,7 @@ MADE_FOR_USERS = {
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
+    "sequential.BarSequence": "called from Python: a bar, decided example by example",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""

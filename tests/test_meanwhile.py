@@ -86,6 +86,24 @@ def test_the_blocks_own_errors_and_the_users_interruption_pass() -> None:
         raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_block_that_fails_ends_after_the_work(fails: bool) -> None:
+    """Else the work would leave a run in MLflow behind those who end it."""
+    failed, ended = Event(), Event()
+
+    def work() -> None:
+        failed.wait()
+        time.sleep(0.05)
+        ended.set()
+        if fails:
+            raise StorageError("down")
+
+    with pytest.raises(UserError, match="mine"), meanwhile(work):
+        failed.set()
+        raise UserError("mine")
+    assert ended.is_set()
+
+
 def test_threads_take_turns_as_before_when_the_work_is_done() -> None:
     before = sys.getswitchinterval()
     with meanwhile(sys.getswitchinterval) as result:

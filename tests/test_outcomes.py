@@ -68,7 +68,7 @@ def test_rows_of_more_examples_than_were_asked_about_are_refused(tmp_path) -> No
 
 
 def old(table: pa.Table, path, defense: str) -> None:
-    """As version 1 wrote rows, for which the net stood behind a defence."""
+    """As version 1 wrote rows, for which the net stood behind a defense."""
     at = table.schema.names.index("defense")
     names = pa.array([defense] * len(table)).cast(table.schema.field(at).type)
     table = table.set_column(at, table.schema.field(at), names)

@@ -1,11 +1,11 @@
-"""Docstrings that a stranger understands: how they begin, and which words they do without."""
+"""Prose that a stranger understands: docstrings' beginnings, words it does without, spelling."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from tests.source_tree import docstrings, modules
+from tests.source_tree import ROOT, docstrings, modules
 
 BEGINNINGS = {
     *("of", "as", "likewise", "none", "whether"),
@@ -15,6 +15,14 @@ BEGINNINGS = {
 PAPERS = re.compile(r"\bP[12]\b(?!\.[TFa-z])")
 """Short names of the papers; `P1.T10` is the key of a table, which commands take."""
 """The papers have authors and years: Tao et al. 2022, Wu et al. 2021."""
+
+PROSE = ("*.md", "*.py", "*.ipynb", "*.js", "*.css", "*.html", "*.toml", "*.yaml", "*.json", "*.sh")
+AS_IT_WAS = {
+    *("CHANGELOG.md", "experiments/LOG.md"),
+    *("fftune/evaluation/question.py", "tests/evaluation/test_question.py"),  # a stored key
+    "tests/test_prose.py",
+}
+"""Files of ours with another spelling of `defense`."""
 
 
 def bad_beginnings(path: Path) -> list[str]:
@@ -56,3 +64,17 @@ def test_every_kind_of_docstring_is_read(tmp_path: Path) -> None:
     assert bad_beginnings(path) == ["1: What", "3: How", "9: None:", "11: Where"]
     every = list(docstrings(path, private=True))
     assert [line for line, text in every if PAPERS.search(text)] == [15, 17]
+
+
+def written() -> list[Path]:
+    """Files of the checkout that people read, without those that a tool made."""
+    folders = ("benchmarks", "clusters", "dashboards", "docs", "experiments", "fftune", "tests")
+    found = [path for folder in folders for kind in PROSE for path in (ROOT / folder).rglob(kind)]
+    found += [path for kind in PROSE for path in ROOT.glob(kind)]
+    return [path for path in found if "_build" not in path.parts]
+
+
+def test_defense_has_one_spelling() -> None:
+    texts = {str(p.relative_to(ROOT)): p.read_text(encoding="utf-8").lower() for p in written()}
+    assert len(texts) > 800
+    assert {name for name, text in texts.items() if "defence" in text} <= AS_IT_WAS

@@ -63,6 +63,7 @@ def test_what_its_form_betrays(text: str, expected: str) -> None:
         "base.attack.steps must be >= 0, got -1",
         "study 'a@b' at 12:30, trial 3: hypocritical_risk=0.5, key=('cifar10', 'test')",
         "model /home/me/nets/file.py:net@2 has 3 tokens: a",
+        "fftune audit net --signature digits.json.sig --public-key key.pub",
         "",
     ],
 )

@@ -20,7 +20,7 @@ def success(goal: Goal, pred: Tensor, pred_clean: Tensor, y: Tensor) -> Tensor:
             return pred == y
         case "stability" | "label_free":
             return pred != pred_clean
-        case "hedge":  # a defence has no success: it runs all its steps
+        case "hedge":  # a defense has no success: it runs all its steps
             return pred != pred
 
 

@@ -188,7 +188,7 @@ def pgd_hedged(
 ) -> Tensor:
     """PGD with a hedge step after each of its own, inside the same ball (Wu et al. 2021, B.11).
 
-    The paper's authors tried it against their defence and found it weak. See `pgd`.
+    The paper's authors tried it against their defense and found it weak. See `pgd`.
     """
     turns = torch.stack([y, torch.full_like(y, -1)], 1).repeat(1, max(1, config.steps))
     config = replace(config, steps=2 * config.steps)

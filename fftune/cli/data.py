@@ -1,4 +1,4 @@
-"""`python -m fftune.data list|write|verify|inspect ...`: data sets, and their beton files."""
+"""`python -m fftune.data list|write|verify|sign|inspect ...`: data sets, betons, signatures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from fftune.cli import data_inspect
+from fftune.cli import data_inspect, data_sign
 from fftune.cli.help_page import Manual, listed
 from fftune.cli.options import parse
 from fftune.config import (
@@ -22,7 +22,7 @@ from fftune.config import (
 )
 from fftune.config.attack import default_eps
 from fftune.config.data import data_name
-from fftune.config.validation import require_words
+from fftune.config.validation import require, require_words
 from fftune.errors import ConfigError
 from fftune.invocation import spoken
 
@@ -103,10 +103,18 @@ class Write:
 
 @dataclass(frozen=True, kw_only=True)
 class Verify:
-    """Read beton files whole: checksum, counts and, where they are raw, every pixel's hash."""
+    """Read beton files whole: checksum, counts and, where they are raw, every pixel's hash.
+
+    With a signature: compare every image and label of one data set, of any form, with what was
+    signed. The exit code is then the verdict: 0 if all is as it was, 3 if not.
+    """
 
     names: tyro.conf.Positional[tuple[str, ...]]
     """Beton files, folders of them, or names of data sets."""
+    signature: str = ""
+    """File that `fftune data sign` wrote, with its manifest beside it; default none."""
+    public_key: str = ""
+    """File of the public key, in PEM, of whoever should have signed."""
 
 
 MANUALS = {
@@ -119,13 +127,19 @@ MANUALS = {
             *("--validation-size", "--phase", "--mode", "--image-size", "--skip-bad"),
         ),
     ),
-    "verify": Manual(usage=("NAME ...",), about=Verify.__doc__ or ""),
+    "verify": Manual(
+        usage=("NAME ...", "SET --signature FILE --public-key FILE"), about=Verify.__doc__ or ""
+    ),
+    "sign": data_sign.MANUAL,
     "inspect": data_inspect.MANUAL,
 }
-VERBS: dict[str, type[List] | type[Write] | type[Verify] | type[data_inspect.Inspect]] = {
+VERBS: dict[
+    str, type[List] | type[Write] | type[Verify] | type[data_sign.Sign] | type[data_inspect.Inspect]
+] = {
     "list": List,
     "write": Write,
     "verify": Verify,
+    "sign": data_sign.Sign,
     "inspect": data_inspect.Inspect,
 }
 
@@ -146,6 +160,8 @@ def main(arguments: Sequence[str]) -> None:
             _write(command)
         case Verify() as command:
             _verify(command)
+        case data_sign.Sign() as command:
+            data_sign.sign(command)
         case data_inspect.Inspect() as command:
             data_inspect.main(command)
         case _:
@@ -210,6 +226,10 @@ def _write(command: Write) -> None:
 def _verify(command: Verify) -> None:
     if not command.names:
         raise ConfigError("names must hold a beton, a folder or a data set")
+    if command.signature or command.public_key:
+        require("names", len(command.names) == 1, "one data set beside a signature", command.names)
+        data_sign.verify(command.names[0], command.signature, command.public_key)
+        return
     from fftune.data.conversion import beton_files, check_beton
 
     said = ""

@@ -193,7 +193,7 @@ def _refuse(command: Evaluate, nets: Mapping[str, ModelSpec], arguments: Sequenc
     command.defense.refuse_idle()
     if command.rows and len(nets) > 1:
         raise ConfigError(f"rows must be left out for {len(nets)} nets")
-    on_ray = (command.backend or _default_backend(command.resources)) == "ray"
+    on_ray = (command.backend or default_backend(command.resources)) == "ray"
     if not on_ray:
         refuse_resources(command.resources, "blocks are attacked without --backend ray")
     if command.save_images is not None:
@@ -231,7 +231,7 @@ def _attack(
         threat=command.threat,
         split=command.split,
         defense=command.defense,
-        backend=command.backend or _default_backend(command.resources),
+        backend=command.backend or default_backend(command.resources),
         resources=command.resources,
         root=record.root,
     )
@@ -275,6 +275,6 @@ def _lambda(net: ModelSpec) -> float | None:
     return config.lam if not known or find_objective(config.objective).weighted else None
 
 
-def _default_backend(resources: Resources) -> Backend:
+def default_backend(resources: Resources) -> Backend:
     """Ray, if an address of it is named."""
     return "ray" if resources.address or os.environ.get("RAY_ADDRESS") else "inline"

@@ -18,6 +18,7 @@ from fftune.cli.edge import leave
 from fftune.cli.flags import flags_of
 from fftune.cli.help_page import EVERY_FLAG, Manual, help_is_asked, page
 from fftune.cli.idle import refuse_idle
+from fftune.cli.silence import broken
 from fftune.cli.verbs import VERBS
 from fftune.config import nearest, require, with_norms_of
 from fftune.config.validation import require_usable, require_words
@@ -61,9 +62,11 @@ def again_of(command: Callable[[Sequence[str]], None]) -> str:
 
 
 def perform(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
-    """Set up the log, and do what a verb is asked."""
+    """Set up the log, and do what a verb is asked, never in silence for long."""
     keep_freed()
-    as_named(command, _set_up_log(arguments))
+    rest, log = _set_up_log(arguments)
+    with broken(log):
+        as_named(command, rest)
 
 
 def as_named(command: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> None:
@@ -108,8 +111,11 @@ def announce_imports() -> None:
     logging.getLogger("fftune.cli").info("loading libraries")
 
 
-def _set_up_log(arguments: Sequence[str]) -> list[str]:
+def _set_up_log(arguments: Sequence[str]) -> tuple[list[str], LogHandler]:
     """Take the flags of every verb out of the arguments, and do as they say.
+
+    Returns:
+        The other arguments, and what writes the log.
 
     Raises:
         ConfigError: the level is unknown or missing, or contradicts `--quiet`.
@@ -130,7 +136,7 @@ def _set_up_log(arguments: Sequence[str]) -> list[str]:
     level = "warning" if quiet else (levels or ["info"])[-1]
     logging.getLogger("fftune").setLevel(level.upper())
     show_on(Lines() if quiet else display_for(sys.stderr))
-    return rest
+    return rest, log
 
 
 def _without_log_flags(arguments: Sequence[str]) -> tuple[list[str], bool, list[str]]:

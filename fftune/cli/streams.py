@@ -6,6 +6,7 @@ Neither ever carries a password, whoever wrote it: a library, a user's net, or w
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +22,8 @@ class Results:
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
+        self.written = time.monotonic()
+        """Time at which something was written for the last time."""
 
     def write(self, text: str) -> int:
         """Write a text.
@@ -31,6 +34,7 @@ class Results:
         """
         with _told():
             self._stream.write(redacted(text))
+        self.written = time.monotonic()
         return len(text)
 
     def flush(self) -> None:
@@ -49,6 +53,7 @@ class Log(Results):
         """Write a text, if that is possible."""
         with contextlib.suppress(OSError):
             self._stream.write(redacted(text))
+        self.written = time.monotonic()
         return len(text)
 
     def flush(self) -> None:

@@ -14,7 +14,7 @@ class Verb:
 
 VERBS = {
     "data": Verb(
-        "list, write and verify data sets",
+        "list, write, verify and sign data sets",
         "run it again: no half-written file was left",
     ),
     "train": Verb(
@@ -27,6 +27,10 @@ VERBS = {
     ),
     "evaluate": Verb(
         "attack a net, and count what was fooled and what was concealed",
+        "run it again: finished blocks are kept",
+    ),
+    "audit": Verb(
+        "judge a net by bars: pass, fail or inconclusive, with a page and an exit code",
         "run it again: finished blocks are kept",
     ),
     "reproduce": Verb(

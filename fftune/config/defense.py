@@ -1,4 +1,4 @@
-"""Settings of test-time defences: perturbations of an input before a net predicts it."""
+"""Settings of test-time defenses: perturbations of an input before a net predicts it."""
 
 import math
 from dataclasses import dataclass, field, fields, is_dataclass, replace
@@ -100,7 +100,7 @@ class HedgeTrial(HedgeConfig):
 
     @property
     def hedge(self) -> HedgeConfig:
-        """The defence alone, in canonical form: settings without effect have their defaults."""
+        """The defense alone, in canonical form: settings without effect have their defaults."""
         one = HedgeConfig(**{f.name: getattr(self, f.name) for f in fields(HedgeConfig)})
         if not self.eps_d:
             return replace(one, steps=0, step_size=None)
@@ -238,13 +238,13 @@ class DefenseConfig:
 
     @property
     def is_any(self) -> bool:
-        """True where a defence is named."""
+        """True where a defense is named."""
         return any(name != "none" for name in self.names)
 
     def refuse_idle(self) -> None:
-        """Refuse settings that no named defence follows, as those of JPEG without `jpeg`.
+        """Refuse settings that no named defense follows, as those of JPEG without `jpeg`.
 
-        A defence of a file may follow any.
+        A defense of a file may follow any.
 
         Raises:
             ConfigError: one differs from its default, and would do nothing.
@@ -252,7 +252,7 @@ class DefenseConfig:
         if any(map(is_of_file, self.names)):
             return
         for one in _differing(self, DefenseConfig(names=self.names)):
-            own = is_dataclass(value := getattr(self, one))  # of the defence of that very name
+            own = is_dataclass(value := getattr(self, one))  # of the defense of that very name
             if one in self.names if own else self.is_any:
                 continue
             path = ".".join([one, *(_differing(value, type(value)())[:1] if own else ())])

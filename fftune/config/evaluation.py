@@ -20,17 +20,18 @@ class BatteryConfig:
     """A named set of attacks, run on every example of a split, block by block."""
 
     name: str = "risks"
-    """The attacks. `risks` is PGD for both goals; `nine` is table 1 of Wu et al. 2021; `autoattack`
-    has its four published attacks at published lengths, `ensemble` is our shorter one;
-    `hypocritical` is of Tao et al. 2022, table 14, `targets` of fig. 3; `fast_at`; `certified` adds
-    upper bounds for a `linf_dist` net to `risks` (table 16); `second_opinion` is the attack CR:
-    cheap, and no replacement for the others. Those of installed packages go by their names."""
+    """The attacks. `risks` is PGD for both goals, and `audit` adds an ensemble for each; `nine` is
+    table 1 of Wu et al. 2021; `autoattack` has its four published attacks at published lengths,
+    `ensemble` is our shorter one; `hypocritical` is of Tao et al. 2022, table 14, `targets` of fig.
+    3; `fast_at`; `certified` adds upper bounds for a `linf_dist` net to `risks` (table 16);
+    `second_opinion` is the attack CR: cheap, and no replacement for the others. Those of installed
+    packages go by their names."""
     steps: int = 20
     """Steps of `risks`, `targets` and `certified`; others are as their sources have them."""
     tier: Tier | None = None
-    """Length of `ensemble` and `hypocritical`; default escalating. `screen` is a first look,
-    `escalating` becomes `full` where that may find more, and `full` is for adversaries AutoAttack.
-    Other batteries have none."""
+    """Length of `audit`, `ensemble` and `hypocritical`; default escalating. `screen` is a first
+    look, `escalating` becomes `full` where that may find more, and `full` is for adversaries
+    AutoAttack. Other batteries have none."""
     examples: int | None = None
     """Examples of the split, evenly spread; default all."""
     block_size: int | None = None

@@ -1,6 +1,6 @@
 """Literal types of settings with a closed set of values.
 
-Names of attacks, batteries, defences and the like are `str`, checked against `fftune.registry`.
+Names of attacks, batteries, defenses and the like are `str`, checked against `fftune.registry`.
 """
 
 from typing import Literal

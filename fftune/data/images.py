@@ -4,11 +4,12 @@ What PIL reads without complaint but another reader would read otherwise is refu
 16-bit image, a colour image in a grey set. Grey images of a colour set are converted and counted.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import IO, Protocol
+from typing import IO, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,14 @@ class DecodedImage:
     """Things that the file has and pixels do not, as torchvision's `ImageFolder` drops them."""
 
 
+class Stored(NamedTuple):
+    """Bytes of an image as a file holds them, and its name in the set."""
+
+    name: str
+    """Equal wherever the set lies, as in "cat/1.png"."""
+    content: bytes
+
+
 class Images(Protocol):
     """A sequence of images, decoded when they are asked for."""
 
@@ -50,6 +59,13 @@ class Images(Protocol):
 
     def where(self, i: int) -> str:
         """The image's place, for messages."""
+
+    def stored(self, i: int) -> Stored | None:
+        """Encoded bytes of an image, unframed; None where only its pixels are kept.
+
+        Raises:
+            DataError: they cannot be read.
+        """
 
     def framed(self, frame: Frame) -> "Images":
         """Frame each image after decoding.
@@ -66,6 +82,8 @@ class Files:
     paths: Sequence[str]
     channels: int
     frame: Frame | None = None
+    root: str = ""
+    """Folder that the images' names are relative to."""
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -83,6 +101,13 @@ class Files:
 
     def where(self, i: int) -> str:
         return self.paths[i]
+
+    def stored(self, i: int) -> Stored:
+        try:
+            with self.opened(i) as file:
+                return Stored(os.path.relpath(self.paths[i], self.root or None), file.read())
+        except OSError as error:
+            raise DataError(f"image {self.where(i)!r}: {error.strerror or error}") from None
 
     def framed(self, frame: Frame) -> "Images":
         return replace(self, frame=frame)
@@ -105,6 +130,9 @@ class Array:
 
     def where(self, i: int) -> str:
         return f"{self.name}, image {i}"
+
+    def stored(self, i: int) -> None:
+        return None
 
     def framed(self, frame: Frame) -> "Images":
         if frame == self.frame:

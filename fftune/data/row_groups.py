@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from fftune.data.images import DecodedImage, Frame, Images, decode
+from fftune.data.images import DecodedImage, Frame, Images, Stored, decode
 from fftune.errors import DataError
 from fftune.stored_file import reading
 
@@ -45,6 +45,10 @@ class ShardImages:
     def where(self, i: int) -> str:
         shard, row = self._at(i)
         return f"{shard.path}, row {row}"
+
+    def stored(self, i: int) -> Stored:
+        shard, row = self._at(i)
+        return Stored(f"{Path(shard.path).name}, row {row}", self.encoded(i).getvalue())
 
     def framed(self, frame: Frame) -> Images:
         return replace(self, frame=frame)

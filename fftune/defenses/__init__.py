@@ -1,4 +1,4 @@
-"""Test-time defences: changes of an input before a net predicts it, and nets around a net."""
+"""Test-time defenses: changes of an input before a net predicts it, and nets around a net."""
 
 from fftune.defenses.adaptive import AdaptiveAccess, Defended
 from fftune.defenses.hedge import Hedge, hedge, refuse_without_gradients

@@ -1,4 +1,4 @@
-"""Adaptive attackers: nets behind a defence, through which gradients can be taken."""
+"""Adaptive attackers: nets behind a defense, through which gradients can be taken."""
 
 from dataclasses import dataclass
 from math import log
@@ -12,13 +12,13 @@ from fftune.defenses.spec import Defense, answered, purified
 from fftune.keyed_noise import ExampleNoise, Noise
 
 Averaging = Literal["probabilities", "losses"]
-"""Quantity that an attacker averages over draws of a defence; see `AdaptiveAccess.averaging`."""
+"""Quantity that an attacker averages over draws of a defense; see `AdaptiveAccess.averaging`."""
 
 
 class Defended(BatchIndexed):
-    """Net behind a defence; gradients pass through the defence.
+    """Net behind a defense; gradients pass through the defense.
 
-    The derivative of a defence that is not `differentiable` is taken for the identity (BPDA,
+    The derivative of a defense that is not `differentiable` is taken for the identity (BPDA,
     Athalye et al. 2018): where it changes inputs, PGD on this net is algorithm 6 of Wu et al. 2021;
     where it wraps the net, gradients are the bare net's. With several
     `draws` it is the mixture of the nets that each draw makes: the logits are the log of their
@@ -41,7 +41,7 @@ class Defended(BatchIndexed):
         Args:
             noise: the defender's randomness, for the examples that this net will be given; for
                 attackers, a branch of their own.
-            draws: random draws of the defence, which are averaged.
+            draws: random draws of the defense, which are averaged.
             fresh: draw anew in every forward pass; else each gives the same answer.
             averaging: see `AdaptiveAccess.averaging`.
         """
@@ -114,11 +114,11 @@ class _StraightThrough(torch.autograd.Function):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptiveAccess:
-    """Access of an adaptive attacker, who queries and differentiates the net behind its defence."""
+    """Access of an adaptive attacker, who queries and differentiates the net behind its defense."""
 
     defense: Defense
     draws: int = 1
-    """Random draws of the defence that each gradient averages over (EOT)."""
+    """Random draws of the defense that each gradient averages over (EOT)."""
     averaging: Averaging = "probabilities"
     """Quantity that is averaged over the draws of a gradient. "probabilities": the loss is that of
     the mean probabilities, as a randomised classifier has it. "losses": loss and gradient are the
@@ -132,12 +132,12 @@ class AdaptiveAccess:
 
     @property
     def searched(self) -> Defense:
-        """The defence that the attacker searches through: a cheaper one, a surrogate, or itself."""
+        """The defense that the attacker searches through: a cheaper one, a surrogate, or itself."""
         cheaper = self.defense.cheaper if self.cheaply else None
         return cheaper or self.defense.surrogate or self.defense
 
     def wrap(self, model: nn.Module, *, noise: ExampleNoise, defender: Noise) -> Defended:
-        """Put `model` behind the defence.
+        """Put `model` behind the defense.
 
         Args:
             noise: the attacker's randomness, for the examples of the batch.

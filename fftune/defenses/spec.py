@@ -1,6 +1,6 @@
-"""The protocol of a test-time defence, and the record that a defence has in the registry.
+"""The protocol of a test-time defense, and the record that a defense has in the registry.
 
-A defence changes the images before a net predicts them, or is a whole net around a net. `answered`
+A defense changes the images before a net predicts them, or is a whole net around a net. `answered`
 asks either; verdicts and adaptive attackers go through it alike.
 """
 
@@ -46,9 +46,9 @@ class Wrap(Protocol):
 
 
 class Defense(Protocol):
-    """A test-time defence with its settings: a frozen dataclass of plain values and dataclasses.
+    """A test-time defense with its settings: a frozen dataclass of plain values and dataclasses.
 
-    Its fields travel to workers and are hashed; those of another defence must differ. It has one
+    Its fields travel to workers and are hashed; those of another defense must differ. It has one
     of `purify` and `wrap`, as a method or a property.
     """
 
@@ -74,7 +74,7 @@ class Defense(Protocol):
 
     @property
     def differentiable(self) -> bool:
-        """True: adaptive attackers differentiate the defence itself; else they take its derivative
+        """True: adaptive attackers differentiate the defense itself; else they take its derivative
         for the identity (BPDA): that of the net at purified images, or of the net that is wrapped.
         """
         return False
@@ -86,22 +86,22 @@ class Defense(Protocol):
 
     @property
     def surrogate(self) -> "Defense | None":
-        """The defence that adaptive attackers search through in its stead; None: itself."""
+        """The defense that adaptive attackers search through in its stead; None: itself."""
         return None
 
     @property
     def cheaper(self) -> "Defense | None":
-        """A defence of fewer passes near to it, through which the strongest adaptive attack
-        searches; it judges what it finds behind the whole defence. None: there is none.
+        """A defense of fewer passes near to it, through which the strongest adaptive attack
+        searches; it judges what it finds behind the whole defense. None: there is none.
         """
         return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseSpec:
-    """Record of a defence: an entry of `fftune.registry.DEFENSES`, or `NAME` of `FILE.py:NAME`.
+    """Record of a defense: an entry of `fftune.registry.DEFENSES`, or `NAME` of `FILE.py:NAME`.
 
-    Give `purify` or `wrap` for a defence without settings, or `make` for one that follows those of
+    Give `purify` or `wrap` for a defense without settings, or `make` for one that follows those of
     `DefenseConfig`.
     """
 
@@ -119,15 +119,15 @@ class DefenseSpec:
     stochastic: bool = True
     """False: it draws nothing of its noise, so that attackers average over one draw alone."""
     surrogate: Defense | None = None
-    """Defence that adaptive attackers search through in its stead, as another record without
+    """Defense that adaptive attackers search through in its stead, as another record without
     `make`: mean probabilities for a vote, say. Their points are judged behind the vote itself."""
     cheaper: Defense | None = None
-    """Defence of fewer passes near to it; see `Defense.cheaper`."""
+    """Defense of fewer passes near to it; see `Defense.cheaper`."""
     reads: tuple[str, ...] | None = None
     """Settings that it reads of the hedges' `norm`, `eps_d`, `steps`, `step_size` and `clamp`;
     None: any."""
     make: Callable[[DefenseConfig, ThreatModel], Defense] | None = None
-    """Builds the defence from settings and the attackers' ball, which some settings follow."""
+    """Builds the defense from settings and the attackers' ball, which some settings follow."""
 
     def __post_init__(self) -> None:
         if [self.purify, self.wrap, self.make].count(None) != 2:
@@ -136,7 +136,7 @@ class DefenseSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NamedDefense(Defense):
-    """A defence without settings, looked up by its name wherever it is applied."""
+    """A defense without settings, looked up by its name wherever it is applied."""
 
     name: str
     """Name in the registry."""
@@ -175,29 +175,29 @@ class NamedDefense(Defense):
 
     @property
     def surrogate(self) -> Defense | None:
-        """The defence that adaptive attackers search through in its stead."""
+        """The defense that adaptive attackers search through in its stead."""
         return defense_spec(self.name).surrogate
 
     @property
     def cheaper(self) -> Defense | None:
-        """The defence of fewer passes that the record holds."""
+        """The defense of fewer passes that the record holds."""
         return defense_spec(self.name).cheaper
 
 
 def answered(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise) -> Tensor:
-    """(B, K) logits of a net behind a defence, under one draw of its noise.
+    """(B, K) logits of a net behind a defense, under one draw of its noise.
 
     Args:
         x: (B, C, H, W), pixels in [0, 1].
         noise: the defender's, for the examples of the batch.
 
     Raises:
-        ConfigError: the defence returns what are no images of this shape, or no logits, or
+        ConfigError: the defense returns what are no images of this shape, or no logits, or
             changes the images it is given.
     """
     if defense.wrap is None:
         x_def = purified(defense, model, x, noise)
-        # Only attackers differentiate: a verdict asks the net as one without a defence does.
+        # Only attackers differentiate: a verdict asks the net as one without a defense does.
         with torch.set_grad_enabled(torch.is_grad_enabled() and x_def.requires_grad):
             logits: Tensor = model(x_def)
         return logits
@@ -226,14 +226,14 @@ def _fault(found: Any, count: int) -> str:
 
 
 def purified(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise) -> Tensor:
-    """Purify a batch by a defence that is no wrapped net.
+    """Purify a batch by a defense that is no wrapped net.
 
     Args:
         x: (B, C, H, W), pixels in [0, 1].
         noise: the defender's, for the examples of the batch.
 
     Raises:
-        ConfigError: the defence returns images of another shape, or changes those it is given.
+        ConfigError: the defense returns images of another shape, or changes those it is given.
     """
     assert defense.purify is not None  # it has one of purify and wrap
     x_def = _told(defense, defense.purify, model, x, noise)
@@ -247,7 +247,7 @@ def purified(defense: Defense, model: nn.Module, x: Tensor, noise: ExampleNoise)
 def _told(
     defense: Defense, ask: Purify | Wrap, model: nn.Module, x: Tensor, noise: ExampleNoise
 ) -> Any:
-    """Ask a defence, which must leave x alone: other draws and defences are given it, too."""
+    """Ask a defense, which must leave x alone: other draws and defenses are given it, too."""
     version = x._version
     found: Any = ask(model, x, noise=noise.noise, ids=noise.ids)
     if x._version != version:
@@ -256,22 +256,22 @@ def _told(
 
 
 def require_finite(defense: Defense, logits: Tensor) -> None:
-    """Raise `ConfigError` where a net behind a defence answers with what names no class."""
+    """Raise `ConfigError` where a net behind a defense answers with what names no class."""
     if not bool(logits.isfinite().all()):
         raise ConfigError(f"{_named(defense)} leads the net to logits that are not finite")
 
 
 def _named(defense: Defense) -> str:
-    """The defence as messages call it."""
+    """The defense as messages call it."""
     name = defense.name if isinstance(defense, NamedDefense) else type(defense).__name__
     return f"defense {name!r}"
 
 
 def defense_spec(name: str) -> DefenseSpec:
-    """The record of a defence by its name; a plain `purify` function gets a record of defaults.
+    """The record of a defense by its name; a plain `purify` function gets a record of defaults.
 
     Raises:
-        ConfigError: there is no such defence, or it is no function.
+        ConfigError: there is no such defense, or it is no function.
     """
     entry: Any = DEFENSES[name]
     if isinstance(entry, DefenseSpec):
@@ -284,7 +284,7 @@ def defense_spec(name: str) -> DefenseSpec:
 
 
 def defenses_of(config: DefenseConfig, threat: ThreatModel) -> dict[str, Defense]:
-    """The named defences but "none", by the names that rows print.
+    """The named defenses but "none", by the names that rows print.
 
     Args:
         threat: the attackers', which settings that are not given follow.

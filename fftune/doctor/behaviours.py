@@ -47,15 +47,15 @@ def behaviours(
     settings: DefenseConfig | None = None,
     on_check: OnCheck = ignored,
 ) -> list[Check]:
-    """Run the five checks, on the bare net or under the first draw of a defence.
+    """Run the five checks, on the bare net or under the first draw of a defense.
 
     Attacks are crafted on the bare net, as in Wu et al. 2021. There each keeps its first success,
-    x itself included; under a defence it takes all its steps, for the first success is the
+    x itself included; under a defense it takes all its steps, for the first success is the
     nearest to the boundary and the easiest to undo.
 
     Args:
-        defense: name of the defence, or "none".
-        settings: settings of the defence; its names and repeats are not used.
+        defense: name of the defense, or "none".
+        settings: settings of the defense; its names and repeats are not used.
         on_check: called with each check as it ends.
     """
     protocol: Protocol | None = "first_success" if defense == "none" else None

@@ -1,4 +1,4 @@
-"""Adaptive attacks: attackers who know that a defence will be applied."""
+"""Adaptive attacks: attackers who know that a defense will be applied."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from fftune.evaluation.tiers import AttackStage
 AWARE = ("adaptive", "aware", "eot", "known", "pgd-hedged", "label-free")
 """Name prefixes of adaptive attacks."""
 MORE_DRAWS = 5
-"""Factor of an attacker's draws where the defence asks nothing of the net."""
+"""Factor of an attacker's draws where the defense asks nothing of the net."""
 FRIENDLY: tuple[Loss, ...] = ("dlr", "margin", "ce")
 """Losses that the strongest false friend climbs, the first two of them on the bare net too."""
 
@@ -26,9 +26,9 @@ def is_adaptive(attack: str) -> bool:
 def adaptive_attacks(
     battery: Sequence[Attack], defense_set: DefenseSet, threat: ThreatModel
 ) -> tuple[Attack, ...]:
-    """Build the controls, and for each goal of a battery the adaptive attacks on every defence.
+    """Build the controls, and for each goal of a battery the adaptive attacks on every defense.
 
-    Each takes as many steps of the same length as the battery's longest PGD. Through each defence:
+    Each takes as many steps of the same length as the battery's longest PGD. Through each defense:
     `aware` (Wu et al. 2021, alg. 6), `eot` over its random draws (Athalye et al. 2018), and
     `known`, to which the defender's first draw is leaked; and, at lengths of its own, the
     strongest, `adaptive`; see `strongest`. `pgd-hedged` takes a hedge step inside each attack step
@@ -68,19 +68,19 @@ def adaptive_attacks(
 def strongest(
     name: str, defense: Defense, goal: Goal, threat: ThreatModel, *, draws: int, effort: Effort
 ) -> Attack:
-    """The strongest adaptive attack on a defence: several Auto-PGDs, among whose points it chooses.
+    """The strongest adaptive attack on a defense: several Auto-PGDs, among whose points it chooses.
 
-    An adversary climbs the targeted DLR and the margin through the cheaper defence, with losses
+    An adversary climbs the targeted DLR and the margin through the cheaper defense, with losses
     and gradients averaged over random draws, and the targeted DLR on the bare net: the attack by
     which Croce et al. 2022 broke Hedge Defense, and the margin. A false friend has one class to aim
     at, and climbs the DLR, the margin and the cross-entropy through the cheaper one, and the first
     two on the bare net. Of each example the point is handed over that serves the goal behind most
-    draws of the whole defence, on draws of the attacker's own.
+    draws of the whole defense, on draws of the attacker's own.
 
     In a ball that leaves [0, 1], which Auto-PGD does not search, PGD takes as many steps.
 
     Args:
-        name: of the defence in rows.
+        name: of the defense in rows.
         goal: "adversarial" or "hypocritical".
         draws: random draws that each gradient is averaged over.
     """

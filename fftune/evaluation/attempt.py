@@ -39,7 +39,7 @@ class AttackAttempt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Under:
-    """Predictions of one draw of a defence."""
+    """Predictions of one draw of a defense."""
 
     perturbed: DefendedPrediction
     clean: Tensor
@@ -75,7 +75,7 @@ def rows_of(
     seed: int,
     defended: Under | AsFiles | None = None,
 ) -> pa.Table:
-    """Rows of the attack on the bare net, under one draw of a defence, or of a stored form."""
+    """Rows of the attack on the bare net, under one draw of a defense, or of a stored form."""
     config, clean = attack.config, attempt.clean.argmax(1)
     under = defended.perturbed if isinstance(defended, Under) else None
     form = defended.form.defense if isinstance(defended, AsFiles) else "none"

@@ -46,12 +46,12 @@ class Attack:
     goal: Goal
     stages: tuple[AttackStage, ...]
     """Searches in order; a later one tries the examples on which all earlier ones failed. Some may
-    go through a defence, others to the bare net."""
+    go through a defense, others to the bare net."""
     tier: Tier = "full"
     """Length of its stages; a shorter one than `full` is run again where that may find more."""
     scope: Scope = "all"
     """Examples that are attacked. `wrong`: only those that the net gets wrong when clean, D-.
-    `mistaken`: also those that it gets wrong behind any of the draws of a defence that tell whose
+    `mistaken`: also those that it gets wrong behind any of the draws of a defense that tell whose
     mistakes are whose."""
     target: int | None = None
     """The class of goal "targeted"."""
@@ -158,7 +158,7 @@ def attacks_of(
     """Build the attacks of a battery.
 
     Args:
-        defended: their points are scored under defences, too, where it matters which of several
+        defended: their points are scored under defenses, too, where it matters which of several
             successes is handed over.
         classes: number of classes of the data set, for `targets`.
         tier: length of the ensembles; default the battery's own.
@@ -264,6 +264,13 @@ def hypocritical(threat: ThreatModel, tier: Tier) -> tuple[Attack, ...]:
     )
 
 
+def _audit(threat: ThreatModel, config: BatteryConfig, _classes: int) -> tuple[Attack, ...]:
+    """A cheap attack and an ensemble for an adversary and for a false friend."""
+    assert config.tier is not None  # resolved by `attacks_of`
+    strong = hypocritical(threat, config.tier)[-1]
+    return (*risks(threat, 20), ensemble(threat, config.tier), strong)
+
+
 def _targets(threat: ThreatModel, config: BatteryConfig, classes: int) -> tuple[Attack, ...]:
     return targets(threat, config.steps, classes)
 
@@ -331,6 +338,12 @@ HYPOCRITICAL = BatterySpec(
     attacks=_hypocritical,
     tiers=ENSEMBLE_TIERS,
     ensembles=("strong", CANARY_NAME),
+    reads_steps=False,
+)
+AUDIT = BatterySpec(
+    attacks=_audit,
+    tiers=ENSEMBLE_TIERS,
+    ensembles=("ensemble", "autoattack", "strong", CANARY_NAME),
     reads_steps=False,
 )
 TARGETS = BatterySpec(attacks=_targets)

@@ -31,8 +31,8 @@ def attack_block(
 ) -> pa.Table:
     """Attack one block: its rows, which depend on nothing but the arguments.
 
-    Where the subject has defences, the same perturbed examples are scored again under each draw
-    of each defence, in rows of their own.
+    Where the subject has defenses, the same perturbed examples are scored again under each draw
+    of each defense, in rows of their own.
 
     Args:
         noise: the attackers' noise of (data set, split).
@@ -194,7 +194,7 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> AttackAttem
 def _clean_behind(
     subject: ModelUnderTest, defense_set: DefenseSet, block: Batch, *, first: int = 0
 ) -> list[Tensor]:
-    """(len(block),) int64 predictions of the clean images, for m draws of each defence."""
+    """(len(block),) int64 predictions of the clean images, for m draws of each defense."""
     key = first, tuple(block[0].tolist())
     if key not in subject.behind:
         x, m = block[1].to(subject.device), defense_set.repeats

@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 ENGINE = 3
 """Version of the scoring and of what all attacks share; raised by every change that moves a row."""
 JUDGING = 2
-"""Version of what a GPU's verdicts and a defence's own steps are asked of, in which ENGINE has no
+"""Version of what a GPU's verdicts and a defense's own steps are asked of, in which ENGINE has no
 part: raised by a change that moves those rows alone."""
 ASKED = 16
 """Images on which a net's logits are part of its identity."""
@@ -120,7 +120,7 @@ class BlockCache:
         if ids != (wanted if whole else [one for one in wanted if one in kept]):
             return "it is of other examples"
         if ids and self._draws(task) != len(shares) - 1:
-            return f"it has {len(shares) - 1} draws of defences"
+            return f"it has {len(shares) - 1} draws of defenses"
         if any(share != ids for share in shares.values()):
             return "it lacks examples"
         return self._edited(task, table)

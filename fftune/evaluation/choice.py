@@ -1,4 +1,4 @@
-"""Choice among the points that several searches found, by an attacker behind a random defence."""
+"""Choice among the points that several searches found, by an attacker behind a random defense."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from fftune.keyed_noise import ExampleNoise
 class Choice:
     """Choice that an attacker makes, for each example, among the points of an attack's stages.
 
-    He tries them behind the whole defence, on draws of his own: a point that fools one draw by luck
+    He tries them behind the whole defense, on draws of his own: a point that fools one draw by luck
     is worth less than one that fools most (Croce et al. 2022 keep the worse of two over 5 draws).
     """
 

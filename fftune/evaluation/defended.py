@@ -1,4 +1,4 @@
-"""Scoring of perturbed examples under every random draw of every defence."""
+"""Scoring of perturbed examples under every random draw of every defense."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ from fftune.models.fits import has_gradients
 from fftune.models.verdict import pieces
 
 CLEAN = "clean"
-"""Name of the attack that does nothing: natural accuracy under a defence, and the control."""
+"""Name of the attack that does nothing: natural accuracy under a defense, and the control."""
 RANDOM_START = "random-start"
 """Name of the attack that takes no step from a uniform point of the ball: another control."""
 CONTROLS = (CLEAN, RANDOM_START)
@@ -30,10 +30,10 @@ WRAPPED_ON = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class DefendedPrediction:
-    """Predictions of a block under one random draw of a defence."""
+    """Predictions of a block under one random draw of a defense."""
 
     name: str
-    """Name of the defence in rows."""
+    """Name of the defense in rows."""
     defense: Defense
     repeat: int
     """Index of the draw."""
@@ -54,12 +54,12 @@ class Effort:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DefenseSet:
-    """Defences of an evaluation, and the noise that only the defender knows."""
+    """Defenses of an evaluation, and the noise that only the defender knows."""
 
     defenses: dict[str, Defense]
-    """Defences by their names in rows."""
+    """Defenses by their names in rows."""
     repeats: int
-    """Random draws of each defence that attacks are judged under, m: draws 0 to m - 1."""
+    """Random draws of each defense that attacks are judged under, m: draws 0 to m - 1."""
     control: int
     """Draws of clean examples: as many as the battery has attacks, and 2 m at least. Draws m to
     2 m - 1 alone tell whose mistakes are whose; no attack is judged under them."""
@@ -73,7 +73,7 @@ class DefenseSet:
     def of(
         cls, config: DefenseConfig, threat: ThreatModel, *, source: str, split: str, attacks: int
     ) -> "DefenseSet | None":
-        """Build the defences of a data set's split; None where none is named.
+        """Build the defenses of a data set's split; None where none is named.
 
         Args:
             source: name of the data set.
@@ -97,7 +97,7 @@ class DefenseSet:
         )
 
     def scored(self, attack: str) -> int:
-        """Draws of each defence that an attack's examples are scored under, by its name."""
+        """Draws of each defense that an attack's examples are scored under, by its name."""
         return self.control if attack == CLEAN else self.repeats
 
     def passes(self, attack: str) -> int:
@@ -118,13 +118,13 @@ class DefenseSet:
         first: int = 0,
         piece: int | None = None,
     ) -> Iterator[DefendedPrediction]:
-        """Predict (B, C, H, W) inputs of the examples `ids`, under `repeats` draws of each defence.
+        """Predict (B, C, H, W) inputs of the examples `ids`, under `repeats` draws of each defense.
 
         A draw is keyed by its repeat and the example's id alone: all attacks meet the same one,
-        so that their worst case is one against one defence, not against its unluckiest draw.
+        so that their worst case is one against one defense, not against its unluckiest draw.
 
         Args:
-            net: untouched; the defence asks it too, as its steps are part of the verdict.
+            net: untouched; the defense asks it too, as its steps are part of the verdict.
             first: index of the first draw.
             piece: as in `models.verdict.pieces`.
         """
@@ -154,7 +154,7 @@ def predict(
     noise: ExampleNoise,
     piece: int | None = None,
 ) -> Tensor:
-    """(B,) int64, what the net predicts behind a defence, which asks that very net.
+    """(B,) int64, what the net predicts behind a defense, which asks that very net.
 
     Args:
         piece: as in `models.verdict.pieces`.
@@ -175,7 +175,7 @@ def purify(
     noise: ExampleNoise,
     piece: int | None = None,
 ) -> Tensor:
-    """(B, C, H, W) inputs that a defence has purified, asking the net as verdicts do.
+    """(B, C, H, W) inputs that a defense has purified, asking the net as verdicts do.
 
     Args:
         piece: as in `models.verdict.pieces`.
@@ -198,7 +198,7 @@ def _in_pieces(
 
 
 def refuse_misfits(defense_set: DefenseSet, net: nn.Module, x: Tensor, classes: int) -> None:
-    """Refuse, in one line, a net that a defence cannot follow, or a defence that is no such net.
+    """Refuse, in one line, a net that a defense cannot follow, or a defense that is no such net.
 
     Args:
         net: untouched, frozen.
@@ -206,7 +206,7 @@ def refuse_misfits(defense_set: DefenseSet, net: nn.Module, x: Tensor, classes: 
         classes: number of classes of the data set.
 
     Raises:
-        ModelError: a defence is to follow gradients that the net does not have.
+        ModelError: a defense is to follow gradients that the net does not have.
         ConfigError: a wrapped net returns what are no logits of these classes.
     """
     for name, defense in defense_set.defenses.items():
@@ -226,7 +226,7 @@ def refuse_misfits(defense_set: DefenseSet, net: nn.Module, x: Tensor, classes: 
 
 
 def defended_hash(attack: Any, drawn: DefendedPrediction) -> str:
-    """Hash of the settings of an attack and of the defence that it was scored under."""
+    """Hash of the settings of an attack and of the defense that it was scored under."""
     return config_hash(_Both(attack=attack, defense=drawn.defense))
 
 

@@ -61,10 +61,10 @@ def plan(job: EvalJob, remarks: Sequence[str] = ()) -> Plan:
         ModelError: an attack that follows gradients found nothing to follow, on any example.
     """
     said: list[str] = []
-    chosen = [_unless_weak(job, attack, remarks, said) for attack in job.attacks]
+    chosen = [unless_weak(job, attack, remarks, said) for attack in job.attacks]
     tables = yield [task for attack in chosen for task in job.tasks(attack)]
     for attack in chosen:
-        if _is_short(attack):
+        if is_short(attack):
             tables = yield from _escalated(job, attack, tables, said)
     for attack in dict.fromkeys(task.attack for task in tables):
         if _is_adversary(attack) and not any(map(is_pgd, job.attacks)) and not doubts(remarks):
@@ -87,7 +87,7 @@ def _escalated(
     frame = _bare(table for task, table in tables.items() if task.attack == attack)
     flat = int((_is_void(frame["status"]) | _is_doubtful(frame["status"])).sum())
     survivors = torch.tensor(frame.loc[~frame["success"], "id"].to_numpy())
-    few = survivors[_drawn(job, survivors, "canary")[: size(len(frame), len(survivors))]]
+    few = survivors[drawn(job, survivors, "canary")[: size(len(frame), len(survivors))]]
     rows, why = torch.isin(job.dataset.ids, few).nonzero().flatten(), ""
     tried: Tables = {}
     if flat:
@@ -107,8 +107,8 @@ def _escalated(
             log.info("%s", told(len(frame), len(survivors), len(rows)))
     if not why:
         return {**tables, **tried}
-    said.append(_because(attack, why))
-    again = yield job.tasks(_at_full_length(job, attack))
+    said.append(because(attack, why))
+    again = yield job.tasks(at_full_length(job, attack))
     others = {task: table for task, table in tables.items() if task.attack != attack}
     return {**others, **tried, **again}
 
@@ -119,7 +119,7 @@ def _compared(
     """Run PGD-50 on what an ensemble fooled of a fixed few, and remark where it finds far less."""
     frame = _bare(table for task, table in tables.items() if task.attack == attack)
     ids = torch.tensor(frame["id"].to_numpy())
-    few = frame[frame["id"].isin(ids[_drawn(job, ids, "pgd-50")[:COMPARED]].tolist())]
+    few = frame[frame["id"].isin(ids[drawn(job, ids, "pgd-50")[:COMPARED]].tolist())]
     fooled = few[few["success"] & (few["pred_clean"] == few["y"])]
     rows = torch.isin(job.dataset.ids, torch.tensor(fooled["id"].to_numpy())).nonzero().flatten()
     found: Tables = {}
@@ -133,26 +133,32 @@ def _compared(
         said.append(remark)
 
 
-def _unless_weak(job: EvalJob, attack: Attack, remarks: Sequence[str], said: list[str]) -> Attack:
-    """The attack, or its `full` ensemble where the lint doubts what a shorter one follows."""
+def unless_weak(job: EvalJob, attack: Attack, remarks: Sequence[str], said: list[str]) -> Attack:
+    """The attack, or its `full` ensemble where the lint doubts what a shorter one follows.
+
+    Args:
+        said: is given a remark on it.
+    """
     against = doubts(remarks)
-    if not _is_short(attack) or not against:
+    if not is_short(attack) or not against:
         return attack
-    said.append(_because(attack, f"remark {against[0]}"))
-    return _at_full_length(job, attack)
+    said.append(because(attack, f"remark {against[0]}"))
+    return at_full_length(job, attack)
 
 
-def _is_short(attack: Attack) -> bool:
+def is_short(attack: Attack) -> bool:
+    """Is it an ensemble that comes in a longer form, `full`?"""
     return attack.tier != "full" and attack.is_ensemble and attack.goal in FULL
 
 
-def _because(attack: Attack, why: str) -> str:
+def because(attack: Attack, why: str) -> str:
+    """Remark that an ensemble was run at full length, and why; it is logged, too."""
     text = f"{attack.name}, tier {attack.tier}, was run on all images at tier full: {why}"
     log.warning("tier full: %s", why)
     return str(Remark("escalated", text))
 
 
-def _at_full_length(job: EvalJob, attack: Attack) -> Attack:
+def at_full_length(job: EvalJob, attack: Attack) -> Attack:
     """The battery's own ensemble of the goal at `full`; else the one of `FULL`."""
     threat, defended = attack.config.threat, job.defense_set is not None
     for battery in (job.battery, BatteryConfig(name=FULL[attack.goal], tier="full")):
@@ -163,7 +169,7 @@ def _at_full_length(job: EvalJob, attack: Attack) -> Attack:
     raise AssertionError(f"no ensemble for {attack.goal}")
 
 
-def _drawn(job: EvalJob, ids: Tensor, name: str) -> Tensor:
+def drawn(job: EvalJob, ids: Tensor, name: str) -> Tensor:
     """Order in which examples are drawn, keyed by their ids alone."""
     return job.noise.fold(name).uniform(ids, (1,)).flatten().argsort()
 

@@ -27,6 +27,7 @@ from fftune.data.subset import sampled
 from fftune.errors import ConfigError, DataError, FftuneError
 from fftune.evaluation.batteries import Attack, Wanted
 from fftune.evaluation.block_cache import BlockCache, identity
+from fftune.evaluation.escalation import plan
 from fftune.evaluation.job import (
     EvalJob,
     check_images,
@@ -38,17 +39,17 @@ from fftune.evaluation.job import (
     under_test,
 )
 from fftune.evaluation.model_under_test import ModelUnderTest
+from fftune.evaluation.on_ray import device_of_actors, run_on_ray
 from fftune.evaluation.question import question_of
 from fftune.evaluation.running_accuracy import tell
 from fftune.evaluation.saved_images import KeepImages
-from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, run_inline
+from fftune.evaluation.scheduler import EvalResult, JobState, MakePlan, PreparedJob, run_inline
 from fftune.evaluation.transfer import NamedNet
 from fftune.lint.after_attacks import AnswersBefore
 from fftune.lint.questions import FEW
 from fftune.models import weights_hash
 from fftune.outcomes import Outcomes
 from fftune.progress import Progress
-from fftune.registry import label
 
 Model = ModelSpec | nn.Module
 """A net by its description, which any process can build, or one in the memory of this process."""
@@ -75,6 +76,7 @@ def evaluate(
     others: Sequence[NamedNet] = (),
     beside: Beside = nullcontext,
     keep: Mapping[str, KeepImages] | None = None,
+    make_plan: MakePlan = plan,
 ) -> dict[str, EvalResult]: ...
 @overload
 def evaluate(
@@ -108,6 +110,7 @@ def evaluate(
     others: Sequence[NamedNet] = (),
     beside: Beside = nullcontext,
     keep: Mapping[str, KeepImages] | None = None,
+    make_plan: MakePlan = plan,
 ) -> Outcomes | dict[str, EvalResult]:
     """Attack every example of a split with every attack of a battery.
 
@@ -116,7 +119,7 @@ def evaluate(
             [0, 1] and returns (B, K) logits; one in memory is given back as it was.
         data: opened once, whatever the number of nets.
         split: default that of a data set in memory, else `test`.
-        defense: defences under which all is scored too; the battery's attacks are joined by
+        defense: defenses under which all is scored too; the battery's attacks are joined by
             adaptive ones.
         attacks: run instead of the battery's.
         backend: `inline` attacks block after block in this process, `ray` on all actors that the
@@ -125,13 +128,14 @@ def evaluate(
         root: folder where finished blocks are kept and found again. Blocks of a net in memory are
             not kept, as its code is not known.
         wanted: tells by an attack's name if it is run, the battery's and the adaptive ones that a
-            defence adds; default all are. What is no attack always is.
+            defense adds; default all are. What is no attack always is.
         others: nets by names of the caller's on which points are crafted as on those of
             `battery.transfer`. With one in memory, too, blocks are not kept.
         beside: opened when a net was found fit, just before the attacks, and closed after them;
             not at all where no net is.
         keep: by names of nets: called with what each attack has perturbed on each block. All
             blocks are attacked then, as kept ones hold rows alone; in this process only.
+        make_plan: makes the plan of each net's tasks; default every attack on every example.
 
     Returns:
         Outcomes for one net; an `EvalResult` by name for several, with the error of a net that
@@ -149,7 +153,7 @@ def evaluate(
     require_word("backend", backend, Backend)
     nets = models if isinstance(models, Mapping) else {_label(models): models}
     resources = resources or Resources()
-    actors = None if backend == "inline" else _device_of_actors(battery.device, resources.share)
+    actors = None if backend == "inline" else device_of_actors(battery.device, resources.share)
     battery = sized(battery, actors)
     request = _Request(
         open_data=cache(partial(sampled, data, split, battery.examples)),
@@ -162,6 +166,7 @@ def evaluate(
         others=others,
         actors=actors,
         keep=keep or {},
+        make_plan=make_plan,
     )
     if backend == "ray":
         require("backend", not keep, "'inline' to keep images", backend)
@@ -220,7 +225,7 @@ def _on_ray(
                 raise
             except FftuneError as error:
                 results[name] = EvalResult(error=error)
-        return results | (_run_on_ray(prepared, battery, resources) if prepared else {})
+        return results | (run_on_ray(prepared, battery, resources) if prepared else {})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -239,6 +244,7 @@ class _Request:
     actors: Device | None
     """What Ray's actors compute on; None: this process attacks."""
     keep: Mapping[str, KeepImages]
+    make_plan: MakePlan
 
 
 @contextmanager
@@ -312,39 +318,15 @@ def _prepared(
     job = job.on(request.actors) if request.actors else job
     known = spec is not None and all(other.net is None for other in job.others)
     kept = BlockCache(request.root, job, code, device) if request.root and known else None
-    return PreparedJob(spec=spec, job=job, cache=kept, question=question, anew=name in request.keep)
-
-
-def _run_on_ray(
-    prepared: Mapping[str, PreparedJob], battery: BatteryConfig, resources: Resources
-) -> dict[str, EvalResult]:
-    """Work through the blocks of all jobs on one pool of actors."""
-    from fftune.evaluation.ray_pool import Pool
-    from fftune.ray_cluster import cluster  # importing Ray takes seconds
-
-    needs = {"CPU": battery.threads, "GPU": resources.share}
-    with (
-        cluster(resources),
-        Pool(needs, most=resources.concurrency, study=f"evaluate-{label(battery.name)}") as pool,
-    ):
-        found = pool.run(tuple(prepared.values()))
-    return {
-        name: ready.answered(result)
-        for (name, ready), result in zip(prepared.items(), found, strict=True)
-    }
+    return PreparedJob(
+        spec=spec,
+        job=job,
+        cache=kept,
+        question=question,
+        anew=name in request.keep,
+        make_plan=request.make_plan,
+    )
 
 
 def _label(model: Model) -> str:
     return model.label if isinstance(model, ModelSpec) else type(model).__name__
-
-
-def _device_of_actors(wanted: Device, gpus: float) -> Device:
-    """Resolve `auto` for actors, of which the devices of this process say nothing.
-
-    Raises:
-        ConfigError: CUDA without a GPU.
-    """
-    if wanted == "cuda" and not gpus:
-        raise ConfigError("gpus must be > 0 for device 'cuda' on Ray, got 0")
-    on_actors: Device = "cuda" if gpus else "cpu"
-    return on_actors if wanted == "auto" else wanted

@@ -272,7 +272,7 @@ def try_out(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
 
     Raises:
         ModelError: its `forward` fails, does not return finite logits of the data's classes, or
-            an attack or a defence is to follow gradients that it does not have.
+            an attack or a defense is to follow gradients that it does not have.
         DataError: a label is not one of the classes.
     """
     check_images(subject, job.dataset)

@@ -34,7 +34,7 @@ class ModelUnderTest:
     piece: int | None = None
     """Rows of each pass of a verdict; see `models.verdict.pieces`."""
     defense_set: DefenseSet | None = None
-    """Defences under which every perturbed example is scored too."""
+    """Defenses under which every perturbed example is scored too."""
     others: dict[str, nn.Module] = field(default_factory=dict)
     """Other nets by name, on which points are crafted; see `evaluation.transfer`."""
     clean: dict[tuple[int, ...], Tensor] = field(default_factory=dict)
@@ -47,7 +47,7 @@ class ModelUnderTest:
     """Told what each search of an ensemble leaves."""
     behind: dict[tuple[int, tuple[int, ...]], list[Tensor]] = field(default_factory=dict)
     """Cache, by first draw and block ids: (B,) int64 predictions of the clean images under m
-    draws of each defence."""
+    draws of each defense."""
 
 
 def logits_of(subject: ModelUnderTest, x: Tensor) -> Tensor:

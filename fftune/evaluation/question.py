@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -108,7 +108,7 @@ class Question:
     threads: int
     block_size: int
     seed: int
-    defences: tuple[Defended, ...]
+    defenses: tuple[Defended, ...]
     repeats: int
     """Draws of each defense; 0 without one."""
     engine: int
@@ -116,6 +116,11 @@ class Question:
     """Remarks of the lint and on the battery, `code: text`; they are not part of the question."""
     origin: str = field(default="", metadata={SINCE: 5})
     """Provenance of the net, in words; `model_hash` and `code` are what counts."""
+
+    @staticmethod
+    def upgraded(stored: Mapping[str, Any]) -> Mapping[str, Any]:
+        """A question that schema version 5 stored with another spelling of `defenses`."""
+        return {key.replace("defences", "defenses"): value for key, value in stored.items()}
 
     @property
     def hash(self) -> str:
@@ -131,7 +136,7 @@ class Question:
             *(
                 self.battery,
                 *filter(None, [self.tier]),
-                *(d.name for d in self.defences),
+                *(d.name for d in self.defenses),
                 self.hash,
             ),
         )
@@ -160,7 +165,7 @@ class Question:
     def terms(self) -> tuple[str, ...]:
         """Lines with the images and all resolved settings, each below its subject."""
         tier = f", tier {self.tier}" if self.tier else ""
-        draws = f"; {self.repeats} draws of each" if self.defences else ""
+        draws = f"; {self.repeats} draws of each" if self.defenses else ""
         added = [one for one in self.attacks if one in CONTROLS or is_adaptive(one)]
         own = [one for one in self.attacks if one not in added]
         threads = f"{self.threads} thread" + ("s" if self.threads != 1 else "")
@@ -170,14 +175,14 @@ class Question:
             "classes": f"{len(self.classes)} in order: {_shortened(self.classes)}",
             "ball": self.ball,
             "attacks": f"battery {self.battery}{tier}: {', '.join(own)}; seed {self.seed}",
-            "defences": ", ".join(map(str, self.defences)) + draws,
-            "aware": f"{', '.join(added)} (controls, and attackers that know of defences)",
+            "defenses": ", ".join(map(str, self.defenses)) + draws,
+            "aware": f"{', '.join(added)} (controls, and attackers that know of defenses)",
             "run": f"{self.device}, {self.precision}, {threads}, blocks of {self.block_size}; "
             f"fftune {__version__}, engine {self.engine}",
         }
         absent = {
             "from": not self.origin,
-            "defences": not self.defences,
+            "defenses": not self.defenses,
             "aware": not added,
         }
         return (
@@ -199,7 +204,7 @@ class Question:
             "fftune.eps": told_radius(self.eps),
             "fftune.battery": self.battery,
             "fftune.tier": self.tier,
-            "fftune.defences": ", ".join(d.name for d in self.defences) or "none",
+            "fftune.defenses": ", ".join(d.name for d in self.defenses) or "none",
         }
 
     @property
@@ -273,7 +278,7 @@ def question_of(
         threads=battery.threads,
         block_size=job.block_size,
         seed=battery.seed,
-        defences=tuple(Defended.of(name, defense) for name, defense in defenses.items()),
+        defenses=tuple(Defended.of(name, defense) for name, defense in defenses.items()),
         repeats=0 if defense_set is None else defense_set.repeats,
         engine=ENGINE,
         remarks=(*remarks, *filter(None, [battery_spec(battery.name).caveat])),

@@ -14,7 +14,7 @@ from fftune.threat import distance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowKey:
-    """Columns that are equal in all rows of an attack on a block, under one draw of a defence."""
+    """Columns that are equal in all rows of an attack on a block, under one draw of a defense."""
 
     dataset_hash: str
     split: str
@@ -22,7 +22,7 @@ class RowKey:
     attack: str
     """Name of the attack."""
     config_hash: str
-    """Hash of the settings of the attack, and of the defence where there is one."""
+    """Hash of the settings of the attack, and of the defense where there is one."""
     norm: Norm
     eps: float
     goal: Goal
@@ -32,7 +32,7 @@ class RowKey:
     tier: Tier = "full"
     defense: str = "none"
     defense_repeat: int = 0
-    """Index of the defence's random draw."""
+    """Index of the defense's random draw."""
 
 
 def attack_rows(
@@ -59,7 +59,7 @@ def attack_rows(
         label: (B,) int64, the label that the goal speaks of.
         x, x_pert: (B, C, H, W).
         pred_clean: (B,) int64, the bare net's predictions of x.
-        pred_clean_defended: (B,) int64, predictions of x under the row's own draw of its defence;
+        pred_clean_defended: (B,) int64, predictions of x under the row's own draw of its defense;
             those of the bare net where there is none.
         pred_pert: (B,) int64, predictions of x_pert, under the same draw.
         counts: (3, B) int64: forwards, backwards, queries.

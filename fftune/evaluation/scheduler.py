@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from math import isfinite, nan
 
@@ -28,6 +28,8 @@ from fftune.progress import Progress
 
 log = logging.getLogger("fftune.evaluation")
 
+MakePlan = Callable[[EvalJob, Sequence[str]], Plan]
+"""Makes the plan of a job, given the lint's remarks; see `escalation.plan`."""
 ATTEMPTS = 3
 """Failures after which a task is recorded as lost."""
 
@@ -94,6 +96,8 @@ class PreparedJob:
     cache: BlockCache | None = None
     anew: bool = False
     """Attack every block, kept or not: what is perturbed is wanted, which no cache holds."""
+    make_plan: MakePlan = plan
+    """Plan of its tasks; `plan`: every attack on every example."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -110,7 +114,8 @@ class PreparedJob:
         if result.outcomes is not None:
             lines = remarked(result.outcomes, self.remarks if remarks is None else remarks)
             lines = (*lines, *result.remarks)
-            if not doubts(lines):  # which say why PGD finds less
+            # Doubts say why PGD finds less; other plans may ask fewer examples of some attacks.
+            if self.make_plan is plan and not doubts(lines):
                 lines += overfitted(result.outcomes, self.job.attacks)
             question = replace(self.question, remarks=lines)
             result.outcomes = result.outcomes.answering(question.plain)
@@ -132,16 +137,18 @@ class JobState:
     anew: bool = False
     """Ask for blocks that the cache has, too."""
     running: RunningAccuracy | None = None
-    """Told of every block, for news of the evaluation."""
+    """Told of every block, for news of the evaluation; None: the plan tells its own."""
 
     @classmethod
     def of(cls, prepared: PreparedJob) -> "JobState":
         """A prepared job before its first task."""
         return cls(
-            plan=plan(prepared.job, prepared.remarks),
+            plan=prepared.make_plan(prepared.job, prepared.remarks),
             cache=prepared.cache,
             anew=prepared.anew,
-            running=RunningAccuracy(
+            running=None
+            if prepared.make_plan is not plan
+            else RunningAccuracy(
                 f"{prepared.question.net or 'the net'}{prepared.job.battery.told_seed}",
                 prepared.job.attacks,
             ),

@@ -2,7 +2,7 @@
 
 A verification set is stored as files. A PNG keeps 256 levels, so that a point is moved onto them
 without leaving its ball; a JPEG moves it further, out of the ball too. Rows of a stored form have
-`stored-FORM` for their defence, and the clean image is judged as it would be stored in that form.
+`stored-FORM` for their defense, and the clean image is judged as it would be stored in that form.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class StoredForm:
 
     @property
     def defense(self) -> str:
-        """Name in the column of defences, which keeps these rows out of what attacks reached."""
+        """Name in the column of defenses, which keeps these rows out of what attacks reached."""
         return f"{STORED}{self.name}"
 
     def stored(self, x_pert: Tensor, x: Tensor, threat: ThreatModel) -> Tensor:

@@ -33,7 +33,7 @@ class AttackStage:
     config: AttackConfig
     loss: Loss
     access: AdaptiveAccess | None = None
-    """Access of an adaptive attacker, through a defence; None: to the bare net."""
+    """Access of an adaptive attacker, through a defense; None: to the bare net."""
 
     def __post_init__(self) -> None:
         check_search(self.config, self.loss)

@@ -68,11 +68,11 @@ def inspect_set(net: nn.Module, data: Dataset, clean: Dataset, config: InspectCo
         asked = adapted(net, few)
         fits.logits_of(asked, few, len(data.source.classes), data=data.source.name)
         copied = inference_copy(asked, "fp32", few)
-        return _Bench.of(copied, clean, config).inspected(data, dropped)
+        return Bench.of(copied, clean, config).inspected(data, dropped)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Bench:
+class Bench:
     """A detector, calibrated for one net."""
 
     config: InspectConfig
@@ -89,7 +89,7 @@ class _Bench:
     """Success of each friend on the third part, and the scores of what it touched."""
 
     @classmethod
-    def of(cls, net: nn.Module, clean: Dataset, config: InspectConfig) -> "_Bench":
+    def of(cls, net: nn.Module, clean: Dataset, config: InspectConfig) -> "Bench":
         """Fit and calibrate.
 
         Raises:
@@ -131,6 +131,17 @@ class _Bench:
             friends=friends,
         )
 
+    @property
+    def mixture(self) -> Mixture:
+        """Bins of the scores of the first part, and of the friends that were fitted to."""
+        return Mixture.of(self.fitted, self.touched)
+
+    def calibrated(self, size: int) -> dict[str, Tensor]:
+        """Ratios of clean sets with so many right images, by kind; see `share.null_ratios`."""
+        mixture, sets = self.mixture, self.config.sets
+        draws = torch.Generator().manual_seed(self.config.seed)
+        return {k: null_ratios(mixture, pool, size, draws, sets) for k, pool in self.nulls.items()}
+
     def inspected(self, data: Dataset, dropped: int) -> Inspection:
         """Inspect a set."""
         log.info("%d images are inspected", len(data))
@@ -147,14 +158,11 @@ class _Bench:
         size = len(scores)
         if not size:
             raise DataError("the net gets no image of the set right: there is no success to find")
-        mixture, config = Mixture.of(self.fitted, self.touched), self.config
+        mixture, config = self.mixture, self.config
         draws = torch.Generator().manual_seed(config.seed)
         counts = mixture.counts(scores)
         ratio = float(mixture.ratio(counts))
-        nulls = {
-            kind: null_ratios(mixture, pool, size, draws, config.sets)
-            for kind, pool in self.nulls.items()
-        }
+        nulls = self.calibrated(size)
         bar = max(map(threshold, nulls.values()))
         low, high = share_interval(scores, self.fitted, self.touched, draws, config.sets)
         of_all = size / len(found)

@@ -46,11 +46,10 @@ def traces(net: nn.Module, x: Tensor, y: Tensor, whitening: Whitening) -> Traces
         net: frozen, in eval mode.
         x, y: (N, C, H, W) images in [0, 1] and (N,) int64 labels.
     """
-    parts = [
-        measured(net, images, labels, whitening)
-        for images, labels in zip(x.split(BATCH), y.split(BATCH), strict=True)
-    ]
-    values = torch.cat([part.detach() for part in parts]) if parts else torch.empty(0, len(NAMES))
+    values = torch.empty(0, len(NAMES))
+    if len(x):
+        pairs = zip(x.split(BATCH), y.split(BATCH), strict=True)
+        values = torch.cat([measured(net, *pair, whitening).detach() for pair in pairs])
     return Traces(values=values, right=values[:, NAMES.index("margin")] > 0)
 
 

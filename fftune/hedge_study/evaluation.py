@@ -131,7 +131,7 @@ def _question(net: nn.Module, dataset: Dataset, config: HedgeTrial, model_hash: 
         tier="full",
         attacks=(config.attack.label, ADAPTIVE),
         suite=config_hash(config),
-        defences=(Defended.of(name_of(hedge), Hedge(config=hedge)),),
+        defenses=(Defended.of(name_of(hedge), Hedge(config=hedge)),),
         repeats=1,
     )
 

@@ -10,7 +10,7 @@ from fftune.sweeping.trial_results import SPLITS, SeedResult
 
 HEDGE_LEGEND = (
     "front: no other hedge is better in both risks, on the split that selects. Robust: right on "
-    "the clean image and on the attacked one. Known: under attackers who know the defence too, on "
+    "the clean image and on the attacked one. Known: under attackers who know the defense too, on "
     "fewer images. Concealed: of the defended net's own mistakes, by a false friend who does not "
     "know it."
 )
@@ -19,7 +19,7 @@ HEDGE_LEGEND = (
 def hedge_grid(result: HedgeResult) -> Grid:
     """A row a hedge, on the split that reports, from the least natural risk on."""
     members = {trial.trial for trial in result.front.members}
-    heads = ["defence", "front", "robust, known", "robust", "clean", "concealed"]
+    heads = ["defense", "front", "robust, known", "robust", "clean", "concealed"]
     results = sorted(result.front.results, key=lambda r: r.test.natural_risk.value)
     known = [robust(r.aware).value for r in results if r.aware]
     rows: list[list[Cell]] = [[*heads]]

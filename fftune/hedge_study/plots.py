@@ -100,7 +100,7 @@ def _adaptive(
 
 def _annotate(figure: go.Figure, result: HedgeResult, risk: str) -> None:
     """Draw arrows to the bare model and to the chosen hedge."""
-    for what, found in (("no defence", result.undefended), ("chosen", result.chosen)):
+    for what, found in (("no defense", result.undefended), ("chosen", result.chosen)):
         if found is not None:
             figure.add_annotation(
                 x=found.test.natural_risk.value,

@@ -86,7 +86,7 @@ def hedge_headlines(result: HedgeResult) -> list[str]:
     lines = [
         f"Chosen: {result.describe(hedge.settings)}. Against attackers who do not know it, robust "
         f"accuracy is {_in_words(robust(hedge.test))}"
-        + (f"; without a defence {_in_words(robust(bare.test))}" if bare else "")
+        + (f"; without a defense {_in_words(robust(bare.test))}" if bare else "")
         + f". It is right on {_in_words(hedge.test.clean_accuracy)} of clean images"
         + (f", the bare net on {_in_words(bare.test.clean_accuracy)}." if bare else ".")
     ]
@@ -130,8 +130,8 @@ def hedge_caveats(result: HedgeResult) -> list[str]:
         *asked(result.front),
         f"Net {base.net.label}, {base.data.name}; {threat.norm}, eps {radius}. Crafted once on the "
         f"bare net by {attack.label} with steps of {step}, last iterate: the "
-        "protocol of Wu et al. 2021, which knows of no defence and flatters it.",
-        "Attackers who know the hedge climb through it (their algorithm 6, the defence's "
+        "protocol of Wu et al. 2021, which knows of no defense and flatters it.",
+        "Attackers who know the hedge climb through it (their algorithm 6, the defense's "
         "derivative taken for the identity, noise of their own at every step), on "
         f"{n.aware.total if n.aware else 0} of the images that report; stronger ones are in "
         "`fftune evaluate NET --defense hedge random`.",
@@ -139,7 +139,7 @@ def hedge_caveats(result: HedgeResult) -> list[str]:
         "attacked one, behind one and the same draw. A, as Wu et al. print it, asks only for the "
         "second. Hypocritical risk is conditional on the defended net's own mistakes.",
         f"{halves}: {n.validation.total:,} and {n.test.total:,}{chose}. Intervals are Wilson's, "
-        "95 %; one draw of each defence.",
+        "95 %; one draw of each defense.",
     ]
 
 
@@ -164,7 +164,7 @@ def _row(result: HedgeResult, trial: SeedResult) -> dict[str, object]:
         if path not in ("eps_d", "steps", "step_size")
     }
     return {
-        "defence": result.describe(trial.settings),
+        "defense": result.describe(trial.settings),
         **others,
         "clean": percent(counts.clean_accuracy),
         "robust": with_interval(robust(counts)),

@@ -61,7 +61,7 @@ class Row:
     label: str
     cells: tuple[Cell, ...]
     block: str = ""
-    """Rows of one block stand together, as the three defences of one net do."""
+    """Rows of one block stand together, as the three defenses of one net do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -99,7 +99,7 @@ class Exam:
     seed: int = 0
     """Seed of the attackers' noise."""
     attacks: tuple[str, ...] = ()
-    """Attacks that are run, by their names in rows, those who know of the defences among them;
+    """Attacks that are run, by their names in rows, those who know of the defenses among them;
     none: all of the battery, and none who knows."""
 
     def __post_init__(self) -> None:

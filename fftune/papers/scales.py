@@ -23,7 +23,7 @@ from fftune.papers.declarations import WEIGHTED, Net, Setup, Size, Substandard
 from fftune.recipes import Basis, Scale, training
 
 REPEATS = 3
-"""Draws of each defence (Wu et al. 2021, 4.1)."""
+"""Draws of each defense (Wu et al. 2021, 4.1)."""
 WIDTHS: dict[str, dict[str, int | None]] = {
     "tiny": {"mlp": 128, "vgg16": 8, "resnet18": 8, "wrn28_10": 8, "linf_dist": 128},
     "small": {"mlp": 512, "vgg16": 16, "resnet18": 16, "wrn28_10": 16, "linf_dist": 256},
@@ -183,7 +183,7 @@ epochs nets with lambda from 20 on came to answer one class."""
 
 
 def behind(names: tuple[str, ...]) -> DefenseConfig:
-    """Defences that a battery is scored behind."""
+    """Defenses that a battery is scored behind."""
     return DefenseConfig(names=names, repeats=REPEATS)
 
 

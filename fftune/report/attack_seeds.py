@@ -53,7 +53,7 @@ class SeedSpread:
 
 
 def seed_spreads(outcomes: Sequence[Outcomes]) -> list[SeedSpread]:
-    """Worst-case accuracy and hypocritical risk under each seed, bare and behind each defence.
+    """Worst-case accuracy and hypocritical risk under each seed, bare and behind each defense.
 
     Args:
         outcomes: of one net and one battery, each of one seed. Where some lack a figure, it is

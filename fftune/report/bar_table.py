@@ -14,10 +14,10 @@ BOUND = "certified_bound/hypocritical_accuracy"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judged:
-    """Verdicts on one net, bare or behind a defence, by the rates of its evaluation."""
+    """Verdicts on one net, bare or behind a defense, by the rates of its evaluation."""
 
     behind: str
-    """Name of the defence; empty for the bare net."""
+    """Name of the defense; empty for the bare net."""
     clean: Verdict
     """Verdict on accuracy on clean images, which decides."""
     touched: Mapping[str, Verdict]
@@ -60,7 +60,7 @@ _ANSWERS: dict[Outcome, str] = {"pass": "yes", "fail": "no", "inconclusive": "un
 
 
 def judged(rates: Mapping[str, Rate], bar: float) -> tuple[Judged, ...]:
-    """Judge a net by the rates of its evaluation, and again behind each defence.
+    """Judge a net by the rates of its evaluation, and again behind each defense.
 
     Args:
         rates: rates by name, as `attack_table.rates` and `defense_table.defense_rates` give them;
@@ -77,7 +77,7 @@ def judged(rates: Mapping[str, Rate], bar: float) -> tuple[Judged, ...]:
             for name, rate in rates.items()
             if name.startswith(start) and name.endswith(FRIEND) and rate.n == clean.n
         }
-        # A friend to whom a defence's draw is leaked does not touch what is deployed.
+        # A friend to whom a defense's draw is leaked does not touch what is deployed.
         touched = {name: one for name, one in touched.items() if not name.startswith("known")}
         most = rates.get(f"{at}{BOUND}")
         bound = None if most is None else judge(most, bar)
@@ -99,7 +99,7 @@ def bar_table(found: tuple[Judged, ...]) -> str:
 
 
 def decided(found: tuple[Judged, ...]) -> Outcome:
-    """Return the verdict that decides: the gravest on clean images, over the defences too."""
+    """Return the verdict that decides: the gravest on clean images, over the defenses too."""
     return worst(one.clean.outcome for one in found) if found else "inconclusive"
 
 

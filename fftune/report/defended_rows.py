@@ -1,4 +1,4 @@
-"""Rows behind defences as pandas frames, which every table and rate of defences groups by."""
+"""Rows behind defenses as pandas frames, which every table and rate of defenses groups by."""
 
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ CONTROL = "control"
 
 
 def undefended(outcomes: Outcomes) -> Outcomes:
-    """Select the rows of a battery alone: no defence, no adaptive attack."""
+    """Select the rows of a battery alone: no defense, no adaptive attack."""
     plain = outcomes.where(defense="none")
     chosen = (a for a in plain.values("attack") if a not in CONTROLS and not is_adaptive(a))
     return Outcomes.of(plain.where(attack=a).table for a in chosen)
@@ -26,7 +26,7 @@ def defense_frame(outcomes: Outcomes) -> "pd.DataFrame":
     """Return the rows with more columns: `right`, `wrong`, `before`, `doubt` and `mistaken`.
 
     `before` is the bare net's prediction of the same input. `doubt` is the share of draws in which
-    the net, its defence included, misclassifies the clean image; it is of draws that no attack is
+    the net, its defense included, misclassifies the clean image; it is of draws that no attack is
     judged under, the same for every attack and draw, and nan where rows have none. Examples whose
     doubt is above 1/2 are `mistaken`, D-; a tie is no mistake.
     """
@@ -45,7 +45,7 @@ def defense_frame(outcomes: Outcomes) -> "pd.DataFrame":
 
 
 def judged_draws(frame: "pd.DataFrame") -> int:
-    """Draws that attacks are judged under, m; 1 where rows have no attack behind a defence."""
+    """Draws that attacks are judged under, m; 1 where rows have no attack behind a defense."""
     last = frame.loc[frame["attack"] != CLEAN, "defense_repeat"].max()
     return 1 if last != last else int(last) + 1
 
@@ -59,7 +59,7 @@ def flip_counts(rows: "pd.DataFrame") -> dict[str, float]:
     """Count FtoT, TtoF, FtoF (to another false class) and unchanged, a mean over the draws.
 
     Args:
-        rows: of `defense_frame`, one attack under one defence.
+        rows: of `defense_frame`, one attack under one defense.
     """
     draws = max(1, rows["defense_repeat"].nunique())
     was, same = rows["before"] == rows["y"], rows["before"] == rows["pred_pert"]
@@ -84,7 +84,7 @@ def tried_by_all(rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _doubts(frame: "pd.DataFrame") -> "pd.Series[float]":
-    """Share of draws m to 2 m - 1 that are wrong about each clean image, by split and defence."""
+    """Share of draws m to 2 m - 1 that are wrong about each clean image, by split and defense."""
     import pandas as pd
 
     m, key = judged_draws(frame), ["split", "defense", "id"]

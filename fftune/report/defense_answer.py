@@ -1,4 +1,4 @@
-"""Answer to "does the defence help against one who knows it?", a row a defence."""
+"""Answer to "does the defense help against one who knows it?", a row a defense."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """Rates of a net behind one defence, in its first draw; each None where unknown."""
+    """Rates of a net behind one defense, in its first draw; each None where unknown."""
 
     defense: str
     clean: Rate | None
     """Accuracy on clean images."""
     blind: Rate | None
-    """Accuracy under the worst of the attacks that know of no defence."""
+    """Accuracy under the worst of the attacks that know of no defense."""
     aware: Rate | None
-    """Accuracy under the best of all attacks, of those that know the defence too."""
+    """Accuracy under the best of all attacks, of those that know the defense too."""
     gain: Paired | None
     """The last against the bare net's, image by image; None for the bare net."""
     concealed: Rate | None
@@ -56,7 +56,7 @@ class Answer:
 
 
 def answers(outcomes: Outcomes) -> list[Answer]:
-    """Judge each defence of a net; the bare net comes first."""
+    """Judge each defense of a net; the bare net comes first."""
     frame = judged(defense_frame(outcomes))
     found: list[Answer] = []
     for _, part in frame.groupby("split"):
@@ -66,7 +66,7 @@ def answers(outcomes: Outcomes) -> list[Answer]:
 
 
 def defense_blocks(nets: Mapping[str, Sequence[Answer]]) -> list[Block]:
-    """One table of nets and defences, and what its columns are.
+    """One table of nets and defenses, and what its columns are.
 
     Args:
         nets: answers by the names of the nets.
@@ -81,10 +81,10 @@ def defense_blocks(nets: Mapping[str, Sequence[Answer]]) -> list[Block]:
         for one in every:
             row = f"{name}, {_named(one)}" if several else _named(one)
             rows.append([row, *_cells(one, min(kept, default=-1.0))])
-    title = "Does the defence help against one who knows it? Accuracy in one draw of each"
+    title = "Does the defense help against one who knows it? Accuracy in one draw of each"
     legend = (
-        "known to attackers: under all attacks, of those that know the defence too; gain: less the "
-        "bare net's, image by image; not known: under the worst attack that knows no defence; "
+        "known to attackers: under all attacks, of those that know the defense too; gain: less the "
+        "bare net's, image by image; not known: under the worst attack that knows no defense; "
         "concealed: of the defended net's own mistakes, by the best of all false friends. "
         "--details prints every attack and all draws."
     )
@@ -92,7 +92,7 @@ def defense_blocks(nets: Mapping[str, Sequence[Answer]]) -> list[Block]:
 
 
 def _named(one: Answer) -> str:
-    return "no defence" if one.gain is None else one.defense
+    return "no defense" if one.gain is None else one.defense
 
 
 def _cells(one: Answer, least: float) -> list[Cell]:

@@ -27,7 +27,7 @@ ADVERSARIES = ("adversarial", "label_free")
 
 
 def defense_rates(outcomes: Outcomes) -> dict[str, Rate]:
-    """Rates under each defence, as in `defense/hedge/accuracy/pgd-20 adversarial`.
+    """Rates under each defense, as in `defense/hedge/accuracy/pgd-20 adversarial`.
 
     Those names are of the first draw; `defense/hedge/majority/accuracy/...` is by the majority of
     m draws, `defense/hedge/any/accuracy/...` by any of them. Risks are on what the defended net
@@ -48,7 +48,7 @@ def defense_rates(outcomes: Outcomes) -> dict[str, Rate]:
 
 
 def defense_expectations(outcomes: Outcomes) -> dict[str, Expectation]:
-    """Expectations under each defence, as in `defense/hedge/expectation/accuracy/...`."""
+    """Expectations under each defense, as in `defense/hedge/expectation/accuracy/...`."""
     found: dict[str, Expectation] = {}
     for defense, under in _behind(outcomes):
         at = f"defense/{defense}/expectation"
@@ -73,7 +73,7 @@ def _is_of_leaked(name: str) -> bool:
 
 
 def _resubmitted(under: "pd.DataFrame") -> Iterator[tuple[str, Resubmitted]]:
-    """Every attack behind one defence, then the worst cases, by the end of their names."""
+    """Every attack behind one defense, then the worst cases, by the end of their names."""
     for (attack, goal), rows in under.groupby(["attack", "goal"]):
         if goal == CONTROL:
             yield from _control(str(attack), rows)

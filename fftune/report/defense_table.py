@@ -1,4 +1,4 @@
-"""Text tables of defences (Wu et al. 2021, table 1), with adaptive attacks beside them."""
+"""Text tables of defenses (Wu et al. 2021, table 1), with adaptive attacks beside them."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 def defense_details(
     outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None
 ) -> list[Block]:
-    """Accuracies and concealed mistakes under each defence, on every split.
+    """Accuracies and concealed mistakes under each defense, on every split.
 
-    The battery, whose attacks know of no defence, is never shown without the adaptive attacks.
+    The battery, whose attacks know of no defense, is never shown without the adaptive attacks.
 
     Args:
         seconds: of each search, where they are known; see `EvalResult.seconds`.
@@ -54,7 +54,7 @@ def defense_details(
 
 
 def _without_chance(part: "pd.DataFrame") -> list[str]:
-    """Defences whose draws, of which there are several, never differ, as those of JPEG."""
+    """Defenses whose draws, of which there are several, never differ, as those of JPEG."""
     if judged_draws(part) < 2:
         return []
     key = ["defense", "attack", "goal", "target", "seed", "id"]
@@ -64,14 +64,14 @@ def _without_chance(part: "pd.DataFrame") -> list[str]:
 
 
 def _head(split: str, part: "pd.DataFrame", sure: Sequence[str]) -> list[str]:
-    """Say what the first tables show, and of which defences one draw tells all."""
-    head = f"{split}, under defences: n = {part['id'].nunique():,}"
+    """Say what the first tables show, and of which defenses one draw tells all."""
+    head = f"{split}, under defenses: n = {part['id'].nunique():,}"
     alike = f"  behind {' and '.join(sure)} all draws gave the same answers: one is shown"
     if {"none", *sure} >= set(part["defense"]):
         return [f"{head}; accuracy in %", alike]
     return [
         f"{head}, {judged_draws(part)} draws of each; mean accuracy in % (its variance over draws)",
-        "  attacks were crafted once, only the defence was drawn again: its noise alone varies",
+        "  attacks were crafted once, only the defense was drawn again: its noise alone varies",
         "  differences are of the first draw",
         *([alike] if sure else []),
     ]
@@ -130,7 +130,7 @@ def _friends(part: "pd.DataFrame") -> list[Block]:
 
 
 def _unmasked(hyp: "pd.DataFrame") -> list[Block]:
-    """Count the bare net's mistakes that a friend conceals, and that a defence shows again."""
+    """Count the bare net's mistakes that a friend conceals, and that a defense shows again."""
     hyp = hyp[hyp["pred_clean"] != hyp["y"]]
     if not len(hyp):
         return ["the bare net has no mistakes to conceal (n = 0)"]
@@ -155,7 +155,7 @@ def _unmasked(hyp: "pd.DataFrame") -> list[Block]:
 
 
 def _resubmitted(part: "pd.DataFrame") -> list[Block]:
-    """Format what comes of several submissions, behind one defence after the other."""
+    """Format what comes of several submissions, behind one defense after the other."""
     if part.loc[part["defense"] != "none", "doubt"].isna().all():
         few = "rows have too few draws of clean images to tell D+ and D- apart: evaluate again"
         return [few]
@@ -189,7 +189,7 @@ def _risk_of_friends(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[Block]
 
 
 def _gains(name: str, rows: "pd.DataFrame") -> list[str]:
-    """Format paired differences: each defence against none, and against random noise."""
+    """Format paired differences: each defense against none, and against random noise."""
     first = rows[rows["defense_repeat"] == 0].set_index(["defense", "id"])["right"]
     defenses = defenses_in(rows)
     pairs = [(defense, "none") for defense in defenses[1:]]
@@ -199,7 +199,7 @@ def _gains(name: str, rows: "pd.DataFrame") -> list[str]:
 
 
 def _flips(battery: "pd.DataFrame", attacks: Sequence[str], defenses: Sequence[str]) -> list[Block]:
-    """Format flips of predictions by a defence (Wu et al. 2021, fig. 2a), means over draws."""
+    """Format flips of predictions by a defense (Wu et al. 2021, fig. 2a), means over draws."""
     rows = [["images", *(f"{d} {c}" for d in defenses[1:] for c in ("FtoT", "TtoF", "FtoF"))]]
     for attack in attacks:
         cells = [attack]

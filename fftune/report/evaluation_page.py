@@ -68,12 +68,12 @@ class EvaluatedNet:
 
     @property
     def bare(self) -> Outcomes:
-        """Rows of the battery alone, without a defence."""
+        """Rows of the battery alone, without a defense."""
         return undefended(self.outcomes)
 
     @property
     def is_defended(self) -> bool:
-        """Was it scored behind a defence, too?"""
+        """Was it scored behind a defense, too?"""
         return bool(self.outcomes.defenses)
 
 

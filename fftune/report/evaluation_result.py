@@ -29,7 +29,7 @@ def evaluation_result(
 
     Args:
         failed: errors of nets that could not be evaluated, by their names.
-        details: add protocols, searches, convergence and every draw of defences.
+        details: add protocols, searches, convergence and every draw of defenses.
     """
     if len(nets) + len(failed) == 1:
         blocks = net_page(nets[0])

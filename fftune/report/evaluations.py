@@ -130,7 +130,7 @@ class EvaluationRecord:
             raise FftuneError(f"{lost} blocks are missing; the same command tries them again")
 
     def verdicts(self, outcomes: Outcomes | None) -> tuple[Judged, ...]:
-        """Verdicts on a net, bare and behind each defence; none without a bar or rows."""
+        """Verdicts on a net, bare and behind each defense; none without a bar or rows."""
         if self.bar is None or outcomes is None:
             return ()
         return judged(net_rates(outcomes), self.bar)

@@ -29,13 +29,13 @@ WORDS = {
     "larger hypocritical risk: against what the weight promises.",
     "inflation, test": "Share of all test images that is concealed, over seeds.",
     "seeds": "Number of training seeds; sd is the deviation between them.",
-    "clean": "Accuracy on clean images, behind the defence.",
-    "robust": "Right on the clean image and on the attacked one, behind one draw of the defence.",
-    "corrected (FtoT)": "Attacked images that are false without the defence and true behind it.",
-    "broken (TtoF)": "Attacked images that are true without the defence and false behind it.",
-    "robust, attackers know": "The same against attackers who know the defence, too.",
-    "hypocritical, friends know": "Hypocritical risk by false friends who know the defence.",
-    "n, attackers know": "Number of images that attackers who know the defence were run on.",
+    "clean": "Accuracy on clean images, behind the defense.",
+    "robust": "Right on the clean image and on the attacked one, behind one draw of the defense.",
+    "corrected (FtoT)": "Attacked images that are false without the defense and true behind it.",
+    "broken (TtoF)": "Attacked images that are true without the defense and false behind it.",
+    "robust, attackers know": "The same against attackers who know the defense, too.",
+    "hypocritical, friends know": "Hypocritical risk by false friends who know the defense.",
+    "n, attackers know": "Number of images that attackers who know the defense were run on.",
 }
 """Meanings of the headings of tables, by how they begin."""
 

@@ -124,10 +124,10 @@ def _share(part: "pd.DataFrame", union: int, seconds: Mapping[SearchKey, float])
 def defended_shares(
     rows: "pd.DataFrame", seconds: Mapping[SearchKey, float] | None = None
 ) -> dict[str, list[SearchShare]]:
-    """Count shares under each defence's first draw, of D+ and D- of the net behind it.
+    """Count shares under each defense's first draw, of D+ and D- of the net behind it.
 
     Those to which the defender's draw is leaked are left out. Passes are the search's own, with
-    those that it spent inside a surrogate defence.
+    those that it spent inside a surrogate defense.
 
     Args:
         rows: of `defended_rows.defense_frame`, one split.

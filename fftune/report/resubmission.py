@@ -1,6 +1,6 @@
-"""Resubmission of one point to a random defence: what comes of it, counted over images.
+"""Resubmission of one point to a random defense: what comes of it, counted over images.
 
-Croce et al. 2022 and DiffBreak (Kassis et al. 2024) show how much a defence's numbers depend on
+Croce et al. 2022 and DiffBreak (Kassis et al. 2024) show how much a defense's numbers depend on
 this: on whether an attacker may come back, and on whether the defender decides by many draws.
 """
 
@@ -31,7 +31,7 @@ Won = Literal["wrong", "right", "success"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resubmitted:
-    """Share of images by four rules, over m draws of a defence on one point of each image."""
+    """Share of images by four rules, over m draws of a defense on one point of each image."""
 
     one: Rate
     """By the first draw: one submission."""
@@ -55,7 +55,7 @@ def by_image(rows: "pd.DataFrame", won: Won) -> "pd.DataFrame":
     that of `defense_frame`. Examples that some attack has no rows of are dropped.
 
     Args:
-        rows: of `defense_frame`, behind one defence, of one or more attacks.
+        rows: of `defense_frame`, behind one defense, of one or more attacks.
         won: what the attacks are after.
     """
     import pandas as pd
@@ -122,7 +122,7 @@ def of_mistakes(found: "pd.DataFrame") -> Resubmitted:
 
 
 def gains(first: "pd.DataFrame", second: "pd.DataFrame") -> Mapping[str, Paired | MeanGain]:
-    """Compare two defences on the same images, by each of `RULES`.
+    """Compare two defenses on the same images, by each of `RULES`.
 
     Args:
         first, second: columns `one`, `majority`, `any` and `share` of what is to be compared.

@@ -1,4 +1,4 @@
-"""Text tables of resubmission: every attack behind a defence by four rules, over images."""
+"""Text tables of resubmission: every attack behind a defense by four rules, over images."""
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
@@ -35,7 +35,7 @@ def explained(under: "pd.DataFrame") -> list[str]:
     """Say what the columns are, and how it is decided whose mistakes are whose.
 
     Args:
-        under: rows of `defense_frame` behind all defences.
+        under: rows of `defense_frame` behind all defenses.
     """
     m = judged_draws(under)
     differ = any(len(_rules(rows)) > 1 for _, rows in under.groupby("defense"))
@@ -47,7 +47,7 @@ def explained(under: "pd.DataFrame") -> list[str]:
         "  expectation  mean over the draws",
     ]
     return [
-        *(several if differ else ["what attacks come to behind a defence"]),
+        *(several if differ else ["what attacks come to behind a defense"]),
         "  in brackets: 95 % intervals over images, as draws on one image are no further examples",
         "  `clean` and `random-start` are no attacks: they show what noise alone does",
         f"  D-: clean images that the defended net gets wrong in most of {m} draws of their own, "
@@ -57,10 +57,10 @@ def explained(under: "pd.DataFrame") -> list[str]:
 
 
 def adversaries(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[Block]:
-    """Format accuracy, robust accuracy, and adversarial risk on D+, behind one defence.
+    """Format accuracy, robust accuracy, and adversarial risk on D+, behind one defense.
 
     Args:
-        under, bare: rows of `defense_frame`, behind the defence and of the bare net.
+        under, bare: rows of `defense_frame`, behind the defense and of the bare net.
     """
     under, bare = (one[one["goal"].isin([*ADVERSARIES, CONTROL])] for one in (under, bare))
     if not (under["goal"] != CONTROL).any():
@@ -88,7 +88,7 @@ def adversaries(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[Block]:
 
 
 def friends(under: "pd.DataFrame", bare: "pd.DataFrame") -> list[Block]:
-    """Format hypocritical risk on D- of every false friend behind one defence."""
+    """Format hypocritical risk on D- of every false friend behind one defense."""
     under, bare = (one[one["goal"].isin(["hypocritical", CONTROL])] for one in (under, bare))
     return _block(under, bare, "right", "hypocritical risk", "D-", of_mistakes)
 

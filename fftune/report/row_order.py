@@ -1,4 +1,4 @@
-"""Order of attacks and defences in tables."""
+"""Order of attacks and defenses in tables."""
 
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -19,7 +19,7 @@ def attacks_in(rows: "pd.DataFrame") -> list[str]:
 
 
 def defenses_in(rows: "pd.DataFrame") -> list[str]:
-    """Names of defences, `none` first."""
+    """Names of defenses, `none` first."""
     return _ordered(rows["defense"].unique(), ["none", *DEFENSES])
 
 

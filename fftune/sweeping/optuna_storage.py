@@ -202,7 +202,7 @@ def _copied_from(study: StudyDir, record: Mapping[str, str]) -> Path | None:
     try:
         elsewhere = not before.samefile(study.path)
         same = read_record(before / RECORD, "owner")["owner"] == record["owner"]
-    except (OSError, StudyError):  # it is gone: this one was moved
+    except (OSError, ValueError, StudyError):  # it is gone, or no path: this one was moved
         return None
     return before if elsewhere and same else None
 

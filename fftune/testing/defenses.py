@@ -1,4 +1,4 @@
-"""Conformance tests of test-time defences."""
+"""Conformance tests of test-time defenses."""
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +21,7 @@ NOISE = Noise(0).fold("conformance")
 
 
 def check_defense(defense: str | DefenseSpec | Purify) -> None:
-    """Check a defence, and those that attackers search through in its stead.
+    """Check a defense, and those that attackers search through in its stead.
 
     Args:
         defense: its name, `FILE.py:NAME`, its record, or a `purify` function.
@@ -83,7 +83,7 @@ def _asked(made: Defense, net: nn.Module, x: Tensor, ids: Tensor, noise: Noise =
 
 def _check_access(made: Defense) -> None:
     """The adaptive attacker's gradient at x is the bare net's, at the purified image where images
-    are changed (BPDA), or that of the whole where the defence is differentiable.
+    are changed (BPDA), or that of the whole where the defense is differentiable.
     """
     net, x = small_net(SHAPE, CLASSES, 5), random_images(4, SHAPE, 5)
     ids, defender = torch.arange(4), NOISE.fold("defender")

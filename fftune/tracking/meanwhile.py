@@ -20,18 +20,21 @@ a net would wait while another thread imports."""
 def meanwhile(work: Callable[[], T]) -> Iterator[Callable[[], T]]:
     """Do work in a thread while the block runs, which is given what waits for its result.
 
-    The block ends after the work. An error of the work interrupts the block, and is raised; a block
-    that is not the main thread's goes on until it waits.
+    The block ends after the work, by an error as well: nothing goes on behind what then undoes it.
+    An error of the work interrupts the block, and is raised; a block that is not the main thread's
+    goes on until it waits.
     """
     running = _Work(work)
+    running.start()
     try:
-        running.start()
         yield running.wait
         running.wait()
     except KeyboardInterrupt:
         if running.error is not None:
             raise running.error from None
         raise
+    finally:
+        running.end()
 
 
 class _Work(Thread, Generic[T]):
@@ -68,6 +71,14 @@ class _Work(Thread, Generic[T]):
         Raises:
             Exception: whatever the work raised.
         """
-        with self._lock:
-            self._awaited = True
+        self._await()
         return self._result.result()
+
+    def end(self) -> None:
+        """Wait until the thread has ended, whatever its work came to."""
+        self._await()
+        self.join()
+
+    def _await(self) -> None:
+        with self._lock:  # from here on no error interrupts
+            self._awaited = True

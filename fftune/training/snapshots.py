@@ -11,6 +11,7 @@ from fftune.config import of_plain
 from fftune.errors import ModelError, StorageError
 from fftune.keyed_noise import GENERATOR
 from fftune.models.weights import read_plain, write_plain
+from fftune.names import is_plain
 from fftune.storage import sha256, write_text
 from fftune.stored_file import reading, require_plain_file
 
@@ -88,7 +89,10 @@ class Snapshots:
         try:
             with reading(path, "states"):
                 records = json.loads(path.read_text(encoding="utf-8"))
-                return [of_plain(Snapshot, record) for record in records]
+                found = [of_plain(Snapshot, record) for record in records]
+                if not all(is_plain(one.file) for one in found):
+                    raise StorageError("it names a file elsewhere")
+                return found
         except StorageError as error:
             log.warning("states in %s cannot be listed: %s", str(self.folder), error)
             return []

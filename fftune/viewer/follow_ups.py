@@ -52,7 +52,7 @@ def _of_checkpoint(checkpoint: Path) -> Commands:
 
 
 def _of_hedge(config: HedgeSweep, settings: Settings) -> Commands:
-    """Commands about a hedge: attackers who know it, and the defence itself."""
+    """Commands about a hedge: attackers who know it, and the defense itself."""
     trial = with_settings(config.base, settings)
     hedge, checkpoint = trial.hedge, Path(trial.net.weights).parent
     if not hedge.eps_d:

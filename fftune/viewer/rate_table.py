@@ -1,4 +1,4 @@
-"""Rates of evaluated rows as a viewer shows them: a row a defence and attack, and one sentence."""
+"""Rates of evaluated rows as a viewer shows them: a row a defense and attack, and one sentence."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,14 +13,14 @@ from fftune.risk import Rate
 from fftune.viewer.class_risks import plain_cell, told_rate
 
 COLUMNS = ("accuracy", "risk", "inflation")
-"""Columns after the names of the defence and of the attack."""
+"""Columns after the names of the defense and of the attack."""
 NOT_SHOWN = ("majority", "any", "expectation")
-"""Ways to count several draws of a defence, of which a table in a terminal tells."""
+"""Ways to count several draws of a defense, of which a table in a terminal tells."""
 WORST = "worst case over all attacks"
 
 
 def rate_table(outcomes: Outcomes) -> list[list[Any]]:
-    """Rows of defence, attack, and a cell for each of `COLUMNS`, null where it has no such rate."""
+    """Rows of defense, attack, and a cell for each of `COLUMNS`, null where it has no such rate."""
     rows: dict[tuple[str, str], dict[str, Rate]] = {}
     found = {**rates(undefended(outcomes)), **defense_rates(outcomes)}
     for defense, attack, column, rate in _named(found):
@@ -50,7 +50,7 @@ def finding(outcomes: Outcomes, question: Question) -> list[str]:
 
 
 def _named(found: Mapping[str, Rate]) -> Iterator[tuple[str, str, str, Rate]]:
-    """Defence, attack and column of each rate, by its name."""
+    """Defense, attack and column of each rate, by its name."""
     for name, rate in found.items():
         defense, rest = "none", name
         if name.startswith("defense/"):

@@ -1,4 +1,4 @@
-"""One net's rows as a viewer shows them: bare, and behind each defence."""
+"""One net's rows as a viewer shows them: bare, and behind each defense."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ TOLD = {name: name for name in ("tier", "protocol", "seed", "restart")} | {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """Rows of one net on one split, as one draw of one defence answered, or without any."""
+    """Rows of one net on one split, as one draw of one defense answered, or without any."""
 
     defense: str
-    """Name of the defence, or "none"."""
+    """Name of the defense, or "none"."""
     draws: int
-    """Draws of the defence that the rows have; the first is shown."""
+    """Draws of the defense that the rows have; the first is shown."""
     frame: pd.DataFrame
     """Rows of the first draw, with columns `clean` (the prediction of the clean image, as defended)
     and `counts` (the attack counts for risks: controls, and attackers who were told the draw, do
@@ -45,10 +45,10 @@ class Seen:
 
 
 def seen(outcomes: Outcomes, split: str) -> list[Seen]:
-    """Part the rows of a split by their defences, none first.
+    """Part the rows of a split by their defenses, none first.
 
     Raises:
-        DataError: the rows are of several nets, or of schema 1 and behind a defence.
+        DataError: the rows are of several nets, or of schema 1 and behind a defense.
     """
     frame = outcomes.where(split=split).to_pandas()
     names = ("attack", "goal", "defense", "protocol", "tier", "config_hash", "model_hash")

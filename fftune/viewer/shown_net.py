@@ -39,7 +39,7 @@ class ShownNet:
 
     @property
     def parts(self) -> list[Seen]:
-        """Rows bare and behind each defence."""
+        """Rows bare and behind each defense."""
         return seen(self.outcomes, self.split)
 
     def plain(self) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from fftune import recipes
-from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train, view
+from fftune.cli import data, data_sign, doctor, evaluate, report, reproduce, sweep, train, view
 from fftune.cli.help_page import Manual
 from fftune.config.study import kind_record
 
@@ -26,5 +26,6 @@ COMMANDS: dict[str, tuple[Any, Any, Manual]] = {
     "sweep hedge": (*swept("hedge"), sweep.OF_MODEL),
     "data write": (data.Write, None, data.MANUALS["write"]),
     "data verify": (data.Verify, None, data.MANUALS["verify"]),
+    "data sign": (data_sign.Sign, None, data.MANUALS["sign"]),
     "data list": (data.List, None, data.MANUALS["list"]),
 }

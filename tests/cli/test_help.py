@@ -38,8 +38,6 @@ def complaints(flag: Flag) -> list[str]:
         found.append("no sentence")
     if kinds & {int, float} and not UNITS.search(text):
         found.append("no unit")
-    if "defence" in f"{text} {flag.about}".lower():
-        found.append("another spelling")
     if "None" in flag.value or "{" in flag.value or "STR" in flag.value:
         found.append("a type for a word")
     needed = NoneType in kinds or flag.kind is tuple or "..." in flag.value

@@ -63,7 +63,7 @@ def test_it_is_float32(name, everything_fast) -> None:
     assert float((found - exact).abs().max()) < 2e-5 * float(exact.abs().max())
 
 
-def test_a_defences_steps_are_part_of_it(everything_fast) -> None:
+def test_a_defenses_steps_are_part_of_it(everything_fast) -> None:
     """The same example, alone, among others and in another order."""
     net, x = net_of("small_resnet").cuda(), images()[:300].cuda()
     defense, ids = Hedge(config=HedgeConfig(steps=5)), torch.arange(300)

@@ -1,4 +1,4 @@
-"""A net behind a defence: what it says, whose slope it has, and which draws it takes."""
+"""A net behind a defense: what it says, whose slope it has, and which draws it takes."""
 
 import pytest
 import torch
@@ -47,7 +47,7 @@ def slope(net: nn.Module, x: Tensor, label: int) -> tuple[Tensor, Tensor]:
 
 
 def test_the_slope_is_that_at_the_hedged_point(net, images) -> None:
-    """2 x_hed, not 2 x: the defence is taken for the identity on the way back."""
+    """2 x_hed, not 2 x: the defense is taken for the identity on the way back."""
     noise = DEFENDER.fold(0)
     x_hed = hedged(net, images, noise)
     assert not torch.allclose(x_hed, images, atol=0.01)
@@ -230,7 +230,7 @@ def test_who_knows_no_draw_takes_fresh_ones_of_his_own(net, images) -> None:
 
 
 def test_the_search_inside_takes_no_gradient_of_the_attackers(net, images) -> None:
-    """Backward goes through the net once a draw, not through the defence's own steps."""
+    """Backward goes through the net once a draw, not through the defense's own steps."""
     counted = QueryCounter(net, net(images))
     behind = Defended(
         counted, Hedge(config=HEDGE), noise=ExampleNoise(DEFENDER, IDS), draws=3, fresh=True

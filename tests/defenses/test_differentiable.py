@@ -1,4 +1,4 @@
-"""Adaptive attackers behind a defence that can be differentiated, and behind one that cannot."""
+"""Adaptive attackers behind a defense that can be differentiated, and behind one that cannot."""
 
 import pytest
 import torch

@@ -37,7 +37,7 @@ def test_noise_helps_whom_the_attacker_just_reached_and_hurts_whom_it_just_misse
     assert both.direct == pytest.approx(0, abs=1e-12)
 
 
-def test_our_attack_and_our_random_defence_play_that_game(linear: nn.Module) -> None:
+def test_our_attack_and_our_random_defense_play_that_game(linear: nn.Module) -> None:
     """One l_2 step, then hedge without steps, on 2,000 copies of a linear net's example."""
     n, eps, eps_d = 2000, 0.05, 0.2
     normal = linear.weight / linear.weight.norm()

@@ -137,7 +137,7 @@ def attack(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     return pgd(model, x, y, config=config, goal="adversarial", loss="ce", noise=noise, ids=IDS)
 
 
-def test_algorithm_6_without_a_defence_is_pgd(net, images) -> None:
+def test_algorithm_6_without_a_defense_is_pgd(net, images) -> None:
     """No steps leave the noise: only without a radius too is nothing left."""
     attacker = Noise(0).fold("digits", "test")
 

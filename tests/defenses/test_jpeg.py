@@ -1,4 +1,4 @@
-"""JPEG as a defence: what Pillow reads from a file that it wrote."""
+"""JPEG as a defense: what Pillow reads from a file that it wrote."""
 
 import numpy as np
 import pytest

@@ -40,7 +40,7 @@ def test_nobody_can_tell_the_intrinsic_band() -> None:
 
 
 def test_a_bias_larger_than_the_attack() -> None:
-    """Appendix C.3: (eps, zeta) is wrong before; a larger defence mends that too."""
+    """Appendix C.3: (eps, zeta) is wrong before; a larger defense mends that too."""
     task = LinearTask(zeta=1.5)
     found = accuracies(task)
     assert found.natural == pytest.approx(1 - 0.5 / 6, abs=1e-12)

@@ -1,4 +1,4 @@
-"""Nets around a net as defences: what they answer, what attackers see, and what is refused."""
+"""Nets around a net as defenses: what they answer, what attackers see, and what is refused."""
 
 import pytest
 import torch
@@ -126,8 +126,8 @@ def brightened(model, x, *, noise, ids):
 @pytest.mark.parametrize(
     "spec", [DefenseSpec(purify=brighter), DefenseSpec(wrap=brightened)], ids=["purify", "wrap"]
 )
-def test_a_defence_that_changes_the_images_it_is_given_is_one_line(spec: DefenseSpec) -> None:
-    """The next draw, and the next defence, would be given what it has left."""
+def test_a_defense_that_changes_the_images_it_is_given_is_one_line(spec: DefenseSpec) -> None:
+    """The next draw, and the next defense, would be given what it has left."""
     with pytest.raises(ConfigError, match="^defense '.*' must not change the images that it is gi"):
         answered(spec, NET, X.clone(), DRAWN)
 

@@ -58,7 +58,7 @@ def test_a_masked_net_fails(fitted, digits) -> None:
     assert "black-box attacks are no better than gradients" in failed(found), found
 
 
-def test_the_five_are_judged_under_a_defence_too(fitted, digits) -> None:
+def test_the_five_are_judged_under_a_defense_too(fitted, digits) -> None:
     few = digits.select(torch.arange(20), "test")
     found = behaviours(fitted, few, BATTERY, threat=THREAT, defense="random")
     assert len(found) == 5 and all("n = 20" in check.evidence for check in found)

@@ -1,4 +1,4 @@
-"""Which examples a block has rows of, what they are called, and what defences add to them."""
+"""Which examples a block has rows of, what they are called, and what defenses add to them."""
 
 from dataclasses import replace
 
@@ -44,7 +44,7 @@ def test_scope_wrong_is_of_mistakes_alone(searches) -> None:
     rows = frame(model_under_test(), attack(part(), scope="wrong", goal="hypocritical"))
     assert rows["id"].tolist() == [8, 52] and rows["target"].tolist() == [0, 3]
     assert searches.given[0]["ids"] == [8, 52]
-    # Without a defence there are no other mistakes.
+    # Without a defense there are no other mistakes.
     rows = frame(model_under_test(), attack(part(), scope="mistaken", goal="hypocritical"))
     assert rows["id"].tolist() == [8, 52]
 
@@ -150,7 +150,7 @@ DIFFERENT = {
 
 
 def test_no_two_different_attacks_share_a_name(searches) -> None:
-    """Rows are keyed by this hash: a part, an order, a defence or a draw more is another key."""
+    """Rows are keyed by this hash: a part, an order, a defense or a draw more is another key."""
     searches.set("pgd", move({}))
     subject = model_under_test(defense_set=guard_of({"hedge": HEDGES[0], "random": HEDGES[1]}))
     named: dict[str, tuple[str, str]] = {}
@@ -165,7 +165,7 @@ def test_no_two_different_attacks_share_a_name(searches) -> None:
     assert set(again["config_hash"]) <= named.keys()
 
 
-def test_the_same_defence_by_another_radius_is_another_name(searches) -> None:
+def test_the_same_defense_by_another_radius_is_another_name(searches) -> None:
     searches.set("pgd", move({}))
     names = set()
     for defense in HEDGES:
@@ -174,10 +174,10 @@ def test_the_same_defence_by_another_radius_is_another_name(searches) -> None:
     assert len(names) == 2
 
 
-# Behind defences.
+# Behind defenses.
 
 
-def test_every_draw_of_every_defence_scores_the_same_examples(searches) -> None:
+def test_every_draw_of_every_defense_scores_the_same_examples(searches) -> None:
     """By the untouched net, on what its own slopes made of the perturbed inputs; searches alone
     ask the copy, which says class 2 of everything and has no slope."""
     searches.set("pgd", move({30: 0.375, 17: 0.5625}))
@@ -215,7 +215,7 @@ def test_the_control_has_a_draw_for_every_attack_and_the_others_their_repeats(se
         assert len(defended) == 5 * draws
 
 
-def test_a_friends_success_behind_a_defence_is_the_true_class(searches) -> None:
+def test_a_friends_success_behind_a_defense_is_the_true_class(searches) -> None:
     searches.set("pgd", move({8: 0.124}))
     defense_set = guard_of({"none": HedgeConfig(eps_d=0.0, steps=0)})
     wide = part(threat=ThreatModel(eps=1.0))

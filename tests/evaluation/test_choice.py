@@ -73,7 +73,7 @@ def test_the_point_that_fools_most_draws_is_handed_over(order, searches) -> None
 
 
 def test_every_search_tries_every_example(searches) -> None:
-    """Whatever the others did to the bare net: a success there may be none behind the defence."""
+    """Whatever the others did to the bare net: a success there may be none behind the defense."""
     searches.set("pgd", move({30: 0.375, 4: 0.625, 17: 0.875}))
     searches.set("fgsm", move({30: 0.375}))
     for protocol in (None, "first_success"):
@@ -84,7 +84,7 @@ def test_every_search_tries_every_example(searches) -> None:
         assert rows["pred_pert"].tolist() == [1, 2, 3, 3, 0]
 
 
-def test_stages_go_through_a_defence_or_not_each_as_it_says(searches) -> None:
+def test_stages_go_through_a_defense_or_not_each_as_it_says(searches) -> None:
     searches.set("pgd", move({}))
     access = AdaptiveAccess(defense=Hedge(config=SHAKE))
     stages = [part(), replace(part(), access=access), part()]
@@ -108,7 +108,7 @@ def test_friends_choose_what_is_right_behind_most_draws(searches) -> None:
 
 @dataclass(frozen=True)
 class Spy(Defense):
-    """A defence that moves nothing and notes which noise it was given."""
+    """A defense that moves nothing and notes which noise it was given."""
 
     heard: ClassVar[list[Noise]] = []
 

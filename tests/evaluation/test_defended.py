@@ -51,7 +51,7 @@ def test_rows_of_every_draw_beside_the_undefended_ones(outcomes, toy, blobs) -> 
     assert outcomes.where(defense="none").values("defense_repeat") == {0}
 
 
-def test_none_beside_a_defence_adds_nothing(toy, blobs) -> None:
+def test_none_beside_a_defense_adds_nothing(toy, blobs) -> None:
     """The bare net is always shown: its rows are not doubled, nor has it attackers of its own."""
     few = blobs.select(torch.arange(20), "test")
     hedge_alone, both, none = (
@@ -63,7 +63,7 @@ def test_none_beside_a_defence_adds_nothing(toy, blobs) -> None:
     assert "n = 20)" in table(undefended(both)) and "n = 80" not in table(undefended(both))
 
 
-def test_the_command_takes_none_for_no_defence(toy, blobs, root) -> None:
+def test_the_command_takes_none_for_no_defense(toy, blobs, root) -> None:
     few = blobs.select(torch.arange(20), "test")
     for names, shown in ((("none",), ""), (("none", "random"), "-random")):
         defense = DefenseConfig(**BRIEF, names=names, steps=1, draws=1)
@@ -93,7 +93,7 @@ def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> N
     assert set(verdicts["forwards"]) == {3} and set(verdicts["backwards"]) == {2}
 
 
-def test_without_a_radius_a_defence_changes_nothing(toy, blobs) -> None:
+def test_without_a_radius_a_defense_changes_nothing(toy, blobs) -> None:
     still = DefenseConfig(**BRIEF, names=("hedge",), eps_d=0, steps=2, draws=1)
     found = evaluate(toy, blobs, BATTERY, threat=THREAT, defense=still)
     frame = defense_frame(found)
@@ -107,7 +107,7 @@ def test_without_a_radius_a_defence_changes_nothing(toy, blobs) -> None:
     assert len(one) > len(blobs) and one.equals(two[one.index])
 
 
-def test_a_defences_pixels_are_not_looked_at_again(toy, blobs, monkeypatch) -> None:
+def test_a_defenses_pixels_are_not_looked_at_again(toy, blobs, monkeypatch) -> None:
     """Each look at a value would wait for the device."""
 
     def looked(*_: object) -> None:
@@ -311,7 +311,7 @@ def test_best_of_all_has_the_strongest_adaptive_attack() -> None:
     said = lines_of(defense_table(by_hand(clean, attacks)))
     assert "adaptive-hedge 100.00 50.00 (0.00)" in said
     assert "best of all 100.00 50.00 (0.00)" in said
-    assert "hedge 100.00 (0.00) 100.00 (0.00)" in said  # of what knows no defence
+    assert "hedge 100.00 (0.00) 100.00 (0.00)" in said  # of what knows no defense
 
 
 def test_a_worst_case_is_of_examples_that_all_attacks_have_rows_for() -> None:
@@ -384,7 +384,7 @@ def test_the_table_says_all_of_it(outcomes, blobs) -> None:
     assert "hedge" not in table(undefended(outcomes))
 
 
-def test_bad_defences_are_one_line(toy, blobs) -> None:
+def test_bad_defenses_are_one_line(toy, blobs) -> None:
     class Rounded(torch.nn.Module):
         def forward(self, x):
             return toy((x * 8).round() / 8)
@@ -414,7 +414,7 @@ def test_fast_at_stops_at_the_first_restart_that_succeeds() -> None:
     }
 
 
-def test_risks_are_of_one_defence_at_a_time(outcomes) -> None:
+def test_risks_are_of_one_defense_at_a_time(outcomes) -> None:
     with pytest.raises(DataError, match="choose one defense"):
         RiskCounts.of(outcomes, attack="pgd-3", split="test")
     one = outcomes.where(defense="hedge", defense_repeat=2)
@@ -440,7 +440,7 @@ class Kept:
 RUNS: list[Kept] = []
 
 
-def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defence(
+def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defense(
     outcomes, tmp_path, monkeypatch, caplog
 ) -> None:
     stand_ins = {"TrackedRun": Kept, "open_to_write": id, "in_place_of": nullcontext}
@@ -481,7 +481,7 @@ def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defence(
     assert strongest["found_by_all"] == worst["count"] > 0
 
 
-def test_metrics_under_each_defence_by_hand() -> None:
+def test_metrics_under_each_defense_by_hand() -> None:
     """As in `test_friends_by_hand`, of the first draw; adversaries beside them."""
     clean = {"none": [[0, 0, 1, 1, 1, 1]], "hedge": [[2, 2, 0, 1, 1, 1]] * 4}
     still, attacks = [1, 1, 1, 1, 1, 1], {}

@@ -66,7 +66,7 @@ class Told:
     blinded: Callable[[int], bool] = lambda _: False
     """Fooled ones that PGD-50 does not fool."""
     defended: bool = False
-    """Whether each example has a row behind a defence too, which never succeeds but in a canary."""
+    """Whether each example has a row behind a defense too, which never succeeds but in a canary."""
     asked: list[tuple[str, str, list[int]]] = field(default_factory=list)
 
     def __call__(self, tasks: Sequence[BlockTask]) -> dict[BlockTask, pa.Table]:
@@ -284,7 +284,7 @@ def test_of_several_probes_the_ensemble_alone_is_searched_again() -> None:
     assert canaries[0].tier == "escalating"
 
 
-def test_what_happens_behind_defences_decides_nothing() -> None:
+def test_what_happens_behind_defenses_decides_nothing() -> None:
     """Survivors and wins are the bare net's."""
     told = Told(beaten=lambda attack, i: attack.name == "ensemble" and i >= 5, defended=True)
     defense = DefenseConfig(**BRIEF, names=("random",), repeats=1, draws=1)

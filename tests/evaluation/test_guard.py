@@ -1,4 +1,4 @@
-"""The defences of a data set's split, and what a draw of one says."""
+"""The defenses of a data set's split, and what a draw of one says."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_a_guard_has_the_settings_that_were_asked_for() -> None:
 
 
 @pytest.mark.parametrize("names", [(), ("none",)])
-def test_without_a_defence_there_is_no_guard(names) -> None:
+def test_without_a_defense_there_is_no_guard(names) -> None:
     assert of(DefenseConfig(names=names)) is None
 
 
@@ -80,7 +80,7 @@ class Up(Quarter):
         return logits + tilt * (pixel - pixel.detach())
 
 
-def test_the_net_that_gives_the_verdict_is_the_one_that_a_defence_follows() -> None:
+def test_the_net_that_gives_the_verdict_is_the_one_that_a_defense_follows() -> None:
     """One step up by a quarter, from the net's own slope; the net then says where pixels are."""
     config = HedgeConfig(eps_d=0.25, steps=1, step_size=0.25, start="none")
     x = torch.tensor([0.125, 0.375, 0.5625])
@@ -105,7 +105,7 @@ def test_a_verdict_takes_no_gradients() -> None:
     assert asked == [False]
 
 
-def test_a_hash_names_both_the_attack_and_the_defence() -> None:
+def test_a_hash_names_both_the_attack_and_the_defense() -> None:
     def verdict(config: HedgeConfig, repeat: int = 0) -> DefendedPrediction:
         nothing = torch.zeros(0, dtype=torch.int64)
         return DefendedPrediction(

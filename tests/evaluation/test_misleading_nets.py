@@ -1,4 +1,4 @@
-"""Nets that mislead gradient attacks, at every tier, for both goals, bare and behind a defence.
+"""Nets that mislead gradient attacks, at every tier, for both goals, bare and behind a defense.
 
 Each is noticed: its number is that of the net it hides, or a remark says why not, or it is refused
 in one line.
@@ -106,7 +106,7 @@ def test_what_has_no_answers_of_its_own_is_remarked_on(name: str, tier: str, toy
 
 
 @pytest.mark.parametrize("name", [*HIDING, *CHANGING])
-def test_false_friends_meet_them_too_and_so_do_defences(name: str, toy, few) -> None:
+def test_false_friends_meet_them_too_and_so_do_defenses(name: str, toy, few) -> None:
     """Where a gradient is zero everywhere, PGD, C&W and the hedge have nothing to follow."""
     net = Of(toy, HIDING[name][0]) if name in HIDING else CHANGING[name][0](copy.deepcopy(toy))
     if name == "rounding inputs":

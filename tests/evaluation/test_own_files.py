@@ -1,4 +1,4 @@
-"""Attacks, defences and batteries of a user's own, by `FILE.py:NAME`."""
+"""Attacks, defenses and batteries of a user's own, by `FILE.py:NAME`."""
 
 from dataclasses import replace
 
@@ -80,7 +80,7 @@ def own(tmp_path):
     return lambda name: f"{file}:{name}"
 
 
-def test_a_defence_that_is_no_hedge_is_scored_like_one(own, toy, blobs) -> None:
+def test_a_defense_that_is_no_hedge_is_scored_like_one(own, toy, blobs) -> None:
     few = blobs.select(torch.arange(30), "test")
     names = (own("quantise"), own("SMOOTH"), "random")
     defense = DefenseConfig(**BRIEF, names=names, repeats=2, draws=2)
@@ -97,16 +97,16 @@ def test_a_defence_that_is_no_hedge_is_scored_like_one(own, toy, blobs) -> None:
     smooth = found.where(attack="clean", defense="SMOOTH").to_pandas()
     counts = {name: set(smooth[name]) for name in ("forwards", "backwards", "queries")}
     assert counts == {"forwards": {4}, "backwards": {0}, "queries": {4}}
-    # Each attack of the adaptive attacker is taken through the defence, and counted so.
+    # Each attack of the adaptive attacker is taken through the defense, and counted so.
     aware = found.where(attack="aware-SMOOTH", goal="adversarial", defense="none").to_pandas()
     assert set(aware["backwards"]) == {2} and aware["forwards"].min() >= 2 * 4
     text = defense_table(found)
     assert "quantise - none" in text and "SMOOTH - random" in text and "aware-quantise" in text
     assert "defense/quantise/worst_case/accuracy" in defense_rates(found)
-    assert "quantise" in found.questions[0]["defences"][0]["name"]
+    assert "quantise" in found.questions[0]["defenses"][0]["name"]
 
 
-def test_the_shipped_tests_pass_on_defences_and_batteries(own) -> None:
+def test_the_shipped_tests_pass_on_defenses_and_batteries(own) -> None:
     for name in ("random", "hedge", "hedge_one_class", own("quantise"), own("SMOOTH")):
         check_defense(name)
     batteries = ("risks", "nine", "autoattack", "ensemble", "hypocritical", "targets", "fast_at")
@@ -135,7 +135,7 @@ def squeezed(model, x, *, noise, ids):
         (squeezed, "purify returned"),
     ],
 )
-def test_a_defence_that_breaks_a_promise_is_told(purify, said) -> None:
+def test_a_defense_that_breaks_a_promise_is_told(purify, said) -> None:
     with pytest.raises(AssertionError, match=said):
         check_defense(purify)
 
@@ -180,7 +180,7 @@ def test_a_tier_where_it_has_no_meaning_is_refused(name: str) -> None:
         BatteryConfig(name=name, tier="full")
 
 
-def test_what_is_no_battery_or_defence_is_refused_in_one_line(own) -> None:
+def test_what_is_no_battery_or_defense_is_refused_in_one_line(own) -> None:
     with pytest.raises(ConfigError, match="must return one or more Attacks"):
         attacks_of(BatteryConfig(name=own("nothing")), THREAT)
     with pytest.raises(ConfigError, match="must be a BatterySpec or a function, got int"):
@@ -197,7 +197,7 @@ def test_what_is_no_battery_or_defence_is_refused_in_one_line(own) -> None:
         DefenseConfig(**BRIEF, names=("hedge", own("hedge")))
 
 
-def test_a_file_that_was_edited_is_another_defence_and_other_blocks(own, toy, blobs) -> None:
+def test_a_file_that_was_edited_is_another_defense_and_other_blocks(own, toy, blobs) -> None:
     def made() -> tuple[object, object]:
         names = (own("quantise"),)
         defense = DefenseConfig(**BRIEF, names=names, draws=1)
@@ -219,7 +219,7 @@ def test_a_file_that_was_edited_is_another_defence_and_other_blocks(own, toy, bl
     assert said[1] == 0.5
 
 
-def test_passes_of_a_defence_are_part_of_what_an_adaptive_attack_costs(own, toy, blobs) -> None:
+def test_passes_of_a_defense_are_part_of_what_an_adaptive_attack_costs(own, toy, blobs) -> None:
     defense = DefenseConfig(**BRIEF, names=(own("SMOOTH"), own("quantise")), draws=2)
     job = job_of(toy, blobs, BatteryConfig(steps=2), threat=THREAT, defense=defense)
     cost = {a.name: passes(a) for a in adaptive_attacks(job.attacks[:1], job.defense_set, THREAT)}

@@ -21,7 +21,7 @@ from tests.brief import BRIEF
 from tests.questions import ASKED as PLAIN
 
 HEDGE = Defended(name="hedge", norm="linf", eps_d=0.1, steps=2, step_size=0.05, clamp=True)
-ASKED = replace(PLAIN, defences=(HEDGE,), repeats=3)
+ASKED = replace(PLAIN, defenses=(HEDGE,), repeats=3)
 OTHERS = {
     "net": "other",
     "model_hash": "1a2b3c4d00000000",
@@ -44,7 +44,7 @@ OTHERS = {
     "threads": 2,
     "block_size": 255,
     "seed": 1,
-    "defences": (replace(HEDGE, step_size=0.06),),
+    "defenses": (replace(HEDGE, step_size=0.06),),
     "repeats": 4,
     "engine": 3,
 }
@@ -59,7 +59,7 @@ def test_the_name_says_it_and_a_head_tells_all() -> None:
         "classes   2 in order: cat, dog",
         "ball      linf, eps 0.0313725 (8/255)",
         "attacks   battery nine, tier full: pgd-20, cw; seed 0",
-        "defences  hedge (linf, eps_d 0.1, K 2 of 0.05); 3 draws of each",
+        "defenses  hedge (linf, eps_d 0.1, K 2 of 0.05); 3 draws of each",
         f"run       cpu, fp32, 1 thread, blocks of 256; fftune {__version__}, engine 2",
     ]
     assert ASKED.head(6.0).startswith("net       fastat_small, weights 1a2b3c4d, lambda 6\n")
@@ -67,7 +67,7 @@ def test_the_name_says_it_and_a_head_tells_all() -> None:
     assert aware.head().splitlines()[4:7] == [
         *ASKED.head().splitlines()[4:6],
         "aware     clean, random-start, aware-hedge (controls, and attackers that know of "
-        "defences)",
+        "defenses)",
     ]
     remarked = replace(ASKED, remarks=("range: inputs beyond 1",))
     assert remarked.head().endswith("remark    range: inputs beyond 1")
@@ -98,6 +98,10 @@ def test_json_gives_the_question_back() -> None:
     assert from_json(Question, to_json(ASKED)) == ASKED
 
 
+def test_a_question_of_another_spelling_is_read() -> None:
+    assert from_json(Question, to_json(ASKED).replace("defenses", "defences")) == ASKED
+
+
 def test_rows_in_memory_say_what_was_resolved(toy, blobs) -> None:
     defense = DefenseConfig(**BRIEF, names=("random",), norm="l2", repeats=1, draws=1)
     threat = ThreatModel(eps=0.05)
@@ -107,7 +111,7 @@ def test_rows_in_memory_say_what_was_resolved(toy, blobs) -> None:
     assert (found.data, found.split, found.examples) == ("blobs", "test", 100)
     assert found.classes == tuple("abcdefgh")
     assert (found.norm, found.eps, found.device, found.precision) == ("linf", 0.05, "cpu", "fp32")
-    assert [(d.name, d.norm, d.eps_d) for d in found.defences] == [("random", "l2", 0.5)]
+    assert [(d.name, d.norm, d.eps_d) for d in found.defenses] == [("random", "l2", 0.5)]
 
 
 FILE = """

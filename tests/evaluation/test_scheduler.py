@@ -77,7 +77,7 @@ def test_an_unmeasured_probe_is_told_by_the_pace_of_the_others() -> None:
     assert expense.of(TASKS[3]) == pytest.approx(passes(LONG) * 0.25)
 
 
-def test_scoring_behind_defences_is_part_of_the_guess() -> None:
+def test_scoring_behind_defenses_is_part_of_the_guess() -> None:
     """A vote of 100 copies in 3 draws takes longer than a short search: the rest is no longer."""
     config = DefenseConfig(names=("smoothing", "jpeg"), repeats=3)
     threat = ThreatModel()

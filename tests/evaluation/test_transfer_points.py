@@ -162,7 +162,7 @@ def test_the_worst_case_of_a_net_without_gradients_holds_what_transfers(nets, im
     assert UnionCounts.of(rows, split="test").fooled == int(fooled.sum()) > 0
 
 
-def test_a_job_that_has_travelled_has_the_same_rows_also_behind_a_defence(nets, images) -> None:
+def test_a_job_that_has_travelled_has_the_same_rows_also_behind_a_defense(nets, images) -> None:
     """The weights of the other net go with it: no worker has its file."""
     net = load_model(named_spec(nets("same")))
     defense = DefenseConfig(names=("random",), repeats=2)

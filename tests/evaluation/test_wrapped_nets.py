@@ -1,4 +1,4 @@
-"""Every shipped defence, and a wrapped net from a file, through an evaluation with attackers."""
+"""Every shipped defense, and a wrapped net from a file, through an evaluation with attackers."""
 
 from copy import deepcopy
 
@@ -91,7 +91,7 @@ def test_each_is_scored_beside_its_attackers(own, toy, blobs) -> None:
     # The attacker through smoothing differentiates each of two copies at each of two steps.
     aware = found.where(attack="aware-smoothing", goal="adversarial", defense="none").to_pandas()
     assert set(aware["backwards"]) == {4}
-    told = {one["name"]: one["others"] for one in found.questions[0]["defences"]}
+    told = {one["name"]: one["others"] for one in found.questions[0]["defenses"]}
     assert told["jpeg"] == "quality 75" and told["SURE"] == ""
     assert told["smoothing"].startswith("sigma 0.2, votes 5, attacker_votes 2")
 
@@ -107,7 +107,7 @@ def test_an_attacker_averages_over_one_draw_where_all_are_alike(own) -> None:
     assert [found[f"adaptive-{label(n)}"].choice.draws for n in names[:2]] == [1, 5]
 
 
-def test_settings_of_a_defence_are_checked(toy, blobs) -> None:
+def test_settings_of_a_defense_are_checked(toy, blobs) -> None:
     with pytest.raises(ConfigError, match="votes must be >= 1, got 0"):
         SmoothingConfig(votes=0)
     with pytest.raises(ConfigError, match="sigma must be finite, got nan"):
@@ -134,7 +134,7 @@ class Detached(torch.nn.Module):
         return self.net(x.detach())
 
 
-def test_a_net_that_a_defence_cannot_follow_is_refused(toy, blobs) -> None:
+def test_a_net_that_a_defense_cannot_follow_is_refused(toy, blobs) -> None:
     toy = deepcopy(toy)
     defense = DefenseConfig(names=("jpeg", "anti_adversary"))
     defense_set = DefenseSet.of(defense, THREAT, source="blobs", split="test", attacks=1)

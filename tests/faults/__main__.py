@@ -12,16 +12,23 @@ from tempfile import TemporaryDirectory
 
 from tests.faults.commands import COMMANDS, SMALLEST, Command
 from tests.faults.forks import Forks
-from tests.faults.plan import every, seeded, sites
+from tests.faults.plan import every, outages, seeded, sites
 from tests.faults.shim import Call, Fault
 from tests.faults.trial import BrokenError, Ground
+
+PLANS = ("sites", "seeded", "every", "outages")
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("commands", nargs="*", help=f"of {', '.join(COMMANDS)}; default all")
-    parser.add_argument("--plan", nargs="*", default=["sites", "seeded", "every"])
-    parser.add_argument("--count", type=int, default=100, help="seeded faults of a command")
+    parser.add_argument("--plan", nargs="*", default=list(PLANS), choices=PLANS)
+    parser.add_argument(
+        "--count",
+        type=int,
+        default=100,
+        help="seeded faults of a command; half as many outages of each kind",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of these, and of the order")
     parser.add_argument("--seconds", type=float, default=2700, help="begin no case after these")
     parser.add_argument("--part", default="1/1", help="as in 2/3: every third, from the second")
@@ -35,7 +42,8 @@ def planned(options: argparse.Namespace, ground: Ground) -> Iterator[tuple[str, 
     if options.again:
         yield from broken(options.again)
         return
-    for name in options.commands or COMMANDS:
+    names = options.commands or COMMANDS
+    for name in names if {"sites", "seeded"} & {*options.plan} else ():
         command = COMMANDS[name]
         calls = ground.recorded(command).calls
         print(f"{name}: {len(calls)} calls, {distinct(calls)} of distinct site and kind of file")
@@ -44,6 +52,9 @@ def planned(options: argparse.Namespace, ground: Ground) -> Iterator[tuple[str, 
         if "seeded" in options.plan:
             some = seeded(calls, options.count, options.seed)
             yield from ((f"{name} seeded", command, fault) for fault in some)
+    if "outages" in options.plan:
+        for name, fault in outages(ground.count, names, options.count // 2, options.seed):
+            yield f"{name} outages", COMMANDS[name], fault
     if "every" in options.plan and "study" in (options.commands or COMMANDS):
         calls = ground.recorded(SMALLEST).calls
         print(f"smallest study: {len(calls)} calls")

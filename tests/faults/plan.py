@@ -1,7 +1,7 @@
 """The calls of a command that are made to fail."""
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from tests.faults.shim import ACTIONS, Call, Fault
 
@@ -37,3 +37,27 @@ def every(calls: Sequence[Call]) -> Iterator[Fault]:
     """Death at each call."""
     for number in range(1, len(calls) + 1):
         yield Fault(action="death", at=number)
+
+
+OUTAGES = (
+    *(("training", "memory"), ("evaluation", "memory"), ("study", "memory")),
+    *(("study", "mlflow"), ("study", "database"), ("evaluation", "mlflow")),
+)
+"""Commands, and what may end under them."""
+
+
+def outages(
+    counted: Callable[[str, str], int], names: Collection[str], count: int, seed: int
+) -> Iterator[tuple[str, Fault]]:
+    """Calls at which memory, MLflow or a database ends, at random, for each of these commands.
+
+    Args:
+        counted: number of calls of a command that an outage could meet.
+        count: calls of each pair in `OUTAGES`.
+    """
+    draw = random.Random(seed)
+    for name, outage in OUTAGES:
+        if name in names:
+            last = counted(name, outage)
+            for number in draw.sample(range(1, last + 1), min(last, count)):
+                yield name, Fault(action=outage, at=number)

@@ -74,8 +74,9 @@ class Ground:
             self._ready.add(command.after)
         return self._start(command.after)
 
-    def count(self, command: Command, outage: str) -> int:
+    def count(self, name: str, outage: str) -> int:
         """Number of calls of an undisturbed command that could meet an outage."""
+        command = COMMANDS[name]
         with self.fresh(command) as folder:
             counting = Fault(action=outage, at=0)
             ended = self.forks.run(command.arguments, folder, counting, record=True)

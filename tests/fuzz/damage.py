@@ -152,6 +152,7 @@ class Copy:
     def __post_init__(self) -> None:
         shutil.copytree(self.whole, self.root)
         self.sound = self.state()
+        self.names = frozenset(self.sound)
 
     def state(self) -> State:
         found: dict[str, tuple[int, int, int]] = {}
@@ -172,12 +173,12 @@ class Copy:
                 shutil.rmtree(path, ignore_errors=True)
             else:
                 path.unlink(missing_ok=True)
-        for name in self.sound:
+        for name in sorted(self.names):  # folders before what is in them
             path = self.root / name
             if not os.path.lexists(path):
                 whole = self.whole / name
                 shutil.copytree(whole, path) if whole.is_dir() else shutil.copy2(whole, path)
-        self.sound = self.state()
+        self.sound = {name: at for name, at in self.state().items() if name in self.names}
 
     def _is_other(self, name: str, now: State) -> bool:
         return name not in self.live and now[name] != self.sound.get(name)

@@ -16,11 +16,13 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from fftune.auditing.record import AuditRecord
 from fftune.config import AttackConfig, DataSpec, ModelSpec, ThreatModel, TrainConfig, read_settings
 from fftune.data.beton.manifest import verified
 from fftune.data.beton.reader import stored_part
 from fftune.data.catalog import load
 from fftune.data.conversion import check_beton
+from fftune.data.signing import sign, signature_of
 from fftune.errors import DivergedError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.question import questions_of
@@ -45,6 +47,8 @@ from fftune.training.history import read_history
 from fftune.training.last_words import FAILED, leave, left
 from fftune.training.run_dir import RunDir
 from fftune.training.snapshots import Snapshots
+from tests.auditing.records import audit_record
+from tests.keys import key_pair
 
 OLD = Path(__file__).parents[1] / "fixtures/v0_1_0"
 NET = """from torch import nn
@@ -93,9 +97,12 @@ def make(root: Path) -> None:
     (root / "net.py").write_text(NET)
     (root / "zoo.toml").write_text(ZOO)
     _make_images(root)
+    audit_record().write(root / "audits/a/audit.json")
     summary = {"schema_version": 1, "key": "P1.T4", "name": "P1.T4", "title": "T", "cells": 1}
     summary |= {"scale": "tiny", "error": "", "missing": 0, "verdicts": {}, "directions": {}}
     _save_images(root / "images")
+    key_pair(root)
+    _sign(root)
     _write(root / "pages/P1.T4.json", summary | {"files": []})
     (root / "pages/P1.T4.html").write_text("<nav></nav>")
 
@@ -168,6 +175,15 @@ def _saved_images(folder: Path) -> object:
     return [saved.pair(row) for row in saved.rows]
 
 
+def _sign(root: Path) -> object:
+    return sign(f"folder:{root / 'folder'}", root / MANIFEST, root / "key.pem")
+
+
+def _signature(root: Path) -> object:
+    data = DataSpec(name=f"folder:{root / 'folder'}")
+    return signature_of(data, "test", root / f"{MANIFEST}.sig", root / "key.pub")
+
+
 def _mnist(root: Path) -> object:
     from fftune.data.sources.archives import mnist, opened
 
@@ -179,6 +195,7 @@ def _mnist(root: Path) -> object:
 TRIALS = "store/studies/done/trials"
 CHECKPOINT, TRIAL = "store/runs/done/checkpoint", f"{TRIALS}/0"
 HEDGED = "store/studies/hedged"
+MANIFEST = "folder.manifest.json"
 STORE = tuple(
     f"store/{name}" for name in ("mlflow.db", ".mlflow.db.lock", "mlflow.db-journal", "storage-id")
 )
@@ -228,6 +245,7 @@ KINDS: Mapping[str, Kind] = {
         goes_on=True,
         mended=("store/studies/done/lock", "store/studies/done/optuna.journal.lock"),
     ),
+    "audit": Kind("audits/a/audit.json", lambda r: AuditRecord.read(r / "audits/a/audit.json")),
     "front": Kind(
         "store/studies/done/front.json", lambda r: Front.read(r / "store/studies/done/front.json")
     ),
@@ -250,6 +268,10 @@ KINDS: Mapping[str, Kind] = {
     "memory of checksums": Kind(
         "data/pngs/whole.json", lambda r: verified(r / "data/pngs/whole.beton", again=True)
     ),
+    "signed manifest": Kind(MANIFEST, _signature),
+    "signature": Kind(f"{MANIFEST}.sig", _signature),
+    "public key": Kind("key.pub", _signature),
+    "private key": Kind("key.pem", _sign, mended=(MANIFEST, f"{MANIFEST}.sig")),
     "image": Kind("folder/a/1.png", _images("folder:{root}/folder")),
     "annotations": Kind("annotated/val/val_annotations.txt", _images("folder:{root}/annotated")),
     "Parquet file": Kind("images.parquet", _images("folder:{root}/images.parquet")),

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fftune import config, recipes
-from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train, view
+from fftune.cli import data, data_sign, doctor, evaluate, report, reproduce, sweep, train, view
 from fftune.cli.flags import flags_of
 from fftune.cli.options import parse
 from fftune.cli.verbs import VERBS
@@ -104,6 +104,7 @@ COMMANDS: dict[str, tuple[Any, Any]] = {
     "data write": (data.Write, None),
     "data verify": (data.Verify, None),
     "data list": (data.List, None),
+    "data sign": (data_sign.Sign, None),
 }
 MAINS = {
     "evaluate": evaluate.main,
@@ -167,7 +168,7 @@ def check_flag(name: str, flag: str, word: str) -> None:
     """A command with one flag more, which is parsed and not done."""
     cls, default = COMMANDS[name]
     options = {} if default is None else {"default": default}
-    positional = ["digits"] if name in ("data write", "data verify") else []
+    positional = ["digits"] if name in ("data write", "data verify", "data sign") else []
     given = [*positional, flag, word]
     with sweep.DIMENSIONS:
         said = Said(lambda: parse(cls, given, prog="fftune", **options) and None)

@@ -95,7 +95,7 @@ def placed(*, slow: bool) -> Iterator[Place]:
     verbs.make_whole(whole, slow=slow)
     (whole / "evil.py").write_text(EVIL)
     opened(whole)
-    copy = Copy(whole, folder / "copy", live=(DATABASE,))
+    copy = Copy(whole, folder / "copy", live=(DATABASE, f"{DATABASE}-journal"))
     reads = {}
     with verbs.inside(copy.root):
         for name, command in verbs.COMMANDS.items():

@@ -36,7 +36,7 @@ def counts(outcomes) -> RiskCounts:
     return RiskCounts.of(outcomes, attack="pgd-3", split="test")
 
 
-def test_without_a_defence_it_counts_what_the_battery_counts(toy, blobs, crafted) -> None:
+def test_without_a_defense_it_counts_what_the_battery_counts(toy, blobs, crafted) -> None:
     direct = HedgeConfig(eps_d=0, steps=0)
     plain = evaluate(toy, blobs, BATTERY, threat=THREAT)
     assert counts(defended_rows(toy, crafted, direct, battery=BATTERY)) == counts(plain)
@@ -61,7 +61,7 @@ def test_behind_a_hedge_it_counts_what_the_first_draw_of_an_evaluation_counts(
             assert one[column].tolist() == other[column].tolist()
 
 
-def test_an_attacker_who_knows_goes_through_the_defence(toy, blobs, crafted) -> None:
+def test_an_attacker_who_knows_goes_through_the_defense(toy, blobs, crafted) -> None:
     config = HedgeConfig(eps_d=0.1, steps=2)
     access = AdaptiveAccess(defense=Hedge(config=config))
     known = perturb_dataset(toy, blobs, BATTERY, ATTACK, model_hash="m", access=access)

@@ -1,4 +1,4 @@
-"""Rows of nets under attack and behind defences, made of counts of right predictions."""
+"""Rows of nets under attack and behind defenses, made of counts of right predictions."""
 
 from collections.abc import Mapping, Sequence
 
@@ -11,7 +11,7 @@ GOALS = {"label-free": "label_free"}
 def defended(
     right: Mapping[tuple[str, str], Sequence[range]], n: int, *, seed: int = 0
 ) -> Outcomes:
-    """Rows by defence and attack: for each draw the ids that are classified correctly."""
+    """Rows by defense and attack: for each draw the ids that are classified correctly."""
     parts = []
     for (defense, attack), draws in right.items():
         for repeat, ids in enumerate(draws):

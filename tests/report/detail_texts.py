@@ -18,5 +18,5 @@ def table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) 
 
 
 def defense_table(outcomes: Outcomes, seconds: Mapping[SearchKey, float] | None = None) -> str:
-    """Details behind defences."""
+    """Details behind defenses."""
     return plain(defense_details(outcomes, seconds), WIDE)

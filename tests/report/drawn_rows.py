@@ -1,10 +1,10 @@
-"""Rows behind random defences, made by hand."""
+"""Rows behind random defenses, made by hand."""
 
 from fftune.evaluation.defended import CLEAN
 from fftune.outcomes import Outcomes, rows
 
 Draws = dict[str, list[list[int]]]
-"""Of each defence: the predictions in each draw."""
+"""Of each defense: the predictions in each draw."""
 
 
 def by_hand(clean: Draws, attacks: dict[tuple[str, str], Draws], seed: int = 0) -> Outcomes:

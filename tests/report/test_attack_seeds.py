@@ -55,7 +55,7 @@ def test_of_a_battery_without_a_false_friend_no_risk_of_one_is_told() -> None:
     assert seed_lines(seeds[:1]) == [] and seed_values(seeds[:1]) == {}
 
 
-def test_behind_a_defence_the_best_of_all_has_its_spread_too() -> None:
+def test_behind_a_defense_the_best_of_all_has_its_spread_too() -> None:
     """Of four images of class 0 the coin gets the last wrong; one or two of the others fall."""
     fooled = {0: [1, 0, 0, 0], 7: [1, 1, 0, 0]}
     clean = {"none": [[0, 0, 0, 1]], "coin": [[0, 0, 0, 1]] * 2}

@@ -36,7 +36,7 @@ def test_too_few_images_to_believe_the_point() -> None:
     assert decided((found,)) == "inconclusive"
 
 
-def test_behind_a_defence_only_scores_count() -> None:
+def test_behind_a_defense_only_scores_count() -> None:
     bare, hedged = judged(HEDGED, 0.999)
     assert (bare.behind, hedged.behind) == ("", "hedge")
     assert hedged.touched.keys() == {"pgd-20"}

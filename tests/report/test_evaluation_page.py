@@ -141,7 +141,7 @@ DRAWS = {"none": [[0] * 8], "hedge": [[0] * 8] * 4}
     ("aware", "helps"),
     [([0] * 8, True), ([1, 0, 1, 0, 1, 1, 1, 1], None), ([1] * 8, False)],
 )
-def test_a_defence_helps_or_hurts_by_the_paired_interval(aware: list[int], helps) -> None:
+def test_a_defense_helps_or_hurts_by_the_paired_interval(aware: list[int], helps) -> None:
     """The bare net keeps 0 to 2 of 8 images; behind the hedge all, some, or none are kept."""
     left = [0, 0, 0, 0, 0, 0, 1, 1] if helps is False else [1, 1, 1, 1, 1, 1, 1, 0]
     still = {"none": [left], "hedge": [aware] * 2}
@@ -156,7 +156,7 @@ def test_a_defence_helps_or_hurts_by_the_paired_interval(aware: list[int], helps
     assert hedge.aware == Rate(aware.count(0), 8)
 
 
-def test_one_table_answers_for_every_defence() -> None:
+def test_one_table_answers_for_every_defense() -> None:
     attacks = {
         ("pgd-20", "adversarial"): {"none": [[1] * 8], "hedge": [[0] * 8] * 2},
         ("aware-hedge", "adversarial"): {"none": [[0] * 8], "hedge": [[1, 1] + [0] * 6] * 2},
@@ -166,7 +166,7 @@ def test_one_table_answers_for_every_defence() -> None:
     said = plain(net_page(EvaluatedNet(question=QUESTION, outcomes=found)), 140)
     lines = [" ".join(line.split()) for line in said.splitlines()]
     assert "behind known to attackers gain, points not known clean images concealed" in lines
-    assert any(one.startswith("no defence 0.0 % (0.0 to 32.4)*") for one in lines)
+    assert any(one.startswith("no defense 0.0 % (0.0 to 32.4)*") for one in lines)
     # Who has the draw itself counts for nothing; blind attackers leave all, those who know six.
     hedge = next(one for one in lines if one.startswith("hedge 75.0 % (40.9 to 92.9) +75.0 ("))
     assert "100.0 % (67.6 to 100.0) 100.0 % (67.6 to 100.0) -" in hedge

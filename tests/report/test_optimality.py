@@ -142,8 +142,8 @@ def test_values_for_charts_and_plain_json() -> None:
     }
 
 
-def test_behind_a_defence_shares_are_of_its_own_right_answers_and_passes_of_the_search() -> None:
-    """A defence that is wrong about 0: of D+ = 1..5, one attack fools 1 and 2, the other 2."""
+def test_behind_a_defense_shares_are_of_its_own_right_answers_and_passes_of_the_search() -> None:
+    """A defense that is wrong about 0: of D+ = 1..5, one attack fools 1 and 2, the other 2."""
 
     def under(attack: str, goal: str, *fooled: int, repeat: int = 0) -> pa.Table:
         behind = {"defense": "hedge", "defense_repeat": repeat, "forwards": 1, "backwards": 1}

@@ -1,4 +1,4 @@
-"""Random defences, judged by one draw, by a majority, by any of them, and in expectation."""
+"""Random defenses, judged by one draw, by a majority, by any of them, and in expectation."""
 
 from math import sqrt
 
@@ -154,7 +154,7 @@ def test_an_image_that_lost_its_clean_rows_is_of_no_side() -> None:
 
 
 def sure(m: int) -> Outcomes:
-    """A defence that answers alike in every draw, as the bare net itself."""
+    """A defense that answers alike in every draw, as the bare net itself."""
     rng = np.random.default_rng(m)
     clean, adv, other, hyp = (rng.integers(2, size=30).tolist() for _ in range(4))
 
@@ -172,8 +172,8 @@ def sure(m: int) -> Outcomes:
 
 
 @pytest.mark.parametrize("m", [1, 2, 3])
-def test_a_defence_without_chance_has_the_numbers_of_one_draw(m: int) -> None:
-    """All columns are those of the same net without a defence."""
+def test_a_defense_without_chance_has_the_numbers_of_one_draw(m: int) -> None:
+    """All columns are those of the same net without a defense."""
     outcomes = sure(m)
     found, expected = defense_rates(outcomes), defense_expectations(outcomes)
     bare = succeeding(undefended(outcomes))
@@ -208,11 +208,11 @@ def succeeding(outcomes: Outcomes) -> Outcomes:
 
 FRIENDS = ("hypocritical_risk", "inflation")
 CHANCES = np.repeat([0.0, 0.2, 0.5, 0.7, 1.0], 400)
-"""How often a random defence is wrong about each of 2,000 images."""
+"""How often a random defense is wrong about each of 2,000 images."""
 
 
 def coins(m: int, chances: NDArray[np.float64] = CHANCES, seed: int = 0) -> Outcomes:
-    """A defence that errs by chance, whatever is done to an image."""
+    """A defense that errs by chance, whatever is done to an image."""
     rng = np.random.default_rng(seed)
 
     def drawn(draws: int) -> list[list[int]]:
@@ -232,7 +232,7 @@ def near(found: float, truth: float, n: float) -> None:
 
 
 @pytest.mark.parametrize("m", [1, 3, 5])
-def test_a_random_defence_has_the_shares_of_its_chances(m: int) -> None:
+def test_a_random_defense_has_the_shares_of_its_chances(m: int) -> None:
     """Wrong with chance p: in more than half of m draws, and in any, in closed form."""
     from scipy.stats import binom
 
@@ -294,7 +294,7 @@ def test_several_attacks_win_by_one_of_them_under_one_rule() -> None:
         assert found[f"defense/coin/{rule}worst_case/adversarial_risk"] == Rate(lost, 1)
 
 
-def test_two_defences_are_compared_image_by_image() -> None:
+def test_two_defenses_are_compared_image_by_image() -> None:
     wrong = by_image(behind(BY_HAND, "a"), "wrong")
     still = by_image(behind(BY_HAND, "clean"), "wrong")
     found = gains(withstood(wrong), withstood(still))

@@ -124,7 +124,7 @@ def test_the_doctor_marks_what_fails() -> None:
         assert " ".join(lines).count("from -5.5 to 8.4") == 8
     told, rows = forms(page)
     assert (told["passed"], [row["value"] for row in rows]) == (False, ["1.0", "0.0"])
-    assert "no defence" not in lines
+    assert "no defense" not in lines
     blind = doctor_page(replace(found, gradients=None))
     assert "not looked for" in " ".join(said(blind, 80)) and not blind.more["passed"]
 

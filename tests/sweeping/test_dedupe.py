@@ -84,7 +84,7 @@ def test_a_space_with_nothing_left_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("strategy", ["gp", "tpe"])
-def test_searches_that_like_no_defence_best_try_it_once(strategy: Literal["gp", "tpe"]) -> None:
+def test_searches_that_like_no_defense_best_try_it_once(strategy: Literal["gp", "tpe"]) -> None:
     config = HedgeSweep(strategy=strategy, trials=16)
     found = asked(config, make_sampler(config), 16, begin=True)
     assert len({config.effect(settings) for settings in found}) == 16

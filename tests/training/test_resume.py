@@ -12,6 +12,7 @@ import pytest
 
 from fftune.config import TrainConfig
 from fftune.errors import ModelError, StorageError
+from fftune.keyed_noise import GENERATOR
 from fftune.models import weights_hash
 from fftune.training.snapshots import Snapshots
 from fftune.training.step import Stepper
@@ -173,3 +174,11 @@ def test_dropout_does_not_depend_on_where_a_run_was_interrupted(tmp_path, crash)
     interrupted(config, tmp_path, crash, 3)
     crash(10**5)
     assert weights_hash(train(config, folder=tmp_path).model) == expected
+
+
+@pytest.mark.parametrize("file", ["../elsewhere.pt", "/etc/passwd", "a\0b.pt", "", ".."])
+def test_states_elsewhere_are_no_states_of_the_run(file: str, tmp_path, caplog) -> None:
+    record = {"file": file, "sha256": "0" * 64, "epoch": 1, "step": 0, "generator": GENERATOR}
+    (tmp_path / "states.json").write_text(json.dumps([record]))
+    assert Snapshots(tmp_path).newest() is None
+    assert "cannot be listed: states" in caplog.text and "elsewhere" in caplog.text

@@ -75,7 +75,7 @@ def test_the_worst_class_is_the_one_that_is_surely_bad() -> None:
     assert said == ["It errs most on dog (class 1): 50.0 % (35.2 to 64.8), n = 40."]
 
 
-def test_behind_a_defence_its_own_clean_answer_counts_and_controls_do_not() -> None:
+def test_behind_a_defense_its_own_clean_answer_counts_and_controls_do_not() -> None:
     behind = {"defense": "hedge", "pred_clean_defended": [1, 0, 1, 1, 1, 0]}
     parts = [
         made(Y, CLEAN, {("pgd-20", "hypocritical"): SAYS["pgd-20", "hypocritical"]}),

@@ -45,6 +45,9 @@ class BetonImages:
     def where(self, i: int) -> str:
         return f"{self.beton.path}, example {i}"
 
+    def stored(self, i: int) -> None:
+        return None
+
     def framed(self, frame: Frame) -> Images:
         """The images themselves where they were framed so before they were written."""
         write = self.manifest.write

@@ -227,7 +227,7 @@ def _part(source: Source, name: PartName, found: _Listed, root: Path, beside: st
         source=source,
         name=name,
         y=torch.tensor([number[label] for _, label in images], dtype=torch.int64),
-        images=Files([path for path, _ in images], len(source.mean)),
+        images=Files([path for path, _ in images], len(source.mean), root=str(root)),
         origin=", ".join(filter(None, words)),
     )
 

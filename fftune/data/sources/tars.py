@@ -16,7 +16,7 @@ from typing import Any
 from fftune.data.data_form import DataForm, Place
 from fftune.data.dataset import Source
 from fftune.data.files_below import expanded, glimpse, has_images, left_out
-from fftune.data.images import DecodedImage, Frame, Images, decode, has_colour, suffixes
+from fftune.data.images import DecodedImage, Frame, Images, Stored, decode, has_colour, suffixes
 from fftune.data.labels import numbering, plain_labels
 from fftune.data.memory_check import check_fits
 from fftune.data.naming import LABEL, chosen_column, grouped, natural
@@ -68,6 +68,10 @@ class TarImages:
 
     def where(self, i: int) -> str:
         return f"{self.pieces[i].path}, {self.pieces[i].member}"
+
+    def stored(self, i: int) -> Stored:
+        piece = self.pieces[i]
+        return Stored(f"{Path(piece.path).name}, {piece.member}", piece.read())
 
     def framed(self, frame: Frame) -> Images:
         return replace(self, frame=frame)

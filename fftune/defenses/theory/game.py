@@ -2,7 +2,7 @@
 
 The score f is linear within 2 eps of x, and either side adds one vector of an l_2 ball. The
 attacker's best move, whatever the defender's, is the fast gradient method (their lemma D.1). A
-defender who must not look at x does best by a vector drawn uniformly from the ball: the defence
+defender who must not look at x does best by a vector drawn uniformly from the ball: the defense
 that batteries call `random`. Here is what that is worth, in closed form.
 """
 
@@ -21,13 +21,13 @@ class Game:
     """The attacker's mean utilities, eq. D.1: 1 where the sign of f was turned, else -1."""
 
     direct: float
-    """Utility against no defence."""
+    """Utility against no defense."""
     smooth: float
     """Utility against a vector drawn uniformly from the ball."""
 
 
 def play(margins: Tensor, *, eps: float, eps_d: float, dim: int) -> Game:
-    """Mean utility of the fast gradient method against either defence.
+    """Mean utility of the fast gradient method against either defense.
 
     Args:
         margins: (N,) |f(x)| / ||grad f(x)||_2, the l_2 distances to the boundary.

@@ -189,14 +189,14 @@ def _evaluation(need: Exam, scale: Scale) -> Cost:
 
 
 def _attacks(need: Exam, scale: Scale, classes: int) -> tuple[list[Attack], list[Defense]]:
-    """Attacks of an evaluation, and the defences behind which all is scored."""
+    """Attacks of an evaluation, and the defenses behind which all is scored."""
     threat = ball_for(need.net, need.norm, scale, need.eps)
     attacks = list(attacks_of(BatteryConfig(name=need.battery), threat, classes=classes))
     if not need.defenses:
         return [one for one in attacks if runs(need, one.name)], []
     config = behind(need.defenses)
     among = DefenseSet.of(config, threat, source="", split="", attacks=len(attacks))
-    assert among is not None  # defences are named
+    assert among is not None  # defenses are named
     attacks += adaptive_attacks(attacks, among, threat)
     taken = [one for one in attacks if one.name in CONTROLS or runs(need, one.name)]
     return taken, list(among.defenses.values())

@@ -27,7 +27,7 @@ RST = "Carmon2019Unlabeled"
 
 
 def accuracy(outcomes: Outcomes, column: Column) -> Measure:
-    """Accuracy behind a defence and under an attack, over the draws of the defence, in percent."""
+    """Accuracy behind a defense and under an attack, over the draws of the defense, in percent."""
     defense, attack = column
     frame = outcomes.where(attack=attack, defense=defense).to_pandas()
     frame = frame[frame["goal"] != "hypocritical"]
@@ -38,7 +38,7 @@ def accuracy(outcomes: Outcomes, column: Column) -> Measure:
 
 
 def _label_free(line: Line) -> Exam:
-    """PGD, and the attack that joins wherever there is a defence: noise asks nothing of the net."""
+    """PGD, and the attack that joins wherever there is a defense: noise asks nothing of the net."""
     return nine(line, defenses=("random",), attacks=(PGD, FREE))
 
 
@@ -155,7 +155,7 @@ T6 = Item(
 )
 T8 = Item(
     key="P2.T8",
-    title="The defence-aware attack on Hedge Defense",
+    title="The defense-aware attack on Hedge Defense",
     needs=lambda setup: [_aware(line) for line in _lines_8(setup) if not line.reason],
     build=_build_8,
 )

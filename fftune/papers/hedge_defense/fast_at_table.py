@@ -87,7 +87,7 @@ def _build(results: Results) -> list[Table]:
             corner="Hedge",
             notes=(
                 "A net for each radius. Of ten restarts the first success is handed to the "
-                "defence. The paper prints neither radius nor step of Hedge here: ours are the "
+                "defense. The paper prints neither radius nor step of Hedge here: ours are the "
                 "attackers'.",
             ),
             directions=_directions(*judged),

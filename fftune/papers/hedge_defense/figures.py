@@ -31,7 +31,7 @@ FEW_ATTACKS = ("pgd-20", "cw", "fab-t", "square")
 """Attacks of figure 2a, one of each kind; figure 8 has them all."""
 KINDS = {"FtoT": "corrected by the hedge (FtoT)", "TtoF": "broken by the hedge (TtoF)"}
 OUR_NET = "The net is a TRADES of ours; the paper's is the published WideResNet-34-10."
-DRAWS = "Bars are means over the draws of each defence, lines go from the least to the greatest."
+DRAWS = "Bars are means over the draws of each defense, lines go from the least to the greatest."
 
 Draw = Callable[[str, Any, Setup], Iterable[Artifact]]
 """Function that draws what was found, under a name for files."""
@@ -75,7 +75,7 @@ def net_of(setup: Setup) -> Net | ZooNet:
 
 
 def under_nine(setup: Setup) -> Exam:
-    """The nine attacks on it behind both defences, as in table 1."""
+    """The nine attacks on it behind both defenses, as in table 1."""
     return nine(replace(TRADES, net=net_of(setup)))
 
 
@@ -253,7 +253,7 @@ F2 = item(
     Part(
         name="P2.F2a",
         need=under_nine,
-        draw=_bars("Predictions that a defence changes", FEW_ATTACKS),
+        draw=_bars("Predictions that a defense changes", FEW_ATTACKS),
     ),
     Part(name="P2.F2b", need=effects, draw=_slopes),
     Part(name="P2.F2c", need=effects, draw=_pictures("FtoT", "TtoF")),
@@ -288,11 +288,11 @@ F7 = item(
 )
 F8 = item(
     "P2.F8",
-    "Predictions that a defence changes, after all nine attacks",
+    "Predictions that a defense changes, after all nine attacks",
     Part(
         name="P2.F8",
         need=under_nine,
-        draw=_bars("Predictions that a defence changes, after all attacks", COLUMNS),
+        draw=_bars("Predictions that a defense changes, after all attacks", COLUMNS),
     ),
 )
 F9 = item(

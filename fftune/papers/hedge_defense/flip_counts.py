@@ -1,4 +1,4 @@
-"""Predictions that a defence corrects and breaks, counted from rows (Wu et al. 2021, 4.2.1)."""
+"""Predictions that a defense corrects and breaks, counted from rows (Wu et al. 2021, 4.2.1)."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
@@ -25,7 +25,7 @@ LEVEL = 0.05
 
 
 def flips_in(rows: Outcomes) -> Mapping[tuple[str, str], tuple[Flips, ...]]:
-    """Count flips by attack and defence, one for each draw of the defence.
+    """Count flips by attack and defense, one for each draw of the defense.
 
     Each draw is compared with the bare net on the same perturbed images.
     """

@@ -209,7 +209,7 @@ def _figure_12(_: Results) -> Iterable[Figure]:
                 Panel(title="(e) attacked and hedged, eps_d = 2 eps", task=far, at="hedged"),
             ]
         ),
-        notes=(CONSTANTS, ARROWS, "Panel (e) is what appendix C.3 says of larger defences."),
+        notes=(CONSTANTS, ARROWS, "Panel (e) is what appendix C.3 says of larger defenses."),
         directions=(
             Direction(
                 claim="the hedge takes back what the attack cost, not what the bias costs",

@@ -98,7 +98,7 @@ def landscape(plane: Mapping[str, Any]) -> go.Figure:
 def flip_bars(
     counts: Mapping[tuple[str, str], Sequence[Flips]], attacks: Sequence[str]
 ) -> go.Figure:
-    """Plot changes of predictions under attacks, means over draws: a panel a defence (fig. 2a)."""
+    """Plot changes of predictions under attacks, means over draws: a panel a defense (fig. 2a)."""
     defenses = [name for name in METHODS if any(defense == name for _, defense in counts)]
     titles = [METHODS[name] for name in defenses]
     figure = make_subplots(

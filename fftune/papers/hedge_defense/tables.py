@@ -34,10 +34,10 @@ DEFENSES = ("random", "hedge")
 SHORT = (CLEAN, "apgd-ce", "apgd-t", "fab-t", "square", "autoattack", WORST)
 """Columns of table 7; its worst case is over these attacks."""
 ITERATES = (
-    "Behind a defence, APGD, FAB, Square and AutoAttack hand over the points that AutoAttack's own "
+    "Behind a defense, APGD, FAB, Square and AutoAttack hand over the points that AutoAttack's own "
     "code does: the last that succeeded, and x itself where none did."
 )
-DRAWS = "Means over three draws of each defence, which is what deviations are of."
+DRAWS = "Means over three draws of each defense, which is what deviations are of."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class HedgeTable:
                 title=self.title,
                 columns=tuple(("", COLUMNS[name]) for name in self.columns),
                 rows=tuple(rows),
-                corner="Defence",
+                corner="Defense",
                 notes=tuple(notes),
                 directions=claims(judged, self.columns),
             )

@@ -1,4 +1,4 @@
-"""Variances of accuracy over attacks, and over draws of defences: table 4 of Wu et al. 2021."""
+"""Variances of accuracy over attacks, and over draws of defenses: table 4 of Wu et al. 2021."""
 
 from collections.abc import Iterable, Mapping
 from statistics import variance
@@ -40,10 +40,10 @@ def _build(results: Results) -> list[Table]:
                 row for line in TABLE_1.lines(results.setup) for row in _rows(results, line)
             ),
             unit="points squared",
-            corner="Defence",
+            corner="Defense",
             notes=(
                 "Of -: over three seeds of the attackers' noise. Of Random and Hedge: over three "
-                "draws of the defence, against attacks that were crafted once.",
+                "draws of the defense, against attacks that were crafted once.",
                 ITERATES,
             ),
         )
@@ -68,10 +68,10 @@ def _rows(results: Results, line: Line) -> Iterable[Row]:
 
 
 def variances(defended: Outcomes, *others: Outcomes) -> Mapping[str, Mapping[str, Measure]]:
-    """Variances of accuracy by defence and column, in points squared.
+    """Variances of accuracy by defense and column, in points squared.
 
     Args:
-        defended: rows with several draws of the defences.
+        defended: rows with several draws of the defenses.
         others: rows of the same attacks on the bare net, from other noise.
     """
     measures = defense_measures(defended)

@@ -1,4 +1,4 @@
-"""Rows of tables under attack, from the rows of evaluations: nets, and defences (Wu et al. 2021).
+"""Rows of tables under attack, from the rows of evaluations: nets, and defenses (Wu et al. 2021).
 
 All numbers are percent.
 """
@@ -34,11 +34,11 @@ COLUMNS = {
 }
 """Columns of Wu et al. 2021, table 1, in its order: what rows call them, and what is printed."""
 METHODS = {"none": "-", "random": "Random", "hedge": "Hedge"}
-"""Its three rows of a net: what rows call the defence, and what is printed."""
+"""Its three rows of a net: what rows call the defense, and what is printed."""
 
 
 class DefendedCell(Protocol):
-    """A cell of a table of defences, by the names of its defence and its column in rows."""
+    """A cell of a table of defenses, by the names of its defense and its column in rows."""
 
     def __call__(self, defense: str, column: str, measure: Measure | None, /) -> Cell:
         """Put it beside what is published there."""
@@ -56,7 +56,7 @@ def defense_rows(
     columns: Iterable[str] = COLUMNS,
     cell: DefendedCell = ours_alone,
 ) -> tuple[Row, ...]:
-    """Lay out one net as a block of Wu et al. 2021, table 1: a row a defence, "-" first.
+    """Lay out one net as a block of Wu et al. 2021, table 1: a row a defense, "-" first.
 
     Args:
         columns: some of `COLUMNS`, or other attacks of the rows.
@@ -74,11 +74,11 @@ def defense_rows(
 
 
 def defense_measures(outcomes: Outcomes) -> Mapping[str, Mapping[str, Measure]]:
-    """Accuracy by defence and column, as in `["hedge"]["worst"]`, in percent.
+    """Accuracy by defense and column, as in `["hedge"]["worst"]`, in percent.
 
     `worst` is over the attacks of the battery, example by example and draw by draw; `best` also
     over the adaptive attacks, which the paper's tables do not have, but for those to which a draw
-    is leaked. Draws are those of the defence, and of the attackers' noise where rows have several
+    is leaked. Draws are those of the defense, and of the attackers' noise where rows have several
     seeds.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Tables over anybody's evaluated nets: under attack, behind defences, and certified."""
+"""Tables over anybody's evaluated nets: under attack, behind defenses, and certified."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -57,7 +57,7 @@ Names = Mapping[Attack, str]
 
 
 def attack_table(evaluated: Evaluated) -> Table:
-    """Lay out nets without a defence: clean, under each attack, and in the worst case."""
+    """Lay out nets without a defense: clean, under each attack, and in the worst case."""
     frames = {label: [_framed(one) for one in seeds] for label, seeds in evaluated.nets.items()}
     names = _names(attack for seeds in frames.values() for one in seeds for attack in one)
     rates = {label: [_rates(one, names) for one in seeds] for label, seeds in frames.items()}
@@ -87,12 +87,12 @@ def _constant(evaluated: Evaluated) -> Iterator[str]:
 
 
 def defense_tables(evaluated: Evaluated) -> list[Table]:
-    """Lay out nets behind defences as Wu et al. 2021 do: means over draws, then variances.
+    """Lay out nets behind defenses as Wu et al. 2021 do: means over draws, then variances.
 
-    Attackers who know of the defence stand beside those that do not.
+    Attackers who know of the defense stand beside those that do not.
 
     Raises:
-        DataError: no net has a defence.
+        DataError: no net has a defense.
     """
     found = {
         (label, defense): measures
@@ -122,11 +122,11 @@ def defense_tables(evaluated: Evaluated) -> list[Table]:
     ]
     means = Table(
         name="defenses",
-        title=f"Accuracy behind defences: {evaluated.terms}",
+        title=f"Accuracy behind defenses: {evaluated.terms}",
         columns=columns,
         rows=tuple(rows),
         corner="Method",
-        notes=("attacks were crafted once, only the defence was drawn again",),
+        notes=("attacks were crafted once, only the defense was drawn again",),
     )
     return [means, _variances(means)]
 
@@ -178,7 +178,7 @@ def _has(outcomes: Outcomes, attack: str) -> bool:
 
 
 def _one_seed_each(evaluated: Evaluated) -> Iterator[tuple[str, Outcomes]]:
-    """Nets of several seeds one by one, as their draws are not draws of one defence."""
+    """Nets of several seeds one by one, as their draws are not draws of one defense."""
     for label, seeds in evaluated.nets.items():
         for i, outcomes in enumerate(seeds):
             yield (f"{label}, seed {i}" if len(seeds) > 1 else label), outcomes

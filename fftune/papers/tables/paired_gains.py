@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Column = tuple[str, str]
-"""A defence and an attack, or `worst`, by their names in rows."""
+"""A defense and an attack, or `worst`, by their names in rows."""
 ByImage = Mapping[Column, "pd.Series[float]"]
 """Share of draws in which each image is classified correctly."""
 
 
 def by_image(outcomes: Outcomes) -> ByImage:
-    """Judge each image under every defence and attack, and under the battery's worst case."""
+    """Judge each image under every defense and attack, and under the battery's worst case."""
     frame = defense_frame(outcomes)
     found: dict[Column, pd.Series[float]] = {}
     for defense, under in frame.groupby("defense"):

@@ -1,7 +1,7 @@
 """Printed numbers of both papers, cell by cell, from the package's `published.json`.
 
 A path is the table's key, then what its layout names, from the row to the column. Attacks and
-defences have the names that they have in rows, nets of Wu et al. 2021 RobustBench's. Beside tables
+defenses have the names that they have in rows, nets of Wu et al. 2021 RobustBench's. Beside tables
 there are the counts of their appendix B.10, and two accuracies of appendix E.
 """
 

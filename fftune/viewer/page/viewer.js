@@ -117,7 +117,7 @@ function start() {
     new Table(byId("rates-table"), {
       label: "rates", count: page.rates.length,
       columns: [{ name: "attack", left: true, value: (row) => page.rates[row][1] },
-        { name: "defence", left: true, value: (row) => page.rates[row][0] },
+        { name: "defense", left: true, value: (row) => page.rates[row][0] },
         ...["accuracy", "risk", "inflation"].map((name, at) => ({ name, ...rate((row) => page.rates[row][at + 2]) }))],
     });
   }

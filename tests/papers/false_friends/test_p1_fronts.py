@@ -186,7 +186,7 @@ def test_a_gap_says_which_nets_it_is_without() -> None:
 
 
 def test_nets_that_answer_one_class_are_marked_and_prove_nothing() -> None:
-    """Nothing of theirs can be concealed: a lambda that destroys a net is no defence."""
+    """Nothing of theirs can be concealed: a lambda that destroys a net is no defense."""
 
     def answer(exam: Exam) -> Outcomes:
         return of_one_class(wrong=9000) if net_of(exam).lam == 100 else printed_rows("P1.T10")(exam)

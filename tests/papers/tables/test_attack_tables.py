@@ -11,7 +11,7 @@ from tests.evaluation.test_defended import BY_HAND
 from tests.test_risk import changed
 
 
-def test_defences_by_hand() -> None:
+def test_defenses_by_hand() -> None:
     """Two draws of 50 and 100 % are 75; whoever has a draw (`known-hedge`) is left out."""
     found = defense_measures(BY_HAND)
     means = {
@@ -66,7 +66,7 @@ def test_cells_are_put_beside_published_ones() -> None:
 
 
 def test_seeds_of_the_attack_are_draws_too() -> None:
-    """The variance of "-" is over attacks, not over defences; natural accuracy has none."""
+    """The variance of "-" is over attacks, not over defenses; natural accuracy has none."""
     table = BY_HAND.table
     other = changed(table, "seed", [1] * len(table), pa.int64())
     failing = changed(other, "pred_pert", [0] * len(table), pa.int32())
@@ -76,7 +76,7 @@ def test_seeds_of_the_attack_are_draws_too() -> None:
     assert found["hedge"]["pgd-20"].seeds == 4
 
 
-def test_without_defences_the_bare_net_is_one_row() -> None:
+def test_without_defenses_the_bare_net_is_one_row() -> None:
     bare = BY_HAND.where(defense="none", attack="pgd-20")
     (row,) = defense_rows(bare, "net", ("clean", "pgd-20", "worst"))
     assert [cell.ours.mean for cell in row.cells if cell.ours] == [75, 25, 25]

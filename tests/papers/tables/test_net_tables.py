@@ -109,7 +109,7 @@ def test_mistakes_alone_tell_no_accuracy() -> None:
     assert found == {("mistakes concealed", "pgd-20"): 75}
 
 
-def test_defences_have_means_and_variances() -> None:
+def test_defenses_have_means_and_variances() -> None:
     means, variances = defense_tables(evaluated(net=BY_HAND))
     assert cells(means)["net Hedge"]["", "C&W"] == 62.5
     assert cells(variances)["net Hedge"]["", "C&W"] == pytest.approx(312.5)

@@ -64,7 +64,7 @@ def test_verdicts_by_the_interval() -> None:
 
 
 @pytest.mark.parametrize(("images", "decided"), [(48, None), (1000, True)])
-def test_a_few_unchanged_images_do_not_prove_that_a_defence_is_free(images, decided) -> None:
+def test_a_few_unchanged_images_do_not_prove_that_a_defense_is_free(images, decided) -> None:
     """The interval of 48 images that all stay right is wider than a point."""
     every = range(images)
     same = {("none", CLEAN): [every], ("hedge", CLEAN): [every], ("none", "pgd-20"): [every]}

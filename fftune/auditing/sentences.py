@@ -1,0 +1,162 @@
+"""Sentences of an audit, for readers who know nothing of its terms."""
+
+from collections.abc import Sequence
+
+from fftune.auditing.bars import Measure
+from fftune.auditing.record import AuditedBattery, Finding
+from fftune.config import ThreatModel, told_radius
+from fftune.data.signing import Signature
+from fftune.verdict import Outcome
+
+WORD: dict[Outcome, str] = {"pass": "PASS", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
+NAMES: dict[Measure, str] = {
+    "accuracy": "accuracy",
+    "natural_risk": "natural risk",
+    "robust_accuracy": "robust accuracy",
+    "adversarial_risk": "adversarial risk",
+    "hypocritical_risk": "hypocritical risk",
+    "inflation": "inflation",
+}
+SHARES: dict[Measure, str] = {
+    "accuracy": "of all {n:,} images the net gets {share} right",
+    "natural_risk": "of all {n:,} images the net gets {share} wrong",
+    "robust_accuracy": "of all {n:,} images {share} stay right under every attack",
+    "adversarial_risk": "of all {n:,} right answers {share} can be made wrong",
+    "hypocritical_risk": "of all {n:,} mistakes {share} can be concealed",
+    "inflation": "of all {n:,} images {share} are mistakes that can be concealed",
+}
+"""What a rate says, of its `n` examples."""
+DRAWN: dict[Measure, str] = {
+    "robust_accuracy": "{found:,} of {examined:,} right answers drawn at random were made wrong",
+    "adversarial_risk": "{found:,} of {examined:,} right answers drawn at random were made wrong",
+    "hypocritical_risk": "{found:,} of {examined:,} mistakes drawn at random were concealed",
+    "inflation": "{found:,} of {examined:,} mistakes drawn at random were concealed",
+}
+"""What was done for a rate that rests on a sample."""
+UNDEFINED: dict[Measure, str] = {
+    "adversarial_risk": "there is no right answer that could be made wrong",
+    "hypocritical_risk": "there is no mistake that could be concealed",
+}
+
+
+def percent(share: float) -> str:
+    """A share in percent, as in "24.1 %" or "100 %"."""
+    return f"{100 * share:.4g} %" if share in (0, 1) else f"{100 * share:.1f} %"
+
+
+def told_bar(finding: Finding) -> str:
+    """The bar in words, as in "at most 30 %"."""
+    return f"{'at most' if finding.at_most else 'at least'} {100 * finding.bar:.4g} %"
+
+
+def told_share(finding: Finding) -> str:
+    """The rate as far as it is known; if one side of it decides, that: "at most 24.1 %"."""
+    if finding.exact:
+        return percent(finding.low)
+    if finding.outcome == "inconclusive":
+        return f"{percent(finding.low)} to {percent(finding.high)}"
+    above = finding.at_most == (finding.outcome == "pass")
+    return f"at most {percent(finding.high)}" if above else f"at least {percent(finding.low)}"
+
+
+def sentence(finding: Finding) -> str:
+    """One finding: the share, the bar, and what was done."""
+    name = NAMES[finding.measure]
+    if not finding.denominator:
+        return f"{name.capitalize()} is undefined: {UNDEFINED[finding.measure]}."
+    said = SHARES[finding.measure].format(n=finding.denominator, share=told_share(finding))
+    asked = f"{told_bar(finding)} {'is allowed' if finding.at_most else 'is asked'}"
+    ending = "" if finding.outcome != "inconclusive" else ", which is not decided"
+    said = f"{said[0].upper()}{said[1:]}; {asked}{ending}"
+    if finding.exact or finding.measure not in DRAWN:
+        return f"{said}."
+    drawn = DRAWN[finding.measure].format(found=finding.found, examined=finding.examined)
+    return f"{said}. {drawn[0].upper()}{drawn[1:]}."
+
+
+def unexcluded(finding: Finding, battery: str, doubt: str, *, certain: bool, by_bound: bool) -> str:
+    """What a finding could not exclude.
+
+    Args:
+        battery: name of the attacks.
+        doubt: reason not to believe that attacks in vain mean anything; empty: there is none.
+        certain: the verdict is that of any draw, as what was seen suffices.
+        by_bound: no success that a certified bound leaves open would break the bar.
+    """
+    if doubt:
+        return f"no verdict, as attacks in vain may mean nothing here: {doubt}"
+    if finding.measure not in DRAWN:
+        return ""
+    if finding.outcome == "fail":
+        return "" if certain else _misled(finding)
+    if by_bound and finding.outcome == "pass":
+        return ""
+    stronger = f"other attacks than {battery} may do more: the risk found is a lower bound"
+    if certain:
+        return stronger
+    if finding.outcome == "inconclusive":
+        return f"the bar lies inside of what {finding.examined:,} examples leave open; {stronger}"
+    return f"{stronger}; {_misled(finding)}"
+
+
+def _misled(finding: Finding) -> str:
+    """Probability that the draw misleads, on the side that decides."""
+    above = finding.at_most == (finding.outcome == "pass")
+    alpha = finding.alpha_high if above else finding.alpha_low
+    return f"the draw misleads with a probability of at most {100 * alpha:.3g} %"
+
+
+def verdict(outcome: Outcome, findings: Sequence[Finding], battery: str) -> str:
+    """The verdict on all bars."""
+    names = {kind: [NAMES[f.measure] for f in findings if f.outcome == kind] for kind in WORD}
+    many = f"all {len(findings)} bars are" if len(findings) > 1 else "the bar is"
+    if outcome == "pass":
+        attacked = any(f.measure in DRAWN for f in findings)
+        certified = all(_by_bound(f) for f in findings if f.measure in DRAWN)
+        how = ", certified" if attacked and certified else f" against {battery}" if attacked else ""
+        return f"{WORD[outcome]}{how}: {many} kept to."
+    count = len(names[outcome])
+    which = f"{count} of {len(findings)} bars {'is' if count == 1 else 'are'}"
+    done = "not kept to" if outcome == "fail" else "not decided"
+    return f"{WORD[outcome]}: {which} {done}: {', '.join(names[outcome])}."
+
+
+def _by_bound(finding: Finding) -> bool:
+    bound = finding.certified_high
+    if bound is None:
+        return False
+    return bound <= finding.bar if finding.at_most else bound >= finding.bar
+
+
+def ball(threat: ThreatModel) -> str:
+    """The attackers' ball for a reader, as in "each pixel by at most 8/255"."""
+    radius = told_radius(threat.eps)
+    if threat.norm == "linf":
+        return f"each pixel, on a scale of 0 to 1, by at most {radius}"
+    return f"all pixels together, on a scale of 0 to 1, by a length (l2) of at most {radius}"
+
+
+def told_battery(battery: AuditedBattery) -> str:
+    """The attacks by name, as in "hypocritical, tier full"."""
+    return battery.name + (f", tier {battery.tier}" if battery.tier else "")
+
+
+def told_signature(signature: Signature | None) -> str:
+    """Who vouches for the images, and what follows if nobody does."""
+    if signature is None:
+        return (
+            "data unsigned: the risk below stands, as whoever could touch these images could have "
+            "concealed mistakes of the net"
+        )
+    return (
+        f"data signed: all rests on whoever signed, {signature.signer} ({signature.tool}, "
+        f"manifest {signature.manifest_sha256[:16]})"
+    )
+
+
+def beyond_this_set(finding: Finding) -> str:
+    """What follows for other images; empty where nothing does."""
+    if finding.population_interval is None:
+        return ""
+    low, high = map(percent, finding.population_interval)
+    return f"beyond this set, if it is a random sample of what the net will meet: {low} to {high}"
