@@ -139,7 +139,8 @@ DOORS = {
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
-        *("capture.python_state", "papers", "models.weights", "sequential"),
+        *("capture.python_state", "papers", "models.weights", "sequential", "forensics.share"),
+        "forensics.inspection",
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),

@@ -7,9 +7,10 @@ the fit, and of the third for the measurements.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ from fftune.forensics.record import (
 )
 from fftune.forensics.share import (
     QUANTILES,
+    Array,
     Mixture,
     null_ratios,
     p_value,
@@ -46,6 +48,8 @@ log = logging.getLogger(__name__)
 
 UNUSUAL = QUANTILES.index(0.99)
 """Edge of the bins above which an image counts as unusual: one clean image in a hundred."""
+FAR_FEWER = 0.9
+"""Share of right answers that a shift must leave: a set of fewer is not such a set."""
 ASKED = 4
 """Images on which a net and its faster copy are compared."""
 
@@ -81,10 +85,14 @@ class Bench:
     detector: Detector
     fitted: Tensor
     touched: Tensor
-    """Scores of clean images and of friends that the bins were counted from."""
+    """Scores of clean images and of friends of the first part."""
+    mixture: Mixture
+    """Bins of these."""
     nulls: Mapping[str, Tensor]
     fresh: Mapping[str, Tensor]
     """Scores by kind of clean images, of the part that calibrates and of the part that measures."""
+    left_out: tuple[str, ...]
+    """Kinds of which the net gets far fewer right than of clean images as they are."""
     friends: Mapping[Kind, tuple[Rate, Tensor]]
     """Success of each friend on the third part, and the scores of what it touched."""
 
@@ -111,7 +119,9 @@ class Bench:
         log.info("friends touch clean images to fit the detector")
         own = {k: _touched(craft, k, fit, found, whitening, config.friends)[1] for k in FITTED}
         known = [one.values[one.right] for one in own.values()]
-        detector = Detector.of(found.values[found.right], [v for v in known if len(v)])
+        if not sum(map(len, known)):
+            raise DataError("our own friends conceal no mistake of this net: nothing to look for")
+        detector = Detector.of(found.values[found.right], known)
         craft = replace(craft, score=lambda x, y: detector(measured(net, x, y, whitening)))
         log.info("friends touch other clean images to be found")
         friends: dict[Kind, tuple[Rate, Tensor]] = {}
@@ -119,28 +129,33 @@ class Bench:
             rate, seen = _touched(craft, kind, measuring, apart, whitening, config.friends)
             friends[kind] = rate, detector.scores(seen)
         log.info("clean sets of %d kinds calibrate the test", len(SHIFTS))
+        fitted = detector.scores(found)
+        touched = torch.cat([detector.scores(one) for one in own.values()])
+        nulls = _shifted(net, calibrating, whitening, detector)
+        kept = [k for k, pool in nulls.items() if len(pool) >= FAR_FEWER * len(nulls[AS_IS])]
+        fresh = _shifted(net, measuring, whitening, detector, kept)
         return cls(
             config=config,
             net=net,
             whitening=whitening,
             detector=detector,
-            fitted=detector.scores(found),
-            touched=torch.cat([detector.scores(one) for one in own.values()]),
-            nulls=_shifted(net, calibrating, whitening, detector),
-            fresh=_shifted(net, measuring, whitening, detector),
+            fitted=fitted,
+            touched=touched,
+            mixture=Mixture.of(fitted, touched),
+            nulls={kind: nulls[kind] for kind in kept},
+            fresh=fresh,
+            left_out=tuple(kind for kind in nulls if kind not in kept),
             friends=friends,
         )
 
-    @property
-    def mixture(self) -> Mixture:
-        """Bins of the scores of the first part, and of the friends that were fitted to."""
-        return Mixture.of(self.fitted, self.touched)
-
-    def calibrated(self, size: int) -> dict[str, Tensor]:
+    def calibrated(self, size: int) -> dict[str, Array]:
         """Ratios of clean sets with so many right images, by kind; see `share.null_ratios`."""
-        mixture, sets = self.mixture, self.config.sets
-        draws = torch.Generator().manual_seed(self.config.seed)
-        return {k: null_ratios(mixture, pool, size, draws, sets) for k, pool in self.nulls.items()}
+        rng = np.random.default_rng(self.config.seed)
+        return {kind: self._ratios(pool, size, rng) for kind, pool in self.nulls.items()}
+
+    def _ratios(self, pool: Tensor, size: int, rng: np.random.Generator) -> Array:
+        mixture = self.mixture
+        return null_ratios(mixture, mixture.counts(pool), size, rng, self.config.sets)
 
     def inspected(self, data: Dataset, dropped: int) -> Inspection:
         """Inspect a set."""
@@ -159,14 +174,19 @@ class Bench:
         if not size:
             raise DataError("the net gets no image of the set right: there is no success to find")
         mixture, config = self.mixture, self.config
-        draws = torch.Generator().manual_seed(config.seed)
+        rng = np.random.default_rng(config.seed + 1)
         counts = mixture.counts(scores)
         ratio = float(mixture.ratio(counts))
         nulls = self.calibrated(size)
         bar = max(map(threshold, nulls.values()))
-        low, high = share_interval(scores, self.fitted, self.touched, draws, config.sets)
+        clean, touched = (mixture.counts(one) for one in (self.fitted, self.touched))
+        low, high = share_interval(mixture, counts, clean, touched, rng, config.sets)
         of_all = size / len(found)
-        edge = mixture.edges[min(UNUSUAL, len(mixture.edges) - 1)]
+        edge = float(mixture.edges[min(UNUSUAL, len(mixture.edges) - 1)])
+        alarms = {
+            kind: Rate(int((self._ratios(pool, size, rng) > bar).sum()), config.sets)
+            for kind, pool in self.fresh.items()
+        }
         return Inspection(
             examples=len(found),
             right=size,
@@ -179,28 +199,25 @@ class Bench:
             high=high * of_all,
             p=max(p_value(ratio, one) for one in nulls.values()),
             clean=tuple(
-                CleanSeen(
-                    kind=kind,
-                    p=p_value(ratio, nulls[kind]),
-                    alarms=_alarms(mixture, pool, size, bar, draws, config.sets),
-                )
-                for kind, pool in self.fresh.items()
+                CleanSeen(kind=kind, p=p_value(ratio, nulls[kind]), alarms=rate)
+                for kind, rate in alarms.items()
             ),
-            friends=tuple(self._seen(kind, mixture, size, bar) for kind in KINDS),
+            left_out=self.left_out,
+            friends=tuple(self._seen(kind, size, bar) for kind in KINDS),
             matters=config.matters,
         )
 
-    def _seen(self, kind: Kind, mixture: Mixture, size: int, bar: float) -> FriendSeen:
+    def _seen(self, kind: Kind, size: int, bar: float) -> FriendSeen:
         rate, scores = self.friends[kind]
-        clean = self.fresh[AS_IS]
+        clean, mixture = self.fresh[AS_IS], self.mixture
         return FriendSeen(
             kind=kind,
             success=rate,
             auc=Auc.of(clean, scores),
             smallest=smallest_found(
                 mixture,
-                clean=clean,
-                touched=scores,
+                clean=mixture.counts(clean),
+                touched=mixture.counts(scores),
                 size=size,
                 bar=bar,
                 seed=self.config.seed,
@@ -230,28 +247,17 @@ def _touched(
 
 
 def _shifted(
-    net: nn.Module, part: Part, whitening: Whitening, detector: Detector
+    net: nn.Module,
+    part: Part,
+    whitening: Whitening,
+    detector: Detector,
+    kinds: Iterable[str] = SHIFTS,
 ) -> dict[str, Tensor]:
-    """Scores of the clean images of a part under every shift.
-
-    Raises:
-        DataError: the net gets none right under one.
-    """
-    scores = {
-        kind: detector.scores(traces(net, shift(part[1]), part[2], whitening))
-        for kind, shift in SHIFTS.items()
+    """Scores of the clean images of a part under these shifts."""
+    return {
+        kind: detector.scores(traces(net, SHIFTS[kind](part[1]), part[2], whitening))
+        for kind in kinds
     }
-    for kind, found in scores.items():
-        if not len(found):
-            raise DataError(f"clean: the net gets none of {len(part[0])} images right, {kind}")
-    return scores
-
-
-def _alarms(
-    mixture: Mixture, pool: Tensor, size: int, bar: float, draws: torch.Generator, sets: int
-) -> Rate:
-    ratios = null_ratios(mixture, pool, size, draws, sets)
-    return Rate(int((ratios > bar).sum()), sets)
 
 
 def _without(clean: Dataset, data: Dataset) -> tuple[Dataset, int]:

@@ -85,6 +85,8 @@ class Inspection:
     p: float
     """Largest p of all kinds of clean sets."""
     clean: tuple[CleanSeen, ...]
+    left_out: tuple[str, ...]
+    """Kinds of clean sets that the net gets far fewer right of, so that this is none of them."""
     friends: tuple[FriendSeen, ...]
     matters: float
 

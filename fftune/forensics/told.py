@@ -75,8 +75,9 @@ def inspection_page(found: Inspection, config: InspectConfig, net: str, data: st
         "",
         _clean(found, config.sets),
         "",
+        *(f"Not compared with sets {k}: the net gets far fewer right." for k in found.left_out),
         f"Fitted to {fit:,} clean images, calibrated on {calibrated:,} others and measured on "
-        f"{measured:,} more, all of them right; {config.sets} resampled sets of each kind, "
+        f"{measured:,} more, all of them right; {config.sets} drawn sets of each kind, "
         f"seed {config.seed}.",
         *_verdict(found),
     ]
