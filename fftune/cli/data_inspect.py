@@ -25,7 +25,8 @@ class Inspect:
     name: tyro.conf.Positional[str] = ""
     """The set: one that `fftune data list` shows, folder:PATH or FILE.py:NAME."""
     against: str | None = None
-    """The original, likewise; every image and label is compared. Default: it is not at hand."""
+    """The original, likewise, or a manifest of `fftune data sign`; every image and label is
+    compared. Default: it is not at hand."""
     net: str | None = None
     """A net under audit: a checkpoint folder, FILE.py:FUNCTION, or a name as `--model` takes it.
     The verdict is then statistical. Default none."""
@@ -84,7 +85,7 @@ MANUAL = Manual(
 )
 
 
-def main(command: Inspect) -> None:
+def inspect(command: Inspect) -> None:
     """Inspect, print, and end by the verdict: 0 nothing found, 3 touched, 4 inconclusive."""
     announce_imports()
     from fftune.verdict import EXIT_CODES
@@ -95,10 +96,18 @@ def main(command: Inspect) -> None:
 
 
 def _exact(command: Inspect) -> "tuple[ResultPage, Outcome]":
+    from fftune.config.data import data_name
     from fftune.forensics.exact import compare
     from fftune.forensics.told import exact_page
+    from fftune.storage import in_home
 
     assert command.against is not None  # or a net would be named
+    if command.against.endswith(".json"):
+        from fftune.forensics.manifest import against_manifest, manifest_page
+
+        manifest = Path(in_home(command.against))
+        fault = against_manifest(data_name(command.name), manifest)
+        return manifest_page(fault, manifest), "fail" if fault else "pass"
     found = compare(_data(command.name, command.split), _data(command.against, command.split))
     return exact_page(found), found.outcome
 

@@ -86,7 +86,7 @@ class ImageFolder:
         for at, (i, whole) in enumerate(zip(found.ids.tolist(), survives.tolist(), strict=True)):
             image = rounded[at] if whole else found.x_pert[at]
             file = f"{place}/{i}.{'png' if whole else 'npz'}"
-            write_whole(self.folder / file, _png(image) if whole else _exact(image))
+            write_whole(self.folder / file, png(image) if whole else _exact(image))
             self._keep_clean(i, found.x[at], drawable)
             kept = "8 bits" if whole else "float32"
             target = "" if attack.target is None else attack.target
@@ -102,7 +102,7 @@ class ImageFolder:
         levels = x * LEVELS
         whole = drawable and bool(((levels - levels.round()).abs() < LEVELS * TOLERANCE).all())
         path = self.folder / CLEAN / f"{i}.{'png' if whole else 'npz'}"
-        write_whole(path, _png(x) if whole else _exact(x))
+        write_whole(path, png(x) if whole else _exact(x))
 
     def __str__(self) -> str:
         exact = sum("float32" in row for row in self.rows.values())
@@ -127,6 +127,8 @@ class SavedImage:
     id: int
     attack: str
     goal: str
+    label: str
+    """Name of class y."""
     y: int
     pred_clean: int
     pred: int
@@ -172,7 +174,7 @@ class SavedImages:
 def _saved(row: Mapping[str, str | None]) -> SavedImage:
     if None in row.values() or None in row:
         raise DataError("a row has too few or too many values")
-    words = {name: str(row[name]) for name in ("file", "attack", "goal")}
+    words = {name: str(row[name]) for name in ("file", "attack", "goal", "label")}
     place, _, name = words["file"].partition("/")
     if not (is_plain(place) and is_plain(name) and name.endswith((".png", ".npz"))):
         raise DataError(f"{words['file']!r} is no file of its folder")
@@ -212,7 +214,8 @@ def _apart(attack: Attack, x: Tensor, image: Tensor) -> list[object]:
     return [norm, f"{float(distance):.6g}"]
 
 
-def _png(image: Tensor) -> Callable[[Path], object]:
+def png(image: Tensor) -> Callable[[Path], object]:
+    """Function that writes a (C, H, W) image on 256 levels to a path."""
     from PIL import Image
 
     pixels = (image * LEVELS).round().byte().cpu().permute(1, 2, 0).numpy()

@@ -25,6 +25,8 @@ POWER = 0.8
 PRIOR = 0.5
 """Count that every bin is given beside its own."""
 BISECTIONS = 40
+NONE = 1e-9
+"""Share below which it is 0, of which bisection leaves a little."""
 
 Array = NDArray[np.float64]
 
@@ -61,12 +63,13 @@ class Mixture:
             slope = counts * (self.touched - self.clean) / self._mixed(middle)
             rising = slope.sum(-1) > 0
             low, high = np.where(rising, middle, low), np.where(rising, high, middle)
-        return np.asarray((low + high) / 2)
+        share = (low + high) / 2
+        return np.where(share < NONE, 0.0, share)
 
     def ratio(self, counts: Array) -> Array:
         """(...) log likelihood ratio of the best share to none, >= 0."""
         gain = np.log(self._mixed(self.share(counts))) - np.log(self.clean)
-        return np.maximum((counts * gain).sum(-1), 0.0)
+        return np.asarray(np.maximum((counts * gain).sum(-1), 0.0))
 
     def _mixed(self, share: Array) -> Array:
         """(..., K) chances in a set with these shares."""
@@ -122,8 +125,7 @@ def share_interval(
         drawn = Mixture(mixture.edges, *(np.maximum(one, 1e-12) for one in chances))
         found.append(drawn.share(again.astype(np.float64)))
     low, high = np.quantile(found, [0.025, 0.975])
-    least = 1e-9  # what bisection leaves of a share of 0
-    return (0.0 if low < least else float(low)), float(high)
+    return float(low), float(high)
 
 
 def power_at(

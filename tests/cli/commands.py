@@ -3,7 +3,19 @@
 from typing import Any
 
 from fftune import recipes
-from fftune.cli import data, data_sign, doctor, evaluate, report, reproduce, sweep, train, view
+from fftune.cli import (
+    data,
+    data_inspect,
+    data_sign,
+    data_touch,
+    doctor,
+    evaluate,
+    report,
+    reproduce,
+    sweep,
+    train,
+    view,
+)
 from fftune.cli.help_page import Manual
 from fftune.config.study import kind_record
 
@@ -27,5 +39,11 @@ COMMANDS: dict[str, tuple[Any, Any, Manual]] = {
     "data write": (data.Write, None, data.MANUALS["write"]),
     "data verify": (data.Verify, None, data.MANUALS["verify"]),
     "data sign": (data_sign.Sign, None, data.MANUALS["sign"]),
+    "data inspect": (
+        data_inspect.Inspect,
+        data_inspect.Inspect(name="digits", against="digits"),
+        data_inspect.MANUAL,
+    ),
+    "data touch": (data_touch.Touch, data_touch.Touch(name="a", out="b"), data_touch.MANUAL),
     "data list": (data.List, None, data.MANUALS["list"]),
 }
