@@ -62,11 +62,13 @@ def main() -> None:
     )
     net = inference_copy(net.eval().requires_grad_(False), "fp32", next(data.batches(4))[1])
     bench = Bench.of(net, clean, config)
+    size = min(asked.size, 5 * len(pool) // 6)
     print(
-        f"{asked.net or 'small net'} on {data.source.name}, eps {eps:.4g}, {asked.clean:,} clean "
+        f"{asked.net.rpartition(':')[2] or 'small net'} on {data.source.name}, linf eps {eps:.4g}: "
+        f"{held:,} held-out images, {asked.sets} sets of {size:,} of {len(pool):,} others, seed "
+        f"{asked.seed}"
     )
-    print(f"images, sets of {asked.size:,} of {len(pool):,}, {asked.sets} sets, seed {asked.seed}")
-    _measure(bench, pool, min(asked.size, len(pool)), asked.touched)
+    _measure(bench, pool, size, asked.touched)
     print(f"\n{time.process_time() - began:.0f} CPU-seconds")
 
 

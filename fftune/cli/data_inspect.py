@@ -46,8 +46,8 @@ class Inspect:
     """Images of the held-out set, evenly spread; default all."""
     threat: Annotated[ThreatModel, tyro.conf.arg(name="")] = field(default_factory=ThreatModel)
     friends: int = 100
-    """Mistakes that each of our own friends touches, to fit the detector and again to measure it:
-    more cost more time."""
+    """Images, mistakes of the net, that each of our own friends touches to fit the detector, and
+    again to measure it: more cost more time."""
     matters: float = 0.05
     """Smallest share of touched images that matters, of the whole set. "Nothing found" is only said
     where that many would have been found with power .8; else the verdict is inconclusive."""
@@ -79,8 +79,8 @@ MANUAL = Manual(
     ),
     about=Inspect.__doc__ or "",
     usual=(
-        *("SET", "--against", "--net", "--weights", "--clean", "--split", "--clean-split"),
-        *("--examples", "--clean-examples", "--eps", "--norm", "--matters", "--seed", "--format"),
+        *("NAME", "--against", "--net", "--clean", "--split", "--clean-split"),
+        *("--examples", "--clean-examples", "--eps", "--matters", "--format"),
     ),
 )
 

@@ -1,6 +1,7 @@
 """`fftune data inspect` and `touch`: verdicts as exit codes, and mistakes in one line."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -150,8 +151,9 @@ def test_touch_makes_a_set_that_inspect_finds(saved, tmp_path, capsys) -> None:
         "test/dog/00000002.png": 108,
         "test/dog/00000003.png": 100,
     }
-    main(["touch", str(saved), "--out", str(tmp_path / "few"), "--share", ".34"])
-    assert ", 1 of them touched" in capsys.readouterr().out
+    main(["touch", str(saved), "--out", str(tmp_path / "few"), "--share", ".67", "--seed", "1"])
+    assert len({*(tmp_path / "few").rglob("*.png")}) == 4
+    assert re.search("[12] of them touched", capsys.readouterr().out)
 
 
 def test_what_cannot_be_touched_is_said(saved, tmp_path) -> None:
