@@ -1,26 +1,29 @@
 """Simulated audits: how often a verdict is wrong, and after how many images it is given.
 
-Each audit draws its examples in a random order from a set whose truth is known, looks at every
-block, and stops at the first look that passes or fails. The looks of `fftune.sequential` stand
-beside those of Wilson's 95 % interval, which is meant for one look at an n set beforehand.
+Each audit has bars, as `fftune.audit` has them, and draws from D+ or D- in a random order examples
+whose truth is known. It looks at every block, and stops at the first look that passes or fails. The
+looks of `fftune.sequential` stand beside those of Wilson's 95 % interval, which is meant for one
+look at an n set beforehand. Beside the simulated shares stand the exact probabilities, by a
+recursion over all counts.
 """
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import cache
-from math import inf, log
+from dataclasses import dataclass, replace
+from functools import cache, partial
+from math import log
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import hypergeom
 
+from fftune.auditing.bars import Bar
 from fftune.risk import Rate, wilson
-from fftune.sequential import BarSequence
+from fftune.sequential import FiniteSequence
 from fftune.verdict import Outcome
 
-BLOCKS = (1, 256)
+BLOCKS = (1, 32, 256)
 """Examples between two looks."""
 ERROR = 0.05
 """Probability of a wrong pass, and of a wrong fail."""
@@ -31,127 +34,158 @@ Words = list[list[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """Bar on a share of a set of known size."""
+    """Bar of an audit of images of which the net gets some wrong."""
 
-    measure: str
-    bar: float
-    at_most: bool
-    population: int
+    bar: Bar
+    total: int
+    wrong: int
     bars: int = 1
     """Bars of the same audit."""
 
     @property
-    def side(self) -> int:
-        """Step from the bar's limit to its wrong side."""
-        return 1 if self.at_most else -1
+    def population(self) -> int:
+        """Size of D+ or D-, from which examples are drawn."""
+        return self.wrong if self.bar.goal == "hypocritical" else self.total - self.wrong
 
     @property
     def limit(self) -> int:
-        return self.fresh().limit
+        """Most successful attacks with which the bar is passed."""
+        return self.bar.limit(self.total, self.wrong)
 
-    def fresh(self) -> BarSequence:
-        return BarSequence(
-            bar=self.bar,
-            at_most=self.at_most,
-            population=self.population,
-            alpha=ERROR,
-            bars=self.bars,
-        )
+    def __str__(self) -> str:
+        return f"{self.bar.measure} {'<=' if self.bar.at_most else '>='} {self.bar.value:g}"
+
+
+def outcome_of(low: float, high: float, limit: int) -> Outcome:
+    """Verdict of bounds on the number of successful attacks."""
+    return "pass" if high <= limit else "fail" if low > limit else "inconclusive"
 
 
 Look = Callable[[Question, int, int], Outcome]
 
 
 def anytime(question: Question, ones: int, n: int) -> Outcome:
-    """Verdict of one look of ours at n examples."""
-    test = question.fresh()
-    test.sequence.look(ones=ones, zeros=n - ones)
-    return test.outcome
+    """Verdict of one look of ours at n examples, of which attacks succeed on some."""
+    sequence = FiniteSequence(
+        population=question.population, low_alpha=ERROR / question.bars, high_alpha=ERROR
+    )
+    sequence.look(ones=ones, zeros=n - ones)
+    return outcome_of(sequence.low, sequence.high, question.limit)
 
 
 def wilson_each(question: Question, ones: int, n: int) -> Outcome:
     """Verdict of Wilson's 95 % interval, as if n had been set beforehand."""
-    if n == question.population:
-        return anytime(question, ones, n)
+    size = question.population
+    if n == size:
+        return "pass" if ones <= question.limit else "fail"
     low, high = wilson(ones / n, n)
-    if high <= question.bar:
-        return "pass" if question.at_most else "fail"
-    if low >= question.bar:
-        return "fail" if question.at_most else "pass"
-    return "inconclusive"
+    return outcome_of(low * size, high * size, question.limit)
 
 
 @cache
 def thresholds(look: Look, question: Question) -> NDArray[np.int64]:
-    """(N + 1, 2): at n examples, the most ones that end an audit as few, the least as many."""
+    """(N + 1, 2): at n examples, the most successes that pass, and the fewest that fail."""
     few, many = -1, 0
     found = np.zeros((question.population + 1, 2), np.int64)
     found[0] = few, 1
-    under: Outcome = "pass" if question.at_most else "fail"
-    over: Outcome = "fail" if question.at_most else "pass"
     for n in range(1, question.population + 1):
-        while few + 1 <= n and look(question, few + 1, n) == under:
+        while few + 1 <= n and look(question, few + 1, n) == "pass":
             few += 1
-        while few >= 0 and look(question, few, n) != under:
+        while few >= 0 and look(question, few, n) != "pass":
             few -= 1
-        while many <= n and look(question, many, n) != over:
+        while many <= n and look(question, many, n) != "fail":
             many += 1
-        while many > 0 and look(question, many - 1, n) == over:
+        while many > 0 and look(question, many - 1, n) == "fail":
             many -= 1
         found[n] = few, many
     return found
 
 
+def looks_of(question: Question, block: int) -> NDArray[np.int64]:
+    """Numbers of examples at which an audit looks; all of them at the end."""
+    return np.append(np.arange(block, question.population, block), question.population)
+
+
 def simulate(
     question: Question, truth: int, *, look: Look, block: int, runs: int, seed: int
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
-    """Run audits of a set with `truth` ones, each to its verdict.
+    """Run audits in which `truth` attacks would succeed, each to its verdict.
 
     Returns:
         (runs,) whether each passes, and after how many examples it ends.
     """
-    rng, size = np.random.default_rng(seed), question.population
-    looks = np.append(np.arange(block, size, block), size)
+    rng = np.random.default_rng(seed)
+    looks = looks_of(question, block)
     few, many = thresholds(look, question)[looks].T
-    one = np.zeros(size, np.int8)
+    one = np.zeros(question.population, np.int8)
     one[:truth] = 1
     passed, stopped = np.empty(runs, bool), np.empty(runs, np.int64)
     for run in range(runs):
         counts = np.cumsum(rng.permutation(one), dtype=np.int64)[looks - 1]
         first = int(((counts <= few) | (counts >= many)).argmax())
-        passed[run] = (counts[first] <= few[first]) == question.at_most
-        stopped[run] = looks[first]
+        passed[run], stopped[run] = counts[first] <= few[first], looks[first]
     return passed, stopped
+
+
+def chance_of_pass(question: Question, truth: int, *, look: Look, block: int) -> float:
+    """Probability that an audit passes, exactly, by a recursion over all counts of successes."""
+    size, looks = question.population, {*looks_of(question, block).tolist()}
+    few, many = thresholds(look, question).T
+    going = np.zeros(truth + 1)  # by number of successes so far
+    going[0], passed = 1.0, 0.0
+    for n in range(size):
+        success = (truth - np.arange(truth + 1)) / (size - n)
+        found = going[:-1] * success[:-1]
+        going = going * (1 - success).clip(0)
+        going[1:] += found
+        if n + 1 in looks:
+            passed += float(going[: few[n + 1] + 1].sum())
+            going[: few[n + 1] + 1] = 0
+            going[many[n + 1] :] = 0
+    return passed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wrong:
+    """Wrong verdicts of audits."""
+
+    passes: Rate
+    """All bars pass, though the truth of the first is one example beyond its bar, and no attack on
+    the others would succeed."""
+    fails: Rate
+    """Some bar fails, though every truth is at its bar."""
+    chances: tuple[float, float]
+    """Exact probabilities of both."""
 
 
 def wrong(
     questions: Sequence[Question], *, look: Look, block: int, runs: int, seed: int = 0
-) -> tuple[Rate, Rate]:
-    """Count wrong verdicts of audits with several bars.
-
-    Returns:
-        Audits of which all bars pass, though the truth of the first is one example beyond its bar
-        and those of the others are as far inside as can be; and audits that any bar fails, though
-        every truth is at its bar.
-    """
-    passes, fails = np.ones(runs, bool), np.zeros(runs, bool)
+) -> Wrong:
+    """Count wrong verdicts of audits with several bars."""
+    passes, fails, no_fail = np.ones(runs, bool), np.zeros(runs, bool), 1.0
+    chance = partial(chance_of_pass, look=look, block=block)
     for at, question in enumerate(questions):
-        best = 0 if question.at_most else question.population
-        beyond = question.limit + question.side if not at else best
-        for truth in {beyond, question.limit}:
-            passed, _ = simulate(question, truth, look=look, block=block, runs=runs, seed=seed + at)
-            if truth == beyond:
-                passes &= passed
-            if truth == question.limit:
-                fails |= ~passed
-    return Rate(int(passes.sum()), runs), Rate(int(fails.sum()), runs)
+        run = partial(simulate, look=look, block=block, runs=runs, seed=seed + at)
+        passes &= run(question, 0 if at else question.limit + 1)[0]
+        fails |= ~run(question, question.limit)[0]
+        no_fail *= chance(question, question.limit)
+    return Wrong(
+        passes=Rate(int(passes.sum()), runs),
+        fails=Rate(int(fails.sum()), runs),
+        chances=(chance(questions[0], questions[0].limit + 1), 1 - no_fail),
+    )
+
+
+def truth_at(question: Question, away: float) -> int:
+    """Successful attacks where the rate is a distance inside its bar; negative: there is none."""
+    of = question.bar.denominator(question.total, question.wrong)
+    return question.limit - round(away * of)
 
 
 def images(question: Question, away: float, *, runs: int, seed: int = 0) -> str:
-    """Median images until a verdict, with the truth a distance inside the bar, beside bounds."""
-    gap = round(away * question.population)
-    truth = question.limit - question.side * gap
-    if not 0 <= truth <= question.population:
+    """Median examples until a verdict, the truth a distance inside the bar, beside bounds."""
+    truth = truth_at(question, away)
+    if truth < 0:
         return "-"
     taken = []
     for block in BLOCKS:
@@ -162,20 +196,17 @@ def images(question: Question, away: float, *, runs: int, seed: int = 0) -> str:
 
 
 def fixed_size(question: Question, truth: int) -> int:
-    """Fewest images, set beforehand, whose count separates bar and truth with both errors 5 %.
+    """Fewest examples, set beforehand, whose count separates bar and truth with both errors 5 %.
 
-    Counts of samples without replacement are hypergeometric; one example beyond the bar may pass
+    Counts of samples without replacement are hypergeometric; one success beyond the bar may pass
     with 5 %, and the truth may fail to with 5 %.
     """
-    size, beyond = question.population, question.limit + question.side
+    size, beyond = question.population, question.limit + 1
 
     def tells(n: int) -> bool:
-        if question.at_most:
-            most = hypergeom.ppf(ERROR, size, beyond, n)
-            most -= hypergeom.cdf(most, size, beyond, n) > ERROR
-            return bool(hypergeom.cdf(most, size, truth, n) >= 1 - ERROR)
-        least = hypergeom.isf(ERROR, size, beyond, n) + 1
-        return bool(hypergeom.sf(least - 1, size, truth, n) >= 1 - ERROR)
+        most = hypergeom.ppf(ERROR, size, beyond, n)
+        most -= hypergeom.cdf(most, size, beyond, n) > ERROR
+        return bool(hypergeom.cdf(most, size, truth, n) >= 1 - ERROR)
 
     low, high = 0, size
     while low + 1 < high:
@@ -185,59 +216,55 @@ def fixed_size(question: Question, truth: int) -> int:
 
 
 def wald(question: Question, truth: int) -> float:
-    """Least mean number of images of any sequential test with both errors 5 % (Wald 1945).
+    """Least mean number of examples of any sequential test with both errors 5 % (Wald 1945).
 
     It is that of independent draws, at the true share against the bar, and knows the former.
     """
-    bar, share = question.bar, truth / question.population
+    bar, share = question.limit / question.population, truth / question.population
     terms = [(share, bar), (1 - share, 1 - bar)]
-    distance = sum(p * log(p / q) if p else 0.0 for p, q in terms) if 0 < bar < 1 else inf
+    distance = sum(p * log(p / q) for p, q in terms if p)
     odds = log((1 - ERROR) / ERROR)
     return ((1 - ERROR) * odds - ERROR * odds) / distance
 
 
+FRIENDS = Bar(measure="hypocritical_risk", value=0.3)
+ADVERSARIES = Bar(measure="adversarial_risk", value=0.1)
+ROBUST = Bar(measure="robust_accuracy", value=0.5)
 SINGLE = (
-    Question(measure="robust_accuracy", bar=0.5, at_most=False, population=10_000),
-    Question(measure="robust_accuracy", bar=0.9, at_most=False, population=10_000),
-    *(
-        Question(measure="hypocritical_risk", bar=0.3, at_most=True, population=size)
-        for size in (300, 1000, 5000)
-    ),
-    Question(measure="adversarial_risk", bar=0.1, at_most=True, population=9000),
+    Question(bar=ROBUST, total=10_000, wrong=0),
+    Question(bar=ROBUST, total=10_000, wrong=1000),
+    Question(bar=replace(ROBUST, value=0.9), total=10_000, wrong=500),
+    Question(bar=ADVERSARIES, total=10_000, wrong=1000),
+    *(Question(bar=FRIENDS, total=10_000, wrong=wrong) for wrong in (300, 1000, 5000)),
 )
-TOGETHER = (
-    Question(measure="hypocritical_risk", bar=0.3, at_most=True, population=1000, bars=3),
-    Question(measure="adversarial_risk", bar=0.1, at_most=True, population=9000, bars=3),
-    Question(measure="robust_accuracy", bar=0.5, at_most=False, population=10_000, bars=3),
+TOGETHER = tuple(
+    Question(bar=bar, total=10_000, wrong=1000, bars=3) for bar in (FRIENDS, ADVERSARIES, ROBUST)
 )
 
 
 def wrong_table(groups: Sequence[Sequence[Question]], runs: int) -> Words:
-    head = ["bars", "N", "block", "wrong PASS", "wrong FAIL", "Wilson: PASS", "Wilson: FAIL"]
-    rows = [head]
+    each = ["wrong PASS", "exactly", "wrong FAIL", "exactly"]
+    rows = [["bars", "drawn from", "block", *each, *(f"Wilson: {head}" for head in each)]]
     for group in groups:
-        said = ", ".join(f"{q.measure} {'<=' if q.at_most else '>='} {q.bar:g}" for q in group)
-        sizes = ", ".join(f"{q.population:,}" for q in group)
+        said = ", ".join(map(str, group))
+        sizes = ", ".join(f"{question.population:,}" for question in group)
         for block in BLOCKS:
-            rates = [
-                str(rate)
-                for look in (anytime, wilson_each)
-                for rate in wrong(group, look=look, block=block, runs=runs)
-            ]
-            rows.append([said, sizes, str(block), *(short(r) for r in rates)])
+            cells = []
+            for look in (anytime, wilson_each):
+                found = wrong(group, look=look, block=block, runs=runs)
+                for rate, chance in zip((found.passes, found.fails), found.chances, strict=True):
+                    low, high = rate.interval
+                    cells.append(f"{rate.value:.1%} ({low:.1%} to {high:.1%})")
+                    cells.append(f"{chance:.2%}")
+            rows.append([said, sizes, str(block), *cells])
     return rows
 
 
-def short(rate: str) -> str:
-    return rate.replace("95 % CI ", "").partition(", n =")[0] + ")"
-
-
 def images_table(questions: Sequence[Question], runs: int) -> Words:
-    rows = [["bar", "N", *(f"{100 * away:g} points" for away in AWAY)]]
+    rows = [["bar", "drawn from", *(f"{100 * away:g} points" for away in AWAY)]]
     for question in questions:
-        said = f"{question.measure} {'<=' if question.at_most else '>='} {question.bar:g}"
         cells = (images(question, away, runs=runs) for away in AWAY)
-        rows.append([said, f"{question.population:,}", *cells])
+        rows.append([str(question), f"{question.population:,}", *cells])
     return rows
 
 
@@ -250,11 +277,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=1000, help="audits of each kind")
     runs = parser.parse_args().runs
-    print(f"Share of wrong verdicts of {runs:,} audits each, with 95 % intervals\n")
+    print(f"Wrong verdicts of {runs:,} audits each, with 95 % intervals\n")
     print(markdown(wrong_table([*((q,) for q in SINGLE), TOGETHER], runs)), flush=True)
     print(
-        f"\nMedian images of {runs:,} audits with a look after each one / after each 256 / set "
-        "beforehand, with 5 % of either error / Wald's bound of the mean\n"
+        f"\nMedian examples of {runs:,} audits that look after each 1 / 32 / 256; as many set "
+        "beforehand with 5 % of either error; Wald's bound of the mean\n"
     )
     print(markdown(images_table(SINGLE, runs)))
 

@@ -25,11 +25,12 @@ from torch import Tensor, nn
 
 from fftune.attacks import apgd, pgd
 from fftune.attacks.losses import all_classes
+from fftune.certified.smoothing import certify
 from fftune.config import AttackConfig, DataSpec, HedgeConfig, SmoothingConfig, ThreatModel
 from fftune.data.subset import sample
 from fftune.defenses import AdaptiveAccess, Hedge, hedge
 from fftune.defenses.analysis import gradient_gap, ratio_gap, second_attacks
-from fftune.defenses.smoothing import Smoothing, certify, votes
+from fftune.defenses.smoothing import Smoothing, votes
 from fftune.defenses.theory.linear import LinearTask, accuracies
 from fftune.evaluation.defended import predict
 from fftune.keyed_noise import ExampleNoise, Noise

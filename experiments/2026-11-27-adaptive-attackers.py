@@ -37,6 +37,7 @@ from torch import Tensor, nn
 
 from fftune import devices
 from fftune.attacks.query_counter import QueryCounter
+from fftune.certified.smoothing import certify
 from fftune.config import (
     AttackConfig,
     DataSpec,
@@ -49,7 +50,7 @@ from fftune.config import (
 from fftune.data import load
 from fftune.data.dataset import Batch
 from fftune.defenses import AdaptiveAccess, Defense, Hedge
-from fftune.defenses.smoothing import Smoothing, certify
+from fftune.defenses.smoothing import Smoothing
 from fftune.evaluation.adaptive import strongest
 from fftune.evaluation.batteries import Attack, ensemble
 from fftune.evaluation.block import searched

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fftune.attacks import rays as rays
     from fftune.attacks import square as square
     from fftune.auditing.audit import audit as audit
+    from fftune.auditing.gate import gate as gate
     from fftune.config import AttackConfig as AttackConfig
     from fftune.config import BatteryConfig as BatteryConfig
     from fftune.config import DataSpec as DataSpec
@@ -62,6 +63,7 @@ _HOMES = {
     "api": ("Evaluation", "Risks", "evaluate", "reproduce", "sweep", "train"),
     "auditing.audit": ("audit",),
     "attacks": (*("apgd", "cw", "deepfool", "fab", "fgsm", "pgd", "pgd_hedged", "rays", "square"),),
+    "auditing.gate": ("gate",),
     "config": (
         *("AttackConfig", "BatteryConfig", "DataSpec", "DefenseConfig", "HedgeConfig"),
         *("HedgeSweep", "InputSpec", "ModelSpec", "OptimizerConfig", "Resources", "SweepConfig"),

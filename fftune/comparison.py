@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from fftune.errors import DataError
 from fftune.outcomes import KEY, Outcomes
 from fftune.pareto import common_range, gap_at
-from fftune.risk import Rate, clean_prediction
+from fftune.risk import Rate, Z, clean_prediction, wilson
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +47,13 @@ class Paired:
             raise DataError(
                 "a comparison needs two attacks on the same examples, one row per example"
             )
-        a, b = (frame["success"].to_numpy() for frame in frames)
-        return cls(
-            n=len(a), both=int((a & b).sum()), gained=int((a & ~b).sum()), lost=int((~a & b).sum())
-        )
+        return cls.counted(*(frame["success"].to_numpy() for frame in frames))
+
+    @classmethod
+    def counted(cls, a: NDArray[np.bool_], b: NDArray[np.bool_]) -> "Paired":
+        """Count two (n,) arrays of successes on the same examples."""
+        gained, lost = int((a & ~b).sum()), int((~a & b).sum())
+        return cls(n=len(a), both=int((a & b).sum()), gained=gained, lost=lost)
 
     @property
     def gain(self) -> float:
@@ -60,11 +63,15 @@ class Paired:
     @property
     def interval(self) -> tuple[float, float]:
         """95 % interval of the gain (Newcombe 1998, method 10)."""
+        return self.interval_at(Z)
+
+    def interval_at(self, z: float) -> tuple[float, float]:
+        """Interval of the gain whose ends are `z` standard errors away, were it normal."""
         if not self.n:
             return nan, nan
-        one, two, phi = self.both + self.gained, self.both + self.lost, self._correlation
-        (low, high), (low_2, high_2) = Rate(one, self.n).interval, Rate(two, self.n).interval
-        p, p_2 = one / self.n, two / self.n
+        p, p_2 = (self.both + self.gained) / self.n, (self.both + self.lost) / self.n
+        (low, high), (low_2, high_2) = wilson(p, self.n, z), wilson(p_2, self.n, z)
+        phi = self._correlation
         down = sqrt((p - low) ** 2 - 2 * phi * (p - low) * (high_2 - p_2) + (high_2 - p_2) ** 2)
         up = sqrt((high - p) ** 2 - 2 * phi * (high - p) * (p_2 - low_2) + (p_2 - low_2) ** 2)
         return self.gain - down, self.gain + up
@@ -119,13 +126,7 @@ def common_mistakes(first: Outcomes, second: Outcomes) -> Paired:
     if not wrong[0].index.equals(wrong[1].index) or attacks[0] != attacks[1]:
         raise DataError("two models can only be compared under the same attacks on the same images")
     both = (wrong[0] & wrong[1]).to_numpy()
-    a, b = (hidden.to_numpy()[both] for hidden in concealed)
-    return Paired(
-        n=int(both.sum()),
-        both=int((a & b).sum()),
-        gained=int((a & ~b).sum()),
-        lost=int((~a & b).sum()),
-    )
+    return Paired.counted(*(hidden.to_numpy()[both] for hidden in concealed))
 
 
 def _by_id(outcomes: Outcomes) -> tuple[Any, Any]:

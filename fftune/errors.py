@@ -4,7 +4,7 @@ FftuneError            exit code 1
     UserError          exit code 2: the user can mend it
         ConfigError (and its DeviceError), DataError, ModelError, StorageError, StudyError,
         ClusterError, OutOfMemoryError
-    DivergedError
+    DivergedError, CrossedBoundsError
 """
 
 from fftune.secrets import redacted
@@ -62,6 +62,10 @@ class OutOfMemoryError(UserError):
 
 class DivergedError(FftuneError):
     """Training whose loss became nan or infinite; the trial has failed."""
+
+
+class CrossedBoundsError(FftuneError):
+    """Example that is certified and broken: a bound, an attack or a verdict is wrong."""
 
 
 def packed(error: BaseException) -> dict[str, str]:

@@ -13,18 +13,18 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+from fftune.ray_waits import rays_waits
+
 # Ray reads these when it is imported.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listeners on loopback only
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_raylet_start_wait_time_s", "180")  # a busy machine exceeds the 30
-os.environ.setdefault("RAY_gcs_server_request_timeout_seconds", "180")  # and these 60
+os.environ.update(rays_waits())
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # it would connect once they run
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes turn to noise in a job's log
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see fftune.cli.options
 
-import grpc
 import ray
 from ray._private import services, worker
-from ray._private.grpc_utils import init_grpc_channel
 from ray.exceptions import AuthenticationError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -33,6 +33,7 @@ from fftune.config import Resources
 from fftune.errors import ClusterError, StorageError
 from fftune.named_code import permitted, restrict
 from fftune.private_ray import make_token_private, private_temp
+from fftune.ray_answer import raylet_asked, require_head, wants_token
 from fftune.ray_head import head_watched
 from fftune.ray_lines import rays_lines_logged
 from fftune.ray_signals import signals_kept
@@ -52,7 +53,7 @@ def cluster(resources: Resources) -> Iterator[None]:
         return
     address = resources.address or os.environ.get("RAY_ADDRESS") or "local"
     log.info("Ray: %s", "starting on this machine" if address == "local" else f"joining {address}")
-    _require_answer(address)
+    require_head(address)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address == "local":
         options |= {"include_dashboard": False, "num_cpus": len(os.sched_getaffinity(0))}
@@ -62,7 +63,7 @@ def cluster(resources: Resources) -> Iterator[None]:
         try:
             _init(address, options)
         except AuthenticationError:
-            raise _wants_token(address) from None
+            raise wants_token(address) from None
         except Exception as error:  # Ray's own, of the system, of grpc: all that a start can meet
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             raise ClusterError(f"cluster {address!r} cannot be reached: {reason}") from error
@@ -73,7 +74,7 @@ def cluster(resources: Resources) -> Iterator[None]:
 def _init(address: str, options: dict[str, Any]) -> None:
     """Start or join Ray, or leave nothing of it that would abort the process at its end."""
     try:
-        with signals_kept(), ports_told():
+        with signals_kept(), ports_told(), raylet_asked():
             ray.init(address=address, **options)
     except BaseException:
         ray.shutdown()
@@ -307,42 +308,3 @@ def _nodes_to_be() -> list[tuple[Mapping[str, float], float]]:
     config = ray._private.state.state.get_cluster_config()
     kinds = config.node_group_configs if config is not None else ()
     return [(dict(k.resources), inf if k.max_count < 0 else k.max_count) for k in kinds]
-
-
-def _require_answer(address: str) -> None:
-    """Try to connect first: Ray would wait for minutes for a head node that does not answer.
-
-    Raises:
-        ClusterError: nothing listens there, or the cluster wants another token.
-    """
-    endpoint = address.removeprefix("ray://")
-    host, _, port = endpoint.rpartition(":")
-    if not host:
-        return  # "local" and "auto" name no endpoint
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except (OSError, ValueError) as error:
-        raise ClusterError(f"cluster {address!r} cannot be reached: {error}") from None
-    if _refuses(endpoint):
-        raise _wants_token(address)
-
-
-def _wants_token(address: str) -> ClusterError:
-    return ClusterError(
-        f"cluster {address!r} rejects the token, or wants one; set RAY_AUTH_MODE=token and "
-        "give the path of the token file in RAY_AUTH_TOKEN_PATH"
-    )
-
-
-def _refuses(endpoint: str) -> bool:
-    """Does the cluster reject our token, or the lack of one?"""
-    try:
-        with init_grpc_channel(endpoint) as channel:
-            ask = channel.unary_unary("/ray.rpc.NodeInfoGcsService/GetClusterId")
-            ask(b"", timeout=5)
-    except AuthenticationError:  # a token is wanted, and there is none
-        return True
-    except grpc.RpcError as error:
-        # Ray reports every other error when it joins.
-        return bool(error.code() is grpc.StatusCode.UNAUTHENTICATED)
-    return False

@@ -1,5 +1,6 @@
 """Signals of a process that starts or joins Ray, which stay those of the process."""
 
+import ctypes
 import signal
 import threading
 from collections.abc import Iterator
@@ -7,25 +8,27 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
+from ray import _raylet
 from ray._private import worker
 
-ALARM = 3.0
-"""Seconds after which Ray's C++ aborts a process that it has seen SIGTERM in."""
+INSTALL = "_ZN3ray6RayLog27InstallFailureSignalHandlerEPKcb"
+"""Function of Ray's C++ that takes SIGTERM over; a second call does nothing."""
 
 
 @contextmanager
 def signals_kept() -> Iterator[None]:
-    """Keep the process's handlers: Ray's own of SIGTERM ends it, and prints a trace of C++.
+    """Keep the process's handlers: Ray's own of SIGTERM end it, and print a trace of C++.
 
-    While Ray connects, the first signal waits until it has: the process can be ended in order then,
-    where C++ would abort it.
+    While Ray connects, the first signal waits until it has: the process can be ended in order then.
     """
     if threading.current_thread() is not threading.main_thread():
-        yield  # Ray leaves the handlers alone there
+        yield  # Ray leaves Python's handlers alone there
         return
     found = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     kept = {number: handler for number, handler in found.items() if handler is not None}
     connect, came = worker.connect, list[int]()
+    let_cpp_install()
+    _install(kept)
 
     def wait(number: int, frame: FrameType | None) -> None:
         came.append(number)
@@ -34,12 +37,9 @@ def signals_kept() -> Iterator[None]:
             handler(number, frame)
 
     def undisturbed(*values: Any, **settings: Any) -> Any:
-        for number in kept:
-            signal.signal(number, wait)  # Ray's C++ calls this one after its own
-        with _no_alarm():
-            connected = connect(*values, **settings)
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        _install(dict.fromkeys(kept, wait))
+        connected = connect(*values, **settings)
+        _install(kept)
         if came:
             signal.raise_signal(came[0])
         return connected
@@ -49,29 +49,20 @@ def signals_kept() -> Iterator[None]:
         yield
     finally:
         worker.connect = connect
-        for number, handler in kept.items():
-            signal.signal(number, handler)
+        _install(kept)
 
 
-@contextmanager
-def _no_alarm() -> Iterator[None]:
-    """Take the alarm back that Ray's C++ sets when it sees SIGTERM, whatever waits meanwhile."""
-    over, (before, _) = threading.Event(), signal.getitimer(signal.ITIMER_REAL)
+def _install(handlers: dict[signal.Signals, Any]) -> None:
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
-    def take_back() -> None:
-        left, _ = signal.getitimer(signal.ITIMER_REAL)
-        if 0 < left <= ALARM and not 0 < before <= 2 * ALARM:
-            signal.setitimer(signal.ITIMER_REAL, before)
 
-    def look() -> None:
-        while not over.wait(ALARM / 10):
-            take_back()
+def let_cpp_install() -> None:
+    """Let Ray's C++ install its handlers now, so that it will not while it connects.
 
-    looking = threading.Thread(target=look, name="no alarm", daemon=True)
-    looking.start()
-    try:
-        yield
-    finally:
-        over.set()
-        looking.join()
-        take_back()
+    Theirs of SIGTERM aborts the process after 3 seconds, in whichever thread it runs: blocking the
+    signal in this one would not do. Python's, installed after it, runs once C++ is done.
+    """
+    function = ctypes.PyDLL(_raylet.__file__)[INSTALL]
+    function.argtypes, function.restype = (ctypes.c_char_p, ctypes.c_bool), None
+    function(None, False)

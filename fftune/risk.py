@@ -35,13 +35,17 @@ class Rate:
         return f"{self.value:.1%} (95 % CI {low:.1%} to {high:.1%}, n = {self.n:,})"
 
 
-def wilson(share: float, n: float) -> tuple[float, float]:
-    """95 % interval (low, high) of Wilson (1927) of a share of n; (nan, nan) if n is 0."""
+def wilson(share: float, n: float, z: float = Z) -> tuple[float, float]:
+    """Interval (low, high) of Wilson (1927) of a share of n, of 95 %; (nan, nan) if n is 0.
+
+    Args:
+        z: quantile of the standard normal distribution, for another level.
+    """
     if not n:
         return nan, nan
-    whole = 2 * (n + Z**2)
-    centre = (2 * n * share + Z**2) / whole
-    half = Z / whole * sqrt(4 * n * share * (1 - share) + Z**2)
+    whole = 2 * (n + z**2)
+    centre = (2 * n * share + z**2) / whole
+    half = z / whole * sqrt(4 * n * share * (1 - share) + z**2)
     low, high = centre - half, centre + half
     return low if share > 0 else 0.0, high if share < 1 else 1.0
 

@@ -25,21 +25,24 @@ examples it takes.
 1 for the upper. L(K) / L(K0) rises in k for K > K0, hence both bounds rise in k; bounds from fewer
 ones are below those from the true number, and they fail in no further case.
 
+**Bars.** A bar on K is passed where `high` keeps to it, failed where `low` does not. Of several
+bars all must pass, so that each is tested for a pass at `high_alpha` = alpha: a wrong pass of all
+is one of each bar that is not kept to (intersection-union, Berger 1982). A single fail fails all,
+so that each of m bars is tested for it at `low_alpha` = alpha / m (Bonferroni).
+
 **Beyond this set.** `beyond` bounds the share in the population of which the set is itself a random
 sample: a mixture of Bernoulli likelihoods, which holds at any n of that order alike.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import lru_cache
-from math import ceil, exp, floor, lgamma, log
+from math import exp, lgamma, log
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fftune.config.validation import require
-from fftune.verdict import Outcome
 
 SCALE = 1 / 20
 """Distance from a candidate, in shares of the set, over which weights fall by a factor of e."""
@@ -91,57 +94,6 @@ class FiniteSequence:
         self.high = min(self.high, high)
         self.low = max(self.low, self.population - few)
         self.examined = seen
-
-
-@dataclass(slots=True, kw_only=True)
-class BarSequence:
-    """Test, at every look, of whether a share of a set of known size keeps to a bar.
-
-    The bar itself is kept to by equality: of 300 mistakes 90 keep to "at most .3", 91 do not.
-    """
-
-    bar: float
-    """Share in [0, 1]."""
-    at_most: bool
-    """The share must be at most the bar, as a risk; else at least, as an accuracy."""
-    population: int
-    """N, examples of the set, at least 1."""
-    alpha: float = 0.05
-    """Greatest probability of a wrong pass, and of a wrong fail of any of the bars."""
-    bars: int = 1
-    """Bars that are judged together. All must pass, so that each is tested for a pass at `alpha`:
-    a wrong pass of all is one of each bar that is not kept to (intersection-union, Berger 1982).
-    A single fail fails all, so that each is tested for it at alpha / bars (Bonferroni)."""
-    sequence: FiniteSequence = field(init=False)
-
-    def __post_init__(self) -> None:
-        require("bar", 0 <= self.bar <= 1, "a share in [0, 1]", self.bar)
-        require("alpha", 0 < self.alpha < 1, "a probability in (0, 1)", self.alpha)
-        require("bars", self.bars >= 1, "at least 1", self.bars)
-        fail = self.alpha / self.bars
-        self.sequence = FiniteSequence(
-            population=self.population,
-            low_alpha=fail if self.at_most else self.alpha,
-            high_alpha=self.alpha if self.at_most else fail,
-        )
-
-    @property
-    def limit(self) -> int:
-        """Number of ones at the bar: the largest, or if not `at_most` the least, that keeps to it.
-
-        Of the bar as it is written in decimals: .07 of 100 is 7, not 7.000000000000001.
-        """
-        count = Fraction(repr(float(self.bar))) * self.population
-        return floor(count) if self.at_most else ceil(count)
-
-    @property
-    def outcome(self) -> Outcome:
-        """Verdict: pass if all counts that are left keep to the bar, fail if none does."""
-        low, high = self.sequence.low, self.sequence.high
-        kept, broken = high <= self.limit, low > self.limit
-        if not self.at_most:
-            kept, broken = low >= self.limit, high < self.limit
-        return "pass" if kept else "fail" if broken else "inconclusive"
 
 
 def beyond(ones: int, n: int, *, alpha: float = 0.05) -> tuple[float, float]:

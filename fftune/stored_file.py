@@ -1,5 +1,9 @@
-"""The way in for every file that is read: what is wrong with one is one line that names it."""
+"""The way in for every file that is read: what is wrong with one is one line.
 
+It says which file, what is wrong with it, and what to do about that; see `fftune.remedies`.
+"""
+
+import errno
 import json
 import stat
 from collections.abc import Iterator
@@ -8,10 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fftune.errors import FftuneError, StorageError, UserError
-
-WRONG = (LookupError, TypeError, AttributeError, AssertionError, UserError)
-"""Errors by which readers say that a file is whole, and still not what it should be."""
-
+from fftune.remedies import REMEDIES
 
 SPECIAL = {
     stat.S_IFDIR: "a folder",
@@ -35,7 +36,6 @@ def reading(path: Path, what: str, error: type[UserError] = StorageError) -> Ite
         error: the file is missing, unreadable, special (a pipe would be waited for), damaged, or
             holds something else.
     """
-    name = f"{what} {str(path)!r}"
     try:
         require_plain_file(path)
     except StorageError as cause:
@@ -43,13 +43,40 @@ def reading(path: Path, what: str, error: type[UserError] = StorageError) -> Ite
     try:
         yield
     except FftuneError as cause:
-        if str(path) in str(cause):
-            raise
-        raise error(f"{name} is damaged: {cause}") from cause
+        if str(path) not in str(cause):
+            raise error(damaged(what, path, str(cause))) from cause
+        if (whole := advised(what, str(cause), cause.__cause__)) != str(cause):
+            raise type(cause)(whole) from cause
+        raise
     except Exception as cause:  # damaged files fail by the errors of every library that reads them
-        wrong = isinstance(cause, WRONG) or type(cause) is ValueError
-        told = "is damaged" if wrong else "cannot be read"
-        raise error(f"{name} {told}: {_reason(cause)}") from cause
+        if _is_closed(cause):
+            raise error(f"{what} {str(path)!r} cannot be read: {_reason(cause)}") from cause
+        reason = "it is empty" if _is_empty(path) else _reason(cause)
+        raise error(damaged(what, path, reason)) from cause
+
+
+def damaged(what: str, path: Path | str, reason: str) -> str:
+    """The line about a damaged file: which, why, and what to do.
+
+    Args:
+        what: kind of the file, one of `REMEDIES`.
+    """
+    return advised(what, f"{what} {str(path)!r} is damaged: {reason}")
+
+
+def advised(what: str, line: str, cause: BaseException | None = None) -> str:
+    """The line about a file of that kind, with what to do at its end.
+
+    Args:
+        cause: the error that the line tells; where the operating system refused the file, which may
+            well be whole, the line is left as it is.
+    """
+    return line if _is_closed(cause) or _advice(what) in line else line + _advice(what)
+
+
+def other_advice(line: str, what: str, advice: str) -> str:
+    """The line about a file of that kind, with advice of somebody who knows more of it."""
+    return f"{line.removesuffix(_advice(what))}; {advice}"
 
 
 def read_text(path: Path, what: str, error: type[UserError] = StorageError) -> str:
@@ -69,7 +96,7 @@ def read_object(path: Path, what: str, error: type[UserError] = StorageError) ->
     data = read_json(path, what, error)
     if not isinstance(data, dict):
         kind = type(data).__name__
-        raise error(f"{what} {str(path)!r} must hold a JSON object, got {kind}")
+        raise error(advised(what, f"{what} {str(path)!r} must hold a JSON object, got {kind}"))
     return data
 
 
@@ -90,6 +117,26 @@ def require_plain_file(path: Path) -> None:
     if kind != stat.S_IFREG:
         what = SPECIAL.get(kind, "no file")
         raise StorageError(f"{str(path)!r} is {what}, and a file is needed there")
+
+
+def _advice(what: str) -> str:
+    return f"; {remedy}" if (remedy := REMEDIES.get(what)) else ""
+
+
+def _is_closed(error: BaseException | None) -> bool:
+    """The operating system refused the file.
+
+    Before the beginning of a file, where torch looks in half of one, is an invalid place.
+    """
+    refused = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
+    return refused or isinstance(error, FileNotFoundError | PermissionError)
+
+
+def _is_empty(path: Path) -> bool:
+    try:
+        return path.stat().st_size == 0
+    except OSError:
+        return False
 
 
 def _reason(error: Exception) -> str:

@@ -23,6 +23,7 @@ RANKS = {
     "": 0,
     "invocation": 0,
     "errors": 0,
+    "remedies": 0,
     "progress": 0,
     "devices": 0,
     "hardware": 0,
@@ -39,9 +40,11 @@ RANKS = {
     "named_code": 0,
     "registry": 2,
     "private_ray": 5,
+    "ray_answer": 5,
     "ray_head": 5,
     "ray_lines": 5,
     "ray_signals": 5,
+    "ray_waits": 5,
     "ray_cluster": 6,
     "threat": 5,
     "models": 5,
@@ -50,7 +53,8 @@ RANKS = {
     "defenses": 7,
     "objectives": 7,
     "risk": 7,
-    "certified": 7,
+    "certified": 8,
+    "bracket": 8,
     "pareto": 7,
     "data": 7,
     "tracking": 7,
@@ -58,7 +62,7 @@ RANKS = {
     "comparison": 8,
     "expectation": 8,
     "verdict": 8,
-    "sequential": 9,
+    "sequential": 7,
     "schedules": 7,
     "recipes": 8,
     "training": 9,
@@ -81,6 +85,7 @@ RANKS = {
     "__main__": 16,
     "train": 16,
     "evaluate": 16,
+    "gate": 16,
     "sweep": 16,
     "view": 16,
     "audit": 16,
@@ -93,6 +98,7 @@ DOORS = {
     "sqlalchemy": {"sweeping.optuna_storage", "tracking.store"},
     "ray": {
         *(
+            "ray_answer",
             "ray_cluster",
             "ray_lines",
             "ray_signals",
@@ -107,7 +113,7 @@ DOORS = {
             "training.ray_train",
         ),
     },
-    "grpc": {"ray_cluster"},
+    "grpc": {"ray_answer"},
     "plotly": {"report", "hedge_study.plots", "papers"},
     "tyro": {"cli"},
     "rich": {"progress", "report.terminal"},
@@ -130,7 +136,7 @@ DOORS = {
     "skimage": {"hedge_study.pictures"},
     "torchvision": {"data", "models.imagenet_resnet", "models.origins.of_torchvision"},
     "scipy": {
-        *("comparison", "evaluation.canary", "papers.tables.measures", "defenses.smoothing"),
+        *("comparison", "evaluation.canary", "papers.tables.measures", "certified.smoothing"),
     },
     "pydantic": {"config"},
     "pydantic_core": {"config"},
@@ -139,8 +145,8 @@ DOORS = {
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
-        *("capture.python_state", "papers", "models.weights", "sequential", "forensics.share"),
-        "forensics.inspection",
+        *("capture.python_state", "papers", "models.weights", "sequential", "auditing"),
+        *("forensics.share", "forensics.inspection"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
@@ -152,7 +158,6 @@ DOORS = {
 
 
 MADE_FOR_USERS = {
-    "auditing.record.AuditRecord.read": "called from Python: docs/audit.md",
     "capture.captured.first_use": "called from Python: benchmarks print it apart",
     "capture.captured.use": "called from Python: with a tape, in tests of captured functions",
     "attacks.search_state.ActiveBatch.gradient": "attacks of users' own: docs/extending.md",
@@ -160,7 +165,6 @@ MADE_FOR_USERS = {
     "result.Evaluation.expectations": "called from Python: docs/python-api.md",
     "result.Evaluation.seed_spreads": "called from Python: docs/python-api.md",
     "papers.tasks.tasks_of": "called from Python: tasks of declarations without an item",
-    "sequential.BarSequence": "called from Python: a bar, decided example by example",
     "risk.RiskCounts.hypocritical_risk_all": "one of RATES, which are read by name",
 }
 """Public names that nothing in fftune uses, and why each is there."""

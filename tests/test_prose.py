@@ -20,7 +20,7 @@ PROSE = ("*.md", "*.py", "*.ipynb", "*.js", "*.css", "*.html", "*.toml", "*.yaml
 AS_IT_WAS = {
     *("CHANGELOG.md", "experiments/LOG.md"),
     *("fftune/evaluation/question.py", "tests/evaluation/test_question.py"),  # a stored key
-    "tests/test_prose.py",
+    *("tests/test_prose.py", "tests/cli/test_evaluate_command.py"),
 }
 """Files of ours with another spelling of `defense`."""
 

@@ -1,10 +1,13 @@
 """What a cluster holds, counted by hand: nodes are looked at one by one, and those to come."""
 
+import ctypes
 import os
 import pickle
 import re
+import runpy
 import signal
 import stat
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,8 +20,9 @@ from ray.exceptions import AuthenticationError
 
 from fftune import named_code
 from fftune.config import Resources
-from fftune.errors import ClusterError
-from fftune.ray_signals import signals_kept, worker
+from fftune.errors import ClusterError, ConfigError
+from fftune.ray_signals import let_cpp_install, signals_kept, worker
+from fftune.ray_waits import WAITS
 from fftune.sweeping.ray_tune import at_once
 
 
@@ -302,15 +306,32 @@ def test_the_first_signal_waits_while_ray_connects(monkeypatch, number: int) -> 
     assert told == ["after a signal"] * 2 and worker.connect is connect
 
 
-@pytest.mark.parametrize("before", [0.0, 1400.0])
-def test_the_alarm_of_rays_cpp_is_taken_back(monkeypatch, before: float) -> None:
-    """It would abort the process while it ends; another's, as of a test's own clock, stays."""
-    monkeypatch.setattr(worker, "connect", lambda: signal.alarm(3))
-    ours = signal.setitimer(signal.ITIMER_REAL, before)
+def test_rays_cpp_takes_no_signal_over_while_it_connects(monkeypatch) -> None:
+    """Its handler aborts the process after 3 seconds, also where Python's would only wait."""
+    monkeypatch.setattr(worker, "connect", lambda: (let_cpp_install(), at_sigterm()))
+    before = signal.signal(signal.SIGTERM, lambda *_: None)
     try:
+        pythons = at_sigterm()
         with signals_kept():
-            worker.connect()
-        left, _ = signal.getitimer(signal.ITIMER_REAL)
-        assert before - 60 < left <= before
+            assert worker.connect() == (None, pythons)
+        assert at_sigterm() == pythons
     finally:
-        signal.setitimer(signal.ITIMER_REAL, *ours)
+        signal.signal(signal.SIGTERM, before)
+
+
+def at_sigterm() -> int:
+    """Address of the function that the process runs at SIGTERM, as the system knows it."""
+    action = ctypes.create_string_buffer(256)
+    assert ctypes.CDLL(None).sigaction(signal.SIGTERM, None, action) == 0
+    return int.from_bytes(action.raw[: ctypes.sizeof(ctypes.c_void_p)], sys.byteorder)
+
+
+@pytest.mark.parametrize("name", WAITS)
+@pytest.mark.parametrize("value", ["", "0.0", "-1", "long", "\u0663"])
+def test_a_wait_that_is_no_number_is_one_line(monkeypatch, name: str, value: str) -> None:
+    """Ray's C++ would end the process with a signal, when Ray is imported."""
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError) as refused:
+        runpy.run_path(cluster.__file__)
+    told = f"environment variable {name} is {value!r}, no number of seconds"
+    assert str(refused.value) == told

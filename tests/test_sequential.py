@@ -1,4 +1,3 @@
-from fractions import Fraction
 from itertools import product
 from math import comb, exp, inf
 from typing import Any
@@ -10,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.special import betaln
 
 from fftune.errors import ConfigError
-from fftune.sequential import SCALE, BarSequence, FiniteSequence, beyond
+from fftune.sequential import SCALE, FiniteSequence, beyond
 
 
 def bounds(population: int, ones: int, zeros: int, alpha: float = 0.05) -> tuple[int, int]:
@@ -126,59 +125,16 @@ def test_impossible_counts_are_refused(ones: int, zeros: int, unresolved: int) -
 
 
 @pytest.mark.parametrize(
-    ("bar", "population", "most", "least"),
-    [
-        (0.3, 300, 90, 90),
-        (0.07, 100, 7, 7),  # in floats 7.000000000000001
-        (0.29, 100, 29, 29),  # in floats 28.999999999999996
-        (0.95, 10_000, 9500, 9500),
-        (0.333, 1000, 333, 333),
-        (0.333, 100, 33, 34),
-        (0.0, 7, 0, 0),
-        (1.0, 7, 7, 7),
-    ],
-)
-def test_equality_keeps_to_the_bar(bar: float, population: int, most: int, least: int) -> None:
-    for at_most, limit in ((True, most), (False, least)):
-        found = BarSequence(bar=bar, at_most=at_most, population=population)
-        assert found.limit == limit
-        for ones in {max(limit - 1, 0), limit, min(limit + 1, population)}:
-            test = BarSequence(bar=bar, at_most=at_most, population=population)
-            test.sequence.look(ones=ones, zeros=population - ones)
-            share = Fraction(ones, population)
-            exact = Fraction(repr(bar))
-            kept = share <= exact if at_most else share >= exact
-            assert test.outcome == ("pass" if kept else "fail")
-
-
-def test_a_fail_of_one_of_several_bars_needs_more_than_its_pass() -> None:
-    def first(at_most: bool, bars: int, ones: range) -> int:
-        """Fewest or most ones of 200 with a verdict other than inconclusive."""
-        for k in ones:
-            test = BarSequence(bar=0.5, at_most=at_most, population=2000, bars=bars)
-            test.sequence.look(ones=k, zeros=200 - k)
-            if test.outcome != "inconclusive":
-                return k
-        raise AssertionError("no verdict")
-
-    up, down = range(100, 201), range(100, -1, -1)
-    assert first(True, 1, down) == first(True, 3, down) == 200 - first(False, 3, up)  # passes
-    assert first(True, 1, up) < first(True, 3, up) == 200 - first(False, 3, down)  # fails
-
-
-@pytest.mark.parametrize(
     "settings",
     [
-        {"bar": -0.1, "at_most": True, "population": 10},
-        {"bar": float("nan"), "at_most": True, "population": 10},
-        {"bar": 0.1, "at_most": True, "population": 0},
-        {"bar": 0.1, "at_most": True, "population": 10, "alpha": 1.0},
-        {"bar": 0.1, "at_most": True, "population": 10, "bars": 0},
+        {"population": 0},
+        {"population": 10, "low_alpha": 1.0},
+        {"population": 10, "high_alpha": float("nan")},
     ],
 )
 def test_settings_out_of_range_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ConfigError):
-        BarSequence(**settings)
+        FiniteSequence(**settings)
 
 
 @pytest.mark.parametrize(("ones", "n"), [(0, 1), (0, 100), (30, 100), (100, 100), (412, 5000)])

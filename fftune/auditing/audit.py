@@ -50,7 +50,7 @@ AHEAD = 8
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What an audit asks, of any net."""
+    """Question of an audit, to any net."""
 
     bars: tuple[Bar, ...]
     alpha: float = 0.05

@@ -3,7 +3,6 @@
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from math import ceil, floor
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -41,6 +40,8 @@ ATTACKED: dict[Measure, Goal] = {
 """Goal of the attacks that a rate rests on; others are facts of the clean images."""
 AT_LEAST: tuple[Measure, ...] = ("accuracy", "robust_accuracy")
 """Rates of which more is better."""
+ROUNDING = 1e-6
+"""Part of an example by which floating point may have moved a bar."""
 ROWS = 100
 """Columns of a line of a bar file that a message repeats."""
 
@@ -81,9 +82,10 @@ class Bar:
         """Largest number of counted examples with which the net passes; below 0: with none.
 
         Counted are mistakes for rates of clean images, else successful attacks. Of the bar as it
-        is written in decimals: .07 of 100 is 7, not 7.000000000000001.
+        was written: .07 of 100 is 7, not 7.000000000000001, and 1/3 of 300 is 100.
         """
-        count = Fraction(repr(float(self.value))) * self.denominator(total, wrong)
+        count = self.value * self.denominator(total, wrong)
+        count = round(count) if abs(count - round(count)) < ROUNDING else count
         if self.measure == "accuracy":
             return total - ceil(count)
         if self.measure == "robust_accuracy":

@@ -27,7 +27,7 @@ class _Counted:
 
 
 def findings(walk: Walk, battery: str, remarks: Sequence[str]) -> tuple[Finding, ...]:
-    """What each bar of a walk came to.
+    """Findings of a walk, one for each bar.
 
     A bar that is passed because attacks failed stays undecided where these did not do their work;
     see `Stratum.doubt`. Of a net whose answers are no function of the image nothing is decided.

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fftune.auditing.bars import Measure
 from fftune.config import Split, ThreatModel, read_settings, require, to_json
-from fftune.data.signing import Signature as Signature
+from fftune.data.signing import Signature
 from fftune.errors import StorageError
 from fftune.storage import write_text
 from fftune.verdict import EXIT_CODES, Outcome
@@ -55,7 +55,7 @@ class Finding:
     examined: int
     """Examples drawn and judged."""
     found: int
-    """Of these, those that count: right answers for `accuracy`, wrong ones for `natural_risk`, else
+    """Those of them that count: right answers for `accuracy`, wrong ones for `natural_risk`, else
     successful attacks."""
     denominator: int
     """Examples of which `value`, `low` and `high` are shares."""
@@ -67,7 +67,7 @@ class Finding:
     found_by: tuple[Finder, ...]
     """Attacks that succeeded, the most successful first."""
     unexcluded: str
-    """What this finding could not exclude, in words; empty for an exact fact."""
+    """Words on what this finding could not exclude; empty for an exact fact."""
     sentence: str
     """The finding in one sentence."""
 
@@ -84,7 +84,7 @@ class Finding:
 
     @property
     def question(self) -> str:
-        """What is asked, as in "hypocritical_risk <= 0.3"."""
+        """Rule that the bar sets, as in "hypocritical_risk <= 0.3"."""
         return f"{self.measure} {'<=' if self.at_most else '>='} {self.bar:g}"
 
 
@@ -120,7 +120,7 @@ class AuditedData:
     wrong: int
     """Examples that the net gets wrong when clean, the size of D-."""
     signature: Signature | None
-    """None: unsigned."""
+    """Signature of the data; None: nobody vouches for them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

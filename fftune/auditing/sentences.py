@@ -25,14 +25,14 @@ SHARES: dict[Measure, str] = {
     "hypocritical_risk": "of all {n:,} mistakes {share} can be concealed",
     "inflation": "of all {n:,} images {share} are mistakes that can be concealed",
 }
-"""What a rate says, of its `n` examples."""
+"""Sentences on a rate, of its `n` examples."""
 DRAWN: dict[Measure, str] = {
     "robust_accuracy": "{found:,} of {examined:,} right answers drawn at random were made wrong",
     "adversarial_risk": "{found:,} of {examined:,} right answers drawn at random were made wrong",
     "hypocritical_risk": "{found:,} of {examined:,} mistakes drawn at random were concealed",
     "inflation": "{found:,} of {examined:,} mistakes drawn at random were concealed",
 }
-"""What was done for a rate that rests on a sample."""
+"""Sentences on the sample that a rate rests on."""
 UNDEFINED: dict[Measure, str] = {
     "adversarial_risk": "there is no right answer that could be made wrong",
     "hypocritical_risk": "there is no mistake that could be concealed",
@@ -70,12 +70,14 @@ def sentence(finding: Finding) -> str:
     said = f"{said[0].upper()}{said[1:]}; {asked}{ending}"
     if finding.exact or finding.measure not in DRAWN:
         return f"{said}."
+    if not finding.examined:
+        return f"{said}. No attack was needed."
     drawn = DRAWN[finding.measure].format(found=finding.found, examined=finding.examined)
     return f"{said}. {drawn[0].upper()}{drawn[1:]}."
 
 
 def unexcluded(finding: Finding, battery: str, doubt: str, *, certain: bool, by_bound: bool) -> str:
-    """What a finding could not exclude.
+    """Say what a finding could not exclude.
 
     Args:
         battery: name of the attacks.
@@ -142,7 +144,7 @@ def told_battery(battery: AuditedBattery) -> str:
 
 
 def told_signature(signature: Signature | None) -> str:
-    """Who vouches for the images, and what follows if nobody does."""
+    """Say who vouches for the images, and what follows if nobody does."""
     if signature is None:
         return (
             "data unsigned: the risk below stands, as whoever could touch these images could have "
@@ -155,7 +157,7 @@ def told_signature(signature: Signature | None) -> str:
 
 
 def beyond_this_set(finding: Finding) -> str:
-    """What follows for other images; empty where nothing does."""
+    """Say what follows for other images; empty where nothing does."""
     if finding.population_interval is None:
         return ""
     low, high = map(percent, finding.population_interval)

@@ -29,8 +29,8 @@ class Seen:
     left: Rows
     """Examples on which none of these succeeded."""
     void: Rows
-    """Of these, examples where every one followed gradients that led nowhere: they were not
-    attacked at all."""
+    """Those of them where every attack followed gradients that led nowhere: they were not attacked
+    at all."""
     task: BlockTask | None
     """The next attack on what is left; None: there is none."""
 

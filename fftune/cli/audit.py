@@ -34,16 +34,15 @@ log = logging.getLogger("fftune.evaluation")
 
 MANUAL = Manual(
     usage=(
-        "CHECKPOINT|RUN --bar RATE=SHARE [--bar ...] [--SETTING VALUE ...]",
-        "--model FILE.py:FUNCTION --data NAME --bars audit.toml [--SETTING VALUE ...]",
+        "CHECKPOINT|RUN --bar RATE=SHARE [--SETTING VALUE ...]",
+        "--model FILE.py:FUNCTION --data NAME --bars FILE [--SETTING VALUE ...]",
     ),
-    about="""Judge a net by bars: PASS, FAIL or INCONCLUSIVE, with exit code 0, 3 or 4. It attacks
-as many examples as the bars need, drawn at random, and writes a page and a record. Rates:
-accuracy, robust_accuracy (at least); natural_risk, adversarial_risk, hypocritical_risk, inflation
-(at most).""",
+    about="""Judge a net by bars: PASS, FAIL or INCONCLUSIVE, with exit code 0, 3 or 4. Attacks as
+many examples as these need. Rates: accuracy, robust_accuracy (at least), natural_risk,
+adversarial_risk, hypocritical_risk, inflation (at most).""",
     usual=(
         *("--bar", "--bars", "--data", "--battery", "--tier", "--eps", "--norm", "--examples"),
-        *("--alpha", "--seed", "--model", "--weights", "--device", "--format", "--out"),
+        *("--model", "--weights", "--format", "--out"),
     ),
     short={
         "--battery": "--battery.name",
@@ -64,11 +63,11 @@ class Audit:
     """
 
     bar: tuple[str, ...] = ()
-    """RATE=SHARE that the net must keep to, as in `accuracy=.95` or `hypocritical_risk=1/3`; may be
-    named again for other rates. Accuracies must be at least that, risks at most. See docs/audit.md
-    for each."""
+    """RATE=SHARE that the net must keep to, as in `accuracy=.95` or `inflation=1/8`. It may be
+    named again for other rates. Accuracies must be at least that, risks at most. Default: those of
+    `bars`."""
     bars: str | None = None
-    """TOML file of bars, as `audit.toml`: a table [bars], and any of data, split, eps, norm,
+    """TOML file, as `audit.toml`, with a table [bars]. It may hold data, split, eps, norm,
     battery, tier, examples, seed and alpha. Flags win. Default: none."""
     battery: BatteryConfig = field(default_factory=lambda: BatteryConfig(name="audit"))
     data: DataSpec = field(default_factory=DataSpec)
@@ -81,7 +80,8 @@ class Audit:
     split: Split = "test"
     """Part of the data that the audit speaks of."""
     alpha: float = 0.05
-    """Probability, at most, of a wrong PASS, and of a wrong FAIL, of all bars together."""
+    """Largest share of audits, in (0, 1), with a wrong PASS, and with a wrong FAIL, of all bars
+    together."""
     examples: int | None = None
     """Most examples to attack. Default: as many as it takes, all at the most."""
     model: str = ""
@@ -99,10 +99,11 @@ class Audit:
     """Signature of the data by `fftune data sign`, as in FILE.json.sig. Default: the data are taken
     as they are, and the page says that nobody vouches for them."""
     public_key: str | None = None
-    """File of the public key of whoever signed, in PEM."""
+    """File of the public key of whoever signed, in PEM. Default: none."""
     format: AuditForm = "text"
     """Form of the audit, which alone goes to stdout. `text`: a table and sentences; `markdown`: the
-    same; `json`: the exact record; `junit`: a test for each bar, for CI. Default text."""
+    same; `json`: the exact record; `junit`: a test for each bar, for CI; `cyclonedx`: a bill of
+    materials (ML-BOM 1.6); `model-card`: `README.md` for the Hugging Face hub. Default text."""
     out: str | None = None
     """Folder for page, record and rows. Default: one below `audits` in the folder of results."""
     storage: str | None = None

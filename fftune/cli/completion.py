@@ -131,8 +131,18 @@ def _fish(verbs: Iterable[Verb]) -> str:
                 f"-d {_quoted(first_sentence(flag.meaning))}"
                 for name in flag.names
             ]
+            if words and flag.value.endswith("..."):
+                lines += [f"{_further(verb.name, name)}{words}" for name in flag.names]
         lines += [f"{after} -l {name.lstrip('-')}" for name in EVERY_FLAG]
     return "\n".join(lines) + "\n"
+
+
+def _further(verb: str, name: str) -> str:
+    """Beginning of a line of fish for a flag's second value and those after it."""
+    typed = _quoted(f" {name}( [^ -][^ ]*)+ [^ ]*$")
+    behind = f"string match -rq -- {typed} (commandline -cp)"
+    condition = _quoted(f"__fish_seen_subcommand_from {verb}; and {behind}")
+    return f"complete -c fftune -n {condition} -f"
 
 
 def _quoted(text: str) -> str:

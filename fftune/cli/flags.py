@@ -54,6 +54,7 @@ WORDS = {
     "net": "NET",
     "out": "FOLDER",
     "rows": "FILE",
+    "junit": "FILE",
     "save_images": "FOLDER",
     "source": "FOLDER",
     "storage": "FOLDER",
@@ -82,6 +83,9 @@ MACHINE = (
 RESULTS = ("format", "details", "save_images", "rows", "storage", "pictures")
 """Fields that say in which form results are printed, and where they are kept."""
 ON_MACHINE = "Where and how it runs: numbers stay the same but for rounding."
+
+DEFAULT = re.compile(r"(?:;|\.) default\b.*?(?=\.(?: |$))", re.IGNORECASE)
+"""Clause on a field's default, which a command may have changed: help tells the command's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +172,12 @@ def _flag(
     long, word = f"--{place.prefix}{name}".replace("_", "-"), _word(hint, name)
     positional = tyro.conf.Positional in extras
     section, about = ("arguments", "") if positional else _section(owner, name, place)
+    told = told_default(value)
     return Flag(
         names=(word.partition(" ")[0],) if positional else (*place.forms.get(long, ()), long),
         value=word.partition(" ")[2] if positional else word,
-        meaning=meaning,
-        default=told_default(value),
+        meaning=DEFAULT.sub("", meaning) if told else meaning,
+        default=told,
         known=tuple(KNOWN.get(f"{owner.__name__}.{name}", ())),
         section=section,
         about=about,

@@ -16,9 +16,9 @@ HELP, ALL = ("-h", "--help"), "--help-all"
 LOG_LEVELS = "debug|info|warning|error"
 EVERYWHERE = (
     f"every verb: --quiet (warnings alone), --log-level {LOG_LEVELS}, "
-    "--code FILE.py (to be run where a study, a checkpoint or a zoo names it)"
+    "--code FILE.py (to run where a study or a zoo names it), --offline (as always)"
 )
-EVERY_FLAG = ("--help", ALL, "--quiet", "--log-level", "--code")
+EVERY_FLAG = ("--help", ALL, "--quiet", "--log-level", "--code", "--offline")
 """Flags of every command."""
 OWN = ", FILE.py:NAME"
 LISTED = "`fftune data list`"

@@ -140,13 +140,15 @@ def _set_up_log(arguments: Sequence[str]) -> tuple[list[str], LogHandler]:
 
 
 def _without_log_flags(arguments: Sequence[str]) -> tuple[list[str], bool, list[str]]:
-    """The other arguments; whether to be quiet; the levels that were named."""
+    """The other arguments, without `--offline`; whether to be quiet; the levels that were named."""
     rest, levels, left = [], [], list(arguments)
     quiet = False
     while left:
         flag, equals, value = (argument := left.pop(0)).partition("=")
         if argument == "--quiet":
             quiet = True
+        elif argument == "--offline":
+            continue  # no verb downloads anything
         elif flag in ("--log-level", "--log_level"):
             levels.append(value if equals else left.pop(0) if left else "")
         else:

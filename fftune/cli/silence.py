@@ -56,8 +56,8 @@ class Watcher:
         works = progress.works()
         if works and progress.drawn():
             return
-        first = last.partition("\n")[0] or "starting"
-        self._write(works or f"{first}: {duration(now - self._since)} so far")
+        first = last.partition("\n")[0] or "start"
+        self._write(works or f"{duration(now - self._since)} after: {first}")
         self._spoke = now
         progress.told()
 

@@ -33,6 +33,10 @@ VERBS = {
         "judge a net by bars: pass, fail or inconclusive, with a page and an exit code",
         "run it again: finished blocks are kept",
     ),
+    "gate": Verb(
+        "compare two nets for a release: is the new one as good as the old?",
+        "run it again: finished blocks are kept",
+    ),
     "reproduce": Verb(
         "tables and figures of both papers, by their keys",
         "the same command goes on",

@@ -27,7 +27,8 @@ class HedgeConfig:
     norm: Norm = "linf"
     """Norm of the ball in which the defender moves an image."""
     eps_d: float = UNSAID
-    """Radius of that ball, in pixels of [0, 1]; default 8/255 for linf, 0.5 for l2."""
+    """Radius of that ball, in pixels of [0, 1]. Each norm has its own default: 8/255 for linf, 0.5
+    for l2."""
     steps: int = 20
     """Steps of the defender, K in the paper."""
     step_size: float | None = None

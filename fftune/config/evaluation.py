@@ -1,5 +1,6 @@
 """Settings of an evaluation: which battery of attacks, and how it is run."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -23,9 +24,9 @@ class BatteryConfig:
     """The attacks. `risks` is PGD for both goals, and `audit` adds an ensemble for each; `nine` is
     table 1 of Wu et al. 2021; `autoattack` has its four published attacks at published lengths,
     `ensemble` is our shorter one; `hypocritical` is of Tao et al. 2022, table 14, `targets` of fig.
-    3; `fast_at`; `certified` adds upper bounds for a `linf_dist` net to `risks` (table 16);
-    `second_opinion` is the attack CR: cheap, and no replacement for the others. Those of installed
-    packages go by their names."""
+    3; `fast_at`; `certified` adds upper bounds to `risks`, of any net of affine layers and ReLU (of
+    `linf_dist`: table 16); `second_opinion` is the attack CR: cheap, and no replacement for the
+    others. Those of installed packages go by their names."""
     steps: int = 20
     """Steps of `risks`, `targets` and `certified`; others are as their sources have them."""
     tier: Tier | None = None
@@ -45,6 +46,11 @@ class BatteryConfig:
     """Forms in which what attacks perturb is stored and scored again: `png`, on 256 levels inside
     the ball, and `jpeg-QUALITY`, from 1 to 100; `jpeg` is `jpeg-75`. Default none. The risk as
     files stands beside the risk of the exact points, which alone count for the worst case."""
+    certify_seconds: float = field(default=5.0, metadata={SINCE: 6})
+    """Seconds that `certified` may take for an image, on average over those that are bounded
+    together; what is not decided then stays open. Of `linf_dist` nets it takes no time."""
+    certify_copies: int = field(default=1000, metadata={SINCE: 6})
+    """Noisy copies of an image by which `certified` certifies a net behind `smoothing`, in l2."""
     seed: int = 0
     """Seed of the attackers' noise."""
     threads: int = 1
@@ -68,6 +74,9 @@ class BatteryConfig:
         size = self.block_size is None or self.block_size >= 1
         require("block_size", size, ">= 1", self.block_size)
         require("threads", self.threads >= 1, ">= 1", self.threads)
+        seconds, copies = self.certify_seconds, self.certify_copies
+        require("certify_seconds", 0 <= seconds < math.inf, "finite and >= 0", seconds)
+        require("certify_copies", copies >= 1, ">= 1", copies)
         if self.tier is not None and may_look(self.name):  # an import of torch, rarely
             tiers = getattr(BATTERIES[self.name], "tiers", ())
             rule = f"one of {', '.join(tiers)}" if tiers else "left out"

@@ -28,3 +28,5 @@ Selection = Literal["validation", "test"]
 Backend = Literal["inline", "ray"]
 ResultForm = Literal["text", "markdown", "json", "csv"]
 """Form of a verb's result on stdout."""
+GateMeasure = Literal["accuracy", "robust_accuracy", "adversarial_risk", "hypocritical_risk"]
+"""Measure of which a gate compares two nets; `accuracy` is that on clean images."""

@@ -35,6 +35,8 @@ class AttackAttempt:
     """(B,) bool, the examples on which the attack has succeeded."""
     counts: Tensor
     """(5, B) int64: forwards, backwards, queries, useless gradients, and not finite ones."""
+    remarks: tuple[str, ...] = ()
+    """Status of each row of a certified bound."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,5 +109,5 @@ def rows_of(
         pred_clean_defended=clean if defended is None else defended.clean,
         pred_pert=attempt.pred if under is None else under.pred,
         counts=attempt.counts[:3] if under is None else under.counts[:3],
-        status=status_of(attempt.counts, missed=~attempt.won & minimal),
+        status=attempt.remarks or status_of(attempt.counts, missed=~attempt.won & minimal),
     )

@@ -16,7 +16,7 @@ from fftune.devices import policy
 from fftune.errors import DataError
 from fftune.evaluation.attempt import AsFiles, AttackAttempt, Under, perturbed_of, rows_of
 from fftune.evaluation.batteries import Attack
-from fftune.evaluation.certificate import Certificate, at_worst
+from fftune.evaluation.certificate import Certificate, at_worst, smoothed_at_worst
 from fftune.evaluation.choice import preferred
 from fftune.evaluation.defended import CLEAN, DefenseSet
 from fftune.evaluation.model_under_test import ModelUnderTest, logits_of
@@ -57,6 +57,9 @@ def attack_block(
         clean = [v.pred for v in under]
         if attack.name != CLEAN:
             clean = [pred[at] for pred in _clean_behind(subject, defense_set, block)]
+        if isinstance(attack, Certificate):
+            key = ExampleNoise(defense_set.noise, attempt.ids)
+            under = smoothed_at_worst(attack, subject.net, attempt.x, attempt.y, key, under)
         tables += [
             rows_of(subject, attempt, attack, noise.seed, Under(perturbed, pred))
             for perturbed, pred in zip(under, clean, strict=True)
@@ -101,7 +104,8 @@ def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
     """Attack one block: the perturbed examples, which rows do not keep. See `attack_block`."""
     attempt = _begin(subject, block, attack)
     if isinstance(attack, Certificate):
-        attempt.pred = at_worst(attack, subject.net, attempt.x, attempt.y, attempt.clean)
+        found = at_worst(attack, subject.net, attempt.x, attempt.y, attempt.clean)
+        attempt.pred, attempt.remarks = found
         attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
     elif isinstance(attack, Transfer):
         transfer(attempt, attack, subject.others, noise, partial(_judge, subject, attempt, attack))

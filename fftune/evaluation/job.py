@@ -10,15 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from fftune.capture import forget
-from fftune.certified import bounds_of
 from fftune.config import BatteryConfig, DefenseConfig, Device, Precision, ThreatModel
 from fftune.data import Dataset
 from fftune.data.dataset import Batch
 from fftune.devices import policy
-from fftune.errors import ConfigError, DataError, ModelError
+from fftune.errors import DataError, ModelError
 from fftune.evaluation.adaptive import adaptive_attacks
 from fftune.evaluation.batteries import Attack, Wanted, attacks_of, tier_of
-from fftune.evaluation.certificate import Certificate
+from fftune.evaluation.certificate import Certificate, behind, refuse_uncertifiable
 from fftune.evaluation.defended import CONTROLS, DefenseSet, refuse_misfits
 from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.stored_forms import StoredForm
@@ -112,8 +111,7 @@ class EvalJob:
             split=dataset.split,
             attacks=sum(wanted is None or wanted(one.name) for one in offered),
         )
-        if defense_set is not None and any(isinstance(a, Certificate) for a in offered):
-            raise ConfigError("defense.names must be left out to certify: the bound is the net's")
+        offered = tuple(behind(defense_set, attack) for attack in offered)
         crafting = other_nets(battery.transfer, dataset, others)
         # Those that follow from the battery follow from all of it, such as its longest PGD.
         every = (*offered, *transfers(offered, crafting, threat, tier_of(battery)))
@@ -304,7 +302,7 @@ def lint_model(subject: ModelUnderTest, job: EvalJob) -> tuple[str, ...]:
     for attack in job.attacks:
         if isinstance(attack, Certificate):
             few = first_images(subject, job.dataset, 1)
-            bounds_of(subject.net, few, threat=attack.config.threat)
+            refuse_uncertifiable(attack, subject.net, few)
     blind = [attack.name for attack in job.attacks if attack.needs_gradients]
     if blind and not fits.has_gradients(subject.net, first_images(subject, job.dataset, 1)):
         raise ModelError(f"net has no input gradients: {blind[0]} cannot be scored")

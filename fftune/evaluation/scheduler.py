@@ -9,6 +9,7 @@ from math import isfinite, nan
 
 import pyarrow as pa
 
+from fftune.bracket import brackets
 from fftune.config import ModelSpec
 from fftune.errors import FftuneError
 from fftune.evaluation.batteries import Attack
@@ -112,6 +113,7 @@ class PreparedJob:
                 added in either case.
         """
         if result.outcomes is not None:
+            brackets(result.outcomes)  # which refuses bounds that attacks have crossed
             lines = remarked(result.outcomes, self.remarks if remarks is None else remarks)
             lines = (*lines, *result.remarks)
             # Doubts say why PGD finds less; other plans may ask fewer examples of some attacks.

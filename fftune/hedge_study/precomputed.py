@@ -1,6 +1,5 @@
 """Examples perturbed once, so that each trial of a hedge study pays for its defense alone."""
 
-import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,15 +81,8 @@ class PerturbedSet:
         Raises:
             DataError: the file is missing or damaged.
         """
-        try:
-            with reading(path, "perturbed examples", DataError):
-                return cls(**torch.load(path, weights_only=True))
-        except DataError as error:
-            cause = error.__cause__
-            # In half a file torch looks before the beginning, which is an invalid argument.
-            if isinstance(cause, OSError) and cause.errno != errno.EINVAL:
-                raise
-            raise DataError(f"{error}; delete the file, and they are made again") from error
+        with reading(path, "perturbed examples", DataError):
+            return cls(**torch.load(path, weights_only=True))
 
 
 def perturb_dataset(

@@ -21,7 +21,7 @@ from fftune.models import containers
 from fftune.models.containers import Found, Own
 from fftune.models.equivalence import first_line
 from fftune.storage import sha256, write_whole
-from fftune.stored_file import require_plain_file
+from fftune.stored_file import advised, require_plain_file
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
@@ -165,7 +165,8 @@ def _read_safetensors(path: str) -> dict[str, Tensor]:
         tensors: dict[str, Tensor] = load_file(path)
         return tensors
     except Exception as error:  # bytes at random raise almost anything
-        raise ModelError(f"weights {path!r} cannot be used: {first_line(error)}") from error
+        line = f"weights {path!r} cannot be used: {first_line(error)}"
+        raise ModelError(advised("weights", line, error)) from error
 
 
 def read_plain(path: str) -> Any:
@@ -196,4 +197,4 @@ def _refusal(path: str, error: Exception) -> str:
         )
     readable = isinstance(error, OSError | RuntimeError)
     reason = str(error).splitlines()[0] if readable else "torch.save wrote no such file"
-    return f"cannot be used: {reason}"
+    return advised("weights", f"cannot be used: {reason}", error)

@@ -12,7 +12,7 @@ from fftune.outcomes import Outcomes
 from fftune.papers.declarations import Analysis, Exam, Need, Net, Setup, Substandard
 from fftune.papers.tasks import Task, read_rows, spec_of, task_of, written_at
 from fftune.storage import sha256
-from fftune.stored_file import read_object, read_text
+from fftune.stored_file import damaged, other_advice, read_object, read_text
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -37,7 +37,7 @@ class Results:
         try:
             return _read(task, self.root)
         except DataError as error:
-            raise _damaged(task, self.root, error) from error
+            raise _damaged(task, self.root, "outcomes", error) from error
 
     def analysis(self, analysis: Analysis) -> Mapping[str, Any] | None:
         """JSON that the function of an analysis returned.
@@ -52,7 +52,7 @@ class Results:
         try:
             return _read_analysis(path)
         except DataError as error:
-            raise _damaged(task, self.root, error) from error
+            raise _damaged(task, self.root, "analysis", error) from error
 
     def net(self, net: Net) -> ModelSpec | None:
         """A trained net, as any process can build it."""
@@ -81,13 +81,13 @@ def _read_analysis(path: Path) -> Mapping[str, Any]:
     found = read_object(path, "analysis", DataError)
     kept = path.with_suffix(".sha256")  # versions before 0.2.0 kept none
     if kept.exists() and read_text(kept, "checksum", DataError).strip() != sha256(path):
-        raise DataError(f"analysis {str(path)!r} is damaged: its checksum is another")
+        raise DataError(damaged("analysis", path, "its checksum is another"))
     return found
 
 
-def _damaged(task: Task, root: Path, what: object) -> DataError:
-    folder = str(task.folder(root))
-    return DataError(f"{what}; delete {folder!r}, and the same command does that task again")
+def _damaged(task: Task, root: Path, what: str, error: DataError) -> DataError:
+    advice = f"delete {str(task.folder(root))!r}, and the same command does that task again"
+    return DataError(other_advice(str(error), what, advice))
 
 
 @cache

@@ -24,7 +24,7 @@ from fftune.errors import ConfigError
 from fftune.models.specs import OURS, ROBUSTBENCH, named_spec
 from fftune.recipes import Scale
 from fftune.registry import DATASETS, PAPERS
-from fftune.stored_file import read_text
+from fftune.stored_file import advised, read_text
 
 PACKAGED = Path(__file__).with_name("zoo.toml")
 """The nets of Wu et al. 2021, with weights in `<FFTUNE_DATA>/weights`, as RobustBench lays them."""
@@ -115,12 +115,13 @@ def _read(path: Path, folder: Path) -> tuple[ZooNet, ...]:
     try:
         written = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"zoo {str(path)!r} is not TOML: {error}") from None
+        raise ConfigError(advised("zoo", f"zoo {str(path)!r} is not TOML: {error}")) from None
     tables: Any = written.get("net")
     for table in written.keys() - {"net"}:
         raise ConfigError(f"zoo {str(path)!r}: unknown table {table!r}; {nearest(table, ['net'])}")
     if not _are_tables(tables):
-        raise ConfigError(f"zoo {str(path)!r} must hold tables [[net]], got {tables!r}")
+        line = f"zoo {str(path)!r} must hold tables [[net]], got {tables!r}"
+        raise ConfigError(advised("zoo", line))
     found: dict[tuple[str, str, str], ZooNet] = {}
     for number, table in enumerate(tables, start=1):
         name = table.get("name", f"number {number}")

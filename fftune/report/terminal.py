@@ -149,7 +149,7 @@ def markdown(blocks: Iterable[Block]) -> str:
         if isinstance(block, Grid):
             lines += ["", *_markdown_grid(block), ""]
         else:
-            lines.append(f"- {_escaped(' '.join(block.split()))}" if block.strip() else "")
+            lines.append(f"- {_escaped(block)}" if block.strip() else "")
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).strip("\n")
 
 
@@ -260,5 +260,5 @@ def _markdown_grid(block: Grid) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    """Text without a meaning in Markdown."""
-    return re.sub(r"([\\`*_|<>#])", r"\\\1", text)
+    """One line of text without a meaning in Markdown."""
+    return re.sub(r"([\\`*_|<>#])", r"\\\1", " ".join(text.split()))

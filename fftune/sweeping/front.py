@@ -145,7 +145,7 @@ class Front:
             StudyError: the study has no front, or one that is damaged or of another version.
         """
         try:
-            version = read_record(path, "schema_version")["schema_version"]
+            version = read_record(path, "schema_version", what="front")["schema_version"]
         except StudyError as error:
             raise StudyError(f"no front at {str(path)!r}: {error}") from None
         if version not in range(1, SCHEMA_VERSION + 1):
@@ -153,7 +153,7 @@ class Front:
                 f"front {str(path)!r} is of schema {version!r}, this fftune reads 1 to "
                 f"{SCHEMA_VERSION}"
             )
-        return replace(read_as(path, cls._from_dict), study=path.parent.name)
+        return replace(read_as(path, cls._from_dict, what="front"), study=path.parent.name)
 
     @classmethod
     def _from_dict(cls, data: Mapping[str, Any]) -> "Front":

@@ -12,7 +12,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from fftune.errors import StorageError
 from fftune.storage import storing, write_text, write_whole
-from fftune.stored_file import reading
+from fftune.stored_file import damaged, reading
 
 log = logging.getLogger(__name__)
 
@@ -94,7 +94,7 @@ def mend_journal(path: Path) -> None:
         kept -= 1
     for at in range(kept):
         if not whole[at] and lines[at].strip(b"\0\r\n "):
-            raise StorageError(f"journal {str(path)!r} is damaged in line {at + 1}")
+            raise StorageError(damaged("journal", path, f"line {at + 1} is no record"))
     mended = b"".join(line for line, good in zip(lines[:kept], whole, strict=False) if good)
     lost = len(content) - len(mended)
     if kept and not mended.endswith(b"\n"):

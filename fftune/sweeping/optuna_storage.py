@@ -35,6 +35,7 @@ from fftune.sweeping.study_records import read_record
 log = logging.getLogger(__name__)
 
 JOURNAL, RECORD = "optuna.journal", "search.json"
+SEARCH = "record of a search"
 MAKERS = 5
 """Drivers that may begin in a new database at once: each makes some of its tables."""
 MADE_TWICE = re.compile("already exists|unique|duplicate", re.IGNORECASE)
@@ -201,7 +202,7 @@ def _copied_from(study: StudyDir, record: Mapping[str, str]) -> Path | None:
     before = Path(record.get("folder", study.path))
     try:
         elsewhere = not before.samefile(study.path)
-        same = read_record(before / RECORD, "owner")["owner"] == record["owner"]
+        same = read_record(before / RECORD, "owner", what=SEARCH)["owner"] == record["owner"]
     except (OSError, ValueError, StudyError):  # it is gone, or no path: this one was moved
         return None
     return before if elsewhere and same else None
@@ -214,7 +215,7 @@ def _named(place: str) -> str:
 def _record(study: StudyDir) -> dict[str, str]:
     """Contents of `search.json`; studies without one have a journal."""
     path = study.path / RECORD
-    known = read_record(path, "storage") if path.exists() else {}
+    known = read_record(path, "storage", what=SEARCH) if path.exists() else {}
     return {name: redacted(str(value)) for name, value in known.items()}  # 0.2.0 kept `?password=`
 
 

@@ -4,7 +4,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,7 +18,7 @@ from fftune.outcomes import questions_in
 from fftune.storage import locked, write_text
 from fftune.sweeping.front import Front
 from fftune.sweeping.samplers.spec import planned
-from fftune.sweeping.study_records import read_as, read_record, read_study
+from fftune.sweeping.study_records import read_as, read_study, read_trial
 from fftune.sweeping.trial_results import (
     Estimates,
     Failure,
@@ -42,10 +42,10 @@ OTHER_ENDS = ("result.json", "stopped.json")
 class _Attempts:
     """Record of the attempts at some settings."""
 
-    open: str = ""
+    open: str
     """Driver whose attempt has not ended."""
+    failures: list[str]
     driver: str = ""  # of the last one; older records have none
-    failures: list[str] = field(default_factory=list)
     gpus: float = 0.0
     """Share of a card that they were found to need."""
 
@@ -130,7 +130,7 @@ class StudyDir:
         if not self.finished(number):
             return ()
         paths = (self.seed_folder(number, s) / "result.json" for s in self.config.training_seeds)
-        return tuple(read_as(path, result_from_dict) for path in paths)
+        return tuple(read_trial(path, result_from_dict) for path in paths)
 
     def failed(self, number: int) -> bool:
         """Tell if a trial has a recorded failure that its settings caused."""
@@ -139,7 +139,7 @@ class StudyDir:
 
     def failure(self, number: int) -> Failure:
         """Recorded failure of a trial."""
-        return read_as(self.trial(number) / "failure.json", lambda data: of_plain(Failure, data))
+        return read_trial(self.trial(number) / "failure.json", lambda data: of_plain(Failure, data))
 
     def _failures(self) -> list[Failure]:
         """Failures that settings caused. What fftune once recorded of others is no end."""
@@ -185,9 +185,9 @@ class StudyDir:
 
     def _attempts(self, key: str) -> dict[str, Any]:
         if not (path := self.path / "attempts" / f"{key}.json").exists():
-            return asdict(_Attempts())
-        read_record(path, "open", "failures")
-        return asdict(read_as(path, lambda data: of_plain(_Attempts, data)))
+            return asdict(_Attempts(open="", failures=[]))
+        what = "record of attempts"
+        return asdict(read_as(path, lambda data: of_plain(_Attempts, data), what=what))
 
     def _write_attempts(self, key: str, record: Mapping[str, Any]) -> None:
         write_text(self.path / "attempts" / f"{key}.json", json.dumps(record) + "\n")
@@ -278,7 +278,7 @@ class StudyDir:
         return max(0, planned(self.config) - self.ended)
 
     def _records(self, name: str, build: Callable[[dict[str, Any]], T]) -> list[T]:
-        return [read_as(path, build) for path in sorted(self.path.glob(f"trials/*/{name}"))]
+        return [read_trial(path, build) for path in sorted(self.path.glob(f"trials/*/{name}"))]
 
 
 def _rebuilt(path: Path, settings: str) -> StudyDir:

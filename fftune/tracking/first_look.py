@@ -14,7 +14,7 @@ from urllib.request import getproxies, proxy_bypass
 from fftune.errors import StorageError
 from fftune.storage import may_write
 from fftune.stored_file import read_text
-from fftune.tracking.store import require_database, sqlite_file
+from fftune.tracking.store import require_database, sqlite_file, unanswered
 
 DATABASES = {"mysql": 3306, "mssql": 1433, "postgresql": 5432}
 """Kinds of servers that MLflow opens through SQLAlchemy, and their usual ports."""
@@ -65,7 +65,7 @@ def _look_at_file(file: Path, *, own: bool) -> None:
         require_database(file)
         found = _revision(file)
     except (OSError, sqlite3.Error) as error:
-        raise StorageError(f"MLflow store {str(file)!r} does not answer: {error}") from error
+        raise unanswered(str(file), error) from error
     newest, known = _revisions()
     if not found or not newest or found == newest:
         return
@@ -127,7 +127,7 @@ def _knock(uri: str, usual: int) -> None:
     try:
         socket.create_connection((host, parts.port or usual), CONNECT_SECONDS).close()
     except (OSError, ValueError) as error:
-        raise StorageError(f"MLflow store {uri!r} does not answer: {error}") from error
+        raise unanswered(uri, error) from error
 
 
 def _plugins() -> set[str]:

@@ -98,7 +98,7 @@ class TrackedRun:
     def _record(self, call: str, *arguments: Any) -> None:
         """Send a call to the server, or to the outbox once the server failed, to keep the order."""
         if not self._outbox:
-            with answering(self._tracking.uri), outage_caught() as outage:
+            with answering(self._tracking.uri), _outage_caught() as outage:
                 self._client = self._client or self._tracking.client()
                 self.id = _replay(self._client, self._tracking, self.id, call, arguments)
             if not outage:
@@ -151,7 +151,7 @@ class _Outage:
 
 
 @contextmanager
-def outage_caught() -> Iterator[_Outage]:
+def _outage_caught() -> Iterator[_Outage]:
     """Catch that the server does not answer, and only that: a refused call is a defect."""
     outage = _Outage()
     try:
@@ -200,7 +200,7 @@ def _send(tracking: Tracking, path: Path) -> bool:
     if not calls:
         return True
     run, sent, refused = "", 0, ""
-    with outage_caught() as outage:
+    with _outage_caught() as outage:
         client = tracking.client()
         for call, *arguments in calls:
             if call == "begin":
@@ -253,7 +253,7 @@ def end_stale_runs(
     Args:
         finished: tells from a run's tags if its work was complete before the process died.
     """
-    with outage_caught():
+    with _outage_caught():
         for run in _open_runs(tracking, tags):
             status = "FINISHED" if finished(run.data.tags) else "KILLED"
             tracking.client().set_terminated(run.info.run_id, status)
@@ -264,7 +264,7 @@ def has_run(tracking: Tracking, tags: Mapping[str, str]) -> bool:
     is down.
     """
     found: list[Any] = []
-    with outage_caught():
+    with _outage_caught():
         found = _standing(tracking, tags)
     return bool(found)
 
@@ -272,7 +272,7 @@ def has_run(tracking: Tracking, tags: Mapping[str, str]) -> bool:
 def rewrite(tracking: Tracking, tags: Mapping[str, str], texts: Mapping[str, str]) -> bool:
     """Write artifacts anew into the run that `has_run` finds; False if there is none."""
     found: list[Any] = []
-    with outage_caught():
+    with _outage_caught():
         found, client = _standing(tracking, tags), tracking.client()
         for name, text in texts.items() if found else ():
             client.log_text(found[0].info.run_id, text, name)
@@ -288,7 +288,7 @@ def _standing(tracking: Tracking, tags: Mapping[str, str]) -> list[Any]:
 def left_open(tracking: Tracking, tags: Mapping[str, str]) -> bool:
     """Did a dead driver leave a run with all these tags open? False if the server is down."""
     found: Iterable[Any] = ()
-    with outage_caught():
+    with _outage_caught():
         found = _open_runs(tracking, tags)
     return any(found)
 

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from uuid import uuid4
 
 from fftune.errors import StorageError, first_words
 from fftune.storage import in_turn, write_text, write_whole
-from fftune.stored_file import read_text
+from fftune.stored_file import advised, read_text
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -32,6 +33,8 @@ for _noisy in ("mlflow.store.db.utils", "sqlalchemy.pool"):
     logging.getLogger(_noisy).setLevel(logging.CRITICAL)
 
 log = logging.getLogger(__name__)
+DAMAGED = re.compile("malformed|not a database|no such (table|column)")
+"""Words of SQLite's for a file that is no database, or not a whole one."""
 
 LOCKED_SECONDS = 5.0
 """Time for which another process may lock a database of ours before that is an error."""
@@ -99,7 +102,7 @@ def open_tracking(root: Path, experiment: str) -> Tracking:
         log.debug("MLflow", exc_info=True)
         cause = _first_cause(error)
         reason = (str(cause).strip() or type(cause).__name__).splitlines()[0]
-        raise StorageError(f"MLflow store {uri!r} does not answer: {reason}") from None
+        raise unanswered(uri, reason) from None
     unsent = root / "mlflow-unsent"
     return Tracking(uri=uri, experiment_id=experiment_id, unsent=unsent, storage=storage)
 
@@ -181,6 +184,12 @@ def _make_tables(database: Path, artifacts: str) -> None:
             journal.unlink(missing_ok=True)
 
     write_whole(database, fill)
+
+
+def unanswered(store: str, reason: object) -> StorageError:
+    """The error of a store that cannot be opened; of a damaged file it says what to do."""
+    line = f"MLflow store {store!r} does not answer: {reason}"
+    return StorageError(advised("database", line) if DAMAGED.search(line) else line)
 
 
 def require_database(path: Path) -> None:

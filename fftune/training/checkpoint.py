@@ -10,7 +10,7 @@ from fftune.config import InputSpec, ModelSpec, TrainConfig, of_plain, read_sett
 from fftune.errors import ModelError
 from fftune.models.specs import read_spec
 from fftune.storage import write_text
-from fftune.stored_file import read_object, reading
+from fftune.stored_file import damaged, read_object, reading
 from fftune.training.history import EpochRecord, read_history
 
 if TYPE_CHECKING:
@@ -64,13 +64,11 @@ def read_checkpoint(folder: Path, history: Path) -> Checkpoint:
 
     spec = read_spec(folder)
     if spec.inputs is None:  # `save` has written it
-        raise ModelError(f"checkpoint {str(folder)!r} is damaged: its net has no inputs")
+        raise ModelError(damaged("checkpoint", folder, "its net has no inputs"))
     config = read_settings(TrainConfig, folder / "config.json", error=ModelError)
     if spec.factory != factory_of(config.model):
-        raise ModelError(
-            f"checkpoint {str(folder)!r} is damaged: its net {spec.factory!r} is not that of its "
-            f"settings, {config.model!r}"
-        )
+        other = f"its net {spec.factory!r} is not that of its settings, {config.model!r}"
+        raise ModelError(damaged("checkpoint", folder, other))
     made = _read_made(folder / "training.json")
     return Checkpoint(
         config=config,

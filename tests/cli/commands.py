@@ -4,12 +4,14 @@ from typing import Any
 
 from fftune import recipes
 from fftune.cli import (
+    audit,
     data,
     data_inspect,
     data_sign,
     data_touch,
     doctor,
     evaluate,
+    gate,
     report,
     reproduce,
     sweep,
@@ -29,7 +31,9 @@ def swept(name: str) -> tuple[Any, Any]:
 
 COMMANDS: dict[str, tuple[Any, Any, Manual]] = {
     "evaluate": (evaluate.Evaluate, evaluate.Evaluate(), evaluate.MANUAL),
+    "audit": (audit.Audit, audit.Audit(), audit.MANUAL),
     "doctor": (doctor.Doctor, doctor.Doctor(), doctor.MANUAL),
+    "gate": (gate.Gate, gate.Gate(), gate.MANUAL),
     "reproduce": (reproduce.Reproduce, reproduce.Reproduce(), reproduce.MANUAL),
     "report": (report.Report, report.Report(), report.MANUAL),
     "view": (view.View, view.View(name="thrm-tiny"), view.MANUAL),

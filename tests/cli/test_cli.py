@@ -195,6 +195,7 @@ def test_help_prints_radii_as_they_are_typed(capsys) -> None:
     [
         ([], "iwe"),
         (["--quiet"], "we"),
+        (["--offline"], "iwe"),
         (["--log-level", "debug"], "diwe"),
         (["--log-level=error"], "e"),
     ],

@@ -1,8 +1,11 @@
 """Completion scripts do what they say in the shells that are here."""
 
+import os
+import pty
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -48,14 +51,62 @@ def test_bash_completes_verbs_recipes_flags_and_values() -> None:
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
-def test_other_shells_take_their_script(shell: str) -> None:
+def test_other_shells_scripts_have_all_words(shell: str) -> None:
     text = script(shell)
     for word in (*VERBS, "second_opinion", "help-all", "thrm"):
         assert word in text
-    if program := shutil.which(shell):
-        read = [program, "--no-execute"] if shell == "fish" else [program, "-n"]
-        done = subprocess.run(read, input=text, capture_output=True, text=True)
-        assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish is not installed")
+def test_fish_completes_them_too(tmp_path) -> None:
+    lines = [f"string join -- ' ' (complete -C '{line}' | string split -f1 \\t)" for line in TYPED]
+    done = subprocess.run(
+        ["fish", "--no-config", "-c", "\n".join([script("fish"), *lines])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.stderr == ""
+    assert dict(zip(TYPED, done.stdout.split("\n"), strict=False)) == TYPED
+
+
+ZSH = """
+PS1= RPS1=
+{script}
+tell() {{
+    zle expand-or-complete
+    print -r -- "$BUFFER" >> {told}
+    BUFFER=
+}}
+zle -N tell
+bindkey '^I' tell
+echo re""ady
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
+def test_zsh_completes_what_has_one_end(tmp_path) -> None:
+    file, told = tmp_path / "script.zsh", tmp_path / "told"
+    file.write_text(ZSH.format(script=script("zsh"), told=told))
+    typed = {line: words for line, words in TYPED.items() if len(words.split()) == 1}
+    pid, terminal = pty.fork()
+    if not pid:
+        os.chdir(tmp_path)
+        os.execlp("zsh", "zsh", "-i", "+o", "globalrcs")
+    screen = b""
+    os.write(terminal, f"source {file}\n".encode())
+    while b"ready\r\n" not in screen:
+        screen += os.read(terminal, 1000)
+    for line in typed:
+        os.write(terminal, f"{line}\t".encode())
+    os.write(terminal, b"exit\n")
+    with suppress(OSError):  # the terminal is closed at its end
+        while os.read(terminal, 1000):
+            pass
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    ends = [f"{line.rpartition(' ')[0]} {word} " for line, word in typed.items()]
+    assert told.read_text().splitlines() == ends
 
 
 def test_fish_quotes() -> None:

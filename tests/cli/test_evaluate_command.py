@@ -128,6 +128,21 @@ def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> N
             ConfigError,
             r"^unknown model 'resnt18'; did you mean 'resnet18'\? \(or ",
         ),
+        (
+            ["--model", "{file}:net", "--exmaples", "5"],
+            ConfigError,
+            "^unknown flag --exmaples; .*--examples",
+        ),
+        (
+            ["--model", "{file}:net", "--batery", "nine"],
+            ConfigError,
+            "^unknown flag --batery; .*--battery",
+        ),
+        (
+            ["--model", "{file}:net", "--defence", "hedge"],
+            ConfigError,
+            "^unknown flag --defence; .*--defense",
+        ),
         (["--model", "{file}:net", "--eps", "-1"], ConfigError, "eps must be finite and >= 0"),
         (
             ["--model", "{file}:net", "--defense", "hedge", "--defense.jpeg.quality", "50"],

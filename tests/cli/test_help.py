@@ -40,6 +40,8 @@ def complaints(flag: Flag) -> list[str]:
         found.append("no unit")
     if "None" in flag.value or "{" in flag.value or "STR" in flag.value:
         found.append("a type for a word")
+    if flag.default and re.search(r"(;|\.) default", text, re.IGNORECASE):
+        found.append("two defaults")
     needed = NoneType in kinds or flag.kind is tuple or "..." in flag.value
     said = flag.default or re.search(r"default|None", text, re.IGNORECASE)
     if needed and not said and flag.names[-1].startswith("-"):

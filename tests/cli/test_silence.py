@@ -52,8 +52,8 @@ def test_no_pause_is_longer_than_five_seconds(command) -> None:
     times = [time for time, _ in command.lines]
     assert times[0] == 7 and times[-1] > 7195
     assert {b - a for a, b in pairwise(times)} == {LONGEST}
-    assert command.lines[0][1] == "loading libraries: 4 s so far"
-    assert command.lines[-1][1] == "loading libraries: 2 h 0 min so far"
+    assert command.lines[0][1] == "4 s after: loading libraries"
+    assert command.lines[-1][1] == "2 h 0 min after: loading libraries"
 
 
 def test_a_stalled_job_says_what_it_is_at_and_since_when(command) -> None:
@@ -72,9 +72,9 @@ def test_what_speaks_by_itself_is_left_alone(command) -> None:
     assert command.lines == []
 
 
-def test_before_any_line_it_is_starting(command) -> None:
+def test_before_any_line_it_has_started(command) -> None:
     command.wait(4)
-    assert command.lines == [(4, "starting: 4 s so far")]
+    assert command.lines == [(4, "4 s after: start")]
 
 
 def test_bars_on_a_terminal_say_it_already(command) -> None:
@@ -98,7 +98,7 @@ def test_one_call_that_does_not_return_is_no_silence(monkeypatch, caplog) -> Non
         monkeypatch.setattr(sys, "stderr", stderr)
         with broken(handler):
             line = said.readline()  # waits for the thread
-    assert line.partition(" ")[2] == "asking ***: 0 s so far\n"
+    assert line.partition(" ")[2] == "0 s after: asking ***\n"
 
 
 def test_who_asked_for_quiet_has_it(monkeypatch, caplog) -> None:

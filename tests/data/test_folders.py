@@ -182,7 +182,7 @@ def test_fastat_cuts_photographs_as_they_are(tmp_path: Path, draw: Draw) -> None
         ("folder:{tmp}/flat", "no class folders; expected flat/CLASS/IMAGE.png"),
         ("folder:{tmp}/hollow", "hollow/train/b' has no images"),
         ("folder:{tmp}/stranger", "no class 'dogs' in training; did you mean 'dog'?"),
-        ("folder:{tmp}/text.parquet", "Parquet file .* cannot be read"),
+        ("folder:{tmp}/text.parquet", "Parquet file .* is damaged: .*; put a whole copy"),
         ("folder:{tmp}/columns.parquet", "has no column image"),
         ("folder:{tmp}/numbers.parquet", "has no column image, nor any that could be it"),
     ],

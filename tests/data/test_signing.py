@@ -275,7 +275,9 @@ def test_a_key_of_openssl_signs(photos: Path, tmp_path: Path) -> None:
     """The two commands of the documentation."""
     make = "openssl ecparam -name prime256v1 -genkey -noout -out key.pem"
     publish = "openssl ec -in key.pem -pubout -out key.pub"
+    page = (Path(__file__).parents[2] / "docs/paper-trail.md").read_text(encoding="utf-8")
     for line in (make, publish):
+        assert line in page
         subprocess.run(line.split(), cwd=tmp_path, check=True, capture_output=True)
     keys = tmp_path / "key.pem", tmp_path / "key.pub"
     signed = Signed(f"folder:{photos}", keys, tmp_path / "m.json")

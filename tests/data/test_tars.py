@@ -116,11 +116,11 @@ def test_grey_samples_stay_grey(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("members", "message"),
     [
-        ({"cat/0.png": b"x", "dog/1.png": b"y"}, "unpacked before: tar -xf"),
+        ({"cat/0.png": b"x", "dog/1.png": b"y"}, "unpacked before, by `tar -xf`"),
         ({"0.cls": 1}, "no sample of an image and a label"),
         ({}, "no sample of an image and a label"),
         ({"0.png": b"no", "0.cls": 0}, r"set\.tar, 0\.png' cannot be decoded: not an image"),
-        ({"0.png": b"x", "0.json": "{"}, r"tar .*set\.tar' cannot be read"),
+        ({"0.png": b"x", "0.json": "{"}, r"tar .*set\.tar' is damaged"),
     ],
 )
 def test_a_tar_of_something_else_is_one_line(tmp_path: Path, members, message) -> None:

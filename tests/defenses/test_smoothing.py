@@ -8,15 +8,10 @@ import torch
 from torch import nn
 
 from fftune.attacks import pgd
+from fftune.certified.smoothing import certified_radius, certify
 from fftune.config import AttackConfig, SmoothingConfig, ThreatModel
 from fftune.defenses import AdaptiveAccess
-from fftune.defenses.smoothing import (
-    Smoothing,
-    certified_radius,
-    certify,
-    log_mean_probabilities,
-    votes,
-)
+from fftune.defenses.smoothing import Smoothing, log_mean_probabilities, votes
 from fftune.keyed_noise import ExampleNoise, Noise
 
 NOISE = Noise(3).fold("defender")

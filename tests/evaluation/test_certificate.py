@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from test_certified import EPS, INPUTS, data, net
 
 import fftune as ff
 from fftune.certified import certify
@@ -13,6 +12,7 @@ from fftune.models import make_model
 from fftune.outcomes import Outcomes
 from fftune.report.attack_table import rates
 from fftune.risk import Rate, RiskCounts, UnionCounts
+from tests.certified.test_linf_dist_bounds import EPS, INPUTS, data, net
 from tests.report.detail_texts import table
 
 

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import torch
 from PIL import Image
 
+from fftune.auditing.bars import read_bar_file
 from fftune.auditing.record import AuditRecord
 from fftune.config import AttackConfig, DataSpec, ModelSpec, ThreatModel, TrainConfig, read_settings
 from fftune.data.beton.manifest import verified
@@ -54,6 +55,12 @@ OLD = Path(__file__).parents[1] / "fixtures/v0_1_0"
 NET = """from torch import nn
 def net():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
+"""
+BARS = """data = "digits"
+eps = "8/255"
+[bars]
+accuracy = 0.9
+hypocritical_risk = "1/3"
 """
 ZOO = """[[net]]
 name = "mine"
@@ -97,6 +104,7 @@ def make(root: Path) -> None:
     (root / "net.py").write_text(NET)
     (root / "zoo.toml").write_text(ZOO)
     _make_images(root)
+    (root / "audit.toml").write_text(BARS)
     audit_record().write(root / "audits/a/audit.json")
     summary = {"schema_version": 1, "key": "P1.T4", "name": "P1.T4", "title": "T", "cells": 1}
     summary |= {"scale": "tiny", "error": "", "missing": 0, "verdicts": {}, "directions": {}}
@@ -246,6 +254,7 @@ KINDS: Mapping[str, Kind] = {
         mended=("store/studies/done/lock", "store/studies/done/optuna.journal.lock"),
     ),
     "audit": Kind("audits/a/audit.json", lambda r: AuditRecord.read(r / "audits/a/audit.json")),
+    "bars": Kind("audit.toml", lambda r: read_bar_file(r / "audit.toml")),
     "front": Kind(
         "store/studies/done/front.json", lambda r: Front.read(r / "store/studies/done/front.json")
     ),

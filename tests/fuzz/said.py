@@ -8,19 +8,19 @@ from fftune.cli.edge import ended
 
 
 class Said:
-    """Exit code and stderr of work at the edge; its stdout goes nowhere."""
+    """Exit code, stdout and stderr of work at the edge."""
 
     def __init__(self, work: Callable[[], object]) -> None:
         out, err = io.StringIO(), io.StringIO()
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             self.code = ended(lambda: work() and None)
-        self.err = err.getvalue()
+        self.out, self.err = out.getvalue(), err.getvalue()
 
     @classmethod
     def of(cls, code: int, err: str) -> "Said":
         """What a command in another process said."""
         said = cls.__new__(cls)
-        said.code, said.err = code, err
+        said.code, said.out, said.err = code, "", err
         return said
 
     @property

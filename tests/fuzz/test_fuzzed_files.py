@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fftune.remedies import REMEDIES
 from tests.fuzz.damage import DAMAGES, WRONG, Copy, as_nobody, with_other_leaf
 from tests.fuzz.kinds import KINDS, Kind, make
 from tests.fuzz.said import Said
@@ -26,6 +27,8 @@ FUZZ = settings(
     suppress_health_check=list(HealthCheck),
 )
 WHERE = st.floats(0, 1, exclude_max=True)
+CONTENT = ("cut", "emptied", "nul_tail", "null", "other_text", "binary", "other_bytes")
+"""Damages of a file that can still be read."""
 OBJECTS = [name for name, kind in KINDS.items() if kind.file.endswith(".json")]
 
 
@@ -74,10 +77,18 @@ def tried(kind: Kind, copy: Copy, spoil: Callable[[Path], None], *, forbidden: b
     return said
 
 
+def is_advised(line: str) -> bool:
+    """The line says what to do: by its kind, by a command or a flag, or what would be right."""
+    kind = any(end and end in line for end in REMEDIES.values())
+    return kind or any(word in line for word in ("`", " --", "expected", "cannot be the name"))
+
+
 def check_damaged(name: str, how: str, at: float, copy: Copy) -> None:
     said = tried(
         KINDS[name], copy, lambda path: DAMAGES[how](path, at), forbidden=how == "forbidden"
     )
+    if said.code and how in CONTENT and name != "user's file":  # Python says what is wrong with it
+        assert is_advised(said.lines[0]), f"{said.lines[0]} ... and what to do?"
     sure = how in ("folder", "pipe", "forbidden") or (how == "emptied" and name != "user's file")
     left_out = name == "image" and how in ("folder", "pipe")  # it is no image of its class
     if sure and not left_out and not KINDS[name].goes_on:

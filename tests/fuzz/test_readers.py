@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fftune.remedies import REMEDIES
 from tests.fuzz.kinds import KINDS, NOT_TRIED
 from tests.source_tree import modules, tree
 
@@ -101,6 +102,7 @@ def test_every_kind_of_file_is_tried() -> None:
     known = {*KINDS, *NOT_TRIED}
     assert found.keys() <= known, "a whole file of it belongs into KINDS"
     assert NOT_TRIED.keys() <= found.keys(), "these are read no longer"
+    assert found.keys() <= REMEDIES.keys(), "what does a user do about a damaged one?"
 
 
 def test_a_reader_beside_the_door_is_seen(tmp_path: Path) -> None:

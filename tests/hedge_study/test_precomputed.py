@@ -98,5 +98,5 @@ def test_a_cache_gives_the_same_counts(toy, crafted, tmp_path) -> None:
     assert defended_rows(toy, again, config, battery=BATTERY).table.equals(rows.table)
     assert counts(rows) != counts(defended_rows(toy, crafted, config, battery=BATTERY, seed=1))
     (tmp_path / "c.pt").write_bytes(b"no")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is damaged: .*; delete the file, and they are made again"):
         PerturbedSet.read(tmp_path / "c.pt")

@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -62,7 +63,7 @@ def test_a_last_line_without_its_end_is_whole_and_nothing_is_lost(tmp_path, capl
 
 
 def test_half_a_record_in_the_middle_is_one_line(tmp_path) -> None:
-    with pytest.raises(StorageError, match=r"^journal '.*j' is damaged in line 2$"):
+    with pytest.raises(StorageError, match=r"^journal '.*j' is damaged: line 2 is no record; put"):
         mended(tmp_path / "j", LINES[0] + LINES[1][:9] + LINES[2] + LINES[3])
     mend_journal(tmp_path / "none")
     assert not (tmp_path / "none").exists()
@@ -183,15 +184,23 @@ def test_a_report_mends_nothing_under_a_drivers_hands(study, caplog) -> None:
 @pytest.mark.parametrize(
     ("file", "content", "told"),
     [
-        ("search.json", "", r"search.json' cannot be read"),
+        (
+            "search.json",
+            "",
+            r"search.json' is damaged: it is empty; delete it if",
+        ),
         ("search.json", "null", r"search.json' must hold a JSON object, got NoneType"),
         ("search.json", "{}", r"search.json' is damaged: storage is missing"),
-        ("trials/0/result.json", "", r"result.json' cannot be read"),
-        ("trials/0/result.json", "\x00\xff", r"result.json' cannot be read"),
+        ("trials/0/result.json", "", r"result.json' is damaged: it is empty; delete the folder"),
+        ("trials/0/result.json", "\x00\xff", r"result.json' is damaged: 'utf-8'"),
         ("trials/0/result.json", "[]", r"result.json' must hold a JSON object, got list"),
         ("trials/0/result.json", "{}", r"result.json' is damaged: trial is missing"),
         ("trials/0/failure.json", '{"trial": 0}', r"failure.json' is damaged: .*reason"),
-        ("trials/0/stopped.json", "{", r"stopped.json' cannot be read"),
+        (
+            "trials/0/stopped.json",
+            "{",
+            r"stopped.json' is damaged: .*; delete the folder",
+        ),
     ],
 )
 def test_damaged_files_of_a_study_are_one_line_with_their_path(study, file, content, told) -> None:
@@ -200,6 +209,7 @@ def test_damaged_files_of_a_study_are_one_line_with_their_path(study, file, cont
     with pytest.raises(StudyError, match=told) as error:
         open_search(study)
     assert "\n" not in str(error.value) and str(study.path) in str(error.value)
+    assert re.search("; (delete|put)", str(error.value))
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"open": ""}'])

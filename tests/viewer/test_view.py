@@ -236,7 +236,7 @@ def check_command(config: TrainConfig) -> None:
         (["{rows}", "--images", "5"], "images must be a folder of saved images for rows, got '5'"),
         (["{rows}", "--images", "0"], "images must be >= 1, got '0'"),
         (["{rows}", "--images", "{tmp}/no"], "index of saved images .*no/index.csv"),
-        (["{tmp}/bad.parquet"], "outcomes .*bad.parquet. cannot be read"),
+        (["{tmp}/bad.parquet"], "outcomes .*bad.parquet. is damaged"),
     ],
 )
 def test_mistakes_are_one_line(rows: Path, tmp_path: Path, monkeypatch, words, message) -> None:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Literal, cast
 if TYPE_CHECKING:
     from fftune.auditing.record import AuditRecord
 
-AuditForm = Literal["text", "markdown", "json", "junit"]
+AuditForm = Literal["text", "markdown", "json", "junit", "cyclonedx", "model-card"]
 """Form of an audit on stdout."""
 _PLACES: dict[AuditForm, str] = {
     "text": "fftune.auditing.formats.text:text",
     "markdown": "fftune.auditing.formats.text:markdown",
     "json": "fftune.auditing.formats.text:exact",
     "junit": "fftune.auditing.formats.text:as_tests",
+    "cyclonedx": "fftune.auditing.formats.cyclonedx:cyclonedx",
+    "model-card": "fftune.auditing.formats.model_card:model_card",
 }
 """`package.module:FUNCTION` of each, imported when it is asked for."""
 

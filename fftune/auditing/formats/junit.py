@@ -35,6 +35,7 @@ def junit(suite: str, cases: Sequence[Case]) -> str:
     Args:
         suite: name of the suite and class of its tests, as in "fftune.gate".
     """
+    suite = _legal(suite)
     tests = TestSuite(suite)
     for case in cases:
         test = TestCase(_legal(case.name), suite, case.seconds)

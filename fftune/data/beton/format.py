@@ -18,6 +18,7 @@ from PIL import Image
 
 from fftune.data.images import Pixels, refuse_truncated
 from fftune.errors import DataError
+from fftune.stored_file import advised, damaged
 
 VERSION = 2
 PAGE = 1 << 23
@@ -153,12 +154,13 @@ def read_beton(path: Path) -> Beton:
         content = np.memmap(path, np.uint8, mode="r")
         header = content[: HEADER.itemsize].view(HEADER)[0]
         if header["version"] != VERSION:
-            raise DataError(f"beton {str(path)!r} has version {header['version']}, not {VERSION}")
+            line = f"beton {str(path)!r} has version {header['version']}, not {VERSION}"
+            raise DataError(advised("beton", line))
         return _parsed(path, content, int(header["count"]), int(header["table"]))
     except OSError as error:
         raise DataError(f"beton {str(path)!r}: {error.strerror or error}") from None
     except (ValueError, IndexError) as error:  # too short for what its header says
-        raise DataError(f"beton {str(path)!r} is damaged: {error}") from None
+        raise DataError(damaged("beton", path, str(error))) from None
 
 
 def _parsed(path: Path, content: NDArray[np.uint8], count: int, table: int) -> Beton:
@@ -166,7 +168,8 @@ def _parsed(path: Path, content: NDArray[np.uint8], count: int, table: int) -> B
     names = [name.decode("latin1") for name in fields["name"]]
     kind = int(fields["kind"][0])
     if names != ["image", "y", "id"] or kind not in (RGB, NDARRAY):
-        raise DataError(f"beton {str(path)!r} has fields {names}, expected image, y, id")
+        line = f"beton {str(path)!r} has fields {names}, expected image, y, id"
+        raise DataError(advised("beton", line))
     start, form = HEADER.itemsize + fields.nbytes, _records(kind)
     records = content[start : start + count * form.itemsize].view(form)
     where = content[table : table + count * TABLE.itemsize].view(TABLE)

@@ -15,7 +15,7 @@ from fftune.config import ThreatModel, WriteConfig, read_settings, to_json
 from fftune.data.dataset import Source
 from fftune.errors import DataError, StorageError
 from fftune.storage import in_home, sha256, write_text
-from fftune.stored_file import read_json
+from fftune.stored_file import damaged, read_json
 
 VERIFIED = "~/.cache/fftune/verified"
 SCHEMA, READABLE = 2, (1, 2)
@@ -138,13 +138,12 @@ def verified(beton: Path, *, again: bool = False) -> Manifest:
         if not beton.is_file():
             raise DataError(f"beton {str(beton)!r} is not a file")
         if state.st_size != manifest.bytes:
-            raise DataError(
-                f"beton {str(beton)!r} has {state.st_size:,} bytes, {manifest.bytes:,} were written"
-            )
+            other = f"it has {state.st_size:,} bytes, {manifest.bytes:,} were written"
+            raise DataError(damaged("beton", beton, other))
         seen = [manifest.sha256, state.st_size, state.st_mtime_ns, state.st_ino]
         if again or _remembered(beton) != seen:
             if sha256(beton) != manifest.sha256:
-                raise DataError(f"beton {str(beton)!r} is damaged: its checksum is another one")
+                raise DataError(damaged("beton", beton, "its checksum is another one"))
             with suppress(StorageError):  # it is then read again the next time
                 write_text(_memory(beton), json.dumps(seen))
     except OSError as error:

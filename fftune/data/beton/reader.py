@@ -16,6 +16,7 @@ from fftune.data.beton.manifest import Made, Manifest, read_manifest, verified
 from fftune.data.images import Central, DecodedImage, Frame, Images
 from fftune.data.official_split import LazySplits, OfficialSplit, PartName, Parts
 from fftune.errors import DataError
+from fftune.stored_file import advised
 
 CLEAN: PartName = "clean"
 KINDS = ("noise", "mislabeling", "poisoning", "poisoning-l2", "helped", "helped-l2")
@@ -88,7 +89,8 @@ def stored_part(path: Path) -> OfficialSplit:
     wrong = _why_another(beton, manifest)
     if wrong or manifest.part not in names:
         wrong = wrong or f"a part {manifest.part!r}"
-        raise DataError(f"beton {str(path)!r} does not hold what its manifest says: {wrong}")
+        line = f"beton {str(path)!r} does not hold what its manifest says: {wrong}"
+        raise DataError(advised("beton", line))
     _check_classes(path, manifest)
     if path.stem != CLEAN:
         _check_parent(path, manifest, beton)

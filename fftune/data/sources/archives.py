@@ -18,7 +18,7 @@ from fftune.data.naming import natural
 from fftune.data.official_split import LazySplits, OfficialSplit, PartName, Parts
 from fftune.data.sources.cifar_pickles import unpickled
 from fftune.errors import DataError
-from fftune.stored_file import require_plain_file
+from fftune.stored_file import advised, require_plain_file
 
 
 def cifar10(root: Path) -> Callable[[bool], ArchiveSplit] | None:
@@ -91,9 +91,10 @@ def _part(
     try:
         data = read(part == "train")
     except Exception as error:  # torchvision's readers unpack damaged files by any of Python's
-        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        reason = next(iter(str(error).splitlines()), "its content is another")
         why = f"the files in {str(root)!r} are damaged, or not those that were published"
-        raise DataError(f"data set {name!r}, {part} part: {reason}; {why}") from error
+        line = f"data set {name!r}, {part} part: {reason}; {why}"
+        raise DataError(advised("archive", line, error)) from error
     y = np.asarray(data.y, np.int64)
     order = sorted(range(len(y)), key=lambda i: (y[i], natural(data.names[i])))
     return OfficialSplit(

@@ -177,7 +177,7 @@ def _read(paths: Sequence[Path], place: Place, label: str) -> tuple[str, _Sample
     if not found.images:
         raise DataError(
             f"{str(paths[0])!r} has no sample of an image and a label, as 1.jpg and 1.cls are; "
-            "a packed folder of images is unpacked before: tar -xf"
+            "a packed folder of images is unpacked before, by `tar -xf`"
         )
     return label, found
 

@@ -1,0 +1,31 @@
+"""The time that bounds may take."""
+
+import time
+from dataclasses import dataclass
+
+
+class OutOfTime(Exception):
+    """The time is over; what is not decided stays open."""
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A point of time."""
+
+    at: float
+    """Of `time.monotonic`."""
+
+    @classmethod
+    def after(cls, seconds: float) -> "Deadline":
+        """The point of time so many seconds from now."""
+        return cls(time.monotonic() + seconds)
+
+    @property
+    def is_over(self) -> bool:
+        """Has it passed?"""
+        return time.monotonic() > self.at
+
+    def check(self) -> None:
+        """Raise `OutOfTime` once it has passed."""
+        if self.is_over:
+            raise OutOfTime
