@@ -22,7 +22,7 @@ from fftune.data.signed_manifest import SignedManifest, differences, manifest_of
 from fftune.errors import ConfigError, DataError
 from fftune.models.extras import extra
 from fftune.storage import write_text
-from fftune.stored_file import reading
+from fftune.stored_file import advised, reading
 
 PASSWORD = "FFTUNE_KEY_PASSWORD"  # noqa: S105 - the name of a variable
 """Environment variable that holds the password of an encrypted private key."""
@@ -140,7 +140,8 @@ def signature_of(
         raise ConfigError(f"{lacks} must be named where the other of the two files is")
     found = verify(data.name, signature, public_key)
     if found.fault:
-        raise DataError(f"{data.name!r} is not as {str(signature)!r} has it: {found.fault}")
+        line = f"{data.name!r} is not as {str(signature)!r} has it: {found.fault}"
+        raise DataError(advised("signed manifest", line))
     part = place_framed(data, split).part.name
     if part not in found.parts:
         only = ", ".join(found.parts)

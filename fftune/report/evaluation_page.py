@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fftune.bracket import BARE, brackets
 from fftune.evaluation.batteries import CANARY_NAME
 from fftune.evaluation.question import Question
 from fftune.evaluation.scheduler import LostBlock
@@ -81,6 +82,7 @@ def net_page(net: EvaluatedNet) -> list[Block]:
     blocks: list[Block] = [*net.question.head(net.lam).splitlines(), ""]
     blocks += [*attack_blocks(net.bare), *seed_lines((net.outcomes, *net.seeds)), ""]
     if net.is_defended:
+        blocks += [f"certified, {one}" for one in brackets(net.outcomes) if one.defense != BARE]
         found = answers(net.outcomes)
         blocks += [
             *defense_blocks({net.name: found}),

@@ -1,7 +1,10 @@
 """Numbers of an evaluated net: rates, means over draws, shares of searches, all as JSON."""
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
+from fftune.bracket import BARE, brackets
 from fftune.expectation import Expectation, plain_expectation
 from fftune.outcomes import Outcomes
 from fftune.report.attack_seeds import seed_plain
@@ -17,7 +20,10 @@ from fftune.risk import Rate, plain_rate
 def net_rates(outcomes: Outcomes) -> dict[str, Rate]:
     """Rates of the bare net, and under each defense."""
     found = rates(undefended(outcomes))
-    return found | (defense_rates(outcomes) if _is_defended(outcomes) else {})
+    if not _is_defended(outcomes):
+        return found
+    behind = [one.rates() for one in brackets(outcomes) if one.defense != BARE]
+    return reduce(or_, behind, found | defense_rates(outcomes))
 
 
 def net_expectations(outcomes: Outcomes) -> dict[str, Expectation]:
