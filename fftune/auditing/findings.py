@@ -52,7 +52,8 @@ def _finding(walk: Walk, bar: Bar, battery: str, unsteady: str) -> Finding:
     finding = _measured(walk, bar, counted, stratum, outcome)
     left = counted.population - (0 if stratum is None else stratum.zeros)
     certain = finding.exact or counted.found > limit or left <= limit
-    said = unexcluded(finding, battery, doubt, certain=certain, by_bound=by_bound)
+    bounded = None if not by_bound else stratum is not None and stratum.certified
+    said = unexcluded(finding, battery, doubt, certain=certain, certified=bounded)
     return replace(finding, unexcluded=said, sentence=sentence(finding))
 
 

@@ -124,8 +124,14 @@ def at_worst(
         kept = stays(z, y, **bounds_of(net, x, threat=threat))
     else:
         try:
-            word = "right" if adversary else "wrong"
-            found = decide(net, x, y, threat=threat, kept=word, seconds=certificate.seconds)
+            found = decide(
+                net,
+                x,
+                y,
+                threat=threat,
+                kept="right" if adversary else "wrong",
+                seconds=certificate.seconds,
+            )
         except ConfigError:
             if not certificate.is_smoothed:
                 raise
