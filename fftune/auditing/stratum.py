@@ -154,7 +154,7 @@ class Stratum:
             self.walked.append((rows, stages))
             self.ones += len(rows) - len(seen.left)
             self.zeros += zeros
-            self.void += len(seen.left) - zeros
+            self.void += len(seen.void) if over else 0
         return seen
 
     def survivors(self) -> list[int]:
