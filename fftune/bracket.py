@@ -22,39 +22,54 @@ BARE = "none"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bracket:
-    """A risk between two bounds, on the examples that have both."""
+    """A risk between two bounds, counted on the examples that have both."""
 
     split: str
     defense: str
-    """Name of the defence; "none" for the bare net."""
+    """Name of the defense; "none" for the bare net."""
     goal: str
-    found: Rate
-    """Share that some attack broke."""
-    most: Rate
-    """Share that is not certified."""
-    undecided: Rate
-    """Share that is neither broken nor certified."""
+    n: int
+    """Examples that are right when clean, or mistakes."""
+    broken: int
+    """Fooled, or concealed, by some attack."""
+    open: int
+    """Not certified, the broken ones included."""
     crossed: int = 0
-    """Certified, and broken under the defence's first draw, whose votes are finite."""
+    """Certified, and broken under the defense's first draw, whose votes are finite."""
 
     @property
-    def risk(self) -> str:
-        """Name of the risk, as in `hypocritical_risk`."""
-        return f"{self.goal}_risk"
+    def found(self) -> Rate:
+        """Lower bound of the risk, by attacks."""
+        return Rate(self.broken, self.n)
+
+    @property
+    def most(self) -> Rate:
+        """Upper bound of the risk, certified."""
+        return Rate(self.open, self.n)
+
+    @property
+    def undecided(self) -> Rate:
+        """Share that is neither broken nor certified."""
+        return Rate(self.open - self.broken, self.n)
+
+    def rates(self) -> dict[str, Rate]:
+        """Upper bound and what is undecided, by the names of `attack_table.rates`."""
+        at = "certified_bound" if self.defense == BARE else f"defense/{self.defense}/{CERTIFIED}"
+        return {f"{at}/{self.goal}_risk": self.most, f"{at}/{self.goal}_undecided": self.undecided}
 
     def __str__(self) -> str:
         name, of, done = GOALS[self.goal]
-        if not self.most.n:
+        if not self.n:
             return f"{name}: undefined, as there are no {of} (n = 0)"
         low, high, between = (
             f"{100 * one.value:.1f} %" for one in (self.found, self.most, self.undecided)
         )
         behind = "" if self.defense == BARE else f" behind {self.defense}"
         said = (
-            f"{name}{behind}: from {low} ({done} by an attack) to {high} (certified), "
-            f"{between} undecided, of {self.most.n:,} {of}"
+            f"{name}{behind}: at least {low} ({done} by an attack), at most {high} (certified), "
+            f"{between} undecided, of {self.n:,} {of}"
         )
-        crossed = f"; {self.crossed:,} certified votes lost by a draw of finitely many"
+        crossed = f"; {self.crossed:,} certified votes lost in a draw of finitely many"
         return said + (crossed if self.crossed else "")
 
 
@@ -66,11 +81,16 @@ def brackets(outcomes: Outcomes) -> list[Bracket]:
     """
     if CERTIFIED not in outcomes.values("protocol"):
         return []
-    names = ["split", "defense", "goal", "protocol", "attack", "norm"]
-    frame = outcomes.to_pandas().astype(dict.fromkeys(names, str))
-    frame = frame[frame["defense_repeat"] == 0]
+    frame = outcomes.to_pandas()
     is_bound = frame["protocol"] == CERTIFIED
-    return [*_each(frame[is_bound], frame[~is_bound])]
+    return of_frames(frame[is_bound], frame[~is_bound])
+
+
+def of_frames(bounds: Any, attacks: Any) -> list[Bracket]:
+    """Bracket risks as `brackets` does, of pandas frames of rows: of bounds, and of attacks."""
+    names = dict.fromkeys(["split", "defense", "goal", "attack", "norm"], str)
+    parts = (frame[frame["defense_repeat"] == 0].astype(names) for frame in (bounds, attacks))
+    return [*_each(*parts)]
 
 
 def _each(bounds: Any, attacks: Any) -> Iterator[Bracket]:
@@ -94,14 +114,13 @@ def _bracket(split: str, defense: str, goal: str, bound: Any, attacks: Any) -> B
     crossed = broken & ~open_
     if defense == BARE and crossed.any():
         raise _defect(split, goal, bound[crossed], witness)
-    n = len(bound)
     return Bracket(
         split=split,
         defense=defense,
         goal=goal,
-        found=Rate(int((broken & open_).sum()), n),
-        most=Rate(int(open_.sum()), n),
-        undecided=Rate(int((open_ & ~broken).sum()), n),
+        n=len(bound),
+        broken=int((broken & open_).sum()),
+        open=int(open_.sum()),
         crossed=int(crossed.sum()),
     )
 

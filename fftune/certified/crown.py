@@ -100,7 +100,8 @@ def least(
         step = graph.steps[at]
         if step.maps is None:
             back, shift = lines[at].back(c, owner, None if slopes is None else slopes[at])
-            total, pulled = total + shift, (back,)
+            total = total + shift
+            pulled: tuple[Tensor, ...] = (back,)
         else:
             total = total + c.flatten(1) @ step.offset.flatten()
             pulled = step.maps.pull(c, graph.shapes_into(at))
@@ -116,7 +117,7 @@ def refined(graph: Graph, ball: Ball, known: list[Interval], deadline: Deadline)
         known: of `interval.intervals`.
 
     Raises:
-        OutOfTime: the deadline is over.
+        OutOfTimeError: the deadline is over.
     """
     found: list[Interval] = [known[0]]
     lines: dict[int, Relaxation] = {}

@@ -1,6 +1,7 @@
 """The graph of a net as steps that bounds are carried through, traced by `torch.fx`."""
 
 import operator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,7 +27,7 @@ KNOWN = (
     "convolutions, linear layers, ReLU, batch normalisation, average pooling, changes of shape, "
     "padding with zeros, slices, sums, and constants added or multiplied"
 )
-"""What bounds can be carried through."""
+"""Operations that bounds can be carried through."""
 TRIED_ON = 3
 """Random images on which the steps must answer as the net does."""
 AGREEMENT = 1e-4
@@ -81,17 +82,22 @@ def graph_of(net: nn.Module, x: Tensor) -> Graph:
     types = {x.dtype, *(value.dtype for value in net.parameters())}
     if types != {torch.float32}:
         raise ConfigError(f"net cannot be certified: it is in {sorted(map(str, types))}, not fp32")
-    whole = nn.Sequential(net).eval()
+    whole, tracer = nn.Sequential(net).eval(), _Tracer()
     try:
-        traced = fx.Tracer().trace(whole)
-    except Exception as error:  # whatever tracing the user's code raises
+        traced = tracer.trace(whole)
+    except Exception as error:  # noqa: BLE001 - whatever tracing the user's code raises
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ConfigError(f"net cannot be certified: it is no fixed graph: {reason}") from None
+        told = f"net cannot be certified: {tracer.inside} is no fixed graph"
+        raise ConfigError(f"{told}: {reason}") from None
     builder = _Builder(fx.GraphModule(whole, traced))
-    with torch.no_grad():
-        builder.run(x[:1].detach().repeat(2, 1, 1, 1))
-        graph = Graph(tuple(builder.steps))
-        _check(net, graph, x)
+    try:
+        with torch.no_grad():
+            builder.run(x[:1].detach().repeat(2, 1, 1, 1))
+            graph = Graph(tuple(builder.steps))
+            _check(net, graph, x)
+    except RuntimeError as error:  # of torch, as where a shape holds for one batch alone
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"net cannot be certified: its graph fails: {reason}") from None
     return graph
 
 
@@ -108,6 +114,25 @@ def _check(net: nn.Module, graph: Graph, x: Tensor) -> None:
         ((said - meant).abs() <= AGREEMENT * (1 + meant.abs().amax())).all()
     ):
         raise ConfigError("net cannot be certified: its traced graph answers other logits")
+
+
+class _Tracer(fx.Tracer):
+    """Traces a net, and knows in which layer it is."""
+
+    inside = "it"
+
+    def call_module(
+        self,
+        m: nn.Module,
+        forward: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Any:
+        path, outer = self.path_of_module(m).removeprefix("0").removeprefix("."), self.inside
+        self.inside = f"layer {path!r} ({type(m).__name__})" if path else outer
+        result = super().call_module(m, forward, args, kwargs)
+        self.inside = outer
+        return result
 
 
 class _Builder(fx.Interpreter):

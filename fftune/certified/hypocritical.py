@@ -1,4 +1,4 @@
-"""When a mistake cannot be concealed: some other class stays above the true one in all the ball.
+"""Mistakes that cannot be concealed: some other class stays above the true one in all the ball.
 
 Adversarial verification takes the least of all lower bounds of z_y - z_j. Here one lower bound of
 z_j - z_y above 0, of some j != y, is enough; or of a mean of z_j, j != y, less z_y, as the largest

@@ -16,7 +16,7 @@ from fftune.certified.graph import Graph, graph_of
 from fftune.certified.hypocritical import above_true, mean_above_true
 from fftune.certified.interval import Ball, Interval, intervals
 from fftune.certified.slopes import optimised
-from fftune.certified.time_limit import Deadline, OutOfTime
+from fftune.certified.time_limit import Deadline, OutOfTimeError
 from fftune.config import ThreatModel
 
 ROUNDING = 1e-4
@@ -29,7 +29,7 @@ Kept = Literal["right", "wrong"]
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Decision:
-    """What is certified of B images."""
+    """Certificates of B images."""
 
     kept: Tensor
     """(B,) bool: no point of the ball changes it, right or wrong."""
@@ -66,7 +66,7 @@ def decide(
     with torch.no_grad():
         logits = net(x)
         asked = (logits.argmax(1) == y) == (kept == "right")
-        for rows in asked.nonzero().flatten().split(TOGETHER):
+        for rows in asked.nonzero().flatten().split(TOGETHER) if bool(asked.any()) else ():
             enough = ROUNDING * (1 + logits[rows].abs().amax(1))
             task = _Task(graph, Ball.of(x[rows], threat), y[rows], kept, enough)
             found.kept[rows], found.late[rows] = task.run(Deadline.after(seconds * len(rows)))
@@ -102,7 +102,7 @@ class _Task:
             known = intervals(self.graph, self.ball)
             self._bound(torch.arange(len(self.y), device=self.y.device), known)
             self._sharpen(known, deadline)
-        except OutOfTime:
+        except OutOfTimeError:
             return self.decided, ~self.decided
         return self.decided, torch.zeros_like(self.decided)
 

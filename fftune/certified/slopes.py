@@ -43,11 +43,13 @@ def optimised(
         (R,), the best bound of all steps.
 
     Raises:
-        OutOfTime: the deadline is over.
+        OutOfTimeError: the deadline is over.
     """
     last = len(graph.steps) - 1
+    if not lines and weights is None:  # there is nothing to choose
+        return least(graph, last, coefficients(), owner, lines, ball)
     slopes = {i: lines[i].line[owner].clone().requires_grad_() for i in lines}
-    groups = [{"params": list(slopes.values()), "lr": LENGTH}]
+    groups = [{"params": [*slopes.values()], "lr": LENGTH}] if slopes else []
     groups += [] if weights is None else [{"params": [weights], "lr": 5 * LENGTH}]
     adam = torch.optim.Adam(groups)
     best = torch.full((len(owner),), -torch.inf, device=owner.device)

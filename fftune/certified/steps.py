@@ -39,13 +39,13 @@ class Step:
     shape: Shape = ()
     """Shape of its output for one image."""
     maps: Maps | None = None
-    """Of an affine step."""
+    """Maps of an affine step."""
     offset: Tensor = field(default_factory=lambda: torch.zeros(()))
     """(*shape), b of an affine step."""
 
 
 def by_autograd(apply: Map) -> Pull:
-    """C A of an affine map, whatever it is."""
+    """Carry coefficients back through an affine map, whatever it is, by its gradient."""
 
     def pull(coefficients: Tensor, shapes: Sequence[Shape]) -> tuple[Tensor, ...]:
         with torch.enable_grad():
@@ -78,7 +78,7 @@ def reshaped(shape: Shape) -> Maps:
 
 
 def summed(sign: int) -> Maps:
-    """A + b, or a - b, of two inputs of one shape."""
+    """Sum a + b, or difference a - b, of two inputs of one shape."""
     return Maps(
         apply=lambda a, b: a + sign * b,
         spread=lambda a, b: a + b,
@@ -98,15 +98,16 @@ def scaled(factor: Any, shift: Any = 0.0) -> Maps:
 def convolution(layer: nn.Conv2d) -> Maps:
     """A convolution whose padding is zeros, as many as its settings say in numbers."""
     weight, settings = layer.weight, (layer.stride, layer.padding, layer.dilation, layer.groups)
+    pads: Any = layer.padding
 
     def pull(c: Tensor, shapes: Sequence[Shape]) -> tuple[Tensor, ...]:
         reached = (
-            (out - 1) * stride - 2 * int(pad) + dilation * (kernel - 1) + 1
+            (out - 1) * stride - 2 * pad + dilation * (kernel - 1) + 1
             for out, kernel, stride, pad, dilation in zip(
                 c.shape[2:],
                 layer.kernel_size,
                 layer.stride,
-                layer.padding,
+                pads,
                 layer.dilation,
                 strict=True,
             )

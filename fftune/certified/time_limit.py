@@ -4,7 +4,7 @@ import time
 from dataclasses import dataclass
 
 
-class OutOfTime(Exception):
+class OutOfTimeError(Exception):
     """The time is over; what is not decided stays open."""
 
 
@@ -13,7 +13,7 @@ class Deadline:
     """A point of time."""
 
     at: float
-    """Of `time.monotonic`."""
+    """Seconds of `time.monotonic`."""
 
     @classmethod
     def after(cls, seconds: float) -> "Deadline":
@@ -26,6 +26,6 @@ class Deadline:
         return time.monotonic() > self.at
 
     def check(self) -> None:
-        """Raise `OutOfTime` once it has passed."""
+        """Raise `OutOfTimeError` once it has passed."""
         if self.is_over:
-            raise OutOfTime
+            raise OutOfTimeError

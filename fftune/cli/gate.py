@@ -29,17 +29,14 @@ if TYPE_CHECKING:
     from fftune.outcomes import Outcomes
 
 MANUAL = Manual(
-    usage=(
-        "CHECKPOINT|RUN|MODEL CHECKPOINT|RUN|MODEL --margin SHARE [--SETTING VALUE ...]",
-        "ROWS ROWS --margin SHARE [--SETTING VALUE ...]",
-    ),
-    about="""Compare two nets, the one in use before and the one to come after it, on the same
-images under the same attacks. Exit code 0: no measure lost more than its margin; 3: one got worse;
-4: too few images to tell. A MODEL is what `fftune evaluate --model` takes, ROWS a Parquet file, a
-folder or a name in `rows/` that `fftune evaluate` wrote.""",
+    usage=("BEFORE AFTER --margin SHARE [--SETTING VALUE ...]",),
+    about="""Compare two nets, the one in use and the one to come after it, on the same images under
+the same attacks: CHECKPOINTs, RUNs, what `fftune evaluate --model` takes, or the rows that it wrote
+(Parquet, a folder, a name in `rows/`). Exit code 0: no measure lost more than its margin; 3: one
+got worse; 4: too few images to tell.""",
     usual=(
-        *("--margin", "--measure", "--battery", "--data", "--examples", "--eps", "--norm"),
-        *("--weights", "--model", "--device", "--junit", "--format"),
+        *("--margin", "--measure", "--battery", "--data", "--examples", "--eps"),
+        *("--weights", "--device", "--junit", "--format"),
     ),
     short={
         "--battery": "--battery.name",
@@ -56,11 +53,11 @@ class Gate:
     """Compare two nets on the same images: has the new one lost more than is accepted?"""
 
     margin: tuple[str, ...] = ()
-    """Loss that is accepted, a difference of shares in [0, 1): `.01` of every measure,
-    `accuracy=.005` of one, or both. A gate has no default."""
+    """Loss that is accepted: `.01` of every measure, `accuracy=.005` of one, or both. It is a
+    difference of shares, in [0, 1), and has no default."""
     measure: tuple[GateMeasure, ...] = get_args(GateMeasure)
-    """Measures that are compared, of the same examples; the risks are those of each net's own
-    right answers and mistakes. The battery needs an adversary for two of them, a false friend for
+    """Measures that are compared. The risks are those of each net's own right answers and mistakes.
+    The battery needs an adversary for two of them, a false friend for
     one, on all images, as `risks` has them."""
     battery: BatteryConfig = field(default_factory=BatteryConfig)
     data: DataSpec = field(default_factory=DataSpec)
@@ -76,10 +73,9 @@ class Gate:
     normalize: str = ""
     """Normalisation put before a MODEL: `none`, `data`, `imagenet` or MEAN/STD."""
     format: ResultForm = "text"
-    """Form of the result, which alone goes to stdout: `text`, `markdown`, `json`, or `csv`, one row
-    a measure."""
+    """Form of the result, which alone goes to stdout. `csv` has one row a measure."""
     junit: str | None = None
-    """File for the verdicts as JUnit XML, in which every measure is a test; default none."""
+    """File for JUnit XML, in which every measure is a test; default none."""
     storage: str | None = None
     """Folder of results, in which finished blocks of rows are kept and RUNs and ROWS are looked
     for; default `FFTUNE_STORAGE`."""
@@ -171,6 +167,9 @@ def _parsed(arguments: Sequence[str]) -> tuple[Gate, list[Side]]:
         named.append(flags.pop(0))
     if help_is_asked(flags) or len(named) != 2:
         parse(Gate, flags, prog="gate", default=Gate(), manual=MANUAL)  # answers a call for help
+        if len(named) < 2:
+            missing = "AFTER is missing" if named else "BEFORE is missing, and so is AFTER"
+            raise ConfigError(f"{missing}: name two nets, or rows of them; --help tells more")
         raise ConfigError(f"BEFORE and AFTER must be two nets, or rows of them, got {len(named)}")
     storage = parse_known(Stored, flags).storage
     rows = [_rows(name, storage) for name in named]

@@ -10,6 +10,11 @@ from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
 from fftune.registry import BATTERIES, absolute, may_look
 
+PNG_FORM, JPEG_FORM = "png", "jpeg"
+"""Forms in which perturbed images are stored; of JPEG with its quality, as in `jpeg-75`."""
+JPEG_QUALITY = 75
+"""Quality of `jpeg` without a number, which is Pillow's own default."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatteryConfig:
@@ -37,6 +42,10 @@ class BatteryConfig:
     """Other nets whose points are tried, too: folders of checkpoints, or FILE.py:FUNCTION; default
     none. They are crafted by the tier's APGDs and scored as `transfer-NAME`; the nets take the same
     images and have the same classes."""
+    stored: tuple[str, ...] = field(default=(), metadata={SINCE: 6})
+    """Forms in which what attacks perturb is stored and scored again: `png`, on 256 levels inside
+    the ball, and `jpeg-QUALITY`, from 1 to 100; `jpeg` is `jpeg-75`. Default none. The risk as
+    files stands beside the risk of the exact points, which alone count for the worst case."""
     certify_seconds: float = field(default=5.0, metadata={SINCE: 6})
     """Seconds that `certified` may take for an image, on average over those that are bounded
     together; what is not decided then stays open. Of `linf_dist` nets it takes no time."""
@@ -58,6 +67,8 @@ class BatteryConfig:
         BATTERIES.check("name", self.name)
         object.__setattr__(self, "name", absolute(self.name))
         require("steps", self.steps >= 0, ">= 0", self.steps)
+        object.__setattr__(self, "stored", tuple(map(_form, self.stored)))
+        require("stored", len(set(self.stored)) == len(self.stored), "different", self.stored)
         few = self.examples is None or self.examples >= 1
         require("examples", few, ">= 1", self.examples)
         size = self.block_size is None or self.block_size >= 1
@@ -101,3 +112,18 @@ class BatteryConfig:
         return (
             {**stored, "name": name, "tier": tier} if {"name", "tier"} <= stored.keys() else stored
         )
+
+
+def _form(name: str) -> str:
+    """A form of storage with its quality.
+
+    Raises:
+        ConfigError: there is no such form.
+    """
+    if name == PNG_FORM:
+        return name
+    kind, _, quality = name.partition("-")
+    quality = quality if "-" in name else str(JPEG_QUALITY)
+    known = kind == JPEG_FORM and quality.isdecimal() and 1 <= int(quality) <= 100
+    require("stored", known, "'png' or 'jpeg-QUALITY' with a quality from 1 to 100", name)
+    return f"{JPEG_FORM}-{int(quality)}"

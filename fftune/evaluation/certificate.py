@@ -71,7 +71,7 @@ def behind(defense_set: DefenseSet | None, attack: Attack) -> Attack:
     """The attack itself; a bound, told that it is of a smoothed net where there is one.
 
     Raises:
-        ConfigError: a bound behind another defence, or of a smoothed net in another norm than l2.
+        ConfigError: a bound behind another defense, or of a smoothed net in another norm than l2.
     """
     if defense_set is None or not isinstance(attack, Certificate):
         return attack
@@ -124,8 +124,14 @@ def at_worst(
         kept = stays(z, y, **bounds_of(net, x, threat=threat))
     else:
         try:
-            word = "right" if adversary else "wrong"
-            found = decide(net, x, y, threat=threat, kept=word, seconds=certificate.seconds)
+            found = decide(
+                net,
+                x,
+                y,
+                threat=threat,
+                kept="right" if adversary else "wrong",
+                seconds=certificate.seconds,
+            )
         except ConfigError:
             if not certificate.is_smoothed:
                 raise

@@ -5,9 +5,11 @@ from dataclasses import dataclass
 from math import nan
 from typing import TYPE_CHECKING
 
+from fftune.bracket import of_frames
 from fftune.config import told_radius
 from fftune.evaluation.batteries import CANARY_NAME, BatterySpec
 from fftune.evaluation.canary import told
+from fftune.evaluation.certificate import LATE, UNKNOWN
 from fftune.evaluation.tiers import CANARY_SEARCHES, TIERS
 from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.registry import BATTERIES
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
 BY = ["split", "goal", "attack", "target", "protocol", "tier"]
+OPEN = {
+    LATE: "the time for bounds was over before they were decided (battery.certify_seconds)",
+    UNKNOWN: "the bare net has no bound",
+}
+"""Statuses of certified bounds, explained."""
 NO_ROWS = "no rows: no example is wrong when clean, and risks on D- are undefined (n = 0)"
 MEANING = {
     "adversarial": "fooled, of those right when clean",
@@ -99,6 +106,8 @@ def rates(outcomes: Outcomes) -> dict[str, Rate]:
     for line in attack_lines(bounds):
         found[f"certified_bound/{line.goal}_accuracy"] = line.accuracy
         found[f"certified_bound/{line.goal}_risk"] = line.risk
+    for one in of_frames(bounds, frame):
+        found |= one.rates()
     return found
 
 
@@ -224,8 +233,8 @@ def certified_lines(part: "pd.DataFrame", bounds: "pd.DataFrame") -> list[str]:
     """Format certified bounds, each beside what the attacks of its goal found."""
     if not len(bounds):
         return []
-    eps, n = bounds["eps"].iloc[0], bounds["id"].nunique()
-    ball = f"linf <= {told_radius(float(eps))}"
+    norm, eps, n = bounds["norm"].iloc[0], bounds["eps"].iloc[0], bounds["id"].nunique()
+    ball = f"{norm} <= {told_radius(float(eps))}"
     lines = [f"  certified bound, which no attack exceeds, for these {n:,} examples, {ball}, fp32:"]
     natural = bounds.drop_duplicates("id")["right_clean"]
     lines.append(f"{'':16s}natural risk {Rate(int((~natural).sum()), n)}")
@@ -242,6 +251,9 @@ def certified_lines(part: "pd.DataFrame", bounds: "pd.DataFrame") -> list[str]:
             f"attacked {accuracy:.1%}",
             f"{'':16s}{bound.goal} risk on {of} at most {bound.risk}, attacked {risk:.1%}",
         ]
+    lines += [f"{'':16s}{one}" for one in of_frames(bounds, part)]
+    rows = bounds["status"].value_counts()
+    lines += [f"{'':16s}{count} rows: {OPEN[s]}" for s, count in rows.items() if s in OPEN]
     return lines
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from fftune.bracket import BARE, brackets
 from fftune.evaluation.batteries import CANARY_NAME
 from fftune.evaluation.question import Question
 from fftune.evaluation.scheduler import LostBlock
@@ -28,6 +29,7 @@ from fftune.report.defense_answer import answers, defense_blocks
 from fftune.report.defense_table import defense_details
 from fftune.report.optimality import SearchKey
 from fftune.report.result_page import told
+from fftune.report.stored_table import stored_blocks
 from fftune.report.terminal import Block, Cell, Grid, Worst, grid
 from fftune.risk import Rate, UnionCounts
 
@@ -73,7 +75,7 @@ class EvaluatedNet:
     @property
     def is_defended(self) -> bool:
         """Was it scored behind a defense, too?"""
-        return bool(self.outcomes.values("defense") - {"none"})
+        return bool(self.outcomes.defenses)
 
 
 def net_page(net: EvaluatedNet) -> list[Block]:
@@ -81,6 +83,7 @@ def net_page(net: EvaluatedNet) -> list[Block]:
     blocks: list[Block] = [*net.question.head(net.lam).splitlines(), ""]
     blocks += [*attack_blocks(net.bare), *seed_lines((net.outcomes, *net.seeds)), ""]
     if net.is_defended:
+        blocks += [f"certified, {one}" for one in brackets(net.outcomes) if one.defense != BARE]
         found = answers(net.outcomes)
         blocks += [
             *defense_blocks({net.name: found}),
@@ -88,6 +91,8 @@ def net_page(net: EvaluatedNet) -> list[Block]:
             *(str(one) for one in found if one.gain is not None),
             "",
         ]
+    if stored := stored_blocks(net.outcomes):
+        blocks += [*stored, ""]
     return [*blocks, *net_sentences(net), *(f"MISSING {lost}" for lost in net.lost)]
 
 

@@ -1,7 +1,10 @@
 """Numbers of an evaluated net: rates, means over draws, shares of searches, all as JSON."""
 
+from functools import reduce
+from operator import or_
 from typing import Any
 
+from fftune.bracket import BARE, brackets
 from fftune.expectation import Expectation, plain_expectation
 from fftune.outcomes import Outcomes
 from fftune.report.attack_seeds import seed_plain
@@ -11,13 +14,17 @@ from fftune.report.defended_rows import defense_frame, undefended
 from fftune.report.defense_rates import defense_expectations, defense_rates
 from fftune.report.evaluation_page import EvaluatedNet
 from fftune.report.optimality import SearchShare, defended_shares
+from fftune.report.stored_table import stored_rates
 from fftune.risk import Rate, plain_rate
 
 
 def net_rates(outcomes: Outcomes) -> dict[str, Rate]:
-    """Rates of the bare net, and under each defense."""
-    found = rates(undefended(outcomes))
-    return found | (defense_rates(outcomes) if _is_defended(outcomes) else {})
+    """Rates of the bare net, of what was stored as files, and under each defense."""
+    found = rates(undefended(outcomes)) | stored_rates(outcomes)
+    if not _is_defended(outcomes):
+        return found
+    behind = [one.rates() for one in brackets(outcomes) if one.defense != BARE]
+    return reduce(or_, behind, found | defense_rates(outcomes))
 
 
 def net_expectations(outcomes: Outcomes) -> dict[str, Expectation]:
@@ -52,4 +59,4 @@ def net_summary(net: EvaluatedNet) -> dict[str, Any]:
 
 
 def _is_defended(outcomes: Outcomes) -> bool:
-    return bool(outcomes.values("defense") - {"none"})
+    return bool(outcomes.defenses)

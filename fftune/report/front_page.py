@@ -40,6 +40,8 @@ def front_page(
     for study in studies:
         blocks += [_models(study, several=several)]
     blocks += [LEGEND, "", frame_grid(hypervolumes(studies), "Search"), SEARCH, ""]
+    bracketed = [line for study in studies for line in _brackets(study, several=several)]
+    blocks += [*bracketed, ""] if bracketed else []
     blocks += [*places, "", *map(str, between), *headlines(studies)]
     return ResultPage(
         verb="report",
@@ -47,6 +49,15 @@ def front_page(
         figures=tuple(figure for study in studies for figure in front_figures(study)),
         more={"studies": [study.config.name for study in studies]},
     )
+
+
+def _brackets(study: StudyResult, *, several: bool) -> Iterator[str]:
+    """A line for each risk of each model that has both attacks and a certified bound."""
+    for result in study.front.results:
+        name = f"{study.config.name}, " if several else ""
+        seed = f", seed {result.seed}" if study.config.seeds > 1 else ""
+        for one in result.brackets:
+            yield f"{name}trial {result.trial}{seed}, {one}"
 
 
 def frame_grid(frame: "pd.DataFrame", title: str = "") -> Grid:
@@ -61,7 +72,10 @@ def front_figures(study: StudyResult) -> Iterator[Figure]:
     for trial in study.front.trials:
         for result in trial.results:
             for split in SPLITS:
-                for name, rate in result.counts(split).rates().items():
+                found = dict(result.counts(split).rates())
+                for bracket in result.brackets if split == "test" else ():
+                    found |= bracket.rates()
+                for name, rate in found.items():
                     yield _figure(study, trial, split, name, result, **measured(rate))
         if len(trial.results) > 1:
             for split in SPLITS:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from fftune.bracket import GOALS, of_frames
 from fftune.comparison import Paired
 from fftune.errors import FftuneError
 from fftune.evaluation.batteries import CANARY_NAME
@@ -19,6 +20,7 @@ TITLES = {
     "concealed": "Hypocritical risk: mistakes of the net that each false friend conceals",
     "led": "Mistakes of the net that are led to a class",
     "changed": "Predictions that each attack changes",
+    "bracket": "Between what attacks found and what is certified of each risk",
 }
 """Titles of the tables, by what is measured."""
 MEASURED = {
@@ -78,7 +80,7 @@ def _rates(net: EvaluatedNet) -> Rates:
     found: Rates = {}
     if not len(net.bare):
         return found
-    frame, _ = framed(net.bare)
+    frame, bounds = framed(net.bare)
     for split, part in frame.groupby("split"):
         union = UnionCounts.of(net.bare, split=str(split))
         lines = [line for line in attack_lines(part) if line.attack != CANARY_NAME]
@@ -93,6 +95,15 @@ def _rates(net: EvaluatedNet) -> Rates:
             found["accuracy"][WORST] = Rate(union.total - union.ever_wrong, union.total)
         if sum(line.goal == "hypocritical" for line in lines) > 1:
             found["concealed"][WORST] = union.hypocritical_risk
+        for one in of_frames(bounds[bounds["split"] == split], part):
+            done = GOALS[one.goal][2]
+            found.setdefault("bracket", {}).update(
+                {
+                    f"{done} by an attack": one.found,
+                    f"{done} at most": one.most,
+                    f"{done}: undecided": one.undecided,
+                }
+            )
         if "concealed" in found:
             found["concealed"] = {MISTAKES: Rate(union.wrong, union.total), **found["concealed"]}
     return found

@@ -29,6 +29,7 @@ def table(studies: Sequence[StudyResult]) -> pd.DataFrame:
             "hypocritical risk": with_interval(model.test.hypocritical_risk),
             "n-": f"{model.test.wrong:,}",
             "inflation": with_interval(model.test.inflation),
+            **_ends(model),
             "validation": f"{percent(model.validation.natural_risk)}, "
             f"{percent(model.validation.hypocritical_risk)}",
             "D": percent(model.test.clean_accuracy),
@@ -42,6 +43,15 @@ def table(studies: Sequence[StudyResult]) -> pd.DataFrame:
         for model in study.front.results
     ]
     return pd.DataFrame(rows)
+
+
+def _ends(model: SeedResult) -> dict[str, str]:
+    """Columns of what is certified, and of what neither attacks nor bounds decide."""
+    cells = {}
+    for one in model.brackets:
+        cells[f"{one.goal} risk at most"] = with_interval(one.most)
+        cells[f"{one.goal} risk undecided"] = with_interval(one.undecided)
+    return cells
 
 
 def means(studies: Sequence[StudyResult]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from fftune.bracket import brackets
 from fftune.comparison import risks_over_seeds
 from fftune.config import (
     BatteryConfig,
@@ -118,8 +119,12 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
     outcomes.write(folder / "outcomes.parquet")
     counts = _counts(sweep, outcomes)
     validation, test = (counts[split] for split in SPLITS)
+    ends = tuple(one for one in brackets(outcomes) if one.split == "test")
+    bounds = {k: r.value for one in ends for k, r in one.rates().items() if r.n}
     run.tracked.metrics(
-        rates(test) | {f"validation/{name}": value for name, value in rates(validation).items()}
+        rates(test)
+        | {f"validation/{name}": value for name, value in rates(validation).items()}
+        | bounds
     )
     for name in ("config.json", "history.parquet", "outcomes.parquet"):
         run.tracked.file(folder / name)
@@ -135,6 +140,7 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
         evaluate_seconds=time.perf_counter() - trained,
         crafted=_perturbed(config),
         remarks=remarks_of(outcomes),
+        brackets=ends,
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from fftune.bracket import Bracket
 from fftune.comparison import Estimate
 from fftune.config import Selection, Settings, of_plain
 from fftune.risk import RiskCounts, plain_rate
@@ -54,6 +55,8 @@ class SeedResult:
     split."""
     remarks: tuple[str, ...] = ()
     """Remarks of the lint on this model, `code: text` each."""
+    brackets: tuple[Bracket, ...] = ()
+    """Risks on the test split between attacks and certified bounds, of batteries that have both."""
 
     def counts(self, selection: Selection) -> RiskCounts:
         """Counts on a split."""
@@ -133,7 +136,8 @@ def by_lambda(results: Sequence[SeedResult]) -> tuple[SeedResult, ...]:
 def result_from_dict(data: dict[str, Any]) -> SeedResult:
     """Build a result from its JSON; derived rates in it are ignored."""
     fields = {name: data[name] for name in SeedResult.__slots__ if name in data}
-    fields["remarks"] = tuple(data.get("remarks", ()))
+    for name in ("remarks", "brackets"):
+        fields[name] = tuple(data.get(name, ()))
     for name in (*SPLITS, "aware"):
         if fields.get(name):
             fields[name] = _counts(data[name])

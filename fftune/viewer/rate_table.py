@@ -3,16 +3,17 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from fftune.bracket import brackets
 from fftune.config import told_radius
 from fftune.evaluation.question import Question
-from fftune.outcomes import Outcomes
+from fftune.outcomes import CERTIFIED, Outcomes
 from fftune.report.attack_table import rates
 from fftune.report.defended_rows import undefended
 from fftune.report.defense_rates import defense_rates
 from fftune.risk import Rate
 from fftune.viewer.class_risks import plain_cell, told_rate
 
-COLUMNS = ("accuracy", "risk", "inflation")
+COLUMNS = ("accuracy", "risk", "inflation", "undecided")
 """Columns after the names of the defense and of the attack."""
 NOT_SHOWN = ("majority", "any", "expectation")
 """Ways to count several draws of a defense, of which a table in a terminal tells."""
@@ -23,6 +24,8 @@ def rate_table(outcomes: Outcomes) -> list[list[Any]]:
     """Rows of defense, attack, and a cell for each of `COLUMNS`, null where it has no such rate."""
     rows: dict[tuple[str, str], dict[str, Rate]] = {}
     found = {**rates(undefended(outcomes)), **defense_rates(outcomes)}
+    for one in brackets(outcomes):
+        found |= one.rates()
     for defense, attack, column, rate in _named(found):
         rows.setdefault((defense, attack), {})[column] = rate
     return [
@@ -65,6 +68,6 @@ def _named(found: Mapping[str, Rate]) -> Iterator[tuple[str, str, str, Rate]]:
             yield defense, "none: clean images", head.rpartition("_")[2], rate
         elif head in COLUMNS and attack:
             yield defense, attack, head, rate
-        elif head == "certified_bound":
+        elif head in ("certified_bound", CERTIFIED):
             kind, _, column = attack.rpartition("_")
             yield defense, f"certified bound, {kind}", column, rate

@@ -57,7 +57,9 @@ def nets(count: int) -> Iterator[nn.Module]:
         for parameter in net.parameters():
             parameter.data *= 1.5
             parameter.requires_grad_(False)
-        yield net.eval()
+        last = [module for module in net.eval().modules() if isinstance(module, nn.Linear)][-1]
+        last.bias -= net(images(200, seed=9)).mean(0)  # else one class has it all
+        yield net
 
 
 def images(count: int, seed: int = 0) -> Tensor:

@@ -35,8 +35,10 @@ def test_worst_answers_by_hand() -> None:
     )
     adversary, friend = certificates(ThreatModel(eps=0.05))
     x = torch.full((5, 1, 4, 4), 0.5)
-    assert at_worst(adversary, model, x, y, z).tolist() == [0, 2, 1, 2, 1]
-    assert at_worst(friend, model, x, y, z).tolist() == [0, 0, 1, 0, 0]
+    for certificate, worst in ((adversary, [0, 2, 1, 2, 1]), (friend, [0, 0, 1, 0, 0])):
+        pred, status = at_worst(certificate, model, x, y, z)
+        assert pred.tolist() == worst
+        assert status == ("ok",) * 5
 
 
 @pytest.mark.parametrize(("steps", "eps", "seed"), [(0, 0.02, 0), (0, 0.05, 1), (60, EPS, 2)])
@@ -63,14 +65,22 @@ def test_a_bound_is_no_attack_of_the_worst_case() -> None:
     alone = Outcomes.of([found.where(attack="pgd-5").table])
     assert UnionCounts.of(found, split="test") == UnionCounts.of(alone, split="test")
     assert found.where(attack="certified").values("protocol") == {"certified"}
-    bound = RiskCounts.of(found, attack="certified", split="test")
-    assert bound.fooled > RiskCounts.of(found, attack="pgd-5", split="test").fooled
+    bound, attacked = (
+        RiskCounts.of(found, attack=attack, split="test") for attack in ("certified", "pgd-5")
+    )
+    assert bound.fooled > attacked.fooled
     named = rates(found)
     assert {name: rate for name, rate in named.items() if name.startswith("certified")} == {
         "certified_bound/adversarial_accuracy": bound.adversarial_accuracy,
         "certified_bound/adversarial_risk": bound.adversarial_risk,
         "certified_bound/hypocritical_accuracy": bound.hypocritical_accuracy,
         "certified_bound/hypocritical_risk": bound.hypocritical_risk,
+        "certified_bound/adversarial_undecided": Rate(
+            bound.fooled - attacked.fooled, bound.total - bound.wrong
+        ),
+        "certified_bound/hypocritical_undecided": Rate(
+            bound.concealed - attacked.concealed, bound.wrong
+        ),
     }
     assert {name: r for name, r in named.items() if not name.startswith("certified")} == rates(
         alone
@@ -92,9 +102,10 @@ def test_a_bound_at_radius_0_is_the_clean_answer() -> None:
 @pytest.mark.parametrize(
     ("change", "settings", "error", "message"),
     [
-        (lambda m: m, {"norm": "l2"}, ConfigError, "^norm must be 'linf' for battery 'certified'"),
+        (lambda m: m, {"norm": "l2"}, ConfigError, "^norm must be 'linf' to be certified"),
         (lambda m: m, {"defense": "hedge"}, ConfigError, "^defense.names must be left out to"),
-        (lambda m: torch.nn.Sequential(m), {}, ModelError, "^only a bare linf_dist net"),
+        (lambda m: m, {"defense": "smoothing"}, ConfigError, "or smoothing alone, in l2, got sm"),
+        (lambda m: torch.nn.Sequential(m), {}, ConfigError, "^net cannot be certified: layer '0"),
         (lambda m: (m.set_p(8), m)[1], {}, ModelError, "at p = inf only, got p = 8$"),
     ],
 )

@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
 WHOLE = tuple(
     f"fftune/{name}.py"
     for name in (
-        *("objectives", "risk", "comparison", "certified"),
+        *("objectives", "risk", "comparison", "certified/linf_dist"),
         *("training/step", "attacks/pgd", "attacks/apgd"),
     )
 )

@@ -118,7 +118,7 @@ function start() {
       label: "rates", count: page.rates.length,
       columns: [{ name: "attack", left: true, value: (row) => page.rates[row][1] },
         { name: "defense", left: true, value: (row) => page.rates[row][0] },
-        ...["accuracy", "risk", "inflation"].map((name, at) => ({ name, ...rate((row) => page.rates[row][at + 2]) }))],
+        ...["accuracy", "risk", "inflation", "undecided"].map((name, at) => ({ name, ...rate((row) => page.rates[row][at + 2]) }))],
     });
   }
   if (page.trials && page.trials.length) startTradeOffs();
