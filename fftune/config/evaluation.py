@@ -24,31 +24,26 @@ class BatteryConfig:
     """The attacks. `risks` is PGD for both goals, and `audit` adds an ensemble for each; `nine` is
     table 1 of Wu et al. 2021; `autoattack` has its four published attacks at published lengths,
     `ensemble` is our shorter one; `hypocritical` is of Tao et al. 2022, table 14, `targets` of fig.
-    3; `fast_at`; `certified` adds upper bounds to `risks`, of any net of affine layers and ReLU (of
-    `linf_dist`: table 16); `second_opinion` is the attack CR: cheap, and no replacement for the
-    others. Those of installed packages go by their names."""
+    3; `fast_at`; `certified` adds upper bounds to `risks`; `second_opinion` is the attack CR: cheap
+    and no replacement. Those of installed packages go by their names."""
     steps: int = 20
     """Steps of `risks`, `targets` and `certified`; others are as their sources have them."""
     tier: Tier | None = None
     """Length of `audit`, `ensemble` and `hypocritical`; default escalating. `screen` is a first
-    look, `escalating` becomes `full` where that may find more, and `full` is for adversaries
-    AutoAttack. Other batteries have none."""
+    look, `escalating` becomes `full` where that may find more; `full` is AutoAttack."""
     examples: int | None = None
     """Examples of the split, evenly spread; default all."""
     block_size: int | None = None
     """Unit of work: number of consecutive ids that are attacked together, wherever they run.
     Default what the device wants: 256 on a CPU, 1,000 on CUDA."""
     transfer: tuple[str, ...] = field(default=(), metadata={SINCE: 4})
-    """Other nets whose points are tried, too: folders of checkpoints, or FILE.py:FUNCTION; default
-    none. They are crafted by the tier's APGDs and scored as `transfer-NAME`; the nets take the same
-    images and have the same classes."""
+    """Other nets whose points are tried, too, as `transfer-NAME`: folders of checkpoints, or
+    FILE.py:FUNCTION, of the same images and classes; default none."""
     stored: tuple[str, ...] = field(default=(), metadata={SINCE: 6})
-    """Forms in which what attacks perturb is stored and scored again: `png`, on 256 levels inside
-    the ball, and `jpeg-QUALITY`, from 1 to 100; `jpeg` is `jpeg-75`. Default none. The risk as
-    files stands beside the risk of the exact points, which alone count for the worst case."""
+    """Files in which points are stored and scored again: `png` (8 bits in the ball), `jpeg-75`
+    (any quality from 1 to 100); default none. The worst case is that of exact points."""
     certify_seconds: float = field(default=5.0, metadata={SINCE: 6})
-    """Seconds that `certified` may take for an image, on average over those that are bounded
-    together; what is not decided then stays open. Of `linf_dist` nets it takes no time."""
+    """Seconds that `certified` may take for an image, on average; the rest stays undecided."""
     certify_copies: int = field(default=1000, metadata={SINCE: 6})
     """Noisy copies of an image by which `certified` certifies a net behind `smoothing`, in l2."""
     seed: int = 0
