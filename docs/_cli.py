@@ -21,7 +21,8 @@ from fftune.config.study import kind_record
 HEAD = """# The command line
 
 `fftune VERB` and `python -m fftune.VERB` are the same. Results go to stdout, the log to stderr.
-Exit codes: 0; 2 for a user's mistake (one line, no traceback); 1 for a failed run; 130 for Ctrl-C.
+Exit codes: 0; 2 for a user's mistake (one line, no traceback); 1 for a failed run; 130 for Ctrl-C;
+a verdict is 0 for PASS, 3 for FAIL and 4 for INCONCLUSIVE.
 
 `fftune VERB --help` shows on one screen what is used most, `--help-all` everything, and
 `--help-all SECTION` one section of it. A shell completes verbs, recipes, flags and their values
