@@ -33,6 +33,9 @@ ZERO, NAN, SOME_NAN = "zero-gradient", "nan-gradient", "some nan-gradients"
 CERTIFIED: Literal["certified"] = "certified"
 """Protocol, and attack's name, of rows that bound what any attack could reach."""
 
+STORED = "stored-"
+"""Beginning of what stands for a defense in rows of points that were stored in a form of files."""
+
 _NAME = pa.dictionary(pa.int16(), pa.string())
 SCHEMA = pa.schema(
     [
@@ -128,6 +131,17 @@ class Outcomes:
         for name, value in equal.items():
             mask = (pa.compute.field(name) == value) & mask
         return Outcomes(self.table.filter(mask)) if equal else self
+
+    @property
+    def defenses(self) -> frozenset[str]:
+        """Names of the defenses that rows were scored behind."""
+        return frozenset(d for d in self.values("defense") - {"none"} if not d.startswith(STORED))
+
+    @property
+    def stored_forms(self) -> frozenset[str]:
+        """Forms in which perturbed images were stored and scored again, as in `png`."""
+        names = self.values("defense")
+        return frozenset(d.removeprefix(STORED) for d in names if d.startswith(STORED))
 
     def among(self, ids: Iterable[int]) -> "Outcomes":
         """Select the rows of these examples."""

@@ -10,7 +10,7 @@ _RUN = "put back a copy of it, or train again under another --name"
 _STUDY = "put back a copy of it, or begin again under another --name"
 _TRIAL = "delete the folder of its trial, and --resume runs that again"
 _TASK = "delete its folder, and the same command does that task again"
-_SIGN = "`fftune data sign` signs the data again"
+_SIGNED = "take the data and their signature again from who signed them"
 _FETCH = "delete it, and fetch the net again by `hf download`"
 _AGAIN = "delete it, and the same command writes it again"
 
@@ -59,8 +59,8 @@ REMEDIES: Mapping[str, str] = {
     "settings": _STUDY,
     "settings of a net": _FETCH,
     "showcase": "delete it, and `fftune sweep hedge` with --resume writes it again",
-    "signature": _SIGN,
-    "signed manifest": _SIGN,
+    "signature": _SIGNED,
+    "signed manifest": _SIGNED,
     "state": "",
     "states": "",
     "summary": "",

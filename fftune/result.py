@@ -178,7 +178,7 @@ class Evaluation:
 
     @property
     def _defenses(self) -> tuple[str, ...]:
-        return tuple(sorted(self.outcomes.values("defense") - {"none"}))
+        return tuple(sorted(self.outcomes.defenses))
 
     def _defended(self, defense: str) -> Risks:
         if defense not in self._defenses:

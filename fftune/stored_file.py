@@ -6,6 +6,7 @@ It says which file, what is wrong with it, and what to do about that; see `fftun
 import errno
 import json
 import stat
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -98,6 +99,18 @@ def read_object(path: Path, what: str, error: type[UserError] = StorageError) ->
         kind = type(data).__name__
         raise error(advised(what, f"{what} {str(path)!r} must hold a JSON object, got {kind}"))
     return data
+
+
+def read_toml(path: Path, what: str, error: type[UserError] = StorageError) -> dict[str, Any]:
+    """Read a TOML file, which people write; raises what `reading` does."""
+    text = read_text(path, what, error)
+    if not text.strip():  # which is TOML, and nobody's
+        raise error(damaged(what, path, "it is empty"))
+    try:
+        return tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as cause:
+        line = f"{what} {str(path)!r} is not TOML: {cause}"
+        raise error(advised(what, line)) from None
 
 
 def require_plain_file(path: Path) -> None:

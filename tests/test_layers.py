@@ -74,6 +74,7 @@ RANKS = {
     "report": 12,
     "hedge_study": 13,
     "lambda_study": 13,
+    "forensics": 13,
     "inputs": 13,
     "result": 13,
     "auditing": 14,
@@ -145,11 +146,12 @@ DOORS = {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
         *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
         *("capture.python_state", "papers", "models.weights", "sequential", "auditing"),
+        *("forensics.share", "forensics.inspection"),
     },
     "torch": {
         *("threat", "keyed_noise", "threefry", "models", "attacks", "objectives", "certified"),
         *("data", "training", "defenses", "evaluation", "lint", "doctor", "hedge_study"),
-        *("testing", "inputs", "api", "capture", "papers", "viewer", "auditing"),
+        *("testing", "inputs", "api", "capture", "papers", "viewer", "auditing", "forensics"),
     },
 }
 """Which modules, or packages of modules, may import each framework."""

@@ -1,6 +1,5 @@
 """Bars of an audit: a rate, and what it may be at most or must be at least."""
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import ceil, floor
@@ -10,7 +9,7 @@ from typing import Any, Literal, get_args
 from fftune.config import Goal, nearest, require
 from fftune.config.validation import read_number, require_word
 from fftune.errors import ConfigError
-from fftune.stored_file import read_text
+from fftune.stored_file import read_toml
 
 Measure = Literal[
     "accuracy",
@@ -167,12 +166,7 @@ def read_bar_file(path: Path) -> BarFile:
         ConfigError: there is no such file, it is no TOML, a key is unknown (the nearest is named),
             or a bar is none. The message names the file.
     """
-    text = read_text(path, "bars", ConfigError)
-    name = f"bars {str(path)!r}"
-    try:
-        written = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{name} is not TOML: {error}") from None
+    written, name = read_toml(path, "bars", ConfigError), f"bars {str(path)!r}"
     bars = written.pop("bars", {})
     if not isinstance(bars, dict):
         raise ConfigError(f"{name} must hold a table [bars], got {bars!r}")

@@ -52,7 +52,8 @@ def _finding(walk: Walk, bar: Bar, battery: str, unsteady: str) -> Finding:
     finding = _measured(walk, bar, counted, stratum, outcome)
     left = counted.population - (0 if stratum is None else stratum.zeros)
     certain = finding.exact or counted.found > limit or left <= limit
-    said = unexcluded(finding, battery, doubt, certain=certain, by_bound=by_bound)
+    bounded = None if not by_bound else stratum is not None and stratum.certified
+    said = unexcluded(finding, battery, doubt, certain=certain, certified=bounded)
     return replace(finding, unexcluded=said, sentence=sentence(finding))
 
 
@@ -148,8 +149,11 @@ def _beyond(walk: Walk, bar: Bar, stratum: Stratum | None) -> tuple[float, float
 
 
 def _attacked(stratum: Stratum, alpha: float) -> tuple[float, float]:
-    """Interval for the share of successes; what is unresolved counts on the safe side of each."""
-    n = stratum.examined
-    low, _ = beyond(stratum.ones, n, alpha=alpha)
+    """Interval for the share of successes, its upper end from finished blocks alone.
+
+    What stands still counts as a success there, and as none for the lower end.
+    """
+    low, _ = beyond(stratum.ones, stratum.examined, alpha=alpha)
+    n = stratum.finished
     _, high = beyond(n - stratum.zeros, n, alpha=alpha)
     return low, high

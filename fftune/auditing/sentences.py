@@ -39,6 +39,9 @@ UNDEFINED: dict[Measure, str] = {
 }
 
 
+ROUNDING = "rounding of floating point, which bounds cover for linf_dist nets alone"
+
+
 def percent(share: float) -> str:
     """A share in percent, as in "24.1 %" or "100 %"."""
     return f"{100 * share:.4g} %" if share in (0, 1) else f"{100 * share:.1f} %"
@@ -76,14 +79,17 @@ def sentence(finding: Finding) -> str:
     return f"{said}. {drawn[0].upper()}{drawn[1:]}."
 
 
-def unexcluded(finding: Finding, battery: str, doubt: str, *, certain: bool, by_bound: bool) -> str:
+def unexcluded(
+    finding: Finding, battery: str, doubt: str, *, certain: bool, certified: bool | None
+) -> str:
     """Say what a finding could not exclude.
 
     Args:
         battery: name of the attacks.
         doubt: reason not to believe that attacks in vain mean anything; empty: there is none.
         certain: the verdict is that of any draw, as what was seen suffices.
-        by_bound: no success that a certified bound leaves open would break the bar.
+        certified: no success that is left open would break the bar, as a certified bound or, if
+            False, counting alone has it; None: some would.
     """
     if doubt:
         return f"no verdict, as attacks in vain may mean nothing here: {doubt}"
@@ -91,9 +97,9 @@ def unexcluded(finding: Finding, battery: str, doubt: str, *, certain: bool, by_
         return ""
     if finding.outcome == "fail":
         return "" if certain else _misled(finding)
-    if by_bound and finding.outcome == "pass":
-        return ""
-    stronger = f"other attacks than {battery} may do more: the risk found is a lower bound"
+    if certified is not None and finding.outcome == "pass":
+        return ROUNDING if certified else ""
+    stronger = f"attacks that battery {battery} lacks may do more: its risk is a lower bound"
     if certain:
         return stronger
     if finding.outcome == "inconclusive":
@@ -111,23 +117,22 @@ def _misled(finding: Finding) -> str:
 def verdict(outcome: Outcome, findings: Sequence[Finding], battery: str) -> str:
     """The verdict on all bars."""
     names = {kind: [NAMES[f.measure] for f in findings if f.outcome == kind] for kind in WORD}
-    many = f"all {len(findings)} bars are" if len(findings) > 1 else "the bar is"
+    count = len(findings)
+    many = f"all {count} bars are" if count > 2 else "both bars are" if count == 2 else "the bar is"
     if outcome == "pass":
-        attacked = any(f.measure in DRAWN for f in findings)
-        certified = all(_by_bound(f) for f in findings if f.measure in DRAWN)
-        how = ", certified" if attacked and certified else f" against {battery}" if attacked else ""
-        return f"{WORD[outcome]}{how}: {many} kept to."
+        return f"{WORD[outcome]}{_against(findings, battery)}: {many} kept to."
     count = len(names[outcome])
     which = f"{count} of {len(findings)} bars {'is' if count == 1 else 'are'}"
     done = "not kept to" if outcome == "fail" else "not decided"
     return f"{WORD[outcome]}: {which} {done}: {', '.join(names[outcome])}."
 
 
-def _by_bound(finding: Finding) -> bool:
-    bound = finding.certified_high
-    if bound is None:
-        return False
-    return bound <= finding.bar if finding.at_most else bound >= finding.bar
+def _against(findings: Sequence[Finding], battery: str) -> str:
+    """Words on what a PASS rests on: attacks that were tried, or bounds; empty: on counting."""
+    resting = [finding for finding in findings if finding.measure in DRAWN]
+    if any(finding.examined for finding in resting):
+        return f" against battery {battery}"
+    return ", certified" if any(f.certified_high is not None for f in resting) else ""
 
 
 def ball(threat: ThreatModel) -> str:

@@ -1,4 +1,4 @@
-"""`python -m fftune.data list|write|verify|sign ...`: data sets, their betons and signatures."""
+"""`python -m fftune.data list|write|verify|sign|inspect|touch ...`: data sets and who vouches."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from fftune.cli import data_sign
+from fftune.cli import data_inspect, data_sign, data_touch
 from fftune.cli.help_page import Manual, listed
 from fftune.cli.options import parse
 from fftune.config import (
@@ -117,6 +117,7 @@ class Verify:
     """File of the public key, in PEM, of whoever should have signed."""
 
 
+Command = List | Write | Verify | data_sign.Sign | data_inspect.Inspect | data_touch.Touch
 MANUALS = {
     "list": Manual(usage=("",), about=List.__doc__ or ""),
     "write": Manual(
@@ -131,12 +132,16 @@ MANUALS = {
         usage=("NAME ...", "SET --signature FILE --public-key FILE"), about=Verify.__doc__ or ""
     ),
     "sign": data_sign.MANUAL,
+    "inspect": data_inspect.MANUAL,
+    "touch": data_touch.MANUAL,
 }
-VERBS: dict[str, type[List] | type[Write] | type[Verify] | type[data_sign.Sign]] = {
+VERBS: dict[str, type[Command]] = {
     "list": List,
     "write": Write,
     "verify": Verify,
     "sign": data_sign.Sign,
+    "inspect": data_inspect.Inspect,
+    "touch": data_touch.Touch,
 }
 
 
@@ -158,6 +163,10 @@ def main(arguments: Sequence[str]) -> None:
             _verify(command)
         case data_sign.Sign() as command:
             data_sign.sign(command)
+        case data_inspect.Inspect() as command:
+            data_inspect.inspect(command)
+        case data_touch.Touch() as command:
+            data_touch.touch(command)
         case _:
             _list()
 

@@ -57,6 +57,7 @@ STUDY, by its name or folder, brings its data and its threat.""",
         "--examples": "--battery.examples",
         "--tier": "--battery.tier",
         "--transfer": "--battery.transfer",
+        "--stored": "--battery.stored",
         "--device": "--battery.device",
     },
 )
@@ -184,6 +185,7 @@ def _refuse(command: Evaluate, nets: Mapping[str, ModelSpec], arguments: Sequenc
     for flag, path, said in (
         ("--defense", "defense.names", command.defense.names),
         ("--transfer", "battery.transfer", command.battery.transfer),
+        ("--stored", "battery.stored", command.battery.stored),
     ):
         if not said and {flag, f"--{path}"} & set(arguments):
             raise ConfigError(f"{path} must have a value")

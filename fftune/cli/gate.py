@@ -167,6 +167,9 @@ def _parsed(arguments: Sequence[str]) -> tuple[Gate, list[Side]]:
         named.append(flags.pop(0))
     if help_is_asked(flags) or len(named) != 2:
         parse(Gate, flags, prog="gate", default=Gate(), manual=MANUAL)  # answers a call for help
+        if len(named) < 2:
+            missing = "AFTER is missing" if named else "BEFORE is missing, and so is AFTER"
+            raise ConfigError(f"{missing}: name two nets, or rows of them; --help tells more")
         raise ConfigError(f"BEFORE and AFTER must be two nets, or rows of them, got {len(named)}")
     storage = parse_known(Stored, flags).storage
     rows = [_rows(name, storage) for name in named]

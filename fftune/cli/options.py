@@ -247,7 +247,7 @@ def _with_path(message: str, arguments: Sequence[str]) -> str:
     setting, _, rest = message.partition(" ")
     words = re.split(r"[\s',;]+", rest)
     paths: dict[str, bool] = {}
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=False):
         flag, equals, value = argument.partition("=")
         path = flag[2:].replace("-", "_")
         if argument.startswith("--") and path.rpartition(".")[2] == setting:

@@ -10,6 +10,11 @@ from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
 from fftune.registry import BATTERIES, absolute, may_look
 
+PNG_FORM, JPEG_FORM = "png", "jpeg"
+"""Forms in which perturbed images are stored; of JPEG with its quality, as in `jpeg-75`."""
+JPEG_QUALITY = 75
+"""Quality of `jpeg` without a number, which is Pillow's own default."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatteryConfig:
@@ -19,27 +24,26 @@ class BatteryConfig:
     """The attacks. `risks` is PGD for both goals, and `audit` adds an ensemble for each; `nine` is
     table 1 of Wu et al. 2021; `autoattack` has its four published attacks at published lengths,
     `ensemble` is our shorter one; `hypocritical` is of Tao et al. 2022, table 14, `targets` of fig.
-    3; `fast_at`; `certified` adds upper bounds to `risks`, of any net of affine layers and ReLU (of
-    `linf_dist`: table 16); `second_opinion` is the attack CR: cheap, and no replacement for the
-    others. Those of installed packages go by their names."""
+    3; `fast_at`; `certified` adds upper bounds to `risks`; `second_opinion` is the attack CR: cheap
+    and no replacement. Those of installed packages go by their names."""
     steps: int = 20
     """Steps of `risks`, `targets` and `certified`; others are as their sources have them."""
     tier: Tier | None = None
     """Length of `audit`, `ensemble` and `hypocritical`; default escalating. `screen` is a first
-    look, `escalating` becomes `full` where that may find more, and `full` is for adversaries
-    AutoAttack. Other batteries have none."""
+    look, `escalating` becomes `full` where that may find more; `full` is AutoAttack."""
     examples: int | None = None
     """Examples of the split, evenly spread; default all."""
     block_size: int | None = None
     """Unit of work: number of consecutive ids that are attacked together, wherever they run.
     Default what the device wants: 256 on a CPU, 1,000 on CUDA."""
     transfer: tuple[str, ...] = field(default=(), metadata={SINCE: 4})
-    """Other nets whose points are tried, too: folders of checkpoints, or FILE.py:FUNCTION; default
-    none. They are crafted by the tier's APGDs and scored as `transfer-NAME`; the nets take the same
-    images and have the same classes."""
+    """Other nets whose points are tried, too, as `transfer-NAME`: folders of checkpoints, or
+    FILE.py:FUNCTION, of the same images and classes; default none."""
+    stored: tuple[str, ...] = field(default=(), metadata={SINCE: 6})
+    """Files in which points are stored and scored again: `png` (8 bits in the ball), `jpeg-75`
+    (any quality from 1 to 100); default none. The worst case is that of exact points."""
     certify_seconds: float = field(default=5.0, metadata={SINCE: 6})
-    """Seconds that `certified` may take for an image, on average over those that are bounded
-    together; what is not decided then stays open. Of `linf_dist` nets it takes no time."""
+    """Seconds that `certified` may take for an image, on average; the rest stays undecided."""
     certify_copies: int = field(default=1000, metadata={SINCE: 6})
     """Noisy copies of an image by which `certified` certifies a net behind `smoothing`, in l2."""
     seed: int = 0
@@ -58,6 +62,8 @@ class BatteryConfig:
         BATTERIES.check("name", self.name)
         object.__setattr__(self, "name", absolute(self.name))
         require("steps", self.steps >= 0, ">= 0", self.steps)
+        object.__setattr__(self, "stored", tuple(map(_form, self.stored)))
+        require("stored", len(set(self.stored)) == len(self.stored), "different", self.stored)
         few = self.examples is None or self.examples >= 1
         require("examples", few, ">= 1", self.examples)
         size = self.block_size is None or self.block_size >= 1
@@ -101,3 +107,18 @@ class BatteryConfig:
         return (
             {**stored, "name": name, "tier": tier} if {"name", "tier"} <= stored.keys() else stored
         )
+
+
+def _form(name: str) -> str:
+    """A form of storage with its quality.
+
+    Raises:
+        ConfigError: there is no such form.
+    """
+    if name == PNG_FORM:
+        return name
+    kind, _, quality = name.partition("-")
+    quality = quality if "-" in name else str(JPEG_QUALITY)
+    known = kind == JPEG_FORM and quality.isdecimal() and 1 <= int(quality) <= 100
+    require("stored", known, "'png' or 'jpeg-QUALITY' with a quality from 1 to 100", name)
+    return f"{JPEG_FORM}-{int(quality)}"

@@ -22,7 +22,7 @@ from fftune.data.signed_manifest import SignedManifest, differences, manifest_of
 from fftune.errors import ConfigError, DataError
 from fftune.models.extras import extra
 from fftune.storage import write_text
-from fftune.stored_file import reading
+from fftune.stored_file import advised, reading
 
 PASSWORD = "FFTUNE_KEY_PASSWORD"  # noqa: S105 - the name of a variable
 """Environment variable that holds the password of an encrypted private key."""
@@ -31,7 +31,6 @@ SUFFIX = ".sig"
 CURVES = ("secp256r1", "secp384r1", "secp521r1")
 """Elliptic curves that model-signing knows: NIST P-256, P-384 and P-521."""
 MAKES = "`openssl ecparam -name prime256v1 -genkey -noout -out key.pem` makes one"
-PUBLISHES = "`openssl ec -in key.pem -pubout -out key.pub` writes it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +140,8 @@ def signature_of(
         raise ConfigError(f"{lacks} must be named where the other of the two files is")
     found = verify(data.name, signature, public_key)
     if found.fault:
-        raise DataError(f"{data.name!r} is not as {str(signature)!r} has it: {found.fault}")
+        line = f"{data.name!r} is not as {str(signature)!r} has it: {found.fault}"
+        raise DataError(advised("signed manifest", line))
     part = place_framed(data, split).part.name
     if part not in found.parts:
         only = ", ".join(found.parts)
@@ -162,10 +162,8 @@ def fingerprint_of(public_key: Path) -> str:
         try:
             key = serialization.load_pem_public_key(content)
         except Exception as error:  # ValueError, UnsupportedAlgorithm and others of OpenSSL
-            raise ConfigError(
-                f"{str(public_key)!r} holds no public key in PEM; {PUBLISHES}"
-            ) from error
-        _require_curve(key, public_key, PUBLISHES)
+            raise ConfigError(f"{str(public_key)!r} holds no public key in PEM") from error
+        _require_curve(key, public_key)
         plain = key.public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
@@ -192,16 +190,15 @@ def _private(key: Path, password: bytes | None) -> None:
             raise ConfigError(f"private key {str(key)!r} {why}") from None
         except Exception as error:  # as above; OpenSSL says a wrong password in many words
             other = f", or {PASSWORD} is not its password" if password else ""
-            told = f"{str(key)!r} holds no private key in PEM{other}; {MAKES}"
-            raise ConfigError(told) from error
-        _require_curve(loaded, key, MAKES)
+            raise ConfigError(f"{str(key)!r} holds no private key in PEM{other}") from error
+        _require_curve(loaded, key)
 
 
-def _require_curve(key: Any, path: Path, remedy: str) -> None:
+def _require_curve(key: Any, path: Path) -> None:
     curve = getattr(getattr(key, "curve", None), "name", "no elliptic curve")
     if curve not in CURVES:
         known = ", ".join(CURVES)
-        raise ConfigError(f"key {str(path)!r} is of {curve}, and {known} can sign; {remedy}")
+        raise ConfigError(f"key {str(path)!r} is of {curve}, and {known} can sign")
 
 
 def _manifest_of(signature: Path) -> Path:

@@ -1,7 +1,7 @@
 """One attack on one block: the unit of work, which is computed alike wherever it runs."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 
 import pyarrow as pa
@@ -11,53 +11,19 @@ from torch import Tensor, nn
 from fftune.attacks import attack_spec, protocol_of, success
 from fftune.attacks.query_counter import QueryCounter
 from fftune.attacks.search_state import EARLY, checked_before
-from fftune.config import config_hash
 from fftune.data.dataset import Batch
 from fftune.devices import policy
 from fftune.errors import DataError
+from fftune.evaluation.attempt import AsFiles, AttackAttempt, Under, perturbed_of, rows_of
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.certificate import Certificate, at_worst, smoothed_at_worst
 from fftune.evaluation.choice import preferred
-from fftune.evaluation.defended import CLEAN, DefendedPrediction, DefenseSet, defended_hash
+from fftune.evaluation.defended import CLEAN, DefenseSet
 from fftune.evaluation.model_under_test import ModelUnderTest, logits_of
-from fftune.evaluation.rows import RowKey, attack_rows, status_of
-from fftune.evaluation.saved_images import Perturbed
+from fftune.evaluation.stored_forms import StoredForm, is_stored
 from fftune.evaluation.tiers import AttackStage
 from fftune.evaluation.transfer import Transfer, transfer
 from fftune.keyed_noise import ExampleNoise, Noise
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Attempt:
-    """State of an attack on a block, of which it tries B examples."""
-
-    at: Tensor
-    """(B,) int64, their positions in the block."""
-    ids: Tensor
-    x: Tensor
-    y: Tensor
-    label: Tensor
-    """(B,) int64, the label that the goal speaks of."""
-    clean: Tensor
-    """(B, K), the untouched net's logits of x."""
-    x_pert: Tensor
-    pred: Tensor
-    """(B,) int64, the untouched net's predictions of `x_pert`, the whole block at once."""
-    won: Tensor
-    """(B,) bool, the examples on which the attack has succeeded."""
-    counts: Tensor
-    """(5, B) int64: forwards, backwards, queries, useless gradients, and not finite ones."""
-    remarks: tuple[str, ...] = ()
-    """Status of each row of a certified bound."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Under:
-    """Predictions of one draw of a defense."""
-
-    perturbed: DefendedPrediction
-    clean: Tensor
-    """(B,) int64, predictions of the clean images under the same draw."""
 
 
 def attack_block(
@@ -78,8 +44,8 @@ def attack_block(
     attempt = searched(subject, block, attack, noise)
     if subject.keep is not None and len(attempt.y):
         verdict = partial(_verdict, subject)
-        subject.keep(attack, _perturbed(attempt), verdict)
-    tables = [_rows(subject, attempt, attack, noise.seed)]
+        subject.keep(attack, perturbed_of(attempt), verdict)
+    tables = [rows_of(subject, attempt, attack, noise.seed)]
     if subject.defense_set is not None and len(attempt.y):
         defense_set, at = subject.defense_set, attempt.at
         repeats = defense_set.scored(attack.name)
@@ -95,10 +61,28 @@ def attack_block(
             key = ExampleNoise(defense_set.noise, attempt.ids)
             under = smoothed_at_worst(attack, subject.net, attempt.x, attempt.y, key, under)
         tables += [
-            _rows(subject, attempt, attack, noise.seed, _Under(perturbed, pred))
+            rows_of(subject, attempt, attack, noise.seed, Under(perturbed, pred))
             for perturbed, pred in zip(under, clean, strict=True)
         ]
+    if len(attempt.y) and is_stored(attack):
+        tables += [_as_files(subject, attempt, attack, noise.seed, f) for f in subject.stored]
     return pa.concat_tables(tables)
+
+
+def _as_files(
+    subject: ModelUnderTest, attempt: AttackAttempt, attack: Attack, seed: int, form: StoredForm
+) -> pa.Table:
+    """Rows of what an attack has perturbed, as files of a form hold it."""
+    threat = attack.config.threat
+    x_pert = form.stored(attempt.x_pert, attempt.x, threat)
+    clean = form.stored(attempt.x, attempt.x, threat)
+    stored = replace(
+        attempt,
+        x_pert=x_pert,
+        pred=_verdict(subject, x_pert),
+        counts=torch.zeros_like(attempt.counts),
+    )
+    return rows_of(subject, stored, attack, seed, AsFiles(form, _verdict(subject, clean)))
 
 
 def judged_block(
@@ -109,14 +93,14 @@ def judged_block(
     Margins are the differences of the two largest logits, which rows do not keep.
     """
     attempt = searched(subject, block, attack, noise)
-    rows = _rows(subject, attempt, attack, noise.seed)
+    rows = rows_of(subject, attempt, attack, noise.seed)
     if not len(attempt.y):
         return rows, {}
     first, second = logits_of(subject, attempt.x_pert).topk(2, dim=1).values.unbind(1)
     return rows, dict(zip(attempt.ids.tolist(), (first - second).tolist(), strict=True))
 
 
-def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise) -> _Attempt:
+def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise) -> AttackAttempt:
     """Attack one block: the perturbed examples, which rows do not keep. See `attack_block`."""
     attempt = _begin(subject, block, attack)
     if isinstance(attack, Certificate):
@@ -136,7 +120,7 @@ def searched(subject: ModelUnderTest, block: Batch, attack: Attack, noise: Noise
 
 
 def _tell(
-    subject: ModelUnderTest, attempt: _Attempt, attack: Attack, at: int, began: float
+    subject: ModelUnderTest, attempt: AttackAttempt, attack: Attack, at: int, began: float
 ) -> None:
     """Tell what a search of an adversary's ensemble has left."""
     if subject.running is None or not attack.is_ensemble or attack.goal != "adversarial":
@@ -146,23 +130,11 @@ def _tell(
     subject.running.stage(attack, at, left, tried, seconds)
 
 
-def _perturbed(attempt: _Attempt) -> Perturbed:
-    return Perturbed(
-        ids=attempt.ids,
-        x=attempt.x,
-        x_pert=attempt.x_pert,
-        y=attempt.y,
-        pred_clean=attempt.clean.argmax(1),
-        pred=attempt.pred,
-        success=attempt.won,
-    )
-
-
 def _verdict(subject: ModelUnderTest, x: Tensor) -> Tensor:
     return logits_of(subject, x).argmax(1)
 
 
-def _choose(subject: ModelUnderTest, attempt: _Attempt, attack: Attack, noise: Noise) -> None:
+def _choose(subject: ModelUnderTest, attempt: AttackAttempt, attack: Attack, noise: Noise) -> None:
     """Run every search on all examples, and let the attacker choose among their points."""
     assert attack.choice is not None
     every, points = torch.arange(len(attempt.y), device=attempt.y.device), []
@@ -179,13 +151,13 @@ def _choose(subject: ModelUnderTest, attempt: _Attempt, attack: Attack, noise: N
     _judge(subject, attempt, attack)
 
 
-def _judge(subject: ModelUnderTest, attempt: _Attempt, attack: Attack) -> None:
+def _judge(subject: ModelUnderTest, attempt: AttackAttempt, attack: Attack) -> None:
     """Ask the untouched net about the perturbed examples."""
     attempt.pred = logits_of(subject, attempt.x_pert).argmax(1)
     attempt.won = success(attack.goal, attempt.pred, attempt.clean.argmax(1), attempt.label)
 
 
-def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
+def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> AttackAttempt:
     ids, x, y = block[0], block[1].to(subject.device), block[2].to(subject.device)
     at = torch.arange(len(y), device=y.device)
     low, high = block[2].aminmax() if len(y) else (0, 0)  # here, where nothing waits for a device
@@ -208,7 +180,7 @@ def _begin(subject: ModelUnderTest, block: Batch, attack: Attack) -> _Attempt:
     label = y if attack.target is None else torch.full_like(y, attack.target)
     pred = clean.argmax(1)
     won = torch.zeros_like(y, dtype=torch.bool)
-    return _Attempt(
+    return AttackAttempt(
         at=at,
         ids=ids,
         x=x,
@@ -238,7 +210,11 @@ def _clean_behind(
 
 
 def _run(
-    subject: ModelUnderTest, attempt: _Attempt, stage: AttackStage, attack: Attack, noise: Noise
+    subject: ModelUnderTest,
+    attempt: AttackAttempt,
+    stage: AttackStage,
+    attack: Attack,
+    noise: Noise,
 ) -> None:
     """Run one search on the examples that are not yet successes, and update the attempt.
 
@@ -264,7 +240,7 @@ def _run(
 def _search(
     net: nn.Module,
     subject: ModelUnderTest,
-    attempt: _Attempt,
+    attempt: AttackAttempt,
     stage: AttackStage,
     attack: Attack,
     at: Tensor,
@@ -305,45 +281,3 @@ def _search(
         pred = net(x_pert[~attempt.won[at]]).argmax(1)
     clean, label = attempt.clean[lost].argmax(1), attempt.label[lost]
     return lost[success(attack.goal, pred, clean, label)]
-
-
-def _rows(
-    subject: ModelUnderTest,
-    attempt: _Attempt,
-    attack: Attack,
-    seed: int,
-    defended: _Under | None = None,
-) -> pa.Table:
-    """Rows of the attack on the bare net, or under one draw of a defense, with its passes."""
-    config, clean = attack.config, attempt.clean.argmax(1)
-    under = None if defended is None else defended.perturbed
-    which = config if attack.is_plain else attack
-    minimal = not attack.is_ensemble and attack_spec(config.search).minimal
-    key = RowKey(
-        dataset_hash=subject.columns["dataset_hash"],
-        split=subject.columns["split"],
-        model_hash=subject.columns["model_hash"],
-        attack=attack.name,
-        config_hash=config_hash(which) if under is None else defended_hash(which, under),
-        norm=config.threat.norm,
-        eps=config.threat.eps,
-        goal=attack.goal,
-        seed=seed,
-        protocol=attack.protocol,
-        tier=attack.tier,
-        defense="none" if under is None else under.name,
-        defense_repeat=0 if under is None else under.repeat,
-    )
-    return attack_rows(
-        key,
-        ids=attempt.ids,
-        y=attempt.y,
-        label=attempt.label,
-        x=attempt.x,
-        x_pert=attempt.x_pert,
-        pred_clean=clean,
-        pred_clean_defended=clean if defended is None else defended.clean,
-        pred_pert=attempt.pred if under is None else under.pred,
-        counts=attempt.counts[:3] if under is None else under.counts[:3],
-        status=attempt.remarks or status_of(attempt.counts, missed=~attempt.won & minimal),
-    )

@@ -22,6 +22,7 @@ from fftune.evaluation.batteries import Attack
 from fftune.evaluation.defended import CLEAN, Effort
 from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.evaluation.model_under_test import ModelUnderTest, logits_of
+from fftune.evaluation.stored_forms import is_stored
 from fftune.models.loading import source_of
 from fftune.outcomes import SCHEMA, SCHEMA_VERSION
 from fftune.registry import code_of
@@ -66,7 +67,7 @@ class BlockCache:
             *(ENGINE, SCHEMA_VERSION, torch.__version__, device),
             *(net, job.model_hash, job.dataset_hash, job.dataset.source.name),
             *(job.dataset.split, battery.seed, battery.threads, battery.precision),
-            *filter(None, [revision]),
+            *filter(None, [revision, *battery.stored]),
         )
 
     def known(self, tasks: Iterable[BlockTask]) -> dict[BlockTask, pa.Table]:
@@ -153,11 +154,12 @@ class BlockCache:
         }
 
     def _draws(self, task: BlockTask) -> int:
-        """Number of draws of defenses for a task, over all of them."""
+        """Number of draws of defenses for a task, over all of them, and of stored forms."""
         defense_set = self._job.defense_set
+        stored = len(self._job.battery.stored) if is_stored(task.attack) else 0
         if defense_set is None:
-            return 0
-        return defense_set.scored(task.attack.name) * len(defense_set.defenses)
+            return stored
+        return stored + defense_set.scored(task.attack.name) * len(defense_set.defenses)
 
     def _path(self, task: BlockTask) -> Path:
         defense_set = self._job.defense_set

@@ -20,6 +20,7 @@ from fftune.evaluation.batteries import Attack, Wanted, attacks_of, tier_of
 from fftune.evaluation.certificate import Certificate, behind, refuse_uncertifiable
 from fftune.evaluation.defended import CONTROLS, DefenseSet, refuse_misfits
 from fftune.evaluation.model_under_test import ModelUnderTest
+from fftune.evaluation.stored_forms import StoredForm
 from fftune.evaluation.transfer import NamedNet, OtherNet, at_hand, other_nets, transfers
 from fftune.keyed_noise import Noise
 from fftune.lint.questions import FEW, lint
@@ -256,6 +257,7 @@ def model_under_test(net: nn.Module, job: EvalJob) -> ModelUnderTest:
         source=job.dataset.source.name,
         device=device,
         defense_set=job.defense_set,
+        stored=tuple(map(StoredForm, job.battery.stored)),
         others={other.name: other.copied(device, few) for other in job.others},
     )
 

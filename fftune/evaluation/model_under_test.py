@@ -9,6 +9,7 @@ from fftune.evaluation.batteries import Attack
 from fftune.evaluation.defended import DefenseSet
 from fftune.evaluation.running_accuracy import RunningAccuracy
 from fftune.evaluation.saved_images import Perturbed, Verdict
+from fftune.evaluation.stored_forms import StoredForm
 from fftune.models import fits
 from fftune.models.verdict import in_pieces
 
@@ -40,6 +41,8 @@ class ModelUnderTest:
     """Cache, by block ids: (B, K) clean logits, which all attacks share."""
     keep: Callable[[Attack, Perturbed, Verdict], None] | None = None
     """Called with what every attack has perturbed, which rows do not hold."""
+    stored: tuple[StoredForm, ...] = ()
+    """Forms of files in which every perturbed example is scored too."""
     running: RunningAccuracy | None = None
     """Told what each search of an ensemble leaves."""
     behind: dict[tuple[int, tuple[int, ...]], list[Tensor]] = field(default_factory=dict)

@@ -254,6 +254,7 @@ def question_of(
     ]
     if revision := judging(device, defended=defense_set is not None):
         settings.append(f"judging {revision}")
+    settings += [f"stored {form}" for form in battery.stored]
     defenses = {} if defense_set is None else defense_set.defenses
     return Question(
         net=net,

@@ -19,16 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fftune.config import Norm, ThreatModel
+from fftune.config import Norm
 from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
+from fftune.evaluation.stored_forms import TOLERANCE, on_levels
 from fftune.names import is_plain, plain_name
 from fftune.storage import write_text, write_whole
 from fftune.stored_file import read_text, reading
 
 LEVELS = 255
-TOLERANCE = 1e-6
-"""Distance beyond a radius that is rounding of floats."""
 INDEX = "index.csv"
 CLEAN = "clean"
 COLUMNS = (
@@ -81,13 +80,13 @@ class ImageFolder:
         """
         aimed = "" if attack.target is None else f"-to-{attack.target}"
         place = plain_name(f"{attack.name}-{attack.goal}{aimed}")
-        rounded = _rounded(found, attack.config.threat)
+        rounded = on_levels(found.x_pert, found.x, attack.config.threat)
         drawable = found.x.shape[1] in (1, 3)
         survives = (verdict(rounded) == found.pred) & drawable
         for at, (i, whole) in enumerate(zip(found.ids.tolist(), survives.tolist(), strict=True)):
             image = rounded[at] if whole else found.x_pert[at]
             file = f"{place}/{i}.{'png' if whole else 'npz'}"
-            write_whole(self.folder / file, _png(image) if whole else _exact(image))
+            write_whole(self.folder / file, png(image) if whole else _exact(image))
             self._keep_clean(i, found.x[at], drawable)
             kept = "8 bits" if whole else "float32"
             target = "" if attack.target is None else attack.target
@@ -103,7 +102,7 @@ class ImageFolder:
         levels = x * LEVELS
         whole = drawable and bool(((levels - levels.round()).abs() < LEVELS * TOLERANCE).all())
         path = self.folder / CLEAN / f"{i}.{'png' if whole else 'npz'}"
-        write_whole(path, _png(x) if whole else _exact(x))
+        write_whole(path, png(x) if whole else _exact(x))
 
     def __str__(self) -> str:
         exact = sum("float32" in row for row in self.rows.values())
@@ -128,6 +127,8 @@ class SavedImage:
     id: int
     attack: str
     goal: str
+    label: str
+    """Name of class y."""
     y: int
     pred_clean: int
     pred: int
@@ -173,7 +174,7 @@ class SavedImages:
 def _saved(row: Mapping[str, str | None]) -> SavedImage:
     if None in row.values() or None in row:
         raise DataError("a row has too few or too many values")
-    words = {name: str(row[name]) for name in ("file", "attack", "goal")}
+    words = {name: str(row[name]) for name in ("file", "attack", "goal", "label")}
     place, _, name = words["file"].partition("/")
     if not (is_plain(place) and is_plain(name) and name.endswith((".png", ".npz"))):
         raise DataError(f"{words['file']!r} is no file of its folder")
@@ -199,16 +200,6 @@ def _image(path: Path) -> Tensor:
         return torch.from_numpy(points)
 
 
-def _rounded(found: Perturbed, threat: ThreatModel) -> Tensor:
-    """(B, C, H, W) points on the 256 levels, the nearest that do not leave a ball of linf."""
-    nearest = (found.x_pert * LEVELS).round()
-    if threat.norm == "linf":
-        moved = nearest / LEVELS - found.x
-        outside = moved.abs() > threat.eps + TOLERANCE
-        nearest = nearest - moved.sign() * outside
-    return nearest / LEVELS
-
-
 def _labels(classes: tuple[str, ...], found: Perturbed, at: int) -> list[object]:
     """Label and both predictions, each with its name, and whether the attack succeeded."""
     labels = [int(which[at]) for which in (found.y, found.pred_clean, found.pred)]
@@ -223,7 +214,8 @@ def _apart(attack: Attack, x: Tensor, image: Tensor) -> list[object]:
     return [norm, f"{float(distance):.6g}"]
 
 
-def _png(image: Tensor) -> Callable[[Path], object]:
+def png(image: Tensor) -> Callable[[Path], object]:
+    """Function that writes a (C, H, W) image on 256 levels to a path."""
     from PIL import Image
 
     pixels = (image * LEVELS).round().byte().cpu().permute(1, 2, 0).numpy()

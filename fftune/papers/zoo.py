@@ -10,7 +10,6 @@ A zoo is a TOML file with a table `[[net]]` for each net:
 """
 
 import json
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, field, fields, replace
 from os.path import abspath
@@ -24,7 +23,7 @@ from fftune.errors import ConfigError
 from fftune.models.specs import OURS, ROBUSTBENCH, named_spec
 from fftune.recipes import Scale
 from fftune.registry import DATASETS, PAPERS
-from fftune.stored_file import advised, read_text
+from fftune.stored_file import advised, read_toml
 
 PACKAGED = Path(__file__).with_name("zoo.toml")
 """The nets of Wu et al. 2021, with weights in `<FFTUNE_DATA>/weights`, as RobustBench lays them."""
@@ -111,11 +110,7 @@ def is_here(net: ZooNet) -> bool:
 
 
 def _read(path: Path, folder: Path) -> tuple[ZooNet, ...]:
-    text = read_text(path, "zoo", ConfigError)
-    try:
-        written = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(advised("zoo", f"zoo {str(path)!r} is not TOML: {error}")) from None
+    written = read_toml(path, "zoo", ConfigError)
     tables: Any = written.get("net")
     for table in written.keys() - {"net"}:
         raise ConfigError(f"zoo {str(path)!r}: unknown table {table!r}; {nearest(table, ['net'])}")

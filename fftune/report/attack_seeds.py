@@ -62,7 +62,7 @@ def seed_spreads(outcomes: Sequence[Outcomes]) -> list[SeedSpread]:
             lost.
     """
     goals = [rows.values("goal") for rows in outcomes]
-    defenses = sorted(set().union(*(rows.values("defense") for rows in outcomes)) - {"none"})
+    defenses = sorted(frozenset[str]().union(*(rows.defenses for rows in outcomes)))
     by_seed = {
         seed: rates(undefended(rows)) | (defense_rates(rows) if defenses else {})
         for rows in outcomes

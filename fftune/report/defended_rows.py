@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from fftune.evaluation.adaptive import is_adaptive
 from fftune.evaluation.defended import CLEAN, CONTROLS
-from fftune.outcomes import CERTIFIED, Outcomes
+from fftune.outcomes import CERTIFIED, STORED, Outcomes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,8 @@ def defense_frame(outcomes: Outcomes) -> "pd.DataFrame":
     """
     names = ["split", "attack", "goal", "defense"]
     frame = outcomes.to_pandas().astype(dict.fromkeys(names, str))
-    frame = frame[~frame["attack"].isin(("canary", CERTIFIED))]
+    other = frame["attack"].isin(("canary", CERTIFIED))
+    frame = frame[~other & ~frame["defense"].str.startswith(STORED)]
     frame.loc[frame["attack"].isin(CONTROLS), "goal"] = CONTROL
     frame["right"] = frame["pred_pert"] == frame["y"]
     frame["wrong"] = ~frame["right"]

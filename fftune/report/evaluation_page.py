@@ -29,6 +29,7 @@ from fftune.report.defense_answer import answers, defense_blocks
 from fftune.report.defense_table import defense_details
 from fftune.report.optimality import SearchKey
 from fftune.report.result_page import told
+from fftune.report.stored_table import stored_blocks
 from fftune.report.terminal import Block, Cell, Grid, Worst, grid
 from fftune.risk import Rate, UnionCounts
 
@@ -74,7 +75,7 @@ class EvaluatedNet:
     @property
     def is_defended(self) -> bool:
         """Was it scored behind a defense, too?"""
-        return bool(self.outcomes.values("defense") - {"none"})
+        return bool(self.outcomes.defenses)
 
 
 def net_page(net: EvaluatedNet) -> list[Block]:
@@ -90,6 +91,8 @@ def net_page(net: EvaluatedNet) -> list[Block]:
             *(str(one) for one in found if one.gain is not None),
             "",
         ]
+    if stored := stored_blocks(net.outcomes):
+        blocks += [*stored, ""]
     return [*blocks, *net_sentences(net), *(f"MISSING {lost}" for lost in net.lost)]
 
 

@@ -14,12 +14,13 @@ from fftune.report.defended_rows import defense_frame, undefended
 from fftune.report.defense_rates import defense_expectations, defense_rates
 from fftune.report.evaluation_page import EvaluatedNet
 from fftune.report.optimality import SearchShare, defended_shares
+from fftune.report.stored_table import stored_rates
 from fftune.risk import Rate, plain_rate
 
 
 def net_rates(outcomes: Outcomes) -> dict[str, Rate]:
-    """Rates of the bare net, and under each defense."""
-    found = rates(undefended(outcomes))
+    """Rates of the bare net, of what was stored as files, and under each defense."""
+    found = rates(undefended(outcomes)) | stored_rates(outcomes)
     if not _is_defended(outcomes):
         return found
     behind = [one.rates() for one in brackets(outcomes) if one.defense != BARE]
@@ -58,4 +59,4 @@ def net_summary(net: EvaluatedNet) -> dict[str, Any]:
 
 
 def _is_defended(outcomes: Outcomes) -> bool:
-    return bool(outcomes.values("defense") - {"none"})
+    return bool(outcomes.defenses)

@@ -73,7 +73,7 @@ def test_only_what_a_bar_needs_is_attacked() -> None:
     hopeless = judged({"robust_accuracy": 0.7})  # it is right on fewer images without attacks
     assert hopeless.outcome == "fail" and hopeless.record.findings[0].examined == 0
     easy = judged({"inflation": 0.34})  # even if every mistake were concealed
-    assert easy.outcome == "pass" and easy.record.findings[0].examined == 0
+    assert easy.record.sentence.startswith("PASS: ") and easy.record.findings[0].examined == 0
 
 
 def test_a_budget_ends_without_a_verdict() -> None:
@@ -135,6 +135,29 @@ def test_a_longer_ensemble_finds_what_gradients_hide() -> None:
     assert rows.values("tier") == {"full"}
 
 
+def layers() -> nn.Module:
+    """The same net in layers, of which bounds are exact where the answer cannot change."""
+    first, second = nn.Linear(1, 2), nn.Linear(2, 2, bias=False)
+    first.weight.data = torch.tensor([[-20.0], [20.0]])
+    first.bias.data = torch.tensor([10.0, -10.0])
+    second.weight.data = torch.tensor([[1.0, -1.0], [-1.0, 1.0]])
+    return nn.Sequential(nn.Flatten(), first, nn.ReLU(), second)
+
+
+def test_what_a_bound_excludes_is_not_attacked() -> None:
+    bars = {"hypocritical_risk": 0.4, "robust_accuracy": 0.6}
+    found = judged(bars, layers(), battery="certified")
+    assert found.record.sentence.startswith("PASS, certified")
+    assert "pgd-20" not in found.outcomes.values("attack")
+    risk, accuracy = found.record.findings
+    assert (risk.certified_high, accuracy.certified_high) == (0.4, 0.6)
+    assert (risk.population, risk.denominator) == (40, 100) and "rounding" in risk.unexcluded
+    tighter = {"hypocritical_risk": 0.39, "robust_accuracy": 0.61}
+    broken = judged(tighter, layers(), battery="certified")
+    assert broken.outcome == "fail"
+    assert all(f.examined <= f.population < 50 and f.found > 0 for f in broken.record.findings)
+
+
 class Dice(nn.Module):
     """Answers by chance."""
 
@@ -150,6 +173,13 @@ def test_a_net_that_answers_by_chance_gets_no_verdict() -> None:
     found = judged({"accuracy": 0.01, "hypocritical_risk": 0.99}, Dice())
     assert {f.outcome for f in found.record.findings} == {"inconclusive"}
     assert "by-chance" in found.record.findings[0].unexcluded
+
+
+def test_a_verdict_in_the_midst_of_a_block_is_no_reason_to_search_longer() -> None:
+    found = judged({"hypocritical_risk": 0.1}, battery="audit", tier="screen")
+    assert found.outcome == "fail" and found.record.remarks == ()
+    assert found.outcomes.values("tier") <= {"screen", "full"}
+    assert found.outcomes.where(attack="strong").values("tier") <= {"screen"}
 
 
 def asking(attacks: list[Attack] | None = None) -> EvalJob:

@@ -6,7 +6,9 @@ from fftune import recipes
 from fftune.cli import (
     audit,
     data,
+    data_inspect,
     data_sign,
+    data_touch,
     doctor,
     evaluate,
     gate,
@@ -41,5 +43,11 @@ COMMANDS: dict[str, tuple[Any, Any, Manual]] = {
     "data write": (data.Write, None, data.MANUALS["write"]),
     "data verify": (data.Verify, None, data.MANUALS["verify"]),
     "data sign": (data_sign.Sign, None, data.MANUALS["sign"]),
+    "data inspect": (
+        data_inspect.Inspect,
+        data_inspect.Inspect(name="digits", against="digits"),
+        data_inspect.MANUAL,
+    ),
+    "data touch": (data_touch.Touch, data_touch.Touch(name="a", out="b"), data_touch.MANUAL),
     "data list": (data.List, None, data.MANUALS["list"]),
 }

@@ -2,10 +2,10 @@ import json
 from xml.etree import ElementTree
 
 import pytest
-from test_gate import AFTER, BEFORE, net
 
 from fftune.cli.gate import main, margins_of
 from fftune.errors import ConfigError, DataError, ModelError
+from tests.two_nets import AFTER, BEFORE, net
 
 FILE = """
 import torch

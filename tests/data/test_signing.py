@@ -182,9 +182,10 @@ def _parquet(path: Path, labels: list[str], images: list[bytes]) -> None:
     pq.write_table(pa.table({"image": images, "label": labels}), path)
 
 
-def _tar(path: Path, labels: list[str], images: list[bytes]) -> None:
+def _tar(path: Path, labels: list[str], images: list[bytes], *, last_first: bool = False) -> None:
+    members = list(enumerate(zip(images, labels, strict=True)))
     with tarfile.open(path, "w") as tar:
-        for i, (image, label) in enumerate(zip(images, labels, strict=True)):
+        for i, (image, label) in members[::-1] if last_first else members:
             for ending, content in (("png", image), ("cls", label.encode())):
                 member = tarfile.TarInfo(f"{i}.{ending}")
                 member.size = len(content)
@@ -210,7 +211,15 @@ def test_rows_and_members_are_signed_as_they_are_stored(
     assert signed.fault.startswith(f"changed label of {name!r}: 'a', signed as 'b'; ")
 
 
-def test_pixels_are_the_same_in_a_beton(tmp_path: Path, keys, betons, monkeypatch) -> None:
+def test_an_id_is_a_position_so_that_the_order_counts(tmp_path: Path, keys) -> None:
+    path, images = tmp_path / "set.tar", [_png(i) for i in range(4)]
+    _tar(path, ["a", "b", "a", "b"], images)
+    signed = Signed(f"folder:{path}", keys, tmp_path / "m.json")
+    _tar(path, ["a", "b", "a", "b"], images, last_first=True)
+    assert signed.fault == "whole has its examples in another order"
+
+
+def test_pixels_are_the_same_in_a_beton(tmp_path: Path, keys, betons) -> None:
     signed = Signed("digits", keys, tmp_path / "digits.json")
     assert (signed.contents.parts[0].digests, signed.contents.count) == ("pixels", 1797)
     assert signed.verified(f"folder:{betons('digits')}").fault == ""

@@ -80,7 +80,8 @@ def tried(kind: Kind, copy: Copy, spoil: Callable[[Path], None], *, forbidden: b
 def is_advised(line: str) -> bool:
     """The line says what to do: by its kind, by a command or a flag, or what would be right."""
     kind = any(end and end in line for end in REMEDIES.values())
-    return kind or any(word in line for word in ("`", " --", "expected", "cannot be the name"))
+    right = ("`", " --", "expected", "must", "known", "did you mean", "cannot be the name")
+    return kind or any(words in line for words in right)
 
 
 def check_damaged(name: str, how: str, at: float, copy: Copy) -> None:

@@ -10,7 +10,14 @@ from fftune.remedies import REMEDIES
 from tests.fuzz.kinds import KINDS, NOT_TRIED
 from tests.source_tree import modules, tree
 
-DOORS = {"reading": 1, "read_text": 1, "read_json": 1, "read_object": 1, "read_settings": 2}
+DOORS = {
+    "reading": 1,
+    "read_text": 1,
+    "read_json": 1,
+    "read_object": 1,
+    "read_toml": 1,
+    "read_settings": 2,
+}
 """Functions that read a file in one line's terms, and the place of the kind among arguments."""
 READS = {
     *("read_text", "read_bytes", "read_table", "read_schema", "read_parquet", "ParquetFile"),

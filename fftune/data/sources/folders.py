@@ -19,7 +19,7 @@ from fftune.data.naming import TEST, TRAIN, chosen_parts, natural
 from fftune.data.official_split import OfficialSplit, PartName, Parts
 from fftune.errors import DataError
 from fftune.names import composed
-from fftune.stored_file import read_text
+from fftune.stored_file import damaged, read_text
 
 log = logging.getLogger(__name__)
 ANNOTATIONS, BOXES = "val_annotations.txt", "_boxes.txt"
@@ -205,6 +205,8 @@ def _say_left_out(root: str, what: str, first: str) -> None:
 def _annotated(root: Path) -> _Listed:
     """Tiny-ImageNet's validation part: `images/*.JPEG` and a line for each."""
     text = read_text(root / ANNOTATIONS, "annotations", DataError)
+    if not text:
+        raise DataError(damaged("annotations", root / ANNOTATIONS, "it is empty"))
     rows = [line.split("\t") for line in text.splitlines()]
     if bad := [number for number, row in enumerate(rows, 1) if len(row) < 2]:
         raise DataError(f"{str(root / ANNOTATIONS)!r}, line {bad[0]}: expected FILE<tab>CLASS")

@@ -1,0 +1,1 @@
+"""Forensics of verification sets: was this set touched by a false friend, and how sure is that?"""
