@@ -1,7 +1,19 @@
 """Reference of the command line, from the flags that help shows: every verb's, as Markdown."""
 
 from fftune import recipes
-from fftune.cli import data, doctor, evaluate, report, reproduce, sweep, train, usage, view
+from fftune.cli import (
+    audit,
+    data,
+    doctor,
+    evaluate,
+    gate,
+    report,
+    reproduce,
+    sweep,
+    train,
+    usage,
+    view,
+)
 from fftune.cli.flags import Flag, flags_of
 from fftune.cli.help_page import Manual, invocation
 from fftune.config.study import kind_record
@@ -9,7 +21,8 @@ from fftune.config.study import kind_record
 HEAD = """# The command line
 
 `fftune VERB` and `python -m fftune.VERB` are the same. Results go to stdout, the log to stderr.
-Exit codes: 0; 2 for a user's mistake (one line, no traceback); 1 for a failed run; 130 for Ctrl-C.
+Exit codes: 0; 2 for a user's mistake (one line, no traceback); 1 for a failed run; 130 for Ctrl-C;
+a verdict is 0 for PASS, 3 for FAIL and 4 for INCONCLUSIVE.
 
 `fftune VERB --help` shows on one screen what is used most, `--help-all` everything, and
 `--help-all SECTION` one section of it. A shell completes verbs, recipes, flags and their values
@@ -50,6 +63,8 @@ def _pages() -> dict[str, tuple[Manual, list[Flag], str]]:
         ),
         "sweep hedge": (*_study("hedge", sweep.OF_MODEL), ""),
         "evaluate": (*_command(evaluate.Evaluate, evaluate.Evaluate(), evaluate.MANUAL), ""),
+        "audit": (*_command(audit.Audit, audit.Audit(), audit.MANUAL), ""),
+        "gate": (*_command(gate.Gate, gate.Gate(), gate.MANUAL), ""),
         "doctor": (*_command(doctor.Doctor, doctor.Doctor(), doctor.MANUAL), ""),
         "report": (*_command(report.Report, report.Report(), report.MANUAL), ""),
         "view": (*_command(view.View, view.View(name="STUDY"), view.MANUAL), ""),

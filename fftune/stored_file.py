@@ -104,6 +104,8 @@ def read_object(path: Path, what: str, error: type[UserError] = StorageError) ->
 def read_toml(path: Path, what: str, error: type[UserError] = StorageError) -> dict[str, Any]:
     """Read a TOML file, which people write; raises what `reading` does."""
     text = read_text(path, what, error)
+    if not text.strip():  # which is TOML, and nobody's
+        raise error(damaged(what, path, "it is empty"))
     try:
         return tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as cause:

@@ -11,6 +11,7 @@ from fftune.stored_file import (
     damaged,
     other_advice,
     read_object,
+    read_toml,
     reading,
     require_plain_file,
 )
@@ -58,6 +59,15 @@ def test_a_file_that_is_closed_or_missing_is_not_to_be_deleted(tmp_path: Path) -
         reading(tmp_path / "front.json", "front"),
     ):
         raise PermissionError(13, "Permission denied")
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"), [("\n", "it is empty"), ("a", "is not TOML: .*end")]
+)
+def test_a_file_of_settings_without_any_is_refused(content: str, reason: str, tmp_path) -> None:
+    (tmp_path / "a.toml").write_text(content)
+    with pytest.raises(StorageError, match=f"zoo .*a.toml' .*{reason}.*; docs/"):
+        read_toml(tmp_path / "a.toml", "zoo")
 
 
 def test_others_who_know_more_say_something_else() -> None:

@@ -149,8 +149,11 @@ def _beyond(walk: Walk, bar: Bar, stratum: Stratum | None) -> tuple[float, float
 
 
 def _attacked(stratum: Stratum, alpha: float) -> tuple[float, float]:
-    """Interval for the share of successes; what is unresolved counts on the safe side of each."""
-    n = stratum.examined
-    low, _ = beyond(stratum.ones, n, alpha=alpha)
+    """Interval for the share of successes, its upper end from finished blocks alone.
+
+    What stands still counts as a success there, and as none for the lower end.
+    """
+    low, _ = beyond(stratum.ones, stratum.examined, alpha=alpha)
+    n = stratum.finished
     _, high = beyond(n - stratum.zeros, n, alpha=alpha)
     return low, high

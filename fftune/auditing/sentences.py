@@ -99,7 +99,7 @@ def unexcluded(
         return "" if certain else _misled(finding)
     if certified is not None and finding.outcome == "pass":
         return ROUNDING if certified else ""
-    stronger = f"other attacks than {battery} may do more: the risk found is a lower bound"
+    stronger = f"attacks that battery {battery} lacks may do more: its risk is a lower bound"
     if certain:
         return stronger
     if finding.outcome == "inconclusive":
@@ -117,7 +117,8 @@ def _misled(finding: Finding) -> str:
 def verdict(outcome: Outcome, findings: Sequence[Finding], battery: str) -> str:
     """The verdict on all bars."""
     names = {kind: [NAMES[f.measure] for f in findings if f.outcome == kind] for kind in WORD}
-    many = f"all {len(findings)} bars are" if len(findings) > 1 else "the bar is"
+    count = len(findings)
+    many = f"all {count} bars are" if count > 2 else "both bars are" if count == 2 else "the bar is"
     if outcome == "pass":
         return f"{WORD[outcome]}{_against(findings, battery)}: {many} kept to."
     count = len(names[outcome])
@@ -130,7 +131,7 @@ def _against(findings: Sequence[Finding], battery: str) -> str:
     """Words on what a PASS rests on: attacks that were tried, or bounds; empty: on counting."""
     resting = [finding for finding in findings if finding.measure in DRAWN]
     if any(finding.examined for finding in resting):
-        return f" against {battery}"
+        return f" against battery {battery}"
     return ", certified" if any(f.certified_high is not None for f in resting) else ""
 
 

@@ -65,7 +65,9 @@ class Stratum:
     ones: int = 0
     zeros: int = 0
     void: int = 0
-    """Examples of finished blocks: attacked with success, in vain, or not at all."""
+    """Examples of drawn blocks: attacked with success, in vain, or not at all."""
+    finished: int = 0
+    """Examples of blocks in which all attacks that were needed were tried."""
     doubt: str = ""
     """Reason not to believe that attacks in vain mean anything."""
     checked: bool = False
@@ -154,7 +156,8 @@ class Stratum:
             self.walked.append((rows, stages))
             self.ones += len(rows) - len(seen.left)
             self.zeros += zeros
-            self.void += len(seen.left) - zeros
+            self.finished += len(rows) if over else 0
+            self.void += len(seen.void) if over else 0
         return seen
 
     def survivors(self) -> list[int]:
@@ -163,14 +166,17 @@ class Stratum:
         return [at for one in seen if one.task is None for at in one.left]
 
     def lengthen(self, longer: Attack) -> list[Rows]:
-        """Add an attack that is asked what all others leave, and begin again.
+        """Add an attack that is asked what all others leave, and begin again, in the same order.
+
+        What succeeded stays a success. So the bounds of this walk lie above those of the last, look
+        by look: a wrong verdict of either is one of a single sequence, and costs its alpha once.
 
         Returns:
             The blocks to walk once more, of which the rows of the others are known.
         """
         again = [rows for rows, _ in self.walked]
         self.attacks = (*self.attacks, longer)
-        self.walked, self.ones, self.zeros, self.void = [], 0, 0, 0
+        self.walked, self.ones, self.zeros, self.void, self.finished = [], 0, 0, 0, 0
         self.sequence = self._sequence()
         return again
 

@@ -142,9 +142,14 @@ class Walk:
                 yield from self._walk(one, rows)
                 if one.rests_on_failures and not one.checked and not self._is_open(one):
                     yield from self._check(job, one)
-                elif one.void and not one.checked and any(map(is_short, one.attacks)):
+                elif self._stands_still(one):
                     why = f"{one.void} of {one.examined} examples without good gradients"
                     yield from self._lengthen(job, one, why)
+
+    def _stands_still(self, one: Stratum) -> bool:
+        """Some example was not attacked at all, and a longer attack could do so."""
+        undecided = not one.checked and not one.decided
+        return undecided and one.void > 0 and any(map(is_short, one.attacks))
 
     def _is_open(self, one: Stratum) -> bool:
         return not one.decided and one.at < len(one.blocks)

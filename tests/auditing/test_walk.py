@@ -175,6 +175,13 @@ def test_a_net_that_answers_by_chance_gets_no_verdict() -> None:
     assert "by-chance" in found.record.findings[0].unexcluded
 
 
+def test_a_verdict_in_the_midst_of_a_block_is_no_reason_to_search_longer() -> None:
+    found = judged({"hypocritical_risk": 0.1}, battery="audit", tier="screen")
+    assert found.outcome == "fail" and found.record.remarks == ()
+    assert found.outcomes.values("tier") <= {"screen", "full"}
+    assert found.outcomes.where(attack="strong").values("tier") <= {"screen"}
+
+
 def asking(attacks: list[Attack] | None = None) -> EvalJob:
     dataset = dataset_of(examples(), classes=2, split="test")
     battery = BatteryConfig(name="risks", block_size=16, steps=2)

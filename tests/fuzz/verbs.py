@@ -70,6 +70,7 @@ COMMANDS: Mapping[str, Command] = {
     ),
     "transfer": Command(f"evaluate --model net.py:net --data digits {FEW} --transfer {CHECKPOINT}"),
     "doctor": Command(f"doctor {CHECKPOINT} --examples 4", fails=True),
+    "gate": Command(f"gate {CHECKPOINT} {CHECKPOINT} {FEW} --measure accuracy --margin .999"),
     "train": Command(" ".join(faults.COMMANDS["training"].arguments)),
     "train again": Command(
         " ".join(faults.COMMANDS["training"].arguments).replace("--name t", "--name u")
