@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.defended import DefenseSet
-from fftune.evaluation.running_accuracy import RunningAccuracy
+from fftune.evaluation.running_accuracy import TellSearch
 from fftune.evaluation.saved_images import Perturbed, Verdict
 from fftune.models import fits
 from fftune.models.verdict import in_pieces
@@ -40,8 +40,8 @@ class ModelUnderTest:
     """Cache, by block ids: (B, K) clean logits, which all attacks share."""
     keep: Callable[[Attack, Perturbed, Verdict], None] | None = None
     """Called with what every attack has perturbed, which rows do not hold."""
-    running: RunningAccuracy | None = None
-    """Told what each search of an ensemble leaves."""
+    running: TellSearch | None = None
+    """Called with what each search of an ensemble leaves."""
     behind: dict[tuple[int, tuple[int, ...]], list[Tensor]] = field(default_factory=dict)
     """Cache, by first draw and block ids: (B,) int64 predictions of the clean images under m
     draws of each defense."""
