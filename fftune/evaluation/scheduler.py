@@ -210,7 +210,7 @@ def run_inline(
         name: of the net, as progress calls it.
     """
     cost = CostModel(job.defense_set)
-    subject = replace(subject, running=state.running and state.running.stage)
+    subject = replace(subject, running=None if state.running is None else state.running.stage)
     tasks = state.begin()
     with Progress(f"{name}{job.battery.told_seed}", unit="blocks") as progress:
         while not state.over:
