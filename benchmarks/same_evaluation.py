@@ -163,8 +163,8 @@ LIBRARIES = {
         package="robustbench",
         autoattack=autoattack_robustbench,
         lacks="the row above and the clean accuracy, on CIFAR or ImageNet alone, which it "
-        "downloads: here the same images lie where torchvision has them, as if they were all; rates without "
-        "intervals; needs setuptools < 81, pins timm and gdown; no PGD, no false friends",
+        "downloads: here the same images lie where torchvision has them, as if they were all; "
+        "rates without intervals; needs setuptools < 81, pins timm and gdown; no PGD, no false friends",
     ),
     "fftune": Library(
         package="fftune",
