@@ -269,6 +269,7 @@ DATA_FORMS = Registry(
         "shards": "fftune.data.sources.shards:SHARDS",
         "tars": "fftune.data.sources.tars:TARS",
         "arrays": "fftune.data.sources.numpy_files:NUMPY_FILES",
+        "lists": "fftune.data.sources.image_lists:IMAGE_LISTS",
         "folders": "fftune.data.sources.folders:CLASS_FOLDERS",
     },
 )

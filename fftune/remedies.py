@@ -33,6 +33,7 @@ REMEDIES: Mapping[str, str] = {
     "image": _DATA,
     "index of saved images": "`fftune evaluate` with --save-images writes it again",
     "journal": _STUDY,
+    "list of images": _DATA,
     "labels of an archive": _DATA,
     "manifest": "`fftune data write` makes it again, with its data",
     "memory of checksums": "",

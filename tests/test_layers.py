@@ -103,6 +103,7 @@ DOORS = {
             "ray_lines",
             "ray_signals",
             "metrics",
+            "evaluation.ray_actor",
             "evaluation.ray_pool",
             "papers.graph.on_ray",
         ),
@@ -144,7 +145,7 @@ DOORS = {
     "junitparser": {"auditing.formats.junit"},
     "numpy": {
         *("keyed_noise", "threefry", "pareto", "comparison", "sweeping.samplers.gap", "data"),
-        *("evaluation.ray_pool", "evaluation.saved_images", "report.gaps"),
+        *("evaluation.ray_actor", "evaluation.saved_images", "report.gaps"),
         *("capture.python_state", "papers", "models.weights", "sequential", "auditing"),
         *("forensics.share", "forensics.inspection"),
     },

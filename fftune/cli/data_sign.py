@@ -45,31 +45,20 @@ MANUAL = Manual(usage=("SET --key FILE [--out FILE] [--part PART]",), about=Sign
 def sign(command: Sign) -> None:
     """Sign a data set; print what was signed, and by which key's file."""
     from fftune.config.data import data_name
+    from fftune.data.data_form import file_name_of
     from fftune.data.signing import MAKES, SUFFIX, sign
     from fftune.storage import in_home
 
     if not command.key:
         raise ConfigError(f"key must be a file with a private key; {MAKES}")
     name = data_name(command.name)
-    out = in_home(command.out or f"{_file_name(name)}.manifest.json")
+    out = in_home(command.out or f"{file_name_of(name)}.manifest.json")
     parts = [command.part] if command.part else []
     signed = sign(name, out, in_home(command.key), parts)
     for part in signed.parts:
         words = f"{len(part.examples):,} examples of {len(part.classes)} classes"
         print(f"{part.name}: {words}, by their {'files' if part.digests == 'file' else 'pixels'}")
     print(f"signed {str(out)!r}, in {f'{out}{SUFFIX}'!r}")
-
-
-def _file_name(name: str) -> str:
-    """Name of a data set for a file, as in `photos` of `folder:../photos`."""
-    from fftune.data.data_form import Place
-    from fftune.names import plain_name
-    from fftune.registry import is_of_file
-
-    kind, _, rest = name.partition(":")
-    if is_of_file(name):
-        return name.rpartition(":")[2]
-    return plain_name(Place.of(rest).name) if kind == "folder" else kind
 
 
 def verify(name: str, signature: str, public_key: str) -> None:

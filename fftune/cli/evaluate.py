@@ -26,7 +26,6 @@ from fftune.config import (
     ThreatModel,
     TrainConfig,
     read_settings,
-    require,
     to_json,
 )
 from fftune.errors import ConfigError, ModelError
@@ -114,8 +113,8 @@ class Evaluate(DryRun):
     save_images: str | None = None
     """Folder for the perturbed images of every attack, in one folder a net, with an `index.csv` of
     ids, labels and predictions. An image is a PNG where its 8 bits keep the verdict, else a `.npz`
-    with the exact float32 points in [0, 1]. Every block is attacked then, kept or not. Default:
-    none are kept."""
+    with the exact float32 points in [0, 1]. Every block is attacked then, kept or not. On Ray all
+    nodes must share the folder. Default: none are kept."""
     rows: str | None = None
     """Parquet file for the rows of one net; default below the folder of results."""
     storage: str | None = None
@@ -196,8 +195,6 @@ def _refuse(command: Evaluate, nets: Mapping[str, ModelSpec], arguments: Sequenc
     on_ray = (command.backend or default_backend(command.resources)) == "ray"
     if not on_ray:
         refuse_resources(command.resources, "blocks are attacked without --backend ray")
-    if command.save_images is not None:
-        require("save_images", not on_ray, "left out on Ray", command.save_images)
 
 
 def _cost(command: Evaluate, nets: Mapping[str, ModelSpec]) -> str:
@@ -236,12 +233,11 @@ def _attack(
         root=record.root,
     )
     folders = _image_folders(command, nets)
-    keep = {name: folder.keep for name, folder in folders.items()}
     log = logging.getLogger("fftune.evaluation")
     first, *more = command.battery.under_seeds(command.seeds)
     if more:
         log.info("seed %d of the attackers, 1 of %d", first.seed, command.seeds)
-    results = run(nets, battery=first, beside=partial(meanwhile, record.begin), keep=keep)
+    results = run(nets, battery=first, beside=partial(meanwhile, record.begin), keep=folders)
     for folder in folders.values():
         log.info("%s", folder)
     fit = {name: nets[name] for name, result in results.items() if result.error is None}

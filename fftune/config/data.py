@@ -18,9 +18,9 @@ class DataSpec:
     """
 
     name: str = "digits"
-    """The data set: one of `fftune data list`, `folder:PATH` or FILE.py:NAME. A folder has class
-    folders, Parquet, WebDataset's tars, NumPy's files or CIFAR's pickles; FILE.py:NAME is a
-    function of yours that returns the set;
+    """The data set: one of `fftune data list`, `folder:PATH`, `hf:OWNER/NAME` or FILE.py:NAME. A
+    folder has class folders, `metadata.csv`, Parquet, WebDataset's tars, NumPy's files or CIFAR's
+    pickles; `hf:` is the local cache of the Hugging Face hub; FILE.py:NAME is a function of yours;
     `synthetic:shape=3x32x32,classes=10,train=1000,...` draws one."""
     train_size: int | None = None
     """Number of training examples; default: all that validation leaves of the official training
@@ -64,9 +64,13 @@ def of_another(data: DataSpec, name: str | None) -> DataSpec:
     return replace(data, name=name, train_size=None, validation_size=None)
 
 
+PREFIXES = ("folder:", "hf:", "synthetic:")
+"""Beginnings of names that are none of a table, nor paths."""
+
+
 def data_name(name: str) -> str:
     """The name of a data set in one spelling: a path is `folder:PATH`, and a file's is whole."""
-    if "/" in name and not is_of_file(name) and not name.startswith(("folder:", "synthetic:")):
+    if "/" in name and not is_of_file(name) and not name.startswith(PREFIXES):
         return f"folder:{name}"
     return absolute(name)
 

@@ -1,4 +1,4 @@
-"""Data sets by name: the table DATASETS, `folder:PATH`, `synthetic:...` and `FILE.py:NAME`."""
+"""Data sets by name: a table's, `folder:PATH`, `hf:OWNER/NAME`, `synthetic:...`, `FILE.py:NAME`."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -21,6 +21,7 @@ from fftune.data.official_split import ListedSplit, Parts, place
 from fftune.data.origin import tell, told
 from fftune.data.sources import archives
 from fftune.data.sources.arrays import parts_from
+from fftune.data.sources.hub import hub_place
 from fftune.data.sources.synthetic import synthetic
 from fftune.errors import DataError, StorageError
 from fftune.names import is_plain
@@ -104,7 +105,8 @@ def open_parts(name: str, source: Path | None = None, *, betons: bool = True) ->
 
     Args:
         name: a name of the table DATASETS, `synthetic:...`, `folder:PATH` (`Place.of`; any form of
-            the table DATA_FORMS), `FILE.py:NAME`, or the name of what lies under `data_root()`.
+            the table DATA_FORMS), `hf:OWNER/NAME` (`hub_place`), `FILE.py:NAME`, or the name of
+            what lies under `data_root()`.
         source: the folder of a data set of the table; by default it is looked for under
             `data_root()`.
         betons: take FFCV files ("betons"), if there are any, rather than what they were made of.
@@ -119,6 +121,8 @@ def open_parts(name: str, source: Path | None = None, *, betons: bool = True) ->
         return held(name)
     if kind == "folder":
         return _at(Place.of(rest), betons=betons)
+    if kind == "hf":
+        return _at(hub_place(rest), betons=False)
     spec = _spec_of(name)
     if spec and spec.load:
         return _loaded(name, spec)
@@ -135,7 +139,7 @@ def open_parts(name: str, source: Path | None = None, *, betons: bool = True) ->
 
 def spellings() -> tuple[str, ...]:
     """The names and forms of names that data sets have."""
-    return (*DATASETS, "folder:PATH", "synthetic", "FILE.py:NAME")
+    return (*DATASETS, "folder:PATH", "hf:OWNER/NAME", "synthetic", "FILE.py:NAME")
 
 
 def _why(name: str) -> str:
@@ -257,8 +261,8 @@ def _hub(path: Path) -> str:
     """The end of an error about a path that could be the name of a set of the Hugging Face hub."""
     if path.is_absolute() or len(path.parts) != 2 or "." in path.parts[0]:
         return ""
-    fetch = f"hf download --repo-type dataset {path} --local-dir DIR"
-    return f"; nothing is downloaded: for the set of that name of the hub, `{fetch}`, and name DIR"
+    fetch = f"hf download --repo-type dataset {path}"
+    return f"; nothing is downloaded: of the hub it is hf:{path}, which `{fetch}` fetches"
 
 
 def _advice(path: Path) -> str:

@@ -23,16 +23,15 @@ from fftune.data.beton.manifest import Made, Manifest, SplitRecord, verified
 from fftune.data.beton.reader import CLEAN, stored_part
 from fftune.data.beton.writer import frame_for, split_records, write_beton
 from fftune.data.catalog import data_root, open_parts
-from fftune.data.data_form import Place
+from fftune.data.data_form import file_name_of
 from fftune.data.dataset import content_hash
 from fftune.data.official_split import OfficialSplit, PartName
 from fftune.data.substandard import SubstandardRecipe, made_of
 from fftune.errors import ConfigError, DataError
 from fftune.models import device_of
 from fftune.models.loading import read_net
-from fftune.names import plain_name, require_name
+from fftune.names import require_name
 from fftune.progress import Progress
-from fftune.registry import is_of_file
 from fftune.storage import in_home
 
 log = logging.getLogger(__name__)
@@ -104,9 +103,7 @@ class Conversion:
             ConfigError: no folder can have that name.
         """
         kind, _, rest = self.name.partition(":")
-        name = plain_name(Place.of(rest).name) if kind == "folder" else kind
-        if is_of_file(self.name):
-            name = self.name.rpartition(":")[2]
+        name = file_name_of(self.name)
         if kind == "synthetic" and rest:
             name += "-" + rest.replace("=", "").replace(",", "-")
         if self.kind != "quality":

@@ -11,6 +11,7 @@ from fftune.data.dataset_spec import Floats
 from fftune.data.official_split import Parts
 from fftune.errors import DataError
 from fftune.names import plain_name
+from fftune.registry import is_of_file
 from fftune.storage import in_home
 
 _SETTING = re.compile(r",(image|label|classes)=([^,=]+)$")
@@ -98,6 +99,18 @@ class Place:
         for setting in self.settings:
             if setting not in known:
                 raise DataError(f"data.name: {str(self.path)!r} has no use for {setting!r}")
+
+
+def file_name_of(name: str) -> str:
+    """What files are called that are made of a data set: `photos` for `folder:a/photos`.
+
+    Args:
+        name: of a data set, as in `DataSpec.name`; that of a user's function is its own.
+    """
+    if is_of_file(name):
+        return name.rpartition(":")[2]
+    kind, _, rest = name.partition(":")
+    return plain_name(Place.of(rest).name) if kind in ("folder", "hf") else kind
 
 
 def is_pattern(path: Path) -> bool:

@@ -127,7 +127,7 @@ def _tell(
         return
     left = int((~attempt.won & (attempt.clean.argmax(1) == attempt.y)).sum())
     tried, seconds = len(attempt.y), time.perf_counter() - began
-    subject.running.stage(attack, at, left, tried, seconds)
+    subject.running(attack, at, left, tried, seconds)
 
 
 def _verdict(subject: ModelUnderTest, x: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from fftune.config import (
     Split,
     ThreatModel,
 )
-from fftune.config.validation import require, require_word
+from fftune.config.validation import require_word
 from fftune.data import Dataset
 from fftune.data.model_spec import load_for
 from fftune.data.subset import sampled
@@ -42,7 +42,7 @@ from fftune.evaluation.model_under_test import ModelUnderTest
 from fftune.evaluation.on_ray import device_of_actors, run_on_ray
 from fftune.evaluation.question import question_of
 from fftune.evaluation.running_accuracy import tell
-from fftune.evaluation.saved_images import KeepImages
+from fftune.evaluation.saved_images import ImageFolder
 from fftune.evaluation.scheduler import EvalResult, JobState, MakePlan, PreparedJob, run_inline
 from fftune.evaluation.transfer import NamedNet
 from fftune.lint.after_attacks import AnswersBefore
@@ -75,7 +75,7 @@ def evaluate(
     wanted: Wanted | None = None,
     others: Sequence[NamedNet] = (),
     beside: Beside = nullcontext,
-    keep: Mapping[str, KeepImages] | None = None,
+    keep: Mapping[str, ImageFolder] | None = None,
     make_plan: MakePlan = plan,
 ) -> dict[str, EvalResult]: ...
 @overload
@@ -109,7 +109,7 @@ def evaluate(
     wanted: Wanted | None = None,
     others: Sequence[NamedNet] = (),
     beside: Beside = nullcontext,
-    keep: Mapping[str, KeepImages] | None = None,
+    keep: Mapping[str, ImageFolder] | None = None,
     make_plan: MakePlan = plan,
 ) -> Outcomes | dict[str, EvalResult]:
     """Attack every example of a split with every attack of a battery.
@@ -133,8 +133,8 @@ def evaluate(
             `battery.transfer`. With one in memory, too, blocks are not kept.
         beside: opened when a net was found fit, just before the attacks, and closed after them;
             not at all where no net is.
-        keep: by names of nets: called with what each attack has perturbed on each block. All
-            blocks are attacked then, as kept ones hold rows alone; in this process only.
+        keep: by names of nets: folders for what each attack has perturbed, which all nodes of a
+            cluster must share. All blocks are attacked then, as kept ones hold rows alone.
         make_plan: makes the plan of each net's tasks; default every attack on every example.
 
     Returns:
@@ -146,9 +146,9 @@ def evaluate(
             logits of their classes, a row an example, or has no gradients.
         FftuneError: one net: blocks of it were lost.
         DataError: the data are missing, or a label is none of the classes.
-        ConfigError: CUDA is asked for and missing; Ray is to evaluate a net in memory, or to keep
-            images.
+        ConfigError: CUDA is asked for and missing; Ray is to evaluate a net in memory.
         ClusterError: the cluster cannot be reached, or can never hold one actor.
+        StorageError: a node of the cluster does not see a folder of `keep`.
     """
     require_word("backend", backend, Backend)
     nets = models if isinstance(models, Mapping) else {_label(models): models}
@@ -169,7 +169,6 @@ def evaluate(
         make_plan=make_plan,
     )
     if backend == "ray":
-        require("backend", not keep, "'inline' to keep images", backend)
         results = _on_ray(nets, request, battery, resources, beside)
     else:
         results = _inline(nets, request, beside)
@@ -243,7 +242,7 @@ class _Request:
     others: Sequence[NamedNet]
     actors: Device | None
     """What Ray's actors compute on; None: this process attacks."""
-    keep: Mapping[str, KeepImages]
+    keep: Mapping[str, ImageFolder]
     make_plan: MakePlan
 
 
@@ -278,7 +277,7 @@ def _under_test(
     with under_test(net, job.on("cpu") if request.actors else job) as subject:
         tell(f"{name}: a look at it on {subject.device}, then {_described(job)}")
         if (keep := request.keep.get(name)) is not None:
-            subject = replace(subject, keep=partial(keep, tuple(dataset.source.classes)))
+            subject = replace(subject, keep=partial(keep.keep, tuple(dataset.source.classes)))
         check_images(subject, dataset)
         before = AnswersBefore.of(subject.net, first_images(subject, dataset, FEW))
         yield subject, _prepared(name, model, subject, job, request, available), before
@@ -323,7 +322,7 @@ def _prepared(
         job=job,
         cache=kept,
         question=question,
-        anew=name in request.keep,
+        keep=request.keep.get(name),
         make_plan=request.make_plan,
     )
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.defended import DefenseSet
-from fftune.evaluation.running_accuracy import RunningAccuracy
+from fftune.evaluation.running_accuracy import TellSearch
 from fftune.evaluation.saved_images import Perturbed, Verdict
 from fftune.evaluation.stored_forms import StoredForm
 from fftune.models import fits
@@ -43,8 +43,8 @@ class ModelUnderTest:
     """Called with what every attack has perturbed, which rows do not hold."""
     stored: tuple[StoredForm, ...] = ()
     """Forms of files in which every perturbed example is scored too."""
-    running: RunningAccuracy | None = None
-    """Told what each search of an ensemble leaves."""
+    running: TellSearch | None = None
+    """Called with what each search of an ensemble leaves."""
     behind: dict[tuple[int, tuple[int, ...]], list[Tensor]] = field(default_factory=dict)
     """Cache, by first draw and block ids: (B,) int64 predictions of the clean images under m
     draws of each defense."""

@@ -7,129 +7,55 @@ that died is run by another.
 import io
 import logging
 import time
-import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import torch
-from numpy.typing import NDArray
-from torch import nn
 
-from fftune.ray_cluster import Driver, capacity, enter_driver, living_nodes, max_concurrent
+from fftune.ray_cluster import (
+    Driver,
+    capacity,
+    living_nodes,
+    max_concurrent,
+    require_shared_dir,
+)
 
 # isort: split
 import ray
 from ray.exceptions import RayActorError, RayError, RayTaskError
 
-from fftune.config import ModelSpec
-from fftune.errors import ClusterError, FftuneError, ModelError
+from fftune.errors import ClusterError, FftuneError
 from fftune.evaluation.cost_model import CostModel
-from fftune.evaluation.job import (
-    BlockTask,
-    EvalJob,
-    forget_recordings,
-    model_under_test,
-)
-from fftune.evaluation.model_under_test import ModelUnderTest
-from fftune.evaluation.perform import perform
+from fftune.evaluation.job import BlockTask
+from fftune.evaluation.ray_actor import Done, JobPayload, Worker
+from fftune.evaluation.saved_images import ImageFolder
 from fftune.evaluation.scheduler import EvalResult, JobState, PreparedJob, TaskQueue, WorkItem
 from fftune.metrics import Metrics
-from fftune.models import load_model, torch_threads, weights_hash
+from fftune.models import load_model
 from fftune.models.equivalence import first_line
-from fftune.models.loading import loaded
 from fftune.progress import Progress
-from fftune.user_code import answering
 
 log = logging.getLogger("fftune.evaluation")
 
-SUBJECTS = 4
-"""Nets that an actor keeps in memory."""
 STARTS = 3
 """Failed starts in a row after which the pool gives up."""
 POLL = 1.0
 """Seconds between two looks at the cluster's nodes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _JobPayload:
-    """A job in Ray's object store; a node receives it once."""
-
-    spec: ModelSpec
-    weights: bytes
-    job: EvalJob
-    """Without pixels, which the jobs of all nets share."""
-    pixels: "ray.ObjectRef[NDArray[np.uint8]]"
-
-
-class _Worker:
-    """An actor, which runs any task of any job."""
-
-    def __init__(self, metrics: Metrics, driver: Driver) -> None:
-        enter_driver(driver)
-        self._metrics = metrics
-        self._opened: dict[bytes, tuple[EvalJob, ModelUnderTest]] = {}
-
-    def node(self) -> str:
-        """Id of its node; the answer is also the sign that it has started."""
-        return ray.get_runtime_context().get_node_id()
-
-    def perform(
-        self, payload: "list[ray.ObjectRef[_JobPayload]]", task: BlockTask
-    ) -> tuple[pa.Table, float]:
-        """Run a task.
-
-        Args:
-            payload: a list of one reference, since Ray would unpack a bare one at every call.
-
-        Returns:
-            The rows, and the seconds they took.
-        """
-        with answering():
-            job, subject = self._open(payload[0])
-            began = time.perf_counter()
-            with torch_threads(job.battery.threads):
-                table = perform(subject, job, task)
-        if subject.device == "cuda":
-            self._metrics.gpu_memory(torch.cuda.max_memory_allocated())
-        return table, time.perf_counter() - began
-
-    def _open(self, reference: "ray.ObjectRef[_JobPayload]") -> tuple[EvalJob, ModelUnderTest]:
-        key = reference.binary()
-        if key not in self._opened:
-            if len(self._opened) >= SUBJECTS:
-                _, dropped = self._opened.pop(next(iter(self._opened)))
-                forget_recordings(dropped)
-            payload = ray.get(reference)
-            with warnings.catch_warnings():  # of an array that must not be written, nor is
-                warnings.simplefilter("ignore")
-                pixels = torch.from_numpy(ray.get(payload.pixels))
-            job = replace(payload.job, dataset=replace(payload.job.dataset, pixels=pixels))
-            self._opened[key] = job, model_under_test(_net(payload), job)
-        return self._opened[key]
-
-
-def _net(payload: _JobPayload) -> nn.Module:
-    """Build the net of a job, whose weights come with it and not from a file.
+def _shared(images: ImageFolder) -> Path:
+    """The folder of images, with an index by which actors know it.
 
     Raises:
-        ModelError: it cannot be built here, or has other weights than on the driver.
+        StorageError: a node does not see it.
     """
-    node = ray.util.get_node_ip_address()  # type: ignore[no-untyped-call]
-    try:
-        net = loaded(payload.spec, bare=True).net
-    except ModelError as error:
-        raise ModelError(f"{error}, on node {node}") from None
-    net.load_state_dict(torch.load(io.BytesIO(payload.weights), weights_only=True))
-    found, expected = weights_hash(net), payload.job.model_hash
-    if found != expected:
-        raise ModelError(
-            f"model {payload.spec.factory!r} built on node {node} has different weights than on "
-            f"the driver (hash {found} != {expected})"
-        )
-    return net.requires_grad_(False)
+    images.add({})
+    folder = images.folder.absolute()
+    require_shared_dir(folder)
+    return folder
 
 
 class _Actor:
@@ -218,7 +144,7 @@ class Pool:
         wanted = min(waiting + len(self._busy), self._room, self._most or self._room)
         for _ in range(wanted - have):
             options = {"num_cpus": self._needs["CPU"], "num_gpus": self._needs["GPU"]}
-            worker = ray.remote(_Worker).options(**options)
+            worker = ray.remote(Worker).options(**options)
             actor = _Actor(worker.remote(self._metrics, Driver.here()))
             self._coming[actor.handle.node.remote()] = actor
 
@@ -269,16 +195,21 @@ class Pool:
     def _ended(self, reference: Any, queue: TaskQueue, progress: Progress) -> None:
         actor, item = self._busy.pop(reference)
         try:
-            table, seconds = ray.get(reference)
+            done: Done = ray.get(reference)
         except RayError as error:
             self._failed(actor, item, queue, error)
             return
         self._idle.append(actor)
-        self._cost.measured(item.task, seconds)
+        self._cost.measured(item.task, done.seconds)
         progress.update(progress.done + 1)
-        self._count(item.task, table)
+        self._count(item.task, done.table)
+        if (folder := self._jobs[item.state].keep) is not None:
+            folder.add(done.images)
+        if item.state.running is not None:
+            for search in done.searches:
+                item.state.running.stage(*search)
         before = queue.asked
-        queue.done(item, table, seconds)
+        queue.done(item, done.table, done.seconds)
         progress.add(queue.asked - before)
         if item.state.over:
             self._payloads.pop(item.state, None)
@@ -321,11 +252,12 @@ class Pool:
             job = prepared.job
             if job.dataset_hash not in self._pixels:
                 self._pixels[job.dataset_hash] = ray.put(job.dataset.pixels.numpy())
-            payload = _JobPayload(
+            payload = JobPayload(
                 spec=prepared.spec,
                 weights=weights.getvalue(),
                 job=replace(job, dataset=replace(job.dataset, pixels=torch.empty(0))),
                 pixels=self._pixels[job.dataset_hash],
+                images=None if prepared.keep is None else _shared(prepared.keep),
             )
             self._payloads[state] = ray.put(payload)
         return self._payloads[state]

@@ -2,7 +2,7 @@
 
 import logging
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -17,13 +17,15 @@ log = logging.getLogger("fftune.evaluation")
 OWN = {"nets", "blocks"}
 """Units of the works of an evaluation."""
 COLUMNS = ("id", "y", "pred_clean", "pred_pert")
+TellSearch = Callable[[Attack, int, int, int, float], None]
+"""See `RunningAccuracy.stage`."""
 
 
 class RunningAccuracy:
     """Accuracy and hypocritical risk of a bare net after each attack, over all attacks so far.
 
-    A line is logged where the last block of an attack is done, and, in a process that attacks
-    itself, after each search of an ensemble.
+    A line is logged where the last block of an attack is done, and for each search of an ensemble:
+    after it on the last block, or, of blocks on Ray, where the last of them is done.
     """
 
     def __init__(self, net: str, attacks: Collection[Attack] | None = None) -> None:

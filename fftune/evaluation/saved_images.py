@@ -56,8 +56,8 @@ class Perturbed:
 
 Verdict = Callable[[Tensor], Tensor]
 """(B,) int64 predictions of (B, C, H, W) images."""
-KeepImages = Callable[[tuple[str, ...], Attack, Perturbed, Verdict], None]
-"""Takes the names of the classes, and what an attack has perturbed of a block."""
+Rows = Mapping[tuple[str, int], list[object]]
+"""Rows of the index by the attack's folder and the image's id."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -66,18 +66,33 @@ class ImageFolder:
 
     folder: Path
     rows: dict[tuple[str, int], list[object]] = field(default_factory=dict)
-    """Rows of the index by the attack's folder and the image's id."""
     _clean: set[int] = field(default_factory=set)
     """Ids of images whose clean version is written."""
 
     def keep(
         self, classes: tuple[str, ...], attack: Attack, found: Perturbed, verdict: Verdict
     ) -> None:
-        """Write the images of a block, and the index of all so far.
+        """Write the images of a block, and the index of all so far; raises what `write` does."""
+        self.add(self.write(classes, attack, found, verdict))
+
+    def add(self, rows: Rows) -> None:
+        """Write the index with these rows, too, whose images any process has written.
+
+        Raises:
+            StorageError: it cannot be written.
+        """
+        self.rows.update(rows)
+        write_text(self.folder / INDEX, self._index())
+
+    def write(
+        self, classes: tuple[str, ...], attack: Attack, found: Perturbed, verdict: Verdict
+    ) -> Rows:
+        """Write the images of a block; return their rows of the index.
 
         Raises:
             StorageError: a file cannot be written.
         """
+        rows = {}
         aimed = "" if attack.target is None else f"-to-{attack.target}"
         place = plain_name(f"{attack.name}-{attack.goal}{aimed}")
         rounded = on_levels(found.x_pert, found.x, attack.config.threat)
@@ -91,8 +106,8 @@ class ImageFolder:
             kept = "8 bits" if whole else "float32"
             target = "" if attack.target is None else attack.target
             named = [file, i, attack.name, attack.goal, target, *_labels(classes, found, at)]
-            self.rows[place, i] = [*named, kept, *_apart(attack, found.x[at], image)]
-        write_text(self.folder / INDEX, self._index())
+            rows[place, i] = [*named, kept, *_apart(attack, found.x[at], image)]
+        return rows
 
     def _keep_clean(self, i: int, x: Tensor, drawable: bool) -> None:
         """Write a clean image, once; as PNG where that has all its values."""

@@ -22,6 +22,7 @@ from fftune.evaluation.perform import perform
 from fftune.evaluation.question import Question
 from fftune.evaluation.running_accuracy import RunningAccuracy
 from fftune.evaluation.sanity_checks import overfitted
+from fftune.evaluation.saved_images import ImageFolder
 from fftune.lint.after_attacks import remarked
 from fftune.lint.questions import doubts
 from fftune.outcomes import Outcomes
@@ -95,8 +96,8 @@ class PreparedJob:
     question: Question
     """The question that the rows answer, with the lint's remarks."""
     cache: BlockCache | None = None
-    anew: bool = False
-    """Attack every block, kept or not: what is perturbed is wanted, which no cache holds."""
+    keep: ImageFolder | None = None
+    """Folder for what is perturbed. Every block is attacked then, as no cache holds images."""
     make_plan: MakePlan = plan
     """Plan of its tasks; `plan`: every attack on every example."""
 
@@ -147,7 +148,7 @@ class JobState:
         return cls(
             plan=prepared.make_plan(prepared.job, prepared.remarks),
             cache=prepared.cache,
-            anew=prepared.anew,
+            anew=prepared.keep is not None,
             running=None
             if prepared.make_plan is not plan
             else RunningAccuracy(
@@ -209,7 +210,7 @@ def run_inline(
         name: of the net, as progress calls it.
     """
     cost = CostModel(job.defense_set)
-    subject = replace(subject, running=state.running)
+    subject = replace(subject, running=state.running and state.running.stage)
     tasks = state.begin()
     with Progress(f"{name}{job.battery.told_seed}", unit="blocks") as progress:
         while not state.over:

@@ -237,7 +237,7 @@ ODD = {
     "{0}/x-{{0..99999999}}.tar": "stands for too many files",
     "{0}/bytes,classes=3": "has no use for 'classes'",
     "s3://bucket/set": "there is no folder or file",
-    "uoft-cs/cifar10": "`hf download --repo-type dataset uoft-cs/cifar10 --local-dir DIR`",
+    "uoft-cs/cifar10": "hf:uoft-cs/cifar10, which `hf download --repo-type dataset uoft-cs",
 }
 
 

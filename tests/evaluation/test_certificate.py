@@ -2,12 +2,17 @@
 
 import pytest
 import torch
+from torch import nn
 
 import fftune as ff
 from fftune.certified import certify
-from fftune.config import ThreatModel
+from fftune.config import SmoothingConfig, ThreatModel
+from fftune.defenses.smoothing import Smoothing
 from fftune.errors import ConfigError, ModelError
-from fftune.evaluation.certificate import at_worst, certificates
+from fftune.evaluation import certificate
+from fftune.evaluation.certificate import at_worst, certificates, smoothed_at_worst
+from fftune.evaluation.defended import DefendedPrediction
+from fftune.keyed_noise import ExampleNoise, Noise
 from fftune.models import make_model
 from fftune.outcomes import Outcomes
 from fftune.report.attack_table import rates
@@ -35,8 +40,8 @@ def test_worst_answers_by_hand() -> None:
     )
     adversary, friend = certificates(ThreatModel(eps=0.05))
     x = torch.full((5, 1, 4, 4), 0.5)
-    for certificate, worst in ((adversary, [0, 2, 1, 2, 1]), (friend, [0, 0, 1, 0, 0])):
-        pred, status = at_worst(certificate, model, x, y, z)
+    for one, worst in ((adversary, [0, 2, 1, 2, 1]), (friend, [0, 0, 1, 0, 0])):
+        pred, status = at_worst(one, model, x, y, z)
         assert pred.tolist() == worst
         assert status == ("ok",) * 5
 
@@ -113,3 +118,27 @@ def test_what_cannot_be_certified_is_one_line(change, settings, error, message) 
     model = change(make_model("linf_dist", INPUTS, width=16, seed=0).eval())
     with pytest.raises(error, match=message):
         ff.evaluate(model, data(20, 7), battery="certified", **settings)
+
+
+def test_worst_votes_by_hand(monkeypatch) -> None:
+    """Kept are votes for the class that is certified, from a radius of the ball's on."""
+    y = torch.zeros(6, dtype=torch.long)
+    votes = torch.tensor([0, 0, 0, 2, 2, 1])
+    top = torch.tensor([0, 0, 1, 2, 2, 2])  # the third's and the last's votes are others
+    radius = torch.tensor([0.6, 0.49, 0.6, 0.6, torch.nan, 0.6], dtype=torch.float64)
+    monkeypatch.setattr(certificate, "certify", lambda *_, **__: (top, radius))
+    drawn = DefendedPrediction(
+        name="smoothing",
+        defense=Smoothing(config=SmoothingConfig()),
+        repeat=0,
+        pred=votes,
+        counts=torch.zeros(4, 6),
+    )
+    noise = ExampleNoise(Noise(0), torch.arange(6))
+    found = [
+        smoothed_at_worst(one, nn.Identity(), torch.zeros(6, 1, 1, 1), y, noise, [drawn])
+        for one in certificates(ThreatModel(norm="l2", eps=0.5))
+    ]
+    adversary, friend = (one.pred.tolist() for (one,) in found)
+    assert adversary == [0, 1, 1, 2, 2, 1]
+    assert friend == [0, 0, 0, 2, 0, 0]

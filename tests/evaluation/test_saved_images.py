@@ -7,8 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from fftune.config import BatteryConfig, ModelSpec, ThreatModel
-from fftune.errors import ConfigError
+from fftune.config import BatteryConfig, ThreatModel
 from fftune.evaluation.batteries import risks
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.saved_images import COLUMNS, ImageFolder, Perturbed
@@ -107,7 +106,7 @@ def test_an_evaluation_keeps_what_its_rows_speak_of(toy, blobs, tmp_path) -> Non
     few = blobs.select(torch.arange(20), "test")
     battery, threat = BatteryConfig(steps=3, block_size=8), ThreatModel(eps=0.05)
     folder = ImageFolder(folder=tmp_path)
-    found = evaluate({"toy": toy}, few, battery, threat=threat, keep={"toy": folder.keep})
+    found = evaluate({"toy": toy}, few, battery, threat=threat, keep={"toy": folder})
     assert found["toy"].outcomes is not None
     rows = found["toy"].outcomes.to_pandas().set_index(["goal", "id"])
     kept = rows_of(tmp_path)
@@ -120,12 +119,3 @@ def test_an_evaluation_keeps_what_its_rows_speak_of(toy, blobs, tmp_path) -> Non
         assert (pred, int(row["pred"])) == (told["pred_pert"], told["pred_pert"])
         assert (row["success"] == "True") == told["success"] and int(row["y"]) == told["y"]
         assert float(row["distance"]) <= 0.05 + 1e-6
-
-
-def test_images_are_kept_by_this_process_alone(blobs) -> None:
-    nets = {"net": ModelSpec(factory="fftune:mlp")}
-    with pytest.raises(ConfigError, match="backend must be 'inline' to keep images"):
-        evaluate(
-            nets, blobs, BatteryConfig(), threat=ThreatModel(), backend="ray",
-            keep={"net": ImageFolder.keep},
-        )  # fmt: skip

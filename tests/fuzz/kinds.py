@@ -123,7 +123,7 @@ def _write(path: Path, data: object) -> None:
 def _make_images(root: Path) -> None:
     """A folder of classes, Tiny-ImageNet's validation part, files of many, MNIST's archive."""
     encoded = io.BytesIO()
-    for place in ("folder/a", "folder/b", "annotated/train/a", "annotated/val/images"):
+    for place in ("folder/a", "folder/b", "annotated/train/a", "annotated/val/images", "listed"):
         (root / place).mkdir(parents=True)
         for i in range(3):
             image = Image.new("RGB", (4, 4), (i * 40, 80, 120))
@@ -131,6 +131,7 @@ def _make_images(root: Path) -> None:
     image.save(encoded, "PNG")
     lines = "".join(f"{i}.png\ta\t0\t0\t3\t3\n" for i in range(3))
     (root / "annotated/val/val_annotations.txt").write_text(lines)
+    (root / "listed/metadata.csv").write_text("file_name,label\n0.png,a\n1.png,b\n2.png,a\n")
     table = pa.table({"image": [encoded.getvalue()] * 4, "label": ["a", "b", "a", "b"]})
     pq.write_table(table, root / "images.parquet")
     with pa.ipc.new_stream(str(root / "images.arrow"), table.schema) as stream:
@@ -283,6 +284,7 @@ KINDS: Mapping[str, Kind] = {
     "private key": Kind("key.pem", _sign, mended=(MANIFEST, f"{MANIFEST}.sig")),
     "image": Kind("folder/a/1.png", _images("folder:{root}/folder")),
     "annotations": Kind("annotated/val/val_annotations.txt", _images("folder:{root}/annotated")),
+    "list of images": Kind("listed/metadata.csv", _images("folder:{root}/listed")),
     "Parquet file": Kind("images.parquet", _images("folder:{root}/images.parquet")),
     "Arrow file": Kind("images.arrow", _images("folder:{root}/images.arrow")),
     "tar": Kind("samples.tar", _images("folder:{root}/samples.tar")),

@@ -30,7 +30,7 @@ ELSEWHERE = {
     "data.memory_check": "files of the kernel",
     "data.sources.digits": "a file of scikit-learn's",
     "defenses.jpeg": "an image in memory",
-    "evaluation.ray_pool": "weights in memory",
+    "evaluation.ray_actor": "weights in memory",
     "evaluation.transfer": "weights in memory",
     "hardware": "a file of this package",
     "models.weights": "read_plain: refuses by the file's name whatever it is",

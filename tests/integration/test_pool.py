@@ -31,6 +31,7 @@ from ray.cluster_utils import Cluster
 from fftune.config import BatteryConfig, DataSpec, ModelSpec, Resources, ThreatModel
 from fftune.errors import ClusterError, ConfigError, StorageError
 from fftune.evaluation.evaluate import evaluate
+from fftune.evaluation.saved_images import ImageFolder
 from fftune.evaluation.scheduler import EvalResult
 from fftune.outcomes import Outcomes
 
@@ -250,6 +251,7 @@ os.environ["RAY_memory_usage_threshold"] = str(share)
 os.environ["RAY_memory_monitor_refresh_ms"] = "100"
 from fftune.config import *
 from fftune.evaluation.evaluate import evaluate
+from fftune.evaluation.saved_images import ImageFolder
 spec = ModelSpec(factory={f"{NETS}:hungry"!r})
 battery = BatteryConfig(name="risks", steps=3, examples=240, block_size=8)
 Path({str(meal)!r}).unlink()
@@ -271,3 +273,30 @@ result.outcomes.write(Path({str(tmp_path / "rows.parquet")!r}))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout.splitlines()[-1]) == [0, 2 * 240]
     assert not meal.exists()
+
+
+def test_images_and_news_are_those_of_one_process(
+    nodes: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every file has the same bytes, and searches of an ensemble are told with the same shares."""
+    battery = BatteryConfig(name="ensemble", tier="screen", steps=2, examples=16, block_size=8)
+    files, news = {}, {}
+    for backend in ("inline", "ray"):
+        caplog.clear()
+        with caplog.at_level("INFO", logger="fftune.evaluation"):
+            found = evaluate(
+                {"net": ModelSpec(factory=OTHER)},
+                DataSpec(),
+                battery,
+                threat=ThreatModel(eps=0.1),
+                backend=backend,
+                resources=Resources(concurrency=1),
+                keep={"net": ImageFolder(folder=tmp_path / backend)},
+            )
+        found["net"].complete()
+        written = (path for path in (tmp_path / backend).rglob("*") if path.is_file())
+        files[backend] = {p.relative_to(tmp_path / backend): p.read_bytes() for p in written}
+        told = [line for line in caplog.messages if "accuracy after" in line]
+        news[backend] = {line.rpartition(" (")[0] for line in told}
+    assert len(files["inline"]) > 16 and files["ray"] == files["inline"]
+    assert len(news["inline"]) > 1 and news["ray"] == news["inline"]

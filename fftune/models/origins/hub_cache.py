@@ -1,10 +1,11 @@
 """Files of the Hugging Face hub in its local cache, which is read without its library.
 
-Layout: <cache>/models--OWNER--NAME/{refs/REVISION, snapshots/COMMIT/FILE}.
+Layout: <cache>/models--OWNER--NAME/{refs/REVISION, snapshots/COMMIT/FILE}, and `datasets--`.
 """
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from fftune.stored_file import read_text
 
@@ -17,9 +18,11 @@ def hub_cache() -> Path:
     return Path(found or f"{home}/hub").expanduser()
 
 
-def snapshot(repository: str, revision: str) -> Path:
+def snapshot(
+    repository: str, revision: str, kind: Literal["models", "datasets"] = "models"
+) -> Path:
     """Folder of a revision, a branch, tag or commit; it may not be there."""
-    folder = hub_cache() / f"models--{repository.replace('/', '--')}"
+    folder = hub_cache() / f"{kind}--{repository.replace('/', '--')}"
     reference = folder / "refs" / revision
     commit = read_text(reference, "reference").strip() if reference.is_file() else revision
     known = sorted(one.name for one in (folder / "snapshots").glob(f"{commit}*") if len(commit) > 6)
