@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from fftune.auditing.bars import AT_LEAST, Bar
 from fftune.auditing.record import Finding
 from fftune.auditing.sentences import sentence, unexcluded
-from fftune.auditing.stratum import Stratum
+from fftune.auditing.stratum import Stratum, outcome_of
 from fftune.auditing.walk import Walk
 from fftune.sequential import beyond
 from fftune.verdict import Outcome
@@ -46,8 +46,9 @@ def _finding(walk: Walk, bar: Bar, battery: str, unsteady: str) -> Finding:
     limit = bar.limit(walk.total, walk.wrong)
     by_bound = counted.population <= limit
     doubt = unsteady or ("" if stratum is None or by_bound else stratum.doubt)
-    outcome = _outcome(counted, limit) if bar.denominator(walk.total, walk.wrong) else None
-    if outcome is None or unsteady or (doubt and outcome == "pass"):
+    outcome = outcome_of(counted.low, counted.high, limit)
+    undefined = not bar.denominator(walk.total, walk.wrong)
+    if undefined or unsteady or (doubt and outcome == "pass"):
         outcome = "inconclusive"
     finding = _measured(walk, bar, counted, stratum, outcome)
     left = counted.population - (0 if stratum is None else stratum.zeros)
@@ -68,12 +69,6 @@ def _counted(walk: Walk, stratum: Stratum | None) -> _Counted:
         examined=stratum.examined,
         found=stratum.ones,
     )
-
-
-def _outcome(counted: _Counted, limit: int) -> Outcome:
-    if counted.high <= limit:
-        return "pass"
-    return "fail" if counted.low > limit else "inconclusive"
 
 
 def _measured(

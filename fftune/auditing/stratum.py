@@ -115,8 +115,8 @@ class Stratum:
         return any(passes) and self.zeros > 0
 
     def outcome(self, limit: int) -> Outcome:
-        """Verdict on a bar: all numbers of successes that are left keep to it, none or some do."""
-        return "pass" if self.high <= limit else "fail" if self.low > limit else "inconclusive"
+        """Verdict on a bar with a limit."""
+        return outcome_of(self.low, self.high, limit)
 
     def seen(self, rows: Rows, stages: int) -> Seen:
         """State of a block after its first attacks, whose rows must be known.
@@ -218,6 +218,11 @@ class Stratum:
         follows = task.attack.follows
         idle = {at for at, said in statuses if follows and said.startswith((ZERO, NAN))}
         return {at for at, success in successes if success}, idle
+
+
+def outcome_of(low: int, high: int, limit: int) -> Outcome:
+    """Verdict by the numbers that are left: all keep to a limit (pass), none does, or some do."""
+    return "pass" if high <= limit else "fail" if low > limit else "inconclusive"
 
 
 def drawn_blocks(rows: Tensor, size: int) -> tuple[Rows, ...]:

@@ -146,14 +146,14 @@ def layers() -> nn.Module:
 
 def test_what_a_bound_excludes_is_not_attacked() -> None:
     bars = {"hypocritical_risk": 0.4, "robust_accuracy": 0.6}
-    found = judged(bars, layers(), battery="certified")
+    found = judged(bars, layers(), battery="certified", certify_seconds=0.02)
     assert found.record.sentence.startswith("PASS, certified")
     assert "pgd-20" not in found.outcomes.values("attack")
     risk, accuracy = found.record.findings
     assert (risk.certified_high, accuracy.certified_high) == (0.4, 0.6)
     assert (risk.population, risk.denominator) == (40, 100) and "rounding" in risk.unexcluded
     tighter = {"hypocritical_risk": 0.39, "robust_accuracy": 0.61}
-    broken = judged(tighter, layers(), battery="certified")
+    broken = judged(tighter, layers(), battery="certified", certify_seconds=0.02)
     assert broken.outcome == "fail"
     assert all(f.examined <= f.population < 50 and f.found > 0 for f in broken.record.findings)
 
