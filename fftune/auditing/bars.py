@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args
 from fftune.config import Goal, nearest, require
 from fftune.config.validation import read_number, require_word
 from fftune.errors import ConfigError
-from fftune.stored_file import read_toml
+from fftune.stored_file import read_toml, reading
 
 Measure = Literal[
     "accuracy",
@@ -166,7 +166,12 @@ def read_bar_file(path: Path) -> BarFile:
         ConfigError: there is no such file, it is no TOML, a key is unknown (the nearest is named),
             or a bar is none. The message names the file.
     """
-    written, name = read_toml(path, "bars", ConfigError), f"bars {str(path)!r}"
+    written = read_toml(path, "bars", ConfigError)
+    with reading(path, "bars", ConfigError):
+        return _bar_file(written, f"bars {str(path)!r}")
+
+
+def _bar_file(written: dict[str, Any], name: str) -> BarFile:
     bars = written.pop("bars", {})
     if not isinstance(bars, dict):
         raise ConfigError(f"{name} must hold a table [bars], got {bars!r}")

@@ -166,7 +166,10 @@ class Stratum:
         return [at for one in seen if one.task is None for at in one.left]
 
     def lengthen(self, longer: Attack) -> list[Rows]:
-        """Add an attack that is asked what all others leave, and begin again.
+        """Add an attack that is asked what all others leave, and begin again, in the same order.
+
+        What succeeded stays a success. So the bounds of this walk lie above those of the last, look
+        by look: a wrong verdict of either is one of a single sequence, and costs its alpha once.
 
         Returns:
             The blocks to walk once more, of which the rows of the others are known.

@@ -58,7 +58,7 @@ class AsFiles:
 
 
 def perturbed_of(attempt: AttackAttempt) -> Perturbed:
-    """What is kept as images: the attack's points with the untouched net's verdicts."""
+    """Images to keep: the attack's points with the untouched net's verdicts."""
     return Perturbed(
         ids=attempt.ids,
         x=attempt.x,

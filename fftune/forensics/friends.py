@@ -50,7 +50,7 @@ class Craft:
     margins: Tensor
     """(M,) leads of y in clean examples that are right."""
     score: Score
-    """What the adaptive friend knows."""
+    """Score of the detector, which the adaptive friend knows."""
 
     def stored(self, kind: Kind, x: Tensor, y: Tensor, ids: Tensor) -> Tensor:
         """(B, C, H, W) touched images on 256 levels; clean ones where the friend fails.

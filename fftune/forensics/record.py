@@ -41,7 +41,7 @@ class InspectConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FriendSeen:
-    """How well one of our own friends is told from clean images."""
+    """Separation of one of our own friends from clean images."""
 
     kind: Kind
     success: Rate

@@ -15,7 +15,7 @@ from fftune.attacks.losses import margin
 from fftune.forensics.whitening import Whitening
 
 NAMES = ("trace", "smoothed trace", "margin", "loss of margin")
-"""What is measured of an image; see `Traces`."""
+"""Measurements of an image; see `Traces`."""
 BATCH = 250
 """Images that are asked about at once."""
 

@@ -23,7 +23,7 @@ from fftune.errors import ConfigError
 from fftune.models.specs import OURS, ROBUSTBENCH, named_spec
 from fftune.recipes import Scale
 from fftune.registry import DATASETS, PAPERS
-from fftune.stored_file import advised, read_toml
+from fftune.stored_file import read_toml, reading
 
 PACKAGED = Path(__file__).with_name("zoo.toml")
 """The nets of Wu et al. 2021, with weights in `<FFTUNE_DATA>/weights`, as RobustBench lays them."""
@@ -111,12 +111,16 @@ def is_here(net: ZooNet) -> bool:
 
 def _read(path: Path, folder: Path) -> tuple[ZooNet, ...]:
     written = read_toml(path, "zoo", ConfigError)
+    with reading(path, "zoo", ConfigError):
+        return _nets(written, path, folder)
+
+
+def _nets(written: Mapping[str, Any], path: Path, folder: Path) -> tuple[ZooNet, ...]:
     tables: Any = written.get("net")
     for table in written.keys() - {"net"}:
         raise ConfigError(f"zoo {str(path)!r}: unknown table {table!r}; {nearest(table, ['net'])}")
     if not _are_tables(tables):
-        line = f"zoo {str(path)!r} must hold tables [[net]], got {tables!r}"
-        raise ConfigError(advised("zoo", line))
+        raise ConfigError(f"zoo {str(path)!r} must hold tables [[net]], got {tables!r}")
     found: dict[tuple[str, str, str], ZooNet] = {}
     for number, table in enumerate(tables, start=1):
         name = table.get("name", f"number {number}")
