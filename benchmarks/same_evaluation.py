@@ -164,7 +164,8 @@ LIBRARIES = {
         autoattack=autoattack_robustbench,
         lacks="the row above and the clean accuracy, on CIFAR or ImageNet alone, which it "
         "downloads: here the same images lie where torchvision has them, as if they were all; "
-        "rates without intervals; needs setuptools < 81, pins timm and gdown; no PGD, no false friends",
+        "rates without intervals; needs setuptools < 81, pins timm and gdown; no PGD, no "
+        "false friends",
     ),
     "fftune": Library(
         package="fftune",
