@@ -20,6 +20,7 @@ from fftune.forensics.detector import Auc, Detector
 from fftune.forensics.exact import digests, levels_of
 from fftune.forensics.friends import KINDS, Craft, Kind
 from fftune.forensics.record import (
+    FAR_FEWER,
     FEWEST,
     FITTED,
     CleanSeen,
@@ -48,8 +49,6 @@ log = logging.getLogger(__name__)
 
 UNUSUAL = QUANTILES.index(0.99)
 """Edge of the bins above which an image counts as unusual: one clean image in a hundred."""
-FAR_FEWER = 0.9
-"""Share of right answers that a shift must leave: a set of fewer is not such a set."""
 ASKED = 4
 """Images on which a net and its faster copy are compared."""
 
@@ -91,6 +90,8 @@ class Bench:
     nulls: Mapping[str, Tensor]
     fresh: Mapping[str, Tensor]
     """Scores by kind of clean images, of the part that calibrates and of the part that measures."""
+    accuracy: float
+    """Share of right answers on the first part."""
     left_out: tuple[str, ...]
     """Kinds of which the net gets far fewer right than of clean images as they are."""
     friends: Mapping[Kind, tuple[Rate, Tensor]]
@@ -144,6 +145,7 @@ class Bench:
             mixture=Mixture.of(fitted, touched),
             nulls={kind: nulls[kind] for kind in kept},
             fresh=fresh,
+            accuracy=len(fitted) / len(found),
             left_out=tuple(kind for kind in nulls if kind not in kept),
             friends=friends,
         )
@@ -203,6 +205,7 @@ class Bench:
                 for kind, rate in alarms.items()
             ),
             left_out=self.left_out,
+            clean_accuracy=self.accuracy,
             friends=tuple(self._seen(kind, size, bar) for kind in KINDS),
             matters=config.matters,
         )

@@ -12,6 +12,8 @@ from fftune.verdict import Outcome
 
 FITTED: tuple[Kind, ...] = ("strong", "early", "limited")
 """Friends that the detector is fitted to; the adaptive one knows the result."""
+FAR_FEWER = 0.9
+"""Share of right answers, of those on clean images, below which a set is of another kind."""
 FEWEST = 10
 """Mistakes in each part of the clean images, below which there is too little to touch."""
 
@@ -87,6 +89,8 @@ class Inspection:
     clean: tuple[CleanSeen, ...]
     left_out: tuple[str, ...]
     """Kinds of clean sets that the net gets far fewer right of, so that this is none of them."""
+    clean_accuracy: float
+    """Share of right answers on clean images."""
     friends: tuple[FriendSeen, ...]
     matters: float
 
@@ -101,10 +105,15 @@ class Inspection:
         return _worst([one.smallest for one in self.friends if one.kind not in FITTED])
 
     @property
+    def is_another_kind(self) -> bool:
+        """Far fewer right answers than on clean images, where a friend would have made more."""
+        return self.right < FAR_FEWER * self.clean_accuracy * self.examples
+
+    @property
     def outcome(self) -> Outcome:
         """`fail`: touched. `pass`: nothing found, where a share that matters would have been."""
         if self.p <= FALSE_ALARMS:
-            return "fail"
+            return "inconclusive" if self.is_another_kind else "fail"
         least = self.smallest
         seen = least is not None and least <= self.matters * self.examples
         return "pass" if seen else "inconclusive"

@@ -113,6 +113,11 @@ def _verdict(found: Inspection) -> list[str]:
         first = f"{words}: clean sets look so touched in {100 * found.p:.1f} % of cases at most."
     elif found.outcome == "pass":
         first = f"{words}: this is no proof that the set is clean."
+    elif found.is_another_kind:
+        first = (
+            f"{words}: the net gets far fewer right than of the clean images, so that these are no "
+            "measure of this set."
+        )
     else:
         first = (
             f"{words}: nothing was found, but {100 * found.matters:g} % of the set could be "

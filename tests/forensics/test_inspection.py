@@ -120,6 +120,15 @@ def test_nothing_found_is_only_said_where_a_share_that_matters_would_have_been(f
     )
 
 
+def test_a_set_of_another_kind_is_not_called_touched(found) -> None:
+    planted = found[0.5]
+    few = replace(planted, right=round(0.89 * planted.clean_accuracy * planted.examples))
+    assert (planted.outcome, few.outcome) == ("fail", "inconclusive")
+    assert "far fewer right" in " ".join(
+        plain(inspection_page(few, CONFIG, "n", "s").blocks).split()
+    )
+
+
 def test_clean_images_that_are_in_the_set_are_left_out(net, clean) -> None:
     again = clean.select(torch.arange(20), "test")
     from fftune.forensics.inspection import _without
