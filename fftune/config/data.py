@@ -18,7 +18,7 @@ class DataSpec:
     """
 
     name: str = "digits"
-    """The data set: one of `fftune data list`, `folder:PATH`, `hf:OWNER/NAME` or FILE.py:NAME. A
+    """One of `fftune data list`, `folder:PATH`, `hf:OWNER/NAME`, FILE.py:NAME. A
     folder has class folders, `metadata.csv`, Parquet, WebDataset's tars, NumPy's files or CIFAR's
     pickles; `hf:` is the local cache of the Hugging Face hub; FILE.py:NAME is a function of yours;
     `synthetic:shape=3x32x32,classes=10,train=1000,...` draws one."""
