@@ -49,7 +49,7 @@ class JobPayload:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Done:
-    """What an actor returns of a task."""
+    """Answer of an actor to a task."""
 
     table: pa.Table
     seconds: float
