@@ -53,7 +53,7 @@ class Done:
 
     table: pa.Table
     seconds: float
-    """What the rows took."""
+    """Time that the rows took."""
     searches: list[tuple[Attack, int, int, int, float]]
     """Arguments of `RunningAccuracy.stage`, of each search of an ensemble."""
     images: Rows
