@@ -8,7 +8,7 @@
 #
 # Settings: FFTUNE_CLUSTER_DIR (token, pid, log), FFTUNE_STORAGE (results), FFTUNE_RAY_PORT,
 # FFTUNE_RAY_DASHBOARD_PORT, FFTUNE_RAY_CLIENT_PORT, FFTUNE_RAY_AGENT_PORT (the first of four),
-# FFTUNE_RAY_WORKER_PORTS (first), FFTUNE_RAY_CPUS, FFTUNE_RAY_START_SECONDS (how long to wait for it; 90).
+# FFTUNE_RAY_WORKER_PORTS (first), FFTUNE_RAY_CPUS, FFTUNE_RAY_START_SECONDS (how long to wait for it; 600).
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")/.." && pwd)
@@ -78,7 +78,8 @@ start() {
     local head=$!  # which is not `ray` yet
     echo "$head" > "$state/pid"
     tell_ports "$temp/session_latest" "$node" "$head" > /dev/null 2>&1 < /dev/null &
-    for _ in $(seq "${FFTUNE_RAY_START_SECONDS:-90}"); do
+    # A head that cannot start ends; one that is slow, as on a busy machine, is waited for.
+    for _ in $(seq "${FFTUNE_RAY_START_SECONDS:-600}"); do
         kill -0 "$head" 2>/dev/null || die "the head ended: $(tail -n 1 "$state/log")"
         # The dashboard answers before the agent that starts jobs does.
         in_use "$dashboard" && in_use "$agent" && { settings; return; }

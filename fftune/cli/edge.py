@@ -15,6 +15,7 @@ resort, by the kind of the error.
 """
 
 import errno
+import gc
 import json
 import logging
 import pickle
@@ -109,6 +110,7 @@ def leave(work: Callable[[], None], again: str = "run it again") -> NoReturn:
     """Do the work of a command, and end the process by its exit code."""
     code = ended(work, again)
     give_up()
+    gc.freeze()  # else all that was ever imported is looked through once more, for a second
     sys.exit(code)
 
 

@@ -102,7 +102,7 @@ class Place:
 
 
 def file_name_of(name: str) -> str:
-    """What files are called that are made of a data set: `photos` for `folder:a/photos`.
+    """Name for files that are made of a data set, as `photos` for `folder:a/photos`.
 
     Args:
         name: of a data set, as in `DataSpec.name`; that of a user's function is its own.

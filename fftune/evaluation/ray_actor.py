@@ -49,11 +49,11 @@ class JobPayload:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Done:
-    """What an actor returns of a task."""
+    """Answer of an actor to a task."""
 
     table: pa.Table
     seconds: float
-    """What the rows took."""
+    """Time that the rows took."""
     searches: list[tuple[Attack, int, int, int, float]]
     """Arguments of `RunningAccuracy.stage`, of each search of an ensemble."""
     images: Rows

@@ -25,17 +25,22 @@ TITLES = {
     "adversarial_risk_all": "adversarial risk on D (1 - robust accuracy)",
 }
 """Titles of the axes of risks; others go by their names."""
+MANY = 60
+"""Dominated models of a study above which they are points alone: names and bars would be a cloud,
+and hovering tells both."""
 
 
 def fronts(studies: Sequence[StudyResult], risk: str = RISKS[1]) -> go.Figure:
     """Plot natural risk (x) against another risk (y) on the test split, a curve a study.
 
     Members of a front are joined; dominated models are hollow and faint. All carry 95 % intervals
-    and their names. The same members on the validation split, which chose them, are dotted.
+    and their names, but for dominated models where they are many. The same members on the
+    validation split, which chose them, are dotted.
     """
     figure = go.Figure()
     named: list[Point] = []
     less: list[Point] = []
+    alone: list[Point] = []
     for i, study in enumerate(studies):
         color, front = COLORS[i % len(COLORS)], study.front.against(risk)
         members = sorted(front.members, key=lambda t: t.risks("test", front.risks))
@@ -45,10 +50,12 @@ def fronts(studies: Sequence[StudyResult], risk: str = RISKS[1]) -> go.Figure:
         named += _points(members, risk, names, color)
         if others:
             figure.add_trace(_trace(f"{title}, dominated", others, risk, color, faint=True))
-            less += _points(others, risk, names, color)
+            found = _points(others, risk, names, color)
+            alone += found if len(others) > MANY else []
+            less += found if len(others) <= MANY else []
         if study.config.selection == "validation":
             figure.add_trace(_selected(f"{title}, on validation", members, risk, color))
-    ranges = spread([*named, *less])
+    ranges = spread([*named, *less, *alone])
     trained = any(trial.lam is not None for study in studies for trial in study.front.trials)
     points = "numbers at points: lambda" if trained else "# at points: number of the trial"
     figure.update_layout(
@@ -150,11 +157,12 @@ def _trace(
 ) -> go.Scatter:
     """Draw a curve through points with their intervals, or hollow points that are not joined."""
     natural, other = (_rates(trials, rate, "test") for rate in (RISKS[0], risk))
+    barred = not (faint and len(trials) > MANY)
     return go.Scatter(
         x=[rate.mean for rate in natural],
         y=[rate.mean for rate in other],
-        error_x=_bars(natural, color),
-        error_y=_bars(other, color),
+        error_x=_bars(natural, color) if barred else None,
+        error_y=_bars(other, color) if barred else None,
         mode="markers" if faint else "lines+markers",
         name=title,
         line={"color": color},

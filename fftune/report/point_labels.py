@@ -54,6 +54,8 @@ def spread(points: Sequence[Point]) -> tuple[Range, Range]:
 def labels(points: Sequence[Point], ranges: tuple[Range, Range]) -> list[dict[str, Any]]:
     """Annotations of Plotly that name the points, each in the freest of eight places beside it.
 
+    A point whose name would lie over another's has none, as where hundreds crowd.
+
     Args:
         points: the more important first.
         ranges: of both axes.
@@ -62,9 +64,13 @@ def labels(points: Sequence[Point], ranges: tuple[Range, Range]) -> list[dict[st
     taken = [box for point in points for box in _bars(point, ranges)]
     taken += [(x - 5, y - 5, x + 5, y + 5) for x, y in at]
     found = []
+    names: list[Box] = []
     for point, place in zip(points, at, strict=True):
         box = min(_places(place, len(point.name)), key=lambda box: sum(_shared(box, taken)))
+        if sum(_shared(box, names)):
+            continue
         taken.append(box)
+        names.append(box)
         middle = (box[0] + box[2]) / 2 - place[0], (box[1] + box[3]) / 2 - place[1]
         found.append(
             {

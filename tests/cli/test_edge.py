@@ -1,6 +1,7 @@
 """The edge: every kind of error is one line with its exit code, and defects leave a traceback."""
 
 import errno
+import gc
 import json
 import os
 import pickle
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from fftune.cli.edge import ended
+from fftune.cli.edge import ended, leave
 from fftune.cli.streams import PIPE_CLOSED
 from fftune.errors import ConfigError, DivergedError, StudyError
 
@@ -113,6 +114,15 @@ def test_somebody_elses_folder_is_not_written(state: Path, tmp_path: Path, capsy
     assert ended(lambda: raised(ZeroDivisionError())) == 1
     assert not [*(tmp_path / "other").iterdir()]
     assert "fftune-traceback-" in capsys.readouterr().err
+
+
+def test_what_was_imported_is_not_looked_through_at_the_end(monkeypatch) -> None:
+    """Python collects its garbage as it ends, which takes a second where torch was imported."""
+    frozen: list[bool] = []
+    monkeypatch.setattr(gc, "freeze", lambda: frozen.append(True))
+    with pytest.raises(SystemExit):
+        leave(lambda: None)
+    assert frozen == [True]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -100,6 +100,7 @@ def test_commands_are_found_wherever_they_are_printed() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)  # some twenty commands, each of which starts Python
 def test_each_line_that_is_printed_runs(tmp_path) -> None:
     shell, lines = Shell(tmp_path), []
     for command, code in COMMANDS.items():

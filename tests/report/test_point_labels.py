@@ -8,7 +8,7 @@ import pytest
 from fftune.config import SweepConfig
 from fftune.report.html_tables import meanings, one_by_one
 from fftune.report.page import page
-from fftune.report.plots import fronts
+from fftune.report.plots import MANY, fronts
 from fftune.report.point_labels import HEIGHT, LETTER, LINE, WIDTH
 from fftune.report.results import StudyResult
 from fftune.report.sentences import headlines
@@ -71,6 +71,21 @@ def test_no_name_lies_over_another_or_over_a_bar(quick: SweepConfig) -> None:
             ends = [(end - low) / (high - low) * HEIGHT for end in (y - down, y + up)]
             for box in names:
                 assert not (box[0] < at < box[2] and box[1] < ends[1] and ends[0] < box[3])
+
+
+def test_hundreds_of_points_have_names_where_there_is_room(quick: SweepConfig) -> None:
+    """The front's are named, as far as no two lie over each other; the rest are bare points."""
+    crowd = [(i / 100, 100 + i % 250, 60 + (7 * i) % 40) for i in range(300)]
+    figure = fronts([study(quick, points=[*POINTS, *crowd])])
+    names = boxes(figure)
+    for a, b in combinations(names, 2):
+        assert min(a[2], b[2]) <= max(a[0], b[0]) or min(a[3], b[3]) <= max(a[1], b[1])
+    front, dominated = figure.data[:2]
+    assert len(dominated.x) > MANY and dominated.error_y.array is None
+    assert front.error_y.array is not None and 0 < len(names) <= len(front.x)
+    assert {(note.x, note.y) for note in figure.layout.annotations} <= {
+        *zip(front.x, front.y, strict=True)
+    }
 
 
 def test_axes_hold_all_points_with_their_intervals_and_can_begin_at_0(quick: SweepConfig) -> None:
