@@ -56,6 +56,10 @@ class ClusterError(UserError):
     """Cluster that cannot be reached or lacks the resources that were asked for."""
 
 
+class UserCodeError(UserError):
+    """File of the user's that failed, or may not run; the caller adds the file to the message."""
+
+
 class OutOfMemoryError(UserError):
     """Device or process whose memory is too small for what was asked; the message says of what."""
 

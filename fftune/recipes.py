@@ -27,13 +27,13 @@ from fftune.config import (
 )
 from fftune.config.data import of_another
 from fftune.config.validation import require_words
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, UserCodeError
 from fftune.named_code import allow
 from fftune.names import plain_name
 from fftune.objectives import find_objective
 from fftune.registry import DATASETS, label
 from fftune.schedules import FAST_AT, SCHEDULES, imagenet
-from fftune.user_code import UserCodeError, called, defined
+from fftune.user_code import called, defined
 
 Scale = Literal["tiny", "small", "full"]
 TrainingData = Literal["quality", "noise", "mislabeling", "poisoning", "naive", "helped"]

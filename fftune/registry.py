@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from fftune.code_text import written_code
-from fftune.errors import ConfigError
+from fftune.errors import ConfigError, UserCodeError
 from fftune.named_code import may_run
-from fftune.user_code import UserCodeError, attribute, local_code
+from fftune.user_code import attribute, local_code
 
 LISTED = 80
 """Most names that a refusal lists."""

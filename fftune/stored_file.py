@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fftune.errors import FftuneError, StorageError, UserError
+from fftune.errors import FftuneError, StorageError, UserCodeError, UserError
 from fftune.remedies import REMEDIES
 
 SPECIAL = {
@@ -44,7 +44,10 @@ def reading(path: Path, what: str, error: type[UserError] = StorageError) -> Ite
     try:
         yield
     except FftuneError as cause:
-        if str(path) not in str(cause):
+        named = str(path) in str(cause)
+        if _is_of_user_code(cause):
+            raise error(str(cause) if named else f"{what} {str(path)!r}: {cause}") from cause
+        if not named:
             raise error(damaged(what, path, str(cause))) from cause
         if (whole := advised(what, str(cause), cause.__cause__)) != str(cause):
             raise type(cause)(whole) from cause
@@ -143,6 +146,13 @@ def _is_closed(error: BaseException | None) -> bool:
     """
     refused = isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
     return refused or isinstance(error, FileNotFoundError | PermissionError)
+
+
+def _is_of_user_code(error: BaseException | None) -> bool:
+    """Code that the file names has failed, or may not run: the file itself is whole."""
+    while error is not None and not isinstance(error, UserCodeError):
+        error = error.__cause__
+    return error is not None
 
 
 def _is_empty(path: Path) -> bool:

@@ -17,16 +17,12 @@ from types import FrameType, ModuleType
 from typing import Any
 
 from fftune.code_text import functions_of
-from fftune.errors import FftuneError, ModelError, UserError
+from fftune.errors import FftuneError, ModelError, UserCodeError
 from fftune.named_code import may_run, within
 
 OURS = Path(__file__).resolve().parent
 INSTALLED = ("site-packages", "dist-packages")
 STDLIB = tuple(Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib"))
-
-
-class UserCodeError(UserError):
-    """A file of the user's failed; the caller adds the file to the message."""
 
 
 def attribute(file: Path, name: str) -> Any:

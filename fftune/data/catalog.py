@@ -23,11 +23,11 @@ from fftune.data.sources import archives
 from fftune.data.sources.arrays import parts_from
 from fftune.data.sources.hub import hub_place
 from fftune.data.sources.synthetic import synthetic
-from fftune.errors import DataError, StorageError
+from fftune.errors import DataError, StorageError, UserCodeError
 from fftune.names import is_plain
 from fftune.registry import DATA_FORMS, DATASETS, is_of_file
 from fftune.storage import in_home
-from fftune.user_code import UserCodeError, called
+from fftune.user_code import called
 
 DEFAULT_ROOT = "~/.cache/fftune/datasets"
 

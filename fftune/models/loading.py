@@ -12,14 +12,14 @@ from fftune.config import Constants, InputSpec, ModelSpec, require
 from fftune.config.model import Origin
 from fftune.config.normalisation import DATA, NONE, RULE, constants_of, spelled
 from fftune.config.normalisation import Constants as Channels
-from fftune.errors import ConfigError, ModelError
+from fftune.errors import ConfigError, ModelError, UserCodeError
 from fftune.models.entry import ModelEntry
 from fftune.models.layers import Normalize, Normalized
 from fftune.models.origins.spec import AS_THEY_ARE, Asked, Built, ModelSource
 from fftune.models.specs import OURS, named_spec, read_spec, with_named_code
 from fftune.models.weights import read_weights, weights_hash
 from fftune.registry import MODEL_SOURCES, MODELS, source_prefix
-from fftune.user_code import UserCodeError, answering, called, defined
+from fftune.user_code import answering, called, defined
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from fftune.errors import (
     FftuneError,
     OutOfMemoryError,
     StorageError,
+    UserCodeError,
     first_words,
     nearest_class,
 )
 from fftune.training.out_of_memory import described, ran_out
-from fftune.user_code import UserCodeError
 
 STORES = ("mlflow", "sqlalchemy", "sqlite3", "psycopg2", "optuna", "pyarrow")
 """Packages of which an error in a trial is one of storage."""

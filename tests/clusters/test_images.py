@@ -48,7 +48,8 @@ def test_nothing_in_the_image_runs_as_root() -> None:
 
 def test_scripts_are_bash_and_can_be_run() -> None:
     scripts = sorted(CLUSTERS.glob("*.sh"))
-    assert [path.name for path in scripts] == ["local.sh", "mlflow.sh", "setup.sh", "token.sh"]
+    names = ["audit.sh", "local.sh", "mlflow.sh", "setup.sh", "token.sh"]
+    assert [path.name for path in scripts] == names
     for path in scripts:
         assert os.access(path, os.X_OK)
         assert path.read_text().startswith("#!/usr/bin/env bash\n")

@@ -18,7 +18,21 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fftune import config, recipes
-from fftune.cli import data, data_sign, doctor, evaluate, report, reproduce, sweep, train, view
+from fftune.cli import (
+    audit,
+    data,
+    data_inspect,
+    data_sign,
+    data_touch,
+    doctor,
+    evaluate,
+    gate,
+    report,
+    reproduce,
+    sweep,
+    train,
+    view,
+)
 from fftune.cli.flags import flags_of
 from fftune.cli.options import parse
 from fftune.cli.verbs import VERBS
@@ -96,6 +110,8 @@ def test_the_walk_finds_the_settings() -> None:
 
 COMMANDS: dict[str, tuple[Any, Any]] = {
     "evaluate": (evaluate.Evaluate, evaluate.Evaluate()),
+    "audit": (audit.Audit, audit.Audit()),
+    "gate": (gate.Gate, gate.Gate()),
     "doctor": (doctor.Doctor, doctor.Doctor()),
     "reproduce": (reproduce.Reproduce, reproduce.Reproduce()),
     "report": (report.Report, report.Report()),
@@ -105,9 +121,15 @@ COMMANDS: dict[str, tuple[Any, Any]] = {
     "data verify": (data.Verify, None),
     "data list": (data.List, None),
     "data sign": (data_sign.Sign, None),
+    "data inspect": (data_inspect.Inspect, data_inspect.Inspect(name="digits", against="mnist")),
+    "data touch": (data_touch.Touch, data_touch.Touch(name="x", out="y")),
 }
+POSITIONAL = ("data write", "data verify", "data sign", "data touch")
+"""Commands that need the name of a set before their flags."""
 MAINS = {
     "evaluate": evaluate.main,
+    "audit": audit.main,
+    "gate": gate.main,
     "doctor": doctor.main,
     "reproduce": reproduce.main,
     "report": report.main,
@@ -168,7 +190,7 @@ def check_flag(name: str, flag: str, word: str) -> None:
     """A command with one flag more, which is parsed and not done."""
     cls, default = COMMANDS[name]
     options = {} if default is None else {"default": default}
-    positional = ["digits"] if name in ("data write", "data verify", "data sign") else []
+    positional = ["digits"] if name in POSITIONAL else []
     given = [*positional, flag, word]
     with sweep.DIMENSIONS:
         said = Said(lambda: parse(cls, given, prog="fftune", **options) and None)

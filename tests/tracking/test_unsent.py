@@ -161,4 +161,4 @@ def test_whoever_opens_an_experiment_sends_what_was_kept() -> None:
     elsewhere = [path for path in package.rglob("*.py") if path.parent.name != "tracking"]
     texts = {path: path.read_text(encoding="utf-8") for path in elsewhere}
     assert [path for path, text in texts.items() if "open_tracking" in text] == []
-    assert sum("open_to_write" in text for text in texts.values()) == 5
+    assert sum("open_to_write" in text for text in texts.values()) == 6
