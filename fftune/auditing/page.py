@@ -9,13 +9,15 @@ from fftune.auditing.sentences import (
     WORD,
     ball,
     beyond_this_set,
-    percent,
     told_bar,
     told_battery,
+    told_certified,
     told_share,
     told_signature,
 )
 
+MARK = 0.4
+"""Least width of the dark bar, in percent of the scale: that of an exact count."""
 SIGN = {"pass": "✓", "fail": "✕", "inconclusive": "?"}
 STYLE = """
 :root { --pass: #17693a; --fail: #a3201d; --inconclusive: #7a5200; }
@@ -115,10 +117,8 @@ def _bar(finding: Finding) -> str:
         _gauge(finding),
         f"<p>{escape(finding.sentence)}{_finders(finding)}</p>",
     ]
-    if finding.certified_high is not None:
-        side = "at most" if finding.at_most else "at least"
-        bound = percent(finding.certified_high)
-        lines.append(f"<p>Certified, whatever the attack: {side} {bound}.</p>")
+    if bound := told_certified(finding):
+        lines.append(f"<p>Certified, whatever the attack: {bound}.</p>")
     if finding.unexcluded:
         lines.append(f'<p class="small"><b>Not excluded:</b> {escape(finding.unexcluded)}.</p>')
     if said := beyond_this_set(finding):
@@ -140,7 +140,7 @@ def _gauge(finding: Finding) -> str:
         return ""
     low, high, bar = (100 * share for share in (finding.low, finding.high, finding.bar))
     allowed = (0.0, bar) if finding.at_most else (bar, 100 - bar)
-    shown = max(high - low, 1.0)
+    shown = max(high - low, MARK)
     begin = min(max((low + high - shown) / 2, 0.0), 100 - shown)
     label = f"{NAMES[finding.measure]}: {told_share(finding)}; {told_bar(finding)}"
     at = f"left:{bar:.2f}%" if bar < 50 else f"right:{100 - bar:.2f}%"
@@ -167,7 +167,7 @@ def _looked_at(record: AuditRecord) -> str:
         "Attacks": f"{attacks if battery.attacks else 'none were needed'}; hash of all their "
         f"settings {battery.hash}",
         "Error": f"a wrong PASS, and a wrong FAIL, have a probability of at most "
-        f"{100 * record.alpha:g} %, whenever the audit stops",
+        f"{100 * record.alpha:g} % each, of all bars together, whenever the audit stops",
         "Run": f"fftune {record.fftune}, {record.created}, seed {record.seed} of the draw and of "
         f"the attacks, {battery.device}, blocks of {battery.block_size}",
     }
@@ -182,13 +182,18 @@ def _signed(record: AuditRecord) -> str:
 
 def _reading(record: AuditRecord) -> str:
     lines = [
-        "The dark bar is where the figure of <b>this set of images</b> lies; the dashed line is "
-        "the bar, and the green side is what it allows. A bar is kept to if all of the dark bar "
-        "is on the green side, broken if none of it is, else undecided.",
+        "The dark stripe is where the figure of <b>this set of images</b> lies, a thin one an "
+        "exact count; the dashed line is the bar, and the green side is what it allows. A bar is "
+        "kept to if all of the stripe is on the green side, broken if none of it is, else "
+        "undecided.",
         "A <b>false friend</b> is somebody who changes an image so little that nobody sees it, "
         "so that the net gets it right although it would not by itself: the mistake is "
         "<b>concealed</b>, and the net's score looks better than it is. An <b>adversary</b> does "
-        "the opposite.",
+        "the opposite. D are all images, D+ those that the net gets right as they are, D- its "
+        "mistakes.",
+        f"<b>Beyond this set</b> is a second claim, at {100 * (1 - record.alpha):g} %, about "
+        "images that this set is a random sample of. The verdict does not rest on it: it is on "
+        "this set alone.",
         "What attacks find is a <b>lower bound</b> of a risk: others may find more. A PASS is "
         "against the attacks named here; only a certified bound holds against all.",
     ]
@@ -197,7 +202,8 @@ def _reading(record: AuditRecord) -> str:
         lines.append(
             "Attacked examples are drawn at random, and the audit stops once every bar is "
             "decided. Its bounds hold at whatever moment it stops (confidence sequence for "
-            "sampling without replacement)."
+            "sampling without replacement). Cheap attacks go first, and each is asked what those "
+            "before it have left, so that the last ones may have had nothing to do."
         )
     items = "".join(f"<li>{line}</li>" for line in lines)
     return f"<h2>How to read this</h2><ul>{items}</ul>"

@@ -1,6 +1,7 @@
 """Sentences of an audit, for readers who know nothing of its terms."""
 
 from collections.abc import Sequence
+from math import ceil, floor
 
 from fftune.auditing.bars import Measure
 from fftune.auditing.record import AuditedBattery, Finding
@@ -39,12 +40,40 @@ UNDEFINED: dict[Measure, str] = {
 }
 
 
+ROUNDED = 1e-9
+"""Error of a share as a float, in tenths of a percent, that moves none of its digits."""
 ROUNDING = "rounding of floating point, which bounds cover for linf_dist nets alone"
 
 
 def percent(share: float) -> str:
     """A share in percent, as in "24.1 %" or "100 %"."""
     return f"{100 * share:.4g} %" if share in (0, 1) else f"{100 * share:.1f} %"
+
+
+def floor_percent(share: float) -> str:
+    """A lower bound in percent, rounded to the safe side: "25.9 %" for .2598."""
+    return percent(floor(1000 * share + ROUNDED) / 1000)
+
+
+def ceil_percent(share: float) -> str:
+    """An upper bound in percent, rounded to the safe side: "26.0 %" for .2598."""
+    return percent(ceil(1000 * share - ROUNDED) / 1000)
+
+
+def told_bounds(finding: Finding) -> str:
+    """The bounds in percent, as in "25.9 % to 28.6 %", or "exact"."""
+    if finding.exact:
+        return "exact"
+    return f"{floor_percent(finding.low)} to {ceil_percent(finding.high)}"
+
+
+def told_certified(finding: Finding) -> str:
+    """The certified bound in words, as in "at most 57.2 %"; empty: none was computed."""
+    if finding.certified_high is None:
+        return ""
+    if finding.at_most:
+        return f"at most {ceil_percent(finding.certified_high)}"
+    return f"at least {floor_percent(finding.certified_high)}"
 
 
 def told_bar(finding: Finding) -> str:
@@ -57,9 +86,11 @@ def told_share(finding: Finding) -> str:
     if finding.exact:
         return percent(finding.low)
     if finding.outcome == "inconclusive":
-        return f"{percent(finding.low)} to {percent(finding.high)}"
+        return told_bounds(finding)
     above = finding.at_most == (finding.outcome == "pass")
-    return f"at most {percent(finding.high)}" if above else f"at least {percent(finding.low)}"
+    if above:
+        return f"at most {ceil_percent(finding.high)}"
+    return f"at least {floor_percent(finding.low)}"
 
 
 def sentence(finding: Finding) -> str:
@@ -70,13 +101,13 @@ def sentence(finding: Finding) -> str:
     said = SHARES[finding.measure].format(n=finding.denominator, share=told_share(finding))
     asked = f"{told_bar(finding)} {'is allowed' if finding.at_most else 'is asked'}"
     ending = "" if finding.outcome != "inconclusive" else ", which is not decided"
-    said = f"{said[0].upper()}{said[1:]}; {asked}{ending}"
+    said = f"{said}; {asked}{ending}."
     if finding.exact or finding.measure not in DRAWN:
-        return f"{said}."
+        return f"{said[0].upper()}{said[1:]}"
     if not finding.examined:
-        return f"{said}. No attack was needed."
+        return f"{said[0].upper()}{said[1:]} No attack was needed."
     drawn = DRAWN[finding.measure].format(found=finding.found, examined=finding.examined)
-    return f"{said}. {drawn[0].upper()}{drawn[1:]}."
+    return f"{drawn}: {said}"
 
 
 def unexcluded(
@@ -123,7 +154,7 @@ def verdict(outcome: Outcome, findings: Sequence[Finding], battery: str) -> str:
         return f"{WORD[outcome]}{_against(findings, battery)}: {many} kept to."
     count = len(names[outcome])
     which = f"{count} of {len(findings)} bars {'is' if count == 1 else 'are'}"
-    done = "not kept to" if outcome == "fail" else "not decided"
+    done = "broken" if outcome == "fail" else "not decided"
     return f"{WORD[outcome]}: {which} {done}: {', '.join(names[outcome])}."
 
 
@@ -152,8 +183,8 @@ def told_signature(signature: Signature | None) -> str:
     """Say who vouches for the images, and what follows if nobody does."""
     if signature is None:
         return (
-            "data unsigned: the risk below stands, as whoever could touch these images could have "
-            "concealed mistakes of the net"
+            "data unsigned: the risk below stands. Whoever could touch these images could have "
+            "concealed mistakes of the net, whose accuracy would then be lower than is counted here"
         )
     return (
         f"data signed: all rests on whoever signed, {signature.signer} ({signature.tool}, "
@@ -165,5 +196,6 @@ def beyond_this_set(finding: Finding) -> str:
     """Say what follows for other images; empty where nothing does."""
     if finding.population_interval is None:
         return ""
-    low, high = map(percent, finding.population_interval)
+    least, most = finding.population_interval
+    low, high = floor_percent(least), ceil_percent(most)
     return f"beyond this set, if it is a random sample of what the net will meet: {low} to {high}"

@@ -4,7 +4,7 @@ from typing import Any
 
 from fftune.auditing.formats.text import markdown
 from fftune.auditing.record import AuditRecord, Finding
-from fftune.auditing.sentences import NAMES, percent
+from fftune.auditing.sentences import NAMES, told_bounds
 from fftune.errors import DataError
 from fftune.models.extras import extra
 
@@ -46,7 +46,7 @@ def printable(text: str) -> str:
 def _results(finding: Finding, record: AuditRecord, result: Any) -> list[Any]:
     """The rate, with its bounds in the metric's name; and the bound that no attack can pass."""
     name = NAMES[finding.measure]
-    bounds = "exact" if finding.exact else f"{percent(finding.low)} to {percent(finding.high)}"
+    bounds = told_bounds(finding)
     drawn = f"{finding.examined:,} of {finding.population:,} examined"
     data, settings = record.data, _settings(record)
     about = {

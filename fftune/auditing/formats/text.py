@@ -10,6 +10,8 @@ from fftune.auditing.sentences import (
     percent,
     told_bar,
     told_battery,
+    told_bounds,
+    told_certified,
     told_signature,
 )
 from fftune.report.terminal import Block, grid, plain
@@ -56,13 +58,12 @@ def blocks(record: AuditRecord) -> list[Block]:
 
 def _row(finding: Finding) -> tuple[str, ...]:
     by = finding.found_by[0].attack if finding.found_by else "-"
-    bounds = "exact" if finding.exact else f"{percent(finding.low)} to {percent(finding.high)}"
     return (
         NAMES[finding.measure],
         told_bar(finding),
         WORD[finding.outcome],
         "undefined" if finding.value is None else percent(finding.value),
-        bounds,
+        told_bounds(finding),
         f"{finding.examined:,} of {finding.population:,}",
         by,
     )
@@ -70,9 +71,8 @@ def _row(finding: Finding) -> tuple[str, ...]:
 
 def _lines(finding: Finding) -> list[str]:
     lines = [finding.sentence]
-    if finding.certified_high is not None:
-        side = "at most" if finding.at_most else "at least"
-        lines.append(f"  certified: {side} {percent(finding.certified_high)}, whatever the attack")
+    if bound := told_certified(finding):
+        lines.append(f"  certified: {bound}, whatever the attack")
     if finding.unexcluded:
         lines.append(f"  not excluded: {finding.unexcluded}")
     if said := beyond_this_set(finding):
