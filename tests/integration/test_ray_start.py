@@ -128,7 +128,7 @@ def test_sigterm_while_ray_starts_is_an_interruption(part: str, seconds: float) 
     command.send_signal(signal.SIGTERM)
     stdout, stderr = command.communicate()
     if stdout:  # it was quicker
-        assert command.returncode in (0, 130), stderr
+        assert command.returncode in (0, 130, -signal.SIGTERM), stderr  # the last: at its end
         return
     assert command.returncode == 130, stderr
     require_one_line(first + stderr, "fftune: interrupted; the same command with --resume goes on")
