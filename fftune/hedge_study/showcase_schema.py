@@ -3,8 +3,8 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
+from fftune.config import of_plain
 from fftune.errors import DataError
 from fftune.storage import write_text
 from fftune.stored_file import reading
@@ -111,18 +111,4 @@ class Showcase:
             DataError: the file is damaged.
         """
         with reading(path, "showcase", DataError):
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
-                **{k: data[k] for k in ("settings", "hedge", "n", "second_attack")},
-                flips=tuple(Flips(**one) for one in data["flips"]),
-                gaps=tuple(Gaps(**one) for one in data["gaps"]),
-                similarities=tuple(Similarity(**one) for one in data["similarities"]),
-                linear=tuple(Linear(**one) for one in data["linear"]),
-                strips=tuple(_strip(one) for one in data["strips"]),
-                surfaces=tuple(Surface(**one) for one in data["surfaces"]),
-            )
-
-
-def _strip(data: dict[str, Any]) -> Strip:
-    pictures = tuple(ImageStrip(**one) for one in data["pictures"])
-    return Strip(kind=data["kind"], id=data["id"], pictures=pictures)
+            return of_plain(cls, json.loads(path.read_text(encoding="utf-8")))
