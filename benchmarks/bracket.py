@@ -111,7 +111,7 @@ def ends(bracket: Bracket) -> str:
 
 
 def attacked(net: nn.Module, images: Dataset, rows: Outcomes, threat: ThreatModel) -> str:
-    """What the strongest attacks do to images whose bounds are known: they break no certified one.
+    """Attack images whose bounds are known as strongly as can be: no certified one breaks.
 
     Raises:
         CrossedBoundsError: they do.

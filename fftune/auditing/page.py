@@ -15,6 +15,7 @@ from fftune.auditing.sentences import (
     told_share,
     told_signature,
 )
+from fftune.report.html_document import html_document
 
 MARK = 0.4
 """Least width of the dark bar, in percent of the scale: that of an exact count."""
@@ -59,27 +60,14 @@ code, pre { font-size: .85rem; overflow-wrap: anywhere; }
 pre { background: #f4f6f8; padding: 1rem; overflow-x: auto; white-space: pre-wrap; }
 footer { color: #4a5157; margin-top: 2rem; font-size: .9rem; }
 """
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-</body>
-</html>
-"""
 
 
 def page(record: AuditRecord) -> str:
     """The audit as a file of HTML."""
-    title = escape(f"{WORD[record.outcome]}: audit of {record.model.name}")
+    title = f"{WORD[record.outcome]}: audit of {record.model.name}"
     parts = (summary(record), _looked_at(record), _reading(record), _details(record))
     body = "\n".join(parts).replace(" %", "\N{NO-BREAK SPACE}%")
-    return PAGE.format(title=title, style=STYLE, body=body)
+    return html_document(title, STYLE, body)
 
 
 def summary(record: AuditRecord) -> str:

@@ -179,7 +179,7 @@ def _rival(z: Tensor, y: Tensor) -> Tensor:
 def _worst(
     certificate: Certificate, kept: Tensor, pred: Tensor, rival: Tensor, y: Tensor
 ) -> Tensor:
-    """What is answered at worst, where `kept` says whose answer stays right, or wrong."""
+    """Predictions at worst, where `kept` marks those that stay right, or wrong."""
     if certificate.goal == "adversarial":
         return torch.where((pred == y) & ~kept, rival, pred)
     return torch.where((pred != y) & ~kept, y, pred)

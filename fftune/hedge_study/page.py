@@ -16,25 +16,18 @@ from fftune.hedge_study.plots import (
 )
 from fftune.hedge_study.showcase_schema import Showcase, Strip
 from fftune.hedge_study.summary import HedgeResult, hedge_caveats, hedge_headlines, hedge_table
+from fftune.report.html_document import html_document
 from fftune.report.html_tables import meanings, scrolling
 from fftune.report.page import PLAIN, STYLE
 from fftune.report.plotly_code import plotly_code
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}
-.strip {{ display: flex; flex-wrap: wrap; gap: .75rem; margin: 0 0 1rem; }}
-.strip figure {{ margin: 0; width: 8.5rem; }}
-.strip img {{ width: 100%; image-rendering: pixelated; border: 1px solid #dde1e5; }}
-.strip figcaption {{ font-size: .78rem; color: #4a5157; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
+STRIPS = """
+.strip { display: flex; flex-wrap: wrap; gap: .75rem; margin: 0 0 1rem; }
+.strip figure { margin: 0; width: 8.5rem; }
+.strip img { width: 100%; image-rendering: pixelated; border: 1px solid #dde1e5; }
+.strip figcaption { font-size: .78rem; color: #4a5157; }
+"""
+BODY = """<h1>{title}</h1>
 {findings}
 {figures}
 <ul>{caveats}</ul>
@@ -47,8 +40,6 @@ PAGE = """<!doctype html>
 <h2>Settings</h2>
 <details><summary>{name}</summary><pre>{settings}</pre></details>
 <footer>fftune {version}</footer>
-</body>
-</html>
 """
 
 
@@ -59,9 +50,9 @@ def hedge_page(result: HedgeResult) -> str:
     parts = [figures.html(f) for f in maps] if maps else _fronts(result, figures)
     title = "Over a grid, on all images" if maps else "What a hedge costs, and what it is worth"
     failed = [f"{result.describe(f.settings)}: {f.reason}" for f in result.front.failures]
-    return PAGE.format(
-        title=escape(f"fftune: {result.config.name}"),
-        style=STYLE,
+    page_title = f"fftune: {result.config.name}"
+    body = BODY.format(
+        title=escape(page_title),
         findings="\n".join(f'<p class="finding">{escape(s)}</p>' for s in hedge_headlines(result)),
         figures=f"<h2>{title}</h2>" + "\n".join(parts),
         caveats="".join(f"<li>{escape(line)}</li>" for line in hedge_caveats(result)),
@@ -73,6 +64,7 @@ def hedge_page(result: HedgeResult) -> str:
         settings=escape(to_json(result.config)),
         version=__version__,
     )
+    return html_document(page_title, STYLE + STRIPS, body)
 
 
 class _Figures:

@@ -77,7 +77,7 @@ class Results:
 
 
 def _read_analysis(path: Path) -> Mapping[str, Any]:
-    """What an analysis returned, whose form its own item alone knows."""
+    """Read the result of an analysis, whose form its own item alone knows."""
     found = read_object(path, "analysis", DataError)
     kept = path.with_suffix(".sha256")  # versions before 0.2.0 kept none
     if kept.exists() and read_text(kept, "checksum", DataError).strip() != sha256(path):

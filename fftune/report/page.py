@@ -6,6 +6,7 @@ from html import escape
 from fftune import __version__
 from fftune.config import Settings, to_json
 from fftune.report.gaps import Gap
+from fftune.report.html_document import html_document
 from fftune.report.html_tables import meanings, one_by_one, scrolling
 from fftune.report.plotly_code import plotly_code
 from fftune.report.plots import fronts, gap
@@ -32,16 +33,7 @@ pre { background: #f4f6f8; padding: 1rem; overflow-x: auto; font-size: .8rem; }
 li, footer { color: #4a5157; }
 """
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
+BODY = """<h1>{title}</h1>
 {findings}
 <h2>Natural against hypocritical risk</h2>
 {plotly}{figure}
@@ -59,8 +51,6 @@ dominated: another model is better in both risks.</p>
 <h2>Settings</h2>
 {settings}
 <footer>fftune {version}</footer>
-</body>
-</html>
 """
 
 
@@ -80,9 +70,9 @@ def page(studies: Sequence[StudyResult], between: Sequence[Gap] = ()) -> str:
         for failure in study.front.failures
     ]
     over_seeds, models, areas = means(studies), table(studies), hypervolumes(studies)
-    return PAGE.format(
-        style=STYLE,
-        title=escape("fftune: " + " and ".join(s.config.name for s in studies)),
+    title = "fftune: " + " and ".join(s.config.name for s in studies)
+    body = BODY.format(
+        title=escape(title),
         findings="\n".join(f'<p class="finding">{escape(s)}</p>' for s in headlines(studies)),
         plotly=plotly_code(),
         figure=fronts(studies).to_html(full_html=False, include_plotlyjs=False, config=PLAIN),
@@ -98,6 +88,7 @@ def page(studies: Sequence[StudyResult], between: Sequence[Gap] = ()) -> str:
         settings="\n".join(_settings(study) for study in studies),
         version=__version__,
     )
+    return html_document(title, STYLE, body)
 
 
 def _gap(found: Gap) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from fftune.config import Study
 from fftune.errors import UserError
+from fftune.report.html_document import html_document
 from fftune.report.legible import legible
 from fftune.report.page import PLAIN, STYLE
 from fftune.report.plotly_code import plotly_code
@@ -15,18 +16,9 @@ from fftune.sweeping.study_dir import StudyDir
 
 log = logging.getLogger(__name__)
 
-PAGE = """<!doctype html>
-<html lang="en">
-<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-<h1>{title}</h1>
+BODY = """<h1>{title}</h1>
 <p>Objectives of the search, on the {selection} images; Optuna's own plots.</p>
 {figures}
-</body>
-</html>
 """
 
 
@@ -49,9 +41,10 @@ def search_page(config: Study, folder: Path) -> str | None:
         + figure.to_html(full_html=False, include_plotlyjs=False, config=PLAIN)
         for title, figure in figures.items()
     ]
-    return PAGE.format(
-        title=escape(f"fftune: the search of {config.name}"),
-        style=STYLE,
+    title = f"fftune: the search of {config.name}"
+    body = BODY.format(
+        title=escape(title),
         selection=config.selection,
         figures="\n".join([plotly_code(), *sections]),
     )
+    return html_document(title, STYLE, body)

@@ -18,27 +18,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fftune import config, recipes
-from fftune.cli import (
-    audit,
-    data,
-    data_inspect,
-    data_sign,
-    data_touch,
-    doctor,
-    evaluate,
-    gate,
-    report,
-    reproduce,
-    sweep,
-    train,
-    view,
-)
+from fftune.cli import audit, data, doctor, evaluate, gate, report, reproduce, sweep, train, view
 from fftune.cli.flags import flags_of
 from fftune.cli.options import parse
 from fftune.cli.verbs import VERBS
 from fftune.config import HedgeSweep, SweepConfig
-from fftune.config.study import kind_record
 from fftune.errors import UserError
+from tests.cli import commands
 from tests.fuzz.said import Said
 
 EXAMPLES = int(os.environ.get("FFTUNE_FUZZ_EXAMPLES", "4000"))
@@ -108,23 +94,8 @@ def test_the_walk_finds_the_settings() -> None:
 
 # Below: command lines.
 
-COMMANDS: dict[str, tuple[Any, Any]] = {
-    "evaluate": (evaluate.Evaluate, evaluate.Evaluate()),
-    "audit": (audit.Audit, audit.Audit()),
-    "gate": (gate.Gate, gate.Gate()),
-    "doctor": (doctor.Doctor, doctor.Doctor()),
-    "reproduce": (reproduce.Reproduce, reproduce.Reproduce()),
-    "report": (report.Report, report.Report()),
-    "train": (train.Train, train.Train()),
-    "view": (view.View, view.View(name="x")),
-    "data write": (data.Write, None),
-    "data verify": (data.Verify, None),
-    "data list": (data.List, None),
-    "data sign": (data_sign.Sign, None),
-    "data inspect": (data_inspect.Inspect, data_inspect.Inspect(name="digits", against="mnist")),
-    "data touch": (data_touch.Touch, data_touch.Touch(name="x", out="y")),
-}
-POSITIONAL = ("data write", "data verify", "data sign", "data touch")
+COMMANDS = {name: (cls, default) for name, (cls, default, _) in commands.COMMANDS.items()}
+POSITIONAL = ("data write", "data verify", "data sign")
 """Commands that need the name of a set before their flags."""
 MAINS = {
     "evaluate": evaluate.main,
@@ -140,14 +111,6 @@ MAINS = {
 }
 
 
-def swept(name: str) -> tuple[Any, Any]:
-    """The command of a study."""
-    study = recipes.study(name, "tiny")
-    made = sweep._command_type(kind_record(study.kind), type(study))
-    return made, made(config=study)
-
-
-COMMANDS |= {"sweep thrm": swept("thrm"), "sweep hedge": swept("hedge")}
 OPTIONS = [
     (name, f.name)
     for name, (cls, _) in COMMANDS.items()

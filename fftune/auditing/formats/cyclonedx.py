@@ -122,7 +122,7 @@ def _interval(low: float, high: float) -> dict[str, str]:
 
 
 def _limitations(record: AuditRecord) -> Iterator[str]:
-    """What was not excluded, and what all rests on."""
+    """Doubts that were not excluded, and who vouches for the data."""
     for finding in record.findings:
         if finding.unexcluded:
             yield f"{finding.question}: {finding.unexcluded}"

@@ -170,7 +170,7 @@ def _table(path: Path) -> list[dict[str, Any]]:
 
 
 def _delimiter(header: str) -> str:
-    """What separates values, as some programs and languages have it."""
+    """The separator of values: a comma, or what some programs and languages have instead."""
     return max(",;\t", key=header.count)
 
 

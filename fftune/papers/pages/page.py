@@ -18,6 +18,7 @@ from fftune.papers.pages.pictures import PictureFormat, save_pictures
 from fftune.papers.pages.render import Form, note, render, render_item, scale_note
 from fftune.papers.pages.summaries import summaries
 from fftune.registry import PAPERS
+from fftune.report.html_document import html_document
 from fftune.report.page import PLAIN, STYLE
 from fftune.storage import write_text
 from fftune.stored_file import read_text
@@ -52,20 +53,6 @@ SIGN: dict[Literal["red", "green", ""], str] = {"red": "✗", "green": "✓", ""
 EVERY = "every"
 """Scale of what is in closed form."""
 INDEX_COLUMNS = ("key", "what it is", "state", "scale", "numbers", "directions", "files")
-PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body>
-{body}
-<footer>fftune {version}</footer>
-</body>
-</html>
-"""
 
 
 def write_item(
@@ -308,9 +295,5 @@ def _links(files: Sequence[str]) -> str:
 
 
 def _laid_out(title: str, parts: Iterable[str]) -> str:
-    return PAGE.format(
-        title=escape(title),
-        style=STYLE + TABLE_STYLE + PAGE_STYLE,
-        body="\n".join(parts),
-        version=__version__,
-    )
+    body = "\n".join((*parts, f"<footer>fftune {__version__}</footer>"))
+    return html_document(title, STYLE + TABLE_STYLE + PAGE_STYLE, body)
