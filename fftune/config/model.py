@@ -9,6 +9,14 @@ from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
 from fftune.names import plain_name
 
+VARIANTS = {
+    "average": "moving average of the weights of a training",
+    "best": "net of a training that did best on its validation images",
+}
+"""Nets that a training leaves beside the last one, which papers take, by their folders."""
+NOT_PUBLISHED = "not as published: papers take the last net"
+"""Mark of all `VARIANTS` in output."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputSpec:
@@ -83,8 +91,17 @@ class ModelSpec:
             function = self.factory.rpartition(".py:")[2].partition(":")[0]
             return plain_name(f"{function}-{last}" if last.isdecimal() else last)
         path = Path(self.weights).absolute()
+        if self.variant:
+            return plain_name(f"{_telling(path.parents[1])}-{self.variant}")
         inside = path.parent.name == "checkpoint" and len(path.parents) > 2
         return plain_name(_telling(path.parents[1] if inside else path.with_name(path.stem)))
+
+    @property
+    def variant(self) -> str:
+        """Key of `VARIANTS`, told by the folder of its weights; empty for any other net."""
+        path = Path(self.weights).absolute()
+        found = path.name == "weights.pt" and path.parent.name in VARIANTS
+        return path.parent.name if found and len(path.parents) > 2 else ""
 
     def absolute(self) -> "ModelSpec":
         """The spec with absolute paths, for a process with another working directory."""
