@@ -10,8 +10,8 @@ from fftune.config.validation import require, require_words
 from fftune.names import plain_name
 
 VARIANTS = {
-    "average": "moving average of the weights of a training",
-    "best": "net of a training that did best on its validation images",
+    "average": "moving average of the weights",
+    "best": "best on validation images",
 }
 """Nets that a training leaves beside the last one, which papers take, by their folders."""
 NOT_PUBLISHED = "not as published: papers take the last net"

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from fftune.config import Constants, InputSpec, ModelSpec, require
-from fftune.config.model import Origin
+from fftune.config.model import NOT_PUBLISHED, VARIANTS, Origin
 from fftune.config.normalisation import DATA, NONE, RULE, constants_of, spelled
 from fftune.config.normalisation import Constants as Channels
 from fftune.errors import ConfigError, ModelError, UserCodeError
@@ -17,6 +17,7 @@ from fftune.models.entry import ModelEntry
 from fftune.models.layers import Normalize, Normalized
 from fftune.models.origins.spec import AS_THEY_ARE, Asked, Built, ModelSource
 from fftune.models.specs import OURS, named_spec, read_spec, with_named_code
+from fftune.models.variants import checkpoint_at
 from fftune.models.weights import read_weights, weights_hash
 from fftune.registry import MODEL_SOURCES, MODELS, source_prefix
 from fftune.user_code import answering, called, defined
@@ -93,7 +94,8 @@ def loaded(spec: ModelSpec, *, bare: bool = False) -> Loaded:
     fresh = bare or bool(spec.weights)
     built = _built(spec, fresh=fresh)
     constants, why = _normalisation(spec, built, fresh=fresh)
-    told = [built.told] if built.told else []
+    told = [f"{VARIANTS[spec.variant]}, {NOT_PUBLISHED}"] if spec.variant else []
+    told += [built.told] if built.told else []
     with answering(f"model {spec.factory!r}"):
         net = built.net if constants is None else Normalized(built.net, *constants)
         if spec.weights and not bare:
@@ -272,13 +274,14 @@ def read_net(place: str, model: str = "") -> nn.Module:
     """The net of a checkpoint folder, or as `--model` names it, in eval mode.
 
     Args:
+        place: may end in a variant, as in `runs/mine@average`.
         model: the user's code that a checkpoint may run; see `with_named_code`.
 
     Raises:
         ModelError: there is none, or it would run code that was not named.
     """
-    if (Path(place) / "model.json").is_file():
-        return load_model(with_named_code(read_spec(Path(place)), Path(place), model))
+    if (folder := checkpoint_at(place)) is not None:
+        return load_model(with_named_code(read_spec(folder), folder, model))
     try:
         return load_model(named_spec(place))
     except ConfigError as error:

@@ -12,6 +12,7 @@ from fftune.errors import ModelError
 from fftune.models import eval_mode, make_model
 from fftune.models.fits import check_fit
 from fftune.models.specs import read_spec
+from fftune.models.variants import checkpoint_at
 from fftune.models.weights import read_weights
 from fftune.user_code import answering
 
@@ -50,9 +51,10 @@ def _weights_of(place: Path) -> str:
     Raises:
         ModelError: there is none.
     """
+    if (found := checkpoint_at(str(place))) is not None:
+        return read_spec(found).weights
     if not place.is_dir():
         return str(place)
-    for folder in (place, place / "checkpoint"):
-        if (folder / "model.json").is_file():
-            return read_spec(folder).weights
+    if (place / "checkpoint/model.json").is_file():
+        return read_spec(place / "checkpoint").weights
     raise ModelError(f"init_model must be a checkpoint or a file of weights, got {str(place)!r}")
