@@ -40,6 +40,9 @@ class SamplerSpec:
     """The sampler itself searches a `log1p` range evenly, an axis that Optuna does not know."""
     reads: tuple[str, ...] | None = None
     """Those of the settings `trials`, `margin` and `sampler_seed` that it reads; None: any."""
+    bounded: bool = True
+    """It may search a study with bounds, `Study.where`; Optuna's samplers that know constraints
+    stay below them."""
     stands_for: Callable[[Study], str] | None = None
     """Name of the strategy that is used in this one's place."""
 
@@ -105,6 +108,10 @@ def check_strategy(config: Study) -> None:
     if not spec.accepts(config):
         space = " ".join(map(str, config.dimensions))
         raise ConfigError(f"space must be {spec.needs} for strategy {name!r}, got {space!r}")
+    if config.where and not spec.bounded:
+        raise ConfigError(
+            f"where must be left out with strategy {name!r}, which knows no bounds ('gp' does)"
+        )
 
 
 def planned(config: Study) -> int:
