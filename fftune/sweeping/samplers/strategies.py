@@ -81,6 +81,7 @@ GAP = SamplerSpec(
     needs="one range of floats from 0 on and two risks ('gp' takes any)",
     reads=("trials", "margin"),
     own_axis=True,
+    bounded=False,
 )
 GRID = SamplerSpec(
     make=_random,  # never asked: all of the search is queued
@@ -97,5 +98,6 @@ GP = SamplerSpec(make=_gp, queue=corners, reads=DRAWN)
 TPE = SamplerSpec(make=_tpe, queue=corners, reads=DRAWN)
 RANDOM = SamplerSpec(make=_random, queue=_shuffled, reads=DRAWN)
 AUTO = SamplerSpec(
-    make=make_sampler, stands_for=lambda config: "gap" if GAP.accepts(config) else "gp"
+    make=make_sampler,
+    stands_for=lambda config: "gap" if GAP.accepts(config) and not config.where else "gp",
 )
