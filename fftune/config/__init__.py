@@ -5,11 +5,8 @@ exactly: `8 / 255` keeps all its bits.
 """
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
-<<<<<<< HEAD
-from fftune.config.conditioning import Conditioning, LambdaDraws
-=======
 from fftune.config.bound import Bound
->>>>>>> search24
+from fftune.config.conditioning import Conditioning, LambdaDraws
 from fftune.config.data import (
     PERTURBED,
     Augmentation,

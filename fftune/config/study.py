@@ -77,7 +77,8 @@ class Study(ABC):
     strategy: str = "auto"
     """Search strategy. `auto` is `gap` for one range and two risks without `where`, else `gp`;
     `grid` tries each of `lam`, or every combination of choices; `tpe`, `random`, or a sampler of
-    your own as `FILE.py:NAME`."""
+    your own as `FILE.py:NAME`. `one-net` and `soup` read each of `lam` off two trainings' worth:
+    one net for all of them, or the weights between those of the least and the greatest."""
     trials: int = 9
     """Number of trials, >= 1. `grid` tries all of its own."""
     space: tuple[Dimension, ...] = ()
@@ -166,6 +167,8 @@ class SweepConfig(Study):
     lam: tuple[float, ...] = PAPER_LAMBDAS
     """Weights of the second term. The grid tries each; other strategies search from the least to
     the greatest."""
+    one_net_length: float = field(default=2.0, metadata={SINCE: 7})
+    """Epochs of the one training of `one-net`, in those of a training of one lambda, > 0."""
     seeds: int = 1
     """Trainings per trial, >= 1. Their seeds are those from `base.seed` on; fronts are of means."""
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
@@ -176,6 +179,8 @@ class SweepConfig(Study):
         for lam in self.lam:
             require("lam", 0 <= lam < math.inf, ">= 0 and finite", lam)
         require("seeds", self.seeds >= 1, ">= 1", self.seeds)
+        length = self.one_net_length
+        require("one_net_length", length * self.base.optimizer.epochs >= 0.5, "an epoch", length)
         alone = not self.stopping.rungs or self.base.workers == 1
         require("stopping.rungs", alone, "empty where base.workers > 1", self.stopping.rungs)
         last, searched = self.base.optimizer.epochs, {one.path for one in self.space}

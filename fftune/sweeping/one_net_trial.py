@@ -11,13 +11,14 @@ from math import log1p
 from pathlib import Path
 from typing import cast
 
-from fftune.config import OptimizerConfig, Settings, Study, SweepConfig, TrainConfig
+from fftune.config import OptimizerConfig, Study, SweepConfig, TrainConfig
 from fftune.errors import ConfigError, ModelError
 from fftune.objectives import find_objective
 from fftune.sweeping.shared_training import shared_training
 from fftune.sweeping.study_kind import SeedRun
-from fftune.sweeping.training_trial import perturbed, sweep_of, train_in
+from fftune.sweeping.training_trial import sweep_of, train_in
 from fftune.training.checkpoint import Checkpoint, at_lambda
+from fftune.training.cost import perturbed_examples
 from fftune.training.history import write_history
 from fftune.training.run_dir import RunDir
 from fftune.training.soup import blended
@@ -60,7 +61,7 @@ def read_off(run: SeedRun) -> int:
         run.study, f"one-net-{config.seed}", lambda folder: train_in(run, config, folder)
     )
     _leave(at_lambda(_ended(folder), run.config.lam), run.folder)
-    return perturbed(config) if _is_first(run) else 0
+    return perturbed_examples(config) if _is_first(run) else 0
 
 
 def blend(run: SeedRun) -> int:
@@ -77,7 +78,7 @@ def blend(run: SeedRun) -> int:
     share = log1p(run.config.lam) - log1p(low.lam)
     share /= log1p(high.lam) - log1p(low.lam)
     _leave(blended(_ended(first), _ended(second), share), run.folder)
-    return perturbed(low) + perturbed(high) if _is_first(run) else 0
+    return perturbed_examples(low) + perturbed_examples(high) if _is_first(run) else 0
 
 
 def is_over_lambda(config: Study) -> bool:
@@ -95,11 +96,6 @@ def has_one_net(config: Study) -> bool:
         return bool(find_objective(cast("SweepConfig", config).base.objective).one_net)
     except ConfigError:
         return False
-
-
-def by_lambda(config: Study) -> tuple[Settings, ...]:
-    """Each lambda of a study, in the order in which they are given."""
-    return config.grid
 
 
 def _seeded(run: SeedRun, configs: list[TrainConfig]) -> list[TrainConfig]:
