@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, cast
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.literals import Selection
 from fftune.config.search_space import Dimension, Settings, check_space, is_whole
-from fftune.config.serialization import from_json, to_json
+from fftune.config.serialization import SINCE, from_json, to_json
 from fftune.config.training import TrainConfig
 from fftune.config.validation import require, require_words
 from fftune.names import is_label, require_name
@@ -152,10 +152,15 @@ class SweepConfig(Study):
     the greatest."""
     seeds: int = 1
     """Trainings per trial, >= 1. Their seeds are those from `base.seed` on; fronts are of means."""
+    variants: bool = field(default=False, metadata={SINCE: 7})
+    """Evaluate the other nets of each training as well, the average of its weights and the one
+    that did best on validation images: their fronts are compared, and are not as published."""
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
     def __post_init__(self) -> None:
         require_words(self)
+        some = self.base.average_decay > 0 or self.base.validate_every != 0
+        require("variants", some or not self.variants, "off where trainings keep none", True)
         require("lam", len(set(self.lam)) == len(self.lam) > 0, "distinct values", self.lam)
         for lam in self.lam:
             require("lam", 0 <= lam < math.inf, ">= 0 and finite", lam)
