@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fftune.config.conditioning import Conditioning
 from fftune.config.literals import Constants
 from fftune.config.normalisation import constants_of
 from fftune.config.serialization import SINCE
@@ -72,6 +73,8 @@ class ModelSpec:
     """Normalisation put before the net; see `config.normalisation`. Empty: the source's own."""
     origin: Origin | None = field(default=None, metadata={SINCE: 5})
     """Its provenance; None: it was not loaded yet, or there is nothing to tell."""
+    conditioning: Conditioning | None = field(default=None, metadata={SINCE: 7})
+    """How it depends on lambda, where it is one net for all; None: it does not."""
 
     def __post_init__(self) -> None:
         require_words(self)

@@ -8,6 +8,7 @@ from os.path import abspath
 from typing import Any
 
 from fftune.config.attack import AttackConfig
+from fftune.config.conditioning import LambdaDraws
 from fftune.config.data import Augmentation, DataSpec
 from fftune.config.literals import (
     Algorithm,
@@ -120,6 +121,9 @@ class TrainConfig:
     lam: float = UNSAID
     """Weight of the second term; 0 is standard training. Recipes give 6 to an objective
     that has such a term, and 0 to others; a config in Python must say it."""
+    draws: LambdaDraws = field(default_factory=LambdaDraws, metadata={SINCE: 7})
+    """Distribution of lambda where one net is trained for all up to `lam`: `thrm_all`,
+    `trades_all`."""
     attack: AttackConfig = field(default_factory=lambda: AttackConfig(steps=10))
     data: DataSpec = field(default_factory=DataSpec)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -170,6 +174,8 @@ class TrainConfig:
         self._check_objective()
         require("lam", self.lam >= 0, ">= 0", self.lam)
         require("lam", math.isfinite(self.lam), "finite", self.lam)
+        if self._for_all_lambdas:
+            self._check_one_net()
         if self.init_model:
             object.__setattr__(self, "init_model", abspath(self.init_model))
         require("width", self.width is None or self.width >= 1, ">= 1", self.width)
@@ -222,6 +228,17 @@ class TrainConfig:
             needed = OBJECTIVES[self.objective].needs_model
             if needed and self.model != needed:
                 _refuse_model(f"objective {self.objective!r}", needed, self.model)
+
+    def _check_one_net(self) -> None:
+        one = f"objective {self.objective!r}"
+        require("lam", self.lam > 0, f"> 0 for {one}, the greatest of its lambdas", self.lam)
+        require("workers", self.workers == 1, f"1 for {one}", self.workers)
+
+    @property
+    def _for_all_lambdas(self) -> bool:
+        """One net is trained for all lambdas; a file of the user's is asked when it is run."""
+        found = None if is_of_file(self.objective) else OBJECTIVES[self.objective]
+        return bool(getattr(found, "all_lambdas", False))
 
     @property
     def _weighted(self) -> bool:
