@@ -171,10 +171,15 @@ class SweepConfig(Study):
     """Epochs of the one training of `one-net`, in those of a training of one lambda, > 0."""
     seeds: int = 1
     """Trainings per trial, >= 1. Their seeds are those from `base.seed` on; fronts are of means."""
+    variants: bool = field(default=False, metadata={SINCE: 7})
+    """Evaluate the other nets of each training as well, the average of its weights and the one
+    that did best on validation images: their fronts are compared, and are not as published."""
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
 
     def __post_init__(self) -> None:
         require_words(self)
+        some = self.base.average_decay > 0 or self.base.validate_every != 0
+        require("variants", some or not self.variants, "off where trainings keep none", True)
         require("lam", len(set(self.lam)) == len(self.lam) > 0, "distinct values", self.lam)
         for lam in self.lam:
             require("lam", 0 <= lam < math.inf, ">= 0 and finite", lam)

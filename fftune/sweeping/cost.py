@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 from fftune.config import Device, SweepConfig, TrainConfig, with_settings
+from fftune.config.model import VARIANTS
 from fftune.data.catalog import opened_once, place_framed
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.job import block_size_of
@@ -75,11 +76,14 @@ def _jobs(config: SweepConfig, bases: list[TrainConfig]) -> list[Job]:
 
 
 def _evaluation(config: SweepConfig) -> Work:
-    """Passes that judge one net: each attack's, and its clean and perturbed predictions."""
+    """Passes that judge the nets of one training: each attack's, and the predictions, clean and
+    perturbed.
+    """
     base = config.base
     examples = sum(len(place_framed(base.data, split)[1]) for split in ("validation", "test"))
     steps = [attack.config.steps for attack in attacks_of(config.battery, base.attack.threat)]
-    return Work(forwards=2 * len(steps), crafts=sum(steps)) * examples
+    nets = 1 + len(VARIANTS) if config.variants else 1
+    return Work(forwards=2 * len(steps), crafts=sum(steps)) * (examples * nets)
 
 
 def _bases(config: SweepConfig) -> list[TrainConfig]:

@@ -22,6 +22,7 @@ from fftune.config import (
     require,
     to_json,
 )
+from fftune.config.model import VARIANTS
 from fftune.data.catalog import place_framed
 from fftune.data.subset import sample
 from fftune.errors import DeviceError
@@ -110,8 +111,8 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
     trained = time.perf_counter()
     with torch_threads(config.threads):
         outcomes = _evaluated(sweep, model, name=f"{sweep.name}-{run.trial}")
-    outcomes.write(folder / "outcomes.parquet")
-    counts = _counts(sweep, outcomes)
+    outcomes.write(folder / rows_file())
+    counts = counts_of(sweep, outcomes)
     validation, test = (counts[split] for split in SPLITS)
     ends = tuple(one for one in brackets(outcomes) if one.split == "test")
     bounds = {k: r.value for one in ends for k, r in one.rates().items() if r.n}
@@ -120,6 +121,8 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
         | {f"validation/{name}": value for name, value in rates(validation).items()}
         | bounds
     )
+    if sweep.variants:
+        _evaluate_variants(run)
     for name in ("config.json", "history.parquet", "outcomes.parquet"):
         run.tracked.file(folder / name)
     return SeedResult(
@@ -136,6 +139,25 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
         remarks=remarks_of(outcomes),
         brackets=ends,
     )
+
+
+def _evaluate_variants(run: SeedRun) -> None:
+    """Leave the rows of the other nets of a training beside those of the last one."""
+    sweep, folder = sweep_of(run), run.folder
+    for variant in VARIANTS:
+        if not (folder / variant / "model.json").exists():
+            continue
+        name = f"{sweep.name}-{run.trial}-{variant}"
+        with torch_threads(run.config.threads):
+            outcomes = _evaluated(sweep, read_spec(folder / variant), name=name)
+        outcomes.write(folder / rows_file(variant))
+        found = rates(counts_of(sweep, outcomes)["test"])
+        run.tracked.metrics({f"not_as_published/{variant}/{k}": v for k, v in found.items()})
+
+
+def rows_file(variant: str = "") -> str:
+    """Name of the file of the rows of a training's last net, or of another, in a trial's folder."""
+    return f"outcomes-{variant}.parquet" if variant else "outcomes.parquet"
 
 
 def train_alone(run: SeedRun) -> int:
@@ -201,7 +223,7 @@ def _own_images() -> Iterator[None]:
         remarks.removeFilter(is_other)
 
 
-def _counts(sweep: SweepConfig, outcomes: Outcomes) -> dict[Selection, RiskCounts]:
+def counts_of(sweep: SweepConfig, outcomes: Outcomes) -> dict[Selection, RiskCounts]:
     """Counts by split; of a split without examples all are 0, and every rate is undefined."""
     some = evaluated_splits(sweep.base.data)
     attack = first_attack(sweep)
@@ -218,12 +240,18 @@ def first_attack(sweep: SweepConfig) -> str:
     return attacks_of(sweep.battery, sweep.base.attack.threat)[0].name
 
 
-def hypocritical_rows(study: StudyDir, number: int, split: Selection) -> list[Outcomes]:
-    """Rows of the hypocritical attack on one trial, one table a training seed."""
+def hypocritical_rows(
+    study: StudyDir, number: int, split: Selection, variant: str = ""
+) -> list[Outcomes]:
+    """Rows of the hypocritical attack on one trial, one table a training seed.
+
+    Args:
+        variant: key of `VARIANTS` for another net than the last.
+    """
     attack = first_attack(cast("SweepConfig", study.config))
     folders = [study.seed_folder(number, seed) for seed in study.config.training_seeds]
     return [
-        Outcomes.read(folder / "outcomes.parquet").where(
+        Outcomes.read(folder / rows_file(variant)).where(
             goal="hypocritical", attack=attack, split=split
         )
         for folder in folders
