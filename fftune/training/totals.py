@@ -1,6 +1,6 @@
 """Sums over the steps of an epoch, and the record that they come to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -12,9 +12,10 @@ class EpochTotals:
     """Sums over the steps of an epoch. Tensors stay on the device, as reading would wait for it."""
 
     losses: Tensor
-    """(steps,), the summed loss of the examples of each step; 0 for steps to come."""
+    """(steps,), the summed loss of the examples of each step; 0 for steps to come. (steps, k) of k
+    nets side by side."""
     right: Tensor
-    """Number of right predictions, a scalar."""
+    """Number of right predictions, a scalar; (k,) of k nets side by side."""
     lr: float
     """Learning rate of the first step."""
     step: int = 0
@@ -29,6 +30,11 @@ class EpochTotals:
         self.losses[self.step] = loss
         self.right += right
         self.step += 1
+
+    def of(self, copies: Tensor) -> "EpochTotals":
+        """Means over some of several nets, given by their indices, as the totals of one net."""
+        losses, right = self.losses[:, copies], self.right[copies]
+        return replace(self, losses=losses.mean(1), right=right.mean())
 
     def record(self, epoch: int, examples: int) -> EpochRecord:
         """The measurements of these steps, which took so many examples. Waits for the device."""

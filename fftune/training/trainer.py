@@ -3,10 +3,10 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +17,7 @@ from fftune.data.dataset import Batch
 from fftune.data.official_split import ListedSplit
 from fftune.errors import DivergedError, ModelError
 from fftune.keyed_noise import Noise
+from fftune.models.side_by_side import side_by_side
 from fftune.objectives import TrainingHooks, objective_of
 from fftune.progress import Progress
 from fftune.training.checkpoint import Checkpoint
@@ -63,6 +64,8 @@ class Trainer:
     best: float = -1.0
     stopped: str = ""
     """Reason why training ended before its last epoch, or empty."""
+    lams: tuple[float, ...] = ()
+    """Those of nets side by side; empty: there is one net."""
 
     @classmethod
     def begin(
@@ -74,11 +77,13 @@ class Trainer:
         folder: RunDir | None,
         save_seconds: float,
         data: TrainingData | None = None,
-    ) -> "Trainer":
+        lams: tuple[float, ...] = (),
+    ) -> Self:
         """A run before its first step.
 
         Args:
             data: what `open_data` has opened; None opens it now.
+            lams: of so many nets side by side; empty: of one, with `config`'s. See `FusedTrainer`.
 
         Raises:
             ConfigError, DataError: the settings do not fit the data.
@@ -86,6 +91,8 @@ class Trainer:
         data = data or open_data(config)
         stream = open_stream(config, group, device=device, data=data)
         model = init_model(config, stream.inputs).to(device)
+        if lams:
+            model = side_by_side(model, len(lams), stream.inputs, name=f"model {config.model!r}")
         layout = layout_of(model, stream.inputs, device)
         optimizer = make_optimizer(model, config)
         steps = [stream.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
@@ -100,8 +107,10 @@ class Trainer:
             layout=layout,
             steps=sum(steps),
             hooks=hooks,
+            lams=lams,
         )
-        name = f"{config.objective} lam={config.lam:g}"
+        told = ",".join(f"{lam:g}" for lam in lams or (config.lam,))
+        name = f"{config.objective} lam={told}"
         return cls(
             config=config,
             group=group,
@@ -118,6 +127,7 @@ class Trainer:
             hooks=hooks,
             progress=Progress(name, unit="steps", total=sum(steps)),
             save_seconds=save_seconds,
+            lams=lams,
         )
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -202,7 +212,7 @@ class Trainer:
         self._require_finite(totals.losses, epoch)
         totals.seconds = time.perf_counter() - began  # the device is done only now
         totals.waited = self.stream.waited - waited
-        return self._close(totals.record(epoch, self.stream.examples(epoch)))
+        return self._close(self._record(totals, epoch, self.stream.examples(epoch)))
 
     def _done(self, epoch: int) -> int:
         """Number of steps of the whole run that are done."""
@@ -210,9 +220,10 @@ class Trainer:
         return sum(map(self.stream.steps, range(1, epoch))) + step
 
     def _fresh(self, epoch: int) -> EpochTotals:
+        copies = self.stepper.copies
         return EpochTotals(
-            losses=torch.zeros(self.stream.steps(epoch), device=self.device),
-            right=torch.zeros((), device=self.device),
+            losses=torch.zeros(self.stream.steps(epoch), *copies, device=self.device),
+            right=torch.zeros(copies, device=self.device),
             lr=self.optimizer.param_groups[0]["lr"],
         )
 
@@ -234,29 +245,42 @@ class Trainer:
         loss, right = self.group.total(torch.stack([loss, right]))
         totals.add(loss, right)
 
+    def _record(self, totals: EpochTotals, epoch: int, examples: int) -> EpochRecord:
+        """The measurements of the steps of an epoch that are done."""
+        return totals.record(epoch, examples)
+
     def _close(self, record: EpochRecord) -> EpochRecord:
         """The record of an epoch that has ended, with all that is measured between two."""
         epoch = record.epoch
         if self.watch:
             robust, self.stopped = self.watch.look(self.model, epoch)
             record = replace(record, robust_accuracy=robust)
-        every = self.config.validate_every
-        if every and (epoch % every == 0 or epoch == self.config.optimizer.epochs):
+        if self._validates(epoch):
             record = replace(record, validation_accuracy=self._validated())
         return record
 
+    def _validates(self, epoch: int) -> bool:
+        """True after an epoch whose net is evaluated on the validation split."""
+        every = self.config.validate_every
+        return every > 0 and (epoch % every == 0 or epoch == self.config.optimizer.epochs)
+
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
         """Wait for the device; raise `DivergedError` with the first step of no finite loss."""
+        if fault := self._fault(losses, epoch, self.config.lam, self.history):
+            raise DivergedError(fault)
+
+    def _fault(self, losses: Tensor, epoch: int, lam: float, history: Sequence[EpochRecord]) -> str:
+        """The first of an epoch's (steps,) losses that is not finite, in words; empty: all are."""
         bad = (~losses.isfinite()).nonzero().flatten().tolist()
         if not bad:
-            return
+            return ""
         step = bad[0]
-        last = self.history[-1].loss if self.history else math.nan
+        last = history[-1].loss if history else math.nan
         if step:
             last = float(losses[step - 1]) / self.stream.share(epoch, step - 1)[1]
-        raise DivergedError(
+        return (
             f"loss is {float(losses[step])} in epoch {epoch}, step {step + 1} "
-            f"(lam {self.config.lam:g}, lr {self.config.lr:g}); the last finite one was {last:.4g}"
+            f"(lam {lam:g}, lr {self.config.lr:g}); the last finite one was {last:.4g}"
         )
 
     @cached_property
@@ -289,7 +313,8 @@ class Trainer:
         if self.group.size == 1:  # the others would wait for a leader that has raised
             self._require_finite(totals.losses, epoch)
         seen = sum(self.stream.share(epoch, step)[1] for step in range(totals.step))
-        self.progress.update(self._done(epoch), note=self._note(totals.record(epoch, seen)))
+        record = self._record(totals, epoch, seen)
+        self.progress.update(self._done(epoch), note=self._note(record))
 
     def _note(self, epoch: EpochRecord) -> str:
         """Format the measurements of an epoch, or of its steps so far, for progress."""
