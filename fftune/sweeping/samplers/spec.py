@@ -40,6 +40,9 @@ class SamplerSpec:
     """The sampler itself searches a `log1p` range evenly, an axis that Optuna does not know."""
     reads: tuple[str, ...] | None = None
     """Those of the settings `trials`, `margin` and `sampler_seed` that it reads; None: any."""
+    trains: Callable[..., int] | None = None
+    """`trains(run)` leaves the net of one `SeedRun` in its folder, with the history of training,
+    and returns the number of examples that were crafted for it; None: each trial trains its own."""
     stands_for: Callable[[Study], str] | None = None
     """Name of the strategy that is used in this one's place."""
 
