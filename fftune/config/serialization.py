@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Version of stored settings; every added field raises it. Files without one have version 1."""
 SINCE = "since"
 """Key in a field's metadata: first version with this field. Older files get its default."""

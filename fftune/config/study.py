@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal, cast
 from fftune.config.evaluation import BatteryConfig
 from fftune.config.literals import Selection
 from fftune.config.search_space import Dimension, Settings, check_space, is_whole
-from fftune.config.serialization import from_json, to_json
+from fftune.config.serialization import SINCE, from_json, to_json
 from fftune.config.training import TrainConfig
 from fftune.config.validation import require, require_words
 from fftune.names import is_label, require_name
@@ -153,6 +153,10 @@ class SweepConfig(Study):
     seeds: int = 1
     """Trainings per trial, >= 1. Their seeds are those from `base.seed` on; fronts are of means."""
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    fuse: int = field(default=1, metadata={SINCE: 7})
+    """Lambdas above 0 that `grid` trains side by side in one process, in 1 ... 128, in the order of
+    `lam`. It pays where a net alone leaves a card idle; weights are those of separate trainings
+    but for rounding."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -169,6 +173,18 @@ class SweepConfig(Study):
         Study.__post_init__(self)  # slots leave no super()
         if "lam" in (d.path for d in self.dimensions):
             require("base.lam", self.base.lam == 0, "left to the search (see lam)", self.base.lam)
+        self._check_fuse()
+
+    def _check_fuse(self) -> None:
+        """Lambdas go side by side where all are known before, and nothing else sets them apart."""
+        require("fuse", 1 <= self.fuse <= 128, "in 1 ... 128", self.fuse)
+        for free, where in (
+            (self.strategy == "grid", "without --strategy grid"),
+            ([d.path for d in self.dimensions] == ["lam"], "where more than lam is searched"),
+            (not self.stopping.rungs, "with stopping.rungs"),
+            (self.base.workers == 1, "where base.workers > 1"),
+        ):
+            require("fuse", free or self.fuse == 1, f"1 {where}", self.fuse)
 
     @property
     def method(self) -> str:

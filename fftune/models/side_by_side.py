@@ -86,6 +86,7 @@ def side_by_side(net: nn.Module, copies: int, inputs: InputSpec, *, name: str) -
     try:
         reason = _fault(net, inputs)
     except Exception as error:  # whatever the user's code raises at more channels than it knows
+        log.debug("two copies side by side failed", exc_info=True)
         reason = first_line(error)
     if reason:
         raise ConfigError(

@@ -36,11 +36,13 @@ from fftune.objectives import objective_of
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
+from fftune.sweeping.fuse_groups import groups_of
 from fftune.sweeping.samplers.spec import sampler_spec
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun
 from fftune.sweeping.trial_results import SPLITS, Estimates, SeedResult
 from fftune.training.cost import cost
+from fftune.training.fused import check_fused
 from fftune.training.history import EpochRecord
 from fftune.training.snapshots import Snapshots
 from fftune.training.tracked import train_anywhere
@@ -54,7 +56,10 @@ def check_trainings(config: SweepConfig) -> None:
         UserError: the base does not fit the data or the machine, or validation is to select
             without having examples.
     """
-    check(config.base)
+    inputs = check(config.base).inputs
+    if config.fuse > 1:
+        for group in groups_of(config, config.base.seed):
+            check_fused(group, inputs)
     check_device(config.battery)
     data = config.base.data
     some = "validation" in evaluated_splits(data)

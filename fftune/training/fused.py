@@ -7,15 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from fftune.attacks import protocol_of
-from fftune.config import TrainConfig, require
+from fftune.config import InputSpec, TrainConfig, require
 from fftune.errors import ConfigError, DivergedError, ModelError
 from fftune.models import device_of, torch_threads
+from fftune.models.side_by_side import side_by_side
 from fftune.objectives import find_objective
 from fftune.registry import is_of_file
 from fftune.training import last_words
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
-from fftune.training.fused_trainer import FusedTrainer, place_of
+from fftune.training.fused_trainer import FusedTrainer, failure_of, place_of
+from fftune.training.init_model import init_model
 from fftune.training.out_of_memory import within_memory
 from fftune.training.phases import TrainingData
 from fftune.training.run_dir import RunDir
@@ -53,7 +55,7 @@ def train_fused(
         ModelError: `folder` holds runs with other settings, or a snapshot of them.
         StorageError: there is no room for a snapshot or a checkpoint.
     """
-    check_fused(configs)
+    _check(configs)
     if folder and (done := _ended(folder, configs)):
         RunDir(folder).tidy()  # the process that ended it may have been killed before
         return done
@@ -84,8 +86,19 @@ def train_fused(
     return outcomes
 
 
-def check_fused(configs: Sequence[TrainConfig]) -> None:
-    """Refuse trainings that cannot go side by side.
+def check_fused(configs: Sequence[TrainConfig], inputs: InputSpec) -> None:
+    """Fail before anything starts: a driver calls it. Trains nothing.
+
+    Raises:
+        ConfigError: see `train_fused`; or the net's copies would mix.
+    """
+    _check(configs)
+    config = configs[0]
+    side_by_side(init_model(config, inputs), 2, inputs, name=f"model {config.model!r}")
+
+
+def _check(configs: Sequence[TrainConfig]) -> None:
+    """Refuse settings that cannot go side by side.
 
     Raises:
         ConfigError: they differ in more than lambda, or one of them is standard training; the
@@ -117,7 +130,7 @@ def _ended(folder: Path, configs: Sequence[TrainConfig]) -> list[Outcome]:
     for config in configs:
         place = place_of(folder, config)
         try:
-            found = place.finished() or last_words.left(place.path)
+            found = place.finished() or failure_of(folder, config)
         except ModelError as error:
             log.warning("%s; going back to the last state, or to the beginning", error)
             return []

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from fftune.config import TrainConfig, config_hash
-from fftune.errors import DivergedError, ModelError
+from fftune.errors import DivergedError, FftuneError, ModelError
 from fftune.models import make_model
 from fftune.models.side_by_side import SideBySide
+from fftune.training import last_words
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.history import EpochRecord
 from fftune.training.run_dir import RunDir
@@ -139,6 +140,11 @@ class FusedTrainer(Trainer):
         net.to(self.device)
         net.to(memory_format=self.stepper.layout)
         return net.eval()
+
+
+def failure_of(folder: Path, config: TrainConfig) -> FftuneError | None:
+    """Why one net of a fused run has failed; None if it has not."""
+    return last_words.left(place_of(folder, config).path)
 
 
 def place_of(folder: Path, config: TrainConfig) -> RunDir:

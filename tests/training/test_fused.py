@@ -16,7 +16,7 @@ from fftune.evaluation.evaluate import evaluate
 from fftune.models import weights_hash
 from fftune.risk import RiskCounts
 from fftune.training.checkpoint import Checkpoint
-from fftune.training.fused import Outcome, check_fused, train_fused
+from fftune.training.fused import Outcome, _check, train_fused
 from fftune.training.fused_trainer import place_of
 from fftune.training.run_dir import RunDir
 from fftune.training.step import Stepper
@@ -251,4 +251,4 @@ def test_trainings_that_cannot_go_side_by_side_are_refused(configs, words: str) 
 
 def test_pgd_and_its_special_cases_can_go_side_by_side() -> None:
     for search in ("pgd", "fgsm", "pgd_hedged"):
-        check_fused(with_lams(config_of(attack=replace(ATTACK, search=search))))
+        _check(with_lams(config_of(attack=replace(ATTACK, search=search))))

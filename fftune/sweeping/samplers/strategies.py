@@ -13,6 +13,7 @@ from fftune.sweeping.samplers.dedupe import DedupeSampler
 from fftune.sweeping.samplers.gap import GapSampler
 from fftune.sweeping.samplers.spec import SamplerSpec, sampler_spec
 from fftune.sweeping.search_space import corners, params_of
+from fftune.sweeping.study_kind import Lazy
 
 
 def make_sampler(config: Study) -> BaseSampler:
@@ -90,6 +91,7 @@ GRID = SamplerSpec(
     needs="choices, as in lam=0,1,5",
     reads=(),
     own_axis=True,
+    trains=Lazy("fftune.sweeping.fused_trial:train_in_group"),
 )
 DRAWN = ("trials", "sampler_seed")
 """Settings that a random search reads."""
