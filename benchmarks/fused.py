@@ -14,10 +14,10 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import torch
 from arguments import device, whole
 from train import hardware
 
-import torch
 from fftune.config import DataSpec, TrainConfig
 from fftune.models import torch_threads
 from fftune.recipes import Basis, training

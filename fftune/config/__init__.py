@@ -5,6 +5,7 @@ exactly: `8 / 255` keeps all its bits.
 """
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
+from fftune.config.conditioning import Conditioning, LambdaDraws
 from fftune.config.data import (
     PERTURBED,
     Augmentation,
@@ -87,6 +88,7 @@ __all__ = [
     "BatteryConfig",
     "BitDepthConfig",
     "Compile",
+    "Conditioning",
     "Constants",
     "DataSpec",
     "DefenseConfig",
@@ -100,6 +102,7 @@ __all__ = [
     "HedgeTrial",
     "InputSpec",
     "JpegConfig",
+    "LambdaDraws",
     "LoaderConfig",
     "Loss",
     "ModelSpec",

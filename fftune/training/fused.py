@@ -80,6 +80,7 @@ def train_fused(
         with suppress(DivergedError):  # of all: each of the outcomes says it
             for _ in trainer.epochs():
                 pass
+        trainer.save_average()
         outcomes = trainer.outcomes()
     if folder:
         _finish(folder, configs, outcomes)
@@ -112,7 +113,7 @@ def _check(configs: Sequence[TrainConfig]) -> None:
     require("lam", min(lams) > 0, "> 0 in fused trainings: 0 is standard training, alone", lams)
     require("workers", config.workers == 1, "1 in fused trainings", config.workers)
     spec = find_objective(config.objective)
-    plain = spec.weighted and spec.loss is not None and not spec.one_step
+    plain = spec.weighted and spec.loss is not None and not (spec.one_step or spec.all_lambdas)
     require("objective", plain, "one with a lambda in fused trainings", config.objective)
     attack = config.attack
     if spec.crafting is None:

@@ -14,10 +14,11 @@ from fftune.errors import DivergedError, FftuneError, ModelError
 from fftune.models import make_model
 from fftune.models.side_by_side import SideBySide
 from fftune.training import last_words
+from fftune.training.averages import holding
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.history import EpochRecord
 from fftune.training.run_dir import RunDir
-from fftune.training.totals import EpochTotals
+from fftune.training.totals import EpochTotals, fault
 from fftune.training.trainer import Trainer
 
 log = logging.getLogger(__name__)
@@ -52,6 +53,14 @@ class FusedTrainer(Trainer):
             DivergedError(one.fault) if one.fault else self._checkpoint(index)
             for index, one in enumerate(self.copies)
         ]
+
+    def save_average(self) -> None:
+        """Write the average of each net's weights to its folder, if there are both."""
+        if self.average and self.folder:
+            with holding(self.model, self.average.tensors):
+                for index, one in self._going():
+                    average = place_of(self.folder.path, one.config).average
+                    self._checkpoint(index).save(average)
 
     def state_dict(self) -> dict[str, Any]:
         """The state from which the run is resumed."""
@@ -94,26 +103,26 @@ class FusedTrainer(Trainer):
         for index, one in self._going():
             own = self._means(self.totals, [index]).record(epoch, examples)
             if self._validates(epoch):
-                own = replace(own, validation_accuracy=self._validated_copy(index))
+                own = replace(own, validation_accuracy=self._validation.accuracy(self._net(index)))
             one.history.append(own)
+            self._keep_best(index)
         return record
 
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
         for index, one in self._going():
-            one.fault = self._fault(losses[:, index], epoch, one.config.lam, one.history)
+            one.fault = fault(losses[:, index], one.config, one.history, self._sizes(epoch))
             if one.fault:
                 log.warning("one of %d nets fails: %s", len(self.copies), one.fault)
         if not [*self._going()]:
             raise DivergedError(self.copies[0].fault)
 
-    def _validated_copy(self, index: int) -> float:
-        """Accuracy of a net on the validation split; its best so far is saved."""
+    def _keep_best(self, index: int) -> None:
+        """Save a net if it did better on the validation split than it ever did."""
         one = self.copies[index]
-        value = self._validation.accuracy(self._net(index))
+        value = one.history[-1].validation_accuracy
         if value > one.best and self.folder:
             self._checkpoint(index).save(place_of(self.folder.path, one.config).best)
         one.best = max(one.best, value)
-        return value
 
     def _checkpoint(self, index: int) -> Checkpoint:
         one = self.copies[index]

@@ -1,9 +1,12 @@
 """Sums over the steps of an epoch, and the record that they come to."""
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from fftune.config import TrainConfig
 from fftune.training.history import EpochRecord
 
 
@@ -47,3 +50,30 @@ class EpochTotals:
             examples_per_second=examples / self.seconds,
             data_wait=self.waited / self.seconds,
         )
+
+
+def fault(
+    losses: Tensor,
+    config: TrainConfig,
+    history: Sequence[EpochRecord],
+    size: Callable[[int], int],
+) -> str:
+    """The first loss of the epoch after `history` that is not finite, in words; empty: all are.
+
+    Waits for the device.
+
+    Args:
+        losses: (steps,), as `EpochTotals` has them.
+        size: the number of examples of a step.
+    """
+    bad = (~losses.isfinite()).nonzero().flatten().tolist()
+    if not bad:
+        return ""
+    step = bad[0]
+    last = history[-1].loss if history else math.nan
+    if step:
+        last = float(losses[step - 1]) / size(step - 1)
+    return (
+        f"loss is {float(losses[step])} in epoch {len(history) + 1}, step {step + 1} "
+        f"(lam {config.lam:g}, lr {config.lr:g}); the last finite one was {last:.4g}"
+    )

@@ -1,9 +1,8 @@
 """The training loop of one run, which can be saved and taken up again at any step."""
 
 import logging
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any, Self
@@ -20,6 +19,7 @@ from fftune.keyed_noise import Noise
 from fftune.models.side_by_side import side_by_side
 from fftune.objectives import TrainingHooks, objective_of
 from fftune.progress import Progress
+from fftune.training.averages import WeightAverage, copied, holding
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
@@ -29,7 +29,7 @@ from fftune.training.overfitting import OverfittingWatch
 from fftune.training.phases import EpochStream, TrainingData, open_data, open_stream
 from fftune.training.run_dir import RunDir
 from fftune.training.step import Stepper, layout_of, make_stepper
-from fftune.training.totals import EpochTotals
+from fftune.training.totals import EpochTotals, fault
 from fftune.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -52,6 +52,8 @@ class Trainer:
     updates: Updates
     schedule: torch.optim.lr_scheduler.LRScheduler
     watch: OverfittingWatch | None
+    average: WeightAverage | None
+    """Average of the weights; None where none is kept, as in processes that do not lead."""
     hooks: TrainingHooks | None
     """The objective's own actions around each step; None if it has none."""
     progress: Progress
@@ -62,6 +64,9 @@ class Trainer:
     totals: EpochTotals | None = None
     """Sums of the epoch after `history`; None if it has not begun."""
     best: float = -1.0
+    """Highest accuracy on the validation split so far."""
+    best_net: dict[str, Any] | None = None
+    """Its epoch and weights, for a later attempt in another folder; None where there is none."""
     stopped: str = ""
     """Reason why training ended before its last epoch, or empty."""
     lams: tuple[float, ...] = ()
@@ -111,6 +116,7 @@ class Trainer:
         )
         told = ",".join(f"{lam:g}" for lam in lams or (config.lam,))
         name = f"{config.objective} lam={told}"
+        decay = config.average_decay if group.leads else 0
         return cls(
             config=config,
             group=group,
@@ -124,6 +130,7 @@ class Trainer:
             updates=Updates(model, optimizer, recorded=stepper.recorded),
             schedule=make_schedule(optimizer, config, steps),
             watch=OverfittingWatch.of(config, group),
+            average=WeightAverage(model, decay) if decay else None,
             hooks=hooks,
             progress=Progress(name, unit="steps", total=sum(steps)),
             save_seconds=save_seconds,
@@ -139,7 +146,9 @@ class Trainer:
                 self.history.append(epoch)
                 self.totals = None
                 self._save_if_due()
-                self.progress.update(self._done(epoch.epoch + 1), note=self._note(epoch))
+                self.progress.update(
+                    self._done(epoch.epoch + 1), note=epoch.note(self.config.optimizer.epochs)
+                )
                 yield epoch
         if self.hooks:
             self.hooks.finish()
@@ -155,6 +164,12 @@ class Trainer:
             stopped=self.stopped,
         )
 
+    def save_average(self) -> None:
+        """Write the average of the weights to the run's folder, if there are both."""
+        if self.average and self.folder:
+            with holding(self.model, self.average.tensors):
+                self.checkpoint().save(self.folder.average)
+
     def state_dict(self) -> dict[str, Any]:
         """The state from which the run is resumed; the rest is a function of the settings."""
         return {
@@ -164,9 +179,11 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "watch": self.watch.state_dict() if self.watch else None,
+            "average": self.average.state_dict() if self.average else None,
             "history": [asdict(epoch) for epoch in self.history],
             "tally": asdict(self.totals) if self.totals else None,
             "best": self.best,
+            "best_net": self.best_net,
             "stopped": self.stopped,
         }
 
@@ -193,6 +210,22 @@ class Trainer:
             forget(owner)  # what was recorded before holds addresses of another state
         if self.watch:
             self.watch.load_state_dict(state["watch"])
+        if self.average:
+            self._load_average(state.get("average"))
+        self.best_net = state.get("best_net")
+        if self.best_net and self.folder and self.group.leads:
+            with holding(self.model, self.best_net["weights"]):
+                self._save_best(self.history[: self.best_net["epoch"]])
+
+    def _load_average(self, state: dict[str, Any] | None) -> None:
+        """Go on with the average of a snapshot; one of an older fftune has none."""
+        decay = self.config.average_decay
+        self.average = average = WeightAverage(self.model, decay)
+        if state is not None:
+            average.load_state_dict(state)
+            return
+        done = self._done(len(self.history) + 1)
+        log.info("the state is of an older fftune: the average begins at step %d", done)
 
     def _epoch(self, epoch: int) -> EpochRecord:
         """Train the remaining steps of an epoch."""
@@ -241,6 +274,8 @@ class Trainer:
             self.hooks.before_update(self.optimizer.param_groups[0]["lr"])
         self.updates.step()
         self.schedule.step()
+        if self.average:
+            self.average.update(self.model)
         # Over all processes at once: from the leading one's state any number of them may go on.
         loss, right = self.group.total(torch.stack([loss, right]))
         totals.add(loss, right)
@@ -256,46 +291,42 @@ class Trainer:
             robust, self.stopped = self.watch.look(self.model, epoch)
             record = replace(record, robust_accuracy=robust)
         if self._validates(epoch):
-            record = replace(record, validation_accuracy=self._validated())
+            record = replace(record, validation_accuracy=self._validated(record))
         return record
 
     def _validates(self, epoch: int) -> bool:
         """True after an epoch whose net is evaluated on the validation split."""
-        every = self.config.validate_every
-        return every > 0 and (epoch % every == 0 or epoch == self.config.optimizer.epochs)
+        due = self.config.validates(epoch) or bool(self.stopped)
+        return self.validation_split is not None and due
 
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
         """Wait for the device; raise `DivergedError` with the first step of no finite loss."""
-        if fault := self._fault(losses, epoch, self.config.lam, self.history):
-            raise DivergedError(fault)
+        if found := fault(losses, self.config, self.history, self._sizes(epoch)):
+            raise DivergedError(found)
 
-    def _fault(self, losses: Tensor, epoch: int, lam: float, history: Sequence[EpochRecord]) -> str:
-        """The first of an epoch's (steps,) losses that is not finite, in words; empty: all are."""
-        bad = (~losses.isfinite()).nonzero().flatten().tolist()
-        if not bad:
-            return ""
-        step = bad[0]
-        last = history[-1].loss if history else math.nan
-        if step:
-            last = float(losses[step - 1]) / self.stream.share(epoch, step - 1)[1]
-        return (
-            f"loss is {float(losses[step])} in epoch {epoch}, step {step + 1} "
-            f"(lam {lam:g}, lr {self.config.lr:g}); the last finite one was {last:.4g}"
-        )
+    def _sizes(self, epoch: int) -> Callable[[int], int]:
+        """Examples of each step of an epoch, over all processes."""
+        return lambda step: self.stream.share(epoch, step)[1]
 
     @cached_property
     def _validation(self) -> Validation:
         assert self.validation_split is not None  # `open_data` opens it for runs that validate
         return Validation(self.config, self.validation_split, self.device)
 
-    def _validated(self) -> float:
-        """Accuracy on the validation split; the best net so far is saved."""
+    def _validated(self, record: EpochRecord) -> float:
+        """Accuracy on the validation split; the best net so far (Rice et al. 2020) is saved."""
         value = self._validation.accuracy(self.model) if self.group.leads else 0.0
         value = self.group.leaders(value)
         if value > self.best and self.folder and self.group.leads:
-            self.checkpoint().save(self.folder.best)
+            self._save_best([*self.history, record])
+            if self.folder.elsewhere:
+                self.best_net = {"epoch": record.epoch, "weights": copied(self.model)}
         self.best = max(self.best, value)
         return value
+
+    def _save_best(self, history: Sequence[EpochRecord]) -> None:
+        assert self.folder is not None
+        replace(self.checkpoint(), history=history).save(self.folder.best)
 
     def _save_if_due(self) -> None:
         if time.perf_counter() - self.saved >= self.save_seconds:
@@ -312,15 +343,9 @@ class Trainer:
     def _beat(self, totals: EpochTotals, epoch: int) -> None:
         if self.group.size == 1:  # the others would wait for a leader that has raised
             self._require_finite(totals.losses, epoch)
-        seen = sum(self.stream.share(epoch, step)[1] for step in range(totals.step))
+        seen = sum(map(self._sizes(epoch), range(totals.step)))
         record = self._record(totals, epoch, seen)
-        self.progress.update(self._done(epoch), note=self._note(record))
+        self._tell(record, self._done(epoch))
 
-    def _note(self, epoch: EpochRecord) -> str:
-        """Format the measurements of an epoch, or of its steps so far, for progress."""
-        note = f"epoch {epoch.epoch}/{self.config.optimizer.epochs}, loss {epoch.loss:.4g}"
-        note += f", accuracy {epoch.accuracy:.3f}"
-        if math.isfinite(epoch.validation_accuracy):
-            note += f", validation accuracy {epoch.validation_accuracy:.3f}"
-        speed = f"{epoch.examples_per_second:,.0f} examples/s"
-        return f"{note}, {speed}, {epoch.data_wait:.0%} of the time waiting for data"
+    def _tell(self, record: EpochRecord, done: int) -> None:
+        self.progress.update(done, note=record.note(self.config.optimizer.epochs))

@@ -106,6 +106,11 @@ class MeanOfChannels(nn.Sequential):
         return self[1]((out - out.mean(1, keepdim=True)).flatten(1))
 
 
+class MeanOfWeights(nn.Sequential):
+    def forward(self, x: Tensor) -> Tensor:
+        return self[1]((self[0](x) + self[0].bias.mean()).flatten(1))
+
+
 class Joined(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         out = self[0](x)
@@ -137,6 +142,7 @@ def convolution() -> nn.Module:
 
 REFUSED = [
     (MeanOfChannels(convolution(), nn.Linear(128, 10)), "they answer otherwise in eval mode"),
+    (MeanOfWeights(convolution(), nn.Linear(128, 10)), "they answer otherwise in eval mode"),
     (Joined(convolution(), nn.Linear(256, 10)), "they answer otherwise in eval mode"),
     (DropsInTraining(convolution(), nn.Linear(128, 10)), "they answer otherwise in train mode"),
     (nn.Sequential(Shift(), nn.Flatten(), nn.Linear(64, 10)), "it has weights in a Shift"),

@@ -72,7 +72,8 @@ def test_each_trial_has_its_net_as_if_it_were_trained_alone(grid, root, calls) -
     for p in front.results:
         trial = root / "studies/quick/trials" / str(p.trial)
         assert {path.name for path in trial.iterdir()} == {
-            *("config.json", "checkpoint", "history.parquet", "outcomes.parquet", "result.json")
+            *("config.json", "checkpoint", "history.parquet", "outcomes.parquet", "result.json"),
+            *("average", "best"),
         }
         if p.lam in expected:
             assert p.model_hash == weights_hash(expected[p.lam].model)

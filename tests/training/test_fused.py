@@ -15,7 +15,7 @@ from fftune.errors import ConfigError, DivergedError, ModelError
 from fftune.evaluation.evaluate import evaluate
 from fftune.models import weights_hash
 from fftune.risk import RiskCounts
-from fftune.training.checkpoint import Checkpoint
+from fftune.training.checkpoint import Checkpoint, read_checkpoint
 from fftune.training.fused import Outcome, _check, train_fused
 from fftune.training.fused_trainer import place_of
 from fftune.training.run_dir import RunDir
@@ -155,6 +155,13 @@ def test_a_run_leaves_what_trainings_leave(tmp_path) -> None:
         place, alone = place_of(tmp_path, config), RunDir(tmp_path / "alone")
         left = {path.relative_to(place.path) for path in place.path.rglob("*")}
         assert left == {path.relative_to(alone.path) for path in alone.path.rglob("*")}
+        for name in ("average", "best"):
+            ours, theirs = (
+                read_checkpoint(one.path / name, one.path / "history.parquet")
+                for one in (place, alone)
+            )
+            assert_alike(ours, theirs, 1e-4)
+            assert weights_hash(ours.model) != weights_hash(outcome.model) or name == "best"
         found = train(config, folder=place.path)  # an ordinary run that has ended
         assert weights_hash(found.model) == weights_hash(outcome.model)
         assert_alike(found, outcome, 0)
