@@ -175,6 +175,10 @@ class SweepConfig(Study):
     """Evaluate the other nets of each training as well, the average of its weights and the one
     that did best on validation images: their fronts are compared, and are not as published."""
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    fuse: int = field(default=1, metadata={SINCE: 7})
+    """Lambdas above 0 that `grid` trains side by side in one process, in 1 ... 128, in the order of
+    `lam`. It pays where a net alone leaves a card idle; weights are those of separate trainings
+    but for rounding."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -195,6 +199,18 @@ class SweepConfig(Study):
         Study.__post_init__(self)  # slots leave no super()
         if "lam" in (d.path for d in self.dimensions):
             require("base.lam", self.base.lam == 0, "left to the search (see lam)", self.base.lam)
+        self._check_fuse()
+
+    def _check_fuse(self) -> None:
+        """Lambdas go side by side where all are known before, and nothing else sets them apart."""
+        require("fuse", 1 <= self.fuse <= 128, "in 1 ... 128", self.fuse)
+        for free, where in (
+            (self.strategy == "grid", "without --strategy grid"),
+            ([d.path for d in self.dimensions] == ["lam"], "where more than lam is searched"),
+            (not self.stopping.rungs, "with stopping.rungs"),
+            (self.base.workers == 1, "where base.workers > 1"),
+        ):
+            require("fuse", free or self.fuse == 1, f"1 {where}", self.fuse)
 
     @property
     def method(self) -> str:

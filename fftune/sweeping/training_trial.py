@@ -36,11 +36,13 @@ from fftune.models.specs import read_spec
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
+from fftune.sweeping.fuse_groups import groups_of
 from fftune.sweeping.samplers.spec import sampler_spec
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun
 from fftune.sweeping.trial_results import SPLITS, Estimates, SeedResult
 from fftune.training.cost import perturbed_examples
+from fftune.training.fused import check_fused
 from fftune.training.history import EpochRecord
 from fftune.training.snapshots import Snapshots
 from fftune.training.tracked import train_anywhere
@@ -55,8 +57,10 @@ def check_trainings(config: SweepConfig) -> None:
             without having examples.
     """
     trainings = sampler_spec(config).trainings
-    for training in trainings(config) if trainings else (config.base,):
-        check(training)
+    inputs = [check(one).inputs for one in (trainings(config) if trainings else [config.base])][-1]
+    if config.fuse > 1:
+        for group in groups_of(config, config.base.seed):
+            check_fused(group, inputs)
     check_device(config.battery)
     data = config.base.data
     some = "validation" in evaluated_splits(data)

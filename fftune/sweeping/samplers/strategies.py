@@ -95,6 +95,7 @@ GRID = SamplerSpec(
     needs="choices, as in lam=0,1,5",
     reads=(),
     own_axis=True,
+    trains=Lazy("fftune.sweeping.fused_trial:train_in_group"),
 )
 ONE_NET = SamplerSpec(
     make=_random,  # as for `grid`
