@@ -30,6 +30,7 @@ from fftune.errors import ConfigError, ModelError
 from fftune.models import eval_mode
 from fftune.models.layers import Normalized
 from fftune.models.specs import named_spec, read_spec, with_named_code, with_named_data
+from fftune.models.variants import checkpoint_at
 from fftune.training.checkpoint import Checkpoint
 
 AnyNet = nn.Module | Checkpoint | ModelSpec | str | Path
@@ -62,7 +63,8 @@ def given_net(
         ModelError: it is none of them, or weights are given to a net that has its own.
         ConfigError: the normalisation is none, or the net brings its own.
     """
-    if isinstance(net, str | Path) and not (Path(net) / "model.json").is_file():
+    folder = checkpoint_at(str(net)) if isinstance(net, str | Path) else None
+    if isinstance(net, str | Path) and folder is None:
         if isinstance(net, Path) and not net.is_file():
             read_spec(net)  # says that there is no complete checkpoint
         return GivenNet(str(net), "", weights, weights_key, normalize)
@@ -75,11 +77,11 @@ def given_net(
     require("normalize", not normalize, "left out for a net that has its own", normalize)
     if weights:
         raise ModelError("weights must be left out for a net that has its own")
-    if isinstance(net, str | Path):
-        spec = read_spec(Path(net))
-        config = read_settings(TrainConfig, Path(net) / "config.json", error=ModelError)
-        spec = with_named_code(spec, Path(net))
-        return GivenNet(spec, spec.label, config=config, place=Path(net))
+    if folder is not None:
+        spec = read_spec(folder)
+        config = read_settings(TrainConfig, folder / "config.json", error=ModelError)
+        spec = with_named_code(spec, folder)
+        return GivenNet(spec, spec.label, config=config, place=folder)
     if isinstance(net, Checkpoint):
         return GivenNet(net.model, net.config.objective, config=net.config)
     if isinstance(net, ModelSpec):

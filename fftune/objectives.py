@@ -4,7 +4,7 @@ The records can be read without torch, which is imported when a loss is computed
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 from fftune.config import Goal, Loss, TrainConfig
@@ -74,6 +74,11 @@ class ObjectiveSpec:
     one_step: bool = False
     """The search is a single step of 1.25 eps (Wong et al. 2020), and training is watched for
     catastrophic overfitting."""
+    all_lambdas: bool = False
+    """One net is trained for every lambda from 0 to `lam`: `loss` is given that of each example,
+    lam (B,), and `logits_pert` (P, K) of the P examples whose lambda is not 0."""
+    one_net: str = ""
+    """Name of the objective that trains one net for all lambdas of this one; empty: none does."""
     needs_model: str = ""
     """The only net that can be trained in this way; empty: every net can."""
     hooks: HooksFactory | None = None
@@ -189,6 +194,32 @@ def thrm(logits: "Tensor", logits_hyp: "Tensor", y: "Tensor", *, lam: float) -> 
     return trades(logits, logits_hyp, y, lam=lam)
 
 
+def over_lambdas(
+    logits: "Tensor", logits_pert: "Tensor", y: "Tensor", *, lam: "Tensor"
+) -> "Tensor":
+    """The mean of (CE + lam x KL) / (1 + lam), each example with a lambda of its own.
+
+    The divisor keeps one large lambda from owning the gradient. It is `trades` or `thrm` over a
+    distribution of lambda, as Once-for-all Adversarial Training has it for CE (Wang et al. 2020).
+
+    Args:
+        logits: (B, K) on the clean batch.
+        logits_pert: (P, K) on the perturbed images of those with lambda > 0, in their order.
+        y: (B,) int64.
+        lam: (B,), >= 0. Where all are 0, this is the cross-entropy to the bit.
+    """
+    import torch.nn.functional as F
+
+    from fftune.attacks.losses import kl
+
+    hard = lam > 0
+    if not hard.any():
+        return cross_entropy(logits, y)
+    clean = F.cross_entropy(logits, y, reduction="none") / (1 + lam)
+    second = kl(logits[hard], logits_pert) * (lam / (1 + lam))[hard]
+    return (clean.sum() + second.sum()) / len(y)
+
+
 def _on_clean(logits: "Tensor", _pert: None, y: "Tensor", *, lam: float) -> "Tensor":  # noqa: ARG001
     return cross_entropy(logits, y)
 
@@ -215,13 +246,29 @@ TRADES = ObjectiveSpec(
     crafting=Crafting("stability", "kl", joint=True),
     weighted=True,
     validate_under_attack=True,
+    one_net="trades_all",
     summary="clean loss + lam x KL divergence under a stability attack (Zhang et al. 2019)",
 )
 THRM = ObjectiveSpec(
     loss=thrm,
     crafting=Crafting("hypocritical", "ce", joint=True),
     weighted=True,
+    one_net="thrm_all",
     summary="clean loss + lam x KL divergence under a hypocritical attack (Tao et al. 2022)",
+)
+TRADES_ALL = replace(
+    TRADES,
+    loss=over_lambdas,
+    all_lambdas=True,
+    one_net="",
+    summary="one net for trades at every lambda up to lam; CHECKPOINT@lam=20 is one of them",
+)
+THRM_ALL = replace(
+    THRM,
+    loss=over_lambdas,
+    all_lambdas=True,
+    one_net="",
+    summary="one net for thrm at every lambda up to lam; CHECKPOINT@lam=20 is one of them",
 )
 FAST_AT = ObjectiveSpec(
     loss=_on_perturbed,

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from fftune.config import (
+    PAPER_LAMBDAS,
     PERTURBED,
     AttackConfig,
     Augmentation,
@@ -74,7 +75,7 @@ def training(objective: str, basis: Basis) -> TrainConfig:
     config = replace(
         config,
         objective=objective,
-        lam=LAM if spec.weighted else 0.0,
+        lam=max(PAPER_LAMBDAS) if spec.all_lambdas else LAM if spec.weighted else 0.0,
         model=spec.needs_model or basis.model or config.model,
         constants=basis.constants,
         attack=_attack(objective, basis, config.attack.threat),

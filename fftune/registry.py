@@ -201,6 +201,8 @@ OBJECTIVES = Registry(
         "pgd_at": "fftune.objectives:PGD_AT",
         "trades": "fftune.objectives:TRADES",
         "thrm": "fftune.objectives:THRM",
+        "trades_all": "fftune.objectives:TRADES_ALL",
+        "thrm_all": "fftune.objectives:THRM_ALL",
         "fast_at": "fftune.objectives:FAST_AT",
         "linf_dist": "fftune.objectives:LINF_DIST",
     },

@@ -53,6 +53,7 @@ REMEDIES: Mapping[str, str] = {
     "public key": "ask the signer for it again",
     "record of a search": "delete it if the search is in an 'optuna.journal' beside it, else put "
     "back a copy",
+    "record of a training": "delete it, and --resume trains that again",
     "record of a trial": _TRIAL,
     "record of attempts": "delete it: only the number of failures is lost",
     "reference": _FETCH,

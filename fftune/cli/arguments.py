@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fftune.cli.checkpoints import checkpoints_of
+from fftune.cli.checkpoints import checkpoints_of, with_variants
 from fftune.cli.help_page import Manual, help_is_asked
 from fftune.cli.options import parse, parse_known, spelled_out
 from fftune.config import ModelSpec, TrainConfig, flat, read_settings, require
@@ -35,6 +35,7 @@ class WithNet(WithData):
 
     model: str = ""
     storage: str | None = None
+    variants: bool = False
 
 
 def parse_nets(
@@ -72,6 +73,8 @@ def parse_nets(
         return command, {spec.label: spec}
     found = parse_known(WithNet, flags)
     checkpoints = checkpoints_of(named, found.storage)
+    if found.variants:
+        checkpoints = with_variants(checkpoints)
     from fftune.models.specs import read_spec, with_named_code
 
     specs = {  # first, as the defaults of a damaged checkpoint would be guesses
@@ -101,7 +104,9 @@ def _checkpoint_first(flags: list[str]) -> list[str]:
     _, equals, place = flags[at].partition("=")
     taken = 1 if equals else 2
     place = place if equals else "".join(flags[at + 1 : at + 2])
-    if not place or not (Path(place) / "model.json").is_file():
+    from fftune.models.variants import checkpoint_at
+
+    if not place or checkpoint_at(place) is None:
         return flags
     return [place, *flags[:at], *flags[at + taken :]]
 

@@ -1,23 +1,31 @@
-"""Checkpoints by the names that a user has for them: folders, runs, studies and patterns."""
+"""Checkpoints by the names that a user has for them: folders, runs, studies and patterns.
 
-from collections.abc import Sequence
+Each may be followed by a variant, as in `thrm-tiny@average`: see `fftune.models.variants`.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
 from glob import has_magic
 from pathlib import Path
 
+from fftune.config.model import VARIANTS
 from fftune.errors import ModelError
 from fftune.registry import nearest
+
+log = logging.getLogger("fftune.evaluation")
 
 
 def checkpoints_of(names: Sequence[str], storage: str | None = None) -> dict[str, Path]:
     """Folders of complete checkpoints by the names of their nets, as in `thrm-tiny-3`.
 
     Args:
-        names: folders of checkpoints; runs and studies by name or folder; or patterns of any of
-            these, as in `runs/*`.
+        names: folders of checkpoints; runs, studies and trials by name or folder; or patterns of
+            any of these, as in `runs/*`; each perhaps with a variant.
         storage: folder of results; None is that of every command.
 
     Raises:
-        ModelError: a name stands for no complete checkpoint; the nearest known one is named.
+        ModelError: a name stands for no complete checkpoint; the nearest known one is named. Or a
+            training has no such variant.
     """
     found: dict[str, Path] = {}
     for name in names:
@@ -27,7 +35,38 @@ def checkpoints_of(names: Sequence[str], storage: str | None = None) -> dict[str
     return found
 
 
+def with_variants(checkpoints: Mapping[str, Path]) -> dict[str, Path]:
+    """Each net followed by the others of its training, which are not as published.
+
+    What a training has not, as it was not validated or is of an older fftune, is left out.
+    """
+    found: dict[str, Path] = {}
+    for label, path in checkpoints.items():
+        found[label] = path
+        beside = {v: path.parent / v for v in VARIANTS if path.name == "checkpoint"}
+        some = {v: folder for v, folder in beside.items() if (folder / "model.json").is_file()}
+        found |= {f"{label}-{variant}": folder for variant, folder in some.items()}
+        if missing := VARIANTS.keys() - some.keys():
+            log.info("%s has no %s net", label, " or ".join(sorted(missing)))
+    return found
+
+
 def _of_name(name: str, storage: str | None) -> dict[str, Path]:
+    """Checkpoints of a name, its variant applied to each."""
+    from fftune.models.variants import split_variant, variant_of
+
+    name, variant = split_variant(name)
+    found = _of_base(name, storage)
+    if not variant:
+        return found
+    ending = f"-{variant}" if variant in VARIANTS else ""
+    return {
+        label.removesuffix(f"-{path.name}") + ending: variant_of(path, variant)
+        for label, path in found.items()
+    }
+
+
+def _of_base(name: str, storage: str | None) -> dict[str, Path]:
     if (Path(name) / "model.json").exists():
         return _labelled(Path(name))
     places = [Path(name), *(folder / name for folder in _folders(storage))]
@@ -35,10 +74,22 @@ def _of_name(name: str, storage: str | None) -> dict[str, Path]:
         places = [match for place in places for match in _matches(place)]
         found = {label: path for place in places for label, path in inside(place).items()}
     else:
-        found = next(filter(None, map(inside, places)), {})
+        found = next(filter(None, map(inside, places)), {}) or _trial(name, storage)
     if not found:
         raise ModelError(_refusal(name, places, storage))
     return found
+
+
+def _trial(name: str, storage: str | None) -> dict[str, Path]:
+    """The checkpoint of a trial by the name of its net, as in `thrm-tiny-3`; empty: there is none.
+
+    Where trials have several seeds, that of one seed, as in `thrm-tiny-3-seeds-0`.
+    """
+    studies, *_ = _folders(storage)
+    for study in studies.glob("*"):
+        if name.startswith(f"{study.name}-") and name in (nets := inside(study)):
+            return {name: nets[name]}
+    return {}
 
 
 def inside(folder: Path) -> dict[str, Path]:

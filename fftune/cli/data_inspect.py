@@ -150,11 +150,12 @@ def _spec(net: str, weights: str) -> ModelSpec:
         ConfigError: it has no weights, or its checkpoint would run a file that nobody named.
     """
     from fftune.models.specs import named_spec, read_spec, with_named_code
+    from fftune.models.variants import checkpoint_at
     from fftune.registry import MODELS
 
-    if (Path(net) / "model.json").is_file():
+    if (folder := checkpoint_at(net)) is not None:
         require("weights", not weights, "left out for a checkpoint, which has its own", weights)
-        return with_named_code(read_spec(Path(net)), Path(net))
+        return with_named_code(read_spec(folder), folder)
     if net in MODELS and not weights:
         raise ConfigError(f"net {net!r} has no weights: name them by --weights FILE")
     return named_spec(net, weights)

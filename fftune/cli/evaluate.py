@@ -78,6 +78,10 @@ class Evaluate(DryRun):
     """`ray` spreads blocks over actors, each of `--battery.threads` CPUs and `--gpus` GPUs;
     `inline` does one after the other in this process. Default `ray` inside a job, or where an
     address is named; else `inline`. Rows are equal."""
+    variants: bool = False
+    """Evaluate the other nets of each CHECKPOINT's training as well, which are not as published:
+    the average of its weights, and the one that did best on validation images. One of them alone
+    is named by RUN@average or RUN@best."""
     split: Split = "test"
     """Part of the data whose images are attacked."""
     seeds: int = 1

@@ -339,12 +339,12 @@ def _parse_with_model(flags: Sequence[str], default: Command, prog: str) -> Comm
 def _of_checkpoint(config: Any, named: "Model") -> Any:
     """Settings of a study with the model, data and threat of a checkpoint."""
     from fftune.models.specs import read_spec, with_named_code, with_named_data
+    from fftune.models.variants import checkpoint_at
 
-    folder = Path(named.checkpoint)
+    folder = checkpoint_at(named.checkpoint) or Path(named.checkpoint)
     net = with_named_code(read_spec(folder), folder, named.model)
     trained = read_settings(TrainConfig, folder / "config.json", error=ModelError)
-    threat = trained.attack.threat
-    attack = replace(config.base.attack, threat=threat)
+    attack = replace(config.base.attack, threat=trained.attack.threat)
     data = with_named_data(trained.data, folder, named.base.data.name)
     base = replace(config.base, net=net, data=data, attack=attack)
-    return replace(config, base=with_settings(base, {"norm": threat.norm}))
+    return replace(config, base=with_settings(base, {"norm": attack.threat.norm}))

@@ -6,6 +6,7 @@ exactly: `8 / 255` keeps all its bits.
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
 from fftune.config.bound import Bound
+from fftune.config.conditioning import Conditioning, LambdaDraws
 from fftune.config.data import (
     PERTURBED,
     Augmentation,
@@ -89,6 +90,7 @@ __all__ = [
     "BitDepthConfig",
     "Bound",
     "Compile",
+    "Conditioning",
     "Constants",
     "DataSpec",
     "DefenseConfig",
@@ -102,6 +104,7 @@ __all__ = [
     "HedgeTrial",
     "InputSpec",
     "JpegConfig",
+    "LambdaDraws",
     "LoaderConfig",
     "Loss",
     "ModelSpec",

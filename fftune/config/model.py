@@ -3,11 +3,20 @@
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from fftune.config.conditioning import Conditioning
 from fftune.config.literals import Constants
 from fftune.config.normalisation import constants_of
 from fftune.config.serialization import SINCE
 from fftune.config.validation import require, require_words
 from fftune.names import plain_name
+
+VARIANTS = {
+    "average": "moving average of the weights",
+    "best": "best on validation images",
+}
+"""Nets that a training leaves beside the last one, which papers take, by their folders."""
+NOT_PUBLISHED = "not as published: papers take the last net"
+"""Mark of all `VARIANTS` in output."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +73,8 @@ class ModelSpec:
     """Normalisation put before the net; see `config.normalisation`. Empty: the source's own."""
     origin: Origin | None = field(default=None, metadata={SINCE: 5})
     """Its provenance; None: it was not loaded yet, or there is nothing to tell."""
+    conditioning: Conditioning | None = field(default=None, metadata={SINCE: 7})
+    """How it depends on lambda, where it is one net for all; None: it does not."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -83,8 +94,17 @@ class ModelSpec:
             function = self.factory.rpartition(".py:")[2].partition(":")[0]
             return plain_name(f"{function}-{last}" if last.isdecimal() else last)
         path = Path(self.weights).absolute()
+        if self.variant:
+            return plain_name(f"{_telling(path.parents[1])}-{self.variant}")
         inside = path.parent.name == "checkpoint" and len(path.parents) > 2
         return plain_name(_telling(path.parents[1] if inside else path.with_name(path.stem)))
+
+    @property
+    def variant(self) -> str:
+        """Key of `VARIANTS`, told by the folder of its weights; empty for any other net."""
+        path = Path(self.weights).absolute()
+        found = path.name == "weights.pt" and path.parent.name in VARIANTS
+        return path.parent.name if found and len(path.parents) > 2 else ""
 
     def absolute(self) -> "ModelSpec":
         """The spec with absolute paths, for a process with another working directory."""

@@ -8,6 +8,7 @@ from os.path import abspath
 from typing import Any
 
 from fftune.config.attack import AttackConfig
+from fftune.config.conditioning import LambdaDraws
 from fftune.config.data import Augmentation, DataSpec
 from fftune.config.literals import (
     Algorithm,
@@ -29,6 +30,8 @@ CODE_LR_FROM = 10.0
 et al. 2022 do not mention it."""
 CODE_LR = 0.05
 """Learning rate of the authors' code for large lambda."""
+VALIDATIONS = 10
+"""Evaluations on the validation split, by default at most so many a run and one at its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,6 +121,9 @@ class TrainConfig:
     lam: float = UNSAID
     """Weight of the second term; 0 is standard training. Recipes give 6 to an objective
     that has such a term, and 0 to others; a config in Python must say it."""
+    draws: LambdaDraws = field(default_factory=LambdaDraws, metadata={SINCE: 7})
+    """Distribution of lambda where one net is trained for all up to `lam`: `thrm_all`,
+    `trades_all`."""
     attack: AttackConfig = field(default_factory=lambda: AttackConfig(steps=10))
     data: DataSpec = field(default_factory=DataSpec)
     augmentation: Augmentation = field(default_factory=Augmentation)
@@ -145,9 +151,12 @@ class TrainConfig:
     compile: Compile = field(default="auto", metadata={SINCE: 2})
     """Compile the net, by `torch.compile`, for full batches: `auto` does in bf16 on CUDA, where a
     run's steps repay it. What is computed stays the same but for rounding."""
-    validate_every: int = 0
+    validate_every: int | None = None
     """Epochs between evaluations on the validation split, which tell the best net from the last;
-    0 is never."""
+    0 is never. Default a tenth of the run, where there are validation images."""
+    average_decay: float = field(default=0.995, metadata={SINCE: 7})
+    """Share that the average of the weights keeps of itself at each step, in [0, 1); less in the
+    first steps. It is kept beside the last net, which it does not change; 0 keeps none."""
     seed: int = 0
     """Seed of the weights, the order and the attacks."""
     threads: int = 1
@@ -165,10 +174,14 @@ class TrainConfig:
         self._check_objective()
         require("lam", self.lam >= 0, ">= 0", self.lam)
         require("lam", math.isfinite(self.lam), "finite", self.lam)
+        if self._for_all_lambdas:
+            self._check_one_net()
         if self.init_model:
             object.__setattr__(self, "init_model", abspath(self.init_model))
         require("width", self.width is None or self.width >= 1, ">= 1", self.width)
-        require("validate_every", self.validate_every >= 0, ">= 0", self.validate_every)
+        every, decay = self.validate_every, self.average_decay
+        require("validate_every", every is None or every >= 0, ">= 0", every)
+        require("average_decay", 0 <= decay < 1, "in [0, 1)", decay)
         require("seed", self.seed >= 0, ">= 0", self.seed)
         require("threads", self.threads >= 1, ">= 1", self.threads)
         require("workers", self.workers >= 1, ">= 1", self.workers)
@@ -191,9 +204,15 @@ class TrainConfig:
 
     @staticmethod
     def upgraded(stored: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Settings that version 0.1.0 stored, in today's names: objective "hinge" is linf_dist."""
-        old = stored.get("objective") == "hinge"
-        return {**stored, "objective": "linf_dist"} if old else stored
+        """Settings of older versions in today's words: 0.1.0 called linf_dist "hinge", and before
+        version 7 nothing was validated by default.
+        """
+        new = dict(stored)
+        if stored.get("objective") == "hinge":
+            new["objective"] = "linf_dist"
+        if "average_decay" not in stored and stored.get("validate_every") == 0:
+            new["validate_every"] = None
+        return new
 
     def _check_objective(self) -> None:
         """Check what can be known without running a file of the user's."""
@@ -210,6 +229,17 @@ class TrainConfig:
             if needed and self.model != needed:
                 _refuse_model(f"objective {self.objective!r}", needed, self.model)
 
+    def _check_one_net(self) -> None:
+        one = f"objective {self.objective!r}"
+        require("lam", self.lam > 0, f"> 0 for {one}, the greatest of its lambdas", self.lam)
+        require("workers", self.workers == 1, f"1 for {one}", self.workers)
+
+    @property
+    def _for_all_lambdas(self) -> bool:
+        """One net is trained for all lambdas; a file of the user's is asked when it is run."""
+        found = None if is_of_file(self.objective) else OBJECTIVES[self.objective]
+        return bool(getattr(found, "all_lambdas", False))
+
     @property
     def _weighted(self) -> bool:
         """Lam counts in the objective; it does in a plain function of the user's."""
@@ -219,6 +249,12 @@ class TrainConfig:
     def crafts_in(self) -> TrainPrecision:
         """`craft_precision`, or what it is by itself."""
         return self.precision if self.craft_precision == "auto" else self.craft_precision
+
+    def validates(self, epoch: int) -> bool:
+        """Tell if the net is evaluated on the validation split after an epoch, counted from 1."""
+        every, last = self.validate_every, self.optimizer.epochs
+        every = math.ceil(last / VALIDATIONS) if every is None else every
+        return every > 0 and (epoch % every == 0 or epoch == last)
 
     @property
     def lr(self) -> float:

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Protocol
 
 import torch
@@ -37,6 +36,7 @@ from fftune.models import (
 )
 from fftune.models.loading import loaded, source_of
 from fftune.models.specs import named_spec, read_spec, runs_file
+from fftune.models.variants import checkpoint_at
 from fftune.registry import MODELS
 from fftune.storage import sha256
 from fftune.user_code import local_code
@@ -278,8 +278,8 @@ def _of_highest_loss(stage: AttackStage) -> AttackStage:
 
 
 def _spec_of(place: str) -> ModelSpec:
-    if (Path(place) / "model.json").is_file():
-        spec = read_spec(Path(place))
+    if (folder := checkpoint_at(place)) is not None:
+        spec = read_spec(folder)
         if runs_file(spec.factory):
             raise ConfigError(
                 f"battery.transfer: checkpoint {place!r} would run {spec.factory!r}; if you trust "

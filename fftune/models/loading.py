@@ -9,14 +9,16 @@ import torch
 from torch import nn
 
 from fftune.config import Constants, InputSpec, ModelSpec, require
-from fftune.config.model import Origin
+from fftune.config.model import NOT_PUBLISHED, VARIANTS, Origin
 from fftune.config.normalisation import DATA, NONE, RULE, constants_of, spelled
 from fftune.config.normalisation import Constants as Channels
 from fftune.errors import ConfigError, ModelError, UserCodeError
+from fftune.models.conditional import ConditionalNet
 from fftune.models.entry import ModelEntry
 from fftune.models.layers import Normalize, Normalized
 from fftune.models.origins.spec import AS_THEY_ARE, Asked, Built, ModelSource
 from fftune.models.specs import OURS, named_spec, read_spec, with_named_code
+from fftune.models.variants import checkpoint_at
 from fftune.models.weights import read_weights, weights_hash
 from fftune.registry import MODEL_SOURCES, MODELS, source_prefix
 from fftune.user_code import answering, called, defined
@@ -90,10 +92,17 @@ def loaded(spec: ModelSpec, *, bare: bool = False) -> Loaded:
         ModelError: the net cannot be built, the weights are missing, damaged, of another net, or
             not those of the hash; or nobody says which normalisation it expects.
     """
+    if spec.conditioning and not bare:
+        top = spec.conditioning.top
+        raise ModelError(
+            f"weights {spec.weights!r} are one net for every lambda from 0 to {top:g}: name one of "
+            "them, as in CHECKPOINT@lam=20"
+        )
     fresh = bare or bool(spec.weights)
     built = _built(spec, fresh=fresh)
     constants, why = _normalisation(spec, built, fresh=fresh)
-    told = [built.told] if built.told else []
+    told = [f"{VARIANTS[spec.variant]}, {NOT_PUBLISHED}"] if spec.variant else []
+    told += [built.told] if built.told else []
     with answering(f"model {spec.factory!r}"):
         net = built.net if constants is None else Normalized(built.net, *constants)
         if spec.weights and not bare:
@@ -103,8 +112,8 @@ def loaded(spec: ModelSpec, *, bare: bool = False) -> Loaded:
             if read.constants and not spec.normalize:
                 constants, why = read.constants, "a normalizer in its weights"
                 net = _before(net, *read.constants)
-        if spec.hash and not bare and (found := weights_hash(net)) != spec.hash:
-            raise ModelError(f"weights {spec.weights!r} have hash {found}, expected {spec.hash}")
+        if not bare:
+            _require_hash(net, spec)
         net = net.eval()
     if why == NOBODY and not bare:
         _tell_guess(spec)
@@ -114,6 +123,25 @@ def loaded(spec: ModelSpec, *, bare: bool = False) -> Loaded:
         spec = replace(spec, normalize=spelled(_constants(net)))
     origin = Origin(version=built.version, told="; ".join(told)) if told else None
     return Loaded(net=net, spec=replace(spec, origin=origin), classes=built.classes)
+
+
+def load_conditional(spec: ModelSpec) -> ConditionalNet:
+    """The net of a spec for all lambdas, in eval mode.
+
+    Raises:
+        ModelError: it is a net of its own lambda; or see `loaded`.
+    """
+    if spec.conditioning is None:
+        raise ModelError(f"weights {spec.weights!r} are no net for all lambdas, but for one alone")
+    net = ConditionalNet(loaded(replace(spec, conditioning=None), bare=True).net, spec.conditioning)
+    read_weights(net, spec.weights, spec.weights_key)
+    _require_hash(net, spec)
+    return net.eval()
+
+
+def _require_hash(net: nn.Module, spec: ModelSpec) -> None:
+    if spec.hash and (found := weights_hash(net)) != spec.hash:
+        raise ModelError(f"weights {spec.weights!r} have hash {found}, expected {spec.hash}")
 
 
 def _before(net: nn.Module, mean: tuple[float, ...], std: tuple[float, ...]) -> nn.Module:
@@ -272,13 +300,14 @@ def read_net(place: str, model: str = "") -> nn.Module:
     """The net of a checkpoint folder, or as `--model` names it, in eval mode.
 
     Args:
+        place: may end in a variant, as in `runs/mine@average`.
         model: the user's code that a checkpoint may run; see `with_named_code`.
 
     Raises:
         ModelError: there is none, or it would run code that was not named.
     """
-    if (Path(place) / "model.json").is_file():
-        return load_model(with_named_code(read_spec(Path(place)), Path(place), model))
+    if (folder := checkpoint_at(place)) is not None:
+        return load_model(with_named_code(read_spec(folder), folder, model))
     try:
         return load_model(named_spec(place))
     except ConfigError as error:

@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import isfinite
 from pathlib import Path
+from shlex import quote
 
 from fftune import __version__
 from fftune.config import TrainConfig, told_radius
+from fftune.config.model import NOT_PUBLISHED, VARIANTS
 from fftune.objectives import objective_of
 from fftune.progress import duration
 from fftune.report.result_page import Figure, ResultPage
@@ -45,13 +47,35 @@ def training_page(name: str, checkpoint: Checkpoint, folder: Path) -> ResultPage
         blocks += [_grid(history), *_legend(config, history), ""]
     if checkpoint.stopped:
         blocks.append(f"stopped early: {checkpoint.stopped}")
-    blocks += [f"checkpoint  {folder / 'checkpoint'}", _last(config, history)]
+    blocks += [f"checkpoint  {folder / 'checkpoint'}", *_beside(name, folder)]
+    blocks.append(_last(config, history))
     return ResultPage(
         verb="train",
         blocks=tuple(blocks),
         figures=tuple(_figures(name, config, history)),
-        more={"checkpoint": str(folder / "checkpoint"), "stopped": checkpoint.stopped},
+        more={
+            "checkpoint": str(folder / "checkpoint"),
+            "not_as_published": {name: str(folder / name) for name in _variants(folder)},
+            "stopped": checkpoint.stopped,
+        },
     )
+
+
+def _variants(folder: Path) -> list[str]:
+    """Nets that the run left beside the last one."""
+    return [name for name in VARIANTS if (folder / name / "model.json").is_file()]
+
+
+def _beside(name: str, folder: Path) -> list[str]:
+    """Lines on the other nets of the run, and how to compare them."""
+    found = _variants(folder)
+    if not found:
+        return []
+    nets = " and ".join(f"{one} ({VARIANTS[one]})" for one in found)
+    return [
+        f"beside it   {nets}, {NOT_PUBLISHED};",
+        f"            `fftune evaluate {quote(name)} --variants` compares them",
+    ]
 
 
 def _ball(config: TrainConfig) -> list[str]:
@@ -79,9 +103,12 @@ def _grid(history: Sequence[EpochRecord]) -> Grid:
 
 
 def _some(history: Sequence[EpochRecord]) -> list[EpochRecord]:
-    last = len(history) - 1
+    """The first epoch, the last, and some between, validated ones where those are enough."""
+    seen = [epoch for epoch in history[1:] if isfinite(epoch.validation_accuracy)]
+    shown = [history[0], *(seen if len(seen) >= SHOWN - 1 else history[1:])]
+    last = len(shown) - 1
     at = {round(last * one / (SHOWN - 1)) for one in range(SHOWN)} if last else {0}
-    return [history[one] for one in sorted(at)]
+    return [shown[one] for one in sorted(at)]
 
 
 def _legend(config: TrainConfig, history: Sequence[EpochRecord]) -> list[str]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, cast
 
 from fftune.bracket import brackets
@@ -35,6 +36,7 @@ from fftune.objectives import objective_of
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
+from fftune.sweeping.samplers.spec import sampler_spec
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun
 from fftune.sweeping.trial_results import SPLITS, Estimates, SeedResult
@@ -42,7 +44,7 @@ from fftune.training.cost import cost
 from fftune.training.history import EpochRecord
 from fftune.training.snapshots import Snapshots
 from fftune.training.tracked import train_anywhere
-from fftune.training.train import check
+from fftune.training.train import OnEpoch, check
 
 
 def check_trainings(config: SweepConfig) -> None:
@@ -97,21 +99,12 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
 
     The folder then holds `config.json`, `checkpoint`, `history.parquet` and `outcomes.parquet`.
     """
-    sweep: SweepConfig = cast("SweepConfig", run.study.config)
+    sweep = sweep_of(run)
     config: TrainConfig = run.config
     folder = run.folder
     write_text(folder / "config.json", to_json(config))
     began = time.perf_counter()
-    train_anywhere(
-        config,
-        folder,
-        run.begun,
-        run.resources,
-        on_ray=config.workers > 1,  # one worker is this process, which has what it asked for
-        metrics=Metrics(study=sweep.name, run=str(folder.relative_to(run.study.path))),
-        states=snapshots_of(run.study, config).folder,
-        on_epoch=Rungs(sweep, run.report),
-    )
+    crafted = (sampler_spec(sweep).trains or train_alone)(run)
     model = read_spec(folder / "checkpoint")
     trained = time.perf_counter()
     with torch_threads(config.threads):
@@ -138,10 +131,41 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
         test=test,
         train_seconds=trained - began,
         evaluate_seconds=time.perf_counter() - trained,
-        crafted=_perturbed(config),
+        crafted=crafted,
         remarks=remarks_of(outcomes),
         brackets=ends,
     )
+
+
+def train_alone(run: SeedRun) -> int:
+    """Train the net of a trial for that trial alone; return the number of examples crafted."""
+    train_in(run, run.config, run.folder, on_epoch=Rungs(sweep_of(run), run.report))
+    return perturbed(run.config)
+
+
+def train_in(
+    run: SeedRun,
+    config: TrainConfig,
+    folder: Path,
+    *,
+    on_epoch: OnEpoch = lambda _epoch, _model: None,
+) -> None:
+    """Train a net into a folder of a trial's study, with that trial's resources and MLflow run."""
+    train_anywhere(
+        config,
+        folder,
+        run.begun,
+        run.resources,
+        on_ray=config.workers > 1,  # one worker is this process, which has what it asked for
+        metrics=Metrics(study=run.study.config.name, run=str(folder.relative_to(run.study.path))),
+        states=snapshots_of(run.study, config).folder,
+        on_epoch=on_epoch,
+    )
+
+
+def sweep_of(run: SeedRun) -> SweepConfig:
+    """Settings of the study of a run."""
+    return cast("SweepConfig", run.study.config)
 
 
 def _evaluated(sweep: SweepConfig, model: ModelSpec, *, name: str) -> Outcomes:
@@ -243,7 +267,7 @@ def evaluated_splits(data: DataSpec) -> tuple[Selection, ...]:
     return SPLITS if len(place_framed(data, "validation")[1]) else ("test",)
 
 
-def _perturbed(config: TrainConfig) -> int:
+def perturbed(config: TrainConfig) -> int:
     """Number of examples that training perturbs."""
     if objective_of(config).crafting is None:
         return 0

@@ -37,7 +37,9 @@ class Checkpoint:
         checkpoint is complete.
         """
         from fftune.models import factory_of, save_weights, weights_hash
+        from fftune.models.conditional import ConditionalNet
 
+        net = self.model
         spec = ModelSpec(
             factory=factory_of(self.config.model),
             width=self.config.width,
@@ -45,6 +47,7 @@ class Checkpoint:
             inputs=self.inputs,
             weights=str(folder / "weights.pt"),
             hash=weights_hash(self.model),
+            conditioning=net.conditioning if isinstance(net, ConditionalNet) else None,
         )
         save_weights(self.model, folder / "weights.pt")
         write_text(folder / "config.json", to_json(self.config))
@@ -61,6 +64,7 @@ def read_checkpoint(folder: Path, history: Path) -> Checkpoint:
         ModelError: there is no complete checkpoint, or a file of it is damaged.
     """
     from fftune.models import factory_of, load_model
+    from fftune.models.loading import load_conditional
 
     spec = read_spec(folder)
     if spec.inputs is None:  # `save` has written it
@@ -73,7 +77,7 @@ def read_checkpoint(folder: Path, history: Path) -> Checkpoint:
     return Checkpoint(
         config=config,
         inputs=spec.inputs,
-        model=load_model(spec),
+        model=load_conditional(spec) if spec.conditioning else load_model(spec),
         history=read_history(history, ModelError),
         data_hash=made.data_hash,
         stopped=made.stopped,

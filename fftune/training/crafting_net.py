@@ -57,12 +57,13 @@ class CraftingNet:
 def crafting_net(
     model: nn.Module, config: TrainConfig, inputs: InputSpec, device: str
 ) -> CraftingNet | None:
-    """The fastest net to craft on that answers as the net does; None if nothing is crafted.
+    """The fastest net to craft on that answers as the net does; None: the net itself, if any.
 
     In bf16 that is a copy whose *weights* are in bf16, as a cast of frozen weights at every call
     costs more than the products. Where no such copy is faithful, products alone are in bf16.
     """
-    if objective_of(config).crafting is None:
+    objective = objective_of(config)
+    if objective.crafting is None or objective.all_lambdas:  # whose net is another for each row
         return None
     pixels = probe_pixels(inputs, device)
     with eval_mode(model), torch.random.fork_rng(devices=[]):

@@ -7,12 +7,15 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from fftune.config import InputSpec, TrainConfig
+from fftune.config import Conditioning, InputSpec, TrainConfig
 from fftune.errors import ModelError
 from fftune.models import eval_mode, make_model
+from fftune.models.conditional import ConditionalNet
 from fftune.models.fits import check_fit
 from fftune.models.specs import read_spec
+from fftune.models.variants import checkpoint_at
 from fftune.models.weights import read_weights
+from fftune.objectives import find_objective
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,8 @@ def init_model(config: TrainConfig, inputs: InputSpec) -> nn.Module:
     model = make_model(
         config.model, inputs, seed=config.seed, width=config.width, constants=config.constants
     )
+    if find_objective(config.objective).all_lambdas:
+        model = ConditionalNet(model, conditioning_of(config))
     if config.init_model:
         read = read_weights(model, _weights_of(Path(config.init_model)))
         log.info("training begins with %s", read.told)
@@ -44,15 +49,21 @@ def init_model(config: TrainConfig, inputs: InputSpec) -> nn.Module:
     return model
 
 
+def conditioning_of(config: TrainConfig) -> Conditioning:
+    """How the net of a training for all lambdas depends on them."""
+    return Conditioning(top=config.lam, norms=config.draws.norms)
+
+
 def _weights_of(place: Path) -> str:
     """The file of weights: `place` itself, or that of a checkpoint or a run there.
 
     Raises:
         ModelError: there is none.
     """
+    if (found := checkpoint_at(str(place))) is not None:
+        return read_spec(found).weights
     if not place.is_dir():
         return str(place)
-    for folder in (place, place / "checkpoint"):
-        if (folder / "model.json").is_file():
-            return read_spec(folder).weights
+    if (place / "checkpoint/model.json").is_file():
+        return read_spec(place / "checkpoint").weights
     raise ModelError(f"init_model must be a checkpoint or a file of weights, got {str(place)!r}")

@@ -109,10 +109,12 @@ def _open_data(config: TrainConfig) -> TrainingData:
             inputs = replace(inputs, shape=shape)
         phases.append(found)
     validation = None
-    if config.validate_every:
-        validation = place_framed(config.data, "validation")
-        some, every = len(validation.rows), config.validate_every
-        require("validate_every", some > 0, "0 without data.validation_size", every)
+    every = config.validate_every
+    if every != 0:
+        found = place_framed(config.data, "validation")
+        some = len(found.rows) > 0
+        require("validate_every", some or every is None, "0 without data.validation_size", every)
+        validation = found if some else None
     return TrainingData(phases=tuple(phases), validation=validation, inputs=inputs)
 
 

@@ -1,8 +1,9 @@
 """The folder of a training run: its snapshots and its results.
 
 <folder>/states/          the last snapshots, until the run has ended
-<folder>/best/            the checkpoint that did best on the validation split
-<folder>/checkpoint/      the last net
+<folder>/best/            the net that did best on the validation split
+<folder>/average/         a moving average of the weights
+<folder>/checkpoint/      the last net, written after the others
 <folder>/history.parquet  a row an epoch
 """
 
@@ -33,6 +34,11 @@ class RunDir:
     def best(self) -> Path:
         """The checkpoint that did best on the validation split."""
         return self.path / "best"
+
+    @property
+    def average(self) -> Path:
+        """The checkpoint of the average of the weights."""
+        return self.path / "average"
 
     @property
     def checkpoint(self) -> Path:

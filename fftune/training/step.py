@@ -15,6 +15,7 @@ from fftune.data.dataset import Batch
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode
+from fftune.models.conditional import AtLambda
 from fftune.models.equivalence import answers, difference
 from fftune.objectives import Crafting, TrainingHooks, objective_of
 from fftune.registry import is_of_file
@@ -23,8 +24,19 @@ from fftune.training.compiling import Compiled, compiles, full_rows
 from fftune.training.crafting_net import CraftingNet, crafting_net, probe_pixels
 from fftune.training.distributed import ProcessGroup
 from fftune.training.joint_step import Loss, add_gradients, add_gradients_recorded
+from fftune.training.lambda_draws import drawn_lambdas
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One forward and backward pass of a step."""
+
+    net: nn.Module
+    inputs: Tensor
+    """(N, C, H, W), the clean images first, where they take part."""
+    loss: Loss
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,13 +89,13 @@ class Stepper:
         right: list[Tensor] = []
         for left, (ids, x, y) in zip(reversed(range(len(pieces))), pieces, strict=True):
             counted = min(len(y), real)
-            inputs = self._inputs(ids, x, y, noise)
+            part = self._part(ids, x, y, noise)
             with self._synchronised(last=left == 0):
                 loss, hits = add(
-                    self.wrapped,
-                    inputs,
+                    part.net,
+                    part.inputs,
                     y,
-                    loss=self.loss,
+                    loss=part.loss,
                     precision=self.config.precision,
                     counted=counted,
                     # DDP averages over the processes, whose shares of a last step may differ.
@@ -93,13 +105,19 @@ class Stepper:
             right.append(hits)
         return torch.stack(losses).sum(), torch.stack(right).sum()
 
-    def _inputs(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
-        """The images that the objective is computed on, crafted in eval mode, as the authors do."""
-        craft = self.crafting
-        if craft is None:
-            return x
-        attack = self.config.attack
-        asked = self.crafted_on or CraftingNet(source=self.model, asked=self.model)
+    def _part(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Part:
+        """The net, the images that the objective is computed on, and the objective."""
+        inputs = x
+        if craft := self.crafting:
+            x_pert = self._crafted(self.model, ids, x, y, noise)
+            inputs = torch.cat([x, x_pert]) if craft.joint else x_pert
+        return Part(net=self.wrapped, inputs=inputs, loss=self.loss)
+
+    def _crafted(self, model: nn.Module, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
+        """Perturbed images, crafted in eval mode, as the authors do."""
+        craft, attack = self.crafting, self.config.attack
+        assert craft is not None
+        asked = self.crafted_on or CraftingNet(source=model, asked=model)
         # Pixels and labels were checked with the data, and the classes of the net by `init_model`.
         checked = nullcontext() if is_of_file(attack.search) else checked_before()
         with asked.current() as net, checked:
@@ -115,7 +133,7 @@ class Stepper:
             )
         if is_of_file(attack.search) and not is_inside(x_pert, x, attack.threat):
             raise ConfigError(f"attack {attack.search!r} left the ball of {attack.threat}")
-        return torch.cat([x, x_pert]) if craft.joint else x_pert
+        return x_pert
 
     def _synchronised(self, *, last: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged once a step, with its last part."""
@@ -123,6 +141,29 @@ class Stepper:
             return nullcontext()
         context: AbstractContextManager[None] = self.wrapped.no_sync()  # type: ignore[operator]
         return context
+
+
+class OneNetStepper(Stepper):
+    """Steps of one net for all lambdas: each example has its own, which its attacker knows.
+
+    Examples of lambda = 0 are not perturbed, as in standard training.
+    """
+
+    def _part(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Part:
+        lam = drawn_lambdas(noise, ids, self.config.draws, top=self.config.lam)
+        hard = lam > 0
+        inputs, rows = x, lam
+        if hard.any():
+            asked = AtLambda(self.model, lam[hard])
+            x_pert = self._crafted(asked, ids[hard], x[hard], y[hard], noise)
+            inputs, rows = torch.cat([x, x_pert]), torch.cat([lam, lam[hard]])
+        objective = objective_of(self.config)
+
+        def loss(logits: Tensor, y: Tensor) -> Tensor:
+            assert objective.loss is not None
+            return objective.loss(logits[: len(y)], logits[len(y) :], y, lam=lam)
+
+        return Part(net=AtLambda(self.wrapped, rows), inputs=inputs, loss=loss)
 
 
 def make_stepper(
@@ -144,16 +185,18 @@ def make_stepper(
         steps: of the whole run.
         hooks: the objective's own, if it has some.
     """
-    wrapped, recorded = group.wrap(model, device), _may_record(group, hooks, device)
+    one_net = objective_of(config).all_lambdas
+    wrapped = group.wrap(model, device)
+    recorded = not one_net and _may_record(group, hooks, device)
     crafted_on = crafting_net(model, config, inputs, device)
     if crafted_on and compiles(config, crafting=True, steps=steps, device=device):
         rows = full_rows(config, group.size, crafting=True, device=device)
         crafted_on = crafted_on.compiled(rows)
-    alone = group.size == 1 and hooks is None
+    alone = group.size == 1 and hooks is None and not one_net
     if alone and compiles(config, crafting=False, steps=steps, device=device):
         rows = full_rows(config, 1, crafting=False, device=device)
         wrapped = Compiled(wrapped, rows, "the net of the joint step")
-    return Stepper(
+    return (OneNetStepper if one_net else Stepper)(
         config=config,
         model=model,
         crafted_on=crafted_on,

@@ -80,6 +80,7 @@ def train(
                 on_epoch(epoch, trainer.model)
         if states:
             trainer.save()
+        trainer.save_average()
         checkpoint = trainer.checkpoint()
     if place and group.leads:
         place.finish(checkpoint)

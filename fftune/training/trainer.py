@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from fftune.errors import DivergedError, ModelError
 from fftune.keyed_noise import Noise
 from fftune.objectives import TrainingHooks, objective_of
 from fftune.progress import Progress
+from fftune.training.averages import WeightAverage, copied, holding
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
 from fftune.training.history import EpochRecord
@@ -51,6 +52,8 @@ class Trainer:
     updates: Updates
     schedule: torch.optim.lr_scheduler.LRScheduler
     watch: OverfittingWatch | None
+    average: WeightAverage | None
+    """Average of the weights; None where none is kept, as in processes that do not lead."""
     hooks: TrainingHooks | None
     """The objective's own actions around each step; None if it has none."""
     progress: Progress
@@ -61,6 +64,9 @@ class Trainer:
     totals: EpochTotals | None = None
     """Sums of the epoch after `history`; None if it has not begun."""
     best: float = -1.0
+    """Highest accuracy on the validation split so far."""
+    best_net: dict[str, Any] | None = None
+    """Its epoch and weights, for a later attempt in another folder; None where there is none."""
     stopped: str = ""
     """Reason why training ended before its last epoch, or empty."""
 
@@ -101,6 +107,7 @@ class Trainer:
             steps=sum(steps),
             hooks=hooks,
         )
+        decay = config.average_decay if group.leads else 0
         name = f"{config.objective} lam={config.lam:g}"
         return cls(
             config=config,
@@ -115,6 +122,7 @@ class Trainer:
             updates=Updates(model, optimizer, recorded=stepper.recorded),
             schedule=make_schedule(optimizer, config, steps),
             watch=OverfittingWatch.of(config, group),
+            average=WeightAverage(model, decay) if decay else None,
             hooks=hooks,
             progress=Progress(name, unit="steps", total=sum(steps)),
             save_seconds=save_seconds,
@@ -145,6 +153,12 @@ class Trainer:
             stopped=self.stopped,
         )
 
+    def save_average(self) -> None:
+        """Write the average of the weights to the run's folder, if there are both."""
+        if self.average and self.folder:
+            with holding(self.model, self.average.tensors):
+                self.checkpoint().save(self.folder.average)
+
     def state_dict(self) -> dict[str, Any]:
         """The state from which the run is resumed; the rest is a function of the settings."""
         return {
@@ -154,9 +168,11 @@ class Trainer:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "watch": self.watch.state_dict() if self.watch else None,
+            "average": self.average.state_dict() if self.average else None,
             "history": [asdict(epoch) for epoch in self.history],
             "tally": asdict(self.totals) if self.totals else None,
             "best": self.best,
+            "best_net": self.best_net,
             "stopped": self.stopped,
         }
 
@@ -183,6 +199,22 @@ class Trainer:
             forget(owner)  # what was recorded before holds addresses of another state
         if self.watch:
             self.watch.load_state_dict(state["watch"])
+        if self.average:
+            self._load_average(state.get("average"))
+        self.best_net = state.get("best_net")
+        if self.best_net and self.folder and self.group.leads:
+            with holding(self.model, self.best_net["weights"]):
+                self._save_best(self.history[: self.best_net["epoch"]])
+
+    def _load_average(self, state: dict[str, Any] | None) -> None:
+        """Go on with the average of a snapshot; one of an older fftune has none."""
+        decay = self.config.average_decay
+        self.average = average = WeightAverage(self.model, decay)
+        if state is not None:
+            average.load_state_dict(state)
+            return
+        done = self._done(len(self.history) + 1)
+        log.info("the state is of an older fftune: the average begins at step %d", done)
 
     def _epoch(self, epoch: int) -> EpochRecord:
         """Train the remaining steps of an epoch."""
@@ -230,6 +262,8 @@ class Trainer:
             self.hooks.before_update(self.optimizer.param_groups[0]["lr"])
         self.updates.step()
         self.schedule.step()
+        if self.average:
+            self.average.update(self.model)
         # Over all processes at once: from the leading one's state any number of them may go on.
         loss, right = self.group.total(torch.stack([loss, right]))
         totals.add(loss, right)
@@ -240,9 +274,8 @@ class Trainer:
         if self.watch:
             robust, self.stopped = self.watch.look(self.model, epoch)
             record = replace(record, robust_accuracy=robust)
-        every = self.config.validate_every
-        if every and (epoch % every == 0 or epoch == self.config.optimizer.epochs):
-            record = replace(record, validation_accuracy=self._validated())
+        if self.validation_split and (self.config.validates(epoch) or self.stopped):
+            record = replace(record, validation_accuracy=self._validated(record))
         return record
 
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
@@ -264,14 +297,20 @@ class Trainer:
         assert self.validation_split is not None  # `open_data` opens it for runs that validate
         return Validation(self.config, self.validation_split, self.device)
 
-    def _validated(self) -> float:
-        """Accuracy on the validation split; the best net so far is saved."""
+    def _validated(self, record: EpochRecord) -> float:
+        """Accuracy on the validation split; the best net so far (Rice et al. 2020) is saved."""
         value = self._validation.accuracy(self.model) if self.group.leads else 0.0
         value = self.group.leaders(value)
         if value > self.best and self.folder and self.group.leads:
-            self.checkpoint().save(self.folder.best)
+            self._save_best([*self.history, record])
+            if self.folder.elsewhere:
+                self.best_net = {"epoch": record.epoch, "weights": copied(self.model)}
         self.best = max(self.best, value)
         return value
+
+    def _save_best(self, history: Sequence[EpochRecord]) -> None:
+        assert self.folder is not None
+        replace(self.checkpoint(), history=history).save(self.folder.best)
 
     def _save_if_due(self) -> None:
         if time.perf_counter() - self.saved >= self.save_seconds:

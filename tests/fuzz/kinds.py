@@ -40,6 +40,7 @@ from fftune.papers.pages.page import write_index
 from fftune.papers.zoo import read_zoo
 from fftune.sweeping.front import Front
 from fftune.sweeping.optuna_storage import read_search
+from fftune.sweeping.shared_training import shared_training
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_records import read_study
 from fftune.tracking.store import open_tracking
@@ -97,6 +98,7 @@ def make(root: Path) -> None:
     database = sqlite3.connect(root / "store/mlflow.db")
     database.executescript(text.replace("@FOLDER@", str(root)))
     database.close()
+    _write(root / f"{SHARED}/a/ended.json", {"diverged": ""})
     states = root / "store/runs/cut/states/states.json"
     _write(states, [one | {"generator": GENERATOR} for one in json.loads(states.read_text())])
     (root / "store/storage-id").write_text("0123456789abcdef\n")
@@ -203,6 +205,7 @@ def _mnist(root: Path) -> object:
 
 TRIALS = "store/studies/done/trials"
 CHECKPOINT, TRIAL = "store/runs/done/checkpoint", f"{TRIALS}/0"
+SHARED = "store/studies/done/shared"
 HEDGED = "store/studies/hedged"
 MANIFEST = "folder.manifest.json"
 STORE = tuple(
@@ -238,6 +241,11 @@ KINDS: Mapping[str, Kind] = {
     "record": Kind(f"{TRIAL}/result.json", lambda r: _study(r).front(lambda *_: {})),
     "record of a failure": Kind(f"{TRIALS}/2/failure.json", lambda r: _study(r).failure(2)),
     "record of a stop": Kind(f"{TRIALS}/3/stopped.json", lambda r: _study(r).front(lambda *_: {})),
+    "record of a training": Kind(
+        f"{SHARED}/a/ended.json",
+        lambda r: shared_training(_study(r), "a", lambda _folder: None),
+        mended=(f"{SHARED}/.a.lock",),
+    ),
     "record of attempts": Kind(
         "store/studies/done/attempts/6b263b6c622ded91.json",
         lambda r: _study(r).begin_attempt("6b263b6c622ded91", "now"),

@@ -109,6 +109,26 @@ def test_a_training_says_what_its_accuracies_are_of(tmp_path, objective, of) -> 
     assert sum(f["figure"].endswith("/accuracy") for f in told["figures"]) == 20
 
 
+def test_a_training_names_its_other_nets_and_marks_them(tmp_path) -> None:
+    (tmp_path / "average").mkdir()
+    (tmp_path / "average/model.json").touch()
+    checkpoint = trained("thrm", 20)
+    every_second = [
+        replace(epoch, validation_accuracy=0.5 if epoch.epoch % 2 == 0 else nan)
+        for epoch in checkpoint.history
+    ]
+    page = training_page("my run", replace(checkpoint, history=every_second), tmp_path)
+    lines = said(page, 140)
+    at = lines.index(
+        "beside it average (moving average of the weights), not as published: papers take the "
+        "last net;"
+    )
+    assert lines[at + 1] == "`fftune evaluate 'my run' --variants` compares them"
+    assert sum(line.endswith(" s") and " - " not in line for line in lines) == 7  # validated ones
+    told, _ = forms(page)
+    assert told["not_as_published"] == {"average": f"{tmp_path}/average"}
+
+
 def test_the_doctor_marks_what_fails() -> None:
     good = Check(name="logits", passed=True, evidence="from -5.5 to 8.4 " * 8)
     bad = Check(name="black-box attacks are no better than gradients", passed=False, evidence="x")

@@ -43,6 +43,9 @@ class SamplerSpec:
     bounded: bool = True
     """It may search a study with bounds, `Study.where`; Optuna's samplers that know constraints
     stay below them."""
+    trains: Callable[..., int] | None = None
+    """`trains(run)` leaves the net of one `SeedRun` in its folder, with the history of training,
+    and returns the number of examples that were crafted for it; None: each trial trains its own."""
     stands_for: Callable[[Study], str] | None = None
     """Name of the strategy that is used in this one's place."""
 

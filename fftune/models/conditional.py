@@ -1,0 +1,185 @@
+"""One net for all weights lambda: BatchNorms that are shifted and scaled by a function of lambda.
+
+The layers are FiLM's (Perez et al. 2018), as Once-for-all Adversarial Training has them for natural
+against adversarial accuracy (Wang et al. 2020).
+"""
+
+import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import log1p, pi
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fftune.config.conditioning import Conditioning
+from fftune.errors import ConfigError, ModelError
+
+SINES = 3
+"""Number of sines in the encoding of lambda, beside the straight line."""
+
+
+class ConditionalNet(nn.Module):
+    """An ordinary net whose every BatchNorm is a `ConditionalNorm`.
+
+    Called with images alone it answers as it does at the greatest lambda; `at` gives it another.
+    At lambda = 0 it is the net without modulation, with the BatchNorms of its own that
+    `Conditioning.norms = 2` gives it.
+    """
+
+    def __init__(self, net: nn.Module, conditioning: Conditioning) -> None:
+        """
+        Args:
+            net: with fresh or trained weights; its BatchNorms are replaced.
+
+        Raises:
+            ConfigError: it has none.
+        """
+        super().__init__()
+        self.net = net
+        self.conditioning = conditioning
+        self._given = _Given()
+        names = [n for n, m in net.named_modules() if isinstance(m, nn.BatchNorm2d)]
+        if not names:
+            raise ConfigError("objective needs a model with BatchNorm, whose layers lambda shifts")
+        for name in names:
+            norm = net.get_submodule(name)
+            net.set_submodule(name, ConditionalNorm(norm, self._given, norms=conditioning.norms))
+
+    def forward(self, x: Tensor, lam: Tensor | None = None) -> Tensor:
+        """Logits of images, each at its own lambda.
+
+        Args:
+            x: (B, C, H, W) in [0, 1].
+            lam: (B,), each in [0, the greatest]; None: the greatest for all.
+
+        Returns:
+            (B, K).
+        """
+        if lam is None:
+            lam = x.new_full((len(x),), self.conditioning.top)
+        with self._given.to(encoded(lam, self.conditioning.top), lam == 0):
+            logits: Tensor = self.net(x)
+        return logits
+
+
+class AtLambda(nn.Module):
+    """A conditional net with its lambdas given: a net of images alone."""
+
+    def __init__(self, net: nn.Module, lam: Tensor) -> None:
+        """
+        Args:
+            net: a `ConditionalNet`, or one that is wrapped.
+            lam: (), for all images; or (B,), one for each image of the only batch that it takes.
+        """
+        super().__init__()
+        self.net = net
+        self.lam = lam
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(x, self.lam.expand(len(x)))
+        return logits
+
+
+class ConditionalNorm(nn.Module):
+    """BatchNorm, then y (1 + gamma(lambda)) + beta(lambda) by channels; 0 modulates nothing.
+
+    With two norms, rows of lambda = 0 have one of their own, and do not enter the other's
+    statistics.
+    """
+
+    def __init__(self, norm: nn.Module, given: "_Given", *, norms: int) -> None:
+        super().__init__()
+        assert isinstance(norm, nn.BatchNorm2d)
+        self.norm = norm
+        self.clean = copy.deepcopy(norm) if norms == 2 else None
+        """The norm of lambda = 0; None: there is one for all."""
+        self.film = nn.Linear(1 + SINES, 2 * norm.num_features, bias=False)
+        nn.init.zeros_(self.film.weight)
+        self._given = given
+
+    def forward(self, x: Tensor) -> Tensor:
+        given = self._given
+        y = self._normed(x, given)
+        if given.all_clean:
+            return y
+        gamma, beta = self.film(given.code).to(y.dtype)[..., None, None].chunk(2, 1)
+        return y * (1 + gamma) + beta
+
+    def _normed(self, x: Tensor, given: "_Given") -> Tensor:
+        if self.clean is None or given.none_clean:
+            return self.norm(x)  # type: ignore[no-any-return]
+        if given.all_clean:
+            return self.clean(x)  # type: ignore[no-any-return]
+        if self.training:  # each takes the statistics of its own rows
+            y = torch.empty_like(x)
+            y = y.index_put((given.clean,), self.clean(x[given.clean]))
+            return y.index_put((~given.clean,), self.norm(x[~given.clean]))
+        return torch.where(given.clean[:, None, None, None], self.clean(x), self.norm(x))
+
+    def folded(self, code: Tensor, *, clean: bool) -> nn.BatchNorm2d:
+        """The ordinary BatchNorm that this is at one lambda, whose code is (1 + SINES,)."""
+        norm = copy.deepcopy(self.clean if clean and self.clean is not None else self.norm)
+        assert isinstance(norm, nn.BatchNorm2d)
+        with torch.no_grad():
+            gamma, beta = self.film(code).chunk(2)
+            norm.weight.mul_(1 + gamma)
+            norm.bias.mul_(1 + gamma).add_(beta)
+        return norm
+
+
+def encoded(lam: Tensor, top: float) -> Tensor:
+    """(..., 1 + SINES): t = log(1 + lam) / log(1 + top), and sin(pi t), sin(2 pi t), ...
+
+    A linear function of it is any smooth function of t that is 0 at lambda = 0.
+
+    Args:
+        lam: (...), in [0, top].
+    """
+    t = torch.log1p(lam) / log1p(top)
+    return torch.stack([t, *(torch.sin(pi * k * t) for k in range(1, 1 + SINES))], -1)
+
+
+class _Given:
+    """Encoded lambdas of the batch that is being asked, which all layers of a net share."""
+
+    code: Tensor
+    """(B, 1 + SINES)."""
+    clean: Tensor
+    """(B,) bool: lambda is 0."""
+    all_clean = False
+    none_clean = False
+
+    @contextmanager
+    def to(self, code: Tensor, clean: Tensor) -> Iterator[None]:
+        self.code, self.clean = code, clean
+        zeros = int(clean.sum())
+        self.all_clean, self.none_clean = zeros == len(clean), zeros == 0
+        try:
+            yield
+        finally:
+            del self.code, self.clean
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Given":
+        memo[id(self)] = made = _Given()  # shared by the layers of the copy in their turn
+        return made
+
+
+def net_at(net: ConditionalNet, lam: float) -> nn.Module:
+    """The ordinary net that a conditional one is at one lambda, in eval mode, with its own weights.
+
+    The same function but for rounding: the modulation lies inside the BatchNorms.
+
+    Raises:
+        ModelError: the net was not trained for that lambda.
+    """
+    top = net.conditioning.top
+    if not 0 <= lam <= top:
+        raise ModelError(f"lam must be in [0, {top:g}], for which the net is trained, got {lam:g}")
+    code = encoded(torch.tensor(lam), top)
+    plain = copy.deepcopy(net.net).cpu().eval()
+    for name, module in list(plain.named_modules()):
+        if isinstance(module, ConditionalNorm):
+            plain.set_submodule(name, module.folded(code, clean=lam == 0))
+    return plain
