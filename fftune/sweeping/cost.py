@@ -80,7 +80,9 @@ def _evaluation(config: SweepConfig) -> Work:
     perturbed.
     """
     base = config.base
-    examples = sum(len(place_framed(base.data, split)[1]) for split in ("validation", "test"))
+    sizes = [len(place_framed(base.data, split)[1]) for split in ("validation", "test")]
+    most = config.battery.examples
+    examples = sum(size if most is None else min(size, most) for size in sizes)
     steps = [attack.config.steps for attack in attacks_of(config.battery, base.attack.threat)]
     nets = 1 + len(VARIANTS) if config.variants else 1
     return Work(forwards=2 * len(steps), crafts=sum(steps)) * (examples * nets)

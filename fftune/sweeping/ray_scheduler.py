@@ -2,8 +2,9 @@
 
 Ray's own schedulers rank by one metric, and Optuna's pruners refuse several objectives. This one
 ranks running trials by non-domination, and stops a trial only if others beat it in every
-objective even at the favourable end of its intervals; or it follows MOASHA (Schmucker et al. 2021;
-in Syne Tune), the earlier rule; see `early_stopping.ParetoHalving`. It serves any Tune experiment:
+objective even at the favourable end of its intervals; see `early_stopping.ParetoHalving`. As far as
+we know it is the first on Ray Tune and with Optuna. MOASHA (Schmucker et al. 2021), in Syne Tune,
+is the earlier rule, and the other one here. It serves any Tune experiment:
 
     metrics = ["latency", "error"]
     scheduler = ParetoHalvingScheduler(metrics, rungs=[10, 20, 40], time_attr="epoch")

@@ -105,7 +105,6 @@ ONE_NET = SamplerSpec(
     needs="lambda of thrm or trades alone, several values, without rungs or phases",
     reads=("one_net_length",),
     own_axis=True,
-    bounded=False,
     trains=Lazy(f"{_SHARED}:read_off"),
     trainings=Lazy(f"{_SHARED}:one_net_of"),
 )
