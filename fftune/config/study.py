@@ -167,7 +167,7 @@ class SweepConfig(Study):
     lam: tuple[float, ...] = PAPER_LAMBDAS
     """Weights of the second term. The grid tries each; other strategies search from the least to
     the greatest."""
-    one_net_length: float = field(default=2.0, metadata={SINCE: 7})
+    one_net_length: float = field(default=2.5, metadata={SINCE: 7})
     """Epochs of the one training of `one-net`, in those of a training of one lambda, > 0."""
     seeds: int = 1
     """Trainings per trial, >= 1. Their seeds are those from `base.seed` on; fronts are of means."""

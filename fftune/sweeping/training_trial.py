@@ -58,6 +58,7 @@ def check_trainings(config: SweepConfig) -> None:
     """
     trainings = sampler_spec(config).trainings
     inputs = [check(one).inputs for one in (trainings(config) if trainings else [config.base])][-1]
+    require("variants", not (trainings and config.variants), "off where nets are read off", True)
     if config.fuse > 1:
         for group in groups_of(config, config.base.seed):
             check_fused(group, inputs)

@@ -1,0 +1,127 @@
+"""Cheap fronts beside nets that are trained one by one: gap, share of hypervolume, cost.
+
+    python experiments/2026-11-27-one-net.py STORAGE TRAINED CHEAP [CHEAP ...]
+
+TRAINED is a study of one training a lambda, the CHEAP ones are studies by `gap`, `one-net` or
+`soup` on the same data; all lie in STORAGE. Every figure is of the test split.
+
+- Gap: hypocritical risk of a cheap front less that of the trained one at equal natural risk, in
+  points, by the house's own comparison (`fftune.comparison.front_gap`, as in every report of two
+  studies): its mean over the natural risks that both fronts reach and most draws too, the largest
+  of them, and the mean of both ends of the 95 % band, which draws training seeds and images.
+- Share: hypervolume below (1, 1) that a front has above what its two ends alone give, the trained
+  nets of the least and the greatest lambda; divided by what the trained front has above them. The
+  ends are those of TRAINED for all. By seeds of the cheap front: mean, least and greatest.
+- Cost: examples that training perturbed, a seed; and the same in trainings of one lambda.
+"""
+
+import argparse
+from pathlib import Path
+from statistics import mean
+
+import numpy as np
+
+from fftune.comparison import front_gap
+from fftune.pareto import hypervolume, non_dominated
+from fftune.sweeping.front import Front
+from fftune.sweeping.study_dir import StudyDir
+from fftune.sweeping.study_records import read_study
+from fftune.sweeping.training_trial import hypocritical_rows
+
+Points = list[tuple[float, float]]
+
+
+class Study:
+    """A finished study: its points by seed, its rows, and its cost."""
+
+    def __init__(self, folder: Path) -> None:
+        self.name = folder.name
+        self.folder = StudyDir(folder, read_study(folder))
+        self.front = Front.read(folder / "front.json")
+        self.seeds = sorted({result.seed for result in self.front.results})
+
+    def points(self, seed: int) -> Points:
+        """Natural and hypocritical risk of each net of a seed, by lambda."""
+        return [
+            (r.test.natural_risk.value, r.test.hypocritical_risk.value)
+            for r in self.front.results
+            if r.seed == seed
+        ]
+
+    @property
+    def lams(self) -> list[float]:
+        """Lambdas, ascending."""
+        return sorted({result.lam or 0.0 for result in self.front.results})
+
+    @property
+    def rows(self) -> list[list]:
+        """Rows of the hypocritical attack on each member of the front, a table a seed."""
+        members = [trial.trial for trial in self.front.members]
+        return [hypocritical_rows(self.folder, number, "test") for number in members]
+
+    @property
+    def crafted(self) -> float:
+        """Examples that training perturbed, a seed."""
+        return sum(result.crafted for result in self.front.results) / len(self.seeds)
+
+
+def gain(points: Points, ends: Points) -> float:
+    """Hypervolume below (1, 1) of points with two ends, less that of the ends alone."""
+    return hypervolume([*points, *ends]) - hypervolume(ends)
+
+
+def told_gap(cheap: Study, trained: Study) -> str:
+    """Gap at equal natural risk, with its band and where both fronts reach."""
+    band = front_gap(cheap.rows, trained.rows)
+    reached = np.isfinite(band.low) if len(band.natural) else np.array([], bool)
+    if not reached.any():
+        return "no natural risk is common to both"
+    at, gap, low, high = (
+        100 * np.asarray(each)[reached] for each in (band.natural, band.gap, band.low, band.high)
+    )
+    worst = int(np.argmax(gap))
+    return (
+        f"{gap.mean():+.1f} points ({low.mean():+.1f} to {high.mean():+.1f}), at most "
+        f"{gap[worst]:+.1f} ({low[worst]:+.1f} to {high[worst]:+.1f}), from {at[0]:.1f} to "
+        f"{at[-1]:.1f} %, {at[-1] - at[0]:.1f} points wide"
+    )
+
+
+def told_points(study: Study) -> str:
+    """Both risks at each lambda in percent, means over the seeds; the front's own by a star."""
+    each = np.mean([study.points(seed) for seed in study.seeds], axis=0)
+    kept = non_dominated(each)
+    return ", ".join(
+        f"{lam:g}: {100 * natural:.1f}/{100 * hypocritical:.1f}{'*' if star else ''}"
+        for lam, (natural, hypocritical), star in zip(study.lams, each, kept, strict=True)
+    )
+
+
+def main() -> None:
+    """Read the studies and print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("storage", type=Path)
+    parser.add_argument("trained")
+    parser.add_argument("cheap", nargs="+")
+    arguments = parser.parse_args()
+    trained, *cheap = (
+        Study(arguments.storage / "studies" / name)
+        for name in (arguments.trained, *arguments.cheap)
+    )
+    one = trained.crafted / sum(lam > 0 for lam in trained.lams)
+    for study in (trained, *cheap):
+        shares = []
+        for seed in study.seeds:
+            known = trained.points(seed if seed in trained.seeds else trained.seeds[0])
+            ends = [known[0], known[-1]]
+            shares.append(gain(study.points(seed), ends) / gain(known, ends))
+        print(f"\n{study.name}, {len(study.seeds)} seeds; lambda: natural/hypocritical risk in %")
+        print(f"  {told_points(study)}")
+        print(f"  cost {study.crafted:,.0f} examples, {study.crafted / one:.2f} trainings")
+        if study is not trained:
+            print(f"  gap {told_gap(study, trained)}")
+            print(f"  share {mean(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})")
+
+
+if __name__ == "__main__":
+    main()
