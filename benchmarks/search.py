@@ -4,6 +4,9 @@ The six published lambda curves (Tao et al. 2022, tables 10 to 12) and random mo
 no strategy was tuned on stand in for training: a trial's risks are read off the curve, which is
 interpolated monotonically (PCHIP) over log(1 + lambda). Scores are shares of what could be
 attained: the hypervolume of the points tried over that of the whole curve.
+
+With k workers, k trials run at a time, all equally long: a trial's risks are told when it ends, and
+then the next is asked for, while k - 1 others still run.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import json
 import platform
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -30,6 +34,7 @@ Points = NDArray[np.float64]
 TABLES = {"P1.T10_c10": "CIFAR-10", "P1.T11_c100": "CIFAR-100", "P1.T12_tin": "Tiny-ImageNet"}
 TOP = np.log1p(100.0)
 BUDGET = 9
+WORKER_BUDGETS = (9, 16)
 GRID, GP = "grid (the papers' nine)", "gp, corners queued"
 MARGINS = (0.0, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1)
 
@@ -103,12 +108,14 @@ Rule = Callable[[Curve, int, int], list[float]]
 """Function of a curve, a number of trials and a seed: the lambdas tried, in order."""
 
 
-def searched(config: SweepConfig, curve: Curve, trials: int, seed: int) -> list[float]:
+def searched(
+    config: SweepConfig, curve: Curve, trials: int, seed: int, *, workers: int = 1
+) -> list[float]:
     """Replay a strategy as a study runs it: fftune's sampler under Optuna's ask and tell."""
     config = replace(config, trials=trials, sampler_seed=seed)
     study = optuna.create_study(directions=["minimize"] * 2, sampler=make_sampler(config))
     enqueue(study, config)
-    return _ask(study, config, curve, trials)
+    return _ask(study, config, curve, trials, workers)
 
 
 def genetic(curve: Curve, trials: int, seed: int) -> list[float]:
@@ -122,12 +129,18 @@ def spaced(_curve: Curve, trials: int, _seed: int) -> list[float]:
     return list(np.expm1(np.linspace(0, TOP, trials)))
 
 
-def _ask(study: optuna.Study, config: SweepConfig, curve: Curve, trials: int) -> list[float]:
+def _ask(
+    study: optuna.Study, config: SweepConfig, curve: Curve, trials: int, workers: int = 1
+) -> list[float]:
     lams = []
+    running: deque[tuple[optuna.Trial, float]] = deque()
     for _ in range(trials):
+        if len(running) == workers:
+            ended, lam = running.popleft()
+            study.tell(ended, curve.risks([lam])[0].tolist())
         trial = study.ask()
         lams.append(suggest(trial, config)["lam"])
-        study.tell(trial, curve.risks(lams[-1:])[0].tolist())
+        running.append((trial, lams[-1]))
     return lams
 
 
@@ -187,12 +200,42 @@ def table(
         shares, absolute = replay(rule, seeds, curves, budget)
         seconds = (time.process_time() - began) / (seeds * len(curves) * budget)
         mean = shares.mean(axis=0)
-        reached = np.flatnonzero(mean >= goal - 1e-9)
-        need = str(reached[0] + 1) if len(reached) else f"> {len(mean)}"
         cells = [mean[8], shares[:, 8].min(), *mean[5:8]]
-        shown = [name, *(f"{cell:.3f}" for cell in cells), need]
+        shown = [name, *(f"{cell:.3f}" for cell in cells), _needed(shares, goal)]
         shown += [f"{absolute.mean():.3f}", f"{absolute.min():.3f}", f"{1000 * seconds:.1f}"]
         print(f"| {' | '.join(shown)} |", flush=True)
+
+
+def by_workers(
+    title: str, curves: Sequence[Curve], workers: Sequence[int], *, goal: float, gp: bool = True
+) -> None:
+    """Print the shares that strategies reach with several workers, after 9 and 16 trials."""
+    print(f"\n{title}, by workers: {len(curves)} curves; mean (worst)\n")
+    columns = [f"{n} trials, {k}" for n in WORKER_BUDGETS for k in workers]
+    columns += [f"to reach {goal:.3f}, {k}" for k in workers] + ["ms a proposal"]
+    print(f"| rule | {' | '.join(columns)} |\n|{'---|' * (len(columns) + 1)}", flush=True)
+    for name, seeds in {"gap": 1, "gp": 1, "tpe": 3, "random": 20}.items():
+        if name == "gp" and not gp:
+            continue
+        began, most = time.process_time(), max(WORKER_BUDGETS)
+        rule = partial(searched, SweepConfig(strategy=name))
+        each = [replay(partial(rule, workers=k), seeds, curves, most)[0] for k in workers]
+        proposals = seeds * len(curves) * most * len(workers)
+        milliseconds = 1000 * (time.process_time() - began) / proposals
+        shown = [
+            f"{shares[:, n - 1].mean():.3f} ({shares[:, n - 1].min():.3f})"
+            for n in WORKER_BUDGETS
+            for shares in each
+        ]
+        shown += [_needed(shares, goal) for shares in each]
+        print(f"| {name} | {' | '.join(shown)} | {milliseconds:.0f} |", flush=True)
+
+
+def _needed(shares: Points, goal: float) -> str:
+    """Trials after which the mean share over the curves reaches a goal."""
+    mean = shares.mean(axis=0)
+    reached = np.flatnonzero(mean >= goal - 1e-9)
+    return str(reached[0] + 1) if len(reached) else f"> {len(mean)}"
 
 
 def bounds(curves: Sequence[Curve]) -> None:
@@ -228,6 +271,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=12, help="how far rules are followed")
     parser.add_argument("--random", type=int, default=20, help="how many random curves")
     parser.add_argument("--gp", action="store_true", help="replay gp on the random curves too")
+    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 8])
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -237,7 +281,9 @@ def main() -> None:
     bounds(curves)
     leave_one_out(curves)
     table("Published curves", curves, arguments.trials, goal=goal)
+    by_workers("Published curves", curves, arguments.workers, goal=goal)
     unseen = [random_curve(seed) for seed in range(arguments.random)]
+    by_workers("Random curves", unseen, arguments.workers, goal=goal, gp=arguments.gp)
     table(
         "Random monotone curves, never seen by any rule",
         unseen,

@@ -46,6 +46,32 @@ def front_ranks(points: ArrayLike) -> NDArray[np.int64]:
     return ranks
 
 
+def front_order(points: ArrayLike) -> list[int]:
+    """Order points by fronts, and each front so that its beginning is spread over it.
+
+    Within a front the point that is least in the first objective comes first, and then always the
+    one that is farthest from all before it: an epsilon-net (Clarkson 2006). MOASHA orders so
+    (Schmucker et al. 2021). Of equals the earlier comes first.
+
+    Args:
+        points: (n, d), smaller is better, in one unit: distances are Euclidean.
+
+    Returns:
+        n indices, the best first.
+    """
+    p, order = np.asarray(points, dtype=np.float64), list[int]()
+    ranks = front_ranks(p)
+    for rank in range(int(ranks.max(initial=-1)) + 1):
+        left = np.flatnonzero(ranks == rank)
+        nearest, pick = np.full(len(left), np.inf), int(np.argmin(p[left, 0]))
+        for _ in left:
+            order.append(int(left[pick]))
+            nearest = np.minimum(nearest, np.linalg.norm(p[left] - p[left[pick]], axis=1))
+            nearest[pick] = -1.0  # taken
+            pick = int(np.argmax(nearest))
+    return order
+
+
 def hypervolume(points: ArrayLike, reference: tuple[float, float] = (1.0, 1.0)) -> float:
     """Compute the area that the front dominates below `reference`; in [0, 1) for risks.
 

@@ -126,3 +126,9 @@ def test_small_svhn_is_not_mirrored() -> None:
         "svhn": False,
         "cifar100": True,
     }
+
+
+def test_a_front_at_full_scale_takes_three_seeds_and_another_one() -> None:
+    for name in recipes.FRONTS:
+        seeds = {scale: recipes.find(name)(scale).seeds for scale in ("tiny", "small", "full")}
+        assert seeds == {"tiny": 1, "small": 1, "full": 3}

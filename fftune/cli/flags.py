@@ -17,7 +17,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tyro
 
-from fftune.config import Dimension
+from fftune.config import Bound, Dimension
 from fftune.config.attack import PIXEL
 from fftune.config.validation import is_unsaid
 from fftune.registry import (
@@ -63,6 +63,8 @@ WORDS = {
     "zoo": "FILE",
 }
 """Words for texts, by field; others are a NAME."""
+ONE_WORD: dict[Any, str] = {Dimension: "PATH=LOW:HIGH[:SCALE]|PATH=A,B", Bound: "'RISK <= SHARE'"}
+"""Dataclasses that are typed as one word, and the form of that."""
 SECTIONS = {
     "DryRun": ("cost", "What the command would cost."),
     "Resources": ("machine", ""),
@@ -220,7 +222,7 @@ def _inner(hint: Any) -> tuple[Any, ...] | None:
     """Dataclasses of a field whose settings are flags of their own; None where it is one flag."""
     kinds = (hint, *get_args(hint))
     found = tuple(kind for kind in kinds if isinstance(kind, type) and is_dataclass(kind))
-    return found if found and found != (Dimension,) else None
+    return found if found and found[0] not in ONE_WORD else None
 
 
 def _value(field: Any, default: Any) -> Any:
@@ -263,8 +265,8 @@ def _word(hint: Any, name: str) -> str:
         return f"{words} ..." if inner[1:] == (Ellipsis,) else words
     if origin is dict:
         return f"{' '.join(_word(kind, name) for kind in inner)} ..."
-    if hint is Dimension:
-        return "PATH=LOW:HIGH[:SCALE]|PATH=A,B"
+    if hint in ONE_WORD:
+        return ONE_WORD[hint]
     simple = {bool: "", int: "N", float: "X", Path: "PATH"}
     return simple.get(hint, WORDS.get(name, "NAME"))
 

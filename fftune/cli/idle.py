@@ -200,11 +200,13 @@ RULES: Mapping[type, Rule] = {
         why=lambda config: f"no hedge is among defenses {', '.join(config.names) or 'none'}",
     ),
     Study: Rule(
-        settings=("trials", "margin", "sampler_seed", "lam"), read=_of_strategy, why=_strategy
+        settings=("trials", "margin", "sampler_seed", "lam", "one_net_length"),
+        read=_of_strategy,
+        why=_strategy,
     ),
     StoppingConfig: Rule(
-        settings=("eta", "examples", "steps"),
-        read=lambda config: ("eta", "examples", "steps") if config.rungs else (),
+        settings=("eta", "rule", "examples", "steps"),
+        read=lambda config: ("eta", "rule", "examples", "steps") if config.rungs else (),
         why=lambda _config: "stopping.rungs are none",
     ),
     DataSpec: Rule(

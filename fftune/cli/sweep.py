@@ -10,7 +10,7 @@ import tyro
 
 from fftune import recipes
 from fftune.cli.arguments import WithData
-from fftune.cli.flags import Flag, flags_of
+from fftune.cli.flags import ONE_WORD, Flag, flags_of
 from fftune.cli.help_page import Manual, help_is_asked, with_recipes
 from fftune.cli.idle import refuse_resources
 from fftune.cli.options import (
@@ -23,7 +23,6 @@ from fftune.cli.options import (
 )
 from fftune.config import (
     Backend,
-    Dimension,
     Resources,
     ResultForm,
     Selection,
@@ -90,8 +89,8 @@ FRONT = Manual(
     about="Train a front of nets, natural against hypocritical risk, and report it.",
     usual=(
         *("--scale", "--data", "--model", "--lam", "--trials", "--epochs", "--seeds", "--eps"),
-        *("--strategy", "--space", "--battery", "--backend", "--gpus", "--name", "--resume"),
-        "--dry-run",
+        *("--strategy", "--space", "--where", "--battery", "--backend", "--gpus", "--name"),
+        *("--resume", "--dry-run"),
     ),
     short={
         "--data": "--base.data.name",
@@ -149,34 +148,35 @@ class Model:
     weights: str = ""
 
 
-DIMENSIONS = tyro.constructors.ConstructorRegistry()
-"""Parser of one-word dimensions, as in `--space lam=0:100:log1p optimizer.lr=0.01:0.2:log`."""
+WORDS = tyro.constructors.ConstructorRegistry()
+"""Parser of settings of one word each, as in `--space optimizer.lr=0.01:0.2:log`."""
 
 
-@DIMENSIONS.primitive_rule
-def _dimension(
+@WORDS.primitive_rule
+def _word(
     info: tyro.constructors.PrimitiveTypeInfo,
-) -> tyro.constructors.PrimitiveConstructorSpec[Dimension] | None:
-    if info.type is not Dimension:
+) -> tyro.constructors.PrimitiveConstructorSpec[Any] | None:
+    kind: Any = info.type
+    if kind not in ONE_WORD:
         return None
     return tyro.constructors.PrimitiveConstructorSpec(
         nargs=1,
-        metavar="PATH=LOW:HIGH[:SCALE]|PATH=A,B",
-        instance_from_str=lambda words: _parsed(words[0]),
-        is_instance=lambda value: isinstance(value, Dimension),
+        metavar=ONE_WORD[kind],
+        instance_from_str=lambda words: _parsed(kind, words[0]),
+        is_instance=lambda value: isinstance(value, kind),
         str_from_instance=lambda value: [str(value)],
     )
 
 
-def _parsed(word: str) -> Dimension:
-    """Parse a dimension, and keep the message of what is wrong with it.
+def _parsed(kind: Any, word: str) -> Any:
+    """Parse a word, and keep the message of what is wrong with it.
 
     Raises:
-        UserError: the word is no dimension. (tyro replaces the message of a `ValueError`, which
-            `ConfigError` is.)
+        UserError: the word is none of its kind. (tyro replaces the message of a `ValueError`,
+            which `ConfigError` is.)
     """
     try:
-        return Dimension.parse(word)
+        return kind.parse(word)
     except ConfigError as error:
         raise UserError(str(error)) from None
 
@@ -256,7 +256,7 @@ def _parse(arguments: Sequence[str]) -> Command:
         data, selection = asked.base.data.name, asked.selection
         config = recipes.study(name, scale, data=data, selection=selection)
     default = _command_type(kind, type(config))(scale=scale, config=config)
-    with DIMENSIONS:
+    with WORDS:
         if kind.takes_model:
             command = _parse_with_model(flags, default, prog)
         else:

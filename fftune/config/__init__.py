@@ -5,6 +5,7 @@ exactly: `8 / 255` keeps all its bits.
 """
 
 from fftune.config.attack import AttackConfig, ThreatModel, default_eps, told_radius
+from fftune.config.bound import Bound
 from fftune.config.conditioning import Conditioning, LambdaDraws
 from fftune.config.data import (
     PERTURBED,
@@ -87,6 +88,7 @@ __all__ = [
     "Backend",
     "BatteryConfig",
     "BitDepthConfig",
+    "Bound",
     "Compile",
     "Conditioning",
     "Constants",

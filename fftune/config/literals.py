@@ -25,6 +25,8 @@ TrainPrecision = Literal["fp32", "bf16"]
 Split = Literal["train", "validation", "test"]
 Engine = Literal["auto", "ffcv", "memory", "torch"]
 Selection = Literal["validation", "test"]
+StoppingRule = Literal["fronts", "moasha"]
+"""Rule of early stopping; see `sweeping.early_stopping.ParetoHalving`."""
 Backend = Literal["inline", "ray"]
 ResultForm = Literal["text", "markdown", "json", "csv"]
 """Form of a verb's result on stdout."""

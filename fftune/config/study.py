@@ -9,8 +9,9 @@ from functools import cache
 from itertools import pairwise, product
 from typing import Any, ClassVar, Literal, cast
 
+from fftune.config.bound import Bound, check_bounds
 from fftune.config.evaluation import BatteryConfig
-from fftune.config.literals import Selection
+from fftune.config.literals import Selection, StoppingRule
 from fftune.config.search_space import Dimension, Settings, check_space, is_whole
 from fftune.config.serialization import SINCE, from_json, to_json
 from fftune.config.training import TrainConfig
@@ -27,12 +28,16 @@ KIND = "kind"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoppingConfig:
-    """Early stopping of dominated trials, as `sweeping.early_stopping` does it."""
+    """Early stopping of trials that others leave behind, as `sweeping.early_stopping` does it."""
 
     rungs: tuple[int, ...] = ()
     """Epochs after which trials are compared, ascending; default none, and no trial is stopped."""
     eta: float = 2.0
     """Factor of reduction, > 1: the best 1 / eta of the trials at a rung always continue."""
+    rule: StoppingRule = field(default="fronts", metadata={SINCE: 7})
+    """Rule of a rung. `fronts` stops trials that others beat in every risk even at their best
+    (Wilson's intervals); `moasha` all but the best 1 / eta, whose front it cuts (Schmucker et
+    al. 2021)."""
     examples: int = 250
     """Validation examples on which the risks at a rung are counted, >= 1."""
     steps: int = 5
@@ -70,15 +75,20 @@ class Study(ABC):
     base: Any
     """Settings of one trial, in which the search replaces fields."""
     strategy: str = "auto"
-    """Search strategy. `auto` is `gap` for one range and two risks, else `gp`; `grid` tries each
-    of `lam`, or every combination of choices; `tpe`, `random`, or a sampler of your own as
-    `FILE.py:NAME`."""
+    """Search strategy. `auto` is `gap` for one range and two risks without `where`, else `gp`;
+    `grid` tries each of `lam`, or every combination of choices; `tpe`, `random`, or a sampler of
+    your own as `FILE.py:NAME`. `one-net` and `soup` read each of `lam` off two trainings' worth:
+    one net for all of them, or the weights between those of the least and the greatest."""
     trials: int = 9
     """Number of trials, >= 1. `grid` tries all of its own."""
     space: tuple[Dimension, ...] = ()
     """Settings to search; default lambda, or those of a hedge. They are those of `base` by their
     paths, and each is a range or choices, as in `lam=0:100:log1p optimizer.lr=0.01:0.2:log
     objective=thrm,trades`."""
+    where: tuple[Bound, ...] = field(default=(), metadata={SINCE: 7})
+    """Bounds of risks on the split that selects, as in `"natural_risk <= 0.12"`: `gp` and `tpe`
+    search below them, for the best of the other risk; `grid` and `random` try what they would,
+    and the report tells which trials keep them."""
     margin: float = 0.0
     """Share of the axis, in [0, 0.5), that `gap` leaves out at both ends: 0 tries both ends, 0.05
     puts all models into the front's middle."""
@@ -101,6 +111,7 @@ class Study(ABC):
         require("attempts", self.attempts >= 1, ">= 1", self.attempts)
         STRATEGIES.check("strategy", self.strategy)
         check_space(self.base, self.space)
+        check_bounds(self.where, self.risks)
 
     @property
     @abstractmethod
@@ -111,6 +122,12 @@ class Study(ABC):
     @abstractmethod
     def dimensions(self) -> tuple[Dimension, ...]:
         """Fields that are searched: `space`, or the kind's default."""
+
+    @property
+    def sought(self) -> tuple[str, ...]:
+        """Risks that the search minimizes: all, or with bounds those without one, or the last."""
+        bounded = {bound.risk for bound in self.where}
+        return tuple(risk for risk in self.risks if risk not in bounded) or self.risks[-1:]
 
     @property
     @abstractmethod
@@ -150,12 +167,18 @@ class SweepConfig(Study):
     lam: tuple[float, ...] = PAPER_LAMBDAS
     """Weights of the second term. The grid tries each; other strategies search from the least to
     the greatest."""
+    one_net_length: float = field(default=2.0, metadata={SINCE: 7})
+    """Epochs of the one training of `one-net`, in those of a training of one lambda, > 0."""
     seeds: int = 1
     """Trainings per trial, >= 1. Their seeds are those from `base.seed` on; fronts are of means."""
     variants: bool = field(default=False, metadata={SINCE: 7})
     """Evaluate the other nets of each training as well, the average of its weights and the one
     that did best on validation images: their fronts are compared, and are not as published."""
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    fuse: int = field(default=1, metadata={SINCE: 7})
+    """Lambdas above 0 that `grid` trains side by side in one process, in 1 ... 128, in the order of
+    `lam`. It pays where a net alone leaves a card idle; weights are those of separate trainings
+    but for rounding."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -165,6 +188,8 @@ class SweepConfig(Study):
         for lam in self.lam:
             require("lam", 0 <= lam < math.inf, ">= 0 and finite", lam)
         require("seeds", self.seeds >= 1, ">= 1", self.seeds)
+        length = self.one_net_length
+        require("one_net_length", length * self.base.optimizer.epochs >= 0.5, "an epoch", length)
         alone = not self.stopping.rungs or self.base.workers == 1
         require("stopping.rungs", alone, "empty where base.workers > 1", self.stopping.rungs)
         last, searched = self.base.optimizer.epochs, {one.path for one in self.space}
@@ -174,6 +199,18 @@ class SweepConfig(Study):
         Study.__post_init__(self)  # slots leave no super()
         if "lam" in (d.path for d in self.dimensions):
             require("base.lam", self.base.lam == 0, "left to the search (see lam)", self.base.lam)
+        self._check_fuse()
+
+    def _check_fuse(self) -> None:
+        """Lambdas go side by side where all are known before, and nothing else sets them apart."""
+        require("fuse", 1 <= self.fuse <= 128, "in 1 ... 128", self.fuse)
+        for free, where in (
+            (self.strategy == "grid", "without --strategy grid"),
+            ([d.path for d in self.dimensions] == ["lam"], "where more than lam is searched"),
+            (not self.stopping.rungs, "with stopping.rungs"),
+            (self.base.workers == 1, "where base.workers > 1"),
+        ):
+            require("fuse", free or self.fuse == 1, f"1 {where}", self.fuse)
 
     @property
     def method(self) -> str:

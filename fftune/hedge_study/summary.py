@@ -11,6 +11,7 @@ from fftune.hedge_study.evaluation import ADAPTIVE
 from fftune.hedge_study.showcase_schema import Showcase
 from fftune.hedge_study.trial import SHOWCASE, chosen
 from fftune.outcomes import Outcomes
+from fftune.report.bounds import bound_lines
 from fftune.report.sentences import asked
 from fftune.report.tables import percent, with_interval
 from fftune.risk import Rate, RiskCounts
@@ -82,7 +83,8 @@ def hedge_headlines(result: HedgeResult) -> list[str]:
     """State the chosen hedge beside the bare model, and always under adaptive attacks too."""
     hedge, bare = result.chosen, result.undefended
     if hedge is None:
-        return ["No hedge is chosen here: none was tried, or the attack is one of what is varied."]
+        none = "No hedge is chosen here: none was tried, or the attack is one of what is varied."
+        return [none, *bound_lines(result.config, result.front)]
     lines = [
         f"Chosen: {result.describe(hedge.settings)}. Against attackers who do not know it, robust "
         f"accuracy is {_in_words(robust(hedge.test))}"
@@ -103,7 +105,7 @@ def hedge_headlines(result: HedgeResult) -> list[str]:
     )
     if hedge.aware:
         friends += f" Those who know it conceal {_in_words(hedge.aware.hypocritical_risk)}."
-    return [*lines, friends]
+    return [*lines, friends, *bound_lines(result.config, result.front)]
 
 
 def hedge_caveats(result: HedgeResult) -> list[str]:

@@ -6,6 +6,7 @@ from math import isnan, nan
 import pandas as pd
 
 from fftune.comparison import Estimate
+from fftune.report.bounds import keeps
 from fftune.report.gaps import Gap
 from fftune.report.result_page import Figure, ResultPage, measured, told
 from fftune.report.results import StudyResult
@@ -130,9 +131,13 @@ def _models(study: StudyResult, *, several: bool) -> Grid:
     others = [path for path in trials[0].settings if path != "lam"]
     lam = [] if trials[0].lam is None else ["lambda"]
     seeds = ["seeds"] if any(len(trial.results) > 1 for trial in trials) else []
+    bound = ["bound"] if study.config.where else []
     names = [path.rpartition(".")[2] for path in others]
     rows: list[list[Cell]] = [
-        ["trial", *lam, *names, *seeds, "front", "natural risk", "hypocritical risk", "inflation"]
+        [
+            *("trial", *lam, *names, *seeds, "front", *bound),
+            *("natural risk", "hypocritical risk", "inflation"),
+        ]
     ]
     found = [_risks(trial) for trial in trials]
     worst = [
@@ -145,6 +150,7 @@ def _models(study: StudyResult, *, several: bool) -> Grid:
         row += [_printed(trial.settings[path]) for path in others]
         row += [str(len(trial.results))] if seeds else []
         row.append("yes" if trial.trial in members else "")
+        row += ["kept" if keeps(study.config, trial) else ""] if bound else []
         for (value, text), most in zip(risks, worst, strict=True):
             row.append(Worst(text) if value == most and len(trials) > 1 else text)
         rows.append(row)

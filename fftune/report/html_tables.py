@@ -28,6 +28,7 @@ WORDS = {
     "not monotone": "Neighbours in lambda of which the larger has the smaller natural risk, or the "
     "larger hypocritical risk: against what the weight promises.",
     "inflation, test": "Share of all test images that is concealed, over seeds.",
+    "bound": "kept where the trial keeps every bound of --where on the images that select.",
     "seeds": "Number of training seeds; sd is the deviation between them.",
     "clean": "Accuracy on clean images, behind the defense.",
     "robust": "Right on the clean image and on the attacked one, behind one draw of the defense.",

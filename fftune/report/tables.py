@@ -7,6 +7,7 @@ import pandas as pd
 from fftune.comparison import Estimate
 from fftune.config import Selection
 from fftune.pareto import cost_to_reach, monotonicity_violations
+from fftune.report.bounds import kept
 from fftune.report.results import StudyResult
 from fftune.risk import Rate
 from fftune.sweeping.trial_results import RISKS, SeedResult, TrialResult
@@ -25,6 +26,7 @@ def table(studies: Sequence[StudyResult]) -> pd.DataFrame:
             **_settings(model),
             **({"seed": model.seed} if repeated else {}),
             "front": "*" if model.trial in _on_front(study) else "",
+            **_bound(study, model.trial),
             "natural risk": with_interval(model.test.natural_risk),
             "hypocritical risk": with_interval(model.test.hypocritical_risk),
             "n-": f"{model.test.wrong:,}",
@@ -62,6 +64,7 @@ def means(studies: Sequence[StudyResult]) -> pd.DataFrame:
             "trial": trial.trial,
             **_settings(trial),
             "front": "*" if trial.trial in _on_front(study) else "",
+            **_bound(study, trial.trial),
             "seeds": len(trial.results),
             **{f"{_named(risk)}, {split}": _mean(trial, split, risk)
                for split in ("test", "validation") for risk in RISKS},
@@ -106,6 +109,14 @@ def _front_row(study: StudyResult) -> dict[str, object]:
 
 def _on_front(study: StudyResult) -> set[int]:
     return {member.trial for member in study.front.members}
+
+
+def _bound(study: StudyResult, trial: int) -> dict[str, str]:
+    """Column of trials that keep the bounds; none where the study has no bounds."""
+    if not study.config.where:
+        return {}
+    numbers = {one.trial for one in kept(study.config, study.front)}
+    return {"bound": "kept" if trial in numbers else ""}
 
 
 def _settings(of: SeedResult | TrialResult) -> dict[str, object]:

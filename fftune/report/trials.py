@@ -1,12 +1,14 @@
 """Report of any kind of study that has none of its own: a table of all trials."""
 
 from collections.abc import Iterator, Mapping
+from html import escape
 from math import isnan
 from pathlib import Path
 
 import pandas as pd
 
 from fftune.config import Study
+from fftune.report.bounds import bound_lines
 from fftune.report.files import keep_page
 from fftune.report.front_page import frame_grid
 from fftune.report.result_page import Figure, ResultPage
@@ -22,9 +24,12 @@ def publish_trials(configs: Mapping[str, Study], root: Path) -> ResultPage:
         folder = root / "studies" / name
         front = Front.read(folder / "front.json")
         table = trials_table(config, front)
-        page = table.to_html(index=False, border=0)
+        said = bound_lines(config, front)
+        page = "".join(f"<p>{escape(line)}</p>" for line in said)
+        page += table.to_html(index=False, border=0)
         kept = keep_page(folder / "report.html", page)
-        blocks += [frame_grid(table, "risks in percent on test images"), "", *kept]
+        title = "risks in percent on test images"
+        blocks += [frame_grid(table, title), "", *(f"{line}\n" for line in said), *kept]
         figures += _figures(config, front)
     return ResultPage(verb="report", blocks=tuple(blocks), figures=tuple(figures))
 

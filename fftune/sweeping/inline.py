@@ -22,7 +22,8 @@ def run_inline(runner: TrialRunner, search: optuna.Study, progress: TrialProgres
         UserError: a trial met what its settings did not cause, as a full disk; it is not spent.
     """
     config = runner.study.config
-    halving = ParetoHalving(eta=config.early_stopping.eta)
+    stopping = config.early_stopping
+    halving = ParetoHalving(eta=stopping.eta, rule=stopping.rule)
     for _ in range(runner.study.remaining):
         trial = search.ask()
         settings = suggest(trial, config)

@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Sequence
 
 import optuna
+from optuna.study._constrained_optimization import _CONSTRAINTS_KEY
 from optuna.trial import FixedTrial, TrialState, create_trial
 
 from fftune.config import Study
@@ -24,10 +25,10 @@ def open_search(study: StudyDir) -> optuna.Study:
     """
     config = study.config
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    search = open_or_create(study, make_sampler(config), config.risks)
+    search = open_or_create(study, make_sampler(config), config.sought)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        search.set_metric_names(list(config.risks))  # their names in plots and the dashboard
+        search.set_metric_names(list(config.sought))  # their names in plots and the dashboard
     _restore(search, study)
     _settle(search, study)
     _queue_again(search, study)
@@ -91,8 +92,8 @@ def _queue_again(search: optuna.Study, study: StudyDir) -> None:
             search.enqueue_trial(trial.params, user_attrs=again, skip_if_exists=False)
 
 
-def objectives(results: Sequence[SeedResult], config: Study) -> tuple[float, ...]:
-    """Objectives of a trial: the risks on the split that selects, means over the seeds."""
+def risks_of(results: Sequence[SeedResult], config: Study) -> tuple[float, ...]:
+    """All risks of a trial on the split that selects, means over the seeds."""
     return TrialResult(results=tuple(results)).risks(config.selection, config.risks)
 
 
@@ -100,6 +101,10 @@ def tell(
     search: optuna.Study, number: int, results: Sequence[SeedResult] | Failure, config: Study
 ) -> None:
     """Tell the search how a trial ended: with its objectives, failed, or pruned.
+
+    With bounds (`Study.where`) the risks without one are minimized, and each bound is a constraint.
+    Were a bounded risk an objective too, Optuna's search for a front would not leave the corners:
+    see benchmarks/RESULTS.md.
 
     A trial whose hypocritical risk is undefined, for lack of mistakes, counts as failed, as
     Optuna takes no such value. A trial without results was stopped early: it is pruned.
@@ -109,8 +114,22 @@ def tell(
         return
     values: tuple[float, ...] = (math.nan,)
     if not isinstance(results, Failure):
-        values = objectives(results, config)
+        values = risks_of(results, config)
     if all(map(math.isfinite, values)):
-        search.tell(number, values)
+        _constrain(search, number, values, config)
+        told = dict(zip(config.risks, values, strict=True))
+        search.tell(number, [told[risk] for risk in config.sought])
     else:
         search.tell(number, state=TrialState.FAIL)
+
+
+def _constrain(search: optuna.Study, number: int, values: Sequence[float], config: Study) -> None:
+    """Store by how much a trial exceeds each bound, before it is told: then it counts for good.
+
+    As `Trial.set_constraint` does it, for trials of dead drivers too, of which no `Trial` is left.
+    """
+    storage = search._storage
+    trial = storage.get_trial_id_from_study_id_trial_number(search._study_id, number)
+    for bound in config.where:
+        excess = bound.excess(values, config.risks)
+        storage.set_trial_system_attr(trial, f"{_CONSTRAINTS_KEY}:{bound}", excess)

@@ -2,8 +2,9 @@
 
 Ray's own schedulers rank by one metric, and Optuna's pruners refuse several objectives. This one
 ranks running trials by non-domination, and stops a trial only if others beat it in every
-objective even at the favourable end of its intervals; see `early_stopping.ParetoHalving`. It
-serves any Tune experiment:
+objective even at the favourable end of its intervals; see `early_stopping.ParetoHalving`. As far as
+we know it is the first on Ray Tune and with Optuna. MOASHA (Schmucker et al. 2021), in Syne Tune,
+is the earlier rule, and the other one here. It serves any Tune experiment:
 
     metrics = ["latency", "error"]
     scheduler = ParetoHalvingScheduler(metrics, rungs=[10, 20, 40], time_attr="epoch")
@@ -16,7 +17,7 @@ stopped trials with their rungs, and `scheduler.saved(last)` the `time_attr` tha
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
@@ -25,6 +26,7 @@ from ray.tune import PlacementGroupFactory
 from ray.tune.schedulers import FIFOScheduler
 from ray.tune.search.optuna import OptunaSearch
 
+from fftune.config.literals import StoppingRule
 from fftune.sweeping.early_stopping import ParetoHalving, RungResult
 
 MORE_GPUS = "more_gpus"
@@ -37,7 +39,8 @@ class ParetoHalvingScheduler(FIFOScheduler):
     Args:
         metrics: names of the metrics, all minimized.
         rungs: values of `time_attr` at which trials are compared; other results pass.
-        eta: reduction factor; the best 1 / eta of a rung, in whole fronts, always continues.
+        eta: reduction factor; the best 1 / eta of a rung always continues.
+        rule: which others continue as well, if any; see `ParetoHalving`.
     """
 
     def __init__(
@@ -46,11 +49,12 @@ class ParetoHalvingScheduler(FIFOScheduler):
         *,
         rungs: Sequence[float],
         eta: float = 2.0,
+        rule: StoppingRule = "fronts",
         time_attr: str = "training_iteration",
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._metrics, self._rungs, self._time = tuple(metrics), frozenset(rungs), time_attr
-        self._halving = ParetoHalving(eta=eta)
+        self._halving = ParetoHalving(eta=eta, rule=rule)
         self.stopped: dict[str, float] = {}
         """Rung at which a trial was stopped, by trial id."""
 
@@ -70,7 +74,7 @@ class ParetoHalvingScheduler(FIFOScheduler):
 
     def debug_string(self) -> str:
         """Describe the scheduler in Tune's status line."""
-        return f"Fronts at {sorted(self._rungs)}: {len(self.stopped)} trials stopped"
+        return f"Rungs at {sorted(self._rungs)}: {len(self.stopped)} trials stopped"
 
     def _rung_result(self, result: Mapping[str, Any]) -> RungResult:
         return RungResult(
@@ -106,12 +110,21 @@ class PruneAwareOptunaSearch(OptunaSearch):
 
     Args:
         scheduler: scheduler of the same experiment, which lists the stopped trials.
+        bounds: constraints of the search by their names: functions of a trial's last result that
+            return by how much it exceeds a bound; 0 or less keeps it.
         space, options: see `OptunaSearch`.
     """
 
-    def __init__(self, scheduler: ParetoHalvingScheduler, space: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        scheduler: ParetoHalvingScheduler,
+        space: Any,
+        *,
+        bounds: Mapping[str, Callable[[Mapping[str, Any]], float]] | None = None,
+        **options: Any,
+    ) -> None:
         super().__init__(space, **options)
-        self._scheduler = scheduler
+        self._scheduler, self._bounds = scheduler, bounds or {}
 
     def suggest(self, trial_id: str) -> dict[str, Any] | None:
         """Suggest parameters, without the warning of slow define-by-run functions."""
@@ -140,6 +153,10 @@ class PruneAwareOptunaSearch(OptunaSearch):
             study.tell(self._ot_trials[trial_id], state=TrialState.PRUNED)
             self._completed_trials.add(trial_id)
             return
-        if result and not all(isfinite(result[metric]) for metric in self.metric):
-            result, error = None, True
+        excess = {name: of(result) for name, of in self._bounds.items()} if result else {}
+        values = [result[metric] for metric in self.metric] if result else []
+        if not all(map(isfinite, (*values, *excess.values()))):
+            result, error, excess = None, True, {}
+        for name, value in excess.items():
+            self._ot_trials[trial_id].set_constraint(name, value)
         super().on_trial_complete(trial_id, result, error)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Mapping, Sequence
 from functools import partial
 from math import nan
 from typing import Any, NoReturn
@@ -18,14 +19,14 @@ import optuna
 from ray import tune
 from ray.tune.execution.class_cache import ENV_VARS_TO_PROPAGATE
 
-from fftune.config import Resources, Study
+from fftune.config import Bound, Resources, Study
 from fftune.data.catalog import opened_once
 from fftune.errors import ClusterError, FftuneError, StorageError, packed, unpacked
 from fftune.risk import RiskCounts
 from fftune.sweeping.card_share import MoreOfCardError
 from fftune.sweeping.early_stopping import RungResult
 from fftune.sweeping.optuna_storage import open_storage
-from fftune.sweeping.optuna_study import objectives
+from fftune.sweeping.optuna_study import risks_of
 from fftune.sweeping.ray_scheduler import (
     MORE_GPUS,
     CardShareScheduler,
@@ -68,7 +69,11 @@ def run_on_ray(
     # A trial whose workers train elsewhere must not take their place.
     own = needs if workers == 1 else {"CPU": 0.0, "memory": 1.0}
     scheduler = CardShareScheduler(
-        config.risks, rungs=stopping.rungs, eta=stopping.eta, time_attr="epoch"
+        config.risks,
+        rungs=stopping.rungs,
+        eta=stopping.eta,
+        rule=stopping.rule,
+        time_attr="epoch",
     )
     reporter = _Reporter(runner, progress, scheduler)
     tuner = tune.Tuner(
@@ -105,12 +110,18 @@ def _search_alg(
     return PruneAwareOptunaSearch(
         scheduler,
         partial(_space, study=runner.study),
-        metric=list(config.risks),
-        mode=["min"] * len(config.risks),
+        bounds={str(bound): partial(_excess, bound, config.risks) for bound in config.where},
+        metric=list(config.sought),
+        mode=["min"] * len(config.sought),
         sampler=search.sampler,
         study_name=search.study_name,
         storage=open_storage(runner.study),
     )
+
+
+def _excess(bound: Bound, risks: Sequence[str], result: Mapping[str, Any]) -> float:
+    """Compute by how much the last result of a trial exceeds a bound."""
+    return bound.excess([result[name] for name in risks], risks)
 
 
 def _space(trial: Any, study: StudyDir) -> dict[str, Any]:
@@ -154,7 +165,7 @@ def _trial(parameters: dict[str, Any], runner: TrialRunner, driver: Driver) -> N
                 at_rung,
                 held=held if alone else None,
             )
-        values = dict(zip(config.risks, objectives(results, config), strict=True))
+        values = dict(zip(config.risks, risks_of(results, config), strict=True))
     except MoreOfCardError as error:
         values = undefined | {MORE_GPUS: error.gpus}
         free_memory(error)  # this process may wait for its next trial

@@ -33,15 +33,16 @@ from fftune.lint.other_images import CHANCE
 from fftune.metrics import Metrics
 from fftune.models import device_of, torch_threads
 from fftune.models.specs import read_spec
-from fftune.objectives import objective_of
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
+from fftune.sweeping.fuse_groups import groups_of
 from fftune.sweeping.samplers.spec import sampler_spec
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun
 from fftune.sweeping.trial_results import SPLITS, Estimates, SeedResult
-from fftune.training.cost import cost
+from fftune.training.cost import perturbed_examples
+from fftune.training.fused import check_fused
 from fftune.training.history import EpochRecord
 from fftune.training.snapshots import Snapshots
 from fftune.training.tracked import train_anywhere
@@ -55,7 +56,11 @@ def check_trainings(config: SweepConfig) -> None:
         UserError: the base does not fit the data or the machine, or validation is to select
             without having examples.
     """
-    check(config.base)
+    trainings = sampler_spec(config).trainings
+    inputs = [check(one).inputs for one in (trainings(config) if trainings else [config.base])][-1]
+    if config.fuse > 1:
+        for group in groups_of(config, config.base.seed):
+            check_fused(group, inputs)
     check_device(config.battery)
     data = config.base.data
     some = "validation" in evaluated_splits(data)
@@ -162,7 +167,7 @@ def rows_file(variant: str = "") -> str:
 def train_alone(run: SeedRun) -> int:
     """Train the net of a trial for that trial alone; return the number of examples crafted."""
     train_in(run, run.config, run.folder, on_epoch=Rungs(sweep_of(run), run.report))
-    return perturbed(run.config)
+    return perturbed_examples(run.config)
 
 
 def train_in(
@@ -293,13 +298,6 @@ class Rungs:
 def evaluated_splits(data: DataSpec) -> tuple[Selection, ...]:
     """Splits with examples: both, or `test` alone where all images train, as in the papers."""
     return SPLITS if len(place_framed(data, "validation")[1]) else ("test",)
-
-
-def perturbed(config: TrainConfig) -> int:
-    """Number of examples that training perturbs."""
-    if objective_of(config).crafting is None:
-        return 0
-    return cost(replace(config, objective="standard", lam=0.0)).forwards
 
 
 def rates(counts: RiskCounts) -> dict[str, float]:

@@ -27,6 +27,7 @@ from ray.cluster_utils import Cluster
 from fftune import recipes
 from fftune.config import (
     AttackConfig,
+    Bound,
     DataSpec,
     Dimension,
     HedgeSweep,
@@ -39,8 +40,11 @@ from fftune.config import (
 )
 from fftune.errors import ClusterError, OutOfMemoryError
 from fftune.outcomes import Outcomes
+from fftune.sweeping.optuna_storage import read_search
 from fftune.sweeping.ray_scheduler import ParetoHalvingScheduler, PruneAwareOptunaSearch
+from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import sweep
+from tests.sweeping.coins import KIND as COINS
 from tests.sweeping.memory_kind import KIND
 
 pytestmark = pytest.mark.xdist_group("ray")  # one cluster at a time
@@ -234,6 +238,28 @@ def test_a_trial_left_behind_is_stopped_on_ray(quick: SweepConfig, root: Path) -
     inline = sweep(config, root=alone, backend="inline")
     assert front.stopped == inline.stopped
     assert [p.model_hash for p in front.results] == [p.model_hash for p in inline.results]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("address")
+def test_a_bound_is_searched_on_ray_as_inline(root: Path, tmp_path: Path) -> None:
+    """And a driver that goes on inline knows what the one on Ray was told."""
+    (tmp_path / "coins.py").write_text(COINS)
+    bound = Bound(risk="natural_risk", most=0.3)
+    config = replace(recipes.find(str(tmp_path / "coins.py"))("tiny"), where=(bound,), trials=5)
+    alone = root / "alone"
+    alone.mkdir()
+    shutil.copy(root / "mlflow.db", alone)
+
+    by_ray = sweep(config, root=root, resources=Resources(concurrency=1))
+
+    assert by_ray.results == sweep(config, root=alone, backend="inline").results
+    told = [read_search(StudyDir(at / "studies/coins", config)).trials for at in (root, alone)]
+    assert [t.constraints for t in told[0]] == [t.constraints for t in told[1]]
+    assert [t.values for t in told[0]] == [t.values for t in told[1]]
+    more = sweep(replace(config, trials=7), root=root, backend="inline", resume=True)
+    kept = [r.test.hypocritical_risk.value for r in more.results if r.test.wrong <= 30]
+    assert min(kept) == 0.5
 
 
 @pytest.mark.slow

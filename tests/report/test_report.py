@@ -11,12 +11,14 @@ from plotly.offline import get_plotlyjs
 
 from fftune.config import Dimension, SweepConfig
 from fftune.errors import StudyError
+from fftune.report.front_page import front_page
 from fftune.report.page import page
 from fftune.report.plotly_code import plotly_code
 from fftune.report.publish import publish
 from fftune.report.results import StudyResult, read_results
 from fftune.report.sentences import caveats, headlines
 from fftune.report.tables import table
+from fftune.report.terminal import markdown, plain
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
 from fftune.sweeping.front import Front
@@ -123,6 +125,17 @@ def test_selection_on_test_says_optimistic(quick: SweepConfig) -> None:
     honest, loose = study(quick, "a"), study(replace(quick, selection="test"), "a")
     assert "optimistic" not in " ".join(caveats([honest]))
     assert "optimistic" in " ".join(caveats([loose]))
+
+
+def test_one_seed_says_that_it_knows_nothing_of_others(quick: SweepConfig) -> None:
+    one, three = study(quick, "a"), study(replace(quick, seeds=3), "b")
+    line = "One training seed is no evidence about seeds"
+    assert any(said.startswith(line) for said in caveats([one]))
+    assert line in page([one])
+    assert line in plain(front_page([one], (), ()).blocks, 1000)
+    assert line in markdown(front_page([one], (), ()).blocks)
+    assert "One training seed" not in " ".join(caveats([three]))
+    assert "One training seed in a is no evidence" in " ".join(caveats([one, three]))
 
 
 def test_the_page_needs_no_network(quick: SweepConfig) -> None:

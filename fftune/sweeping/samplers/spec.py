@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.samplers import BaseSampler
 
-from fftune.config import Settings, Study, every_setting, require
+from fftune.config import Settings, Study, TrainConfig, every_setting, require
 from fftune.errors import ConfigError
 from fftune.registry import STRATEGIES, is_of_file, require_call
 
@@ -43,6 +43,11 @@ class SamplerSpec:
     trains: Callable[..., int] | None = None
     """`trains(run)` leaves the net of one `SeedRun` in its folder, with the history of training,
     and returns the number of examples that were crafted for it; None: each trial trains its own."""
+    trainings: Callable[[Study], Sequence[TrainConfig]] | None = None
+    """The trainings, of the first seed, that all trials of a study share; None: none."""
+    bounded: bool = True
+    """It may search a study with bounds, `Study.where`; Optuna's samplers that know constraints
+    stay below them."""
     stands_for: Callable[[Study], str] | None = None
     """Name of the strategy that is used in this one's place."""
 
@@ -108,6 +113,10 @@ def check_strategy(config: Study) -> None:
     if not spec.accepts(config):
         space = " ".join(map(str, config.dimensions))
         raise ConfigError(f"space must be {spec.needs} for strategy {name!r}, got {space!r}")
+    if config.where and not spec.bounded:
+        raise ConfigError(
+            f"where must be left out with strategy {name!r}, which knows no bounds ('gp' does)"
+        )
 
 
 def planned(config: Study) -> int:

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import optuna
@@ -13,6 +14,9 @@ from fftune.sweeping.samplers.dedupe import DedupeSampler
 from fftune.sweeping.samplers.gap import GapSampler
 from fftune.sweeping.samplers.spec import SamplerSpec, sampler_spec
 from fftune.sweeping.search_space import corners, params_of
+from fftune.sweeping.study_kind import Lazy
+
+_SHARED = "fftune.sweeping.one_net_trial"
 
 
 def make_sampler(config: Study) -> BaseSampler:
@@ -81,6 +85,7 @@ GAP = SamplerSpec(
     needs="one range of floats from 0 on and two risks ('gp' takes any)",
     reads=("trials", "margin"),
     own_axis=True,
+    bounded=False,
 )
 GRID = SamplerSpec(
     make=_random,  # never asked: all of the search is queued
@@ -90,6 +95,26 @@ GRID = SamplerSpec(
     needs="choices, as in lam=0,1,5",
     reads=(),
     own_axis=True,
+    trains=Lazy("fftune.sweeping.fused_trial:train_in_group"),
+)
+ONE_NET = SamplerSpec(
+    make=_random,  # as for `grid`
+    queue=lambda config: config.grid,
+    exhaustive=True,
+    accepts=Lazy(f"{_SHARED}:has_one_net"),
+    needs="lambda of thrm or trades alone, several values, without rungs or phases",
+    reads=("one_net_length",),
+    own_axis=True,
+    trains=Lazy(f"{_SHARED}:read_off"),
+    trainings=Lazy(f"{_SHARED}:one_net_of"),
+)
+SOUP = replace(
+    ONE_NET,
+    accepts=Lazy(f"{_SHARED}:is_over_lambda"),
+    needs="lambda alone, several values, without rungs or phases",
+    reads=(),
+    trains=Lazy(f"{_SHARED}:blend"),
+    trainings=Lazy(f"{_SHARED}:ends_of"),
 )
 DRAWN = ("trials", "sampler_seed")
 """Settings that a random search reads."""
@@ -97,5 +122,6 @@ GP = SamplerSpec(make=_gp, queue=corners, reads=DRAWN)
 TPE = SamplerSpec(make=_tpe, queue=corners, reads=DRAWN)
 RANDOM = SamplerSpec(make=_random, queue=_shuffled, reads=DRAWN)
 AUTO = SamplerSpec(
-    make=make_sampler, stands_for=lambda config: "gap" if GAP.accepts(config) else "gp"
+    make=make_sampler,
+    stands_for=lambda config: "gap" if GAP.accepts(config) and not config.where else "gp",
 )
