@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from math import nan, sqrt
 from typing import Any
 
@@ -231,7 +232,7 @@ def risks_over_seeds(
     drawn = np.empty((draws, 2))
     for draw in range(draws):
         weights = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
-        drawn[draw] = _drawn_risks(tables, weights, rng)
+        drawn[draw] = _drawn_risks(tables, weights, rng.integers(len(tables), size=len(tables)))
     sd = _scatter(found)
     low, high = _quantiles(drawn)
     return {
@@ -267,6 +268,7 @@ def front_gap(
     first: Sequence[Sequence[Outcomes]],
     second: Sequence[Sequence[Outcomes]],
     *,
+    paired: bool = False,
     grid: int = 25,
     draws: int = 1000,
     seed: int = 0,
@@ -279,6 +281,7 @@ def front_gap(
     Args:
         first, second: for each member of a front, in any order, hypocritical rows of one attack
             on one split, one table per training seed.
+        paired: both fronts are of nets of the same trainings, whose seeds are drawn once for all.
         grid: G, natural risks at which the fronts are compared.
         draws: bootstrap samples.
         seed: random seed of the bootstrap.
@@ -299,7 +302,9 @@ def front_gap(
     drawn = np.empty((draws, grid))
     for draw in range(draws):
         weights = np.bincount(rng.integers(len(ids), size=len(ids)), minlength=len(ids))
-        fronts = [[_drawn_risks(t, weights, rng) for t in side] for side in sides]
+        sizes = [len(sides[0][0])] if paired else [len(t) for side in sides for t in side]
+        kept = cycle([rng.integers(size, size=size) for size in sizes])
+        fronts = [[_drawn_risks(t, weights, next(kept)) for t in side] for side in sides]
         drawn[draw] = gap_at(fronts[0], fronts[1], natural)
     enough = np.isfinite(drawn).mean(axis=0) >= 0.9
     below, above = np.where(enough, _quantiles(drawn), nan)
@@ -320,9 +325,8 @@ def _seed_risks(tables: NDArray[np.bool_], weights: NDArray[np.int64]) -> NDArra
 
 
 def _drawn_risks(
-    tables: NDArray[np.bool_], weights: NDArray[np.int64], rng: np.random.Generator
+    tables: NDArray[np.bool_], weights: NDArray[np.int64], kept: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    kept = rng.integers(len(tables), size=len(tables))
     risks: NDArray[np.float64] = _seed_risks(tables, weights)[kept].mean(axis=0)
     return risks
 

@@ -372,6 +372,17 @@ def test_the_band_spans_seeds_that_differ() -> None:
     assert band.high[1:-1] == pytest.approx([1] * 3)
 
 
+def test_seeds_of_the_same_trainings_are_drawn_once() -> None:
+    """Nothing or all concealed, by seed, on both sides: drawn alike, no draw tells them apart."""
+    n, front = 400, []
+    for wrong in (40, 360):
+        clean = [1] * wrong + [0] * (n - wrong)
+        front.append([friend([0] * n, clean, pert) for pert in (clean, [0] * n)])
+    apart, alike = (front_gap(front, front, paired=p, grid=5, draws=100) for p in (False, True))
+    assert (apart.high[1:-1] > 0.4).all() and (apart.low[1:-1] < -0.4).all()
+    assert (alike.high[1:-1] == 0).all() and (alike.low[1:-1] == 0).all()
+
+
 def test_the_band_is_given_where_nine_in_ten_draws_reach() -> None:
     """Natural risks .2 and .8 of 100 examples: a draw's are Bin(100, .2) and Bin(100, .8)."""
     front = steps((20, 10), (80, 20), n=100)

@@ -45,7 +45,7 @@ def variant_gaps(study: StudyResult, fronts: Mapping[str, Front]) -> list[Gap]:
     return [
         Gap(
             (f"the {variant} nets of {name} (not as published)", "its last nets"),
-            front_gap(_member_rows(study, front, variant), last),
+            front_gap(_member_rows(study, front, variant), last, paired=True),
         )
         for variant, front in fronts.items()
     ]
@@ -56,17 +56,18 @@ def variant_blocks(study: StudyResult, fronts: Mapping[str, Front]) -> list[Bloc
     if not fronts:
         return []
     nets = {"last": study.front, **fronts}
-    heads = [f"{risk.partition('_')[0]}, {net}" for risk in RISKS for net in nets]
+    heads = [f"{net}, {risk[:3]}" for risk in RISKS for net in nets]
     rows: list[list[Cell]] = [["trial", "lambda", *heads]]
     for trial in study.front.trials:
         lam = "-" if trial.lam is None else f"{trial.lam:.4g}"
         rows.append([str(trial.trial), lam, *_cells(trial.trial, nets)])
     areas = ", ".join(f"{net} {front.hypervolume('test'):.4f}" for net, front in nets.items())
-    words = " and ".join(f"{net}: {VARIANTS[net]}" for net in fronts)
+    words = "; ".join(f"{net}: {VARIANTS[net]}" for net in fronts)
     title = f"Other nets of the trainings of {study.config.name}, {NOT_PUBLISHED}"
     return [
         grid(rows, title, labels=2),
-        f"{words}. Both risks on test images, means over seeds. Hypervolume: {areas}.",
+        f"{words}. nat, hyp: natural and hypocritical risk on test images, means over seeds. "
+        f"Hypervolume: {areas}.",
     ]
 
 
