@@ -4,9 +4,11 @@
 """
 
 import hashlib
+import logging
 import shutil
 
 from fftune.config import TrainConfig, config_hash
+from fftune.errors import ModelError
 from fftune.metrics import Metrics
 from fftune.storage import storing
 from fftune.sweeping.fuse_groups import group_of
@@ -17,7 +19,10 @@ from fftune.training.cost import count_epoch, perturbed_examples
 from fftune.training.fused import train_fused
 from fftune.training.fused_trainer import failure_of, place_of
 from fftune.training.history import read_history
+from fftune.training.run_dir import RunDir
 from fftune.training.tracked import log_epoch
+
+log = logging.getLogger(__name__)
 
 
 def train_in_group(run: SeedRun) -> int:
@@ -39,10 +44,25 @@ def train_in_group(run: SeedRun) -> int:
     )
     if error := failure_of(folder, config):
         raise error
+    part = _whole(place_of(folder, config))
+    if part is None:
+        return train_alone(run)
     with storing(run.folder):
-        shutil.copytree(place_of(folder, config).path, run.folder, dirs_exist_ok=True)
+        shutil.copytree(part.path, run.folder, dirs_exist_ok=True)
     metrics = Metrics(study=run.study.config.name, run=str(run.folder.relative_to(run.study.path)))
     for epoch in read_history(run.folder / "history.parquet"):
         log_epoch(run.tracked, epoch)
         count_epoch(metrics, epoch, config)
     return perturbed_examples(config)
+
+
+def _whole(part: RunDir) -> RunDir | None:
+    """A part as it is; None where it was deleted or damaged since the group has ended."""
+    try:
+        if part.finished():
+            return part
+        reason = f"run {str(part.path)!r} is missing"
+    except ModelError as error:
+        reason = str(error)
+    log.warning("%s; its net is trained alone", reason)
+    return None

@@ -26,7 +26,7 @@ from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
 Outcome = Checkpoint | DivergedError
-"""What has become of a net: its checkpoint, or why its own training has failed."""
+"""End of a net's training: its checkpoint, or the error by which it failed."""
 
 
 def train_fused(

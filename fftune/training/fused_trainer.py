@@ -32,7 +32,7 @@ class Copy:
     history: list[EpochRecord] = field(default_factory=list)
     best: float = -1.0
     fault: str = ""
-    """Why it has failed: its loss was not finite. It is computed on, and nothing of it is kept."""
+    """Reason of its failure, a loss that was not finite. It is computed on, and not kept."""
 
 
 @dataclass(kw_only=True)
@@ -48,7 +48,7 @@ class FusedTrainer(Trainer):
         self.copies = [Copy(config=replace(self.config, lam=lam)) for lam in self.lams]
 
     def outcomes(self) -> list[Checkpoint | DivergedError]:
-        """Each net as it is now, in eval mode, or why it has failed."""
+        """Each net as it is now, in eval mode, or the error by which it failed."""
         return [
             DivergedError(one.fault) if one.fault else self._checkpoint(index)
             for index, one in enumerate(self.copies)
@@ -152,7 +152,7 @@ class FusedTrainer(Trainer):
 
 
 def failure_of(folder: Path, config: TrainConfig) -> FftuneError | None:
-    """Why one net of a fused run has failed; None if it has not."""
+    """The error by which one net of a fused run failed; None if it did not."""
     return last_words.left(place_of(folder, config).path)
 
 

@@ -344,8 +344,7 @@ class Trainer:
         if self.group.size == 1:  # the others would wait for a leader that has raised
             self._require_finite(totals.losses, epoch)
         seen = sum(map(self._sizes(epoch), range(totals.step)))
-        record = self._record(totals, epoch, seen)
-        self._tell(record, self._done(epoch))
+        self._tell(self._record(totals, epoch, seen), self._done(epoch))
 
     def _tell(self, record: EpochRecord, done: int) -> None:
         self.progress.update(done, note=record.note(self.config.optimizer.epochs))

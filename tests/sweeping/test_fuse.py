@@ -17,6 +17,7 @@ from fftune.sweeping.fuse_groups import group_of, groups_of
 from fftune.sweeping.sweep import sweep
 from fftune.sweeping.trial_memory import largest_group
 from fftune.training import fused
+from fftune.training.fused_trainer import place_of
 
 TRAIN = fused.train_fused
 GROUP = "fftune.sweeping.fused_trial.train_fused"
@@ -112,7 +113,9 @@ def test_a_lambda_that_diverges_fails_its_own_trial(grid, root, calls) -> None:
     assert failure.reason.startswith("loss is nan in epoch 1, step 2 (lam 1e+30, ")
 
 
-def test_a_group_is_trained_once_whoever_dies_after_it(grid, root, calls, monkeypatch) -> None:
+def test_a_group_is_trained_once_whoever_dies_after_it(
+    grid, root, calls, monkeypatch, caplog
+) -> None:
     def full(*_arguments: object, **_settings: object) -> None:
         raise StorageError("the disk is full")
 
@@ -121,8 +124,11 @@ def test_a_group_is_trained_once_whoever_dies_after_it(grid, root, calls, monkey
         run(grid, root)
     monkeypatch.undo()
     monkeypatch.setattr(GROUP, lambda *_arguments, **_settings: pytest.fail("trained again"))
+    part = place_of(next(root.rglob("shared/fused-*")), groups_of(grid, grid.base.seed)[0][1])
+    (part.checkpoint / "weights.pt").write_bytes(b"")
     assert len(run(grid, root, resume=True).results) == 4
     assert calls == [[5, 1]]
+    assert "its net is trained alone" in caplog.text  # what was damaged meanwhile
 
 
 @pytest.mark.slow
