@@ -39,7 +39,7 @@ case $device in
     *) echo "DEVICE must be cuda or cpu, got '$device'" >&2; exit 2 ;;
 esac
 
-parts="equality train wide attacks battery noise data difference"
+parts="equality train wide fused attacks battery noise data difference"
 for name in ${ONLY:-}; do
     if [[ " $parts " != *" $name "* ]]; then
         echo "ONLY must be names among $parts, got '$name'" >&2
@@ -102,6 +102,7 @@ if [ "$device" = cuda ]; then
     part equality 75 "$python" -m pytest -o addopts= -q -rs --continue-on-collection-errors -m cuda tests/cuda
     part train 120 "$python" benchmarks/train.py --device cuda --model resnet18
     part wide 130 "$python" benchmarks/train.py --device cuda --model wrn28_10 --rounds 2 --no-checks
+    part fused 60 "$python" benchmarks/fused.py --device cuda --threads 1 --steps 8
     part attacks 165 "$python" benchmarks/attacks.py autoattack --models "$models" --device cuda --images 1000 --seeds 0 1 2 --budget 145
     part battery 75 "$python" benchmarks/attacks.py battery --device cuda --images 10000
     part noise 20 "$python" benchmarks/noise.py --device cuda --rounds 5
@@ -111,6 +112,7 @@ else
     part equality 100 "$python" -m pytest -o addopts= -q -rs --continue-on-collection-errors -m cuda tests/cuda
     part train 100 "$python" benchmarks/train.py --model small_cnn --batch 4 --steps 1 --rounds 1 --objectives thrm --precisions fp32
     part wide 100 "$python" benchmarks/train.py --model wrn28_10 --width 2 --batch 4 --steps 1 --rounds 1 --no-checks --precisions fp32
+    part fused 60 "$python" benchmarks/fused.py --nets small_cnn --copies 1 2 --threads 1 --steps 1 --rounds 1
     part attacks 100 "$python" benchmarks/attacks.py autoattack --models "$models" --images 2 --seeds 0 --budget 40
     part battery 60 "$python" benchmarks/attacks.py battery --images 2
     part noise 40 "$python" benchmarks/noise.py --rounds 1

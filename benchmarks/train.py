@@ -133,7 +133,7 @@ class Ours:
 
     def crafted(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Tensor:
         """(B, C, H, W), the perturbed images of a step."""
-        return self.stepper._inputs(ids, x, y, noise)[-len(y) :]
+        return self.stepper._part(ids, x, y, noise).inputs[-len(y) :]
 
 
 def built(config: TrainConfig, stream: EpochStream, device: str) -> torch.nn.Module:

@@ -301,6 +301,8 @@ STRATEGIES = Registry(
         "gp": "fftune.sweeping.samplers.strategies:GP",
         "tpe": "fftune.sweeping.samplers.strategies:TPE",
         "random": "fftune.sweeping.samplers.strategies:RANDOM",
+        "one-net": "fftune.sweeping.samplers.strategies:ONE_NET",
+        "soup": "fftune.sweeping.samplers.strategies:SOUP",
     },
 )
 STUDIES = Registry(

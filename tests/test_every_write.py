@@ -52,6 +52,8 @@ CHOSEN = [
     ("training", at(f"{RUN}/states/states.json", "rename", "death", nth=2)),
     ("training", at(f"{RUN}/checkpoint/.weights.pt.part", "write", "ENOSPC")),
     ("training", at(f"{RUN}/checkpoint", "fsync", "EIO")),
+    ("training", at(f"{RUN}/best/.weights.pt.part", "write", "death", nth=2)),
+    ("training", at(f"{RUN}/average/model.json", "rename", "death")),
     ("evaluation", at("/store/blocks/*.parquet.part", "write", "death", nth=30)),
     ("evaluation", at("/store/mlflow.db", "fsync", "EIO")),
     ("data", at("/data/digits/.whole.beton.part", "write", "ENOSPC", nth=2)),

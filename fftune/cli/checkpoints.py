@@ -53,13 +53,13 @@ def with_variants(checkpoints: Mapping[str, Path]) -> dict[str, Path]:
 
 def _of_name(name: str, storage: str | None) -> dict[str, Path]:
     """Checkpoints of a name, its variant applied to each."""
-    from fftune.models.variants import split_variant, variant_of
+    from fftune.models.variants import LAM, split_variant, variant_of
 
     name, variant = split_variant(name)
     found = _of_base(name, storage)
     if not variant:
         return found
-    ending = f"-{variant}" if variant in VARIANTS else ""
+    ending = f"-{variant}" if variant in VARIANTS or variant.startswith(LAM) else ""
     return {
         label.removesuffix(f"-{path.name}") + ending: variant_of(path, variant)
         for label, path in found.items()

@@ -266,6 +266,8 @@ def _image_folders(command: Evaluate, nets: Mapping[str, ModelSpec]) -> "dict[st
 def _lambda(net: ModelSpec) -> float | None:
     """Weight lambda of a checkpoint's training; None where it is not known, or weighs nothing."""
     folder = Path(net.weights).parent
+    if net.lam is not None:
+        return net.lam
     if not net.weights or not all((folder / f"{n}.json").exists() for n in ("model", "config")):
         return None
     from fftune.objectives import find_objective

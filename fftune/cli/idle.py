@@ -200,7 +200,9 @@ RULES: Mapping[type, Rule] = {
         why=lambda config: f"no hedge is among defenses {', '.join(config.names) or 'none'}",
     ),
     Study: Rule(
-        settings=("trials", "margin", "sampler_seed", "lam"), read=_of_strategy, why=_strategy
+        settings=("trials", "margin", "sampler_seed", "lam", "one_net_length"),
+        read=_of_strategy,
+        why=_strategy,
     ),
     StoppingConfig: Rule(
         settings=("eta", "rule", "examples", "steps"),

@@ -75,6 +75,8 @@ class ModelSpec:
     """Its provenance; None: it was not loaded yet, or there is nothing to tell."""
     conditioning: Conditioning | None = field(default=None, metadata={SINCE: 7})
     """How it depends on lambda, where it is one net for all; None: it does not."""
+    lam: float | None = field(default=None, metadata={SINCE: 7})
+    """The lambda at which it was read off one net for all; None: it was trained alone."""
 
     def __post_init__(self) -> None:
         require_words(self)
@@ -94,6 +96,9 @@ class ModelSpec:
             function = self.factory.rpartition(".py:")[2].partition(":")[0]
             return plain_name(f"{function}-{last}" if last.isdecimal() else last)
         path = Path(self.weights).absolute()
+        if path.parent.name.startswith("lam="):
+            whole = replace(self, weights=str(path.parents[1] / path.name))
+            return plain_name(f"{whole.label}-{path.parent.name}")
         if self.variant:
             return plain_name(f"{_telling(path.parents[1])}-{self.variant}")
         inside = path.parent.name == "checkpoint" and len(path.parents) > 2

@@ -77,7 +77,8 @@ class Study(ABC):
     strategy: str = "auto"
     """Search strategy. `auto` is `gap` for one range and two risks without `where`, else `gp`;
     `grid` tries each of `lam`, or every combination of choices; `tpe`, `random`, or a sampler of
-    your own as `FILE.py:NAME`."""
+    your own as `FILE.py:NAME`. `one-net` and `soup` read each of `lam` off two trainings' worth:
+    one net for all of them, or the weights between those of the least and the greatest."""
     trials: int = 9
     """Number of trials, >= 1. `grid` tries all of its own."""
     space: tuple[Dimension, ...] = ()
@@ -166,16 +167,29 @@ class SweepConfig(Study):
     lam: tuple[float, ...] = PAPER_LAMBDAS
     """Weights of the second term. The grid tries each; other strategies search from the least to
     the greatest."""
+    one_net_length: float = field(default=2.0, metadata={SINCE: 7})
+    """Epochs of the one training of `one-net`, in those of a training of one lambda, > 0."""
     seeds: int = 1
     """Trainings per trial, >= 1. Their seeds are those from `base.seed` on; fronts are of means."""
+    variants: bool = field(default=False, metadata={SINCE: 7})
+    """Evaluate the other nets of each training as well, the average of its weights and the one
+    that did best on validation images: their fronts are compared, and are not as published."""
     stopping: StoppingConfig = field(default_factory=StoppingConfig)
+    fuse: int = field(default=1, metadata={SINCE: 7})
+    """Lambdas above 0 that `grid` trains side by side in one process, in 1 ... 128, in the order of
+    `lam`. It pays where a net alone leaves a card idle; weights are those of separate trainings
+    but for rounding."""
 
     def __post_init__(self) -> None:
         require_words(self)
+        some = self.base.average_decay > 0 or self.base.validate_every != 0
+        require("variants", some or not self.variants, "off where trainings keep none", True)
         require("lam", len(set(self.lam)) == len(self.lam) > 0, "distinct values", self.lam)
         for lam in self.lam:
             require("lam", 0 <= lam < math.inf, ">= 0 and finite", lam)
         require("seeds", self.seeds >= 1, ">= 1", self.seeds)
+        length = self.one_net_length
+        require("one_net_length", length * self.base.optimizer.epochs >= 0.5, "an epoch", length)
         alone = not self.stopping.rungs or self.base.workers == 1
         require("stopping.rungs", alone, "empty where base.workers > 1", self.stopping.rungs)
         last, searched = self.base.optimizer.epochs, {one.path for one in self.space}
@@ -185,6 +199,18 @@ class SweepConfig(Study):
         Study.__post_init__(self)  # slots leave no super()
         if "lam" in (d.path for d in self.dimensions):
             require("base.lam", self.base.lam == 0, "left to the search (see lam)", self.base.lam)
+        self._check_fuse()
+
+    def _check_fuse(self) -> None:
+        """Lambdas go side by side where all are known before, and nothing else sets them apart."""
+        require("fuse", 1 <= self.fuse <= 128, "in 1 ... 128", self.fuse)
+        for free, where in (
+            (self.strategy == "grid", "without --strategy grid"),
+            ([d.path for d in self.dimensions] == ["lam"], "where more than lam is searched"),
+            (not self.stopping.rungs, "with stopping.rungs"),
+            (self.base.workers == 1, "where base.workers > 1"),
+        ):
+            require("fuse", free or self.fuse == 1, f"1 {where}", self.fuse)
 
     @property
     def method(self) -> str:

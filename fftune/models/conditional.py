@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fftune.config.conditioning import Conditioning
 from fftune.errors import ConfigError, ModelError
@@ -101,22 +102,37 @@ class ConditionalNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         given = self._given
+        gamma, beta = self.film(given.code).chunk(2, 1)
+        if not self.training:
+            return self._by_row(x, gamma, beta)
         y = self._normed(x, given)
         if given.all_clean:
             return y
-        gamma, beta = self.film(given.code).to(y.dtype)[..., None, None].chunk(2, 1)
-        return y * (1 + gamma) + beta
+        out: Tensor = y * (1 + gamma[..., None, None]) + beta[..., None, None]
+        return out
 
     def _normed(self, x: Tensor, given: "_Given") -> Tensor:
+        """BatchNorm in train mode, in which each norm takes the statistics of its own rows."""
         if self.clean is None or given.none_clean:
             return self.norm(x)  # type: ignore[no-any-return]
         if given.all_clean:
             return self.clean(x)  # type: ignore[no-any-return]
-        if self.training:  # each takes the statistics of its own rows
-            y = torch.empty_like(x)
-            y = y.index_put((given.clean,), self.clean(x[given.clean]))
-            return y.index_put((~given.clean,), self.norm(x[~given.clean]))
-        return torch.where(given.clean[:, None, None, None], self.clean(x), self.norm(x))
+        y = torch.empty_like(x)
+        y = y.index_put((given.clean,), self.clean(x[given.clean]))
+        return y.index_put((~given.clean,), self.norm(x[~given.clean]))
+
+    def _by_row(self, x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
+        """All of it in eval mode, in one pass over x: it is linear in x, row by row."""
+        scale, shift = _linear(self.norm)
+        if self.clean is not None:
+            clean = self._given.clean[:, None]
+            of_clean = _linear(self.clean)
+            scale, shift = (
+                torch.where(clean, of_clean[0], scale),
+                torch.where(clean, of_clean[1], shift),
+            )
+        scale, shift = scale * (1 + gamma), shift * (1 + gamma) + beta
+        return torch.addcmul(shift[..., None, None], x, scale[..., None, None])
 
     def folded(self, code: Tensor, *, clean: bool) -> nn.BatchNorm2d:
         """The ordinary BatchNorm that this is at one lambda, whose code is (1 + SINES,)."""
@@ -127,6 +143,14 @@ class ConditionalNorm(nn.Module):
             norm.weight.mul_(1 + gamma)
             norm.bias.mul_(1 + gamma).add_(beta)
         return norm
+
+
+def _linear(norm: nn.Module) -> tuple[Tensor, Tensor]:
+    """Factor and summand, (C,) each, that a BatchNorm is in eval mode."""
+    assert isinstance(norm, _BatchNorm)
+    assert norm.running_mean is not None and norm.running_var is not None
+    scale = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+    return scale, norm.bias - norm.running_mean * scale
 
 
 def encoded(lam: Tensor, top: float) -> Tensor:

@@ -1,16 +1,19 @@
-"""Nets of one training by name: NAME@last, NAME@average, NAME@best.
+"""Nets of one training by name: NAME@last, NAME@average, NAME@best, NAME@lam=20.
 
 NAME is a checkpoint's folder or that of a run; `cli.checkpoints` takes runs and studies by their
-names as well. A further kind of variant, one that is no folder, is told apart in `split_variant`.
+names as well. The last form is of one net for all lambdas: the ordinary net that it is at one of
+them, which is written beside it, as a checkpoint like any other, when it is first asked for.
 """
 
 from pathlib import Path
 
 from fftune.config.model import VARIANTS
 from fftune.errors import ModelError
+from fftune.models.at_lambda import folder_at
 from fftune.registry import nearest, source_prefix
 
 LAST = "last"
+LAM = "lam="
 FOLDERS = {LAST: "checkpoint", **{name: name for name in VARIANTS}}
 """Folder of a run in which each of its nets lies."""
 
@@ -36,6 +39,9 @@ def variant_of(folder: Path, variant: str) -> Path:
         return folder
     if not folder.is_dir():
         raise ModelError(f"no complete checkpoint in {str(folder)!r}")
+    if variant.startswith(LAM):
+        whole = folder if (folder / "model.json").is_file() else folder / "checkpoint"
+        return folder_at(whole, variant.removeprefix(LAM))
     if variant not in FOLDERS:
         raise ModelError(f"{str(folder)!r} has no net {variant!r}; {nearest(variant, FOLDERS)}")
     run = folder.parent if folder.name in FOLDERS.values() else folder

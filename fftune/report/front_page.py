@@ -29,18 +29,23 @@ SEARCH = (
 
 
 def front_page(
-    studies: Sequence[StudyResult], between: Sequence[Gap], places: Sequence[str]
+    studies: Sequence[StudyResult],
+    between: Sequence[Gap],
+    places: Sequence[str],
+    beside: Sequence[Block] = (),
 ) -> ResultPage:
     """Lay out finished studies.
 
     Args:
         places: lines that say where pages and fronts are.
+        beside: tables of other nets than the last of each training.
     """
     several = len(studies) > 1
     blocks: list[Block] = [*caveats(studies), ""]
     for study in studies:
         blocks += [_models(study, several=several)]
     blocks += [LEGEND, "", frame_grid(hypervolumes(studies), "Search"), SEARCH, ""]
+    blocks += [*beside, ""] if beside else []
     bracketed = [line for study in studies for line in _brackets(study, several=several)]
     blocks += [*bracketed, ""] if bracketed else []
     blocks += [*places, "", *map(str, between), *headlines(studies)]

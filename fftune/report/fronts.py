@@ -12,6 +12,7 @@ from fftune.report.page import page
 from fftune.report.publish import keep_search_page, log_to_mlflow
 from fftune.report.result_page import ResultPage
 from fftune.report.results import read_results
+from fftune.report.variant_fronts import variant_blocks, variant_fronts, variant_gaps
 
 
 def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> ResultPage:
@@ -25,7 +26,10 @@ def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> ResultPage
     place = root / "studies" / names[0] / "report.html"
     if len(names) > 1:
         place = root / "reports" / f"{joined_name(names)}.html"
-    between = gaps(studies)
+    others = [variant_fronts(study) for study in studies]
+    each = [*zip(studies, others, strict=True)]
+    between = gaps(studies) + [g for one, fronts in each for g in variant_gaps(one, fronts)]
+    beside = [block for one, fronts in each for block in variant_blocks(one, fronts)]
     kept = keep_page(place, page(studies, between))
     searches: list[str] = []
     views: dict[str, None] = {}
@@ -34,4 +38,4 @@ def publish_fronts(configs: Mapping[str, SweepConfig], root: Path) -> ResultPage
         searches += where
         pages = {"report.html": page([study]), **pages}
         views[log_to_mlflow(study.config, study.front, pages, root)] = None
-    return front_page(studies, between, [*kept, *searches, *views])
+    return front_page(studies, between, [*kept, *searches, *views], beside)

@@ -1,9 +1,9 @@
 """Cost of a study of trainings, before it runs: passes of examples, and hours."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from fftune.config import Device, SweepConfig, TrainConfig, with_settings
+from fftune.config.model import VARIANTS
 from fftune.data.catalog import opened_once, place_framed
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.job import block_size_of
@@ -35,11 +35,11 @@ class Cost:
 
 def cost(config: SweepConfig) -> Cost:
     """Count the passes of a study: at lambda = 0 nothing is perturbed, else at every step."""
-    bases = list(_bases(config))
+    bases = _bases(config)
     found = _jobs(config, bases)
     every = sum((job.training + job.evaluation for job in found), start=Work()).passes
     return Cost(
-        trials=len(bases),
+        trials=planned(config),
         epochs=sum(base.optimizer.epochs for base in bases) * config.seeds,
         forwards=every.forwards,
         backwards=every.backwards,
@@ -59,7 +59,7 @@ def describe_hours(config: SweepConfig, on: CardName | None, count: int | None) 
 
     Trials are packed on the cards longest first. Those that share a card share its speed.
     """
-    return told(_jobs(config, list(_bases(config))), config.base, on, count)
+    return told(_jobs(config, _bases(config)), config.base, on, count)
 
 
 def _jobs(config: SweepConfig, bases: list[TrainConfig]) -> list[Job]:
@@ -69,28 +69,35 @@ def _jobs(config: SweepConfig, bases: list[TrainConfig]) -> list[Job]:
         known: dict[TrainConfig, Work] = {}
         for base in bases:
             known.setdefault(base, work(base) * config.seeds)
+    if sampler_spec(config).trainings:
+        every = sum((known[base] for base in bases), start=Work())
+        return [Job(training=every, evaluation=judged * planned(config))]
     return [Job(training=known[base], evaluation=judged) for base in bases]
 
 
 def _evaluation(config: SweepConfig) -> Work:
-    """Passes that judge one net: each attack's, and its clean and perturbed predictions."""
+    """Passes that judge the nets of one training: each attack's, and the predictions, clean and
+    perturbed.
+    """
     base = config.base
-    examples = sum(len(place_framed(base.data, split)[1]) for split in ("validation", "test"))
+    sizes = [len(place_framed(base.data, split)[1]) for split in ("validation", "test")]
+    most = config.battery.examples
+    examples = sum(size if most is None else min(size, most) for size in sizes)
     steps = [attack.config.steps for attack in attacks_of(config.battery, base.attack.threat)]
-    return Work(forwards=2 * len(steps), crafts=sum(steps)) * examples
+    nets = 1 + len(VARIANTS) if config.variants else 1
+    return Work(forwards=2 * len(steps), crafts=sum(steps)) * (examples * nets)
 
 
-def _bases(config: SweepConfig) -> Iterator[TrainConfig]:
-    """Settings of each trial as far as they are known: a search takes any lambda but 0."""
+def _bases(config: SweepConfig) -> list[TrainConfig]:
+    """Trainings as far as they are known: a search takes any lambda but 0."""
     spec = sampler_spec(config)
+    if spec.trainings:
+        return list(spec.trainings(config))
     if spec.exhaustive:
-        for settings in spec.queue(config):
-            yield with_settings(config.base, settings)
-        return
+        return [with_settings(config.base, settings) for settings in spec.queue(config)]
     robust = replace(config.base, lam=1.0) if _searches_lambda(config) else config.base
-    for number in range(planned(config)):
-        zero = number == 0 and _tries_zero(config)
-        yield replace(config.base, lam=0.0) if zero else robust
+    first = [replace(config.base, lam=0.0) if _tries_zero(config) else robust]
+    return first + [robust] * (planned(config) - 1)
 
 
 def _searches_lambda(config: SweepConfig) -> bool:

@@ -22,6 +22,7 @@ from fftune.config import (
     require,
     to_json,
 )
+from fftune.config.model import VARIANTS
 from fftune.data.catalog import place_framed
 from fftune.data.subset import sample
 from fftune.errors import DeviceError
@@ -32,15 +33,16 @@ from fftune.lint.other_images import CHANCE
 from fftune.metrics import Metrics
 from fftune.models import device_of, torch_threads
 from fftune.models.specs import read_spec
-from fftune.objectives import objective_of
 from fftune.outcomes import Outcomes
 from fftune.risk import RiskCounts
 from fftune.storage import write_text
+from fftune.sweeping.fuse_groups import groups_of
 from fftune.sweeping.samplers.spec import sampler_spec
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_kind import Report, SeedRun
 from fftune.sweeping.trial_results import SPLITS, Estimates, SeedResult
-from fftune.training.cost import cost
+from fftune.training.cost import perturbed_examples
+from fftune.training.fused import check_fused
 from fftune.training.history import EpochRecord
 from fftune.training.snapshots import Snapshots
 from fftune.training.tracked import train_anywhere
@@ -54,7 +56,11 @@ def check_trainings(config: SweepConfig) -> None:
         UserError: the base does not fit the data or the machine, or validation is to select
             without having examples.
     """
-    check(config.base)
+    trainings = sampler_spec(config).trainings
+    inputs = [check(one).inputs for one in (trainings(config) if trainings else [config.base])][-1]
+    if config.fuse > 1:
+        for group in groups_of(config, config.base.seed):
+            check_fused(group, inputs)
     check_device(config.battery)
     data = config.base.data
     some = "validation" in evaluated_splits(data)
@@ -109,8 +115,8 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
     trained = time.perf_counter()
     with torch_threads(config.threads):
         outcomes = _evaluated(sweep, model, name=f"{sweep.name}-{run.trial}")
-    outcomes.write(folder / "outcomes.parquet")
-    counts = _counts(sweep, outcomes)
+    outcomes.write(folder / rows_file())
+    counts = counts_of(sweep, outcomes)
     validation, test = (counts[split] for split in SPLITS)
     ends = tuple(one for one in brackets(outcomes) if one.split == "test")
     bounds = {k: r.value for one in ends for k, r in one.rates().items() if r.n}
@@ -119,6 +125,8 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
         | {f"validation/{name}": value for name, value in rates(validation).items()}
         | bounds
     )
+    if sweep.variants:
+        _evaluate_variants(run)
     for name in ("config.json", "history.parquet", "outcomes.parquet"):
         run.tracked.file(folder / name)
     return SeedResult(
@@ -137,10 +145,29 @@ def train_and_evaluate(run: SeedRun) -> SeedResult:
     )
 
 
+def _evaluate_variants(run: SeedRun) -> None:
+    """Leave the rows of the other nets of a training beside those of the last one."""
+    sweep, folder = sweep_of(run), run.folder
+    for variant in VARIANTS:
+        if not (folder / variant / "model.json").exists():
+            continue
+        name = f"{sweep.name}-{run.trial}-{variant}"
+        with torch_threads(run.config.threads):
+            outcomes = _evaluated(sweep, read_spec(folder / variant), name=name)
+        outcomes.write(folder / rows_file(variant))
+        found = rates(counts_of(sweep, outcomes)["test"])
+        run.tracked.metrics({f"not_as_published/{variant}/{k}": v for k, v in found.items()})
+
+
+def rows_file(variant: str = "") -> str:
+    """Name of the file of the rows of a training's last net, or of another, in a trial's folder."""
+    return f"outcomes-{variant}.parquet" if variant else "outcomes.parquet"
+
+
 def train_alone(run: SeedRun) -> int:
     """Train the net of a trial for that trial alone; return the number of examples crafted."""
     train_in(run, run.config, run.folder, on_epoch=Rungs(sweep_of(run), run.report))
-    return perturbed(run.config)
+    return perturbed_examples(run.config)
 
 
 def train_in(
@@ -200,7 +227,7 @@ def _own_images() -> Iterator[None]:
         remarks.removeFilter(is_other)
 
 
-def _counts(sweep: SweepConfig, outcomes: Outcomes) -> dict[Selection, RiskCounts]:
+def counts_of(sweep: SweepConfig, outcomes: Outcomes) -> dict[Selection, RiskCounts]:
     """Counts by split; of a split without examples all are 0, and every rate is undefined."""
     some = evaluated_splits(sweep.base.data)
     attack = first_attack(sweep)
@@ -217,12 +244,18 @@ def first_attack(sweep: SweepConfig) -> str:
     return attacks_of(sweep.battery, sweep.base.attack.threat)[0].name
 
 
-def hypocritical_rows(study: StudyDir, number: int, split: Selection) -> list[Outcomes]:
-    """Rows of the hypocritical attack on one trial, one table a training seed."""
+def hypocritical_rows(
+    study: StudyDir, number: int, split: Selection, variant: str = ""
+) -> list[Outcomes]:
+    """Rows of the hypocritical attack on one trial, one table a training seed.
+
+    Args:
+        variant: key of `VARIANTS` for another net than the last.
+    """
     attack = first_attack(cast("SweepConfig", study.config))
     folders = [study.seed_folder(number, seed) for seed in study.config.training_seeds]
     return [
-        Outcomes.read(folder / "outcomes.parquet").where(
+        Outcomes.read(folder / rows_file(variant)).where(
             goal="hypocritical", attack=attack, split=split
         )
         for folder in folders
@@ -265,13 +298,6 @@ class Rungs:
 def evaluated_splits(data: DataSpec) -> tuple[Selection, ...]:
     """Splits with examples: both, or `test` alone where all images train, as in the papers."""
     return SPLITS if len(place_framed(data, "validation")[1]) else ("test",)
-
-
-def perturbed(config: TrainConfig) -> int:
-    """Number of examples that training perturbs."""
-    if objective_of(config).crafting is None:
-        return 0
-    return cost(replace(config, objective="standard", lam=0.0)).forwards
 
 
 def rates(counts: RiskCounts) -> dict[str, float]:

@@ -10,6 +10,7 @@ from fftune.devices import policy
 from fftune.evaluation.evaluate import evaluate
 from fftune.models import device_of
 from fftune.sweeping.card_share import MemoryUse
+from fftune.sweeping.fuse_groups import groups_of
 from fftune.sweeping.training_trial import evaluated_splits
 from fftune.training.memory_probe import peak_memory, take_steps
 
@@ -28,15 +29,25 @@ def measure_memory(config: SweepConfig) -> MemoryUse:
     """
     device = device_of("cuda")
     split = evaluated_splits(config.base.data)[0]
+    lams = largest_group(config)
     battery = replace(config.battery, name="risks", tier=None, steps=2, examples=None)
     for base in largest(config):
-        model = take_steps(base, device)
+        model = take_steps(base, device, lams)
         rows = battery.block_size or policy(device).block_size
         block = sample(config.base.data, split, rows)
         evaluate(model, block, battery, threat=config.base.attack.threat)
         del model
     need, card, name = peak_memory()
     return MemoryUse(need=need, card=card, name=name)
+
+
+def largest_group(config: SweepConfig) -> tuple[float, ...]:
+    """Lambdas of the most trainings that go side by side; empty where each goes alone."""
+    if config.fuse == 1:
+        return ()
+    groups = groups_of(config, config.base.seed)
+    found = max(groups, key=len, default=[])
+    return tuple(one.lam for one in found) if len(found) > 1 else ()
 
 
 def largest(config: SweepConfig) -> tuple[TrainConfig, ...]:

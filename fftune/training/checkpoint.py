@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,21 @@ class Checkpoint:
         write_text(folder / "training.json", json.dumps(made, indent=2) + "\n")
         write_text(folder / "model.json", to_json(spec))
         return spec
+
+
+def at_lambda(checkpoint: Checkpoint, lam: float) -> Checkpoint:
+    """The net at one lambda of a checkpoint that is one net for all: a net like any other.
+
+    Raises:
+        ModelError: it is none, or was not trained for that lambda.
+    """
+    from fftune.models.conditional import ConditionalNet, net_at
+
+    net = checkpoint.model
+    if not isinstance(net, ConditionalNet):
+        objective = checkpoint.config.objective
+        raise ModelError(f"a net of objective {objective!r} is of one lambda; thrm_all is of all")
+    return replace(checkpoint, model=net_at(net, lam))
 
 
 def read_checkpoint(folder: Path, history: Path) -> Checkpoint:

@@ -64,10 +64,16 @@ def repaid_after(device: str) -> float:
     return sizes.compile_seconds / sizes.compile_gain if sizes.compile_gain else float("inf")
 
 
-def full_rows(config: TrainConfig, workers: int, *, crafting: bool, device: str) -> frozenset[int]:
-    """Rows of a part of a full step in each phase, for which a net is compiled."""
+def full_rows(
+    config: TrainConfig, workers: int, *, crafting: bool, device: str, copies: int = 1
+) -> frozenset[int]:
+    """Rows of a part of a full step in each phase, for which a net is compiled.
+
+    Args:
+        copies: nets side by side, with a row each of every example.
+    """
     craft, cuts = objective_of(config).crafting, config.optimizer.accumulate
-    parts = [-(-phase.batch_size // workers // cuts) for phase in phases_of(config)]
+    parts = [-(-phase.batch_size // workers // cuts) * copies for phase in phases_of(config)]
     if crafting:
         return frozenset(map(policy(device).bucket, parts))  # as searches fill it up
     return frozenset(2 * part if craft is not None and craft.joint else part for part in parts)

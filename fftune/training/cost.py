@@ -75,11 +75,34 @@ def work(config: TrainConfig) -> Work:
     Raises:
         DataError: the data are missing.
     """
-    seen = 0
+    seen = sum(_seen(config))
+    perturbed = perturbed_examples(config)
+    return per_example(config) * perturbed + Work(joints=1) * (seen - perturbed)
+
+
+def perturbed_examples(config: TrainConfig) -> int:
+    """Examples that a whole run perturbs, each time that it does; of a net for all lambdas, those
+    whose lambda is not 0.
+
+    Raises:
+        DataError: the data are missing.
+    """
+    objective = objective_of(config)
+    if objective.crafting is None:
+        return 0
+    clean = config.draws.clean_rows if objective.all_lambdas else lambda _size: 0
+    return sum(size - clean(size) for size in _seen(config))
+
+
+def _seen(config: TrainConfig) -> list[int]:
+    """Sizes of all batches of a run."""
+    sizes: list[int] = []
     with opened_once():
-        for phase in phases_of(config):
-            seen += phase.epochs * len(place_framed(spec_of(config, phase), "train").rows)
-    return per_example(config) * (seen if config.optimizer.epochs else 0)
+        for phase in phases_of(config) if config.optimizer.epochs else ():
+            rows = len(place_framed(spec_of(config, phase), "train").rows)
+            whole, rest = divmod(rows, phase.batch_size)
+            sizes += phase.epochs * [*whole * [phase.batch_size], *([rest] if rest else [])]
+    return sizes
 
 
 def per_example(config: TrainConfig) -> Work:

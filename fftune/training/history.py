@@ -31,6 +31,14 @@ class EpochRecord:
     robust_accuracy: float = math.nan
     """Accuracy under PGD on the first training batch, if catastrophic overfitting is watched."""
 
+    def note(self, epochs: int) -> str:
+        """Format the measurements for progress; of a run of so many epochs."""
+        note = f"epoch {self.epoch}/{epochs}, loss {self.loss:.4g}, accuracy {self.accuracy:.3f}"
+        if math.isfinite(self.validation_accuracy):
+            note += f", validation accuracy {self.validation_accuracy:.3f}"
+        speed = f"{self.examples_per_second:,.0f} examples/s"
+        return f"{note}, {speed}, {self.data_wait:.0%} of the time waiting for data"
+
 
 def write_history(history: Sequence[EpochRecord], path: Path) -> None:
     """Write a Parquet file with one row for each epoch."""

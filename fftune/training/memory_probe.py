@@ -13,6 +13,7 @@ from fftune.data.catalog import place_framed
 from fftune.data.dataset import Batch
 from fftune.models import torch_threads
 from fftune.training.distributed import ProcessGroup
+from fftune.training.fused_trainer import FusedTrainer
 from fftune.training.out_of_memory import within_memory
 from fftune.training.phases import EpochStream, phases_of, spec_of
 from fftune.training.trainer import Trainer
@@ -32,16 +33,24 @@ class _FirstSteps(EpochStream):
         return islice(EpochStream.batches(self, epoch, start=start), STEPS)
 
 
-def take_steps(config: TrainConfig, device: str) -> nn.Module:
+def take_steps(config: TrainConfig, device: str, lams: tuple[float, ...] = ()) -> nn.Module:
     """Craft and train the first steps of the largest phase; return the net.
+
+    Args:
+        lams: train so many nets side by side, and return them as one.
 
     Raises:
         OutOfMemoryError: the device is too small for one step.
     """
     few = replace(_largest_phase(config), validate_every=0)
     with torch_threads(few.threads), within_memory(few):
-        trainer = Trainer.begin(
-            few, ProcessGroup.current(), device=device, folder=None, save_seconds=float("inf")
+        trainer = (FusedTrainer if lams else Trainer).begin(
+            few,
+            ProcessGroup.current(),
+            device=device,
+            folder=None,
+            save_seconds=float("inf"),
+            lams=lams,
         )
         stream = trainer.stream
         trainer.stream = _FirstSteps(

@@ -1,6 +1,7 @@
 """One step of training: craft perturbed images, one forward pass, one backward pass."""
 
 import logging
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from fftune.attacks.search_state import checked_before
 from fftune.capture import records
 from fftune.config import InputSpec, TrainConfig
 from fftune.data.dataset import Batch
+from fftune.devices import policy
 from fftune.errors import ConfigError
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode
@@ -60,6 +62,8 @@ class Stepper:
     """Memory layout of images; see `layout_of`."""
     recorded: bool = False
     """The joint step is recorded, which wants gradients at addresses that last."""
+    copies: tuple[int, ...] = ()
+    """(k,) if the net is k nets side by side, each with its own loss; () if it is one."""
 
     def __post_init__(self) -> None:
         if self.crafting is not None:
@@ -77,8 +81,8 @@ class Stepper:
             noise: the branch of this epoch.
 
         Returns:
-            The sum of the losses and the number of right predictions, as scalars on the device:
-            reading them would wait for it.
+            The sum of the losses and the number of right predictions, of shape `copies`, on the
+            device: reading them would wait for it.
         """
         ids, x, y = (column[: max(real, 1)] for column in batch)  # all processes must take part
         x = x.contiguous(memory_format=self.layout)
@@ -87,8 +91,9 @@ class Stepper:
         add = add_gradients_recorded if self.recorded else add_gradients
         losses: list[Tensor] = []
         right: list[Tensor] = []
-        for left, (ids, x, y) in zip(reversed(range(len(pieces))), pieces, strict=True):
-            counted = min(len(y), real)
+        for left, piece in zip(reversed(range(len(pieces))), pieces, strict=True):
+            counted = min(len(piece[0]), real)
+            ids, x, y = self._rows(*piece)
             part = self._part(ids, x, y, noise)
             with self._synchronised(last=left == 0):
                 loss, hits = add(
@@ -100,10 +105,18 @@ class Stepper:
                     counted=counted,
                     # DDP averages over the processes, whose shares of a last step may differ.
                     weight=counted * self.processes / examples,
+                    copies=self.copies,
                 )
             losses.append(loss)
             right.append(hits)
-        return torch.stack(losses).sum(), torch.stack(right).sum()
+        return torch.stack(losses).sum(0), torch.stack(right).sum(0)
+
+    def _rows(self, ids: Tensor, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """A row for each net, as `SideBySide` wants them: equal ids draw equal noise."""
+        if not self.copies:
+            return ids, x, y
+        ids, x, y = (column.repeat_interleave(self.copies[0], 0) for column in (ids, x, y))
+        return ids, x.contiguous(memory_format=self.layout), y
 
     def _part(self, ids: Tensor, x: Tensor, y: Tensor, noise: Noise) -> Part:
         """The net, the images that the objective is computed on, and the objective."""
@@ -121,19 +134,32 @@ class Stepper:
         # Pixels and labels were checked with the data, and the classes of the net by `init_model`.
         checked = nullcontext() if is_of_file(attack.search) else checked_before()
         with asked.current() as net, checked:
-            x_pert = attack_spec(attack.search).run(
-                net,
-                x,
-                y,
-                config=attack,
-                goal=craft.goal,
-                loss=craft.loss,
-                noise=noise,
-                ids=ids,
+            x_pert = torch.cat(
+                [
+                    attack_spec(attack.search).run(
+                        net,
+                        x_part,
+                        y_part,
+                        config=attack,
+                        goal=craft.goal,
+                        loss=craft.loss,
+                        noise=noise,
+                        ids=ids_part,
+                    )
+                    for ids_part, x_part, y_part in self._at_once(ids, x, y)
+                ]
             )
         if is_of_file(attack.search) and not is_inside(x_pert, x, attack.threat):
             raise ConfigError(f"attack {attack.search!r} left the ball of {attack.threat}")
         return x_pert
+
+    def _at_once(self, ids: Tensor, x: Tensor, y: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Parts that a search does not cut: it would cut between the rows of an example."""
+        rows = len(x)
+        if self.copies:
+            most = policy(x.device.type).most(x[:1].numel(), rows)
+            rows = most // self.copies[0] * self.copies[0]
+        return zip(*(column.split(rows) for column in (ids, x, y)), strict=True)
 
     def _synchronised(self, *, last: bool) -> AbstractContextManager[None]:
         """Gradients are exchanged once a step, with its last part."""
@@ -176,6 +202,7 @@ def make_stepper(
     layout: torch.memory_format,
     steps: int,
     hooks: TrainingHooks | None = None,
+    lams: tuple[float, ...] = (),
 ) -> Stepper:
     """The steps of a run: what they craft on, what is recorded, what is compiled.
 
@@ -184,29 +211,31 @@ def make_stepper(
         layout: as `layout_of` has laid its weights.
         steps: of the whole run.
         hooks: the objective's own, if it has some.
+        lams: those of the nets that `model` has side by side; empty: it is one, with `config`'s.
     """
     one_net = objective_of(config).all_lambdas
     wrapped = group.wrap(model, device)
     recorded = not one_net and _may_record(group, hooks, device)
     crafted_on = crafting_net(model, config, inputs, device)
     if crafted_on and compiles(config, crafting=True, steps=steps, device=device):
-        rows = full_rows(config, group.size, crafting=True, device=device)
+        rows = full_rows(config, group.size, crafting=True, device=device, copies=len(lams) or 1)
         crafted_on = crafted_on.compiled(rows)
     alone = group.size == 1 and hooks is None and not one_net
     if alone and compiles(config, crafting=False, steps=steps, device=device):
-        rows = full_rows(config, 1, crafting=False, device=device)
+        rows = full_rows(config, 1, crafting=False, device=device, copies=len(lams) or 1)
         wrapped = Compiled(wrapped, rows, "the net of the joint step")
     return (OneNetStepper if one_net else Stepper)(
         config=config,
         model=model,
         crafted_on=crafted_on,
         wrapped=wrapped,
-        loss=hooks.loss if hooks else loss_of(config),
+        loss=hooks.loss if hooks else loss_of(config, lams),
         crafting=objective_of(config).crafting,
         processes=group.size,
         device=device,
         layout=layout,
         recorded=recorded,
+        copies=(len(lams),) if lams else (),
     )
 
 
@@ -244,11 +273,21 @@ def layout_of(model: nn.Module, inputs: InputSpec, device: str) -> torch.memory_
     return torch.contiguous_format
 
 
-def loss_of(config: TrainConfig) -> Loss:
-    """The objective as a function of the logits and y; see `ObjectiveSpec.value`."""
+def loss_of(config: TrainConfig, lams: tuple[float, ...] = ()) -> Loss:
+    """The objective as a function of the logits and y; see `ObjectiveSpec.value`.
+
+    Args:
+        lams: those of k nets side by side, whose rows take turns; their losses are (k,).
+    """
     objective = objective_of(config)
 
     def loss(logits: Tensor, y: Tensor) -> Tensor:
         return objective.value(logits, y, lam=config.lam)
 
-    return loss
+    def losses(logits: Tensor, y: Tensor) -> Tensor:
+        own = ((logits[at :: len(lams)], y[at :: len(lams)]) for at in range(len(lams)))
+        return torch.stack(
+            [objective.value(*one, lam=lam) for lam, one in zip(lams, own, strict=True)]
+        )
+
+    return losses if lams else loss

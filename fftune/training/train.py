@@ -69,12 +69,12 @@ def train(
         within_memory(config),
         answering(),
         torch_threads(config.threads),
-        _own_randomness(device),
+        own_randomness(device),
     ):
         trainer = Trainer.begin(
             config, group, device=device, folder=place, save_seconds=save_seconds, data=data
         )
-        _go_on(trainer, on_resume)
+        go_on(trainer, on_resume)
         for epoch in trainer.epochs():
             if group.leads:
                 on_epoch(epoch, trainer.model)
@@ -97,7 +97,7 @@ def _ended(place: RunDir, config: TrainConfig) -> Checkpoint | None:
         return None
 
 
-def _go_on(trainer: Trainer, on_resume: OnResume) -> None:
+def go_on(trainer: Trainer, on_resume: OnResume = lambda _history: None) -> None:
     """Resume a run from its newest snapshot, if there is one; all processes take the same."""
     state = trainer.folder.states.newest() if trainer.folder and trainer.group.leads else None
     state = trainer.group.leaders(state)
@@ -129,7 +129,7 @@ def check(config: TrainConfig) -> TrainingData:
 
 
 @contextmanager
-def _own_randomness(device: str) -> Iterator[None]:
+def own_randomness(device: str) -> Iterator[None]:
     """Fork torch's generators, so that the block leaves those outside as they were."""
     devices = [torch.cuda.current_device()] if device == "cuda" else []
     with torch.random.fork_rng(devices):

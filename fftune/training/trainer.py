@@ -1,12 +1,11 @@
 """The training loop of one run, which can be saved and taken up again at any step."""
 
 import logging
-import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +16,7 @@ from fftune.data.dataset import Batch
 from fftune.data.official_split import ListedSplit
 from fftune.errors import DivergedError, ModelError
 from fftune.keyed_noise import Noise
+from fftune.models.side_by_side import side_by_side
 from fftune.objectives import TrainingHooks, objective_of
 from fftune.progress import Progress
 from fftune.training.averages import WeightAverage, copied, holding
@@ -29,7 +29,7 @@ from fftune.training.overfitting import OverfittingWatch
 from fftune.training.phases import EpochStream, TrainingData, open_data, open_stream
 from fftune.training.run_dir import RunDir
 from fftune.training.step import Stepper, layout_of, make_stepper
-from fftune.training.totals import EpochTotals
+from fftune.training.totals import EpochTotals, fault
 from fftune.training.validation import Validation
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,8 @@ class Trainer:
     """Its epoch and weights, for a later attempt in another folder; None where there is none."""
     stopped: str = ""
     """Reason why training ended before its last epoch, or empty."""
+    lams: tuple[float, ...] = ()
+    """Those of nets side by side; empty: there is one net."""
 
     @classmethod
     def begin(
@@ -80,11 +82,13 @@ class Trainer:
         folder: RunDir | None,
         save_seconds: float,
         data: TrainingData | None = None,
-    ) -> "Trainer":
+        lams: tuple[float, ...] = (),
+    ) -> Self:
         """A run before its first step.
 
         Args:
             data: what `open_data` has opened; None opens it now.
+            lams: of so many nets side by side; empty: of one, with `config`'s. See `FusedTrainer`.
 
         Raises:
             ConfigError, DataError: the settings do not fit the data.
@@ -92,6 +96,8 @@ class Trainer:
         data = data or open_data(config)
         stream = open_stream(config, group, device=device, data=data)
         model = init_model(config, stream.inputs).to(device)
+        if lams:
+            model = side_by_side(model, len(lams), stream.inputs, name=f"model {config.model!r}")
         layout = layout_of(model, stream.inputs, device)
         optimizer = make_optimizer(model, config)
         steps = [stream.steps(epoch) for epoch in range(1, config.optimizer.epochs + 1)]
@@ -106,9 +112,11 @@ class Trainer:
             layout=layout,
             steps=sum(steps),
             hooks=hooks,
+            lams=lams,
         )
+        told = ",".join(f"{lam:g}" for lam in lams or (config.lam,))
+        name = f"{config.objective} lam={told}"
         decay = config.average_decay if group.leads else 0
-        name = f"{config.objective} lam={config.lam:g}"
         return cls(
             config=config,
             group=group,
@@ -126,6 +134,7 @@ class Trainer:
             hooks=hooks,
             progress=Progress(name, unit="steps", total=sum(steps)),
             save_seconds=save_seconds,
+            lams=lams,
         )
 
     def epochs(self) -> Iterator[EpochRecord]:
@@ -137,7 +146,9 @@ class Trainer:
                 self.history.append(epoch)
                 self.totals = None
                 self._save_if_due()
-                self.progress.update(self._done(epoch.epoch + 1), note=self._note(epoch))
+                self.progress.update(
+                    self._done(epoch.epoch + 1), note=epoch.note(self.config.optimizer.epochs)
+                )
                 yield epoch
         if self.hooks:
             self.hooks.finish()
@@ -234,7 +245,7 @@ class Trainer:
         self._require_finite(totals.losses, epoch)
         totals.seconds = time.perf_counter() - began  # the device is done only now
         totals.waited = self.stream.waited - waited
-        return self._close(totals.record(epoch, self.stream.examples(epoch)))
+        return self._close(self._record(totals, epoch, self.stream.examples(epoch)))
 
     def _done(self, epoch: int) -> int:
         """Number of steps of the whole run that are done."""
@@ -242,9 +253,10 @@ class Trainer:
         return sum(map(self.stream.steps, range(1, epoch))) + step
 
     def _fresh(self, epoch: int) -> EpochTotals:
+        copies = self.stepper.copies
         return EpochTotals(
-            losses=torch.zeros(self.stream.steps(epoch), device=self.device),
-            right=torch.zeros((), device=self.device),
+            losses=torch.zeros(self.stream.steps(epoch), *copies, device=self.device),
+            right=torch.zeros(copies, device=self.device),
             lr=self.optimizer.param_groups[0]["lr"],
         )
 
@@ -268,29 +280,33 @@ class Trainer:
         loss, right = self.group.total(torch.stack([loss, right]))
         totals.add(loss, right)
 
+    def _record(self, totals: EpochTotals, epoch: int, examples: int) -> EpochRecord:
+        """The measurements of the steps of an epoch that are done."""
+        return totals.record(epoch, examples)
+
     def _close(self, record: EpochRecord) -> EpochRecord:
         """The record of an epoch that has ended, with all that is measured between two."""
         epoch = record.epoch
         if self.watch:
             robust, self.stopped = self.watch.look(self.model, epoch)
             record = replace(record, robust_accuracy=robust)
-        if self.validation_split and (self.config.validates(epoch) or self.stopped):
+        if self._validates(epoch):
             record = replace(record, validation_accuracy=self._validated(record))
         return record
 
+    def _validates(self, epoch: int) -> bool:
+        """True after an epoch whose net is evaluated on the validation split."""
+        due = self.config.validates(epoch) or bool(self.stopped)
+        return self.validation_split is not None and due
+
     def _require_finite(self, losses: Tensor, epoch: int) -> None:
         """Wait for the device; raise `DivergedError` with the first step of no finite loss."""
-        bad = (~losses.isfinite()).nonzero().flatten().tolist()
-        if not bad:
-            return
-        step = bad[0]
-        last = self.history[-1].loss if self.history else math.nan
-        if step:
-            last = float(losses[step - 1]) / self.stream.share(epoch, step - 1)[1]
-        raise DivergedError(
-            f"loss is {float(losses[step])} in epoch {epoch}, step {step + 1} "
-            f"(lam {self.config.lam:g}, lr {self.config.lr:g}); the last finite one was {last:.4g}"
-        )
+        if found := fault(losses, self.config, self.history, self._sizes(epoch)):
+            raise DivergedError(found)
+
+    def _sizes(self, epoch: int) -> Callable[[int], int]:
+        """Examples of each step of an epoch, over all processes."""
+        return lambda step: self.stream.share(epoch, step)[1]
 
     @cached_property
     def _validation(self) -> Validation:
@@ -327,14 +343,9 @@ class Trainer:
     def _beat(self, totals: EpochTotals, epoch: int) -> None:
         if self.group.size == 1:  # the others would wait for a leader that has raised
             self._require_finite(totals.losses, epoch)
-        seen = sum(self.stream.share(epoch, step)[1] for step in range(totals.step))
-        self.progress.update(self._done(epoch), note=self._note(totals.record(epoch, seen)))
+        seen = sum(map(self._sizes(epoch), range(totals.step)))
+        record = self._record(totals, epoch, seen)
+        self._tell(record, self._done(epoch))
 
-    def _note(self, epoch: EpochRecord) -> str:
-        """Format the measurements of an epoch, or of its steps so far, for progress."""
-        note = f"epoch {epoch.epoch}/{self.config.optimizer.epochs}, loss {epoch.loss:.4g}"
-        note += f", accuracy {epoch.accuracy:.3f}"
-        if math.isfinite(epoch.validation_accuracy):
-            note += f", validation accuracy {epoch.validation_accuracy:.3f}"
-        speed = f"{epoch.examples_per_second:,.0f} examples/s"
-        return f"{note}, {speed}, {epoch.data_wait:.0%} of the time waiting for data"
+    def _tell(self, record: EpochRecord, done: int) -> None:
+        self.progress.update(done, note=record.note(self.config.optimizer.epochs))

@@ -10,10 +10,14 @@ from torch import Tensor, nn
 
 from fftune.capture import first_use
 from fftune.config import TrainConfig
+from fftune.errors import DivergedError
 from fftune.keyed_noise import Noise
 from fftune.models import eval_mode
+from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
+from fftune.training.fused import train_fused
 from fftune.training.optimizer import Updates
+from fftune.training.train import train
 from fftune.training.trainer import Trainer
 from tests.training.test_recorded import config_of
 
@@ -140,3 +144,18 @@ def test_crafting_follows_the_weights(precision) -> None:
     with eval_mode(trainer.model), torch.no_grad():
         now = trainer.model(x)
     assert (found - now).norm() < 0.05 * (now - before).norm()
+
+
+def test_nets_side_by_side_are_the_nets_alone() -> None:
+    """Recorded both ways; one that diverges, the second, takes no other along."""
+    configs = [slow("thrm", lam) for lam in (1.0, 1e30, 20.0)]
+    outcomes = train_fused(configs)
+    assert isinstance(outcomes[1], DivergedError)
+    for index in (0, 2):
+        ours, theirs = outcomes[index], train(configs[index])
+        assert isinstance(ours, Checkpoint)
+        losses = [[epoch.loss for epoch in one.history] for one in (ours, theirs)]
+        assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+        states = [one.model.state_dict() for one in (ours, theirs)]
+        for name, value in states[0].items():
+            torch.testing.assert_close(value, states[1][name], rtol=1e-3, atol=1e-3)

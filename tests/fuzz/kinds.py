@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import shutil
 import sqlite3
 import struct
 import tarfile
@@ -103,6 +104,7 @@ def make(root: Path) -> None:
     _write(states, [one | {"generator": GENERATOR} for one in json.loads(states.read_text())])
     (root / "store/storage-id").write_text("0123456789abcdef\n")
     leave(DivergedError("loss is nan"), root / "store/runs/done")
+    shutil.copytree(root / CHECKPOINT, root / "store/runs/done/average")
     (root / "net.py").write_text(NET)
     (root / "zoo.toml").write_text(ZOO)
     _make_images(root)

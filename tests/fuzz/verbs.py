@@ -55,6 +55,7 @@ class Command:
 
 COMMANDS: Mapping[str, Command] = {
     "evaluate a checkpoint": Command(f"evaluate {CHECKPOINT} {FEW}", slow=False),
+    "evaluate an average": Command(f"evaluate {CHECKPOINT}@average {FEW}"),
     "report a study": Command("report done", slow=False),
     "a table": Command("report --table attacks done", slow=False),
     "a gallery": Command(f"report --gallery {CHECKPOINT}", slow=False),

@@ -47,7 +47,8 @@ def test_a_study_leaves_what_design_says(quick: SweepConfig, root: Path) -> None
     for p in front.results:
         trial = study / "trials" / str(p.trial)
         assert {path.name for path in trial.iterdir()} == {
-            *("config.json", "checkpoint", "history.parquet", "outcomes.parquet", "result.json")
+            *("config.json", "checkpoint", "history.parquet", "outcomes.parquet", "result.json"),
+            *("average", "best"),
         }
         config = from_json(TrainConfig, (trial / "config.json").read_text())
         assert config == replace(quick.base, lam=p.lam)

@@ -223,7 +223,7 @@ def test_crafted_in_bf16_the_loss_is_hardly_less() -> None:
         )
         x = torch.rand(64, 2, 4, 4, generator=torch.Generator().manual_seed(2))
         y = torch.arange(64) % 3
-        x_pert = stepper._inputs(torch.arange(64), x, y, Noise(0))
+        x_pert = stepper._part(torch.arange(64), x, y, Noise(0)).inputs
         loss, clean = (
             float(nn.functional.cross_entropy(logits_of(net, z), y)) for z in (x_pert, x)
         )

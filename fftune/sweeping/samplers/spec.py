@@ -7,7 +7,7 @@ from typing import Any
 
 from optuna.samplers import BaseSampler
 
-from fftune.config import Settings, Study, every_setting, require
+from fftune.config import Settings, Study, TrainConfig, every_setting, require
 from fftune.errors import ConfigError
 from fftune.registry import STRATEGIES, is_of_file, require_call
 
@@ -40,12 +40,14 @@ class SamplerSpec:
     """The sampler itself searches a `log1p` range evenly, an axis that Optuna does not know."""
     reads: tuple[str, ...] | None = None
     """Those of the settings `trials`, `margin` and `sampler_seed` that it reads; None: any."""
-    bounded: bool = True
-    """It may search a study with bounds, `Study.where`; Optuna's samplers that know constraints
-    stay below them."""
     trains: Callable[..., int] | None = None
     """`trains(run)` leaves the net of one `SeedRun` in its folder, with the history of training,
     and returns the number of examples that were crafted for it; None: each trial trains its own."""
+    trainings: Callable[[Study], Sequence[TrainConfig]] | None = None
+    """The trainings, of the first seed, that all trials of a study share; None: none."""
+    bounded: bool = True
+    """It may search a study with bounds, `Study.where`; Optuna's samplers that know constraints
+    stay below them."""
     stands_for: Callable[[Study], str] | None = None
     """Name of the strategy that is used in this one's place."""
 

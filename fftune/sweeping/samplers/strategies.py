@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from random import Random
 
 import optuna
@@ -13,6 +14,9 @@ from fftune.sweeping.samplers.dedupe import DedupeSampler
 from fftune.sweeping.samplers.gap import GapSampler
 from fftune.sweeping.samplers.spec import SamplerSpec, sampler_spec
 from fftune.sweeping.search_space import corners, params_of
+from fftune.sweeping.study_kind import Lazy
+
+_SHARED = "fftune.sweeping.one_net_trial"
 
 
 def make_sampler(config: Study) -> BaseSampler:
@@ -91,6 +95,26 @@ GRID = SamplerSpec(
     needs="choices, as in lam=0,1,5",
     reads=(),
     own_axis=True,
+    trains=Lazy("fftune.sweeping.fused_trial:train_in_group"),
+)
+ONE_NET = SamplerSpec(
+    make=_random,  # as for `grid`
+    queue=lambda config: config.grid,
+    exhaustive=True,
+    accepts=Lazy(f"{_SHARED}:has_one_net"),
+    needs="lambda of thrm or trades alone, several values, without rungs or phases",
+    reads=("one_net_length",),
+    own_axis=True,
+    trains=Lazy(f"{_SHARED}:read_off"),
+    trainings=Lazy(f"{_SHARED}:one_net_of"),
+)
+SOUP = replace(
+    ONE_NET,
+    accepts=Lazy(f"{_SHARED}:is_over_lambda"),
+    needs="lambda alone, several values, without rungs or phases",
+    reads=(),
+    trains=Lazy(f"{_SHARED}:blend"),
+    trainings=Lazy(f"{_SHARED}:ends_of"),
 )
 DRAWN = ("trials", "sampler_seed")
 """Settings that a random search reads."""
