@@ -35,6 +35,7 @@ from math import sqrt
 from pathlib import Path
 
 import numpy as np
+from arguments import whole
 from numpy.typing import NDArray
 from scipy import stats
 from search import TOP, Curve, published
@@ -193,8 +194,8 @@ def _row(rule: str, seeds: Seeds, eta: float, rungs: tuple[int, ...]) -> NDArray
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--published", type=Path, required=True, help="tables.json")
-    parser.add_argument("--chosen", type=int, default=20, help="seeds on which rules are set")
-    parser.add_argument("--seeds", type=int, default=40, help="further seeds that are reported")
+    parser.add_argument("--chosen", type=whole, default=20, help="seeds on which rules are set")
+    parser.add_argument("--seeds", type=whole, default=40, help="further seeds that are reported")
     arguments = parser.parse_args()
     began, curves = time.process_time(), published(arguments.published)
     pairs = [curves[i : i + 2] for i in range(0, len(curves), 2)]  # THRM, TRADES of one data set

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 import optuna
+from arguments import whole
 from numpy.typing import NDArray
 from scipy.interpolate import PchipInterpolator
 
@@ -271,7 +272,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=12, help="how far rules are followed")
     parser.add_argument("--random", type=int, default=20, help="how many random curves")
     parser.add_argument("--gp", action="store_true", help="replay gp on the random curves too")
-    parser.add_argument("--workers", type=int, nargs="+", default=[1, 4, 8])
+    parser.add_argument("--workers", type=whole, nargs="+", default=[1, 4, 8])
     arguments = parser.parse_args()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)

@@ -63,7 +63,7 @@ WORDS = {
     "zoo": "FILE",
 }
 """Words for texts, by field; others are a NAME."""
-ONE_WORD: dict[Any, str] = {Dimension: "PATH=LOW:HIGH[:SCALE]|PATH=A,B", Bound: "'RISK <= SHARE'"}
+ONE_WORD: dict[Any, str] = {Dimension: "PATH=LOW:HIGH[:SCALE]|PATH=A,B", Bound: "BOUND"}
 """Dataclasses that are typed as one word, and the form of that."""
 SECTIONS = {
     "DryRun": ("cost", "What the command would cost."),

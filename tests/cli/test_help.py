@@ -60,7 +60,7 @@ def test_help_has_the_flags_that_tyro_takes(command: str, capsys, monkeypatch) -
     cls, default, _ = COMMANDS[command]
     options = {} if default is None else {"default": default}
     monkeypatch.setenv("COLUMNS", "80")
-    with pytest.raises(SystemExit), NUMBERS, sweep.DIMENSIONS:
+    with pytest.raises(SystemExit), NUMBERS, sweep.WORDS:
         tyro.cli(cls, args=["--help"], **options)
     said = re.sub(r"\x1b\[[\d;]*m", "", capsys.readouterr().out)
     taken = {*re.findall(r"^\W? {1,2}(--\w[\w.-]+)", said, re.MULTILINE)}

@@ -14,7 +14,14 @@ from fftune import recipes
 from fftune.capture import captured
 from fftune.cli import evaluate, reproduce, sweep, train
 from fftune.cli.edge import ended
-from fftune.config import OptimizerConfig, Resources, ShowcaseConfig, SweepConfig, TrainConfig
+from fftune.config import (
+    Dimension,
+    OptimizerConfig,
+    Resources,
+    ShowcaseConfig,
+    SweepConfig,
+    TrainConfig,
+)
 from fftune.config.study import StoppingConfig
 from fftune.errors import ConfigError, StorageError
 from fftune.sweeping.optuna_storage import _place
@@ -78,7 +85,7 @@ def test_a_setting_is_refused(name: str) -> None:
 
 def test_rungs_may_lie_beyond_where_the_number_of_epochs_is_searched() -> None:
     thrm = recipes.thrm("tiny")
-    space = (sweep.Dimension.parse("optimizer.epochs=1:90"),)
+    space = (Dimension.parse("optimizer.epochs=1:90"),)
     last = SweepConfig(base=thrm.base, space=space, stopping=StoppingConfig(rungs=(80,)))
     assert last.stopping.rungs == (80,)
 

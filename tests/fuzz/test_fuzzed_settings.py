@@ -40,6 +40,7 @@ NUMBERS = (HUGE, -HUGE, -1, 0, math.inf, -math.inf, math.nan, 1e308, -0.5)
 OTHERS = (None, True, "", "x", "../..", "a\nb", "\0", "\udcff", "λ" * 400, b"x", object(), [], {})
 NASTY = (*NUMBERS, *OTHERS, (), (None,), (HUGE,), (math.nan, 1.0), ((0, math.inf),), ("x", "x"))
 NEEDED: dict[str, dict[str, Any]] = {
+    "Bound": {"risk": "natural_risk", "most": 0.1},
     "Dimension": {"path": "lam", "high": 1.0},
     "InputSpec": {"shape": (1, 8, 8), "classes": 10, "mean": (0.5,), "std": (0.5,)},
     "ModelSpec": {"factory": "fftune:small_cnn"},
@@ -155,7 +156,7 @@ def check_flag(name: str, flag: str, word: str) -> None:
     options = {} if default is None else {"default": default}
     positional = ["digits"] if name in POSITIONAL else []
     given = [*positional, flag, word]
-    with sweep.DIMENSIONS:
+    with sweep.WORDS:
         said = Said(lambda: parse(cls, given, prog="fftune", **options) and None)
     said.require_one_line()
 
