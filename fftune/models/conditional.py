@@ -19,6 +19,9 @@ from fftune.errors import ConfigError, ModelError
 
 SINES = 3
 """Number of sines in the encoding of lambda, beside the straight line."""
+SIZE = 3.0
+"""Factor of the encoding: modulation learns at its square times the rate of other weights. At 1 all
+lambdas stay nearly one net, at 5 the digits' natural risk doubles; see experiments/LOG.md."""
 
 
 class ConditionalNet(nn.Module):
@@ -154,7 +157,7 @@ def _linear(norm: nn.Module) -> tuple[Tensor, Tensor]:
 
 
 def encoded(lam: Tensor, top: float) -> Tensor:
-    """(..., 1 + SINES): t = log(1 + lam) / log(1 + top), and sin(pi t), sin(2 pi t), ...
+    """(..., 1 + SINES): t = log(1 + lam) / log(1 + top), sin(pi t), sin(2 pi t) ..., times `SIZE`.
 
     A linear function of it is any smooth function of t that is 0 at lambda = 0.
 
@@ -162,7 +165,7 @@ def encoded(lam: Tensor, top: float) -> Tensor:
         lam: (...), in [0, top].
     """
     t = torch.log1p(lam) / log1p(top)
-    return torch.stack([t, *(torch.sin(pi * k * t) for k in range(1, 1 + SINES))], -1)
+    return SIZE * torch.stack([t, *(torch.sin(pi * k * t) for k in range(1, 1 + SINES))], -1)
 
 
 class _Given:

@@ -92,7 +92,7 @@ def test_images_alone_are_answered_at_the_greatest_lambda(x: Tensor) -> None:
 def test_the_encoding_is_zero_at_zero_and_a_line_and_sines_elsewhere() -> None:
     assert encoded(torch.tensor([0.0]), 100.0).tolist() == [[0, 0, 0, 0]]
     half = encoded(torch.tensor(9.0, dtype=torch.float64), 99.0)  # log 10 is half of log 100
-    expected = torch.tensor([0.5, 1, 0, -1], dtype=torch.float64)
+    expected = 3 * torch.tensor([0.5, 1, 0, -1], dtype=torch.float64)
     assert torch.allclose(half, expected, atol=1e-12)
 
 
