@@ -8,8 +8,6 @@ import pytest
 import torch
 from torch import nn
 
-from fftune.capture import use
-from fftune.capture.tape import Tape
 from fftune.errors import ConfigError, ModelError
 from fftune.models import weights_hash
 from fftune.models.specs import read_spec
@@ -162,14 +160,6 @@ def test_a_killed_run_has_the_average_and_the_best_of_one_that_was_not(
     files = [tmp_path / name / "best/training.json" for name in ("whole", "again")]
     assert files[0].read_text() == files[1].read_text()
     assert '"epochs": 1' in files[0].read_text()
-
-
-def test_a_recorded_training_has_the_same_average(tmp_path) -> None:
-    config = tiny("thrm", epochs=3, lam=5.0, model="mlp", width=4)
-    train(config, folder=tmp_path / "plain")
-    with use(Tape()):
-        train(config, folder=tmp_path / "recorded")
-    assert hashes(tmp_path / "plain") == hashes(tmp_path / "recorded")
 
 
 def test_a_state_of_an_older_fftune_begins_the_average_where_it_is(

@@ -16,6 +16,7 @@ from fftune.capture.tape import HOST, Tape
 from fftune.config import TrainConfig
 from fftune.keyed_noise import Noise
 from fftune.models import weights_hash
+from fftune.models.specs import read_spec
 from fftune.training.checkpoint import Checkpoint
 from fftune.training.distributed import ProcessGroup
 from fftune.training.optimizer import Updates
@@ -71,9 +72,11 @@ def test_recorded_training_is_training_to_the_bit(
 
 @pytest.mark.parametrize("step", [4, 8, 10])
 def test_a_recorded_run_goes_on_in_the_middle_of_an_epoch(tmp_path, monkeypatch, step) -> None:
-    """From a state of a plain run as from its own, with all that it recorded before forgotten."""
+    """From a state of a plain run as from its own, with all that it recorded before forgotten; the
+    average of its weights too.
+    """
     config = config_of("thrm", lam=5.0)
-    expected = outcome(train(config))
+    expected = outcome(train(config, folder=tmp_path / "plain"))
     original, count = Stepper.__call__, iter(range(10**6))
 
     def call(self, *args, **settings):
@@ -86,6 +89,8 @@ def test_a_recorded_run_goes_on_in_the_middle_of_an_epoch(tmp_path, monkeypatch,
         recorded(config, folder=tmp_path, save_seconds=0)
     monkeypatch.undo()
     assert outcome(recorded(config, folder=tmp_path)) == expected
+    averages = [read_spec(folder / "average").hash for folder in (tmp_path, tmp_path / "plain")]
+    assert averages[0] == averages[1]
 
 
 def test_a_trainer_that_is_loaded_again_uses_nothing_that_it_recorded(tmp_path) -> None:
