@@ -56,7 +56,8 @@ from fftune.evaluation.direct import attack_model
 from fftune.evaluation.tiers import AttackStage
 from fftune.keyed_noise import Noise
 from fftune.models import inference_copy
-from fftune.models.loading import make_model, read_net
+from fftune.models.loading import make_model
+from fftune.models.named_net import read_net
 
 LEAST = 2
 RATE = 1e-6

@@ -177,6 +177,11 @@ def _installed(group: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=group)}
 
 
+def _in_file(file: str, names: str) -> dict[str, str]:
+    """Places of entries that lie in one file, each under its name in capitals."""
+    return {name: f"{file}:{name.upper().replace('-', '_')}" for name in names.split()}
+
+
 ATTACKS = Registry(
     "attack",
     "fftune.attacks",
@@ -196,16 +201,9 @@ ATTACKS = Registry(
 OBJECTIVES = Registry(
     "objective",
     "fftune.objectives",
-    {
-        "standard": "fftune.objectives:STANDARD",
-        "pgd_at": "fftune.objectives:PGD_AT",
-        "trades": "fftune.objectives:TRADES",
-        "thrm": "fftune.objectives:THRM",
-        "trades_all": "fftune.objectives:TRADES_ALL",
-        "thrm_all": "fftune.objectives:THRM_ALL",
-        "fast_at": "fftune.objectives:FAST_AT",
-        "linf_dist": "fftune.objectives:LINF_DIST",
-    },
+    _in_file(
+        "fftune.objectives", "standard pgd_at trades thrm trades_all thrm_all fast_at linf_dist"
+    ),
 )
 DEFENSES = Registry(
     "defense",
@@ -294,16 +292,7 @@ BATTERIES = Registry(
 STRATEGIES = Registry(
     "strategy",
     "fftune.strategies",
-    {
-        "auto": "fftune.sweeping.samplers.strategies:AUTO",
-        "gap": "fftune.sweeping.samplers.strategies:GAP",
-        "grid": "fftune.sweeping.samplers.strategies:GRID",
-        "gp": "fftune.sweeping.samplers.strategies:GP",
-        "tpe": "fftune.sweeping.samplers.strategies:TPE",
-        "random": "fftune.sweeping.samplers.strategies:RANDOM",
-        "one-net": "fftune.sweeping.samplers.strategies:ONE_NET",
-        "soup": "fftune.sweeping.samplers.strategies:SOUP",
-    },
+    _in_file("fftune.sweeping.samplers.strategies", "auto gap grid gp tpe random one-net soup"),
 )
 STUDIES = Registry(
     "kind of study",

@@ -10,9 +10,9 @@ TWO = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Conditioning:
-    """How a net depends on lambda; see `models.conditional`."""
+    """Dependence of a net on lambda; see `models.conditional`."""
 
-    top: float
+    top: float = 100.0
     """Greatest lambda that it is trained for, > 0."""
     norms: int = 2
     """BatchNorms a layer, 1 or 2: with 2, lambda = 0 has one of its own."""
@@ -36,7 +36,8 @@ class LambdaDraws:
     tops: float = 0.2
     """Share of examples at the greatest lambda, in [0, 1)."""
     norms: int = 2
-    """BatchNorms a layer: with 2, lambda = 0 has one of its own (Wang et al. 2020); or 1."""
+    """BatchNorms a layer, 1 or 2: with 2, the share at lambda = 0 has one of its own, as in Wang et
+    al. 2020."""
 
     def __post_init__(self) -> None:
         require_words(self)

@@ -74,9 +74,9 @@ class ModelSpec:
     origin: Origin | None = field(default=None, metadata={SINCE: 5})
     """Its provenance; None: it was not loaded yet, or there is nothing to tell."""
     conditioning: Conditioning | None = field(default=None, metadata={SINCE: 7})
-    """How it depends on lambda, where it is one net for all; None: it does not."""
+    """Its dependence on lambda, where it is one net for all; None: there is none."""
     lam: float | None = field(default=None, metadata={SINCE: 7})
-    """The lambda at which it was read off one net for all; None: it was trained alone."""
+    """Weight lambda at which it was read off one net for all; None: it was trained alone."""
 
     def __post_init__(self) -> None:
         require_words(self)

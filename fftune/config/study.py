@@ -76,9 +76,8 @@ class Study(ABC):
     """Settings of one trial, in which the search replaces fields."""
     strategy: str = "auto"
     """Search strategy. `auto` is `gap` for one range and two risks without `where`, else `gp`;
-    `grid` tries each of `lam`, or every combination of choices; `tpe`, `random`, or a sampler of
-    your own as `FILE.py:NAME`. `one-net` and `soup` read each of `lam` off two trainings' worth:
-    one net for all of them, or the weights between those of the least and the greatest."""
+    `grid` tries each of `lam`, or every combination of choices; `one-net` and `soup` read each of
+    `lam` off two trainings; or `tpe`, `random`, or a sampler of your own as `FILE.py:NAME`."""
     trials: int = 9
     """Number of trials, >= 1. `grid` tries all of its own."""
     space: tuple[Dimension, ...] = ()

@@ -29,7 +29,7 @@ from fftune.data.official_split import OfficialSplit, PartName
 from fftune.data.substandard import SubstandardRecipe, made_of
 from fftune.errors import ConfigError, DataError
 from fftune.models import device_of
-from fftune.models.loading import read_net
+from fftune.models.named_net import read_net
 from fftune.names import require_name
 from fftune.progress import Progress
 from fftune.storage import in_home

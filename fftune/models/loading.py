@@ -17,8 +17,7 @@ from fftune.models.conditional import ConditionalNet
 from fftune.models.entry import ModelEntry
 from fftune.models.layers import Normalize, Normalized
 from fftune.models.origins.spec import AS_THEY_ARE, Asked, Built, ModelSource
-from fftune.models.specs import OURS, named_spec, read_spec, with_named_code
-from fftune.models.variants import checkpoint_at
+from fftune.models.specs import OURS
 from fftune.models.weights import read_weights, weights_hash
 from fftune.registry import MODEL_SOURCES, MODELS, source_prefix
 from fftune.user_code import answering, called, defined
@@ -294,21 +293,3 @@ def source_of(factory: str) -> Path | None:
     """The file that a user's net comes from; None for a factory that names no file."""
     path, found, _ = factory.rpartition(".py:")
     return Path(f"{path}.py") if found and path else None
-
-
-def read_net(place: str, model: str = "") -> nn.Module:
-    """The net of a checkpoint folder, or as `--model` names it, in eval mode.
-
-    Args:
-        place: may end in a variant, as in `runs/mine@average`.
-        model: the user's code that a checkpoint may run; see `with_named_code`.
-
-    Raises:
-        ModelError: there is none, or it would run code that was not named.
-    """
-    if (folder := checkpoint_at(place)) is not None:
-        return load_model(with_named_code(read_spec(folder), folder, model))
-    try:
-        return load_model(named_spec(place))
-    except ConfigError as error:
-        raise ModelError(f"net: {error}") from None

@@ -50,7 +50,7 @@ def init_model(config: TrainConfig, inputs: InputSpec) -> nn.Module:
 
 
 def conditioning_of(config: TrainConfig) -> Conditioning:
-    """How the net of a training for all lambdas depends on them."""
+    """Dependence on lambda of the net of a training for all."""
     return Conditioning(top=config.lam, norms=config.draws.norms)
 
 

@@ -46,7 +46,7 @@ def _of_checkpoint(checkpoint: Path) -> Commands:
         ("attack it with more", f"fftune evaluate {place} --battery nine"),
         (
             "use it, in Python",
-            f"from fftune.models.loading import read_net\nnet = read_net({str(checkpoint)!r})",
+            f"from fftune.models.named_net import read_net\nnet = read_net({str(checkpoint)!r})",
         ),
     ]
 

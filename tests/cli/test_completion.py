@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 TYPED = {
     "fftune tr": "train",
     "fftune --vers": "--version",
-    "fftune train th": "thrm",
+    "fftune train th": "thrm thrm_all",
     "fftune train thrm --sca": "--scale",
     "fftune train thrm --scale s": "small",
     "fftune train thrm --norm li": "linf",

@@ -15,7 +15,7 @@ from fftune.config import ModelSpec
 from fftune.errors import ModelError
 from fftune.evaluation.question import questions_of
 from fftune.models import weights_hash
-from fftune.models.loading import read_net
+from fftune.models.named_net import read_net
 from fftune.models.specs import read_spec
 from fftune.models.variants import split_variant
 from fftune.outcomes import Outcomes

@@ -19,7 +19,7 @@ from fftune.data.substandard import (
 )
 from fftune.errors import ConfigError, ModelError
 from fftune.models import make_model, save_weights, weights_hash
-from fftune.models.loading import read_net
+from fftune.models.named_net import read_net
 
 CONSTANTS: tuple[Constants, ...] = ("paper", "code")
 ROWS = torch.arange(2000)

@@ -29,7 +29,7 @@ from fftune.data.substandard import (
 )
 from fftune.errors import ConfigError, DataError, ModelError
 from fftune.keyed_noise import Noise
-from fftune.models.loading import read_net
+from fftune.models.named_net import read_net
 
 ROWS = 600
 """More than two batches."""

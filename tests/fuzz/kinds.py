@@ -34,7 +34,8 @@ from fftune.hedge_study.precomputed import PerturbedSet
 from fftune.hedge_study.showcase_schema import Showcase
 from fftune.hedge_study.trial import SHOWCASE
 from fftune.keyed_noise import GENERATOR
-from fftune.models.loading import load_model, read_net
+from fftune.models.loading import load_model
+from fftune.models.named_net import read_net
 from fftune.models.specs import read_spec
 from fftune.outcomes import Outcomes, questions_in
 from fftune.papers.pages.page import write_index
