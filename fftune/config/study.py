@@ -82,7 +82,7 @@ class Study(ABC):
     trials: int = 9
     """Number of trials, >= 1. `grid` tries all of its own."""
     space: tuple[Dimension, ...] = ()
-    """Settings to search; default lambda, or those of a hedge. They are those of `base` by their
+    """Settings to search; default lambda, or a hedge's. They are those of `base` by their
     paths, and each is a range or choices, as in `lam=0:100:log1p optimizer.lr=0.01:0.2:log
     objective=thrm,trades`."""
     where: tuple[Bound, ...] = field(default=(), metadata={SINCE: 7})
