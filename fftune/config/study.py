@@ -81,13 +81,12 @@ class Study(ABC):
     trials: int = 9
     """Number of trials, >= 1. `grid` tries all of its own."""
     space: tuple[Dimension, ...] = ()
-    """Settings to search; default lambda, or those of a hedge. They are those of `base` by their
+    """Settings to search; default lambda, or a hedge's. They are those of `base` by their
     paths, and each is a range or choices, as in `lam=0:100:log1p optimizer.lr=0.01:0.2:log
     objective=thrm,trades`."""
     where: tuple[Bound, ...] = field(default=(), metadata={SINCE: 7})
-    """Bounds, as `natural_risk <= 0.12`; default none. The other risk is minimized under them, on
-    the split that selects, by `gp` and `tpe`; `grid` and `random` try what they would, and the
-    report tells which trials keep them."""
+    """Bounds, as `natural_risk <= 0.12`; default none. `gp` and `tpe` minimize the other risk
+    below them; of other searches the report tells which trials keep them."""
     margin: float = 0.0
     """Share of the axis, in [0, 0.5), that `gap` leaves out at both ends: 0 tries both ends, 0.05
     puts all models into the front's middle."""
