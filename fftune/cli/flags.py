@@ -71,7 +71,7 @@ SECTIONS = {
     "ThreatModel": ("attackers", "The ball in which attackers may move an image."),
     "TrainConfig": ("training", "What is trained, and how."),
     "Study": ("search", "What is searched, and by which strategy."),
-    "SweepConfig": ("search", ""),
+    "SweepConfig": ("trainings", "How often nets are trained, and which trials share a training."),
     "HedgeSweep": ("search", ""),
     "WriteConfig": ("file", "How images are stored."),
 }
