@@ -1,6 +1,6 @@
 """Cheap fronts beside nets that are trained one by one: gap, share of hypervolume, cost.
 
-    python experiments/2026-11-27-one-net.py STORAGE TRAINED CHEAP [CHEAP ...]
+    python experiments/2026-11-27-one-net.py STORAGE TRAINED CHEAP [CHEAP ...] [--apart SHARE ...]
 
 TRAINED is a study of one training a lambda, the CHEAP ones are studies by `gap`, `one-net` or
 `soup` on the same data; all lie in STORAGE. Every figure is of the test split.
@@ -13,6 +13,9 @@ TRAINED is a study of one training a lambda, the CHEAP ones are studies by `gap`
   nets of the least and the greatest lambda; divided by what the trained front has above them. The
   ends are those of TRAINED for all. By seeds of the cheap front: mean, least and greatest.
 - Cost: examples that training perturbed, a seed; and the same in trainings of one lambda.
+- Jump, of a study by `one-net` with two BatchNorms a layer: the share of test images on which the
+  nets of lambda = 0 and of lambda = 1e-6 answer differently, by seed. With one it is 0.
+- Apart: both risks of the weights so far between the ends of TRAINED, which were trained apart.
 """
 
 import argparse
@@ -20,13 +23,20 @@ from pathlib import Path
 from statistics import mean
 
 import numpy as np
+import torch
 
 from fftune.comparison import front_gap
+from fftune.data.subset import sample
+from fftune.evaluation.batteries import attacks_of
+from fftune.evaluation.evaluate import evaluate
 from fftune.pareto import hypervolume, non_dominated
+from fftune.risk import RiskCounts
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.study_records import read_study
 from fftune.sweeping.training_trial import hypocritical_rows
+from fftune.training.checkpoint import at_lambda, read_checkpoint
+from fftune.training.soup import blended
 
 Points = list[tuple[float, float]]
 
@@ -97,12 +107,40 @@ def told_points(study: Study) -> str:
     )
 
 
+def jump(study: Study) -> str:
+    """Share of test images that lambda = 0 and lambda just above it answer differently, by seed."""
+    found = []
+    for seed in study.seeds:
+        folder = study.folder.path / f"shared/one-net-{seed}"
+        checkpoint = read_checkpoint(folder / "checkpoint", folder / "history.parquet")
+        images = next(sample(checkpoint.config.data, "test", 2000).batches(2000))[1]
+        with torch.no_grad():
+            zero, above = (at_lambda(checkpoint, lam).model(images) for lam in (0.0, 1e-6))
+        found.append(float((zero.argmax(1) != above.argmax(1)).float().mean()))
+    return ", ".join(f"{100 * one:.1f} %" for one in found)
+
+
+def apart(trained: Study, share: float) -> str:
+    """Both risks between the ends of a study of trainings of their own, on its first seed."""
+    config = trained.folder.config
+    numbers = [r.trial for r in trained.front.results if r.seed == trained.seeds[0]]
+    folders = [trained.folder.seed_folder(n, trained.seeds[0]) for n in (numbers[0], numbers[-1])]
+    ends = [read_checkpoint(f / "checkpoint", f / "history.parquet") for f in folders]
+    net = blended(*ends, share).model
+    threat, battery = config.base.attack.threat, config.battery
+    friend = [one for one in attacks_of(battery, threat) if one.goal == "hypocritical"]
+    images = sample(config.base.data, "test", battery.examples)
+    counts = RiskCounts.of_friend(evaluate(net, images, battery, threat=threat, attacks=friend))
+    return f"{100 * counts.natural_risk.value:.1f}/{100 * counts.hypocritical_risk.value:.1f}"
+
+
 def main() -> None:
     """Read the studies and print the figures."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("storage", type=Path)
     parser.add_argument("trained")
     parser.add_argument("cheap", nargs="+")
+    parser.add_argument("--apart", type=float, nargs="*", default=[], metavar="SHARE")
     arguments = parser.parse_args()
     trained, *cheap = (
         Study(arguments.storage / "studies" / name)
@@ -121,6 +159,10 @@ def main() -> None:
         if study is not trained:
             print(f"  gap {told_gap(study, trained)}")
             print(f"  share {mean(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})")
+        if study.folder.config.strategy == "one-net":
+            print(f"  jump at lambda = 0: {jump(study)}")
+    for share in arguments.apart:
+        print(f"\nbetween ends trained apart, {share:g} of the way: {apart(trained, share)}")
 
 
 if __name__ == "__main__":

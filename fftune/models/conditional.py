@@ -71,6 +71,8 @@ class ConditionalNet(nn.Module):
 class AtLambda(nn.Module):
     """A conditional net with its lambdas given: a net of images alone."""
 
+    lam: Tensor
+
     def __init__(self, net: nn.Module, lam: Tensor) -> None:
         """
         Args:
@@ -79,7 +81,7 @@ class AtLambda(nn.Module):
         """
         super().__init__()
         self.net = net
-        self.lam = lam
+        self.register_buffer("lam", lam, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.net(x, self.lam.expand(len(x)))
@@ -175,18 +177,32 @@ class _Given:
     """(B, 1 + SINES)."""
     clean: Tensor
     """(B,) bool: lambda is 0."""
-    all_clean = False
-    none_clean = False
+    _zeros: int | None = None
 
     @contextmanager
     def to(self, code: Tensor, clean: Tensor) -> Iterator[None]:
-        self.code, self.clean = code, clean
-        zeros = int(clean.sum())
-        self.all_clean, self.none_clean = zeros == len(clean), zeros == 0
+        self.code, self.clean, self._zeros = code, clean, None
         try:
             yield
         finally:
             del self.code, self.clean
+
+    @property
+    def zeros(self) -> int:
+        """Rows of lambda = 0. It waits for the device, so that only training asks, once a batch."""
+        if self._zeros is None:
+            self._zeros = int(self.clean.sum())
+        return self._zeros
+
+    @property
+    def all_clean(self) -> bool:
+        """Every row is of lambda = 0."""
+        return self.zeros == len(self.clean)
+
+    @property
+    def none_clean(self) -> bool:
+        """No row is."""
+        return self.zeros == 0
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "_Given":
         memo[id(self)] = made = _Given()  # shared by the layers of the copy in their turn
