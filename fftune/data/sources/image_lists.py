@@ -234,7 +234,10 @@ def _by_part(root: Path, rows: Sequence[_Row]) -> dict[PartName, _Listed]:
             listed.labels.append(row.label)
     if not any(listed.paths for listed in found.values()):
         first = repr(str(rows[0].list))
-        raise DataError(f"{first}: of {len(rows):,} images none is there with a label")
+        raise DataError(
+            f"{first}: of {len(rows):,} images none is there with a label: rows must name images "
+            "below its folder"
+        )
     return {part: listed for part, listed in found.items() if listed.paths}
 
 
