@@ -101,6 +101,7 @@ class ObjectiveSpec:
             logits: (B, K), or (2B, K) on the clean batch and its perturbed counterpart where the
                 crafting is joint.
             y: (B,) int64.
+            lam: that of each example, where they may differ.
 
         Raises:
             ConfigError: the objective has no loss of logits alone.
@@ -112,7 +113,9 @@ class ObjectiveSpec:
         if not self.crafting.joint:
             return self.loss(None, logits, y, lam=lam)
         clean, perturbed = logits.chunk(2)
-        return self.loss(clean, perturbed, y, lam=lam)
+        if not self.all_lambdas:
+            return self.loss(clean, perturbed, y, lam=lam)
+        return self.loss(clean, perturbed, y, lam=logits.new_full((len(y),), lam))
 
 
 def find_objective(name: str) -> ObjectiveSpec:

@@ -68,7 +68,8 @@ def _jobs(config: SweepConfig, bases: list[TrainConfig]) -> list[Job]:
         judged = _evaluation(config) * config.seeds
         known: dict[TrainConfig, Work] = {}
         for base in bases:
-            known.setdefault(base, work(base) * config.seeds)
+            if base not in known:
+                known[base] = work(base) * config.seeds
     if sampler_spec(config).trainings:
         every = sum((known[base] for base in bases), start=Work())
         return [Job(training=every, evaluation=judged * planned(config))]

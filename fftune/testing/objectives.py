@@ -69,6 +69,7 @@ def _check_lambda_zero(spec: ObjectiveSpec, clean: Tensor, y: Tensor) -> None:
     assert spec.crafting is not None, "a weighted objective must craft a perturbed batch"
     assert spec.loss is not None
     other = torch.zeros_like(clean)
-    value = spec.loss(clean if spec.crafting.joint else None, other, y, lam=0.0)
+    zero = torch.zeros(BATCH) if spec.all_lambdas else 0.0
+    value = spec.loss(clean if spec.crafting.joint else None, other, y, lam=zero)
     same = torch.allclose(value, F.cross_entropy(clean, y), rtol=1e-5)
     assert same, "a weighted objective must be cross-entropy on the clean batch at lam = 0"

@@ -7,7 +7,7 @@ from typing import Any
 
 import optuna
 
-from fftune.config import Dimension, HedgeSweep, Settings, Study, SweepConfig
+from fftune.config import Dimension, HedgeSweep, Settings, Study, SweepConfig, TrainConfig
 from fftune.registry import STRATEGIES
 from fftune.sweeping.samplers.spec import SamplerSpec, as_sampler_spec
 from fftune.sweeping.search_space import params_of, suggest
@@ -15,6 +15,7 @@ from fftune.sweeping.search_space import params_of, suggest
 TRIALS = 8
 STUDIES: tuple[Study, ...] = (
     SweepConfig(),
+    SweepConfig(base=TrainConfig(objective="thrm", lam=0.0)),
     SweepConfig(
         space=(
             Dimension(path="lam", high=100, scale="log1p"),

@@ -75,7 +75,7 @@ def work(config: TrainConfig) -> Work:
     Raises:
         DataError: the data are missing.
     """
-    seen = sum(_seen(config))
+    seen = sum(count * size for count, size in _batches(config))
     perturbed = perturbed_examples(config)
     return per_example(config) * perturbed + Work(joints=1) * (seen - perturbed)
 
@@ -91,18 +91,18 @@ def perturbed_examples(config: TrainConfig) -> int:
     if objective.crafting is None:
         return 0
     clean = config.draws.clean_rows if objective.all_lambdas else lambda _size: 0
-    return sum(size - clean(size) for size in _seen(config))
+    return sum(count * (size - clean(size)) for count, size in _batches(config))
 
 
-def _seen(config: TrainConfig) -> list[int]:
-    """Sizes of all batches of a run."""
-    sizes: list[int] = []
+def _batches(config: TrainConfig) -> list[tuple[int, int]]:
+    """Numbers of batches of a run, and their sizes."""
+    found = []
     with opened_once():
         for phase in phases_of(config) if config.optimizer.epochs else ():
             rows = len(place_framed(spec_of(config, phase), "train").rows)
             whole, rest = divmod(rows, phase.batch_size)
-            sizes += phase.epochs * [*whole * [phase.batch_size], *([rest] if rest else [])]
-    return sizes
+            found += [(phase.epochs * whole, phase.batch_size), (phase.epochs, rest)]
+    return found
 
 
 def per_example(config: TrainConfig) -> Work:
