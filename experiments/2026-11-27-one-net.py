@@ -7,8 +7,8 @@ TRAINED is a study of one training a lambda, the CHEAP ones are studies by `gap`
 
 - Gap: hypocritical risk of a cheap front less that of the trained one at equal natural risk, in
   points, by the house's own comparison (`fftune.comparison.front_gap`, as in every report of two
-  studies): its mean over the natural risks that both fronts reach and most draws too, the largest
-  of them, and the mean of both ends of the 95 % band, which draws training seeds and images.
+  studies): mean and maximum over the natural risks that both fronts reach; then its mean, and those
+  of both ends of the 95 % band, over the risks that nine in ten draws of seeds and images reach.
 - Share: hypervolume below (1, 1) that a front has above what its two ends alone give, the trained
   nets of the least and the greatest lambda; divided by what the trained front has above them. The
   ends are those of TRAINED for all. By seeds of the cheap front: mean, least and greatest.
@@ -83,17 +83,19 @@ def gain(points: Points, ends: Points) -> float:
 def told_gap(cheap: Study, trained: Study) -> str:
     """Gap at equal natural risk, with its band and where both fronts reach."""
     band = front_gap(cheap.rows, trained.rows)
-    reached = np.isfinite(band.low) if len(band.natural) else np.array([], bool)
-    if not reached.any():
+    if not len(band.natural):
         return "no natural risk is common to both"
     at, gap, low, high = (
-        100 * np.asarray(each)[reached] for each in (band.natural, band.gap, band.low, band.high)
+        100 * np.asarray(each) for each in (band.natural, band.gap, band.low, band.high)
     )
-    worst = int(np.argmax(gap))
+    text = f"{gap.mean():+.1f} points, at most {gap.max():+.1f}, from {at[0]:.1f} to {at[-1]:.1f} %"
+    reached = np.isfinite(low)
+    if not reached.any():
+        return f"{text}; no band, as nowhere nine in ten draws reach"
+    inside = at[reached]
     return (
-        f"{gap.mean():+.1f} points ({low.mean():+.1f} to {high.mean():+.1f}), at most "
-        f"{gap[worst]:+.1f} ({low[worst]:+.1f} to {high[worst]:+.1f}), from {at[0]:.1f} to "
-        f"{at[-1]:.1f} %, {at[-1] - at[0]:.1f} points wide"
+        f"{text}; {gap[reached].mean():+.1f} ({low[reached].mean():+.1f} to "
+        f"{high[reached].mean():+.1f}) from {inside[0]:.1f} to {inside[-1]:.1f} %"
     )
 
 

@@ -23,6 +23,10 @@ from fftune.training.history import write_history
 from fftune.training.run_dir import RunDir
 from fftune.training.soup import blended
 
+TUNING = 0.1
+"""Share of the learning rate at which a soup's second net is fine-tuned: at the whole of it the
+first steps of lambda = 100 destroy the first net (see experiments/LOG.md)."""
+
 
 def one_net_of(config: Study) -> list[TrainConfig]:
     """The only training of a study by `one-net`, of its first seed."""
@@ -36,7 +40,9 @@ def one_net_of(config: Study) -> list[TrainConfig]:
 def ends_of(config: Study) -> list[TrainConfig]:
     """Both trainings of a study by `soup`, of its first seed; the second begins with the first."""
     sweep = cast("SweepConfig", config)
-    return [replace(sweep.base, lam=lam) for lam in (min(sweep.lam), max(sweep.lam))]
+    base = sweep.base
+    tuned = slower(base.optimizer, TUNING)
+    return [replace(base, lam=min(sweep.lam)), replace(base, lam=max(sweep.lam), optimizer=tuned)]
 
 
 def lengthened(optimizer: OptimizerConfig, times: float) -> OptimizerConfig:
@@ -48,6 +54,12 @@ def lengthened(optimizer: OptimizerConfig, times: float) -> OptimizerConfig:
         milestones=tuple(round(epoch * times) for epoch in optimizer.milestones),
         knots=tuple((epoch * epochs / optimizer.epochs, lr) for epoch, lr in optimizer.knots),
     )
+
+
+def slower(optimizer: OptimizerConfig, factor: float) -> OptimizerConfig:
+    """The same schedule at so much of its learning rates."""
+    knots = tuple((epoch, factor * lr) for epoch, lr in optimizer.knots)
+    return replace(optimizer, lr=factor * optimizer.lr, knots=knots)
 
 
 def read_off(run: SeedRun) -> int:
