@@ -13,7 +13,7 @@ from fftune.models import load_model
 from fftune.models.conditional import AtLambda
 from fftune.models.specs import read_spec
 from fftune.sweeping.cost import cost
-from fftune.sweeping.one_net_trial import lengthened
+from fftune.sweeping.one_net_trial import lengthened, slower
 from fftune.sweeping.sweep import sweep
 from fftune.training.checkpoint import read_checkpoint
 from fftune.training.run_dir import RunDir
@@ -67,6 +67,7 @@ def test_a_soup_lies_between_a_net_and_the_one_that_was_tuned_from_it(
     tuned = json.loads(
         (place / f"soup-{quick.base.seed}-second/checkpoint/config.json").read_text()
     )
+    assert tuned["optimizer"]["lr"] == pytest.approx(0.1 * quick.base.optimizer.lr)
     assert tuned["init_model"] == str(place / f"soup-{quick.base.seed}-first/checkpoint")
     examples = quick.base.data.train_size * quick.base.optimizer.epochs
     assert [r.crafted for r in front.results] == [examples, 0, 0]
@@ -117,6 +118,7 @@ def test_schedules_keep_their_shape() -> None:
     assert lengthened(stepped, 2.5).milestones == (10, 20)
     linear = OptimizerConfig(epochs=4, schedule="linear", knots=((0, 0.0), (1, 0.2), (4, 0.0)))
     assert lengthened(linear, 2).knots == ((0, 0.0), (2, 0.2), (8, 0.0))
+    assert slower(linear, 0.5).knots == ((0, 0.0), (1, 0.1), (4, 0.0))
 
 
 @pytest.mark.parametrize(
