@@ -53,13 +53,11 @@ def test_a_row_does_not_know_the_lambdas_of_the_others(x: Tensor, norms: int) ->
 
 
 def test_the_ordinary_net_at_a_lambda_answers_as_the_net_does(net, x: Tensor) -> None:
-    names = {name for name, _ in make_model("small_cnn", INPUTS).named_modules()}
     for lam in sorted(set(LAMS)):
         known, plain = AtLambda(net, torch.tensor(lam))(x), net_at(net, lam)
         assert type(plain) is type(net.net)
         assert (plain(x) - known).abs().max() < 1e-4
         assert torch.equal(plain(x).argmax(1), known.argmax(1))
-    assert names  # of one that is no conditional net: below, its weights fit
     make_model_of(net).load_state_dict(plain.state_dict())
 
 
@@ -119,6 +117,20 @@ def test_a_mixed_batch_is_normed_as_its_parts_are() -> None:
             part = parts(maps[rows])
         with whole._given.to(encoded(lam, 100.0), lam == 0):
             assert torch.allclose(whole(maps)[rows], part, atol=1e-6)
+
+
+def test_in_train_mode_a_batch_is_normed_then_scaled_and_shifted_by_its_lambda() -> None:
+    norm = trained("small_cnn").train().net.get_submodule("layers.2")
+    x, lam = torch.rand(5, 4, 6, 6), torch.tensor([1.0, 2, 30, 70, 100])
+    code = encoded(lam, 100.0)
+    gamma, beta = (code @ norm.film.weight.T).chunk(2, 1)
+
+    centred = x - x.mean((0, 2, 3), keepdim=True)
+    normed = centred / (x.var((0, 2, 3), keepdim=True, correction=0) + norm.norm.eps).sqrt()
+    normed = normed * norm.norm.weight[:, None, None] + norm.norm.bias[:, None, None]
+    expected = normed * (1 + gamma[..., None, None]) + beta[..., None, None]
+    with norm._given.to(code, lam == 0):
+        assert torch.allclose(norm(x), expected, atol=1e-5)
 
 
 def test_a_net_without_batchnorm_is_refused() -> None:
