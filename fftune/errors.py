@@ -2,8 +2,8 @@
 
 FftuneError            exit code 1
     UserError          exit code 2: the user can mend it
-        ConfigError (and its DeviceError), DataError, ModelError, StorageError, StudyError,
-        ClusterError, OutOfMemoryError
+        ConfigError (and its DeviceError), DataError, ModelError (and its UnscorableError),
+        StorageError, StudyError, ClusterError, OutOfMemoryError
     DivergedError, CrossedBoundsError
 """
 
@@ -44,6 +44,13 @@ class ModelError(UserError):
     """Model or weights that do not fit the data or the request."""
 
 
+class UnscorableError(ModelError):
+    """Net whose logits are not finite, or whose gradients say nothing on any example.
+
+    Weights of a failed training are like that.
+    """
+
+
 class StorageError(UserError):
     """Storage that is missing, damaged or cannot be written."""
 
@@ -65,7 +72,7 @@ class OutOfMemoryError(UserError):
 
 
 class DivergedError(FftuneError):
-    """Training whose loss became nan or infinite; the trial has failed."""
+    """Training whose loss became nan or infinite, or whose net nothing can score; it failed."""
 
 
 class CrossedBoundsError(FftuneError):

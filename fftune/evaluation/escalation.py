@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fftune.comparison import Paired
 from fftune.config import BatteryConfig
-from fftune.errors import ModelError
+from fftune.errors import UnscorableError
 from fftune.evaluation.batteries import CANARY_NAME, Attack, attacks_of, canary
 from fftune.evaluation.canary import size, told
 from fftune.evaluation.job import BlockTask, EvalJob
@@ -58,7 +58,7 @@ def plan(job: EvalJob, remarks: Sequence[str] = ()) -> Plan:
         remarks: the lint's, from `try_out`.
 
     Raises:
-        ModelError: an attack that follows gradients found nothing to follow, on any example.
+        UnscorableError: an attack that follows gradients found nothing to follow, on any example.
     """
     said: list[str] = []
     chosen = [unless_weak(job, attack, remarks, said) for attack in job.attacks]
@@ -202,7 +202,7 @@ def _refuse_void(outcomes: Outcomes, attacks: Collection[Attack]) -> None:
     full length.
 
     Raises:
-        ModelError: some other attack found nothing to follow in any gradient of any example.
+        UnscorableError: some other attack found nothing to follow in any gradient of any example.
     """
     frame = outcomes.to_pandas()
     follows = {(attack.name, attack.tier) for attack in attacks if attack.follows}
@@ -211,4 +211,5 @@ def _refuse_void(outcomes: Outcomes, attacks: Collection[Attack]) -> None:
     for attack, status in frame["status"].groupby(frame["attack"].astype(str)):
         if _is_void(status).all():
             kind = "zero" if status.str.startswith(ZERO).all() else "nan or infinite"
-            raise ModelError(f"net's gradients are {kind} everywhere: {attack} cannot be scored")
+            told = f"net's gradients are {kind} everywhere"
+            raise UnscorableError(f"{told}: {attack} cannot be scored")

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from fftune.errors import ModelError
+from fftune.errors import ModelError, UnscorableError
 from fftune.models.equivalence import first_line
 
 BATCHES = (1, 32, 64, 128, 256)
@@ -32,7 +32,7 @@ def logits_of(
         data: name of the data set, in messages.
 
     Raises:
-        ModelError: the output is not (B, K), or holds a nan or an infinity.
+        ModelError: the output is not (B, K), or holds a nan or an infinity (`UnscorableError`).
     """
     with torch.no_grad():
         logits = net(x)
@@ -42,7 +42,7 @@ def logits_of(
     if tuple(logits.shape) != expected:
         raise ModelError(f"{name} returned {tuple(logits.shape)}, expected {expected}")
     if not logits.isfinite().all():
-        raise ModelError(f"{name} returned logits that are not finite")
+        raise UnscorableError(f"{name} returned logits that are not finite")
     return logits
 
 

@@ -25,7 +25,7 @@ from fftune.config import (
 from fftune.config.model import VARIANTS
 from fftune.data.catalog import place_framed
 from fftune.data.subset import sample
-from fftune.errors import DeviceError
+from fftune.errors import DeviceError, DivergedError, UnscorableError
 from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.evaluate import evaluate
 from fftune.evaluation.question import remarks_of
@@ -200,14 +200,30 @@ def _evaluated(sweep: SweepConfig, model: ModelSpec, *, name: str) -> Outcomes:
     """Rows of a model on all splits with examples, under the threat of the study's base.
 
     All models of a study are evaluated alike, whatever the search changes.
+
+    Raises:
+        DivergedError: see `scored`.
     """
     data, threat = sweep.base.data, sweep.base.attack.threat
-    with _own_images():
+    with _own_images(), scored():
         each = [
             evaluate({name: model}, data, sweep.battery, threat=threat, split=split)[name]
             for split in evaluated_splits(data)
         ]
-    return Outcomes.of([result.complete().table for result in each])
+        return Outcomes.of([result.complete().table for result in each])
+
+
+@contextmanager
+def scored() -> Iterator[None]:
+    """Around what scores a trial's net: one that nothing can score was made so by its settings.
+
+    Raises:
+        DivergedError: its logits are not finite, or its gradients are zero everywhere.
+    """
+    try:
+        yield
+    except UnscorableError as error:
+        raise DivergedError(f"the trained {error}") from error
 
 
 @contextmanager
@@ -292,7 +308,8 @@ class Rungs:
         battery = replace(sweep.battery, name="risks", steps=stopping.steps, examples=None)
         threat = base.attack.threat
         friend = [p for p in attacks_of(battery, threat) if p.goal == "hypocritical"]
-        outcomes = evaluate(model, dataset, battery, threat=threat, attacks=friend)
+        with scored():
+            outcomes = evaluate(model, dataset, battery, threat=threat, attacks=friend)
         self.report(epoch.epoch, RiskCounts.of_friend(outcomes))
 
 

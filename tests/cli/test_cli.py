@@ -107,7 +107,11 @@ def test_dry_run_prints_settings_and_cost() -> None:
     [["fftune.sweep", "--help"], ["fftune.sweep", "thrm", "--help"], ["fftune.report", "--help"]],
 )
 def test_help_answers_without_the_heavy_frameworks(arguments) -> None:
-    """Under a second of CPU on an idle core; here without torch, ray, mlflow and optuna at all."""
+    """Without torch, ray, mlflow and optuna at all, and soon.
+
+    On an idle core it takes .4 to .6 s; a machine that is busy, or slow, is measured by what the
+    parsers' own library takes beside it, which is .23 s on that core.
+    """
     code = (
         "import runpy, sys; sys.argv = sys.argv[1:]\n"
         "try: runpy.run_module(sys.argv[0], run_name='__main__')\n"
@@ -115,13 +119,18 @@ def test_help_answers_without_the_heavy_frameworks(arguments) -> None:
         "heavy = {'torch', 'ray', 'mlflow', 'optuna', 'pandas', 'plotly'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
-    began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
-    done = subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert "usage" in done.stdout
-    assert resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began < 1
+
+    def seconds(code: str) -> float:
+        began = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+        done = subprocess.run(
+            [sys.executable, "-c", code, *arguments], cwd=ROOT, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+        assert "usage" in done.stdout or "runpy" not in code
+        return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - began
+
+    pairs = ((seconds(code), seconds("import tyro")) for _ in range(3))
+    assert any(help_ < 4 * library for help_, library in pairs)
 
 
 def test_a_storage_that_is_missing_is_told_before_the_long_imports() -> None:

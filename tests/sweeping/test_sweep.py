@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from math import nan
 from pathlib import Path
 
 import mlflow
@@ -21,8 +22,9 @@ from fftune.sweeping.early_stopping import ParetoHalving
 from fftune.sweeping.front import Front
 from fftune.sweeping.study_dir import StudyDir
 from fftune.sweeping.sweep import sweep
-from fftune.sweeping.training_trial import train_and_evaluate
+from fftune.sweeping.training_trial import train_alone, train_and_evaluate
 from fftune.sweeping.trial_runner import TrialRunner
+from fftune.training.checkpoint import read_checkpoint
 
 CALL = TrialRunner.__call__
 MEASURE = "fftune.sweeping.training_trial.train_and_evaluate"
@@ -100,6 +102,35 @@ def test_a_failed_trial_is_failed_and_the_sweep_goes_on(quick, root, monkeypatch
     assert [(f.trial, f.lam, f.reason) for f in front.failures] == [(1, 100, "trial 1 broke")]
     assert [t.state.name for t in search_of(root).trials] == ["COMPLETE", "FAIL", "COMPLETE"]
     assert [p.trial for p in run(quick, root).results] == [0, 2]  # and it stays that way
+
+
+@pytest.mark.parametrize(
+    ("weight", "reason"),
+    [
+        (0.0, "the trained net's gradients are zero everywhere: pgd-2 cannot be scored"),
+        (nan, "the trained net returned logits that are not finite"),
+    ],
+)
+def test_a_net_that_nothing_can_score_fails_its_trial(
+    quick, root, monkeypatch, weight, reason
+) -> None:
+    """Its settings did that, and would again: others go on, and a resumed study has its front."""
+
+    def train(run) -> int:
+        crafted = train_alone(run)
+        if run.trial == 1:
+            history = run.folder / "history.parquet"
+            checkpoint = read_checkpoint(run.folder / "checkpoint", history)
+            for parameter in checkpoint.model.parameters():
+                parameter.data.fill_(weight)
+            checkpoint.save(run.folder / "checkpoint")
+        return crafted
+
+    monkeypatch.setattr("fftune.sweeping.training_trial.train_alone", train)
+    front = run(quick, root)
+    assert [(f.trial, f.reason) for f in front.failures] == [(1, reason)]
+    assert [p.trial for p in front.results] == [0, 2]
+    assert run(quick, root, resume=True) == front
 
 
 def test_divergence_names_epoch_and_lambda(quick: SweepConfig, root: Path) -> None:
