@@ -1,6 +1,7 @@
 """Cheap fronts beside nets that are trained one by one: gap, share of hypervolume, cost.
 
-    python experiments/2026-11-27-one-net.py STORAGE TRAINED CHEAP [CHEAP ...] [--apart SHARE ...]
+    python experiments/2026-11-27-one-net.py STORAGE TRAINED CHEAP [CHEAP ...]
+        [--ends ENDS] [--apart SHARE ...]
 
 TRAINED is a study of one training a lambda, the CHEAP ones are studies by `gap`, `one-net` or
 `soup` on the same data; all lie in STORAGE. Every figure is of the test split.
@@ -11,7 +12,8 @@ TRAINED is a study of one training a lambda, the CHEAP ones are studies by `gap`
   of both ends of the 95 % band, over the risks that nine in ten draws of seeds and images reach.
 - Share: hypervolume below (1, 1) that a front has above what its two ends alone give, the trained
   nets of the least and the greatest lambda; divided by what the trained front has above them. The
-  ends are those of TRAINED for all. By seeds of the cheap front: mean, least and greatest.
+  ends are those of the same seed in ENDS, a study of the two by `grid`, or in TRAINED, for all. By
+  seeds of the cheap front: mean, least and greatest.
 - Cost: examples that training perturbed, a seed; and the same in trainings of one lambda.
 - Jump, of a study by `one-net` with two BatchNorms a layer: the share of test images on which the
   nets of lambda = 0 and of lambda = 1e-6 answer differently, by seed. With one it is 0.
@@ -80,6 +82,17 @@ def gain(points: Points, ends: Points) -> float:
     return hypervolume([*points, *ends]) - hypervolume(ends)
 
 
+def shares(cheap: Study, trained: Study, ends: Study) -> list[float]:
+    """Gain of a cheap front over that of the trained one, above the same two nets, by seed."""
+    found = []
+    for seed in cheap.seeds:
+        known = trained.points(seed if seed in trained.seeds else trained.seeds[0])
+        of_seed = ends.points(seed if seed in ends.seeds else ends.seeds[0])
+        low_high = [of_seed[0], of_seed[-1]]
+        found.append(gain(cheap.points(seed), low_high) / gain(known, low_high))
+    return found
+
+
 def told_gap(cheap: Study, trained: Study) -> str:
     """Gap at equal natural risk, with its band and where both fronts reach."""
     band = front_gap(cheap.rows, trained.rows)
@@ -142,25 +155,23 @@ def main() -> None:
     parser.add_argument("storage", type=Path)
     parser.add_argument("trained")
     parser.add_argument("cheap", nargs="+")
+    parser.add_argument("--ends")
     parser.add_argument("--apart", type=float, nargs="*", default=[], metavar="SHARE")
     arguments = parser.parse_args()
     trained, *cheap = (
         Study(arguments.storage / "studies" / name)
         for name in (arguments.trained, *arguments.cheap)
     )
+    ends = Study(arguments.storage / "studies" / (arguments.ends or arguments.trained))
     one = trained.crafted / sum(lam > 0 for lam in trained.lams)
     for study in (trained, *cheap):
-        shares = []
-        for seed in study.seeds:
-            known = trained.points(seed if seed in trained.seeds else trained.seeds[0])
-            ends = [known[0], known[-1]]
-            shares.append(gain(study.points(seed), ends) / gain(known, ends))
         print(f"\n{study.name}, {len(study.seeds)} seeds; lambda: natural/hypocritical risk in %")
         print(f"  {told_points(study)}")
         print(f"  cost {study.crafted:,.0f} examples, {study.crafted / one:.2f} trainings")
         if study is not trained:
             print(f"  gap {told_gap(study, trained)}")
-            print(f"  share {mean(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})")
+            each = shares(study, trained, ends)
+            print(f"  share {mean(each):.2f} ({min(each):.2f} to {max(each):.2f})")
         if study.folder.config.strategy == "one-net":
             print(f"  jump at lambda = 0: {jump(study)}")
     for share in arguments.apart:

@@ -200,10 +200,11 @@ def thrm(logits: "Tensor", logits_hyp: "Tensor", y: "Tensor", *, lam: float) -> 
 def over_lambdas(
     logits: "Tensor", logits_pert: "Tensor", y: "Tensor", *, lam: "Tensor"
 ) -> "Tensor":
-    """The mean of (CE + lam x KL) / (1 + lam), each example with a lambda of its own.
+    """The mean of CE + lam x KL, each example with a lambda of its own.
 
-    The divisor keeps one large lambda from owning the gradient. It is `trades` or `thrm` over a
-    distribution of lambda, as Once-for-all Adversarial Training has it for CE (Wang et al. 2020).
+    It is `trades` or `thrm` over a distribution of lambda, as Once-for-all Adversarial Training has
+    it for CE (Wang et al. 2020). Nothing divides an example's loss by its lambda: large ones would
+    not be learned (see experiments/LOG.md).
 
     Args:
         logits: (B, K) on the clean batch.
@@ -211,16 +212,13 @@ def over_lambdas(
         y: (B,) int64.
         lam: (B,), >= 0. Where all are 0, this is the cross-entropy to the bit.
     """
-    import torch.nn.functional as F
-
     from fftune.attacks.losses import kl
 
     hard = lam > 0
     if not hard.any():
         return cross_entropy(logits, y)
-    clean = F.cross_entropy(logits, y, reduction="none") / (1 + lam)
-    second = kl(logits[hard], logits_pert) * (lam / (1 + lam))[hard]
-    return (clean.sum() + second.sum()) / len(y)
+    second = kl(logits[hard], logits_pert) * lam[hard]
+    return cross_entropy(logits, y) + second.sum() / len(y)
 
 
 def _on_clean(logits: "Tensor", _pert: None, y: "Tensor", *, lam: float) -> "Tensor":  # noqa: ARG001

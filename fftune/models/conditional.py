@@ -20,8 +20,8 @@ from fftune.errors import ConfigError, ModelError
 SINES = 3
 """Number of sines in the encoding of lambda, beside the straight line."""
 SIZE = 3.0
-"""Factor of the encoding: modulation learns at its square times the rate of other weights. At 1 all
-lambdas stay nearly one net, at 5 the digits' natural risk doubles; see experiments/LOG.md."""
+"""Factor of the encoding: modulation learns at its square times the rate of other weights. At 1 the
+net reaches less of the front, on the digits next to nothing; see experiments/LOG.md."""
 
 
 class ConditionalNet(nn.Module):
