@@ -32,6 +32,15 @@ class TwoClass(nn.Module):
         return torch.stack([torch.zeros_like(score), score], 1)
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Tests that share a module's fixture run in one worker, or each worker would make its own."""
+    for item in items:
+        shared = [made[-1].scope for made in item._fixtureinfo.name2fixturedefs.values()]
+        if "module" in shared and not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
 @pytest.fixture(autouse=True)
 def levels_of_the_log_are_kept() -> Iterator[None]:
     """Commands that run in the tests' process set them, as with `--quiet`."""

@@ -210,6 +210,7 @@ def test_a_run_of_another_noise_generator_does_not_go_on(store: Path, fftune: Co
     assert contents(store / "runs" / "cut") == before
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_evaluated_and_no_old_block_is_used(store: Path, fftune: Command) -> None:
     old = contents(store / "rows")
     rows = []

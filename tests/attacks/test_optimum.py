@@ -83,7 +83,7 @@ def distances(model: Linear, x: Tensor, norm: Norm) -> Tensor:
         ("deepfool", "l2", 50, 1.03),
         ("fab", "linf", 100, 1.01),
         ("fab", "l2", 100, 1.01),
-        ("rays", "linf", 1500, 1.25),
+        pytest.param("rays", "linf", 1500, 1.25, marks=pytest.mark.slow),
     ],
 )
 @pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
@@ -108,7 +108,9 @@ def test_minimal_searches_come_near_the_binary_distance(search, norm, steps, fac
 
 
 @pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
-@pytest.mark.parametrize(("norm", "factor"), [("linf", 1.25), ("l2", 2.0)])
+@pytest.mark.parametrize(
+    ("norm", "factor"), [("linf", 1.25), pytest.param("l2", 2.0, marks=pytest.mark.slow)]
+)
 def test_square_needs_little_more_than_the_binary_distance(goal, norm, factor) -> None:
     """In l2 its squares are at least 3 x 3, which is coarse in images of 4 x 4."""
     model, x = Linear(2, 1), images(3, walls=False, seed=1)

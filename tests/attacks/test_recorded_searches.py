@@ -16,10 +16,11 @@ from fftune.capture import use
 from fftune.capture.tape import Tape
 from fftune.config import AttackConfig, ThreatModel
 from fftune.keyed_noise import Noise
+from tests.each_once import each_once
 
 SHAPE = (2, 4, 4)
 DEVICE = replace(devices.CUDA, buckets=(4, 8, 16, 24, 32), width=24)
-CASES = [
+ALL = [
     ("pgd", "ce", "linf", {"steps": 7}),
     ("pgd", "ce", "l2", {"steps": 23, "restarts": 2}),
     ("pgd", "dlr", "linf", {"steps": 12, "protocol": "first_success"}),
@@ -35,6 +36,10 @@ CASES = [
     ("rays", "margin", "linf", {"steps": 120}),
     ("cr", "margin", "linf", {"steps": 45, "targets": 2, "restarts": 2}),
 ]
+CASES = each_once(
+    [(*case, goal) for case in ALL for goal in ("adversarial", "hypocritical")],
+    lambda it: [(it[0], feature) for feature in (*it[1:3], it[4])],
+)
 
 
 @pytest.fixture
@@ -62,8 +67,7 @@ def run(search, loss, norm, settings, goal, seed, net):
     return x_pert, won, counted.counts
 
 
-@pytest.mark.parametrize(("search", "loss", "norm", "settings"), CASES)
-@pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
+@pytest.mark.parametrize(("search", "loss", "norm", "settings", "goal"), CASES)
 def test_a_recorded_search_finds_what_the_plain_one_finds(
     search, loss, norm, settings, goal, tape, monkeypatch, caplog
 ) -> None:
@@ -139,7 +143,12 @@ def test_the_range_of_pixels_is_looked_at_where_nobody_has_checked_it(tape) -> N
 
 
 @pytest.mark.parametrize(
-    ("search", "loss", "each"), [("pgd", "ce", 5), ("apgd", "dlr", 5), ("square", "margin", 25)]
+    ("search", "loss", "each"),
+    [
+        ("pgd", "ce", 5),
+        pytest.param("apgd", "dlr", 5, marks=pytest.mark.slow),
+        pytest.param("square", "margin", 25, marks=pytest.mark.slow),
+    ],
 )
 def test_a_strong_search_looks_once_a_few_steps(search, loss, each, tape) -> None:
     """Ten times as many steps are looked at as often as there are chunks more."""

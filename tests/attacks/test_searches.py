@@ -15,17 +15,21 @@ from fftune.registry import ATTACKS
 from fftune.testing import AttackCase, attack_cases, check_attack, check_attack_case
 from fftune.testing.attacks import EPS, check_promises
 from fftune.testing.examples import small_net as net
+from tests.each_once import each_once
 
 STEPS = {"square": 40, "rays": 60, "deepfool": 5}
 LIKE_MARGIN = "probability_margin"
 """A loss that takes the margin's way through every search: tried in a few cases."""
-CASES = [
-    (name, case)
-    for name in ATTACKS
-    for case in attack_cases(attack_spec(name))
-    if case.loss != LIKE_MARGIN
-    or (case.goal in ("adversarial", "hypocritical") and case.norm == "linf")
-]
+CASES = each_once(
+    [
+        (name, case)
+        for name in ATTACKS
+        for case in attack_cases(attack_spec(name))
+        if case.loss != LIKE_MARGIN
+        or (case.goal in ("adversarial", "hypocritical") and case.norm == "linf")
+    ],
+    lambda it: [(it[0], feature) for feature in (it[1].goal, it[1].loss, it[1].norm)],
+)
 
 
 def names(value: object) -> str:

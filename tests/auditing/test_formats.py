@@ -33,7 +33,7 @@ from fftune.errors import DataError, ModelError
 from tests.auditing.records import SAMPLED, audit_record
 
 FUZZ = settings(
-    max_examples=25,
+    max_examples=15,
     phases=[Phase.generate],
     deadline=None,
     database=None,

@@ -127,6 +127,7 @@ def test_attacks_that_stand_still_pass_nobody() -> None:
     assert "gradient" in found.record.findings[0].unexcluded
 
 
+@pytest.mark.slow
 def test_a_longer_ensemble_finds_what_gradients_hide() -> None:
     found = judged({"hypocritical_risk": 0.3}, Steps(), battery="audit", block_size=100)
     assert found.outcome == "fail"

@@ -22,7 +22,11 @@ ZOO = '[[net]]\nname = "a"\nfactory = "robustbench:Standard"\n'
         ("P1.T10 --zoo gone.toml", "zoo 'gone.toml' cannot be read: No such file"),
         ("P1.T10 --zoo wrong.toml", "zoo 'wrong.toml': net 'a': unknown setting 'wieghts'; did"),
         ("P1.T10 --zoo bare.toml", "zoo 'bare.toml': weights are missing: a ("),
-        ("P2.T2 --scale full", "weights of 2 published nets (about 1.3 GB) are not there: Gowal"),
+        pytest.param(
+            "P2.T2 --scale full",
+            "weights of 2 published nets (about 1.3 GB) are not there: Gowal",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_mistake_is_one_line(flags: str, message: str, tmp_path, monkeypatch) -> None:

@@ -46,7 +46,9 @@ main()
     "command",
     [
         "train thrm --scale tiny --optimizer.epochs 1 --name timed",
-        "evaluate --model small_cnn --data digits --examples 64",
+        pytest.param(
+            "evaluate --model small_cnn --data digits --examples 64", marks=pytest.mark.slow
+        ),
     ],
 )
 def test_no_library_is_imported_that_the_first_gradient_does_without(

@@ -65,7 +65,14 @@ def run_shell(block: Block) -> str:
     return printed.getvalue()
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=pytest.mark.slow if page.stem == "extending" else ())
+        for page in PAGES
+    ],
+    ids=lambda page: page.name,
+)
 @pytest.mark.usefixtures("root")
 def test_examples_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)

@@ -81,6 +81,7 @@ def test_pieces_of_one_size_leave_nothing_that_differs(monkeypatch) -> None:
     assert [one.differing for one in found] == [()] * 6
 
 
+@pytest.mark.slow
 def test_the_command_lists_and_ends_well(capsys) -> None:
     net = ["--model", "mlp", "--data", "digits", "--examples", "40", "--battery.steps", "2"]
     main([*net, "--devices", "cpu", "cpu", "--block-sizes", "40", "7", "--both-orders"])

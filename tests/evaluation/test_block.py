@@ -131,7 +131,7 @@ def between_sizes(subject, data, chosen, noise, whole: int, size: int) -> tuple[
     return listed, total
 
 
-@pytest.mark.parametrize("size", [1, 7, 256])
+@pytest.mark.parametrize("size", [pytest.param(1, marks=pytest.mark.slow), 7, 256])
 def test_other_block_sizes_move_at_most_one_prediction_in_a_thousand(size, toy, blobs) -> None:
     listed, total = between_sizes(model_under_test(toy, blobs), blobs, PROBES[:4], NOISE, 40, size)
     assert len(listed) <= 0.001 * total, listed

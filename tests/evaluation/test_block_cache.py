@@ -299,8 +299,17 @@ def test_a_block_of_something_else_is_computed_again(
     assert len(attacks) == 1 and "computed again" in caplog.text
 
 
-@pytest.mark.parametrize("defense", [(), ("random", "hedge")])
-@pytest.mark.parametrize("name", ["risks", "targets", "hypocritical"])
+@pytest.mark.parametrize(
+    ("name", "defense"),
+    [
+        ("risks", ()),
+        ("targets", ()),
+        ("hypocritical", ()),
+        ("targets", ("random", "hedge")),
+        pytest.param("risks", ("random", "hedge"), marks=pytest.mark.slow),
+        pytest.param("hypocritical", ("random", "hedge"), marks=pytest.mark.slow),
+    ],
+)
 def test_whole_blocks_of_every_scope_are_known_again(
     name, defense, toy, blobs, tmp_path, attacks
 ) -> None:

@@ -371,6 +371,7 @@ def test_friends_of_the_bare_nets_mistakes_alone_tell_no_risk_of_another(toy, bl
     assert "hypocritical risk: unknown, as friends went to the bare net's mistakes alone" in said
 
 
+@pytest.mark.slow
 def test_the_table_says_all_of_it(outcomes, blobs) -> None:
     said = defense_table(outcomes)
     frame = defense_frame(outcomes)

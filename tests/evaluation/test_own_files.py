@@ -80,6 +80,7 @@ def own(tmp_path):
     return lambda name: f"{file}:{name}"
 
 
+@pytest.mark.slow
 def test_a_defense_that_is_no_hedge_is_scored_like_one(own, toy, blobs) -> None:
     few = blobs.select(torch.arange(30), "test")
     names = (own("quantise"), own("SMOOTH"), "random")

@@ -53,6 +53,7 @@ def test_nothing_stays_recorded_of_a_net_that_was_evaluated(toy, blobs) -> None:
         assert len(_STORE.recordings) == before
 
 
+@pytest.mark.slow
 def test_a_defenses_steps_are_recorded_too(toy, blobs) -> None:
     battery = BatteryConfig(steps=2, block_size=20, precision="fp32")
     defense = DefenseConfig(**BRIEF, names=("hedge",), steps=3, repeats=1, draws=1)

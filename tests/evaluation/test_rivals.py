@@ -133,6 +133,7 @@ def test_hypocritical_is_their_targeted_attack_at_the_true_class(shared_net, cif
     assert abs(ours - theirs(net, cifar10, attack)) <= 0.01
 
 
+@pytest.mark.slow
 def test_a_robust_net_keeps_what_is_known_of_it(shared_net, cifar10) -> None:
     """README of the nets: 63.77 % clean and 35.6 % under PGD-20; 256 images are +- 6 points."""
     net = shared_net("fastat_small")

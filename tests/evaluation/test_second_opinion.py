@@ -21,6 +21,7 @@ def test_cr_aims_at_as_many_classes_as_its_authors_do(classes: int, targets: int
         assert (attack.config.steps, attack.config.restarts) == (150, 5)
 
 
+@pytest.mark.slow
 def test_it_finds_what_autoattacks_gradient_searches_find_and_says_what_it_is(toy, blobs) -> None:
     found = {
         name: evaluate(toy, blobs, BatteryConfig(name=name, precision="fp32"), threat=THREAT)

@@ -223,6 +223,7 @@ def test_a_study_stored_before_its_report_had_settings_is_the_same_study() -> No
         ShowcaseConfig(grid=1)
 
 
+@pytest.mark.slow
 def test_a_search_on_three_risks(root: Path) -> None:
     front = sweep(study(examples=30, aware=4), root=root, backend="inline")
     assert [p.trial for p in front.results] == [0, 1, 2, 3]

@@ -121,6 +121,7 @@ def survive(seeds: Iterable[int], cluster: Cluster, root: Path, inline: EvalResu
     assert blocks(root) == TASKS
 
 
+@pytest.mark.slow
 def test_nodes_and_actors_die_at_random_and_no_row_moves(nodes, tmp_path, inline) -> None:
     """A node and an actor; the slow test has twenty more accidents."""
     survive(range(2), nodes, tmp_path, inline)
@@ -275,6 +276,7 @@ result.outcomes.write(Path({str(tmp_path / "rows.parquet")!r}))
     assert not meal.exists()
 
 
+@pytest.mark.slow
 def test_images_and_news_are_those_of_one_process(
     nodes: Cluster, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

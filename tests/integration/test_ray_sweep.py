@@ -162,6 +162,7 @@ def test_more_than_the_cluster_has_is_refused(quick: SweepConfig, root: Path) ->
     assert not (root / "studies/quick/trials").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("address")
 def test_what_no_card_holds_is_refused_before_a_trial_starts(root: Path, tmp_path: Path) -> None:
     (tmp_path / "needs.py").write_text(KIND)

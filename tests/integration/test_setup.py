@@ -24,6 +24,7 @@ def test_every_package_of_the_card_is_installed_at_its_pin() -> None:
     assert {name: version(name) for name in card} == {name: PINS[name] for name in card}
 
 
+@pytest.mark.slow
 def test_ffcv_and_torchvision_import() -> None:
     """torchvision's operators are compiled against one torch: a mismatch shows here."""
     code = (

@@ -99,6 +99,7 @@ class TornPlot:
         raise ValueError("no such colour")
 
 
+@pytest.mark.slow
 def test_a_page_that_cannot_be_drawn_is_its_items_own_failure(
     undisturbed: Path, tmp_path: Path, monkeypatch
 ) -> None:
@@ -132,6 +133,7 @@ def test_pictures_without_kaleido_are_refused_before_anything(tmp_path: Path, mo
     assert not papers_root(tmp_path).exists()
 
 
+@pytest.mark.slow
 def test_published_nets_without_weights_are_refused_or_told(
     tmp_path: Path, monkeypatch, caplog
 ) -> None:
@@ -202,6 +204,7 @@ def dies_at(commits: int, root: Path) -> bool:
     return False
 
 
+@pytest.mark.slow
 def test_tables_are_equal_after_any_number_of_deaths(undisturbed: Path, tmp_path: Path) -> None:
     """Whichever file a driver was about to commit when it died, the next goes on from there."""
     draw = random.Random(0)
@@ -213,6 +216,7 @@ def test_tables_are_equal_after_any_number_of_deaths(undisturbed: Path, tmp_path
     assert [name for name in left if not name.endswith(".lock")] == []
 
 
+@pytest.mark.slow
 def test_a_half_written_task_begins_anew(undisturbed: Path, tmp_path: Path) -> None:
     """Leftovers of a task of each kind, whatever they hold, do no harm."""
     tasks: dict[str, Task] = {}

@@ -130,6 +130,7 @@ def objective(logits, logits_pert, y, *, lam):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "raises",
     [

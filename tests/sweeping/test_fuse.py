@@ -113,6 +113,7 @@ def test_a_lambda_that_diverges_fails_its_own_trial(grid, root, calls) -> None:
     assert failure.reason.startswith("loss is nan in epoch 1, step 2 (lam 1e+30, ")
 
 
+@pytest.mark.slow
 def test_a_group_is_trained_once_whoever_dies_after_it(
     grid, root, calls, monkeypatch, caplog
 ) -> None:

@@ -25,7 +25,10 @@ from tests.forked import PROCESSES
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("moments", "trials", "epochs"),
-    [pytest.param(3, 3, 2, id="3"), pytest.param(20, 6, 12, id="20", marks=pytest.mark.slow)],
+    [
+        pytest.param(3, 3, 2, id="3", marks=pytest.mark.slow),
+        pytest.param(20, 6, 12, id="20", marks=pytest.mark.slow),
+    ],
 )
 def test_killed_at_random_moments_the_front_is_the_same(
     quick: SweepConfig, root: Path, tmp_path: Path, monkeypatch, moments, trials, epochs
@@ -65,7 +68,7 @@ def test_killed_at_random_moments_the_front_is_the_same(
     assert_each_trial_counts_once(config, root)
 
 
-@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_just_before_a_result_is_on_disk(quick, root: Path, monkeypatch, seeds) -> None:
     """MLflow does not call finished what will be done again."""
 

@@ -73,6 +73,7 @@ def test_a_soup_lies_between_a_net_and_the_one_that_was_tuned_from_it(
     assert [r.crafted for r in front.results] == [examples, 0, 0]
 
 
+@pytest.mark.slow
 def test_an_interrupted_study_goes_on_to_equal_rows(
     quick: SweepConfig, root: Path, tmp_path: Path, monkeypatch
 ) -> None:

@@ -31,6 +31,7 @@ def folder(root: Path, config: SweepConfig, *, begun: bool = False) -> StudyDir:
     return study
 
 
+@pytest.mark.slow
 def test_a_study_in_a_database_is_any_optuna_tools(quick: SweepConfig, root, db: str) -> None:
     config = replace(quick, trials=2)
     front = sweep(config, root=root, backend="inline")

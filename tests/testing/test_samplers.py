@@ -19,7 +19,13 @@ def evolution(study):
 '''
 
 
-@pytest.mark.parametrize("name", sorted(STRATEGIES.keys() - {"auto"}))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "gp" else ())
+        for name in sorted(STRATEGIES.keys() - {"auto"})
+    ],
+)
 def test_ours_conform(name: str) -> None:
     check_sampler(name)
 

@@ -76,7 +76,9 @@ def counted(checkpoint: Checkpoint) -> RiskCounts:
     [
         ("thrm", 0.05, {"validate_every": 2}),
         ("trades", 1e-3, {}),
-        ("trades", 1e-2, {"norm": "l2", "model": f"{NETS}:viewed"}),
+        pytest.param(
+            "trades", 1e-2, {"norm": "l2", "model": f"{NETS}:viewed"}, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_nets_side_by_side_are_the_nets_alone(objective, lr, settings) -> None:

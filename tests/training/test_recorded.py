@@ -23,6 +23,7 @@ from fftune.training.optimizer import Updates
 from fftune.training.step import Stepper, _may_record
 from fftune.training.train import train
 from fftune.training.trainer import Trainer
+from tests.each_once import each_once
 from tests.training.tinies import tiny
 
 NETS = Path(__file__).with_name("user_net.py")
@@ -47,15 +48,25 @@ def recorded(config: TrainConfig, tape: Tape | None = None, **settings: Any) -> 
         return train(config, **settings)
 
 
+OBJECTIVES = [
+    ("standard", 0.0), ("thrm", 5.0), ("trades", 3.0), ("pgd_at", 0.0), ("fast_at", 0.0)
+]  # fmt: skip
+
+
 def lines(caplog) -> list[str]:
     return [r.getMessage() for r in caplog.records if "unrecorded" in r.getMessage()]
 
 
-@pytest.mark.parametrize("accumulate", [1, 3])
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
-    ("objective", "lam"),
-    [("standard", 0.0), ("thrm", 5.0), ("trades", 3.0), ("pgd_at", 0.0), ("fast_at", 0.0)],
+    ("objective", "lam", "precision", "accumulate"),
+    each_once(
+        [
+            (objective, lam, precision, accumulate)
+            for objective, lam in OBJECTIVES
+            for precision, accumulate in [("fp32", 1), ("bf16", 3), ("fp32", 3), ("bf16", 1)]
+        ],
+        lambda case: [(case[0], feature) for feature in case[2:]],
+    ),
 )
 def test_recorded_training_is_training_to_the_bit(
     objective, lam, precision, accumulate, caplog

@@ -113,6 +113,7 @@ def test_a_dry_run_needs_no_data_and_says_where_they_go(tmp_path, monkeypatch) -
     assert f"'{tmp_path}/data/cifar10'; P1.T10, P1.T14 need it" in text
 
 
+@pytest.mark.slow
 def test_a_dry_run_plans_published_nets_whose_weights_are_not_here(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("FFTUNE_DATA", str(tmp_path))
     planned = replace(FULL, zoo=taken_as_here("full", ()))
