@@ -87,10 +87,16 @@ def _older(front: Front) -> list[str]:
 
 
 def _remarks(front: Front) -> list[str]:
+    """Each remark once, with the nets that it is on."""
+    nets: dict[str, list[str]] = {}
+    for result in front.results:
+        for remark in result.remarks:
+            nets.setdefault(remark, []).append(f"trial {result.trial}, seed {result.seed}")
+    every = len(front.results)
     return [
-        f"Remark on trial {result.trial}, seed {result.seed}: {remark}"
-        for result in front.results
-        for remark in result.remarks
+        f"Remark on {f'every net of {front.study}' if len(on) == every > 1 else '; '.join(on)}: "
+        f"{remark}"
+        for remark, on in nets.items()
     ]
 
 

@@ -16,7 +16,7 @@ from fftune.report.page import page
 from fftune.report.plotly_code import plotly_code
 from fftune.report.publish import publish
 from fftune.report.results import StudyResult, read_results
-from fftune.report.sentences import caveats, headlines
+from fftune.report.sentences import asked, caveats, headlines
 from fftune.report.tables import table
 from fftune.report.terminal import markdown, plain
 from fftune.risk import RiskCounts
@@ -81,6 +81,19 @@ def test_a_searched_objective_names_all_that_are_tried(quick) -> None:
     space = (Dimension(path="objective", choices=("pgd_at", "standard")),)
     assert replace(quick, space=space, strategy="grid").method == "pgd_at+standard"
     assert quick.method == "thrm"
+
+
+def test_a_remark_is_told_once_with_the_nets_that_it_is_on(quick) -> None:
+    front = study(quick, "a").front
+    points = [replace(point, remarks=("range: x",)) for point in front.results]
+    points[-1] = replace(points[-1], remarks=("range: x", "labels: y"))
+    last = f"trial {points[-1].trial}, seed {points[-1].seed}"
+    told = [line for line in asked(replace(front, results=tuple(points))) if "Remark" in line]
+    assert told == ["Remark on every net of a: range: x", f"Remark on {last}: labels: y"]
+    points[0] = replace(points[0], remarks=())
+    others = "; ".join(f"trial {p.trial}, seed {p.seed}" for p in points[1:])
+    told = [line for line in asked(replace(front, results=tuple(points))) if "Remark" in line]
+    assert told[0] == f"Remark on {others}: range: x"
 
 
 def test_what_was_resolved_and_remarked_is_told_with_a_front(quick) -> None:
