@@ -82,6 +82,8 @@ def test_other_processes_give_equal_bits(toy, blobs) -> None:
     jobs = [(subject, block, attack) for block in blobs.batches(40)]
     with multiprocessing.get_context("fork").Pool(2) as pool:
         stages = pool.map(_in_another_process, jobs)
+        pool.close()
+        pool.join()  # a signal would not end them where a test before has set a handler
     assert Outcomes.of(stages).table.equals(run(subject, blobs, attack).table)
 
 
