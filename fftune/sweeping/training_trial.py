@@ -202,10 +202,10 @@ def _evaluated(sweep: SweepConfig, model: ModelSpec, *, name: str) -> Outcomes:
     All models of a study are evaluated alike, whatever the search changes.
 
     Raises:
-        DivergedError: see `scored`.
+        DivergedError: see `_scored`.
     """
     data, threat = sweep.base.data, sweep.base.attack.threat
-    with _own_images(), scored():
+    with _own_images(), _scored():
         each = [
             evaluate({name: model}, data, sweep.battery, threat=threat, split=split)[name]
             for split in evaluated_splits(data)
@@ -214,7 +214,7 @@ def _evaluated(sweep: SweepConfig, model: ModelSpec, *, name: str) -> Outcomes:
 
 
 @contextmanager
-def scored() -> Iterator[None]:
+def _scored() -> Iterator[None]:
     """Around what scores a trial's net: one that nothing can score was made so by its settings.
 
     Raises:
@@ -308,7 +308,7 @@ class Rungs:
         battery = replace(sweep.battery, name="risks", steps=stopping.steps, examples=None)
         threat = base.attack.threat
         friend = [p for p in attacks_of(battery, threat) if p.goal == "hypocritical"]
-        with scored():
+        with _scored():
             outcomes = evaluate(model, dataset, battery, threat=threat, attacks=friend)
         self.report(epoch.epoch, RiskCounts.of_friend(outcomes))
 
