@@ -17,7 +17,7 @@ state=${FFTUNE_CLUSTER_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/fftune/cluster
 port=${FFTUNE_RAY_PORT:-6391}
 dashboard=${FFTUNE_RAY_DASHBOARD_PORT:-8291}
 client=${FFTUNE_RAY_CLIENT_PORT:-10081}
-agent=${FFTUNE_RAY_AGENT_PORT:-52391}
+agent=${FFTUNE_RAY_AGENT_PORT:-10391}
 workers=${FFTUNE_RAY_WORKER_PORTS:-21000}
 
 die() { echo "local.sh: $*" >&2; exit 2; }
@@ -27,7 +27,19 @@ alive() { # whether the head runs: another process may have got its number since
     command=$( (tr '\0' ' ' < "/proc/$(cat "$state/pid")/cmdline") 2>/dev/null) || return 1
     [[ $command == *" start --head "*" --temp-dir $(cat "$state/temp") "* ]]
 }
-in_use() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+refused() { [ "$(cat "$1" 2>/dev/null)" = -1 ]; } # an agent without a port, which stays alive
+first_taken() { # of some ports; a connection of this machine's may have one where nobody listens
+    "$venv/bin/python" - "$@" <<'PYTHON'
+import socket, sys
+
+for port in sys.argv[1:]:
+    try:
+        socket.create_server(("127.0.0.1", int(port))).close()
+    except OSError:
+        sys.exit(print(port))
+PYTHON
+}
+answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
 settings() {
     printf 'export RAY_AUTH_MODE=token RAY_AUTH_TOKEN_PATH=%q\n' "$state/token"
@@ -48,9 +60,9 @@ tell_ports() {
 start() {
     [ -x "$venv/bin/ray" ] || die "no ray in $venv; run make setup first"
     alive && die "already running (pid $(cat "$state/pid")); stop it first"
-    for p in "$port" "$dashboard" "$client" "$agent" $((agent + 1)) $((agent + 2)) $((agent + 3)); do
-        in_use "$p" && die "port $p is in use; choose another (see the head of this file)"
-    done
+    local taken
+    taken=$(first_taken "$port" "$dashboard" "$client" "$agent" $((agent + 1)) $((agent + 2)) $((agent + 3)))
+    [ -z "$taken" ] || die "port $taken is in use; choose another (see the head of this file)"
     umask 077
     mkdir -p "$state"
     # Sockets live below the temporary folder, and their paths must be short.
@@ -82,7 +94,11 @@ start() {
     for _ in $(seq "${FFTUNE_RAY_START_SECONDS:-600}"); do
         kill -0 "$head" 2>/dev/null || die "the head ended: $(tail -n 1 "$state/log")"
         # The dashboard answers before the agent that starts jobs does.
-        in_use "$dashboard" && in_use "$agent" && { settings; return; }
+        answers "$dashboard" && answers "$agent" && { settings; return; }
+        refused "$temp/session_latest/dashboard_agent_listen_port_$node" && {
+            stop
+            die "port $agent was taken while the head started; start it again, or choose another (see the head of this file)"
+        }
         sleep 1
     done
     stop

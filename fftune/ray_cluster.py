@@ -5,11 +5,12 @@ import os
 import socket
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from inspect import signature
 from math import floor, inf
 from pathlib import Path
+from random import SystemRandom
 from typing import Any
 from uuid import uuid4
 
@@ -127,12 +128,20 @@ def ports_told() -> Iterator[None]:
         services.start_raylet = start
 
 
+BELOW_CONNECTIONS = range(25_000, 32_768)
+"""Ports which no system gives to a connection of its own accord, and Ray to no worker."""
+
+
 def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [one.getsockname()[1] for one in sockets]
-    for one in sockets:
-        one.close()
-    return ports
+    """Ports to listen on in a while: one that the system chose would be a connection's by then."""
+    free = []
+    for port in SystemRandom().sample(BELOW_CONNECTIONS, len(BELOW_CONNECTIONS)):
+        with suppress(OSError):
+            socket.create_server(("127.0.0.1", port)).close()
+            free.append(port)
+        if len(free) == count:
+            return free
+    raise ClusterError("no free port on this machine from 25000 to 32767; end what listens there")
 
 
 @dataclass(frozen=True, slots=True)

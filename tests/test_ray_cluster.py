@@ -218,6 +218,8 @@ def test_a_raylet_is_told_the_ports_of_its_agents(tmp_path, monkeypatch) -> None
     files = {path.name.removesuffix("_7f"): path.read_text() for path in tmp_path.iterdir()}
     assert files == {name: str(started[name]) for name in cluster.AGENT_PORTS}
     assert files["metrics_export_port"] == "4711" and len({*files.values(), "0"}) == 5
+    chosen = [int(port) for name, port in files.items() if name != "metrics_export_port"]
+    assert all(25_000 <= port < 32_768 for port in chosen)  # which no connection is given
 
 
 @pytest.mark.parametrize("where", ["a file", "nowhere"])

@@ -1,8 +1,10 @@
 """clusters/local.sh ends the head that it started and nobody else; the head here is an actor's."""
 
 import os
+import socket
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +15,16 @@ from tests.clusters.files import CLUSTERS
 from tests.patience import first_of_free, free_ports
 
 RAY = """#!/usr/bin/env python3
-import socket, sys, time
+import glob, os, socket, sys, time
+if "TAKEN" in os.environ:  # as Ray's agent does without its port, and stays alive
+    session = sys.argv[sys.argv.index("--temp-dir") + 1] + "/session_latest"
+    os.makedirs(session + "/sockets")
+    while not (told := glob.glob(session + "/dashboard_agent_listen_port_*")):
+        time.sleep(0.1)
+    while not os.path.getsize(told[0]):
+        time.sleep(0.1)
+    open(told[0], "w").write("-1")
+    time.sleep(600)
 flags = ("--dashboard-port", "--dashboard-agent-listen-port")
 ports = [sys.argv[sys.argv.index(flag) + 1] for flag in flags]
 open_ = [socket.create_server(("127.0.0.1", int(port))) for port in ports]
@@ -33,6 +44,7 @@ def env(tmp_path: Path) -> dict[str, str]:
     ray.parent.mkdir(parents=True)
     ray.write_text(RAY)
     ray.chmod(0o755)
+    ray.with_name("python").symlink_to(sys.executable)
     (tmp_path / "state").mkdir()
     names = ("", "_DASHBOARD", "_CLIENT", "_AGENT")
     numbers = [*free_ports(3), first_of_free(4)]
@@ -70,6 +82,31 @@ def test_the_head_is_ended(env: dict[str, str], tmp_path: Path) -> None:
     assert not head.is_running() or head.status() == psutil.STATUS_ZOMBIE
     assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["log", "token"]
     assert run("stop", env).stderr == "local.sh: not running\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "after"),
+    [("", 0), ("_DASHBOARD", 0), ("_CLIENT", 0), *(("_AGENT", after) for after in range(4))],
+)
+def test_a_port_in_use_is_one_line(env: dict[str, str], name: str, after: int) -> None:
+    """Also by a connection, which does not listen: Ray would wait for it, or have no agent."""
+    port = int(env[f"FFTUNE_RAY{name}_PORT"]) + after
+    with socket.socket() as connection:
+        connection.bind(("127.0.0.1", port))
+        started = run("start", env)
+    assert (started.returncode, started.stdout) == (2, "")
+    wanted = f"local.sh: port {port} is in use; choose another (see the head of this file)\n"
+    assert started.stderr == wanted
+
+
+def test_a_port_taken_while_the_head_starts_ends_it(env: dict[str, str], tmp_path: Path) -> None:
+    started = run("start", env | {"TAKEN": ""})
+    assert (started.returncode, started.stdout) == (2, "")
+    assert started.stderr == (
+        f"local.sh: port {env['FFTUNE_RAY_AGENT_PORT']} was taken while the head started; start it "
+        "again, or choose another (see the head of this file)\n"
+    )
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["log", "token"]
 
 
 def test_a_stranger_who_got_the_heads_number_is_left_alone(
