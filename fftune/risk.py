@@ -9,6 +9,10 @@ from fftune.outcomes import CERTIFIED, Outcomes
 
 Z = 1.959963984540054
 """Quantile .975 of the standard normal distribution."""
+VERDICTS = ("y", "pred_clean_defended", "pred_pert")
+"""Columns that say what became of an example."""
+TRIED = ("id", "attack", "goal", "target")
+"""Columns that say which attack was tried on which example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +92,12 @@ class RiskCounts:
         Raises:
             DataError: a goal is missing, or the two goals do not cover the same examples.
         """
-        one = outcomes.where(attack=attack, split=split)
-        adv, hyp = (one.where(goal=goal).to_pandas() for goal in ("adversarial", "hypocritical"))
-        if not len(adv) or adv["id"].tolist() != hyp["id"].tolist():
+        frame = outcomes.to_pandas("attack", "split", "goal", "id", *VERDICTS)
+        frame = frame[(frame["attack"] == attack) & (frame["split"] == split)]
+        adv, hyp = (
+            frame[frame["goal"] == goal].reset_index() for goal in ("adversarial", "hypocritical")
+        )
+        if not len(adv) or not adv["id"].equals(hyp["id"]):
             raise DataError(f"{attack} on {split} needs both goals on the same examples")
         if adv["id"].duplicated().any():
             raise DataError(f"{attack} on {split} has several rows per example: choose one defense")
@@ -109,7 +116,7 @@ class RiskCounts:
     @classmethod
     def of_friend(cls, outcomes: Outcomes) -> "RiskCounts":
         """Count the rows of one hypocritical attack; the adversarial counts stay 0."""
-        frame = outcomes.where(goal="hypocritical").to_pandas()
+        frame = outcomes.where(goal="hypocritical").to_pandas(*VERDICTS)
         wrong, right_hyp = clean_prediction(frame) != frame["y"], frame["pred_pert"] == frame["y"]
         return cls(
             total=len(frame),
@@ -225,8 +232,8 @@ class UnionCounts:
         Raises:
             DataError: there are no rows, or an example has several clean predictions.
         """
-        frame = outcomes.where(split=split).to_pandas()
-        frame = frame[frame["protocol"] != CERTIFIED]
+        frame = outcomes.to_pandas("split", "protocol", *TRIED, *VERDICTS)
+        frame = frame[(frame["split"] == split) & (frame["protocol"] != CERTIFIED)]
         if not len(frame):
             raise DataError(f"there are no outcomes on {split!r}")
         frame = frame[frame["id"].isin(tried_by_all(frame))].copy()
@@ -313,11 +320,10 @@ def tried_by_all(frame: Any) -> list[int]:
     Args:
         frame: a pandas table of rows.
     """
-    frame = frame[frame["attack"] != "canary"]
-    attacks = frame[["attack", "goal", "target"]].astype(str)
+    frame = frame.loc[frame["attack"] != "canary", list(TRIED)]
     # The target of a hypocritical attack is the example's own label.
-    attacks.loc[attacks["goal"] != "targeted", "target"] = ""
-    attack = attacks.groupby(list(attacks)).ngroup()
+    target = frame["target"].where(frame["goal"] == "targeted", -1)
+    attack = frame.groupby(["attack", "goal", target], observed=True).ngroup()
     each = attack.groupby(frame["id"]).nunique()
     tried: list[int] = each.index[each == attack.nunique()].tolist()
     return tried

@@ -1,7 +1,8 @@
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,8 +33,27 @@ class TwoClass(nn.Module):
         return torch.stack([torch.zeros_like(score), score], 1)
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups, and `-m` the marks
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    share_by_module(items)
+    thin(items)
+
+
+def thin(items: Iterable[pytest.Function]) -> None:
+    """Of a test's cases `some(n)` leaves n to the default suite, spread evenly; others are slow."""
+    cases = defaultdict(list)
+    for item in items:
+        if item.get_closest_marker("some") and not item.get_closest_marker("slow"):
+            cases[item.path, item.cls, item.originalname].append(item)
+    for each in cases.values():
+        (count,) = each[0].get_closest_marker("some").args
+        kept = {i * (len(each) - 1) // max(count - 1, 1) for i in range(count)}
+        for i, item in enumerate(each):
+            if i not in kept:
+                item.add_marker(pytest.mark.slow)
+
+
+def share_by_module(items: Iterable[pytest.Function]) -> None:
     """Tests that share a module's fixture run in one worker, or each worker would make its own."""
     for item in items:
         shared = [made[-1].scope for made in item._fixtureinfo.name2fixturedefs.values()]

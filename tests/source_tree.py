@@ -155,14 +155,14 @@ def unused(package: Path, tables: Collection[str]) -> list[str]:
         tables: files, by their names below the package, whose texts use every word of theirs.
     """
     files = modules(package)
-    elsewhere = {name for path in files.values() for name in imported_names(path)}
-    named = {word for table in tables for word in words_of(files[table])}
-    named |= {name for path in files.values() for name in _targets(path)}
+    used = {name for path in files.values() for name in imported_names(path)}
+    used |= {word for table in tables for word in words_of(files[table])}
+    used |= {name for path in files.values() for name in _targets(path)}
     return [
         f"{module}.{name}".lstrip(".")
         for module, path in files.items()
         for name, node in public_names(path).items()
-        if name not in named | elsewhere | read_names(path, besides=node)
+        if name not in used and name not in read_names(path, besides=node)
     ]
 
 

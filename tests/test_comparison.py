@@ -249,6 +249,7 @@ def test_intervals_over_seeds_are_those_of_every_draw(clean, pert) -> None:
         assert high[0] - 1e-9 <= found[name].high <= high[1] + 1e-9
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(("n", "low"), [(6, 1), (8, 1), (12, 3), (40, 14)])
 def test_quantiles_are_those_of_the_binomial_distribution(n: int, low: int) -> None:
     """Half of n examples wrong, or half of n seeds: a draw is Bin(n, 1/2) / n in either case.

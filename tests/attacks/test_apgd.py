@@ -76,6 +76,7 @@ def script(steps: int, seed: int, kind: str) -> Scripted:
     return Scripted(leads, gradients)
 
 
+@pytest.mark.some(20)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("kind", ["climb", "wander"])
 @pytest.mark.parametrize("steps", [0, 1, 2, 3, 4, 5, 9, 10, 14, 20, 25, 34, 50, 67, 100])

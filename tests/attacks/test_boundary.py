@@ -64,6 +64,7 @@ def plain_points(net, x, y: int, clean, *, goal, norm, steps, targets):
     return plain_deepfool.deepfool(exits, reached, x, steps=steps, norm=norm)
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("goal", GOALS)
 @pytest.mark.parametrize(("targets", "steps"), [(0, 4), (1, 3), (2, 4), (9, 1)])
@@ -140,6 +141,7 @@ def test_where_all_boundaries_are_flat_it_stays() -> None:
     assert torch.equal(x_pert, x)
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("goal", GOALS)
 @pytest.mark.parametrize(("queries", "eps"), [(1, 0.1), (2, 0.1), (40, 0.12), (150, 0.03)])
 @pytest.mark.parametrize("protocol", ["best_loss", "first_success"])

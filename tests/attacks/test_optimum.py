@@ -55,6 +55,7 @@ GRADIENT: list[tuple[str, Loss]] = [
 ]
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize(("search", "loss"), GRADIENT)
 @pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -76,6 +77,7 @@ def distances(model: Linear, x: Tensor, norm: Norm) -> Tensor:
     return lead / (w.abs().sum() if norm == "linf" else w.norm())
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(
     ("search", "norm", "steps", "factor"),
     [
@@ -107,6 +109,7 @@ def test_minimal_searches_come_near_the_binary_distance(search, norm, steps, fac
                 assert torch.equal(x_pert, x[one])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
 @pytest.mark.parametrize(
     ("norm", "factor"), [("linf", 1.25), pytest.param("l2", 2.0, marks=pytest.mark.slow)]
@@ -142,6 +145,7 @@ STRONG: list[tuple[str, Loss, int]] = [
 ]
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("classes", [3, 10])
 @pytest.mark.parametrize(("search", "loss", "steps"), STRONG)
 @pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])

@@ -68,6 +68,7 @@ def of_every_kind(clean: Tensor) -> Tensor:
     return torch.stack([order[0, 0], order[1, 1], order[2, -1]])
 
 
+@pytest.mark.some(40)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("begins", ["uniform", "gaussian", "none"])
 @pytest.mark.parametrize(("goal", "loss"), CASES)

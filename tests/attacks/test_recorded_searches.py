@@ -67,6 +67,7 @@ def run(search, loss, norm, settings, goal, seed, net):
     return x_pert, won, counted.counts
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize(("search", "loss", "norm", "settings", "goal"), CASES)
 def test_a_recorded_search_finds_what_the_plain_one_finds(
     search, loss, norm, settings, goal, tape, monkeypatch, caplog
@@ -142,6 +143,7 @@ def test_the_range_of_pixels_is_looked_at_where_nobody_has_checked_it(tape) -> N
     assert counts.count
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("search", "loss", "each"),
     [

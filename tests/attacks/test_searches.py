@@ -36,6 +36,7 @@ def names(value: object) -> str:
     return str(value)
 
 
+@pytest.mark.some(40)
 @pytest.mark.parametrize(("search", "case"), CASES, ids=names)
 @settings(max_examples=4, deadline=None, derandomize=True)
 @given(
@@ -58,6 +59,7 @@ def test_promises(search, case, shape, classes, count, seed, which, targets) -> 
     check_promises(run, case, config, shape=shape, classes=classes, count=count, seed=seed)
 
 
+@pytest.mark.some(27)
 @pytest.mark.parametrize(("search", "case"), CASES, ids=names)
 def test_conformance(search: str, case: AttackCase) -> None:
     check_attack_case(attack_spec(search), case, steps=STEPS.get(search, 6))

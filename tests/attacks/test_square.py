@@ -107,6 +107,7 @@ def test_new_squares_are_drawn_after_each_250_queries(norm) -> None:
     torch.testing.assert_close(ours, torch.from_numpy(np.stack(points)), rtol=0, atol=1e-6)
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize(
     ("goal", "loss"),

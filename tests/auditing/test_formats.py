@@ -118,6 +118,7 @@ RECORDS = st.builds(
 STRICT = JsonStrictValidator(SchemaVersion.V1_6)
 
 
+@pytest.mark.slow
 @FUZZ
 @given(RECORDS)
 def test_any_audit_is_valid_cyclonedx(record: AuditRecord) -> None:

@@ -145,6 +145,7 @@ def layers() -> nn.Module:
     return nn.Sequential(nn.Flatten(), first, nn.ReLU(), second)
 
 
+@pytest.mark.slow
 def test_what_a_bound_excludes_is_not_attacked() -> None:
     bars = {"hypocritical_risk": 0.4, "robust_accuracy": 0.6}
     found = judged(bars, layers(), battery="certified", certify_seconds=0.02)

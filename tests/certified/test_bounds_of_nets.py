@@ -76,6 +76,7 @@ FLIPS = {
 }
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("flip", FLIPS.values(), ids=FLIPS)
 def test_a_wrong_relaxation_is_crossed(monkeypatch, flip) -> None:
     """Else the test above proves nothing."""

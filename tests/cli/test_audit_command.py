@@ -52,6 +52,7 @@ def told(net: str, *words: str) -> Said:
     return Said(lambda: as_named(main, arguments))
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(
     ("bars", "code", "word"),
     [
@@ -122,6 +123,7 @@ def test_a_bar_file_is_refused_by_its_name(net: str, tmp_path: Path) -> None:
         assert said.code == 2 and "audit.toml" in said.lines[-1] and rule in said.lines[-1]
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("mischief", "code"),
     [("1 / 0", 2), ("exit(0)", 2), ("x.cow()", 2)],

@@ -9,6 +9,7 @@ from fftune.config import study_of
 from fftune.errors import ConfigError
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize(
     ("verb", "flags", "message"),
     [

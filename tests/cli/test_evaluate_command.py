@@ -48,6 +48,7 @@ def test_a_users_net_from_flags_to_rows(file, tmp_path, capsys) -> None:
     assert outcomes.values("eps") == {0.1}
 
 
+@pytest.mark.slow
 def test_three_seeds_of_the_attackers_stand_beside_the_headline(file, root, capsys, caplog) -> None:
     caplog.set_level("INFO", "fftune")
     few = ["--battery.steps", "2", "--battery.examples", "60", "--battery.seed", "4"]
@@ -176,6 +177,7 @@ def test_help_answers_without_the_heavy_frameworks() -> None:
     assert not loaded & {"torch", "ray", "mlflow"}
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(("bar", "code"), [(0.999, 3), (0.15, 4), (0.01, 0)])
 def test_a_bar_ends_the_command_with_its_verdict(file, bar, code, capsys) -> None:
     net = [f"--model={file}:net", "--data=digits", "--examples=60", "--battery.steps=2"]

@@ -118,6 +118,7 @@ def test_mistakes_are_one_line_in_every_verb(here: Path, verb, words, message) -
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_is_taken_by_model_too(here: Path, capsys) -> None:
     few = {"optimizer.epochs": 0, "optimizer.schedule": "step"}
     ff.train("standard", folder="run", settings=few)

@@ -104,6 +104,7 @@ def test_every_mistake_is_one_line(piped: str) -> None:
         assert line.startswith(f"fftune: {message}")
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("terminal", TERMINALS, ids=lambda t: " ".join(f"{k}={t[k]}" for k in t))
 def test_a_terminal_shows_the_same_lines_as_a_pipe(terminal: dict[str, str], piped: str) -> None:
     words = "\0".join(" ".join(arguments) for arguments, _ in MISTAKES.values())

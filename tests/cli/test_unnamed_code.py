@@ -108,6 +108,7 @@ def put(path: Path, at: str, value: Any) -> None:
     path.write_text(json.dumps(data))
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=[] if n in QUICK else [pytest.mark.slow]) for n in RECORDS],

@@ -211,10 +211,10 @@ def risks(source: str) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("path", sorted((CHECKOUT / "fftune").rglob("*.py")), ids=lambda p: p.name)
-def test_nothing_runs_what_a_file_says(path: Path) -> None:
-    allowed = ALLOWED.get(str(path.relative_to(CHECKOUT)), set())
-    assert risks(path.read_text(encoding="utf-8")) == allowed
+def test_nothing_runs_what_a_file_says() -> None:
+    paths = (CHECKOUT / "fftune").rglob("*.py")
+    found = {str(p.relative_to(CHECKOUT)): risks(p.read_text(encoding="utf-8")) for p in paths}
+    assert {name: calls for name, calls in found.items() if calls} == ALLOWED
 
 
 @pytest.mark.parametrize(

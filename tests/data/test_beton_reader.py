@@ -176,6 +176,7 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
 }
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE.keys())
 def test_damage_is_an_error_and_never_a_wrong_pixel(
     beton: Path, damage: Callable[[Path], object]

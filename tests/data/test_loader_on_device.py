@@ -71,6 +71,7 @@ MOVES = [
 ]
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("moves", MOVES)
 def test_batches_are_those_of_the_host(
@@ -88,6 +89,7 @@ def test_batches_are_those_of_the_host(
     assert loader.hash() == reference.hash()
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("shuffle", [False, True])
 @pytest.mark.parametrize("drop_last", [False, True])
 def test_an_epoch_goes_on_at_any_batch(

@@ -99,6 +99,7 @@ def written(tmp_path: Path, source: str, kind: str, *more: str) -> tuple[DataSpe
     return parent, made
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("source", SOURCES)
 def test_verification_data_are_the_parents_and_only_training_examples_change(
@@ -139,6 +140,7 @@ def test_labels_of_the_digits_test_images_are_those_of_scikit_learn(
     assert right < 40  # 10 of 100 by chance
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("source", ["parts", "plain"])
 def test_every_engine_trains_on_noise_and_validates_on_images(
@@ -290,6 +292,7 @@ MIXED = {
 }
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(("change", "message"), MIXED.values(), ids=MIXED.keys())
 def test_no_net_trains_on_half_a_substandard_set(
     tmp_path: Path, root: Path, change: Callable[[Path], None], message: str

@@ -57,6 +57,7 @@ PROBES = [
 ]
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize(
     "attack", PROBES, ids=lambda p: f"{p.name}-{p.goal}-{p.config.threat.norm}"
 )
@@ -97,6 +98,7 @@ def _killed(subject, blocks, attack, folder) -> None:
         Outcomes.of([rows]).write(folder / f"{i}.parquet")
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("attack", [PROBES[0], PROBES[4], short(hypocritical(THREAT, "full")[-1])])
 def test_killed_half_way_and_resumed_gives_equal_bits(attack, toy, blobs, tmp_path) -> None:
     subject = model_under_test(toy, blobs)

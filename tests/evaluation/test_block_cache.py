@@ -189,6 +189,7 @@ def users_net(folder, top: str, inside: str, helper: str, factor: float, *, spac
     return ModelSpec(factory=f"{folder / 'mine.py'}:net")
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("place", HELPERS)
 def test_a_changed_helper_is_another_net_and_runs(place, blobs, tmp_path) -> None:
     """In one process, within a second, and with as many letters as before."""
@@ -280,6 +281,7 @@ SPOILT = {
 }
 
 
+@pytest.mark.some(10)
 @pytest.mark.parametrize("how", SPOILT)
 @pytest.mark.parametrize("by", ["put", "hand"])
 def test_a_block_of_something_else_is_computed_again(
@@ -299,6 +301,7 @@ def test_a_block_of_something_else_is_computed_again(
     assert len(attacks) == 1 and "computed again" in caplog.text
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("name", "defense"),
     [

@@ -51,6 +51,7 @@ def test_rows_of_every_draw_beside_the_undefended_ones(outcomes, toy, blobs) -> 
     assert outcomes.where(defense="none").values("defense_repeat") == {0}
 
 
+@pytest.mark.slow
 def test_none_beside_a_defense_adds_nothing(toy, blobs) -> None:
     """The bare net is always shown: its rows are not doubled, nor has it attackers of its own."""
     few = blobs.select(torch.arange(20), "test")
@@ -63,6 +64,7 @@ def test_none_beside_a_defense_adds_nothing(toy, blobs) -> None:
     assert "n = 20)" in table(undefended(both)) and "n = 80" not in table(undefended(both))
 
 
+@pytest.mark.slow
 def test_the_command_takes_none_for_no_defense(toy, blobs, root) -> None:
     few = blobs.select(torch.arange(20), "test")
     for names, shown in ((("none",), ""), (("none", "random"), "-random")):
@@ -93,6 +95,7 @@ def test_the_verdict_is_the_nets_on_the_hedged_tensor(outcomes, toy, blobs) -> N
     assert set(verdicts["forwards"]) == {3} and set(verdicts["backwards"]) == {2}
 
 
+@pytest.mark.slow
 def test_without_a_radius_a_defense_changes_nothing(toy, blobs) -> None:
     still = DefenseConfig(**BRIEF, names=("hedge",), eps_d=0, steps=2, draws=1)
     found = evaluate(toy, blobs, BATTERY, threat=THREAT, defense=still)
@@ -138,6 +141,7 @@ def test_who_knows_goes_as_many_steps_as_the_longest_pgd() -> None:
     assert steps == {("adversarial", 100), ("label_free", 100), ("hypocritical", 7)}
 
 
+@pytest.mark.slow
 def test_attacks_that_are_not_wanted_are_left_out_and_controls_stay(outcomes, toy, blobs) -> None:
     """Rows of the others are what they are among all."""
     for wanted in (("pgd-3",), ("aware-hedge", "label-free")):
@@ -172,6 +176,7 @@ def test_a_random_start_is_a_point_of_the_ball_and_no_attack(outcomes, blobs) ->
     )
 
 
+@pytest.mark.slow
 def test_friends_who_know_go_to_the_mistakes_of_every_net(outcomes, toy, blobs) -> None:
     """Of the bare one and of each behind any draw that tells its mistakes; to those of the bare
     one where the battery's own friends go no further. Adversaries go everywhere."""

@@ -146,6 +146,7 @@ def test_lost_blocks_are_no_complete_result(toy, blobs) -> None:
         EvalResult(outcomes=rows, lost=[lost]).complete()
 
 
+@pytest.mark.slow
 def test_a_net_that_needs_its_images_is_built_for_them(monkeypatch) -> None:
     opened = []
 

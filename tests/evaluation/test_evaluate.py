@@ -88,6 +88,7 @@ def test_blocks_may_run_in_any_order(spec: ModelSpec, outcomes: Outcomes) -> Non
     assert Outcomes.of(blocks).table.equals(outcomes.table)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [pytest.param(7, marks=pytest.mark.slow), 100])
 def test_other_blocks_move_at_most_one_prediction_in_a_thousand(spec, outcomes, size) -> None:
     battery = replace(SWEEP.battery, block_size=size)

@@ -57,6 +57,7 @@ def quick(monkeypatch):
     monkeypatch.setattr(battery, "CANARY_SEARCHES", brief)
 
 
+@pytest.mark.slow
 def test_the_canary_is_every_survivor_of_few_images_and_keeps_its_tier(quick, toy, blobs) -> None:
     outcomes = evaluate(toy, blobs, AUTO, threat=ThreatModel(eps=0.001))
     assert outcomes.values("tier") == {"escalating"}
@@ -101,6 +102,7 @@ def test_attacks_that_follow_gradients_refuse_a_net_without(defense, toy, blobs)
             evaluate(Detached(toy), blobs, battery, threat=THREAT, defense=settings)
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("tier", ["screen", "escalating", "full"])
 def test_what_asks_no_gradients_is_scored_without_them(tier, precision, quick, toy, blobs) -> None:
@@ -284,6 +286,7 @@ def test_a_device_too_small_for_the_net_is_one_line(blobs) -> None:
         evaluate(Wide(), blobs, BatteryConfig(steps=1), threat=THREAT)
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("name", ["risks", "targets", "hypocritical", "autoattack"])
 def test_the_identities_hold_on_unions_of_every_battery(name, quick, toy, blobs) -> None:
     outcomes = evaluate(toy, blobs, BatteryConfig(name=name, steps=5), threat=THREAT)

@@ -82,6 +82,7 @@ def codes(outcomes: Outcomes) -> list[str]:
     return [line.partition(":")[0] for line in remarks_of(outcomes)]
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize("tier", ["screen", "escalating"])
 @pytest.mark.parametrize("name", HIDING)
 def test_what_hides_gradients_is_remarked_on_and_gets_the_right_number(
@@ -105,6 +106,7 @@ def test_what_has_no_answers_of_its_own_is_remarked_on(name: str, tier: str, toy
     assert outcomes.where(attack="autoattack").values("tier") == {"full"}
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("name", [*HIDING, *CHANGING])
 def test_false_friends_meet_them_too_and_so_do_defenses(name: str, toy, few) -> None:
     """Where a gradient is zero everywhere, PGD, C&W and the hedge have nothing to follow."""

@@ -213,6 +213,7 @@ def judged(net: nn.Module, data: Dataset):
     return evaluate(net, data, battery, threat=threat, attacks=chosen).to_pandas()
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("name", NETS)
 def test_the_number_is_that_of_the_same_net_in_a_plain_loop(name, images) -> None:
     net = NETS[name]()

@@ -138,6 +138,7 @@ def runs(root) -> list:
     return client.search_runs([client.get_experiment_by_name("evaluate-digits").experiment_id])
 
 
+@pytest.mark.slow
 def test_a_second_radius_deletes_nothing_and_the_same_again_replaces_itself(
     net, root, capsys
 ) -> None:
@@ -163,6 +164,7 @@ def test_a_second_radius_deletes_nothing_and_the_same_again_replaces_itself(
         assert clean["low"] < clean["value"] < clean["high"]
 
 
+@pytest.mark.slow
 def test_another_norm_has_its_own_radius(net, tmp_path, capsys) -> None:
     rows = tmp_path / "o'brien.parquet"
     main([net, *FEW, "--norm", "l2", "--rows", str(rows)])
@@ -176,6 +178,7 @@ class Death(BaseException):
     """Nobody handles it."""
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("step", ["tell", "file"])
 def test_rows_of_a_process_that_died_have_one_run_in_the_end(net, root, monkeypatch, step) -> None:
     """It dies before the run of its rows, or in the middle of it."""
@@ -210,6 +213,7 @@ def test_whatever_mlflow_does_at_the_end_the_table_is_there(
     assert warning.startswith("MLflow has no record of net-") and warning.endswith("the server")
 
 
+@pytest.mark.slow
 def test_a_file_that_was_cut_is_refused_though_it_is_valid(net, tmp_path) -> None:
     rows = tmp_path / "rows.parquet"
     main([net, *FEW, "--rows", str(rows)])

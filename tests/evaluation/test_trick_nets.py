@@ -152,6 +152,7 @@ def test_autocast_inside_a_net_is_no_fault(toy, blobs) -> None:
     assert not lined(Of(toy, cast), blobs)
 
 
+@pytest.mark.some(12)
 @pytest.mark.parametrize("name", REMARKED)
 def test_a_trick_is_remarked_on(name, toy, blobs) -> None:
     way, code = REMARKED[name]

@@ -75,6 +75,7 @@ def write(path: Path, text: str | bytes) -> None:
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
 
 
+@pytest.mark.some(60)
 @pytest.mark.parametrize("how", RAISES)
 @pytest.mark.parametrize("kind", REGISTRIES)
 def test_a_file_of_any_registry(kind: str, how: str, here: Path) -> None:
@@ -82,6 +83,7 @@ def test_a_file_of_any_registry(kind: str, how: str, here: Path) -> None:
     one_line(lambda: REGISTRIES[kind]["mine.py:thing"] and None, "mine.py")
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("how", RAISES)
 def test_a_recipe_or_a_net_that_fails(how: str, here: Path) -> None:
     write(here / "mine.py", RAISES[how])

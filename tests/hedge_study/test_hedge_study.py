@@ -132,6 +132,7 @@ def test_examples_of_which_none_are_left_to_select_are_refused_at_once(monkeypat
         check_study(study(examples=2))
 
 
+@pytest.mark.slow
 def test_a_damaged_file_of_perturbed_examples_ends_the_study(done) -> None:
     """No trial is spent: without the file they are made again."""
     root, config, front = done

@@ -95,6 +95,7 @@ def test_photographs_of_any_size_are_cropped_by_ffcv(tmp_path: Path, mode: str) 
     assert torch.cat([ids for ids, _, _ in batches]).tolist() == list(range(500))
 
 
+@pytest.mark.slow
 def test_threads_and_memory_stop_growing(tmp_path: Path) -> None:
     spec = written(tmp_path, "synthetic:shape=3x64x64,classes=5,train=2000,test=20")
     loader = open_loader(spec, "train", LoaderConfig(batch_size=50, engine="ffcv", shuffle=True))

@@ -77,6 +77,7 @@ SETS = {
 WHOLE = pytest.param(None, id="whole", marks=pytest.mark.slow)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("each", [30, WHOLE])
 @pytest.mark.parametrize("name", SETS)
 def test_real_sets_are_delivered_alike_by_every_engine(

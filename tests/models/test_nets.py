@@ -137,6 +137,7 @@ def test_shapes(name, shape) -> None:
         assert model(torch.rand(1, *shape)).shape == (1, 7)
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(
     "name",
     [pytest.param(n, marks=pytest.mark.slow) if n == "resnet101" else n for n in NARROW],

@@ -32,6 +32,7 @@ def three(name: str, inputs: InputSpec, width: int) -> tuple[list[nn.Module], Si
     return nets, fused
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize(("name", "inputs", "width"), NETS)
 def test_rows_take_turns_among_the_nets(name, inputs, width) -> None:
     """Logits and statistics of a batch in train mode, gradients, logits in eval mode, weights."""

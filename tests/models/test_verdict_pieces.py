@@ -174,6 +174,7 @@ def net_of(name: str) -> nn.Module:
     return net.eval()
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("piece", [16, 13])
 def test_a_row_says_the_same_at_every_place_beside_all_neighbours(name: str, piece: int) -> None:

@@ -66,6 +66,7 @@ def undisturbed(tmp_path_factory) -> Path:
     return root
 
 
+@pytest.mark.slow
 def test_a_second_call_does_nothing_again(undisturbed: Path, monkeypatch) -> None:
     before = tables(undisturbed)
     monkeypatch.setattr(reproduce_module, "run_inline", None)

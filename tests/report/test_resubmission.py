@@ -171,6 +171,7 @@ def sure(m: int) -> Outcomes:
     )
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("m", [1, 2, 3])
 def test_a_defense_without_chance_has_the_numbers_of_one_draw(m: int) -> None:
     """All columns are those of the same net without a defense."""
@@ -259,6 +260,7 @@ def test_a_random_defense_has_the_shares_of_its_chances(m: int) -> None:
     near(found["defense/coin/any/risk/clean hypocritical"].value, some, mistakes)
 
 
+@pytest.mark.some(6)
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("m", [1, 2, 4])
 def test_who_comes_back_wins_more(m: int, seed: int) -> None:

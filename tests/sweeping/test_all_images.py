@@ -28,6 +28,7 @@ def every(quick: SweepConfig) -> SweepConfig:
     return replace(quick, base=base, selection="test", strategy="grid", lam=(0.0, 9.0))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_all_images_train_and_test_chooses(every: SweepConfig, root: Path, seeds: int) -> None:
     every = replace(every, seeds=seeds)

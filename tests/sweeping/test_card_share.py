@@ -67,6 +67,7 @@ def asked(root: Path) -> list[tuple[float, float]]:
     return [(float(need), float(share)) for need, share in map(str.split, lines)]
 
 
+@pytest.mark.slow
 def test_a_trial_gets_more_of_the_card_and_then_ends_the_study(needs, root: Path) -> None:
     told = f"^{re.escape(LINE)} \\(trial [24] is left to --resume\\)$"
     for resume in (False, True):

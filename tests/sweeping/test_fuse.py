@@ -104,6 +104,7 @@ def test_a_fused_sweep_is_the_sweep_but_for_rounding(grid, root, tmp_path) -> No
             torch.testing.assert_close(value, states[1][name], rtol=0, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_lambda_that_diverges_fails_its_own_trial(grid, root, calls) -> None:
     front = run(replace(grid, lam=(5.0, 1e30, 20.0), fuse=3), root)
     assert calls == [[5, 1e30, 20]]

@@ -48,6 +48,7 @@ def test_a_front_is_read_off_one_net(quick: SweepConfig, root: Path) -> None:
     assert [r.lam for r in front.results] == list(LAMS)
 
 
+@pytest.mark.slow
 def test_a_soup_lies_between_a_net_and_the_one_that_was_tuned_from_it(
     quick: SweepConfig, root: Path
 ) -> None:

@@ -18,6 +18,7 @@ NONE = 1e-30
 """A decay of which nothing is left: the average is the last net, to the bit."""
 
 
+@pytest.mark.slow
 def test_equal_nets_are_equal_on_every_page(quick: SweepConfig, root: Path) -> None:
     optimizer = replace(quick.base.optimizer, epochs=3)
     base = replace(quick.base, average_decay=NONE, optimizer=optimizer, model="mlp", width=8)

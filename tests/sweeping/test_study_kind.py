@@ -62,6 +62,7 @@ def test_a_kind_that_is_gone_is_one_line(own: Path, root: Path) -> None:
         study_of(text.replace("coins.py", "gone.py"))
 
 
+@pytest.mark.slow
 def test_kinds_are_not_compared(own: Path, quick, root: Path) -> None:
     main([str(own / "coins.py"), "--backend", "inline", "--storage", str(root)])
     sweep(replace(quick, trials=2), root=root, backend="inline")
@@ -69,6 +70,7 @@ def test_kinds_are_not_compared(own: Path, quick, root: Path) -> None:
         publish(["quick", "coins"], root)
 
 
+@pytest.mark.slow
 def test_a_sweep_opens_its_data_set_once(quick, root: Path, monkeypatch) -> None:
     opened, original = [], catalog.open_parts
 

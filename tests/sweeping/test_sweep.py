@@ -62,6 +62,7 @@ def test_a_study_leaves_what_design_says(quick: SweepConfig, root: Path) -> None
         assert RiskCounts.of(outcomes, attack="pgd-2", split="validation") == p.validation
 
 
+@pytest.mark.slow
 def test_the_search_is_told_validation_risks(quick: SweepConfig, root: Path) -> None:
     front = run(quick, root)
     told = {t.number: tuple(t.values) for t in search_of(root).trials}
@@ -104,6 +105,7 @@ def test_a_failed_trial_is_failed_and_the_sweep_goes_on(quick, root, monkeypatch
     assert [p.trial for p in run(quick, root).results] == [0, 2]  # and it stays that way
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("weight", "reason"),
     [
@@ -164,6 +166,7 @@ def test_resume_repeats_no_finished_trial(quick: SweepConfig, root: Path, monkey
     )
 
 
+@pytest.mark.slow
 def test_a_result_on_disk_is_told_not_repeated(quick, root: Path, monkeypatch) -> None:
     """Killed between the last file and the telling: the result counts."""
     ran: list[tuple[int, float]] = []
@@ -188,11 +191,13 @@ def test_a_finished_study_is_not_run_again(quick: SweepConfig, root: Path, monke
     assert ran == []
 
 
+@pytest.mark.slow
 def test_more_trials_extend_a_study(quick: SweepConfig, root: Path) -> None:
     run(replace(quick, trials=2), root)
     assert len(run(quick, root, resume=True).results) == 3
 
 
+@pytest.mark.slow
 def test_other_settings_are_refused_and_nothing_is_lost(quick, root: Path) -> None:
     front = run(quick, root)
     other = replace(quick, base=replace(quick.base, seed=1))
@@ -231,6 +236,7 @@ def test_cost_by_hand(quick: SweepConfig) -> None:
     assert trades.forwards == found.forwards + 2 * 2 * 100  # the clean reference of the KL
 
 
+@pytest.mark.slow
 def test_hours_of_a_study_pack_its_trials(quick: SweepConfig) -> None:
     """A trial of standard training, and two of many times its passes, on one to three cards."""
     base = replace(
@@ -245,6 +251,7 @@ def test_hours_of_a_study_pack_its_trials(quick: SweepConfig) -> None:
     assert one - two == pytest.approx(three, rel=0.03)  # 2 long + short, long + short, long
 
 
+@pytest.mark.slow
 def test_seeds_repeat_a_point_and_the_search_is_told_their_mean(quick, root: Path) -> None:
     config = replace(quick, strategy="grid", lam=(0.0,), seeds=2)
     front = run(config, root)
@@ -294,6 +301,7 @@ def test_only_deaths_under_the_same_driver_count(quick: SweepConfig, tmp_path: P
     assert study.begin_attempt("k", "driver 3") == []  # what broke it may be mended
 
 
+@pytest.mark.slow
 def test_a_trial_left_behind_is_stopped_and_is_no_score(quick, root: Path, monkeypatch) -> None:
     monkeypatch.setattr(ParetoHalving, "goes_on", lambda _self, trial, _rung, _mark: trial != 1)
     config = replace(quick, stopping=StoppingConfig(rungs=(1,), examples=50, steps=1))

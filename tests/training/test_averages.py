@@ -144,6 +144,7 @@ def interrupt(monkeypatch):
     return before
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("step", [3, 4, 7])
 def test_a_killed_run_has_the_average_and_the_best_of_one_that_was_not(
     tmp_path, interrupt, step

@@ -71,6 +71,7 @@ def counted(checkpoint: Checkpoint) -> RiskCounts:
 
 # TRADES' search starts where its gradient nearly vanishes, and follows its direction alone: there
 # rounding is of the gradient's own size. At a small rate that does not grow from step to step.
+@pytest.mark.some(1)
 @pytest.mark.parametrize(
     ("objective", "lr", "settings"),
     [
@@ -126,6 +127,7 @@ def message(config: TrainConfig) -> str:
     return str(caught.value)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("ill", [0, 1, 2])
 def test_a_net_that_diverges_fails_alone(tmp_path, ill: int) -> None:
     lams = (*LAMS[:ill], 1e30, *LAMS[ill:])
@@ -174,6 +176,7 @@ class KilledError(Exception):
     """Stands for a kill."""
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("step", [1, 3, 5])
 def test_a_run_that_was_killed_goes_on_as_it_was(tmp_path, monkeypatch, step: int) -> None:
     configs = with_lams(config_of("thrm"), (1.0, 1e30, 5.0))

@@ -39,6 +39,7 @@ def test_operations_of_a_plain_net_by_hand() -> None:
     assert each.joint == 4 * sum(sizes) + 2 * sum(sizes[1:])  # no gradient of the images
 
 
+@pytest.mark.slow
 def test_operations_of_the_published_nets() -> None:
     """0.56 and 5.2 billion multiplications with addition, as their papers have them."""
     resnet, wide = (flops_of(TrainConfig(model=m), CIFAR) for m in ("resnet18", "wrn28_10"))
@@ -80,6 +81,7 @@ def test_work_of_a_training_by_hand(config: TrainConfig) -> None:
     assert trades == Work(forwards=seen, crafts=steps * seen, joints=2 * seen)
 
 
+@pytest.mark.slow
 def test_hours_of_a_training_on_the_measured_card_by_hand(config: TrainConfig) -> None:
     each, done = flops_of(config, CIFAR), work(config)
     seconds = done.crafts * each.craft / 252e12 + done.joints * each.joint / 238e12

@@ -50,6 +50,7 @@ def test_p_rises_to_infinity_and_the_threshold_is_that_of_the_certificate(config
     assert training_.threshold == pytest.approx(2 * 0.1568 / 0.2009)
 
 
+@pytest.mark.slow
 def test_it_learns_and_no_attack_beats_its_certificate(config) -> None:
     checkpoint = train(config)
     model = checkpoint.model

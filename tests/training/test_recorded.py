@@ -57,6 +57,7 @@ def lines(caplog) -> list[str]:
     return [r.getMessage() for r in caplog.records if "unrecorded" in r.getMessage()]
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(
     ("objective", "lam", "precision", "accumulate"),
     each_once(
@@ -81,6 +82,7 @@ def test_recorded_training_is_training_to_the_bit(
     assert lines(caplog) == []
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("step", [4, 8, 10])
 def test_a_recorded_run_goes_on_in_the_middle_of_an_epoch(tmp_path, monkeypatch, step) -> None:
     """From a state of a plain run as from its own, with all that it recorded before forgotten; the

@@ -56,6 +56,7 @@ def undisturbed() -> str:
     return weights_hash(train(CONFIG).model)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("step", [1, 2, 5])
 def test_the_weights_are_those_of_a_run_without_a_crash(tmp_path, crash, step, undisturbed) -> None:
     interrupted(CONFIG, tmp_path, crash, step)

@@ -120,6 +120,7 @@ def assert_same_step(net: nn.Module, plain: nn.Module) -> None:
 SEARCH = {"eps": 0.1, "length": 0.04, "steps": 3}
 
 
+@pytest.mark.some(24)
 @pytest.mark.parametrize(("objective", "lam"), OBJECTIVES)
 @pytest.mark.parametrize("is_folded", [False, True])
 @pytest.mark.parametrize(

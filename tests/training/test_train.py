@@ -31,6 +31,7 @@ def test_lambda_zero_is_standard_training_to_the_bit(objective: str) -> None:
     assert weights(tiny(objective, lam=1e-9)) != standard  # a joint forward
 
 
+@pytest.mark.slow
 def test_the_config_gives_the_weights() -> None:
     config = tiny("thrm", lam=5.0)
     assert weights(config) == weights(config)

@@ -56,6 +56,7 @@ def means(row: Row) -> list[float]:
     return [cell.ours.mean if cell.ours else float("nan") for cell in row.cells]
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("item", ITEMS, ids=[item.key for item in ITEMS])
 def test_derived_risks_and_claims_are_the_printed_ones(item: Item) -> None:
     """18 rows of three accuracies and three risks, and what the paper says of them."""
@@ -173,6 +174,7 @@ def test_fronts_without_a_common_natural_risk() -> None:
     assert at_equal_natural_risk("claim", band).found is None
 
 
+@pytest.mark.slow
 def test_a_gap_says_which_nets_it_is_without() -> None:
     def answer(exam: Exam) -> Outcomes | None:
         place = net_of(exam).objective, net_of(exam).lam

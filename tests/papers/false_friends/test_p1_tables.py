@@ -71,6 +71,7 @@ def found(directions: tuple[Direction, ...]) -> dict[str, bool | None]:
     return {one.claim: one.found for one in directions}
 
 
+@pytest.mark.some(4)
 @named(TOTALS + MEANS)
 def test_cells_and_deviations_are_those_printed(item: Item) -> None:
     table = built_as_printed(item)
@@ -90,6 +91,7 @@ def test_cells_and_deviations_are_those_printed(item: Item) -> None:
     assert count == {"P1.T3": 54, "P1.T8": 36, "P1.T9": 12}.get(item.key, 45)
 
 
+@pytest.mark.some(4)
 @named(TOTALS + MEANS)
 def test_the_claims_hold_for_the_printed_numbers(item: Item) -> None:
     """All but one, which the deviations of untrained nets leave open under l_2."""

@@ -29,6 +29,7 @@ def test_every_key_is_there() -> None:
     assert {*LINEAR} == {"P2.F4", "P2.F10", "P2.F11", "P2.F12"}
 
 
+@pytest.mark.some(5)
 @pytest.mark.parametrize("key", [*TOYS, *LINEAR])
 def test_an_item_is_built_from_nothing(key) -> None:
     """Every claim of the papers about these models holds: they are exact."""
@@ -98,6 +99,7 @@ def regions(plot) -> list[tuple[float, float, float]]:
     return [(shape.x0, shape.x1, np.sign(shape.y1)) for shape in shapes]
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize(
     ("key", "index", "expected"),
     [

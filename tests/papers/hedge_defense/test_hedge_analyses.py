@@ -142,6 +142,7 @@ def test_what_is_shown_of_a_hedge_fits_its_images(images) -> None:
     assert 0 < len(ahead) < 441 and max(ahead) < 2.3026
 
 
+@pytest.mark.slow
 def test_rows_give_the_counts_of_the_analysis_draw_by_draw(net, images) -> None:
     ids, x, y = images
     rows = evaluate(
