@@ -60,6 +60,9 @@ fi
 }
 [ -x "$bin/uv" ] || "$bin/python" -m pip install --quiet "$(grep '^uv==' constraints.txt)"
 echo "setup: installing Python packages into ${bin%/bin}" >&2
-"$bin/uv" pip install --quiet --python "$bin/python" --constraints constraints.txt \
+# Compiled once: where PYTHONDONTWRITEBYTECODE is set, as in many images, every process of Ray's, and
+# every command, would compile all that it imports again, which takes as long as the imports.
+"$bin/uv" pip install --quiet --python "$bin/python" --constraints constraints.txt --compile-bytecode \
     --editable '.[ffcv,cluster]' "${groups[@]}"
+"$bin/python" -m compileall -q fftune
 printf '%s' "$wanted" > "$stamp"
