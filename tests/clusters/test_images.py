@@ -82,8 +82,8 @@ def test_setup_into_the_images_own_python(image: dict[str, str], tmp_path: Path)
     calls = (tmp_path / "calls").read_text().splitlines()
     assert calls[0] == f"python -m pip install --quiet uv=={PINS['uv']}"
     assert calls[1].startswith(f"{programs}/uv pip install --quiet --python {programs}/python")
-    assert "--constraints constraints.txt --editable .[ffcv,cluster]" in calls[1]
-    assert len(calls) == 2
+    assert "--constraints constraints.txt --compile-bytecode --editable .[ffcv,cluster]" in calls[1]
+    assert calls[2:] == ["python -m compileall -q fftune"]
     subprocess.run(setup, env=image, check=True, capture_output=True)  # nothing left to do
     assert (tmp_path / "calls").read_text().splitlines() == calls
 
