@@ -44,6 +44,7 @@ def place(empty_mlflow: Path) -> Iterator[Path]:
     shutil.rmtree(place)
 
 
+@pytest.mark.some(1)
 @needs_root
 @pytest.mark.parametrize("home", ["missing", "closed", "unknown"])
 def test_what_needs_no_home_works_without_one(place: Path, home: str) -> None:

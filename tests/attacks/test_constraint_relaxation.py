@@ -114,6 +114,7 @@ class Example:
         return float(self.clean.std(correction=0))
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("goal", ["adversarial", "hypocritical"])
 @pytest.mark.parametrize(("steps", "targets"), [(45, 2), (30, 0), (7, 9)])

@@ -59,6 +59,7 @@ def labels(clean: Tensor, goal: str) -> Tensor:
     return order[:, 1] if goal in ("targeted", "hypocritical") else order[:, 0]
 
 
+@pytest.mark.some(3)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("goal", ["adversarial", "targeted", "hypocritical", "stability"])
 def test_every_iterate_is_that_of_the_algorithm(goal, norm) -> None:
@@ -91,6 +92,7 @@ def restarted(x: Tensor, job: int, norm: str) -> Tensor:
     return start(x, half, ExampleNoise(NOISE.fold("fab", job), torch.arange(len(x)) + 5))
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("targets", [0, 2])
 def test_the_first_restart_begins_at_x_and_later_ones_at_half_the_radius(targets, norm) -> None:

@@ -36,7 +36,7 @@ def names(value: object) -> str:
     return str(value)
 
 
-@pytest.mark.some(40)
+@pytest.mark.some(27)
 @pytest.mark.parametrize(("search", "case"), CASES, ids=names)
 @settings(max_examples=4, deadline=None, derandomize=True)
 @given(

@@ -75,6 +75,7 @@ def test_three_seeds_of_the_attackers_stand_beside_the_headline(file, root, caps
     assert "adversarial worst case: not known" in said  # PGD takes all its steps
 
 
+@pytest.mark.slow
 def test_a_killed_evaluation_goes_on_where_it_was(file, root, tmp_path, caplog) -> None:
     net = [f"--model={file}:net", "--data=digits", "--battery=risks", "--examples=120"]
     few = ["--battery.steps=3", "--battery.block-size=8"]
@@ -99,6 +100,7 @@ def test_a_killed_evaluation_goes_on_where_it_was(file, root, tmp_path, caplog) 
     assert Outcomes.read(rows).table.equals(whole.table)
 
 
+@pytest.mark.slow
 def test_targets_have_a_bar_for_every_class(file, tmp_path, capsys, caplog) -> None:
     few = ["--battery.steps=2", "--battery.examples=40", f"--rows={tmp_path / 'r.parquet'}"]
     main(["--model", f"{file}:net", "--battery=targets", "--data=digits", *few])

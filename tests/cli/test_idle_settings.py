@@ -44,6 +44,7 @@ IDLE = {
 VERBS = {"evaluate": evaluate, "train": train, "sweep": sweep, "doctor": doctor}
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize(
     ("verb", "words"), [(verb, words) for verb, every in IDLE.items() for words in every]
 )

@@ -66,6 +66,7 @@ def lightning(path: Path) -> nn.Module:
     return net
 
 
+@pytest.mark.slow
 def test_a_lightning_checkpoint_from_flags_to_rows(here: Path, capsys) -> None:
     net = lightning(here / "last.ckpt")
     model = ["--model", "net.py:net", "--weights", "last.ckpt", "--data", "digits"]

@@ -45,6 +45,7 @@ def store(trained: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize(
     ("name", "label", "folder"),
     [

@@ -129,6 +129,7 @@ def test_what_is_no_data_set_is_one_line(data: Any, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_a_training_takes_them(monkeypatch) -> None:
     import fftune as ff
 

@@ -65,6 +65,7 @@ def run_shell(block: Block) -> str:
     return printed.getvalue()
 
 
+@pytest.mark.some(8)
 @pytest.mark.parametrize(
     "page",
     [

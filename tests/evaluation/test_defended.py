@@ -446,6 +446,7 @@ class Kept:
 RUNS: list[Kept] = []
 
 
+@pytest.mark.slow
 def test_summary_and_metrics_tell_every_rule_attack_and_search_behind_a_defense(
     outcomes, tmp_path, monkeypatch, caplog
 ) -> None:

@@ -65,7 +65,7 @@ def test_a_defenses_steps_are_recorded_too(toy, blobs) -> None:
     assert found(toy, few, battery, defense=defense)[0].table.equals(plain.table)
 
 
-@pytest.mark.some(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["risks", "ensemble"])
 def test_sizes_of_a_gpu_move_no_verdict(toy, blobs, name: str, monkeypatch) -> None:
     """Its widths, buckets, chunks and padded pieces, on a CPU that records."""

@@ -83,7 +83,7 @@ def test_a_file_of_any_registry(kind: str, how: str, here: Path) -> None:
     one_line(lambda: REGISTRIES[kind]["mine.py:thing"] and None, "mine.py")
 
 
-@pytest.mark.some(6)
+@pytest.mark.some(4)
 @pytest.mark.parametrize("how", RAISES)
 def test_a_recipe_or_a_net_that_fails(how: str, here: Path) -> None:
     write(here / "mine.py", RAISES[how])
@@ -103,6 +103,7 @@ def test_a_recipe_that_returns_something_else(returned: str, here: Path) -> None
     one_line(lambda: sweep.main(["mine.py"]), "mine.py")
 
 
+@pytest.mark.some(4)
 @pytest.mark.parametrize("how", FORWARDS)
 def test_a_net_that_answers_wrongly(how: str, here: Path) -> None:
     write(here / "mine.py", NET.format(body=FORWARDS[how]))

@@ -173,6 +173,7 @@ def test_substandard_data_lie_in_the_task_that_made_them(tmp_path) -> None:
     assert found is not None and found.name == config.data.name
 
 
+@pytest.mark.slow
 def test_an_analysis_is_given_its_nets_images_and_settings(tmp_path) -> None:
     analysis = Analysis(
         run=f"{__name__}:keys_of", nets=(MLP, replace(MLP, seed=1)), settings=(("k", 3),)

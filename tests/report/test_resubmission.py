@@ -232,6 +232,7 @@ def near(found: float, truth: float, n: float) -> None:
     assert abs(found - truth) < 4.5 * sqrt(truth * (1 - truth) / n)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("m", [1, 3, 5])
 def test_a_random_defense_has_the_shares_of_its_chances(m: int) -> None:
     """Wrong with chance p: in more than half of m draws, and in any, in closed form."""

@@ -44,6 +44,7 @@ def test_all_images_train_and_test_chooses(every: SweepConfig, root: Path, seeds
     assert config.data.validation_size == 0
 
 
+@pytest.mark.slow
 def test_no_number_of_validation_is_made_up(every: SweepConfig, root: Path) -> None:
     front = sweep(every, root=root, backend="inline")
     data = json.loads((root / "studies/quick/front.json").read_text())

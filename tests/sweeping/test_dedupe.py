@@ -83,7 +83,7 @@ def test_a_space_with_nothing_left_is_tried_again() -> None:
     assert found[4] == {"objective": "thrm"}
 
 
-@pytest.mark.some(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", ["gp", "tpe"])
 def test_searches_that_like_no_defense_best_try_it_once(strategy: Literal["gp", "tpe"]) -> None:
     config = HedgeSweep(strategy=strategy, trials=16)

@@ -62,6 +62,7 @@ def test_lambdas_go_in_groups_and_zero_alone(grid: SweepConfig) -> None:
     assert largest_group(replace(grid, fuse=1)) == largest_group(replace(grid, lam=(0, 5))) == ()
 
 
+@pytest.mark.slow
 def test_each_trial_has_its_net_as_if_it_were_trained_alone(grid, root, calls) -> None:
     front = run(grid, root)
 

@@ -68,6 +68,7 @@ def test_killed_at_random_moments_the_front_is_the_same(
     assert_each_trial_counts_once(config, root)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_just_before_a_result_is_on_disk(quick, root: Path, monkeypatch, seeds) -> None:
     """MLflow does not call finished what will be done again."""

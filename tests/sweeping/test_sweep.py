@@ -72,6 +72,7 @@ def test_the_search_is_told_validation_risks(quick: SweepConfig, root: Path) -> 
     }
 
 
+@pytest.mark.slow
 def test_mlflow_holds_a_run_a_trial(quick: SweepConfig, root: Path) -> None:
     front = run(quick, root)
     client = mlflow.MlflowClient(f"sqlite:///{root / 'mlflow.db'}")
@@ -96,6 +97,7 @@ def test_grid_trains_the_lambdas_it_is_given(quick: SweepConfig, root: Path) -> 
     assert [t.params["lam"] for t in search_of(root).trials] == [5, 0, 20]
 
 
+@pytest.mark.slow
 def test_a_failed_trial_is_failed_and_the_sweep_goes_on(quick, root, monkeypatch) -> None:
     fail_at(monkeypatch, {1})
     front = run(quick, root)

@@ -93,6 +93,7 @@ def test_nets_side_by_side_are_the_nets_alone(objective, lr, settings) -> None:
     assert counted(fused) == counted(alone)
 
 
+@pytest.mark.slow
 def test_a_batch_in_parts_is_cut_as_alone() -> None:
     config = config_of("thrm")
     config = replace(config, optimizer=replace(config.optimizer, accumulate=5))

@@ -108,6 +108,7 @@ def test_nine_equal_trials_on_four_cards_take_three_rounds() -> None:
     assert makespan([], 2) == 0
 
 
+@pytest.mark.slow
 def test_jobs_are_packed_not_divided(config: TrainConfig) -> None:
     jobs = [Job(training=work(config))] * 3
     alone = described_hours(told(jobs[:1], config, "h200", 1))
@@ -127,6 +128,7 @@ def test_a_training_of_several_workers_takes_as_many_cards(config: TrainConfig) 
         told(jobs, both, "h200", 1)
 
 
+@pytest.mark.slow
 def test_the_device_at_hand_is_measured_within_two_seconds(config: TrainConfig) -> None:
     rate = measure(config, CIFAR, flops_of(config, CIFAR))
     assert rate.device == "cpu" and rate.images == 1 and 1 <= rate.n <= 5

@@ -24,6 +24,7 @@ def weights(config: TrainConfig) -> str:
     return weights_hash(train(config).model)
 
 
+@pytest.mark.some(1)
 @pytest.mark.parametrize("objective", ["thrm", "trades"])
 def test_lambda_zero_is_standard_training_to_the_bit(objective: str) -> None:
     standard = weights(tiny("standard"))

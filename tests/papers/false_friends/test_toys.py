@@ -76,6 +76,7 @@ def test_precision_is_highest_where_it_says() -> None:
     assert max(near) == near[1]
 
 
+@pytest.mark.some(2)
 @pytest.mark.parametrize("b", [0.05, 0.3, 0.5, 0.7, 0.9])
 def test_pgd_finds_the_closed_form_for_both_goals(b) -> None:
     """Every crossing that exists, and none that does not; a row of points is the grid's error."""

@@ -58,6 +58,7 @@ def test_trainings_of_all_tables_are_as_many_as_by_hand() -> None:
     }
 
 
+@pytest.mark.slow
 def test_passes_of_a_training_are_those_of_the_paper() -> None:
     """110 epochs of 50,000 images, ten steps of crafting and a joint step of both halves."""
     task = task_of(Net(objective="trades", lam=6.0), FULL, {})
@@ -130,6 +131,7 @@ def test_a_dry_run_plans_published_nets_whose_weights_are_not_here(tmp_path, mon
     require_weights(["P2.T1"], Setup())  # stand-ins are trained
 
 
+@pytest.mark.slow
 def test_published_nets_cost_what_they_are() -> None:
     """WideResNet-70-16 has 38.8 giga products and 267 million weights."""
     nets = {net.name: net for net in packaged_zoo() if net.data == "cifar10"}
