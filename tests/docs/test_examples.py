@@ -65,7 +65,6 @@ def run_shell(block: Block) -> str:
     return printed.getvalue()
 
 
-@pytest.mark.some(8)
 @pytest.mark.parametrize(
     "page",
     [
