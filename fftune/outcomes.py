@@ -152,9 +152,9 @@ class Outcomes:
         """Distinct values of a column."""
         return set(self.table[column].unique().to_pylist())
 
-    def to_pandas(self, *columns: str) -> "pd.DataFrame":
-        """Convert to a pandas frame, of all columns if none is named."""
-        frame: pd.DataFrame = self.table.select(columns or self.table.column_names).to_pandas()
+    def to_pandas(self) -> "pd.DataFrame":
+        """Convert to a pandas frame."""
+        frame: pd.DataFrame = self.table.to_pandas()
         return frame
 
     def __len__(self) -> int:

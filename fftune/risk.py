@@ -9,10 +9,6 @@ from fftune.outcomes import CERTIFIED, Outcomes
 
 Z = 1.959963984540054
 """Quantile .975 of the standard normal distribution."""
-VERDICTS = ("y", "pred_clean_defended", "pred_pert")
-"""Columns that say what became of an example."""
-TRIED = ("id", "attack", "goal", "target")
-"""Columns that say which attack was tried on which example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +88,7 @@ class RiskCounts:
         Raises:
             DataError: a goal is missing, or the two goals do not cover the same examples.
         """
-        frame = outcomes.to_pandas("attack", "split", "goal", "id", *VERDICTS)
+        frame = outcomes.to_pandas()
         frame = frame[(frame["attack"] == attack) & (frame["split"] == split)]
         adv, hyp = (
             frame[frame["goal"] == goal].reset_index() for goal in ("adversarial", "hypocritical")
@@ -116,7 +112,7 @@ class RiskCounts:
     @classmethod
     def of_friend(cls, outcomes: Outcomes) -> "RiskCounts":
         """Count the rows of one hypocritical attack; the adversarial counts stay 0."""
-        frame = outcomes.where(goal="hypocritical").to_pandas(*VERDICTS)
+        frame = outcomes.where(goal="hypocritical").to_pandas()
         wrong, right_hyp = clean_prediction(frame) != frame["y"], frame["pred_pert"] == frame["y"]
         return cls(
             total=len(frame),
@@ -232,7 +228,7 @@ class UnionCounts:
         Raises:
             DataError: there are no rows, or an example has several clean predictions.
         """
-        frame = outcomes.to_pandas("split", "protocol", *TRIED, *VERDICTS)
+        frame = outcomes.to_pandas()
         frame = frame[(frame["split"] == split) & (frame["protocol"] != CERTIFIED)]
         if not len(frame):
             raise DataError(f"there are no outcomes on {split!r}")
@@ -320,9 +316,9 @@ def tried_by_all(frame: Any) -> list[int]:
     Args:
         frame: a pandas table of rows.
     """
-    frame = frame.loc[frame["attack"] != "canary", list(TRIED)]
-    # The target of a hypocritical attack is the example's own label.
-    target = frame["target"].where(frame["goal"] == "targeted", -1)
+    frame = frame[frame["attack"] != "canary"]
+    # The target of a hypocritical attack is the example's own label: it tells no attacks apart.
+    target = frame["target"] * (frame["goal"] == "targeted")
     attack = frame.groupby(["attack", "goal", target], observed=True).ngroup()
     each = attack.groupby(frame["id"]).nunique()
     tried: list[int] = each.index[each == attack.nunique()].tolist()
