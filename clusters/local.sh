@@ -36,7 +36,9 @@ for port in sys.argv[1:]:
     try:
         socket.create_server(("127.0.0.1", int(port))).close()
     except OSError:
-        sys.exit(print(port))
+        sys.exit(print(port, "is in use"))
+    except OverflowError:
+        sys.exit(print(port, "is none"))
 PYTHON
 }
 answers() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
@@ -60,9 +62,12 @@ tell_ports() {
 start() {
     [ -x "$venv/bin/ray" ] || die "no ray in $venv; run make setup first"
     alive && die "already running (pid $(cat "$state/pid")); stop it first"
-    local taken
+    local p taken
+    for p in "$port" "$dashboard" "$client" "$agent" "$workers"; do
+        [[ $p =~ ^[0-9]+$ ]] || die "port $p is none; choose another (see the head of this file)"
+    done
     taken=$(first_taken "$port" "$dashboard" "$client" "$agent" $((agent + 1)) $((agent + 2)) $((agent + 3)))
-    [ -z "$taken" ] || die "port $taken is in use; choose another (see the head of this file)"
+    [ -z "$taken" ] || die "port $taken; choose another (see the head of this file)"
     umask 077
     mkdir -p "$state"
     # Sockets live below the temporary folder, and their paths must be short.

@@ -129,7 +129,7 @@ def ports_told() -> Iterator[None]:
 
 
 BELOW_CONNECTIONS = range(25_000, 32_768)
-"""Ports which no system gives to a connection of its own accord, and Ray to no worker."""
+"""Ports that systems give to no connection unless they are told to, nor Ray to a worker."""
 
 
 def _free_ports(count: int) -> list[int]:

@@ -99,6 +99,22 @@ def test_a_port_in_use_is_one_line(env: dict[str, str], name: str, after: int) -
     assert started.stderr == wanted
 
 
+@pytest.mark.parametrize(
+    ("name", "port"),
+    [
+        *(("PORT", port) for port in ("99999", "-1", "6391.5", "auto")),
+        *(("AGENT_PORT", port) for port in ("99999", "65533", "auto")),
+        ("WORKER_PORTS", "auto"),
+    ],
+)
+def test_what_is_no_port_is_one_line(env: dict[str, str], name: str, port: str) -> None:
+    started = run("start", env | {f"FFTUNE_RAY_{name}": port})
+    assert (started.returncode, started.stdout) == (2, "")
+    none = int(port) + 3 if port == "65533" else port
+    wanted = f"local.sh: port {none} is none; choose another (see the head of this file)\n"
+    assert started.stderr == wanted
+
+
 def test_a_port_taken_while_the_head_starts_ends_it(env: dict[str, str], tmp_path: Path) -> None:
     started = run("start", env | {"TAKEN": ""})
     assert (started.returncode, started.stdout) == (2, "")
