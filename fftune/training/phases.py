@@ -110,7 +110,8 @@ def _open_data(config: TrainConfig) -> TrainingData:
         phases.append(found)
     validation = None
     every = config.validate_every
-    if every != 0:
+    # Of phases, the data set that they are made of need not be there where nothing validates.
+    if every or (every is None and config.data.validation_size != 0):
         found = place_framed(config.data, "validation")
         some = len(found.rows) > 0
         require("validate_every", some or every is None, "0 without data.validation_size", every)

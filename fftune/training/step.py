@@ -251,12 +251,26 @@ def _may_record(group: ProcessGroup, hooks: TrainingHooks | None, device: str) -
     return not reason
 
 
+def overrun(module: nn.Module) -> bool:
+    """Tell a convolution whose gradient, channels last, overruns its memory (oneDNN issue 6035)."""
+    if not isinstance(module, nn.Conv2d):
+        return False
+    single, strided = set(module.kernel_size) == {1}, max(module.stride) > 1
+    return single and strided and module.in_channels // module.groups < 16
+
+
 def layout_of(model: nn.Module, inputs: InputSpec, device: str) -> torch.memory_format:
     """Lay the net's weights channels last, where it then answers as it did; the layout it has.
 
     That is a quarter faster on a CPU, and what an accelerator's convolutions want. A net that
     takes `view` of a convolution's output cannot have it.
     """
+    if device == "cpu" and any(map(overrun, model.modules())):
+        log.info(
+            "trained with channels first: of a strided 1x1 convolution of fewer than 16 channels "
+            "oneDNN computes wrong gradients where they are last, or crashes"
+        )
+        return torch.contiguous_format
     pixels = probe_pixels(inputs, device)
     with eval_mode(model), torch.random.fork_rng(devices=[]):
         try:

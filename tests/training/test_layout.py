@@ -1,3 +1,4 @@
+import copy
 import logging
 from pathlib import Path
 
@@ -70,3 +71,37 @@ def test_weights_lie_channels_last_where_the_net_answers_as_before(
     for name, value in before.items():
         assert torch.equal(net.state_dict()[name], value)
     assert said in caplog.text and bool(said) == ("channels first" in caplog.text)
+
+
+def shortcut(channels: int, stride: int = 2, *, kernel: int = 1) -> nn.Module:
+    last = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 5))
+    return nn.Sequential(
+        nn.Conv2d(3, channels, 3, padding=1), nn.Conv2d(channels, 16, kernel, stride), last
+    )
+
+
+@pytest.mark.parametrize(
+    ("net", "last"),
+    [
+        (shortcut(8), False),
+        (shortcut(15), False),
+        (shortcut(8, 3), False),
+        (shortcut(16), True),
+        (shortcut(8, 1), True),
+        (shortcut(8, kernel=3), True),
+        (nn.Sequential(shortcut(16), nn.Identity()), True),
+    ],
+)
+def test_gradients_are_right_where_onednn_writes_past_them(net, last, caplog) -> None:
+    """Of strided 1x1 convolutions of few channels, channels last: wrong, or the process ends."""
+    caplog.set_level(logging.INFO)
+    inputs = InputSpec(shape=(3, 56, 56), classes=5, mean=(0.5,) * 3, std=(0.5,) * 3)
+    x, y = torch.rand(4, *inputs.shape), torch.arange(4)
+    exact = copy.deepcopy(net).double()
+    layout = layout_of(net, inputs, "cpu")
+    assert layout == (torch.channels_last if last else torch.contiguous_format)
+    assert last != ("oneDNN computes wrong gradients" in caplog.text)
+    nn.functional.cross_entropy(net(x.contiguous(memory_format=layout)), y).backward()
+    nn.functional.cross_entropy(exact(x.double()), y).backward()
+    for found, known in zip(net.parameters(), exact.parameters(), strict=True):
+        torch.testing.assert_close(found.grad.double(), known.grad, rtol=1e-3, atol=1e-5)
