@@ -64,7 +64,7 @@ start() {
     alive && die "already running (pid $(cat "$state/pid")); stop it first"
     local p taken
     for p in "$port" "$dashboard" "$client" "$agent" "$workers"; do
-        [[ $p =~ ^[0-9]+$ ]] || die "port $p is none; choose another (see the head of this file)"
+        [[ $p =~ ^[1-9][0-9]*$ ]] || die "port $p is none; choose another (see the head of this file)"
     done
     taken=$(first_taken "$port" "$dashboard" "$client" "$agent" $((agent + 1)) $((agent + 2)) $((agent + 3)))
     [ -z "$taken" ] || die "port $taken; choose another (see the head of this file)"

@@ -251,7 +251,7 @@ def _may_record(group: ProcessGroup, hooks: TrainingHooks | None, device: str) -
     return not reason
 
 
-def overrun(module: nn.Module) -> bool:
+def _overruns(module: nn.Module) -> bool:
     """Tell a convolution whose gradient, channels last, overruns its memory (oneDNN issue 6035)."""
     if not isinstance(module, nn.Conv2d):
         return False
@@ -263,9 +263,9 @@ def layout_of(model: nn.Module, inputs: InputSpec, device: str) -> torch.memory_
     """Lay the net's weights channels last, where it then answers as it did; the layout it has.
 
     That is a quarter faster on a CPU, and what an accelerator's convolutions want. A net that
-    takes `view` of a convolution's output cannot have it.
+    takes `view` of a convolution's output cannot have it, nor on a CPU one that `_overruns`.
     """
-    if device == "cpu" and any(map(overrun, model.modules())):
+    if device == "cpu" and any(map(_overruns, model.modules())):
         log.info(
             "trained with channels first: of a strided 1x1 convolution of fewer than 16 channels "
             "oneDNN computes wrong gradients where they are last, or crashes"

@@ -102,8 +102,8 @@ def test_a_port_in_use_is_one_line(env: dict[str, str], name: str, after: int) -
 @pytest.mark.parametrize(
     ("name", "port"),
     [
-        *(("PORT", port) for port in ("99999", "-1", "6391.5", "auto")),
-        *(("AGENT_PORT", port) for port in ("99999", "65533", "auto")),
+        *(("PORT", port) for port in ("0", "06391", "99999", "-1", "6391.5", "auto")),
+        *(("AGENT_PORT", port) for port in ("08", "99999", "65533", "auto")),
         ("WORKER_PORTS", "auto"),
     ],
 )
