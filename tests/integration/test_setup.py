@@ -24,6 +24,11 @@ def test_every_package_of_the_card_is_installed_at_its_pin() -> None:
     assert {name: version(name) for name in card} == {name: PINS[name] for name in card}
 
 
+def test_no_package_slows_the_start_of_every_process_of_rays() -> None:
+    """Ray imports jsonschema, and that, where it finds it, a grammar that takes 1.7 s to build."""
+    assert "rfc3987-syntax" not in PINS
+
+
 @pytest.mark.slow
 def test_ffcv_and_torchvision_import() -> None:
     """torchvision's operators are compiled against one torch: a mismatch shows here."""
