@@ -59,25 +59,31 @@ def kill_a_worker(of: int, states: Path, alive: Callable[[], bool]) -> None:
     workers[-1].kill()
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory) -> Path:
+    """Where one process has trained the plain net, without any mishap."""
+    root = tmp_path_factory.mktemp("alone")
+    finished(train(root, *PLAIN, "--name", "alone"))
+    return root
+
+
 def assert_alike(alone: list[float], pair: list[float]) -> None:
     assert len(alone) == len(pair) == 60
     assert max(abs(a - b) for a, b in zip(alone, pair, strict=True)) <= 1e-4
 
 
-def test_a_killed_worker_is_replaced_and_nothing_is_lost(root: Path) -> None:
-    """Two workers, one killed mid-run: the losses of one process without any mishap."""
-    finished(train(root, *PLAIN, "--name", "alone"))
+def test_a_killed_worker_is_replaced_and_nothing_is_lost(root: Path, alone: Path) -> None:
+    """Two workers, one killed mid-run: the losses of one process."""
     run = train(root, *PLAIN, "--name", "pair", "--workers", "2", "--save-seconds", "0")
     states = root / "runs/pair/states/states.json"
     kill_a_worker(run.pid, states, lambda: run.poll() is None)
     assert "going on after epoch" in finished(run)
-    assert_alike(losses(root, "alone"), losses(root, "pair"))
+    assert_alike(losses(alone, "alone"), losses(root, "pair"))
 
 
-def test_the_same_as_a_job(cluster: dict[str, str]) -> None:
+def test_the_same_as_a_job(cluster: dict[str, str], alone: Path) -> None:
     """Its workers are the head's children, not the job's."""
     root = Path(cluster["FFTUNE_STORAGE"])
-    finished(train(root, *PLAIN, "--name", "alone"))
     pair = [*PLAIN, "--name", "pair", "--workers", "2", "--save-seconds", "0"]
     head = int(Path(cluster["FFTUNE_CLUSTER_DIR"], "pid").read_text())
     with ThreadPoolExecutor() as beside:
@@ -86,12 +92,11 @@ def test_the_same_as_a_job(cluster: dict[str, str]) -> None:
         done = job.result()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "going on after epoch" in done.stdout
-    assert_alike(losses(root, "alone"), losses(root, "pair"))
+    assert_alike(losses(alone, "alone"), losses(root, "pair"))
 
 
-def test_a_killed_trainer_goes_on_when_asked(root: Path) -> None:
+def test_a_killed_trainer_goes_on_when_asked(root: Path, alone: Path) -> None:
     """Bit for bit: one process, killed without grace, resumed by the same command."""
-    finished(train(root, *PLAIN, "--name", "alone"))
     flags = [*PLAIN, "--name", "killed", "--save-seconds", "0"]
     run = train(root, *flags)
     states = root / "runs/killed/states/states.json"
@@ -106,9 +111,9 @@ def test_a_killed_trainer_goes_on_when_asked(root: Path) -> None:
     )
     assert refused.returncode == 2
     assert "going on after epoch" in finished(train(root, *flags, "--resume"))
-    assert losses(root, "killed") == losses(root, "alone")
-    hashes = {read_spec(root / "runs" / name / "checkpoint").hash for name in ("alone", "killed")}
-    assert len(hashes) == 1
+    assert losses(root, "killed") == losses(alone, "alone")
+    ended = root / "runs/killed", alone / "runs/alone"
+    assert len({read_spec(run / "checkpoint").hash for run in ended}) == 1
 
 
 def test_more_workers_than_the_cluster_holds(root: Path) -> None:
@@ -118,37 +123,34 @@ def test_more_workers_than_the_cluster_holds(root: Path) -> None:
     assert "fftune: training needs 50 CPUs, the cluster has" in log.splitlines()[-1]
 
 
-@pytest.fixture
-def betons(tmp_path: Path) -> Path:
-    """A data root with Tiny-ImageNet-20 and the photographs in FastAT's three sizes."""
-    if not (DATASETS / "tiny-imagenet-200").is_dir():
+def beton(root: Path, name: str, folder: str, *flags: str) -> None:
+    """Write an FFCV file of images into a data root."""
+    if not (DATASETS / folder).is_dir():
         pytest.skip("no real images")
-    write = [sys.executable, "-m", "fftune.data", "write"]
-    sources = {"tiny-imagenet": "tiny-imagenet-200", "imagenet": "imagenet-sample"}
-    for name, folder in sources.items():
-        phases = [["--phase", str(n)] for n in (1, 2, 3)] if name == "imagenet" else [[]]
-        for phase in phases:
-            source = ["--source", str(DATASETS / folder), "--out", str(tmp_path)]
-            subprocess.run([*write, name, *source, *phase], check=True)
-    return tmp_path
+    source = ["--source", str(DATASETS / folder), "--out", str(root)]
+    write = [sys.executable, "-m", "fftune.data", "write", name]
+    subprocess.run([*write, *source, *flags], check=True)
 
 
-def test_tiny_imagenet_through_ffcv_on_two_workers(root: Path, betons: Path) -> None:
-    """Two epochs of THRM with a narrow ResNet-18, from a beton."""
+def test_tiny_imagenet_through_ffcv_on_two_workers(root: Path) -> None:
+    """Two epochs of THRM with a narrow ResNet-18."""
+    beton(root, "tiny-imagenet", "tiny-imagenet-200")
     flags = (
         "--data tiny-imagenet --scale full --data.train-size 512 --engine ffcv --width 8 "
         "--optimizer.epochs 2 --optimizer.batch-size 64 --attack.steps 2 --workers 2 --name tiny"
     )
-    log = finished(train(root, *flags.split(), FFTUNE_DATA=str(betons)))
+    log = finished(train(root, *flags.split(), FFTUNE_DATA=str(root)))
     found = losses(root, "tiny")
     assert len(found) == 2
     assert found[1] < found[0]
     assert "2 epochs" in log
 
 
-def test_the_three_phases_of_fast_at_on_photographs(root: Path, betons: Path) -> None:
-    recipe = Path(__file__).parents[2] / "experiments/2026-11-21-fast-at-photographs.py"
-    finished(train(root, "--name", "photos", recipe=str(recipe), FFTUNE_DATA=str(betons)))
+def test_the_three_phases_of_fast_at_on_photographs(root: Path) -> None:
+    for phase in "123":
+        beton(root, "imagenet", "imagenet-sample", "--phase", phase)
+    recipe = CHECKOUT / "experiments/2026-11-21-fast-at-photographs.py"
+    finished(train(root, "--name", "photos", recipe=str(recipe), FFTUNE_DATA=str(root)))
     history = read_history(root / "runs/photos/history.parquet")
     assert len(history) == 3
     assert all(0 <= epoch.robust_accuracy <= 1 for epoch in history)
