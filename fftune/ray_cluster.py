@@ -14,12 +14,12 @@ from random import SystemRandom
 from typing import Any
 from uuid import uuid4
 
-from fftune.ray_waits import rays_waits
+from fftune.ray_settings import rays_settings
 
 # Ray reads these when it is imported.
 os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")  # listeners on loopback only
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.update(rays_waits())
+os.environ.update(rays_settings())
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # it would connect once they run
 os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # its boxes turn to noise in a job's log
 os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # Ctrl-C is ours: see fftune.cli.options

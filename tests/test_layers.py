@@ -44,7 +44,7 @@ RANKS = {
     "ray_head": 5,
     "ray_lines": 5,
     "ray_signals": 5,
-    "ray_waits": 5,
+    "ray_settings": 5,
     "ray_cluster": 6,
     "threat": 5,
     "models": 5,

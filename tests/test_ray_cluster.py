@@ -7,6 +7,7 @@ import re
 import runpy
 import signal
 import stat
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,8 @@ from ray.exceptions import AuthenticationError
 from fftune import named_code
 from fftune.config import Resources
 from fftune.errors import ClusterError, ConfigError
+from fftune.ray_settings import WAITS
 from fftune.ray_signals import let_cpp_install, signals_kept, worker
-from fftune.ray_waits import WAITS
 from fftune.sweeping.ray_tune import at_once
 
 
@@ -326,6 +327,35 @@ def at_sigterm() -> int:
     action = ctypes.create_string_buffer(256)
     assert ctypes.CDLL(None).sigaction(signal.SIGTERM, None, action) == 0
     return int.from_bytes(action.raw[: ctypes.sizeof(ctypes.c_void_p)], sys.byteorder)
+
+
+def started_with(**settings: str) -> subprocess.CompletedProcess[str]:
+    """A process that does what commands do before they import Ray."""
+    code = "import sys, fftune.ray_settings as s; s.rays_settings(); print('ray' in sys.modules)"
+    program = ["from fftune.cli.options import run", "def check(_):", f"    {code}"]
+    program += ["check.__module__ = 'fftune.cli.sweep'", "run(check, [])"]
+    command = [sys.executable, "-c", "\n".join(program)]
+    env = {**os.environ, **settings}
+    return subprocess.run(command, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("value", ["high", "1.5", ""])
+@pytest.mark.some(1)
+def test_a_setting_that_ray_cannot_read_is_one_line(value: str) -> None:
+    """Ray's C++ would end the process by SIGSEGV; beside it are settings that it can read."""
+    done = started_with(
+        RAY_worker_niceness=value,
+        RAY_event_stats="false",
+        RAY_memory_usage_threshold=".9",
+        RAY_of_no_such_name="x",
+    )
+    told = f"fftune: environment variable RAY_worker_niceness is {value!r}, which Ray cannot read\n"
+    assert (done.returncode, done.stderr) == (2, told)
+
+
+def test_settings_that_ray_can_read_pass() -> None:
+    done = started_with(RAY_event_stats="false", RAY_memory_usage_threshold=".9")
+    assert (done.returncode, done.stdout) == (0, "False\n"), done.stderr
 
 
 @pytest.mark.parametrize("name", WAITS)
