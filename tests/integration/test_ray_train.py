@@ -1,5 +1,6 @@
 """One net trained by two processes on Ray Train: the card's path, on a CPU."""
 
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import pytest
 from fftune.models.specs import read_spec
 from fftune.training.history import read_history
 from tests.integration.test_ffcv_real import DATASETS
-from tests.integration.test_jobs import cluster, settings, submit
+from tests.integration.test_jobs import RAY, cluster, settings, sh
 
 __all__ = ["cluster", "settings"]
 
@@ -23,7 +24,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray"), pytest.mark.time
 
 CHECKOUT = Path(__file__).parents[2]
 NETS = Path("tests/training/user_net.py")
-PLAIN = ["--model", f"{NETS}:plain", "--data.train-size", "100", "--optimizer.epochs", "60"]
+PLAIN = ["--model", f"{NETS}:patient", "--data.train-size", "100", "--optimizer.epochs", "60"]
 
 
 def train(root: Path, *flags: str, recipe: str = "thrm", **env: str) -> subprocess.Popen[str]:
@@ -48,11 +49,16 @@ def losses(root: Path, name: str) -> list[float]:
     return [epoch.loss for epoch in read_history(root / "runs" / name / "history.parquet")]
 
 
-def kill_a_worker(of: int, states: Path, alive: Callable[[], bool]) -> None:
-    """One of the two processes that train, once three epochs are on disk."""
-    while not (states.exists() and '"epoch": 3' in states.read_text()):
-        assert alive()
+def until_it_has_saved(run: Path, over: Callable[[], object]) -> None:
+    """Wait for a state of epoch 3 or later; the net waits, too, before it has come to its end."""
+    states = run / "states/states.json"
+    while not (states.exists() and json.loads(states.read_text())[0]["epoch"] >= 3):
+        assert not (ended := over()), ended
         time.sleep(0.05)
+
+
+def kill_a_worker(of: int) -> None:
+    """One of the two processes that train, among the children of a process."""
     family = psutil.Process(of).children(recursive=True)
     workers = [p for p in family if "RayTrainWorker" in " ".join(p.cmdline())]
     assert len(workers) == 2
@@ -74,9 +80,12 @@ def assert_alike(alone: list[float], pair: list[float]) -> None:
 
 def test_a_killed_worker_is_replaced_and_nothing_is_lost(root: Path, alone: Path) -> None:
     """Two workers, one killed mid-run: the losses of one process."""
-    run = train(root, *PLAIN, "--name", "pair", "--workers", "2", "--save-seconds", "0")
-    states = root / "runs/pair/states/states.json"
-    kill_a_worker(run.pid, states, lambda: run.poll() is None)
+    killed = root / "killed"
+    pair = [*PLAIN, "--name", "pair", "--workers", "2", "--save-seconds", "0"]
+    run = train(root, *pair, FFTUNE_TEST_AWAITS=str(killed))
+    until_it_has_saved(root / "runs/pair", lambda: run.poll() is not None and run.communicate())
+    kill_a_worker(run.pid)
+    killed.touch()
     assert "going on after epoch" in finished(run)
     assert_alike(losses(alone, "alone"), losses(root, "pair"))
 
@@ -84,11 +93,16 @@ def test_a_killed_worker_is_replaced_and_nothing_is_lost(root: Path, alone: Path
 def test_the_same_as_a_job(cluster: dict[str, str], alone: Path) -> None:
     """Its workers are the head's children, not the job's."""
     root = Path(cluster["FFTUNE_STORAGE"])
+    killed = root / "killed"
     pair = [*PLAIN, "--name", "pair", "--workers", "2", "--save-seconds", "0"]
-    head = int(Path(cluster["FFTUNE_CLUSTER_DIR"], "pid").read_text())
+    awaits = {"env_vars": {"FFTUNE_TEST_AWAITS": str(killed)}}
+    command = ["--working-dir", ".", "--runtime-env-json", json.dumps(awaits), "--"]
+    command += ["python", "-m", "fftune.train", "thrm", *pair]
     with ThreadPoolExecutor() as beside:
-        job = beside.submit(submit, cluster, "python", "-m", "fftune.train", "thrm", *pair)
-        kill_a_worker(head, root / "runs/pair/states/states.json", lambda: not job.done())
+        job = beside.submit(sh, RAY, "job", "submit", *command, env=cluster)
+        until_it_has_saved(root / "runs/pair", lambda: job.done() and job.result())
+        kill_a_worker(int(Path(cluster["FFTUNE_CLUSTER_DIR"], "pid").read_text()))
+        killed.touch()
         done = job.result()
     assert done.returncode == 0, done.stdout + done.stderr
     assert "going on after epoch" in done.stdout
@@ -97,13 +111,12 @@ def test_the_same_as_a_job(cluster: dict[str, str], alone: Path) -> None:
 
 def test_a_killed_trainer_goes_on_when_asked(root: Path, alone: Path) -> None:
     """Bit for bit: one process, killed without grace, resumed by the same command."""
+    killed = root / "killed"
     flags = [*PLAIN, "--name", "killed", "--save-seconds", "0"]
-    run = train(root, *flags)
-    states = root / "runs/killed/states/states.json"
-    while not (states.exists() and '"epoch": 3' in states.read_text()):
-        assert run.poll() is None, run.communicate()
-        time.sleep(0.02)
+    run = train(root, *flags, FFTUNE_TEST_AWAITS=str(killed))
+    until_it_has_saved(root / "runs/killed", lambda: run.poll() is not None and run.communicate())
     run.kill()
+    killed.touch()
     assert run.wait() == -signal.SIGKILL
     refused = train(root, *flags)
     assert refused.communicate()[1].splitlines()[-1] == (
