@@ -23,7 +23,7 @@ from fftune.config import (
     with_settings,
 )
 from fftune.config.overrides import with_checked
-from fftune.config.validation import require_word
+from fftune.config.validation import require, require_word
 from fftune.errors import ConfigError
 from fftune.inputs import (
     AnyNet,
@@ -106,6 +106,7 @@ def evaluate(
     require_word("split", split, Split)
     found = given_net(net, str(weights), weights_key=weights_key, normalize=normalize)
     battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
+    require("battery", isinstance(battery, BatteryConfig), "a name or a BatteryConfig", battery)
     battery = with_checked(battery, settings)
     places, others = given_others(transfer)
     battery = replace(battery, transfer=(*battery.transfer, *places))
@@ -340,8 +341,8 @@ def _training(recipe: str, basis: recipes.Basis) -> TrainConfig:
     """
     if recipe == "trades_official":
         return recipes.trades_official(basis)
-    if recipe.endswith(".py"):
-        config = recipes.own(recipe)(basis.scale)
+    if str(recipe).endswith(".py"):
+        config = recipes.own(str(recipe))(basis.scale)
         if not isinstance(config, TrainConfig):
             raise ConfigError(f"recipe {recipe!r} returned {type(config).__name__}, no TrainConfig")
         return config

@@ -111,7 +111,7 @@ class Outcomes:
 
     def write(self, path: Path) -> None:
         """Write one Parquet file, whole or not at all."""
-        said = {"questions": self.questions, "rows": len(self), "content": _content(self.table)}
+        said = {"questions": self.questions, "rows": len(self), "content": content_of(self.table)}
         table = _saying(self.table, said)
         write_whole(path, lambda part: pq.write_table(table, part, compression="zstd"))
 
@@ -182,6 +182,17 @@ def questions_in(path: Path) -> tuple[dict[str, Any], ...]:
         return tuple(_said(pq.read_schema(path))["questions"])
 
 
+def require_rows(path: Path) -> None:
+    """Check that a file holds rows, of whatever question.
+
+    Raises:
+        DataError: it holds something else, or is damaged.
+    """
+    with reading(path, "outcomes", DataError):
+        if pq.read_schema(path).names not in (SCHEMA.names, _FIRST):
+            raise DataError(f"outcomes {str(path)!r} are of another schema")
+
+
 def _read(path: Path) -> pa.Table:
     with reading(path, "outcomes", DataError):
         return _checked(path, pq.read_table(path))
@@ -208,7 +219,7 @@ def _check_whole(path: Path, table: pa.Table, said: Mapping[str, Any]) -> None:
     if len(table) != said.get("rows"):
         held = f"{len(table)} of {said.get('rows', 'an unknown number of')} rows"
         raise DataError(f"outcomes {str(path)!r} hold {held}: the file was cut or edited")
-    if _content(table) != said.get("content"):
+    if content_of(table) != said.get("content"):
         raise DataError(f"outcomes {str(path)!r} are not the rows that were written there")
     for question in said["questions"]:
         ids = pa.compute.unique(table["id"].filter(_about(table, question)))
@@ -227,7 +238,7 @@ def _about(table: pa.Table, question: Mapping[str, Any]) -> Any:
     return mask
 
 
-def _content(table: pa.Table) -> str:
+def content_of(table: pa.Table) -> str:
     """Digest of the rows' ids and predictions, 16 hex digits."""
     digest = hashlib.sha256()
     for name in ("id", "defense_repeat", "y", "pred_clean", "pred_clean_defended", "pred_pert"):

@@ -179,11 +179,11 @@ def find(name: str) -> Recipe:
     """
     if name in RECIPES:
         return RECIPES[name]
-    if not name.endswith(".py"):
-        near = nearest(name, RECIPES)
-        more = "; an objective of your own is --base.objective" if ".py:" in name else ""
+    if not str(name).endswith(".py"):
+        near = nearest(str(name), RECIPES)
+        more = "; an objective of your own is --base.objective" if ".py:" in str(name) else ""
         raise ConfigError(f"recipe {name!r} does not exist; {near} (or path/to/FILE.py{more})")
-    return own(name)
+    return own(str(name))
 
 
 def own(name: str) -> Callable[..., Any]:

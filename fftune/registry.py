@@ -72,6 +72,8 @@ class Registry(Mapping[str, Any]):
         Raises:
             ConfigError: the name is unknown; the nearest is named.
         """
+        if not isinstance(name, str):  # from Python
+            raise ConfigError(f"{setting} must be a name, got {name!r}")
         if name not in self and not is_of_file(name):
             raise ConfigError(f"{setting} must be known: {self.refusal(name)}")
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fftune.errors import StorageError, StudyError
+from fftune.errors import FftuneError, StorageError, StudyError
 from fftune.stored_file import require_plain_file
 
 DEFAULT_ROOT = "~/.local/share/fftune"
@@ -47,10 +47,9 @@ def storage_root(given: str | None = None, *, written: bool = True) -> Path:
     if root.exists() and not root.is_dir():
         raise StorageError(f"storage {str(root)!r} is a file, and a folder is needed there")
     if not root.is_dir():
-        made = shlex.join(["mkdir", "-p", str(root)])
-        raise StorageError(
-            f"storage {str(root)!r} does not exist; `{made}` makes it, or name another"
-        )
+        made = f"`{shlex.join(['mkdir', '-p', str(root)])}` makes it"
+        do = f"{made}, or name another" if str(root).isprintable() else "name another"
+        raise StorageError(f"storage {str(root)!r} does not exist; {do}")
     if not os.access(root, os.R_OK | os.X_OK):
         raise StorageError(f"storage {str(root)!r} cannot be read")
     if written and not may_write(root):
@@ -69,6 +68,27 @@ def in_home(path: str) -> Path:
     except RuntimeError:
         raise StorageError(
             f"{path!r} lies in a home folder, and this user has none; set HOME, or name another"
+        ) from None
+
+
+def require_replaceable(path: Path, kind: str, read: Callable[[Path], object]) -> None:
+    """Check that nothing is lost where a file is written that the user has named.
+
+    Args:
+        kind: what is written there, as in "signed manifest".
+        read: reads an earlier one, and raises a ValueError or an error of ours for all else.
+
+    Raises:
+        StorageError: something of another kind is there.
+    """
+    if not os.path.lexists(path):
+        return
+    require_plain_file(path)
+    try:
+        read(path)
+    except (FftuneError, ValueError):
+        raise StorageError(
+            f"{str(path)!r} is no {kind} and would be replaced: name another"
         ) from None
 
 

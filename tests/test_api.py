@@ -4,10 +4,11 @@ import ast
 import importlib
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import torch
@@ -131,6 +132,25 @@ def test_several_seeds_of_the_attackers_stand_beside_the_first() -> None:
     assert spread.rates == {3: first, 4: second}
     assert "worst case under attack seeds 3, 4:" in repr(found)
     assert "attack seeds" not in repr(alone) and alone.others == ()
+
+
+@pytest.mark.parametrize(
+    ("call", "told"),
+    [
+        (lambda: ff.train(None), "recipe must be a name, got None"),
+        (lambda: ff.sweep(7), "recipe 7 does not exist; known: hedge, thrm, trades"),
+        (lambda: evaluated(battery=7), "battery must be a name or a BatteryConfig, got 7"),
+        (lambda: evaluated(data=(X.to_sparse(), Y)), "x must be a dense tensor"),
+        (lambda: evaluated(data=(X, Y.to_sparse())), "y must be a dense tensor"),
+    ],
+)
+def test_an_argument_of_another_type_is_told(call: Callable[[], object], told: str) -> None:
+    with pytest.raises(ff.FftuneError, match=f"^{told}"):
+        call()
+
+
+def evaluated(**others: Any) -> ff.Evaluation:
+    return ff.evaluate(TwoClass(), **{"data": (X, Y), "eps": EPS, "steps": 0, **others})
 
 
 def test_points_transfer_from_nets_in_memory() -> None:

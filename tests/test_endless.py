@@ -13,6 +13,14 @@ from fftune.sweeping.training_trial import check_trainings
 from fftune.training.train import check
 
 
+def test_more_threads_than_a_machine_has_are_refused() -> None:
+    """OpenMP ended the process by SIGSEGV."""
+    for config in (recipes.thrm("tiny").base, BatteryConfig(), recipes.hedge("tiny").base):
+        assert replace(config, threads=1024).threads == 1024
+        with pytest.raises(ConfigError, match=r"^threads must be at most 1,024, got 100000"):
+            replace(config, threads=100_000)
+
+
 @pytest.mark.parametrize(
     ("kind", "name"),
     [

@@ -171,6 +171,10 @@ def test_a_named_root_must_exist(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("FFTUNE_STORAGE", str(tmp_path / "elsewhere"))
     with pytest.raises(StorageError, match="elsewhere' does not exist"):
         storage_root()
+    with pytest.raises(StorageError, match="missing' does not exist; `mkdir -p /\\S+` makes it"):
+        storage_root(str(tmp_path / "missing"))
+    with pytest.raises(StorageError, match=r"b' does not exist; name another$"):  # no command fits
+        storage_root(str(tmp_path / "a\nb"))
     with pytest.raises(StorageError, match="not a folder"):
         storage_root("s3://bucket/x")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from fftune.auditing.audit import Audit
 from fftune.auditing.page import page
 from fftune.auditing.record import AuditRecord
-from fftune.storage import make_folder, write_text
+from fftune.storage import make_folder, require_replaceable, write_text
 from fftune.tracking.runs import TrackedRun, in_place_of, open_to_write
 from fftune.tracking.store import Tracking
 
@@ -14,6 +14,18 @@ log = logging.getLogger("fftune.evaluation")
 
 PAGE, RECORD, ROWS = "audit.html", "audit.json", "outcomes.parquet"
 """Files of an audit's folder."""
+
+
+def require_place(folder: Path) -> None:
+    """Check that the files of an audit replace none but those of an earlier one.
+
+    Raises:
+        StorageError: they would.
+    """
+    for name in (PAGE, RECORD, ROWS):
+        require_replaceable(
+            folder / name, "part of an audit", lambda _: AuditRecord.read(folder / RECORD)
+        )
 
 
 def keep(audit: Audit, folder: Path) -> Path:

@@ -147,6 +147,10 @@ def _audit(
         raise StorageError(f"out: there is no folder {str(Path(command.out).parent)!r}")
 
     announce_imports()
+    from fftune.auditing.keeping import require_place
+
+    if command.out is not None:
+        require_place(Path(command.out))
     from fftune.auditing.audit import Asked, audited
     from fftune.auditing.formats import written
     from fftune.auditing.keeping import keep, tell, tracking_of

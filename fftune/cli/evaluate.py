@@ -260,7 +260,10 @@ def _image_folders(command: Evaluate, nets: Mapping[str, ModelSpec]) -> "dict[st
     from fftune.names import plain_name
 
     root = Path(command.save_images)
-    return {name: ImageFolder(folder=root / plain_name(name)) for name in nets}
+    folders = {name: ImageFolder(folder=root / plain_name(name)) for name in nets}
+    for each in folders.values():
+        each.check()
+    return folders
 
 
 def _lambda(net: ModelSpec) -> float | None:

@@ -15,6 +15,8 @@ from fftune.secrets import redacted
 
 PIPE_CLOSED = 141
 """Exit code of a command whose reader went away, as in `fftune --help | head -1`: 128 + SIGPIPE."""
+UNWRITABLE = (OSError, ValueError)
+"""Errors of streams that cannot be written; ValueError is Python's for closed ones."""
 
 
 class Results:
@@ -32,15 +34,32 @@ class Results:
             SystemExit: `PIPE_CLOSED`, as nobody reads any more.
             StorageError: the text cannot be written.
         """
-        with _told():
+        with self._told():
             self._stream.write(redacted(text))
         self.written = time.monotonic()
         return len(text)
 
+    def isatty(self) -> bool:
+        """Is it a terminal? Not one that is closed; Python's raises an error then."""
+        return not self._stream.closed and bool(self._stream.isatty())
+
     def flush(self) -> None:
         """Write what is held back; raises what `write` does."""
-        with _told():
+        with self._told():
             self._stream.flush()
+
+    @contextlib.contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise SystemExit(PIPE_CLOSED) from None
+        except OSError as error:
+            raise StorageError(f"stdout cannot be written: {error.strerror}") from None
+        except ValueError:
+            if not self._stream.closed:
+                raise
+            raise StorageError("a net, or a library, has closed stdout: no results") from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -51,14 +70,14 @@ class Log(Results):
 
     def write(self, text: str) -> int:
         """Write a text, if that is possible."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*UNWRITABLE):
             self._stream.write(redacted(text))
         self.written = time.monotonic()
         return len(text)
 
     def flush(self) -> None:
         """Write what is held back, if that is possible."""
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(*UNWRITABLE):
             self._stream.flush()
 
 
@@ -76,6 +95,8 @@ def streams() -> Iterator[None]:
 def give_up() -> None:
     """Let go of what can be written nowhere; Python would try it again at its end, and complain."""
     for stream in filter(None, (sys.__stdout__, sys.__stderr__)):
+        if stream.closed:
+            continue
         try:
             stream.flush()
         except OSError:
@@ -103,13 +124,3 @@ def _apart(stream: Any) -> Any:
     except (AttributeError, OSError, ValueError):
         own = None
     return stream if own is None else open(own, "w", buffering=1, encoding=stream.encoding)
-
-
-@contextlib.contextmanager
-def _told() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise SystemExit(PIPE_CLOSED) from None
-    except OSError as error:
-        raise StorageError(f"stdout cannot be written: {error.strerror}") from None

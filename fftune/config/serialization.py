@@ -122,7 +122,9 @@ def _checked(cls: type[Any], text: str) -> str:
         raise ConfigError(f"settings must be a JSON object, got {type(data).__name__}")
     version = data.get(_VERSION, 1)
     if type(version) is not int or not 1 <= version <= SCHEMA_VERSION:
-        raise ConfigError(f"{_VERSION} must be 1 to {SCHEMA_VERSION}, got {version!r}")
+        later = isinstance(version, int) and version > SCHEMA_VERSION
+        why = "; a later fftune has written it" if later else ""
+        raise ConfigError(f"{_VERSION} must be 1 to {SCHEMA_VERSION}, got {version!r}{why}")
     own = _upgraded(cls, {key: value for key, value in data.items() if key != _VERSION})
     _check_keys(cls, own, "", version)
     return json.dumps(own)

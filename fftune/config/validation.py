@@ -1,5 +1,6 @@
 """Checks of settings, which raise one clear line that names the setting."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import cache
@@ -13,7 +14,8 @@ from fftune.registry import nearest
 
 MOST = 10**9
 """Largest count of anything: whoever asks for more has mistyped, or would never see the end."""
-MOST_SEED = 2**63 - 1
+MOST_OF = {"seed": 2**63 - 1, "threads": 1024}
+"""Largest value by the end of a setting's name; more threads may end the process by a signal."""
 TYPES = {
     int: "a whole number",
     float: "a number",
@@ -88,7 +90,7 @@ def require_usable(setting: str, value: object) -> None:
     elif isinstance(value, float):
         require(setting, isfinite(value) or is_unsaid(value), "finite", value)
     elif isinstance(value, int):
-        most = MOST_SEED if setting.endswith("seed") else MOST
+        most = next((own for name, own in MOST_OF.items() if setting.endswith(name)), MOST)
         require(setting, -most <= value <= most, f"at most {most:,}", _short(value))
 
 
@@ -146,11 +148,12 @@ def read_number(word: str) -> float:
     """Read a number or a fraction, as in "0.1", "8/255" or "0.5/1".
 
     Raises:
-        ValueError: it is neither, or a division by zero.
+        ValueError: it is neither, or a division by zero, or so small that it would become zero.
     """
     above, slash, below = word.partition("/")
-    if not slash:
-        return float(word)
-    if not float(below):
+    if slash and not float(below):
         raise ValueError(f"{word!r} divides by zero")
-    return float(above) / float(below)
+    number = float(above) / float(below) if slash else float(word)
+    if not number and re.search("[1-9]", above.lower().partition("e")[0]):
+        raise ValueError(f"{word!r} is too small for a number of 64 bits")
+    return number

@@ -56,7 +56,7 @@ class Place:
         except OSError as error:
             raise DataError(f"data.name: {text[:60]!r}...: {error.strerror}") from None
         if not text:
-            raise DataError("data.name: folder: must have a path behind it")
+            raise DataError("data.name must have a path behind its colon")
         if not count.isdecimal():
             raise DataError(f"data.name: classes must be a whole number, got {count!r}")
         return cls(

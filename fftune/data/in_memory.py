@@ -113,6 +113,9 @@ def _is_batch(value: Sequence[Any]) -> bool:
 
 
 def _check(x: Tensor, y: Tensor) -> None:
+    for name, tensor in (("x", x), ("y", y)):
+        if tensor.is_nested or tensor.layout is not torch.strided:
+            raise DataError(f"{name} must be a dense tensor")
     if x.ndim != 4 or not len(x):
         raise DataError(f"x must be (N, C, H, W) with N >= 1, got shape {tuple(x.shape)}")
     if y.shape != x.shape[:1] or y.is_floating_point() or y.is_complex():

@@ -21,8 +21,8 @@ from fftune.data.catalog import open_parts, place_framed
 from fftune.data.signed_manifest import SignedManifest, differences, manifest_of
 from fftune.errors import ConfigError, DataError
 from fftune.models.extras import extra
-from fftune.storage import write_text
-from fftune.stored_file import advised, reading
+from fftune.storage import require_replaceable, write_text
+from fftune.stored_file import advised, read_object, read_text, reading
 
 PASSWORD = "FFTUNE_KEY_PASSWORD"  # noqa: S105 - the name of a variable
 """Environment variable that holds the password of an encrypted private key."""
@@ -72,11 +72,14 @@ def sign(name: str, manifest: Path, key: Path, parts: Sequence[str] = ()) -> Sig
         ConfigError: the key is none.
         DataError: there is no such set or part, or an image cannot be read.
         ModelError: model-signing is not installed.
-        StorageError: a file cannot be written.
+        StorageError: a file cannot be written, or something else is in its place.
     """
     signing = extra("model_signing.signing", "signing", "a signature")
     password = os.environ.get(PASSWORD, "").encode() or None
     _private(key, password)
+    signature_file = Path(f"{manifest}{SUFFIX}")
+    require_replaceable(manifest, "signed manifest", _read_manifest)
+    require_replaceable(signature_file, "signature", _read_bundle)
     opened = open_parts(name)
     contents = manifest_of(opened, parts or list(opened))
     with tempfile.TemporaryDirectory() as folder:
@@ -87,8 +90,17 @@ def sign(name: str, manifest: Path, key: Path, parts: Sequence[str] = ()) -> Sig
         with reading(signature, "signature"):
             signed = signature.read_text(encoding="utf-8")
     write_text(manifest, contents.json)
-    write_text(Path(f"{manifest}{SUFFIX}"), signed)
+    write_text(signature_file, signed)
     return contents
+
+
+def _read_manifest(path: Path) -> SignedManifest:
+    return SignedManifest.of_json(read_text(path, "signed manifest", DataError))
+
+
+def _read_bundle(path: Path) -> None:
+    if "dsseEnvelope" not in read_object(path, "signature", DataError):
+        raise DataError(f"{str(path)!r} is no bundle of model-signing")
 
 
 def verify(name: str, signature: Path, public_key: Path) -> Verification:

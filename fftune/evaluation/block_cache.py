@@ -24,7 +24,7 @@ from fftune.evaluation.job import BlockTask, EvalJob
 from fftune.evaluation.model_under_test import ModelUnderTest, logits_of
 from fftune.evaluation.stored_forms import is_stored
 from fftune.models.loading import source_of
-from fftune.outcomes import SCHEMA, SCHEMA_VERSION
+from fftune.outcomes import SCHEMA, SCHEMA_VERSION, content_of
 from fftune.registry import code_of
 from fftune.storage import sha256, write_whole
 from fftune.stored_file import reading
@@ -47,6 +47,8 @@ ANSWERS = ("pred_clean", "pred_clean_defended", "pred_pert")
 """Columns of predicted classes."""
 COUNT = b"fftune.rows"
 """Key of the number of rows in a file's metadata."""
+CONTENT = b"fftune.content"
+"""Key of the digest of the rows."""
 
 
 class BlockCache:
@@ -93,7 +95,8 @@ class BlockCache:
 
     def put(self, task: BlockTask, table: pa.Table) -> None:
         """Store the rows of a task, whole or not at all."""
-        kept = table.replace_schema_metadata({COUNT: str(len(table))})
+        said = {COUNT: str(len(table)), CONTENT: content_of(table)}
+        kept = table.replace_schema_metadata(said)
         write_whole(
             self._path(task),
             lambda part: pq.write_table(kept, part, compression="zstd", write_page_checksum=True),
@@ -107,8 +110,11 @@ class BlockCache:
         """
         if not table.schema.remove_metadata().equals(PLAIN):
             return "it is of another schema"
-        if (table.schema.metadata or {}).get(COUNT) != str(len(table)).encode():
+        said = table.schema.metadata or {}
+        if said.get(COUNT) != str(len(table)).encode():
             return f"it has {len(table)} rows, not as many as were kept"
+        if said.get(CONTENT) != content_of(table).encode():
+            return "its rows are not those that were kept"
         for name, value in self._expected(task).items():
             if set(table[name].unique().to_pylist()) - {value}:
                 return f"its {name} is not {value!r}"

@@ -24,7 +24,7 @@ from fftune.errors import DataError
 from fftune.evaluation.batteries import Attack
 from fftune.evaluation.stored_forms import TOLERANCE, on_levels
 from fftune.names import is_plain, plain_name
-from fftune.storage import write_text, write_whole
+from fftune.storage import require_replaceable, write_text, write_whole
 from fftune.stored_file import read_text, reading
 
 LEVELS = 255
@@ -68,6 +68,15 @@ class ImageFolder:
     rows: dict[tuple[str, int], list[object]] = field(default_factory=dict)
     _clean: set[int] = field(default_factory=set)
     """Ids of images whose clean version is written."""
+
+    def check(self) -> None:
+        """Check that no other index is in the folder.
+
+        Raises:
+            StorageError: one is, and would be lost.
+        """
+        known = "index of saved images"
+        require_replaceable(self.folder / INDEX, known, lambda _: SavedImages.read(self.folder))
 
     def keep(
         self, classes: tuple[str, ...], attack: Attack, found: Perturbed, verdict: Verdict

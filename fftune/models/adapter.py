@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from fftune.errors import ModelError
 from fftune.models.equivalence import batches, first_line
+from fftune.models.fits import require_real
 from fftune.user_code import answering
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class Adapted(nn.Module):
         manner = self.manner
         inner = x if manner.dtype is None else x.to(manner.dtype)
         out = self.net(inner.clone() if manner.changes_x else inner)
-        return _picked(out, manner.key).to(x.dtype)
+        return _picked(out, manner.key).to(x.dtype).resolve_neg()
 
 
 def _filled(x: Tensor, size: int) -> Tensor:
@@ -117,11 +118,12 @@ def _manner(net: nn.Module, x: Tensor) -> Manner:
             raise _refusal(few, error) from error
         key = _key(out)
         logits = _picked(out, key)
+        require_real(logits)
         shape = tuple(logits.shape)
         if len(shape) != 2 or shape[0] != len(few):
             raise ModelError(f"net returned {shape}, expected ({len(few)}, classes)")
         changes_x |= given._version != version or not torch.equal(given, before)
-        narrow |= logits.dtype != x.dtype
+        narrow |= logits.dtype != x.dtype or logits.is_neg()
     if key is not None:
         log.info("the net returns a %s; of it, %r is taken for logits", type(out).__name__, key)
     if dtype is not None:

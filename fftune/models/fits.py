@@ -32,10 +32,12 @@ def logits_of(
         data: name of the data set, in messages.
 
     Raises:
-        ModelError: the output is not (B, K), or holds a nan or an infinity (`UnscorableError`).
+        ModelError: the output is not (B, K), or not of real numbers, or holds a nan or an infinity
+            (`UnscorableError`).
     """
     with torch.no_grad():
         logits = net(x)
+    require_real(logits, name)
     expected = (len(x), classes)
     if logits.dim() == 2 and len(logits) == len(x) and logits.shape[1] != classes:
         raise ModelError(f"{name} tells {logits.shape[1]} classes apart, {data} has {classes}")
@@ -44,6 +46,25 @@ def logits_of(
     if not logits.isfinite().all():
         raise UnscorableError(f"{name} returned logits that are not finite")
     return logits
+
+
+def require_real(logits: Tensor, name: str = "net") -> None:
+    """Refuse logits that are not real numbers in a dense tensor.
+
+    Raises:
+        ModelError: they are complex, quantized, sparse, nested, or of another layout.
+    """
+    kinds = {
+        "complex": logits.is_complex(),
+        "quantized": logits.is_quantized,
+        "nested": logits.is_nested,
+        str(logits.layout).removeprefix("torch."): logits.layout is not torch.strided,
+    }
+    for kind, found in kinds.items():
+        if found:
+            raise ModelError(
+                f"{name} returned a {kind} tensor, expected a dense one of real numbers"
+            )
 
 
 def check_fit(

@@ -14,7 +14,7 @@ from fftune.evaluation.batteries import attacks_of
 from fftune.evaluation.question import Question, questions_of
 from fftune.evaluation.scheduler import EvalResult
 from fftune.expectation import means
-from fftune.outcomes import Outcomes
+from fftune.outcomes import Outcomes, require_rows
 from fftune.report.attack_seeds import seed_values
 from fftune.report.attack_table import values
 from fftune.report.bar_table import Judged, bar_table, decided, judged
@@ -23,8 +23,8 @@ from fftune.report.evaluation_page import EvaluatedNet, net_details, net_page
 from fftune.report.evaluation_summary import net_expectations, net_rates, net_shares, net_summary
 from fftune.report.optimality import share_values
 from fftune.report.terminal import WIDE, plain
-from fftune.storage import write_text
-from fftune.stored_file import require_plain_file
+from fftune.storage import require_replaceable, write_text
+from fftune.stored_file import read_object
 from fftune.tracking.runs import TrackedRun, has_run, in_place_of, open_to_write
 from fftune.tracking.store import Tracking
 from fftune.verdict import EXIT_CODES, worst
@@ -46,14 +46,15 @@ class EvaluationRecord:
     """Share of right answers that a net must reach; None: nets are not judged."""
 
     def check(self, battery: BatteryConfig) -> None:
-        """Refuse a file for rows that is none, and a bar for a battery that leaves rows out.
+        """Refuse rows in whose place is something else, and a bar for a battery that drops rows.
 
         Raises:
             ConfigError: no attack of it has all examples.
-            StorageError: the rows' folder is missing, or a device stands in their place.
+            StorageError: the rows' folder is missing, or something else stands in their place.
         """
         if self.rows is not None:
-            require_plain_file(self.rows)
+            require_replaceable(self.rows, "file of rows", require_rows)
+            require_replaceable(beside(self.rows), "summary of rows", _read_summary)
             if not self.rows.parent.is_dir():
                 raise StorageError(f"rows: there is no folder {str(self.rows.parent)!r}")
         if self.bar is None:
@@ -210,6 +211,11 @@ class EvaluationRecord:
             run.file(path)
             run.file(beside(path))
             run.end()
+
+
+def _read_summary(path: Path) -> None:
+    if "question" not in read_object(path, "summary of rows"):
+        raise StorageError(f"{str(path)!r} is no summary of rows")
 
 
 def beside(rows: Path) -> Path:

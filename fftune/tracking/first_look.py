@@ -13,7 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from fftune.errors import StorageError
 from fftune.storage import may_write
-from fftune.stored_file import read_text
+from fftune.stored_file import read_text, require_plain_file
 from fftune.tracking.store import require_database, sqlite_file, unanswered
 
 DATABASES = {"mysql": 3306, "mssql": 1433, "postgresql": 5432}
@@ -59,6 +59,10 @@ def require_store(root: Path) -> None:
 
 def _look_at_file(file: Path, *, own: bool) -> None:
     """Refuse a file that is no database that can be written, or has another version's tables."""
+    try:
+        require_plain_file(file)
+    except StorageError as error:
+        raise StorageError(f"MLflow store: {error}") from None
     if not file.exists() or not file.stat().st_size or (own and not may_write(file.parent)):
         return
     try:

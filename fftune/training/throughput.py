@@ -42,7 +42,6 @@ def measure(config: TrainConfig, inputs: InputSpec, each: Flops) -> Throughput:
     """
     device = device_of(config.device)
     images = min(IMAGES, max(1, int(LARGEST / each.joint)))
-    began = time.perf_counter()
     seconds: list[float] = []
     with answering(), torch_threads(config.threads):
         model = make_model(config.model, inputs, width=config.width, constants=config.constants).to(
@@ -50,7 +49,8 @@ def measure(config: TrainConfig, inputs: InputSpec, each: Flops) -> Throughput:
         )
         x = torch.rand(images, *inputs.shape, device=device)
         model.eval()
-        while len(seconds) <= REPEATS and time.perf_counter() - began < SECONDS:
+        began = time.perf_counter()
+        while not seconds or (len(seconds) <= REPEATS and time.perf_counter() - began < SECONDS):
             at = time.perf_counter()
             with torch.autocast(device, torch.bfloat16, enabled=config.precision == "bf16"):
                 loss = model(x).sum()

@@ -3,6 +3,7 @@
 import json
 import shutil
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from fftune.errors import StorageError
 from fftune.report.plotly_code import plotly_source
 from fftune.storage import make_folder, storing, write_text
+from fftune.viewer.pictures import FOLDER as IMAGES
 
 PAGE = "index.html"
 SCRIPTS = ("table.js", "charts.js", "examples.js", "viewer.js", "viewer.css", PAGE)
@@ -43,6 +45,11 @@ class Folder:
             raise StorageError(
                 f"{str(self.path)!r} is no view and would be replaced: name another with --out"
             )
+        if others := self._others():
+            raise StorageError(
+                f"{str(self.path)!r} holds {others[0]!r}, which is no part of a view and would be "
+                "deleted: move it, or name another folder with --out"
+            )
         with storing(self.part):
             shutil.rmtree(self.part, ignore_errors=True)
             make_folder(self.part)
@@ -52,6 +59,12 @@ class Folder:
         if not self.path.exists() or (self.path / MARK).is_file():
             return False
         return not self.path.is_dir() or any(self.path.iterdir())
+
+    def _others(self) -> list[str]:
+        """Names in the view that is there that no view has."""
+        own = {*SCRIPTS, MARK, "data.js", "plotly.js", IMAGES}
+        here = sorted(path.name for path in self.path.iterdir()) if self.path.is_dir() else []
+        return [one for one in here if one not in own and not fnmatch(one, "net-*.js")]
 
     def net(self, number: int, rows: dict[str, Any], pictures: dict[str, Any]) -> None:
         """Write the examples of a net, and its pictures."""

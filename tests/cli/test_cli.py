@@ -39,6 +39,7 @@ MISTAKES = [
     (["thrm", "--base.attack.threat.eps=-1"], "base.attack.threat.eps must be finite and >= 0"),
     (["thrm", "--base.attack.threat.eps", "8/0"], "base.attack.threat.eps must be a number, or a"),
     (["thrm", "--base.attack.threat.eps", "8/"], "a fraction as in 8/255, got '8/'"),
+    (["thrm", "--base.attack.threat.eps", "1e-400"], "a fraction as in 8/255, got '1e-400'"),
     (["thrm", "--base.attack.step-size", "a/255"], "base.attack.step_size must be a number, or"),
     (["thrm", "--base.attack.threat.eps", "2/1"], "base.attack.threat.eps must be <= 1 for linf"),
     (["thrm", "--space", "attack.threat.eps=2/255:8/0"], "must have numbers as ends"),

@@ -50,6 +50,19 @@ def test_what_is_signed_and_where_is_said(here: Path) -> None:
 
 
 @pytest.mark.usefixtures("signed")
+def test_neither_the_key_nor_another_file_is_replaced(here: Path) -> None:
+    """`--out key.pem` left the user without a key; an earlier manifest is replaced."""
+    key = (here / "key.pem").read_bytes()
+    (here / "notes.sig").write_text("mine")
+    for out, kept in (("key.pem", "key.pem"), ("notes", "notes.sig")):
+        code, _, said = fftune_data("sign", SET, "--key", "key.pem", "--out", out)
+        assert code == 2 and said.startswith(f"fftune: {kept!r} is no sign")
+    assert (here / "key.pem").read_bytes() == key and not (here / "key.pem.sig").exists()
+    assert (here / "notes.sig").read_text() == "mine" and not (here / "notes").exists()
+    assert fftune_data("sign", SET, "--key", "key.pem")[0] == 0
+
+
+@pytest.mark.usefixtures("signed")
 def test_the_verdict_is_the_exit_code() -> None:
     code, out, _ = fftune_data("verify", SET, *SIGNED)
     passed = "PASS folder:set.npz: 4 images and labels of whole are as signed by sha256:"

@@ -167,6 +167,18 @@ def test_terminals_pipes_and_disks(kind: str) -> None:
     assert done.stderr.startswith(line) and done.stderr.count("\n") == bool(line)
 
 
+@pytest.mark.parametrize("ask", ["write('x')", "flush()", "isatty() or print('result')"])
+def test_a_stream_that_a_net_has_closed_is_one_line(ask: str) -> None:
+    program = (
+        "import sys; from fftune.cli.edge import leave\n"
+        f"def work(): sys.stdout.close(); sys.stdout.{ask}\n"
+        "leave(work)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    told = "fftune: a net, or a library, has closed stdout: no results\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
 def test_a_closed_pipe_ends_a_command_in_silence() -> None:
     reader, writer = os.pipe()
     os.close(reader)  # as `head -1` does once it has its line

@@ -4,7 +4,7 @@ from xml.etree import ElementTree
 import pytest
 
 from fftune.cli.gate import main, margins_of
-from fftune.errors import ConfigError, DataError, ModelError
+from fftune.errors import ConfigError, DataError, ModelError, UserError
 from tests.two_nets import AFTER, BEFORE, net
 
 FILE = """
@@ -52,6 +52,7 @@ def test_rows_are_compared_and_a_ci_can_read_it(rows, tmp_path, capsys) -> None:
     assert said.startswith("INCONCLUSIVE: after after before\n")
     (suite,) = ElementTree.parse(file).getroot()
     assert (suite.attrib["tests"], suite.attrib["failures"]) == ("4", "1")
+    # Its own file is replaced.
     assert rows(*margin, "--format", "json", "--measure", "robust_accuracy", "accuracy") == 4
     told = json.loads(capsys.readouterr().out)["gate"]
     assert [one["outcome"] for one in told["measures"]] == ["pass", "inconclusive"]
@@ -101,13 +102,17 @@ def test_two_nets_are_attacked_alike(tmp_path, root, capsys) -> None:
         (["--margin", ".1", "--battery", "nine"], "battery.name must be left out for rows"),
         (["--margin", ".1", "--weights", "a.pt"], "weights must be two files"),
         (["--margin", ".1", "--junit", "/nowhere/at/all.xml"], "junit must be a file in a folder"),
+        (
+            ["--margin", ".1", "--junit", __file__],
+            "test_gate_command.py' is no JUnit file and would",
+        ),
         (["--margin", ".1", "--split", "train"], "are not of split train, only of test"),
     ],
 )
 def test_wrong_flags_are_refused(flags, line, tmp_path, root) -> None:
     BEFORE.write(tmp_path / "before.parquet")
     names = [str(tmp_path / "before.parquet")] * 2
-    with pytest.raises((ConfigError, DataError)) as refused:
+    with pytest.raises(UserError) as refused:
         main([*names, *flags])
     assert str(refused.value).startswith(line) or line in str(refused.value)
 

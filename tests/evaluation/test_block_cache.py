@@ -341,6 +341,19 @@ def test_half_a_block_of_mistakes_alone_is_computed_again(toy, blobs, tmp_path, 
     assert run(toy, job, tmp_path).table.equals(first.table) and len(attacks) == 1
 
 
+def test_edited_predictions_are_computed_again(toy, blobs, tmp_path, attacks, caplog) -> None:
+    """By a tool that keeps the metadata; all columns are values that a net could have given."""
+    job = job_of(toy, blobs.select(torch.arange(40), "test"), RISKS, threat=THREAT)
+    first = run(toy, job, tmp_path)
+    path = BlockCache(tmp_path, job, "net", "cpu")._path(job.tasks(job.attacks[0])[0])
+    pq.write_table(
+        edited(pq.read_table(path), "pred_pert", lambda ps: [*ps[:-1], following(ps[-1])]), path
+    )
+    attacks.clear()
+    assert run(toy, job, tmp_path).table.equals(first.table)
+    assert len(attacks) == 1 and "its rows are not those that were kept" in caplog.text
+
+
 def test_a_task_is_the_same_wherever_its_case_was_made(toy, blobs) -> None:
     job = job_of(toy, blobs, RISKS, threat=THREAT)
     subject = model_under_test(toy, blobs)

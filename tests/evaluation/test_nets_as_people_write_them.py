@@ -283,6 +283,13 @@ WRONG = {
     "never four": (Fails(lambda x: len(x) == 4), "images of 1 x 6 x 6, 4 at once: I cannot$"),
     "squeezed": (Returns(lambda z: z.squeeze()), r"net returned \(8,\), expected \(1, classes\)"),
     "only the first": (Returns(lambda z: z[:1]), r"net returned \(1, 8\), expected \(2, classes\)"),
+    "sparse": (Returns(lambda z: z.to_sparse()), "net returned a sparse_coo tensor, expected"),
+    "complex": (Returns(lambda z: z.to(torch.complex64)), "net returned a complex tensor, expect"),
+    "nested": (Returns(lambda z: torch.nested.nested_tensor([*z])), "net returned a nested tensor"),
+    "quantized": (
+        Returns(lambda z: torch.quantize_per_tensor(z, 0.1, 0, torch.qint8)),
+        "net returned a quantized tensor, expected a dense one of real numbers",
+    ),
     "no logits": (Returns(lambda z: {"z": z}), "net returned dict, not logits"),
     "ends the program": (
         Returns(lambda _z: sys.exit("no GPU")),
@@ -293,6 +300,14 @@ WRONG = {
         "net's gradients cannot be computed: one of the variables needed",
     ),
 }
+
+
+def test_logits_that_are_a_view_of_negated_numbers_are_numbers(images) -> None:
+    """As the imaginary part of a conjugate is: NumPy takes none of them."""
+    negated = judged(Returns(lambda z: torch.complex(z, -z).conj().imag), images)
+    plainly = judged(fresh(), images)
+    for name in ("id", "goal", "pred_clean", "pred_pert", "success"):
+        assert negated[name].tolist() == plainly[name].tolist(), name
 
 
 def test_a_net_that_takes_one_image_at_a_time_is_asked_so(images) -> None:

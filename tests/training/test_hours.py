@@ -136,3 +136,10 @@ def test_the_device_at_hand_is_measured_within_two_seconds(config: TrainConfig) 
     text = describe(recipes.thrm("tiny").base)
     assert "measured here on cpu, threads 1, fp32: " in text
     assert "--on h200" in text
+
+
+def test_one_pass_is_timed_where_there_is_no_time(config: TrainConfig, monkeypatch) -> None:
+    """To build a net, or to start threads, can take longer than the measurement may."""
+    monkeypatch.setattr("fftune.training.throughput.SECONDS", 0)
+    rate = measure(replace(config, model="small_cnn"), CIFAR, flops_of(config, CIFAR))
+    assert rate.n == 1 and rate.flops > 0

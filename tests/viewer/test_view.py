@@ -76,6 +76,10 @@ def test_a_view_is_replaced_and_nothing_else_is(rows: Path, tmp_path: Path) -> N
         view_rows(rows, out=mine)
     assert [file.name for file in mine.iterdir()] == ["thesis.tex"]
     assert not list(page.parent.parent.glob(".*part"))
+    (page.parent / "notes.txt").write_text("x")
+    with pytest.raises(StorageError, match="holds 'notes.txt', which is no part of a view and"):
+        view_rows(rows)
+    assert (page.parent / "notes.txt").exists() and page.exists()
 
 
 def test_names_are_data_and_never_code(tmp_path: Path) -> None:

@@ -109,7 +109,8 @@ def check_strategy(config: Study) -> None:
     spec, name = sampler_spec(config), strategy_of(config)
     for d in config.dimensions:
         several = bool(d.choices) or d.low < d.high or spec.exhaustive
-        require(d.path, several, "a range of at least two values", (d.low, d.high))
+        rule = f"a range of at least two values for strategy {name!r}"
+        require(d.path, several, rule, f"{d.low:g} to {d.high:g}")
     if not spec.accepts(config):
         space = " ".join(map(str, config.dimensions))
         raise ConfigError(f"space must be {spec.needs} for strategy {name!r}, got {space!r}")
