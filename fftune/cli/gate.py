@@ -106,7 +106,7 @@ OF_ROWS = ("margin", "measure", "split", "format", "junit", "storage")
 """Settings that two files of rows leave open."""
 
 
-JUNIT = re.compile(rb"\s*(<\?xml[^>]*>)?\s*(<!--.*?-->\s*)*<testsuites?[\s/>]", re.DOTALL)
+JUNIT = re.compile(r"\s*(<\?xml[^>]*>)?\s*(<!--.*?-->\s*)*<testsuites?[\s/>]", re.DOTALL)
 """Beginning of a JUnit file."""
 
 
@@ -137,10 +137,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _read_junit(path: Path) -> None:
-    """Raise a ValueError unless a file begins as one that test runners write."""
-    with open(path, "rb") as file:
-        if not JUNIT.match(file.read(1000)):
-            raise ValueError("no JUnit file")
+    """Raise an error unless a file begins as one that test runners write."""
+    from fftune.stored_file import read_text
+
+    if not JUNIT.match(read_text(path, "JUnit file")):
+        raise DataError(f"{str(path)!r} is no JUnit file")
 
 
 def margins_of(given: Sequence[str], measures: Sequence[GateMeasure]) -> dict[GateMeasure, float]:

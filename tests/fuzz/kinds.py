@@ -342,6 +342,8 @@ NOT_TRIED = {
     "preprocessor": "tests/models/test_origins.py",
     "reference": "tests/models/test_origins.py: of the hub's cache",
     "settings of a net": "tests/models/test_origins.py",
+    "JUnit file": "tests/test_replaced_files.py",
+    "summary of rows": "tests/test_replaced_files.py",
     "page": "written a moment before by the same command",
     "plotly's code": "compared with what would be written",
     "note of a task": "compared with what would be written",
