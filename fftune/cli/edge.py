@@ -88,19 +88,25 @@ def ended(work: Callable[[], None], again: str = "run it again") -> int:
     Args:
         again: how to go on after an interruption.
     """
-    with streams():
+    with streams() as (results, words):
         code = 0
         try:
             with _interruptible():
                 work()
-                sys.stdout.flush()
+                results.flush()
         except BaseException as error:
             code, line = told(error, again)
             if line:
                 log.debug("what was behind it", exc_info=error)
-                print(f"fftune: {line}", file=sys.stderr)
+                print(f"fftune: {line}", file=words)
+        if code in (0, 3, 4) and sys.stdout is not results:
+            code = 2
+            print(
+                "fftune: a net, or a library, has replaced stdout: its results are not shown",
+                file=words,
+            )
         try:
-            sys.stdout.flush()
+            results.flush()
         except (SystemExit, FftuneError):
             code = code or 2  # the first error was told
     return code

@@ -59,7 +59,9 @@ class Results:
         except ValueError:
             if not self._stream.closed:
                 raise
-            raise StorageError("a net, or a library, has closed stdout: no results") from None
+            raise StorageError(
+                "a net, or a library, has closed stdout: its results are not shown"
+            ) from None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
@@ -82,12 +84,13 @@ class Log(Results):
 
 
 @contextlib.contextmanager
-def streams() -> Iterator[None]:
+def streams() -> Iterator[tuple[Results, Log]]:
     """Have `Results` and `Log` while the block runs, in which any character can be written."""
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = Results(_open(sys.stdout)), Log(_open(_apart(sys.stderr)))
+    own = Results(_open(sys.stdout)), Log(_open(_apart(sys.stderr)))
+    sys.stdout, sys.stderr = own
     try:
-        yield
+        yield own
     finally:
         sys.stdout, sys.stderr = before
 

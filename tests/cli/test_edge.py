@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import io
 import json
 import os
 import pickle
@@ -175,8 +176,22 @@ def test_a_stream_that_a_net_has_closed_is_one_line(ask: str) -> None:
         "leave(work)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-    told = "fftune: a net, or a library, has closed stdout: no results\n"
+    told = "fftune: a net, or a library, has closed stdout: its results are not shown\n"
     assert (done.returncode, done.stdout, done.stderr) == (2, "", told)
+
+
+@pytest.mark.parametrize("verdict", [0, 3, 4])
+def test_results_that_a_net_has_hidden_are_no_success(verdict: int, capfd) -> None:
+    """As people hide what a library prints, and forget to take it back."""
+
+    def work() -> None:
+        sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
+        print("result")
+        sys.exit(verdict)
+
+    assert ended(work) == 2
+    told = "fftune: a net, or a library, has replaced stdout: its results are not shown\n"
+    assert capfd.readouterr() == ("", told)
 
 
 def test_a_closed_pipe_ends_a_command_in_silence() -> None:
