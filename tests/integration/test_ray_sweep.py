@@ -154,8 +154,8 @@ def test_hedges_on_ray_give_inlines_rows_and_counts(root: Path) -> None:
 
 @pytest.mark.usefixtures("address")
 def test_more_than_the_cluster_has_is_refused(quick: SweepConfig, root: Path) -> None:
-    greedy = replace(quick, base=replace(quick.base, threads=4096))
-    with pytest.raises(ClusterError, match="a trial needs 4096 CPUs, the cluster has"):
+    greedy = replace(quick, base=replace(quick.base, threads=1024))
+    with pytest.raises(ClusterError, match="a trial needs 1024 CPUs, the cluster has"):
         sweep(greedy, root=root)
     with pytest.raises(ClusterError, match="a trial needs 3 GPUs, the cluster has 2$"):
         sweep(quick, root=root, resources=Resources(gpus=3.0))
