@@ -34,7 +34,9 @@ def test_damaged_files_are_refused(tmp_path) -> None:
     path = tmp_path / "a.parquet"
     TEN.write(path)
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(DataError, match=r"a\.parquet' is damaged: .*; delete it, and `fftune evaluate`"):
+    with pytest.raises(
+        DataError, match=r"a\.parquet' is damaged: .*; delete it, and `fftune evaluate`"
+    ):
         Outcomes.read(path)
     with pytest.raises(DataError, match="cannot be read"):
         Outcomes.read(tmp_path / "missing.parquet")
