@@ -108,5 +108,6 @@ def _spelled(character: str) -> str:
     plain = re.escape(character)
     encoded = "".join(f"%{byte:02x}" for byte in character.encode(errors="surrogateescape"))
     escaped = {json.dumps(character)[1:-1], repr(character)[1:-1], f"\\{character}"} - {character}
-    ways = [plain, f"(?i:{encoded})", *(f"(?i:{re.escape(way)})" for way in sorted(escaped))]
+    longest = sorted(escaped, key=len, reverse=True)  # first, or of two backslashes one is left
+    ways = [*(f"(?i:{re.escape(way)})" for way in longest), f"(?i:{encoded})", plain]
     return f"(?:{'|'.join([*ways, *(['[+]'] if character == ' ' else [])])})"

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fftune.cli.edge import ended
@@ -124,6 +124,7 @@ CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 
 
 @settings(max_examples=25, deadline=None)
+@example("sesame-12\\")
 @given(st.text(CHARACTERS, min_size=8, max_size=30))
 def test_any_password_of_an_address(password: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
