@@ -20,7 +20,7 @@ from tests.fuzz import verbs
 from tests.fuzz.damage import DAMAGES, WRONG, Copy, as_nobody, with_other_leaf
 from tests.fuzz.said import Said
 
-EXAMPLES = int(os.environ.get("FFTUNE_FUZZ_EXAMPLES", "4000")) // 5
+EXAMPLES = int(os.environ.get("FFTUNE_FUZZ_EXAMPLES", "4000")) // 20
 """Damaged files that the slow tests try."""
 FUZZ = settings(
     deadline=None,
