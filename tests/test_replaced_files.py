@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from fftune.auditing.formats.junit import read_junit
 from fftune.auditing.keeping import PAGE, RECORD, ROWS, require_place
-from fftune.cli.gate import _read_junit
 from fftune.config import BatteryConfig, DefenseConfig, ThreatModel
 from fftune.errors import StorageError
 from fftune.evaluation.saved_images import COLUMNS, INDEX, ImageFolder
@@ -21,6 +21,7 @@ FOREIGN = {
     "JSON": b'{"mine": 1}',
     "a list in JSON": b"[]",
     "XML": b"<?xml version='1.0'?><page><testsuites/></page>",
+    "XML behind many comments": b"<!-- a -->" * 100 + b"<page/>",
     "Latin-1": b"\xe9t\xe9",
     "nothing": b"",
 }
@@ -32,7 +33,7 @@ def rows(path: Path) -> None:
 
 
 def junit(path: Path) -> None:
-    require_replaceable(path, "JUnit file", _read_junit)
+    require_replaceable(path, "JUnit file", read_junit)
 
 
 WRITTEN: dict[str, tuple[str, Callable[[Path], None]]] = {
@@ -60,8 +61,8 @@ def test_one_of_its_kind_is_replaced(tmp_path: Path) -> None:
     BEFORE.write(tmp_path / "rows.parquet")
     (tmp_path / "rows.parquet.json").write_text('{"question": {}}')
     rows(tmp_path / "rows.parquet")
-    for begin in ("<testsuites>", "<?xml version='1.0'?>\n<!-- a -->\n<testsuite name='b'/>"):
-        (tmp_path / "gate.xml").write_text(begin)
+    for text in ("<testsuites/>", "<?xml version='1.0'?>\n<!-- a -->\n<testsuite name='b'/>"):
+        (tmp_path / "gate.xml").write_text(text)
         junit(tmp_path / "gate.xml")
     (tmp_path / INDEX).write_text(",".join(COLUMNS) + "\r\n")
     ImageFolder(folder=tmp_path).check()

@@ -1,6 +1,5 @@
 """`python -m fftune.gate BEFORE AFTER --margin .01`."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -106,18 +105,15 @@ OF_ROWS = ("margin", "measure", "split", "format", "junit", "storage")
 """Settings that two files of rows leave open."""
 
 
-JUNIT = re.compile(r"\s*(<\?xml[^>]*>)?\s*(<!--.*?-->\s*)*<testsuites?[\s/>]", re.DOTALL)
-"""Beginning of a JUnit file."""
-
-
 def main(arguments: Sequence[str]) -> None:
     """Parse, attack, compare, print; the exit code is the verdict."""
     command, sides = _parsed(arguments)
     margins = margins_of(command.margin, command.measure)
     if command.junit is not None:
+        from fftune.auditing.formats.junit import read_junit
         from fftune.storage import require_replaceable
 
-        require_replaceable(Path(command.junit), "JUnit file", _read_junit)
+        require_replaceable(Path(command.junit), "JUnit file", read_junit)
         folder = Path(command.junit).parent
         require("junit", folder.is_dir(), "a file in a folder that exists", command.junit)
 
@@ -134,14 +130,6 @@ def main(arguments: Sequence[str]) -> None:
     if command.junit is not None:
         write_text(Path(command.junit), junit("fftune.gate", cases(found)))
     raise SystemExit(found.exit_code)
-
-
-def _read_junit(path: Path) -> None:
-    """Raise an error unless a file begins as one that test runners write."""
-    from fftune.stored_file import read_text
-
-    if not JUNIT.match(read_text(path, "JUnit file")):
-        raise DataError(f"{str(path)!r} is no JUnit file")
 
 
 def margins_of(given: Sequence[str], measures: Sequence[GateMeasure]) -> dict[GateMeasure, float]:

@@ -3,10 +3,13 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from junitparser import Failure, JUnitXml, TestCase, TestSuite
 
+from fftune.errors import DataError
+from fftune.stored_file import reading
 from fftune.verdict import Outcome
 
 _NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -24,6 +27,16 @@ class Case:
     """Finding in one sentence."""
     seconds: float = 0.0
     """Time that it took; 0 where it is not known."""
+
+
+def read_junit(path: Path) -> JUnitXml:
+    """Read a JUnit file.
+
+    Raises:
+        DataError: it is missing, damaged, or something else.
+    """
+    with reading(path, "JUnit file", DataError):
+        return JUnitXml.fromfile(str(path))
 
 
 def junit(suite: str, cases: Sequence[Case]) -> str:
