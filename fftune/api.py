@@ -23,12 +23,14 @@ from fftune.config import (
     with_settings,
 )
 from fftune.config.overrides import with_checked
-from fftune.config.validation import require, require_word
+from fftune.config.validation import require_word
 from fftune.errors import ConfigError
 from fftune.inputs import (
     AnyNet,
     built_for,
+    given_battery,
     given_data,
+    given_defense,
     given_net,
     given_others,
     named_data,
@@ -105,17 +107,10 @@ def evaluate(
     """
     require_word("split", split, Split)
     found = given_net(net, str(weights), weights_key=weights_key, normalize=normalize)
-    battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
-    require("battery", isinstance(battery, BatteryConfig), "a name or a BatteryConfig", battery)
-    battery = with_checked(battery, settings)
     places, others = given_others(transfer)
-    battery = replace(battery, transfer=(*battery.transfer, *places))
-    first, *further = battery.under_seeds(seeds)
+    first, *further = given_battery(battery, settings, places).under_seeds(seeds)
     images = given_data(found, data, split, classes)
-    if isinstance(defense, str):
-        defense = (defense,)
-    if not isinstance(defense, DefenseConfig):
-        defense = DefenseConfig(names=tuple(defense))
+    defenses = given_defense(defense)
     from fftune.evaluation.evaluate import evaluate as evaluate_nets
 
     built = built_for(found, images, split)
@@ -126,7 +121,7 @@ def evaluate(
         images,
         threat=threat_of(found, eps, norm),
         split=split,
-        defense=defense if defense.names else None,
+        defense=defenses,
         backend=backend,
         resources=resources,
         root=storage_root(str(storage)) if storage is not None else None,
@@ -136,7 +131,7 @@ def evaluate(
     return Evaluation(
         result.complete(),
         result.seconds,
-        tuple(run(battery)[name].complete() for battery in further),
+        tuple(run(other)[name].complete() for other in further),
     )
 
 

@@ -1,7 +1,7 @@
 """Nets and data in the forms in which people have them: names, files, modules, tensors."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from fftune.config import (
+    BatteryConfig,
     DataSpec,
+    DefenseConfig,
     ModelSpec,
     Norm,
     Split,
@@ -21,6 +23,7 @@ from fftune.config import (
 )
 from fftune.config.data import of_another
 from fftune.config.normalisation import DATA, constants_of
+from fftune.config.overrides import with_checked
 from fftune.config.validation import read_number
 from fftune.data import Dataset
 from fftune.data.held import hold
@@ -113,6 +116,29 @@ def given_others(
         assert not isinstance(found.net, str)  # a name is a place
         others.append((found.name, found.net))
     return tuple(places), tuple(others)
+
+
+def given_battery(
+    battery: str | BatteryConfig, settings: Mapping[str, Any], transfer: Sequence[str]
+) -> BatteryConfig:
+    """A battery by its name or its settings, with others replaced and places of nets added.
+
+    Raises:
+        ConfigError: it is none, or a setting is unknown or out of range.
+    """
+    battery = BatteryConfig(name=battery) if isinstance(battery, str) else battery
+    require("battery", isinstance(battery, BatteryConfig), "a name or a BatteryConfig", battery)
+    battery = with_checked(battery, settings)
+    return replace(battery, transfer=(*battery.transfer, *transfer))
+
+
+def given_defense(defense: str | Sequence[str] | DefenseConfig) -> DefenseConfig | None:
+    """Defenses by a name, names or settings; None where there are none."""
+    if isinstance(defense, str):
+        defense = (defense,)
+    if not isinstance(defense, DefenseConfig):
+        defense = DefenseConfig(names=tuple(defense))
+    return defense if defense.names else None
 
 
 def given_data(found: GivenNet, data: Any, split: Split, classes: Any) -> DataSpec | Dataset:
